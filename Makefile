@@ -1,0 +1,27 @@
+# make demo   the main job, for real, on a real kernel
+# make test   every test, unit and kernel
+# make bench  benchmarks beside dmsetup, LVM and the bare ioctls
+# make docs   man page and completions
+# make lint   formatting, vet, import rules
+
+KERNELS ?= 6.1 6.12
+
+.PHONY: build demo test unit kernel bench docs lint
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o bin/thinctl ./cmd/thinctl
+
+demo:
+	@tests/demo/run
+
+test:
+	@tests/run $(KERNELS)
+
+bench:
+	@tests/peers/run
+
+docs: build
+	bin/thinctl docs --dir .
+
+lint:
+	@tests/lint

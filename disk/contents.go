@@ -1,0 +1,83 @@
+package disk
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+
+	"thinctl/units"
+)
+
+// mark is what a known owner leaves at a fixed place.
+type mark struct {
+	offset int64
+	magic  string
+	owner  string
+}
+
+func marks() []mark {
+	return []mark{
+		{1080, "\x53\xef", "an ext file system"},
+		{0, "XFSB", "an xfs file system"},
+		{65600, "_BHRfS_M", "a btrfs file system"},
+		{512, "LABELONE", "an LVM physical volume"},
+		{536, "LVM2 001", "an LVM physical volume"},
+		{0, "LUKS\xba\xbe", "a LUKS container"},
+		{512, "EFI PART", "a GPT partition table"},
+		{4086, "SWAPSPACE2", "swap space"},
+		{4096, "\xfc\x4e\x2b\xa9", "an md RAID member"},
+		{32, "\xc2\x51\x9c\x01", "thin pool metadata"},
+		{510, "\x55\xaa", "a partition table"},
+	}
+}
+
+const edge = int64(units.MiB)
+
+// Contents names what a device or file holds, "" where its first and last MiB
+// are zero.
+func Contents(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	end, err := file.Seek(0, io.SeekEnd)
+	if err != nil {
+		return "", err
+	}
+	head, err := read(file, 0, min(edge, end))
+	if err != nil {
+		return "", err
+	}
+	for _, m := range marks() {
+		if at := m.offset; at+int64(len(m.magic)) <= int64(len(head)) && string(head[at:at+int64(len(m.magic))]) == m.magic {
+			return m.owner, nil
+		}
+	}
+	if at := nonZero(head); at >= 0 {
+		return fmt.Sprintf("unknown data at byte %d", at), nil
+	}
+	tailAt := max(0, end-edge)
+	tail, err := read(file, tailAt, end-tailAt)
+	if err != nil {
+		return "", err
+	}
+	if at := nonZero(tail); at >= 0 {
+		return fmt.Sprintf("unknown data at byte %d, near its end", tailAt+int64(at)), nil
+	}
+	return "", nil
+}
+
+func read(file *os.File, at, length int64) ([]byte, error) {
+	b := make([]byte, length)
+	if _, err := file.ReadAt(b, at); err != nil && err != io.EOF {
+		return nil, fmt.Errorf("reading %s: %w", file.Name(), err)
+	}
+	return b, nil
+}
+
+// nonZero returns where the first byte other than zero is, -1 for none.
+func nonZero(b []byte) int {
+	return bytes.IndexFunc(b, func(r rune) bool { return r != 0 })
+}

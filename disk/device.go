@@ -1,0 +1,84 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"thinctl/units"
+)
+
+// Device is a block device.
+type Device struct {
+	Major, Minor uint32
+	Size         units.Bytes
+	Busy         bool
+}
+
+// Describe looks at a block device without changing it.
+func Describe(path string) (Device, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return Device{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
+		return Device{}, fmt.Errorf("%s is not a block device", path)
+	}
+	d := Device{Major: unix.Major(st.Rdev), Minor: unix.Minor(st.Rdev)}
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_EXCL, 0)
+	if errors.Is(err, unix.EBUSY) {
+		d.Busy = true
+		file, err = os.OpenFile(path, os.O_RDONLY, 0)
+	}
+	if err != nil {
+		return Device{}, err
+	}
+	defer file.Close()
+	d.Size, err = size(file)
+	return d, err
+}
+
+func size(file *os.File) (units.Bytes, error) {
+	var bytes uint64
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, file.Fd(), unix.BLKGETSIZE64, uintptr(unsafe.Pointer(&bytes)))
+	if errno != 0 {
+		return 0, fmt.Errorf("size of %s: %w", file.Name(), errno)
+	}
+	return units.Bytes(bytes), nil
+}
+
+// Discard tells a block device that a range is not needed any more. The call
+// into the kernel cannot be interrupted: callers pass ranges of bounded length.
+func Discard(ctx context.Context, path string, offset, length units.Bytes) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	span := [2]uint64{uint64(offset), uint64(length)}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, file.Fd(), unix.BLKDISCARD, uintptr(unsafe.Pointer(&span)))
+	if errno != 0 && errno != unix.EOPNOTSUPP {
+		return fmt.Errorf("discarding %s at %s of %s: %w", length, offset, path, errno)
+	}
+	return nil
+}
+
+// Wipe writes zeroes over a range of a file or block device.
+func Wipe(path string, offset, length units.Bytes) error {
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if _, err := file.WriteAt(make([]byte, length), int64(offset)); err != nil {
+		return fmt.Errorf("wiping %s: %w", path, err)
+	}
+	return file.Sync()
+}

@@ -1,0 +1,181 @@
+package dm
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"thinctl/units"
+)
+
+// The kernel's answers, decoded by offset (include/uapi/linux/dm-ioctl.h): the
+// structs end in strings of any length, so no Go struct fits them.
+
+const targetSpecSize = 40
+
+func align8(n int) int { return (n + 7) &^ 7 }
+
+// cstring returns the text up to the NUL, and what follows it.
+func cstring(b []byte) (string, []byte, bool) {
+	text, rest, ok := bytes.Cut(b, []byte{0})
+	return string(text), rest, ok
+}
+
+func text(b []byte) string {
+	s, _, _ := cstring(b)
+	return s
+}
+
+// encodeTable lays out target specs for DM_TABLE_LOAD: each spec's next counts
+// from its own start.
+func encodeTable(lines []Line) []byte {
+	var out []byte
+	for _, line := range lines {
+		size := align8(targetSpecSize + len(line.Params) + 1)
+		spec := make([]byte, size)
+		binary.NativeEndian.PutUint64(spec[0:], uint64(line.Start))
+		binary.NativeEndian.PutUint64(spec[8:], uint64(line.Length))
+		binary.NativeEndian.PutUint32(spec[20:], uint32(size))
+		copy(spec[24:targetSpecSize-1], line.Type)
+		copy(spec[targetSpecSize:], line.Params)
+		out = append(out, spec...)
+	}
+	return out
+}
+
+// decodeTable reads count target specs as DM_TABLE_STATUS lays them out: next
+// counts from the first spec.
+func decodeTable(b []byte, count int) ([]Line, error) {
+	var lines []Line
+	at := 0
+	for range count {
+		if at < 0 || at+targetSpecSize > len(b) {
+			return nil, truncated("table", at)
+		}
+		spec := b[at:]
+		params, _, ok := cstring(spec[targetSpecSize:])
+		if !ok {
+			return nil, truncated("table", at)
+		}
+		lines = append(lines, Line{
+			Start:  units.Sectors(binary.NativeEndian.Uint64(spec[0:])),
+			Length: units.Sectors(binary.NativeEndian.Uint64(spec[8:])),
+			Type:   text(spec[24:targetSpecSize]),
+			Params: string(bytes.TrimRight([]byte(params), " ")),
+		})
+		next := int(binary.NativeEndian.Uint32(spec[20:]))
+		if next <= at && len(lines) < count {
+			return nil, truncated("table", at)
+		}
+		at = next
+	}
+	return lines, nil
+}
+
+// decodeList reads dm_name_list entries. The event number after the name came
+// with protocol 4.37, the flags and the uuid with 4.45.
+func decodeList(b []byte, version Version) ([]Entry, error) {
+	const nameAt = 12
+	var entries []Entry
+	if len(b) == 0 {
+		return nil, nil // no device at all
+	}
+	for at := 0; ; {
+		if at < 0 || at+nameAt > len(b) {
+			return nil, truncated("device list", at)
+		}
+		entry := b[at:]
+		number := binary.NativeEndian.Uint64(entry)
+		if number == 0 {
+			return entries, nil // the mark of an empty list
+		}
+		name, _, ok := cstring(entry[nameAt:])
+		if !ok {
+			return nil, truncated("device list", at)
+		}
+		e := Entry{Name: Name(unmangle(name)), Dev: devOf(number)}
+		tail := align8(nameAt + len(name) + 1)
+		if version.AtLeast(4, 37) && tail+4 <= len(entry) {
+			e.EventNr = binary.NativeEndian.Uint32(entry[tail:])
+		}
+		if version.AtLeast(4, 45) && tail+8 <= len(entry) {
+			flags := binary.NativeEndian.Uint32(entry[tail+4:])
+			if flags&unix.DM_NAME_LIST_FLAG_HAS_UUID != 0 {
+				e.UUID = UUID(unmangle(text(entry[tail+8:])))
+			}
+		}
+		entries = append(entries, e)
+		next := int(binary.NativeEndian.Uint32(entry[8:]))
+		if next == 0 {
+			return entries, nil
+		}
+		at += next
+	}
+}
+
+// decodeVersions reads dm_target_versions entries.
+func decodeVersions(b []byte) ([]TargetVersion, error) {
+	const nameAt = 16
+	var versions []TargetVersion
+	for at := 0; ; {
+		if at < 0 || at+nameAt > len(b) {
+			return nil, truncated("target list", at)
+		}
+		entry := b[at:]
+		name, _, ok := cstring(entry[nameAt:])
+		if !ok {
+			return nil, truncated("target list", at)
+		}
+		v := TargetVersion{Name: name}
+		for i := range v.Version {
+			v.Version[i] = binary.NativeEndian.Uint32(entry[4+4*i:])
+		}
+		versions = append(versions, v)
+		next := int(binary.NativeEndian.Uint32(entry))
+		if next == 0 {
+			return versions, nil
+		}
+		at += next
+	}
+}
+
+// decodeDeps reads dm_target_deps.
+func decodeDeps(b []byte) ([]Dev, error) {
+	if len(b) < 8 {
+		return nil, truncated("dependencies", 0)
+	}
+	count := int(binary.NativeEndian.Uint32(b))
+	if count > (len(b)-8)/8 {
+		return nil, truncated("dependencies", 8)
+	}
+	devs := make([]Dev, count)
+	for i := range devs {
+		devs[i] = devOf(binary.NativeEndian.Uint64(b[8+8*i:]))
+	}
+	return devs, nil
+}
+
+func devOf(number uint64) Dev { return Dev{Major: unix.Major(number), Minor: unix.Minor(number)} }
+
+func truncated(what string, at int) error {
+	return fmt.Errorf("device mapper: the kernel's %s ends or loops at byte %d", what, at)
+}
+
+func (r *request) info() Info {
+	h := r.header()
+	return Info{
+		Name:           Name(unmangle(unix.ByteSliceToString(h.Name[:]))),
+		UUID:           UUID(unmangle(unix.ByteSliceToString(h.Uuid[:]))),
+		Dev:            devOf(h.Dev),
+		OpenCount:      int(h.Open_count),
+		EventNr:        h.Event_nr,
+		TargetCount:    int(h.Target_count),
+		Suspended:      h.Flags&unix.DM_SUSPEND_FLAG != 0,
+		ReadOnly:       h.Flags&unix.DM_READONLY_FLAG != 0,
+		ActiveTable:    h.Flags&unix.DM_ACTIVE_PRESENT_FLAG != 0,
+		InactiveTable:  h.Flags&unix.DM_INACTIVE_PRESENT_FLAG != 0,
+		DeferredRemove: h.Flags&unix.DM_DEFERRED_REMOVE != 0,
+	}
+}

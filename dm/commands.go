@@ -1,0 +1,213 @@
+package dm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// answerSize is room for a usual answer, so that the first try fits.
+const answerSize = 4096
+
+// Targets implements [Kernel].
+func (c *Control) Targets(context.Context) ([]TargetVersion, error) {
+	r := newRequest(unix.DM_LIST_VERSIONS, "list targets", Ref{}, answerSize)
+	if err := c.do(r); err != nil {
+		return nil, err
+	}
+	return decodeVersions(r.answer())
+}
+
+// TargetVersion implements [Kernel].
+func (c *Control) TargetVersion(ctx context.Context, target string) (Version, error) {
+	missing := &Error{Op: "find target " + target, Kind: ErrNoTarget}
+	if c.version.AtLeast(4, 41) {
+		r := newRequest(unix.DM_GET_TARGET_VERSION, "find target "+target, Ref{}, answerSize)
+		copy(r.header().Name[:], target)
+		if err := c.do(r); err != nil {
+			if errnoOf(err) == unix.EINVAL {
+				return Version{}, missing
+			}
+			return Version{}, err
+		}
+		versions, err := decodeVersions(r.answer())
+		if err != nil {
+			return Version{}, err
+		}
+		return versions[0].Version, nil
+	}
+	targets, err := c.Targets(ctx)
+	if err != nil {
+		return Version{}, err
+	}
+	for _, t := range targets {
+		if t.Name == target {
+			return t.Version, nil
+		}
+	}
+	return Version{}, missing
+}
+
+// Create implements [Kernel].
+func (c *Control) Create(_ context.Context, name Name, uuid UUID) (Info, error) {
+	if _, err := NewName(string(name)); err != nil {
+		return Info{}, err
+	}
+	if _, err := NewUUID(string(uuid)); err != nil {
+		return Info{}, err
+	}
+	r := newRequest(unix.DM_DEV_CREATE, "create", Ref{name: name, uuid: uuid}, 0)
+	if err := c.do(r); err != nil {
+		return Info{}, err
+	}
+	return r.info(), nil
+}
+
+// Load implements [Kernel].
+func (c *Control) Load(ctx context.Context, ref Ref, table []Target, options LoadOptions) error {
+	if len(table) == 0 {
+		return fmt.Errorf("device mapper: load %s: the table is empty", ref)
+	}
+	lines := make([]Line, len(table))
+	for i, target := range table {
+		lines[i] = target.Line()
+	}
+	payload := encodeTable(lines)
+	r := newRequest(unix.DM_TABLE_LOAD, fmt.Sprintf("load %q into", lines[0]), ref, len(payload))
+	r.header().Target_count = uint32(len(lines))
+	copy(r.payload(), payload)
+	if options.ReadOnly {
+		r.set(unix.DM_READONLY_FLAG)
+	}
+	err := c.do(r)
+	if errnoOf(err) == unix.EINVAL {
+		for _, line := range lines {
+			if _, missing := c.TargetVersion(ctx, line.Type); errors.Is(missing, ErrNoTarget) {
+				return fmt.Errorf("%w (%w)", missing, err)
+			}
+		}
+	}
+	return err
+}
+
+// Clear implements [Kernel].
+func (c *Control) Clear(_ context.Context, ref Ref) error {
+	return c.do(newRequest(unix.DM_TABLE_CLEAR, "clear", ref, 0))
+}
+
+// Suspend implements [Kernel].
+func (c *Control) Suspend(ctx context.Context, ref Ref, options SuspendOptions) error {
+	r := newRequest(unix.DM_DEV_SUSPEND, "suspend", ref, 0).set(unix.DM_SUSPEND_FLAG)
+	if options.NoFlush {
+		r.set(unix.DM_NOFLUSH_FLAG)
+	}
+	if options.SkipLockFS {
+		r.set(unix.DM_SKIP_LOCKFS_FLAG)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("device mapper: suspend %s: %w", ref, err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.do(r) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	go func() {
+		if <-done != nil {
+			return
+		}
+		if _, err := c.Resume(context.WithoutCancel(ctx), ref, ResumeOptions{}); err != nil {
+			c.options.Logger.Error("a suspend that was given up could not be undone", "device", ref.String(), "error", err)
+		}
+	}()
+	return fmt.Errorf("device mapper: suspend %s: IO in flight did not end in time: %w", ref, ctx.Err())
+}
+
+// Info implements [Kernel].
+func (c *Control) Info(_ context.Context, ref Ref) (Info, error) {
+	r := newRequest(unix.DM_DEV_STATUS, "info of", ref, 0)
+	if err := c.do(r); err != nil {
+		return Info{}, err
+	}
+	return r.info(), nil
+}
+
+// Table implements [Kernel].
+func (c *Control) Table(_ context.Context, ref Ref) ([]Line, error) {
+	r := newRequest(unix.DM_TABLE_STATUS, "table of", ref, answerSize).
+		set(unix.DM_STATUS_TABLE_FLAG | unix.DM_NOFLUSH_FLAG)
+	if err := c.do(r); err != nil {
+		return nil, err
+	}
+	return decodeTable(r.answer(), int(r.header().Target_count))
+}
+
+// Status implements [Kernel].
+func (c *Control) Status(_ context.Context, ref Ref, options StatusOptions) (Info, []Line, error) {
+	r := newRequest(unix.DM_TABLE_STATUS, "status of", ref, answerSize)
+	if options.NoFlush {
+		r.set(unix.DM_NOFLUSH_FLAG)
+	}
+	if err := c.do(r); err != nil {
+		return Info{}, nil, err
+	}
+	lines, err := decodeTable(r.answer(), int(r.header().Target_count))
+	return r.info(), lines, err
+}
+
+// Deps implements [Kernel].
+func (c *Control) Deps(_ context.Context, ref Ref) ([]Dev, error) {
+	r := newRequest(unix.DM_TABLE_DEPS, "dependencies of", ref, answerSize)
+	if err := c.do(r); err != nil {
+		return nil, err
+	}
+	return decodeDeps(r.answer())
+}
+
+// List implements [Kernel]. On kernels that do not list uuids each device is
+// asked for its own.
+func (c *Control) List(ctx context.Context) ([]Entry, error) {
+	r := newRequest(unix.DM_LIST_DEVICES, "list devices", Ref{}, 4*answerSize)
+	if c.version.AtLeast(4, 45) {
+		r.set(unix.DM_UUID_FLAG) // uuids are listed on request only
+	}
+	if err := c.do(r); err != nil {
+		return nil, err
+	}
+	entries, err := decodeList(r.answer(), c.version)
+	if err != nil || c.version.AtLeast(4, 45) {
+		return entries, err
+	}
+	kept := entries[:0]
+	for _, entry := range entries {
+		info, err := c.Info(ctx, ByDev(entry.Dev))
+		if errors.Is(err, ErrNotFound) {
+			continue // it went away since it was listed
+		}
+		if err != nil {
+			return nil, err
+		}
+		entry.UUID = info.UUID
+		kept = append(kept, entry)
+	}
+	return kept, nil
+}
+
+// Message implements [Kernel].
+func (c *Control) Message(_ context.Context, ref Ref, message string) (string, error) {
+	const sectorSize = 8
+	size := sectorSize + len(message) + 1
+	r := newRequest(unix.DM_TARGET_MSG, fmt.Sprintf("message %q to", message), ref, size+answerSize)
+	copy(r.payload()[sectorSize:], message)
+	if err := c.do(r); err != nil {
+		return "", err
+	}
+	if r.header().Flags&unix.DM_DATA_OUT_FLAG == 0 {
+		return "", nil
+	}
+	return text(r.answer()), nil
+}

@@ -1,0 +1,139 @@
+package dm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options changes how the control node is used. The zero value is right on
+// every ordinary host.
+type Options struct {
+	// Dir holds the control node and the devices' nodes; default /dev/mapper.
+	Dir string
+	// UdevTimeout bounds the wait for udev after a change; default 20 s. At its
+	// end the node is made here and the change stands.
+	UdevTimeout time.Duration
+	// Logger hears of waits that ran out; default slog.Default.
+	Logger *slog.Logger
+}
+
+// Control is the kernel's device mapper, driven through /dev/mapper/control.
+type Control struct {
+	options Options
+	node    *os.File
+	version Version
+	udev    *udev
+}
+
+var _ Kernel = (*Control)(nil)
+
+// Open opens the control node, making it where udev has not, and agrees on the
+// protocol. Close it when done. Errors: ErrNoDeviceMapper, ErrPermission,
+// ErrProtocol.
+func Open(options Options) (*Control, error) {
+	if options.Dir == "" {
+		options.Dir = "/dev/mapper"
+	}
+	if options.UdevTimeout == 0 {
+		options.UdevTimeout = 20 * time.Second
+	}
+	if options.Logger == nil {
+		options.Logger = slog.Default()
+	}
+	node, err := openNode(options.Dir)
+	if err != nil {
+		return nil, err
+	}
+	c := &Control{options: options, node: node, udev: newUdev(options)}
+	if c.version, err = c.askVersion(); err != nil {
+		node.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Close closes the control node. Devices stay as they are.
+func (c *Control) Close() error { return c.node.Close() }
+
+func openNode(dir string) (*os.File, error) {
+	path := filepath.Join(dir, unix.DM_CONTROL_NODE)
+	node, err := os.OpenFile(path, os.O_RDWR|unix.O_CLOEXEC, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = makeControlNode(dir, path); err == nil {
+			node, err = os.OpenFile(path, os.O_RDWR|unix.O_CLOEXEC, 0)
+		}
+	}
+	switch {
+	case err == nil:
+		return node, nil
+	case errors.Is(err, fs.ErrPermission):
+		return nil, &Error{Op: "open", Device: path, Errno: errnoOf(err), Kind: ErrPermission}
+	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO), errors.Is(err, errNotRegistered):
+		return nil, &Error{Op: "open", Device: path, Errno: errnoOf(err), Kind: ErrNoDeviceMapper}
+	}
+	return nil, fmt.Errorf("opening the device mapper: %w", err)
+}
+
+var errNotRegistered = errors.New("device-mapper is not in /proc/misc")
+
+// makeControlNode makes the node from the minor that the kernel registered,
+// for hosts and containers whose /dev is not kept by devtmpfs.
+func makeControlNode(dir, path string) error {
+	minor, err := controlMinor()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	const miscMajor = 10
+	err = unix.Mknod(path, unix.S_IFCHR|0o600, int(unix.Mkdev(miscMajor, minor)))
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("making %s: %w", path, err)
+	}
+	return nil
+}
+
+func controlMinor() (uint32, error) {
+	misc, err := os.ReadFile("/proc/misc")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(misc)) {
+		var minor uint32
+		var name string
+		if n, _ := fmt.Sscan(line, &minor, &name); n == 2 && name == "device-mapper" {
+			return minor, nil
+		}
+	}
+	return 0, errNotRegistered
+}
+
+func errnoOf(err error) unix.Errno {
+	var errno unix.Errno
+	errors.As(err, &errno)
+	return errno
+}
+
+func (c *Control) askVersion() (Version, error) {
+	r := newRequest(unix.DM_VERSION, "version", Ref{}, 0)
+	err := c.do(r)
+	got := Version(r.header().Version)
+	var refused *Error
+	if errors.As(err, &refused) && refused.Errno == unix.EINVAL || err == nil && got[0] != unix.DM_VERSION_MAJOR {
+		return got, &Error{Op: fmt.Sprintf("version (kernel has %s)", got), Kind: ErrProtocol}
+	}
+	return got, err
+}
+
+// Version implements [Kernel]; it was asked for once, at Open.
+func (c *Control) Version(context.Context) (Version, error) { return c.version, nil }

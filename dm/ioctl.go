@@ -1,0 +1,150 @@
+package dm
+
+import (
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	headerSize = int(unsafe.Sizeof(unix.DmIoctl{}))
+	// maxBuffer bounds what an answer may grow to: a list of 100,000 devices
+	// with the longest names takes about 32 MiB.
+	maxBuffer = 64 << 20
+)
+
+// request is one ioctl's buffer: the header, then the payload.
+type request struct {
+	cmd  uint
+	op   string
+	ref  Ref
+	buf  []byte
+	flag uint32 // flags asked for
+}
+
+// newRequest prepares a command for the device that ref points at, with room
+// for a payload of size bytes.
+func newRequest(cmd uint, op string, ref Ref, size int) *request {
+	r := &request{cmd: cmd, op: op, ref: ref, buf: make([]byte, headerSize+size)}
+	r.reset()
+	return r
+}
+
+// minor is the protocol minor that a command came with. Asking for no more
+// than that lets old kernels, which refuse newer minors, serve the rest.
+func minor(cmd uint) uint32 {
+	switch cmd {
+	case unix.DM_LIST_VERSIONS:
+		return 1
+	case unix.DM_TARGET_MSG:
+		return 2
+	case unix.DM_DEV_ARM_POLL:
+		return 37
+	case unix.DM_GET_TARGET_VERSION:
+		return 41
+	}
+	return 0
+}
+
+func (r *request) reset() {
+	h := r.header()
+	h.Version = [3]uint32{unix.DM_VERSION_MAJOR, minor(r.cmd), 0}
+	h.Data_size = uint32(len(r.buf))
+	h.Data_start = uint32(headerSize)
+	h.Flags = r.flag
+	if !r.ref.dev.IsZero() {
+		h.Dev = unix.Mkdev(r.ref.dev.Major, r.ref.dev.Minor)
+	}
+	copy(h.Name[:], mangle(string(r.ref.name)))
+	copy(h.Uuid[:], mangle(string(r.ref.uuid)))
+}
+
+// header views the start of the buffer. The allocator aligns buffers of this
+// size to at least 8 bytes, as the struct's uint64 needs.
+func (r *request) header() *unix.DmIoctl { return (*unix.DmIoctl)(unsafe.Pointer(&r.buf[0])) }
+
+func (r *request) payload() []byte { return r.buf[headerSize:] }
+
+// answer is the payload that the kernel wrote.
+func (r *request) answer() []byte {
+	h := r.header()
+	start, end := int(h.Data_start), int(h.Data_size)
+	if start < headerSize || end > len(r.buf) || start > end {
+		return nil
+	}
+	return r.buf[start:end]
+}
+
+func (r *request) set(flag uint32) *request {
+	r.flag |= flag
+	r.header().Flags |= flag
+	return r
+}
+
+// do runs r, again with a larger buffer while the kernel says that the answer
+// did not fit, and again where a signal interrupted it. Only commands without
+// a payload of their own have answers that grow.
+func (c *Control) do(r *request) error {
+	event := r.header().Event_nr
+	for {
+		errno := c.ioctl(r)
+		switch {
+		case errno == unix.EINTR:
+			r.header().Flags = r.flag
+			r.header().Event_nr = event
+			continue
+		case errno != 0:
+			return r.fail(errno)
+		case r.header().Flags&unix.DM_BUFFER_FULL_FLAG == 0:
+			return nil
+		case len(r.buf) >= maxBuffer:
+			return r.fail(unix.ENOBUFS)
+		}
+		r.buf = make([]byte, 4*len(r.buf))
+		r.reset()
+	}
+}
+
+func (c *Control) ioctl(r *request) unix.Errno {
+	return rawIoctl(c.node.Fd(), r)
+}
+
+func rawIoctl(fd uintptr, r *request) unix.Errno {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, uintptr(r.cmd), uintptr(unsafe.Pointer(&r.buf[0])))
+	runtime.KeepAlive(r)
+	return errno
+}
+
+func (r *request) fail(errno unix.Errno) error {
+	e := &Error{Op: r.op, Errno: errno, Kind: kind(r.cmd, errno)}
+	if r.ref != (Ref{}) {
+		e.Device = r.ref.String()
+	}
+	return e
+}
+
+// kind sorts an errno by what it means for the command (drivers/md/dm-ioctl.c,
+// dm-thin.c).
+func kind(cmd uint, errno unix.Errno) error {
+	switch errno {
+	case unix.EACCES, unix.EPERM:
+		return ErrPermission
+	case unix.ENXIO:
+		return ErrNotFound
+	case unix.EEXIST:
+		return ErrExists
+	case unix.EBUSY:
+		if cmd == unix.DM_DEV_CREATE || cmd == unix.DM_DEV_RENAME {
+			return ErrExists
+		}
+		return ErrBusy
+	case unix.ENODATA:
+		return ErrNoThinDevice
+	case unix.EOPNOTSUPP:
+		return ErrRefused
+	case unix.ENOSPC:
+		return ErrNoSpace
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package dm
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// ensureNode makes /dev/mapper/<name> a block node of dev unless it leads
+// there already, as udev's link does.
+func (c *Control) ensureNode(name Name, dev Dev) error {
+	path := filepath.Join(c.options.Dir, mangle(string(name)))
+	if got, err := blockDev(path); err == nil && got == dev {
+		return nil
+	}
+	// Made aside and renamed: whoever opens the path sees the old device or the new.
+	temporary := filepath.Join(c.options.Dir, fmt.Sprintf(".thinctl-%d-%d-%d", os.Getpid(), dev.Major, dev.Minor))
+	err := unix.Mknod(temporary, unix.S_IFBLK|0o600, int(unix.Mkdev(dev.Major, dev.Minor)))
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("making the node %s: %w", path, err)
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return fmt.Errorf("making the node %s: %w", path, errors.Join(err, os.Remove(temporary)))
+	}
+	return nil
+}
+
+// removeNode removes the device's node unless another device stands there by
+// now: names are reused.
+func (c *Control) removeNode(name Name, dev Dev) error {
+	path := filepath.Join(c.options.Dir, mangle(string(name)))
+	got, err := blockDev(path)
+	switch {
+	case err == nil && got != dev:
+		return nil
+	case err == nil || errors.Is(err, fs.ErrNotExist):
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing the node %s: %w", path, err)
+		}
+		return nil
+	}
+	return fmt.Errorf("removing the node %s: %w", path, err)
+}
+
+func blockDev(path string) (Dev, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return Dev{}, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
+		return Dev{}, fmt.Errorf("%s is not a block device", path)
+	}
+	return devOf(st.Rdev), nil
+}

@@ -1,0 +1,274 @@
+package dm
+
+import (
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"thinctl/units"
+)
+
+func poolLine(params string) Line { return Line{Length: 2048, Type: ThinPoolTarget, Params: params} }
+
+func thinLine(params string) Line { return Line{Length: 2048, Type: ThinTarget, Params: params} }
+
+func TestParsePoolStatus(t *testing.T) {
+	for _, c := range []struct {
+		kernel, params string
+		want           PoolStatus
+	}{
+		{"3.10, 1.8", "5 12/1024 7/160 - rw discard_passdown",
+			PoolStatus{TransactionID: 5, UsedMetadata: 12, TotalMetadata: 1024, UsedData: 7, TotalData: 160}},
+		{"CentOS 7, 1.14", "5 12/1024 160/160 33 out_of_data_space no_discard_passdown error_if_no_space",
+			PoolStatus{TransactionID: 5, UsedMetadata: 12, TotalMetadata: 1024, UsedData: 160, TotalData: 160,
+				HeldRoot: 33, Mode: ModeOutOfDataSpace, Discard: DiscardNoPassdown, ErrorIfNoSpace: true}},
+		{"1.15", "0 1/2 3/4 - ro ignore_discard queue_if_no_space needs_check",
+			PoolStatus{UsedMetadata: 1, TotalMetadata: 2, UsedData: 3, TotalData: 4,
+				Mode: ModeReadOnly, Discard: DiscardIgnored, NeedsCheck: true}},
+		{"6.1, 1.22", "18446744073709551615 1/2 3/4 - rw discard_passdown queue_if_no_space - 1024",
+			PoolStatus{TransactionID: 1<<64 - 1, UsedMetadata: 1, TotalMetadata: 2, UsedData: 3, TotalData: 4, MetadataLow: 1024}},
+		{"failed", "Fail", PoolStatus{Mode: ModeFail}},
+		{"unreadable", "Error", PoolStatus{Mode: ModeFail}},
+	} {
+		got, err := ParsePoolStatus(poolLine(c.params))
+		if err != nil || got != c.want {
+			t.Errorf("%s: %q\n got %+v, %v\nwant %+v", c.kernel, c.params, got, err, c.want)
+		}
+	}
+}
+
+// malformed takes a good line apart: each missing tail, each token spoiled, a
+// token too many. short lists the numbers of tokens that are whole lines too.
+func malformed(good string, short ...int) []string {
+	tokens := strings.Fields(good)
+	var bad []string
+	whole := map[int]bool{}
+	for _, n := range short {
+		whole[n] = true
+	}
+	for n := range tokens {
+		if !whole[n] {
+			bad = append(bad, strings.Join(tokens[:n], " "))
+		}
+		for _, spoiled := range []string{"?", "-1", "+1", "0x1", "1.5", "18446744073709551616", tokens[n] + "?"} {
+			changed := append([]string(nil), tokens...)
+			changed[n] = spoiled
+			bad = append(bad, strings.Join(changed, " "))
+		}
+	}
+	return append(bad, good+" more", good+" 1")
+}
+
+func TestMalformedLines(t *testing.T) {
+	for what, c := range map[string]struct {
+		kind, good string
+		short      []int
+		parse      func(Line) error
+	}{
+		"pool status": {ThinPoolTarget, "5 12/1024 7/160 9 rw discard_passdown queue_if_no_space needs_check 1024", []int{6, 7, 8},
+			func(l Line) error { _, err := ParsePoolStatus(l); return err }},
+		"pool table": {ThinPoolTarget, "7:1 7:2 128 64 2 skip_block_zeroing error_if_no_space", []int{4},
+			func(l Line) error { _, err := ParseThinPool(l); return err }},
+		"thin table": {ThinTarget, "253:4 17 7:3", []int{2},
+			func(l Line) error { _, err := ParseThin(l); return err }},
+		"thin status": {ThinTarget, "128 1023", nil,
+			func(l Line) error { _, err := ParseThinStatus(l); return err }},
+		"linear": {LinearTarget, "7:1 2048", nil,
+			func(l Line) error { _, err := ParseLinear(l); return err }},
+		"flakey": {FlakeyTarget, "7:1 0 1 2 2 drop_writes error_reads", []int{4},
+			func(l Line) error { _, err := ParseFlakey(l); return err }},
+		"error": {ErrorTarget, "", nil,
+			func(l Line) error { _, err := ParseFailing(l); return err }},
+	} {
+		if err := c.parse(Line{Length: 8, Type: c.kind, Params: c.good}); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if err := c.parse(Line{Length: 8, Type: "other", Params: c.good}); err == nil {
+			t.Errorf("%s: another target's line was taken", what)
+		}
+		for _, params := range malformed(c.good, c.short...) {
+			if err := c.parse(Line{Length: 8, Type: c.kind, Params: params}); err == nil {
+				t.Errorf("%s: %q was taken", what, params)
+			} else if !strings.Contains(err.Error(), params) {
+				t.Errorf("%s: %q does not show the line %q", what, err, params)
+			}
+		}
+	}
+	for _, params := range []string{"fail", "Fail Fail", "Error 1"} {
+		if _, err := ParsePoolStatus(poolLine(params)); err == nil {
+			t.Errorf("pool status %q was taken", params)
+		}
+		if _, err := ParseThinStatus(thinLine(params)); err == nil {
+			t.Errorf("thin status %q was taken", params)
+		}
+	}
+	if _, err := ParseThin(thinLine("253:4 16777216")); err == nil {
+		t.Error("a device id of 25 bits was taken")
+	}
+	if _, err := ParsePoolStatus(poolLine("1 2 3/4 - rw discard_passdown")); err == nil {
+		t.Error("metadata without a total was taken")
+	}
+}
+
+func TestParseThinStatus(t *testing.T) {
+	for params, want := range map[string]ThinStatus{
+		"0 -":      {},
+		"256 8191": {Mapped: 256, Highest: 8191},
+		"Fail":     {Failed: true},
+		"Error":    {Failed: true},
+		"-":        {Failed: true},
+	} {
+		if got, err := ParseThinStatus(thinLine(params)); err != nil || got != want {
+			t.Errorf("%q: got %+v, %v; want %+v", params, got, err, want)
+		}
+	}
+}
+
+func TestTablesAsTheKernelPrintsThem(t *testing.T) {
+	meta, data := Dev{7, 1}, Dev{253, 1048575}
+	for _, c := range []struct {
+		target Target
+		want   string
+	}{
+		{ThinPool{Length: 1000, Metadata: meta, Data: data, Block: 128, LowWater: 5}, "0 1000 thin-pool 7:1 253:1048575 128 5 0"},
+		{ThinPool{Length: 1000, Metadata: meta, Data: data, Block: 128, SkipBlockZeroing: true, IgnoreDiscard: true, NoDiscardPassdown: true, ErrorIfNoSpace: true},
+			"0 1000 thin-pool 7:1 253:1048575 128 0 4 skip_block_zeroing ignore_discard no_discard_passdown error_if_no_space"},
+		{ThinPool{Length: 1000, Metadata: meta, Data: data, Block: 128, ReadOnly: true}, "0 1000 thin-pool 7:1 253:1048575 128 0 1 read_only"},
+		{Thin{Length: 8, Pool: data, ID: MaxThinID}, "0 8 thin 253:1048575 16777215"},
+		{Thin{Length: 8, Pool: data, ID: 0, ExternalOrigin: meta}, "0 8 thin 253:1048575 0 7:1"},
+		{Linear{Start: 3, Length: 8, Dev: meta, Offset: 9}, "3 8 linear 7:1 9"},
+		{Failing{Start: 3, Length: 8}, "3 8 error"},
+		{Flakey{Length: 8, Dev: meta, Up: 1, Down: 2, DropWrites: true}, "0 8 flakey 7:1 0 1 2 1 drop_writes"},
+		{Flakey{Length: 8, Dev: meta, Up: 1, ErrorReads: true, ErrorWrites: true}, "0 8 flakey 7:1 0 1 0 2 error_reads error_writes"},
+	} {
+		if got := c.target.Line().String(); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
+
+func devs() *rapid.Generator[Dev] {
+	return rapid.Custom(func(t *rapid.T) Dev {
+		return Dev{rapid.Uint32Range(1, 4095).Draw(t, "major"), rapid.Uint32Range(0, 1<<20-1).Draw(t, "minor")}
+	})
+}
+
+func sectors(t *rapid.T, what string) units.Sectors {
+	return units.Sectors(rapid.Uint64().Draw(t, what))
+}
+
+func TestRoundTrips(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		number, flag := rapid.Uint64(), rapid.Bool()
+		length := sectors(t, "length")
+
+		pool := ThinPool{
+			Length: length, Metadata: devs().Draw(t, "meta"), Data: devs().Draw(t, "data"),
+			Block: sectors(t, "block"), LowWater: number.Draw(t, "low"),
+			SkipBlockZeroing: flag.Draw(t, "skip"), IgnoreDiscard: flag.Draw(t, "ignore"), NoDiscardPassdown: flag.Draw(t, "passdown"),
+			ReadOnly: flag.Draw(t, "ro"), ErrorIfNoSpace: flag.Draw(t, "error"),
+		}
+		roundTrip(t, pool, pool.Line(), ParseThinPool, ThinPool.Line)
+
+		thin := Thin{Length: length, Pool: devs().Draw(t, "pool"), ID: rapid.Uint32Range(0, MaxThinID).Draw(t, "id")}
+		if flag.Draw(t, "external") {
+			thin.ExternalOrigin = devs().Draw(t, "origin")
+		}
+		roundTrip(t, thin, thin.Line(), ParseThin, Thin.Line)
+
+		linear := Linear{Start: sectors(t, "start"), Length: length, Dev: devs().Draw(t, "dev"), Offset: sectors(t, "offset")}
+		roundTrip(t, linear, linear.Line(), ParseLinear, Linear.Line)
+
+		flakey := Flakey{
+			Start: linear.Start, Length: length, Dev: linear.Dev, Offset: linear.Offset,
+			Up: uint(number.Draw(t, "up")), Down: uint(number.Draw(t, "down")),
+			DropWrites: flag.Draw(t, "drop"), ErrorWrites: flag.Draw(t, "errw"), ErrorReads: flag.Draw(t, "errr"),
+		}
+		roundTrip(t, flakey, flakey.Line(), ParseFlakey, Flakey.Line)
+
+		status := PoolStatus{Mode: ModeFail}
+		if mode := Mode(rapid.IntRange(0, int(ModeFail)).Draw(t, "mode")); mode != ModeFail {
+			status = PoolStatus{
+				TransactionID: number.Draw(t, "txid"), UsedMetadata: number.Draw(t, "um"), TotalMetadata: number.Draw(t, "tm"),
+				UsedData: number.Draw(t, "ud"), TotalData: number.Draw(t, "td"), HeldRoot: number.Draw(t, "held"),
+				Mode: mode, Discard: Discard(rapid.IntRange(0, 2).Draw(t, "discard")),
+				ErrorIfNoSpace: flag.Draw(t, "policy"), NeedsCheck: flag.Draw(t, "check"), MetadataLow: number.Draw(t, "mark"),
+			}
+		}
+		roundTrip(t, status, status.Line(length), ParsePoolStatus, func(s PoolStatus) Line { return s.Line(length) })
+
+		of := ThinStatus{Failed: flag.Draw(t, "failed")}
+		if !of.Failed {
+			if of.Mapped = sectors(t, "mapped"); of.Mapped > 0 {
+				of.Highest = sectors(t, "highest")
+			}
+		}
+		roundTrip(t, of, of.Line(length), ParseThinStatus, func(s ThinStatus) Line { return s.Line(length) })
+	})
+}
+
+// roundTrip goes from the value to its line, back, and to the line again.
+func roundTrip[T comparable](t *rapid.T, want T, line Line, parse func(Line) (T, error), print func(T) Line) {
+	got, err := parse(line)
+	if err != nil || got != want {
+		t.Fatalf("%q: got %+v, %v; want %+v", line, got, err, want)
+	}
+	if again := print(got); again != line {
+		t.Fatalf("%q became %q", line, again)
+	}
+}
+
+// settles checks a parser on any text: what it takes, it prints in a form that
+// it takes for the same.
+func settles[T comparable](t *testing.T, line Line, parse func(Line) (T, error), print func(T) Line) {
+	first, err := parse(line)
+	if err != nil {
+		return
+	}
+	second, err := parse(print(first))
+	if err != nil || second != first {
+		t.Fatalf("%q: %+v was printed as %q, which is %+v, %v", line, first, print(first), second, err)
+	}
+}
+
+func FuzzParsePoolStatus(f *testing.F) {
+	for _, params := range []string{
+		"5 12/1024 7/160 - rw discard_passdown",
+		"5 12/1024 160/160 33 out_of_data_space no_discard_passdown error_if_no_space",
+		"0 1/2 3/4 - ro ignore_discard queue_if_no_space needs_check",
+		"1 1/2 3/4 0 rw discard_passdown queue_if_no_space - 1024", "Fail", "Error", "", "- - - -", "1 /2 3/ - rw",
+	} {
+		f.Add(params)
+	}
+	f.Fuzz(func(t *testing.T, params string) {
+		settles(t, poolLine(params), ParsePoolStatus, func(s PoolStatus) Line { return s.Line(2048) })
+	})
+}
+
+func FuzzParseThinPool(f *testing.F) {
+	for _, params := range []string{
+		"7:1 7:2 128 64", "7:1 7:2 128 64 0", "7:1 7:2 128 64 2 skip_block_zeroing error_if_no_space",
+		"7:1 7:2 128 64 18446744073709551615 read_only", "07:1 7:2 128 64", "7:1 7:2", "", "7:1  7:2 128 0 1 read_only ",
+	} {
+		f.Add(params)
+	}
+	f.Fuzz(func(t *testing.T, params string) {
+		settles(t, poolLine(params), ParseThinPool, ThinPool.Line)
+	})
+}
+
+func FuzzParseThinStatus(f *testing.F) {
+	for _, params := range []string{"0 -", "128 1023", "5 -", "0 7", "Fail", "Error", "-", "", "1 2 3"} {
+		f.Add(params)
+	}
+	f.Fuzz(func(t *testing.T, params string) {
+		settles(t, thinLine(params), func(line Line) (ThinStatus, error) {
+			s, err := ParseThinStatus(line)
+			if s.Mapped == 0 {
+				s.Highest = 0 // holds only where something is mapped
+			}
+			return s, err
+		}, func(s ThinStatus) Line { return s.Line(2048) })
+	})
+}

@@ -1,0 +1,235 @@
+package dm
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"thinctl/units"
+)
+
+// Target names.
+const (
+	ThinPoolTarget = "thin-pool"
+	ThinTarget     = "thin"
+	LinearTarget   = "linear"
+	ErrorTarget    = "error"
+	FlakeyTarget   = "flakey"
+)
+
+// Limits of a pool's data block and of ids (drivers/md/dm-thin.c and
+// dm-thin-metadata.h).
+const (
+	MinBlock  = 64 * units.KiB
+	MaxBlock  = units.GiB
+	MaxThinID = 1<<24 - 1
+)
+
+// MaxMetadata is what every kernel's thin-pool uses of its metadata device;
+// more is left idle with a warning (THIN_METADATA_MAX_SECTORS_WARNING is 16 GiB,
+// the real limit is 255 bitmaps of 16320 blocks of 4 KiB; old kernels stop at
+// one bitmap less).
+const MaxMetadata = 255 * 16320 * 4 * units.KiB
+
+// ThinPool is the table of a pool. The zero value of each feature is the
+// kernel's default.
+type ThinPool struct {
+	Length            units.Sectors // the data size that the pool may use
+	Metadata          Dev
+	Data              Dev
+	Block             units.Sectors // data block size
+	LowWater          uint64        // free data blocks that raise an event
+	SkipBlockZeroing  bool
+	IgnoreDiscard     bool
+	NoDiscardPassdown bool
+	ReadOnly          bool
+	ErrorIfNoSpace    bool // target 1.10; else writes queue for space
+}
+
+// Line implements [Target]. The features stand in the kernel's own order, so
+// that what is loaded is what dmsetup prints.
+func (t ThinPool) Line() Line {
+	var features []string
+	for _, f := range []struct {
+		set  bool
+		name string
+	}{
+		{t.SkipBlockZeroing, "skip_block_zeroing"},
+		{t.IgnoreDiscard, "ignore_discard"},
+		{t.NoDiscardPassdown, "no_discard_passdown"},
+		{t.ReadOnly, "read_only"},
+		{t.ErrorIfNoSpace, "error_if_no_space"},
+	} {
+		if f.set {
+			features = append(features, f.name)
+		}
+	}
+	params := fmt.Sprintf("%s %s %d %d %d", t.Metadata, t.Data, t.Block, t.LowWater, len(features))
+	if len(features) > 0 {
+		params += " " + strings.Join(features, " ")
+	}
+	return Line{Length: t.Length, Type: ThinPoolTarget, Params: params}
+}
+
+// ParseThinPool reads a pool's table line.
+func ParseThinPool(line Line) (ThinPool, error) {
+	p := newTokens(line, ThinPoolTarget)
+	t := ThinPool{Length: line.Length}
+	t.Metadata = p.dev("metadata device")
+	t.Data = p.dev("data device")
+	t.Block = units.Sectors(p.number("block size"))
+	t.LowWater = p.number("low water mark")
+	if p.more() {
+		for n := p.number("feature count"); n > 0 && p.err == nil; n-- {
+			switch f := p.next("feature"); f {
+			case "skip_block_zeroing":
+				t.SkipBlockZeroing = true
+			case "ignore_discard":
+				t.IgnoreDiscard = true
+			case "no_discard_passdown":
+				t.NoDiscardPassdown = true
+			case "read_only":
+				t.ReadOnly = true
+			case "error_if_no_space":
+				t.ErrorIfNoSpace = true
+			default:
+				p.fail("unknown feature %q", f)
+			}
+		}
+	}
+	return t, p.end()
+}
+
+// Mode is what a pool lets happen; see the states in drivers/md/dm-thin.c.
+type Mode int
+
+// The modes, from best to worst.
+const (
+	ModeWrite          Mode = iota // reads, writes, messages
+	ModeOutOfDataSpace             // writes to new blocks queue or fail; messages work
+	ModeReadOnly                   // no change at all; also out of metadata space
+	ModeFail                       // all IO fails; left only through offline repair
+)
+
+var modeNames = [...]string{"rw", "out_of_data_space", "ro", "fail"}
+
+func (m Mode) String() string {
+	if int(m) < len(modeNames) {
+		return modeNames[m]
+	}
+	return fmt.Sprintf("mode %d", int(m))
+}
+
+// Discard is what becomes of discards sent to a pool's volumes.
+type Discard int
+
+// The three ways; passdown is switched off at run time where the data device
+// cannot discard.
+const (
+	DiscardPassdown Discard = iota
+	DiscardNoPassdown
+	DiscardIgnored
+)
+
+func (d Discard) String() string {
+	return [...]string{"discard_passdown", "no_discard_passdown", "ignore_discard"}[d]
+}
+
+// PoolStatus is what a pool says of itself. In [ModeFail] only Mode holds.
+type PoolStatus struct {
+	TransactionID  uint64
+	UsedMetadata   uint64 // blocks of 4 KiB
+	TotalMetadata  uint64
+	UsedData       uint64 // data blocks
+	TotalData      uint64
+	HeldRoot       uint64 // metadata block of the held snapshot, 0 for none
+	Mode           Mode
+	Discard        Discard
+	ErrorIfNoSpace bool   // before target 1.10: false, writes queue
+	NeedsCheck     bool   // before target 1.15 never reported
+	MetadataLow    uint64 // metadata low-water mark, blocks; before target 1.19 zero
+}
+
+// FreeData returns the data blocks not in use.
+func (s PoolStatus) FreeData() uint64 { return s.TotalData - min(s.UsedData, s.TotalData) }
+
+// FreeMetadata returns the metadata blocks not in use.
+func (s PoolStatus) FreeMetadata() uint64 {
+	return s.TotalMetadata - min(s.UsedMetadata, s.TotalMetadata)
+}
+
+// ParsePoolStatus reads a pool's status. Older kernels print fewer tokens:
+// 6 on 3.10, 7 from 1.10, 8 with needs_check, 9 with the metadata mark.
+func ParsePoolStatus(line Line) (PoolStatus, error) {
+	p := newTokens(line, ThinPoolTarget)
+	if line.Params == "Fail" || line.Params == "Error" {
+		return PoolStatus{Mode: ModeFail}, p.err
+	}
+	var s PoolStatus
+	s.TransactionID = p.number("transaction id")
+	s.UsedMetadata, s.TotalMetadata = p.fraction("metadata blocks")
+	s.UsedData, s.TotalData = p.fraction("data blocks")
+	if held := p.next("held root"); held != "-" {
+		s.HeldRoot = p.parse("held root", held)
+	}
+	switch mode := p.next("mode"); mode {
+	case "rw":
+	case "out_of_data_space":
+		s.Mode = ModeOutOfDataSpace
+	case "ro":
+		s.Mode = ModeReadOnly
+	default:
+		p.fail("unknown mode %q", mode)
+	}
+	switch discard := p.next("discard"); discard {
+	case "discard_passdown":
+	case "no_discard_passdown":
+		s.Discard = DiscardNoPassdown
+	case "ignore_discard":
+		s.Discard = DiscardIgnored
+	default:
+		p.fail("unknown discard handling %q", discard)
+	}
+	if p.more() {
+		switch full := p.next("full policy"); full {
+		case "queue_if_no_space":
+		case "error_if_no_space":
+			s.ErrorIfNoSpace = true
+		default:
+			p.fail("unknown full policy %q", full)
+		}
+	}
+	if p.more() {
+		switch check := p.next("needs_check"); check {
+		case "-":
+		case "needs_check":
+			s.NeedsCheck = true
+		default:
+			p.fail("unknown check state %q", check)
+		}
+	}
+	if p.more() {
+		s.MetadataLow = p.number("metadata low water mark")
+	}
+	return s, p.end()
+}
+
+// Line writes s as a modern kernel would: what tests compare with.
+func (s PoolStatus) Line(length units.Sectors) Line {
+	if s.Mode == ModeFail {
+		return Line{Length: length, Type: ThinPoolTarget, Params: "Fail"}
+	}
+	held, full, check := "-", "queue_if_no_space", "-"
+	if s.HeldRoot != 0 {
+		held = strconv.FormatUint(s.HeldRoot, 10)
+	}
+	if s.ErrorIfNoSpace {
+		full = "error_if_no_space"
+	}
+	if s.NeedsCheck {
+		check = "needs_check"
+	}
+	return Line{Length: length, Type: ThinPoolTarget, Params: fmt.Sprintf("%d %d/%d %d/%d %s %s %s %s %s %d",
+		s.TransactionID, s.UsedMetadata, s.TotalMetadata, s.UsedData, s.TotalData,
+		held, s.Mode, s.Discard, full, check, s.MetadataLow)}
+}

@@ -1,0 +1,135 @@
+package dm
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Flags that travel to udev's rules in the upper half of the cookie
+// (libdevmapper.h, DM_UDEV_*).
+const (
+	udevFlagShift             = 16
+	udevDisableSubsystemRules = 0x0002
+	udevDisableDiskRules      = 0x0004
+	udevDisableOtherRules     = 0x0008
+	udevPrimarySource         = 0x0040
+	udevPrivate               = udevDisableSubsystemRules | udevDisableDiskRules | udevDisableOtherRules
+)
+
+// udev waits for udevd where it runs and knows device mapper's rules: each
+// change carries a cookie, a rule completes it when nodes and links are there.
+type udev struct {
+	options Options
+	rules   bool
+}
+
+func newUdev(options Options) *udev {
+	u := &udev{options: options}
+	for _, dir := range []string{"/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d"} {
+		// Without this rule nobody completes cookies, and each wait would run out.
+		if _, err := os.Stat(filepath.Join(dir, "95-dm-notify.rules")); err == nil {
+			u.rules = true
+		}
+	}
+	return u
+}
+
+func (u *udev) running() bool {
+	if !u.rules {
+		return false
+	}
+	_, err := os.Stat("/run/udev/control")
+	return err == nil
+}
+
+// run performs a command that makes the kernel tell udev something, and waits
+// until udev is done or the bound is reached. It reports whether udev answered.
+func (u *udev) run(ctx context.Context, c *Control, r *request, flags uint32) (answered bool, err error) {
+	if !u.running() {
+		return false, c.do(r)
+	}
+	cookie, err := newCookie()
+	if err != nil {
+		u.options.Logger.Warn("no udev cookie; going on without waiting for udev", "error", err)
+		return false, c.do(r)
+	}
+	defer cookie.remove()
+	r.header().Event_nr = cookie.id() | (flags|udevPrimarySource)<<udevFlagShift
+	if err := c.do(r); err != nil {
+		return false, err
+	}
+	if r.header().Flags&unix.DM_UEVENT_GENERATED_FLAG == 0 {
+		return true, nil // nothing was sent, so nobody will answer
+	}
+	// The change is made; it must not be reported as failed for the wait's sake.
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), u.options.UdevTimeout)
+	defer cancel()
+	began := time.Now()
+	if err := cookie.wait(wait); err != nil {
+		u.options.Logger.Warn("udev did not answer in time; its node is made here",
+			"device", r.ref.String(), "waited", time.Since(began).Round(time.Millisecond), "error", err)
+		return false, nil
+	}
+	return true, nil
+}
+
+// Resume implements [Kernel].
+func (c *Control) Resume(ctx context.Context, ref Ref, options ResumeOptions) (Info, error) {
+	var flags uint32
+	if options.Private {
+		flags = udevPrivate
+	}
+	r := newRequest(unix.DM_DEV_SUSPEND, "resume", ref, 0)
+	if _, err := c.udev.run(ctx, c, r, flags); err != nil {
+		return Info{}, err
+	}
+	info := r.info()
+	return info, c.ensureNode(info.Name, info.Dev)
+}
+
+// Remove implements [Kernel].
+func (c *Control) Remove(ctx context.Context, ref Ref, options RemoveOptions) (bool, error) {
+	r := newRequest(unix.DM_DEV_REMOVE, "remove", ref, 0)
+	if options.Deferred && c.version.AtLeast(4, 27) {
+		r.set(unix.DM_DEFERRED_REMOVE)
+	}
+	info, err := c.Info(ctx, ref)
+	if err != nil {
+		return false, err
+	}
+	if _, err := c.udev.run(ctx, c, r, 0); err != nil {
+		return false, err
+	}
+	if r.header().Flags&unix.DM_DEFERRED_REMOVE != 0 {
+		if _, err := c.Info(ctx, ByDev(info.Dev)); err == nil {
+			return true, nil
+		}
+	}
+	return false, c.removeNode(info.Name, info.Dev)
+}
+
+// Rename implements [Kernel].
+func (c *Control) Rename(ctx context.Context, ref Ref, name Name) error {
+	if _, err := NewName(string(name)); err != nil {
+		return err
+	}
+	before, err := c.Info(ctx, ref)
+	if err != nil {
+		return err
+	}
+	wire := mangle(string(name))
+	// The kernel's rename finds its device by name or uuid only.
+	r := newRequest(unix.DM_DEV_RENAME, "rename to "+string(name), ByName(before.Name), len(wire)+1)
+	copy(r.payload(), wire)
+	if _, err := c.udev.run(ctx, c, r, 0); err != nil {
+		return err
+	}
+	if err := c.removeNode(before.Name, before.Dev); err != nil {
+		return err
+	}
+	return c.ensureNode(name, before.Dev)
+}

@@ -1,0 +1,127 @@
+package loopback
+
+import (
+	"errors"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Errors that a caller may branch on with errors.Is. The errors returned are
+// *OpError and match both one of these and the kernel's errno.
+var (
+	// ErrBusy: Detach found the device mounted, under a device-mapper table or
+	// otherwise open until the bound, or a lock was held by another process
+	// until the bound. Nothing was changed.
+	ErrBusy = errors.New("in use")
+
+	// ErrExhausted: Attach got no device: the kernel has none left, or others
+	// took each one first until the bound.
+	ErrExhausted = errors.New("loop devices exhausted")
+
+	// ErrAttached: Attach found the file attached already: without Reuse, or
+	// with other parameters, or more than once.
+	ErrAttached = errors.New("already attached")
+
+	// ErrNotAttached: Info, Refresh and Detach found no file behind the device.
+	ErrNotAttached = errors.New("not attached")
+
+	// ErrForeign: Info, Refresh and Detach found another file behind the device
+	// than the one that the Device names.
+	ErrForeign = errors.New("backed by another file")
+
+	// ErrNotLoop: a path is not that loop device's node.
+	ErrNotLoop = errors.New("not a loop device")
+
+	// ErrNotRegular: a backing file is something else than a regular file.
+	ErrNotRegular = errors.New("not a regular file")
+
+	// ErrUnsupported: the kernel or the file system cannot do what was asked.
+	ErrUnsupported = errors.New("not supported")
+
+	// ErrResize: Refresh found the device at another size than its file.
+	ErrResize = errors.New("size not taken over")
+
+	// ErrNoSpace: CreateSparse, Grow and PunchHole met a full host file system,
+	// a quota or the largest file size.
+	ErrNoSpace = errors.New("no room on the host file system")
+
+	// ErrShrink: Grow was asked for less than the file has.
+	ErrShrink = errors.New("would shrink")
+
+	// ErrInvalid: an option or a size makes no sense.
+	ErrInvalid = errors.New("invalid")
+)
+
+// OpError is every error of this package: what was tried, on what, and why it
+// failed. Kind is one of the sentinels above or nil; Err is the cause, often a
+// syscall.Errno or a context's error, or nil.
+type OpError struct {
+	Op     string // attach, find, info, refresh, detach, create, grow, ...
+	Path   string // the file or the device
+	Kind   error
+	Err    error
+	Detail string // the circumstances and what to do about them
+}
+
+func (e *OpError) Error() string {
+	var parts []string
+	if e.Op != "" {
+		parts = append(parts, "loopback: "+e.Op+" "+e.Path)
+	}
+	if e.Kind != nil {
+		parts = append(parts, e.Kind.Error())
+	}
+	if e.Detail != "" {
+		parts = append(parts, e.Detail)
+	}
+	if e.Err != nil {
+		parts = append(parts, e.Err.Error())
+	}
+	return strings.Join(parts, ": ")
+}
+
+// Unwrap gives the sentinel and the cause.
+func (e *OpError) Unwrap() []error {
+	var all []error
+	for _, err := range []error{e.Kind, e.Err} {
+		if err != nil {
+			all = append(all, err)
+		}
+	}
+	return all
+}
+
+// inOp gives err the operation and the object it happened to. Further down,
+// OpErrors are made without those two.
+func inOp(op, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if inner, ok := err.(*OpError); ok {
+		named := *inner
+		named.Op, named.Path = op, path
+		return &named
+	}
+	return &OpError{Op: op, Path: path, Kind: kindOf(err), Err: err}
+}
+
+// kindOf names the errnos that mean the same wherever they come from.
+func kindOf(err error) error {
+	switch {
+	case isErrno(err, unix.ENOSPC, unix.EDQUOT, unix.EFBIG):
+		return ErrNoSpace
+	case isErrno(err, unix.EOPNOTSUPP, unix.ENOTTY, unix.ENOSYS):
+		return ErrUnsupported
+	}
+	return nil
+}
+
+func isErrno(err error, any ...unix.Errno) bool {
+	for _, errno := range any {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,66 @@
+package loopback
+
+import (
+	"errors"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"thinctl/units"
+)
+
+func status(f *os.File) (*unix.LoopInfo64, error) {
+	return unix.IoctlLoopGetStatus64(int(f.Fd()))
+}
+
+func setStatus(f *os.File, st *unix.LoopInfo64) error {
+	return unix.IoctlLoopSetStatus64(int(f.Fd()), st)
+}
+
+func configure(f *os.File, c *unix.LoopConfig) error {
+	return unix.IoctlLoopConfigure(int(f.Fd()), c)
+}
+
+// canConfigure tells an EINVAL for the configuration's sake from that of a
+// kernel before 5.8, which knows no LOOP_CONFIGURE: a newer one looks at the
+// file descriptor first (drivers/block/loop.c, loop_configure).
+func canConfigure(f *os.File) bool {
+	return errors.Is(configure(f, &unix.LoopConfig{Fd: ^uint32(0)}), unix.EBADF)
+}
+
+func clearFd(f *os.File) error     { return unix.IoctlSetInt(int(f.Fd()), unix.LOOP_CLR_FD, 0) }
+func setCapacity(f *os.File) error { return unix.IoctlSetInt(int(f.Fd()), unix.LOOP_SET_CAPACITY, 0) }
+func setDirectIO(f *os.File) error { return unix.IoctlSetInt(int(f.Fd()), unix.LOOP_SET_DIRECT_IO, 1) }
+
+func setSectorSize(f *os.File, size units.Bytes) error {
+	return unix.IoctlSetInt(int(f.Fd()), unix.LOOP_SET_BLOCK_SIZE, int(size))
+}
+
+func sectorSize(f *os.File) (units.Bytes, error) {
+	v, err := unix.IoctlGetUint32(int(f.Fd()), unix.BLKSSZGET)
+	return units.Bytes(v), err
+}
+
+// deviceSize is BLKGETSIZE64, which writes 64 bits on every architecture, so
+// that x/sys' IoctlGetInt does not fit it.
+func deviceSize(f *os.File) (units.Bytes, error) {
+	var size uint64
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.BLKGETSIZE64, uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return units.Bytes(size), nil
+}
+
+func identity(st *unix.LoopInfo64) FileID { return FileID{Device: st.Device, Inode: st.Inode} }
+
+func statID(st *unix.Stat_t) FileID { return FileID{Device: uint64(st.Dev), Inode: st.Ino} }
+
+func fstatID(f *os.File) (FileID, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return FileID{}, err
+	}
+	return statID(&st), nil
+}

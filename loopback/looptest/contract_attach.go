@@ -1,0 +1,159 @@
+package looptest
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+
+	"thinctl/loopback"
+	"thinctl/units"
+)
+
+func (s suite) attach() {
+	path := s.file("data", 8*units.MiB)
+	d := s.mustAttach(path, loopback.AttachOptions{})
+	if d.Backing != id(s.T, path) || d.File != path || d.Number.Major != 7 || d.ReadOnly {
+		s.Errorf("device %+v is not %s read-write", d, path)
+	}
+	info := s.mustInfo(d)
+	want := loopback.Info{
+		Device: d, BackingPath: path, Size: 8 * units.MiB,
+		SectorSize: info.SectorSize, DirectIO: d.DirectIO,
+	}
+	if info != want {
+		s.Errorf("info %+v, want %+v", info, want)
+	}
+	if info.SectorSize < 512 || info.SectorSize > 4096 {
+		s.Errorf("sectors of %d bytes", info.SectorSize)
+	}
+}
+
+func (s suite) odd() {
+	d := s.mustAttach(s.file("odd", units.MiB+513), loopback.AttachOptions{Buffered: true})
+	if size := s.mustInfo(d).Size; size != units.MiB+512 {
+		s.Errorf("size %d, want %d", size, units.MiB+512)
+	}
+}
+
+func (s suite) options() {
+	path := s.file("file", units.MiB)
+	for _, o := range []loopback.AttachOptions{
+		{ReadOnly: true},
+		{Buffered: true},
+		{SectorSize: 4096},
+		{SectorSize: 512, Buffered: true},
+		{Autoclear: true},
+		{},
+	} {
+		d := s.mustAttach(path, o)
+		info := s.mustInfo(d)
+		if info.ReadOnly != o.ReadOnly || info.Autoclear != o.Autoclear {
+			s.Errorf("asked for %+v, got %+v", o, info)
+		}
+		if o.Buffered && (info.DirectIO || d.DirectIO) {
+			s.Errorf("asked for %+v, got direct IO", o)
+		}
+		if o.SectorSize != 0 && info.SectorSize != o.SectorSize {
+			s.Errorf("asked for %+v, got sectors of %d", o, info.SectorSize)
+		}
+		s.mustDetach(d)
+	}
+}
+
+func (s suite) once() {
+	path := s.file("file", units.MiB)
+	d := s.mustAttach(path, loopback.AttachOptions{})
+	for _, o := range []loopback.AttachOptions{
+		{},
+		{ReadOnly: true},
+		{Reuse: true, ReadOnly: true},
+		{Reuse: true, SectorSize: 2048},
+	} {
+		_, err := s.Loops.Attach(s.Context(), path, o)
+		s.is(err, loopback.ErrAttached)
+	}
+	again := s.mustAttach(path, loopback.AttachOptions{Reuse: true})
+	if again != d {
+		s.Errorf("reused %+v, want %+v", again, d)
+	}
+	s.found(path, d)
+}
+
+func (s suite) reuseParallel() {
+	path := s.file("file", units.MiB)
+	const many = 16
+	var got [many]loopback.Device
+	var all sync.WaitGroup
+	for i := range many {
+		all.Go(func() {
+			var err error
+			if got[i], err = s.Loops.Attach(s.Context(), path, loopback.AttachOptions{Reuse: true}); err != nil {
+				s.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	defer s.mustDetach(got[0])
+	for _, d := range got {
+		if d != got[0] {
+			s.Fatalf("attached as %s and as %s", got[0].Path, d.Path)
+		}
+	}
+	s.found(path, got[0])
+}
+
+func (s suite) reuseAutoclear() {
+	path := s.file("file", units.MiB)
+	d := s.mustAttach(path, loopback.AttachOptions{})
+	s.mustAttach(path, loopback.AttachOptions{Reuse: true, Autoclear: true})
+	if !s.mustInfo(d).Autoclear {
+		s.Error("reused with autoclear, but it is off")
+	}
+	s.mustAttach(path, loopback.AttachOptions{Reuse: true})
+	if s.mustInfo(d).Autoclear {
+		s.Error("reused without autoclear, but it is on")
+	}
+	s.mustDetach(d)
+	s.found(path)
+}
+
+func (s suite) parallel() {
+	const many = 20
+	var files [many]string
+	var got [many]loopback.Device
+	var all sync.WaitGroup
+	for i := range many {
+		files[i] = s.file("file"+string(rune('a'+i)), units.MiB)
+		all.Go(func() {
+			var err error
+			if got[i], err = s.Loops.Attach(s.Context(), files[i], loopback.AttachOptions{}); err != nil {
+				s.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for _, d := range got {
+		defer s.mustDetach(d)
+	}
+	seen := map[loopback.Number]string{}
+	for i, d := range got {
+		if other, dup := seen[d.Number]; dup {
+			s.Errorf("%s and %s are both on %s", files[i], other, d.Path)
+		}
+		seen[d.Number] = files[i]
+		s.found(files[i], d)
+	}
+}
+
+func (s suite) refused() {
+	_, err := s.Loops.Attach(s.Context(), filepath.Join(s.Dir, "none"), loopback.AttachOptions{})
+	s.is(err, os.ErrNotExist)
+	_, err = s.Loops.Attach(s.Context(), s.Dir, loopback.AttachOptions{})
+	s.is(err, loopback.ErrNotRegular)
+	path := s.file("file", units.MiB)
+	for _, size := range []units.Bytes{1, 256, 513, 1536, units.MiB} {
+		_, err := s.Loops.Attach(s.Context(), path, loopback.AttachOptions{SectorSize: size})
+		s.is(err, loopback.ErrInvalid)
+	}
+	s.found(path)
+}

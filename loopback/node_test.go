@@ -1,0 +1,121 @@
+package loopback_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"thinctl/loopback"
+	"thinctl/units"
+)
+
+// A container has a /dev of its own, without the nodes.
+func TestNodeIsMade(t *testing.T) {
+	needKernel(t)
+	old := unix.Umask(0o777)
+	defer unix.Umask(old)
+	for _, legacy := range []bool{false, true} {
+		dir, dev := tempDir(t), t.TempDir()
+		if err := os.Chmod(dev, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		c := loopback.New(loopback.Options{Dev: dev, Legacy: legacy, LockFile: filepath.Join(dir, "lock")})
+		d := attach(t, c, makeFile(t, dir, "file", units.MiB), loopback.AttachOptions{})
+		st, err := os.Stat(d.Path)
+		if err != nil || filepath.Dir(d.Path) != dev || st.Mode() != os.ModeDevice|0o600 {
+			t.Errorf("node %s: %v, %v", d.Path, st.Mode(), err)
+		}
+		detach(t, c, d)
+	}
+}
+
+func TestWrongNodeIsRefused(t *testing.T) {
+	needKernel(t)
+	dir, dev := tempDir(t), t.TempDir()
+	for i := range 1024 {
+		if err := os.WriteFile(fmt.Sprintf("%s/loop%d", dev, i), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := loopback.New(loopback.Options{Dev: dev})
+	_, err := c.Attach(t.Context(), makeFile(t, dir, "file", units.MiB), loopback.AttachOptions{})
+	if !errors.Is(err, loopback.ErrNotLoop) {
+		t.Errorf("attached to a plain file: %v", err)
+	}
+	t.Log(err)
+	for _, path := range []string{"/dev/null", "/dev/loop", "/dev/loop01", "/dev/loopx", dev + "/loop0"} {
+		d := loopback.Device{Path: path, Backing: loopback.FileID{Device: 1, Inode: 1}}
+		if err := c.Detach(t.Context(), d); !errors.Is(err, loopback.ErrNotLoop) {
+			t.Errorf("detach %s: %v", path, err)
+		}
+	}
+}
+
+// The device that the kernel calls free is claimed for good by someone else.
+func TestExhausted(t *testing.T) {
+	needKernel(t)
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer control.Close()
+	index, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := open(t, loopback.Device{Path: fmt.Sprintf("/dev/loop%d", index)}, os.O_RDWR|unix.O_EXCL)
+	defer release()
+	path := makeFile(t, tempDir(t), "file", units.MiB)
+
+	for name, c := range map[string]*loopback.Control{
+		"attempts": loopback.New(loopback.Options{Attempts: 3}),
+		"timeout":  loopback.New(loopback.Options{Timeout: 100 * time.Millisecond, Attempts: 1 << 20}),
+	} {
+		_, err = c.Attach(t.Context(), path, loopback.AttachOptions{})
+		if !errors.Is(err, loopback.ErrExhausted) || !strings.Contains(err.Error(), "max_loop") {
+			t.Errorf("%s: %v", name, err)
+		}
+		t.Log(err)
+	}
+}
+
+func attachRaw(t *testing.T, path string) loopback.Device {
+	t.Helper()
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer control.Close()
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for range 50 {
+		index, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(fmt.Sprintf("/dev/loop%d", index), os.O_RDWR, 0)
+		if err != nil {
+			continue
+		}
+		err = unix.IoctlLoopConfigure(int(f.Fd()), &unix.LoopConfig{Fd: uint32(file.Fd())})
+		f.Close()
+		if err == nil {
+			var st unix.Stat_t
+			if err := unix.Fstat(int(file.Fd()), &st); err != nil {
+				t.Fatal(err)
+			}
+			return loopback.Device{Path: f.Name(), Backing: loopback.FileID{Device: st.Dev, Inode: st.Ino}}
+		}
+	}
+	t.Fatal("no free loop device")
+	return loopback.Device{}
+}

@@ -1,0 +1,92 @@
+//go:build kernel
+
+// Package integration proves pools and volumes on a real kernel: in the lab's
+// guest, as root. `make test` runs it.
+package integration
+
+import (
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"thinctl/dm"
+	"thinctl/loopback"
+	"thinctl/thinpool"
+	"thinctl/units"
+)
+
+// small is a pool that fills up within a test.
+func small() thinpool.CreateOptions {
+	return thinpool.CreateOptions{DataSize: 256 * units.MiB, MetadataSize: 8 * units.MiB, BaseSize: units.GiB}
+}
+
+func realHost(t *testing.T) thinpool.Host {
+	t.Helper()
+	kernel, err := dm.Open(dm.Options{})
+	if err != nil {
+		t.Fatalf("these tests need a kernel with device mapper, as root; `make test` brings one: %v", err)
+	}
+	t.Cleanup(func() { kernel.Close() })
+	loops := loopback.New(loopback.Options{})
+	t.Cleanup(func() { loops.Close() })
+	return thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}}
+}
+
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// newPool makes a pool that is checked by thin_check and destroyed at the end.
+func newPool(t *testing.T, options thinpool.CreateOptions) *thinpool.Pool {
+	t.Helper()
+	host := realHost(t)
+	ctx := testContext(t)
+	pool, err := thinpool.Create(ctx, host, t.TempDir(), "it"+strings.ToLower(t.Name()[len("Test"):min(len(t.Name()), 20)]), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		finish(ctx, t, pool)
+	})
+	return pool
+}
+
+func finish(ctx context.Context, t *testing.T, pool *thinpool.Pool) {
+	status, err := pool.Status(ctx)
+	if err != nil {
+		t.Error(err)
+	}
+	if err := pool.Deactivate(ctx); err != nil {
+		t.Error(err)
+		return
+	}
+	thinCheck(t, status.Metadata.Path)
+	if err := pool.Destroy(ctx); err != nil {
+		t.Error(err)
+	}
+	if out := run(t, "dmsetup", "ls"); strings.Contains(out, "thinctl-"+pool.Name()) {
+		t.Errorf("devices are left: %s", out)
+	}
+}
+
+func thinCheck(t *testing.T, path string) {
+	t.Helper()
+	if out, err := exec.Command("thin_check", path).CombinedOutput(); err != nil {
+		t.Errorf("thin_check %s: %v\n%s", path, err, out)
+	}
+}
+
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}

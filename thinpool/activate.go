@@ -1,0 +1,317 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"thinctl/dm"
+	"thinctl/loopback"
+	"thinctl/thinpool/metadata"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// Activate makes the pool's device, or finds it made, and finishes what a
+// killed process left. Volumes are activated when they are asked for.
+func (p *Pool) Activate(ctx context.Context) (err error) {
+	lock, err := p.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { lock.Release() }()
+	record, err := p.Record(ctx)
+	if err != nil {
+		return p.failed("activate", err)
+	}
+	_, status, err := p.kernelStatus(ctx)
+	if errors.Is(err, ErrInactive) {
+		if status, err = p.start(ctx, record); err == nil {
+			err = p.markActivated(ctx, true)
+		}
+	}
+	if err != nil {
+		return p.failed("activate", err)
+	}
+	return p.recover(ctx, status)
+}
+
+// Recover finishes or undoes what a killed process began: a half-made volume,
+// a suspended origin, an extension, removed volumes whose blocks were not
+// given back. It needs an active pool.
+func (p *Pool) Recover(ctx context.Context) error {
+	lock, err := p.lock(ctx)
+	if err != nil {
+		return err
+	}
+	_, status, err := p.kernelStatus(ctx)
+	if err == nil {
+		err = p.recover(ctx, status)
+	}
+	lock.Release()
+	if err != nil {
+		return err
+	}
+	_, _, err = p.Reap(ctx)
+	return err
+}
+
+// recover is Recover's part under the pool's lock.
+func (p *Pool) recover(ctx context.Context, status dm.PoolStatus) error {
+	if err := p.resumeIfSuspended(ctx, p.ref()); err != nil {
+		return p.failed("resume", err)
+	}
+	if err := p.writable("activate", status); err != nil {
+		return err
+	}
+	if err := p.settle(ctx, status); err != nil {
+		return err
+	}
+	_, err := p.finishExtension(ctx)
+	return err
+}
+
+func (p *Pool) markActivated(ctx context.Context, activated bool) error {
+	return p.db.Update(ctx, func(tx *store.Tx) error {
+		record, err := tx.Pool()
+		if err != nil || record.Activated == activated {
+			return err
+		}
+		record.Activated = activated
+		return tx.PutPool(record)
+	})
+}
+
+// start brings the pool's device up from nothing, or leaves nothing.
+func (p *Pool) start(ctx context.Context, record store.Pool) (_ dm.PoolStatus, err error) {
+	if err := p.checkIdentity(ctx, record); err != nil {
+		return dm.PoolStatus{}, err
+	}
+	undo := newRollback(ctx)
+	defer func() { err = errors.Join(err, undo.unless(err == nil)) }()
+	meta, err := p.attach(ctx, record, record.Metadata, undo)
+	if err != nil {
+		return dm.PoolStatus{}, err
+	}
+	data, err := p.attach(ctx, record, record.Data, undo)
+	if err != nil {
+		return dm.PoolStatus{}, err
+	}
+	table := p.table(record, meta, data)
+	_, err = p.host.Kernel.Create(ctx, poolDeviceName(p.name), poolDeviceUUID(p.id.String()))
+	if errors.Is(err, dm.ErrExists) {
+		// Ours without a table is what a killed activation leaves.
+		if _, mine := p.host.Kernel.Info(ctx, p.ref()); mine == nil {
+			err = nil
+		}
+	}
+	if err != nil {
+		return dm.PoolStatus{}, nameTaken(poolDeviceName(p.name), err)
+	}
+	undo.add(func(ctx context.Context) error {
+		_, err := p.host.Kernel.Remove(ctx, p.ref(), dm.RemoveOptions{})
+		return err
+	})
+	if _, err := p.loadAndResume(ctx, p.ref(), table); err != nil {
+		return dm.PoolStatus{}, err
+	}
+	_, status, err := p.kernelStatus(ctx)
+	if err == nil && status.Mode == dm.ModeFail {
+		err = p.writable("activate", status)
+	}
+	return status, err
+}
+
+func (p *Pool) table(record store.Pool, meta, data dm.Dev) dm.ThinPool {
+	return dm.ThinPool{
+		Length:           record.Data.Size.Sectors(),
+		Metadata:         meta,
+		Data:             data,
+		Block:            record.Block.Sectors(),
+		LowWater:         record.LowWater,
+		SkipBlockZeroing: record.SkipZeroing,
+		ErrorIfNoSpace:   record.ErrorIfFull,
+	}
+}
+
+// checkIdentity refuses metadata that is not this pool's, or not of the
+// database's moment, before the kernel could change it. Above all it keeps the
+// kernel from formatting metadata that has become blank.
+func (p *Pool) checkIdentity(ctx context.Context, record store.Pool) error {
+	path := p.backingPath(record.Metadata)
+	refuse := func(kind error, detail, remedy string, err error) error {
+		return &Error{Op: "activate", Object: p.object(), Kind: kind, Detail: path + ": " + detail, Remedy: remedy, Err: err}
+	}
+	super, err := p.host.Disks.Superblock(path)
+	switch {
+	case errors.Is(err, metadata.ErrEmpty):
+		return refuse(ErrUnhealthy, "the metadata is blank", "restore it from a copy; activating would make an empty pool of it", nil)
+	case err != nil:
+		return refuse(ErrUnhealthy, "the metadata cannot be read", fmt.Sprintf("run `thinctl pool repair %s`", p.name), err)
+	case super.UUID != p.id:
+		return refuse(ErrSwapped, fmt.Sprintf("it carries the uuid %x, this pool has %s", super.UUID, p.id),
+			"put this pool's own metadata back", nil)
+	case super.DataBlockSize != record.Block.Sectors():
+		return refuse(ErrDiverged, fmt.Sprintf("it has blocks of %s, this pool of %s", super.DataBlockSize.Bytes(), record.Block),
+			"put this pool's own metadata back", nil)
+	case super.NeedsCheck():
+		return refuse(ErrNeedsCheck, "the kernel met an error while writing it", fmt.Sprintf("run `thinctl pool repair %s`", p.name), nil)
+	}
+	if err := p.notTruncated(record, super); err != nil {
+		return err
+	}
+	var last uint64
+	if err := p.db.View(ctx, func(tx *store.Tx) (err error) { last, err = tx.LastTx(); return err }); err != nil {
+		return err
+	}
+	if super.TransactionID != last && super.TransactionID+1 != last {
+		return refuse(ErrDiverged, fmt.Sprintf("it is at transaction %d, the database at %d", super.TransactionID, last),
+			fmt.Sprintf("one of them was restored from a copy: run `thinctl pool check %s`", p.name), nil)
+	}
+	return nil
+}
+
+// notTruncated refuses files that are smaller than the kernel has known them.
+func (p *Pool) notTruncated(record store.Pool, super metadata.Superblock) error {
+	for _, file := range []struct {
+		backing store.Backing
+		known   units.Bytes
+	}{
+		{record.Data, units.Bytes(super.DataSpaceMap.Blocks) * record.Block},
+		{record.Metadata, units.Bytes(super.MetadataSpaceMap.Blocks) * metadataBlock},
+	} {
+		if !file.backing.Loop {
+			continue
+		}
+		usage, err := p.host.Disks.Usage(p.path(file.backing.Path))
+		if err != nil {
+			return p.failed("activate", err)
+		}
+		if usage.Apparent < file.known {
+			return p.failed("activate", shrunk(p.path(file.backing.Path), usage.Apparent, file.known))
+		}
+	}
+	return nil
+}
+
+// attach returns the block device under a backing: the device itself, or the
+// loop device of a file, made where none is there.
+func (p *Pool) attach(ctx context.Context, record store.Pool, backing store.Backing, undo *rollback) (dm.Dev, error) {
+	path := p.backingPath(backing)
+	if !backing.Loop {
+		device, err := p.host.Disks.Device(path)
+		if err == nil && device.Size < backing.Size {
+			err = shrunk(path, device.Size, backing.Size)
+		}
+		return device.Dev, err
+	}
+	usage, err := p.host.Disks.Usage(path)
+	if err != nil {
+		return dm.Dev{}, err
+	}
+	if usage.Apparent < backing.Size {
+		// An extension noted its new size first and was killed. A file that had
+		// its size and lost it does not get here: checkIdentity knows it.
+		if err := p.host.Disks.Grow(path, backing.Size, loopback.FileOptions{Preallocate: record.Preallocated}); err != nil {
+			return dm.Dev{}, err
+		}
+	}
+	before, err := p.host.Loops.Find(ctx, path)
+	if err != nil {
+		return dm.Dev{}, err
+	}
+	loop, err := p.host.Loops.Attach(ctx, path, loopback.AttachOptions{Reuse: true, Buffered: !record.DirectIO})
+	if err != nil {
+		return dm.Dev{}, err
+	}
+	if len(before) == 0 {
+		undo.add(func(ctx context.Context) error { return p.host.Loops.Detach(ctx, loop) })
+	}
+	size, err := p.host.Loops.Refresh(ctx, loop)
+	if err == nil && size < backing.Size {
+		err = shrunk(loop.Path, size, backing.Size)
+	}
+	return dm.Dev(loop.Number), err
+}
+
+func shrunk(path string, have, want units.Bytes) error {
+	return fmt.Errorf("%s has %s, the pool needs %s: put the larger device back", path, have, want)
+}
+
+// Deactivate removes the pool's device, those of its volumes, and its loop
+// devices. Nothing may use them.
+func (p *Pool) Deactivate(ctx context.Context) error {
+	lock, err := p.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	if err := p.stop(ctx); err != nil {
+		return p.failed("deactivate", err)
+	}
+	return p.failed("deactivate", p.markActivated(ctx, false))
+}
+
+// stop takes down all that the kernel has of this pool. It looks for
+// devices in use first, so that a refusal changes nothing.
+func (p *Pool) stop(ctx context.Context) error {
+	entries, err := p.ownDevices(ctx)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.isPool {
+			continue
+		}
+		info, err := p.host.Kernel.Info(ctx, dm.ByUUID(entry.UUID))
+		if err == nil && info.OpenCount > 0 {
+			return &Error{Op: "deactivate", Object: p.object(), Kind: ErrBusy,
+				Detail: fmt.Sprintf("%s is open %d times", entry.Name, info.OpenCount),
+				Remedy: "unmount it and end who uses it; `thinctl volume status` names them"}
+		}
+	}
+	if err := p.removeDevices(ctx); err != nil {
+		return err
+	}
+	record, err := p.Record(ctx)
+	if err != nil {
+		return err
+	}
+	return p.detach(ctx, record)
+}
+
+func (p *Pool) detach(ctx context.Context, record store.Pool) error {
+	var faults []error
+	for _, backing := range []store.Backing{record.Data, record.Metadata} {
+		if !backing.Loop {
+			continue
+		}
+		loops, err := p.host.Loops.Find(ctx, p.path(backing.Path))
+		faults = append(faults, err)
+		for _, loop := range loops {
+			faults = append(faults, p.host.Loops.Detach(ctx, loop))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+type ownEntry struct {
+	dm.Entry
+	id     uint32
+	isPool bool
+}
+
+// ownDevices lists the kernel's devices that carry this pool's uuid.
+func (p *Pool) ownDevices(ctx context.Context) ([]ownEntry, error) {
+	entries, err := p.host.Kernel.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var own []ownEntry
+	for _, entry := range entries {
+		if id, isPool, ok := ownDevice(p.id.String(), entry.UUID); ok {
+			own = append(own, ownEntry{Entry: entry, id: id, isPool: isPool})
+		}
+	}
+	return own, nil
+}

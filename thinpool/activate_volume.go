@@ -1,0 +1,162 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"thinctl/dm"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// ActivateVolume makes the volume's block device, or finds it made; the node
+// is there when it returns.
+func (p *Pool) ActivateVolume(ctx context.Context, name string) (Volume, error) {
+	record, unlock, err := p.holdVolume(ctx, "activate", name)
+	if err != nil {
+		return Volume{}, err
+	}
+	defer unlock()
+	info, err := p.activateThin(ctx, record, volumeDeviceName(p.name, name))
+	if err != nil {
+		return Volume{}, p.volumeFailed("activate", name, err)
+	}
+	return activeVolume(record, info), nil
+}
+
+// activateThin creates, loads and resumes a thin device, from whatever state a
+// killed process left it in. The volume's lock is held.
+func (p *Pool) activateThin(ctx context.Context, record store.Volume, name dm.Name) (dm.Info, error) {
+	pool, status, err := p.kernelStatus(ctx)
+	if err != nil {
+		return dm.Info{}, err
+	}
+	if status.Mode == dm.ModeFail {
+		return dm.Info{}, p.writable("activate a volume of", status)
+	}
+	table := dm.Thin{Length: record.Size.Sectors(), Pool: pool.Dev, ID: record.ID}
+	ref := p.volumeRef(record.ID)
+	info, err := p.host.Kernel.Info(ctx, ref)
+	made := false
+	switch {
+	case errors.Is(err, dm.ErrNotFound):
+		if info, err = p.host.Kernel.Create(ctx, name, volumeDeviceUUID(p.id.String(), record.ID)); err != nil {
+			return info, nameTaken(name, err)
+		}
+		made = true
+	case err != nil:
+		return info, err
+	case info.ActiveTable && !info.Suspended:
+		same, err := p.tableIs(ctx, ref, table)
+		if err != nil || same {
+			return info, err
+		}
+	}
+	info, err = p.loadAndResume(ctx, ref, table)
+	if err != nil && made {
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+		defer cancel()
+		_, removed := p.host.Kernel.Remove(clean, ref, dm.RemoveOptions{})
+		err = errors.Join(err, removed)
+	}
+	return info, err
+}
+
+func nameTaken(name dm.Name, err error) error {
+	if errors.Is(err, dm.ErrExists) {
+		return fmt.Errorf("another device has the name %s: remove or rename it: %w", name, err)
+	}
+	return err
+}
+
+func (p *Pool) tableIs(ctx context.Context, ref dm.Ref, want dm.Target) (bool, error) {
+	lines, err := p.host.Kernel.Table(ctx, ref)
+	return err == nil && len(lines) == 1 && lines[0] == want.Line(), err
+}
+
+// loadAndResume puts a table in and lets IO flow. A table that was loaded and
+// then not resumed is cleared again.
+func (p *Pool) loadAndResume(ctx context.Context, ref dm.Ref, table dm.Target) (dm.Info, error) {
+	if err := p.host.Kernel.Load(ctx, ref, []dm.Target{table}, dm.LoadOptions{}); err != nil {
+		return dm.Info{}, err
+	}
+	info, err := p.host.Kernel.Resume(ctx, ref, dm.ResumeOptions{Private: true})
+	if err != nil {
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+		defer cancel()
+		return info, errors.Join(err, p.host.Kernel.Clear(clean, ref))
+	}
+	return info, nil
+}
+
+// DeactivateVolume removes the volume's block device; the volume stays.
+func (p *Pool) DeactivateVolume(ctx context.Context, name string) error {
+	record, unlock, err := p.holdVolume(ctx, "deactivate", name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return p.volumeFailed("deactivate", name, p.deactivateThin(ctx, record.Name, record.ID))
+}
+
+func (p *Pool) deactivateThin(ctx context.Context, name string, id uint32) error {
+	_, err := p.host.Kernel.Remove(ctx, p.volumeRef(id), dm.RemoveOptions{})
+	switch {
+	case errors.Is(err, dm.ErrNotFound):
+		return nil
+	case errors.Is(err, dm.ErrBusy):
+		return &Error{Op: "deactivate", Object: p.volumeObject(name), Kind: ErrBusy, Err: err,
+			Remedy: fmt.Sprintf("`thinctl volume status %s %s` names who holds it", p.name, name)}
+	}
+	return err
+}
+
+// ResizeVolume grows a volume, active or not. The file system on it is grown
+// by its own tools.
+func (p *Pool) ResizeVolume(ctx context.Context, name string, size units.Bytes) (Volume, error) {
+	record, unlock, err := p.holdVolume(ctx, "resize", name)
+	if err != nil {
+		return Volume{}, err
+	}
+	defer unlock()
+	if err := checkVolumeSize(size); err != nil {
+		return Volume{}, p.volumeError("resize", name, ErrInvalid, err)
+	}
+	if size < record.Size {
+		return Volume{}, p.volumeError("resize", name, ErrInvalid,
+			fmt.Errorf("%s is smaller than its %s: volumes may only grow", size, record.Size))
+	}
+	if size != record.Size {
+		record.Size = size
+		err = p.db.Update(ctx, func(tx *store.Tx) error {
+			now, err := tx.Volume(name)
+			if err != nil {
+				return err
+			}
+			now.Size = size
+			return tx.PutVolume(now)
+		})
+		if err != nil {
+			return Volume{}, p.volumeFailed("resize", name, err)
+		}
+	}
+	info, err := p.host.Kernel.Info(ctx, p.volumeRef(record.ID))
+	if errors.Is(err, dm.ErrNotFound) {
+		return plainVolume(record), nil
+	}
+	if err == nil {
+		info, err = p.activateThin(ctx, record, volumeDeviceName(p.name, name))
+	}
+	return activeVolume(record, info), p.volumeFailed("resize", name, err)
+}
+
+func activeVolume(record store.Volume, info dm.Info) Volume {
+	volume := plainVolume(record)
+	volume.Active = true
+	volume.Suspended = info.Suspended
+	volume.Open = info.OpenCount
+	volume.Dev = info.Dev
+	volume.Node = info.Name.Node()
+	return volume
+}

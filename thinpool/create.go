@@ -1,0 +1,325 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"thinctl/dm"
+	"thinctl/filelock"
+	"thinctl/loopback"
+	"thinctl/thinpool/metadata"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// Plan is what Create would make.
+type Plan struct {
+	Name     string
+	Dir      string
+	Device   string
+	Data     store.Backing
+	Metadata store.Backing
+	Block    units.Bytes
+	BaseSize units.Bytes
+	LowWater uint64
+	Reserve  store.Reserve
+	Warnings []string
+	options  CreateOptions
+}
+
+// PlanCreate checks everything that Create needs, reports all faults at once,
+// and changes nothing.
+func PlanCreate(ctx context.Context, host Host, root, name string, options CreateOptions) (Plan, error) {
+	options = options.withDefaults()
+	faults := []error{CheckPoolName(name)}
+	fault := func(kind error, format string, args ...any) {
+		faults = append(faults, &Error{Op: "create", Object: "pool " + name, Kind: kind, Detail: fmt.Sprintf(format, args...)})
+	}
+	faults = append(faults, checkTargets(ctx, host, options))
+	dir := filepath.Join(root, name)
+	if _, err := os.Lstat(dir); err == nil {
+		fault(ErrExists, "%s stands already: choose another name, or remove it", dir)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		faults = append(faults, err)
+	}
+	if _, err := host.Kernel.Info(ctx, dm.ByName(poolDeviceName(name))); err == nil {
+		fault(ErrExists, "a device named %s stands already: remove it with `dmsetup remove`", poolDeviceName(name))
+	}
+	plan := Plan{Name: name, Dir: dir, Device: string(poolDeviceName(name)), Block: options.Block, BaseSize: options.BaseSize, Reserve: *options.Reserve}
+	plan.Data, plan.Metadata = store.Backing{Path: dataFile, Loop: true, Size: options.DataSize},
+		store.Backing{Path: metadataFile, Loop: true, Size: options.MetadataSize}
+	if options.DataDevice != "" {
+		plan.Data = planDevice(host, options.DataDevice, options.DataSize, max(options.Block, units.SectorSize), options.Force, fault)
+		options.DataSize = plan.Data.Size
+	}
+	if options.MetadataDevice != "" {
+		plan.Metadata = planDevice(host, options.MetadataDevice, options.MetadataSize, metadataBlock, options.Force, fault)
+		if plan.Metadata.Size > dm.MaxMetadata {
+			plan.Warnings = append(plan.Warnings, fmt.Sprintf("the kernel uses %s of the %s metadata device", dm.MaxMetadata, plan.Metadata.Size))
+			plan.Metadata.Size = dm.MaxMetadata
+		}
+		options.MetadataSize = plan.Metadata.Size
+	} else if options.DataDevice != "" && options.Block >= dm.MinBlock {
+		options.MetadataSize = max(options.MetadataSize, MetadataFor(options.DataSize, options.Block))
+		plan.Metadata.Size = options.MetadataSize
+	}
+	faults = append(faults, sameDevice(host, options), options.check())
+	if err := errors.Join(faults...); err != nil {
+		return plan, err
+	}
+	plan.LowWater = options.lowWater()
+	if options.SkipZeroing {
+		plan.Warnings = append(plan.Warnings, "without zeroing a volume can read what its blocks held before")
+	}
+	plan.options = options
+	return plan, nil
+}
+
+func checkTargets(ctx context.Context, host Host, options CreateOptions) error {
+	if _, err := host.Kernel.Version(ctx); err != nil {
+		return err
+	}
+	pool, err := host.Kernel.TargetVersion(ctx, dm.ThinPoolTarget)
+	if errors.Is(err, dm.ErrNoTarget) {
+		return &Error{Op: "create", Object: "a pool", Kind: ErrUnsupported, Err: err, Remedy: "load the module with `modprobe dm_thin_pool`"}
+	}
+	if err != nil {
+		return err
+	}
+	if options.ErrorIfFull && !pool.AtLeast(1, 10) {
+		return &Error{Op: "create", Object: "a pool", Kind: ErrUnsupported,
+			Detail: fmt.Sprintf("failing writes when full needs target thin-pool 1.10, this kernel has %s", pool),
+			Remedy: "leave the full policy at queue"}
+	}
+	return nil
+}
+
+// planDevice looks at a block device that is to be the pool's. A size of zero
+// takes all of it, rounded down to whole blocks.
+func planDevice(host Host, path string, size, unit units.Bytes, force bool, fault func(error, string, ...any)) store.Backing {
+	backing := store.Backing{Path: path, Size: size}
+	device, err := host.Disks.Device(path)
+	if err != nil {
+		fault(ErrInvalid, "%v", err)
+		return backing
+	}
+	if size == 0 {
+		backing.Size = device.Size - device.Size%unit
+	}
+	switch {
+	case device.Size < backing.Size || backing.Size == 0:
+		fault(ErrInvalid, "%s has %s, %s is needed: use a larger device or a smaller size", path, device.Size, backing.Size)
+	case device.Busy:
+		fault(ErrBusy, "%s is mounted or held by another device: `lsblk %s` shows by what", path, path)
+	case !force:
+		if found, err := host.Disks.Contents(path); err != nil {
+			fault(ErrInvalid, "%v", err)
+		} else if found != "" {
+			fault(ErrHoldsData, "%s holds %s: wipe it, or give --force to destroy what is on it", path, found)
+		}
+	}
+	return backing
+}
+
+func sameDevice(host Host, options CreateOptions) error {
+	if options.DataDevice == "" || options.MetadataDevice == "" || options.DataDevice == options.MetadataDevice {
+		return nil
+	}
+	data, err := host.Disks.Device(options.DataDevice)
+	if err != nil {
+		return nil // planDevice has said so
+	}
+	meta, err := host.Disks.Device(options.MetadataDevice)
+	if err == nil && meta.Dev == data.Dev {
+		return fmt.Errorf("%s and %s are the same device: give each its own", options.DataDevice, options.MetadataDevice)
+	}
+	return nil
+}
+
+// Create makes a pool under root and activates it. Until its last step, a
+// rename, nothing counts: what a kill leaves is cleared away by the next
+// Create or Sweep, what a failure leaves by Create itself.
+func Create(ctx context.Context, host Host, root, name string, options CreateOptions) (_ *Pool, err error) {
+	if err := makeRoot(host, root); err != nil {
+		return nil, err
+	}
+	lock, err := lockRoot(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
+	if err := sweep(ctx, host, root); err != nil {
+		return nil, err
+	}
+	plan, err := PlanCreate(ctx, host, root, name, options)
+	if err != nil {
+		return nil, err
+	}
+	id := newUUID()
+	p := newPool(host, filepath.Join(root, creatingPrefix+id.String()+"-"+name), name)
+	p.id = id
+	undo := newRollback(ctx)
+	defer func() { err = p.failed("create", errors.Join(err, undo.unless(err == nil))) }()
+	undo.add(p.dismantle)
+	if err := p.build(ctx, plan); err != nil {
+		return nil, err
+	}
+	if err := host.Disks.Rename(p.dir, plan.Dir); err != nil {
+		return nil, err
+	}
+	final := newPool(host, plan.Dir, name)
+	final.id = id
+	return final, nil
+}
+
+func makeRoot(host Host, root string) error {
+	if _, err := os.Stat(root); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(root), 0o755); err != nil {
+		return err
+	}
+	if err := host.Disks.MakeDir(root); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// lockRoot keeps makers and destroyers of pools apart. Whoever has it knows
+// that folders of theirs have no living owner.
+func lockRoot(ctx context.Context, root string) (*filelock.Lock, error) {
+	return filelock.Acquire(ctx, filepath.Join(root, ".lock"), filelock.Range{})
+}
+
+// build makes the pool in its temporary folder.
+func (p *Pool) build(ctx context.Context, plan Plan) error {
+	options := plan.options
+	disks := p.host.Disks
+	if err := disks.MakeDir(p.dir); err != nil {
+		return err
+	}
+	record := store.Pool{
+		UUID: p.id.String(), Name: p.name, Created: p.host.now(),
+		Data: plan.Data, Metadata: plan.Metadata, Block: plan.Block, BaseSize: plan.BaseSize, LowWater: plan.LowWater,
+		SkipZeroing: options.SkipZeroing, ErrorIfFull: options.ErrorIfFull, Reserve: plan.Reserve,
+		Activated: true, DirectIO: !options.Buffered, Preallocated: options.Preallocate,
+	}
+	// First of all the record: the clean-up after a kill reads from it which
+	// devices were being made into a pool.
+	if err := p.db.Create(ctx, record); err != nil {
+		return err
+	}
+	for _, backing := range []store.Backing{plan.Metadata, plan.Data} {
+		if backing.Loop {
+			if err := disks.CreateSparse(p.path(backing.Path), backing.Size, loopback.FileOptions{Preallocate: options.Preallocate}); err != nil {
+				return err
+			}
+		}
+	}
+	if err := disks.MakeDir(p.path(mountsDir)); err != nil {
+		return err
+	}
+	// The kernel formats metadata whose first block is zero, and nothing else.
+	if !plan.Metadata.Loop {
+		if err := disks.Wipe(plan.Metadata.Path, 0, metadataBlock); err != nil {
+			return err
+		}
+	}
+	if err := p.format(ctx, record); err != nil {
+		return err
+	}
+	status, err := p.start(ctx, record)
+	if err == nil && (status.Mode != dm.ModeWrite || status.TransactionID != 0 || !p.hasSizes(status, record)) {
+		err = fmt.Errorf("the new pool came up in mode %s at transaction %d with %d data and %d metadata blocks",
+			status.Mode, status.TransactionID, status.TotalData, status.TotalMetadata)
+	}
+	return err
+}
+
+// format lets the kernel write new metadata, and puts the pool's uuid in the
+// superblock. The kernel keeps the field but offers no way to set it, so it is
+// set while the pool is down.
+func (p *Pool) format(ctx context.Context, record store.Pool) error {
+	keep := newRollback(ctx) // dismantle detaches
+	meta, err := p.attach(ctx, record, record.Metadata, keep)
+	if err != nil {
+		return err
+	}
+	data, err := p.attach(ctx, record, record.Data, keep)
+	if err != nil {
+		return err
+	}
+	if _, err := p.host.Kernel.Create(ctx, poolDeviceName(p.name), poolDeviceUUID(p.id.String())); err != nil {
+		return nameTaken(poolDeviceName(p.name), err)
+	}
+	if _, err := p.loadAndResume(ctx, p.ref(), p.table(record, meta, data)); err != nil {
+		return err
+	}
+	if _, err := p.host.Kernel.Remove(ctx, p.ref(), dm.RemoveOptions{}); err != nil {
+		return err
+	}
+	return p.host.Disks.Stamp(p.backingPath(record.Metadata), p.id)
+}
+
+// dismantle takes away everything of a pool: devices, loops, files, folder. It
+// may be repeated after a kill at any point. The database goes last of the
+// files, since it says which devices are the pool's.
+func (p *Pool) dismantle(ctx context.Context) error {
+	if _, err := os.Lstat(p.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	record, err := p.Record(ctx)
+	known := err == nil
+	if !known {
+		record = store.Pool{Data: store.Backing{Path: dataFile, Loop: true}, Metadata: store.Backing{Path: metadataFile, Loop: true}}
+	}
+	if err := p.removeDevices(ctx); err != nil {
+		return err
+	}
+	if err := p.detach(ctx, record); err != nil {
+		return err
+	}
+	if known && !record.Metadata.Loop {
+		if err := p.forgetDevice(record.Metadata.Path); err != nil {
+			return err
+		}
+	}
+	return p.removeFiles()
+}
+
+// forgetDevice wipes the superblock of a metadata device, if it is this
+// pool's: stamped with its uuid, or new and not stamped yet.
+func (p *Pool) forgetDevice(path string) error {
+	super, err := p.host.Disks.Superblock(path)
+	switch {
+	case errors.Is(err, metadata.ErrEmpty), errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case super.UUID == p.id, super.UUID == uuid{} && super.TransactionID == 0 && super.Time == 0:
+		return p.host.Disks.Wipe(path, 0, metadataBlock)
+	}
+	return nil
+}
+
+func (p *Pool) removeFiles() error {
+	entries, err := os.ReadDir(p.dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.Name() != databaseFile {
+			if err := p.host.Disks.Remove(p.path(entry.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	if err := p.host.Disks.Remove(p.path(databaseFile)); err != nil {
+		return err
+	}
+	return p.host.Disks.Remove(p.dir)
+}

@@ -1,0 +1,130 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"thinctl/dm"
+)
+
+// Destroy removes the pool with all its volumes. Nothing may use them. It
+// counts from the moment its folder is renamed; a kill after that is finished
+// by the next Create, Destroy or Sweep under the same root.
+func (p *Pool) Destroy(ctx context.Context) error {
+	root := filepath.Dir(p.dir)
+	rootLock, err := lockRoot(ctx, root)
+	if err != nil {
+		return err
+	}
+	defer rootLock.Release()
+	lock, err := p.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	if err := p.stop(ctx); err != nil {
+		return p.failed("destroy", err)
+	}
+	if err := p.mountsEmpty(); err != nil {
+		return p.failed("destroy", err)
+	}
+	condemned := newPool(p.host, filepath.Join(root, destroyingPrefix+p.id.String()+"-"+p.name), p.name)
+	condemned.id = p.id
+	if err := p.host.Disks.Rename(p.dir, condemned.dir); err != nil {
+		return p.failed("destroy", err)
+	}
+	return p.failed("destroy", condemned.dismantle(ctx))
+}
+
+// mountsEmpty clears the folder of mount points, which are empty once nothing
+// is mounted; files in it are somebody's.
+func (p *Pool) mountsEmpty() error {
+	entries, err := os.ReadDir(p.MountsDir())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if err := p.host.Disks.Remove(filepath.Join(p.MountsDir(), entry.Name())); err != nil {
+			return fmt.Errorf("%s holds something that is not the pool's; move it away: %w", p.MountsDir(), err)
+		}
+	}
+	return nil
+}
+
+// removeDevices removes the pool's devices from the kernel, volumes first.
+func (p *Pool) removeDevices(ctx context.Context) error {
+	own, err := p.ownDevices(ctx)
+	if err != nil {
+		return err
+	}
+	for _, pools := range []bool{false, true} {
+		for _, entry := range own {
+			if entry.isPool != pools {
+				continue
+			}
+			_, err := p.host.Kernel.Remove(ctx, dm.ByUUID(entry.UUID), dm.RemoveOptions{})
+			if err != nil && !errors.Is(err, dm.ErrNotFound) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Sweep clears away what killed creations and destructions left under root.
+func Sweep(ctx context.Context, host Host, root string) error {
+	if _, err := os.Stat(root); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	lock, err := lockRoot(ctx, root)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	return sweep(ctx, host, root)
+}
+
+func sweep(ctx context.Context, host Host, root string) error {
+	leftovers, err := Leftovers(root)
+	if err != nil {
+		return err
+	}
+	for _, dir := range leftovers {
+		_, rest, _ := strings.Cut(strings.TrimPrefix(dir, "."), "-")
+		id, name, _ := strings.Cut(rest, "-")
+		p := newPool(host, filepath.Join(root, dir), name)
+		if p.id, err = parseUUID(id); err != nil {
+			return fmt.Errorf("%s is not thinctl's: remove it: %w", filepath.Join(root, dir), err)
+		}
+		if err := p.dismantle(ctx); err != nil {
+			return fmt.Errorf("clearing away %s, which a killed command left: %w", p.dir, err)
+		}
+	}
+	return nil
+}
+
+// Leftovers lists the folders under root that killed creations and
+// destructions left, or that living ones are using right now.
+func Leftovers(root string) ([]string, error) {
+	entries, err := os.ReadDir(root)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var left []string
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), creatingPrefix) || strings.HasPrefix(entry.Name(), destroyingPrefix) {
+			left = append(left, entry.Name())
+		}
+	}
+	return left, nil
+}

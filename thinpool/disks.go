@@ -1,0 +1,88 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+
+	"thinctl/disk"
+	"thinctl/dm"
+	"thinctl/loopback"
+	"thinctl/thinpool/metadata"
+	"thinctl/units"
+)
+
+// LocalDisks are the host's own folders, files and block devices.
+type LocalDisks struct{}
+
+var _ Disks = LocalDisks{}
+
+// MakeDir implements [Disks].
+func (LocalDisks) MakeDir(path string) error { return disk.MakeDir(path) }
+
+// CreateSparse implements [Disks].
+func (LocalDisks) CreateSparse(path string, size units.Bytes, options loopback.FileOptions) error {
+	return loopback.CreateSparse(path, size, options)
+}
+
+// Grow implements [Disks].
+func (LocalDisks) Grow(path string, size units.Bytes, options loopback.FileOptions) error {
+	return loopback.Grow(path, size, options)
+}
+
+// Rename implements [Disks].
+func (LocalDisks) Rename(from, to string) error { return disk.Rename(from, to) }
+
+// Remove implements [Disks].
+func (LocalDisks) Remove(path string) error { return disk.Remove(path) }
+
+// Usage implements [Disks].
+func (LocalDisks) Usage(path string) (loopback.FileUsage, error) { return loopback.Usage(path) }
+
+// Space implements [Disks].
+func (LocalDisks) Space(path string) (loopback.Space, error) { return loopback.FreeSpace(path) }
+
+// Device implements [Disks].
+func (LocalDisks) Device(path string) (BlockDevice, error) {
+	d, err := disk.Describe(path)
+	return BlockDevice{Dev: dm.Dev{Major: d.Major, Minor: d.Minor}, Size: d.Size, Busy: d.Busy}, err
+}
+
+// Contents implements [Disks].
+func (LocalDisks) Contents(path string) (string, error) { return disk.Contents(path) }
+
+// Wipe implements [Disks].
+func (LocalDisks) Wipe(path string, offset, length units.Bytes) error {
+	return disk.Wipe(path, offset, length)
+}
+
+// Discard implements [Disks].
+func (LocalDisks) Discard(ctx context.Context, node string, offset, length units.Bytes) error {
+	return disk.Discard(ctx, node, offset, length)
+}
+
+// Superblock implements [Disks].
+func (LocalDisks) Superblock(path string) (metadata.Superblock, error) {
+	return metadata.ReadSuperblockFile(path)
+}
+
+// Stamp implements [Disks].
+func (LocalDisks) Stamp(path string, uuid [16]byte) error { return metadata.Stamp(path, uuid) }
+
+// ThinDevices implements [Disks].
+func (LocalDisks) ThinDevices(path string, heldRoot uint64) (_ []metadata.Device, err error) {
+	file, err := metadata.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	var root metadata.Superblock
+	if heldRoot != 0 {
+		root, err = metadata.HeldRoot(file, heldRoot)
+	} else {
+		root, err = metadata.ReadSuperblock(file)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return metadata.Devices(file, root)
+}

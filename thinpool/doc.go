@@ -1,0 +1,47 @@
+// Package thinpool makes and drives thin pools and their volumes: create,
+// snapshot, activate, resize, remove, extend, check, repair, destroy.
+//
+// # Words
+//
+// A pool is a folder with a database, and data and metadata in sparse files of
+// that folder or on block devices. A volume is a thin device of the pool; a
+// snapshot is a volume that begins as another's copy and shares its blocks. A
+// pool or volume is active while the kernel has a device for it. A tombstone is
+// a removed volume whose blocks were not given back yet.
+//
+// # How a change is made safe
+//
+// The kernel pool's transaction id is the commit record:
+//
+//	database  --- record with Tx = N+1 ---------------------------------->
+//	kernel    ----------- message ------- set_transaction_id N N+1 ------>
+//	counts?      no         no                       yes
+//
+// A record counts once the pool's id has reached its Tx. Whoever comes next
+// and finds the database one ahead of the pool undoes that change: it deletes
+// the thin device, which nobody was told of, and the record. A removal is the
+// other way round: from its tombstone on it is done, and giving the blocks back
+// is repeated until it has worked. An extension notes the new sizes, then brings
+// files, loop devices and the kernel's table there, as often as it takes.
+//
+// # Caveats
+//
+// Mapped is not owned: a volume's mapped bytes include what it shares. The
+// pool does not store a volume's size; the database does. Locks are per pool
+// for the short part of a change, and per volume for the rest.
+//
+// # Example
+//
+//	pool, err := thinpool.Create(ctx, host, thinpool.Root, "vault", thinpool.CreateOptions{})
+//	if err != nil {
+//		return err
+//	}
+//	if _, err := pool.CreateVolume(ctx, "base", thinpool.VolumeOptions{}); err != nil {
+//		return err
+//	}
+//	if _, err := pool.Snapshot(ctx, "base", "web", thinpool.SnapshotOptions{}); err != nil {
+//		return err
+//	}
+//	volume, err := pool.ActivateVolume(ctx, "web")
+//	// volume.Node is the block device.
+package thinpool

@@ -1,0 +1,76 @@
+package thinpool
+
+import (
+	"errors"
+	"strings"
+)
+
+// What went wrong, for errors.Is.
+var (
+	// ErrInvalid: an option, a name or a size cannot be right. All calls.
+	ErrInvalid = errors.New("invalid")
+	// ErrNotFound: no such pool or volume. All calls but Create.
+	ErrNotFound = errors.New("not found")
+	// ErrExists: the name, folder, file or device is taken. Create, Snapshot.
+	ErrExists = errors.New("exists already")
+	// ErrBusy: somebody uses the device. Deactivate, Destroy, Create.
+	ErrBusy = errors.New("in use")
+	// ErrInactive: the pool has to be activated first. All that ask the kernel.
+	ErrInactive = errors.New("the pool is not active")
+	// ErrUnhealthy: the pool is read-only, failed, or needs a check.
+	ErrUnhealthy = errors.New("the pool is not healthy")
+	// ErrNeedsCheck: the kernel met an error and wants the metadata checked.
+	ErrNeedsCheck = errors.New("the metadata needs a check")
+	// ErrReserve: too little is free for anything new; deleting works.
+	ErrReserve = errors.New("below the reserve")
+	// ErrSwapped: the metadata is another pool's. Activate.
+	ErrSwapped = errors.New("the metadata belongs to another pool")
+	// ErrDiverged: database and metadata are not of the same moment.
+	ErrDiverged = errors.New("database and pool metadata have diverged")
+	// ErrHoldsData: a device or file holds something of value. Create.
+	ErrHoldsData = errors.New("holds data already")
+	// ErrUnsupported: the kernel lacks a feature. Create, Activate.
+	ErrUnsupported = errors.New("not supported by this kernel")
+)
+
+// Error says what was tried, on which object, why it failed and what to do.
+type Error struct {
+	Op     string // "create", "extend", ...
+	Object string // "pool vault", "volume vault/base"
+	Kind   error  // one of this package's sentinels, or nil
+	Detail string // what was found
+	Remedy string // what to do next
+	Err    error  // what the layer below said, or nil
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Op + " " + e.Object)
+	for _, part := range []string{text(e.Kind), e.Detail, text(e.Err)} {
+		if part != "" {
+			b.WriteString(": " + part)
+		}
+	}
+	if e.Remedy != "" {
+		b.WriteString("; " + e.Remedy)
+	}
+	return b.String()
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// Unwrap yields the sentinel and the cause.
+func (e *Error) Unwrap() []error {
+	var wrapped []error
+	for _, err := range []error{e.Kind, e.Err} {
+		if err != nil {
+			wrapped = append(wrapped, err)
+		}
+	}
+	return wrapped
+}

@@ -1,0 +1,83 @@
+package thinpool
+
+import (
+	"context"
+	"time"
+
+	"thinctl/dm"
+	"thinctl/loopback"
+	"thinctl/thinpool/metadata"
+	"thinctl/units"
+)
+
+// Host is what a pool stands on. Each part may be a fake in memory; every
+// change that a pool makes to the world goes through one of them.
+type Host struct {
+	Kernel dm.Kernel
+	Loops  loopback.Loops
+	Disks  Disks
+	// Tools checks and repairs metadata that is not in use; nil leaves check to
+	// what database and kernel say.
+	Tools MetadataTools
+	// Now is the clock of records; nil is time.Now.
+	Now func() time.Time
+}
+
+func (h Host) now() time.Time {
+	if h.Now != nil {
+		return h.Now().UTC()
+	}
+	return time.Now().UTC()
+}
+
+// Disks is what a pool does with folders, files and block devices.
+type Disks interface {
+	// MakeDir makes a folder, 0700, durable when it returns; os.ErrExist where
+	// it stands already.
+	MakeDir(path string) error
+	// CreateSparse and Grow are loopback's.
+	CreateSparse(path string, size units.Bytes, options loopback.FileOptions) error
+	Grow(path string, size units.Bytes, options loopback.FileOptions) error
+	// Rename moves a file or folder to a name that must be free; durable.
+	Rename(from, to string) error
+	// Remove deletes a file, an empty folder, or nothing where nothing is.
+	Remove(path string) error
+	// Usage says what a file takes on its file system.
+	Usage(path string) (loopback.FileUsage, error)
+	// Space says what the file system under path has.
+	Space(path string) (loopback.Space, error)
+
+	// Device describes a block device; an error where it is not one.
+	Device(path string) (BlockDevice, error)
+	// Contents looks for anything that a new owner would destroy: it returns
+	// what was found, or "" where the first and last MiB are zero.
+	Contents(path string) (string, error)
+	// Wipe zeroes a range of a file or device, durable when it returns.
+	Wipe(path string, offset, length units.Bytes) error
+	// Discard tells a block device that a range is not needed any more.
+	Discard(ctx context.Context, node string, offset, length units.Bytes) error
+
+	// Superblock reads a metadata device's superblock, and Stamp puts a uuid in.
+	Superblock(path string) (metadata.Superblock, error)
+	Stamp(path string, uuid [16]byte) error
+	// ThinDevices lists the thin devices in metadata: of an active pool as its
+	// held root has them, else (heldRoot 0) as the superblock has.
+	ThinDevices(path string, heldRoot uint64) ([]metadata.Device, error)
+}
+
+// BlockDevice is a device that a pool may be put on.
+type BlockDevice struct {
+	Dev  dm.Dev
+	Size units.Bytes
+	Busy bool // mounted, or held by another device or program
+}
+
+// MetadataTools checks and mends metadata that no pool is using.
+type MetadataTools interface {
+	// Check returns what is wrong, nothing where the metadata is sound.
+	Check(ctx context.Context, path string) (problems []string, err error)
+	// ClearNeedsCheck clears the flag of metadata that Check finds sound.
+	ClearNeedsCheck(ctx context.Context, path string) error
+	// Repair writes what can be saved of damaged into fresh, a file as large.
+	Repair(ctx context.Context, damaged, fresh string) error
+}

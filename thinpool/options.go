@@ -1,0 +1,138 @@
+package thinpool
+
+import (
+	"errors"
+	"fmt"
+
+	"thinctl/dm"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// Defaults of a new pool, the ones that Docker's devicemapper had.
+const (
+	DefaultDataSize     = 100 * units.GiB
+	DefaultMetadataSize = 2 * units.GiB
+	DefaultBlock        = 64 * units.KiB
+	DefaultBaseSize     = 10 * units.GiB
+	DefaultLowWater     = 32768 // data blocks
+	DefaultReserve      = 10    // percent of data and of metadata
+	DefaultHostReserve  = 5     // percent of the host's file system
+)
+
+const (
+	minMetadata = 2 * units.MiB
+	// lvmMaxMetadata is LVM's cap (DEFAULT_THIN_POOL_MAX_METADATA_SIZE, 15.81
+	// GiB), which every kernel can use whole.
+	lvmMaxMetadata = 16192 * units.MiB
+	metadataBlock  = 4 * units.KiB
+)
+
+// CreateOptions describe a new pool. The zero value of each field is the
+// default.
+type CreateOptions struct {
+	DataSize       units.Bytes
+	MetadataSize   units.Bytes // by rule of the data size where zero
+	Block          units.Bytes
+	BaseSize       units.Bytes
+	LowWater       uint64 // data blocks; at most a tenth of the data where zero
+	DataDevice     string // a block device instead of a sparse file
+	MetadataDevice string
+	Force          bool // take devices that hold something
+	SkipZeroing    bool // let volumes read what their blocks held before
+	ErrorIfFull    bool // fail writes at once where the pool is full
+	Buffered       bool // no direct IO on the loop devices
+	Preallocate    bool // real blocks for the files instead of holes
+	Reserve        *store.Reserve
+}
+
+// MetadataFor returns the metadata size for a pool of that data size: LVM's 64
+// bytes a block, at least Docker's 2 GiB, at most what every kernel can use.
+func MetadataFor(data, block units.Bytes) units.Bytes {
+	const perBlock = 64
+	need := (data / block * perBlock).RoundUp(units.MiB)
+	return min(max(need, DefaultMetadataSize), lvmMaxMetadata)
+}
+
+func (o CreateOptions) withDefaults() CreateOptions {
+	o.Block = orElse(o.Block, DefaultBlock)
+	o.BaseSize = orElse(o.BaseSize, DefaultBaseSize)
+	if o.DataDevice == "" {
+		o.DataSize = orElse(o.DataSize, DefaultDataSize)
+	}
+	if o.MetadataDevice == "" && o.MetadataSize == 0 && o.Block >= dm.MinBlock {
+		o.MetadataSize = MetadataFor(o.DataSize, o.Block)
+	}
+	if o.Reserve == nil {
+		o.Reserve = &store.Reserve{Data: DefaultReserve, Metadata: DefaultReserve, Host: DefaultHostReserve}
+	}
+	return o
+}
+
+func orElse[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// check reports every fault of o that shows without looking at the host.
+func (o CreateOptions) check() error {
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf(format, args...))
+	}
+	blockFits := o.Block >= dm.MinBlock && o.Block <= dm.MaxBlock && o.Block%dm.MinBlock == 0
+	if !blockFits {
+		fault("block size %s must be a multiple of 64K from 64K to 1G", o.Block)
+	}
+	if o.DataDevice == "" || o.DataSize != 0 {
+		switch {
+		case blockFits && o.DataSize < o.Block:
+			fault("data size %s is smaller than one block of %s", o.DataSize, o.Block)
+		case blockFits && o.DataSize%o.Block != 0:
+			fault("data size %s is not a multiple of the block size %s: use %s", o.DataSize, o.Block, o.DataSize.RoundUp(o.Block))
+		}
+	}
+	if o.MetadataDevice == "" || o.MetadataSize != 0 {
+		faults = append(faults, checkMetadataSize(o.MetadataSize))
+	}
+	if o.BaseSize%units.SectorSize != 0 || o.BaseSize < units.MiB {
+		fault("base size %s must be at least 1M and a multiple of 512 bytes", o.BaseSize)
+	}
+	if o.DataDevice != "" && o.DataDevice == o.MetadataDevice {
+		fault("data and metadata are on the same device %s: give each its own", o.DataDevice)
+	}
+	if o.Preallocate && o.DataDevice != "" && o.MetadataDevice != "" {
+		fault("preallocate is for files, and the pool has none")
+	}
+	for _, r := range []struct {
+		name    string
+		percent int
+	}{{"data", o.Reserve.Data}, {"metadata", o.Reserve.Metadata}, {"host", o.Reserve.Host}} {
+		if r.percent < 0 || r.percent > 90 {
+			fault("%s reserve %d%% must be from 0 to 90", r.name, r.percent)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func checkMetadataSize(size units.Bytes) error {
+	switch {
+	case size < minMetadata:
+		return fmt.Errorf("metadata size %s is below the minimum of %s", size, minMetadata)
+	case size > dm.MaxMetadata:
+		return fmt.Errorf("metadata size %s exceeds what the kernel can use, %s: use %s", size, dm.MaxMetadata, lvmMaxMetadata)
+	case size%metadataBlock != 0:
+		return fmt.Errorf("metadata size %s is not a multiple of 4K", size)
+	}
+	return nil
+}
+
+func (o CreateOptions) lowWater() uint64 {
+	if o.LowWater != 0 {
+		return o.LowWater
+	}
+	return max(1, min(DefaultLowWater, uint64(o.DataSize/o.Block)/10))
+}

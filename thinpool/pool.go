@@ -1,0 +1,164 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"thinctl/dm"
+	"thinctl/filelock"
+	"thinctl/thinpool/store"
+)
+
+// Pool is one pool by its folder. It keeps nothing open: any number of Pools,
+// in any number of processes, may drive the same pool. Methods are safe for
+// concurrent use.
+type Pool struct {
+	host Host
+	dir  string
+	name string
+	id   uuid
+	db   *store.DB
+
+	reaped struct {
+		sync.Mutex
+		// ids whose blocks the kernel has back, while the database still has
+		// the tombstone; the next change drops them.
+		ids map[uint32]bool
+	}
+}
+
+// Open opens the pool of that name under root. It changes nothing and needs no
+// active pool.
+func Open(ctx context.Context, host Host, root, name string) (*Pool, error) {
+	if err := CheckPoolName(name); err != nil {
+		return nil, err
+	}
+	p := newPool(host, filepath.Join(root, name), name)
+	record, err := p.Record(ctx)
+	if errors.Is(err, store.ErrNoDatabase) {
+		return nil, &Error{Op: "open", Object: "pool " + name, Kind: ErrNotFound,
+			Detail: "no pool in " + p.dir, Remedy: "`thinctl pool list` shows the pools"}
+	}
+	if err != nil {
+		return nil, p.failed("open", err)
+	}
+	p.id, err = parseUUID(record.UUID)
+	return p, err
+}
+
+func newPool(host Host, dir, name string) *Pool {
+	p := &Pool{host: host, dir: dir, name: name, db: store.At(filepath.Join(dir, databaseFile))}
+	p.reaped.ids = map[uint32]bool{}
+	return p
+}
+
+// Name returns the pool's name.
+func (p *Pool) Name() string { return p.name }
+
+// UUID returns the pool's identity, 32 hex digits.
+func (p *Pool) UUID() string { return p.id.String() }
+
+// Dir returns the pool's folder.
+func (p *Pool) Dir() string { return p.dir }
+
+// MountsDir returns the folder for mounts of the pool's volumes.
+func (p *Pool) MountsDir() string { return p.path(mountsDir) }
+
+// Record returns the pool's record as the database has it now.
+func (p *Pool) Record(ctx context.Context) (store.Pool, error) {
+	var record store.Pool
+	err := p.db.View(ctx, func(tx *store.Tx) (err error) {
+		record, err = tx.Pool()
+		return err
+	})
+	return record, err
+}
+
+// Close writes down what removals left to be noted. The pool itself stays as
+// it is.
+func (p *Pool) Close(ctx context.Context) error {
+	done := p.takeReaped()
+	if len(done) == 0 {
+		return nil
+	}
+	return p.db.Update(ctx, func(tx *store.Tx) error { return dropReaped(tx, done) })
+}
+
+func (p *Pool) object() string { return "pool " + p.name }
+
+func (p *Pool) failed(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var told *Error
+	if errors.As(err, &told) {
+		return err
+	}
+	return &Error{Op: op, Object: p.object(), Err: err}
+}
+
+func (p *Pool) ref() dm.Ref { return dm.ByUUID(poolDeviceUUID(p.id.String())) }
+
+func (p *Pool) volumeRef(id uint32) dm.Ref { return dm.ByUUID(volumeDeviceUUID(p.id.String(), id)) }
+
+// The lock file's bytes: the first is the pool's, then one for each device id.
+// Whoever needs a volume's and the pool's takes the volume's first.
+
+func (p *Pool) lock(ctx context.Context) (*filelock.Lock, error) {
+	lock, err := filelock.Acquire(ctx, p.path(lockFile), filelock.Range{Start: 0, Length: 1})
+	return lock, p.failed("lock", err)
+}
+
+func volumeRange(id uint32) filelock.Range {
+	return filelock.Range{Start: 1 + int64(id), Length: 1}
+}
+
+func (p *Pool) lockVolume(ctx context.Context, id uint32) (*filelock.Lock, error) {
+	lock, err := filelock.Acquire(ctx, p.path(lockFile), volumeRange(id))
+	return lock, p.failed("lock", err)
+}
+
+// kernelStatus asks the active pool; without committing its metadata.
+func (p *Pool) kernelStatus(ctx context.Context) (dm.Info, dm.PoolStatus, error) {
+	info, lines, err := p.host.Kernel.Status(ctx, p.ref(), dm.StatusOptions{NoFlush: true})
+	if errors.Is(err, dm.ErrNotFound) || err == nil && len(lines) == 0 {
+		return info, dm.PoolStatus{}, &Error{Op: "status", Object: p.object(), Kind: ErrInactive,
+			Remedy: fmt.Sprintf("run `thinctl pool activate %s`", p.name)}
+	}
+	if err != nil {
+		return info, dm.PoolStatus{}, p.failed("status", err)
+	}
+	status, err := dm.ParsePoolStatus(lines[0])
+	return info, status, p.failed("status", err)
+}
+
+// transactionID returns the pool's commit record, from the kernel where the
+// pool is active, else from its metadata.
+func (p *Pool) transactionID(ctx context.Context) (uint64, error) {
+	_, status, err := p.kernelStatus(ctx)
+	if err == nil && status.Mode != dm.ModeFail {
+		return status.TransactionID, nil
+	}
+	if err != nil && !errors.Is(err, ErrInactive) {
+		return 0, err
+	}
+	record, err := p.Record(ctx)
+	if err != nil {
+		return 0, err
+	}
+	super, err := p.host.Disks.Superblock(p.backingPath(record.Metadata))
+	if err != nil {
+		return 0, p.failed("read the metadata of", err)
+	}
+	return super.TransactionID, nil
+}
+
+func (p *Pool) backingPath(b store.Backing) string {
+	if b.Loop {
+		return p.path(b.Path)
+	}
+	return b.Path
+}

@@ -1,0 +1,210 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"thinctl/dm"
+	"thinctl/filelock"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// RemoveOptions change what a removal puts up with.
+type RemoveOptions struct {
+	// Deferred takes a volume away that somebody still uses: its name goes at
+	// once, its blocks when the last user is gone and the pool is reaped.
+	Deferred bool
+}
+
+// Removal says what became of a removed volume.
+type Removal struct {
+	Volume Volume
+	// Reaped: its blocks are back. Else a tombstone waits for Reap.
+	Reaped bool
+	// Discarded is how far blocks were given back to the data device too.
+	Discarded units.Bytes
+}
+
+// RemoveVolume deletes a volume. It works where the pool or the host is full.
+// From the moment that the tombstone is written the volume is gone; a kill
+// after that leaves blocks for [Pool.Reap], never half a volume.
+func (p *Pool) RemoveVolume(ctx context.Context, name string, options RemoveOptions) (Removal, error) {
+	record, unlock, err := p.holdVolume(ctx, "remove", name)
+	if err != nil {
+		return Removal{}, err
+	}
+	defer unlock()
+	_, status, err := p.kernelStatus(ctx)
+	if err != nil {
+		return Removal{}, err
+	}
+	if err := p.writable("remove a volume of", status); err != nil {
+		return Removal{}, err
+	}
+	if !options.Deferred {
+		info, err := p.host.Kernel.Info(ctx, p.volumeRef(record.ID))
+		if err == nil && info.OpenCount > 0 {
+			return Removal{}, &Error{Op: "remove", Object: p.volumeObject(name), Kind: ErrBusy,
+				Detail: fmt.Sprintf("it is open %d times", info.OpenCount),
+				Remedy: fmt.Sprintf("`thinctl volume status %s %s` names who holds it; --deferred removes it when they are done", p.name, name)}
+		}
+		if err != nil && !errors.Is(err, dm.ErrNotFound) {
+			return Removal{}, p.volumeFailed("remove", name, err)
+		}
+	}
+	tombstone := store.Tombstone{Volume: record, Removed: p.host.now()}
+	if err := p.bury(ctx, tombstone); err != nil {
+		return Removal{}, p.volumeFailed("remove", name, err)
+	}
+	removal := Removal{Volume: plainVolume(record)}
+	removal.Discarded, err = p.reap(ctx, tombstone)
+	if errors.Is(err, dm.ErrBusy) || errors.Is(err, ErrBusy) {
+		return removal, nil
+	}
+	removal.Reaped = err == nil
+	return removal, p.volumeFailed("give back the blocks of", name, err)
+}
+
+// bury commits a removal to the database; the pool's lock keeps it apart from
+// a change that is being undone.
+func (p *Pool) bury(ctx context.Context, tombstone store.Tombstone) error {
+	lock, err := p.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	done := p.takeReaped()
+	err = p.db.Update(ctx, func(tx *store.Tx) error {
+		if err := dropReaped(tx, done); err != nil {
+			return err
+		}
+		return tx.Bury(tombstone)
+	})
+	if err != nil {
+		p.noteReaped(done...)
+	}
+	return err
+}
+
+// reap gives a tombstone's blocks back. The volume's lock is held. Each step
+// may be repeated after a kill.
+func (p *Pool) reap(ctx context.Context, tombstone store.Tombstone) (units.Bytes, error) {
+	discarded, err := p.discardThin(ctx, tombstone)
+	if err != nil {
+		return discarded, err
+	}
+	if err := p.deactivateThin(ctx, tombstone.Name, tombstone.ID); err != nil {
+		return discarded, err
+	}
+	lock, err := p.lock(ctx)
+	if err != nil {
+		return discarded, err
+	}
+	defer lock.Release()
+	_, err = p.host.Kernel.Message(ctx, p.ref(), fmt.Sprintf("delete %d", tombstone.ID))
+	if err != nil && !errors.Is(err, dm.ErrNoThinDevice) {
+		return discarded, err
+	}
+	p.noteReaped(tombstone.ID)
+	return discarded, nil
+}
+
+// discardThin discards what the volume has mapped, so that blocks which only
+// it owns go back to the data device, and through a loop device to the host.
+// The kernel's delete alone does not tell the data device.
+func (p *Pool) discardThin(ctx context.Context, tombstone store.Tombstone) (units.Bytes, error) {
+	_, status, err := p.kernelStatus(ctx)
+	if err != nil || status.Discard != dm.DiscardPassdown {
+		return 0, err
+	}
+	ref := p.volumeRef(tombstone.ID)
+	info, err := p.host.Kernel.Info(ctx, ref)
+	switch {
+	case errors.Is(err, dm.ErrNotFound) || err == nil && (!info.ActiveTable || info.Suspended):
+		name := dm.Name(fmt.Sprintf("%s-removed-%d", poolDeviceName(p.name), tombstone.ID))
+		if err == nil {
+			name = info.Name
+		}
+		if info, err = p.activateThin(ctx, tombstone.Volume, name); err != nil {
+			if errors.Is(err, dm.ErrNoThinDevice) {
+				return 0, nil // the delete was done before a kill
+			}
+			return 0, err
+		}
+	case err != nil:
+		return 0, err
+	}
+	if info.OpenCount > 0 {
+		return 0, &Error{Op: "remove", Object: p.volumeObject(tombstone.Name), Kind: ErrBusy}
+	}
+	_, lines, err := p.host.Kernel.Status(ctx, ref, dm.StatusOptions{NoFlush: true})
+	if err != nil || len(lines) == 0 {
+		return 0, err
+	}
+	thin, err := dm.ParseThinStatus(lines[0])
+	if err != nil || thin.Failed || thin.Mapped == 0 {
+		return 0, err
+	}
+	// The kernel skips unmapped ranges by itself (dm-thin.c,
+	// break_up_discard_bio); steps keep the call bounded.
+	const step = 4 * units.GiB
+	end := (thin.Highest + 1).Bytes()
+	for at := units.Bytes(0); at < end; at += step {
+		if err := ctx.Err(); err != nil {
+			return at, err
+		}
+		if err := p.host.Disks.Discard(ctx, info.Name.Node(), at, min(step, end-at)); err != nil {
+			return at, err
+		}
+	}
+	return end, nil
+}
+
+// Reap gives back the blocks of removed volumes that nobody uses any more. It
+// returns what it reaped and what is still in use.
+func (p *Pool) Reap(ctx context.Context) (reaped, waiting []store.Tombstone, err error) {
+	var tombstones []store.Tombstone
+	err = p.db.View(ctx, func(tx *store.Tx) error {
+		for tombstone, err := range tx.Tombstones() {
+			if err != nil {
+				return err
+			}
+			tombstones = append(tombstones, tombstone)
+		}
+		return nil
+	})
+	var faults []error
+	for _, tombstone := range tombstones {
+		switch err := p.reapIfFree(ctx, tombstone); {
+		case err == nil:
+			reaped = append(reaped, tombstone)
+		case errors.Is(err, ErrBusy), errors.Is(err, dm.ErrBusy), errors.Is(err, filelock.ErrHeld):
+			waiting = append(waiting, tombstone)
+		default:
+			faults = append(faults, p.volumeFailed("give back the blocks of", tombstone.Name, err))
+		}
+	}
+	return reaped, waiting, errors.Join(err, errors.Join(faults...), p.Close(ctx))
+}
+
+func (p *Pool) reapIfFree(ctx context.Context, tombstone store.Tombstone) error {
+	lock, err := filelock.Try(p.path(lockFile), volumeRange(tombstone.ID))
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	// Another process may have reaped it, and its id may be a new volume's.
+	err = p.db.View(ctx, func(tx *store.Tx) error {
+		_, err := tx.Tombstone(tombstone.ID)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		_, err = p.reap(ctx, tombstone)
+	}
+	return err
+}

@@ -1,0 +1,269 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"thinctl/dm"
+	"thinctl/loopback"
+	"thinctl/thinpool/metadata"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// RepairOptions change what a repair does.
+type RepairOptions struct {
+	DryRun bool
+}
+
+// Repair is what a repair did, or would do.
+type Repair struct {
+	Actions []string `json:"actions"`
+	// Damaged is where the metadata was kept as it was found, "" where it was
+	// not rebuilt.
+	Damaged string `json:"damaged,omitempty"`
+	// Left are findings that no repair mends.
+	Left []Finding `json:"left"`
+}
+
+const rebuiltFile = "metadata.rebuilt"
+
+// Repair mends what Check finds and can be mended without loss. Metadata that
+// needs a check or is damaged is only touched while the pool is inactive; a
+// copy of it is kept before anything is rebuilt.
+func (p *Pool) Repair(ctx context.Context, options RepairOptions) (Repair, error) {
+	lock, err := p.lock(ctx)
+	if err != nil {
+		return Repair{}, err
+	}
+	repair, err := p.repair(ctx, options)
+	lock.Release()
+	if err == nil && !options.DryRun {
+		if _, status, inactive := p.kernelStatus(ctx); inactive == nil && status.Mode == dm.ModeWrite {
+			_, _, err = p.Reap(ctx)
+		}
+	}
+	return repair, p.failed("repair", err)
+}
+
+func (p *Pool) repair(ctx context.Context, options RepairOptions) (Repair, error) {
+	repair := Repair{Actions: []string{}, Left: []Finding{}}
+	if err := p.finishSwap(ctx, options, &repair); err != nil {
+		return repair, err
+	}
+	report, err := p.check(ctx)
+	if err != nil {
+		return repair, err
+	}
+	rebuilt := false
+	for _, finding := range report.Findings {
+		if !finding.Repairable {
+			repair.Left = append(repair.Left, finding)
+			continue
+		}
+		if offline := finding.Code == FindMetadata || finding.Code == FindNeedsCheck; offline {
+			if report.Active {
+				finding.Remedy = fmt.Sprintf("deactivate the pool first: `thinctl pool deactivate %s`", p.name)
+				repair.Left = append(repair.Left, finding)
+				continue
+			}
+			if rebuilt {
+				continue
+			}
+			rebuilt = true
+		}
+		if err := p.mend(ctx, finding, options.DryRun, &repair); err != nil {
+			return repair, err
+		}
+	}
+	return repair, nil
+}
+
+// mend carries out one repair, or only says what it would be.
+func (p *Pool) mend(ctx context.Context, f Finding, dry bool, repair *Repair) error {
+	act := func(what string, do func() error) error {
+		repair.Actions = append(repair.Actions, what)
+		if dry {
+			return nil
+		}
+		return do()
+	}
+	switch f.Code {
+	case FindUnfinished, FindSuspended:
+		return p.mendUnfinished(ctx, f, act)
+	case FindDevice:
+		return act("remove the "+f.Object, func() error {
+			_, err := p.host.Kernel.Remove(ctx, p.volumeRef(f.id), dm.RemoveOptions{})
+			return err
+		})
+	case FindTombstone:
+		return act("give back the blocks of "+f.Object, func() error { return nil }) // Repair reaps at its end
+	case FindOrphan:
+		return act(fmt.Sprintf("make device id %d the volume %s", f.id, adoptedName(f.id)), func() error { return p.adopt(ctx, f.id) })
+	case FindMetadata, FindNeedsCheck:
+		return p.mendMetadata(ctx, act, repair)
+	}
+	return nil
+}
+
+func (p *Pool) mendUnfinished(ctx context.Context, f Finding, act func(string, func() error) error) error {
+	ref := p.volumeRef(f.id)
+	if f.id == 0 {
+		ref = p.ref()
+	}
+	if f.Code == FindSuspended {
+		return act("resume the "+f.Object, func() error { return p.resumeIfSuspended(ctx, ref) })
+	}
+	if f.id != 0 {
+		return act("remove the half-made "+f.Object, func() error {
+			_, err := p.host.Kernel.Remove(ctx, ref, dm.RemoveOptions{})
+			return err
+		})
+	}
+	return act("finish or undo what was cut off in "+f.Object, func() error {
+		_, status, err := p.kernelStatus(ctx)
+		if err != nil {
+			return err
+		}
+		return p.recover(ctx, status)
+	})
+}
+
+// adopt makes a volume of a thin device that the database does not know.
+func (p *Pool) adopt(ctx context.Context, id uint32) error {
+	reached, err := p.transactionID(ctx)
+	if err != nil {
+		return err
+	}
+	var volume store.Volume
+	err = p.db.Update(ctx, func(tx *store.Tx) error {
+		pool, err := tx.Pool()
+		if err != nil {
+			return err
+		}
+		if err := p.nameFree(tx, "adopt", adoptedName(id)); err != nil {
+			return err
+		}
+		volume = store.Volume{Name: adoptedName(id), ID: id, Size: pool.BaseSize, Created: p.host.now(), Tx: reached}
+		return tx.PutVolume(volume)
+	})
+	if err != nil {
+		return err
+	}
+	end, err := p.mappedEnd(ctx, volume)
+	if err != nil || end <= volume.Size {
+		return err
+	}
+	// The pool keeps no virtual size: at least everything mapped must be in reach.
+	volume.Size = end
+	return p.db.Update(ctx, func(tx *store.Tx) error { return tx.PutVolume(volume) })
+}
+
+// mappedEnd returns the end of a volume's highest mapped block; 0 while the
+// pool is inactive.
+func (p *Pool) mappedEnd(ctx context.Context, volume store.Volume) (units.Bytes, error) {
+	if _, _, err := p.kernelStatus(ctx); errors.Is(err, ErrInactive) {
+		return 0, nil
+	}
+	if _, err := p.activateThin(ctx, volume, volumeDeviceName(p.name, volume.Name)); err != nil {
+		return 0, err
+	}
+	_, lines, err := p.host.Kernel.Status(ctx, p.volumeRef(volume.ID), dm.StatusOptions{NoFlush: true})
+	err = errors.Join(err, p.deactivateThin(ctx, volume.Name, volume.ID))
+	if err != nil || len(lines) == 0 {
+		return 0, err
+	}
+	thin, err := dm.ParseThinStatus(lines[0])
+	if err != nil || thin.Mapped == 0 {
+		return 0, err
+	}
+	return (thin.Highest + 1).Bytes(), nil
+}
+
+// mendMetadata clears the flag of sound metadata, and rebuilds the rest.
+func (p *Pool) mendMetadata(ctx context.Context, act func(string, func() error) error, repair *Repair) error {
+	if p.host.Tools == nil {
+		return errors.New("no metadata tools are at hand")
+	}
+	record, err := p.Record(ctx)
+	if err != nil {
+		return err
+	}
+	path := p.backingPath(record.Metadata)
+	problems, err := p.host.Tools.Check(ctx, path)
+	if err != nil {
+		return err
+	}
+	if len(problems) == 0 {
+		return act("clear the needs_check flag of metadata that thin_check finds sound", func() error {
+			return p.host.Tools.ClearNeedsCheck(ctx, path)
+		})
+	}
+	kept := p.path(fmt.Sprintf("metadata.damaged-%s", p.host.now().Format("20060102T150405Z")))
+	return act(fmt.Sprintf("rebuild the metadata; the damaged one is kept as %s", kept), func() error {
+		repair.Damaged = kept
+		return p.rebuild(ctx, record, kept)
+	})
+}
+
+// rebuild writes what can be saved into a new file, checks and stamps it, and
+// only then puts it in the damaged one's place.
+func (p *Pool) rebuild(ctx context.Context, record store.Pool, kept string) error {
+	path, fresh := p.backingPath(record.Metadata), p.path(rebuiltFile)
+	if err := p.detach(ctx, record); err != nil {
+		return err
+	}
+	if err := p.host.Disks.Remove(fresh); err != nil {
+		return err
+	}
+	if err := p.host.Disks.CreateSparse(fresh, record.Metadata.Size, loopback.FileOptions{}); err != nil {
+		return err
+	}
+	if err := p.host.Tools.Repair(ctx, path, fresh); err != nil {
+		return errors.Join(err, p.host.Disks.Remove(fresh))
+	}
+	if problems, err := p.host.Tools.Check(ctx, fresh); err != nil || len(problems) > 0 {
+		return errors.Join(err, fmt.Errorf("the rebuilt metadata %s is not sound either: %v", fresh, problems))
+	}
+	super, err := p.host.Disks.Superblock(fresh)
+	if err != nil {
+		return err
+	}
+	if super.UUID != p.id {
+		if err := p.host.Disks.Stamp(fresh, p.id); err != nil {
+			return err
+		}
+	}
+	if !record.Metadata.Loop {
+		return fmt.Errorf("the rebuilt metadata is %s: copy it onto %s, which is not a file of the pool's, once you have a copy of that device", fresh, path)
+	}
+	if err := p.host.Disks.Rename(path, kept); err != nil {
+		return err
+	}
+	return p.host.Disks.Rename(fresh, path)
+}
+
+// finishSwap ends a rebuild that was killed between its two renames.
+func (p *Pool) finishSwap(ctx context.Context, options RepairOptions, repair *Repair) error {
+	record, err := p.Record(ctx)
+	if err != nil || !record.Metadata.Loop {
+		return err
+	}
+	if _, err := os.Lstat(p.path(metadataFile)); !errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	super, err := p.host.Disks.Superblock(p.path(rebuiltFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil || super.UUID != p.id {
+		return errors.Join(err, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped, Detail: p.path(rebuiltFile), Err: metadata.ErrStamped})
+	}
+	repair.Actions = append(repair.Actions, "put the rebuilt metadata in place")
+	if options.DryRun {
+		return nil
+	}
+	return p.host.Disks.Rename(p.path(rebuiltFile), p.path(metadataFile))
+}

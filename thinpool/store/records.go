@@ -1,0 +1,73 @@
+package store
+
+import (
+	"time"
+
+	"thinctl/units"
+)
+
+// SchemaVersion is the layout this program writes and the only one it reads.
+const SchemaVersion = 1
+
+// Pool is the pool's own record.
+type Pool struct {
+	Schema   int         `json:"schema"`
+	UUID     string      `json:"uuid"`
+	Name     string      `json:"name"`
+	Created  time.Time   `json:"created"`
+	Data     Backing     `json:"data"`
+	Metadata Backing     `json:"metadata"`
+	Block    units.Bytes `json:"block"`
+	BaseSize units.Bytes `json:"base_size"` // of a volume made without a size
+	LowWater uint64      `json:"low_water"` // free data blocks that raise an event
+
+	SkipZeroing  bool    `json:"skip_zeroing,omitempty"`
+	ErrorIfFull  bool    `json:"error_if_full,omitempty"`
+	Reserve      Reserve `json:"reserve"`
+	Activated    bool    `json:"activated"` // what the operator last asked for
+	DirectIO     bool    `json:"direct_io"`
+	Preallocated bool    `json:"preallocated,omitempty"`
+}
+
+// Backing is where blocks lie: a sparse file of ours behind a loop device, or
+// a block device.
+type Backing struct {
+	Path string      `json:"path"` // relative to the pool's folder for a file of ours
+	Loop bool        `json:"loop"`
+	Size units.Bytes `json:"size"`
+}
+
+// Reserve is what admission keeps free, in percent; zero reserves nothing.
+type Reserve struct {
+	Data     int `json:"data"`
+	Metadata int `json:"metadata"`
+	Host     int `json:"host"` // of the file system under sparse files
+}
+
+// Volume is a thin volume's record.
+type Volume struct {
+	Name     string      `json:"name"`
+	ID       uint32      `json:"id"`
+	Size     units.Bytes `json:"size"`
+	Origin   string      `json:"origin,omitempty"` // the name that its origin had
+	OriginID uint32      `json:"origin_id,omitempty"`
+	Created  time.Time   `json:"created"`
+	Tx       uint64      `json:"tx"`
+}
+
+// Tombstone is a removed volume whose blocks are still in the pool.
+type Tombstone struct {
+	Volume
+	Removed time.Time `json:"removed"`
+}
+
+// Pending says which change was begun for transaction id Tx. While the pool's
+// id is below Tx, the change did not happen and its volume must go.
+type Pending struct {
+	Tx     uint64 `json:"tx"`
+	Volume string `json:"volume"`
+	ID     uint32 `json:"id"`
+	// Origin is the device id of a snapshot's origin: a process killed in
+	// between may have left it suspended.
+	Origin uint32 `json:"origin,omitempty"`
+}

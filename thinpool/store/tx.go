@@ -1,0 +1,223 @@
+package store
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+var (
+	bucketMeta       = []byte("meta")
+	bucketVolumes    = []byte("volumes")    // name -> Volume
+	bucketIDs        = []byte("ids")        // device id -> name; of tombstones the empty name
+	bucketTombstones = []byte("tombstones") // device id -> Tombstone
+
+	keyPool    = []byte("pool")
+	keyPending = []byte("pending")
+	keyLastTx  = []byte("last_tx")
+	keyNextID  = []byte("next_id")
+)
+
+const maxID = 1<<24 - 1
+
+// Tx is one transaction; it must not outlive the function it was given to.
+type Tx struct{ bolt *bolt.Tx }
+
+func (t *Tx) bucket(name []byte) *bolt.Bucket { return t.bolt.Bucket(name) }
+
+func (t *Tx) get(bucket, key []byte, into any) error {
+	b := t.bucket(bucket)
+	if b == nil {
+		return fmt.Errorf("%w: it has no %s", ErrCorrupt, bucket)
+	}
+	raw := b.Get(key)
+	if raw == nil {
+		return ErrNotFound
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("%w: record %q of %s: %w", ErrCorrupt, key, bucket, err)
+	}
+	return nil
+}
+
+func (t *Tx) put(bucket, key []byte, record any) error {
+	raw, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	return t.bucket(bucket).Put(key, raw)
+}
+
+// Pool returns the pool's record.
+func (t *Tx) Pool() (Pool, error) {
+	var pool Pool
+	if err := t.get(bucketMeta, keyPool, &pool); err != nil {
+		return Pool{}, err
+	}
+	if pool.Schema != SchemaVersion {
+		return Pool{}, fmt.Errorf("the database has schema %d, this program knows %d: use the thinctl that wrote it", pool.Schema, SchemaVersion)
+	}
+	return pool, nil
+}
+
+// PutPool writes the pool's record.
+func (t *Tx) PutPool(pool Pool) error {
+	pool.Schema = SchemaVersion
+	return t.put(bucketMeta, keyPool, pool)
+}
+
+// LastTx returns the highest transaction id that any change was written for.
+func (t *Tx) LastTx() (uint64, error) { return t.number(keyLastTx) }
+
+func (t *Tx) number(key []byte) (uint64, error) {
+	raw := t.bucket(bucketMeta).Get(key)
+	switch len(raw) {
+	case 0:
+		return 0, nil
+	case 8:
+		return binary.BigEndian.Uint64(raw), nil
+	}
+	return 0, fmt.Errorf("%w: %s has %d bytes", ErrCorrupt, key, len(raw))
+}
+
+func (t *Tx) putNumber(key []byte, v uint64) error {
+	return t.bucket(bucketMeta).Put(key, binary.BigEndian.AppendUint64(nil, v))
+}
+
+// SetLastTx brings the database to a pool's id: repair uses it.
+func (t *Tx) SetLastTx(tx uint64) error { return t.putNumber(keyLastTx, tx) }
+
+// Begin notes a change before the kernel hears of it, and raises LastTx to
+// pending.Tx. The note of the change before it, long settled, is overwritten.
+func (t *Tx) Begin(pending Pending) error {
+	if err := t.put(bucketMeta, keyPending, pending); err != nil {
+		return err
+	}
+	return t.putNumber(keyLastTx, pending.Tx)
+}
+
+// Pending returns the newest change's note, settled or not.
+func (t *Tx) Pending() (Pending, error) {
+	var pending Pending
+	err := t.get(bucketMeta, keyPending, &pending)
+	return pending, err
+}
+
+// Undo takes back a change that did not happen: its volume's record goes, its
+// id stays used up, and the transaction id before it is the last again.
+func (t *Tx) Undo(pending Pending) error {
+	volume, err := t.Volume(pending.Volume)
+	if err == nil && volume.ID == pending.ID && volume.Tx == pending.Tx {
+		err = t.DeleteVolume(volume)
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if err := t.bucket(bucketMeta).Delete(keyPending); err != nil {
+		return err
+	}
+	return t.putNumber(keyLastTx, pending.Tx-1)
+}
+
+func idKey(id uint32) []byte { return binary.BigEndian.AppendUint32(nil, id) }
+
+// Volume returns a volume by name, whether its change is settled or not.
+func (t *Tx) Volume(name string) (Volume, error) {
+	var volume Volume
+	err := t.get(bucketVolumes, []byte(name), &volume)
+	return volume, err
+}
+
+// PutVolume writes a volume's record and claims its id.
+func (t *Tx) PutVolume(volume Volume) error {
+	if err := t.bucket(bucketIDs).Put(idKey(volume.ID), []byte(volume.Name)); err != nil {
+		return err
+	}
+	return t.put(bucketVolumes, []byte(volume.Name), volume)
+}
+
+// DeleteVolume removes a volume's record and frees its id.
+func (t *Tx) DeleteVolume(volume Volume) error {
+	if err := t.bucket(bucketIDs).Delete(idKey(volume.ID)); err != nil {
+		return err
+	}
+	return t.bucket(bucketVolumes).Delete([]byte(volume.Name))
+}
+
+// Bury turns a volume into a tombstone: its name is free at once, its id stays
+// taken.
+func (t *Tx) Bury(tombstone Tombstone) error {
+	if err := t.bucket(bucketVolumes).Delete([]byte(tombstone.Name)); err != nil {
+		return err
+	}
+	if err := t.bucket(bucketIDs).Put(idKey(tombstone.ID), nil); err != nil {
+		return err
+	}
+	return t.put(bucketTombstones, idKey(tombstone.ID), tombstone)
+}
+
+// Reaped drops a tombstone whose blocks are back in the pool.
+func (t *Tx) Reaped(id uint32) error {
+	if t.bucket(bucketTombstones).Get(idKey(id)) == nil {
+		return nil
+	}
+	if err := t.bucket(bucketTombstones).Delete(idKey(id)); err != nil {
+		return err
+	}
+	return t.bucket(bucketIDs).Delete(idKey(id))
+}
+
+// Tombstone returns the tombstone of a device id.
+func (t *Tx) Tombstone(id uint32) (Tombstone, error) {
+	var tombstone Tombstone
+	err := t.get(bucketTombstones, idKey(id), &tombstone)
+	return tombstone, err
+}
+
+// Volumes yields all volumes in the order of their names. An error ends it.
+func (t *Tx) Volumes() iter.Seq2[Volume, error] { return records[Volume](t, bucketVolumes) }
+
+// Tombstones yields all tombstones in the order of their ids.
+func (t *Tx) Tombstones() iter.Seq2[Tombstone, error] {
+	return records[Tombstone](t, bucketTombstones)
+}
+
+func records[T any](t *Tx, bucket []byte) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		cursor := t.bucket(bucket).Cursor()
+		for key, raw := cursor.First(); key != nil; key, raw = cursor.Next() {
+			var record T
+			if err := json.Unmarshal(raw, &record); err != nil {
+				yield(record, fmt.Errorf("%w: record %q of %s: %w", ErrCorrupt, key, bucket, err))
+				return
+			}
+			if !yield(record, nil) {
+				return
+			}
+		}
+	}
+}
+
+// AllocateID returns a device id that no volume or tombstone has. Ids ascend,
+// so none comes back before all others were used.
+func (t *Tx) AllocateID() (uint32, error) {
+	next, err := t.number(keyNextID)
+	if err != nil {
+		return 0, err
+	}
+	for range maxID {
+		if next < 1 || next > maxID {
+			next = 1
+		}
+		id := uint32(next)
+		next++
+		if t.bucket(bucketIDs).Get(idKey(id)) == nil {
+			return id, t.putNumber(keyNextID, next)
+		}
+	}
+	return 0, ErrIDsExhausted
+}

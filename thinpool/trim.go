@@ -1,0 +1,83 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+
+	"thinctl/units"
+)
+
+// Trimmer discards what the file systems of volumes do not use. Package
+// filesystem's is the real one.
+type Trimmer interface {
+	// MountPoint returns where the device is mounted, "" where it is not.
+	MountPoint(ctx context.Context, major, minor uint32) (string, error)
+	// Trim discards the free space of the file system mounted there.
+	Trim(ctx context.Context, mountPoint string) (units.Bytes, error)
+}
+
+// Trimmed says what a trim gave back.
+type Trimmed struct {
+	Volumes []TrimmedVolume
+	// Pool is what became free in the pool, Host what the host's file system
+	// got back from the data file (0 on a block device). Writes that go on
+	// meanwhile count against both.
+	Pool units.Bytes
+	Host units.Bytes
+}
+
+// TrimmedVolume is one volume of a trim.
+type TrimmedVolume struct {
+	Volume  string
+	Trimmed units.Bytes // what its file system offered, mapped or not
+	Err     error
+}
+
+// Trim returns space that mounted file systems do not use to the pool, and
+// through a loop device to the host. Removed volumes are reaped first.
+func (p *Pool) Trim(ctx context.Context, trimmer Trimmer) (Trimmed, error) {
+	var trimmed Trimmed
+	before, err := p.Status(ctx)
+	if err != nil {
+		return trimmed, err
+	}
+	if !before.Active {
+		_, _, err := p.kernelStatus(ctx)
+		return trimmed, err
+	}
+	_, _, faults := p.Reap(ctx)
+	volumes, err := p.Volumes(ctx)
+	if err != nil {
+		return trimmed, errors.Join(faults, err)
+	}
+	for _, volume := range volumes {
+		if !volume.Active {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return trimmed, err
+		}
+		one := TrimmedVolume{Volume: volume.Name}
+		mountPoint, err := trimmer.MountPoint(ctx, volume.Dev.Major, volume.Dev.Minor)
+		if err == nil && mountPoint == "" {
+			continue
+		}
+		if err == nil {
+			one.Trimmed, err = trimmer.Trim(ctx, mountPoint)
+		}
+		one.Err = p.volumeFailed("trim", volume.Name, err)
+		faults = errors.Join(faults, one.Err)
+		trimmed.Volumes = append(trimmed.Volumes, one)
+	}
+	after, err := p.Status(ctx)
+	if err != nil {
+		return trimmed, errors.Join(faults, err)
+	}
+	trimmed.Pool = lessBy(before.Data.Used, after.Data.Used)
+	if before.Data.File != nil && after.Data.File != nil {
+		trimmed.Host = lessBy(before.Data.File.Allocated, after.Data.File.Allocated)
+	}
+	return trimmed, faults
+}
+
+func lessBy(before, after units.Bytes) units.Bytes { return before - min(before, after) }

@@ -1,0 +1,208 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"thinctl/dm"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// Volume is a thin volume as database and kernel know it at one moment.
+type Volume struct {
+	Name    string
+	ID      uint32
+	Size    units.Bytes // virtual
+	Origin  string      // the name its origin had when it was taken, "" for none
+	Created time.Time
+
+	Active    bool
+	Suspended bool
+	Open      int // openers of the device
+	Dev       dm.Dev
+	Node      string // path of the device while active
+}
+
+// VolumeOptions describe a new volume.
+type VolumeOptions struct {
+	Size units.Bytes // the pool's base size where zero
+}
+
+const (
+	minVolume = 64 * units.KiB
+	// maxVolume is what xfs, the largest of the file systems used here, can take.
+	maxVolume = 8 * units.PiB
+)
+
+func checkVolumeSize(size units.Bytes) error {
+	switch {
+	case size%units.SectorSize != 0:
+		return fmt.Errorf("volume size %d is not a multiple of 512 bytes: use %d", uint64(size), uint64(size.RoundUp(units.SectorSize)))
+	case size < minVolume, size > maxVolume:
+		return fmt.Errorf("volume size %s must be from %s to %s", size, minVolume, maxVolume)
+	}
+	return nil
+}
+
+// CreateVolume makes an empty volume. It takes no space until it is written.
+func (p *Pool) CreateVolume(ctx context.Context, name string, options VolumeOptions) (Volume, error) {
+	if err := CheckVolumeName(name); err != nil {
+		return Volume{}, err
+	}
+	if _, err := dm.NewName(string(volumeDeviceName(p.name, name))); err != nil {
+		return Volume{}, p.volumeError("create", name, ErrInvalid, err)
+	}
+	if options.Size != 0 {
+		if err := checkVolumeSize(options.Size); err != nil {
+			return Volume{}, p.volumeError("create", name, ErrInvalid, err)
+		}
+	}
+	record, err := p.add(ctx, "create a volume in", func(tx *store.Tx) (addition, error) {
+		if err := p.nameFree(tx, "create", name); err != nil {
+			return addition{}, err
+		}
+		pool, err := tx.Pool()
+		if err != nil {
+			return addition{}, err
+		}
+		id, err := tx.AllocateID()
+		return addition{
+			volume:  store.Volume{Name: name, ID: id, Size: orElse(options.Size, pool.BaseSize), Created: p.host.now()},
+			message: fmt.Sprintf("create_thin %d", id),
+		}, err
+	})
+	if err != nil {
+		return Volume{}, p.volumeFailed("create", name, err)
+	}
+	return plainVolume(record), nil
+}
+
+// SnapshotOptions describe a new snapshot.
+type SnapshotOptions struct {
+	Size units.Bytes // the origin's where zero; may only be larger
+}
+
+// Snapshot makes a volume that starts as a copy of origin and shares its
+// blocks. An active origin is suspended meanwhile, with its file system
+// frozen, so the copy is consistent.
+func (p *Pool) Snapshot(ctx context.Context, origin, name string, options SnapshotOptions) (Volume, error) {
+	if err := CheckVolumeName(name); err != nil {
+		return Volume{}, err
+	}
+	if _, err := dm.NewName(string(volumeDeviceName(p.name, name))); err != nil {
+		return Volume{}, p.volumeError("snapshot", name, ErrInvalid, err)
+	}
+	from, unlock, err := p.holdVolume(ctx, "snapshot", origin)
+	if err != nil {
+		return Volume{}, err
+	}
+	defer unlock()
+	size := orElse(options.Size, from.Size)
+	if err := checkVolumeSize(size); err != nil {
+		return Volume{}, p.volumeError("snapshot", name, ErrInvalid, err)
+	}
+	if size < from.Size {
+		return Volume{}, p.volumeError("snapshot", name, ErrInvalid,
+			fmt.Errorf("size %s is smaller than the origin's %s: a snapshot may only be larger", size, from.Size))
+	}
+	record, err := p.add(ctx, "take a snapshot in", func(tx *store.Tx) (addition, error) {
+		if err := p.nameFree(tx, "snapshot", name); err != nil {
+			return addition{}, err
+		}
+		id, err := tx.AllocateID()
+		return addition{
+			volume:  store.Volume{Name: name, ID: id, Size: size, Origin: from.Name, OriginID: from.ID, Created: p.host.now()},
+			message: fmt.Sprintf("create_snap %d %d", id, from.ID),
+			origin:  from.ID,
+		}, err
+	})
+	if err != nil {
+		return Volume{}, p.volumeFailed("snapshot", name, err)
+	}
+	return plainVolume(record), nil
+}
+
+func (p *Pool) nameFree(tx *store.Tx, op, name string) error {
+	_, err := tx.Volume(name)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err == nil:
+		return p.volumeError(op, name, ErrExists, nil)
+	}
+	return err
+}
+
+// holdVolume finds a volume and locks it; what it returns holds until unlock.
+func (p *Pool) holdVolume(ctx context.Context, op, name string) (_ store.Volume, unlock func(), err error) {
+	for {
+		volume, err := p.findVolume(ctx, op, name)
+		if err != nil {
+			return volume, nil, err
+		}
+		lock, err := p.lockVolume(ctx, volume.ID)
+		if err != nil {
+			return volume, nil, err
+		}
+		// The name may have gone to another volume before the lock was ours.
+		again, err := p.findVolume(ctx, op, name)
+		if err == nil && again.ID == volume.ID {
+			return again, func() { lock.Release() }, nil
+		}
+		lock.Release()
+		if err != nil {
+			return volume, nil, err
+		}
+	}
+}
+
+// findVolume returns a volume that counts: its change has been committed.
+func (p *Pool) findVolume(ctx context.Context, op, name string) (store.Volume, error) {
+	var volume store.Volume
+	var last uint64
+	err := p.db.View(ctx, func(tx *store.Tx) (err error) {
+		if volume, err = tx.Volume(name); err == nil {
+			last, err = tx.LastTx()
+		}
+		return err
+	})
+	if err == nil && volume.Tx == last {
+		// Only the newest change can be unfinished.
+		var reached uint64
+		if reached, err = p.transactionID(ctx); err == nil && volume.Tx > reached {
+			err = store.ErrNotFound
+		}
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return volume, p.volumeError(op, name, ErrNotFound, nil)
+	}
+	return volume, p.volumeFailed(op, name, err)
+}
+
+func plainVolume(record store.Volume) Volume {
+	return Volume{Name: record.Name, ID: record.ID, Size: record.Size, Origin: record.Origin, Created: record.Created}
+}
+
+func (p *Pool) volumeObject(name string) string { return "volume " + p.name + "/" + name }
+
+func (p *Pool) volumeError(op, name string, kind, err error) error {
+	e := &Error{Op: op, Object: p.volumeObject(name), Kind: kind, Err: err}
+	switch kind {
+	case ErrNotFound:
+		e.Remedy = fmt.Sprintf("`thinctl volume list %s` shows the volumes", p.name)
+	case ErrExists:
+		e.Remedy = "choose another name or remove it first"
+	}
+	return e
+}
+
+func (p *Pool) volumeFailed(op, name string, err error) error {
+	var told *Error
+	if err == nil || errors.As(err, &told) {
+		return err
+	}
+	return &Error{Op: op, Object: p.volumeObject(name), Err: err}
+}
