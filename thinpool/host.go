@@ -19,6 +19,9 @@ type Host struct {
 	// Tools checks and repairs metadata that is not in use; nil leaves check to
 	// what database and kernel say.
 	Tools MetadataTools
+	// BeforeStore, where set, is asked before each transaction of the pool's
+	// database, and its error ends the transaction: tests stop a process there.
+	BeforeStore func(write bool) error
 	// Now is the clock of records; nil is time.Now.
 	Now func() time.Time
 }

@@ -51,6 +51,7 @@ func Open(ctx context.Context, host Host, root, name string) (*Pool, error) {
 
 func newPool(host Host, dir, name string) *Pool {
 	p := &Pool{host: host, dir: dir, name: name, db: store.At(filepath.Join(dir, databaseFile))}
+	p.db.Before = host.BeforeStore
 	p.reaped.ids = map[uint32]bool{}
 	return p
 }

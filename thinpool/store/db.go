@@ -26,7 +26,12 @@ var (
 )
 
 // DB is a database by its path. It holds nothing open.
-type DB struct{ path string }
+type DB struct {
+	path string
+	// Before, where set, is asked before each transaction; its error ends the
+	// transaction with nothing done. Tests stop a process there.
+	Before func(write bool) error
+}
 
 // At returns the database at path, which need not exist yet.
 func At(path string) *DB { return &DB{path: path} }
@@ -59,6 +64,11 @@ func (d *DB) Update(ctx context.Context, f func(*Tx) error) error {
 }
 
 func (d *DB) transact(ctx context.Context, write bool, f func(*bolt.Tx) error) (err error) {
+	if d.Before != nil {
+		if err := d.Before(write); err != nil {
+			return err
+		}
+	}
 	if _, err := os.Stat(d.path); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", d.path, ErrNoDatabase)
 	}

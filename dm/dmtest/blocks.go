@@ -1,0 +1,130 @@
+package dmtest
+
+import (
+	"golang.org/x/sys/unix"
+
+	"thinctl/dm"
+)
+
+// Blocks of one thin device, and the data blocks behind them.
+
+func (m *metadata) root(id uint32) *node[mapping] {
+	root, _ := m.cur.devices().get(m.cur.top, uint64(id))
+	return root
+}
+
+// lookup finds a virtual block. shared goes by time, as in the kernel: a block
+// older than the device's last snapshot counts as shared even after that
+// snapshot has gone (dm-thin-metadata.c, __snapshotted_since).
+func (m *metadata) lookup(id uint32, virtual uint64) (at mapping, shared, ok bool) {
+	root := m.root(id)
+	if root == nil {
+		return mapping{}, false, false
+	}
+	at, ok = m.cur.mappings().get(root, virtual)
+	d, _ := m.cur.details.get(uint64(id))
+	return at, ok && d.snapshotted > at.time, ok
+}
+
+// freeData counts free data blocks. Those freed by the running transaction are
+// counted, though they cannot be allocated before it is committed
+// (dm-space-map-disk.c, sm_disk_get_nr_free and sm_disk_new_block).
+func (m *metadata) freeData() uint64 {
+	return m.old.dataBlocks - min(m.old.dataBlocks, m.cur.dataRefs.len())
+}
+
+func (m *metadata) allocData() (uint64, error) {
+	block, ok := m.commonFree(m.begin, m.cur.dataBlocks)
+	if !ok {
+		block, ok = m.commonFree(0, m.begin)
+	}
+	if !ok {
+		return 0, unix.ENOSPC
+	}
+	m.begin = block + 1
+	m.edit().incData(block)
+	return block, nil
+}
+
+// commonFree finds a block in [from, to) that is free in both transactions, so
+// that what was committed survives a power failure.
+func (m *metadata) commonFree(from, to uint64) (uint64, bool) {
+	for {
+		block, ok := m.cur.dataRefs.firstAbsent(from, to)
+		if !ok || !m.old.dataRefs.has(block) {
+			return block, ok
+		}
+		from = block + 1
+	}
+}
+
+func (m *metadata) mapBlock(id uint32, virtual, block uint64) {
+	s := m.edit()
+	added := false
+	s.top = s.devices().update(s.top, uint64(id), func(root *node[mapping]) *node[mapping] {
+		root, added = s.mappings().insert(root, virtual, mapping{block: block, time: s.time})
+		return root
+	})
+	if added {
+		d, _ := s.details.get(uint64(id))
+		d.mapped++
+		s.details = s.details.set(uint64(id), d)
+	}
+}
+
+// unmap removes the mappings in [from, to) and returns the data blocks that
+// nobody points at any more.
+func (m *metadata) unmap(id uint32, from, to uint64) []uint64 {
+	keys := m.cur.mappings().keysIn(m.root(id), from, to)
+	if len(keys) == 0 {
+		return nil
+	}
+	var blocks, freed []uint64
+	s := m.edit()
+	s.top = s.devices().update(s.top, uint64(id), func(root *node[mapping]) *node[mapping] {
+		for _, key := range keys {
+			at, _ := s.mappings().get(root, key)
+			blocks = append(blocks, at.block)
+			root = s.mappings().remove(root, key)
+		}
+		return root
+	})
+	d, _ := s.details.get(uint64(id))
+	d.mapped -= uint64(len(keys))
+	s.details = s.details.set(uint64(id), d)
+	for _, block := range blocks {
+		if !s.dataRefs.has(block) {
+			freed = append(freed, block)
+		}
+	}
+	return freed
+}
+
+// reserve is the metadata that a pool keeps back for commits and does not
+// report as free (dm-thin-metadata.c, __set_metadata_reserve).
+func (m *metadata) reserve() uint64 {
+	if !m.kernel.poolVersion().AtLeast(1, 21) {
+		return 0
+	}
+	const most = 4096
+	return min(most, m.cur.metaBlocks/10)
+}
+
+func (m *metadata) freeMeta() uint64 {
+	taken := m.cur.usedMeta() + m.reserve()
+	return m.cur.metaBlocks - min(m.cur.metaBlocks, taken)
+}
+
+// lowMeta is the mark below which a pool raises an event (dm-thin.c,
+// calc_metadata_threshold).
+func lowMeta(size uint64) uint64 {
+	const most = 1024
+	return min(most, size/4)
+}
+
+func (m *metadata) belowLowMeta() bool {
+	free := m.cur.metaBlocks - min(m.cur.metaBlocks, m.cur.usedMeta())
+	return free <= lowMeta(metaBlocks(m.kernel.sizeOf(m.dev)))
+}
+
+func validThinID(id uint64) bool { return id <= dm.MaxThinID }

@@ -1,0 +1,55 @@
+package dmtest
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"thinctl/dm"
+	"thinctl/units"
+)
+
+// AddDisk puts a disk under a number, for tables to stand on.
+func (k *Kernel) AddDisk(dev dm.Dev, disk Disk) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if dev.Major == Major || dev.IsZero() || k.disks[dev] != nil {
+		return fmt.Errorf("dmtest: add disk %s: %w", dev, unix.EEXIST)
+	}
+	k.disks[dev] = disk
+	return nil
+}
+
+// RemoveDisk takes a disk away. EBUSY: a table or somebody has it open.
+func (k *Kernel) RemoveDisk(dev dm.Dev) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.disks[dev] == nil:
+		return fmt.Errorf("dmtest: remove disk %s: %w", dev, unix.ENXIO)
+	case k.opens[dev] > 0:
+		return fmt.Errorf("dmtest: remove disk %s: %w", dev, unix.EBUSY)
+	}
+	delete(k.disks, dev)
+	return nil
+}
+
+// ResizeDisk changes the size of a [MemDisk]. Other disks say their size
+// themselves: grow their file.
+func (k *Kernel) ResizeDisk(dev dm.Dev, size units.Bytes) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	disk, ok := k.disks[dev].(interface{ Resize(units.Bytes) })
+	if !ok {
+		return fmt.Errorf("dmtest: resize disk %s: %w", dev, unix.EOPNOTSUPP)
+	}
+	disk.Resize(size)
+	return nil
+}
+
+// DiskHeld reports whether a table or somebody has the disk open.
+func (k *Kernel) DiskHeld(dev dm.Dev) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.opens[dev] > 0
+}

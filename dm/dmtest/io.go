@@ -1,0 +1,172 @@
+package dmtest
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"thinctl/dm"
+	"thinctl/units"
+)
+
+// ErrWouldBlock is returned where the kernel would let IO wait: the device is
+// suspended, or the pool is full and queues.
+var ErrWouldBlock = errors.New("dmtest: the IO would wait")
+
+type op int
+
+const (
+	opRead op = iota
+	opWrite
+	opDiscard
+)
+
+// stampSize is what a stamp takes at a block's start.
+const stampSize = 8
+
+// plainBlock is the block of stamps on devices that are not thin volumes.
+const plainBlock = 64 * units.KiB
+
+// Write writes to a range without saying what: blocks are provisioned and
+// sharing is broken, stamps stay. Errors: [ErrWouldBlock], or an errno.
+func (k *Kernel) Write(dev dm.Dev, offset, length units.Bytes) error {
+	return k.user(dev, opWrite, offset, length, nil)
+}
+
+// Read reads a range and forgets it.
+func (k *Kernel) Read(dev dm.Dev, offset, length units.Bytes) error {
+	return k.user(dev, opRead, offset, length, nil)
+}
+
+// Discard discards a range; a thin volume gives its whole blocks back.
+func (k *Kernel) Discard(dev dm.Dev, offset, length units.Bytes) error {
+	return k.user(dev, opDiscard, offset, length, nil)
+}
+
+// WriteStamp writes stamp into a block: one of the pool's data blocks on a thin
+// volume, of 64 KiB elsewhere.
+func (k *Kernel) WriteStamp(dev dm.Dev, block, stamp uint64) error {
+	b := binary.LittleEndian.AppendUint64(nil, stamp)
+	return k.user(dev, opWrite, units.Bytes(block)*k.StampBlock(dev), stampSize, b)
+}
+
+// ReadStamp reads what WriteStamp wrote; 0 where nothing was.
+func (k *Kernel) ReadStamp(dev dm.Dev, block uint64) (uint64, error) {
+	b := make([]byte, stampSize)
+	err := k.user(dev, opRead, units.Bytes(block)*k.StampBlock(dev), stampSize, b)
+	return binary.LittleEndian.Uint64(b), err
+}
+
+// StampBlock returns the block size that stamps of dev are counted in.
+func (k *Kernel) StampBlock(dev dm.Dev) units.Bytes {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if d := k.devices[dev.Minor]; dev.Major == Major && d != nil && d.live != nil {
+		if t, ok := d.live.targets[0].target.(*thin); ok {
+			return t.pool.sectors.Bytes()
+		}
+	}
+	return plainBlock
+}
+
+func (k *Kernel) user(dev dm.Dev, op op, offset, length units.Bytes, data []byte) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if d := k.devices[dev.Minor]; dev.Major == Major && d != nil && d.readOnly && op != opRead {
+		return ioError(dev, op, offset, unix.EROFS)
+	}
+	if offset+length > k.sizeOf(dev) {
+		return ioError(dev, op, offset, unix.EINVAL)
+	}
+	if err := k.io(dev, op, offset, length, data); err != nil {
+		return ioError(dev, op, offset, err)
+	}
+	return nil
+}
+
+func ioError(dev dm.Dev, op op, offset units.Bytes, err error) error {
+	return fmt.Errorf("dmtest: %s %s at %d: %w", [...]string{"read", "write", "discard"}[op], dev, offset, err)
+}
+
+// raw does IO of the kernel's own, with data.
+func (k *Kernel) raw(dev dm.Dev, op op, offset units.Bytes, data []byte) error {
+	return k.io(dev, op, offset, units.Bytes(len(data)), data)
+}
+
+// io serves a range of a device, down to the disks.
+func (k *Kernel) io(dev dm.Dev, op op, offset, length units.Bytes, data []byte) error {
+	if dev.Major != Major {
+		return k.diskIO(dev, op, offset, length, data)
+	}
+	d := k.devices[dev.Minor]
+	switch {
+	case d == nil:
+		return unix.ENXIO
+	case d.stopped():
+		return ErrWouldBlock
+	case d.live == nil:
+		return unix.EIO
+	}
+	for _, p := range d.live.targets {
+		start, end := p.start.Bytes(), (p.start + p.length).Bytes()
+		from, to := max(offset, start), min(offset+length, end)
+		if from >= to {
+			continue
+		}
+		var part []byte
+		if data != nil {
+			part = data[from-offset : to-offset]
+		}
+		if op == opDiscard && !p.target.discards() {
+			return unix.EOPNOTSUPP
+		}
+		if err := p.target.io(op, from-start, to-from, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *Kernel) diskIO(dev dm.Dev, op op, offset, length units.Bytes, data []byte) error {
+	disk := k.disks[dev]
+	if disk == nil || offset+length > disk.Size() {
+		return unix.EIO
+	}
+	var err error
+	switch {
+	case op == opDiscard:
+		d, ok := disk.(discarder)
+		if !ok {
+			return unix.EOPNOTSUPP
+		}
+		err = d.Discard(offset, length)
+	case data == nil:
+	case op == opRead:
+		_, err = disk.ReadAt(data, int64(offset))
+	default:
+		_, err = disk.WriteAt(data, int64(offset))
+	}
+	if err != nil {
+		return unix.EIO
+	}
+	return nil
+}
+
+func (k *Kernel) discards(dev dm.Dev) bool {
+	if dev.Major != Major {
+		_, ok := k.disks[dev].(discarder)
+		return ok
+	}
+	d := k.devices[dev.Minor]
+	if d == nil || d.live == nil {
+		return false
+	}
+	for _, p := range d.live.targets {
+		if p.target.discards() {
+			return true
+		}
+	}
+	return false
+}

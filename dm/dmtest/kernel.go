@@ -1,0 +1,206 @@
+package dmtest
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"thinctl/dm"
+)
+
+// Options changes what kernel is played. The zero value is a kernel 6.12 with
+// all targets.
+type Options struct {
+	// Protocol is the ioctl protocol's version; default 4.48.0.
+	Protocol dm.Version
+	// TargetVersions replaces the versions of targets; the zero version takes a
+	// target away.
+	TargetVersions map[string]dm.Version
+	// Unavailable, where set, is the kind of the error that every call returns:
+	// dm.ErrNoDeviceMapper or dm.ErrPermission.
+	Unavailable error
+	// Store keeps committed pools beyond this kernel; default a new one.
+	Store *Store
+	// Fault is asked before and after each call; see [Call].
+	Fault func(Call) error
+}
+
+// Kernel is a device mapper in memory. It is safe for concurrent use.
+type Kernel struct {
+	protocol    dm.Version
+	targets     map[string]dm.Version
+	unavailable error
+	store       *Store
+
+	faults faults
+
+	mu         sync.Mutex // guards all below
+	boot       uint64     // counts power failures
+	disks      map[dm.Dev]Disk
+	devices    map[uint32]*device // by minor
+	names      map[dm.Name]*device
+	uuids      map[dm.UUID]*device
+	opens      map[dm.Dev]int // by users and by other devices' tables
+	pools      map[*device]*pool
+	poolsOn    map[dm.Dev]*pool // by metadata device
+	commits    int
+	violations []string
+	changed    chan struct{} // closed and replaced at each event
+}
+
+var _ dm.Kernel = (*Kernel)(nil)
+
+// New returns a kernel without devices.
+func New(options Options) *Kernel {
+	k := &Kernel{
+		protocol: options.Protocol,
+		targets: map[string]dm.Version{
+			dm.ThinPoolTarget: {1, 23, 0},
+			dm.ThinTarget:     {1, 23, 0},
+			dm.LinearTarget:   {1, 4, 0},
+			dm.ErrorTarget:    {1, 7, 0},
+			dm.FlakeyTarget:   {1, 5, 0},
+		},
+		unavailable: options.Unavailable,
+		store:       options.Store,
+		disks:       make(map[dm.Dev]Disk),
+		changed:     make(chan struct{}),
+	}
+	if k.protocol == (dm.Version{}) {
+		k.protocol = dm.Version{4, 48, 0}
+	}
+	if k.store == nil {
+		k.store = NewStore()
+	}
+	maps.Copy(k.targets, options.TargetVersions)
+	maps.DeleteFunc(k.targets, func(_ string, v dm.Version) bool { return v == (dm.Version{}) })
+	k.faults.fault = options.Fault
+	k.forget()
+	return k
+}
+
+// forget drops all devices, as a boot does.
+func (k *Kernel) forget() {
+	k.boot++
+	k.devices = make(map[uint32]*device)
+	k.names = make(map[dm.Name]*device)
+	k.uuids = make(map[dm.UUID]*device)
+	k.opens = make(map[dm.Dev]int)
+	k.pools = make(map[*device]*pool)
+	k.poolsOn = make(map[dm.Dev]*pool)
+}
+
+// PowerOff ends this boot at once: all devices and disks are gone, and pools
+// have lost what they had not committed. The Kernel goes on as the next boot:
+// attach the disks again with AddDisk.
+func (k *Kernel) PowerOff() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.forget()
+	k.disks = make(map[dm.Dev]Disk)
+	k.wakeAll()
+}
+
+// Commits returns how often a pool has been asked to commit its metadata and
+// was not refused.
+func (k *Kernel) Commits() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.commits
+}
+
+// Violations returns what callers did that the kernel does not check and that
+// loses data, in order.
+func (k *Kernel) Violations() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return append([]string(nil), k.violations...)
+}
+
+func (k *Kernel) poolVersion() dm.Version { return k.targets[dm.ThinPoolTarget] }
+
+// wakeAll wakes everybody in WaitEvent.
+func (k *Kernel) wakeAll() {
+	close(k.changed)
+	k.changed = make(chan struct{})
+}
+
+func (k *Kernel) event(d *device) {
+	d.event++
+	k.wakeAll()
+}
+
+// call runs one command under the kernel's lock, with the faults asked for.
+func call[T any](ctx context.Context, k *Kernel, op string, ref dm.Ref, detail string, run func() (T, error)) (T, error) {
+	var none T
+	if err := k.enter(ctx, op, ref, detail); err != nil {
+		return none, err
+	}
+	k.mu.Lock()
+	value, err := run()
+	k.mu.Unlock()
+	if fault := k.faults.ask(Call{Op: op, Ref: ref, Detail: detail, Phase: After}); fault != nil {
+		return none, fault
+	}
+	if err != nil {
+		return value, asError(op, detail, ref, err)
+	}
+	return value, nil
+}
+
+func (k *Kernel) enter(ctx context.Context, op string, ref dm.Ref, detail string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if k.unavailable != nil {
+		return &dm.Error{Op: "open", Device: "/dev/mapper/control", Kind: k.unavailable}
+	}
+	return k.faults.ask(Call{Op: op, Ref: ref, Detail: detail, Phase: Before})
+}
+
+// asError dresses an errno as dm.Control does.
+func asError(op, detail string, ref dm.Ref, err error) error {
+	var errno unix.Errno
+	if !errors.As(err, &errno) {
+		return err
+	}
+	var already *dm.Error
+	if errors.As(err, &already) {
+		return err
+	}
+	e := &dm.Error{Op: op, Errno: errno, Kind: kindOf(op, errno)}
+	if detail != "" {
+		e.Op += " " + detail
+	}
+	if ref != (dm.Ref{}) {
+		e.Device = ref.String()
+	}
+	return e
+}
+
+// kindOf sorts an errno as dm.Control does.
+func kindOf(op string, errno unix.Errno) error {
+	switch errno {
+	case unix.EACCES, unix.EPERM:
+		return dm.ErrPermission
+	case unix.ENXIO:
+		return dm.ErrNotFound
+	case unix.EEXIST:
+		return dm.ErrExists
+	case unix.EBUSY:
+		if op == opCreate || op == opRename {
+			return dm.ErrExists
+		}
+		return dm.ErrBusy
+	case unix.ENODATA:
+		return dm.ErrNoThinDevice
+	case unix.EOPNOTSUPP:
+		return dm.ErrRefused
+	case unix.ENOSPC:
+		return dm.ErrNoSpace
+	}
+	return nil
+}

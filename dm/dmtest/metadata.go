@@ -1,0 +1,232 @@
+package dmtest
+
+import (
+	"golang.org/x/sys/unix"
+
+	"thinctl/dm"
+	"thinctl/units"
+)
+
+// metadata is a pool's metadata while the pool is loaded: the running
+// transaction and the committed one under it (drivers/md/dm-thin-metadata.c,
+// struct dm_pool_metadata).
+type metadata struct {
+	kernel *Kernel
+	dev    dm.Dev
+
+	cur     state
+	old     state
+	changed bool
+	begin   uint64 // where the search for a free data block goes on
+	// inService: before it, commits write nothing.
+	inService bool
+	failIO    bool
+	open      map[uint32]int // thin tables per device id
+}
+
+// metaBlocks is what the pool uses of a metadata device of this size.
+func metaBlocks(size units.Bytes) uint64 {
+	return uint64(min(size, dm.MaxMetadata) / metadataBlock)
+}
+
+// openMetadata reads the superblock, or writes the first one where the block
+// is zero and format is set.
+func (k *Kernel) openMetadata(dev dm.Dev, block units.Sectors, format bool) (*metadata, error) {
+	m := &metadata{kernel: k, dev: dev, open: make(map[uint32]int)}
+	b, err := m.readSuperblock()
+	if err != nil {
+		return nil, err
+	}
+	if allZero(b) {
+		if !format {
+			return nil, unix.EPERM
+		}
+		const least = 16 // blocks; the kernel's format fails below with the same errno
+		total := metaBlocks(k.sizeOf(dev))
+		if total < least {
+			return nil, unix.ENOSPC
+		}
+		m.cur = newState(&k.store.ids, block, total)
+		m.inService = true
+		if err := m.write(); err != nil {
+			return nil, err
+		}
+		m.inService = false
+		return m, nil
+	}
+	if m.old, err = k.committed(b); err != nil {
+		return nil, err
+	}
+	if m.old.blockSectors != block {
+		return nil, unix.EINVAL
+	}
+	m.restart()
+	return m, nil
+}
+
+func (m *metadata) readSuperblock() ([]byte, error) {
+	b := make([]byte, metadataBlock)
+	return b, m.kernel.raw(m.dev, opRead, 0, b)
+}
+
+// committed finds the state that a superblock stands for. A valid superblock
+// that the store does not know has trees that cannot be read here.
+func (k *Kernel) committed(b []byte) (state, error) {
+	t, err := checkSuperblock(b)
+	if err != nil {
+		return state{}, err
+	}
+	s, ok := k.store.get(t)
+	if !ok {
+		return state{}, unix.EILSEQ
+	}
+	// The kernel updates the superblock in place, so a uuid put there stays.
+	s.uuid = [16]byte(b[offUUID : offUUID+16])
+	return s, nil
+}
+
+// restart begins a transaction from the committed state.
+func (m *metadata) restart() {
+	m.cur = m.old
+	m.cur.epoch = m.kernel.store.ids.next()
+	m.changed = false
+}
+
+// edit marks the transaction changed; all changes of cur come after it.
+func (m *metadata) edit() *state {
+	m.changed, m.inService = true, true
+	return &m.cur
+}
+
+// write puts cur on the disk and into the store, and begins the next
+// transaction.
+func (m *metadata) write() error {
+	t := m.kernel.store.put(m.cur)
+	if err := m.kernel.raw(m.dev, opWrite, 0, encodeSuperblock(&m.cur, t)); err != nil {
+		return err
+	}
+	m.old = m.cur
+	m.restart()
+	return nil
+}
+
+func (m *metadata) commit() error {
+	if m.failIO {
+		return unix.EINVAL
+	}
+	if !m.inService || !m.changed {
+		return nil
+	}
+	return m.write()
+}
+
+// abort goes back to what the disk holds, which after lost writes may be
+// older than the last commit.
+func (m *metadata) abort() error {
+	b, err := m.readSuperblock()
+	if err == nil {
+		var s state
+		if s, err = m.kernel.committed(b); err == nil {
+			m.old = s
+		}
+	}
+	if err != nil {
+		m.failIO = true
+		return err
+	}
+	m.restart()
+	m.begin = 0
+	return nil
+}
+
+// setNeedsCheck writes the flag into the committed superblock at once.
+func (m *metadata) setNeedsCheck() error {
+	if m.failIO {
+		return unix.EINVAL
+	}
+	m.cur.needsCheck = true
+	flagged := m.old
+	flagged.needsCheck = true
+	t := m.kernel.store.put(flagged)
+	if err := m.kernel.raw(m.dev, opWrite, 0, encodeSuperblock(&flagged, t)); err != nil {
+		return err
+	}
+	m.old = flagged
+	return nil
+}
+
+func (m *metadata) create(id uint32) error {
+	if m.cur.details.has(uint64(id)) {
+		return unix.EEXIST
+	}
+	s := m.edit()
+	s.top, _ = s.devices().insert(s.top, uint64(id), s.mappings().empty())
+	s.details = s.details.set(uint64(id), detail{created: s.time, snapshotted: s.time})
+	return nil
+}
+
+// snapshot shares the origin's tree; from then on both take blocks written
+// before the pool's new time for shared.
+func (m *metadata) snapshot(id, origin uint32) error {
+	if m.cur.details.has(uint64(id)) {
+		return unix.EEXIST
+	}
+	root, ok := m.cur.devices().get(m.cur.top, uint64(origin))
+	if !ok {
+		return unix.ENODATA
+	}
+	s := m.edit()
+	s.incNode(root.id)
+	s.top, _ = s.devices().insert(s.top, uint64(id), root)
+	s.time++
+	from, _ := s.details.get(uint64(origin))
+	from.snapshotted = s.time
+	s.details = s.details.set(uint64(origin), from)
+	s.details = s.details.set(uint64(id), detail{mapped: from.mapped, created: s.time, snapshotted: s.time})
+	return nil
+}
+
+func (m *metadata) delete(id uint32) error {
+	if !m.cur.details.has(uint64(id)) {
+		return unix.ENODATA
+	}
+	if m.open[id] > 0 {
+		return unix.EBUSY
+	}
+	s := m.edit()
+	s.details = s.details.del(uint64(id))
+	s.top = s.devices().remove(s.top, uint64(id))
+	return nil
+}
+
+func (m *metadata) setTransaction(from, to uint64) error {
+	if m.cur.trans != from {
+		return unix.EINVAL
+	}
+	m.edit().trans = to
+	return nil
+}
+
+func (m *metadata) reserveSnap() error {
+	if m.cur.held != nil {
+		return unix.EBUSY
+	}
+	s := m.edit()
+	s.heldRoot = s.usedMeta()
+	s.held = s.top
+	s.incNode(s.top.id)
+	s.nodes++ // the superblock's copy
+	return nil
+}
+
+func (m *metadata) releaseSnap() error {
+	if m.cur.held == nil {
+		return unix.EINVAL
+	}
+	s := m.edit()
+	held := s.held
+	s.held, s.heldRoot = nil, 0
+	s.nodes--
+	s.devices().release(held)
+	return nil
+}

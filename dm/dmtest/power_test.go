@@ -1,0 +1,235 @@
+package dmtest
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"thinctl/dm"
+)
+
+func TestPowerOff(t *testing.T) {
+	k := New(Options{})
+	meta, data := NewMemDisk(diskSize), NewMemDisk(diskSize)
+	p := attachPool(t, k, meta, data, 64)
+	p.must(p.message(p.dev, "create_thin 1"))
+	p.must(p.message(p.dev, "set_transaction_id 0 4"))
+	dev := p.volume(1, 32)
+	for block := range uint64(4) {
+		p.must(k.WriteStamp(dev, block, 100+block))
+	}
+	p.status() // commits
+	early := meta.Clone()
+	p.must(k.Discard(dev, 0, blocks(1)))
+	p.must(k.WriteStamp(dev, 9, 900))
+	p.mapped(dev, 4, 10)
+	k.PowerOff()
+	if entries, _ := k.List(p.ctx); len(entries) != 0 {
+		t.Errorf("devices after a power failure: %v", entries)
+	}
+
+	p = attachPool(t, k, meta, data, 64)
+	equal(p.bench, "transaction", p.status().TransactionID, 4)
+	dev = p.volume(1, 32)
+	p.mapped(dev, 4, 4)
+	p.used(4)
+	for block := uint64(1); block < 4; block++ {
+		stamp(t, k, dev, block, 100+block)
+	}
+	stamp(t, k, dev, 9, 0)
+	p.must(p.message(p.dev, "create_thin 2"))
+	p.must(p.message(p.dev, "set_transaction_id 4 5"))
+	k.PowerOff()
+
+	p = attachPool(t, k, meta, data, 64)
+	equal(p.bench, "transaction", p.status().TransactionID, 5)
+	table := p.table
+
+	// The copy made before is the pool of then; another kernel over the same
+	// store sees it.
+	other := New(Options{Store: k.store})
+	p = attachPool(t, other, early, data.Clone(), 64)
+	equal(p.bench, "transaction of the copy", p.status().TransactionID, 4)
+	p.refused(p.message(p.dev, "delete 2"), unix.ENODATA, dm.ErrNoThinDevice)
+
+	// A store that does not know the pool cannot read its trees.
+	b, _ := newBench(t, Options{})
+	rig := b.Rig.(*MemRig)
+	table.Metadata, table.Data = rig.Attach(meta.Clone()), rig.Attach(data.Clone())
+	b.refused(b.load(b.create(b.name(), "").Dev, table), unix.EILSEQ, nil)
+}
+
+// TestStampsSurvive takes random walks over snapshots, writes, discards,
+// deletes and power failures, and looks for every stamp after each step.
+func TestStampsSurvive(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			w := &walk{T: t, k: New(Options{}), random: rand.New(rand.NewPCG(seed, 1)),
+				meta: NewMemDisk(diskSize), data: NewMemDisk(diskSize), devs: map[uint32]dm.Dev{}, now: map[uint32]stamps{}}
+			w.pool = attachPool(t, w.k, w.meta, w.data, 100)
+			for step := range 150 {
+				w.step(uint64(1000 + step))
+				w.check()
+				if t.Failed() {
+					t.Fatalf("at step %d", step)
+				}
+			}
+			if v := w.k.Violations(); len(v) > 0 {
+				t.Errorf("violations: %q", v)
+			}
+		})
+	}
+}
+
+const (
+	walkVolumes = 5
+	walkBlocks  = 8
+)
+
+type stamps [walkBlocks]uint64
+
+type walk struct {
+	*testing.T
+	k              *Kernel
+	pool           *testPool
+	random         *rand.Rand
+	meta, data     *MemDisk
+	devs           map[uint32]dm.Dev
+	now, committed map[uint32]stamps
+}
+
+func (w *walk) step(value uint64) {
+	id, block := uint32(w.random.IntN(walkVolumes)), uint64(w.random.IntN(walkBlocks))
+	dev, alive := w.devs[id]
+	have := w.now[id]
+	commits := true
+	switch what := w.random.IntN(10); {
+	case !alive:
+		w.add(id, uint32(w.random.IntN(walkVolumes)))
+	case what == 0:
+		_, err := w.k.Remove(w.Context(), dm.ByDev(dev), dm.RemoveOptions{})
+		w.pool.must(err)
+		w.pool.must(w.pool.message(w.pool.dev, "delete %d", id))
+		delete(w.devs, id)
+		delete(w.now, id)
+	case what == 1:
+		// What a discard passed down is gone though its commit is lost, so one
+		// follows at once.
+		w.pool.must(w.k.Discard(dev, blocks(block), poolBlock))
+		have[block] = 0
+		w.now[id] = have
+		w.pool.status()
+	case what == 2:
+		w.losePower()
+	case what == 3:
+		w.pool.status()
+	default:
+		w.pool.must(w.k.WriteStamp(dev, block, value))
+		have[block] = value
+		w.now[id] = have
+		commits = false
+	}
+	if commits {
+		w.committed = maps.Clone(w.now)
+	}
+}
+
+// add makes a snapshot where the origin lives, else an empty volume.
+func (w *walk) add(id, origin uint32) {
+	p := w.pool
+	if from, ok := w.devs[origin]; ok {
+		p.suspend(from)
+		p.must(p.message(p.dev, "create_snap %d %d", id, origin))
+		p.must(p.resume(from))
+		w.now[id] = w.now[origin]
+	} else {
+		p.must(p.message(p.dev, "create_thin %d", id))
+		w.now[id] = stamps{}
+	}
+	w.devs[id] = p.volume(id, walkBlocks)
+}
+
+// losePower expects each block as committed, or newer where a write went to a
+// block that was the volume's own already.
+func (w *walk) losePower() {
+	w.k.PowerOff()
+	w.pool = attachPool(w.T, w.k, w.meta, w.data, 100)
+	clear(w.devs)
+	before := w.now
+	w.now = map[uint32]stamps{}
+	for id, want := range w.committed {
+		w.devs[id] = w.pool.volume(id, walkBlocks)
+		for block := range want {
+			got, err := w.k.ReadStamp(w.devs[id], uint64(block))
+			w.pool.must(err)
+			if got != want[block] && got != before[id][block] {
+				w.Errorf("block %d of %d holds %d: neither %d nor %d", block, id, got, want[block], before[id][block])
+			}
+			want[block] = got
+		}
+		w.now[id] = want
+	}
+}
+
+func (w *walk) check() {
+	w.Helper()
+	for id, want := range w.now {
+		for block, value := range want {
+			stamp(w.T, w.k, w.devs[id], uint64(block), value)
+		}
+	}
+}
+
+func TestLostCommits(t *testing.T) {
+	b, k := newBench(t, Options{})
+	under := NewMemDisk(diskSize)
+	steady := dm.Flakey{Length: diskSize.Sectors(), Dev: b.Rig.(*MemRig).Attach(under), Up: 1}
+	mapped := b.activate(steady)
+	p := b.newPool(8, func(p *dm.ThinPool) { p.Metadata = mapped })
+	b.must(p.message(p.dev, "create_thin 1"))
+
+	dropping := steady
+	dropping.Up, dropping.Down, dropping.DropWrites = 0, 1, true
+	b.must(b.swap(mapped, dropping))
+	b.must(p.message(p.dev, "create_thin 2"))
+	k.PowerOff()
+	p = attachPool(t, k, under, NewMemDisk(diskSize), 8)
+	p.must(p.message(p.dev, "create_thin 2")) // the first was dropped
+	p.refused(p.message(p.dev, "create_thin 1"), unix.EEXIST, dm.ErrExists)
+}
+
+func TestFailingMetadataDisk(t *testing.T) {
+	b, _ := newBench(t, Options{})
+	disk := b.Disk(diskSize)
+	mapped := b.activate(dm.Linear{Length: diskSize.Sectors(), Dev: disk})
+	p := b.newPool(8, func(p *dm.ThinPool) { p.Metadata = mapped })
+	b.must(b.swap(mapped, dm.Failing{Length: diskSize.Sectors()}))
+	b.must(p.message(p.dev, "create_thin 2")) // the commit's failure is not the message's
+	equal(b, "mode", p.status().Mode, dm.ModeFail)
+}
+
+func TestForeignMetadata(t *testing.T) {
+	b, _ := newBench(t, Options{})
+	for what, c := range map[string]struct {
+		bytes []byte
+		errno unix.Errno
+	}{
+		"noise":     {[]byte(strings.Repeat("noise ", 100)), unix.ENOTBLK},
+		"bad magic": {append(make([]byte, 100), 1), unix.EILSEQ},
+	} {
+		disk := NewMemDisk(diskSize)
+		if _, err := disk.WriteAt(c.bytes, 0); err != nil {
+			t.Fatal(err)
+		}
+		table := dm.ThinPool{
+			Length: blocks(8).Sectors(), Block: poolBlock.Sectors(),
+			Metadata: b.Rig.(*MemRig).Attach(disk), Data: b.Disk(diskSize),
+		}
+		t.Log(what)
+		b.refused(b.load(b.create(b.name(), "").Dev, table), c.errno, nil)
+	}
+}

@@ -1,0 +1,155 @@
+package thinpooltest
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"thinctl/dm"
+	"thinctl/dm/dmtest"
+	"thinctl/loopback"
+	"thinctl/loopback/looptest"
+	"thinctl/thinpool"
+	"thinctl/thinpool/metadata"
+	"thinctl/units"
+)
+
+// World is a host in memory whose files are real.
+type World struct {
+	Root   string
+	Kernel *dmtest.Kernel
+	Loops  *looptest.Kernel
+	// Space is what the host's file system says; nil asks the real one.
+	Space func() loopback.Space
+
+	steps steps
+	store *dmtest.Store
+
+	mu    sync.Mutex
+	disks map[string]dm.Dev // block devices by path
+}
+
+// New returns a world with an empty root.
+func New(t *testing.T) *World {
+	w := &World{Root: t.TempDir() + "/pools", store: dmtest.NewStore(), disks: map[string]dm.Dev{}}
+	w.Kernel = dmtest.New(dmtest.Options{Store: w.store})
+	w.Loops = looptest.New(looptest.Hooks{
+		OnAttach: func(d loopback.Device, _ units.Bytes) {
+			disk, err := dmtest.OpenFileDisk(d.File)
+			if err == nil {
+				err = w.Kernel.AddDisk(dm.Dev(d.Number), disk)
+			}
+			if err != nil {
+				t.Errorf("loop device on %s: %v", d.File, err)
+			}
+		},
+		OnDetach: func(d loopback.Device) {
+			if err := w.Kernel.RemoveDisk(dm.Dev(d.Number)); err != nil {
+				t.Errorf("detaching %s: %v", d.Path, err)
+			}
+		},
+		Busy: func(d loopback.Device) bool { return w.Kernel.DiskHeld(dm.Dev(d.Number)) },
+	})
+	t.Cleanup(w.Loops.PowerOff)
+	return w
+}
+
+// Host returns the world as a pool sees it.
+func (w *World) Host() thinpool.Host {
+	host := thinpool.Host{Kernel: w.Kernel, Loops: w.Loops, Disks: disks{LocalDisks: thinpool.LocalDisks{}, world: w}}
+	return Steps(host, w.steps.take)
+}
+
+// AddDevice makes a block device of that size and returns its path. It is a
+// real file, so that what is read and written by path is really there.
+func (w *World) AddDevice(t *testing.T, name string, size units.Bytes) string {
+	t.Helper()
+	path := filepath.Join(filepath.Dir(w.Root), name)
+	if err := loopback.CreateSparse(path, size, loopback.FileOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.disks[path] = dm.Dev{Major: 8, Minor: uint32(16 * (len(w.disks) + 1))}
+	w.plug(t, path, w.disks[path])
+	return path
+}
+
+func (w *World) plug(t *testing.T, path string, dev dm.Dev) {
+	t.Helper()
+	disk, err := dmtest.OpenFileDisk(path)
+	if err == nil {
+		err = w.Kernel.AddDisk(dev, disk)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+}
+
+// PowerOff is a power cut and the next boot: devices and loops are gone, files
+// and disks stay.
+func (w *World) PowerOff(t *testing.T) {
+	t.Helper()
+	w.Restart()
+	w.Kernel.PowerOff()
+	w.Loops.PowerOff()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for path, dev := range w.disks {
+		w.plug(t, path, dev)
+	}
+}
+
+// disks are the host's own files, with block devices that are in memory.
+type disks struct {
+	thinpool.LocalDisks
+	world *World
+}
+
+func (d disks) Device(path string) (thinpool.BlockDevice, error) {
+	d.world.mu.Lock()
+	dev, ok := d.world.disks[path]
+	d.world.mu.Unlock()
+	if !ok {
+		return d.LocalDisks.Device(path)
+	}
+	usage, err := loopback.Usage(path)
+	return thinpool.BlockDevice{Dev: dev, Size: usage.Apparent, Busy: d.world.Kernel.DiskHeld(dev)}, err
+}
+
+func (d disks) Discard(ctx context.Context, node string, offset, length units.Bytes) error {
+	entries, err := d.world.Kernel.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.Name.Node() == node {
+			return d.world.Kernel.Discard(entry.Dev, offset, length)
+		}
+	}
+	return fmt.Errorf("no device behind %s", node)
+}
+
+func (d disks) Space(path string) (loopback.Space, error) {
+	if d.world.Space != nil {
+		return d.world.Space(), nil
+	}
+	return d.LocalDisks.Space(path)
+}
+
+// ThinDevices asks the store, since the fake kernel writes no trees.
+func (d disks) ThinDevices(path string, heldRoot uint64) ([]metadata.Device, error) {
+	disk, err := dmtest.OpenFileDisk(path)
+	if err != nil {
+		return nil, err
+	}
+	defer disk.Close()
+	mapped, err := d.world.store.ThinDevices(disk)
+	var devices []metadata.Device
+	for id, blocks := range mapped {
+		devices = append(devices, metadata.Device{ID: id, MappedBlocks: blocks})
+	}
+	return devices, err
+}
