@@ -98,7 +98,7 @@ func inOp(op, path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if inner, ok := err.(*OpError); ok {
+	if inner, ok := err.(*OpError); ok { //nolint:errorlint // a wrapped one keeps its own op and path
 		named := *inner
 		named.Op, named.Path = op, path
 		return &named

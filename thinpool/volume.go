@@ -190,10 +190,10 @@ func (p *Pool) volumeObject(name string) string { return "volume " + p.name + "/
 
 func (p *Pool) volumeError(op, name string, kind, err error) error {
 	e := &Error{Op: op, Object: p.volumeObject(name), Kind: kind, Err: err}
-	switch kind {
-	case ErrNotFound:
+	switch {
+	case errors.Is(kind, ErrNotFound):
 		e.Remedy = fmt.Sprintf("`thinctl volume list %s` shows the volumes", p.name)
-	case ErrExists:
+	case errors.Is(kind, ErrExists):
 		e.Remedy = "choose another name or remove it first"
 	}
 	return e

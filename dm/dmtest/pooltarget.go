@@ -12,7 +12,6 @@ import (
 
 // poolTarget is a thin-pool target in one table (struct pool_c).
 type poolTarget struct {
-	idle
 	pool      *pool
 	length    units.Sectors
 	lowWater  uint64

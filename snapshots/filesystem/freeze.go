@@ -1,0 +1,49 @@
+package filesystem
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// include/uapi/linux/fs.h: _IOWR('X', 119 and 120, int), as encoded on amd64,
+// arm64, riscv64, s390x and loong64 (asm-generic/ioctl.h).
+const (
+	fiFreeze = 0xc0045877
+	fiThaw   = 0xc0045878
+)
+
+// Freeze writes out what is pending at target and holds up all writers until
+// [Thaw]. A freeze that comes about only after ctx has ended is thawed.
+func Freeze(ctx context.Context, target string) error {
+	ctx, cancel := bound(ctx, kernelBound)
+	defer cancel()
+	err := call(ctx, func() error { return onMount(target, fiFreeze) }, func() { onMount(target, fiThaw) })
+	switch {
+	case isErrno(err, unix.EBUSY):
+		err = &Error{Kind: ErrFrozen, Err: err, Detail: "thaw it first"}
+	case isErrno(err, unix.EOPNOTSUPP, unix.ENOTTY):
+		err = &Error{Kind: ErrUnsupported, Err: err}
+	}
+	return in("freeze", target, err)
+}
+
+// Thaw lets writers go on after [Freeze].
+func Thaw(target string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), thawBound)
+	defer cancel()
+	err := call(ctx, func() error { return onMount(target, fiThaw) }, nil)
+	if isErrno(err, unix.EINVAL) {
+		err = &Error{Kind: ErrNotFrozen, Err: err}
+	}
+	return in("thaw", target, err)
+}
+
+func onMount(target string, request uint) error {
+	f, err := openMount(target)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.IoctlSetInt(int(f.Fd()), request, 0), f.Close())
+}

@@ -1,0 +1,133 @@
+package filesystem
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"thinctl/units"
+)
+
+// disk is a sparse file behind a loop device, both gone with the test.
+type disk struct {
+	t      *testing.T
+	file   string
+	device string
+	open   *os.File
+}
+
+func newDisk(t *testing.T, size units.Bytes) *disk {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "disk")
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Truncate(file, int64(size))); err != nil {
+		t.Fatal(err)
+	}
+	return attach(t, file, 0)
+}
+
+func attach(t *testing.T, file string, flags uint32) *disk {
+	t.Helper()
+	backing, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer backing.Close()
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatalf("loop devices are needed, and root: %v", err)
+	}
+	defer control.Close()
+	for range 100 { // others take free devices too
+		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
+		if err != nil {
+			t.Fatal(err)
+		}
+		device, err := os.OpenFile(fmt.Sprintf("/dev/loop%d", n), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := unix.LoopConfig{Fd: uint32(backing.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR | flags}}
+		err = unix.IoctlLoopConfigure(int(device.Fd()), &config)
+		if err == nil {
+			t.Cleanup(func() { device.Close() })
+			return &disk{t, file, device.Name(), device}
+		}
+		device.Close()
+		if !errors.Is(err, unix.EBUSY) {
+			t.Fatalf("attaching %s to %s: %v", file, device.Name(), err)
+		}
+	}
+	t.Fatal("others took every free loop device first")
+	return nil
+}
+
+func (d *disk) number() (major, minor uint32) {
+	d.t.Helper()
+	var st unix.Stat_t
+	if err := unix.Stat(d.device, &st); err != nil {
+		d.t.Fatal(err)
+	}
+	return unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev))
+}
+
+func (d *disk) format(o FormatOptions) *disk {
+	d.t.Helper()
+	if err := Format(d.t.Context(), d.device, o); err != nil {
+		d.t.Fatal(err)
+	}
+	return d
+}
+
+// mount mounts the disk at a new folder until the test ends.
+func (d *disk) mount(o MountOptions) string {
+	d.t.Helper()
+	target := filepath.Join(d.t.TempDir(), "mnt")
+	o.MakeTarget = true
+	if err := Mount(d.t.Context(), d.device, target, o); err != nil {
+		d.t.Fatal(err)
+	}
+	unmountAfter(d.t, target)
+	return target
+}
+
+func unmountAfter(t *testing.T, target string) {
+	t.Cleanup(func() {
+		// Lazily, so that a failed test leaves nothing behind.
+		if err := unix.Unmount(target, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+			t.Errorf("cleaning up %s: %v", target, err)
+		}
+	})
+}
+
+func write(t *testing.T, path string, size int) {
+	t.Helper()
+	b := make([]byte, size)
+	for i := range b {
+		b[i] = byte(i*7 + 1)
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func syncFS(t *testing.T, target string) {
+	t.Helper()
+	f, err := os.Open(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Syncfs(int(f.Fd())); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sizes are of disks that each file system accepts.
+func eachType(t *testing.T, test func(t *testing.T, kind Type, size units.Bytes)) {
+	t.Run("ext4", func(t *testing.T) { test(t, Ext4, 64*units.MiB) })
+	t.Run("xfs", func(t *testing.T) { test(t, XFS, 320*units.MiB) })
+}

@@ -1,0 +1,99 @@
+package filesystem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Mount mounts device at target, which must be a folder where nothing is
+// mounted yet.
+func Mount(ctx context.Context, device, target string, o MountOptions) error {
+	return in("mount", device+" at "+target, mount(ctx, device, target, o))
+}
+
+func mount(ctx context.Context, device, target string, o MountOptions) error {
+	if err := errors.Join(checkPath(device), checkPath(target)); err != nil {
+		return err
+	}
+	if o.Type == "" {
+		found, _, err := Detect(device)
+		if err != nil {
+			return err
+		}
+		if found == "" {
+			return &Error{Kind: ErrNoFilesystem, Detail: "format it first"}
+		}
+		o.Type = found
+	}
+	flags, data, err := o.resolve()
+	if err != nil {
+		return err
+	}
+	made, err := prepareTarget(target, o.MakeTarget)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := bound(ctx, kernelBound)
+	defer cancel()
+	attempt := func() error { return unix.Mount(device, target, string(o.Type), flags, data) }
+	undo := func() { unix.Unmount(target, unix.UMOUNT_NOFOLLOW) }
+	err = explainMount(call(ctx, attempt, undo), o)
+	if err != nil && made {
+		// Gone, the target fails a mount that is still under way.
+		if rerr := os.Remove(target); rerr != nil && !isErrno(rerr, unix.EBUSY) {
+			return errors.Join(err, rerr)
+		}
+	}
+	return err
+}
+
+// prepareTarget reports whether it made target.
+func prepareTarget(target string, create bool) (made bool, err error) {
+	info, err := os.Lstat(target)
+	if create && errors.Is(err, os.ErrNotExist) {
+		if err := os.MkdirAll(target, 0o700); err != nil {
+			return false, fmt.Errorf("making the target: %w", err)
+		}
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if !info.IsDir() {
+		return false, invalid("the target is not a folder")
+	}
+	f, err := openMount(target)
+	if err == nil {
+		return false, errors.Join(&Error{Kind: ErrMountPoint, Detail: "unmount what is there, or choose another target"}, f.Close())
+	}
+	if errors.Is(err, ErrNotMounted) {
+		return false, nil
+	}
+	return false, err
+}
+
+// explainMount says what mount(2)'s errnos mean here.
+func explainMount(err error, o MountOptions) error {
+	e := &Error{Err: err}
+	switch {
+	case isErrno(err, unix.EBUSY):
+		e.Kind, e.Detail = ErrBusy, "the device is mounted elsewhere with other options, or claimed by another device"
+	case isErrno(err, unix.ENODEV):
+		e.Kind, e.Detail = ErrUnsupported, fmt.Sprintf("this kernel has no %s: load it with `modprobe %s`", o.Type, o.Type)
+	case isErrno(err, unix.EUCLEAN, unix.EBADMSG): // EFSCORRUPTED, EFSBADCRC
+		e.Kind, e.Detail = ErrDamaged, "see dmesg; repair it with fsck"
+	case isErrno(err, unix.EINVAL):
+		e.Detail = fmt.Sprintf("it is not a sound %s, or an option is not known to this kernel; see dmesg", o.Type)
+	case isErrno(err, unix.EACCES, unix.EROFS):
+		e.Detail = "the device is read-only: mount it read-only, and without recovery where its journal is not empty"
+	case isErrno(err, unix.EPERM):
+		e.Kind, e.Detail = ErrPermission, "mounting needs root (CAP_SYS_ADMIN)"
+	default:
+		return err
+	}
+	return e
+}

@@ -1,0 +1,54 @@
+package filesystem
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+)
+
+// MountPoint is where a device is mounted.
+type MountPoint struct {
+	Path     string // as processes of the namespace see it
+	Root     string // the folder of the file system that is mounted, mostly "/"
+	Type     string
+	Source   string
+	ReadOnly bool
+	Options  []string // of the mount, then of the file system
+}
+
+// Mounts returns where the device is mounted in this process's mount namespace,
+// the oldest mount first.
+func Mounts(major, minor uint32) ([]MountPoint, error) {
+	infos, err := mountinfo.GetMounts(ofDevice(major, minor))
+	if err != nil {
+		return nil, in("list mounts of", fmt.Sprintf("%d:%d", major, minor), err)
+	}
+	return points(infos), nil
+}
+
+// readMounts reads a mountinfo file.
+func readMounts(r io.Reader, major, minor uint32) ([]MountPoint, error) {
+	infos, err := mountinfo.GetMountsFromReader(r, ofDevice(major, minor))
+	return points(infos), err
+}
+
+func ofDevice(major, minor uint32) mountinfo.FilterFunc {
+	return func(i *mountinfo.Info) (skip, stop bool) {
+		return i.Major != int(major) || i.Minor != int(minor), false
+	}
+}
+
+func points(infos []*mountinfo.Info) []MountPoint {
+	var all []MountPoint
+	for _, i := range infos {
+		options := append(strings.Split(i.Options, ","), strings.Split(i.VFSOptions, ",")...)
+		p := MountPoint{Path: i.Mountpoint, Root: i.Root, Type: i.FSType, Source: i.Source, Options: options}
+		for _, o := range options {
+			p.ReadOnly = p.ReadOnly || o == "ro"
+		}
+		all = append(all, p)
+	}
+	return all
+}

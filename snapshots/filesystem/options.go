@@ -1,0 +1,101 @@
+package filesystem
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// MountOptions changes how a device is mounted. The zero value is read-write,
+// of the type found on the device, at a target that is there.
+type MountOptions struct {
+	Type     Type
+	ReadOnly bool
+	// NoRecovery mounts without replaying the journal, for a snapshot that must
+	// not be written to. ReadOnly must be set.
+	NoRecovery bool
+	// MakeTarget makes the target and the folders above it, mode 0700.
+	MakeTarget bool
+	// Options are as in mount(8)'s -o: flags such as noatime, or the file
+	// system's own.
+	Options []string
+}
+
+// words are mount(8)'s names for flags: set and clear.
+func words() map[string][2]uintptr {
+	const atime = unix.MS_NOATIME | unix.MS_RELATIME | unix.MS_STRICTATIME
+	return map[string][2]uintptr{
+		"defaults":    {0, 0},
+		"rw":          {0, unix.MS_RDONLY},
+		"ro":          {unix.MS_RDONLY, 0},
+		"nosuid":      {unix.MS_NOSUID, 0},
+		"suid":        {0, unix.MS_NOSUID},
+		"nodev":       {unix.MS_NODEV, 0},
+		"dev":         {0, unix.MS_NODEV},
+		"noexec":      {unix.MS_NOEXEC, 0},
+		"exec":        {0, unix.MS_NOEXEC},
+		"sync":        {unix.MS_SYNCHRONOUS, 0},
+		"async":       {0, unix.MS_SYNCHRONOUS},
+		"dirsync":     {unix.MS_DIRSYNC, 0},
+		"lazytime":    {unix.MS_LAZYTIME, 0},
+		"noatime":     {unix.MS_NOATIME, atime},
+		"relatime":    {unix.MS_RELATIME, atime},
+		"strictatime": {unix.MS_STRICTATIME, atime},
+		"nodiratime":  {unix.MS_NODIRATIME, 0},
+		"diratime":    {0, unix.MS_NODIRATIME},
+	}
+}
+
+// resolve returns mount(2)'s flags and data, all faults at once.
+func (o MountOptions) resolve() (flags uintptr, data string, err error) {
+	var faults, own []string
+	known := words()
+	for _, option := range o.Options {
+		for word := range strings.SplitSeq(option, ",") {
+			change, isFlag := known[word]
+			switch {
+			case slices.Contains([]string{"", "remount", "bind", "rbind", "move"}, word) || strings.ContainsRune(word, 0):
+				faults = append(faults, fmt.Sprintf("option %q is not for mounting a device", word))
+			case isFlag:
+				flags = flags&^change[1] | change[0]
+			default:
+				own = append(own, word)
+			}
+		}
+	}
+	if o.ReadOnly {
+		flags |= unix.MS_RDONLY
+	}
+	readOnly := flags&unix.MS_RDONLY != 0
+	add := func(word string) {
+		if !slices.Contains(own, word) {
+			own = append(own, word)
+		}
+	}
+	switch o.Type {
+	case XFS:
+		add("nouuid") // a snapshot has its origin's
+		if o.NoRecovery {
+			add("norecovery")
+		}
+	case Ext4:
+		if o.NoRecovery {
+			add("noload")
+		}
+		asked := slices.ContainsFunc(own, func(w string) bool { return w == "init_itable" || strings.HasPrefix(w, "init_itable=") })
+		if !readOnly && !asked {
+			add("noinit_itable")
+		}
+	default:
+		faults = append(faults, fmt.Sprintf("type %q is neither ext4 nor xfs", o.Type))
+	}
+	if o.NoRecovery && !readOnly {
+		faults = append(faults, "without journal recovery a file system may only be mounted read-only")
+	}
+	if faults != nil {
+		return 0, "", invalid(strings.Join(faults, "; "))
+	}
+	return flags, strings.Join(own, ","), nil
+}

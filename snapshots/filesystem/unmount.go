@@ -1,0 +1,48 @@
+package filesystem
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// UnmountOptions changes how a target is unmounted.
+type UnmountOptions struct {
+	// Lazy takes the target out of sight at once; the device is free when the
+	// last file on it is closed.
+	Lazy bool
+}
+
+// Unmount unmounts what is mounted at target. Where it is in use it is tried
+// again for a short while; [Holders] tells by whom.
+func Unmount(ctx context.Context, target string, o UnmountOptions) error {
+	return in("unmount", target, unmount(ctx, target, o))
+}
+
+func unmount(ctx context.Context, target string, o UnmountOptions) error {
+	if err := checkPath(target); err != nil {
+		return err
+	}
+	ctx, cancel := bound(ctx, kernelBound)
+	defer cancel()
+	patience, stop := context.WithTimeout(ctx, busyBound)
+	defer stop()
+	flags := unix.UMOUNT_NOFOLLOW
+	if o.Lazy {
+		flags |= unix.MNT_DETACH
+	}
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
+		err := call(ctx, func() error { return unix.Unmount(target, flags) }, nil)
+		switch {
+		case isErrno(err, unix.EBUSY):
+		case isErrno(err, unix.EINVAL, unix.ENOENT):
+			return &Error{Kind: ErrNotMounted, Err: err}
+		default:
+			return err
+		}
+		if pause(patience, wait) != nil {
+			return &Error{Kind: ErrBusy, Err: err, Detail: "files on it are open, or something is mounted below; end its users"}
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package metadata
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+)
+
+// MaxDeviceID is the largest id of a thin device: 24 bits (dm-thin-metadata.h).
+const MaxDeviceID = 1<<24 - 1
+
+// detailsSize is struct disk_device_details of dm-thin-metadata.c.
+const detailsSize = 24
+
+// Device is what a pool's metadata says of a thin device. Its virtual size,
+// name and origin are not there.
+type Device struct {
+	ID              uint32
+	MappedBlocks    uint64 // data blocks, shared ones too
+	TransactionID   uint64 // the pool's when the device was made
+	CreationTime    uint32 // the pool's time when the device was made
+	SnapshottedTime uint32 // the pool's time when it was last an origin or made
+}
+
+// Devices returns the thin devices under root in the order of their ids. root
+// is a held root, or the superblock of a pool that is not active.
+func Devices(r io.ReaderAt, root Superblock) ([]Device, error) {
+	var devices []Device
+	w := walker{r: r, limit: limit(root), value: detailsSize, leaf: func(n node) error {
+		for i := range n.entries {
+			if n.key(i) > MaxDeviceID {
+				return corrupt(n.block, "device id %d is over %d", n.key(i), MaxDeviceID)
+			}
+			devices = append(devices, decodeDevice(uint32(n.key(i)), n.value(i)))
+		}
+		return nil
+	}}
+	if err := w.walk(root.DetailsRoot); err != nil {
+		return nil, fmt.Errorf("reading the device details at block %d: %w", root.DetailsRoot, err)
+	}
+	return devices, nil
+}
+
+// limit is the number of metadata blocks; a held root does not know it.
+func limit(root Superblock) uint64 {
+	if n := root.MetadataSpaceMap.Blocks; n != 0 && n < MaxBlocks {
+		return n
+	}
+	return MaxBlocks
+}
+
+func decodeDevice(id uint32, b []byte) Device {
+	le := binary.LittleEndian
+	return Device{
+		ID:              id,
+		MappedBlocks:    le.Uint64(b),
+		TransactionID:   le.Uint64(b[8:]),
+		CreationTime:    le.Uint32(b[16:]),
+		SnapshottedTime: le.Uint32(b[20:]),
+	}
+}

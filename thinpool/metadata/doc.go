@@ -1,0 +1,54 @@
+// Package metadata reads the metadata of a dm-thin pool, as the kernel's
+// drivers/md/dm-thin-metadata.c lays it out on disk: the superblock and what it
+// says of each thin device.
+//
+// # Words
+//
+//   - A metadata block is 4096 bytes, always; block 0 is the superblock. Every
+//     block that is in use carries a checksum whose salt tells its kind.
+//   - The live superblock belongs to the kernel while the pool is active.
+//   - A held root, or metadata snapshot, is a copy of the superblock that the
+//     pool keeps unchanged on request (reserve_metadata_snap), so that others
+//     may read while it runs.
+//   - The details are a btree: one record for each thin device.
+//   - The uuid is a field of the superblock that the kernel writes as zeros at
+//     format and leaves alone ever after: it updates the superblock in place
+//     (dm-thin-metadata.c, __commit_transaction) and copies it whole into a held
+//     root. [Stamp] puts a pool's identity there.
+//
+// # Caveats
+//
+// Never walk the live superblock's trees of an active pool: its blocks are
+// rewritten underfoot, and what comes out is wrong or [ErrCorrupt]. Reserve a
+// metadata snapshot, take its block from the pool's status, and start at
+// [HeldRoot].
+//
+// Block devices are read with O_DIRECT: the kernel's dm-bufio goes past the
+// device's page cache, so buffered pages may be stale.
+//
+// [Stamp] knows a live pool by the kernel's exclusive claim on the block device
+// (EBUSY). Metadata in a file behind a loop device must be stamped through that
+// loop device: the claim is not on the file.
+//
+// thin_repair and thin_restore (0.9.0) write a superblock without the uuid:
+// stamp again after either.
+//
+// What is on disk is never trusted: a block is checked before it is used, and
+// no content makes a function panic, loop, or hold more memory than the blocks
+// it has read account for.
+//
+// # Example
+//
+// The thin devices of an inactive pool:
+//
+//	m, err := metadata.Open("/dev/mapper/thinctl-p1-metadata")
+//	if err != nil {
+//		return err
+//	}
+//	defer m.Close()
+//	root, err := metadata.ReadSuperblock(m)
+//	if err != nil {
+//		return err
+//	}
+//	devices, err := metadata.Devices(m, root)
+package metadata

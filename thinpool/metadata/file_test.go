@@ -1,0 +1,122 @@
+package metadata
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestReadAtAnyRange(t *testing.T) {
+	for _, size := range []int{0, 1, 4095, 4096, 4097, 20480, 20480 + 512, 20480 + 700} {
+		content := make([]byte, size)
+		for i := range content {
+			content[i] = byte(rand.Uint32())
+		}
+		m, err := Open(writeFile(t, "meta", content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		if !m.direct {
+			t.Error("the file system of the tests' folder has no direct IO: nothing is shown by it")
+		}
+		for range 200 {
+			off, p := rand.Int64N(int64(size)+5000), make([]byte, rand.IntN(9000))
+			if rand.IntN(3) == 0 {
+				off, p = off/4096*4096, aligned((len(p)+4095)/4096*4096)
+			}
+			want := make([]byte, len(p))
+			wantN, wantErr := bytes.NewReader(content).ReadAt(want, off)
+			n, err := m.ReadAt(p, off)
+			if n != wantN || !bytes.Equal(p[:n], want[:n]) || (n < len(p)) != errors.Is(err, io.EOF) || (n == len(p) && err != nil && !errors.Is(err, io.EOF)) {
+				t.Fatalf("%d bytes at %d of %d: %d, %v; want %d, %v", len(p), off, size, n, err, wantN, wantErr)
+			}
+		}
+	}
+	m, err := Open(writeFile(t, "meta", make([]byte, 4096)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if _, err := m.ReadAt(make([]byte, 1), -1); err == nil {
+		t.Error("a negative offset was taken")
+	}
+}
+
+// ramfs has no direct IO, as tmpfs had none before 6.6.
+func TestWithoutDirectIO(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("ramfs", dir, "ramfs", 0, ""); err != nil {
+		t.Fatalf("mounting a ramfs at %s: %v (root is needed)", dir, err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Errorf("unmounting %s: %v", dir, err)
+		}
+	})
+	path := filepath.Join(dir, "meta")
+	if err := os.WriteFile(path, newImage(someDevices(20), 3).b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Stamp(path, uuid); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if m.direct {
+		t.Error("ramfs has direct IO: the fallback was not tried")
+	}
+	if devices, err := read(m); err != nil || len(devices) != 20 {
+		t.Errorf("%d devices, %v", len(devices), err)
+	}
+	if s, err := ReadSuperblock(m); err != nil || s.UUID != uuid {
+		t.Errorf("uuid %x, %v", s.UUID, err)
+	}
+}
+
+// loop attaches file to a loop device that goes with the test.
+func loop(t *testing.T, file string) string {
+	t.Helper()
+	backing, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer backing.Close()
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatalf("loop devices are needed, and root: %v", err)
+	}
+	defer control.Close()
+	for range 100 { // others take free devices too
+		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
+		if err != nil {
+			t.Fatal(err)
+		}
+		device, err := os.OpenFile(fmt.Sprintf("/dev/loop%d", n), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := unix.LoopConfig{Fd: uint32(backing.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}}
+		err = unix.IoctlLoopConfigure(int(device.Fd()), &config)
+		if err == nil {
+			t.Cleanup(func() { device.Close() })
+			return device.Name()
+		}
+		device.Close()
+		if !errors.Is(err, unix.EBUSY) {
+			t.Fatalf("attaching %s to %s: %v", file, device.Name(), err)
+		}
+	}
+	t.Fatal("others took every free loop device first")
+	return ""
+}
