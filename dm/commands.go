@@ -82,7 +82,17 @@ func (c *Control) Load(ctx context.Context, ref Ref, table []Target, options Loa
 		r.set(unix.DM_READONLY_FLAG)
 	}
 	err := c.do(r)
-	if errnoOf(err) == unix.EINVAL {
+	var refused *Error
+	if !errors.As(err, &refused) {
+		return err
+	}
+	switch refused.Errno {
+	case unix.ENXIO, unix.EPERM:
+		// Both may speak of a device in the table rather than of this one.
+		if _, missing := c.Info(ctx, ref); missing == nil {
+			refused.Kind = nil
+		}
+	case unix.EINVAL:
 		for _, line := range lines {
 			if _, missing := c.TargetVersion(ctx, line.Type); errors.Is(missing, ErrNoTarget) {
 				return fmt.Errorf("%w (%w)", missing, err)

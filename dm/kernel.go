@@ -127,7 +127,7 @@ type Info struct {
 // Entry is one device in a list.
 type Entry struct {
 	Name    Name
-	UUID    UUID // empty on kernels before protocol 4.45 and for devices without one
+	UUID    UUID // empty for devices without one
 	Dev     Dev
 	EventNr uint32 // 0 on kernels before protocol 4.37
 }
