@@ -1,0 +1,132 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"thinctl/tests/lab/boot"
+)
+
+// Prepare installs and caches what a run with this configuration needs.
+func Prepare(ctx context.Context, config Config) error {
+	c, err := config.withDefaults()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "thinctl-lab-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	_, err = c.gather(ctx, dir)
+	return err
+}
+
+// parts is what a run is put together from.
+type parts struct {
+	kernel kernel
+	image  string // "" without systemd
+	accel  string
+	bin    string // the freshly built programs
+}
+
+func (c Config) gather(ctx context.Context, dir string) (parts, error) {
+	p := parts{bin: filepath.Join(dir, "bin")}
+	cache, err := openCache(c.Cache)
+	if err != nil {
+		return p, err
+	}
+	programs := plainPrograms()
+	if c.Systemd {
+		programs = systemdPrograms()
+	}
+	unlock, err := cache.lock(ctx, "packages")
+	if err != nil {
+		return p, err
+	}
+	err = require(ctx, programs, c.Progress)
+	unlock()
+	if err != nil {
+		return p, err
+	}
+	if p.kernel, err = cache.kernel(ctx, c.Kernel, c.Progress); err != nil {
+		return p, err
+	}
+	if c.Systemd {
+		if p.image, err = cache.image(ctx, c.Progress); err != nil {
+			return p, err
+		}
+	}
+	if err = cache.programs(ctx, c.Tree, p.bin, !c.NoBuild); err != nil {
+		return p, err
+	}
+	p.accel, err = cache.accel(ctx, p.kernel, filepath.Join(p.bin, "guest"), c.Progress)
+	return p, err
+}
+
+// Run boots a guest, runs the command in it and returns how it ended. The error
+// is not nil when the lab could not run it to its end: see ErrTimeout, ErrGuest.
+func Run(ctx context.Context, config Config) (Result, error) {
+	begun := time.Now()
+	c, err := config.withDefaults()
+	if err == nil && len(c.Command) == 0 {
+		err = errors.New("no command")
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout, ErrTimeout)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "thinctl-lab-")
+	if err != nil {
+		return Result{}, fmt.Errorf("making a folder for the run: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	p, err := c.gather(ctx, dir)
+	if err != nil {
+		return Result{}, err
+	}
+	r := &run{config: c, machine: &machine{dir: dir}, stdout: newStream(), stderr: newStream()}
+	if err := r.boot(ctx, p); err != nil {
+		return Result{}, err
+	}
+	result, err := r.supervise(ctx)
+	result.Accel, result.Elapsed, result.Console = p.accel, time.Since(begun), r.machine.console()
+	return result, err
+}
+
+// spec is the guest's orders, and the modules to load first.
+func (c Config) spec(p parts) (boot.Spec, []string, error) {
+	set, err := readModules(p.kernel.tree)
+	if err != nil {
+		return boot.Spec{}, nil, err
+	}
+	early, err := set.loadOrder(bootModules(), c.Without)
+	if err != nil {
+		return boot.Spec{}, nil, err
+	}
+	order, err := set.loadOrder(slices.Concat(bootModules(), testModules(), c.Modules), c.Without)
+	if err != nil {
+		return boot.Spec{}, nil, err
+	}
+	without, err := set.leftOut(c.Without)
+	return boot.Spec{
+		Systemd: c.Systemd,
+		Early:   len(early),
+		Tree:    p.kernel.tree,
+		Release: p.kernel.release,
+		Without: without,
+		Shared:  c.shared(),
+		Dir:     c.Dir,
+		Args:    c.Command,
+		Env:     c.environment(p.bin),
+		Stdin:   c.Stdin != nil,
+		Screen:  c.Screen,
+		Sync:    c.keepsDisks(),
+	}, order, err
+}
