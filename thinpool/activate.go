@@ -220,7 +220,7 @@ func (p *Pool) attach(ctx context.Context, record store.Pool, backing store.Back
 	if err != nil {
 		return dm.Dev{}, err
 	}
-	loop, err := p.host.Loops.Attach(ctx, path, loopback.AttachOptions{Reuse: true, Buffered: !record.DirectIO})
+	loop, err := p.host.Loops.Attach(ctx, path, loopback.AttachOptions{Reuse: true, Buffered: !record.DirectIO, SectorSize: backing.Sector})
 	if err != nil {
 		return dm.Dev{}, err
 	}

@@ -232,6 +232,10 @@ func (p *Pool) build(ctx context.Context, plan Plan) error {
 	if err := p.format(ctx, record); err != nil {
 		return err
 	}
+	record, err := p.noteSectors(ctx, record)
+	if err != nil {
+		return err
+	}
 	status, err := p.start(ctx, record)
 	if err == nil && (status.Mode != dm.ModeWrite || status.TransactionID != 0 || !p.hasSizes(status, record)) {
 		err = fmt.Errorf("the new pool came up in mode %s at transaction %d with %d data and %d metadata blocks",
@@ -263,6 +267,28 @@ func (p *Pool) format(ctx context.Context, record store.Pool) error {
 		return err
 	}
 	return p.host.Disks.Stamp(p.backingPath(record.Metadata), p.id)
+}
+
+// noteSectors records the sector sizes that the loop devices got.
+func (p *Pool) noteSectors(ctx context.Context, record store.Pool) (store.Pool, error) {
+	for _, backing := range []*store.Backing{&record.Data, &record.Metadata} {
+		if !backing.Loop {
+			continue
+		}
+		loops, err := p.host.Loops.Find(ctx, p.path(backing.Path))
+		if err != nil {
+			return record, err
+		}
+		if len(loops) == 0 {
+			return record, fmt.Errorf("%s is not behind a loop device any more", p.path(backing.Path))
+		}
+		info, err := p.host.Loops.Info(ctx, loops[0])
+		if err != nil {
+			return record, err
+		}
+		backing.Sector = info.SectorSize
+	}
+	return record, p.db.Update(ctx, func(tx *store.Tx) error { return tx.PutPool(record) })
 }
 
 // dismantle takes away everything of a pool: devices, loops, files, folder. It

@@ -55,19 +55,50 @@ func (p *Pool) Extend(ctx context.Context, options ExtendOptions) (Extension, er
 	if err != nil || options.DryRun || plan.nothing() {
 		return plan, p.failed("extend", err)
 	}
-	err = p.db.Update(ctx, func(tx *store.Tx) error {
+	if err := p.noteSizes(ctx, plan.DataTo, plan.MetadataTo); err != nil {
+		return Extension{}, p.failed("extend", err)
+	}
+	plan.StoodStill, err = p.finishExtension(ctx)
+	if err != nil {
+		err = errors.Join(err, p.revertExtension(ctx, plan))
+	}
+	return plan, p.failed("extend", err)
+}
+
+func (p *Pool) noteSizes(ctx context.Context, data, metadata units.Bytes) error {
+	return p.db.Update(ctx, func(tx *store.Tx) error {
 		record, err := tx.Pool()
 		if err != nil {
 			return err
 		}
-		record.Data.Size, record.Metadata.Size = plan.DataTo, plan.MetadataTo
+		record.Data.Size, record.Metadata.Size = data, metadata
 		return tx.PutPool(record)
 	})
+}
+
+// revertExtension notes the old data size again where the kernel did not take
+// the new one, so that a host without room does not fail every activation from
+// then on. What the files have grown by is left: holes, or room for the next
+// try. Metadata has no way back once the kernel has seen it larger.
+func (p *Pool) revertExtension(ctx context.Context, plan Extension) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	record, err := p.Record(ctx)
 	if err != nil {
-		return Extension{}, p.failed("extend", err)
+		return err
 	}
-	plan.StoodStill, err = p.finishExtension(ctx)
-	return plan, p.failed("extend", err)
+	_, status, err := p.kernelStatus(ctx)
+	if err != nil {
+		return err
+	}
+	data, metadata := plan.DataTo, plan.MetadataTo
+	if status.TotalData < uint64(data/record.Block) {
+		data = plan.DataFrom
+	}
+	if status.TotalMetadata <= uint64(plan.MetadataFrom/metadataBlock) {
+		metadata = plan.MetadataFrom
+	}
+	return p.noteSizes(ctx, data, metadata)
 }
 
 // growable refuses where growth would be skipped in silence. A pool that is

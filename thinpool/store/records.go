@@ -35,6 +35,10 @@ type Backing struct {
 	Path string      `json:"path"` // relative to the pool's folder for a file of ours
 	Loop bool        `json:"loop"`
 	Size units.Bytes `json:"size"`
+	// Sector is the logical sector size that the loop device had when the pool
+	// was made. A file system made on one size does not mount on a larger one,
+	// so the file gets the same wherever it is moved.
+	Sector units.Bytes `json:"sector,omitempty"`
 }
 
 // Reserve is what admission keeps free, in percent; zero reserves nothing.
