@@ -246,7 +246,7 @@ func (p *Pool) Deactivate(ctx context.Context) error {
 		return err
 	}
 	defer lock.Release()
-	if err := p.stop(ctx); err != nil {
+	if err := p.stop(ctx, "deactivate"); err != nil {
 		return p.failed("deactivate", err)
 	}
 	return p.failed("deactivate", p.markActivated(ctx, false))
@@ -254,7 +254,7 @@ func (p *Pool) Deactivate(ctx context.Context) error {
 
 // stop takes down all that the kernel has of this pool. It looks for
 // devices in use first, so that a refusal changes nothing.
-func (p *Pool) stop(ctx context.Context) error {
+func (p *Pool) stop(ctx context.Context, op string) error {
 	entries, err := p.ownDevices(ctx)
 	if err != nil {
 		return err
@@ -265,8 +265,8 @@ func (p *Pool) stop(ctx context.Context) error {
 		}
 		info, err := p.host.Kernel.Info(ctx, dm.ByUUID(entry.UUID))
 		if err == nil && info.OpenCount > 0 {
-			return &Error{Op: "deactivate", Object: p.object(), Kind: ErrBusy,
-				Detail: fmt.Sprintf("%s is open %d times", entry.Name, info.OpenCount),
+			return &Error{Op: op, Object: p.object(), Kind: ErrBusy,
+				Detail: fmt.Sprintf("%s is open", entry.Name),
 				Remedy: "unmount it and end who uses it; `thinctl volume status` names them"}
 		}
 	}

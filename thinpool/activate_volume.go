@@ -112,14 +112,24 @@ func (p *Pool) deactivateThin(ctx context.Context, name string, id uint32) error
 	return err
 }
 
-// ResizeVolume grows a volume, active or not. The file system on it is grown
-// by its own tools.
+// ResizeVolume grows a volume to size, active or not. The file system on it is
+// grown by its own tools.
 func (p *Pool) ResizeVolume(ctx context.Context, name string, size units.Bytes) (Volume, error) {
+	return p.resizeVolume(ctx, name, size, false)
+}
+
+// GrowVolume grows a volume by so much more than it has by then.
+func (p *Pool) GrowVolume(ctx context.Context, name string, by units.Bytes) (Volume, error) {
+	return p.resizeVolume(ctx, name, by, true)
+}
+
+func (p *Pool) resizeVolume(ctx context.Context, name string, asked units.Bytes, more bool) (Volume, error) {
 	record, unlock, err := p.holdVolume(ctx, "resize", name)
 	if err != nil {
 		return Volume{}, err
 	}
 	defer unlock()
+	size := target(record.Size, asked, more)
 	if err := checkVolumeSize(size); err != nil {
 		return Volume{}, p.volumeError("resize", name, ErrInvalid, err)
 	}

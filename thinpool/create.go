@@ -67,7 +67,8 @@ func PlanCreate(ctx context.Context, host Host, root, name string, options Creat
 		options.MetadataSize = max(options.MetadataSize, MetadataFor(options.DataSize, options.Block))
 		plan.Metadata.Size = options.MetadataSize
 	}
-	faults = append(faults, sameDevice(host, options), options.check())
+	sameDevice(host, options, fault)
+	options.check(fault)
 	if err := errors.Join(faults...); err != nil {
 		return plan, err
 	}
@@ -125,25 +126,30 @@ func planDevice(host Host, path string, size, unit units.Bytes, force bool, faul
 	return backing
 }
 
-func sameDevice(host Host, options CreateOptions) error {
+func sameDevice(host Host, options CreateOptions, fault func(error, string, ...any)) {
 	if options.DataDevice == "" || options.MetadataDevice == "" || options.DataDevice == options.MetadataDevice {
-		return nil
+		return
 	}
 	data, err := host.Disks.Device(options.DataDevice)
 	if err != nil {
-		return nil // planDevice has said so
+		return // planDevice has said so
 	}
 	meta, err := host.Disks.Device(options.MetadataDevice)
 	if err == nil && meta.Dev == data.Dev {
-		return fmt.Errorf("%s and %s are the same device: give each its own", options.DataDevice, options.MetadataDevice)
+		fault(ErrInvalid, "%s and %s are the same device: give each its own", options.DataDevice, options.MetadataDevice)
 	}
-	return nil
 }
 
 // Create makes a pool under root and activates it. Until its last step, a
 // rename, nothing counts: what a kill leaves is cleared away by the next
 // Create or Sweep, what a failure leaves by Create itself.
 func Create(ctx context.Context, host Host, root, name string, options CreateOptions) (_ *Pool, err error) {
+	if err := Sweep(ctx, host, root); err != nil {
+		return nil, err
+	}
+	if _, err := PlanCreate(ctx, host, root, name, options); err != nil {
+		return nil, err // before anything is made, the root too
+	}
 	if err := makeRoot(host, root); err != nil {
 		return nil, err
 	}
@@ -152,9 +158,6 @@ func Create(ctx context.Context, host Host, root, name string, options CreateOpt
 		return nil, err
 	}
 	defer lock.Release()
-	if err := sweep(ctx, host, root); err != nil {
-		return nil, err
-	}
 	plan, err := PlanCreate(ctx, host, root, name, options)
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 
 // Destroy removes the pool with all its volumes. Nothing may use them. It
 // counts from the moment its folder is renamed; a kill after that is finished
-// by the next Create, Destroy or Sweep under the same root.
+// by the next Create or Sweep under the same root.
 func (p *Pool) Destroy(ctx context.Context) error {
 	root := filepath.Dir(p.dir)
 	rootLock, err := lockRoot(ctx, root)
@@ -26,7 +26,7 @@ func (p *Pool) Destroy(ctx context.Context) error {
 		return err
 	}
 	defer lock.Release()
-	if err := p.stop(ctx); err != nil {
+	if err := p.stop(ctx, "destroy"); err != nil {
 		return p.failed("destroy", err)
 	}
 	if err := p.mountsEmpty(); err != nil {

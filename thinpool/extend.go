@@ -16,6 +16,10 @@ import (
 type ExtendOptions struct {
 	Data     units.Bytes
 	Metadata units.Bytes
+	// DataMore and MetadataMore make Data and Metadata what is added to the size
+	// that the pool has by then.
+	DataMore     bool
+	MetadataMore bool
 	// ToDevice takes all of the block devices that a pool stands on, after they
 	// were made larger.
 	ToDevice bool
@@ -121,8 +125,8 @@ func (e Extension) nothing() bool { return e.DataFrom == e.DataTo && e.MetadataF
 
 func (p *Pool) planExtension(record store.Pool, options ExtendOptions) (Extension, error) {
 	plan := Extension{
-		DataFrom: record.Data.Size, DataTo: orElse(options.Data, record.Data.Size),
-		MetadataFrom: record.Metadata.Size, MetadataTo: orElse(options.Metadata, record.Metadata.Size),
+		DataFrom: record.Data.Size, DataTo: target(record.Data.Size, options.Data, options.DataMore),
+		MetadataFrom: record.Metadata.Size, MetadataTo: target(record.Metadata.Size, options.Metadata, options.MetadataMore),
 	}
 	invalid := func(err error) (Extension, error) {
 		return plan, &Error{Op: "extend", Object: p.object(), Kind: ErrInvalid, Err: err}
@@ -140,7 +144,7 @@ func (p *Pool) planExtension(record store.Pool, options ExtendOptions) (Extensio
 			plan.DataTo, record.Block, plan.DataTo.RoundUp(record.Block)))
 	}
 	if plan.DataTo > plan.DataFrom && options.Metadata == 0 && record.Metadata.Loop {
-		plan.MetadataTo = max(plan.MetadataTo, MetadataFor(plan.DataTo, record.Block))
+		plan.MetadataTo = max(plan.MetadataTo, metadataNeed(plan.DataTo, record.Block))
 	}
 	if plan.MetadataTo != plan.MetadataFrom {
 		if err := checkMetadataSize(plan.MetadataTo); err != nil {
@@ -167,6 +171,20 @@ func (p *Pool) planExtension(record store.Pool, options ExtendOptions) (Extensio
 		}
 	}
 	return plan, nil
+}
+
+// target returns the size that is meant; a sum that does not fit becomes 0,
+// which is refused as smaller.
+func target(has, asked units.Bytes, more bool) units.Bytes {
+	switch {
+	case asked == 0:
+		return has
+	case !more:
+		return asked
+	case has+asked < has:
+		return 0
+	}
+	return has + asked
 }
 
 func (p *Pool) sizesOfDevices(record store.Pool, plan *Extension) error {

@@ -1,7 +1,6 @@
 package thinpool
 
 import (
-	"errors"
 	"fmt"
 
 	"thinctl/dm"
@@ -49,9 +48,12 @@ type CreateOptions struct {
 // MetadataFor returns the metadata size for a pool of that data size: LVM's 64
 // bytes a block, at least Docker's 2 GiB, at most what every kernel can use.
 func MetadataFor(data, block units.Bytes) units.Bytes {
+	return max(metadataNeed(data, block), DefaultMetadataSize)
+}
+
+func metadataNeed(data, block units.Bytes) units.Bytes {
 	const perBlock = 64
-	need := (data / block * perBlock).RoundUp(units.MiB)
-	return min(max(need, DefaultMetadataSize), lvmMaxMetadata)
+	return min((data / block * perBlock).RoundUp(units.MiB), lvmMaxMetadata)
 }
 
 func (o CreateOptions) withDefaults() CreateOptions {
@@ -77,45 +79,44 @@ func orElse[T comparable](v, otherwise T) T {
 	return v
 }
 
-// check reports every fault of o that shows without looking at the host.
-func (o CreateOptions) check() error {
-	var faults []error
-	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf(format, args...))
-	}
+// check tells fault of everything wrong with o that shows without looking at
+// the host.
+func (o CreateOptions) check(fault func(kind error, format string, args ...any)) {
+	invalid := func(format string, args ...any) { fault(ErrInvalid, format, args...) }
 	blockFits := o.Block >= dm.MinBlock && o.Block <= dm.MaxBlock && o.Block%dm.MinBlock == 0
 	if !blockFits {
-		fault("block size %s must be a multiple of 64K from 64K to 1G", o.Block)
+		invalid("block size %s must be a multiple of 64K from 64K to 1G", o.Block)
 	}
-	if o.DataDevice == "" || o.DataSize != 0 {
+	if blockFits && (o.DataDevice == "" || o.DataSize != 0) {
 		switch {
-		case blockFits && o.DataSize < o.Block:
-			fault("data size %s is smaller than one block of %s", o.DataSize, o.Block)
-		case blockFits && o.DataSize%o.Block != 0:
-			fault("data size %s is not a multiple of the block size %s: use %s", o.DataSize, o.Block, o.DataSize.RoundUp(o.Block))
+		case o.DataSize < o.Block:
+			invalid("data size %s is smaller than one block of %s", o.DataSize, o.Block)
+		case o.DataSize%o.Block != 0:
+			invalid("data size %s is not a multiple of the block size %s: use %s", o.DataSize, o.Block, o.DataSize.RoundUp(o.Block))
 		}
 	}
-	if o.MetadataDevice == "" || o.MetadataSize != 0 {
-		faults = append(faults, checkMetadataSize(o.MetadataSize))
+	if blockFits && o.MetadataDevice == "" || o.MetadataSize != 0 {
+		if err := checkMetadataSize(o.MetadataSize); err != nil {
+			invalid("%v", err)
+		}
 	}
 	if o.BaseSize%units.SectorSize != 0 || o.BaseSize < units.MiB {
-		fault("base size %s must be at least 1M and a multiple of 512 bytes", o.BaseSize)
+		invalid("base size %s must be at least 1M and a multiple of 512 bytes", o.BaseSize)
 	}
 	if o.DataDevice != "" && o.DataDevice == o.MetadataDevice {
-		fault("data and metadata are on the same device %s: give each its own", o.DataDevice)
+		invalid("data and metadata are on the same device %s: give each its own", o.DataDevice)
 	}
 	if o.Preallocate && o.DataDevice != "" && o.MetadataDevice != "" {
-		fault("preallocate is for files, and the pool has none")
+		invalid("preallocate is for files, and the pool has none")
 	}
 	for _, r := range []struct {
 		name    string
 		percent int
 	}{{"data", o.Reserve.Data}, {"metadata", o.Reserve.Metadata}, {"host", o.Reserve.Host}} {
 		if r.percent < 0 || r.percent > 90 {
-			fault("%s reserve %d%% must be from 0 to 90", r.name, r.percent)
+			invalid("%s reserve %d%% must be from 0 to 90", r.name, r.percent)
 		}
 	}
-	return errors.Join(faults...)
 }
 
 func checkMetadataSize(size units.Bytes) error {

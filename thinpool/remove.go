@@ -47,7 +47,7 @@ func (p *Pool) RemoveVolume(ctx context.Context, name string, options RemoveOpti
 		info, err := p.host.Kernel.Info(ctx, p.volumeRef(record.ID))
 		if err == nil && info.OpenCount > 0 {
 			return Removal{}, &Error{Op: "remove", Object: p.volumeObject(name), Kind: ErrBusy,
-				Detail: fmt.Sprintf("it is open %d times", info.OpenCount),
+				Detail: "it is open",
 				Remedy: fmt.Sprintf("`thinctl volume status %s %s` names who holds it; --deferred removes it when they are done", p.name, name)}
 		}
 		if err != nil && !errors.Is(err, dm.ErrNotFound) {

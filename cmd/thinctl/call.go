@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/thinpool"
+)
+
+// call is one command being carried out.
+type call struct {
+	*app
+	ctx    context.Context
+	flags  *cli.Context
+	args   []string
+	logger *slog.Logger
+	host   thinpool.Host // set by onHost
+}
+
+// leaf describes a command that does something.
+type leaf struct {
+	name  string
+	args  string // "POOL NAME [DIR]"; a trailing ... takes any number
+	usage string
+	about string
+	flags []cli.Flag
+	run   func(*call) error
+	// complete proposes words for the argument that comes after args.
+	complete func(c *call) []string
+	hidden   bool
+}
+
+func (a *app) leaf(l leaf) *cli.Command {
+	return &cli.Command{
+		Name: l.name, ArgsUsage: l.args, Usage: l.usage, Description: l.about, Flags: l.flags, Hidden: l.hidden,
+		Action: a.action(func(c *call) error {
+			if err := c.takeArgs(l.args); err != nil {
+				return err
+			}
+			return l.run(c)
+		}),
+		BashComplete: a.completer(l.complete),
+	}
+}
+
+// action makes the call that a command works with.
+func (a *app) action(run func(*call) error) cli.ActionFunc {
+	return func(flags *cli.Context) error {
+		c := &call{app: a, ctx: flags.Context, flags: flags, args: flags.Args().Slice()}
+		var level slog.Level
+		if err := level.UnmarshalText([]byte(flags.String("log-level"))); err != nil {
+			return &usageError{why: fmt.Sprintf("log level %q is not known", flags.String("log-level")), remedy: "use debug, info, warn or error"}
+		}
+		c.logger = slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+		switch timeout := flags.Duration("timeout"); {
+		case timeout < 0:
+			return &usageError{why: fmt.Sprintf("timeout %s is negative", timeout), remedy: "give a duration such as 90s, or 0 for no limit"}
+		case timeout > 0:
+			var cancel context.CancelFunc
+			c.ctx, cancel = context.WithTimeout(c.ctx, timeout)
+			defer cancel()
+		}
+		return run(c)
+	}
+}
+
+// takeArgs checks the number of arguments, and takes POOL/NAME apart.
+func (c *call) takeArgs(want string) error {
+	names := strings.Fields(want)
+	if len(names) > 1 && names[0] == "POOL" {
+		c.args = splitAddress(c.args)
+	}
+	least, most := 0, len(names)
+	for _, name := range names {
+		if !strings.HasPrefix(name, "[") {
+			least++
+		}
+		if strings.HasSuffix(strings.TrimSuffix(name, "]"), "...") {
+			most = len(c.args)
+		}
+	}
+	if n := len(c.args); n < least {
+		return c.misuse("%s is missing", strings.TrimSuffix(names[n], "..."))
+	} else if n > most {
+		return c.misuse("unexpected argument %q", c.args[most])
+	}
+	return nil
+}
+
+// splitAddress turns "vault/base" into two words, and drops a "vault/" that
+// later words repeat. Neither pools nor volumes have a slash in their names.
+func splitAddress(args []string) []string {
+	if len(args) == 0 {
+		return args
+	}
+	pool, volume, slashed := strings.Cut(args[0], "/")
+	split := []string{pool}
+	if slashed {
+		split = append(split, volume)
+	}
+	for _, arg := range args[1:] {
+		split = append(split, strings.TrimPrefix(arg, pool+"/"))
+	}
+	return split
+}
+
+func (c *call) misuse(format string, args ...any) error {
+	name := c.name()
+	return &usageError{
+		why:    name + ": " + fmt.Sprintf(format, args...),
+		remedy: strings.TrimSpace("usage: thinctl "+name+" [flags] "+c.flags.Command.ArgsUsage) + ", " + helpHint(strings.Fields(name)),
+	}
+}
+
+// arg returns an argument, "" where it was left out.
+func (c *call) arg(n int) string {
+	if n < len(c.args) {
+		return c.args[n]
+	}
+	return ""
+}
+
+// name is the command's, with its noun: "pool destroy".
+func (c *call) name() string { return commandName(c.flags.Command) }
+
+func (c *call) root() string { return c.flags.String("root") }
+
+// onHost runs do with the host opened.
+func (c *call) onHost(do func() error) (err error) {
+	if c.euid() != 0 {
+		return failed(errNoRoot, "%s needs root: run it with sudo", c.name())
+	}
+	host, closer, err := c.app.host(c.logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closer.Close()) }()
+	c.host = host
+	return do()
+}
+
+// onPool runs do with the pool of that name opened.
+func (c *call) onPool(name string, do func(*thinpool.Pool) error) error {
+	return c.onHost(func() (err error) {
+		pool, err := thinpool.Open(c.ctx, c.host, c.root(), name)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, pool.Close(context.WithoutCancel(c.ctx))) }()
+		return do(pool)
+	})
+}
+
+// onPools runs do on the pool of that name, or on all where it is "". It goes
+// on after a pool that fails.
+func (c *call) onPools(name string, do func(*thinpool.Pool) error) error {
+	if name != "" {
+		return c.onPool(name, do)
+	}
+	return c.onHost(func() error {
+		names, err := thinpool.List(c.root())
+		if err != nil {
+			return fmt.Errorf("list the pools of %s: %w", c.root(), err)
+		}
+		var faults []error
+		for _, name := range names {
+			pool, err := thinpool.Open(c.ctx, c.host, c.root(), name)
+			if err == nil {
+				err = errors.Join(do(pool), pool.Close(context.WithoutCancel(c.ctx)))
+			}
+			faults = append(faults, err)
+		}
+		return errors.Join(faults...)
+	})
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"thinctl/dm"
+	"thinctl/filelock"
+	"thinctl/loopback"
+	"thinctl/snapshots/filesystem"
+	"thinctl/thinpool"
+	"thinctl/thinpool/tools"
+)
+
+// The exit codes; scripts rely on them.
+const (
+	codeDone        = 0
+	codeFailed      = 1
+	codeUsage       = 2
+	codeNotFound    = 3
+	codeExists      = 4
+	codeBusy        = 5
+	codeUnhealthy   = 6
+	codeMissing     = 7 // privilege or kernel feature
+	codeInterrupted = 130
+)
+
+// usageError is a command line that cannot be meant.
+type usageError struct{ why, remedy string }
+
+func (e *usageError) Error() string {
+	if e.remedy == "" {
+		return e.why
+	}
+	return e.why + "; " + e.remedy
+}
+
+var (
+	errUnhealthy = errors.New("not healthy")
+	errNoRoot    = errors.New("not root")
+)
+
+// failure is an error of this package's own: what was tried on what, and why
+// not, with what to do.
+type failure struct {
+	text string
+	kind error
+}
+
+func (e *failure) Error() string { return e.text }
+func (e *failure) Unwrap() error { return e.kind }
+
+func failed(kind error, format string, args ...any) error {
+	return &failure{text: fmt.Sprintf(format, args...), kind: kind}
+}
+
+// exitCode is the one place that turns errors into exit codes. What thinpool
+// says of an error goes before what the layers below it said: a pool that is
+// unhealthy because a file is missing is unhealthy, not a name unknown.
+func exitCode(ctx context.Context, err error) int {
+	if err == nil {
+		return codeDone
+	}
+	if errors.Is(context.Cause(ctx), errInterrupted) {
+		return codeInterrupted
+	}
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return codeUsage
+	}
+	for _, class := range classes() {
+		for _, kind := range class.kinds {
+			if errors.Is(err, kind) {
+				return class.code
+			}
+		}
+	}
+	return codeFailed
+}
+
+type class struct {
+	code  int
+	kinds []error
+}
+
+func classes() []class {
+	return []class{
+		{codeMissing, []error{errNoRoot, thinpool.ErrUnsupported}},
+		{codeUsage, []error{thinpool.ErrInvalid}},
+		{codeNotFound, []error{thinpool.ErrNotFound}},
+		{codeExists, []error{thinpool.ErrExists, thinpool.ErrHoldsData}},
+		{codeBusy, []error{thinpool.ErrBusy}},
+		{codeUnhealthy, []error{errUnhealthy, thinpool.ErrUnhealthy, thinpool.ErrNeedsCheck, thinpool.ErrReserve,
+			thinpool.ErrSwapped, thinpool.ErrDiverged}},
+		{codeMissing, []error{dm.ErrNoDeviceMapper, dm.ErrPermission, dm.ErrProtocol, dm.ErrNoTarget,
+			loopback.ErrUnsupported, filesystem.ErrUnsupported, fs.ErrPermission}},
+		{codeUsage, []error{loopback.ErrInvalid, filesystem.ErrInvalid}},
+		{codeBusy, []error{dm.ErrBusy, loopback.ErrBusy, filesystem.ErrBusy, filesystem.ErrMountPoint, filelock.ErrHeld, tools.ErrBusy}},
+		{codeExists, []error{dm.ErrExists, filesystem.ErrSignature}},
+		{codeUnhealthy, []error{dm.ErrRefused, dm.ErrNoSpace, tools.ErrDamaged, filesystem.ErrDamaged}},
+		{codeNotFound, []error{dm.ErrNotFound, dm.ErrNoThinDevice}},
+	}
+}
+
+// explain writes an error for people: one line for each fault.
+func explain(ctx context.Context, err error) string {
+	text := err.Error()
+	switch {
+	case errors.Is(context.Cause(ctx), errInterrupted):
+		text += "; interrupted: run it again to go on"
+	case errors.Is(err, context.DeadlineExceeded):
+		text += "; it took too long: give it more with --timeout"
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			b.WriteString("thinctl: " + line + "\n")
+		}
+	}
+	return b.String()
+}

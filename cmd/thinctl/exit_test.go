@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+	"testing"
+
+	"thinctl/dm"
+	"thinctl/filelock"
+	"thinctl/loopback"
+	"thinctl/snapshots/filesystem"
+	"thinctl/thinpool"
+)
+
+func TestExitCode(t *testing.T) {
+	pool := func(kind, cause error) error {
+		return &thinpool.Error{Op: "test", Object: "pool p", Kind: kind, Err: cause}
+	}
+	for _, test := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{errors.New("anything"), 1},
+		{context.DeadlineExceeded, 1},
+		{pool(thinpool.ErrInactive, nil), 1},
+		{&usageError{why: "no"}, 2},
+		{pool(thinpool.ErrInvalid, nil), 2},
+		{pool(thinpool.ErrNotFound, nil), 3},
+		{&dm.Error{Kind: dm.ErrNotFound, Errno: syscall.ENXIO}, 3},
+		{pool(thinpool.ErrExists, nil), 4},
+		{pool(thinpool.ErrHoldsData, nil), 4},
+		{&dm.Error{Kind: dm.ErrExists}, 4},
+		{pool(thinpool.ErrBusy, nil), 5},
+		{&dm.Error{Kind: dm.ErrBusy}, 5},
+		{&loopback.OpError{Kind: loopback.ErrBusy}, 5},
+		{&filesystem.Error{Kind: filesystem.ErrBusy}, 5},
+		{fmt.Errorf("lock: %w", filelock.ErrHeld), 5},
+		{fmt.Errorf("lock: %w: %w", filelock.ErrHeld, context.DeadlineExceeded), 5},
+		{pool(thinpool.ErrUnhealthy, nil), 6},
+		{pool(thinpool.ErrReserve, nil), 6},
+		{pool(thinpool.ErrSwapped, nil), 6},
+		{pool(thinpool.ErrDiverged, nil), 6},
+		{&dm.Error{Kind: dm.ErrRefused}, 6},
+		{pool(thinpool.ErrUnsupported, &dm.Error{Kind: dm.ErrNoTarget}), 7},
+		{&dm.Error{Kind: dm.ErrPermission}, 7},
+		{&dm.Error{Kind: dm.ErrNoDeviceMapper}, 7},
+		{&fs.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}, 7},
+		// What thinpool says goes before what was below it.
+		{pool(thinpool.ErrUnhealthy, &dm.Error{Kind: dm.ErrNotFound}), 6},
+		{pool(thinpool.ErrBusy, &dm.Error{Kind: dm.ErrPermission}), 5},
+		// Of several, the one without which nothing goes.
+		{errors.Join(pool(thinpool.ErrExists, nil), pool(thinpool.ErrUnsupported, nil)), 7},
+		{errors.Join(pool(thinpool.ErrExists, nil), pool(thinpool.ErrInvalid, nil)), 2},
+	} {
+		if got := exitCode(context.Background(), test.err); got != test.want {
+			t.Errorf("%v: %d, want %d", test.err, got, test.want)
+		}
+	}
+	ended, cancel := context.WithCancelCause(context.Background())
+	cancel(errInterrupted)
+	if got := exitCode(ended, pool(thinpool.ErrBusy, context.Canceled)); got != codeInterrupted {
+		t.Errorf("interrupted: %d, want %d", got, codeInterrupted)
+	}
+	if got := exitCode(ended, nil); got != 0 {
+		t.Errorf("done in spite of an interrupt: %d, want 0", got)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	ctx := context.Background()
+	err := errors.Join(errors.New("one"), errors.New("two\n\nthree"))
+	if got, want := explain(ctx, err), "thinctl: one\nthinctl: two\nthinctl: three\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	slow := fmt.Errorf("mount: %w", context.DeadlineExceeded)
+	if got, want := explain(ctx, slow), "thinctl: mount: context deadline exceeded; it took too long: give it more with --timeout\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"thinctl/dm"
+	"thinctl/dm/dmtest"
+	"thinctl/loopback"
+	"thinctl/thinpool"
+	"thinctl/thinpool/tools/program"
+	"thinctl/units"
+)
+
+type machineKey struct{}
+
+// machine is one script's host, and what its last command line gave.
+type machine struct {
+	host       *fakeHost
+	files      *fakeFiles
+	probe      probe
+	uid        int
+	answer     string
+	code       int
+	out        bytes.Buffer
+	refused    error // what opening the host gives
+	remembered string
+}
+
+func newMachine(dir string) *machine {
+	m := &machine{}
+	m.use(newFakeHost(dmtest.Options{}))
+	m.probe = probe{
+		root: filepath.Join(dir, "host"), now: func() time.Time { return time.Unix(100000, 0) },
+		cookies: func() ([]dm.Cookie, error) { return nil, nil },
+		find:    func(p program.Program) (string, error) { return "/usr/sbin/" + p.Name, nil },
+		space:   func(path string) (loopback.Space, error) { return m.host.disks.Space(path) },
+	}
+	return m
+}
+
+func (m *machine) use(host *fakeHost) { m.host, m.files = host, newFakeFiles(host.kernel) }
+
+func of(ts *testscript.TestScript) *machine { return ts.Value(machineKey{}).(*machine) }
+
+func (m *machine) thinctl(ts *testscript.TestScript, neg bool, args []string, one *sync.Mutex) {
+	m.out.Reset()
+	a := &app{
+		in: strings.NewReader(m.answer), out: io.MultiWriter(&m.out, ts.Stdout()), err: ts.Stderr(),
+		getenv: ts.Getenv, euid: func() int { return m.uid }, dialog: m.answer != "",
+		files: m.files, probe: m.probe,
+		host: func(logger *slog.Logger) (thinpool.Host, io.Closer, error) {
+			if m.refused != nil {
+				return thinpool.Host{}, nil, m.refused
+			}
+			return m.host.open(logger)
+		},
+	}
+	m.answer = ""
+	one.Lock()
+	defer one.Unlock()
+	// cli reads the process's environment, which parallel scripts share.
+	m.code = a.run(context.Background(), append([]string{"--root=" + ts.Getenv("THINCTL_ROOT")}, args...))
+	if (m.code != 0) != neg {
+		ts.Fatalf("thinctl %s: exit code %d", strings.Join(args, " "), m.code)
+	}
+}
+
+func (m *machine) setKernel(fault string) error {
+	m.refused = nil
+	switch fault {
+	case "none":
+		m.refused = &dm.Error{Op: "open", Device: "/dev/mapper/control", Kind: dm.ErrNoDeviceMapper}
+	case "denied":
+		m.refused = &dm.Error{Op: "open", Device: "/dev/mapper/control", Kind: dm.ErrPermission}
+	case "no-thin":
+		m.use(newFakeHost(dmtest.Options{TargetVersions: map[string]dm.Version{dm.ThinPoolTarget: {}, dm.ThinTarget: {}}}))
+	case "rhel7":
+		m.use(newFakeHost(dmtest.Options{Protocol: dm.Version{4, 27, 0}, TargetVersions: map[string]dm.Version{dm.ThinPoolTarget: {1, 9, 0}, dm.ThinTarget: {1, 9, 0}}}))
+	default:
+		return fmt.Errorf("kernel %q is not known", fault)
+	}
+	return nil
+}
+
+func (m *machine) addDevice(ts *testscript.TestScript, args []string) error {
+	path := ts.MkAbs(args[0])
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		return err
+	}
+	if err := os.Truncate(path, bytesOf(args[1])); err != nil {
+		return err
+	}
+	if len(args) > 2 && args[2] == "ext4" {
+		file, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = file.WriteAt([]byte{0x53, 0xef}, 1080)
+		if err = errors.Join(err, file.Close()); err != nil {
+			return err
+		}
+	}
+	return m.host.disks.add(path, len(args) > 2 && args[2] == "busy")
+}
+
+func (m *machine) device(address string) (dm.Info, error) {
+	name := "thinctl-" + strings.Replace(address, "/", "-", 1)
+	return m.host.kernel.Info(context.Background(), dm.ByName(dm.Name(name)))
+}
+
+func (m *machine) hold(volume string) error {
+	info, err := m.device(volume)
+	if err == nil {
+		m.files.foreign[info.Dev], err = m.host.kernel.Hold(info.Dev)
+	}
+	return err
+}
+
+func (m *machine) release(volume string) error {
+	info, err := m.device(volume)
+	if err == nil {
+		m.files.foreign[info.Dev]()
+		delete(m.files.foreign, info.Dev)
+	}
+	return err
+}
+
+func (m *machine) write(volume, length string) error {
+	info, err := m.device(volume)
+	if err != nil {
+		return err
+	}
+	return m.host.kernel.Write(info.Dev, 0, units.Bytes(bytesOf(length)))
+}
+
+func (m *machine) fail(text string) {
+	m.files.failing = nil
+	if text != "" {
+		m.files.failing = errors.New(text)
+	}
+}
+
+func (m *machine) failMetadata(pool string) error {
+	info, err := m.device(pool)
+	if err == nil {
+		err = m.host.kernel.FailMetadata(info.Dev)
+	}
+	return err
+}
+
+func (m *machine) suspend(pool string) error {
+	info, err := m.device(pool)
+	if err == nil {
+		err = m.host.kernel.Suspend(context.Background(), dm.ByDev(info.Dev), dm.SuspendOptions{})
+	}
+	return err
+}
+
+// world writes down what commands may change. Lock files and the times of
+// reads do not count.
+func (m *machine) world(ts *testscript.TestScript) string {
+	var b strings.Builder
+	root := ts.Getenv("THINCTL_ROOT")
+	_ = filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || strings.HasSuffix(path, "lock") {
+			return nil
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return nil
+		}
+		fmt.Fprintf(&b, "%s %s %d", path, info.Mode(), info.Size())
+		if strings.HasSuffix(path, "state.db") {
+			fmt.Fprintf(&b, " %x", must(os.ReadFile(path)))
+		}
+		b.WriteString("\n")
+		return nil
+	})
+	for _, loop := range m.host.loops.Attached() {
+		fmt.Fprintln(&b, loop.Path, loop.Backing)
+	}
+	entries, _ := m.host.kernel.List(context.Background())
+	for _, entry := range entries {
+		info, lines, _ := m.host.kernel.Status(context.Background(), dm.ByDev(entry.Dev), dm.StatusOptions{NoFlush: true})
+		fmt.Fprintln(&b, info, lines)
+	}
+	return b.String()
+}

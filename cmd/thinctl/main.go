@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/term"
+)
+
+// errInterrupted is the cause of a context that a signal has ended.
+var errInterrupted = errors.New("interrupted")
+
+func main() {
+	ctx, stop := untilSignal(context.Background(), os.Exit)
+	a := &app{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		getenv:     os.Getenv,
+		euid:       os.Geteuid,
+		dialog:     term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())),
+		progressOn: term.IsTerminal(int(os.Stderr.Fd())),
+		host:       localHost,
+		files:      localFiles{},
+		probe:      localProbe(),
+		colorOn:    term.IsTerminal(int(os.Stdout.Fd())),
+	}
+	code := a.run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// untilSignal returns a context that the first SIGINT or SIGTERM cancels, so
+// that what was begun is undone; the second one calls exit at once.
+func untilSignal(parent context.Context, exit func(int)) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		if _, ok := <-signals; !ok {
+			return
+		}
+		cancel(errInterrupted)
+		if _, ok := <-signals; ok {
+			exit(codeInterrupted)
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(signals)
+		cancel(nil)
+	}
+}

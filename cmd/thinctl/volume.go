@@ -1,0 +1,50 @@
+package main
+
+import (
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/thinpool"
+	"thinctl/units"
+)
+
+func (a *app) volumeCommands() *cli.Command {
+	return &cli.Command{
+		Name:  "volume",
+		Usage: "make and use thin volumes and snapshots",
+		Subcommands: []*cli.Command{
+			a.volumeCreate(), a.volumeSnapshot(), a.volumeList(), a.volumeStatus(), a.volumeResize(),
+			a.volumeActivate(), a.volumeDeactivate(), a.volumeMount(), a.volumeUnmount(), a.volumeRemove(),
+		},
+		BashComplete: a.completer(nil),
+	}
+}
+
+// volumeView is a volume in JSON.
+type volumeView struct {
+	Pool         string      `json:"pool"`
+	Name         string      `json:"name"`
+	ID           uint32      `json:"id"`
+	SizeBytes    units.Bytes `json:"size_bytes"`
+	Origin       string      `json:"origin,omitempty"`
+	Created      time.Time   `json:"created"`
+	Active       bool        `json:"active"`
+	Node         string      `json:"node,omitempty"`
+	DeviceNumber string      `json:"device_number,omitempty"`
+}
+
+func newVolumeView(pool string, v thinpool.Volume) volumeView {
+	view := volumeView{Pool: pool, Name: v.Name, ID: v.ID, SizeBytes: v.Size, Origin: v.Origin, Created: v.Created.UTC(), Active: v.Active, Node: v.Node}
+	if v.Active {
+		view.DeviceNumber = v.Dev.String()
+	}
+	return view
+}
+
+// oneVolume is the result of a command that is about one volume.
+type oneVolume struct {
+	envelope
+	DryRun bool       `json:"dry_run,omitempty"`
+	Volume volumeView `json:"volume"`
+}
