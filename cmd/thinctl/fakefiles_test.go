@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"thinctl/dm"
+	"thinctl/dm/dmtest"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
 )
@@ -13,7 +14,7 @@ import (
 // fakeFiles are file systems in memory: which device has one, where it is
 // mounted, and who else holds it. A mount holds the fake kernel's device.
 type fakeFiles struct {
-	kernel    *recordingKernel
+	kernel    *dmtest.Kernel
 	kinds     map[dm.UUID]filesystem.Type
 	mounts    map[dm.Dev][]filesystem.MountPoint
 	release   map[string]func()
@@ -23,7 +24,7 @@ type fakeFiles struct {
 	formatted []string
 }
 
-func newFakeFiles(kernel *recordingKernel) *fakeFiles {
+func newFakeFiles(kernel *dmtest.Kernel) *fakeFiles {
 	return &fakeFiles{kernel: kernel, kinds: map[dm.UUID]filesystem.Type{}, mounts: map[dm.Dev][]filesystem.MountPoint{},
 		release: map[string]func(){}, foreign: map[dm.Dev]func(){}}
 }

@@ -2,17 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"thinctl/dm"
@@ -27,15 +23,16 @@ import (
 // fakeHost is a machine in memory: kernel, loop devices and block devices.
 // Folders and files are real ones of the test.
 type fakeHost struct {
-	kernel *recordingKernel
+	kernel *dmtest.Kernel
 	loops  *looptest.Kernel
 	disks  *fakeDisks
 	tools  *fakeTools
 }
 
 func newFakeHost(options dmtest.Options) *fakeHost {
-	h := &fakeHost{kernel: &recordingKernel{Kernel: dmtest.New(options), thins: map[dm.UUID]map[uint32]bool{}}, tools: &fakeTools{}}
-	h.disks = &fakeDisks{kernel: h.kernel, devices: map[string]*fakeDevice{}, stamps: map[uint64][16]byte{}}
+	options.Store = dmtest.NewStore()
+	h := &fakeHost{kernel: dmtest.New(options), tools: &fakeTools{}}
+	h.disks = &fakeDisks{kernel: h.kernel, store: options.Store, devices: map[string]*fakeDevice{}}
 	files := map[dm.Dev]*dmtest.FileDisk{}
 	h.loops = looptest.New(looptest.Hooks{
 		OnAttach: func(d loopback.Device, _ units.Bytes) {
@@ -64,35 +61,6 @@ func (h *fakeHost) open(*slog.Logger) (thinpool.Host, io.Closer, error) {
 		Now: func() time.Time { return time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC) }}, io.NopCloser(nil), nil
 }
 
-// recordingKernel notes which thin devices its pools have, since the fake's
-// metadata cannot be read from the disk.
-type recordingKernel struct {
-	*dmtest.Kernel
-	mu    sync.Mutex
-	thins map[dm.UUID]map[uint32]bool
-}
-
-func (k *recordingKernel) Message(ctx context.Context, ref dm.Ref, text string) (string, error) {
-	answer, err := k.Kernel.Message(ctx, ref, text)
-	words := strings.Fields(text)
-	if err != nil || len(words) < 2 {
-		return answer, err
-	}
-	id, _ := strconv.ParseUint(words[1], 10, 32)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.thins[ref.UUID()] == nil {
-		k.thins[ref.UUID()] = map[uint32]bool{}
-	}
-	switch words[0] {
-	case "create_thin", "create_snap":
-		k.thins[ref.UUID()][uint32(id)] = true
-	case "delete":
-		delete(k.thins[ref.UUID()], uint32(id))
-	}
-	return answer, nil
-}
-
 // fakeDevice is a block device whose content is a file of the test.
 type fakeDevice struct {
 	dev  dm.Dev
@@ -102,13 +70,11 @@ type fakeDevice struct {
 // fakeDisks are the real folders and files, with block devices made up.
 type fakeDisks struct {
 	thinpool.LocalDisks
-	kernel  *recordingKernel
+	kernel  *dmtest.Kernel
+	store   *dmtest.Store
 	mu      sync.Mutex
 	devices map[string]*fakeDevice
-	// stamps are the pools' uuids by inode: the fake kernel keeps a token of its
-	// own where a superblock has its uuid.
-	stamps map[uint64][16]byte
-	full   bool // the host's file system
+	full    bool // the host's file system
 }
 
 // add makes the file at path a block device.
@@ -154,44 +120,19 @@ func (d *fakeDisks) Space(path string) (loopback.Space, error) {
 	return space, nil
 }
 
-func (d *fakeDisks) Superblock(path string) (metadata.Superblock, error) {
-	super, err := d.LocalDisks.Superblock(path)
-	if err != nil {
-		return super, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	super.UUID = d.stamps[inode(path)]
-	return super, nil
-}
-
-func (d *fakeDisks) Stamp(path string, uuid [16]byte) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.stamps[inode(path)] = uuid
-	return nil
-}
-
+// ThinDevices asks the store, since the fake kernel writes no trees.
 func (d *fakeDisks) ThinDevices(path string, _ uint64) ([]metadata.Device, error) {
-	super, err := d.Superblock(path)
+	disk, err := dmtest.OpenFileDisk(path)
 	if err != nil {
 		return nil, err
 	}
-	d.kernel.mu.Lock()
-	defer d.kernel.mu.Unlock()
+	defer disk.Close()
+	mapped, err := d.store.ThinDevices(disk)
 	var devices []metadata.Device
-	for id := range d.kernel.thins[dm.UUID("THINCTL-"+hex.EncodeToString(super.UUID[:])+"-pool")] {
-		devices = append(devices, metadata.Device{ID: id})
+	for id, blocks := range mapped {
+		devices = append(devices, metadata.Device{ID: id, MappedBlocks: blocks})
 	}
-	return devices, nil
-}
-
-func inode(path string) uint64 {
-	var st syscall.Stat_t
-	if err := syscall.Stat(path, &st); err != nil {
-		return 0
-	}
-	return st.Ino
+	return devices, err
 }
 
 // fakeTools find what a test wants them to.
