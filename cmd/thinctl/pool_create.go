@@ -166,7 +166,7 @@ func writePlan(w io.Writer, plan thinpool.Plan, options thinpool.CreateOptions) 
 		kind := "block device"
 		if b.backing.Loop {
 			kind = "sparse file"
-			if options.Preallocate {
+			if options.Preallocate || b.name == "Metadata" {
 				kind = "file"
 			}
 		}

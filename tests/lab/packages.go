@@ -28,6 +28,7 @@ func plainPrograms() []program {
 		{"lvm", "lvm2"},
 		{"losetup", "mount"},
 		{"blkid", "util-linux"},
+		{"sfdisk", "fdisk"},
 		{"xz", "xz-utils"},
 		{"zstd", "zstd"},
 	}

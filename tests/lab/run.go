@@ -152,7 +152,7 @@ func (r *run) supervise(ctx context.Context) (Result, error) {
 				} else if failure, ok = boot.ParseFailed(line); !ok {
 					failure = fmt.Sprintf("it said %q on its control port", line)
 				}
-				if exit != nil && !(r.stdout.await(exit.Stdout) && r.stderr.await(exit.Stderr)) {
+				if exit != nil && (!r.stdout.await(exit.Stdout) || !r.stderr.await(exit.Stderr)) {
 					failure = "part of the command's output was lost"
 				}
 				m.kill()

@@ -78,9 +78,12 @@ func openPort(name string, mode int) (*os.File, error) {
 }
 
 func await(what string, there func() bool) error {
-	for end := time.Now().Add(deviceDeadline); !there(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
+	deadline := time.After(deviceDeadline)
+	for !there() {
+		select {
+		case <-deadline:
 			return fmt.Errorf("no %s after %v", what, deviceDeadline)
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
 	return nil
