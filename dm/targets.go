@@ -45,7 +45,8 @@ func ParseFailing(line Line) (Failing, error) {
 }
 
 // Flakey works for Up seconds, then misbehaves for Down seconds, in turn. It
-// is how tests lose writes.
+// is how tests lose writes. Without a feature all IO fails while it is down;
+// newer kernels (6.12) then print both error features.
 type Flakey struct {
 	Start       units.Sectors
 	Length      units.Sectors

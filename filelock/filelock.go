@@ -17,7 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,74 +33,88 @@ type Range struct {
 }
 
 // Lock is held until Release.
-type Lock struct{ file *os.File }
+type Lock struct {
+	// A bare descriptor: os.File would make it non-blocking and back again, four
+	// calls more than the lock itself takes.
+	fd   int
+	path string
+}
 
 // Try takes the lock if it is free now, else fails with ErrHeld.
 func Try(path string, span Range) (*Lock, error) {
-	file, err := open(path)
+	lock, err := open(path)
 	if err != nil {
 		return nil, err
 	}
-	if err := set(file, span); err != nil {
-		file.Close()
-		return nil, err
-	}
-	return &Lock{file: file}, nil
+	return lock.orClosed(lock.set(span))
 }
 
 // Acquire waits for the lock until ctx ends. fcntl's own wait cannot be
 // interrupted by a context, so this one asks again, at most every 5 ms.
 func Acquire(ctx context.Context, path string, span Range) (*Lock, error) {
-	file, err := open(path)
+	lock, err := open(path)
 	if err != nil {
 		return nil, err
 	}
+	return lock.orClosed(wait(ctx, func() error { return lock.set(span) }))
+}
+
+func wait(ctx context.Context, try func() error) error {
 	const longest = 5 * time.Millisecond
 	for pause := 100 * time.Microsecond; ; pause = min(2*pause, longest) {
-		err := set(file, span)
-		if err == nil {
-			return &Lock{file: file}, nil
-		}
-		if !errors.Is(err, ErrHeld) {
-			file.Close()
-			return nil, err
+		err := try()
+		if err == nil || !errors.Is(err, ErrHeld) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			file.Close()
-			return nil, fmt.Errorf("%w: %w", err, ctx.Err())
+			return fmt.Errorf("%w: %w", err, ctx.Err())
 		case <-time.After(pause):
 		}
 	}
 }
 
-func open(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+func open(path string) (*Lock, error) {
+	const flags = unix.O_CREAT | unix.O_RDWR | unix.O_CLOEXEC | unix.O_NOFOLLOW
+	lock := &Lock{path: path}
+	err := ignoreInterrupts(func() (err error) {
+		lock.fd, err = unix.Open(path, flags, 0o600)
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("opening the lock: %w", err)
+		return nil, fmt.Errorf("opening the lock: %w", &fs.PathError{Op: "open", Path: path, Err: err})
 	}
-	return file, nil
+	return lock, nil
 }
 
-func set(file *os.File, span Range) error {
+func (l *Lock) set(span Range) error {
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Start: span.Start, Len: span.Length}
 	if span.Shared {
 		lock.Type = unix.F_RDLCK
 	}
-	err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &lock)
+	err := unix.FcntlFlock(uintptr(l.fd), unix.F_OFD_SETLK, &lock)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-		return fmt.Errorf("lock %s: %w", file.Name(), ErrHeld)
+		return fmt.Errorf("lock %s: %w", l.path, ErrHeld)
 	}
 	if err != nil {
-		return fmt.Errorf("locking %s: %w", file.Name(), err)
+		return fmt.Errorf("locking %s: %w", l.path, err)
 	}
 	return nil
 }
 
-// Release frees the lock.
+func (l *Lock) orClosed(err error) (*Lock, error) {
+	if err != nil {
+		return nil, errors.Join(err, l.Release())
+	}
+	return l, nil
+}
+
+// Release frees the lock. A second call is an error, and does nothing.
 func (l *Lock) Release() error {
-	if err := l.file.Close(); err != nil {
-		return fmt.Errorf("releasing the lock %s: %w", l.file.Name(), err)
+	fd := l.fd
+	l.fd = -1 // by now the number may be another file's
+	if err := unix.Close(fd); err != nil {
+		return fmt.Errorf("releasing the lock %s: %w", l.path, err)
 	}
 	return nil
 }

@@ -209,12 +209,10 @@ func (p *Pool) attach(ctx context.Context, record store.Pool, backing store.Back
 	if err != nil {
 		return dm.Dev{}, err
 	}
-	if usage.Apparent < backing.Size {
-		// An extension noted its new size first and was killed. A file that had
-		// its size and lost it does not get here: checkIdentity knows it.
-		if err := p.host.Disks.Grow(path, backing.Size, loopback.FileOptions{Preallocate: record.Preallocated}); err != nil {
-			return dm.Dev{}, err
-		}
+	// Smaller: an extension noted its new size first and was killed. A file that
+	// had its size and lost it does not get here: checkIdentity knows it.
+	if err := p.growFile(record, backing, usage.Apparent); err != nil {
+		return dm.Dev{}, err
 	}
 	before, err := p.host.Loops.Find(ctx, path)
 	if err != nil {

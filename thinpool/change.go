@@ -15,6 +15,9 @@ import (
 // context has ended.
 const settleTimeout = 30 * time.Second
 
+// errUnsettled: the database is not at the pool's transaction id.
+var errUnsettled = errors.New("the change before was not finished")
+
 // addition is one new thin device: what the database and the kernel are told.
 type addition struct {
 	volume  store.Volume
@@ -37,13 +40,17 @@ func (p *Pool) add(ctx context.Context, op string, plan func(*store.Tx) (additio
 	if err := p.writable(op, status); err != nil {
 		return store.Volume{}, err
 	}
-	if err := p.settle(ctx, status); err != nil {
-		return store.Volume{}, err
-	}
 	var add addition
 	var pending store.Pending
 	done := p.takeReaped()
-	err = p.db.Update(ctx, func(tx *store.Tx) error {
+	write := func(tx *store.Tx) error {
+		last, err := tx.LastTx()
+		if err != nil {
+			return err
+		}
+		if last != status.TransactionID {
+			return errUnsettled
+		}
 		record, err := tx.Pool()
 		if err != nil {
 			return err
@@ -63,7 +70,13 @@ func (p *Pool) add(ctx context.Context, op string, plan func(*store.Tx) (additio
 			return err
 		}
 		return tx.Begin(pending)
-	})
+	}
+	err = p.db.Update(ctx, write)
+	if errors.Is(err, errUnsettled) {
+		if err = p.settle(ctx, status); err == nil {
+			err = p.db.Update(ctx, write)
+		}
+	}
 	if err != nil {
 		p.noteReaped(done...)
 		return store.Volume{}, err

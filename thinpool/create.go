@@ -10,7 +10,6 @@ import (
 
 	"thinctl/dm"
 	"thinctl/filelock"
-	"thinctl/loopback"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
 	"thinctl/units"
@@ -165,6 +164,7 @@ func Create(ctx context.Context, host Host, root, name string, options CreateOpt
 	id := newUUID()
 	p := newPool(host, filepath.Join(root, creatingPrefix+id.String()+"-"+name), name)
 	p.id = id
+	defer p.db.Close() // the pool goes on under its final name
 	undo := newRollback(ctx)
 	defer func() { err = p.failed("create", errors.Join(err, undo.unless(err == nil))) }()
 	undo.add(p.dismantle)
@@ -218,7 +218,7 @@ func (p *Pool) build(ctx context.Context, plan Plan) error {
 	}
 	for _, backing := range []store.Backing{plan.Metadata, plan.Data} {
 		if backing.Loop {
-			if err := disks.CreateSparse(p.path(backing.Path), backing.Size, loopback.FileOptions{Preallocate: options.Preallocate}); err != nil {
+			if err := p.makeFile(p.path(backing.Path), backing, options.Preallocate); err != nil {
 				return err
 			}
 		}

@@ -37,7 +37,8 @@ func (p *Pool) Destroy(ctx context.Context) error {
 	if err := p.host.Disks.Rename(p.dir, condemned.dir); err != nil {
 		return p.failed("destroy", err)
 	}
-	return p.failed("destroy", condemned.dismantle(ctx))
+	// An open database would keep the file system of a pool that is gone busy.
+	return p.failed("destroy", errors.Join(condemned.dismantle(ctx), p.db.Close(), condemned.db.Close()))
 }
 
 // mountsEmpty clears the folder of mount points, which are empty once nothing
@@ -103,7 +104,7 @@ func sweep(ctx context.Context, host Host, root string) error {
 		if p.id, err = parseUUID(id); err != nil {
 			return fmt.Errorf("%s is not thinctl's: remove it: %w", filepath.Join(root, dir), err)
 		}
-		if err := p.dismantle(ctx); err != nil {
+		if err := errors.Join(p.dismantle(ctx), p.db.Close()); err != nil {
 			return fmt.Errorf("clearing away %s, which a killed command left: %w", p.dir, err)
 		}
 	}

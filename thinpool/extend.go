@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"thinctl/dm"
-	"thinctl/loopback"
 	"thinctl/thinpool/store"
 	"thinctl/units"
 )
@@ -288,10 +287,7 @@ func (p *Pool) growBacking(ctx context.Context, record store.Pool, backing store
 		if err != nil {
 			return dm.Dev{}, err
 		}
-		if usage.Apparent < backing.Size {
-			err = p.host.Disks.Grow(path, backing.Size, loopback.FileOptions{Preallocate: record.Preallocated})
-		}
-		if err != nil {
+		if err := p.growFile(record, backing, usage.Apparent); err != nil {
 			return dm.Dev{}, err
 		}
 	}

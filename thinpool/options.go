@@ -45,10 +45,12 @@ type CreateOptions struct {
 	Reserve        *store.Reserve
 }
 
-// MetadataFor returns the metadata size for a pool of that data size: LVM's 64
-// bytes a block, at least Docker's 2 GiB, at most what every kernel can use.
+// MetadataFor returns the metadata size for a new pool of that data size: LVM's
+// 64 bytes a block, and room for snapshots that diverge, which is what exhausts
+// it: a fiftieth of the data, up to the 2 GiB that Docker gave to 100 GiB.
 func MetadataFor(data, block units.Bytes) units.Bytes {
-	return max(metadataNeed(data, block), DefaultMetadataSize)
+	room := min(max(data/50, 32*units.MiB), DefaultMetadataSize).RoundUp(units.MiB)
+	return max(metadataNeed(data, block), room)
 }
 
 func metadataNeed(data, block units.Bytes) units.Bytes {

@@ -12,9 +12,9 @@ import (
 	"thinctl/thinpool/store"
 )
 
-// Pool is one pool by its folder. It keeps nothing open: any number of Pools,
-// in any number of processes, may drive the same pool. Methods are safe for
-// concurrent use.
+// Pool is one pool by its folder. It holds nothing between calls but, for a
+// second, its database file, unlocked: any number of Pools, in any number of
+// processes, may drive the same pool. Methods are safe for concurrent use.
 type Pool struct {
 	host Host
 	dir  string
@@ -78,9 +78,13 @@ func (p *Pool) Record(ctx context.Context) (store.Pool, error) {
 	return record, err
 }
 
-// Close writes down what removals left to be noted. The pool itself stays as
-// it is.
+// Close writes down what removals left to be noted, and closes the database.
+// The pool itself stays as it is.
 func (p *Pool) Close(ctx context.Context) error {
+	return errors.Join(p.writeReaped(ctx), p.db.Close())
+}
+
+func (p *Pool) writeReaped(ctx context.Context) error {
 	done := p.takeReaped()
 	if len(done) == 0 {
 		return nil

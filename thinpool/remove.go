@@ -186,7 +186,7 @@ func (p *Pool) Reap(ctx context.Context) (reaped, waiting []store.Tombstone, err
 			faults = append(faults, p.volumeFailed("give back the blocks of", tombstone.Name, err))
 		}
 	}
-	return reaped, waiting, errors.Join(err, errors.Join(faults...), p.Close(ctx))
+	return reaped, waiting, errors.Join(err, errors.Join(faults...), p.writeReaped(ctx))
 }
 
 func (p *Pool) reapIfFree(ctx context.Context, tombstone store.Tombstone) error {

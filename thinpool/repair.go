@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"thinctl/dm"
-	"thinctl/loopback"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
 	"thinctl/units"
@@ -218,7 +217,7 @@ func (p *Pool) rebuild(ctx context.Context, record store.Pool, kept string) erro
 	if err := p.host.Disks.Remove(fresh); err != nil {
 		return err
 	}
-	if err := p.host.Disks.CreateSparse(fresh, record.Metadata.Size, loopback.FileOptions{}); err != nil {
+	if err := p.makeFile(fresh, record.Metadata, record.Preallocated); err != nil {
 		return err
 	}
 	if err := p.host.Tools.Repair(ctx, path, fresh); err != nil {

@@ -42,6 +42,17 @@ func tableContract() map[string]func(*bench) {
 		"flakey reads back": func(b *bench) {
 			table := dm.Flakey{Length: oneMiB, Dev: b.Disk(diskSize), Up: 1, Down: 2, DropWrites: true}
 			b.same(b.activate(table), table)
+			table.DropWrites = false
+			dev := b.activate(table)
+			lines, err := b.k.Table(b.ctx, dm.ByDev(dev))
+			b.must(err)
+			// No feature is all of them: 6.12 prints that, 6.1 prints what it was
+			// given, and both are target 1.5.0.
+			full := table
+			full.ErrorReads, full.ErrorWrites = true, true
+			if len(lines) != 1 || lines[0] != table.Line() && lines[0] != full.Line() {
+				b.Errorf("table: got %v, want %v or %v", lines, table.Line(), full.Line())
+			}
 		},
 		"pool and thin read back": func(b *bench) {
 			for _, change := range []func(*dm.ThinPool){
@@ -97,7 +108,10 @@ func tableContract() map[string]func(*bench) {
 			try("gap", dm.Failing{Length: 8}, dm.Failing{Start: 16, Length: 8})
 			try("late start", dm.Failing{Start: 8, Length: 8})
 			try("no length", dm.Failing{})
-			try("itself", dm.Linear{Length: 8, Dev: dev})
+			// 6.1 has no disk for a device without a table yet, and does not find it.
+			if err := b.load(dev, dm.Linear{Length: 8, Dev: dev}); !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENXIO) {
+				b.Errorf("itself: %v, want EINVAL or ENXIO", err)
+			}
 			try("beyond the disk", dm.Linear{Length: diskSize.Sectors(), Dev: disk, Offset: 8})
 			try("block too small", with(func(p *dm.ThinPool) { p.Block /= 2 }))
 			try("block not a multiple", with(func(p *dm.ThinPool) { p.Block += 8 }))

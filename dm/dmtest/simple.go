@@ -76,7 +76,13 @@ func (b builder) flakey() (target, error) {
 		return nil, err
 	}
 	on := area{dev, parsed.Offset, b.line.Length}
-	return &flakey{linear{k: b.k, on: on, text: parsed.Line().Params}, parsed}, nil
+	printed := parsed
+	if !parsed.DropWrites && !parsed.ErrorWrites && !parsed.ErrorReads {
+		// Without features all IO fails, and 6.12's table says so (dm-flakey.c,
+		// parse_features).
+		printed.ErrorReads, printed.ErrorWrites = true, true
+	}
+	return &flakey{linear{k: b.k, on: on, text: printed.Line().Params}, parsed}, nil
 }
 
 func (t *flakey) io(op op, offset, length units.Bytes, data []byte) error {

@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
-
-	"thinctl/filelock"
 )
 
 // Errors of this package.
@@ -26,16 +22,24 @@ var (
 	ErrIDsExhausted = errors.New("all 16777215 device ids of the pool are in use")
 )
 
-// DB is a database by its path. It holds nothing open.
+// keepOpen is how long the file stays open, unlocked, after a transaction.
+const keepOpen = time.Minute
+
+// DB is a database by its path. Its methods are safe for concurrent use.
 type DB struct {
 	path string
 	// Before, where set, is asked before each transaction; its error ends the
 	// transaction with nothing done. Tests stop a process there.
 	Before func(write bool) error
+
+	turn    chan struct{} // holds a token while somebody uses what follows
+	session *session      // nil while closed
+	used    time.Time
+	idle    *time.Timer
 }
 
 // At returns the database at path, which need not exist yet.
-func At(path string) *DB { return &DB{path: path} }
+func At(path string) *DB { return &DB{path: path, turn: make(chan struct{}, 1)} }
 
 // Create makes the file, 0600, with its buckets; the file must not exist.
 func (d *DB) Create(ctx context.Context, pool Pool) error {
@@ -54,14 +58,23 @@ func (d *DB) Create(ctx context.Context, pool Pool) error {
 	})
 }
 
-// View runs f over one consistent state.
+// View runs f over one consistent state. f must not begin another transaction.
 func (d *DB) View(ctx context.Context, f func(*Tx) error) error {
 	return d.transact(ctx, false, func(tx *bolt.Tx) error { return f(&Tx{tx}) })
 }
 
-// Update runs f and makes what it wrote durable, all or nothing.
+// Update runs f and makes what it wrote durable, all or nothing. f must not
+// begin another transaction.
 func (d *DB) Update(ctx context.Context, f func(*Tx) error) error {
 	return d.transact(ctx, true, func(tx *bolt.Tx) error { return f(&Tx{tx}) })
+}
+
+// Close closes the file if it is still open. The next transaction opens it
+// again.
+func (d *DB) Close() error {
+	d.turn <- struct{}{}
+	defer func() { <-d.turn }()
+	return d.drop()
 }
 
 func (d *DB) transact(ctx context.Context, write bool, f func(*bolt.Tx) error) (err error) {
@@ -70,44 +83,82 @@ func (d *DB) transact(ctx context.Context, write bool, f func(*bolt.Tx) error) (
 			return err
 		}
 	}
-	if _, err := os.Stat(d.path); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", d.path, ErrNoDatabase)
+	select {
+	case d.turn <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the database %s: %w", d.path, ctx.Err())
 	}
-	// bbolt's own lock polls every 50 ms; ours is quicker, so its never waits.
-	lock, err := filelock.Acquire(ctx, d.path+".lock", filelock.Range{Shared: !write})
-	if err != nil {
-		return err
+	defer func() { <-d.turn }()
+	for {
+		if err := d.begin(ctx, write); err != nil {
+			return err
+		}
+		if err := d.run(write, f); !errors.Is(err, errStale) {
+			return err
+		}
 	}
-	defer func() { err = errors.Join(err, lock.Release()) }()
-	db, err := open(d.path, write)
-	if err != nil {
-		return err
-	}
-	if write {
-		err = db.Update(f)
-	} else {
-		err = db.View(f)
-	}
-	return errors.Join(err, db.Close())
 }
 
-func open(path string, write bool) (db *bolt.DB, err error) {
-	// bbolt panics on some damaged files instead of returning an error.
-	defer func() {
-		if broken := recover(); broken != nil {
-			db, err = nil, fmt.Errorf("%s: %w: %v", path, ErrCorrupt, broken)
+// begin makes d.session one that may run the transaction and has the lock.
+func (d *DB) begin(ctx context.Context, write bool) error {
+	if d.session != nil && (d.session.writable || !write) {
+		err := d.session.lock(ctx, write)
+		if err == nil && d.session.unchanged(d.path) {
+			return nil
 		}
-	}()
-	db, err = bolt.Open(path, 0o600, &bolt.Options{
-		ReadOnly:     !write,
-		Timeout:      10 * time.Second,
-		FreelistType: bolt.FreelistMapType,
-	})
-	if errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) || errors.Is(err, bolterrors.ErrVersionMismatch) {
-		return nil, fmt.Errorf("%s: %w: %w", path, ErrCorrupt, err)
+		if err != nil {
+			return err
+		}
 	}
+	if err := d.drop(); err != nil {
+		return err
+	}
+	session, err := openSession(ctx, d.path, write)
 	if err != nil {
-		return nil, fmt.Errorf("opening the database %s: %w", path, err)
+		return err
 	}
-	return db, nil
+	d.session = session
+	return nil
+}
+
+// run runs the transaction and gives the lock back. A session whose commit has
+// failed, or that another process has outrun, is closed.
+func (d *DB) run(write bool, f func(*bolt.Tx) error) (err error) {
+	sound := false
+	defer func() {
+		if !sound {
+			err = errors.Join(err, d.drop())
+			return
+		}
+		err = errors.Join(err, d.session.unlock())
+		d.closeLater()
+	}()
+	sound, err = d.session.run(write, f)
+	return err
+}
+
+func (d *DB) drop() error {
+	if d.session == nil {
+		return nil
+	}
+	err := d.session.close()
+	d.session = nil
+	return err
+}
+
+func (d *DB) closeLater() {
+	d.used = time.Now()
+	if d.idle == nil {
+		d.idle = time.AfterFunc(keepOpen, d.closeIdle)
+	} else {
+		d.idle.Reset(keepOpen)
+	}
+}
+
+func (d *DB) closeIdle() {
+	d.turn <- struct{}{}
+	defer func() { <-d.turn }()
+	if time.Since(d.used) >= keepOpen {
+		d.drop() // nothing is lost with it: each commit was synced
+	}
 }

@@ -10,8 +10,10 @@
 //
 // # Caveats
 //
-// The file is open only for the length of one View or Update, because the
-// command line and the daemon share it. A file lock beside it orders them.
+// The command line and the daemon share the file: it is locked only for the
+// length of one View or Update. It stays open a little longer, and is opened
+// anew where another process has written meanwhile. Transactions of one DB run
+// one after the other; one inside another never ends.
 //
 // # Example
 //

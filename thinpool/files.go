@@ -1,0 +1,40 @@
+package thinpool
+
+import (
+	"errors"
+
+	"thinctl/loopback"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// Metadata files get their blocks from the start. Where a commit finds the host
+// full, the kernel gives the metadata up until it was checked offline, and no
+// volume can be removed to make room. Data may stay sparse: there a write fails
+// and nothing else.
+
+// makeFile makes a backing's file.
+func (p *Pool) makeFile(path string, backing store.Backing, preallocate bool) error {
+	return withBlocks(backing, preallocate, func(options loopback.FileOptions) error {
+		return p.host.Disks.CreateSparse(path, backing.Size, options)
+	})
+}
+
+// growFile makes a backing's file as large as the record says.
+func (p *Pool) growFile(record store.Pool, backing store.Backing, have units.Bytes) error {
+	if have >= backing.Size {
+		return nil
+	}
+	return withBlocks(backing, record.Preallocated, func(options loopback.FileOptions) error {
+		return p.host.Disks.Grow(p.path(backing.Path), backing.Size, options)
+	})
+}
+
+// withBlocks leaves metadata sparse where the file system cannot do otherwise.
+func withBlocks(backing store.Backing, asked bool, do func(loopback.FileOptions) error) error {
+	err := do(loopback.FileOptions{Preallocate: asked || backing.Path == metadataFile})
+	if !asked && errors.Is(err, errors.ErrUnsupported) {
+		err = do(loopback.FileOptions{})
+	}
+	return err
+}

@@ -1,0 +1,164 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"thinctl/disk"
+	"thinctl/filelock"
+	"thinctl/units"
+)
+
+// session is an open database file. Opening, mapping and reading the free list
+// cost more than most transactions, so it outlives them; the lock does not, and
+// another process may write in between. What bbolt keeps in memory, the free
+// list and the size of the map, holds only while nobody else has committed: the
+// file is the one that was left, and its newest transaction is.
+type session struct {
+	file     *os.File
+	bolt     *bolt.DB
+	writable bool
+	left     fs.FileInfo // the file as the last transaction left it
+	newest   int         // bbolt's id of the newest commit; -1: not looked yet
+	size     units.Bytes // of the pages in use and free, at the last transaction
+}
+
+var errStale = errors.New("another process has written the database since")
+
+// openSession opens the file and takes its lock, shared unless write. The lock
+// is flock's, which bbolt itself takes, so that its own never waits (it asks
+// only every 50 ms) and other programs that know bbolt are kept out too.
+func openSession(ctx context.Context, path string, write bool) (*session, error) {
+	flags := os.O_RDONLY
+	if write {
+		flags = os.O_RDWR
+	}
+	for {
+		file, err := os.OpenFile(path, flags, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s: %w", path, ErrNoDatabase)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("opening the database: %w", err)
+		}
+		s := &session{file: file, writable: write, newest: -1}
+		if err := s.lock(ctx, write); err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+		if s.left, err = file.Stat(); err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+		if !s.unchanged(path) { // replaced while the lock was waited for
+			if err := errors.Join(file.Close(), ctx.Err()); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err := s.open(path); err != nil {
+			file.Close()
+			return nil, err
+		}
+		return s, nil
+	}
+}
+
+func (s *session) open(path string) (err error) {
+	// bbolt panics on some damaged files instead of returning an error.
+	defer func() {
+		if broken := recover(); broken != nil {
+			err = fmt.Errorf("%s: %w: %v", path, ErrCorrupt, broken)
+		}
+	}()
+	s.bolt, err = bolt.Open(path, 0o600, &bolt.Options{
+		ReadOnly:     !s.writable,
+		Timeout:      10 * time.Second,
+		FreelistType: bolt.FreelistMapType,
+		NoStatistics: true,
+		OpenFile:     func(string, int, fs.FileMode) (*os.File, error) { return s.file, nil },
+	})
+	if errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) || errors.Is(err, bolterrors.ErrVersionMismatch) {
+		return fmt.Errorf("%s: %w: %w", path, ErrCorrupt, err)
+	}
+	if err != nil {
+		return fmt.Errorf("opening the database %s: %w", path, err)
+	}
+	return nil
+}
+
+func (s *session) lock(ctx context.Context, write bool) error {
+	return filelock.AcquireFile(ctx, s.file, !write)
+}
+
+func (s *session) unlock() error { return filelock.ReleaseFile(s.file) }
+
+// unchanged tells whether path still leads to the file as it was left. The
+// clock of files is coarse, so that a commit may hide from it; not from run.
+// What only this finds is a file overwritten in place, whose map must not be
+// touched.
+func (s *session) unchanged(path string) bool {
+	now, err := os.Stat(path)
+	return err == nil && os.SameFile(now, s.left) && now.Size() == s.left.Size() && now.ModTime().Equal(s.left.ModTime())
+}
+
+// run runs one transaction under the lock. errStale: nothing was done, since
+// another process has committed. Unless sound, the session must be closed.
+func (s *session) run(write bool, f func(*bolt.Tx) error) (sound bool, err error) {
+	var told error
+	body := func(tx *bolt.Tx) error {
+		newest := tx.ID()
+		if write {
+			newest-- // its own is the next
+		}
+		if s.newest >= 0 && s.newest != newest {
+			told = errStale
+			return told
+		}
+		s.newest = newest
+		s.size = units.Bytes(tx.Size())
+		told = f(tx)
+		return told
+	}
+	if !write {
+		err = s.bolt.View(body)
+		return err == nil || told != nil && !errors.Is(told, errStale), err
+	}
+	if err = s.bolt.Update(body); err != nil {
+		// After a failed commit nobody knows what memory and file have in common.
+		return told != nil && !errors.Is(told, errStale), err
+	}
+	s.newest++
+	s.keepHeadroom()
+	if s.left, err = s.file.Stat(); err != nil {
+		return false, nil // the commit stands
+	}
+	return true, nil
+}
+
+// The file is allocated ahead of need, so that a removal finds room for its
+// pages where the host's file system is full.
+const (
+	headroom    = units.MiB
+	minHeadroom = 256 * units.KiB
+)
+
+// keepHeadroom allocates ahead once little is left. Where the host is full
+// already there is nothing to be had, and the next commit tries again.
+func (s *session) keepHeadroom() {
+	if allocated, err := disk.Allocated(s.file); err == nil && allocated < s.size+minHeadroom {
+		_ = disk.Allocate(s.file, s.size+headroom)
+	}
+}
+
+func (s *session) close() error {
+	if s.bolt == nil {
+		return s.file.Close()
+	}
+	return s.bolt.Close() // unlocks and closes the file
+}

@@ -1,0 +1,118 @@
+package thinpooltest
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+
+	"thinctl/thinpool"
+)
+
+// Crowd is a number of clients of one process that share a ledger.
+type Crowd struct {
+	Pool   *thinpool.Pool
+	Blocks Blocks
+	Ledger *Ledger
+	First  int // the first client's number
+	Number int
+	Steps  int // of each client; 0 until ctx ends
+	Seed   uint64
+	// Grows: the first client extends the pool too.
+	Grows bool
+	// Journal, where set, hears of each act as [Client.Note] does.
+	Journal func(act Act, done bool) error
+
+	mu sync.Mutex
+}
+
+// Run runs the clients to their end, or until one of them fails.
+func (c *Crowd) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	faults := make([]error, c.Number)
+	var all sync.WaitGroup
+	for i := range c.Number {
+		client := c.client(c.First + i)
+		all.Go(func() {
+			for n := 0; (c.Steps == 0 || n < c.Steps) && ctx.Err() == nil; n++ {
+				if faults[i] = client.Step(ctx); faults[i] != nil {
+					cancel()
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(faults...)
+}
+
+func (c *Crowd) client(id int) *Client {
+	client := &Client{ID: id, Pool: c.Pool, Blocks: c.Blocks, Note: c.note, Account: c.account,
+		Random: rand.New(rand.NewPCG(c.Seed, uint64(id))), Grows: c.Grows && id == c.First}
+	for name, account := range c.Ledger.Volumes {
+		if account.Client == id && name != Golden {
+			client.Own = append(client.Own, name)
+		}
+	}
+	return client
+}
+
+func (c *Crowd) note(act Act, done bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if done {
+		c.Ledger.Done(act)
+	} else {
+		c.Ledger.Begin(act)
+	}
+	if c.Journal != nil {
+		return c.Journal(act, done)
+	}
+	return nil
+}
+
+// account returns a volume's account. Only its own client changes it, and
+// nobody the golden one, so what is returned does not change meanwhile.
+func (c *Crowd) account(name string) Account {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.Ledger.Volumes[name]
+}
+
+// goldenActs make the volume that all may take snapshots of.
+func goldenActs() []Act {
+	acts := []Act{{Client: goldenClient, Op: ActCreate, Volume: Golden, Size: clientSize}}
+	for block := range uint64(3) {
+		acts = append(acts, Act{Client: goldenClient, Op: ActWrite, Volume: Golden, Block: block, Value: 1000 + block})
+	}
+	return acts
+}
+
+const goldenClient = -1
+
+// NewGoldenLedger returns a ledger that has what MakeGolden makes.
+func NewGoldenLedger() *Ledger {
+	ledger := NewLedger()
+	for _, act := range goldenActs() {
+		ledger.Done(act)
+	}
+	return ledger
+}
+
+// MakeGolden makes the volume that all may take snapshots of.
+func MakeGolden(ctx context.Context, pool *thinpool.Pool, blocks Blocks) error {
+	if _, err := pool.CreateVolume(ctx, Golden, thinpool.VolumeOptions{Size: clientSize}); err != nil {
+		return err
+	}
+	volume, err := pool.ActivateVolume(ctx, Golden)
+	if err != nil {
+		return err
+	}
+	for _, act := range goldenActs()[1:] {
+		if err := blocks.Write(volume, act.Block, act.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}

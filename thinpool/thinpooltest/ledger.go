@@ -1,0 +1,201 @@
+package thinpooltest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"thinctl/thinpool"
+	"thinctl/units"
+)
+
+// The acts of a client.
+const (
+	ActCreate   = "create"
+	ActSnapshot = "snapshot"
+	ActWrite    = "write"
+	ActResize   = "resize"
+	ActRemove   = "remove"
+	ActExtend   = "extend"
+)
+
+// Act is one change that a client asks of a pool.
+type Act struct {
+	Client int         `json:"client"`
+	Op     string      `json:"op"`
+	Volume string      `json:"volume,omitempty"`
+	Origin string      `json:"origin,omitempty"`
+	Size   units.Bytes `json:"size,omitempty"` // of a volume, or the pool's data
+	Block  uint64      `json:"block,omitempty"`
+	Value  uint64      `json:"value,omitempty"`
+}
+
+// Ledger is what a pool's clients were told: what must be there, whatever
+// happens. Begun acts without an answer may have happened or not.
+type Ledger struct {
+	Volumes map[string]Account `json:"volumes"`
+	Data    units.Bytes        `json:"data"` // of the pool, at least
+	Open    map[int]Act        `json:"open"` // by client
+}
+
+// Account is one volume.
+type Account struct {
+	Client int               `json:"client"`
+	Size   units.Bytes       `json:"size"`
+	Blocks map[uint64]uint64 `json:"blocks"`
+}
+
+// NewLedger returns an empty ledger.
+func NewLedger() *Ledger { return &Ledger{Volumes: map[string]Account{}, Open: map[int]Act{}} }
+
+// Begin notes an act before it is asked for.
+func (l *Ledger) Begin(act Act) { l.Open[act.Client] = act }
+
+// Undone notes that what the client had begun did not happen.
+func (l *Ledger) Undone(client int) { delete(l.Open, client) }
+
+// Done notes an act that was acknowledged.
+func (l *Ledger) Done(act Act) {
+	delete(l.Open, act.Client)
+	account := l.Volumes[act.Volume]
+	switch act.Op {
+	case ActCreate:
+		l.Volumes[act.Volume] = Account{Client: act.Client, Size: act.Size, Blocks: map[uint64]uint64{}}
+	case ActSnapshot:
+		l.Volumes[act.Volume] = Account{Client: act.Client, Size: act.Size, Blocks: maps.Clone(l.Volumes[act.Origin].Blocks)}
+	case ActWrite:
+		account.Blocks[act.Block] = act.Value
+	case ActResize:
+		account.Size = act.Size
+		l.Volumes[act.Volume] = account
+	case ActRemove:
+		delete(l.Volumes, act.Volume)
+	case ActExtend:
+		l.Data = max(l.Data, act.Size)
+	}
+}
+
+// Add takes another ledger's volumes in.
+func (l *Ledger) Add(other *Ledger) {
+	maps.Copy(l.Volumes, other.Volumes)
+	l.Data = max(l.Data, other.Data)
+}
+
+// Settle looks at the pool to tell which of the open acts happened, and closes
+// them; settled hears of each. A write that was torn is written anew.
+func (l *Ledger) Settle(ctx context.Context, pool *thinpool.Pool, blocks Blocks, settled func(Act, bool) error) error {
+	volumes, err := l.volumes(ctx, pool)
+	if err != nil {
+		return err
+	}
+	status, err := pool.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, client := range slices.Sorted(maps.Keys(l.Open)) {
+		act := l.Open[client]
+		volume, there := volumes[act.Volume]
+		done := false
+		switch act.Op {
+		case ActCreate, ActSnapshot:
+			done = there
+		case ActRemove:
+			done = !there
+		case ActResize:
+			done = there && volume.Size == act.Size
+		case ActExtend:
+			done = status.Data.Total == act.Size
+		case ActWrite:
+			if done, err = l.settleWrite(ctx, pool, blocks, act); err != nil {
+				return fmt.Errorf("a write that was cut off, %+v: %w", act, err)
+			}
+		}
+		if err := settled(act, done); err != nil {
+			return err
+		}
+		if done {
+			l.Done(act)
+		} else {
+			l.Undone(client)
+		}
+	}
+	return nil
+}
+
+// settleWrite tells what became of an unacknowledged write. Each sector must
+// hold what was there before or what was being written.
+func (l *Ledger) settleWrite(ctx context.Context, pool *thinpool.Pool, blocks Blocks, act Act) (bool, error) {
+	volume, err := pool.ActivateVolume(ctx, act.Volume)
+	if err != nil {
+		return false, err
+	}
+	got, err := blocks.Read(volume, act.Block)
+	if err != nil {
+		return false, err
+	}
+	before := l.Volumes[act.Volume].Blocks[act.Block]
+	for _, value := range got {
+		if value != act.Value && value != before {
+			return false, fmt.Errorf("the block reads %d, and held %d", got, before)
+		}
+	}
+	if len(got) > 1 {
+		return true, blocks.Write(volume, act.Block, act.Value)
+	}
+	return got[0] == act.Value, nil
+}
+
+func (l *Ledger) volumes(ctx context.Context, pool *thinpool.Pool) (map[string]thinpool.Volume, error) {
+	list, err := pool.Volumes(ctx)
+	there := map[string]thinpool.Volume{}
+	for _, volume := range list {
+		there[volume.Name] = volume
+	}
+	return there, err
+}
+
+// Compare reads all that the ledger has back from the pool: nothing may be
+// lost, nothing else may be there. No act may be open.
+func (l *Ledger) Compare(ctx context.Context, pool *thinpool.Pool, blocks Blocks) error {
+	there, err := l.volumes(ctx, pool)
+	if err != nil {
+		return err
+	}
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	for client, act := range l.Open {
+		fault("client %d: %+v is open", client, act)
+	}
+	for name := range there {
+		if _, known := l.Volumes[name]; !known {
+			fault("volume %s is there and should not be", name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Volumes)) {
+		account := l.Volumes[name]
+		switch volume, ok := there[name]; {
+		case !ok:
+			fault("volume %s is lost", name)
+			continue
+		case volume.Size != account.Size:
+			fault("volume %s has %s, %s were acknowledged", name, volume.Size, account.Size)
+		}
+		volume, err := pool.ActivateVolume(ctx, name)
+		if err != nil {
+			fault("%w", err)
+			continue
+		}
+		for block, value := range account.Blocks {
+			if err := Expect(blocks, volume, block, value); err != nil {
+				fault("%w", err)
+			}
+		}
+	}
+	status, err := pool.Status(ctx)
+	if err == nil && l.Data != 0 && status.Data.Total != l.Data {
+		fault("the pool has %s of data, %s were acknowledged", status.Data.Total, l.Data)
+	}
+	return errors.Join(err, errors.Join(faults...))
+}

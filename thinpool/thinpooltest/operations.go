@@ -1,0 +1,158 @@
+package thinpooltest
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"thinctl/thinpool"
+	"thinctl/units"
+)
+
+// Operation is something that a process is stopped in.
+type Operation struct {
+	Name string
+	Run  func(ctx context.Context, host thinpool.Host, root string) error
+	// Done and Undone tell which of the two a world shows that was reopened;
+	// exactly one must. before is the scene that Prepare made.
+	Done, Undone func(before, after Scene) bool
+	// Volatile: what it does is in the kernel only, and ends with the power.
+	Volatile bool
+	// Spare: it needs the second pool.
+	Spare bool
+	// Writing: base may be written meanwhile.
+	Writing bool
+}
+
+// Operations are all that change a pool. Each begins with what Prepare makes.
+func Operations() []Operation {
+	always := func(_, _ Scene) bool { return true } // whoever reopens activates
+	never := func(_, _ Scene) bool { return false }
+	return slices.Concat([]Operation{
+		{
+			Name: "create pool",
+			Run: func(ctx context.Context, host thinpool.Host, root string) error {
+				_, err := thinpool.Create(ctx, host, root, secondPool, SmallPool())
+				return err
+			},
+			Done:   func(_, s Scene) bool { return s.Pools[secondPool] },
+			Undone: func(_, s Scene) bool { return !s.Pools[secondPool] },
+		},
+		{
+			Name: "destroy pool", Spare: true,
+			Run:    in(sparePool, func(ctx context.Context, p *thinpool.Pool) error { return p.Destroy(ctx) }),
+			Done:   func(_, s Scene) bool { return !s.Pools[sparePool] },
+			Undone: func(_, s Scene) bool { return s.Pools[sparePool] },
+		},
+		{
+			Name: "deactivate and activate pool",
+			Run: in(CrashPool, func(ctx context.Context, p *thinpool.Pool) error {
+				if err := p.Deactivate(ctx); err != nil {
+					return err
+				}
+				return p.Activate(ctx)
+			}),
+			Done: always, Undone: never,
+		},
+	}, volumeOperations(), []Operation{
+		{
+			Name: "extend", Writing: true,
+			Run: in(CrashPool, func(ctx context.Context, p *thinpool.Pool) error {
+				now, err := p.Status(ctx)
+				if err != nil {
+					return err
+				}
+				_, err = p.Extend(ctx, thinpool.ExtendOptions{Data: now.Data.Total + grownData, Metadata: now.Metadata.Total + grownMetadata})
+				return err
+			}),
+			Done:   func(b, s Scene) bool { return s.Data == b.Data+grownData && s.Metadata == b.Metadata+grownMetadata },
+			Undone: func(b, s Scene) bool { return s.Data == b.Data && s.Metadata == b.Metadata },
+		},
+	})
+}
+
+const (
+	grownData     = 4 * units.MiB
+	grownMetadata = units.MiB
+	grownVolume   = units.MiB
+)
+
+func volumeOperations() []Operation {
+	taken := func(origin string) (done, undone func(_, s Scene) bool) {
+		return func(_, s Scene) bool { return s.Volumes["new"].Name != "" && s.Volumes["new"].Origin == origin },
+			func(_, s Scene) bool { return s.Volumes["new"].Name == "" }
+	}
+	createDone, createUndone := taken("")
+	activeDone, activeUndone := taken("base")
+	idleDone, idleUndone := taken("idle")
+	snapshot := func(origin string) func(context.Context, *thinpool.Pool) error {
+		return func(ctx context.Context, p *thinpool.Pool) error {
+			_, err := p.Snapshot(ctx, origin, "new", thinpool.SnapshotOptions{})
+			return err
+		}
+	}
+	remove := func(name string) func(context.Context, *thinpool.Pool) error {
+		return func(ctx context.Context, p *thinpool.Pool) error {
+			_, err := p.RemoveVolume(ctx, name, thinpool.RemoveOptions{})
+			return errors.Join(err, p.Close(ctx))
+		}
+	}
+	return []Operation{
+		{
+			Name: "create volume",
+			Run: in(CrashPool, func(ctx context.Context, p *thinpool.Pool) error {
+				_, err := p.CreateVolume(ctx, "new", thinpool.VolumeOptions{})
+				return err
+			}),
+			Done: createDone, Undone: createUndone,
+		},
+		{Name: "snapshot active origin", Writing: true, Run: in(CrashPool, snapshot("base")), Done: activeDone, Undone: activeUndone},
+		{Name: "snapshot inactive origin", Run: in(CrashPool, snapshot("idle")), Done: idleDone, Undone: idleUndone},
+		{
+			Name: "activate volume", Volatile: true,
+			Run:    in(CrashPool, func(ctx context.Context, p *thinpool.Pool) error { _, err := p.ActivateVolume(ctx, "idle"); return err }),
+			Done:   func(_, s Scene) bool { return s.Volumes["idle"].Active },
+			Undone: func(_, s Scene) bool { return s.Volumes["idle"].Name != "" && !s.Volumes["idle"].Active },
+		},
+		{
+			Name: "deactivate volume", Volatile: true,
+			Run:    in(CrashPool, func(ctx context.Context, p *thinpool.Pool) error { return p.DeactivateVolume(ctx, "base") }),
+			Done:   func(_, s Scene) bool { return s.Volumes["base"].Name != "" && !s.Volumes["base"].Active },
+			Undone: func(_, s Scene) bool { return s.Volumes["base"].Active },
+		},
+		{
+			Name: "resize active volume", Writing: true,
+			Run: in(CrashPool, func(ctx context.Context, p *thinpool.Pool) error {
+				now, err := p.VolumeStatus(ctx, "base")
+				if err != nil {
+					return err
+				}
+				_, err = p.ResizeVolume(ctx, "base", now.Size+grownVolume)
+				return err
+			}),
+			Done:   func(b, s Scene) bool { return s.Volumes["base"].Size == b.Volumes["base"].Size+grownVolume },
+			Undone: func(b, s Scene) bool { return s.Volumes["base"].Size == b.Volumes["base"].Size },
+		},
+		{
+			Name: "remove active volume", Run: in(CrashPool, remove("doomed")),
+			Done:   func(b, s Scene) bool { return s.Volumes["doomed"].Name == "" && s.Used == b.Used-2 },
+			Undone: func(b, s Scene) bool { return s.Volumes["doomed"].Name != "" && s.Used == b.Used },
+		},
+		{
+			Name: "remove inactive volume", Run: in(CrashPool, remove("idle")),
+			Done:   func(_, s Scene) bool { return s.Volumes["idle"].Name == "" },
+			Undone: func(_, s Scene) bool { return s.Volumes["idle"].Name != "" },
+		},
+	}
+}
+
+// in runs do as a process of its own would: it opens the pool first.
+func in(name string, do func(context.Context, *thinpool.Pool) error) func(context.Context, thinpool.Host, string) error {
+	return func(ctx context.Context, host thinpool.Host, root string) error {
+		pool, err := thinpool.Open(ctx, host, root, name)
+		if err != nil {
+			return err
+		}
+		return do(ctx, pool)
+	}
+}

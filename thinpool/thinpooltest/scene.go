@@ -1,0 +1,244 @@
+package thinpooltest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"thinctl/dm"
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// The pools of the operations.
+const (
+	CrashPool  = "crash-pool"
+	sparePool  = "spare"
+	secondPool = "second"
+)
+
+// Blocks writes and reads marks in the 64K blocks of active volumes, so that
+// each world does it in its own way.
+type Blocks interface {
+	// Write puts a value into a block; it is durable when Write returns, in
+	// memory when the pool has been flushed.
+	Write(v thinpool.Volume, block, value uint64) error
+	// Read returns the values that stand in a block: one, or more where a write
+	// was torn; 0 is what was never written. Anything else is an error.
+	Read(v thinpool.Volume, block uint64) ([]uint64, error)
+}
+
+// Expect tells whether a block holds that one value.
+func Expect(b Blocks, v thinpool.Volume, block, want uint64) error {
+	got, err := b.Read(v, block)
+	if err == nil && (len(got) != 1 || got[0] != want) {
+		err = fmt.Errorf("it reads %d, want %d", got, want)
+	}
+	if err != nil {
+		return fmt.Errorf("block %d of volume %s: %w", block, v.Name, err)
+	}
+	return nil
+}
+
+// SmallPool are the options of the operations' pools.
+func SmallPool() thinpool.CreateOptions {
+	return thinpool.CreateOptions{DataSize: 64 * units.MiB, MetadataSize: 4 * units.MiB, BaseSize: 16 * units.MiB, Reserve: &store.Reserve{}}
+}
+
+// Scene is what a world shows when nobody is at work in it.
+type Scene struct {
+	Pools          map[string]bool
+	Volumes        map[string]thinpool.Volume
+	Used           uint64 // data blocks
+	Data, Metadata units.Bytes
+}
+
+// Prepare brings CrashPool to where the operations begin: base is active and
+// written, idle shares its blocks and is not active, doomed is active and has
+// blocks of its own, new is not there. With spare there is a second pool.
+func Prepare(ctx context.Context, host thinpool.Host, root string, blocks Blocks, spare bool) error {
+	if err := eitherPool(ctx, host, root, CrashPool, true); err != nil {
+		return err
+	}
+	if err := eitherPool(ctx, host, root, secondPool, false); err != nil {
+		return err
+	}
+	if err := eitherPool(ctx, host, root, sparePool, spare); err != nil {
+		return err
+	}
+	return WithPool(ctx, host, root, CrashPool, func(pool *thinpool.Pool) error { return furnish(ctx, host, pool, blocks) })
+}
+
+// WithPool opens a pool for the time of do.
+func WithPool(ctx context.Context, host thinpool.Host, root, name string, do func(*thinpool.Pool) error) error {
+	pool, err := thinpool.Open(ctx, host, root, name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(pool), pool.Close(ctx))
+}
+
+func furnish(ctx context.Context, host thinpool.Host, pool *thinpool.Pool, blocks Blocks) error {
+	_, err := pool.RemoveVolume(ctx, "new", thinpool.RemoveOptions{})
+	if err != nil && !errors.Is(err, thinpool.ErrNotFound) {
+		return err
+	}
+	if err := written(ctx, pool, blocks, "base", map[uint64]uint64{0: 100, 255: 101}); err != nil {
+		return err
+	}
+	if _, err := pool.VolumeStatus(ctx, "idle"); errors.Is(err, thinpool.ErrNotFound) {
+		if _, err := pool.Snapshot(ctx, "base", "idle", thinpool.SnapshotOptions{}); err != nil {
+			return err
+		}
+	}
+	if err := pool.DeactivateVolume(ctx, "idle"); err != nil {
+		return err
+	}
+	if err := written(ctx, pool, blocks, "doomed", map[uint64]uint64{0: 1, 9: 2}); err != nil {
+		return err
+	}
+	// A flush, as a file system sends before it acknowledges anything.
+	status, err := pool.Status(ctx)
+	if err == nil {
+		_, _, err = host.Kernel.Status(ctx, dm.ByName(status.Device), dm.StatusOptions{})
+	}
+	return err
+}
+
+// eitherPool makes the pool, or sees to it that there is none.
+func eitherPool(ctx context.Context, host thinpool.Host, root, name string, wanted bool) error {
+	err := WithPool(ctx, host, root, name, func(pool *thinpool.Pool) error {
+		if wanted {
+			return pool.Activate(ctx)
+		}
+		return pool.Destroy(ctx)
+	})
+	if !errors.Is(err, thinpool.ErrNotFound) {
+		return err
+	}
+	if !wanted {
+		return nil
+	}
+	pool, err := thinpool.Create(ctx, host, root, name, SmallPool())
+	if err != nil {
+		return err
+	}
+	return pool.Close(ctx)
+}
+
+// written sees to it that the volume is there, active, and holds the values.
+func written(ctx context.Context, pool *thinpool.Pool, blocks Blocks, name string, values map[uint64]uint64) error {
+	_, err := pool.VolumeStatus(ctx, name)
+	missing := errors.Is(err, thinpool.ErrNotFound)
+	if missing {
+		_, err = pool.CreateVolume(ctx, name, thinpool.VolumeOptions{})
+	}
+	if err != nil {
+		return err
+	}
+	volume, err := pool.ActivateVolume(ctx, name)
+	if err != nil || !missing {
+		return err
+	}
+	for block, value := range values {
+		if err := blocks.Write(volume, block, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Reopen does what the next process does after a kill.
+func Reopen(ctx context.Context, host thinpool.Host, root string) error {
+	if err := thinpool.Sweep(ctx, host, root); err != nil {
+		return err
+	}
+	names, err := thinpool.List(root)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		err := WithPool(ctx, host, root, name, func(pool *thinpool.Pool) error {
+			if err := pool.Activate(ctx); err != nil {
+				return err
+			}
+			return pool.Recover(ctx)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Look takes in a world that was reopened. It fails where database, kernel and
+// metadata do not agree.
+func Look(ctx context.Context, host thinpool.Host, root string) (Scene, error) {
+	s := Scene{Pools: map[string]bool{}, Volumes: map[string]thinpool.Volume{}}
+	names, err := thinpool.List(root)
+	if err != nil {
+		return s, err
+	}
+	for _, name := range names {
+		s.Pools[name] = true
+	}
+	err = WithPool(ctx, host, root, CrashPool, func(pool *thinpool.Pool) error { return s.look(ctx, pool) })
+	return s, err
+}
+
+func (s *Scene) look(ctx context.Context, pool *thinpool.Pool) error {
+	report, err := pool.Check(ctx)
+	if err != nil {
+		return err
+	}
+	var faults []error
+	for _, finding := range report.Findings {
+		// A half-made device is finished by the next activation of its volume.
+		if finding.Code != thinpool.FindUnfinished {
+			faults = append(faults, fmt.Errorf("the check found: %+v", finding))
+		}
+	}
+	status, err := pool.Status(ctx)
+	if err != nil {
+		return err
+	}
+	s.Used, s.Data, s.Metadata = status.Kernel.UsedData, status.Data.Total, status.Metadata.Total
+	volumes, err := pool.Volumes(ctx)
+	for _, volume := range volumes {
+		if volume.Active && volume.Dev == (dm.Dev{}) {
+			faults = append(faults, fmt.Errorf("%s is active without a device", volume.Name))
+		}
+		s.Volumes[volume.Name] = volume
+	}
+	return errors.Join(err, errors.Join(faults...))
+}
+
+// ReadBack compares what Prepare wrote with what the volumes hold that are
+// still there; base must be.
+func ReadBack(ctx context.Context, host thinpool.Host, root string, blocks Blocks, s *Scene) error {
+	return WithPool(ctx, host, root, CrashPool, func(pool *thinpool.Pool) error { return s.readBack(ctx, pool, blocks) })
+}
+
+func (s *Scene) readBack(ctx context.Context, pool *thinpool.Pool, blocks Blocks) error {
+	var faults []error
+	for name, values := range map[string]map[uint64]uint64{
+		"base": {0: 100, 255: 101}, "idle": {0: 100, 255: 101}, "doomed": {0: 1, 9: 2},
+	} {
+		if s.Volumes[name].Name == "" {
+			if name == "base" {
+				faults = append(faults, errors.New("volume base is lost"))
+			}
+			continue
+		}
+		volume, err := pool.ActivateVolume(ctx, name)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		for block, want := range values {
+			faults = append(faults, Expect(blocks, volume, block, want))
+		}
+	}
+	return errors.Join(faults...)
+}
