@@ -111,6 +111,9 @@ func decodeList(b []byte, version Version) ([]Entry, error) {
 		if next == 0 {
 			return entries, nil
 		}
+		if next < nameAt {
+			return nil, truncated("device list", at)
+		}
 		at += next
 	}
 }
@@ -136,6 +139,9 @@ func decodeVersions(b []byte) ([]TargetVersion, error) {
 		next := int(binary.NativeEndian.Uint32(entry))
 		if next == 0 {
 			return versions, nil
+		}
+		if next < nameAt {
+			return nil, truncated("target list", at)
 		}
 		at += next
 	}

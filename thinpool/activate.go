@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"thinctl/dm"
 	"thinctl/loopback"
@@ -146,6 +148,11 @@ func (p *Pool) checkIdentity(ctx context.Context, record store.Pool) error {
 	switch {
 	case errors.Is(err, metadata.ErrEmpty):
 		return refuse(ErrUnhealthy, "the metadata is blank", "restore it from a copy; activating would make an empty pool of it", nil)
+	case errors.Is(err, fs.ErrNotExist):
+		if _, rebuilt := os.Lstat(p.path(rebuiltFile)); rebuilt == nil {
+			return refuse(ErrUnhealthy, "a repair was cut off", fmt.Sprintf("run `thinctl pool repair %s`", p.name), err)
+		}
+		return refuse(ErrUnhealthy, "the metadata is not there", "put it back, or restore it from a copy", err)
 	case err != nil:
 		return refuse(ErrUnhealthy, "the metadata cannot be read", fmt.Sprintf("run `thinctl pool repair %s`", p.name), err)
 	case super.UUID != p.id:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"thinctl/dm"
 	"thinctl/thinpool/store"
@@ -25,9 +26,31 @@ func (p *Pool) ActivateVolume(ctx context.Context, name string) (Volume, error) 
 	return activeVolume(record, info), nil
 }
 
-// activateThin creates, loads and resumes a thin device, from whatever state a
-// killed process left it in. The volume's lock is held.
+// activateThin makes a volume's device. The volume's lock is held, and not the
+// pool's.
+//
+// A pool that stands still, as it does for a moment of its extension, takes no
+// new thin device (EINVAL, dm-thin.c, thin_ctr). Whoever extends it holds its
+// lock; one that was killed meanwhile left it standing.
 func (p *Pool) activateThin(ctx context.Context, record store.Volume, name dm.Name) (dm.Info, error) {
+	info, err := p.tryActivateThin(ctx, record, name)
+	if !errors.Is(err, syscall.EINVAL) {
+		return info, err
+	}
+	lock, held := p.lock(ctx)
+	if held != nil {
+		return info, errors.Join(err, held)
+	}
+	defer lock.Release()
+	if resumed := p.resumeIfSuspended(ctx, p.ref()); resumed != nil {
+		return info, errors.Join(err, resumed)
+	}
+	return p.tryActivateThin(ctx, record, name)
+}
+
+// tryActivateThin creates, loads and resumes a thin device, from whatever state
+// a killed process left it in.
+func (p *Pool) tryActivateThin(ctx context.Context, record store.Volume, name dm.Name) (dm.Info, error) {
 	pool, status, err := p.kernelStatus(ctx)
 	if err != nil {
 		return dm.Info{}, err
@@ -65,7 +88,7 @@ func (p *Pool) activateThin(ctx context.Context, record store.Volume, name dm.Na
 
 func nameTaken(name dm.Name, err error) error {
 	if errors.Is(err, dm.ErrExists) {
-		return fmt.Errorf("another device has the name %s: remove or rename it: %w", name, err)
+		return fmt.Errorf("%w: another device has the name %s: remove or rename it (%w)", ErrExists, name, err)
 	}
 	return err
 }

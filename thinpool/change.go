@@ -27,7 +27,7 @@ type addition struct {
 
 // add carries out one journaled change (see doc.go): database, message,
 // transaction id. plan runs inside the database transaction.
-func (p *Pool) add(ctx context.Context, op string, plan func(*store.Tx) (addition, error)) (store.Volume, error) {
+func (p *Pool) add(ctx context.Context, op string, plan func(*store.Tx, store.Pool) (addition, error)) (store.Volume, error) {
 	lock, err := p.lock(ctx)
 	if err != nil {
 		return store.Volume{}, err
@@ -61,7 +61,7 @@ func (p *Pool) add(ctx context.Context, op string, plan func(*store.Tx) (additio
 		if err := dropReaped(tx, done); err != nil {
 			return err
 		}
-		if add, err = plan(tx); err != nil {
+		if add, err = plan(tx, record); err != nil {
 			return err
 		}
 		pending = store.Pending{Tx: status.TransactionID + 1, Volume: add.volume.Name, ID: add.volume.ID, Origin: add.origin}

@@ -247,7 +247,7 @@ func (p *Pool) compareDevices(report *Report, known known, reached uint64, devic
 	for _, volume := range missing {
 		report.add(Finding{Code: FindMissing, Object: p.volumeObject(volume.Name), id: volume.ID,
 			Detail: fmt.Sprintf("the metadata has no device id %d: its contents are lost", volume.ID),
-			Remedy: fmt.Sprintf("restore it and run `thinctl volume remove %s %s`", p.name, volume.Name)})
+			Remedy: fmt.Sprintf("restore the metadata from a copy, or run `thinctl volume remove %s %s`", p.name, volume.Name)})
 	}
 }
 

@@ -140,7 +140,7 @@ func (p *Pool) planExtension(record store.Pool, options ExtendOptions) (Extensio
 	}
 	if plan.DataTo%record.Block != 0 {
 		return invalid(fmt.Errorf("data size %s is not a multiple of the block size %s: use %s",
-			plan.DataTo, record.Block, plan.DataTo.RoundUp(record.Block)))
+			plan.DataTo, record.Block, plan.DataTo.RoundUp(record.Block).Exact()))
 	}
 	if plan.DataTo > plan.DataFrom && options.Metadata == 0 && record.Metadata.Loop {
 		plan.MetadataTo = max(plan.MetadataTo, metadataNeed(plan.DataTo, record.Block))

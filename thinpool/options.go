@@ -94,7 +94,7 @@ func (o CreateOptions) check(fault func(kind error, format string, args ...any))
 		case o.DataSize < o.Block:
 			invalid("data size %s is smaller than one block of %s", o.DataSize, o.Block)
 		case o.DataSize%o.Block != 0:
-			invalid("data size %s is not a multiple of the block size %s: use %s", o.DataSize, o.Block, o.DataSize.RoundUp(o.Block))
+			invalid("data size %s is not a multiple of the block size %s: use %s", o.DataSize, o.Block, o.DataSize.RoundUp(o.Block).Exact())
 		}
 	}
 	if blockFits && o.MetadataDevice == "" || o.MetadataSize != 0 {
@@ -126,7 +126,7 @@ func checkMetadataSize(size units.Bytes) error {
 	case size < minMetadata:
 		return fmt.Errorf("metadata size %s is below the minimum of %s", size, minMetadata)
 	case size > dm.MaxMetadata:
-		return fmt.Errorf("metadata size %s exceeds what the kernel can use, %s: use %s", size, dm.MaxMetadata, lvmMaxMetadata)
+		return fmt.Errorf("metadata size %s exceeds what the kernel can use, %s: use %s", size, dm.MaxMetadata, lvmMaxMetadata.Exact())
 	case size%metadataBlock != 0:
 		return fmt.Errorf("metadata size %s is not a multiple of 4K", size)
 	}

@@ -89,7 +89,11 @@ func (p *Pool) writeReaped(ctx context.Context) error {
 	if len(done) == 0 {
 		return nil
 	}
-	return p.db.Update(ctx, func(tx *store.Tx) error { return dropReaped(tx, done) })
+	err := p.db.Update(ctx, func(tx *store.Tx) error { return dropReaped(tx, done) })
+	if errors.Is(err, store.ErrNoDatabase) {
+		return nil // the pool has been destroyed, and its tombstones with it
+	}
+	return err
 }
 
 func (p *Pool) object() string { return "pool " + p.name }
@@ -102,7 +106,7 @@ func (p *Pool) failed(op string, err error) error {
 	if errors.As(err, &told) {
 		return err
 	}
-	return &Error{Op: op, Object: p.object(), Err: err}
+	return &Error{Op: op, Object: p.object(), Err: err, Remedy: p.remedy(err)}
 }
 
 func (p *Pool) ref() dm.Ref { return dm.ByUUID(poolDeviceUUID(p.id.String())) }

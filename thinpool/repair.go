@@ -73,6 +73,12 @@ func (p *Pool) repair(ctx context.Context, options RepairOptions) (Repair, error
 			}
 			rebuilt = true
 		}
+		if finding.Code == FindOrphan && !report.Active {
+			// Only the kernel knows how far its blocks reach, and so its size.
+			finding.Remedy = fmt.Sprintf("activate the pool first: `thinctl pool activate %s`", p.name)
+			repair.Left = append(repair.Left, finding)
+			continue
+		}
 		if err := p.mend(ctx, finding, options.DryRun, &repair); err != nil {
 			return repair, err
 		}
@@ -166,7 +172,7 @@ func (p *Pool) mappedEnd(ctx context.Context, volume store.Volume) (units.Bytes,
 	if _, _, err := p.kernelStatus(ctx); errors.Is(err, ErrInactive) {
 		return 0, nil
 	}
-	if _, err := p.activateThin(ctx, volume, volumeDeviceName(p.name, volume.Name)); err != nil {
+	if _, err := p.tryActivateThin(ctx, volume, volumeDeviceName(p.name, volume.Name)); err != nil {
 		return 0, err
 	}
 	_, lines, err := p.host.Kernel.Status(ctx, p.volumeRef(volume.ID), dm.StatusOptions{NoFlush: true})

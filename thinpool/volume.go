@@ -60,12 +60,8 @@ func (p *Pool) CreateVolume(ctx context.Context, name string, options VolumeOpti
 			return Volume{}, p.volumeError("create", name, ErrInvalid, err)
 		}
 	}
-	record, err := p.add(ctx, "create a volume in", func(tx *store.Tx) (addition, error) {
+	record, err := p.add(ctx, "create a volume in", func(tx *store.Tx, pool store.Pool) (addition, error) {
 		if err := p.nameFree(tx, "create", name); err != nil {
-			return addition{}, err
-		}
-		pool, err := tx.Pool()
-		if err != nil {
 			return addition{}, err
 		}
 		id, err := tx.AllocateID()
@@ -108,7 +104,7 @@ func (p *Pool) Snapshot(ctx context.Context, origin, name string, options Snapsh
 		return Volume{}, p.volumeError("snapshot", name, ErrInvalid,
 			fmt.Errorf("size %s is smaller than the origin's %s: a snapshot may only be larger", size, from.Size))
 	}
-	record, err := p.add(ctx, "take a snapshot in", func(tx *store.Tx) (addition, error) {
+	record, err := p.add(ctx, "take a snapshot in", func(tx *store.Tx, _ store.Pool) (addition, error) {
 		if err := p.nameFree(tx, "snapshot", name); err != nil {
 			return addition{}, err
 		}

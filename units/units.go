@@ -8,6 +8,7 @@ package units
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 )
 
@@ -67,6 +68,17 @@ func (b Bytes) String() string {
 		return fmt.Sprintf("%.2f%s", float64(b)/float64(s.size), s.letter)
 	}
 	return fmt.Sprintf("%dB", uint64(b))
+}
+
+// Exact writes b without rounding, in the largest unit that it is whole in, as
+// Parse reads it back.
+func (b Bytes) Exact() string {
+	for _, s := range suffixes {
+		if b >= s.size && b%s.size == 0 {
+			return fmt.Sprintf("%d%s", b/s.size, s.letter)
+		}
+	}
+	return strconv.FormatUint(uint64(b), 10)
 }
 
 // Parse reads a size such as "100G", "64k", "1.5T", "4096" or "512MiB". A bare

@@ -74,3 +74,14 @@ func TestRoundUp(t *testing.T) {
 		t.Errorf("RoundUp(max) = %d is not a multiple", got)
 	}
 }
+
+func TestExact(t *testing.T) {
+	for b, want := range map[Bytes]string{0: "0", 511: "511", KiB: "1K", 64*MiB + 64*KiB: "65600K", 16192 * MiB: "16192M", 3 * PiB: "3P"} {
+		if got := b.Exact(); got != want {
+			t.Errorf("%d: %q, want %q", uint64(b), got, want)
+		}
+		if again, err := Parse(b.Exact()); err != nil || again != b {
+			t.Errorf("%d became %d, %v", uint64(b), uint64(again), err)
+		}
+	}
+}

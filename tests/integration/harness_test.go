@@ -6,6 +6,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"os/exec"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"thinctl/dm"
 	"thinctl/loopback"
 	"thinctl/thinpool"
+	"thinctl/thinpool/tools"
 	"thinctl/units"
 )
 
@@ -31,7 +33,26 @@ func realHost(t *testing.T) thinpool.Host {
 	t.Cleanup(func() { kernel.Close() })
 	loops := loopback.New(loopback.Options{})
 	t.Cleanup(func() { loops.Close() })
-	return thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}}
+	return thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}, Tools: metadataTools{}}
+}
+
+// metadataTools are the thin-provisioning-tools, as a pool wants them.
+type metadataTools struct{}
+
+func (metadataTools) Check(ctx context.Context, path string) ([]string, error) {
+	report, err := tools.Check(ctx, path)
+	if errors.Is(err, tools.ErrDamaged) {
+		return append(report.Lines, err.Error()), nil
+	}
+	return nil, err
+}
+
+func (metadataTools) ClearNeedsCheck(ctx context.Context, path string) error {
+	return tools.ClearNeedsCheck(ctx, path)
+}
+
+func (metadataTools) Repair(ctx context.Context, damaged, fresh string) error {
+	return tools.Repair(ctx, damaged, fresh)
 }
 
 func testContext(t *testing.T) context.Context {
@@ -43,9 +64,12 @@ func testContext(t *testing.T) context.Context {
 // newPool makes a pool that is checked by thin_check and destroyed at the end.
 func newPool(t *testing.T, options thinpool.CreateOptions) *thinpool.Pool {
 	t.Helper()
-	host := realHost(t)
-	ctx := testContext(t)
-	pool, err := thinpool.Create(ctx, host, t.TempDir(), "it"+strings.ToLower(t.Name()[len("Test"):min(len(t.Name()), 20)]), options)
+	return newPoolUnder(t, t.TempDir(), options)
+}
+
+func newPoolUnder(t *testing.T, root string, options thinpool.CreateOptions) *thinpool.Pool {
+	t.Helper()
+	pool, err := thinpool.Create(testContext(t), realHost(t), root, poolName(t), options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +79,11 @@ func newPool(t *testing.T, options thinpool.CreateOptions) *thinpool.Pool {
 		finish(ctx, t, pool)
 	})
 	return pool
+}
+
+func poolName(t *testing.T) string {
+	name, _, _ := strings.Cut(t.Name(), "/")
+	return "it" + strings.ToLower(name[len("Test"):min(len(name), 24)])
 }
 
 func finish(ctx context.Context, t *testing.T, pool *thinpool.Pool) {
@@ -67,7 +96,7 @@ func finish(ctx context.Context, t *testing.T, pool *thinpool.Pool) {
 		return
 	}
 	thinCheck(t, status.Metadata.Path)
-	if err := pool.Destroy(ctx); err != nil {
+	if err := errors.Join(pool.Destroy(ctx), pool.Close(ctx)); err != nil {
 		t.Error(err)
 	}
 	if out := run(t, "dmsetup", "ls"); strings.Contains(out, "thinctl-"+pool.Name()) {

@@ -48,8 +48,15 @@ func (d *DB) Create(ctx context.Context, pool Pool) error {
 		return fmt.Errorf("creating the database: %w", err)
 	}
 	file.Close()
+	empty, err := bolt.Open(d.path, 0o600, nil)
+	if err != nil {
+		return fmt.Errorf("creating the database: %w", err)
+	}
+	if err := empty.Close(); err != nil {
+		return fmt.Errorf("creating the database: %w", err)
+	}
 	return d.transact(ctx, true, func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketVolumes, bucketIDs, bucketTombstones} {
+		for _, name := range buckets() {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -60,13 +67,23 @@ func (d *DB) Create(ctx context.Context, pool Pool) error {
 
 // View runs f over one consistent state. f must not begin another transaction.
 func (d *DB) View(ctx context.Context, f func(*Tx) error) error {
-	return d.transact(ctx, false, func(tx *bolt.Tx) error { return f(&Tx{tx}) })
+	return d.transact(ctx, false, func(tx *bolt.Tx) error { return ours(tx, f) })
 }
 
 // Update runs f and makes what it wrote durable, all or nothing. f must not
 // begin another transaction.
 func (d *DB) Update(ctx context.Context, f func(*Tx) error) error {
-	return d.transact(ctx, true, func(tx *bolt.Tx) error { return f(&Tx{tx}) })
+	return d.transact(ctx, true, func(tx *bolt.Tx) error { return ours(tx, f) })
+}
+
+// ours runs f if all buckets are there.
+func ours(tx *bolt.Tx, f func(*Tx) error) error {
+	for _, name := range buckets() {
+		if tx.Bucket(name) == nil {
+			return fmt.Errorf("%w: it has no %s", ErrCorrupt, name)
+		}
+	}
+	return f(&Tx{tx})
 }
 
 // Close closes the file if it is still open. The next transaction opens it

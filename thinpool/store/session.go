@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -31,6 +32,9 @@ type session struct {
 }
 
 var errStale = errors.New("another process has written the database since")
+
+// smallest is what bbolt's two meta pages take.
+const smallest = 2 * 4096
 
 // openSession opens the file and takes its lock, shared unless write. The lock
 // is flock's, which bbolt itself takes, so that its own never waits (it asks
@@ -61,6 +65,10 @@ func openSession(ctx context.Context, path string, write bool) (*session, error)
 			}
 			continue
 		}
+		// bbolt would make a new database of an empty file.
+		if size := s.left.Size(); size < smallest {
+			return nil, errors.Join(fmt.Errorf("%s: %w: it has %d bytes", path, ErrCorrupt, size), file.Close())
+		}
 		if err := s.open(path); err != nil {
 			file.Close()
 			return nil, err
@@ -70,12 +78,7 @@ func openSession(ctx context.Context, path string, write bool) (*session, error)
 }
 
 func (s *session) open(path string) (err error) {
-	// bbolt panics on some damaged files instead of returning an error.
-	defer func() {
-		if broken := recover(); broken != nil {
-			err = fmt.Errorf("%s: %w: %v", path, ErrCorrupt, broken)
-		}
-	}()
+	defer s.survive(&err)()
 	s.bolt, err = bolt.Open(path, 0o600, &bolt.Options{
 		ReadOnly:     !s.writable,
 		Timeout:      10 * time.Second,
@@ -107,9 +110,23 @@ func (s *session) unchanged(path string) bool {
 	return err == nil && os.SameFile(now, s.left) && now.Size() == s.left.Size() && now.ModTime().Equal(s.left.ModTime())
 }
 
+// survive turns what bbolt does with a damaged file into an error. Only its two
+// meta pages have checksums: damage elsewhere makes it panic, and pages that a
+// truncated file has lost fault in its map.
+func (s *session) survive(err *error) (done func()) {
+	before := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(before)
+		if broken := recover(); broken != nil {
+			*err = fmt.Errorf("%s: %w: %v", s.file.Name(), ErrCorrupt, broken)
+		}
+	}
+}
+
 // run runs one transaction under the lock. errStale: nothing was done, since
 // another process has committed. Unless sound, the session must be closed.
 func (s *session) run(write bool, f func(*bolt.Tx) error) (sound bool, err error) {
+	defer s.survive(&err)()
 	var told error
 	body := func(tx *bolt.Tx) error {
 		newest := tx.ID()

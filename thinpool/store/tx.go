@@ -22,6 +22,8 @@ var (
 	keyNextID  = []byte("next_id")
 )
 
+func buckets() [][]byte { return [][]byte{bucketMeta, bucketVolumes, bucketIDs, bucketTombstones} }
+
 const maxID = 1<<24 - 1
 
 // Tx is one transaction; it must not outlive the function it was given to.
@@ -30,11 +32,7 @@ type Tx struct{ bolt *bolt.Tx }
 func (t *Tx) bucket(name []byte) *bolt.Bucket { return t.bolt.Bucket(name) }
 
 func (t *Tx) get(bucket, key []byte, into any) error {
-	b := t.bucket(bucket)
-	if b == nil {
-		return fmt.Errorf("%w: it has no %s", ErrCorrupt, bucket)
-	}
-	raw := b.Get(key)
+	raw := t.bucket(bucket).Get(key)
 	if raw == nil {
 		return ErrNotFound
 	}

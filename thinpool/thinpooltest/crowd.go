@@ -3,7 +3,9 @@ package thinpooltest
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"thinctl/thinpool"
@@ -30,10 +32,13 @@ type Crowd struct {
 func (c *Crowd) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	clients := make([]*Client, c.Number)
+	for i := range clients {
+		clients[i] = c.client(c.First + i)
+	}
 	faults := make([]error, c.Number)
 	var all sync.WaitGroup
-	for i := range c.Number {
-		client := c.client(c.First + i)
+	for i, client := range clients {
 		all.Go(func() {
 			for n := 0; (c.Steps == 0 || n < c.Steps) && ctx.Err() == nil; n++ {
 				if faults[i] = client.Step(ctx); faults[i] != nil {
@@ -50,8 +55,8 @@ func (c *Crowd) Run(ctx context.Context) error {
 func (c *Crowd) client(id int) *Client {
 	client := &Client{ID: id, Pool: c.Pool, Blocks: c.Blocks, Note: c.note, Account: c.account,
 		Random: rand.New(rand.NewPCG(c.Seed, uint64(id))), Grows: c.Grows && id == c.First}
-	for name, account := range c.Ledger.Volumes {
-		if account.Client == id && name != Golden {
+	for _, name := range slices.Sorted(maps.Keys(c.Ledger.Volumes)) {
+		if c.Ledger.Volumes[name].Client == id && name != Golden {
 			client.Own = append(client.Own, name)
 		}
 	}

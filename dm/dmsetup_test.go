@@ -1,0 +1,194 @@
+//go:build kernel
+
+package dm_test
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"thinctl/dm"
+	"thinctl/units"
+)
+
+const disk8 = 8 * units.MiB
+
+// device makes a device that the test's end removes.
+func (r *loopRig) device(name dm.Name, uuid dm.UUID, table ...dm.Target) dm.Info {
+	r.Helper()
+	info, err := r.kernel.Create(r.Context(), name, uuid)
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() {
+		if _, err := r.kernel.Remove(context.Background(), dm.ByDev(info.Dev), dm.RemoveOptions{}); err != nil {
+			r.Error(err)
+		}
+	})
+	if len(table) == 0 {
+		return info
+	}
+	if err := r.kernel.Load(r.Context(), dm.ByName(name), table, dm.LoadOptions{}); err != nil {
+		r.Fatal(err)
+	}
+	if info, err = r.kernel.Resume(r.Context(), dm.ByName(name), dm.ResumeOptions{}); err != nil {
+		r.Fatal(err)
+	}
+	return info
+}
+
+func (r *loopRig) dmsetup(args ...string) string {
+	r.Helper()
+	out, err := exec.Command("dmsetup", args...).CombinedOutput()
+	if err != nil {
+		r.Fatalf("dmsetup %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// printed runs `dmsetup table` or `dmsetup status` once for all devices.
+func (r *loopRig) printed(command ...string) map[dm.Name][]string {
+	r.Helper()
+	lines := map[dm.Name][]string{}
+	for line := range strings.Lines(r.dmsetup(command...)) {
+		name, rest, _ := strings.Cut(line, ": ")
+		lines[dm.Name(name)] = append(lines[dm.Name(name)], strings.TrimRight(rest, " \n"))
+	}
+	return lines
+}
+
+// agree compares what was loaded, what we read, and what dmsetup prints.
+func (r *loopRig) agree(loaded map[dm.Name][]dm.Target) {
+	r.Helper()
+	tables, states := r.printed("table"), r.printed("status", "--noflush")
+	for name, table := range loaded {
+		read, err := r.kernel.Table(r.Context(), dm.ByName(name))
+		if err != nil {
+			r.Fatal(err)
+		}
+		if len(tables[name]) != len(table) || len(read) != len(table) {
+			r.Fatalf("%s: loaded %d lines, read %v, dmsetup printed %q", name, len(table), read, tables[name])
+		}
+		for i, target := range table {
+			if wrote, printed := target.Line().String(), tables[name][i]; wrote != printed || read[i].String() != printed {
+				r.Errorf("%s: table: wrote %q, read %q, dmsetup %q", name, wrote, read[i], printed)
+			}
+		}
+		_, status, err := r.kernel.Status(r.Context(), dm.ByName(name), dm.StatusOptions{NoFlush: true})
+		if err != nil {
+			r.Fatal(err)
+		}
+		if len(status) != len(states[name]) {
+			r.Fatalf("%s: status: read %v, dmsetup printed %q", name, status, states[name])
+		}
+		for i, line := range status {
+			if again, printed := r.parsed(line).String(), states[name][i]; line.String() != printed || again != printed {
+				r.Errorf("%s: status: read %q, parsed %q, dmsetup %q", name, line, again, printed)
+			}
+		}
+	}
+}
+
+// parsed takes a status apart and writes it again.
+func (r *loopRig) parsed(line dm.Line) dm.Line {
+	r.Helper()
+	var err error
+	switch line.Type {
+	case dm.ThinPoolTarget:
+		var s dm.PoolStatus
+		s, err = dm.ParsePoolStatus(line)
+		line = s.Line(line.Length)
+	case dm.ThinTarget:
+		var s dm.ThinStatus
+		s, err = dm.ParseThinStatus(line)
+		line = s.Line(line.Length)
+	}
+	if err != nil {
+		r.Fatal(err)
+	}
+	return line
+}
+
+func TestDmsetupReadsTheSame(t *testing.T) {
+	r := newLoopRig(t)
+	one, two := r.Disk(disk8), r.Disk(disk8)
+	mib := units.MiB.Sectors()
+	loaded := map[dm.Name][]dm.Target{
+		"kt-linear": {
+			dm.Linear{Length: mib, Dev: one, Offset: 16}, dm.Linear{Start: mib, Length: mib, Dev: two},
+			dm.Failing{Start: 2 * mib, Length: 8},
+		},
+		"kt-drop": {dm.Flakey{Length: mib, Dev: one, Offset: 8, Up: 1, Down: 2, DropWrites: true}},
+		"kt-errw": {dm.Flakey{Length: mib, Dev: one, Up: 60, Down: 1, ErrorWrites: true}},
+	}
+	for name, table := range loaded {
+		r.device(name, dm.UUID("KT-"+name), table...)
+	}
+	pools := map[dm.Name]func(*dm.ThinPool){
+		"kt-pool":  func(p *dm.ThinPool) {},
+		"kt-error": func(p *dm.ThinPool) { p.ErrorIfNoSpace, p.SkipBlockZeroing, p.LowWater = true, true, 3 },
+		"kt-keep":  func(p *dm.ThinPool) { p.IgnoreDiscard, p.NoDiscardPassdown, p.Block = true, true, 3*128 },
+	}
+	for name, change := range pools {
+		pool := dm.ThinPool{Length: 6 * mib, Metadata: r.Disk(disk8), Data: r.Disk(disk8), Block: 128}
+		change(&pool)
+		made := r.device(name, dm.UUID("KT-"+name), pool)
+		for _, message := range []string{"create_thin 0", "create_thin 16777215"} {
+			if _, err := r.kernel.Message(t.Context(), dm.ByName(name), message); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first := dm.Thin{Length: mib, Pool: made.Dev, ID: 0, ExternalOrigin: two}
+		last := dm.Thin{Length: mib, Pool: made.Dev, ID: dm.MaxThinID}
+		r.device(name+"-first", dm.UUID("KT-"+name+"-first"), first)
+		dev := r.device(name+"-last", dm.UUID("KT-"+name+"-last"), last).Dev
+		loaded[name], loaded[name+"-first"], loaded[name+"-last"] = []dm.Target{pool}, []dm.Target{first}, []dm.Target{last}
+		if err := r.Write(dev, 256*units.KiB, 64*units.KiB); err != nil {
+			t.Fatal(err)
+		}
+		if name == "kt-error" {
+			if _, err := r.kernel.Message(t.Context(), dm.ByName(name), "reserve_metadata_snap"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r.agree(loaded)
+}
+
+// Names that need mangling are the same for us and for libdevmapper, whoever
+// made the device.
+func TestDmsetupShowsTheSameNames(t *testing.T) {
+	r := newLoopRig(t)
+	// No name with \x in itself: libdevmapper's auto mode refuses what is mangled twice.
+	ours := []dm.Name{"kt plain words", "kt-größe", `kt"quoted' \back`, "kt#+:=@_.x" + dm.Name(strings.Repeat("n", 117))}
+	for i, name := range ours {
+		dev := r.device(name, dm.UUID(fmt.Sprintf("KT näme %d", i)), dm.Failing{Length: 8}).Dev
+		shown := strings.TrimSpace(r.dmsetup("info", "-c", "--noheadings", "--separator", "|", "-o", "mangled_name,unmangled_name",
+			"-j", fmt.Sprint(dev.Major), "-m", fmt.Sprint(dev.Minor)))
+		if want := filepath.Base(name.Node()) + "|" + string(name); shown != want {
+			t.Errorf("%q: dmsetup has it as %q, we as %q", name, shown, want)
+		}
+		if out := r.dmsetup("mangle", filepath.Base(name.Node())); !strings.Contains(out, "already") {
+			t.Errorf("%q: dmsetup would mangle it: %s", name, out)
+		}
+	}
+	listed := r.dmsetup("ls")
+	for _, name := range ours {
+		if !strings.Contains(listed, string(name)+"\t") {
+			t.Errorf("dmsetup ls lacks %q: %s", name, listed)
+		}
+	}
+	theirs := dm.Name("kt their's & größe")
+	r.dmsetup("create", string(theirs), "--notable", "-u", "KT their uuid")
+	defer r.dmsetup("remove", string(theirs))
+	info, err := r.kernel.Info(t.Context(), dm.ByUUID("KT their uuid"))
+	if err != nil || info.Name != theirs {
+		t.Errorf("dmsetup made %q, we read %q: %v", theirs, info.Name, err)
+	}
+	if info, err = r.kernel.Info(t.Context(), dm.ByName(theirs)); err != nil || info.UUID != "KT their uuid" {
+		t.Errorf("by its name: %+v, %v", info, err)
+	}
+}

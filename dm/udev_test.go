@@ -1,0 +1,196 @@
+//go:build systemd
+
+package dm_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"thinctl/dm"
+)
+
+// These tests need udevd and libdevmapper's rules:
+//
+//	go test -tags systemd -exec "$PWD/tests/lab/run --systemd --" ./dm -run Udev
+
+func openControl(t *testing.T, patience time.Duration) *dm.Control {
+	t.Helper()
+	kernel, err := dm.Open(dm.Options{UdevTimeout: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { kernel.Close() })
+	return kernel
+}
+
+func mustRun(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// bring makes a live device.
+func bring(t *testing.T, kernel *dm.Control, name dm.Name) dm.Info {
+	t.Helper()
+	made, err := kernel.Create(t.Context(), name, dm.UUID("UT-"+name))
+	if err == nil {
+		err = kernel.Load(t.Context(), dm.ByDev(made.Dev), []dm.Target{dm.Failing{Length: 8}}, dm.LoadOptions{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := kernel.Resume(t.Context(), dm.ByName(name), dm.ResumeOptions{Private: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+const (
+	none = "none"
+	link = "udev's link"
+	node = "our node"
+)
+
+// stands tells what is at a device's path, which must lead to the device.
+func stands(t *testing.T, name dm.Name) string {
+	t.Helper()
+	info, err := os.Lstat(name.Node())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return none
+	case err != nil:
+		t.Fatal(err)
+	case info.Mode()&fs.ModeSymlink != 0:
+		if _, err := os.Stat(name.Node()); err != nil {
+			t.Errorf("%s leads nowhere: %v", name.Node(), err)
+		}
+		return link
+	}
+	return node
+}
+
+func expect(t *testing.T, when string, name dm.Name, want string) {
+	t.Helper()
+	if got := stands(t, name); got != want {
+		t.Errorf("%s: at %s there is %s, want %s", when, name.Node(), got, want)
+	}
+}
+
+func noSemaphores(t *testing.T, when string) {
+	t.Helper()
+	cookies, err := dm.Cookies()
+	if err != nil || len(cookies) > 0 {
+		t.Errorf("%s: cookies left: %v, %v", when, cookies, err)
+	}
+	if out := mustRun(t, "ipcs", "-s"); strings.Contains(out, "0x0d4d") {
+		t.Errorf("%s: semaphores left:\n%s", when, out)
+	}
+}
+
+func TestUdevMakesTheNodes(t *testing.T) {
+	kernel := openControl(t, 0)
+	for range 10 {
+		began := time.Now()
+		bring(t, kernel, "ut one")
+		expect(t, "resumed", "ut one", link)
+		if err := kernel.Rename(t.Context(), dm.ByName("ut one"), "ut-two"); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, "renamed", "ut one", none)
+		expect(t, "renamed", "ut-two", link)
+		if _, err := kernel.Remove(t.Context(), dm.ByName("ut-two"), dm.RemoveOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, "removed", "ut-two", none)
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("three changes took %s: a wait ran out", took)
+		}
+	}
+	noSemaphores(t, "with udevd")
+}
+
+// udevd freezes in the middle: waits are bounded, the nodes are ours, and what
+// udevd does once it is back harms nothing.
+func TestUdevFrozenInTheMiddle(t *testing.T) {
+	const patience = time.Second
+	kernel := openControl(t, patience)
+	bring(t, kernel, "ut-before")
+	expect(t, "with udevd", "ut-before", link)
+
+	signal := func(how string) {
+		mustRun(t, "systemctl", "kill", "--kill-whom=all", "--signal="+how, "systemd-udevd.service")
+	}
+	signal("STOP")
+
+	t.Cleanup(func() { signal("CONT") })
+	began := time.Now()
+	bring(t, kernel, "ut-frozen")
+	took := time.Since(began)
+	if took < patience/2 || took > 10*patience {
+		t.Errorf("resuming took %s, the bound is %s", took, patience)
+	}
+	expect(t, "frozen, resumed", "ut-frozen", node)
+	if err := kernel.Rename(t.Context(), dm.ByName("ut-frozen"), "ut-renamed"); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "frozen, renamed", "ut-frozen", none)
+	expect(t, "frozen, renamed", "ut-renamed", node)
+	if _, err := kernel.Remove(t.Context(), dm.ByName("ut-before"), dm.RemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "frozen, removed", "ut-before", none)
+	noSemaphores(t, "frozen")
+
+	signal("CONT")
+	mustRun(t, "udevadm", "settle", "--timeout=60")
+	noSemaphores(t, "thawed")
+	if got := stands(t, "ut-renamed"); got == none {
+		t.Error("thawed: udevd took our node away")
+	}
+	if _, err := kernel.Remove(t.Context(), dm.ByName("ut-renamed"), dm.RemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []dm.Name{"ut-before", "ut-frozen", "ut-renamed"} {
+		expect(t, "at the end", name, none)
+	}
+	noSemaphores(t, "at the end")
+}
+
+func TestUdevStopped(t *testing.T) {
+	units := []string{"systemd-udevd-control.socket", "systemd-udevd-kernel.socket", "systemd-udevd.service"}
+	mustRun(t, "systemctl", append([]string{"stop"}, units...)...)
+	t.Cleanup(func() {
+		mustRun(t, "systemctl", append([]string{"start"}, units...)...)
+		mustRun(t, "udevadm", "settle", "--timeout=60")
+	})
+	_, err := os.Stat("/run/udev/control")
+	t.Logf("udevd is stopped; /run/udev/control: %v", err)
+	kernel := openControl(t, 2*time.Second)
+	began := time.Now()
+	bring(t, kernel, "ut-stopped")
+	expect(t, "stopped, resumed", "ut-stopped", node)
+	if err := kernel.Rename(t.Context(), dm.ByName("ut-stopped"), "ut-renamed"); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "stopped, renamed", "ut-stopped", none)
+	expect(t, "stopped, renamed", "ut-renamed", node)
+	if _, err := kernel.Remove(t.Context(), dm.ByName("ut-renamed"), dm.RemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "stopped, removed", "ut-renamed", none)
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("three changes took %s, each is bounded to 2 s", took)
+	} else {
+		t.Logf("three changes took %s", took)
+	}
+	noSemaphores(t, "stopped")
+}

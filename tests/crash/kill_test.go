@@ -1,0 +1,176 @@
+//go:build kernel
+
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"thinctl/dm"
+	"thinctl/thinpool"
+	"thinctl/thinpool/thinpooltest"
+)
+
+// A process that is killed before any step of any operation leaves it done or
+// undone; nothing acknowledged is lost, nothing is leaked.
+func TestKilledAtEveryStep(t *testing.T) {
+	host, letGo, err := OpenHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer letGo()
+	root := t.TempDir()
+	// One pool serves all kills. What a kill leaves unnoticed is still there
+	// for the checks after the next ones.
+	for _, operation := range thinpooltest.Operations() {
+		t.Run(operation.Name, func(t *testing.T) {
+			began := time.Now()
+			for n := 1; ; n++ {
+				more, err := killOnce(t, host, root, operation, n)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !more {
+					t.Logf("%d kills in %s", n, time.Since(began).Round(time.Millisecond))
+					return
+				}
+			}
+		})
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	names, err := thinpool.List(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if err := destroyChecked(ctx, host, root, name); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := NothingLeft(ctx, root); err != nil {
+		t.Error(err)
+	}
+}
+
+// killOnce kills a process before the n-th step of the operation, and verifies
+// what the next process finds. It reports whether there was such a step.
+func killOnce(t *testing.T, host thinpool.Host, root string, operation thinpooltest.Operation, n int) (more bool, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := thinpooltest.Prepare(ctx, host, root, Marks{}, operation.Spare); err != nil {
+		return false, fmt.Errorf("preparing: %w", err)
+	}
+	before, err := thinpooltest.Look(ctx, host, root)
+	if err != nil {
+		return false, fmt.Errorf("prepared: %w", err)
+	}
+	var load *writer
+	var written uint64 // before the operation began
+	if operation.Writing {
+		if load, err = startWriter(ctx, before.Volumes["base"]); err != nil {
+			return false, err
+		}
+		written = load.acknowledged.Load()
+	}
+	step, err := killAt(ctx, t, root, operation, n)
+	if err != nil {
+		return false, err
+	}
+	err = thinpooltest.Reopen(ctx, host, root)
+	if load != nil {
+		last, ended := load.end(ctx)
+		err = errors.Join(err, ended)
+		if err == nil {
+			err = thinpooltest.WithPool(ctx, host, root, thinpooltest.CrashPool, func(pool *thinpool.Pool) error {
+				return moments(ctx, pool, written, last)
+			})
+		}
+	}
+	if err == nil {
+		err = verify(ctx, host, root, operation, before, step == acknowledged)
+	}
+	if err != nil {
+		return false, fmt.Errorf("killed at %s: %w", step, err)
+	}
+	return step != acknowledged, nil
+}
+
+// verify compares the world with what it was before the operation.
+func verify(ctx context.Context, host thinpool.Host, root string, operation thinpooltest.Operation, before thinpooltest.Scene, told bool) error {
+	s, err := thinpooltest.Look(ctx, host, root)
+	if err != nil {
+		return err
+	}
+	done, undone := operation.Done(before, s), operation.Undone(before, s)
+	switch {
+	case done == undone:
+		return fmt.Errorf("done %v, undone %v: %+v", done, undone, s)
+	case told && !done:
+		return fmt.Errorf("acknowledged, yet not done: %+v", s)
+	}
+	if err := thinpooltest.ReadBack(ctx, host, root, Marks{}, &s); err != nil {
+		return err
+	}
+	if err := Leaks(root); err != nil {
+		return err
+	}
+	return thinpooltest.WithPool(ctx, host, root, thinpooltest.CrashPool, func(pool *thinpool.Pool) error {
+		return idleCheck(ctx, host, pool)
+	})
+}
+
+// idleCheck runs thin_check on the metadata of a pool that is active but idle:
+// once committed, what is on disk stays as it is until the next commit.
+func idleCheck(ctx context.Context, host thinpool.Host, pool *thinpool.Pool) error {
+	status, err := pool.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if _, _, err := host.Kernel.Status(ctx, dm.ByName(status.Device), dm.StatusOptions{}); err != nil {
+		return err
+	}
+	return ThinCheck(ctx, pool)
+}
+
+// moments verifies that base has all that was acknowledged, and a snapshot that
+// was taken all of one moment during the operation.
+func moments(ctx context.Context, pool *thinpool.Pool, first, last uint64) error {
+	base, err := pool.ActivateVolume(ctx, "base")
+	if err != nil {
+		return err
+	}
+	newest, err := momentOf(base)
+	if err != nil {
+		return err
+	}
+	if newest != last {
+		return fmt.Errorf("base has the writes up to %d, up to %d were acknowledged", newest, last)
+	}
+	taken, err := pool.ActivateVolume(ctx, "new")
+	if errors.Is(err, thinpool.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	seen, err := momentOf(taken)
+	if err == nil && (seen < first || seen > last) {
+		err = fmt.Errorf("the snapshot has the writes up to %d, and was taken between %d and %d", seen, first, last)
+	}
+	return err
+}
+
+// destroyChecked deactivates, runs thin_check and destroys.
+func destroyChecked(ctx context.Context, host thinpool.Host, root, name string) error {
+	return thinpooltest.WithPool(ctx, host, root, name, func(pool *thinpool.Pool) error {
+		if err := pool.Deactivate(ctx); err != nil {
+			return err
+		}
+		return errors.Join(ThinCheck(ctx, pool), pool.Destroy(ctx))
+	})
+}

@@ -1,0 +1,33 @@
+//go:build kernel
+
+package crash
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// role tells a process of this binary that it is not the test but one of its
+// children, and which: "kill N OPERATION" or "clients N".
+const role = "THINCTL_CRASH_ROLE"
+
+func TestMain(m *testing.M) {
+	kind, rest, _ := strings.Cut(os.Getenv(role), " ")
+	child, ok := map[string]func(ctx context.Context, rest string) error{
+		"kill":    killed,
+		"clients": clients,
+	}[kind]
+	if !ok {
+		os.Exit(m.Run())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	if err := child(ctx, rest); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,121 @@
+package poweroff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"thinctl/tests/crash"
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+	"thinctl/thinpool/thinpooltest"
+	"thinctl/units"
+)
+
+const (
+	root        = "/var/lib/thinctl"
+	poolName    = "power"
+	journalDisk = "/dev/disk/by-id/virtio-disk0"
+	clients     = 4
+	// longest is how long the load runs at most before the power goes.
+	longest = 4 * time.Second
+	// cutNow is what the host waits for to cut the power.
+	cutNow = "cut the power now"
+)
+
+// guest is one boot: it verifies, and then loads the pool until the power
+// goes; the last boot destroys the pool instead.
+func guest(ctx context.Context, seed uint64, boot int, last bool) error {
+	host, letGo, err := crash.OpenHost()
+	if err != nil {
+		return err
+	}
+	defer letGo()
+	journal, records, err := openJournal(journalDisk)
+	if err != nil {
+		return err
+	}
+	if boot == 0 {
+		if err := begin(ctx, host); err != nil {
+			return err
+		}
+	}
+	pool, err := thinpool.Open(ctx, host, root, poolName)
+	if err != nil {
+		return err
+	}
+	ledger := ledgerOf(records)
+	if boot > 0 {
+		began := time.Now()
+		if err := verify(ctx, host, pool, ledger, journal); err != nil {
+			return fmt.Errorf("boot %d does not have what was acknowledged before: %w", boot, err)
+		}
+		fmt.Printf("verified %d volumes after %d records in %s\n", len(ledger.Volumes), len(records), time.Since(began).Round(time.Millisecond))
+	}
+	if last {
+		return errors.Join(pool.Destroy(ctx), crash.NothingLeft(ctx, root))
+	}
+	return load(ctx, pool, ledger, journal, seed, boot)
+}
+
+// begin makes the pool. The first boot's cut is after it: a cut within Create
+// is a matter of its own.
+func begin(ctx context.Context, host thinpool.Host) error {
+	pool, err := thinpool.Create(ctx, host, root, poolName, thinpool.CreateOptions{
+		DataSize: 128 * units.MiB, MetadataSize: 8 * units.MiB, BaseSize: 16 * units.MiB, Reserve: &store.Reserve{}})
+	if err != nil {
+		return err
+	}
+	return thinpooltest.MakeGolden(ctx, pool, crash.Marks{})
+}
+
+// verify reopens the pool and holds it against the ledger.
+func verify(ctx context.Context, host thinpool.Host, pool *thinpool.Pool, ledger *thinpooltest.Ledger, journal *journal) error {
+	if err := thinpooltest.Reopen(ctx, host, root); err != nil {
+		return err
+	}
+	err := ledger.Settle(ctx, pool, crash.Marks{}, func(act thinpooltest.Act, done bool) error {
+		fmt.Printf("cut off: %+v, done %v\n", act, done)
+		if done {
+			return journal.write(record{act, acknowledged})
+		}
+		return journal.write(record{act, undone})
+	})
+	if err != nil {
+		return err
+	}
+	faults := []error{ledger.Compare(ctx, pool, crash.Marks{})}
+	report, err := pool.Check(ctx)
+	faults = append(faults, err, crash.Leaks(root))
+	for _, finding := range report.Findings {
+		faults = append(faults, fmt.Errorf("the check found: %+v", finding))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return err
+	}
+	if err := pool.Deactivate(ctx); err != nil {
+		return err
+	}
+	if err := crash.ThinCheck(ctx, pool); err != nil {
+		return err
+	}
+	return pool.Activate(ctx)
+}
+
+// load runs clients until the power goes, for which it asks at a moment that
+// the seed gives.
+func load(ctx context.Context, pool *thinpool.Pool, ledger *thinpooltest.Ledger, journal *journal, seed uint64, boot int) error {
+	random := rand.New(rand.NewPCG(seed, uint64(boot)))
+	moment := 50*time.Millisecond + time.Duration(random.Int64N(int64(longest)))
+	timer := time.AfterFunc(moment, func() { fmt.Fprintln(os.Stdout, cutNow) })
+	defer timer.Stop()
+	crowd := &thinpooltest.Crowd{Pool: pool, Blocks: crash.Marks{}, Ledger: ledger, Journal: journal.note,
+		Number: clients, Seed: random.Uint64(), Grows: true}
+	if err := crowd.Run(ctx); err != nil {
+		return err
+	}
+	return errors.New("the power stayed on")
+}

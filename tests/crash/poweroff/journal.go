@@ -1,0 +1,133 @@
+package poweroff
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"thinctl/thinpool/thinpooltest"
+)
+
+// record is one sector of the journal.
+type record struct {
+	thinpooltest.Act
+	State string `json:"state"` // one of the states
+}
+
+const (
+	begun        = "begun"
+	acknowledged = "acknowledged"
+	undone       = "undone"
+)
+
+const sectorSize = 512
+
+// line is a record as it stands in its sector, but for the padding.
+func (r record) line() ([]byte, error) {
+	line, err := json.Marshal(r)
+	if err == nil && len(line) >= sectorSize {
+		err = fmt.Errorf("a journal record of %d bytes", len(line))
+	}
+	return line, err
+}
+
+// readRecords reads a journal up to the first sector that was never written.
+func readRecords(from io.Reader) ([]record, error) {
+	var records []record
+	sector := make([]byte, sectorSize)
+	for {
+		_, err := io.ReadFull(from, sector)
+		if errors.Is(err, io.EOF) || err == nil && sector[0] == 0 {
+			return records, nil
+		}
+		var r record
+		if err == nil {
+			err = json.Unmarshal(bytes.TrimRight(sector, "\n"), &r)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("journal, sector %d: %w", len(records), err)
+		}
+		records = append(records, r)
+	}
+}
+
+// ledgerOf is what the records add up to, after what begin made.
+func ledgerOf(records []record) *thinpooltest.Ledger {
+	ledger := thinpooltest.NewGoldenLedger()
+	for _, r := range records {
+		switch r.State {
+		case begun:
+			ledger.Begin(r.Act)
+		case acknowledged:
+			ledger.Done(r.Act)
+		case undone:
+			ledger.Undone(r.Client)
+		}
+	}
+	return ledger
+}
+
+// journal is the guest's end of it. Its callers write one record at a time.
+type journal struct {
+	file *os.File
+	next int64
+	page []byte
+}
+
+// openJournal opens the disk, past the records that it has.
+func openJournal(path string) (*journal, []record, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|unix.O_DIRECT|unix.O_DSYNC|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	// Read through the page cache, sector by sector.
+	reader, err := os.Open(path)
+	if err != nil {
+		file.Close()
+		return nil, nil, err
+	}
+	defer reader.Close()
+	records, err := readRecords(reader)
+	if err != nil {
+		file.Close()
+		return nil, nil, err
+	}
+	const boundary = 4096
+	page := make([]byte, sectorSize+boundary)
+	page = page[-uintptr(unsafe.Pointer(unsafe.SliceData(page)))%boundary:][:sectorSize]
+	return &journal{file: file, next: int64(len(records)), page: page}, records, nil
+}
+
+// write puts a record on the disk, and prints it where it is an
+// acknowledgement.
+func (j *journal) write(r record) error {
+	line, err := r.line()
+	if err != nil {
+		return err
+	}
+	n := copy(j.page, line)
+	for i := n; i < len(j.page); i++ {
+		j.page[i] = '\n'
+	}
+	if _, err := j.file.WriteAt(j.page, j.next*sectorSize); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	j.next++
+	if r.State == acknowledged {
+		fmt.Printf("%s\n", line)
+	}
+	return nil
+}
+
+func (j *journal) note(act thinpooltest.Act, done bool) error {
+	if done {
+		return j.write(record{act, acknowledged})
+	}
+	return j.write(record{act, begun})
+}

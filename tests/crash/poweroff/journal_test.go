@@ -1,0 +1,41 @@
+package poweroff
+
+import (
+	"bytes"
+	"testing"
+
+	"thinctl/thinpool/thinpooltest"
+)
+
+func TestJournalReadsBackAndEndsAtTheBlank(t *testing.T) {
+	var disk bytes.Buffer
+	want := []record{
+		{thinpooltest.Act{Client: 2, Op: thinpooltest.ActCreate, Volume: "c2-1", Size: 1 << 20}, begun},
+		{thinpooltest.Act{Client: 2, Op: thinpooltest.ActCreate, Volume: "c2-1", Size: 1 << 20}, acknowledged},
+		{thinpooltest.Act{Client: 2, Op: thinpooltest.ActRemove, Volume: "c2-1"}, begun},
+	}
+	for _, r := range want {
+		line, err := r.line()
+		if err != nil {
+			t.Fatal(err)
+		}
+		disk.Write(line)
+		disk.Write(bytes.Repeat([]byte("\n"), sectorSize-len(line)))
+	}
+	disk.Write(make([]byte, 3*sectorSize))
+	got, err := readRecords(&disk)
+	if err != nil || len(got) != len(want) {
+		t.Fatalf("%d records, %v", len(got), err)
+	}
+	ledger := ledgerOf(got)
+	if ledger.Volumes["c2-1"].Size != 1<<20 || ledger.Open[2].Op != thinpooltest.ActRemove {
+		t.Errorf("%+v", ledger)
+	}
+}
+
+func TestJournalWithATornRecordIsAnError(t *testing.T) {
+	sector := append([]byte(`{"client":1`), make([]byte, sectorSize-11)...)
+	if _, err := readRecords(bytes.NewReader(sector)); err == nil {
+		t.Error("it was taken")
+	}
+}

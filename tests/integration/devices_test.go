@@ -1,0 +1,140 @@
+//go:build kernel
+
+package integration
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"thinctl/dm"
+	"thinctl/loopback"
+	"thinctl/thinpool"
+	"thinctl/units"
+)
+
+// blockDevice is a blank block device: a loop device, as stand-in for a disk.
+func blockDevice(t *testing.T, size units.Bytes) loopback.Device {
+	t.Helper()
+	loops := loopback.New(loopback.Options{})
+	path := filepath.Join(t.TempDir(), "disk")
+	if err := loopback.CreateSparse(path, size, loopback.FileOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	device, err := loops.Attach(testContext(t), path, loopback.AttachOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := loops.Detach(context.Background(), device); err != nil {
+			t.Error(err)
+		}
+		loops.Close()
+	})
+	return device
+}
+
+// linear is a device mapper device over part of another, which can grow.
+type linear struct {
+	kernel dm.Kernel
+	name   dm.Name
+	below  dm.Dev
+}
+
+func newLinear(t *testing.T, name dm.Name, below loopback.Device, size units.Bytes) *linear {
+	t.Helper()
+	l := &linear{kernel: realHost(t).Kernel, name: name, below: dm.Dev(below.Number)}
+	if _, err := l.kernel.Create(t.Context(), name, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := l.kernel.Remove(context.Background(), dm.ByName(name), dm.RemoveOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	l.resize(t, size)
+	return l
+}
+
+func (l *linear) resize(t *testing.T, size units.Bytes) {
+	t.Helper()
+	table := []dm.Target{dm.Linear{Length: size.Sectors(), Dev: l.below}}
+	if err := l.kernel.Load(t.Context(), dm.ByName(l.name), table, dm.LoadOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.kernel.Resume(t.Context(), dm.ByName(l.name), dm.ResumeOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPoolOnDevices(t *testing.T) {
+	disk := blockDevice(t, 256*units.MiB)
+	data := newLinear(t, "it-data", disk, 64*units.MiB)
+	meta := blockDevice(t, 8*units.MiB)
+	options := thinpool.CreateOptions{DataDevice: data.name.Node(), MetadataDevice: meta.Path, BaseSize: 256 * units.MiB}
+	pool := newPool(t, options)
+	if s := statusOf(t, pool); s.Data.Total != 64*units.MiB || s.Metadata.Total != 8*units.MiB || s.Data.File != nil || s.Host != nil {
+		t.Errorf("status of a pool on devices: %+v", s)
+	}
+	base := newLoad(t, pool, "base")
+	if err := base.fill(span(0, 512, 1), 1); err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := pool.Extend(testContext(t), thinpool.ExtendOptions{Data: 128 * units.MiB}); err == nil {
+		t.Error("extended beyond the device")
+	}
+	data.resize(t, 128*units.MiB)
+	extension, err := pool.Extend(testContext(t), thinpool.ExtendOptions{ToDevice: true})
+	if err != nil || extension.DataTo != 128*units.MiB {
+		t.Fatalf("extending to the grown device: %+v, %v", extension, err)
+	}
+	if s := statusOf(t, pool); s.Data.Total != 128*units.MiB || s.Kernel.TotalData != 2048 {
+		t.Errorf("after the extension: %s, %d blocks", s.Data.Total, s.Kernel.TotalData)
+	}
+	if err := base.fill(span(1024, 1536, 1), 2); err != nil {
+		t.Fatal(err)
+	}
+
+	// The device comes back smaller: nothing is started on it.
+	ctx := testContext(t)
+	if err := pool.Deactivate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	data.resize(t, 64*units.MiB)
+	if err := pool.Activate(ctx); err == nil {
+		t.Error("activated on a device that has shrunk")
+	} else {
+		t.Logf("on a shrunk device: %v", err)
+	}
+	data.resize(t, 128*units.MiB)
+	if err := pool.Activate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	loadOn(t, pool, "base")
+	base.intact(t, 0)
+	noFindings(t, pool)
+}
+
+// What a destroyed pool leaves on its devices is nobody's, and still is not
+// overwritten unasked.
+func TestDevicesOfADestroyedPool(t *testing.T) {
+	data, meta := blockDevice(t, 32*units.MiB), blockDevice(t, 4*units.MiB)
+	options := thinpool.CreateOptions{DataDevice: data.Path, MetadataDevice: meta.Path, BaseSize: 64 * units.MiB}
+	host, ctx, root := realHost(t), testContext(t), t.TempDir()
+	for _, force := range []bool{false, true} {
+		options.Force = force
+		pool, err := thinpool.Create(ctx, host, root, "itagain", options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := pool.Destroy(ctx); err != nil {
+			t.Fatal(err)
+		}
+		options.Force = false
+		if _, err := thinpool.Create(ctx, host, root, "itagain", options); !errors.Is(err, thinpool.ErrHoldsData) {
+			t.Errorf("taking the devices of a destroyed pool unasked: %v", err)
+		}
+	}
+}

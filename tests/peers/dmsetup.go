@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"thinctl/dm"
+)
+
+// dmsetup is what a script would do: one process for each step, and no
+// database.
+type dmsetup struct{ *rawPool }
+
+func newDmsetup(ctx context.Context, s site) (peer, error) {
+	pool, err := newRawPool(ctx, s, "dmsetup")
+	return &dmsetup{pool}, err
+}
+
+func (d *dmsetup) name() string { return "dmsetup" }
+
+func (d *dmsetup) say(ctx context.Context, message string) error {
+	return command(ctx, "dmsetup", "message", string(d.device), "0", message)
+}
+
+func (d *dmsetup) create(ctx context.Context, volume string) error {
+	if err := d.say(ctx, fmt.Sprintf("create_thin %d", d.newID(volume))); err != nil {
+		return err
+	}
+	return d.say(ctx, d.step())
+}
+
+func (d *dmsetup) snapshot(ctx context.Context, volume string) error {
+	id := d.newID(volume)
+	origin := string(d.node("origin"))
+	if err := command(ctx, "dmsetup", "suspend", origin); err != nil {
+		return err
+	}
+	err := d.say(ctx, fmt.Sprintf("create_snap %d %d", id, originID))
+	if err := errors.Join(err, command(ctx, "dmsetup", "resume", origin)); err != nil {
+		return err
+	}
+	if err := d.say(ctx, d.step()); err != nil {
+		return err
+	}
+	return command(ctx, "dmsetup", "create", string(d.node(volume)), "--table", d.table(id).Line().String())
+}
+
+func (d *dmsetup) remove(ctx context.Context, volume string) error {
+	// Whether it is active is known from the library, which costs next to
+	// nothing: a script would know it without asking.
+	_, err := d.kernel.Info(ctx, dm.ByName(d.node(volume)))
+	if err == nil {
+		err = command(ctx, "dmsetup", "remove", string(d.node(volume)))
+	}
+	if err != nil && !errors.Is(err, dm.ErrNotFound) {
+		return err
+	}
+	return d.say(ctx, fmt.Sprintf("delete %d", d.ids[volume]))
+}

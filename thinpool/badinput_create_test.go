@@ -1,0 +1,182 @@
+package thinpool_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"thinctl/dm"
+	"thinctl/dm/dmtest"
+	"thinctl/loopback"
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+	"thinctl/thinpool/thinpooltest"
+	"thinctl/units"
+)
+
+// creating tries to make the pool new, with options that change spoils.
+func creating(change func(s *stage, o *thinpool.CreateOptions)) func(context.Context, *stage) error {
+	return creatingAs("new", change)
+}
+
+func creatingAs(name string, change func(s *stage, o *thinpool.CreateOptions)) func(context.Context, *stage) error {
+	return func(ctx context.Context, s *stage) error {
+		options := thinpooltest.SmallPool()
+		if change != nil {
+			change(s, &options)
+		}
+		_, err := thinpool.Create(ctx, s.host, s.Root, name, options)
+		return err
+	}
+}
+
+func badOptions() []badInput {
+	var bad []badInput
+	for _, name := range []string{"", "-x", ".hidden", "..", "a/b", "a b", "größe", "tab\t", strings.Repeat("n", 33)} {
+		bad = append(bad, badInput{name: "pool name " + name, try: creatingAs(name, nil), kind: thinpool.ErrInvalid, says: []string{"name pool"}})
+	}
+	option := func(name string, change func(s *stage, o *thinpool.CreateOptions), says ...string) {
+		bad = append(bad, badInput{name: name, try: creating(change), says: says})
+	}
+	option("data not whole blocks", func(_ *stage, o *thinpool.CreateOptions) { o.DataSize += 512 }, "multiple of the block size", "use 65600K")
+	option("data below a block", func(_ *stage, o *thinpool.CreateOptions) { o.DataSize = 4096 }, "smaller than one block")
+	option("block too small", func(_ *stage, o *thinpool.CreateOptions) { o.Block = 32 * units.KiB }, "block size 32K", "from 64K to 1G")
+	option("block too large", func(_ *stage, o *thinpool.CreateOptions) { o.Block = 2 * units.GiB }, "block size 2G")
+	option("block uneven", func(_ *stage, o *thinpool.CreateOptions) { o.Block = 100 * units.KiB }, "multiple of 64K")
+	option("metadata too small", func(_ *stage, o *thinpool.CreateOptions) { o.MetadataSize = units.MiB }, "metadata size 1M", "minimum of 2M")
+	option("metadata too large", func(_ *stage, o *thinpool.CreateOptions) { o.MetadataSize = 16 * units.GiB }, "metadata size 16G", "use 16192M")
+	option("metadata uneven", func(_ *stage, o *thinpool.CreateOptions) { o.MetadataSize += 512 }, "multiple of 4K")
+	option("base size", func(_ *stage, o *thinpool.CreateOptions) { o.BaseSize = units.MiB + 1 }, "base size", "multiple of 512")
+	option("reserve", func(_ *stage, o *thinpool.CreateOptions) {
+		o.Reserve = &store.Reserve{Data: -1, Metadata: 91, Host: 100}
+	},
+		"data reserve -1%", "metadata reserve 91%", "host reserve 100%", "from 0 to 90")
+	option("all faults at once", func(s *stage, o *thinpool.CreateOptions) {
+		o.DataSize, o.MetadataSize, o.BaseSize, o.MetadataDevice = 64*units.MiB+512, units.MiB, 7, s.disk+"x"
+	}, "data size", "base size", "sdax")
+	option("same device twice", func(s *stage, o *thinpool.CreateOptions) { o.DataDevice, o.MetadataDevice = s.disk, s.disk }, "sda", "same device", "give each its own")
+	return bad
+}
+
+func badPlaces() []badInput {
+	onDisk := creating(func(s *stage, o *thinpool.CreateOptions) { o.DataDevice, o.DataSize = s.disk, 0 })
+	holds := func(what string, at int64, magic string) badInput {
+		return badInput{
+			name: "device holds " + what, try: onDisk, kind: thinpool.ErrHoldsData, says: []string{"sda holds " + what, "--force"},
+			given: func(t *testing.T, s *stage) { s.write(s.disk, at, magic) },
+		}
+	}
+	return []badInput{
+		{name: "pool exists", try: creatingAs("vault", nil), kind: thinpool.ErrExists, says: []string{"ROOT/vault", "choose another name"}},
+		{
+			name: "folder exists", try: creating(nil), kind: thinpool.ErrExists, says: []string{"ROOT/new", "choose another name"},
+			given: func(t *testing.T, s *stage) { check(t, os.Mkdir(filepath.Join(s.Root, "new"), 0o755)) },
+		},
+		{
+			name: "file exists", try: creating(nil), kind: thinpool.ErrExists, says: []string{"ROOT/new", "remove it"},
+			given: func(t *testing.T, s *stage) {
+				check(t, os.WriteFile(filepath.Join(s.Root, "new"), []byte("mine"), 0o644))
+			},
+		},
+		{
+			name: "dangling link", try: creating(nil), kind: thinpool.ErrExists, says: []string{"ROOT/new"},
+			given: func(t *testing.T, s *stage) { check(t, os.Symlink("/nowhere", filepath.Join(s.Root, "new"))) },
+		},
+		{
+			name: "device name taken", try: creating(nil), kind: thinpool.ErrExists, says: []string{"thinctl-new", "dmsetup remove"},
+			given: func(t *testing.T, s *stage) {
+				_, err := s.Kernel.Create(t.Context(), "thinctl-new", "LVM-another")
+				check(t, err)
+			},
+		},
+		holds("an ext file system", 1080, "\x53\xef"), holds("an LVM physical volume", 512, "LABELONE"),
+		holds("a partition table", 510, "\x55\xaa"), holds("a GPT partition table", 512, "EFI PART"),
+		holds("thin pool metadata", 32, "\xc2\x51\x9c\x01"), holds("unknown data", 256<<20-1, "x"),
+		{
+			name: "metadata not zero", kind: thinpool.ErrHoldsData, says: []string{"sdb holds unknown data at byte 5000", "--force"},
+			given: func(t *testing.T, s *stage) { s.write(s.other, 5000, "x") },
+			try:   creating(func(s *stage, o *thinpool.CreateOptions) { o.MetadataDevice, o.MetadataSize = s.other, 0 }),
+		},
+		{
+			name: "device in use", try: onDisk, kind: thinpool.ErrBusy, says: []string{"sda is mounted or held", "lsblk"},
+			given: func(t *testing.T, s *stage) {
+				device, err := s.host.Disks.Device(s.disk)
+				check(t, err)
+				_, err = s.Kernel.Hold(device.Dev)
+				check(t, err)
+			},
+		},
+		{
+			name: "device too small", says: []string{"sdb has 16M, 64M is needed", "larger device"}, kind: thinpool.ErrInvalid,
+			try: creating(func(s *stage, o *thinpool.CreateOptions) { o.DataDevice = s.other }),
+		},
+		{
+			name: "device is a file", says: []string{"plain is not a block device"}, kind: thinpool.ErrInvalid,
+			given: func(t *testing.T, s *stage) {
+				s.more = filepath.Join(filepath.Dir(s.Root), "plain")
+				check(t, os.WriteFile(s.more, make([]byte, 4096), 0o600))
+			},
+			try: creating(func(s *stage, o *thinpool.CreateOptions) { o.DataDevice = s.more }),
+		},
+		{
+			name: "device is not there", says: []string{"/dev/none"}, kind: thinpool.ErrInvalid,
+			try: creating(func(s *stage, o *thinpool.CreateOptions) { o.DataDevice = "/dev/none" }),
+		},
+		{
+			name: "no thin target", try: creating(nil), kind: thinpool.ErrUnsupported, says: []string{"thin-pool", "modprobe dm_thin_pool"},
+			given: func(t *testing.T, s *stage) {
+				s.host.Kernel = dmtest.New(dmtest.Options{TargetVersions: map[string]dm.Version{dm.ThinPoolTarget: {}, dm.ThinTarget: {}}})
+			},
+		},
+		{
+			name: "full policy on an old kernel", kind: thinpool.ErrUnsupported, says: []string{"1.9", "leave the full policy at queue"},
+			given: func(t *testing.T, s *stage) {
+				s.host.Kernel = dmtest.New(dmtest.Options{TargetVersions: map[string]dm.Version{dm.ThinPoolTarget: {1, 9, 0}}})
+			},
+			try: creating(func(_ *stage, o *thinpool.CreateOptions) { o.ErrorIfFull = true }),
+		},
+		{
+			name: "no device mapper", try: creating(nil), kind: dm.ErrNoDeviceMapper, says: []string{"modprobe dm_mod"},
+			given: func(t *testing.T, s *stage) {
+				s.host.Kernel = dmtest.New(dmtest.Options{Unavailable: dm.ErrNoDeviceMapper})
+			},
+		},
+		{
+			name: "not root", try: creating(nil), kind: dm.ErrPermission, says: []string{"needs root"},
+			given: func(t *testing.T, s *stage) {
+				s.host.Kernel = dmtest.New(dmtest.Options{Unavailable: dm.ErrPermission})
+			},
+		},
+		{
+			name: "loop devices exhausted", try: creating(nil), kind: loopback.ErrExhausted, says: []string{"pool new", "exhausted", "losetup --list"},
+			given: func(t *testing.T, s *stage) { s.host.Loops = exhausted{s.host.Loops} },
+		},
+		{
+			name: "no room for the files", try: creating(nil), kind: loopback.ErrNoSpace, says: []string{"pool new", "no room", "free some of"},
+			given: func(t *testing.T, s *stage) { s.host.Disks = fullDisks{s.host.Disks} },
+		},
+	}
+}
+
+// exhausted has no loop device for a second file.
+type exhausted struct{ loopback.Loops }
+
+func (e exhausted) Attach(ctx context.Context, file string, o loopback.AttachOptions) (loopback.Device, error) {
+	if strings.HasSuffix(file, "/data") {
+		return loopback.Device{}, &loopback.OpError{Op: "attach", Path: file, Kind: loopback.ErrExhausted}
+	}
+	return e.Loops.Attach(ctx, file, o)
+}
+
+type fullDisks struct{ thinpool.Disks }
+
+func (d fullDisks) CreateSparse(path string, size units.Bytes, o loopback.FileOptions) error {
+	if strings.HasSuffix(path, "/data") {
+		return &loopback.OpError{Op: "create", Path: path, Kind: loopback.ErrNoSpace, Err: syscall.ENOSPC}
+	}
+	return errors.Join(d.Disks.CreateSparse(path, size, o))
+}

@@ -1,0 +1,346 @@
+package thinpool_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"thinctl/dm"
+	"thinctl/thinpool"
+	"thinctl/thinpool/thinpooltest"
+	"thinctl/units"
+)
+
+// ailment is something that Check has to find.
+type ailment struct {
+	name  string
+	given func(s *stage)
+	codes []string // all that is found, sorted
+	// left is what a repair cannot mend, sorted.
+	left []string
+	// after looks at the repaired pool.
+	after func(s *stage)
+}
+
+func (s *stage) send(text string) {
+	s.t.Helper()
+	_, err := s.Kernel.Message(s.t.Context(), dm.ByName("thinctl-vault"), text)
+	check(s.t, err)
+}
+
+func (s *stage) baseIs(want uint64) {
+	s.t.Helper()
+	volume, err := s.vault.ActivateVolume(s.t.Context(), "base")
+	check(s.t, err)
+	if got, err := s.Kernel.ReadStamp(volume.Dev, 0); err != nil || got != want {
+		s.t.Errorf("base reads %d, %v; want %d", got, err, want)
+	}
+}
+
+// cutOff stops an operation at the first step that begins so.
+func (s *stage) cutOff(step string, phase thinpooltest.Phase, run func(p *thinpool.Pool) error) {
+	s.t.Helper()
+	for n := 1; n < 100; n++ {
+		s.StopAt(n, phase)
+		p, err := thinpool.Open(s.t.Context(), s.Host(), s.Root, "vault")
+		if err == nil {
+			err = run(p)
+		}
+		at, stopped := s.Restart()
+		if !stopped {
+			s.t.Fatalf("it never came to %q: %v", step, err)
+		}
+		if strings.HasPrefix(at, step) {
+			return
+		}
+	}
+}
+
+func ailments() []ailment {
+	const orphan = 777
+	return []ailment{
+		{name: "nothing", given: func(*stage) {}},
+		{name: "nothing, inactive", given: func(s *stage) { s.idle() }},
+		{
+			name: thinpool.FindIdentity, codes: []string{thinpool.FindIdentity}, left: []string{thinpool.FindIdentity},
+			given: func(s *stage) { s.send("set_transaction_id 1 9") },
+		},
+		{
+			name: "identity, inactive", codes: []string{thinpool.FindIdentity}, left: []string{thinpool.FindIdentity},
+			given: func(s *stage) {
+				restore := s.saved("state.db")
+				s.add("two")
+				check(s.t, s.vault.DeactivateVolume(s.t.Context(), "base"))
+				_, err := s.vault.RemoveVolume(s.t.Context(), "two", thinpool.RemoveOptions{})
+				check(s.t, err)
+				s.add("three")
+				_, err = s.vault.RemoveVolume(s.t.Context(), "three", thinpool.RemoveOptions{})
+				check(s.t, err)
+				restore()
+			},
+		},
+		{
+			name: thinpool.FindUnfinished, codes: []string{thinpool.FindUnfinished}, given: func(s *stage) {
+				s.cutOff("message create_thin", thinpooltest.Before, func(p *thinpool.Pool) error {
+					_, err := p.CreateVolume(s.t.Context(), "half", thinpool.VolumeOptions{})
+					return err
+				})
+			},
+			after: func(s *stage) { s.add("half") },
+		},
+		{
+			name: "unfinished and orphan", codes: []string{thinpool.FindUnfinished}, given: func(s *stage) {
+				s.cutOff("message create_thin", thinpooltest.After, func(p *thinpool.Pool) error {
+					_, err := p.CreateVolume(s.t.Context(), "half", thinpool.VolumeOptions{})
+					return err
+				})
+			},
+			after: func(s *stage) { s.add("half") },
+		},
+		{
+			name: "unfinished activation", codes: []string{thinpool.FindUnfinished}, given: func(s *stage) {
+				check(s.t, s.vault.DeactivateVolume(s.t.Context(), "base"))
+				s.cutOff("load", thinpooltest.Before, func(p *thinpool.Pool) error {
+					_, err := p.ActivateVolume(s.t.Context(), "base")
+					return err
+				})
+			},
+		},
+		{
+			name: "unfinished extension", codes: []string{thinpool.FindUnfinished}, given: func(s *stage) {
+				s.cutOff("grow", thinpooltest.Before, func(p *thinpool.Pool) error {
+					_, err := p.Extend(s.t.Context(), thinpool.ExtendOptions{Data: 128 * units.MiB})
+					return err
+				})
+			},
+			after: func(s *stage) {
+				if status, err := s.vault.Status(s.t.Context()); err != nil || status.Kernel.TotalData != 2048 {
+					s.t.Errorf("%d data blocks, %v", status.Kernel.TotalData, err)
+				}
+			},
+		},
+		{
+			name: thinpool.FindSuspended, codes: []string{thinpool.FindSuspended}, given: func(s *stage) {
+				check(s.t, s.Kernel.Suspend(s.t.Context(), dm.ByDev(s.base.Dev), dm.SuspendOptions{}))
+			},
+		},
+		{
+			name: thinpool.FindDevice, codes: []string{thinpool.FindDevice}, given: func(s *stage) {
+				_, err := s.Kernel.Create(s.t.Context(), "stray", dm.UUID("THINCTL-"+s.vault.UUID()+"-555"))
+				check(s.t, err)
+			},
+			after: func(s *stage) {
+				if _, err := s.Kernel.Info(s.t.Context(), dm.ByName("stray")); err == nil {
+					s.t.Error("the stray device is still there")
+				}
+			},
+		},
+		{
+			name: thinpool.FindOrphan, codes: []string{thinpool.FindOrphan}, given: func(s *stage) { s.orphan(orphan, 400) },
+			after: func(s *stage) {
+				adopted, err := s.vault.VolumeStatus(s.t.Context(), fmt.Sprintf("recovered-%d", orphan))
+				if err != nil || adopted.ID != orphan || adopted.Size != 401*64*units.KiB {
+					s.t.Errorf("%+v, %v: base size is 16M, its highest block is 400", adopted, err)
+				}
+				volume, err := s.vault.ActivateVolume(s.t.Context(), adopted.Name)
+				check(s.t, err)
+				if got, err := s.Kernel.ReadStamp(volume.Dev, 400); err != nil || got != 7 {
+					s.t.Errorf("it reads %d, %v", got, err)
+				}
+			},
+		},
+		{
+			name: "a small orphan", codes: []string{thinpool.FindOrphan}, given: func(s *stage) { s.orphan(orphan, 3) },
+			after: func(s *stage) {
+				if adopted, err := s.vault.VolumeStatus(s.t.Context(), fmt.Sprintf("recovered-%d", orphan)); err != nil || adopted.Size != 16*units.MiB {
+					s.t.Errorf("%+v, %v: want the base size", adopted, err)
+				}
+			},
+		},
+		{
+			name: "an orphan, inactive", codes: []string{thinpool.FindOrphan}, left: []string{thinpool.FindOrphan},
+			given: func(s *stage) { s.orphan(orphan, 400); s.idle() },
+		},
+		{
+			name: thinpool.FindMissing, codes: []string{thinpool.FindMissing}, left: []string{thinpool.FindMissing},
+			given: func(s *stage) { s.add("lost"); s.send("delete 2") },
+			after: func(s *stage) { // what the finding's remedy says works
+				_, err := s.vault.RemoveVolume(s.t.Context(), "lost", thinpool.RemoveOptions{})
+				check(s.t, err)
+			},
+		},
+		{
+			name: thinpool.FindTombstone, codes: []string{thinpool.FindTombstone}, given: func(s *stage) {
+				release, err := s.Kernel.Hold(s.base.Dev)
+				check(s.t, err)
+				_, err = s.vault.RemoveVolume(s.t.Context(), "base", thinpool.RemoveOptions{Deferred: true})
+				check(s.t, err)
+				release()
+				s.add("base") // its name is free
+				base, err := s.vault.ActivateVolume(s.t.Context(), "base")
+				if err == nil {
+					err = s.Kernel.WriteStamp(base.Dev, 0, 42)
+				}
+				check(s.t, err)
+			},
+		},
+		{
+			name: thinpool.FindHeldRoot, codes: []string{thinpool.FindHeldRoot}, left: []string{thinpool.FindHeldRoot},
+			given: func(s *stage) { s.send("reserve_metadata_snap") },
+			after: func(s *stage) {
+				if status, err := s.vault.Status(s.t.Context()); err != nil || status.Kernel.HeldRoot == 0 {
+					s.t.Errorf("another program's metadata snapshot was released: %v", err)
+				}
+			},
+		},
+		{
+			name: thinpool.FindUnchecked, codes: []string{thinpool.FindUnchecked}, left: []string{thinpool.FindUnchecked},
+			given: func(s *stage) { s.idle(); s.host.Tools = nil },
+		},
+		{
+			name: thinpool.FindMode, codes: []string{thinpool.FindMode}, left: []string{thinpool.FindMode}, given: func(s *stage) {
+				dev, err := s.Kernel.Info(s.t.Context(), dm.ByName("thinctl-vault"))
+				check(s.t, err)
+				check(s.t, s.Kernel.FailPool(dev.Dev))
+			},
+			after: func(s *stage) { s.idle(); check(s.t, s.vault.Activate(s.t.Context())) },
+		},
+		{
+			name: thinpool.FindNeedsCheck, codes: []string{thinpool.FindNeedsCheck}, left: []string{thinpool.FindNeedsCheck},
+			given: func(s *stage) { s.needsCheck() }, // active: nothing may be done yet
+			after: func(s *stage) {
+				s.idle()
+				s.mended()
+				check(s.t, s.vault.Activate(s.t.Context()))
+			},
+		},
+		{
+			name: "needs-check, inactive", codes: []string{thinpool.FindNeedsCheck}, given: func(s *stage) { s.needsCheck(); s.idle() },
+			after: func(s *stage) { check(s.t, s.vault.Activate(s.t.Context())) },
+		},
+		{
+			name: thinpool.FindMetadata, codes: []string{thinpool.FindMetadata}, given: func(s *stage) {
+				s.idle()
+				s.host.Tools.(*memoryTools).problems = map[string][]string{s.file("metadata"): {"missing mappings [1, 0]"}}
+			},
+			after: func(s *stage) {
+				kept, err := os.ReadDir(s.vault.Dir())
+				check(s.t, err)
+				if !slices.ContainsFunc(kept, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), "metadata.damaged-") }) {
+					s.t.Errorf("no damaged copy was kept: %v", kept)
+				}
+				check(s.t, s.vault.Activate(s.t.Context()))
+			},
+		},
+	}
+}
+
+// orphan makes a thin device that the database does not know, with a block.
+func (s *stage) orphan(id uint32, block uint64) {
+	s.t.Helper()
+	ctx := s.t.Context()
+	pool, err := s.Kernel.Info(ctx, dm.ByName("thinctl-vault"))
+	check(s.t, err)
+	s.send(fmt.Sprintf("create_thin %d", id))
+	made, err := s.Kernel.Create(ctx, "other-program", "")
+	check(s.t, err)
+	table := dm.Thin{Length: units.GiB.Sectors(), Pool: pool.Dev, ID: id}
+	check(s.t, s.Kernel.Load(ctx, dm.ByDev(made.Dev), []dm.Target{table}, dm.LoadOptions{}))
+	_, err = s.Kernel.Resume(ctx, dm.ByDev(made.Dev), dm.ResumeOptions{})
+	check(s.t, err)
+	check(s.t, s.Kernel.WriteStamp(made.Dev, block, 7))
+	_, err = s.Kernel.Remove(ctx, dm.ByDev(made.Dev), dm.RemoveOptions{})
+	check(s.t, err)
+}
+
+func (s *stage) needsCheck() {
+	s.t.Helper()
+	pool, err := s.Kernel.Info(s.t.Context(), dm.ByName("thinctl-vault"))
+	check(s.t, err)
+	check(s.t, s.Kernel.FailMetadata(pool.Dev))
+}
+
+func (s *stage) mended() thinpool.Repair {
+	s.t.Helper()
+	repair, err := s.vault.Repair(s.t.Context(), thinpool.RepairOptions{})
+	check(s.t, err)
+	return repair
+}
+
+func codes(findings []thinpool.Finding) []string {
+	var all []string
+	for _, finding := range findings {
+		all = append(all, finding.Code)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// All that can be wrong is found by its code, a dry run changes nothing, a
+// repair mends what it may and says what it may not.
+func TestCheckAndRepair(t *testing.T) {
+	for _, c := range ailments() {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStage(t)
+			tools := &memoryTools{}
+			s.host.Tools = tools
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, _, err := s.Kernel.Status(ctx, dm.ByName("thinctl-vault"), dm.StatusOptions{}) // a flush
+			check(t, err)
+			s.vault, err = thinpool.Open(ctx, s.host, s.Root, "vault")
+			check(t, err)
+			c.given(s)
+			s.vault, err = thinpool.Open(ctx, s.host, s.Root, "vault")
+			check(t, err)
+
+			report, err := s.vault.Check(ctx)
+			check(t, err)
+			for _, finding := range report.Findings {
+				t.Logf("%+v", finding)
+				if finding.Object == "" || finding.Detail == "" || finding.Remedy == "" && finding.Code != thinpool.FindUnchecked {
+					t.Errorf("%s does not say what, why and what to do", finding.Code)
+				}
+			}
+			if got := codes(report.Findings); !slices.Equal(got, c.codes) {
+				t.Fatalf("found %q, want %q", got, c.codes)
+			}
+			before := s.look()
+			plan, err := s.vault.Repair(ctx, thinpool.RepairOptions{DryRun: true})
+			check(t, err)
+			after := s.look()
+			if report.Active { // looking commits its metadata
+				delete(before.Files, s.file("metadata"))
+				delete(after.Files, s.file("metadata"))
+			}
+			for _, fault := range after.differs(before) {
+				t.Error("the dry run: ", fault)
+			}
+			repair := s.mended()
+			t.Logf("%+v", repair)
+			if !slices.Equal(plan.Actions, repair.Actions) && len(plan.Actions) != len(repair.Actions) {
+				t.Errorf("planned %q, did %q", plan.Actions, repair.Actions)
+			}
+			if got := codes(repair.Left); !slices.Equal(got, c.left) {
+				t.Errorf("left %q, want %q", got, c.left)
+			}
+			if c.after != nil {
+				c.after(s)
+			}
+			if len(c.left) > 0 {
+				return
+			}
+			if report, err = s.vault.Check(ctx); err != nil || len(report.Findings) > 0 {
+				t.Errorf("after the repair: %+v, %v", report.Findings, err)
+			}
+			if err := s.vault.Activate(ctx); err != nil {
+				t.Error(err)
+			}
+			s.baseIs(42)
+		})
+	}
+}

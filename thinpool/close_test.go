@@ -1,0 +1,29 @@
+package thinpool_test
+
+import (
+	"testing"
+
+	"thinctl/thinpool"
+	"thinctl/thinpool/thinpooltest"
+)
+
+// What a removal left to be noted goes with the pool.
+func TestCloseAfterDestroy(t *testing.T) {
+	w, ctx := thinpooltest.New(t), t.Context()
+	pool, err := thinpool.Create(ctx, w.Host(), w.Root, "vault", thinpooltest.SmallPool())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.CreateVolume(ctx, "base", thinpool.VolumeOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.RemoveVolume(ctx, "base", thinpool.RemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := pool.Destroy(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := pool.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,57 @@
+package thinpool_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"thinctl/thinpool"
+	"thinctl/thinpool/thinpooltest"
+	"thinctl/units"
+)
+
+// A volume that is activated while the pool stands still for its extension
+// waits for it.
+func TestActivateWhileThePoolIsExtended(t *testing.T) {
+	w := thinpooltest.New(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	pool, err := thinpool.Create(ctx, w.Host(), w.Root, "p", thinpooltest.SmallPool())
+	check(t, err)
+	_, err = pool.CreateVolume(ctx, "v", thinpool.VolumeOptions{})
+	check(t, err)
+
+	// The extension suspends the pool, and resumes it when the activation has
+	// tried to load the volume's table.
+	still, tried := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	extender, err := thinpool.Open(ctx, thinpooltest.Steps(w.Host(), func(step string, do func() error) error {
+		if strings.HasPrefix(step, "resume") && strings.HasSuffix(step, "-pool") {
+			close(still)
+			<-tried
+		}
+		return do()
+	}), w.Root, "p")
+	check(t, err)
+	activator, err := thinpool.Open(ctx, thinpooltest.Steps(w.Host(), func(step string, do func() error) error {
+		err := do()
+		if strings.HasPrefix(step, "load") {
+			once.Do(func() { close(tried) })
+		}
+		return err
+	}), w.Root, "p")
+	check(t, err)
+
+	extended := make(chan error)
+	go func() {
+		_, err := extender.Extend(ctx, thinpool.ExtendOptions{Data: 128 * units.MiB, Metadata: 8 * units.MiB})
+		extended <- err
+	}()
+	<-still
+	volume, err := activator.ActivateVolume(ctx, "v")
+	check(t, err)
+	check(t, <-extended)
+	check(t, w.Blocks().Write(volume, 3, 7))
+}

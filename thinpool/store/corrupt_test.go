@@ -1,0 +1,165 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// use does with a database what a pool does.
+func use(t *testing.T, db *DB) error {
+	look := db.View(t.Context(), func(tx *Tx) error {
+		_, err := tx.Pool()
+		_, last := tx.LastTx()
+		_, pending := tx.Pending()
+		if errors.Is(pending, ErrNotFound) {
+			pending = nil
+		}
+		for _, fault := range tx.Volumes() {
+			err = errors.Join(err, fault)
+		}
+		for _, fault := range tx.Tombstones() {
+			err = errors.Join(err, fault)
+		}
+		return errors.Join(err, last, pending)
+	})
+	change := db.Update(t.Context(), func(tx *Tx) error {
+		id, err := tx.AllocateID()
+		if err != nil {
+			return err
+		}
+		if err := tx.PutVolume(Volume{Name: "new", ID: id}); err != nil {
+			return err
+		}
+		if err := tx.Begin(Pending{Tx: 3, Volume: "new", ID: id}); err != nil {
+			return err
+		}
+		return tx.Bury(Tombstone{Volume: Volume{Name: "new", ID: id}})
+	})
+	return errors.Join(look, change, db.Close())
+}
+
+// sound returns the bytes of a database with something in it.
+func sound(t *testing.T) []byte {
+	t.Helper()
+	db := newDB(t)
+	for i := range 200 {
+		allocate(t, db, fmt.Sprintf("volume-%d-%s", i, strings.Repeat("x", 60)))
+	}
+	update(t, db, func(tx *Tx) error {
+		return tx.Bury(Tombstone{Volume: Volume{Name: "volume-3-" + strings.Repeat("x", 60), ID: 4}})
+	})
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(db.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+func spoiled(t *testing.T, content []byte) *DB {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "state.db")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return At(path)
+}
+
+func TestNoDatabase(t *testing.T) {
+	for _, path := range []string{filepath.Join(t.TempDir(), "none"), filepath.Join(t.TempDir(), "no", "folder")} {
+		if err := use(t, At(path)); !errors.Is(err, ErrNoDatabase) {
+			t.Errorf("%s: %v", path, err)
+		}
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%s was made by looking for it", path)
+		}
+	}
+}
+
+func TestNotADatabase(t *testing.T) {
+	for name, content := range map[string][]byte{
+		"empty": {}, "one byte": {1}, "text": []byte("this is not a database\n"),
+		"zeros": make([]byte, 64<<10), "ones": []byte(strings.Repeat("\xff", 64<<10)),
+	} {
+		if err := use(t, spoiled(t, content)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v, want %v", name, err, ErrCorrupt)
+		}
+	}
+}
+
+func TestTruncated(t *testing.T) {
+	content := sound(t)
+	for _, size := range []int{1, 512, 4095, 4096, 8192, 12288, 16384, 20480, 32768, 40000, 65536} {
+		if size >= len(content) {
+			continue
+		}
+		if err := use(t, spoiled(t, content[:size])); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("cut at %d of %d: %v, want %v", size, len(content), err, ErrCorrupt)
+		}
+	}
+}
+
+// Whatever byte is wrong: an answer or an error, and no panic. bbolt has no
+// checksums but on its two meta pages, so that not every fault can be seen.
+func TestFlippedBytes(t *testing.T) {
+	content := sound(t)
+	source := rand.New(rand.NewPCG(1, 33))
+	seen := 0
+	for range 100 {
+		changed := append([]byte(nil), content...)
+		page := source.IntN(min(len(content)/4096, 40))
+		// Page headers and the heads of elements are where it hurts.
+		at := page*4096 + source.IntN(64)
+		changed[at] ^= byte(1 + source.IntN(255))
+		if err := use(t, spoiled(t, changed)); err != nil {
+			if seen++; !errors.Is(err, ErrCorrupt) {
+				t.Errorf("byte %d: %v, want %v", at, err, ErrCorrupt)
+			}
+		}
+	}
+	t.Logf("%d of 100 faults were seen", seen)
+}
+
+// A database of bbolt's that is not ours, or of another program's version.
+func TestForeignRecords(t *testing.T) {
+	for name, spoil := range map[string]func(*Tx) error{
+		"no buckets": func(tx *Tx) error {
+			return errors.Join(tx.bolt.DeleteBucket(bucketMeta), tx.bolt.DeleteBucket(bucketVolumes),
+				tx.bolt.DeleteBucket(bucketIDs), tx.bolt.DeleteBucket(bucketTombstones))
+		},
+		"no meta":       func(tx *Tx) error { return tx.bolt.DeleteBucket(bucketMeta) },
+		"no volumes":    func(tx *Tx) error { return tx.bolt.DeleteBucket(bucketVolumes) },
+		"no ids":        func(tx *Tx) error { return tx.bolt.DeleteBucket(bucketIDs) },
+		"no tombstones": func(tx *Tx) error { return tx.bolt.DeleteBucket(bucketTombstones) },
+		"pool":          func(tx *Tx) error { return tx.bucket(bucketMeta).Put(keyPool, []byte("{")) },
+		"last id":       func(tx *Tx) error { return tx.bucket(bucketMeta).Put(keyLastTx, []byte("1")) },
+		"next id":       func(tx *Tx) error { return tx.bucket(bucketMeta).Put(keyNextID, []byte("123456789")) },
+		"pending":       func(tx *Tx) error { return tx.bucket(bucketMeta).Put(keyPending, []byte(`{"tx":"x"}`)) },
+		"volume":        func(tx *Tx) error { return tx.bucket(bucketVolumes).Put([]byte("v"), []byte("null,")) },
+		"tombstone":     func(tx *Tx) error { return tx.bucket(bucketTombstones).Put(idKey(4), []byte("")) },
+	} {
+		db := newDB(t)
+		update(t, db, spoil)
+		if err := use(t, db); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v, want %v", name, err, ErrCorrupt)
+		}
+	}
+}
+
+func TestSchemaVersion(t *testing.T) {
+	for _, schema := range []int{0, SchemaVersion + 1} {
+		db := newDB(t)
+		update(t, db, func(tx *Tx) error { return tx.put(bucketMeta, keyPool, Pool{Schema: schema, Name: "vault"}) })
+		err := db.View(t.Context(), func(tx *Tx) error { _, err := tx.Pool(); return err })
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("schema %d", schema)) {
+			t.Errorf("schema %d: %v", schema, err)
+		}
+	}
+}
