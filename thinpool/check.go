@@ -59,7 +59,7 @@ func (p *Pool) Check(ctx context.Context) (Report, error) {
 
 func (p *Pool) check(ctx context.Context) (Report, error) {
 	report := Report{Pool: p.name, Findings: []Finding{}}
-	known, err := p.known(ctx)
+	known, err := p.records(ctx)
 	if err != nil {
 		return report, p.failed("check", err)
 	}
@@ -102,7 +102,7 @@ type known struct {
 	tombstones map[uint32]store.Tombstone
 }
 
-func (p *Pool) known(ctx context.Context) (known, error) {
+func (p *Pool) records(ctx context.Context) (known, error) {
 	k := known{volumes: map[uint32]store.Volume{}, tombstones: map[uint32]store.Tombstone{}}
 	err := p.db.View(ctx, func(tx *store.Tx) (err error) {
 		if k.record, err = tx.Pool(); err != nil {

@@ -55,7 +55,12 @@ func (p *Pool) Extend(ctx context.Context, options ExtendOptions) (Extension, er
 		return Extension{}, err
 	}
 	plan, err := p.planExtension(record, options)
-	if err != nil || options.DryRun || plan.nothing() {
+	if err != nil || options.DryRun {
+		return plan, p.failed("extend", err)
+	}
+	if plan.nothing() {
+		// The same was asked for before, by a process that was killed.
+		plan.StoodStill, err = p.finishExtension(ctx)
 		return plan, p.failed("extend", err)
 	}
 	if err := p.noteSizes(ctx, plan.DataTo, plan.MetadataTo); err != nil {

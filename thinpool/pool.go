@@ -22,6 +22,7 @@ type Pool struct {
 	id   uuid
 	db   *store.DB
 
+	known  knownIDs
 	reaped struct {
 		sync.Mutex
 		// ids whose blocks the kernel has back, while the database still has

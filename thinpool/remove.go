@@ -58,13 +58,32 @@ func (p *Pool) RemoveVolume(ctx context.Context, name string, options RemoveOpti
 	if err := p.bury(ctx, tombstone); err != nil {
 		return Removal{}, p.volumeFailed("remove", name, err)
 	}
+	p.known.drop(name)
 	removal := Removal{Volume: plainVolume(record)}
 	removal.Discarded, err = p.reap(ctx, tombstone)
 	if errors.Is(err, dm.ErrBusy) || errors.Is(err, ErrBusy) {
-		return removal, nil
+		return removal, p.volumeFailed("remove", name, p.freeDeviceName(ctx, tombstone))
 	}
 	removal.Reaped = err == nil
 	return removal, p.volumeFailed("give back the blocks of", name, err)
+}
+
+// removedName is the device of a removed volume. No volume's name begins so.
+func (p *Pool) removedName(id uint32) dm.Name {
+	return poolDeviceName(p.name) + dm.Name(fmt.Sprintf("-_removed-%d", id))
+}
+
+// freeDeviceName leaves the name of a device that is still in use to the next
+// volume of that name.
+func (p *Pool) freeDeviceName(ctx context.Context, tombstone store.Tombstone) error {
+	info, err := p.host.Kernel.Info(ctx, p.volumeRef(tombstone.ID))
+	if err == nil && info.Name != p.removedName(tombstone.ID) {
+		err = p.host.Kernel.Rename(ctx, p.volumeRef(tombstone.ID), p.removedName(tombstone.ID))
+	}
+	if errors.Is(err, dm.ErrNotFound) {
+		return nil // its last user went meanwhile
+	}
+	return err
 }
 
 // bury commits a removal to the database; the pool's lock keeps it apart from
@@ -123,7 +142,7 @@ func (p *Pool) discardThin(ctx context.Context, tombstone store.Tombstone) (unit
 	info, err := p.host.Kernel.Info(ctx, ref)
 	switch {
 	case errors.Is(err, dm.ErrNotFound) || err == nil && (!info.ActiveTable || info.Suspended):
-		name := dm.Name(fmt.Sprintf("%s-removed-%d", poolDeviceName(p.name), tombstone.ID))
+		name := p.removedName(tombstone.ID)
 		if err == nil {
 			name = info.Name
 		}
@@ -205,6 +224,9 @@ func (p *Pool) reapIfFree(ctx context.Context, tombstone store.Tombstone) error 
 	}
 	if err == nil {
 		_, err = p.reap(ctx, tombstone)
+	}
+	if errors.Is(err, dm.ErrBusy) || errors.Is(err, ErrBusy) {
+		err = errors.Join(err, p.freeDeviceName(ctx, tombstone))
 	}
 	return err
 }

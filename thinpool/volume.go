@@ -132,29 +132,6 @@ func (p *Pool) nameFree(tx *store.Tx, op, name string) error {
 	return err
 }
 
-// holdVolume finds a volume and locks it; what it returns holds until unlock.
-func (p *Pool) holdVolume(ctx context.Context, op, name string) (_ store.Volume, unlock func(), err error) {
-	for {
-		volume, err := p.findVolume(ctx, op, name)
-		if err != nil {
-			return volume, nil, err
-		}
-		lock, err := p.lockVolume(ctx, volume.ID)
-		if err != nil {
-			return volume, nil, err
-		}
-		// The name may have gone to another volume before the lock was ours.
-		again, err := p.findVolume(ctx, op, name)
-		if err == nil && again.ID == volume.ID {
-			return again, func() { lock.Release() }, nil
-		}
-		lock.Release()
-		if err != nil {
-			return volume, nil, err
-		}
-	}
-}
-
 // findVolume returns a volume that counts: its change has been committed.
 func (p *Pool) findVolume(ctx context.Context, op, name string) (store.Volume, error) {
 	var volume store.Volume

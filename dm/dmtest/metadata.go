@@ -1,6 +1,8 @@
 package dmtest
 
 import (
+	"encoding/binary"
+
 	"golang.org/x/sys/unix"
 
 	"thinctl/dm"
@@ -80,8 +82,10 @@ func (k *Kernel) committed(b []byte) (state, error) {
 	if !ok {
 		return state{}, unix.EILSEQ
 	}
-	// The kernel updates the superblock in place, so a uuid put there stays.
+	// The kernel updates the superblock in place, so a uuid put there stays, and
+	// a flag that thin_check has cleared is clear.
 	s.uuid = [16]byte(b[offUUID : offUUID+16])
+	s.needsCheck = binary.LittleEndian.Uint32(b[offFlags:])&needsCheckFlag != 0
 	return s, nil
 }
 

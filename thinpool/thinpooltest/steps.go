@@ -110,6 +110,10 @@ func (k stepKernel) Remove(ctx context.Context, ref dm.Ref, o dm.RemoveOptions) 
 	return get(k.take, "remove "+ref.String(), func() (bool, error) { return k.Kernel.Remove(ctx, ref, o) })
 }
 
+func (k stepKernel) Rename(ctx context.Context, ref dm.Ref, name dm.Name) error {
+	return k.take("rename "+ref.String(), func() error { return k.Kernel.Rename(ctx, ref, name) })
+}
+
 func (k stepKernel) Load(ctx context.Context, ref dm.Ref, table []dm.Target, o dm.LoadOptions) error {
 	return k.take("load "+ref.String(), func() error { return k.Kernel.Load(ctx, ref, table, o) })
 }

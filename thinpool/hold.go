@@ -1,0 +1,84 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"thinctl/filelock"
+	"thinctl/thinpool/store"
+)
+
+// holdVolume finds a volume and locks it; what it returns holds until unlock.
+func (p *Pool) holdVolume(ctx context.Context, op, name string) (_ store.Volume, unlock func(), err error) {
+	lock, id := p.tryKnown(name)
+	for {
+		if lock == nil {
+			volume, err := p.findVolume(ctx, op, name)
+			if err != nil {
+				return volume, nil, err
+			}
+			id = volume.ID
+			if lock, err = p.lockVolume(ctx, id); err != nil {
+				return volume, nil, err
+			}
+		}
+		// The name may have gone to another volume before the lock was ours.
+		volume, err := p.findVolume(ctx, op, name)
+		if err == nil && volume.ID == id {
+			p.known.put(name, id)
+			return volume, func() { lock.Release() }, nil
+		}
+		p.known.drop(name)
+		if err := errors.Join(err, lock.Release()); err != nil {
+			return volume, nil, err
+		}
+		lock = nil
+	}
+}
+
+// tryKnown locks the volume that had the name when it was last used here, if
+// that is free at once. Often it still has it, and one look under the lock does
+// instead of two. A caller is never kept waiting for a lock that may be another
+// volume's by now.
+func (p *Pool) tryKnown(name string) (*filelock.Lock, uint32) {
+	id, ok := p.known.get(name)
+	if !ok {
+		return nil, 0
+	}
+	lock, err := filelock.Try(p.path(lockFile), volumeRange(id))
+	if err != nil {
+		return nil, 0
+	}
+	return lock, id
+}
+
+// knownIDs remembers device ids by volume name. They are guesses: other
+// processes remove and make volumes too.
+type knownIDs struct {
+	sync.Mutex
+	ids map[string]uint32
+}
+
+func (k *knownIDs) get(name string) (uint32, bool) {
+	k.Lock()
+	defer k.Unlock()
+	id, ok := k.ids[name]
+	return id, ok
+}
+
+func (k *knownIDs) put(name string, id uint32) {
+	const enough = 1024
+	k.Lock()
+	defer k.Unlock()
+	if k.ids == nil || len(k.ids) >= enough {
+		k.ids = map[string]uint32{}
+	}
+	k.ids[name] = id
+}
+
+func (k *knownIDs) drop(name string) {
+	k.Lock()
+	defer k.Unlock()
+	delete(k.ids, name)
+}

@@ -1,0 +1,138 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"thinctl/dm"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// Plan is what Create would make.
+type Plan struct {
+	Name     string
+	Dir      string
+	Device   string
+	Data     store.Backing
+	Metadata store.Backing
+	Block    units.Bytes
+	BaseSize units.Bytes
+	LowWater uint64
+	Reserve  store.Reserve
+	Warnings []string
+	options  CreateOptions
+}
+
+// PlanCreate checks everything that Create needs, reports all faults at once,
+// and changes nothing.
+func PlanCreate(ctx context.Context, host Host, root, name string, options CreateOptions) (Plan, error) {
+	options = options.withDefaults()
+	faults := []error{CheckPoolName(name)}
+	fault := func(kind error, format string, args ...any) {
+		faults = append(faults, &Error{Op: "create", Object: "pool " + name, Kind: kind, Detail: fmt.Sprintf(format, args...)})
+	}
+	faults = append(faults, checkTargets(ctx, host, options))
+	dir := filepath.Join(root, name)
+	if _, err := os.Lstat(dir); err == nil {
+		fault(ErrExists, "%s stands already: choose another name, or remove it", dir)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		faults = append(faults, err)
+	}
+	if _, err := host.Kernel.Info(ctx, dm.ByName(poolDeviceName(name))); err == nil {
+		fault(ErrExists, "a device named %s stands already: remove it with `dmsetup remove`", poolDeviceName(name))
+	}
+	plan := Plan{Name: name, Dir: dir, Device: string(poolDeviceName(name)), Block: options.Block, BaseSize: options.BaseSize, Reserve: *options.Reserve}
+	plan.Data, plan.Metadata = store.Backing{Path: dataFile, Loop: true, Size: options.DataSize},
+		store.Backing{Path: metadataFile, Loop: true, Size: options.MetadataSize}
+	if options.DataDevice != "" {
+		plan.Data = planDevice(host, options.DataDevice, options.DataSize, max(options.Block, units.SectorSize), options.Force, fault)
+		options.DataSize = plan.Data.Size
+	}
+	if options.MetadataDevice != "" {
+		plan.Metadata = planDevice(host, options.MetadataDevice, options.MetadataSize, metadataBlock, options.Force, fault)
+		if plan.Metadata.Size > dm.MaxMetadata {
+			plan.Warnings = append(plan.Warnings, fmt.Sprintf("the kernel uses %s of the %s metadata device", dm.MaxMetadata, plan.Metadata.Size))
+			plan.Metadata.Size = dm.MaxMetadata
+		}
+		options.MetadataSize = plan.Metadata.Size
+	} else if options.DataDevice != "" && options.Block >= dm.MinBlock {
+		options.MetadataSize = max(options.MetadataSize, MetadataFor(options.DataSize, options.Block))
+		plan.Metadata.Size = options.MetadataSize
+	}
+	sameDevice(host, options, fault)
+	options.check(fault)
+	if err := errors.Join(faults...); err != nil {
+		return plan, err
+	}
+	plan.LowWater = options.lowWater()
+	if options.SkipZeroing {
+		plan.Warnings = append(plan.Warnings, "without zeroing a volume can read what its blocks held before")
+	}
+	plan.options = options
+	return plan, nil
+}
+
+func checkTargets(ctx context.Context, host Host, options CreateOptions) error {
+	if _, err := host.Kernel.Version(ctx); err != nil {
+		return err
+	}
+	pool, err := host.Kernel.TargetVersion(ctx, dm.ThinPoolTarget)
+	if errors.Is(err, dm.ErrNoTarget) {
+		return &Error{Op: "create", Object: "a pool", Kind: ErrUnsupported, Err: err, Remedy: "load the module with `modprobe dm_thin_pool`"}
+	}
+	if err != nil {
+		return err
+	}
+	if options.ErrorIfFull && !pool.AtLeast(1, 10) {
+		return &Error{Op: "create", Object: "a pool", Kind: ErrUnsupported,
+			Detail: fmt.Sprintf("failing writes when full needs target thin-pool 1.10, this kernel has %s", pool),
+			Remedy: "leave the full policy at queue"}
+	}
+	return nil
+}
+
+// planDevice looks at a block device that is to be the pool's. A size of zero
+// takes all of it, rounded down to whole blocks.
+func planDevice(host Host, path string, size, unit units.Bytes, force bool, fault func(error, string, ...any)) store.Backing {
+	backing := store.Backing{Path: path, Size: size}
+	device, err := host.Disks.Device(path)
+	if err != nil {
+		fault(ErrInvalid, "%v", err)
+		return backing
+	}
+	if size == 0 {
+		backing.Size = device.Size - device.Size%unit
+	}
+	switch {
+	case device.Size < backing.Size || backing.Size == 0:
+		fault(ErrInvalid, "%s has %s, %s is needed: use a larger device or a smaller size", path, device.Size, backing.Size)
+	case device.Busy:
+		fault(ErrBusy, "%s is mounted or held by another device: `lsblk %s` shows by what", path, path)
+	case !force:
+		if found, err := host.Disks.Contents(path); err != nil {
+			fault(ErrInvalid, "%v", err)
+		} else if found != "" {
+			fault(ErrHoldsData, "%s holds %s: wipe it, or give --force to destroy what is on it", path, found)
+		}
+	}
+	return backing
+}
+
+func sameDevice(host Host, options CreateOptions, fault func(error, string, ...any)) {
+	if options.DataDevice == "" || options.MetadataDevice == "" || options.DataDevice == options.MetadataDevice {
+		return
+	}
+	data, err := host.Disks.Device(options.DataDevice)
+	if err != nil {
+		return // planDevice has said so
+	}
+	meta, err := host.Disks.Device(options.MetadataDevice)
+	if err == nil && meta.Dev == data.Dev {
+		fault(ErrInvalid, "%s and %s are the same device: give each its own", options.DataDevice, options.MetadataDevice)
+	}
+}
