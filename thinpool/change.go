@@ -84,7 +84,7 @@ func (p *Pool) add(ctx context.Context, op string, plan func(*store.Tx, store.Po
 	if err := p.perform(ctx, add, pending); err != nil {
 		return store.Volume{}, errors.Join(err, p.undo(ctx, pending, err))
 	}
-	p.known.put(add.volume.Name, add.volume.ID)
+	p.guesses.put(add.volume.Name, add.volume.ID)
 	return add.volume, nil
 }
 

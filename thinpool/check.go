@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"thinctl/dm"
 	"thinctl/thinpool/metadata"
@@ -149,8 +150,8 @@ func (p *Pool) checkInactive(ctx context.Context, report *Report, known known) e
 	if err != nil {
 		report.add(Finding{Code: FindUnchecked, Object: p.object(), Detail: err.Error()})
 	}
-	for _, problem := range problems {
-		report.add(Finding{Code: FindMetadata, Object: p.object(), Detail: problem, Repairable: true,
+	if len(problems) > 0 {
+		report.add(Finding{Code: FindMetadata, Object: p.object(), Detail: strings.Join(problems, "; "), Repairable: true,
 			Remedy: fmt.Sprintf("`thinctl pool repair %s` rebuilds what can be read and keeps the damaged copy", p.name)})
 	}
 	super, err := p.host.Disks.Superblock(path)

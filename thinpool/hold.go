@@ -26,10 +26,10 @@ func (p *Pool) holdVolume(ctx context.Context, op, name string) (_ store.Volume,
 		// The name may have gone to another volume before the lock was ours.
 		volume, err := p.findVolume(ctx, op, name)
 		if err == nil && volume.ID == id {
-			p.known.put(name, id)
+			p.guesses.put(name, id)
 			return volume, func() { lock.Release() }, nil
 		}
-		p.known.drop(name)
+		p.guesses.drop(name)
 		if err := errors.Join(err, lock.Release()); err != nil {
 			return volume, nil, err
 		}
@@ -42,7 +42,7 @@ func (p *Pool) holdVolume(ctx context.Context, op, name string) (_ store.Volume,
 // instead of two. A caller is never kept waiting for a lock that may be another
 // volume's by now.
 func (p *Pool) tryKnown(name string) (*filelock.Lock, uint32) {
-	id, ok := p.known.get(name)
+	id, ok := p.guesses.get(name)
 	if !ok {
 		return nil, 0
 	}

@@ -22,8 +22,8 @@ type Pool struct {
 	id   uuid
 	db   *store.DB
 
-	known  knownIDs
-	reaped struct {
+	guesses knownIDs
+	reaped  struct {
 		sync.Mutex
 		// ids whose blocks the kernel has back, while the database still has
 		// the tombstone; the next change drops them.

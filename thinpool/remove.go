@@ -58,7 +58,7 @@ func (p *Pool) RemoveVolume(ctx context.Context, name string, options RemoveOpti
 	if err := p.bury(ctx, tombstone); err != nil {
 		return Removal{}, p.volumeFailed("remove", name, err)
 	}
-	p.known.drop(name)
+	p.guesses.drop(name)
 	removal := Removal{Volume: plainVolume(record)}
 	removal.Discarded, err = p.reap(ctx, tombstone)
 	if errors.Is(err, dm.ErrBusy) || errors.Is(err, ErrBusy) {
