@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"thinctl/dm"
 	"thinctl/thinpool"
@@ -16,7 +17,8 @@ import (
 // Scattered writes to an origin with snapshots break a leaf of the mapping
 // tree each, until the metadata is full.
 func TestMetadataFull(t *testing.T) {
-	const leaves, apart = 40, 126 // half-full leaves of the base's tree
+	const leaves, apart = 16, 252 // full leaves of the base's tree
+	began := time.Now()
 	pool := newPool(t, thinpool.CreateOptions{
 		DataSize: 512 * units.MiB, MetadataSize: 2 * units.MiB, BaseSize: 512 * units.MiB,
 		SkipZeroing: true, Reserve: &store.Reserve{},
@@ -26,7 +28,8 @@ func TestMetadataFull(t *testing.T) {
 	if err := base.fill(span(0, leaves*apart, 1), 1); err != nil {
 		t.Fatal(err)
 	}
-	base.every = 20
+	base.every = leaves
+	t.Logf("base written after %s", time.Since(began))
 	var faults []error
 	generation := uint64(1)
 	for round := 0; len(faults) == 0 && round < 100; round++ {
@@ -38,6 +41,7 @@ func TestMetadataFull(t *testing.T) {
 			faults = append(faults, err)
 		}
 	}
+	t.Logf("full after %s", time.Since(began))
 	s := statusOf(t, pool)
 	t.Logf("after %d generations: mode %s, needs_check %v, %d of %d metadata blocks; %v", generation,
 		s.Kernel.Mode, s.Kernel.NeedsCheck, s.Kernel.UsedMetadata, s.Kernel.TotalMetadata, errors.Join(faults...))

@@ -1,0 +1,206 @@
+//go:build kernel
+
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"thinctl/dm"
+	"thinctl/loopback"
+	"thinctl/thinpool"
+	"thinctl/units"
+)
+
+const lvmConfig = "devices{use_devicesfile=0 obtain_device_list_from_udev=0} activation{udev_sync=0 udev_rules=0}"
+
+// state is what a refusal must leave as it was.
+func state(t *testing.T, root string, devices ...string) string {
+	t.Helper()
+	kernel, loops := realHost(t).Kernel, loopback.New(loopback.Options{})
+	defer loops.Close()
+	var b strings.Builder
+	entries, err := kernel.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		table, err := kernel.Table(t.Context(), dm.ByDev(entry.Dev))
+		fmt.Fprintln(&b, entry, table, err)
+	}
+	attached, err := loops.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(&b, attached)
+	err = filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+		if filepath.Base(path) != ".lock" { // of the root, made at the first try
+			fmt.Fprintln(&b, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, device := range devices {
+		content, err := os.ReadFile(device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Write(content)
+	}
+	return b.String()
+}
+
+// Devices that real programs have made use of are refused, with what is on
+// them, and are not changed.
+func TestTakenDevicesAreRefused(t *testing.T) {
+	kernel := realHost(t)
+	root := t.TempDir()
+	blank := blockDevice(t, 8*units.MiB).Path
+	for _, c := range []struct {
+		name string
+		make func(t *testing.T, device string)
+		kind error
+		says string
+	}{
+		{"ext4", func(t *testing.T, d string) { run(t, "mkfs.ext4", "-q", d) }, thinpool.ErrHoldsData, "an ext file system"},
+		{"LVM", func(t *testing.T, d string) { run(t, "lvm", "pvcreate", "-qq", "--config", lvmConfig, d) }, thinpool.ErrHoldsData, "an LVM physical volume"},
+		{"MBR", func(t *testing.T, d string) { partition(t, d, "dos") }, thinpool.ErrHoldsData, "a partition table"},
+		{"GPT", func(t *testing.T, d string) { partition(t, d, "gpt") }, thinpool.ErrHoldsData, "a GPT partition table"},
+		{"mounted", func(t *testing.T, d string) {
+			run(t, "mkfs.ext4", "-q", d)
+			dir := t.TempDir()
+			run(t, "mount", "-o", "ro", d, dir)
+			t.Cleanup(func() { run(t, "umount", dir) })
+		}, thinpool.ErrBusy, "is mounted or held"},
+		{"under another device", func(t *testing.T, d string) {
+			run(t, "dmsetup", "create", "it-holder", "--table", "0 2048 linear "+d+" 0")
+			t.Cleanup(func() { run(t, "dmsetup", "remove", "it-holder") })
+		}, thinpool.ErrBusy, "is mounted or held"},
+		{"in a volume group", func(t *testing.T, d string) {
+			run(t, "lvm", "vgcreate", "-qq", "--config", lvmConfig, "itvg", d)
+			run(t, "lvm", "lvcreate", "-qq", "--config", lvmConfig, "-Zn", "-Wn", "-L", "4M", "-n", "lv", "itvg")
+			t.Cleanup(func() { run(t, "lvm", "vgremove", "-qq", "-f", "--config", lvmConfig, "itvg") })
+		}, thinpool.ErrBusy, "is mounted or held"},
+		{"a pool's", func(t *testing.T, d string) {
+			pool, err := thinpool.Create(testContext(t), kernel, t.TempDir(), "itowner", thinpool.CreateOptions{DataDevice: blank, MetadataDevice: d})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := pool.Destroy(testContext(t)); err != nil {
+					t.Error(err)
+				}
+			})
+		}, thinpool.ErrBusy, "is mounted or held"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			device := blockDevice(t, 8*units.MiB).Path
+			c.make(t, device)
+			before := state(t, root, device)
+			for role, options := range map[string]thinpool.CreateOptions{
+				"data":     {DataDevice: device, MetadataSize: 4 * units.MiB},
+				"metadata": {DataSize: 32 * units.MiB, MetadataDevice: device},
+			} {
+				_, err := thinpool.Create(testContext(t), kernel, root, "itnew", options)
+				if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), device+" "+strings.TrimPrefix("holds "+c.says, map[error]string{thinpool.ErrBusy: "holds "}[c.kind])) {
+					t.Errorf("as %s: %v", role, err)
+				} else if role == "data" {
+					t.Log(err)
+				}
+			}
+			if after := state(t, root, device); after != before {
+				t.Errorf("%d bytes before, %d after, and not the same", len(before), len(after))
+			}
+		})
+	}
+}
+
+func partition(t *testing.T, device, label string) {
+	t.Helper()
+	command := exec.Command("sfdisk", "-q", "--no-reread", device)
+	command.Stdin = strings.NewReader("label: " + label + "\n,4M\n")
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("sfdisk: %v\n%s", err, out)
+	}
+}
+
+// One device is one device by whatever path.
+func TestSameDeviceByAnotherPath(t *testing.T) {
+	device := blockDevice(t, 64*units.MiB)
+	link, node := filepath.Join(t.TempDir(), "link"), filepath.Join(t.TempDir(), "node")
+	if err := os.Symlink(device.Path, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mknod(node, unix.S_IFBLK|0o600, int(unix.Mkdev(device.Number.Major, device.Number.Minor))); err != nil {
+		t.Fatal(err)
+	}
+	for _, alias := range []string{device.Path, link, node} {
+		_, err := thinpool.Create(testContext(t), realHost(t), t.TempDir(), "ittwice", thinpool.CreateOptions{DataDevice: device.Path, MetadataDevice: alias})
+		if err == nil || !strings.Contains(err.Error(), "same device") {
+			t.Errorf("%s: %v", alias, err)
+		}
+	}
+}
+
+func TestTooSmallDevice(t *testing.T) {
+	device := blockDevice(t, units.MiB).Path
+	for _, options := range []thinpool.CreateOptions{
+		{DataDevice: device, DataSize: 2 * units.MiB}, {DataSize: 64 * units.MiB, MetadataDevice: device},
+		{DataSize: 64 * units.MiB, MetadataDevice: device, MetadataSize: 4 * units.MiB},
+	} {
+		if _, err := thinpool.Create(testContext(t), realHost(t), t.TempDir(), "itsmall", options); !errors.Is(err, thinpool.ErrInvalid) {
+			t.Errorf("%+v: %v", options, err)
+		} else {
+			t.Log(err)
+		}
+	}
+}
+
+const asNobody = "THINCTL_TEST_NOBODY"
+
+// TestMain lets the test binary try its luck as another user.
+func TestMain(m *testing.M) {
+	if os.Getenv(asNobody) == "" {
+		os.Exit(m.Run())
+	}
+	if _, err := dm.Open(dm.Options{}); err != nil {
+		os.Stdout.WriteString(err.Error())
+		if errors.Is(err, dm.ErrPermission) {
+			os.Exit(7)
+		}
+	}
+	os.Exit(1)
+}
+
+func TestNotRoot(t *testing.T) {
+	realHost(t)
+	// The binary lies in a folder that is root's alone.
+	binary := filepath.Join("/dev/shm", "integration.test")
+	content, err := os.ReadFile("/proc/self/exe")
+	if err == nil {
+		err = os.WriteFile(binary, content, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(binary)
+	child := exec.Command(binary)
+	child.Dir, child.Env = "/", []string{asNobody + "=1"}
+	child.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := child.Output()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 7 || !strings.Contains(string(out), "root") {
+		t.Errorf("as nobody: %q, %v", out, err)
+	}
+}

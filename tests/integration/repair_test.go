@@ -1,0 +1,258 @@
+//go:build kernel
+
+package integration
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"thinctl/dm"
+	"thinctl/thinpool"
+	"thinctl/units"
+)
+
+const metadataBlock = 4096
+
+// onMetadata changes a block of an inactive pool's metadata.
+func onMetadata(t *testing.T, path string, block int64, change func(b []byte)) {
+	t.Helper()
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	b := make([]byte, metadataBlock)
+	if _, err := file.ReadAt(b, block*metadataBlock); err != nil {
+		t.Fatal(err)
+	}
+	change(b)
+	if _, err := file.WriteAt(b, block*metadataBlock); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Sync(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func found(t *testing.T, pool *thinpool.Pool) []string {
+	t.Helper()
+	if err := pool.Close(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	report, err := pool.Check(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var codes []string
+	for _, finding := range report.Findings {
+		t.Logf("%s: %s: %s; %s", finding.Code, finding.Object, finding.Detail, finding.Remedy)
+		if !slices.Contains(codes, finding.Code) {
+			codes = append(codes, finding.Code)
+		}
+	}
+	slices.Sort(codes)
+	return codes
+}
+
+// written is a pool with base, written and snapshot, and what has to be read.
+func written(t *testing.T) (*thinpool.Pool, *load) {
+	t.Helper()
+	pool := newPool(t, tiny())
+	base := newLoad(t, pool, "base")
+	if err := base.fill(span(0, 64, 1), 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Snapshot(testContext(t), "base", "copy", thinpool.SnapshotOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return pool, base
+}
+
+func deactivate(t *testing.T, pool *thinpool.Pool) string {
+	t.Helper()
+	if err := pool.Deactivate(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	return statusOf(t, pool).Metadata.Path
+}
+
+// both reads base and its snapshot.
+func both(t *testing.T, pool *thinpool.Pool, base *load) {
+	t.Helper()
+	loadOn(t, pool, "base")
+	base.intact(t, 0)
+	volume, err := pool.ActivateVolume(testContext(t), "copy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(volume.Node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	got, want := make([]byte, 64*units.KiB), make([]byte, 64*units.KiB)
+	for block, generation := range base.flushed {
+		base.content(want, block, generation)
+		if _, err := file.ReadAt(got, int64(block)*int64(64*units.KiB)); err != nil || string(got) != string(want) {
+			t.Fatalf("block %d of the snapshot is not as it was: %v", block, err)
+		}
+	}
+}
+
+// A damaged block of the metadata's own space map: found, rebuilt into a new
+// file, the damaged one kept, volumes as they were.
+func TestDamagedMetadataIsRebuilt(t *testing.T) {
+	pool, base := written(t)
+	path := deactivate(t, pool)
+	const bitmapRoot = 192 + 16 // of the metadata's space map (dm-thin-metadata.c)
+	var index int64
+	onMetadata(t, path, 0, func(b []byte) { index = int64(binary.LittleEndian.Uint64(b[bitmapRoot:])) })
+	onMetadata(t, path, index, func(b []byte) {
+		for i := range b {
+			b[i] ^= 0x5a
+		}
+	})
+	damaged, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := found(t, pool); !slices.Equal(got, []string{thinpool.FindMetadata}) {
+		t.Errorf("found %q", got)
+	}
+	repair, err := pool.Repair(testContext(t), thinpool.RepairOptions{})
+	if err != nil || len(repair.Left) > 0 {
+		t.Fatalf("%+v, %v", repair, err)
+	}
+	t.Logf("%q", repair.Actions)
+	if kept, err := os.ReadFile(repair.Damaged); err != nil || string(kept) != string(damaged) {
+		t.Errorf("the damaged copy %q: %v, %d bytes", repair.Damaged, err, len(kept))
+	}
+	thinCheck(t, path)
+	if got := found(t, pool); len(got) > 0 {
+		t.Errorf("after the repair: %q", got)
+	}
+	if err := pool.Activate(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	both(t, pool, base)
+	if _, err := pool.Snapshot(testContext(t), "copy", "late", thinpool.SnapshotOptions{}); err != nil {
+		t.Error(err)
+	}
+	noFindings(t, pool)
+}
+
+func TestNeedsCheckIsCleared(t *testing.T) {
+	pool, base := written(t)
+	path := deactivate(t, pool)
+	onMetadata(t, path, 0, func(b []byte) {
+		b[4] |= 1
+		sum := ^crc32.Checksum(b[4:], crc32.MakeTable(crc32.Castagnoli)) ^ 160774
+		binary.LittleEndian.PutUint32(b, sum)
+	})
+	if err := pool.Activate(testContext(t)); !errors.Is(err, thinpool.ErrNeedsCheck) {
+		t.Errorf("activated: %v", err)
+	}
+	if got := found(t, pool); !slices.Equal(got, []string{thinpool.FindNeedsCheck}) {
+		t.Errorf("found %q", got)
+	}
+	if repair, err := pool.Repair(testContext(t), thinpool.RepairOptions{}); err != nil || len(repair.Actions) != 1 || repair.Damaged != "" {
+		t.Errorf("%+v, %v", repair, err)
+	}
+	if err := pool.Activate(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	both(t, pool, base)
+}
+
+// The metadata device fails under load: the state is told as it is, and what
+// was flushed is there once the device is back.
+func TestMetadataDeviceFails(t *testing.T) {
+	disk := blockDevice(t, 8*units.MiB)
+	meta := newLinear(t, "it-meta", disk, 8*units.MiB)
+	options := tiny()
+	options.MetadataSize, options.MetadataDevice = 0, meta.name.Node()
+	pool := newPool(t, options)
+	base := newLoad(t, pool, "base")
+	if err := base.fill(span(0, 64, 1), 1); err != nil {
+		t.Fatal(err)
+	}
+	swap := func(table string) {
+		run(t, "dmsetup", "load", string(meta.name), "--table", table)
+		run(t, "dmsetup", "suspend", "--noflush", "--nolockfs", string(meta.name))
+		run(t, "dmsetup", "resume", string(meta.name))
+	}
+	sound := strings.TrimSpace(run(t, "dmsetup", "table", string(meta.name)))
+	swap("0 16384 error")
+	if err := base.fill(span(64, 128, 1), 1); err == nil {
+		t.Error("flushed with metadata that cannot be written")
+	}
+	await(t, "no longer writing", func() bool { return statusOf(t, pool).Kernel.Mode >= dm.ModeReadOnly })
+	s := statusOf(t, pool)
+	t.Logf("mode %s, needs_check %v", s.Kernel.Mode, s.Kernel.NeedsCheck)
+	if _, err := pool.CreateVolume(testContext(t), "refused", thinpool.VolumeOptions{}); !errors.Is(err, thinpool.ErrNeedsCheck) && !errors.Is(err, thinpool.ErrUnhealthy) {
+		t.Errorf("created: %v", err)
+	}
+	swap(sound)
+	deactivate(t, pool)
+	if got := found(t, pool); len(got) > 0 {
+		repairOfflineFindings(t, pool)
+	}
+	if err := pool.Activate(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	loadOn(t, pool, "base")
+	base.intact(t, 0)
+	noFindings(t, pool)
+}
+
+func repairOfflineFindings(t *testing.T, pool *thinpool.Pool) {
+	t.Helper()
+	repair, err := pool.Repair(testContext(t), thinpool.RepairOptions{})
+	if err != nil || len(repair.Left) > 0 {
+		t.Fatalf("%+v, %v", repair, err)
+	}
+	t.Logf("%q", repair.Actions)
+}
+
+// What other programs did to the pool, read from real metadata.
+func TestForeignChangesAreFound(t *testing.T) {
+	pool, base := written(t)
+	device := string(statusOf(t, pool).Device)
+	message := func(text string) { run(t, "dmsetup", "message", device, "0", text) }
+	if _, err := pool.CreateVolume(testContext(t), "lost", thinpool.VolumeOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	message("create_snap 900 2") // of copy, which is not active
+	message("delete 3")
+	if got := found(t, pool); !slices.Equal(got, []string{thinpool.FindMissing, thinpool.FindOrphan}) {
+		t.Errorf("found %q", got)
+	}
+	repair, err := pool.Repair(testContext(t), thinpool.RepairOptions{})
+	if err != nil || len(repair.Left) != 1 || repair.Left[0].Code != thinpool.FindMissing {
+		t.Errorf("%+v, %v", repair, err)
+	}
+	adopted, err := pool.VolumeStatus(testContext(t), "recovered-900")
+	if err != nil || adopted.ID != 900 || adopted.Size != 64*units.MiB {
+		t.Errorf("%+v, %v", adopted, err)
+	}
+	remove(t, pool, "lost")
+	both(t, pool, base)
+
+	message("reserve_metadata_snap")
+	if got := found(t, pool); !slices.Equal(got, []string{thinpool.FindHeldRoot}) {
+		t.Errorf("found %q", got)
+	}
+	if _, err := pool.Repair(testContext(t), thinpool.RepairOptions{}); err != nil {
+		t.Error(err)
+	}
+	if statusOf(t, pool).Kernel.HeldRoot == 0 {
+		t.Error("another program's metadata snapshot was released")
+	}
+	message("release_metadata_snap")
+	noFindings(t, pool)
+}
