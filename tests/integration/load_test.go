@@ -5,9 +5,11 @@ package integration
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -123,24 +125,35 @@ func (l *load) intact(t *testing.T, newer uint64) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	got, free := aligned(l.block)
-	defer free()
-	want, bad := make([]byte, l.block), 0
-	for block, generation := range l.flushed {
-		if _, err := file.ReadAt(got, int64(block)*int64(64*units.KiB)); err != nil {
-			t.Fatalf("reading block %d of %s: %v", block, l.node, err)
-		}
-		if l.content(want, block, generation); bytes.Equal(got, want) {
-			continue
-		}
-		if l.content(want, block, newer); newer == 0 || !bytes.Equal(got, want) {
-			bad++
-		}
+	blocks := slices.Collect(maps.Keys(l.flushed))
+	var bad atomic.Int32
+	const readers = 8
+	var group sync.WaitGroup
+	for n := range readers {
+		group.Go(func() {
+			got, free := aligned(l.block)
+			defer free()
+			want := make([]byte, l.block)
+			for i := n; i < len(blocks); i += readers {
+				block := blocks[i]
+				if _, err := file.ReadAt(got, int64(block)*int64(64*units.KiB)); err != nil {
+					t.Errorf("reading block %d of %s: %v", block, l.node, err)
+					return
+				}
+				if l.content(want, block, l.flushed[block]); bytes.Equal(got, want) {
+					continue
+				}
+				if l.content(want, block, newer); newer == 0 || !bytes.Equal(got, want) {
+					bad.Add(1)
+				}
+			}
+		})
 	}
-	if bad > 0 {
-		t.Errorf("%s: %d of %d flushed blocks are not as they were written", l.node, bad, len(l.flushed))
+	group.Wait()
+	if n := bad.Load(); n > 0 {
+		t.Errorf("%s: %d of %d flushed blocks are not as they were written", l.node, n, len(blocks))
 	}
-	if len(l.flushed) == 0 {
+	if len(blocks) == 0 {
 		t.Errorf("%s: nothing was flushed", l.node)
 	}
 }

@@ -27,7 +27,7 @@ const (
 )
 
 func newLVM(ctx context.Context, s site) (peer, error) {
-	disk, err := s.loop(ctx, "lvm.disk", dataSize+4*metadataSize)
+	disk, err := s.loop(ctx, "lvm.disk", dataSize+4*metadataSize, false)
 	if err != nil {
 		return nil, err
 	}

@@ -44,11 +44,11 @@ type site struct {
 	thinctl string // the program, "" where it was not built
 }
 
-// loop makes a sparse file with a loop device on it, as thinctl does for its
-// pools.
-func (s site) loop(ctx context.Context, name string, size units.Bytes) (loopback.Device, error) {
+// loop makes a file with a loop device on it, as thinctl does for its pools:
+// data sparse, metadata with its blocks.
+func (s site) loop(ctx context.Context, name string, size units.Bytes, preallocate bool) (loopback.Device, error) {
 	path := filepath.Join(s.dir, name)
-	if err := loopback.CreateSparse(path, size, loopback.FileOptions{}); err != nil {
+	if err := loopback.CreateSparse(path, size, loopback.FileOptions{Preallocate: preallocate}); err != nil {
 		return loopback.Device{}, err
 	}
 	return s.loops.Attach(ctx, path, loopback.AttachOptions{})

@@ -27,10 +27,10 @@ const originID = 1
 func newRawPool(ctx context.Context, s site, name string) (*rawPool, error) {
 	p := &rawPool{site: s, device: dm.Name("peers-" + name), next: originID + 1, ids: map[string]uint32{}}
 	var err error
-	if p.metadata, err = s.loop(ctx, name+".metadata", metadataSize); err != nil {
+	if p.metadata, err = s.loop(ctx, name+".metadata", metadataSize, true); err != nil {
 		return nil, err
 	}
-	if p.data, err = s.loop(ctx, name+".data", dataSize); err != nil {
+	if p.data, err = s.loop(ctx, name+".data", dataSize, false); err != nil {
 		return nil, err
 	}
 	return p, p.start(ctx)
