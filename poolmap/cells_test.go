@@ -180,14 +180,25 @@ func FuzzSpans(f *testing.F) {
 		}
 		sound = sound && next == m.Blocks
 		m.Spans = spansOf(spans...)
-		for _, draw := range []func() (uint64, error){
-			func() (uint64, error) { return plainCells(m) },
-			func() (uint64, error) { return svgBlocks(m) },
-		} {
-			drawn, err := draw()
-			if sound != (err == nil) || err != nil && !errors.Is(err, ErrSpans) || sound && drawn == 0 {
-				t.Fatalf("sound: %v, %d drawn, error: %v: %+v", sound, drawn, err, spans)
+		used := uint64(0)
+		for _, s := range spans {
+			if s.Kind != Free {
+				used += s.Blocks
 			}
+		}
+		cells, err := plainCells(m)
+		if sound != (err == nil) || err != nil && !errors.Is(err, ErrSpans) {
+			t.Fatalf("sound: %v, Terminal: %v: %+v", sound, err, spans)
+		}
+		if g := layout(m.Blocks, 64, terminalHeight); sound && cells != g.cells(m.Blocks) {
+			t.Fatalf("%d cells for %d blocks by %d", cells, m.Blocks, g.per)
+		}
+		drawn, err := svgBlocks(m)
+		if errors.Is(err, errAggregated) {
+			return
+		}
+		if sound != (err == nil) || err != nil && !errors.Is(err, ErrSpans) || sound && drawn != used {
+			t.Fatalf("sound: %v, SVG: %v, %d blocks drawn of %d: %+v", sound, err, drawn, used, spans)
 		}
 	})
 }

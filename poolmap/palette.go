@@ -2,8 +2,8 @@ package poolmap
 
 import "fmt"
 
-// colour is one as 24 bits and as the one nearest to the eye of the 240 that
-// 256-colour terminals agree on.
+// colour is one as 24 bits and as one near it of the 240 that 256-colour
+// terminals agree on.
 type colour struct {
 	r, g, b uint8
 	xterm   uint8
@@ -15,7 +15,7 @@ func (c colour) hex() string { return fmt.Sprintf("#%02x%02x%02x", c.r, c.g, c.b
 // white and near-black; palette_test.go holds them to it.
 var (
 	volumeColours = [named]colour{
-		{0x00, 0x72, 0xb2, 25}, {0xe6, 0x9f, 0x00, 214}, {0xaa, 0x33, 0x77, 125}, {0x99, 0xbb, 0x88, 107},
+		{0x00, 0x72, 0xb2, 25}, {0xe6, 0x9f, 0x00, 214}, {0xaa, 0x33, 0x77, 125}, {0x99, 0xbb, 0x88, 150},
 		{0x5d, 0x3a, 0x9b, 55}, {0x56, 0xb4, 0xe9, 74}, {0xd5, 0x5e, 0x00, 166}, {0x7a, 0x3b, 0x00, 94},
 	}
 	// otherGreys go by turn, so that neighbours among the other volumes show.

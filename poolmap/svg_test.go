@@ -14,18 +14,24 @@ import (
 	"thinctl/units"
 )
 
-// svgBlocks draws m and returns how many blocks its cells' area stands for,
-// where a cell is a block.
+var errAggregated = errors.New("a cell is several blocks")
+
+// svgBlocks draws m and returns how many used blocks its area stands for.
 func svgBlocks(m Map) (uint64, error) {
 	var out bytes.Buffer
 	if err := SVG(&out, m, SVGOptions{}); err != nil {
 		return 0, err
 	}
-	total := uint64(0)
+	total := 0
 	for _, area := range areas(out.String()) {
-		total += uint64(area)
+		total += area
 	}
-	return max(total, 1), nil // all free: nothing is painted
+	d := drawing{Map: m, width: svgWidth}
+	d.fit()
+	if d.grid.per > 1 {
+		return 0, errAggregated
+	}
+	return uint64(total / (d.cellWidth * cellHeight)), nil
 }
 
 var (
