@@ -64,6 +64,7 @@ type vertex struct {
 	broken  bool // could not be read or made no sense: no entries, no edges
 	child   bool // of a node of its own tree
 	lean    bool // has too few entries to be a child
+	flawed  bool // something else is wrong with it, or with a pointer of it
 	height  uint8
 
 	low, high   uint64 // what all who point here allow; high is beyond the last
