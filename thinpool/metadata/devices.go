@@ -9,6 +9,10 @@ import (
 // MaxDeviceID is the largest id of a thin device: 24 bits (dm-thin-metadata.h).
 const MaxDeviceID = 1<<24 - 1
 
+// timeBits is what a mapping gives to the time below its data block
+// (dm-thin-metadata.c, pack_block_time).
+const timeBits = 24
+
 // detailsSize is struct disk_device_details of dm-thin-metadata.c.
 const detailsSize = 24
 
