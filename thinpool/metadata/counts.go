@@ -21,7 +21,7 @@ type recorded struct {
 	unread        atomic.Bool   // some bitmap
 }
 
-// compareSpaceMaps holds both space maps against what was counted.
+// compareSpaceMaps holds both space maps against what was manyMark.
 func (c *checker) compareSpaceMaps(ctx context.Context) error {
 	c.data.overflow = said[refCount](c.m, c.data.counts)
 	c.metadata.overflow = said[refCount](c.m, c.metadata.counts)
@@ -126,8 +126,8 @@ func (c *claims) count(block uint64) uint32 {
 		return 0
 	}
 	switch claim := r[block%regionBlocks]; {
-	case claim&counted != 0:
-		return claim &^ counted
+	case claim&manyMark != 0:
+		return claim &^ manyMark
 	case claim != 0:
 		return 1
 	}

@@ -9,9 +9,6 @@ import (
 	"sync/atomic"
 )
 
-// ErrNoDevice: the pool has no thin device of that id. Freed, Runs, Delta.
-var ErrNoDevice = errors.New("no such thin device")
-
 // Freed returns how many data blocks come back when all the devices of ids go:
 // those that one of them maps and no other device does. It reads the leaves
 // that only these devices have.
@@ -89,7 +86,7 @@ func (c *claims) last(hits *claims, leaf uint32, n node) (count uint64) {
 			count++
 			continue
 		}
-		if h := hits.region(block); atomic.AddUint32(&h[block%regionBlocks], 1) == claim&^counted {
+		if h := hits.region(block); atomic.AddUint32(&h[block%regionBlocks], 1) == claim&^manyMark {
 			count++
 		}
 	}
