@@ -1,0 +1,144 @@
+package metadata
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// target is a file of so many metadata blocks.
+func target(t testing.TB, blocks uint64) *os.File {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "meta"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if err := f.Truncate(int64(blocks) * int64(blockSize)); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func builder(t testing.TB, w io.WriterAt, o BuildOptions) *Builder {
+	t.Helper()
+	b, err := NewBuilder(w, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func leaf(t testing.TB, b *Builder, first, data uint64, n int) Subtree {
+	t.Helper()
+	var mappings []Mapping
+	for i := range uint64(n) {
+		mappings = append(mappings, Mapping{Virtual: first + i, Data: data + i, Time: 1})
+	}
+	s, err := b.Leaf(mappings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func must[T any](t testing.TB) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func TestBuildShared(t *testing.T) {
+	f := target(t, 20000)
+	b := builder(t, f, BuildOptions{DataBlocks: 1 << 20, MetadataBlocks: 20000, Time: 3, TransactionID: 7, UUID: uuid})
+	subtree := must[Subtree](t)
+	var leaves []Subtree
+	for i := range uint64(1000) {
+		leaves = append(leaves, leaf(t, b, 100*i, 100*i, 100))
+	}
+	whole := subtree(b.Tree(leaves))
+	other := subtree(b.Tree(append(append(leaves[:500:500], leaf(t, b, 50000, 50000, 252)), leaves[600:]...)))
+	empty := subtree(b.Tree(nil))
+	small := leaf(t, b, 5, 5, 1)
+	roots := []Subtree{whole, other, whole, empty, small, empty, whole, whole}
+	for i, root := range roots {
+		if err := b.Device(Device{ID: uint32(1000 - i), CreationTime: 2}, root); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Hold(2, 6); err != nil {
+		t.Fatal(err)
+	}
+	for i, root := range roots[2:] {
+		if err := b.Device(Device{ID: uint32(1000 - i), CreationTime: 2}, root); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := b.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tool(t, "thin_check", f.Name())
+	got, err := ReadSuperblock(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(s, got); diff != "" {
+		t.Errorf("returned and read (-want +got):\n%s", diff)
+	}
+	if got.Time != 3 || got.TransactionID != 7 || got.UUID != uuid || got.Version != 2 || got.DataSpaceMap.Allocated != 100000 {
+		t.Errorf("superblock %+v", got)
+	}
+	held, err := HeldRoot(f, s.HeldRoot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if held.Time != 2 || held.TransactionID != 6 || held.DataSpaceMap != (SpaceMap{}) {
+		t.Errorf("held root %+v", held)
+	}
+	for root, want := range map[Superblock]int{held: 8, got: 6} {
+		if devices, err := Devices(f, root); err != nil || len(devices) != want {
+			t.Errorf("%d devices of %d, %v", len(devices), want, err)
+		}
+	}
+}
+
+func TestBuildIsTooLargeForTheDevice(t *testing.T) {
+	build := func(f *os.File, blocks uint64) error {
+		b := builder(t, f, BuildOptions{DataBlocks: 1 << 20, MetadataBlocks: blocks})
+		var leaves []Subtree
+		for i := range uint64(1000) {
+			leaves = append(leaves, leaf(t, b, 100*i, 0, 100))
+		}
+		if err := b.Device(Device{ID: 1}, must[Subtree](t)(b.Tree(leaves))); err != nil {
+			t.Fatal(err)
+		}
+		_, err := b.Finish()
+		return err
+	}
+	for _, blocks := range []uint64{1, 2, 100, 1000, 1050} {
+		f := target(t, 4000)
+		var e *SpaceError
+		if err := build(f, blocks); !errors.Is(err, ErrNoSpace) || !errors.As(err, &e) || e.Have != blocks {
+			t.Fatalf("%d blocks: %v", blocks, err)
+		}
+		if _, err := ReadSuperblock(f); !errors.Is(err, ErrEmpty) {
+			t.Errorf("a superblock was written: %v", err)
+		}
+		if err := build(f, e.Need-1); !errors.Is(err, ErrNoSpace) {
+			t.Errorf("%d blocks were said to be needed, one less does: %v", e.Need, err)
+		}
+		if err := build(f, e.Need); err != nil {
+			t.Errorf("%d blocks were said to do: %v", e.Need, err)
+		}
+		tool(t, "thin_check", f.Name())
+	}
+}
