@@ -145,10 +145,17 @@ func (c *cursor) alone(p place) (node, error) {
 	return n, err
 }
 
-// measure finds the tree's height on the way to its first leaf. Its nodes stay
-// where enter finds them.
-func (c *cursor) measure() error {
+// measure finds the tree's height on the way to its first leaf, or to a node
+// that other, which was measured, met on its way. Nodes read stay where enter
+// finds them.
+func (c *cursor) measure(other *cursor) error {
 	for p := c.root; ; {
+		for depth := range other.height {
+			if other.levels[depth].held == p.block {
+				c.height = p.depth + other.height - depth
+				return nil
+			}
+		}
 		n, err := c.alone(p)
 		if err != nil {
 			return err

@@ -88,10 +88,11 @@ type delta struct {
 
 func (d *delta) run() error {
 	if d.left.root.block != d.right.root.block {
-		for _, c := range []*cursor{&d.left, &d.right} {
-			if err := c.measure(); err != nil {
-				return err
-			}
+		if err := d.left.measure(&d.right); err != nil {
+			return err
+		}
+		if err := d.right.measure(&d.left); err != nil {
+			return err
 		}
 	}
 	for !d.left.done || !d.right.done {
