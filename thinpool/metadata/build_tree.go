@@ -24,6 +24,13 @@ func (s Subtree) Mapped() uint64 { return s.mapped }
 // Height is 1 for a leaf.
 func (s Subtree) Height() int { return s.height }
 
+// Under is s as it stands in a parent under a key below its first, which the
+// kernel leaves there when the first mapping goes.
+func (s Subtree) Under(key uint64) Subtree {
+	s.first = min(s.first, key)
+	return s
+}
+
 // nodeMax is calc_max_entries of persistent-data/dm-btree.c.
 func nodeMax(value int) int { return (blockSize - nodeHeader) / (8 + value) / 3 * 3 }
 

@@ -1,0 +1,94 @@
+package metadatatest
+
+import (
+	"thinctl/thinpool/metadata"
+)
+
+// Random makes a small pool of any shape: none to a dozen devices, none to
+// some thousand mappings each, sharing all, some or nothing; one in three has
+// a held root that the pool has moved on from.
+func Random(seed uint64) *Pool {
+	p := New(seed)
+	size := []uint64{3, 40, 300, 300, 3000}[p.rng.IntN(5)]
+	hold := p.rng.IntN(3) == 0
+	steps := p.rng.IntN(30)
+	for i := range steps {
+		if hold && i == steps/2 {
+			p.Hold()
+		}
+		p.step(size)
+	}
+	return p
+}
+
+// Rich makes a pool that has one of everything: trees of one to three levels,
+// snapshots, counts over 2 of metadata and data blocks alike, and a held root.
+func Rich(seed uint64) *Pool {
+	p := New(seed)
+	p.Create(1)
+	p.Load(2, 30000, 20, nodeMin)
+	p.Load(3, 600, 5, 150)
+	for id := uint32(10); id < 16; id++ {
+		p.Snapshot(id, 2)
+		p.Write(id, p.rng.Uint64N(20000), 1+p.rng.Uint64N(50))
+		p.Discard(id, p.rng.Uint64N(20000), 1+p.rng.Uint64N(50))
+	}
+	p.Hold()
+	for id := uint32(20); id < 24; id++ {
+		p.Snapshot(id, 3)
+		p.Write(id, p.rng.Uint64N(300), 1+p.rng.Uint64N(50))
+	}
+	p.Delete(10)
+	p.Load(metadata.MaxDeviceID, 10, 2, nodeMax)
+	return p
+}
+
+func (p *Pool) step(size uint64) {
+	ids := p.Live().IDs()
+	if len(ids) == 0 {
+		p.fresh(size)
+		return
+	}
+	id := ids[p.rng.IntN(len(ids))]
+	switch p.rng.IntN(12) {
+	case 0, 1:
+		p.fresh(size)
+	case 2, 3, 4:
+		p.Snapshot(p.freeID(), id)
+	case 5, 6, 7:
+		p.Write(id, p.rng.Uint64N(size), 1+p.rng.Uint64N(size))
+	case 8:
+		for range p.rng.Uint64N(size/4 + 2) {
+			p.Write(id, p.rng.Uint64N(2*size), 1+p.rng.Uint64N(3))
+		}
+	case 9:
+		p.Discard(id, p.rng.Uint64N(size), 1+p.rng.Uint64N(size))
+	case 10:
+		for range p.rng.Uint64N(size/4 + 2) {
+			p.Discard(id, p.rng.Uint64N(2*size), 1)
+		}
+		p.Skip(p.rng.Uint64N(100))
+	case 11:
+		p.Delete(id)
+	}
+}
+
+func (p *Pool) fresh(size uint64) {
+	if p.rng.IntN(2) == 0 {
+		p.Create(p.freeID())
+		return
+	}
+	p.Load(p.freeID(), p.rng.Uint64N(2*size), 1+p.rng.Uint64N(30), nodeMin+p.rng.IntN(nodeMax-nodeMin+1))
+}
+
+func (p *Pool) freeID() uint32 {
+	for {
+		id := p.rng.Uint32N(40)
+		if p.rng.IntN(5) == 0 {
+			id = p.rng.Uint32N(metadata.MaxDeviceID + 1)
+		}
+		if _, taken := p.live[id]; !taken {
+			return id
+		}
+	}
+}
