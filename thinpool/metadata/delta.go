@@ -167,8 +167,11 @@ func (d *delta) merge() error {
 // shared passes over a subtree that both have, and tells of it where that was
 // asked for.
 func (d *delta) shared() error {
+	p := d.left.at()
+	if l, r := d.left.above(), d.right.above(); l != r {
+		return corrupt(p.block, "%d nodes above the leaves of one tree, %d above those of the other", l, r)
+	}
 	if d.options.Same {
-		p := d.left.at()
 		if d.left.depth > 0 && d.left.above() == 1 {
 			n, err := d.left.load(p)
 			if err == nil && !n.leaf {
