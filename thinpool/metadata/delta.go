@@ -72,6 +72,7 @@ func Delta(ctx context.Context, r io.ReaderAt, root Superblock, left, right uint
 	d := &delta{ctx: ctx, options: o, out: differences{visit: visit, data: o.Data},
 		left:  cursor{tree: t, root: place{block: leftRoot}},
 		right: cursor{tree: t, root: place{block: rightRoot}}}
+	d.whole = walker{tree: t, leaf: d.same}
 	err = d.run()
 	if err != nil && !d.out.stopped {
 		return fmt.Errorf("comparing the mappings of thin devices %d and %d at blocks %d and %d: %w", left, right, leftRoot, rightRoot, err)
@@ -83,6 +84,7 @@ type delta struct {
 	ctx         context.Context
 	options     DeltaOptions
 	left, right cursor
+	whole       walker // of subtrees that both have
 	out         differences
 }
 
@@ -183,7 +185,7 @@ func (d *delta) shared() error {
 			if err != nil {
 				return err
 			}
-		} else if err := (walker{tree: d.left.tree, leaf: d.same}).walk(d.ctx, p); err != nil {
+		} else if err := d.whole.walk(d.ctx, p); err != nil {
 			return err
 		}
 	}

@@ -11,7 +11,8 @@ import (
 // It holds at most batches times the leaves below one node: 3 MiB.
 type walker struct {
 	tree
-	leaf func(node) error // must not keep the node
+	leaf  func(node) error // must not keep the node
+	spare []*batch         // of a walk before
 }
 
 const batches = 3
@@ -24,12 +25,16 @@ type batch struct {
 	err    error // why there is no more after it
 }
 
-func (w walker) walk(ctx context.Context, root place) error {
+func (w *walker) walk(ctx context.Context, root place) error {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &advance{tree: w.tree, ctx: ctx, leaves: -1, full: make(chan *batch), free: make(chan *batch, batches)}
-	for range batches {
-		a.free <- &batch{}
+	for range batches - len(w.spare) {
+		w.spare = append(w.spare, &batch{})
 	}
+	for _, b := range w.spare {
+		a.free <- b
+	}
+	w.spare = w.spare[:0]
 	go a.run(root)
 	defer func() { // r is the caller's again once walk has returned
 		cancel()
@@ -48,10 +53,13 @@ func (w walker) walk(ctx context.Context, root place) error {
 		}
 		a.free <- b
 	}
+	for len(a.free) > 0 {
+		w.spare = append(w.spare, <-a.free)
+	}
 	return ctx.Err()
 }
 
-func (w walker) take(p place, loaded, single []byte) (err error) {
+func (w *walker) take(p place, loaded, single []byte) (err error) {
 	var n node
 	if loaded != nil {
 		n, err = w.parse(p, loaded)
