@@ -59,7 +59,7 @@ type vertex struct {
 	refs    uint32 // distinct nodes and superblocks that point here
 	edges   uint32 // index of its first edge; leaves of mappings have none
 	entries uint16
-	tree    tree
+	tree    treeKind
 	leaf    bool
 	broken  bool // could not be read or made no sense: no entries, no edges
 	child   bool // of a node of its own tree
