@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 )
 
@@ -14,9 +15,12 @@ type RepairOptions struct {
 	// 0: as its superblock says.
 	SourceBlocks uint64
 	// Blocks is how many the new one has. 0: SourceBlocks.
-	Blocks   uint64
-	Workers  int
-	Progress func(Progress)
+	Blocks uint64
+	// DataBlocks is the data device's size. 0: as the superblock says; mappings
+	// to beyond are dropped.
+	DataBlocks uint64
+	Workers    int
+	Progress   func(Progress)
 }
 
 // Repaired says what a repair made, and what it could not save.
@@ -57,10 +61,16 @@ func Repair(ctx context.Context, r io.ReaderAt, w io.WriterAt, o RepairOptions) 
 
 func repair(ctx context.Context, r io.ReaderAt, w io.WriterAt, o RepairOptions) (Repaired, error) {
 	// What the live superblock leads to decides: the held root is let go.
-	c := &checker{options: CheckOptions{Blocks: o.SourceBlocks, Workers: o.Workers, Progress: o.Progress}, rebuilding: true}
+	c := &checker{options: CheckOptions{Blocks: o.SourceBlocks, DataBlocks: o.DataBlocks, Workers: o.Workers, Progress: o.Progress}, rebuilding: true}
 	s, err := ReadSuperblock(r)
 	if err != nil {
 		return Repaired{}, err
+	}
+	if blocks := s.DataSpaceMap.Blocks; o.DataBlocks == 0 {
+		if blocks == 0 || bitmapsFor(blocks) > MaxBlocks {
+			return Repaired{}, corrupt(0, "%d data blocks are said to be there: say how many there are", blocks)
+		}
+		o.DataBlocks = blocks
 	}
 	c.remarks(s)
 	if err := c.read(ctx, r, s); err != nil {
@@ -74,8 +84,8 @@ func repair(ctx context.Context, r io.ReaderAt, w io.WriterAt, o RepairOptions) 
 		o.Blocks = o.SourceBlocks
 	}
 	b, err := NewBuilder(w, BuildOptions{
-		DataBlockSize: s.DataBlockSize, DataBlocks: s.DataSpaceMap.Blocks, MetadataBlocks: o.Blocks,
-		Time: s.Time, TransactionID: s.TransactionID, UUID: s.UUID, Version: s.Version,
+		DataBlockSize: s.DataBlockSize, DataBlocks: o.DataBlocks, MetadataBlocks: o.Blocks,
+		Time: min(max(s.Time, c.latest), maxTime), TransactionID: s.TransactionID, UUID: s.UUID, Version: s.Version,
 	})
 	if err != nil {
 		return Repaired{}, err
@@ -109,6 +119,7 @@ type piece struct {
 
 func (p *patient) rebuild(ctx context.Context) ([]RepairedDevice, error) {
 	p.judge()
+	p.distinct()
 	used, err := p.plan()
 	if err != nil {
 		return nil, err
@@ -136,6 +147,7 @@ func (p *patient) rebuild(ctx context.Context) ([]RepairedDevice, error) {
 			s := p.m.superblock
 			d = Device{ID: root.id, TransactionID: s.TransactionID, CreationTime: s.Time, SnapshottedTime: s.Time}
 		}
+		d.CreationTime, d.SnapshottedTime = min(d.CreationTime, p.b.o.Time), min(d.SnapshottedTime, p.b.o.Time)
 		if err := p.b.Device(d, tree); err != nil {
 			return nil, err
 		}
@@ -148,6 +160,17 @@ func (p *patient) rebuild(ctx context.Context) ([]RepairedDevice, error) {
 	}
 	slices.SortFunc(devices, func(a, b RepairedDevice) int { return cmp.Compare(a.ID, b.ID) })
 	return devices, nil
+}
+
+// distinct leaves one root to each id, if it can one that a sound leaf names.
+func (p *patient) distinct() {
+	roots := map[uint32]deviceRoot{}
+	for _, r := range p.m.roots {
+		if has, twice := roots[r.id]; !twice || has.doubtful && !r.doubtful {
+			roots[r.id] = r
+		}
+	}
+	p.m.roots = slices.SortedFunc(maps.Values(roots), func(a, b deviceRoot) int { return cmp.Compare(a.id, b.id) })
 }
 
 // judge finds the vertices all of whose subtree is as it should be.
