@@ -27,7 +27,8 @@ var (
 	ErrNoDevice = errors.New("no such thin device")
 	// ErrStamped: the superblock carries the uuid of another pool. Stamp.
 	ErrStamped = errors.New("belongs to another pool")
-	// ErrBusy: the device is claimed, mostly by the active pool. Stamp.
+	// ErrBusy: the device is claimed, mostly by the active pool.
+	// Stamp, OpenOffline.
 	ErrBusy = errors.New("in use")
 )
 
