@@ -8,7 +8,7 @@ import "context"
 // It holds one node and the children of one node for each depth of the tree:
 // 1 MiB times its height.
 type cursor struct {
-	tree
+	nodes
 	root   place
 	height int // of the whole tree, once measured; a leaf's is 1
 	levels [maxDepth]level
@@ -172,11 +172,11 @@ func (c *cursor) measure(other *cursor) error {
 // wanted says will be entered.
 func (c *cursor) readAhead(ctx context.Context, l *level, wanted func(place) bool) {
 	var which []int
-	var blocks []uint64
+	var blocks []uint32
 	for i := l.i; i < l.entries; i++ {
 		p := l.place.child(l.node, i)
 		if l.ahead[i] == nil && c.levels[p.depth].held != p.block && c.reachable(p) == nil && wanted(p) {
-			which, blocks = append(which, i), append(blocks, p.block)
+			which, blocks = append(which, i), append(blocks, uint32(p.block))
 		}
 	}
 	if len(blocks) < 2 {
@@ -188,7 +188,7 @@ func (c *cursor) readAhead(ctx context.Context, l *level, wanted func(place) boo
 		l.room = l.buf
 	}
 	loaded := make([][]byte, len(blocks))
-	fetch(ctx, c.r, blocks, l.room[:need], loaded)
+	fetchSome(ctx, c.r, blocks, l.room[:need], loaded)
 	l.room = l.room[need:]
 	for k, i := range which {
 		l.ahead[i] = loaded[k]

@@ -66,7 +66,7 @@ func classify(left, right map[uint64]uint64, o DeltaOptions) []Difference {
 	return all
 }
 
-func deltaOf(r *counted, left, right uint32, o DeltaOptions) ([]Difference, error) {
+func deltaOf(r *meteredImage, left, right uint32, o DeltaOptions) ([]Difference, error) {
 	root, err := ReadSuperblock(r.reader())
 	if err != nil {
 		return nil, err
@@ -125,7 +125,7 @@ func TestDeltaIsThatOfAllMappings(t *testing.T) {
 // checkReads holds Delta to the nodes that the two trees do not share. It may
 // read one shared node for each height where trees are cut differently, beside
 // each node that is not shared, and one way down each tree to measure it.
-func checkReads(t *rapid.T, c *counted, left, right *limb, o DeltaOptions) {
+func checkReads(t *rapid.T, c *meteredImage, left, right *limb, o DeltaOptions) {
 	l, r := map[*limb]bool{}, map[*limb]bool{}
 	left.nodes(l)
 	right.nodes(r)

@@ -10,6 +10,10 @@ import (
 // MaxDeviceID is the largest id of a thin device: 24 bits (dm-thin-metadata.h).
 const MaxDeviceID = 1<<24 - 1
 
+// timeBits is what a mapping gives to the time below its data block
+// (dm-thin-metadata.c, pack_block_time).
+const timeBits = 24
+
 // detailsSize is struct disk_device_details of dm-thin-metadata.c.
 const detailsSize = 24
 
@@ -27,7 +31,7 @@ type Device struct {
 // is a held root, or the superblock of a pool that is not active.
 func Devices(r io.ReaderAt, root Superblock) ([]Device, error) {
 	var devices []Device
-	w := walker{tree: tree{r: r, limit: limit(root), value: detailsSize}, leaf: func(n node) error {
+	w := walker{nodes: nodes{r: r, limit: limit(root), kind: detailsTree}, leaf: func(n node) error {
 		for i := range n.entries {
 			if n.key(i) > MaxDeviceID {
 				return corrupt(n.block, "device id %d is over %d", n.key(i), MaxDeviceID)

@@ -1,0 +1,115 @@
+package metadata
+
+import (
+	"context"
+	"math"
+)
+
+// SpanKind is whose the data blocks of a span are.
+type SpanKind uint8
+
+// What a data block can be.
+const (
+	Free      SpanKind = iota // mapped by no device
+	Exclusive                 // mapped by just one
+	Shared                    // mapped by several
+)
+
+func (k SpanKind) String() string {
+	return [...]string{"free", "exclusive", "shared"}[k]
+}
+
+// Span is a run of data blocks that are alike.
+type Span struct {
+	Begin, Blocks uint64
+	Kind          SpanKind
+	Device        uint32 // whose it is, where Exclusive
+}
+
+// Layout calls visit with the data device's spans, in order and without gaps,
+// up to its end where that is known and else to the last mapped block.
+func (m *Map) Layout(ctx context.Context, visit func(Span) error) error {
+	owners := m.soleOwners()
+	last := Span{}
+	put := func(begin uint64, kind SpanKind, device uint32) error {
+		if begin > last.Begin && (kind != last.Kind || device != last.Device) {
+			last.Blocks = begin - last.Begin
+			if err := visit(last); err != nil {
+				return err
+			}
+		}
+		if begin == 0 || begin > last.Begin && (kind != last.Kind || device != last.Device) {
+			last = Span{Begin: begin, Kind: kind, Device: device}
+		}
+		return nil
+	}
+	next := uint64(0)
+	err := m.passes(ctx, false, func(c *claims) error {
+		return c.mapped(func(number uint64, r *region) error {
+			if number*regionBlocks > next {
+				if err := put(next, Free, 0); err != nil {
+					return err
+				}
+			}
+			next = number * regionBlocks
+			for i, claim := range r {
+				kind, device := Free, uint32(0)
+				switch {
+				case claim == 0:
+				case claim&counted != 0 || owners[claim] == manyOwners:
+					kind = Shared
+				default:
+					kind, device = Exclusive, m.roots[owners[claim]-1].id
+				}
+				if err := put(next+uint64(i), kind, device); err != nil {
+					return err
+				}
+			}
+			next += regionBlocks
+			return ctx.Err()
+		})
+	})
+	if err != nil {
+		return err
+	}
+	end := m.options.DataBlocks
+	if end > maxDataBlock { // nobody knows: at the last mapped one
+		if last.Kind == Free {
+			return nil
+		}
+		end = next
+	} else if end > next {
+		if err := put(next, Free, 0); err != nil {
+			return err
+		}
+	}
+	if last.Blocks = end - last.Begin; last.Begin >= end {
+		return nil
+	}
+	return visit(last)
+}
+
+const manyOwners = math.MaxUint32
+
+// soleOwners tells of each vertex the one device that reaches it, as an index of
+// roots from 1, or manyOwners.
+func (m *Map) soleOwners() []uint32 {
+	owners := make([]uint32, len(m.graph.vertices))
+	own := func(number, owner uint32) {
+		if owners[number] != 0 && owners[number] != owner {
+			owner = manyOwners
+		}
+		owners[number] = owner
+	}
+	for i, r := range m.roots {
+		own(r.root, uint32(i+1))
+	}
+	for _, number := range m.order {
+		if v := &m.graph.vertices[number]; v.tree == mappingTree {
+			for _, child := range m.graph.below(v) {
+				own(child, owners[number])
+			}
+		}
+	}
+	return owners
+}
