@@ -46,6 +46,7 @@ type checker struct {
 
 	mu             sync.Mutex // while reading
 	findings       findings
+	rebuilding     bool // all counts are made anew
 	hidden         bool // nodes that were not read hide what is below them
 	data, metadata recorded
 }
@@ -137,7 +138,11 @@ func (c *checker) read(ctx context.Context, r io.ReaderAt, s Superblock) error {
 	c.m = newMap(r, s, o)
 	g := c.m.graph
 	g.fault = c.fault
-	c.m.beyond = func(n node, i int, block uint64) error {
+	if c.rebuilding && c.options.Blocks != 0 {
+		g.limit = min(c.options.Blocks, MaxBlocks) // whatever the space map says
+	}
+	c.m.beyond = func(v *vertex, n node, i int, block uint64) error {
+		v.flawed = true
 		c.find(Finding{Code: CodeBeyondData, Severity: Damage, Block: n.block, Repairable: true, Lost: 1,
 			Text: fmt.Sprintf("block %d maps virtual block %d to data block %d of %d", n.block, n.key(i), block, c.m.options.DataBlocks)})
 		return nil
@@ -151,7 +156,7 @@ func (c *checker) read(ctx context.Context, r io.ReaderAt, s Superblock) error {
 			return err
 		}
 	}
-	if c.options.Held == 0 {
+	if c.options.Held == 0 && !c.rebuilding {
 		var err error
 		c.data.name, c.data.leak, c.data.less, c.data.root = "data", CodeDataLeak, CodeDataCount, s.DataSpaceMap
 		c.metadata.name, c.metadata.leak, c.metadata.less, c.metadata.root = "metadata", CodeMetadataLeak, CodeMetadataCount, s.MetadataSpaceMap
@@ -183,7 +188,7 @@ func (c *checker) fault(code Code, v *vertex, err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if v != nil {
-		f.Block = uint64(v.block)
+		f.Block, v.flawed = uint64(v.block), true
 	}
 	switch code {
 	case CodeKeys, CodeBalance:

@@ -126,8 +126,8 @@ func (c *claims) count(block uint64) uint32 {
 		return 0
 	}
 	switch claim := r[block%regionBlocks]; {
-	case claim&counted != 0:
-		return claim &^ counted
+	case claim&manyMark != 0:
+		return claim &^ manyMark
 	case claim != 0:
 		return 1
 	}

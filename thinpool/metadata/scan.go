@@ -53,7 +53,7 @@ type Map struct {
 	details          []Device
 
 	// beyond is told of a mapping to no data block.
-	beyond func(n node, i int, block uint64) error
+	beyond func(v *vertex, n node, i int, block uint64) error
 
 	used    uint64 // data blocks that are mapped
 	windows []window
@@ -94,7 +94,7 @@ func newMap(r io.ReaderAt, root Superblock, o ScanOptions) *Map {
 		o.DataBlocks = maxDataBlock + 1
 	}
 	m := &Map{superblock: root, options: o, graph: newGraph(r, limit(root), o.Workers), small: map[uint32]any{}}
-	m.beyond = func(n node, i int, block uint64) error {
+	m.beyond = func(_ *vertex, n node, i int, block uint64) error {
 		return corrupt(n.block, "virtual block %d is mapped to data block %d of %d", n.key(i), block, o.DataBlocks)
 	}
 	m.graph.progress = o.Progress
@@ -217,7 +217,10 @@ func (m *Map) claim(c *claims, number uint32, n node, count bool) error {
 	for i := range n.entries {
 		block := binary.LittleEndian.Uint64(values[8*i:]) >> timeBits
 		if block >= m.options.DataBlocks {
-			if err := m.beyond(n, i, block); err != nil {
+			if m.order != nil { // told when it was first read
+				continue
+			}
+			if err := m.beyond(&m.graph.vertices[number], n, i, block); err != nil {
 				return err
 			}
 			continue
