@@ -21,7 +21,7 @@ type recorded struct {
 	unread        atomic.Bool   // some bitmap
 }
 
-// compareSpaceMaps holds both space maps against what was manyMark.
+// compareSpaceMaps holds both space maps against what was counted.
 func (c *checker) compareSpaceMaps(ctx context.Context) error {
 	c.data.overflow = said[refCount](c.m, c.data.counts)
 	c.metadata.overflow = said[refCount](c.m, c.metadata.counts)

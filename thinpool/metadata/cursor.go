@@ -172,11 +172,11 @@ func (c *cursor) measure(other *cursor) error {
 // wanted says will be entered.
 func (c *cursor) readAhead(ctx context.Context, l *level, wanted func(place) bool) {
 	var which []int
-	var blocks []uint64
+	var blocks []uint32
 	for i := l.i; i < l.entries; i++ {
 		p := l.place.child(l.node, i)
 		if l.ahead[i] == nil && c.levels[p.depth].held != p.block && c.reachable(p) == nil && wanted(p) {
-			which, blocks = append(which, i), append(blocks, p.block)
+			which, blocks = append(which, i), append(blocks, uint32(p.block))
 		}
 	}
 	if len(blocks) < 2 {

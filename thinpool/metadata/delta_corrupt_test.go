@@ -84,7 +84,7 @@ func TestMappingsCorruption(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			bad := &image{b: bytes.Clone(m.b)}
 			c.damage(bad)
-			_, err := runsOf(bad.reader(), 2)
+			_, err := readRuns(bad.reader(), 2)
 			for _, pair := range [][2]uint32{{1, 2}, {2, 1}, {2, 3}} {
 				_, other := deltaOf(count(bad), pair[0], pair[1], DeltaOptions{Same: pair[0] == 2})
 				err = errors.Join(err, other)
@@ -95,7 +95,7 @@ func TestMappingsCorruption(t *testing.T) {
 			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("Runs: got %v, want %q with %q", err, c.want, c.text)
 			}
-			if _, err := runsOf(bad.reader(), 1); err != nil {
+			if _, err := readRuns(bad.reader(), 1); err != nil {
 				t.Errorf("the other device: %v", err)
 			}
 		})
@@ -131,7 +131,7 @@ func TestReadsThatFail(t *testing.T) {
 	for n := 1; n < blocks-1; n++ { // the last is the held root
 		short := &image{b: m.b[:n*blockSize+100]}
 		for _, do := range []func(io.ReaderAt) error{
-			func(r io.ReaderAt) error { _, err := runsOf(r, 1); return err },
+			func(r io.ReaderAt) error { _, err := readRuns(r, 1); return err },
 			func(r io.ReaderAt) error { _, err := deltaOf(count(short), 1, 2, DeltaOptions{Same: true}); return err },
 		} {
 			if err := do(short.reader()); err == nil || !errors.Is(err, ErrTruncated) {
@@ -140,7 +140,7 @@ func TestReadsThatFail(t *testing.T) {
 		}
 		broken := errors.New("input/output error")
 		bad := failing{m, uint64(n), broken}
-		_, err := runsOf(bad, 1)
+		_, err := readRuns(bad, 1)
 		var e *BlockError
 		if err != nil && (!errors.Is(err, broken) || !errors.As(err, &e) || e.Block != uint64(n)) {
 			t.Errorf("block %d fails: %v", n, err)

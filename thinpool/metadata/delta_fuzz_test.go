@@ -56,7 +56,7 @@ func FuzzRuns(f *testing.F) {
 	f.Fuzz(func(t *testing.T, patches []byte, cut bool) {
 		m := patched(patches, cut)
 		for id := range uint32(4) {
-			all, err := runsOf(m.reader(), id)
+			all, err := readRuns(m.reader(), id)
 			if err != nil && !sentinel(err) {
 				t.Fatal(err)
 			}
@@ -81,7 +81,7 @@ func FuzzDelta(f *testing.F) {
 		m := patched(patches, cut)
 		var all [3]map[uint64]uint64
 		for i := range all {
-			runs, err := runsOf(m.reader(), uint32(i+1))
+			runs, err := readRuns(m.reader(), uint32(i+1))
 			if err == nil {
 				all[i] = expand(runs)
 			}

@@ -272,29 +272,21 @@ func drawChanges(t *rapid.T, span uint64, id uint32) []change {
 	return changes
 }
 
-// counted counts how often each block is read.
-type counted struct {
+// meteredImage counts how often each block is read.
+type meteredImage struct {
 	*image
 	blocks []atomic.Int32
 }
 
-func count(m *image) *counted {
-	return &counted{image: m, blocks: make([]atomic.Int32, len(m.b)/blockSize)}
+func count(m *image) *meteredImage {
+	return &meteredImage{image: m, blocks: make([]atomic.Int32, len(m.b)/blockSize)}
 }
 
-func (c *counted) ReadAt(p []byte, off int64) (int, error) {
+func (c *meteredImage) ReadAt(p []byte, off int64) (int, error) {
 	for at := off; at < off+int64(len(p)); at += int64(blockSize) {
 		if n := at / int64(blockSize); n < int64(len(c.blocks)) {
 			c.blocks[n].Add(1)
 		}
 	}
 	return c.reader().ReadAt(p, off)
-}
-
-func (c *counted) reads() int {
-	sum := 0
-	for i := range c.blocks {
-		sum += int(c.blocks[i].Load())
-	}
-	return sum
 }

@@ -14,15 +14,12 @@ type Run struct {
 	Time                  uint32
 }
 
-// mappingSize is that of a value in a thin device's tree.
-const mappingSize = 8
-
-// mapping is such a value (dm-thin-metadata.c, pack_block_time): 40 bits of
+// mapping is a value in a thin device's tree (dm-thin-metadata.c, pack_block_time): 40 bits of
 // data block over 24 bits of time.
 type mapping uint64
 
-func (m mapping) data() uint64 { return uint64(m) >> 24 }
-func (m mapping) time() uint32 { return uint32(m) & (1<<24 - 1) }
+func (m mapping) data() uint64 { return uint64(m) >> timeBits }
+func (m mapping) time() uint32 { return uint32(m) & maxTime }
 
 func number(value []byte) uint64 { return binary.LittleEndian.Uint64(value) }
 

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func runsOf(r io.ReaderAt, id uint32) ([]Run, error) {
+func readRuns(r io.ReaderAt, id uint32) ([]Run, error) {
 	root, err := ReadSuperblock(r)
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func TestRunsReadEachNodeOnce(t *testing.T) {
 		m := pool(devices)
 		for id, tree := range devices {
 			c := count(m)
-			got, err := runsOf(c, id)
+			got, err := readRuns(c, id)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -69,7 +69,7 @@ func TestRunsAtTheEnd(t *testing.T) {
 		{key: 0, value: 1<<64 - 1}, {key: 1<<64 - 2, value: (1<<40-2)<<24 | 5}, {key: 1<<64 - 1, value: (1<<40-1)<<24 | 5}})
 	start := (&limb{}).change([]change{{key: 0, value: 0}, {key: 1<<64 - 1, value: 7 << 24}})
 	m := pool(map[uint32]*limb{1: end, 2: start})
-	got, err := runsOf(m.reader(), 1)
+	got, err := readRuns(m.reader(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestRunsStop(t *testing.T) {
 	enough := errors.New("enough")
 	calls := 0
 	stop := func(Run) error { calls++; return enough }
-	if err := Runs(context.Background(), m.reader(), root, 1, stop); err != enough || calls != 1 {
+	if err := Runs(context.Background(), m.reader(), root, 1, stop); !errors.Is(err, enough) || calls != 1 {
 		t.Errorf("stopped after %d calls: %v", calls, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

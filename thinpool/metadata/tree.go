@@ -10,11 +10,11 @@ import (
 // so 2^32 entries of the fattest kind lie less than 8 deep.
 const maxDepth = 12
 
-// tree reads the nodes of one btree. Every node of the package is read here.
+// tree reads the nodes of one btree, of which each is checked against its place.
 type tree struct {
 	r     io.ReaderAt
 	limit uint64 // blocks at or beyond it do not exist
-	value int    // size of the leaves' values
+	kind  treeKind
 }
 
 // place is where a tree points at a node.
@@ -77,7 +77,7 @@ func (t tree) read(p place, b []byte) (node, error) {
 // parse checks that b is a node that may stand at p. Only an empty tree has an
 // empty node: its root, a leaf.
 func (t tree) parse(p place, b []byte) (node, error) {
-	n, err := parseNode(b, p.block, t.value)
+	n, err := parseNode(b, p.block, t.kind.leafValue())
 	if err != nil {
 		return node{}, err
 	}
@@ -124,7 +124,7 @@ func (t tree) lookup(root, key uint64, b []byte) ([]byte, bool, error) {
 
 // mappings is the tree of what thin device id maps, with the block of its root.
 func mappings(r io.ReaderAt, root Superblock, id uint32) (tree, uint64, error) {
-	t := tree{r: r, limit: limit(root), value: mappingSize}
+	t := tree{r: r, limit: limit(root), kind: topTree}
 	value, found, err := t.lookup(root.MappingRoot, uint64(id), newBlock())
 	switch {
 	case err != nil:
@@ -132,5 +132,6 @@ func mappings(r io.ReaderAt, root Superblock, id uint32) (tree, uint64, error) {
 	case !found:
 		return tree{}, 0, fmt.Errorf("%w: id %d", ErrNoDevice, id)
 	}
+	t.kind = mappingTree
 	return t, number(value), nil
 }

@@ -8,17 +8,17 @@ import (
 // goroutine reads internal nodes, and the leaves below one of them at a time;
 // the caller's checks and takes those that are there.
 //
-// It holds at most batches times the leaves below one node: 3 MiB.
+// It holds readAhead times the leaves below one node at most: 3 MiB.
 type walker struct {
 	tree
 	leaf  func(node) error // must not keep the node
-	spare []*batch         // of a walk before
+	spare []*siblings      // of a walk before
 }
 
-const batches = 3
+const readAhead = 3 // being read, waiting, and being taken
 
-// batch is the leaves that are read together.
-type batch struct {
+// siblings are leaves below one node, read together.
+type siblings struct {
 	places []place
 	loaded [][]byte
 	buf    []byte
@@ -27,9 +27,9 @@ type batch struct {
 
 func (w *walker) walk(ctx context.Context, root place) error {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &advance{tree: w.tree, ctx: ctx, leaves: -1, full: make(chan *batch), free: make(chan *batch, batches)}
-	for range batches - len(w.spare) {
-		w.spare = append(w.spare, &batch{})
+	a := &advance{tree: w.tree, ctx: ctx, leaves: -1, full: make(chan *siblings), free: make(chan *siblings, readAhead)}
+	for range readAhead - len(w.spare) {
+		w.spare = append(w.spare, &siblings{})
 	}
 	for _, b := range w.spare {
 		a.free <- b
@@ -80,9 +80,9 @@ type advance struct {
 	tree
 	ctx    context.Context
 	leaves int // their depth, -1 until the first is met
-	full   chan *batch
-	free   chan *batch
-	nodes  [maxDepth][]byte // one for each depth, so that a parent outlives its child
+	full   chan *siblings
+	free   chan *siblings
+	above  [maxDepth][]byte // one for each depth, so that a parent outlives its child
 }
 
 func (a *advance) run(root place) {
@@ -102,10 +102,10 @@ func (a *advance) visit(p place) error {
 	if err := a.reachable(p); err != nil {
 		return err
 	}
-	if a.nodes[p.depth] == nil {
-		a.nodes[p.depth] = newBlock()
+	if a.above[p.depth] == nil {
+		a.above[p.depth] = newBlock()
 	}
-	n, err := a.read(p, a.nodes[p.depth])
+	n, err := a.read(p, a.above[p.depth])
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (a *advance) first(n node, p place) error {
 		return a.ctx.Err()
 	}
 	b.places, b.loaded = append(b.places, p), append(b.loaded, n.b)
-	a.nodes[p.depth] = nil // the walker's now
+	a.above[p.depth] = nil // the walker's now
 	return a.send(b)
 }
 
@@ -144,14 +144,14 @@ func (a *advance) below(n node, p place, i int) error {
 	if b == nil {
 		return a.ctx.Err()
 	}
-	var blocks []uint64
+	var blocks []uint32
 	var fault error // comes after the leaves before it
 	for ; i < n.entries; i++ {
 		child := p.child(n, i)
 		if fault = a.reachable(child); fault != nil {
 			break
 		}
-		b.places, blocks = append(b.places, child), append(blocks, child.block)
+		b.places, blocks = append(b.places, child), append(blocks, uint32(child.block))
 	}
 	if need := len(blocks) * blockSize; len(b.buf) < need {
 		b.buf = aligned(need)
@@ -164,8 +164,8 @@ func (a *advance) below(n node, p place, i int) error {
 	return fault
 }
 
-// empty waits for a batch to fill, nil where the walk has ended.
-func (a *advance) empty() *batch {
+// empty waits for a siblings to fill, nil where the walk has ended.
+func (a *advance) empty() *siblings {
 	select {
 	case b := <-a.free:
 		b.places, b.loaded, b.err = b.places[:0], b.loaded[:0], nil
@@ -175,7 +175,7 @@ func (a *advance) empty() *batch {
 	}
 }
 
-func (a *advance) send(b *batch) error {
+func (a *advance) send(b *siblings) error {
 	select {
 	case a.full <- b:
 		return nil

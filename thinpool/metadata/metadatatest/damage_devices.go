@@ -6,11 +6,14 @@ import "encoding/binary"
 func deviceDamages() []Damage {
 	leafOf := func(part, name string, least int, change func(s *survey, at spot, v view, i int) bool) Damage {
 		return Damage{Name: name, apply: func(s *survey) (uint64, bool) {
+			var changed view
 			at, ok := s.pick(part, func(at spot, v view) bool {
-				return at.leaf && v.entries() >= least && (at.parent == 0 || v.entries() > v.max()/3)
+				changed = v
+				return at.leaf && v.entries() >= least && (at.parent == 0 || v.entries() > v.max()/3) &&
+					change(s, at, v, s.rng.IntN(v.entries()))
 			})
 			if ok {
-				s.edit(at.block, func(v view) { ok = change(s, at, v, s.rng.IntN(v.entries())) })
+				s.edit(at.block, func(v view) { copy(v.b, changed.b) })
 			}
 			return at.block, ok
 		}}
@@ -58,10 +61,15 @@ func deviceDamages() []Damage {
 			return true
 		}),
 		leafOf(partTop, "mapping/another device's root", 2, func(_ *survey, _ spot, v view, i int) bool {
-			j := (i + 1) % v.entries()
-			same := v.child(i) == v.child(j)
+			j := 0
+			for j < v.entries() && v.child(j) == v.child(i) {
+				j++
+			}
+			if j == v.entries() {
+				return false
+			}
 			v.setChild(i, v.child(j))
-			return !same
+			return true
 		}),
 		remap("at the end of the data", func(s *survey, _ view, _ int) uint64 { return dataBlocks(s) << 24 }),
 		remap("far beyond the data", func(*survey, view, int) uint64 { return 1<<64 - 1<<24 }),

@@ -75,7 +75,7 @@ func (l Large) Save(w io.WriterAt, usage func(map[uint32]Usage)) (metadata.Super
 
 func (l Large) dataBlocks() uint64 {
 	// Runs are a block or so apart; a change writes at most 4.
-	return uint64(l.Families) * (l.Mappings + l.Mappings/8 + uint64(4*l.Devices*l.Changes) + 100)
+	return uint64(l.Families) * (l.Mappings + 2*l.Mappings/l.Run + uint64(4*l.Devices*(l.Changes+1)) + 1000)
 }
 
 func (l Large) family(f int, next uint64) *Pool {

@@ -26,14 +26,14 @@ const RichDataBlocks = 200 * 16320
 
 // Rich makes a pool that has one of everything: trees of one to three levels,
 // snapshots, counts over 2 of metadata and data blocks alike, and a held root.
-// Saved for RichDataBlocks it takes some 12 MiB.
+// Saved for RichDataBlocks it takes some 7 MiB.
 func Rich(seed uint64) *Pool {
 	p := New(seed)
 	p.Create(1)
 	p.Load(2, 60000, 20, nodeMin)
 	p.Load(3, 600, 5, 150)
 	p.Load(4, 8000, 20, nodeMin)
-	for id := uint32(10); id < 20; id++ {
+	for id := uint32(10); id < 15; id++ {
 		p.Snapshot(id, 2)
 		for at := uint64(0); at < 90000; at += 2000 {
 			p.Write(id, at+p.rng.Uint64N(10), 1)
