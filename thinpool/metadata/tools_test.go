@@ -3,6 +3,7 @@ package metadata_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -78,9 +79,11 @@ func dumped(m *metadatatest.Image, root metadata.Superblock, o metadata.DumpOpti
 	return b.String(), err
 }
 
+// written makes a file of m, with a hole for the zeros at its end.
 func written(dir string, m *metadatatest.Image) (string, error) {
 	path := filepath.Join(dir, "meta")
-	return path, os.WriteFile(path, m.Bytes, 0o600)
+	used := bytes.TrimRight(m.Bytes, "\x00")
+	return path, errors.Join(os.WriteFile(path, used, 0o600), os.Truncate(path, int64(len(m.Bytes))))
 }
 
 // differ shows where two texts part.
