@@ -17,42 +17,6 @@ const (
 
 func (s Severity) String() string { return [...]string{"notice", "leak", "damage"}[s] }
 
-// Code names a kind of finding and stays the same from release to release.
-type Code string
-
-// What Check can find.
-const (
-	CodeSuperblock    Code = "superblock"          // not readable as one, or what it says cannot be
-	CodeNeedsCheck    Code = "needs-check"         // the kernel met a failure and waits for a check
-	CodeHeldRoot      Code = "held-root"           // the metadata snapshot's superblock is bad
-	CodeTime          Code = "time-runs-out"       // 24 bits of snapshots are nearly used up
-	CodeUnreadable    Code = "block-unreadable"    // the device gives an error, or ends
-	CodeNodeChecksum  Code = "node-checksum"       // a btree node is not as it was written
-	CodeNode          Code = "node"                // a sealed node that makes no sense
-	CodePointer       Code = "pointer"             // a pointer at no block, or at another tree's
-	CodeKeys          Code = "keys"                // keys outside what the parent allows
-	CodeBalance       Code = "balance"             // leaves unequally deep
-	CodeUnderfull     Code = "underfull"           // a node less than a third full
-	CodeCircle        Code = "circle"              // pointers that come back
-	CodeDeviceID      Code = "device-id"           // over 24 bits
-	CodeTimeAhead     Code = "time-ahead"          // a time that the pool has not come to
-	CodeDevice        Code = "device"              // part of its mappings cannot be reached
-	CodeNoDetails     Code = "no-details"          // mappings without details: the device cannot be opened
-	CodeNoMappings    Code = "no-mappings"         // details without mappings
-	CodeMappedCount   Code = "mapped-count"        // details that count other mappings than there are
-	CodeBeyondData    Code = "beyond-data"         // a mapping to where there is no data block
-	CodeBitmap        Code = "bitmap"              // a space map's bitmap or index is not readable
-	CodeIndex         Code = "index"               // an index entry that miscounts its bitmap
-	CodeAllocated     Code = "allocated"           // a space map's total is wrong
-	CodeOverflow      Code = "overflow"            // a count over 2 without its record, or a record of none
-	CodeMetadataLeak  Code = "metadata-leak"       // metadata blocks counted higher than they are used
-	CodeMetadataCount Code = "metadata-undercount" // metadata blocks in use that count as free or less used
-	CodeDataLeak      Code = "data-leak"           // data blocks counted higher than they are mapped
-	CodeDataCount     Code = "data-undercount"     // data blocks mapped that count as free or less mapped
-	CodeNotCounted    Code = "not-counted"         // damage hides what leaks there are
-	CodeTruncated     Code = "truncated"           // the device is smaller than its space map
-)
-
 // Finding is one thing that is wrong, or many of a kind.
 type Finding struct {
 	Code     Code

@@ -27,6 +27,8 @@ type RepairOptions struct {
 type Repaired struct {
 	Superblock Superblock
 	Devices    []RepairedDevice // in the order of their ids
+	// Complete: every node could be read, and no more is lost than Devices say.
+	Complete bool
 	// Findings are what was wrong with the old metadata, the worst first.
 	Findings []Finding
 }
@@ -91,7 +93,7 @@ func repair(ctx context.Context, r io.ReaderAt, w io.WriterAt, o RepairOptions) 
 		return Repaired{}, err
 	}
 	p := &patient{checker: c, b: b, done: make([]Subtree, len(c.m.graph.vertices))}
-	repaired := Repaired{Findings: c.findings.sorted()}
+	repaired := Repaired{Complete: !c.hidden, Findings: c.findings.sorted()}
 	if repaired.Devices, err = p.rebuild(ctx); err != nil {
 		return Repaired{}, err
 	}
