@@ -5,14 +5,16 @@ import (
 )
 
 // metadataCommands work on the metadata of any dm-thin pool, ours or not, in a
-// device or in a file. Nothing is written to it.
+// device or in a file. Nothing is written to it; restore and repair write to
+// another.
 func (a *app) metadataCommands() *cli.Command {
 	return &cli.Command{
 		Name:  "metadata",
-		Usage: "read the metadata of any thin pool",
+		Usage: "read, check and rebuild the metadata of any thin pool",
 		Description: "FILE is a metadata device or a copy of one, of thinctl's pools or of others, such as LVM's. " +
 			"A device that an active pool uses is only read with --held.",
-		Subcommands:  []*cli.Command{a.metadataShow(), a.metadataMap(), a.metadataDelta()},
+		Subcommands: []*cli.Command{a.metadataShow(), a.metadataCheck(), a.metadataUsage(), a.metadataOwners(), a.metadataMap(), a.metadataDelta(),
+			a.metadataDump(), a.metadataRestore(), a.metadataRepair()},
 		BashComplete: a.completer(nil),
 	}
 }

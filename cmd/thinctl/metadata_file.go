@@ -37,34 +37,58 @@ type source struct {
 	size   units.Bytes
 	live   metadata.Superblock // block 0's
 	root   metadata.Superblock // the held root, or the same
-	claims []io.Closer
+	held   uint64              // where the held root is; 0: not asked for
+	claims closers
+	// damaged: what is wrong is for the command to find out. live and root are
+	// zero where they cannot be read.
+	damaged  bool
+	finished bool
 }
 
 // onMetadata runs do with the metadata in a file or device opened. Without
 // --held no pool can use it meanwhile.
-func (c *call) onMetadata(path string, do func(*source) error) (err error) {
-	s := &source{path: path}
-	defer func() { err = errors.Join(c.metadataRemedy(path, err), s.close()) }()
+func (c *call) onMetadata(path string, do func(*source) error) error {
+	return c.onSource(&source{path: path}, do)
+}
+
+// onDamaged is onMetadata for commands that look for damage themselves.
+func (c *call) onDamaged(path string, do func(*source) error) error {
+	return c.onSource(&source{path: path, damaged: true}, do)
+}
+
+func (c *call) onSource(s *source, do func(*source) error) (err error) {
+	defer func() { err = errors.Join(c.sourceRemedy(s, err), s.close()) }()
 	if err := s.open(c.ctx, c.metadata, c.flags.Bool("held")); err != nil {
 		return err
 	}
-	if s.live.NeedsCheck() {
-		fmt.Fprintf(c.err, "thinctl: warning: metadata %s needs a check: the kernel met a failure while it wrote, and no longer does\n", path)
+	if s.live.NeedsCheck() && !s.damaged {
+		fmt.Fprintf(c.err, "thinctl: warning: metadata %s needs a check: the kernel met a failure while it wrote, and no longer does\n", s.path)
 	}
-	return s.unmoved(do(s))
+	if err = do(s); s.finished {
+		return err
+	}
+	return s.unmoved(err)
+}
+
+// finish is called after the last read, where nothing may be shown or named
+// that was not read from one metadata snapshot. Otherwise onMetadata looks at
+// the end.
+func (s *source) finish(fault error) error {
+	s.finished = true
+	return s.unmoved(s.about(fault))
 }
 
 // unmoved looks whether the metadata snapshot is still the one that was read.
 // Once it is released, its blocks may be written to and still look sound.
 func (s *source) unmoved(fault error) error {
-	if s.root.Block == 0 {
+	if s.held == 0 {
 		return fault
 	}
 	live, err := metadata.ReadSuperblock(s.File)
-	if err == nil && live.HeldRoot == s.live.HeldRoot {
+	if err == nil && live.HeldRoot == s.held {
 		var root metadata.Superblock
-		if root, err = metadata.HeldRoot(s.File, live.HeldRoot); err == nil && root == s.root {
-			return fault
+		if root, err = metadata.HeldRoot(s.File, s.held); root == s.root {
+			return fault // or as unreadable as it was
 		}
 	}
 	return errors.Join(failed(errUnhealthy, "metadata %s: the metadata snapshot was released while it was read: what was read of it counts for nothing; reserve another and try again", s.path), err)
@@ -82,11 +106,13 @@ func (s *source) open(ctx context.Context, host metadataHost, held bool) (err er
 	if s.size, err = s.Size(); err != nil {
 		return fmt.Errorf("asking for the size of metadata %s: %w", s.path, err)
 	}
-	if s.live, err = metadata.ReadSuperblock(s.File); err != nil {
-		return fmt.Errorf("metadata %s: %w", s.path, err)
+	if s.live, err = metadata.ReadSuperblock(s.File); err != nil && (held || !s.bearable(err)) {
+		return s.about(err)
 	}
-	if err := s.plausible(); err != nil {
-		return err
+	if !s.damaged {
+		if err := s.plausible(); err != nil {
+			return err
+		}
 	}
 	if s.root = s.live; !held {
 		return nil
@@ -94,11 +120,33 @@ func (s *source) open(ctx context.Context, host metadataHost, held bool) (err er
 	if s.live.HeldRoot == 0 {
 		return failed(thinpool.ErrNotFound, "metadata %s: no metadata snapshot is held; `dmsetup message POOL 0 reserve_metadata_snap` makes one", s.path)
 	}
-	if s.root, err = metadata.HeldRoot(s.File, s.live.HeldRoot); err != nil {
-		return fmt.Errorf("metadata %s: %w", s.path, err)
+	s.held = s.live.HeldRoot
+	if s.root, err = metadata.HeldRoot(s.File, s.held); err != nil && !s.bearable(err) {
+		return s.about(err)
 	}
 	return nil
 }
+
+// bearable errors are damage, not another thing or a newer format.
+func (s *source) bearable(err error) bool {
+	return s.damaged && (errors.Is(err, metadata.ErrChecksum) || errors.Is(err, metadata.ErrCorrupt))
+}
+
+// blocks is how many metadata blocks there really are.
+func (s *source) blocks() uint64 { return uint64(s.size / metadata.BlockSize) }
+
+// dataBlocks is the size of the data device, 0 where nobody knows. A held root
+// has none; that of the live superblock may be looked at even while a pool is
+// active, and is not smaller than it was.
+func (s *source) dataBlocks() uint64 {
+	if blocks := s.live.DataSpaceMap.Blocks; blocks <= maxDataBlocks {
+		return blocks
+	}
+	return 0
+}
+
+// maxDataBlocks: a mapping has 40 bits for the data block (dm-thin-metadata.c).
+const maxDataBlocks = 1 << 40
 
 // openIdle claims the loop devices that have a file behind them: a pool claims
 // the device, and the file does not show it.
@@ -108,43 +156,56 @@ func (s *source) openIdle(ctx context.Context, host metadataHost) (*metadata.Fil
 		return nil, fmt.Errorf("opening metadata %s: %w", s.path, err)
 	}
 	if info.Mode().IsRegular() {
-		loops, err := host.loops(ctx, s.path)
-		if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("looking for loop devices on metadata %s: %w", s.path, err)
-		}
-		for _, loop := range loops {
-			claim, err := host.claim(loop.Path)
-			if err != nil {
-				return nil, fmt.Errorf("metadata %s is behind %s: %w", s.path, loop.Path, err)
-			}
-			s.claims = append(s.claims, claim)
+		if s.claims, err = host.claimLoops(ctx, s.path); err != nil {
+			return nil, err
 		}
 	}
 	return host.offline(s.path)
 }
 
+// claimLoops claims the loop devices on a file, until they are closed.
+func (h metadataHost) claimLoops(ctx context.Context, path string) (claims closers, err error) {
+	loops, err := h.loops(ctx, path)
+	if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("looking for loop devices on metadata %s: %w", path, err)
+	}
+	for _, loop := range loops {
+		claim, err := h.claim(loop.Path)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("metadata %s is behind %s: %w", path, loop.Path, err), claims.Close())
+		}
+		claims = append(claims, claim)
+	}
+	return claims, nil
+}
+
 func (s *source) close() error {
-	var faults []error
+	var fault error
 	if s.File != nil {
-		faults = append(faults, s.Close())
+		fault = s.Close()
 	}
-	for _, claim := range s.claims {
-		faults = append(faults, claim.Close())
-	}
-	return errors.Join(faults...)
+	return errors.Join(fault, s.claims.Close())
 }
 
 // plausible holds what the superblock claims against what there is.
 func (s *source) plausible() error {
-	have := uint64(s.size / metadata.BlockSize)
-	if claimed := s.live.MetadataSpaceMap.Blocks; claimed > have {
+	if claimed, have := s.live.MetadataSpaceMap.Blocks, s.blocks(); claimed > have {
 		return failed(errUnhealthy, "metadata %s: the superblock speaks of %d metadata blocks, there are %d: copy the whole device", s.path, claimed, have)
 	}
-	// A mapping has 40 bits for the data block (dm-thin-metadata.c).
-	if data := s.live.DataSpaceMap.Blocks; data > 1<<40 {
+	if data := s.live.DataSpaceMap.Blocks; data > maxDataBlocks {
 		return failed(errUnhealthy, "metadata %s: the superblock speaks of %d data blocks, more than can be mapped: it is damaged, look for another copy", s.path, data)
 	}
 	return nil
+}
+
+// noSuperblock is what to do about a superblock that cannot be read.
+const noSuperblock = "nothing is found without the superblock: look for another copy, or for a dump to give to `thinctl metadata restore`"
+
+func (c *call) sourceRemedy(s *source, err error) error {
+	if s.live.Version == 0 && (errors.Is(err, metadata.ErrChecksum) || errors.Is(err, metadata.ErrCorrupt)) {
+		return fmt.Errorf("%w; %s", err, noSuperblock)
+	}
+	return c.metadataRemedy(s.path, err)
 }
 
 // metadataRemedy says what to do about an error of package metadata.
@@ -167,8 +228,10 @@ func (c *call) metadataRemedy(path string, err error) error {
 		remedy = "a newer kernel has made it: read it with a thinctl that knows it"
 	case errors.Is(err, metadata.ErrTruncated):
 		remedy = "copy the whole device"
+	case errors.Is(err, metadata.ErrNoSpace):
+		remedy = "ask for more with --size, or give a larger device"
 	case errors.Is(err, metadata.ErrChecksum), errors.Is(err, metadata.ErrCorrupt):
-		remedy = "thin_check says how much is damaged, thin_repair writes what is left to another device"
+		remedy = "`thinctl metadata check " + path + "` says how much is damaged, `thinctl metadata repair " + path + " -o NEW` writes what is left to another file or device"
 	default:
 		return err
 	}

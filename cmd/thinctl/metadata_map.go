@@ -73,9 +73,13 @@ func (s *source) about(err error) error {
 
 // deviceID reads an argument that is the id of a thin device.
 func (c *call) deviceID(n int) (uint32, error) {
-	id, err := strconv.ParseUint(c.arg(n), 10, 32)
+	return c.parseDeviceID(c.arg(n))
+}
+
+func (c *call) parseDeviceID(text string) (uint32, error) {
+	id, err := strconv.ParseUint(text, 10, 32)
 	if err != nil || id > metadata.MaxDeviceID {
-		return 0, c.misuse("%q is no id of a thin device, which is a number up to %d", c.arg(n), metadata.MaxDeviceID)
+		return 0, c.misuse("%q is no id of a thin device, which is a number up to %d", text, metadata.MaxDeviceID)
 	}
 	return uint32(id), nil
 }

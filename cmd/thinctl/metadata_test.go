@@ -38,6 +38,12 @@ func writeMetadata(path string, kinds []string) error {
 	if err != nil {
 		return err
 	}
+	if name, ok := strings.CutPrefix(kind, "damage "); ok {
+		if err := damage(m, name); err != nil {
+			return err
+		}
+		return os.WriteFile(path, m.Bytes, 0o600)
+	}
 	super, le := m.Bytes[:metadata.BlockSize], binary.LittleEndian
 	switch kind {
 	case "", "unheld", "needs check":
@@ -63,6 +69,19 @@ func writeMetadata(path string, kinds []string) error {
 	}
 	metadata.Seal(super, metadata.SuperblockBlock)
 	return os.WriteFile(path, m.Bytes, 0o600)
+}
+
+// damage does metadatatest's damage of that name.
+func damage(m *metadatatest.Image, name string) error {
+	for _, d := range metadatatest.Damages() {
+		if d.Name == name {
+			if _, ok, err := d.Apply(m, 0); err != nil || !ok {
+				return fmt.Errorf("damage %q was not done: %w", name, err)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("damage %q is not known", name)
 }
 
 // metadata knows who uses what on the machine in memory.

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 //	write POOL/VOLUME SIZE         data is written to its start
 //	fail TEXT            file system tools fail with TEXT, until `fail` alone
 //	damage TEXT          thin_check finds TEXT
-//	metadata FILE [KIND]           FILE becomes thin pool metadata: sound, or as KIND says
+//	metadata FILE [KIND]           FILE becomes thin pool metadata: sound, or as KIND says, or `damage NAME`
 //	hostfull             the host's file system is nearly full
 //	needscheck POOL      the kernel meets an error in the metadata
 //	suspend POOL         the pool's device is suspended

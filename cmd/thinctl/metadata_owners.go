@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/thinpool"
+	"thinctl/thinpool/metadata"
+	"thinctl/units"
+)
+
+func (a *app) metadataOwners() *cli.Command {
+	return a.leaf(leaf{
+		name: "owners", args: "FILE BEGIN-END", usage: "list which thin devices map a range of data blocks, and where",
+		about: "BEGIN-END are numbers of data blocks, END not being one of them; BEGIN alone is one block. " +
+			"With a letter, such as 0-1G, both are places in bytes on the data device, and all blocks that they touch are meant. " +
+			"A shared block is listed once for each device that maps it; what is not listed is free.",
+		flags: []cli.Flag{heldFlag()}, run: (*call).ownersInMetadata,
+	})
+}
+
+type ownerView struct {
+	Data    uint64 `json:"data_block"`
+	Blocks  uint64 `json:"blocks"`
+	Device  uint32 `json:"device_id"`
+	Virtual uint64 `json:"virtual_block"`
+	Time    uint32 `json:"time"`
+}
+
+// owned sums up: mapped and free blocks add up to the range.
+type owned struct {
+	Mapped      uint64      `json:"mapped_blocks"`
+	MappedBytes units.Bytes `json:"mapped_bytes"`
+	Free        uint64      `json:"free_blocks"`
+	FreeBytes   units.Bytes `json:"free_bytes"`
+
+	next uint64 // the first block that was not counted yet
+}
+
+func (o *owned) add(one metadata.Owner) {
+	begin, end := max(one.Data, o.next), one.Data+one.Blocks
+	if end > begin {
+		o.Mapped += end - begin
+		o.next = end
+	}
+}
+
+func (o *owned) write(w io.Writer) {
+	fmt.Fprintf(w, "\nmapped: %s, %d blocks\nfree: %s, %d blocks\n", o.MappedBytes, o.Mapped, o.FreeBytes, o.Free)
+}
+
+func (c *call) ownersInMetadata() error {
+	span, err := c.parseSpan(c.arg(1))
+	if err != nil {
+		return err
+	}
+	return c.onMetadata(c.arg(0), func(s *source) error {
+		begin, end, err := c.blocksOf(s, span)
+		if err != nil {
+			return err
+		}
+		m, err := c.scan(s)
+		if err != nil {
+			return s.about(err)
+		}
+		block := s.root.DataBlockSize.Bytes()
+		head := struct {
+			envelope
+			Path       string      `json:"path"`
+			BlockBytes units.Bytes `json:"block_bytes"`
+			Begin      uint64      `json:"begin_block"`
+			End        uint64      `json:"end_block"` // not one of them
+		}{schema(), s.path, block, begin, end}
+		return c.list(head, "owners", []any{"DATA BLOCK", "BLOCKS", "DEVICE", "VIRTUAL BLOCK", "TIME"}, func(add func(any, ...any) error) (tail, error) {
+			sum := &owned{}
+			err := m.Owners(c.ctx, begin, end, func(o metadata.Owner) error {
+				sum.add(o)
+				return add(ownerView{o.Data, o.Blocks, o.Device, o.Virtual, o.Time}, o.Data, o.Blocks, o.Device, o.Virtual, o.Time)
+			})
+			sum.Free = end - begin - sum.Mapped
+			sum.MappedBytes, sum.FreeBytes = times(sum.Mapped, block), times(sum.Free, block)
+			return sum, s.about(err)
+		})
+	})
+}
+
+// span is a range as it was asked for, in data blocks or in bytes.
+type span struct {
+	begin, end uint64
+	bytes      bool
+}
+
+func (c *call) parseSpan(text string) (span, error) {
+	first, last, ranged := strings.Cut(text, "-")
+	begin, err := strconv.ParseUint(first, 10, 64)
+	end := begin + 1
+	if err == nil && ranged {
+		end, err = strconv.ParseUint(last, 10, 64)
+	}
+	s := span{begin, end, false}
+	if err != nil {
+		from, err := units.Parse(first)
+		to := from + 1
+		if err == nil && ranged {
+			to, err = units.Parse(last)
+		}
+		if err != nil {
+			return span{}, c.misuse("%q is no range of data blocks such as 100-200, or of bytes such as 0-1G", text)
+		}
+		s = span{uint64(from), uint64(to), true}
+	}
+	if s.begin >= s.end {
+		return span{}, c.misuse("range %q has nothing in it: END is not one of its blocks", text)
+	}
+	return s, nil
+}
+
+// blocksOf cuts a range off at the end of the data device.
+func (c *call) blocksOf(s *source, r span) (begin, end uint64, err error) {
+	begin, end = r.begin, r.end
+	if r.bytes {
+		size := uint64(s.root.DataBlockSize.Bytes())
+		begin, end = begin/size, (end-1)/size+1
+	}
+	have := s.dataBlocks()
+	if begin >= have {
+		return 0, 0, failed(thinpool.ErrNotFound, "metadata %s: data block %d is beyond the data device, which has %d", s.path, begin, have)
+	}
+	return begin, min(end, have), nil
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/thinpool/metadata"
+	"thinctl/units"
+)
+
+func (a *app) metadataRestore() *cli.Command {
+	return a.leaf(leaf{
+		name: "restore", args: "XML TARGET", usage: "write metadata from the XML of a dump",
+		about: "XML is a file, of thinctl or thin_dump, or - for standard input. TARGET is a new file, an empty one, or a block device with nothing on it. " +
+			"The XML is read twice, so that nothing is written unless all of it is right; a pipe is read once. " +
+			"A file is made twice as large as the XML needs, at least 2M, with all its space taken. The uuid of a pool is not in XML.",
+		flags: append(sizeFlags(),
+			&cli.Uint64Flag{Name: "data-blocks", Usage: "`NUMBER` of blocks of the data device, in place of the XML's"},
+			&cli.BoolFlag{Name: "force", Usage: "overwrite what TARGET holds; not what is in use"}),
+		run: (*call).restoreMetadata,
+	})
+}
+
+// leastMetadata is what the kernel's documentation calls the least
+// (Documentation/admin-guide/device-mapper/thin-provisioning.rst).
+const leastMetadata = 2 * units.MiB
+
+func (c *call) restoreMetadata() error {
+	asked, err := c.askedBlocks()
+	if err != nil {
+		return err
+	}
+	o := metadata.RestoreOptions{MetadataBlocks: asked, DataBlocks: c.flags.Uint64("data-blocks")}
+	xml, err := c.openXML(c.arg(0))
+	if err != nil {
+		return c.metadataRemedy(c.arg(0), err)
+	}
+	defer xml.close()
+	t, err := c.restoreTo(xml, c.arg(1), o)
+	if err != nil {
+		return c.metadataRemedy(c.arg(1), err)
+	}
+	return c.show(t, t.write)
+}
+
+// xmlSource is XML to be read; a pipe is read once only.
+type xmlSource struct {
+	io.Reader
+	path string
+	file *os.File // nil for a pipe
+	own  bool
+}
+
+func (c *call) openXML(path string) (*xmlSource, error) {
+	d := &xmlSource{Reader: c.in, path: path}
+	if path == "-" {
+		d.path = "standard input"
+		if file, ok := c.in.(*os.File); ok {
+			if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+				d.file = file
+			}
+		}
+		return d, nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening XML %s: %w", path, err)
+	}
+	d.Reader, d.own = file, true
+	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+		d.file = file
+	}
+	return d, nil
+}
+
+func (d *xmlSource) close() {
+	if file, ok := d.Reader.(*os.File); ok && d.own {
+		file.Close()
+	}
+}
+
+func (d *xmlSource) about(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("XML %s: %w", d.path, err)
+}
+
+// needs reads all of the XML and says how many blocks it takes at least.
+func (d *xmlSource) needs(ctx context.Context, o metadata.RestoreOptions) (uint64, error) {
+	from, err := d.file.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return 0, err
+	}
+	o.MetadataBlocks = 1
+	_, err = metadata.Restore(ctx, d, nothing{}, o)
+	var space *metadata.SpaceError
+	if !errors.As(err, &space) {
+		return 0, d.about(err)
+	}
+	_, err = d.file.Seek(from, io.SeekStart)
+	return space.Need, err
+}
+
+// nothing is no target at all.
+type nothing struct{}
+
+func (nothing) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
+
+type restoredView struct {
+	envelope
+	Path           string      `json:"path"`
+	MetadataBlocks uint64      `json:"metadata_blocks"`
+	MetadataBytes  units.Bytes `json:"metadata_bytes"`
+	MetadataUsed   units.Bytes `json:"metadata_used_bytes"`
+	BlockBytes     units.Bytes `json:"block_bytes"`
+	DataTotal      units.Bytes `json:"data_total_bytes"`
+	DataUsed       units.Bytes `json:"data_used_bytes"`
+	NeedsCheck     bool        `json:"needs_check"`
+}
+
+func newRestoredView(path string, s metadata.Superblock) *restoredView {
+	block := s.DataBlockSize.Bytes()
+	return &restoredView{
+		envelope: schema(), Path: path, MetadataBlocks: s.MetadataSpaceMap.Blocks,
+		MetadataBytes: times(s.MetadataSpaceMap.Blocks, metadata.BlockSize), MetadataUsed: times(s.MetadataSpaceMap.Allocated, metadata.BlockSize),
+		BlockBytes: block, DataTotal: times(s.DataSpaceMap.Blocks, block), DataUsed: times(s.DataSpaceMap.Allocated, block), NeedsCheck: s.NeedsCheck(),
+	}
+}
+
+func (v *restoredView) write(w io.Writer) {
+	fact(w, "Metadata", v.Path)
+	fact(w, "Metadata Space", usedOf(&v.MetadataUsed, v.MetadataBytes))
+	fact(w, "Data Space", usedOf(&v.DataUsed, v.DataTotal))
+	fact(w, "Needs Check", yesNo(v.NeedsCheck))
+}
+
+func (c *call) restoreTo(xml *xmlSource, path string, o metadata.RestoreOptions) (_ *restoredView, err error) {
+	t, err := c.openDestination(path, c.flags.Bool("force"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+	if xml.file != nil {
+		if from, err := xml.file.Stat(); err != nil {
+			return nil, err
+		} else if to, err := t.Stat(); err != nil || os.SameFile(from, to) {
+			return nil, errors.Join(err, c.misuse("%s is both the XML and the target", path))
+		}
+	}
+	done := c.progress("restoring metadata %s", path)
+	defer done()
+	if o.MetadataBlocks, err = c.fit(xml, t, o); err != nil {
+		return nil, err
+	}
+	if err := t.begin(o.MetadataBlocks); err != nil {
+		return nil, err
+	}
+	s, err := metadata.Restore(c.ctx, xml, t, o)
+	if err != nil {
+		return nil, xml.about(err)
+	}
+	if err := t.commit(); err != nil {
+		return nil, err
+	}
+	return newRestoredView(path, s), nil
+}
+
+// fit decides how many blocks the metadata gets, and refuses what has no room
+// in them.
+func (c *call) fit(xml *xmlSource, t *destination, o metadata.RestoreOptions) (uint64, error) {
+	blocks := o.MetadataBlocks
+	if blocks == 0 {
+		blocks = t.room
+	}
+	if xml.file == nil {
+		if blocks == 0 {
+			return 0, c.misuse("a pipe does not say how large %s must be: give --size, or the XML as a file", t.path)
+		}
+		return blocks, nil
+	}
+	need, err := xml.needs(c.ctx, o)
+	switch {
+	case err != nil:
+		return 0, err
+	case blocks == 0 && need <= metadata.MaxBlocks:
+		return min(max(2*need, uint64(leastMetadata/metadata.BlockSize)), metadata.MaxBlocks), nil
+	case blocks < need:
+		return 0, xml.about(&metadata.SpaceError{Need: need, Have: blocks})
+	}
+	return blocks, nil
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/thinpool/metadata"
+	"thinctl/units"
+)
+
+func (a *app) metadataUsage() *cli.Command {
+	return a.leaf(leaf{
+		name: "usage", args: "FILE", usage: "say what each thin device takes, alone and shared",
+		about: "Exclusive blocks are mapped by one device only and come back when it goes; shared ones are mapped by several. " +
+			"The sum of all exclusive ones and of the shared ones, each counted once, is what is used. What only a metadata snapshot still maps is not counted.",
+		flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "freed", Usage: "say what comes back when the device of this `ID` goes; several, as 1,2 or repeated, go together"},
+			heldFlag(),
+		},
+		run: (*call).metadataUsages,
+	})
+}
+
+type usageView struct {
+	BlockBytes     units.Bytes       `json:"block_bytes"`
+	Devices        []deviceUsageView `json:"devices"`
+	UsedBlocks     uint64            `json:"used_blocks"`
+	UsedBytes      units.Bytes       `json:"used_bytes"`
+	Exclusive      uint64            `json:"exclusive_blocks"`
+	ExclusiveBytes units.Bytes       `json:"exclusive_bytes"`
+	Shared         uint64            `json:"shared_blocks"`
+	SharedBytes    units.Bytes       `json:"shared_bytes"`
+	DataBlocks     uint64            `json:"data_blocks"` // the data device's
+	DataBytes      units.Bytes       `json:"data_bytes"`
+	Nodes          uint64            `json:"tree_blocks"` // metadata blocks of the devices' trees
+	Freed          *freedView        `json:"freed,omitempty"`
+}
+
+type deviceUsageView struct {
+	ID             uint32      `json:"id"`
+	Mapped         uint64      `json:"mapped_blocks"`
+	MappedBytes    units.Bytes `json:"mapped_bytes"`
+	Exclusive      uint64      `json:"exclusive_blocks"`
+	ExclusiveBytes units.Bytes `json:"exclusive_bytes"`
+	Shared         uint64      `json:"shared_blocks"`
+	SharedBytes    units.Bytes `json:"shared_bytes"`
+}
+
+type freedView struct {
+	Devices []uint32    `json:"device_ids"`
+	Blocks  uint64      `json:"blocks"`
+	Bytes   units.Bytes `json:"bytes"`
+	// Pinned: the metadata snapshot keeps what it maps until it is released.
+	Pinned bool `json:"after_release_of_metadata_snapshot"`
+}
+
+func newUsageView(s *source, u metadata.Usage) *usageView {
+	block := s.root.DataBlockSize.Bytes()
+	v := &usageView{
+		BlockBytes: block, Devices: []deviceUsageView{}, UsedBlocks: u.Used, UsedBytes: times(u.Used, block),
+		Exclusive: u.Exclusive, ExclusiveBytes: times(u.Exclusive, block), Shared: u.Shared, SharedBytes: times(u.Shared, block),
+		DataBlocks: s.dataBlocks(), DataBytes: times(s.dataBlocks(), block), Nodes: u.Nodes,
+	}
+	for _, d := range u.Devices {
+		v.Devices = append(v.Devices, deviceUsageView{ID: d.ID, Mapped: d.Mapped, MappedBytes: times(d.Mapped, block),
+			Exclusive: d.Exclusive, ExclusiveBytes: times(d.Exclusive, block), Shared: d.Shared, SharedBytes: times(d.Shared, block)})
+	}
+	return v
+}
+
+func (c *call) metadataUsages() error {
+	ids, err := c.deviceIDs("freed")
+	if err != nil {
+		return err
+	}
+	return c.onMetadata(c.arg(0), func(s *source) error {
+		m, err := c.scan(s)
+		var view *usageView
+		if err == nil {
+			view = newUsageView(s, m.Usage())
+			if len(ids) > 0 {
+				view.Freed = &freedView{Devices: ids, Pinned: s.live.HeldRoot != 0}
+				view.Freed.Blocks, err = m.Freed(c.ctx, ids...)
+				view.Freed.Bytes = times(view.Freed.Blocks, view.BlockBytes)
+			}
+		}
+		if err = s.finish(err); err != nil {
+			return err
+		}
+		return c.show(struct {
+			envelope
+			Path string `json:"path"`
+			Held bool   `json:"held"`
+			*usageView
+		}{schema(), s.path, s.held != 0, view}, view.write)
+	})
+}
+
+// scan reads all mappings, and says so where that takes long.
+func (c *call) scan(s *source) (*metadata.Map, error) {
+	read, done := c.reading("reading metadata %s", s.path)
+	defer done()
+	return metadata.Scan(c.ctx, s, s.root, metadata.ScanOptions{DataBlocks: s.dataBlocks(), Progress: read})
+}
+
+func (v *usageView) write(w io.Writer) {
+	row(w, "ID", "MAPPED", "EXCLUSIVE", "SHARED")
+	for _, d := range v.Devices {
+		row(w, d.ID, d.MappedBytes, d.ExclusiveBytes, d.SharedBytes)
+	}
+	fmt.Fprintln(w)
+	fact(w, "Used", usedOf(&v.UsedBytes, v.DataBytes))
+	fact(w, "Exclusive", v.ExclusiveBytes)
+	fact(w, "Shared", v.SharedBytes)
+	if v.Freed == nil {
+		return
+	}
+	var ids []string
+	for _, id := range v.Freed.Devices {
+		ids = append(ids, strconv.FormatUint(uint64(id), 10))
+	}
+	freed := v.Freed.Bytes.String()
+	if v.Freed.Pinned {
+		freed += ", part of it perhaps not before the metadata snapshot is released"
+	}
+	fact(w, "Freed Without "+strings.Join(ids, ", "), freed)
+}
+
+// deviceIDs reads a flag that takes ids of thin devices.
+func (c *call) deviceIDs(flag string) ([]uint32, error) {
+	var ids []uint32
+	for _, text := range c.flags.StringSlice(flag) {
+		id, err := c.parseDeviceID(strings.TrimSpace(text))
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
