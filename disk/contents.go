@@ -27,7 +27,8 @@ func marks() []mark {
 		{512, "EFI PART", "a GPT partition table"},
 		{4086, "SWAPSPACE2", "swap space"},
 		{4096, "\xfc\x4e\x2b\xa9", "an md RAID member"},
-		{32, "\xc2\x51\x9c\x01", "thin pool metadata"},
+		// dm-thin-metadata.c, THIN_SUPERBLOCK_MAGIC: 27022010.
+		{32, "\xba\x52\x9c\x01", "thin pool metadata"},
 		{510, "\x55\xaa", "a partition table"},
 	}
 }

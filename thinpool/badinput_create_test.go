@@ -95,7 +95,7 @@ func badPlaces() []badInput {
 		},
 		holds("an ext file system", 1080, "\x53\xef"), holds("an LVM physical volume", 512, "LABELONE"),
 		holds("a partition table", 510, "\x55\xaa"), holds("a GPT partition table", 512, "EFI PART"),
-		holds("thin pool metadata", 32, "\xc2\x51\x9c\x01"), holds("unknown data", 256<<20-1, "x"),
+		holds("thin pool metadata", 32, "\xba\x52\x9c\x01"), holds("unknown data", 256<<20-1, "x"),
 		{
 			name: "metadata not zero", kind: thinpool.ErrHoldsData, says: []string{"sdb holds unknown data at byte 5000", "--force"},
 			given: func(t *testing.T, s *stage) { s.write(s.other, 5000, "x") },
