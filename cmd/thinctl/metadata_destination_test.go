@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"thinctl/loopback"
+	"thinctl/thinpool/metadata"
+	"thinctl/units"
+)
+
+// onThisMachine runs one command line with the machine's own devices.
+func onThisMachine(t *testing.T, ctx context.Context, args ...string) (code int, out, errs string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	a, _ := testApp(t, &o, &e)
+	a.metadata = localMetadata()
+	code = a.run(ctx, args)
+	return code, o.String(), e.String()
+}
+
+func attach(t *testing.T, path string, size units.Bytes) string {
+	t.Helper()
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(file.Truncate(int64(size)), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	loops := loopback.New(loopback.Options{})
+	t.Cleanup(func() { loops.Close() })
+	device, err := loops.Attach(t.Context(), path, loopback.AttachOptions{Autoclear: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return device.Path
+}
+
+// A device is written to where it holds nothing and nobody has claimed it, and
+// after a failure it holds nothing still.
+func TestRestoreToADevice(t *testing.T) {
+	dir := t.TempDir()
+	meta, xml, backing := filepath.Join(dir, "meta"), filepath.Join(dir, "xml"), filepath.Join(dir, "backing")
+	if err := writeMetadata(meta, nil); err != nil {
+		t.Fatal(err)
+	}
+	device := attach(t, backing, 4*units.MiB)
+	expect := func(want int, text string, args ...string) {
+		t.Helper()
+		code, out, errs := onThisMachine(t, t.Context(), args...)
+		if code != want || !strings.Contains(out+errs, text) {
+			t.Errorf("%v: exit code %d, want %d; %q is not in %s%s", args, code, want, text, out, errs)
+		}
+	}
+	expect(0, "dumped", "metadata", "dump", meta, "-o", xml)
+
+	claim, err := metadata.OpenOffline(device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, forced := range []string{"--force", "--force=false"} {
+		expect(codeBusy, "is in use: give another device", "metadata", "restore", xml, device, forced)
+		expect(codeBusy, "in use behind a loop device", "metadata", "restore", xml, backing, "--force")
+	}
+	claim.Close()
+
+	expect(codeFailed, "28 blocks (112K) are needed", "metadata", "restore", xml, device, "--blocks", "27")
+	expect(codeFailed, "has room for 1024 metadata blocks, not for 1025", "metadata", "restore", xml, device, "--blocks", "1025")
+	expect(codeExists, "is a file with 4M in it", "metadata", "restore", xml, backing)
+	expect(0, "Metadata Space:  112K / 4M", "metadata", "restore", xml, device)
+	expect(0, "sound", "metadata", "check", device)
+	expect(codeExists, "holds thin pool metadata: give another device, or wipe it first", "metadata", "restore", xml, device)
+	expect(codeExists, "holds thin pool metadata", "metadata", "repair", meta, "-o", device)
+	expect(0, "112K / 2M", "metadata", "restore", xml, device, "--force", "--size", "2M")
+	expect(0, "sound", "metadata", "check", device)
+}
+
+// A repair that fails half way leaves a device that still looks empty.
+func TestRepairToADeviceTooSmall(t *testing.T) {
+	dir := t.TempDir()
+	meta := filepath.Join(dir, "meta")
+	if err := writeMetadata(meta, nil); err != nil {
+		t.Fatal(err)
+	}
+	device := attach(t, filepath.Join(dir, "backing"), 64*units.KiB)
+	for range 2 {
+		code, _, errs := onThisMachine(t, t.Context(), "metadata", "repair", meta, "-o", device)
+		if code != codeFailed || !strings.Contains(errs, "give a larger device") {
+			t.Errorf("exit code %d: %s", code, errs)
+		}
+	}
+	device = attach(t, filepath.Join(dir, "larger"), units.MiB)
+	if code, out, errs := onThisMachine(t, t.Context(), "metadata", "repair", meta, "-o", device); code != 0 || !strings.Contains(out, "nothing was lost") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+}
+
+// New files are 0600 with all their space taken, and appear once they are
+// whole: an interrupt, or a metadata snapshot that went, leaves nothing.
+func TestNewFiles(t *testing.T) {
+	dir := t.TempDir()
+	meta := filepath.Join(dir, "meta")
+	if err := writeMetadata(meta, nil); err != nil {
+		t.Fatal(err)
+	}
+	interrupted, interrupt := context.WithCancelCause(t.Context())
+	interrupt(errInterrupted)
+	names := func() (names []string) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range entries {
+			names = append(names, entry.Name())
+		}
+		return names
+	}
+	made := []string{"meta"}
+	for _, args := range [][]string{{"dump", meta, "-o"}, {"repair", meta, "-o"}, {"restore", filepath.Join(dir, "new.dump")}} {
+		path := filepath.Join(dir, "new."+args[0])
+		args = append(append([]string{"metadata"}, args...), path)
+		if code, _, errs := onThisMachine(t, interrupted, args...); code != codeInterrupted {
+			t.Errorf("%v: exit code %d: %s", args, code, errs)
+		}
+		if got := names(); len(got) != len(made) {
+			t.Errorf("%v: an interrupt leaves %v", args, got)
+		}
+		if code, _, errs := onThisMachine(t, t.Context(), args...); code != 0 {
+			t.Errorf("%v: exit code %d: %s", args, code, errs)
+		}
+		made = append(made, path)
+		if got := names(); len(got) != len(made) {
+			t.Errorf("%v: left %v", args, got)
+		}
+		info, err := os.Stat(path)
+		if err != nil || info.Mode() != 0o600 {
+			t.Errorf("%s: %v, %v", path, info, err)
+		}
+	}
+	used, err := loopback.Usage(filepath.Join(dir, "new.restore"))
+	if err != nil || used.Allocated < leastMetadata {
+		t.Errorf("%+v, %v", used, err)
+	}
+}
+
+// What was read of a metadata snapshot that went meanwhile gets no name.
+func TestDumpOfAHeldRootThatWent(t *testing.T) {
+	dir := t.TempDir()
+	meta, path := filepath.Join(dir, "meta"), filepath.Join(dir, "xml")
+	if err := writeMetadata(meta, nil); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	a, _ := testApp(t, &out, &errs)
+	a.metadata = localMetadata()
+	s := &source{path: meta}
+	if err := s.open(t.Context(), a.metadata, true); err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	if err := writeMetadata(meta, []string{"unheld"}); err != nil {
+		t.Fatal(err)
+	}
+	c := &call{app: a, ctx: t.Context()}
+	if err := c.dumpTo(s, path, metadata.DumpOptions{SkipMappings: true}); !errors.Is(err, errUnhealthy) {
+		t.Errorf("%v", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
