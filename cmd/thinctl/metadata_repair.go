@@ -19,13 +19,14 @@ func (a *app) metadataRepair() *cli.Command {
 			"Exits 0 where nothing was lost, and 6 where something was: NEW is written then, too, and each device's loss is listed. " +
 			"Without a readable superblock nothing can be saved.",
 		flags: append(append([]cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `NEW`"}}, sizeFlags()...),
-			&cli.Uint64Flag{Name: "data-blocks", Usage: "`NUMBER` of blocks of the data device, where the superblock is wrong about it"}),
+			&cli.Uint64Flag{Name: "data-blocks", Usage: "`NUMBER` of blocks of the data device, where the superblock is wrong about it"}, dryRunFlag()),
 		run: (*call).repairMetadata,
 	})
 }
 
 type metadataRepairView struct {
 	envelope
+	DryRun   bool              `json:"dry_run"`
 	Path     string            `json:"path"`
 	Output   string            `json:"output"`
 	Lossless bool              `json:"lossless"`
@@ -34,7 +35,7 @@ type metadataRepairView struct {
 	Lost     uint64            `json:"lost_mappings"`
 	Devices  []repairedDevice  `json:"devices"`
 	Findings []metadataFinding `json:"findings"`
-	New      *restoredView     `json:"metadata"`
+	New      writtenView       `json:"metadata"`
 }
 
 type repairedDevice struct {
@@ -69,6 +70,9 @@ func (c *call) repairMetadata() error {
 		if err := c.show(view, view.write); err != nil || view.Lossless {
 			return err
 		}
+		if view.DryRun {
+			return failed(errUnhealthy, "metadata %s: something would be lost: look for another copy or a dump before you repair it", s.path)
+		}
 		return failed(errUnhealthy, "metadata %s: something was lost, and the rest is in %s: read the volumes before you rely on them, and keep the old metadata", s.path, output)
 	})
 }
@@ -84,26 +88,32 @@ func (c *call) repairTo(s *source, path string, o metadata.RepairOptions) (_ *me
 			o.Blocks = o.SourceBlocks
 		}
 	}
-	if err := t.begin(o.Blocks); err != nil {
+	dry := c.flags.Bool("dry-run")
+	var w io.WriterAt = t
+	if dry {
+		w = nothing{}
+	} else if err := t.begin(o.Blocks); err != nil {
 		return nil, err
 	}
 	read, done := c.reading("repairing metadata %s", s.path)
 	o.Progress = read
-	repaired, err := metadata.Repair(c.ctx, s, t, o)
+	repaired, err := metadata.Repair(c.ctx, s, w, o)
 	done()
 	if err != nil {
 		return nil, s.about(err)
 	}
-	if err := t.commit(); err != nil {
-		return nil, err
+	if !dry {
+		err = t.commit()
 	}
-	return newMetadataRepairView(s.path, path, repaired), nil
+	view := newMetadataRepairView(s.path, path, repaired)
+	view.DryRun = dry
+	return view, err
 }
 
 func newMetadataRepairView(path, output string, r metadata.Repaired) *metadataRepairView {
 	block := r.Superblock.DataBlockSize.Bytes()
 	v := &metadataRepairView{envelope: schema(), Path: path, Output: output, Lossless: r.Complete, Complete: r.Complete,
-		Devices: []repairedDevice{}, Findings: newMetadataFindings(r.Findings), New: newRestoredView(output, r.Superblock)}
+		Devices: []repairedDevice{}, Findings: newMetadataFindings(r.Findings), New: newWrittenView(output, r.Superblock)}
 	for _, d := range r.Devices {
 		one := repairedDevice{ID: d.ID, Kept: d.Kept, KeptBytes: times(d.Kept, block), Lost: d.Lost, LostBytes: times(d.Lost, block), State: "whole"}
 		switch {
@@ -127,7 +137,11 @@ func (v *metadataRepairView) write(w io.Writer) {
 	for _, d := range v.Devices {
 		row(w, d.ID, d.KeptBytes, d.LostBytes, d.State)
 	}
-	fmt.Fprintf(w, "\nmetadata %s: repaired into %s: ", v.Path, v.Output)
+	done := "repaired"
+	if v.DryRun {
+		done = "would be repaired"
+	}
+	fmt.Fprintf(w, "\nmetadata %s: %s into %s: ", v.Path, done, v.Output)
 	switch {
 	case v.Lossless:
 		fmt.Fprintln(w, "nothing was lost")

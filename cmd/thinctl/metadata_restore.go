@@ -21,7 +21,7 @@ func (a *app) metadataRestore() *cli.Command {
 			"A file is made twice as large as the XML needs, at least 2M, with all its space taken. The uuid of a pool is not in XML.",
 		flags: append(sizeFlags(),
 			&cli.Uint64Flag{Name: "data-blocks", Usage: "`NUMBER` of blocks of the data device, in place of the XML's"},
-			&cli.BoolFlag{Name: "force", Usage: "overwrite what TARGET holds; not what is in use"}),
+			&cli.BoolFlag{Name: "force", Usage: "overwrite what TARGET holds; not what is in use"}, dryRunFlag()),
 		run: (*call).restoreMetadata,
 	})
 }
@@ -91,11 +91,14 @@ func (d *xmlSource) about(err error) error {
 	return fmt.Errorf("XML %s: %w", d.path, err)
 }
 
-// needs reads all of the XML and says how many blocks it takes at least.
-func (d *xmlSource) needs(ctx context.Context, o metadata.RestoreOptions) (uint64, error) {
-	from, err := d.file.Seek(0, io.SeekCurrent)
-	if err != nil {
-		return 0, err
+// needs reads all of the XML and says how many blocks it takes at least. It
+// can be read again then, unless it is a pipe.
+func (d *xmlSource) needs(ctx context.Context, o metadata.RestoreOptions) (need uint64, err error) {
+	from := int64(0)
+	if d.file != nil {
+		if from, err = d.file.Seek(0, io.SeekCurrent); err != nil {
+			return 0, err
+		}
 	}
 	o.MetadataBlocks = 1
 	_, err = metadata.Restore(ctx, d, nothing{}, o)
@@ -103,8 +106,11 @@ func (d *xmlSource) needs(ctx context.Context, o metadata.RestoreOptions) (uint6
 	if !errors.As(err, &space) {
 		return 0, d.about(err)
 	}
-	_, err = d.file.Seek(from, io.SeekStart)
-	return space.Need, err
+	if d.file != nil {
+		_, err = d.file.Seek(from, io.SeekStart)
+		return space.Need, err
+	}
+	return space.Need, nil
 }
 
 // nothing is no target at all.
@@ -114,30 +120,38 @@ func (nothing) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
 
 type restoredView struct {
 	envelope
-	Path           string      `json:"path"`
-	MetadataBlocks uint64      `json:"metadata_blocks"`
-	MetadataBytes  units.Bytes `json:"metadata_bytes"`
-	MetadataUsed   units.Bytes `json:"metadata_used_bytes"`
-	BlockBytes     units.Bytes `json:"block_bytes"`
-	DataTotal      units.Bytes `json:"data_total_bytes"`
-	DataUsed       units.Bytes `json:"data_used_bytes"`
-	NeedsCheck     bool        `json:"needs_check"`
+	DryRun bool `json:"dry_run"`
+	writtenView
 }
 
-func newRestoredView(path string, s metadata.Superblock) *restoredView {
-	block := s.DataBlockSize.Bytes()
-	return &restoredView{
-		envelope: schema(), Path: path, MetadataBlocks: s.MetadataSpaceMap.Blocks,
-		MetadataBytes: times(s.MetadataSpaceMap.Blocks, metadata.BlockSize), MetadataUsed: times(s.MetadataSpaceMap.Allocated, metadata.BlockSize),
-		BlockBytes: block, DataTotal: times(s.DataSpaceMap.Blocks, block), DataUsed: times(s.DataSpaceMap.Allocated, block), NeedsCheck: s.NeedsCheck(),
-	}
+// writtenView is new metadata. Of a dry run only the size is known.
+type writtenView struct {
+	Path           string       `json:"path"`
+	MetadataBlocks uint64       `json:"metadata_blocks"`
+	MetadataBytes  units.Bytes  `json:"metadata_bytes"`
+	MetadataUsed   *units.Bytes `json:"metadata_used_bytes,omitempty"`
+	BlockBytes     units.Bytes  `json:"block_bytes,omitempty"`
+	DataTotal      *units.Bytes `json:"data_total_bytes,omitempty"`
+	DataUsed       *units.Bytes `json:"data_used_bytes,omitempty"`
+	NeedsCheck     *bool        `json:"needs_check,omitempty"`
+}
+
+func newWrittenView(path string, s metadata.Superblock) writtenView {
+	block, check := s.DataBlockSize.Bytes(), s.NeedsCheck()
+	used, total, dataUsed := times(s.MetadataSpaceMap.Allocated, metadata.BlockSize), times(s.DataSpaceMap.Blocks, block), times(s.DataSpaceMap.Allocated, block)
+	return writtenView{Path: path, MetadataBlocks: s.MetadataSpaceMap.Blocks, MetadataBytes: times(s.MetadataSpaceMap.Blocks, metadata.BlockSize),
+		MetadataUsed: &used, BlockBytes: block, DataTotal: &total, DataUsed: &dataUsed, NeedsCheck: &check}
 }
 
 func (v *restoredView) write(w io.Writer) {
+	if v.DryRun {
+		fmt.Fprintf(w, "would write metadata of %s to %s\n", v.MetadataBytes, v.Path)
+		return
+	}
 	fact(w, "Metadata", v.Path)
-	fact(w, "Metadata Space", usedOf(&v.MetadataUsed, v.MetadataBytes))
-	fact(w, "Data Space", usedOf(&v.DataUsed, v.DataTotal))
-	fact(w, "Needs Check", yesNo(v.NeedsCheck))
+	fact(w, "Metadata Space", usedOf(v.MetadataUsed, v.MetadataBytes))
+	fact(w, "Data Space", usedOf(v.DataUsed, *v.DataTotal))
+	fact(w, "Needs Check", yesNo(*v.NeedsCheck))
 }
 
 func (c *call) restoreTo(xml *xmlSource, path string, o metadata.RestoreOptions) (_ *restoredView, err error) {
@@ -158,6 +172,10 @@ func (c *call) restoreTo(xml *xmlSource, path string, o metadata.RestoreOptions)
 	if o.MetadataBlocks, err = c.fit(xml, t, o); err != nil {
 		return nil, err
 	}
+	if c.flags.Bool("dry-run") {
+		size := times(o.MetadataBlocks, metadata.BlockSize)
+		return &restoredView{schema(), true, writtenView{Path: path, MetadataBlocks: o.MetadataBlocks, MetadataBytes: size}}, nil
+	}
 	if err := t.begin(o.MetadataBlocks); err != nil {
 		return nil, err
 	}
@@ -168,7 +186,7 @@ func (c *call) restoreTo(xml *xmlSource, path string, o metadata.RestoreOptions)
 	if err := t.commit(); err != nil {
 		return nil, err
 	}
-	return newRestoredView(path, s), nil
+	return &restoredView{schema(), false, newWrittenView(path, s)}, nil
 }
 
 // fit decides how many blocks the metadata gets, and refuses what has no room
@@ -178,10 +196,10 @@ func (c *call) fit(xml *xmlSource, t *destination, o metadata.RestoreOptions) (u
 	if blocks == 0 {
 		blocks = t.room
 	}
-	if xml.file == nil {
-		if blocks == 0 {
-			return 0, c.misuse("a pipe does not say how large %s must be: give --size, or the XML as a file", t.path)
-		}
+	if xml.file == nil && blocks == 0 {
+		return 0, c.misuse("a pipe does not say how large %s must be: give --size, or the XML as a file", t.path)
+	}
+	if xml.file == nil && !c.flags.Bool("dry-run") {
 		return blocks, nil
 	}
 	need, err := xml.needs(c.ctx, o)
