@@ -73,7 +73,9 @@ func TestContents(t *testing.T) {
 			// As pvcreate writes it: label sector, then the physical volume's header.
 			return patched(t, 16*mib, 512, "LABELONE\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x20\x00\x00\x00LVM2 001")
 		}, "an LVM physical volume"},
-		"thin metadata":     {func(t *testing.T) string { return patched(t, 4*mib, 32, string(binary.LittleEndian.AppendUint64(nil, 27022010))) }, "thin pool metadata"},
+		"thin metadata": {func(t *testing.T) string {
+			return patched(t, 4*mib, 32, string(binary.LittleEndian.AppendUint64(nil, 27022010)))
+		}, "thin pool metadata"},
 		"LUKS":              {func(t *testing.T) string { return patched(t, 16*mib, 0, "LUKS\xba\xbe\x00\x02") }, "a LUKS container"},
 		"RAID at its end":   {func(t *testing.T) string { return patched(t, 16*mib, 16*mib-4096, "\xfc\x4e\x2b\xa9") }, "unknown data at byte 16773120, near its end"},
 		"one byte":          {func(t *testing.T) string { return patched(t, 16*mib, 777777, "\x01") }, "unknown data at byte 777777"},
