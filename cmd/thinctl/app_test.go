@@ -15,6 +15,7 @@ import (
 
 	"thinctl/dm/dmtest"
 	"thinctl/thinpool"
+	"thinctl/thinpool/metadata"
 )
 
 func testApp(t *testing.T, out, errs io.Writer) (*app, *fakeHost) {
@@ -146,6 +147,18 @@ func TestProgress(t *testing.T) {
 	done()
 	if errs.String() != before {
 		t.Error("progress is written where nobody looks")
+	}
+}
+
+func TestReading(t *testing.T) {
+	var errs syncBuffer
+	a := &app{err: &errs, progressOn: true}
+	read, done := a.reading("checking %s", "it")
+	read(metadata.Progress{Read: 7, Known: 9})
+	time.Sleep(progressAfter + 100*time.Millisecond)
+	done()
+	if got := errs.String(); !strings.HasPrefix(got, "\rchecking it ... 0s, 7 of 9 blocks") {
+		t.Errorf("a slow check says %q", got)
 	}
 }
 

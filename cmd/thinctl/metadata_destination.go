@@ -145,7 +145,7 @@ func (t *destination) close() error {
 		if t.began && !t.done {
 			fault = t.undo()
 		}
-		fault = errors.Join(fault, t.File.Close())
+		fault = errors.Join(fault, t.Close())
 	}
 	return errors.Join(fault, t.claims.Close())
 }

@@ -193,7 +193,7 @@ func (s *source) plausible() error {
 		return failed(errUnhealthy, "metadata %s: the superblock speaks of %d metadata blocks, there are %d: copy the whole device", s.path, claimed, have)
 	}
 	if data := s.live.DataSpaceMap.Blocks; data > maxDataBlocks {
-		return failed(errUnhealthy, "metadata %s: the superblock speaks of %d data blocks, more than can be mapped: it is damaged, look for another copy", s.path, data)
+		return failed(errUnhealthy, "metadata %s: the superblock speaks of %d data blocks, more than can be mapped: it is damaged; `thinctl metadata repair %[1]s -o NEW --data-blocks N` mends it", s.path, data)
 	}
 	return nil
 }
