@@ -21,6 +21,11 @@ func (p *Pool) Destroy(ctx context.Context) error {
 		return err
 	}
 	defer rootLock.Release()
+	turn, err := p.awaitReading(ctx, "destroy")
+	if err != nil {
+		return err
+	}
+	defer turn.Release()
 	lock, err := p.lock(ctx)
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package thinpool
 
 import (
 	"context"
-	"errors"
 
 	"thinctl/disk"
 	"thinctl/dm"
@@ -68,21 +67,18 @@ func (LocalDisks) Superblock(path string) (metadata.Superblock, error) {
 // Stamp implements [Disks].
 func (LocalDisks) Stamp(path string, uuid [16]byte) error { return metadata.Stamp(path, uuid) }
 
-// ThinDevices implements [Disks].
-func (LocalDisks) ThinDevices(path string, heldRoot uint64) (_ []metadata.Device, err error) {
-	file, err := metadata.Open(path)
+// ClearNeedsCheck implements [Disks].
+func (LocalDisks) ClearNeedsCheck(path string) error { return metadata.ClearNeedsCheck(path) }
+
+// Metadata implements [Disks].
+func (LocalDisks) Metadata(path string, offline bool) (MetadataFile, error) {
+	open := metadata.Open
+	if offline {
+		open = metadata.OpenOffline
+	}
+	file, err := open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	var root metadata.Superblock
-	if heldRoot != 0 {
-		root, err = metadata.HeldRoot(file, heldRoot)
-	} else {
-		root, err = metadata.ReadSuperblock(file)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return metadata.Devices(file, root)
+	return file, nil
 }

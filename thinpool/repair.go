@@ -33,6 +33,11 @@ const rebuiltFile = "metadata.rebuilt"
 // needs a check or is damaged is only touched while the pool is inactive; a
 // copy of it is kept before anything is rebuilt.
 func (p *Pool) Repair(ctx context.Context, options RepairOptions) (Repair, error) {
+	turn, err := p.lockReading(ctx)
+	if err != nil {
+		return Repair{}, err
+	}
+	defer turn.Release()
 	lock, err := p.lock(ctx)
 	if err != nil {
 		return Repair{}, err
@@ -52,7 +57,7 @@ func (p *Pool) repair(ctx context.Context, options RepairOptions) (Repair, error
 	if err := p.finishSwap(ctx, options, &repair); err != nil {
 		return repair, err
 	}
-	report, err := p.check(ctx)
+	report, err := p.findMendable(ctx)
 	if err != nil {
 		return repair, err
 	}
@@ -62,7 +67,7 @@ func (p *Pool) repair(ctx context.Context, options RepairOptions) (Repair, error
 			repair.Left = append(repair.Left, finding)
 			continue
 		}
-		if offline := finding.Code == FindMetadata || finding.Code == FindNeedsCheck; offline {
+		if offline := finding.Code == FindMetadata || finding.Code == FindLeak || finding.Code == FindNeedsCheck; offline {
 			if report.Active {
 				finding.Remedy = fmt.Sprintf("deactivate the pool first: `thinctl pool deactivate %s`", p.name)
 				repair.Left = append(repair.Left, finding)
@@ -86,6 +91,26 @@ func (p *Pool) repair(ctx context.Context, options RepairOptions) (Repair, error
 	return repair, nil
 }
 
+// findMendable is Check for who has both locks. Of an active pool's metadata,
+// which is only mended offline, it reads no more than the thin devices.
+func (p *Pool) findMendable(ctx context.Context) (Report, error) {
+	report, err := p.surveyLocked(ctx)
+	if err != nil {
+		return report, err
+	}
+	return report, p.checkMetadata(ctx, &report, func(ctx context.Context, report *Report) error {
+		return p.readLocked(ctx, func(r *Reading) error {
+			find := r.check
+			if r.Active {
+				find = func(context.Context) ([]Finding, error) { return r.checkDevices() }
+			}
+			found, err := find(ctx)
+			report.Findings = append(report.Findings, found...)
+			return err
+		})
+	})
+}
+
 // mend carries out one repair, or only says what it would be.
 func (p *Pool) mend(ctx context.Context, f Finding, dry bool, repair *Repair) error {
 	act := func(what string, do func() error) error {
@@ -107,7 +132,7 @@ func (p *Pool) mend(ctx context.Context, f Finding, dry bool, repair *Repair) er
 		return act("give back the blocks of "+f.Object, func() error { return nil }) // Repair reaps at its end
 	case FindOrphan:
 		return act(fmt.Sprintf("make device id %d the volume %s", f.id, adoptedName(f.id)), func() error { return p.adopt(ctx, f.id) })
-	case FindMetadata, FindNeedsCheck:
+	case FindMetadata, FindLeak, FindNeedsCheck:
 		return p.mendMetadata(ctx, act, repair)
 	}
 	return nil
@@ -189,28 +214,49 @@ func (p *Pool) mappedEnd(ctx context.Context, volume store.Volume) (units.Bytes,
 
 // mendMetadata clears the flag of sound metadata, and rebuilds the rest.
 func (p *Pool) mendMetadata(ctx context.Context, act func(string, func() error) error, repair *Repair) error {
-	if p.host.Tools == nil {
-		return errors.New("no metadata tools are at hand")
-	}
 	record, err := p.Record(ctx)
 	if err != nil {
 		return err
 	}
 	path := p.backingPath(record.Metadata)
-	problems, err := p.host.Tools.Check(ctx, path)
+	faults, err := p.unsound(ctx, path)
 	if err != nil {
 		return err
 	}
-	if len(problems) == 0 {
-		return act("clear the needs_check flag of metadata that thin_check finds sound", func() error {
-			return p.host.Tools.ClearNeedsCheck(ctx, path)
+	if len(faults) == 0 {
+		return act("clear the needs_check flag of metadata that is sound", func() error {
+			return p.host.Disks.ClearNeedsCheck(path)
 		})
+	}
+	if p.host.Tools == nil {
+		return errors.New("nothing that rebuilds metadata is at hand")
 	}
 	kept := p.path(fmt.Sprintf("metadata.damaged-%s", p.host.now().Format("20060102T150405Z")))
 	return act(fmt.Sprintf("rebuild the metadata; the damaged one is kept as %s", kept), func() error {
 		repair.Damaged = kept
 		return p.rebuild(ctx, record, kept)
 	})
+}
+
+// unsound checks the metadata of an inactive pool, in place or rebuilt. Notices
+// are no faults.
+func (p *Pool) unsound(ctx context.Context, path string) (faults []metadata.Finding, err error) {
+	file, err := p.host.Disks.Metadata(path, true)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	size, err := file.Size()
+	if err != nil {
+		return nil, err
+	}
+	report, err := metadata.Check(ctx, file, metadata.CheckOptions{Blocks: uint64(size / metadataBlock)})
+	for _, finding := range report.Findings {
+		if finding.Severity > metadata.Notice {
+			faults = append(faults, finding)
+		}
+	}
+	return faults, err
 }
 
 // rebuild writes what can be saved into a new file, checks and stamps it, and
@@ -229,8 +275,8 @@ func (p *Pool) rebuild(ctx context.Context, record store.Pool, kept string) erro
 	if err := p.host.Tools.Repair(ctx, path, fresh); err != nil {
 		return errors.Join(err, p.host.Disks.Remove(fresh))
 	}
-	if problems, err := p.host.Tools.Check(ctx, fresh); err != nil || len(problems) > 0 {
-		return errors.Join(err, fmt.Errorf("the rebuilt metadata %s is not sound either: %v", fresh, problems))
+	if faults, err := p.unsound(ctx, fresh); err != nil || len(faults) > 0 {
+		return errors.Join(err, fmt.Errorf("the rebuilt metadata %s is not sound either: %v", fresh, faults))
 	}
 	super, err := p.host.Disks.Superblock(fresh)
 	if err != nil {
