@@ -25,8 +25,8 @@ var (
 	ErrTruncated = errors.New("ends too soon")
 	// ErrStamped: the superblock carries the uuid of another pool. Stamp.
 	ErrStamped = errors.New("belongs to another pool")
-	// ErrBusy: the device is claimed, mostly by the active pool. Stamp,
-	// OpenExclusive, ClearNeedsCheck.
+	// ErrBusy: the device is claimed, mostly by the active pool.
+	// Stamp, OpenOffline, ClearNeedsCheck.
 	ErrBusy = errors.New("in use")
 )
 

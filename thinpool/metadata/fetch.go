@@ -34,34 +34,44 @@ type chunk struct{ from, to int } // indices of the list of blocks
 // several goroutines; worker tells them apart. b is nil where err is set, and
 // only borrowed. The first error that visit returns ends the reading.
 func (f *fetcher) each(ctx context.Context, blocks []uint32, visit func(worker, i int, b []byte, err error) error) error {
-	chunks := coalesce(blocks)
+	return share(ctx, f.workers, coalesce(blocks, gapBlocks, chunkBlocks), func(worker int, c chunk) error {
+		return f.chunk(worker, blocks, c, visit)
+	})
+}
+
+// share has workers take chunks until none is left or one fails.
+func share(ctx context.Context, workers int, chunks []chunk, do func(worker int, c chunk) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var next atomic.Int64
-	var group sync.WaitGroup
-	for worker := range min(f.workers, len(chunks)) {
-		group.Go(func() {
-			for ctx.Err() == nil {
-				n := next.Add(1) - 1
-				if n >= int64(len(chunks)) {
-					return
-				}
-				if err := f.chunk(worker, blocks, chunks[n], visit); err != nil {
-					stop(err)
-					return
-				}
+	work := func(worker int) {
+		for ctx.Err() == nil {
+			n := next.Add(1) - 1
+			if n >= int64(len(chunks)) {
+				return
 			}
-		})
+			if err := do(worker, chunks[n]); err != nil {
+				stop(err)
+				return
+			}
+		}
 	}
+	var group sync.WaitGroup
+	for worker := 1; worker < min(workers, len(chunks)); worker++ {
+		group.Go(func() { work(worker) })
+	}
+	work(0)
 	group.Wait()
 	return context.Cause(ctx)
 }
 
-func coalesce(blocks []uint32) []chunk {
+// coalesce puts those of ascending blocks together that lie up to gap apart, 1
+// being neighbours, and within most.
+func coalesce(blocks []uint32, gap, most uint32) []chunk {
 	var chunks []chunk
 	for i := 0; i < len(blocks); {
 		j := i + 1
-		for j < len(blocks) && blocks[j]-blocks[j-1] <= gapBlocks && blocks[j]-blocks[i] < chunkBlocks {
+		for j < len(blocks) && blocks[j]-blocks[j-1] <= gap && blocks[j]-blocks[i] < most {
 			j++
 		}
 		chunks = append(chunks, chunk{i, j})

@@ -45,7 +45,7 @@ func TestRandomPoolsAreSound(t *testing.T) {
 
 func TestRichHasOneOfEach(t *testing.T) {
 	p := Rich(1)
-	m, s, err := p.Image(SaveOptions{Shuffle: true})
+	m, s, err := p.Image(SaveOptions{DataBlocks: RichDataBlocks, Shuffle: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestRichHasOneOfEach(t *testing.T) {
 
 func TestSameSeedSameBytes(t *testing.T) {
 	image := func() *Image {
-		m, _, err := Rich(5).Image(SaveOptions{Shuffle: true})
+		m, _, err := Rich(5).Image(SaveOptions{DataBlocks: RichDataBlocks, Shuffle: true})
 		if err != nil {
 			t.Fatal(err)
 		}

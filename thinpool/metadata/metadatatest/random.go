@@ -21,23 +21,34 @@ func Random(seed uint64) *Pool {
 	return p
 }
 
+// RichDataBlocks makes a Rich pool's data index a tree of two levels.
+const RichDataBlocks = 200 * 16320
+
 // Rich makes a pool that has one of everything: trees of one to three levels,
 // snapshots, counts over 2 of metadata and data blocks alike, and a held root.
+// Saved for RichDataBlocks it takes some 7 MiB.
 func Rich(seed uint64) *Pool {
 	p := New(seed)
 	p.Create(1)
-	p.Load(2, 30000, 20, nodeMin)
+	p.Load(2, 60000, 20, nodeMin)
 	p.Load(3, 600, 5, 150)
-	for id := uint32(10); id < 16; id++ {
+	p.Load(4, 8000, 20, nodeMin)
+	for id := uint32(10); id < 15; id++ {
 		p.Snapshot(id, 2)
-		p.Write(id, p.rng.Uint64N(20000), 1+p.rng.Uint64N(50))
-		p.Discard(id, p.rng.Uint64N(20000), 1+p.rng.Uint64N(50))
+		for at := uint64(0); at < 90000; at += 2000 {
+			p.Write(id, at+p.rng.Uint64N(10), 1)
+		}
+		p.Discard(id, p.rng.Uint64N(80000), 1+p.rng.Uint64N(50))
+	}
+	for id := uint32(100); id < 500; id++ {
+		p.Snapshot(id, 3)
 	}
 	p.Hold()
-	for id := uint32(20); id < 24; id++ {
+	for id := uint32(30); id < 34; id++ {
 		p.Snapshot(id, 3)
 		p.Write(id, p.rng.Uint64N(300), 1+p.rng.Uint64N(50))
 	}
+	p.Delete(4)
 	p.Delete(10)
 	p.Load(metadata.MaxDeviceID, 10, 2, nodeMax)
 	return p

@@ -1,0 +1,224 @@
+package metadata
+
+import (
+	"context"
+	"io"
+	"runtime"
+	"sync"
+)
+
+// A batch is a stretch of the XML, about 1 MiB of it, that one worker formats.
+// It may begin and end inside a device; the runs at such ends may go on in the
+// next batch and are left to the one who puts the batches together.
+type batch struct {
+	items   []batchItem
+	entries int
+	begun   bool // inside a device
+
+	head, tail dumpRun // of no blocks where there is none
+	body       []byte  // behind headroom
+	err        error
+	done       chan struct{}
+}
+
+// batchItem is a leaf, or where leaf is 0 a device's first line or last one.
+type batchItem struct {
+	leaf   uint32
+	device *Device // nil: the end
+}
+
+const (
+	batchEntries = 1 << 14
+	headroom     = 512 // in front of a body, for the runs before it
+)
+
+// write formats the devices by many workers, in order.
+func (s *leafStore) write(ctx context.Context, w io.Writer, devices []dumpedDevice, skipMappings bool) error {
+	workers := 2 * runtime.GOMAXPROCS(0)
+	if s.room < 1<<20 {
+		workers *= 4 // they wait for leaves to be read again
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	work, ordered := make(chan *batch), make(chan *batch, 2*workers)
+	spent := make(chan *batch, 4*workers)
+	var group sync.WaitGroup
+	group.Go(func() {
+		defer close(ordered)
+		defer close(work)
+		s.batches(devices, skipMappings, spent, func(b *batch) bool {
+			select {
+			case ordered <- b:
+			case <-ctx.Done():
+				return false
+			}
+			select {
+			case work <- b:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		})
+	})
+	for range workers {
+		group.Go(func() {
+			block, scratch := newBlock(), make([]byte, 0, 2*blockSize)
+			for b := range work {
+				b.err = s.format(b, block, scratch)
+				close(b.done)
+			}
+		})
+	}
+	if err := stitch(ctx, w, ordered, spent); err != nil {
+		stop(err)
+	}
+	group.Wait()
+	return context.Cause(ctx)
+}
+
+// batches cuts the devices up and hands the parts on until next says no.
+func (s *leafStore) batches(devices []dumpedDevice, skipMappings bool, spent chan *batch, next func(*batch) bool) {
+	b := fresh(spent, false)
+	add := func(item batchItem, entries int) bool {
+		b.items, b.entries = append(b.items, item), b.entries+entries
+		if b.entries < batchEntries {
+			return true
+		}
+		full := b
+		b = fresh(spent, item.leaf != 0 || item.device != nil)
+		return next(full)
+	}
+	for i := range devices {
+		d := &devices[i]
+		// An end tag alone is not worth a batch, a device is something.
+		if !add(batchItem{device: &d.Device}, 2) {
+			return
+		}
+		if !skipMappings && !s.below(d.root, add) {
+			return
+		}
+		if !add(batchItem{}, 0) {
+			return
+		}
+	}
+	next(b)
+}
+
+// below adds the leaves under a vertex, which settle found in no circle.
+func (s *leafStore) below(number uint32, add func(batchItem, int) bool) bool {
+	v := &s.graph.vertices[number]
+	if v.leaf {
+		return add(batchItem{leaf: number}, int(v.entries))
+	}
+	for _, child := range s.graph.below(v) {
+		if !s.below(child, add) {
+			return false
+		}
+	}
+	return true
+}
+
+func fresh(spent chan *batch, begun bool) *batch {
+	select {
+	case b := <-spent:
+		*b = batch{items: b.items[:0], body: b.body[:headroom], begun: begun, done: make(chan struct{})}
+		return b
+	default:
+		return &batch{body: make([]byte, headroom), begun: begun, done: make(chan struct{})}
+	}
+}
+
+// format writes a batch's lines.
+func (s *leafStore) format(b *batch, block, scratch []byte) error {
+	var run dumpRun // not yet written
+	open := b.begun // the next run to end may have begun in the batch before
+	end := func() {
+		switch {
+		case run.blocks == 0:
+		case open:
+			b.head = run
+		default:
+			b.body = appendRun(b.body, run)
+		}
+		open, run.blocks = open && run.blocks == 0, 0
+	}
+	for _, item := range b.items {
+		if item.leaf == 0 {
+			end()
+			open = false
+			if item.device != nil {
+				b.body = appendDevice(b.body, *item.device)
+			} else {
+				b.body = append(b.body, deviceEnd...)
+			}
+			continue
+		}
+		runs, err := s.of(item.leaf, block, scratch)
+		if err != nil {
+			return err
+		}
+		var last dumpRun
+		for len(runs) > 0 {
+			var next dumpRun
+			next, runs = nextRun(runs, &last)
+			if run.blocks > 0 && run.joins(next) {
+				run.blocks += next.blocks
+				continue
+			}
+			end()
+			run = next
+		}
+	}
+	switch {
+	case run.blocks == 0:
+	case open:
+		b.head = run
+	default:
+		b.tail = run
+	}
+	return nil
+}
+
+// stitch writes the batches in order, with the runs that lie between them.
+func stitch(ctx context.Context, w io.Writer, ordered, spent chan *batch) error {
+	var run dumpRun
+	var out []byte
+	for b := range ordered {
+		select {
+		case <-b.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if b.err != nil {
+			return b.err
+		}
+		out = out[:0]
+		switch {
+		case b.head.blocks == 0:
+		case run.blocks > 0 && run.joins(b.head):
+			run.blocks += b.head.blocks
+		default:
+			if run.blocks > 0 {
+				out = appendRun(out, run)
+			}
+			run = b.head
+		}
+		if (len(b.body) > headroom || b.tail.blocks > 0) && run.blocks > 0 {
+			out = appendRun(out, run)
+			run.blocks = 0
+		}
+		if b.tail.blocks > 0 {
+			run = b.tail
+		}
+		text := b.body[headroom-len(out):]
+		copy(text, out)
+		if err := writeAll(w, text); err != nil {
+			return err
+		}
+		select {
+		case spent <- b:
+		default:
+		}
+	}
+	return nil
+}

@@ -1,0 +1,85 @@
+package metadata_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"thinctl/thinpool/metadata"
+	"thinctl/thinpool/metadata/metadatatest"
+)
+
+// thin runs one of thin-provisioning-tools, without which there is no oracle.
+func thin(name string, args ...string) (string, error) {
+	var out, errs bytes.Buffer
+	cmd := exec.Command(name, args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s %v: %w: %s", name, args, err, errs.String())
+	}
+	return out.String(), nil
+}
+
+// each calls test for n seeds, many at once: the tools wait more than they
+// work (io_destroy takes 30 ms).
+func each(t *testing.T, n int, test func(seed uint64, dir string) error) {
+	t.Helper()
+	seeds := make(chan uint64)
+	var group sync.WaitGroup
+	for range 24 {
+		group.Go(func() {
+			dir, err := os.MkdirTemp(t.TempDir(), "")
+			if err != nil {
+				t.Error(err)
+			}
+			for seed := range seeds {
+				if err := test(seed, dir); err != nil && !t.Failed() {
+					t.Errorf("seed %d: %v", seed, err)
+				}
+			}
+		})
+	}
+	for seed := range uint64(n) {
+		if !t.Failed() {
+			seeds <- seed
+		}
+	}
+	close(seeds)
+	group.Wait()
+}
+
+func image(t testing.TB, p *metadatatest.Pool, o metadatatest.SaveOptions) (*metadatatest.Image, metadata.Superblock) {
+	t.Helper()
+	m, s, err := p.Image(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, s
+}
+
+func dumped(m *metadatatest.Image, root metadata.Superblock, o metadata.DumpOptions) (string, error) {
+	var b bytes.Buffer
+	err := metadata.Dump(context.Background(), &b, m, root, o)
+	return b.String(), err
+}
+
+func written(dir string, m *metadatatest.Image) (string, error) {
+	path := filepath.Join(dir, "meta")
+	return path, os.WriteFile(path, m.Bytes, 0o600)
+}
+
+// differ shows where two texts part.
+func differ(what, want, got string) error {
+	for i := range max(len(want), len(got)) {
+		if i >= len(want) || i >= len(got) || want[i] != got[i] {
+			from := max(0, i-200)
+			return fmt.Errorf("%s: byte %d: want\n%s\ngot\n%s", what, i, want[from:min(i+100, len(want))], got[from:min(i+100, len(got))])
+		}
+	}
+	return nil
+}
