@@ -33,26 +33,10 @@ func (c closers) Close() error {
 	return errors.Join(faults...)
 }
 
-// metadataTools are the thin-provisioning-tools, as a pool wants them: damage is
-// a list of problems, not an error.
+// metadataTools rebuild with the thin-provisioning-tools.
 type metadataTools struct{}
 
 var _ thinpool.MetadataTools = metadataTools{}
-
-func (metadataTools) Check(ctx context.Context, path string) ([]string, error) {
-	report, err := tools.Check(ctx, path)
-	if errors.Is(err, tools.ErrDamaged) {
-		if len(report.Lines) == 0 {
-			return []string{err.Error()}, nil
-		}
-		return report.Lines, nil
-	}
-	return nil, err
-}
-
-func (metadataTools) ClearNeedsCheck(ctx context.Context, path string) error {
-	return tools.ClearNeedsCheck(ctx, path)
-}
 
 func (metadataTools) Repair(ctx context.Context, damaged, fresh string) error {
 	return tools.Repair(ctx, damaged, fresh)

@@ -36,20 +36,8 @@ func realHost(t *testing.T) thinpool.Host {
 	return thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}, Tools: metadataTools{}}
 }
 
-// metadataTools are the thin-provisioning-tools, as a pool wants them.
+// metadataTools rebuild with the thin-provisioning-tools.
 type metadataTools struct{}
-
-func (metadataTools) Check(ctx context.Context, path string) ([]string, error) {
-	report, err := tools.Check(ctx, path)
-	if errors.Is(err, tools.ErrDamaged) {
-		return append(report.Lines, err.Error()), nil
-	}
-	return nil, err
-}
-
-func (metadataTools) ClearNeedsCheck(ctx context.Context, path string) error {
-	return tools.ClearNeedsCheck(ctx, path)
-}
 
 func (metadataTools) Repair(ctx context.Context, damaged, fresh string) error {
 	return tools.Repair(ctx, damaged, fresh)
