@@ -27,6 +27,7 @@ func main() {
 		metadata:   localMetadata(),
 		colorOn:    term.IsTerminal(int(os.Stdout.Fd())),
 	}
+	a.columns, _, _ = term.GetSize(int(os.Stdout.Fd()))
 	code := a.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)

@@ -13,7 +13,7 @@ import (
 func (a *app) poolCheck() *cli.Command {
 	return a.leaf(leaf{
 		name: "check", args: "[NAME]", usage: "compare database, kernel and metadata",
-		about: "Changes nothing. Exits 6 where something is wrong. The metadata of an active pool is only checked in part: deactivate it for a full check.",
+		about: "Changes nothing. Exits 6 where something is wrong. An active pool's metadata is checked through a metadata snapshot, which has no space maps: deactivate it to check these too.",
 		run:   (*call).checkPools, complete: (*call).poolNames,
 	})
 }
@@ -45,12 +45,17 @@ type findingView struct {
 	Detail     string `json:"detail"`
 	Remedy     string `json:"remedy,omitempty"`
 	Repairable bool   `json:"repairable"`
+	// Fault is what is wrong with the metadata, and Lost how many mappings of
+	// volumes go with the repair, at most.
+	Fault string `json:"fault,omitempty"`
+	Lost  uint64 `json:"lost_mappings,omitempty"`
 }
 
 func newFindingViews(findings []thinpool.Finding) []findingView {
 	views := []findingView{}
 	for _, f := range findings {
-		views = append(views, findingView{Code: f.Code, Object: f.Object, Detail: f.Detail, Remedy: f.Remedy, Repairable: f.Repairable})
+		views = append(views, findingView{Code: f.Code, Object: f.Object, Detail: f.Detail, Remedy: f.Remedy, Repairable: f.Repairable,
+			Fault: string(f.Fault), Lost: f.Lost})
 	}
 	return views
 }

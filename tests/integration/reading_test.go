@@ -148,6 +148,10 @@ func TestUsageUnderLoad(t *testing.T) {
 	if snapshots < 10 || len(transactions) < 10 || shared < 10 {
 		t.Error("too little happened meanwhile")
 	}
+	// thin_ls, between its fork and its exec, has what churn has open.
+	if _, waiting, err := pool.Reap(ctx); err != nil || len(waiting) > 0 {
+		t.Errorf("%v, %+v are waiting", err, waiting)
+	}
 	addsUp(t, pool)
 	noFindings(t, pool)
 	nothingHeld(t, pool)
