@@ -51,7 +51,23 @@ func (c *call) onMetadata(path string, do func(*source) error) (err error) {
 	if s.live.NeedsCheck() {
 		fmt.Fprintf(c.err, "thinctl: warning: metadata %s needs a check: the kernel met a failure while it wrote, and no longer does\n", path)
 	}
-	return do(s)
+	return s.unmoved(do(s))
+}
+
+// unmoved looks whether the metadata snapshot is still the one that was read.
+// Once it is released, its blocks may be written to and still look sound.
+func (s *source) unmoved(fault error) error {
+	if s.root.Block == 0 {
+		return fault
+	}
+	live, err := metadata.ReadSuperblock(s.File)
+	if err == nil && live.HeldRoot == s.live.HeldRoot {
+		var root metadata.Superblock
+		if root, err = metadata.HeldRoot(s.File, live.HeldRoot); err == nil && root == s.root {
+			return fault
+		}
+	}
+	return errors.Join(failed(errUnhealthy, "metadata %s: the metadata snapshot was released while it was read: what was read of it counts for nothing; reserve another and try again", s.path), err)
 }
 
 func (s *source) open(ctx context.Context, host metadataHost, held bool) (err error) {
@@ -153,9 +169,6 @@ func (c *call) metadataRemedy(path string, err error) error {
 		remedy = "copy the whole device"
 	case errors.Is(err, metadata.ErrChecksum), errors.Is(err, metadata.ErrCorrupt):
 		remedy = "thin_check says how much is damaged, thin_repair writes what is left to another device"
-		if c.flags.Bool("held") {
-			remedy = "if the snapshot was released meanwhile, reserve another and try again; else " + remedy
-		}
 	default:
 		return err
 	}

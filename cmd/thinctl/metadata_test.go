@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -87,6 +88,43 @@ func (m *machine) metadata() metadataHost {
 			}
 			return metadata.OpenOffline(path)
 		},
+	}
+}
+
+// A snapshot that goes, or is made anew, while it is read is told.
+func TestHeldRootReleasedMeanwhile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "meta")
+	if err := writeMetadata(path, nil); err != nil {
+		t.Fatal(err)
+	}
+	s := &source{path: path}
+	if err := s.open(t.Context(), localMetadata(), true); err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	if err := s.unmoved(nil); err != nil {
+		t.Errorf("nothing happened: %v", err)
+	}
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(held, super []byte){
+		"released":    func(_, super []byte) { binary.LittleEndian.PutUint64(super[56:], 0) },
+		"another one": func(held, _ []byte) { held[48]++ }, // its transaction id
+		"overwritten": func(held, _ []byte) { clear(held) },
+	} {
+		b := bytes.Clone(old)
+		super, held := b[:metadata.BlockSize], b[s.live.HeldRoot*uint64(metadata.BlockSize):][:metadata.BlockSize]
+		change(held, super)
+		metadata.Seal(super, metadata.SuperblockBlock)
+		metadata.Seal(held, metadata.SuperblockBlock)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.unmoved(nil); !errors.Is(err, errUnhealthy) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

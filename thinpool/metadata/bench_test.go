@@ -29,6 +29,7 @@ func largePair(b *testing.B) (*metadata.File, metadata.Superblock) {
 	for range 2000 {
 		p.Write(3, random.Uint64N(mappings), 1)
 	}
+	// Kept where that is set, to measure the tools on the same file.
 	path := filepath.Join(b.TempDir(), "meta")
 	if keep := os.Getenv("THINCTL_BENCH_METADATA"); keep != "" {
 		path = keep

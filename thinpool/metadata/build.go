@@ -153,9 +153,7 @@ func (b *Builder) pack(m Mapping) (uint64, error) {
 
 // mappings builds leaves of a device's tree.
 func (b *Builder) mappings() *leafBuilder {
-	return &leafBuilder{b: b, value: 8, point: func(value []byte) {
-		b.data.add(binary.LittleEndian.Uint64(value) >> 24)
-	}}
+	return b.leaves(8, func(value []byte) { b.data.add(binary.LittleEndian.Uint64(value) >> 24) })
 }
 
 // Node writes one internal node over 1 to 252 children of one height, in the
@@ -238,8 +236,8 @@ func (b *Builder) roots() (mapping, details uint64, err error) {
 	defer func() { b.same = nil }()
 	slices.SortFunc(b.devices, func(x, y builtDevice) int { return cmp.Compare(x.ID, y.ID) })
 	le := binary.LittleEndian
-	tops := &leafBuilder{b: b, value: 8, point: func(value []byte) { b.metadata.add(le.Uint64(value)) }}
-	records := &leafBuilder{b: b, value: detailsSize}
+	tops := b.leaves(8, func(value []byte) { b.metadata.add(le.Uint64(value)) })
+	records := b.leaves(detailsSize, nil)
 	var record [detailsSize]byte
 	for _, d := range b.devices {
 		encodeDetails(record[:], d.Device)

@@ -45,7 +45,7 @@ type blockWriter struct {
 }
 
 func newBlockWriter(w io.WriterAt, have uint64, place func() uint64) *blockWriter {
-	bw := &blockWriter{w: w, have: have, taken: 1, place: place, b: aligned(writeBlocks * blockSize), spare: newBlock()}
+	bw := &blockWriter{w: w, have: have, taken: 1, place: place, b: aligned(int(min(writeBlocks, have)) * blockSize), spare: newBlock()}
 	if place != nil {
 		bw.used = make([]uint64, have/64+1)
 	}
@@ -78,7 +78,7 @@ func (w *blockWriter) slot(block uint64) ([]byte, error) {
 		clear(w.spare)
 		return w.spare, nil
 	}
-	if w.n > 0 && (block != w.first+uint64(w.n) || w.n == writeBlocks) {
+	if w.n > 0 && (block != w.first+uint64(w.n) || w.n == len(w.b)/blockSize) {
 		if err := w.flush(); err != nil {
 			return nil, err
 		}

@@ -5,7 +5,7 @@ import "encoding/binary"
 // dataSpaceMap writes the data device's bitmaps, the btree that is their index
 // and the btree of counts over 2.
 func (b *Builder) dataSpaceMap() (SpaceMap, error) {
-	index := &leafBuilder{b: b, value: indexEntrySize}
+	index := b.leaves(indexEntrySize, nil)
 	var entry [indexEntrySize]byte
 	for n := range bitmapsFor(b.o.DataBlocks) {
 		block, err := b.newBlock()
@@ -88,7 +88,7 @@ func (b *Builder) bitmap(t *tally, n int, block uint64, entry []byte) error {
 
 // overflow writes the btree of counts over 2.
 func (b *Builder) overflow(t *tally) (uint64, error) {
-	l := &leafBuilder{b: b, value: 4}
+	l := b.leaves(4, nil)
 	for block, count := range t.overflow() {
 		if err := l.add(block, binary.LittleEndian.AppendUint32(nil, count)...); err != nil {
 			return 0, err

@@ -147,16 +147,32 @@ func (b *Builder) filled(value int) int {
 type leafBuilder struct {
 	b      *Builder
 	value  int
+	filled int // entries that a leaf is given
+	most   int // entries that may be pending
 	keys   []uint64
 	values []byte
 	leaves []Subtree
 	point  func(value []byte) // counts what an entry refers to
 }
 
+func (b *Builder) leaves(value int, point func([]byte)) *leafBuilder {
+	filled := b.filled(value)
+	return &leafBuilder{b: b, value: value, filled: filled, most: max(2*filled, nodeMax(value)), point: point}
+}
+
 func (l *leafBuilder) add(key uint64, value ...byte) error {
 	l.keys, l.values = append(l.keys, key), append(l.values, value...)
-	if len(l.keys) >= max(2*l.b.filled(l.value), nodeMax(l.value)) {
-		return l.emit(l.b.filled(l.value))
+	if len(l.keys) >= l.most {
+		return l.emit(l.filled)
+	}
+	return nil
+}
+
+// addMapping is add of a value of 8 bytes.
+func (l *leafBuilder) addMapping(key, value uint64) error {
+	l.keys, l.values = append(l.keys, key), binary.LittleEndian.AppendUint64(l.values, value)
+	if len(l.keys) >= l.most {
+		return l.emit(l.filled)
 	}
 	return nil
 }
@@ -186,7 +202,7 @@ func (l *leafBuilder) emit(n int) error {
 // flush writes what is pending.
 func (l *leafBuilder) flush() error {
 	for len(l.keys) > 0 {
-		if err := l.emit(part(len(l.keys), l.b.filled(l.value), l.value)); err != nil {
+		if err := l.emit(part(len(l.keys), l.filled, l.value)); err != nil {
 			return err
 		}
 	}

@@ -8,7 +8,7 @@ import "context"
 // It holds one node and the children of one node for each depth of the tree:
 // 1 MiB times its height.
 type cursor struct {
-	nodes
+	tree
 	root   place
 	height int // of the whole tree, once measured; a leaf's is 1
 	levels [maxDepth]level
@@ -188,7 +188,7 @@ func (c *cursor) readAhead(ctx context.Context, l *level, wanted func(place) boo
 		l.room = l.buf
 	}
 	loaded := make([][]byte, len(blocks))
-	fetchSome(ctx, c.r, blocks, l.room[:need], loaded)
+	fetch(ctx, c.r, blocks, l.room[:need], loaded)
 	l.room = l.room[need:]
 	for k, i := range which {
 		l.ahead[i] = loaded[k]

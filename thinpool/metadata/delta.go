@@ -70,9 +70,9 @@ func Delta(ctx context.Context, r io.ReaderAt, root Superblock, left, right uint
 		return err
 	}
 	d := &delta{ctx: ctx, options: o, out: differences{visit: visit, data: o.Data},
-		left:  cursor{nodes: t, root: place{block: leftRoot}},
-		right: cursor{nodes: t, root: place{block: rightRoot}}}
-	d.whole = walker{nodes: t, leaf: d.same}
+		left:  cursor{tree: t, root: place{block: leftRoot}},
+		right: cursor{tree: t, root: place{block: rightRoot}}}
+	d.whole = walker{tree: t, leaf: d.same}
 	err = d.run()
 	if err != nil && !d.out.stopped {
 		return fmt.Errorf("comparing the mappings of thin devices %d and %d at blocks %d and %d: %w", left, right, leftRoot, rightRoot, err)

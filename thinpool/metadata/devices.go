@@ -31,7 +31,7 @@ type Device struct {
 // is a held root, or the superblock of a pool that is not active.
 func Devices(r io.ReaderAt, root Superblock) ([]Device, error) {
 	var devices []Device
-	w := walker{nodes: nodes{r: r, limit: limit(root), kind: detailsTree}, leaf: func(n node) error {
+	w := walker{tree: tree{r: r, limit: limit(root), kind: detailsTree}, leaf: func(n node) error {
 		for i := range n.entries {
 			if n.key(i) > MaxDeviceID {
 				return corrupt(n.block, "device id %d is over %d", n.key(i), MaxDeviceID)

@@ -130,7 +130,7 @@ func dumpedDevices(ctx context.Context, r io.ReaderAt, root Superblock, o DumpOp
 // deviceRoots reads the top level of the mapping tree.
 func deviceRoots(ctx context.Context, r io.ReaderAt, root Superblock) (map[uint32]uint64, error) {
 	tops := make(map[uint32]uint64)
-	w := walker{nodes: nodes{r: r, limit: limit(root), kind: topTree}, leaf: func(n node) error {
+	w := walker{tree: tree{r: r, limit: limit(root), kind: topTree}, leaf: func(n node) error {
 		for i := range n.entries {
 			if n.key(i) > MaxDeviceID {
 				return corrupt(n.block, "device id %d is over %d", n.key(i), MaxDeviceID)

@@ -59,7 +59,7 @@ func (s *leafStore) keep(number uint32, runs []byte) {
 	if more := int(number) + 1 - len(s.runs); more > 0 {
 		s.runs = append(s.runs, make([][]byte, more)...)
 	}
-	const piece = 1 << 20 // far more than a leaf takes
+	const piece = 1 << 18 // far more than a leaf takes
 	if len(s.free) < len(runs) {
 		if s.room < piece {
 			return

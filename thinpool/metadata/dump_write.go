@@ -35,7 +35,7 @@ const (
 // write formats the devices by many workers, in order.
 func (s *leafStore) write(ctx context.Context, w io.Writer, devices []dumpedDevice, skipMappings bool) error {
 	workers := 2 * runtime.GOMAXPROCS(0)
-	if s.room < 1<<20 {
+	if s.room < 1<<18 {
 		workers *= 4 // they wait for leaves to be read again
 	}
 	ctx, stop := context.WithCancelCause(ctx)

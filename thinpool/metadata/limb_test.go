@@ -290,11 +290,3 @@ func (c *meteredImage) ReadAt(p []byte, off int64) (int, error) {
 	}
 	return c.reader().ReadAt(p, off)
 }
-
-func (c *meteredImage) reads() int {
-	sum := 0
-	for i := range c.blocks {
-		sum += int(c.blocks[i].Load())
-	}
-	return sum
-}

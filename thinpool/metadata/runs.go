@@ -34,7 +34,7 @@ func Runs(ctx context.Context, r io.ReaderAt, root Superblock, id uint32, visit 
 		return err
 	}
 	s := &runs{visit: visit}
-	w := walker{nodes: t, leaf: s.leaf}
+	w := walker{tree: t, leaf: s.leaf}
 	if err := w.walk(ctx, place{block: top}); err != nil {
 		if s.stopped {
 			return err

@@ -99,7 +99,7 @@ func TestRunsStop(t *testing.T) {
 	enough := errors.New("enough")
 	calls := 0
 	stop := func(Run) error { calls++; return enough }
-	if err := Runs(context.Background(), m.reader(), root, 1, stop); err != enough || calls != 1 {
+	if err := Runs(context.Background(), m.reader(), root, 1, stop); !errors.Is(err, enough) || calls != 1 {
 		t.Errorf("stopped after %d calls: %v", calls, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

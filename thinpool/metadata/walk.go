@@ -10,7 +10,7 @@ import (
 //
 // It holds readAhead times the leaves below one node at most: 3 MiB.
 type walker struct {
-	nodes
+	tree
 	leaf  func(node) error // must not keep the node
 	spare []*siblings      // of a walk before
 }
@@ -27,7 +27,7 @@ type siblings struct {
 
 func (w *walker) walk(ctx context.Context, root place) error {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &advance{nodes: w.nodes, ctx: ctx, leaves: -1, full: make(chan *siblings), free: make(chan *siblings, readAhead)}
+	a := &advance{tree: w.tree, ctx: ctx, leaves: -1, full: make(chan *siblings), free: make(chan *siblings, readAhead)}
 	for range readAhead - len(w.spare) {
 		w.spare = append(w.spare, &siblings{})
 	}
@@ -77,7 +77,7 @@ func (w *walker) take(p place, loaded, single []byte) (err error) {
 
 // advance reads ahead of a walker.
 type advance struct {
-	nodes
+	tree
 	ctx    context.Context
 	leaves int // their depth, -1 until the first is met
 	full   chan *siblings
@@ -157,7 +157,7 @@ func (a *advance) below(n node, p place, i int) error {
 		b.buf = aligned(need)
 	}
 	b.loaded = append(b.loaded, make([][]byte, len(blocks))...)
-	fetchSome(a.ctx, a.r, blocks, b.buf, b.loaded)
+	fetch(a.ctx, a.r, blocks, b.buf, b.loaded)
 	if err := a.send(b); err != nil {
 		return err
 	}

@@ -26,19 +26,19 @@ const RichDataBlocks = 200 * 16320
 
 // Rich makes a pool that has one of everything: trees of one to three levels,
 // snapshots, counts over 2 of metadata and data blocks alike, and a held root.
-// Saved for RichDataBlocks it takes some 7 MiB.
+// Saved for RichDataBlocks it takes some 4 MiB.
 func Rich(seed uint64) *Pool {
 	p := New(seed)
 	p.Create(1)
-	p.Load(2, 60000, 20, nodeMin)
-	p.Load(3, 600, 5, 150)
+	p.Load(2, 40000, 20, nodeMin)
+	p.Load(3, 300, 5, 150)
 	p.Load(4, 8000, 20, nodeMin)
 	for id := uint32(10); id < 15; id++ {
 		p.Snapshot(id, 2)
-		for at := uint64(0); at < 90000; at += 2000 {
+		for at := uint64(0); at < 44000; at += 4000 {
 			p.Write(id, at+p.rng.Uint64N(10), 1)
 		}
-		p.Discard(id, p.rng.Uint64N(80000), 1+p.rng.Uint64N(50))
+		p.Discard(id, p.rng.Uint64N(40000), 1+p.rng.Uint64N(50))
 	}
 	for id := uint32(100); id < 500; id++ {
 		p.Snapshot(id, 3)

@@ -10,11 +10,11 @@ import (
 // so 2^32 entries of the fattest kind lie less than 8 deep.
 const maxDepth = 12
 
-// nodes reads the nodes of one btree, of which each is checked against its place.
-type nodes struct {
+// tree reads the nodes of one btree, of which each is checked against its place.
+type tree struct {
 	r     io.ReaderAt
 	limit uint64 // blocks at or beyond it do not exist
-	kind  tree
+	kind  treeKind
 }
 
 // place is where a tree points at a node.
@@ -53,7 +53,7 @@ func (p place) child(n node, i int) place {
 }
 
 // reachable tells whether a sound tree can have a node at p.
-func (t nodes) reachable(p place) error {
+func (t tree) reachable(p place) error {
 	if p.depth >= maxDepth {
 		return corrupt(p.block, "the tree is deeper than %d nodes", maxDepth)
 	}
@@ -64,7 +64,7 @@ func (t nodes) reachable(p place) error {
 }
 
 // read reads the node at p into b, of which the node is then a view.
-func (t nodes) read(p place, b []byte) (node, error) {
+func (t tree) read(p place, b []byte) (node, error) {
 	if err := t.reachable(p); err != nil {
 		return node{}, err
 	}
@@ -76,7 +76,7 @@ func (t nodes) read(p place, b []byte) (node, error) {
 
 // parse checks that b is a node that may stand at p. Only an empty tree has an
 // empty node: its root, a leaf.
-func (t nodes) parse(p place, b []byte) (node, error) {
+func (t tree) parse(p place, b []byte) (node, error) {
 	n, err := parseNode(b, p.block, t.kind.leafValue())
 	if err != nil {
 		return node{}, err
@@ -105,7 +105,7 @@ func uneven(n node, depth, leaves int) error {
 }
 
 // lookup returns the value under key, valid until b is used again.
-func (t nodes) lookup(root, key uint64, b []byte) ([]byte, bool, error) {
+func (t tree) lookup(root, key uint64, b []byte) ([]byte, bool, error) {
 	for p := (place{block: root}); ; {
 		n, err := t.read(p, b)
 		if err != nil {
@@ -123,14 +123,14 @@ func (t nodes) lookup(root, key uint64, b []byte) ([]byte, bool, error) {
 }
 
 // mappings is the tree of what thin device id maps, with the block of its root.
-func mappings(r io.ReaderAt, root Superblock, id uint32) (nodes, uint64, error) {
-	t := nodes{r: r, limit: limit(root), kind: topTree}
+func mappings(r io.ReaderAt, root Superblock, id uint32) (tree, uint64, error) {
+	t := tree{r: r, limit: limit(root), kind: topTree}
 	value, found, err := t.lookup(root.MappingRoot, uint64(id), newBlock())
 	switch {
 	case err != nil:
-		return nodes{}, 0, fmt.Errorf("looking thin device %d up in the mappings at block %d: %w", id, root.MappingRoot, err)
+		return tree{}, 0, fmt.Errorf("looking thin device %d up in the mappings at block %d: %w", id, root.MappingRoot, err)
 	case !found:
-		return nodes{}, 0, fmt.Errorf("%w: id %d", ErrNoDevice, id)
+		return tree{}, 0, fmt.Errorf("%w: id %d", ErrNoDevice, id)
 	}
 	t.kind = mappingTree
 	return t, number(value), nil

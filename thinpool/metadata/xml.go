@@ -1,0 +1,332 @@
+package metadata
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+)
+
+// XMLError says where a pool's XML is wrong. Restore.
+type XMLError struct {
+	Line int
+	Text string
+}
+
+func (e *XMLError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Text) }
+
+// Limits of what is read at once; thin_dump's tags have some 200 bytes and 8
+// attributes.
+const (
+	maxTag        = 64 << 10
+	maxAttributes = 16
+)
+
+// scanner reads the little of XML that a pool's dump needs: tags, attributes
+// without entities, comments and the declaration. What it returns lies in its
+// buffer until the next call.
+type scanner struct {
+	r    io.Reader
+	b    []byte
+	at   int // what is before was consumed
+	line int
+	read int64
+	end  bool // nothing more comes from r
+	more func(read int64) error
+	tag  tag
+}
+
+type tag struct {
+	name       []byte
+	attributes [maxAttributes]attribute
+	n          int
+	open, end  bool // both for <a/>
+}
+
+type attribute struct{ name, value []byte }
+
+func newScanner(r io.Reader, more func(read int64) error) *scanner {
+	return &scanner{r: r, b: make([]byte, 0, 1<<20), line: 1, more: more}
+}
+
+func (s *scanner) wrong(format string, args ...any) error {
+	return &XMLError{Line: s.line, Text: fmt.Sprintf(format, args...)}
+}
+
+// next finds the next tag; io.EOF after the last.
+func (s *scanner) next() (*tag, error) {
+	for s.read < 3 && !s.end { // a byte order mark has 3
+		if err := s.fill(); err != nil {
+			return nil, err
+		}
+		if s.read >= 3 && bytes.HasPrefix(s.b, []byte("\ufeff")) {
+			s.at = 3
+		}
+	}
+	for {
+		if err := s.space(); err != nil {
+			return nil, err
+		}
+		rest := s.b[s.at:]
+		switch {
+		case rest[0] != '<':
+			return nil, s.wrong("text %q where a tag should be: is this a dump of a thin pool?", rest[:min(len(rest), 20)])
+		case len(rest) < 4 && !s.end:
+			if err := s.fill(); err != nil {
+				return nil, err
+			}
+		case bytes.HasPrefix(rest, []byte("<!--")):
+			if err := s.skip("<!--", "-->"); err != nil {
+				return nil, err
+			}
+		case bytes.HasPrefix(rest, []byte("<?")):
+			if err := s.skip("<?", "?>"); err != nil {
+				return nil, err
+			}
+		default:
+			n, err := s.parse(rest)
+			if err != nil {
+				return nil, err
+			}
+			if n > 0 {
+				s.consume(n)
+				return &s.tag, nil
+			}
+			if len(rest) > maxTag {
+				return nil, s.wrong("a tag of over %d bytes", maxTag)
+			}
+			if err := s.fill(); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+func (s *scanner) consume(n int) {
+	s.line += bytes.Count(s.b[s.at:s.at+n], []byte{'\n'})
+	s.at += n
+}
+
+// space goes to the next byte that is not blank.
+func (s *scanner) space() error {
+	for {
+		for i, c := range s.b[s.at:] {
+			switch c {
+			case ' ', '\t', '\r':
+			case '\n':
+				s.line++
+			default:
+				s.at += i
+				return nil
+			}
+		}
+		s.at = len(s.b)
+		if s.end {
+			return io.EOF
+		}
+		if err := s.fill(); err != nil {
+			return err
+		}
+	}
+}
+
+// skip goes past what begins and ends so, however long.
+func (s *scanner) skip(from, to string) error {
+	s.consume(len(from))
+	for {
+		if i := bytes.Index(s.b[s.at:], []byte(to)); i >= 0 {
+			s.consume(i + len(to))
+			return nil
+		}
+		s.consume(max(0, len(s.b)-s.at-len(to)+1)) // part of the end may be there
+		if err := s.fill(); err != nil {
+			return err
+		}
+	}
+}
+
+// fill reads more behind what is not yet consumed. To ask for more after the
+// end is an error: something was not ended.
+func (s *scanner) fill() error {
+	if s.end {
+		return s.wrong("the text ends inside a tag or comment: it was cut off")
+	}
+	n := copy(s.b[:cap(s.b)], s.b[s.at:])
+	s.b, s.at = s.b[:n], 0
+	for tries := 0; ; tries++ {
+		n, err := s.r.Read(s.b[len(s.b):cap(s.b)])
+		s.b = s.b[:len(s.b)+n]
+		s.read += int64(n)
+		if errors.Is(err, io.EOF) {
+			s.end = true
+			return nil
+		}
+		if err == nil && n == 0 && tries > 100 {
+			err = io.ErrNoProgress
+		}
+		if err != nil {
+			return fmt.Errorf("reading the XML after line %d: %w", s.line, err)
+		}
+		if n > 0 {
+			return s.more(s.read)
+		}
+	}
+}
+
+func blank(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
+
+func nameByte(c byte) bool {
+	return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.' || c == ':'
+}
+
+// parse reads one tag at the start of b and returns its length, 0 where b ends
+// first.
+func (s *scanner) parse(b []byte) (int, error) {
+	t := &s.tag
+	t.n, t.open, t.end = 0, true, false
+	i := 1
+	if i < len(b) && b[i] == '/' {
+		t.open, t.end = false, true
+		i++
+	}
+	start := i
+	for i < len(b) && nameByte(b[i]) {
+		i++
+	}
+	t.name = b[start:i]
+	if i < len(b) && len(t.name) == 0 {
+		return 0, s.wrong("%q is no tag of a pool's XML", b[:min(len(b), 20)])
+	}
+	for {
+		gap := i
+		for i < len(b) && blank(b[i]) {
+			i++
+		}
+		switch {
+		case i+1 >= len(b) && (i >= len(b) || b[i] != '>'):
+			return 0, nil
+		case b[i] == '>':
+			return i + 1, nil
+		case b[i] == '/' && b[i+1] == '>' && t.open:
+			t.end = true
+			return i + 2, nil
+		case gap == i || !t.open:
+			return 0, s.wrong("%q inside <%s>", b[i:min(len(b), i+10)], t.name)
+		}
+		n, err := s.attribute(b[i:])
+		if n == 0 || err != nil {
+			return 0, err
+		}
+		i += n
+	}
+}
+
+func (s *scanner) attribute(b []byte) (int, error) {
+	t, i := &s.tag, 0
+	for i < len(b) && nameByte(b[i]) {
+		i++
+	}
+	name := b[:i]
+	for i < len(b) && blank(b[i]) {
+		i++
+	}
+	if i == len(b) {
+		return 0, nil
+	}
+	if b[i] != '=' || len(name) == 0 {
+		return 0, s.wrong("%q in <%s> is no attribute", b[:min(len(b), 10)], t.name)
+	}
+	i++
+	for i < len(b) && blank(b[i]) {
+		i++
+	}
+	if i == len(b) {
+		return 0, nil
+	}
+	quote := b[i]
+	if quote != '"' && quote != '\'' {
+		return 0, s.wrong("the value of %s in <%s> has no quotes", name, t.name)
+	}
+	n := bytes.IndexByte(b[i+1:], quote)
+	if n < 0 {
+		return 0, nil
+	}
+	value := b[i+1:][:n]
+	if bytes.IndexByte(value, '&') >= 0 || bytes.IndexByte(value, '<') >= 0 {
+		return 0, s.wrong("the value of %s in <%s> has an entity or a <, which are not read here", name, t.name)
+	}
+	for _, a := range t.attributes[:t.n] {
+		if bytes.Equal(a.name, name) {
+			return 0, s.wrong("%s twice in <%s>", name, t.name)
+		}
+	}
+	if t.n == maxAttributes {
+		return 0, s.wrong("over %d attributes in <%s>", maxAttributes, t.name)
+	}
+	t.attributes[t.n] = attribute{name, value}
+	t.n++
+	return i + 1 + n + 1, nil
+}
+
+// number reads a decimal of so many bits.
+func (s *scanner) number(a attribute, bits int) (uint64, error) {
+	limit := uint64(math.MaxUint64) >> (64 - bits)
+	var n uint64
+	for _, c := range a.value {
+		d := uint64(c - '0')
+		if c < '0' || c > '9' {
+			return 0, s.wrong("%s is %q, not a number", a.name, a.value[:min(len(a.value), 30)])
+		}
+		if n > (limit-d)/10 {
+			return 0, s.wrong("%s is %s, over the highest, %d", a.name, a.value[:min(len(a.value), 30)], limit)
+		}
+		n = n*10 + d
+	}
+	if len(a.value) == 0 {
+		return 0, s.wrong("%s is empty", a.name)
+	}
+	return n, nil
+}
+
+// numbers reads a tag's attributes into fields: each once, all that are
+// needed, no others.
+func (s *scanner) numbers(t *tag, fields []field) error {
+	var found uint
+	for _, a := range t.attributes[:t.n] {
+		known := false
+		for i := range fields {
+			f := &fields[i]
+			if string(a.name) != f.name {
+				continue
+			}
+			known = true
+			found |= 1 << i
+			if f.into == nil {
+				break
+			}
+			n, err := s.number(a, f.bits)
+			if err != nil {
+				return err
+			}
+			*f.into = n
+			break
+		}
+		if !known {
+			return s.wrong("<%s> has no attribute %s", t.name, a.name)
+		}
+	}
+	for i, f := range fields {
+		if found&(1<<i) == 0 && !f.optional {
+			return s.wrong("<%s> without %s", t.name, f.name)
+		}
+	}
+	return nil
+}
+
+type field struct {
+	name     string
+	into     *uint64 // nil: any text, not kept
+	bits     int
+	optional bool
+}
