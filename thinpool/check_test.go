@@ -336,8 +336,6 @@ func TestCheckAndRepair(t *testing.T) {
 	for _, c := range ailments() {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStage(t)
-			tools := &memoryTools{s.World}
-			s.host.Tools = tools
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			_, _, err := s.Kernel.Status(ctx, dm.ByName("thinctl-vault"), dm.StatusOptions{}) // a flush

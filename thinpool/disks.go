@@ -2,6 +2,8 @@ package thinpool
 
 import (
 	"context"
+	"errors"
+	"os"
 
 	"thinctl/disk"
 	"thinctl/dm"
@@ -81,4 +83,33 @@ func (LocalDisks) Metadata(path string, offline bool) (MetadataFile, error) {
 		return nil, err
 	}
 	return file, nil
+}
+
+// RebuildMetadata implements [Disks].
+func (LocalDisks) RebuildMetadata(ctx context.Context, damaged, fresh string) (_ metadata.Repaired, err error) {
+	from, err := metadata.OpenOffline(damaged)
+	if err != nil {
+		return metadata.Repaired{}, err
+	}
+	defer func() { err = errors.Join(err, from.Close()) }()
+	to, err := os.OpenFile(fresh, os.O_RDWR, 0)
+	if err != nil {
+		return metadata.Repaired{}, err
+	}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	had, err := from.Size()
+	if err != nil {
+		return metadata.Repaired{}, err
+	}
+	has, err := to.Stat()
+	if err != nil {
+		return metadata.Repaired{}, err
+	}
+	repaired, err := metadata.Repair(ctx, from, to, metadata.RepairOptions{
+		SourceBlocks: uint64(had / metadataBlock), Blocks: uint64(units.Bytes(has.Size()) / metadataBlock),
+	})
+	if err != nil {
+		return metadata.Repaired{}, err
+	}
+	return repaired, to.Sync()
 }

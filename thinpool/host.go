@@ -17,8 +17,6 @@ type Host struct {
 	Kernel dm.Kernel
 	Loops  loopback.Loops
 	Disks  Disks
-	// Tools rebuilds damaged metadata that is not in use; nil rebuilds nothing.
-	Tools MetadataTools
 	// BeforeStore, where set, is asked before each transaction of the pool's
 	// database, and its error ends the transaction: tests stop a process there.
 	BeforeStore func(write bool) error
@@ -65,6 +63,9 @@ type Disks interface {
 	Stamp(path string, uuid [16]byte) error
 	// ClearNeedsCheck clears the flag of metadata that was found sound.
 	ClearNeedsCheck(path string) error
+	// RebuildMetadata writes what can be read of damaged metadata into fresh, a
+	// file of zeros; durable when it returns.
+	RebuildMetadata(ctx context.Context, damaged, fresh string) (metadata.Repaired, error)
 	// Metadata opens a metadata device or file for reading: an active pool's
 	// beside the kernel, else offline, so that no pool can start on a device.
 	Metadata(path string, offline bool) (MetadataFile, error)
@@ -82,10 +83,4 @@ type BlockDevice struct {
 	Dev  dm.Dev
 	Size units.Bytes
 	Busy bool // mounted, or held by another device or program
-}
-
-// MetadataTools mends metadata that no pool is using.
-type MetadataTools interface {
-	// Repair writes what can be saved of damaged into fresh, a file as large.
-	Repair(ctx context.Context, damaged, fresh string) error
 }

@@ -23,8 +23,20 @@ type Repair struct {
 	// Damaged is where the metadata was kept as it was found, "" where it was
 	// not rebuilt.
 	Damaged string `json:"damaged,omitempty"`
+	// Lost is what could not be saved of the metadata.
+	Lost []LostVolume `json:"lost"`
 	// Left are findings that no repair mends.
 	Left []Finding `json:"left"`
+}
+
+// LostVolume is a volume that is not whole any more.
+type LostVolume struct {
+	Volume string `json:"volume"`
+	// Kept and Lost are blocks, Lost as far as can be told; Gone: nothing is left,
+	// not even the volume.
+	Kept uint64 `json:"kept_blocks"`
+	Lost uint64 `json:"lost_blocks"`
+	Gone bool   `json:"gone"`
 }
 
 const rebuiltFile = "metadata.rebuilt"
@@ -53,7 +65,7 @@ func (p *Pool) Repair(ctx context.Context, options RepairOptions) (Repair, error
 }
 
 func (p *Pool) repair(ctx context.Context, options RepairOptions) (Repair, error) {
-	repair := Repair{Actions: []string{}, Left: []Finding{}}
+	repair := Repair{Actions: []string{}, Lost: []LostVolume{}, Left: []Finding{}}
 	if err := p.finishSwap(ctx, options, &repair); err != nil {
 		return repair, err
 	}
@@ -228,13 +240,11 @@ func (p *Pool) mendMetadata(ctx context.Context, act func(string, func() error) 
 			return p.host.Disks.ClearNeedsCheck(path)
 		})
 	}
-	if p.host.Tools == nil {
-		return errors.New("nothing that rebuilds metadata is at hand")
-	}
 	kept := p.path(fmt.Sprintf("metadata.damaged-%s", p.host.now().Format("20060102T150405Z")))
 	return act(fmt.Sprintf("rebuild the metadata; the damaged one is kept as %s", kept), func() error {
-		repair.Damaged = kept
-		return p.rebuild(ctx, record, kept)
+		lost, err := p.rebuild(ctx, record, kept)
+		repair.Damaged, repair.Lost = kept, lost
+		return err
 	})
 }
 
@@ -259,41 +269,58 @@ func (p *Pool) unsound(ctx context.Context, path string) (faults []metadata.Find
 	return faults, err
 }
 
-// rebuild writes what can be saved into a new file, checks and stamps it, and
-// only then puts it in the damaged one's place.
-func (p *Pool) rebuild(ctx context.Context, record store.Pool, kept string) error {
+// rebuild writes what can be saved into a new file, checks it, and only then
+// puts it in the damaged one's place.
+func (p *Pool) rebuild(ctx context.Context, record store.Pool, kept string) ([]LostVolume, error) {
 	path, fresh := p.backingPath(record.Metadata), p.path(rebuiltFile)
 	if err := p.detach(ctx, record); err != nil {
-		return err
+		return nil, err
 	}
 	if err := p.host.Disks.Remove(fresh); err != nil {
-		return err
+		return nil, err
 	}
 	if err := p.makeFile(fresh, record.Metadata, record.Preallocated); err != nil {
-		return err
+		return nil, err
 	}
-	if err := p.host.Tools.Repair(ctx, path, fresh); err != nil {
-		return errors.Join(err, p.host.Disks.Remove(fresh))
+	repaired, err := p.host.Disks.RebuildMetadata(ctx, path, fresh)
+	if err != nil {
+		return nil, errors.Join(err, p.host.Disks.Remove(fresh))
 	}
 	if faults, err := p.unsound(ctx, fresh); err != nil || len(faults) > 0 {
-		return errors.Join(err, fmt.Errorf("the rebuilt metadata %s is not sound either: %v", fresh, faults))
+		return nil, errors.Join(err, fmt.Errorf("the rebuilt metadata %s is not sound either: %v", fresh, faults))
 	}
-	super, err := p.host.Disks.Superblock(fresh)
+	lost, err := p.lost(ctx, repaired)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if super.UUID != p.id {
+	if repaired.Superblock.UUID != p.id {
 		if err := p.host.Disks.Stamp(fresh, p.id); err != nil {
-			return err
+			return lost, err
 		}
 	}
 	if !record.Metadata.Loop {
-		return fmt.Errorf("the rebuilt metadata is %s: copy it onto %s, which is not a file of the pool's, once you have a copy of that device", fresh, path)
+		return lost, fmt.Errorf("the rebuilt metadata is %s: copy it onto %s, which is not a file of the pool's, once you have a copy of that device", fresh, path)
 	}
 	if err := p.host.Disks.Rename(path, kept); err != nil {
-		return err
+		return lost, err
 	}
-	return p.host.Disks.Rename(fresh, path)
+	return lost, p.host.Disks.Rename(fresh, path)
+}
+
+// lost names what a rebuild could not save.
+func (p *Pool) lost(ctx context.Context, repaired metadata.Repaired) ([]LostVolume, error) {
+	names, err := p.records(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reading{Root: repaired.Superblock, pool: p, names: names}
+	lost := []LostVolume{}
+	for _, device := range repaired.Devices {
+		if device.Lost > 0 || device.Gone {
+			lost = append(lost, LostVolume{Volume: r.Thin(device.ID).String(), Kept: device.Kept, Lost: device.Lost, Gone: device.Gone})
+		}
+	}
+	return lost, nil
 }
 
 // finishSwap ends a rebuild that was killed between its two renames.

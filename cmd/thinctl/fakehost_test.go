@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -57,7 +56,7 @@ func newFakeHost(options dmtest.Options) *fakeHost {
 }
 
 func (h *fakeHost) open(*slog.Logger) (thinpool.Host, io.Closer, error) {
-	return thinpool.Host{Kernel: h.kernel, Loops: h.loops, Disks: h.disks, Tools: fakeTools{},
+	return thinpool.Host{Kernel: h.kernel, Loops: h.loops, Disks: h.disks,
 		Now: func() time.Time { return time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC) }}, io.NopCloser(nil), nil
 }
 
@@ -133,11 +132,4 @@ func (d *fakeDisks) damageNodes() {
 			b[100] ^= 1
 		}
 	}
-}
-
-// fakeTools repair nothing.
-type fakeTools struct{}
-
-func (fakeTools) Repair(context.Context, string, string) error {
-	return errors.New("the fake repairs nothing")
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -9,7 +8,6 @@ import (
 	"thinctl/dm"
 	"thinctl/loopback"
 	"thinctl/thinpool"
-	"thinctl/thinpool/tools"
 )
 
 // localHost is the machine that thinctl runs on.
@@ -19,7 +17,7 @@ func localHost(logger *slog.Logger) (thinpool.Host, io.Closer, error) {
 		return thinpool.Host{}, nil, err
 	}
 	loops := loopback.New(loopback.Options{})
-	host := thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}, Tools: metadataTools{}}
+	host := thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}}
 	return host, closers{kernel, loops}, nil
 }
 
@@ -31,13 +29,4 @@ func (c closers) Close() error {
 		faults = append(faults, one.Close())
 	}
 	return errors.Join(faults...)
-}
-
-// metadataTools rebuild with the thin-provisioning-tools.
-type metadataTools struct{}
-
-var _ thinpool.MetadataTools = metadataTools{}
-
-func (metadataTools) Repair(ctx context.Context, damaged, fresh string) error {
-	return tools.Repair(ctx, damaged, fresh)
 }

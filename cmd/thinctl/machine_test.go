@@ -18,9 +18,9 @@ import (
 	"thinctl/dm"
 	"thinctl/dm/dmtest"
 	"thinctl/loopback"
+	"thinctl/snapshots/filesystem/program"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
-	"thinctl/thinpool/tools/program"
 	"thinctl/units"
 )
 

@@ -116,11 +116,13 @@ func writeFindings(w io.Writer, findings []findingView) {
 
 type repairView struct {
 	envelope
-	DryRun  bool          `json:"dry_run"`
-	Pool    string        `json:"pool"`
-	Actions []string      `json:"actions"`
-	Damaged string        `json:"damaged_copy,omitempty"`
-	Left    []findingView `json:"left"`
+	DryRun  bool     `json:"dry_run"`
+	Pool    string   `json:"pool"`
+	Actions []string `json:"actions"`
+	Damaged string   `json:"damaged_copy,omitempty"`
+	// Lost are the volumes that are not whole any more.
+	Lost []thinpool.LostVolume `json:"lost"`
+	Left []findingView         `json:"left"`
 }
 
 func (c *call) repairPool() error {
@@ -133,7 +135,7 @@ func (c *call) repairPool() error {
 			return err
 		}
 		view := repairView{envelope: schema(), DryRun: dry, Pool: pool.Name(), Actions: append([]string{}, repair.Actions...),
-			Damaged: repair.Damaged, Left: newFindingViews(repair.Left)}
+			Damaged: repair.Damaged, Lost: append([]thinpool.LostVolume{}, repair.Lost...), Left: newFindingViews(repair.Left)}
 		err = c.show(view, view.write)
 		if n := faults(view.Left); n > 0 {
 			err = errors.Join(err, failed(errUnhealthy, "repair pool %s: %s left; each says what to do", pool.Name(), plural(n, "fault")))
@@ -155,6 +157,13 @@ func (v repairView) write(w io.Writer) {
 	}
 	if v.Damaged != "" {
 		fmt.Fprintf(w, "the damaged metadata is kept as %s\n", v.Damaged)
+	}
+	for _, lost := range v.Lost {
+		if lost.Gone {
+			fmt.Fprintf(w, "lost: all of %s\n", lost.Volume)
+		} else {
+			fmt.Fprintf(w, "lost: %d blocks of %s, %d are kept\n", lost.Lost, lost.Volume, lost.Kept)
+		}
 	}
 	if len(v.Left) > 0 {
 		fmt.Fprintln(w, "left:")

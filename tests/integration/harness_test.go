@@ -15,7 +15,6 @@ import (
 	"thinctl/dm"
 	"thinctl/loopback"
 	"thinctl/thinpool"
-	"thinctl/thinpool/tools"
 	"thinctl/units"
 )
 
@@ -33,14 +32,7 @@ func realHost(t *testing.T) thinpool.Host {
 	t.Cleanup(func() { kernel.Close() })
 	loops := loopback.New(loopback.Options{})
 	t.Cleanup(func() { loops.Close() })
-	return thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}, Tools: metadataTools{}}
-}
-
-// metadataTools rebuild with the thin-provisioning-tools.
-type metadataTools struct{}
-
-func (metadataTools) Repair(ctx context.Context, damaged, fresh string) error {
-	return tools.Repair(ctx, damaged, fresh)
+	return thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}}
 }
 
 func testContext(t *testing.T) context.Context {

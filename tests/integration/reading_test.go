@@ -308,9 +308,7 @@ func TestMapsOfVolumes(t *testing.T) {
 func TestCheckAlone(t *testing.T) {
 	pool, _ := written(t)
 	t.Setenv("PATH", "/nonexistent")
-	host := realHost(t)
-	host.Tools = nil
-	alone, err := thinpool.Open(testContext(t), host, strings.TrimSuffix(pool.Dir(), "/"+pool.Name()), pool.Name())
+	alone, err := thinpool.Open(testContext(t), realHost(t), strings.TrimSuffix(pool.Dir(), "/"+pool.Name()), pool.Name())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package thinpooltest
 
 import (
+	"context"
+	"os"
 	"sync"
 
 	"thinctl/dm/dmtest"
@@ -155,6 +157,26 @@ func (d disks) Metadata(path string, _ bool) (thinpool.MetadataFile, error) {
 	damage := d.world.Damage[path]
 	d.world.mu.Unlock()
 	return Metadata(d.world.store, path, damage)
+}
+
+// RebuildMetadata saves all: the store has it.
+func (d disks) RebuildMetadata(_ context.Context, damaged, fresh string) (metadata.Repaired, error) {
+	content, err := os.ReadFile(damaged)
+	if err == nil {
+		err = os.WriteFile(fresh, content, 0o600)
+	}
+	d.world.mu.Lock()
+	delete(d.world.Damage, damaged)
+	d.world.mu.Unlock()
+	if err != nil {
+		return metadata.Repaired{}, err
+	}
+	s, err := metadata.ReadSuperblockFile(fresh)
+	return metadata.Repaired{Superblock: s}, err
+}
+
+func (d stepDisks) RebuildMetadata(ctx context.Context, damaged, fresh string) (metadata.Repaired, error) {
+	return get(d.take, "rebuild "+damaged, func() (metadata.Repaired, error) { return d.Disks.RebuildMetadata(ctx, damaged, fresh) })
 }
 
 func (d stepDisks) ClearNeedsCheck(path string) error {
