@@ -245,6 +245,9 @@ func TestReadMetadataOneAtATime(t *testing.T) {
 	defer cancel()
 	check(t, s.vault.ReadMetadata(t.Context(), func(*thinpool.Reading) error {
 		says(t, s.vault.ReadMetadata(short, nothing), []error{filelock.ErrHeld, context.DeadlineExceeded}, "another reading")
+		for _, away := range []func(context.Context) error{s.vault.Deactivate, s.vault.Destroy} {
+			says(t, away(short), []error{filelock.ErrHeld}, "pool vault")
+		}
 		return nil
 	}))
 }
