@@ -24,9 +24,10 @@ type app struct {
 	progressOn bool
 	colorOn    bool // standard output is a terminal
 
-	host  func(*slog.Logger) (thinpool.Host, io.Closer, error)
-	files fileSystems
-	probe probe
+	host     func(*slog.Logger) (thinpool.Host, io.Closer, error)
+	files    fileSystems
+	probe    probe
+	metadata metadataHost
 
 	completing string // the word under the cursor
 }
@@ -81,7 +82,7 @@ func (a *app) root() *cli.App {
 			"Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 exists already, 5 in use, 6 not healthy, " +
 			"7 privilege or kernel feature missing, 130 interrupted.",
 		Flags:                globalFlags(),
-		Commands:             []*cli.Command{a.poolCommands(), a.volumeCommands(), a.doctorCommand(), a.completionCommand(), a.versionCommand(), a.docsCommand()},
+		Commands:             []*cli.Command{a.poolCommands(), a.volumeCommands(), a.metadataCommands(), a.doctorCommand(), a.completionCommand(), a.versionCommand(), a.docsCommand()},
 		Writer:               a.out,
 		ErrWriter:            a.err,
 		HideHelpCommand:      true,

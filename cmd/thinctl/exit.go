@@ -12,6 +12,7 @@ import (
 	"thinctl/loopback"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
+	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/tools"
 )
 
@@ -96,12 +97,13 @@ func classes() []class {
 		{codeUnhealthy, []error{errUnhealthy, thinpool.ErrUnhealthy, thinpool.ErrNeedsCheck, thinpool.ErrReserve,
 			thinpool.ErrSwapped, thinpool.ErrDiverged}},
 		{codeMissing, []error{dm.ErrNoDeviceMapper, dm.ErrPermission, dm.ErrProtocol, dm.ErrNoTarget,
-			loopback.ErrUnsupported, filesystem.ErrUnsupported, fs.ErrPermission}},
+			loopback.ErrUnsupported, filesystem.ErrUnsupported, metadata.ErrUnsupported, fs.ErrPermission}},
 		{codeUsage, []error{loopback.ErrInvalid, filesystem.ErrInvalid}},
-		{codeBusy, []error{dm.ErrBusy, loopback.ErrBusy, filesystem.ErrBusy, filesystem.ErrMountPoint, filelock.ErrHeld, tools.ErrBusy}},
+		{codeBusy, []error{dm.ErrBusy, loopback.ErrBusy, filesystem.ErrBusy, filesystem.ErrMountPoint, filelock.ErrHeld, tools.ErrBusy, metadata.ErrBusy}},
 		{codeExists, []error{dm.ErrExists, filesystem.ErrSignature}},
-		{codeUnhealthy, []error{dm.ErrRefused, dm.ErrNoSpace, tools.ErrDamaged, filesystem.ErrDamaged}},
-		{codeNotFound, []error{dm.ErrNotFound, dm.ErrNoThinDevice}},
+		{codeUnhealthy, []error{dm.ErrRefused, dm.ErrNoSpace, tools.ErrDamaged, filesystem.ErrDamaged,
+			metadata.ErrChecksum, metadata.ErrCorrupt, metadata.ErrTruncated}},
+		{codeNotFound, []error{dm.ErrNotFound, dm.ErrNoThinDevice, metadata.ErrNoDevice}},
 	}
 }
 

@@ -59,7 +59,7 @@ func (m *machine) thinctl(ts *testscript.TestScript, neg bool, args []string, on
 	a := &app{
 		in: strings.NewReader(m.answer), out: io.MultiWriter(&m.out, ts.Stdout()), err: ts.Stderr(),
 		getenv: ts.Getenv, euid: func() int { return m.uid }, dialog: m.answer != "",
-		files: m.files, probe: m.probe,
+		files: m.files, probe: m.probe, metadata: m.metadata(),
 		host: func(logger *slog.Logger) (thinpool.Host, io.Closer, error) {
 			if m.refused != nil {
 				return thinpool.Host{}, nil, m.refused

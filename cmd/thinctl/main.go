@@ -24,6 +24,7 @@ func main() {
 		host:       localHost,
 		files:      localFiles{},
 		probe:      localProbe(),
+		metadata:   localMetadata(),
 		colorOn:    term.IsTerminal(int(os.Stdout.Fd())),
 	}
 	code := a.run(ctx, os.Args[1:])

@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 //	write POOL/VOLUME SIZE         data is written to its start
 //	fail TEXT            file system tools fail with TEXT, until `fail` alone
 //	damage TEXT          thin_check finds TEXT
+//	metadata FILE [KIND]           FILE becomes thin pool metadata: sound, or as KIND says
 //	hostfull             the host's file system is nearly full
 //	needscheck POOL      the kernel meets an error in the metadata
 //	suspend POOL         the pool's device is suspended
@@ -74,11 +75,14 @@ func TestScripts(t *testing.T) {
 			"grow": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(os.Truncate(ts.MkAbs(args[0]), bytesOf(args[1])))
 			},
-			"hold":       func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).hold(args[0])) },
-			"release":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).release(args[0])) },
-			"write":      func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).write(args[0], args[1])) },
-			"fail":       func(ts *testscript.TestScript, _ bool, args []string) { of(ts).fail(strings.Join(args, " ")) },
-			"damage":     func(ts *testscript.TestScript, _ bool, args []string) { of(ts).host.tools.problems = args },
+			"hold":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).hold(args[0])) },
+			"release": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).release(args[0])) },
+			"write":   func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).write(args[0], args[1])) },
+			"fail":    func(ts *testscript.TestScript, _ bool, args []string) { of(ts).fail(strings.Join(args, " ")) },
+			"damage":  func(ts *testscript.TestScript, _ bool, args []string) { of(ts).host.tools.problems = args },
+			"metadata": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(writeMetadata(ts.MkAbs(args[0]), args[1:]))
+			},
 			"hostfull":   func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).host.disks.full = true },
 			"needscheck": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).failMetadata(args[0])) },
 			"suspend":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).suspend(args[0])) },

@@ -2,7 +2,9 @@ package metadata
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 )
 
@@ -24,29 +26,51 @@ type bitmapReading struct {
 
 func (r *bitmapReading) raw(i int) byte { return r.b[bitmapHeader+i/4] >> (i % 4 * 2) & 3 }
 
+// perWord is how many blocks' counts eight bytes of a bitmap hold.
+const perWord = 32
+
+// word is the raw counts of the blocks from i on, a multiple of perWord.
+func (r *bitmapReading) word(i int) uint64 {
+	return binary.LittleEndian.Uint64(r.b[bitmapHeader+i/4:])
+}
+
 // against compares the blocks of the bitmap from lowest up to, but not with,
 // beyond. The bitmap's own figures are looked at where its end is among them.
-func (r *bitmapReading) against(lowest, beyond uint64, want func(uint64) uint32) {
+func (r *bitmapReading) against(lowest, beyond uint64, used uses) {
 	from := r.entry.number * uint64(bitmapEntries)
 	more := r.sm.overflow
 	at, _ := slices.BinarySearchFunc(more, lowest, func(c refCount, block uint64) int { return cmp.Compare(c.block, block) })
 	more = more[at:]
-	for block := lowest; block < min(beyond, from+uint64(bitmapEntries)); block++ {
-		raw := r.raw(int(block - from))
-		count := inBitmap[raw]
-		recorded := len(more) > 0 && more[0].block == block
-		if recorded {
-			if raw == rawMore {
-				count = more[0].count
+	end := min(beyond, from+uint64(bitmapEntries))
+	for block := lowest; block < end; {
+		marks, n := used(block)
+		start, part := block, min(end, block+n)
+		for ; block < part; block++ {
+			i := int(block - from)
+			if marks == nil && i%perWord == 0 && block+perWord <= part && r.word(i) == 0 && (len(more) == 0 || more[0].block >= block+perWord) {
+				block += perWord - 1
+				continue
 			}
-			more = more[1:]
-		}
-		if recorded != (raw == rawMore) || raw == rawMore && count < rawMore {
-			r.overflowing(block, recorded, count)
-			continue
-		}
-		if wanted := want(block); count != wanted {
-			r.wrong(block, count, wanted)
+			raw := r.raw(i)
+			count := inBitmap[raw]
+			recorded := len(more) > 0 && more[0].block == block
+			if recorded {
+				if raw == rawMore {
+					count = more[0].count
+				}
+				more = more[1:]
+			}
+			if recorded != (raw == rawMore) || raw == rawMore && count < rawMore {
+				r.overflowing(block, recorded, count)
+				continue
+			}
+			wanted := uint32(0)
+			if marks != nil {
+				wanted = countOf(marks[block-start])
+			}
+			if count != wanted {
+				r.wrong(block, count, wanted)
+			}
 		}
 	}
 	r.tell()
@@ -95,13 +119,13 @@ func (r *bitmapReading) tell() {
 // even where the device ends inside it (dm-space-map-common.c, sm_ll_extend).
 func (r *bitmapReading) figures() {
 	free, first := uint32(0), -1
-	for i := range bitmapEntries {
-		if r.raw(i) == rawNone {
-			free++
-			if first < 0 {
-				first = i
-			}
+	for i := 0; i < bitmapEntries; i += perWord {
+		w := r.word(i)
+		none := ^(w | w>>1) & 0x5555555555555555 // both bits of a count are 0
+		if first < 0 && none != 0 {
+			first = i + bits.TrailingZeros64(none)/2
 		}
+		free += uint32(bits.OnesCount64(none))
 	}
 	r.sm.allocated.Add(uint64(bitmapEntries) - uint64(free))
 	e := r.entry

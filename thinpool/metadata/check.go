@@ -46,7 +46,9 @@ type checker struct {
 
 	mu             sync.Mutex // while reading
 	findings       findings
-	hidden         bool // nodes that were not read hide what is below them
+	rebuilding     bool   // all counts are made anew
+	hidden         bool   // nodes that were not read hide what is below them
+	latest         uint32 // time that is after the pool's
 	data, metadata recorded
 }
 
@@ -106,6 +108,11 @@ func (c *checker) superblock(r io.ReaderAt) (Superblock, error) {
 		c.find(Finding{Code: CodeHeldRoot, Severity: Damage, Block: s.HeldRoot, Repairable: true, Text: err.Error()})
 		return s, nil
 	}
+	if held.DataSpaceMap != (SpaceMap{}) || held.MetadataSpaceMap != (SpaceMap{}) {
+		// __reserve_metadata_snap wipes them, so that nobody trusts them.
+		c.find(Finding{Code: CodeHeldRoot, Severity: Damage, Block: s.HeldRoot, Repairable: true,
+			Text: fmt.Sprintf("the held root at block %d has space maps", s.HeldRoot)})
+	}
 	c.held = &held
 	return s, nil
 }
@@ -120,6 +127,17 @@ func (c *checker) remarks(s Superblock) {
 	if s.Time >= 1<<timeBits/10*9 {
 		c.find(Finding{Code: CodeTime, Severity: Notice,
 			Text: fmt.Sprintf("%d of %d snapshots in the pool's life are made; mappings break when they are used up: move to a new pool", s.Time, 1<<timeBits)})
+	}
+	if s.MetadataBlockSize != units.Sectors(BlockSize/512) {
+		c.find(Finding{Code: CodeSuperblock, Severity: Damage, Repairable: true,
+			Text: fmt.Sprintf("metadata blocks of %d sectors, and 8 is all there are", s.MetadataBlockSize)})
+	}
+	if unknown := s.Flags &^ flagNeedsCheck; unknown != 0 {
+		c.find(Finding{Code: CodeSuperblock, Severity: Damage, Repairable: true, Text: fmt.Sprintf("unknown flags %#x", unknown)})
+	}
+	if s.CompatRO != 0 {
+		c.find(Finding{Code: CodeSuperblock, Severity: Notice, Repairable: true,
+			Text: fmt.Sprintf("features %#x that only readers may not know", s.CompatRO)})
 	}
 	if blocks := s.MetadataSpaceMap.Blocks; c.options.Blocks != 0 && blocks > c.options.Blocks && c.options.Held == 0 {
 		c.find(Finding{Code: CodeTruncated, Severity: Damage, Repairable: true,
@@ -137,10 +155,18 @@ func (c *checker) read(ctx context.Context, r io.ReaderAt, s Superblock) error {
 	c.m = newMap(r, s, o)
 	g := c.m.graph
 	g.fault = c.fault
-	c.m.beyond = func(n node, i int, block uint64) error {
+	if c.rebuilding && c.options.Blocks != 0 {
+		g.limit = min(c.options.Blocks, MaxBlocks) // whatever the space map says
+	}
+	c.m.beyond = func(v *vertex, n node, i int, block uint64) error {
+		v.flawed = true
 		c.find(Finding{Code: CodeBeyondData, Severity: Damage, Block: n.block, Repairable: true, Lost: 1,
 			Text: fmt.Sprintf("block %d maps virtual block %d to data block %d of %d", n.block, n.key(i), block, c.m.options.DataBlocks)})
 		return nil
+	}
+	c.m.latest = uint64(s.Time)
+	c.m.later = func(_ *vertex, n node, i int, time uint32) {
+		c.laterThan(s.Time, time, Finding{Block: n.block, Text: fmt.Sprintf("block %d maps virtual block %d at time %d, the pool's is %d", n.block, n.key(i), time, s.Time)})
 	}
 	roots := []Superblock{s}
 	if c.held != nil {
@@ -151,7 +177,7 @@ func (c *checker) read(ctx context.Context, r io.ReaderAt, s Superblock) error {
 			return err
 		}
 	}
-	if c.options.Held == 0 {
+	if c.options.Held == 0 && !c.rebuilding {
 		var err error
 		c.data.name, c.data.leak, c.data.less, c.data.root = "data", CodeDataLeak, CodeDataCount, s.DataSpaceMap
 		c.metadata.name, c.metadata.leak, c.metadata.less, c.metadata.root = "metadata", CodeMetadataLeak, CodeMetadataCount, s.MetadataSpaceMap
@@ -183,7 +209,7 @@ func (c *checker) fault(code Code, v *vertex, err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if v != nil {
-		f.Block = uint64(v.block)
+		f.Block, v.flawed = uint64(v.block), true
 	}
 	switch code {
 	case CodeKeys, CodeBalance:
@@ -194,6 +220,16 @@ func (c *checker) fault(code Code, v *vertex, err error) error {
 	return nil
 }
 
+// laterThan notes a time that is still to come: the kernel would take a shared
+// block for one of the device's own (dm-thin-metadata.c, __snapshotted_since).
+func (c *checker) laterThan(pool, time uint32, f Finding) {
+	f.Code, f.Severity, f.Repairable = CodeTimeAhead, Damage, true
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.latest = max(c.latest, time)
+	c.findings.add(f)
+}
+
 // compareDevices holds what the details say against what is there.
 func (c *checker) compareDevices() {
 	usage := c.m.Usage()
@@ -201,6 +237,12 @@ func (c *checker) compareDevices() {
 	details := map[uint32]Device{}
 	for _, d := range c.m.details {
 		details[d.ID] = d
+	}
+	pool := c.m.superblock.Time
+	for _, d := range c.m.details {
+		if latest := max(d.CreationTime, d.SnapshottedTime); latest > pool {
+			c.laterThan(pool, latest, Finding{Devices: []uint32{d.ID}, Text: fmt.Sprintf("device %d is of time %d, the pool's is %d", d.ID, latest, pool)})
+		}
 	}
 	for _, u := range usage.Devices {
 		d, ok := details[u.ID]

@@ -18,7 +18,7 @@ const (
 
 	// A claim is 0 for a free block, the vertex of a leaf where one mapping names
 	// the block, and otherwise the number of mappings that do, marked with this.
-	counted = 1 << 31
+	manyMark = 1 << 31
 )
 
 type region [regionBlocks]uint32
@@ -147,8 +147,8 @@ func (r *region) claim(i uint64, leaf uint32, second func(uint32)) bool {
 	for {
 		old := atomic.LoadUint32(at)
 		switch {
-		case old&counted == 0:
-			if atomic.CompareAndSwapUint32(at, old, counted|2) {
+		case old&manyMark == 0:
+			if atomic.CompareAndSwapUint32(at, old, manyMark|2) {
 				second(old)
 				return false
 			}

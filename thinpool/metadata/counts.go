@@ -29,11 +29,12 @@ func (c *checker) compareSpaceMaps(ctx context.Context) error {
 	c.metadata.bitmaps = c.inOrder(&c.metadata, c.metadataIndex())
 
 	refs := c.metadataRefs()
-	if err := c.compare(ctx, &c.metadata, window{0, allRegions}, func(block uint64) uint32 { return refs[block] }); err != nil {
+	used := func(block uint64) ([]uint32, uint64) { return refs[block:], uint64(len(refs)) - block }
+	if err := c.compare(ctx, &c.metadata, window{0, allRegions}, used); err != nil {
 		return err
 	}
 	err := c.m.passes(ctx, false, func(claims *claims) error {
-		return c.compare(ctx, &c.data, claims.window, claims.count)
+		return c.compare(ctx, &c.data, claims.window, claims.uses)
 	})
 	if err != nil {
 		return err
@@ -102,7 +103,7 @@ func (c *checker) metadataRefs() []uint32 {
 	refs := make([]uint32, min(c.metadata.root.Blocks, MaxBlocks))
 	add := func(block uint64, n uint32) {
 		if block < uint64(len(refs)) {
-			refs[block] += n
+			refs[block] = markOf(countOf(refs[block]) + n)
 		}
 	}
 	for _, v := range c.m.graph.vertices[1:] {
@@ -119,24 +120,38 @@ func (c *checker) metadataRefs() []uint32 {
 	return refs
 }
 
-// count is how many mappings lead to a data block of the window.
-func (c *claims) count(block uint64) uint32 {
-	r := c.known(block / regionBlocks)
-	if r == nil {
-		return 0
+// uses says how often the n blocks from one on are in use, in the notation of
+// claims; nil stands for not at all.
+type uses func(block uint64) (marks []uint32, n uint64)
+
+func (c *claims) uses(block uint64) ([]uint32, uint64) {
+	at := block % regionBlocks
+	if r := c.known(block / regionBlocks); r != nil {
+		return r[at:], regionBlocks - at
 	}
-	switch claim := r[block%regionBlocks]; {
-	case claim&counted != 0:
-		return claim &^ counted
-	case claim != 0:
+	return nil, regionBlocks - at
+}
+
+func countOf(mark uint32) uint32 {
+	switch {
+	case mark&manyMark != 0:
+		return mark &^ manyMark
+	case mark != 0:
 		return 1
 	}
 	return 0
 }
 
+func markOf(count uint32) uint32 {
+	if count > 1 {
+		count |= manyMark
+	}
+	return count
+}
+
 // compare reads the bitmaps around a window of blocks and holds their counts
-// against want. What an index entry says is looked at with the last window.
-func (c *checker) compare(ctx context.Context, sm *recorded, w window, want func(block uint64) uint32) error {
+// against their uses. What an index entry says is looked at with the last window.
+func (c *checker) compare(ctx context.Context, sm *recorded, w window, used uses) error {
 	lowest, beyond := w.first*regionBlocks, min(w.end*regionBlocks, sm.root.Blocks)
 	entries := slices.Clone(sm.bitmaps)
 	entries = slices.DeleteFunc(entries, func(e indexEntry) bool {
@@ -163,7 +178,7 @@ func (c *checker) compare(ctx context.Context, sm *recorded, w window, want func
 			return nil
 		}
 		read := bitmapReading{checker: c, sm: sm, entry: e, b: b}
-		read.against(max(lowest, e.number*uint64(bitmapEntries)), beyond, want)
+		read.against(max(lowest, e.number*uint64(bitmapEntries)), beyond, used)
 		return nil
 	})
 }

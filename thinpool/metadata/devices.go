@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -30,7 +31,7 @@ type Device struct {
 // is a held root, or the superblock of a pool that is not active.
 func Devices(r io.ReaderAt, root Superblock) ([]Device, error) {
 	var devices []Device
-	w := walker{r: r, limit: limit(root), value: detailsSize, leaf: func(n node) error {
+	w := walker{tree: tree{r: r, limit: limit(root), kind: detailsTree}, leaf: func(n node) error {
 		for i := range n.entries {
 			if n.key(i) > MaxDeviceID {
 				return corrupt(n.block, "device id %d is over %d", n.key(i), MaxDeviceID)
@@ -39,7 +40,7 @@ func Devices(r io.ReaderAt, root Superblock) ([]Device, error) {
 		}
 		return nil
 	}}
-	if err := w.walk(root.DetailsRoot); err != nil {
+	if err := w.walk(context.Background(), place{block: root.DetailsRoot}); err != nil {
 		return nil, fmt.Errorf("reading the device details at block %d: %w", root.DetailsRoot, err)
 	}
 	return devices, nil

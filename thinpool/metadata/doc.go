@@ -1,6 +1,7 @@
 // Package metadata reads the metadata of a dm-thin pool, as the kernel's
-// drivers/md/dm-thin-metadata.c lays it out on disk: the superblock and what it
-// says of each thin device.
+// drivers/md/dm-thin-metadata.c lays it out on disk: the superblock, what it says
+// of each thin device ([Devices]), what a device maps ([Runs]), and how two
+// differ ([Delta]).
 //
 // # Words
 //
@@ -11,6 +12,10 @@
 //     pool keeps unchanged on request (reserve_metadata_snap), so that others
 //     may read while it runs.
 //   - The details are a btree: one record for each thin device.
+//   - The mappings are a btree of btrees: device id to the root of the device's
+//     own tree, virtual block to data block and the time it was written at. A
+//     snapshot begins as a second pointer to the same root; nodes are copied on
+//     write, and those that were not stay shared.
 //   - The uuid is a field of the superblock that the kernel writes as zeros at
 //     format and leaves alone ever after: it updates the superblock in place
 //     (dm-thin-metadata.c, __commit_transaction) and copies it whole into a held
@@ -26,9 +31,9 @@
 // Block devices are read with O_DIRECT: the kernel's dm-bufio goes past the
 // device's page cache, so buffered pages may be stale.
 //
-// [Stamp] knows a live pool by the kernel's exclusive claim on the block device
-// (EBUSY). Metadata in a file behind a loop device must be stamped through that
-// loop device: the claim is not on the file.
+// [OpenOffline] and [Stamp] know a live pool by the kernel's exclusive claim on
+// the block device (EBUSY). The claim is not on a file behind a loop device:
+// open the loop device first.
 //
 // thin_repair and thin_restore (0.9.0) write a superblock without the uuid:
 // stamp again after either.

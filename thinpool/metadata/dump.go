@@ -50,7 +50,7 @@ func dumpAll(ctx context.Context, w io.Writer, r io.ReaderAt, root Superblock, o
 	if o.DataBlocks == 0 {
 		o.DataBlocks = root.DataSpaceMap.Blocks
 	}
-	devices, err := dumpedDevices(r, root, o)
+	devices, err := dumpedDevices(ctx, r, root, o)
 	if err != nil {
 		return err
 	}
@@ -88,12 +88,12 @@ type dumpedDevice struct {
 }
 
 // dumpedDevices returns those that are asked for.
-func dumpedDevices(r io.ReaderAt, root Superblock, o DumpOptions) ([]dumpedDevice, error) {
+func dumpedDevices(ctx context.Context, r io.ReaderAt, root Superblock, o DumpOptions) ([]dumpedDevice, error) {
 	details, err := Devices(r, root)
 	if err != nil {
 		return nil, err
 	}
-	tops, err := deviceRoots(r, root)
+	tops, err := deviceRoots(ctx, r, root)
 	if err != nil {
 		return nil, err
 	}
@@ -128,9 +128,9 @@ func dumpedDevices(r io.ReaderAt, root Superblock, o DumpOptions) ([]dumpedDevic
 }
 
 // deviceRoots reads the top level of the mapping tree.
-func deviceRoots(r io.ReaderAt, root Superblock) (map[uint32]uint64, error) {
+func deviceRoots(ctx context.Context, r io.ReaderAt, root Superblock) (map[uint32]uint64, error) {
 	tops := make(map[uint32]uint64)
-	w := walker{r: r, limit: limit(root), value: 8, leaf: func(n node) error {
+	w := walker{tree: tree{r: r, limit: limit(root), kind: topTree}, leaf: func(n node) error {
 		for i := range n.entries {
 			if n.key(i) > MaxDeviceID {
 				return corrupt(n.block, "device id %d is over %d", n.key(i), MaxDeviceID)
@@ -139,7 +139,7 @@ func deviceRoots(r io.ReaderAt, root Superblock) (map[uint32]uint64, error) {
 		}
 		return nil
 	}}
-	if err := w.walk(root.MappingRoot); err != nil {
+	if err := w.walk(ctx, place{block: root.MappingRoot}); err != nil {
 		return nil, fmt.Errorf("reading the tree of devices at block %d: %w", root.MappingRoot, err)
 	}
 	return tops, nil

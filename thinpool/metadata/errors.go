@@ -23,9 +23,13 @@ var (
 	ErrUnsupported = errors.New("unsupported format")
 	// ErrTruncated: the file or device ends before a block it should hold. All.
 	ErrTruncated = errors.New("ends too soon")
+	// ErrNoDevice: the metadata has no thin device of that id. Runs, Delta, Freed,
+	// Dump.
+	ErrNoDevice = errors.New("no such thin device")
 	// ErrStamped: the superblock carries the uuid of another pool. Stamp.
 	ErrStamped = errors.New("belongs to another pool")
-	// ErrBusy: the device is claimed, mostly by the active pool. Stamp.
+	// ErrBusy: the device is claimed, mostly by the active pool.
+	// Stamp, OpenOffline.
 	ErrBusy = errors.New("in use")
 )
 

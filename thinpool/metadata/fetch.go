@@ -1,95 +1,44 @@
 package metadata
 
 import (
+	"cmp"
 	"context"
 	"io"
-	"runtime"
-	"sync"
-	"sync/atomic"
+	"slices"
 )
 
 const (
-	chunkBlocks = 256 // 1 MiB at once
-	gapBlocks   = 8   // read over rather than asked for apart
+	// longestRead is short enough that the leaves below one node are several reads.
+	longestRead = 64 // blocks
+	// readsAtOnce is what keeps a solid-state disk busy where blocks lie apart.
+	readsAtOnce = 8
 )
 
-// fetcher reads many blocks at once, neighbours together, with several reads
-// under way so that the device and the processors are busy at the same time.
-type fetcher struct {
-	r       io.ReaderAt
-	workers int
-	buffers [][]byte // one for each worker, kept between calls
-}
-
-func newFetcher(r io.ReaderAt, workers int) *fetcher {
-	if workers <= 0 {
-		workers = 4 * runtime.GOMAXPROCS(0) // most of them wait for the device
+// fetch reads some blocks, in any order, into buf, which holds as many, and
+// no others. loaded[i] becomes the content of blocks[i]. Where a read fails it
+// stays nil: whoever needs that block reads it alone and learns why, and nobody
+// fails over a neighbour.
+func fetch(ctx context.Context, r io.ReaderAt, blocks []uint32, buf []byte, loaded [][]byte) {
+	order := make([]int, len(blocks))
+	for i := range order {
+		order[i] = i
 	}
-	return &fetcher{r: r, workers: workers, buffers: make([][]byte, workers)}
-}
-
-type chunk struct{ from, to int } // indices of the list of blocks
-
-// each calls visit for blocks[i] of an ascending list, in no order and from
-// several goroutines; worker tells them apart. b is nil where err is set, and
-// only borrowed. The first error that visit returns ends the reading.
-func (f *fetcher) each(ctx context.Context, blocks []uint32, visit func(worker, i int, b []byte, err error) error) error {
-	chunks := coalesce(blocks)
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var next atomic.Int64
-	var group sync.WaitGroup
-	for worker := range min(f.workers, len(chunks)) {
-		group.Go(func() {
-			for ctx.Err() == nil {
-				n := next.Add(1) - 1
-				if n >= int64(len(chunks)) {
-					return
-				}
-				if err := f.chunk(worker, blocks, chunks[n], visit); err != nil {
-					stop(err)
-					return
-				}
-			}
-		})
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(blocks[a], blocks[b]) })
+	sorted := make([]uint32, len(blocks))
+	for i, at := range order {
+		sorted[i] = blocks[at]
 	}
-	group.Wait()
-	return context.Cause(ctx)
-}
-
-func coalesce(blocks []uint32) []chunk {
-	var chunks []chunk
-	for i := 0; i < len(blocks); {
-		j := i + 1
-		for j < len(blocks) && blocks[j]-blocks[j-1] <= gapBlocks && blocks[j]-blocks[i] < chunkBlocks {
-			j++
+	// It fails only with ctx, whose end the caller looks for.
+	_ = share(ctx, readsAtOnce, coalesce(sorted, 1, longestRead), func(_ int, c chunk) error {
+		first := sorted[c.from]
+		part := buf[c.from*blockSize:][:int(sorted[c.to-1]-first+1)*blockSize]
+		if n, _ := r.ReadAt(part, int64(first)*int64(blockSize)); n < len(part) {
+			return nil
 		}
-		chunks = append(chunks, chunk{i, j})
-		i = j
-	}
-	return chunks
-}
-
-func (f *fetcher) chunk(worker int, blocks []uint32, c chunk, visit func(int, int, []byte, error) error) error {
-	if f.buffers[worker] == nil {
-		f.buffers[worker] = aligned(chunkBlocks * blockSize)
-	}
-	first := blocks[c.from]
-	b := f.buffers[worker][:(int(blocks[c.to-1]-first)+1)*blockSize]
-	n, err := f.r.ReadAt(b, int64(first)*int64(blockSize))
-	whole := err == nil || n == len(b)
-	for i := c.from; i < c.to; i++ {
-		at := int(blocks[i]-first) * blockSize
-		one, err := b[at:at+blockSize], error(nil)
-		if !whole && at+blockSize > n { // alone, to know which block it was
-			err = readBlock(f.r, uint64(blocks[i]), one)
+		for i := c.from; i < c.to; i++ {
+			at := int(sorted[i]-first) * blockSize
+			loaded[order[i]] = part[at : at+blockSize : at+blockSize]
 		}
-		if err != nil {
-			one = nil
-		}
-		if err := visit(worker, i, one, err); err != nil {
-			return err
-		}
-	}
-	return nil
+		return nil
+	})
 }

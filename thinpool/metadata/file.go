@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"thinctl/units"
 )
 
 // File is a metadata device, or a file that stands in for one, open for
@@ -27,6 +29,21 @@ func Open(path string) (*File, error) {
 	return f, nil
 }
 
+// OpenOffline is Open where no pool may be using the metadata: the trees of the
+// live superblock hold still. A block device stays claimed while it is open, so
+// that no pool starts on it; one that is claimed already gives ErrBusy. Whether
+// a regular file is behind a loop device in use is for the caller to find out.
+func OpenOffline(path string) (*File, error) {
+	f, err := open(path, unix.O_RDONLY|unix.O_EXCL)
+	if errors.Is(err, unix.EBUSY) {
+		err = fmt.Errorf("%w: %w", ErrBusy, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening metadata %s: %w", path, err)
+	}
+	return f, nil
+}
+
 // ReadSuperblockFile is ReadSuperblock of the device or file at path.
 func ReadSuperblockFile(path string) (Superblock, error) {
 	f, err := Open(path)
@@ -40,9 +57,8 @@ func ReadSuperblockFile(path string) (Superblock, error) {
 	return s, nil
 }
 
-// open adds to how what the kind of file needs: O_EXCL to write to a block
-// device, which the kernel answers with EBUSY while a pool claims it
-// (block/bdev.c, bd_prepare_to_claim).
+// open takes O_EXCL for block devices only: the kernel answers it with EBUSY
+// while a pool claims the device (block/bdev.c, bd_prepare_to_claim).
 func open(path string, how int) (*File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -52,8 +68,8 @@ func open(path string, how int) (*File, error) {
 	if !block && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%v is neither a block device nor a regular file", info.Mode().Type())
 	}
-	if block && how != unix.O_RDONLY {
-		how |= unix.O_EXCL
+	if !block {
+		how &^= unix.O_EXCL
 	}
 	f := &File{direct: true}
 	f.f, err = os.OpenFile(path, how|unix.O_DIRECT|unix.O_CLOEXEC, 0)
@@ -101,6 +117,12 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 		}
 	}
 	return done, nil
+}
+
+// Size is the device's or file's size in bytes.
+func (f *File) Size() (units.Bytes, error) {
+	end, err := f.f.Seek(0, io.SeekEnd)
+	return units.Bytes(end), err
 }
 
 // Close closes the file.

@@ -120,3 +120,30 @@ func loop(t *testing.T, file string) string {
 	t.Fatal("others took every free loop device first")
 	return ""
 }
+
+func TestOpenOffline(t *testing.T) {
+	file := writeFile(t, "meta", newImage(someDevices(20), 3).b)
+	device := loop(t, file)
+	for _, path := range []string{file, device} {
+		m, err := OpenOffline(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if devices, err := read(m); err != nil || len(devices) != 20 {
+			t.Errorf("%s: %d devices, %v", path, len(devices), err)
+		}
+		if size, err := m.Size(); err != nil || size%BlockSize != 0 || size == 0 {
+			t.Errorf("%s: size %d, %v", path, size, err)
+		}
+		_, err = OpenOffline(path)
+		if claimed := path == device; claimed != errors.Is(err, ErrBusy) {
+			t.Errorf("%s a second time: %v", path, err)
+		}
+		live, err := Open(path)
+		if err != nil {
+			t.Fatalf("%s for a held root: %v", path, err)
+		}
+		live.Close()
+		m.Close()
+	}
+}

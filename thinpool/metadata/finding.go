@@ -35,6 +35,7 @@ const (
 	CodeUnderfull     Code = "underfull"           // a node less than a third full
 	CodeCircle        Code = "circle"              // pointers that come back
 	CodeDeviceID      Code = "device-id"           // over 24 bits
+	CodeTimeAhead     Code = "time-ahead"          // a time that the pool has not come to
 	CodeDevice        Code = "device"              // part of its mappings cannot be reached
 	CodeNoDetails     Code = "no-details"          // mappings without details: the device cannot be opened
 	CodeNoMappings    Code = "no-mappings"         // details without mappings

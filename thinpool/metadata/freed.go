@@ -3,14 +3,10 @@ package metadata
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
 )
-
-// ErrNoDevice: the pool has no thin device of that id. Freed, Runs, Delta.
-var ErrNoDevice = errors.New("no such thin device")
 
 // Freed returns how many data blocks come back when all the devices of ids go:
 // those that one of them maps and no other device does. It reads the leaves
@@ -89,7 +85,7 @@ func (c *claims) last(hits *claims, leaf uint32, n node) (count uint64) {
 			count++
 			continue
 		}
-		if h := hits.region(block); atomic.AddUint32(&h[block%regionBlocks], 1) == claim&^counted {
+		if h := hits.region(block); atomic.AddUint32(&h[block%regionBlocks], 1) == claim&^manyMark {
 			count++
 		}
 	}

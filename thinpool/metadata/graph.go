@@ -10,18 +10,18 @@ import (
 	"slices"
 )
 
-// tree is one of the format's btrees.
-type tree uint8
+// treeKind is one of the format's btrees.
+type treeKind uint8
 
 const (
-	topTree      tree = iota + 1 // device id -> root of its mappings
-	mappingTree                  // virtual block -> data block and time
-	detailsTree                  // device id -> details
-	indexTree                    // number of a data bitmap -> where it is
-	refCountTree                 // block -> count, where two bits do not hold it
+	topTree      treeKind = iota + 1 // device id -> root of its mappings
+	mappingTree                      // virtual block -> data block and time
+	detailsTree                      // device id -> details
+	indexTree                        // number of a data bitmap -> where it is
+	refCountTree                     // block -> count, where two bits do not hold it
 )
 
-func (t tree) String() string {
+func (t treeKind) String() string {
 	switch t {
 	case topTree:
 		return "the tree of devices"
@@ -38,7 +38,7 @@ func (t tree) String() string {
 }
 
 // leafValue is the size of a leaf's values in bytes.
-func (t tree) leafValue() int {
+func (t treeKind) leafValue() int {
 	switch t {
 	case detailsTree:
 		return detailsSize
@@ -59,11 +59,12 @@ type vertex struct {
 	refs    uint32 // distinct nodes and superblocks that point here
 	edges   uint32 // index of its first edge; leaves of mappings have none
 	entries uint16
-	tree    tree
+	tree    treeKind
 	leaf    bool
 	broken  bool // could not be read or made no sense: no entries, no edges
 	child   bool // of a node of its own tree
 	lean    bool // has too few entries to be a child
+	flawed  bool // something else is wrong with it, or with a pointer of it
 	height  uint8
 
 	low, high   uint64 // what all who point here allow; high is beyond the last
@@ -108,7 +109,7 @@ func newGraph(r io.ReaderAt, limit uint64, workers int) *graph {
 }
 
 // root makes block a root of t, pointed at by something outside the graph.
-func (g *graph) root(block uint64, t tree) (uint32, error) {
+func (g *graph) root(block uint64, t treeKind) (uint32, error) {
 	n, err := g.point(block, t, 0, math.MaxUint64)
 	if err != nil {
 		return 0, g.fault(CodePointer, nil, fmt.Errorf("the root of %s: %w", t, err))
@@ -117,7 +118,7 @@ func (g *graph) root(block uint64, t tree) (uint32, error) {
 }
 
 // point counts a pointer at a block and returns its vertex.
-func (g *graph) point(block uint64, t tree, low, high uint64) (uint32, error) {
+func (g *graph) point(block uint64, t treeKind, low, high uint64) (uint32, error) {
 	if block == 0 || block >= g.limit {
 		return 0, corrupt(block, "a pointer at block %d of %d", block, g.limit)
 	}

@@ -56,7 +56,7 @@ func (m *Map) Layout(ctx context.Context, visit func(Span) error) error {
 				kind, device := Free, uint32(0)
 				switch {
 				case claim == 0:
-				case claim&counted != 0 || owners[claim] == manyOwners:
+				case claim&manyMark != 0 || owners[claim] == manyOwners:
 					kind = Shared
 				default:
 					kind, device = Exclusive, m.roots[owners[claim]-1].id

@@ -43,7 +43,7 @@ func (m *Map) owners(ctx context.Context, begin, end uint64) ([]Owner, error) {
 		if err != nil {
 			return err
 		}
-		if found := runsOf(n, begin, end); len(found) > 0 {
+		if found := ownedRuns(n, begin, end); len(found) > 0 {
 			mu.Lock()
 			defer mu.Unlock()
 			hits[leaves[i]] = found
@@ -86,7 +86,7 @@ func (m *Map) claimants(begin, end uint64) func(uint32, *vertex) bool {
 		}
 		first := max(begin, n*regionBlocks) - n*regionBlocks
 		for _, claim := range r[first:min(end-n*regionBlocks, regionBlocks)] {
-			if claim&counted != 0 {
+			if claim&manyMark != 0 {
 				return all
 			}
 			if claim != 0 {
@@ -97,8 +97,8 @@ func (m *Map) claimants(begin, end uint64) func(uint32, *vertex) bool {
 	return func(n uint32, _ *vertex) bool { return wanted[n] }
 }
 
-// runsOf lists a leaf's mappings into the range.
-func runsOf(n node, begin, end uint64) []Owner {
+// ownedRuns lists a leaf's mappings into the range.
+func ownedRuns(n node, begin, end uint64) []Owner {
 	var runs []Owner
 	for i := range n.entries {
 		packed := binary.LittleEndian.Uint64(n.value(i))

@@ -52,8 +52,11 @@ type Map struct {
 	roots            []deviceRoot
 	details          []Device
 
-	// beyond is told of a mapping to no data block.
-	beyond func(n node, i int, block uint64) error
+	// beyond is told of a mapping to no data block, later of one whose time is
+	// after latest.
+	beyond func(v *vertex, n node, i int, block uint64) error
+	later  func(v *vertex, n node, i int, time uint32)
+	latest uint64
 
 	used    uint64 // data blocks that are mapped
 	windows []window
@@ -64,6 +67,8 @@ type Map struct {
 type deviceRoot struct {
 	id   uint32
 	root uint32 // vertex; 0 where it could not be reached
+	// doubtful: the node that says so is flawed.
+	doubtful bool
 }
 
 // Scan reads all mappings under root, a held root or the superblock of a pool
@@ -93,8 +98,8 @@ func newMap(r io.ReaderAt, root Superblock, o ScanOptions) *Map {
 	if o.DataBlocks == 0 {
 		o.DataBlocks = maxDataBlock + 1
 	}
-	m := &Map{superblock: root, options: o, graph: newGraph(r, limit(root), o.Workers), small: map[uint32]any{}}
-	m.beyond = func(n node, i int, block uint64) error {
+	m := &Map{superblock: root, options: o, graph: newGraph(r, limit(root), o.Workers), small: map[uint32]any{}, latest: maxTime}
+	m.beyond = func(_ *vertex, n node, i int, block uint64) error {
 		return corrupt(n.block, "virtual block %d is mapped to data block %d of %d", n.key(i), block, o.DataBlocks)
 	}
 	m.graph.progress = o.Progress
@@ -215,9 +220,16 @@ func (m *Map) claim(c *claims, number uint32, n node, count bool) error {
 	}
 	first, values := int32(0), n.b[nodeHeader+8*n.max:]
 	for i := range n.entries {
-		block := binary.LittleEndian.Uint64(values[8*i:]) >> timeBits
+		packed := binary.LittleEndian.Uint64(values[8*i:])
+		block := packed >> timeBits
+		if packed&maxTime > m.latest && m.order == nil {
+			m.later(&m.graph.vertices[number], n, i, uint32(packed&maxTime))
+		}
 		if block >= m.options.DataBlocks {
-			if err := m.beyond(n, i, block); err != nil {
+			if m.order != nil { // told when it was first read
+				continue
+			}
+			if err := m.beyond(&m.graph.vertices[number], n, i, block); err != nil {
 				return err
 			}
 			continue

@@ -108,7 +108,7 @@ func (m *Map) listDevices() {
 	for number, v := range m.graph.leavesUnder(m.top) {
 		devices, _ := m.small[number].([]Device)
 		for i, root := range m.graph.below(v) {
-			m.roots = append(m.roots, deviceRoot{devices[i].ID, root})
+			m.roots = append(m.roots, deviceRoot{devices[i].ID, root, v.flawed})
 		}
 	}
 }

@@ -24,7 +24,7 @@ func stamp(device string, uuid [16]byte) error {
 	if uuid == ([16]byte{}) {
 		return errors.New("a uuid of zeros means no pool")
 	}
-	f, err := open(device, unix.O_RDWR)
+	f, err := open(device, unix.O_RDWR|unix.O_EXCL)
 	if errors.Is(err, unix.EBUSY) {
 		return fmt.Errorf("%w: deactivate the pool first: %w", ErrBusy, err)
 	}

@@ -1,93 +1,185 @@
 package metadata
 
-import "io"
+import (
+	"context"
+)
 
-// maxDepth is more than any sound tree has: nodes are at least a third full,
-// so 2^32 entries of the fattest kind lie less than 8 deep.
-const maxDepth = 12
-
-// walker goes through the leaves of one btree in the order of their keys.
+// walker goes through the leaves of one btree in the order of their keys. One
+// goroutine reads internal nodes, and the leaves below one of them at a time;
+// the caller's checks and takes those that are there.
+//
+// It holds readAhead times the leaves below one node at most: 3 MiB.
 type walker struct {
-	r      io.ReaderAt
-	limit  uint64 // blocks at or beyond it do not exist
-	value  int    // size of the leaves' values
-	seen   map[uint64]struct{}
-	blocks [maxDepth][]byte // one for each level, so that a parent outlives its child
-	leaf   func(node) error
+	tree
+	leaf  func(node) error // must not keep the node
+	spare []*siblings      // of a walk before
 }
 
-// keys is what a node may hold: from low on, and below high where bounded.
-type keys struct {
-	low, high uint64
-	bounded   bool
+const readAhead = 3 // being read, waiting, and being taken
+
+// siblings are leaves below one node, read together.
+type siblings struct {
+	places []place
+	loaded [][]byte
+	buf    []byte
+	err    error // why there is no more after it
 }
 
-func (w *walker) walk(root uint64) error {
-	w.seen = make(map[uint64]struct{})
-	return w.visit(root, 0, keys{})
+func (w *walker) walk(ctx context.Context, root place) error {
+	ctx, cancel := context.WithCancel(ctx)
+	a := &advance{tree: w.tree, ctx: ctx, leaves: -1, full: make(chan *siblings), free: make(chan *siblings, readAhead)}
+	for range readAhead - len(w.spare) {
+		w.spare = append(w.spare, &siblings{})
+	}
+	for _, b := range w.spare {
+		a.free <- b
+	}
+	w.spare = w.spare[:0]
+	go a.run(root)
+	defer func() { // r is the caller's again once walk has returned
+		cancel()
+		for range a.full {
+		}
+	}()
+	single := newBlock()
+	for b := range a.full {
+		for i, p := range b.places {
+			if err := w.take(p, b.loaded[i], single); err != nil {
+				return err
+			}
+		}
+		if b.err != nil {
+			return b.err
+		}
+		a.free <- b
+	}
+	for len(a.free) > 0 {
+		w.spare = append(w.spare, <-a.free)
+	}
+	return ctx.Err()
 }
 
-func (w *walker) visit(block uint64, depth int, allowed keys) error {
-	n, err := w.read(block, depth)
+func (w *walker) take(p place, loaded, single []byte) (err error) {
+	var n node
+	if loaded != nil {
+		n, err = w.parse(p, loaded)
+	} else {
+		n, err = w.read(p, single)
+	}
 	if err != nil {
 		return err
 	}
-	if err := fits(n, depth, allowed); err != nil {
+	if !n.leaf {
+		return uneven(n, p.depth, p.depth)
+	}
+	return w.leaf(n)
+}
+
+// advance reads ahead of a walker.
+type advance struct {
+	tree
+	ctx    context.Context
+	leaves int // their depth, -1 until the first is met
+	full   chan *siblings
+	free   chan *siblings
+	above  [maxDepth][]byte // one for each depth, so that a parent outlives its child
+}
+
+func (a *advance) run(root place) {
+	defer close(a.full)
+	if err := a.visit(root); err != nil {
+		if b := a.empty(); b != nil {
+			b.err = err
+			a.send(b)
+		}
+	}
+}
+
+func (a *advance) visit(p place) error {
+	if err := a.ctx.Err(); err != nil {
+		return err
+	}
+	if err := a.reachable(p); err != nil {
+		return err
+	}
+	if a.above[p.depth] == nil {
+		a.above[p.depth] = newBlock()
+	}
+	n, err := a.read(p, a.above[p.depth])
+	if err != nil {
 		return err
 	}
 	if n.leaf {
-		return w.leaf(n)
+		return a.first(n, p)
 	}
 	for i := range n.entries {
-		below := keys{low: n.key(i), high: allowed.high, bounded: allowed.bounded}
-		if i+1 < n.entries {
-			below.high, below.bounded = n.key(i+1), true
+		if a.leaves == p.depth+1 {
+			return a.below(n, p, i)
 		}
-		if err := w.visit(n.child(i), depth+1, below); err != nil {
+		if err := a.visit(p.child(n, i)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *walker) read(block uint64, depth int) (node, error) {
-	if depth >= maxDepth {
-		return node{}, corrupt(block, "the tree is deeper than %d nodes", maxDepth)
+// first passes on a leaf that was not known to be one: there is one in a tree.
+func (a *advance) first(n node, p place) error {
+	if a.leaves >= 0 {
+		return uneven(n, p.depth, a.leaves)
 	}
-	if block == 0 || block >= w.limit {
-		return node{}, corrupt(block, "a tree points at block %d of %d", block, w.limit)
+	a.leaves = p.depth
+	b := a.empty()
+	if b == nil {
+		return a.ctx.Err()
 	}
-	if _, twice := w.seen[block]; twice {
-		return node{}, corrupt(block, "the tree comes to block %d twice", block)
-	}
-	if w.blocks[depth] == nil {
-		w.blocks[depth] = newBlock()
-	}
-	if err := readBlock(w.r, block, w.blocks[depth]); err != nil {
-		return node{}, err
-	}
-	n, err := parseNode(w.blocks[depth], block, w.value)
-	if err != nil {
-		return node{}, err
-	}
-	w.seen[block] = struct{}{}
-	return n, nil
+	b.places, b.loaded = append(b.places, p), append(b.loaded, n.b)
+	a.above[p.depth] = nil // the walker's now
+	return a.send(b)
 }
 
-// fits tells whether n may stand where its parent points at it. Only an empty
-// tree has an empty node: its root, a leaf.
-func fits(n node, depth int, allowed keys) error {
-	if n.entries == 0 {
-		if n.leaf && depth == 0 {
-			return nil
+// below reads the leaves below n from the i-th on.
+func (a *advance) below(n node, p place, i int) error {
+	b := a.empty()
+	if b == nil {
+		return a.ctx.Err()
+	}
+	var blocks []uint32
+	var fault error // comes after the leaves before it
+	for ; i < n.entries; i++ {
+		child := p.child(n, i)
+		if fault = a.reachable(child); fault != nil {
+			break
 		}
-		return corrupt(n.block, "an empty node inside a tree")
+		b.places, blocks = append(b.places, child), append(blocks, uint32(child.block))
 	}
-	if first := n.key(0); first < allowed.low {
-		return corrupt(n.block, "key %d under a parent's key %d", first, allowed.low)
+	if need := len(blocks) * blockSize; len(b.buf) < need {
+		b.buf = aligned(need)
 	}
-	if last := n.key(n.entries - 1); allowed.bounded && last >= allowed.high {
-		return corrupt(n.block, "key %d reaches the parent's next key %d", last, allowed.high)
+	b.loaded = append(b.loaded, make([][]byte, len(blocks))...)
+	fetch(a.ctx, a.r, blocks, b.buf, b.loaded)
+	if err := a.send(b); err != nil {
+		return err
 	}
-	return nil
+	return fault
+}
+
+// empty waits for a siblings to fill, nil where the walk has ended.
+func (a *advance) empty() *siblings {
+	select {
+	case b := <-a.free:
+		b.places, b.loaded, b.err = b.places[:0], b.loaded[:0], nil
+		return b
+	case <-a.ctx.Done():
+		return nil
+	}
+}
+
+func (a *advance) send(b *siblings) error {
+	select {
+	case a.full <- b:
+		return nil
+	case <-a.ctx.Done():
+		return a.ctx.Err()
+	}
 }

@@ -152,19 +152,20 @@ func spaceMapDamages() []Damage {
 		root("no nr_blocks", 0, func(uint64) uint64 { return 0 })
 		root("nr_blocks too many", 0, func(n uint64) uint64 { return n + 5*16320 })
 		root("nr_blocks far too many", 0, func(n uint64) uint64 { return 1 << 62 })
-		index := func(name string, change func(entry []byte, blocks uint64)) {
-			add(name, false, func(m spaceMap) (uint64, bool) {
+		index := func(name string, leak bool, change func(entry []byte, blocks uint64)) {
+			add(name, leak, func(m spaceMap) (uint64, bool) {
 				n := m.rng.IntN(len(m.parts[m.bitmaps]))
 				return m.entry(uint64(n), func(entry []byte) { change(entry, m.super.u64(atMetadataMap)) }), true
 			})
 		}
 		le := binary.LittleEndian
-		index("nr_free", func(entry []byte, _ uint64) { le.PutUint32(entry[8:], le.Uint32(entry[8:])-1) })
-		index("nr_free over a bitmap's", func(entry []byte, _ uint64) { le.PutUint32(entry[8:], 16321) })
-		index("none_free_before", func(entry []byte, _ uint64) { le.PutUint32(entry[12:], 16320) })
-		index("bitmap at the end", func(entry []byte, blocks uint64) { le.PutUint64(entry, blocks) })
-		index("bitmap is the superblock", func(entry []byte, _ uint64) { le.PutUint64(entry, 0) })
-		index("bitmap far beyond", func(entry []byte, _ uint64) { le.PutUint64(entry, 1<<52+1) })
+		index("nr_free", false, func(entry []byte, _ uint64) { le.PutUint32(entry[8:], le.Uint32(entry[8:])-1) })
+		index("nr_free over a bitmap's", false, func(entry []byte, _ uint64) { le.PutUint32(entry[8:], 16321) })
+		// Blocks before it are passed over (sm_ll_find_free_block).
+		index("none_free_before", true, func(entry []byte, _ uint64) { le.PutUint32(entry[12:], 16320) })
+		index("bitmap at the end", false, func(entry []byte, blocks uint64) { le.PutUint64(entry, blocks) })
+		index("bitmap is the superblock", false, func(entry []byte, _ uint64) { le.PutUint64(entry, 0) })
+		index("bitmap far beyond", false, func(entry []byte, _ uint64) { le.PutUint64(entry, 1<<52+1) })
 	}
 	return all
 }
