@@ -218,7 +218,8 @@ func (m *Map) claim(c *claims, number uint32, n node, count bool) error {
 			atomic.AddInt32(&m.graph.vertices[leaf].exclusive, -1)
 		}
 	}
-	first, values := int32(0), n.b[nodeHeader+8*n.max:]
+	first, values := int32(0), n.b[nodeHeader+8*n.max:][:8*n.entries]
+	around, r := uint64(allRegions), (*region)(nil) // neighbours mostly lie in one region
 	for i := range n.entries {
 		packed := binary.LittleEndian.Uint64(values[8*i:])
 		block := packed >> timeBits
@@ -234,7 +235,10 @@ func (m *Map) claim(c *claims, number uint32, n node, count bool) error {
 			}
 			continue
 		}
-		if r := c.region(block); r != nil && r.claim(block, number, second) {
+		if block/regionBlocks != around {
+			around, r = block/regionBlocks, c.region(block)
+		}
+		if r != nil && r.claim(block, number, second) {
 			first++
 		}
 	}
