@@ -103,6 +103,7 @@ func newMap(r io.ReaderAt, root Superblock, o ScanOptions) *Map {
 		return corrupt(n.block, "virtual block %d is mapped to data block %d of %d", n.key(i), block, o.DataBlocks)
 	}
 	m.graph.progress = o.Progress
+	m.graph.expect(root.MetadataSpaceMap.Allocated)
 	return m
 }
 
