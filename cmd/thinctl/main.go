@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"golang.org/x/term"
@@ -14,6 +15,7 @@ import (
 var errInterrupted = errors.New("interrupted")
 
 func main() {
+	debug.SetGCPercent(25) // large tables live long here, and there is little garbage
 	ctx, stop := untilSignal(context.Background(), os.Exit)
 	a := &app{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,

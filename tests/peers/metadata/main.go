@@ -7,10 +7,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 )
 
 func main() {
+	debug.SetGCPercent(25) // as the command line does
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	op := flag.String("op", "", "do only this operation of ours on FILE, and print nothing")
