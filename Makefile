@@ -1,12 +1,13 @@
 # make demo   the main job, for real, on a real kernel
 # make test   every test, unit and kernel
 # make bench  benchmarks beside dmsetup, LVM and the bare ioctls
+# make bench-metadata  reading metadata beside thin-provisioning-tools
 # make docs   man page and completions
 # make lint   formatting, vet, import rules
 
 KERNELS ?= 6.1 6.12
 
-.PHONY: build demo test unit kernel bench docs lint
+.PHONY: build demo test unit kernel bench bench-metadata docs lint
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/thinctl ./cmd/thinctl
@@ -19,6 +20,9 @@ test:
 
 bench:
 	@tests/peers/run
+
+bench-metadata:
+	@tests/peers/metadata/run
 
 docs: build
 	bin/thinctl docs --dir .

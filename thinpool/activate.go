@@ -36,8 +36,8 @@ func (p *Pool) Activate(ctx context.Context) (err error) {
 }
 
 // Recover finishes or undoes what a killed process began: a half-made volume,
-// a suspended origin, an extension, removed volumes whose blocks were not
-// given back. It needs an active pool.
+// a suspended origin, a reading of the metadata, an extension, removed volumes
+// whose blocks were not given back. It needs an active pool.
 func (p *Pool) Recover(ctx context.Context) error {
 	lock, err := p.lock(ctx)
 	if err != nil {
@@ -65,6 +65,9 @@ func (p *Pool) recover(ctx context.Context, status dm.PoolStatus) error {
 	}
 	if err := p.settle(ctx, status); err != nil {
 		return err
+	}
+	if err := p.releaseAfterKill(ctx); err != nil {
+		return p.failed("release the metadata snapshot of", err)
 	}
 	_, err := p.finishExtension(ctx)
 	return err
@@ -178,6 +181,11 @@ func shrunk(path string, have, want units.Bytes) error {
 // Deactivate removes the pool's device, those of its volumes, and its loop
 // devices. Nothing may use them.
 func (p *Pool) Deactivate(ctx context.Context) error {
+	turn, err := p.awaitReading(ctx, "deactivate")
+	if err != nil {
+		return err
+	}
+	defer turn.Release()
 	lock, err := p.lock(ctx)
 	if err != nil {
 		return err

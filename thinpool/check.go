@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"thinctl/dm"
 	"thinctl/thinpool/metadata"
@@ -18,8 +16,11 @@ type Finding struct {
 	Object string `json:"object"`
 	Detail string `json:"detail"`
 	Remedy string `json:"remedy"`
-	// Repairable: Repair mends it without losing anything.
-	Repairable bool `json:"repairable"`
+	// Repairable: Repair mends it; Lost is how many mappings go with it, at most.
+	Repairable bool   `json:"repairable"`
+	Lost       uint64 `json:"lost,omitempty"`
+	// Fault is the metadata package's own code, of FindMetadata and FindLeak.
+	Fault metadata.Code `json:"fault,omitempty"`
 
 	id uint32
 }
@@ -27,7 +28,8 @@ type Finding struct {
 // The codes of findings.
 const (
 	FindIdentity   = "identity"       // the metadata is another pool's, blank or of another moment
-	FindMetadata   = "metadata"       // thin_check found damage
+	FindMetadata   = "metadata"       // the metadata is damaged, or will be; Fault says how
+	FindLeak       = "leak"           // blocks that nothing refers to are taken; no data is at risk
 	FindNeedsCheck = "needs-check"    // the kernel wants the metadata checked
 	FindMode       = "mode"           // the pool does not take writes
 	FindUnfinished = "unfinished"     // a killed change, extension or activation
@@ -45,20 +47,41 @@ type Report struct {
 	Pool     string    `json:"pool"`
 	Active   bool      `json:"active"`
 	Findings []Finding `json:"findings"`
+
+	refused bool // the kernel gives no metadata snapshot
 }
 
-// Check compares database, kernel and metadata, and changes nothing but that
-// an active pool's metadata is committed and held while its devices are read.
+// Check compares database, kernel and metadata, and all of the metadata with
+// itself. An active pool's is read as [Pool.ReadMetadata] does, through a
+// metadata snapshot, which has no space maps. Nothing is changed but that an
+// active pool's metadata is committed and held meanwhile.
 func (p *Pool) Check(ctx context.Context) (Report, error) {
+	report, err := p.survey(ctx)
+	if err != nil {
+		return report, err
+	}
+	return report, p.checkMetadata(ctx, &report, func(ctx context.Context, report *Report) error {
+		var found []Finding
+		err := p.readMetadata(ctx, func(r *Reading) (err error) {
+			found, err = r.check(ctx)
+			return err
+		})
+		report.Findings = append(report.Findings, found...)
+		return err
+	})
+}
+
+func (p *Pool) survey(ctx context.Context) (Report, error) {
 	lock, err := p.lock(ctx)
 	if err != nil {
 		return Report{}, err
 	}
 	defer lock.Release()
-	return p.check(ctx)
+	return p.surveyLocked(ctx)
 }
 
-func (p *Pool) check(ctx context.Context) (Report, error) {
+// surveyLocked is the part of a check that reads no trees.
+func (p *Pool) surveyLocked(ctx context.Context) (Report, error) {
 	report := Report{Pool: p.name, Findings: []Finding{}}
 	known, err := p.records(ctx)
 	if err != nil {
@@ -68,11 +91,10 @@ func (p *Pool) check(ctx context.Context) (Report, error) {
 	switch {
 	case err == nil:
 		report.Active = true
-		err = p.checkActive(ctx, &report, known, status)
+		p.checkStatus(&report, known, status)
 	case errors.Is(err, ErrInactive):
-		err = p.checkInactive(ctx, &report, known)
-	}
-	if err != nil {
+		p.checkOffline(ctx, &report, known)
+	default:
 		return report, p.failed("check", err)
 	}
 	own, err := p.ownDevices(ctx)
@@ -132,7 +154,7 @@ func (p *Pool) records(ctx context.Context) (known, error) {
 	return k, err
 }
 
-func (p *Pool) checkInactive(ctx context.Context, report *Report, known known) error {
+func (p *Pool) checkOffline(ctx context.Context, report *Report, known known) {
 	if err := p.checkIdentity(ctx, known.record); err != nil {
 		finding := Finding{Code: FindIdentity, Object: p.object(), Detail: err.Error(),
 			Remedy: fmt.Sprintf("`thinctl pool repair %s --dry-run` says what can be done", p.name)}
@@ -141,33 +163,9 @@ func (p *Pool) checkInactive(ctx context.Context, report *Report, known known) e
 		}
 		report.add(finding)
 	}
-	path := p.backingPath(known.record.Metadata)
-	if p.host.Tools == nil {
-		report.add(Finding{Code: FindUnchecked, Object: p.object(), Detail: "no metadata checker is at hand"})
-		return nil
-	}
-	problems, err := p.host.Tools.Check(ctx, path)
-	if err != nil {
-		report.add(Finding{Code: FindUnchecked, Object: p.object(), Detail: err.Error()})
-	}
-	if len(problems) > 0 {
-		report.add(Finding{Code: FindMetadata, Object: p.object(), Detail: strings.Join(problems, "; "), Repairable: true,
-			Remedy: fmt.Sprintf("`thinctl pool repair %s` rebuilds what can be read and keeps the damaged copy", p.name)})
-	}
-	super, err := p.host.Disks.Superblock(path)
-	if err != nil {
-		return nil // said by the identity check
-	}
-	devices, err := p.host.Disks.ThinDevices(path, 0)
-	if err != nil {
-		report.add(Finding{Code: FindMetadata, Object: p.object(), Detail: err.Error(), Repairable: true})
-		return nil
-	}
-	p.compareDevices(report, known, super.TransactionID, devices)
-	return nil
 }
 
-func (p *Pool) checkActive(ctx context.Context, report *Report, known known, status dm.PoolStatus) error {
+func (p *Pool) checkStatus(report *Report, known known, status dm.PoolStatus) {
 	if err := p.writable("check", status); err != nil {
 		code := FindMode
 		if status.NeedsCheck {
@@ -175,7 +173,8 @@ func (p *Pool) checkActive(ctx context.Context, report *Report, known known, sta
 		}
 		report.add(Finding{Code: code, Object: p.object(), Detail: err.Error(), Remedy: fmt.Sprintf(
 			"`thinctl pool deactivate %[1]s`, then `thinctl pool repair %[1]s`", p.name), Repairable: status.NeedsCheck})
-		return nil
+		report.refused = true
+		return
 	}
 	switch {
 	case known.last == status.TransactionID:
@@ -190,65 +189,6 @@ func (p *Pool) checkActive(ctx context.Context, report *Report, known known, sta
 	if !p.hasSizes(status, known.record) {
 		report.add(Finding{Code: FindUnfinished, Object: p.object(), Repairable: true,
 			Detail: "an extension was cut off", Remedy: fmt.Sprintf("`thinctl pool repair %s` finishes it", p.name)})
-	}
-	if status.HeldRoot != 0 {
-		report.add(Finding{Code: FindHeldRoot, Object: p.object(),
-			Detail: fmt.Sprintf("a metadata snapshot is held at block %d: another program is reading, or was killed while it read", status.HeldRoot),
-			Remedy: fmt.Sprintf("if nothing reads the pool: `dmsetup message %s 0 release_metadata_snap`", poolDeviceName(p.name))})
-		return nil
-	}
-	devices, err := p.heldDevices(ctx, known.record)
-	if err != nil {
-		report.add(Finding{Code: FindUnchecked, Object: p.object(), Detail: err.Error()})
-		return nil
-	}
-	p.compareDevices(report, known, status.TransactionID, devices)
-	return nil
-}
-
-// heldDevices reads the thin devices of the active pool through a metadata
-// snapshot, which is released whatever happens.
-func (p *Pool) heldDevices(ctx context.Context, record store.Pool) (_ []metadata.Device, err error) {
-	if _, err := p.host.Kernel.Message(ctx, p.ref(), "reserve_metadata_snap"); err != nil {
-		return nil, err
-	}
-	defer func() {
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
-		defer cancel()
-		_, released := p.host.Kernel.Message(clean, p.ref(), "release_metadata_snap")
-		err = errors.Join(err, released)
-	}()
-	_, status, err := p.kernelStatus(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return p.host.Disks.ThinDevices(p.backingPath(record.Metadata), status.HeldRoot)
-}
-
-func (p *Pool) compareDevices(report *Report, known known, reached uint64, devices []metadata.Device) {
-	there := make(map[uint32]bool, len(devices))
-	for _, device := range devices {
-		there[device.ID] = true
-		_, volume := known.volumes[device.ID]
-		_, tombstone := known.tombstones[device.ID]
-		if volume || tombstone {
-			continue
-		}
-		report.add(Finding{Code: FindOrphan, Object: fmt.Sprintf("%s, device id %d", p.object(), device.ID), id: device.ID, Repairable: true,
-			Detail: fmt.Sprintf("%d blocks are mapped by a thin device that no volume has", device.MappedBlocks),
-			Remedy: fmt.Sprintf("`thinctl pool repair %s` makes it the volume %s", p.name, adoptedName(device.ID))})
-	}
-	var missing []store.Volume
-	for id, volume := range known.volumes {
-		if !there[id] && volume.Tx <= reached {
-			missing = append(missing, volume)
-		}
-	}
-	slices.SortFunc(missing, func(a, b store.Volume) int { return int(a.ID) - int(b.ID) })
-	for _, volume := range missing {
-		report.add(Finding{Code: FindMissing, Object: p.volumeObject(volume.Name), id: volume.ID,
-			Detail: fmt.Sprintf("the metadata has no device id %d: its contents are lost", volume.ID),
-			Remedy: fmt.Sprintf("restore the metadata from a copy, or run `thinctl volume remove %s %s`", p.name, volume.Name)})
 	}
 }
 

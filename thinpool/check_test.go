@@ -2,6 +2,7 @@ package thinpool_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -11,6 +12,8 @@ import (
 
 	"thinctl/dm"
 	"thinctl/thinpool"
+	"thinctl/thinpool/metadata"
+	"thinctl/thinpool/store"
 	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
@@ -199,7 +202,8 @@ func ailments() []ailment {
 		},
 		{
 			name: thinpool.FindUnchecked, codes: []string{thinpool.FindUnchecked}, left: []string{thinpool.FindUnchecked},
-			given: func(s *stage) { s.idle(); s.host.Tools = nil },
+			given: func(s *stage) { s.damage(metadata.SuperblockBlock) }, // of the held root
+			after: func(s *stage) { s.notHeld() },
 		},
 		{
 			name: thinpool.FindMode, codes: []string{thinpool.FindMode}, left: []string{thinpool.FindMode}, given: func(s *stage) {
@@ -225,9 +229,10 @@ func ailments() []ailment {
 		{
 			name: thinpool.FindMetadata, codes: []string{thinpool.FindMetadata}, given: func(s *stage) {
 				s.idle()
-				s.host.Tools.(*memoryTools).problems = map[string][]string{s.file("metadata"): {"missing mappings [1, 0]"}}
+				s.damage(metadata.NodeBlock)
 			},
 			after: func(s *stage) {
+				delete(s.Damage, s.file("metadata"))
 				kept, err := os.ReadDir(s.vault.Dir())
 				check(s.t, err)
 				if !slices.ContainsFunc(kept, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), "metadata.damaged-") }) {
@@ -236,6 +241,51 @@ func ailments() []ailment {
 				check(s.t, s.vault.Activate(s.t.Context()))
 			},
 		},
+	}
+}
+
+// damage breaks the blocks of a kind that are read, but for the superblock.
+func (s *stage) damage(kind metadata.BlockKind) {
+	s.Damage[s.file("metadata")] = func(block uint64, b []byte) {
+		if block != 0 && metadata.KindOf(b) == kind {
+			b[100] ^= 1
+		}
+	}
+}
+
+// records is all that the pool's database says.
+func (s *stage) records() string {
+	s.t.Helper()
+	var all []any
+	add := func(record any, err error) {
+		if !errors.Is(err, store.ErrNotFound) {
+			check(s.t, err)
+			all = append(all, record)
+		}
+	}
+	check(s.t, store.At(s.file("state.db")).View(s.t.Context(), func(tx *store.Tx) error {
+		add(tx.Pool())
+		add(tx.LastTx())
+		add(tx.Pending())
+		add(tx.Reading())
+		for volume, err := range tx.Volumes() {
+			add(volume, err)
+		}
+		for tombstone, err := range tx.Tombstones() {
+			add(tombstone, err)
+		}
+		return nil
+	}))
+	return fmt.Sprintf("%+v", all)
+}
+
+// notHeld fails where a reading left something behind.
+func (s *stage) notHeld() {
+	s.t.Helper()
+	status, err := s.vault.Status(s.t.Context())
+	check(s.t, err)
+	if status.Kernel.HeldRoot != 0 {
+		s.t.Errorf("a metadata snapshot is held at %d", status.Kernel.HeldRoot)
 	}
 }
 
@@ -277,7 +327,7 @@ func codes(findings []thinpool.Finding) []string {
 		all = append(all, finding.Code)
 	}
 	slices.Sort(all)
-	return all
+	return slices.Compact(all)
 }
 
 // All that can be wrong is found by its code, a dry run changes nothing, a
@@ -286,8 +336,6 @@ func TestCheckAndRepair(t *testing.T) {
 	for _, c := range ailments() {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStage(t)
-			tools := &memoryTools{}
-			s.host.Tools = tools
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			_, _, err := s.Kernel.Status(ctx, dm.ByName("thinctl-vault"), dm.StatusOptions{}) // a flush
@@ -309,13 +357,18 @@ func TestCheckAndRepair(t *testing.T) {
 			if got := codes(report.Findings); !slices.Equal(got, c.codes) {
 				t.Fatalf("found %q, want %q", got, c.codes)
 			}
-			before := s.look()
+			before, records := s.look(), s.records()
 			plan, err := s.vault.Repair(ctx, thinpool.RepairOptions{DryRun: true})
 			check(t, err)
 			after := s.look()
-			if report.Active { // looking commits its metadata
-				delete(before.Files, s.file("metadata"))
-				delete(after.Files, s.file("metadata"))
+			if report.Active { // looking commits its metadata, and notes meanwhile that it looks
+				for _, name := range []string{"metadata", "state.db"} {
+					delete(before.Files, s.file(name))
+					delete(after.Files, s.file(name))
+				}
+			}
+			if now := s.records(); now != records {
+				t.Errorf("the dry run: the database says %s, said %s", now, records)
 			}
 			for _, fault := range after.differs(before) {
 				t.Error("the dry run: ", fault)

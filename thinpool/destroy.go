@@ -15,6 +15,11 @@ import (
 // counts from the moment its folder is renamed; a kill after that is finished
 // by the next Create or Sweep under the same root.
 func (p *Pool) Destroy(ctx context.Context) error {
+	turn, err := p.awaitReading(ctx, "destroy")
+	if err != nil {
+		return err
+	}
+	defer turn.Release()
 	root := filepath.Dir(p.dir)
 	rootLock, err := lockRoot(ctx, root)
 	if err != nil {

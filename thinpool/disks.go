@@ -3,6 +3,7 @@ package thinpool
 import (
 	"context"
 	"errors"
+	"os"
 
 	"thinctl/disk"
 	"thinctl/dm"
@@ -68,21 +69,47 @@ func (LocalDisks) Superblock(path string) (metadata.Superblock, error) {
 // Stamp implements [Disks].
 func (LocalDisks) Stamp(path string, uuid [16]byte) error { return metadata.Stamp(path, uuid) }
 
-// ThinDevices implements [Disks].
-func (LocalDisks) ThinDevices(path string, heldRoot uint64) (_ []metadata.Device, err error) {
-	file, err := metadata.Open(path)
+// ClearNeedsCheck implements [Disks].
+func (LocalDisks) ClearNeedsCheck(path string) error { return metadata.ClearNeedsCheck(path) }
+
+// Metadata implements [Disks].
+func (LocalDisks) Metadata(path string, offline bool) (MetadataFile, error) {
+	open := metadata.Open
+	if offline {
+		open = metadata.OpenOffline
+	}
+	file, err := open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	var root metadata.Superblock
-	if heldRoot != 0 {
-		root, err = metadata.HeldRoot(file, heldRoot)
-	} else {
-		root, err = metadata.ReadSuperblock(file)
-	}
+	return file, nil
+}
+
+// RebuildMetadata implements [Disks].
+func (LocalDisks) RebuildMetadata(ctx context.Context, damaged, fresh string) (_ metadata.Repaired, err error) {
+	from, err := metadata.OpenOffline(damaged)
 	if err != nil {
-		return nil, err
+		return metadata.Repaired{}, err
 	}
-	return metadata.Devices(file, root)
+	defer func() { err = errors.Join(err, from.Close()) }()
+	to, err := os.OpenFile(fresh, os.O_RDWR, 0)
+	if err != nil {
+		return metadata.Repaired{}, err
+	}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	had, err := from.Size()
+	if err != nil {
+		return metadata.Repaired{}, err
+	}
+	has, err := to.Stat()
+	if err != nil {
+		return metadata.Repaired{}, err
+	}
+	repaired, err := metadata.Repair(ctx, from, to, metadata.RepairOptions{
+		SourceBlocks: uint64(had / metadataBlock), Blocks: uint64(units.Bytes(has.Size()) / metadataBlock),
+	})
+	if err != nil {
+		return metadata.Repaired{}, err
+	}
+	return repaired, to.Sync()
 }

@@ -1,5 +1,6 @@
 // Package thinpool makes and drives thin pools and their volumes: create,
-// snapshot, activate, resize, remove, extend, check, repair, destroy.
+// snapshot, activate, resize, remove, extend, check, repair, destroy; and says
+// which physical block belongs to whom.
 //
 // # Words
 //
@@ -23,6 +24,17 @@
 // other way round: from its tombstone on it is done, and giving the blocks back
 // is repeated until it has worked. An extension notes the new sizes, then brings
 // files, loop devices and the kernel's table there, as often as it takes.
+//
+// # How the metadata is read
+//
+// Who maps which block stands in the pool's metadata only. [Pool.ReadMetadata]
+// gives it as it was at one moment: of an active pool through a metadata snapshot
+// that the kernel holds meanwhile, while the pool goes on working. The kernel
+// holds one for a pool and does not say whose; a note in the database tells
+// thinctl's own, so that what a killed reading left is released by the next
+// reading, activation or recovery, and another program's never. [Pool.Usage],
+// [Pool.Map], [Pool.Owners], [Pool.VolumeMap], [Pool.VolumeDelta] and
+// [Pool.Check] read so.
 //
 // # Caveats
 //

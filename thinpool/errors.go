@@ -29,6 +29,14 @@ var (
 	ErrDiverged = errors.New("database and pool metadata have diverged")
 	// ErrHoldsData: a device or file holds something of value. Create.
 	ErrHoldsData = errors.New("holds data already")
+	// ErrHeldByOther: the kernel holds a metadata snapshot that is not thinctl's;
+	// there can be one. It is never released. Also an ErrBusy. All that read an
+	// active pool's metadata.
+	ErrHeldByOther = errors.New("another program holds a metadata snapshot")
+	// ErrMoved: the metadata snapshot was released by somebody else while it was
+	// read, twice over, so that what was read cannot be trusted. Also an ErrBusy.
+	// All that read an active pool's metadata.
+	ErrMoved = errors.New("the metadata snapshot was released while it was read")
 	// ErrUnsupported: the kernel lacks a feature. Create, Activate.
 	ErrUnsupported = errors.New("not supported by this kernel")
 )

@@ -2,6 +2,7 @@ package thinpool
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"thinctl/dm"
@@ -16,9 +17,6 @@ type Host struct {
 	Kernel dm.Kernel
 	Loops  loopback.Loops
 	Disks  Disks
-	// Tools checks and repairs metadata that is not in use; nil leaves check to
-	// what database and kernel say.
-	Tools MetadataTools
 	// BeforeStore, where set, is asked before each transaction of the pool's
 	// database, and its error ends the transaction: tests stop a process there.
 	BeforeStore func(write bool) error
@@ -63,9 +61,21 @@ type Disks interface {
 	// Superblock reads a metadata device's superblock, and Stamp puts a uuid in.
 	Superblock(path string) (metadata.Superblock, error)
 	Stamp(path string, uuid [16]byte) error
-	// ThinDevices lists the thin devices in metadata: of an active pool as its
-	// held root has them, else (heldRoot 0) as the superblock has.
-	ThinDevices(path string, heldRoot uint64) ([]metadata.Device, error)
+	// ClearNeedsCheck clears the flag of metadata that was found sound.
+	ClearNeedsCheck(path string) error
+	// RebuildMetadata writes what can be read of damaged metadata into fresh, a
+	// file of zeros; durable when it returns.
+	RebuildMetadata(ctx context.Context, damaged, fresh string) (metadata.Repaired, error)
+	// Metadata opens a metadata device or file for reading: an active pool's
+	// beside the kernel, else offline, so that no pool can start on a device.
+	Metadata(path string, offline bool) (MetadataFile, error)
+}
+
+// MetadataFile is a pool's metadata, open for reading.
+type MetadataFile interface {
+	io.ReaderAt
+	io.Closer
+	Size() (units.Bytes, error)
 }
 
 // BlockDevice is a device that a pool may be put on.
@@ -73,14 +83,4 @@ type BlockDevice struct {
 	Dev  dm.Dev
 	Size units.Bytes
 	Busy bool // mounted, or held by another device or program
-}
-
-// MetadataTools checks and mends metadata that no pool is using.
-type MetadataTools interface {
-	// Check returns what is wrong, nothing where the metadata is sound.
-	Check(ctx context.Context, path string) (problems []string, err error)
-	// ClearNeedsCheck clears the flag of metadata that Check finds sound.
-	ClearNeedsCheck(ctx context.Context, path string) error
-	// Repair writes what can be saved of damaged into fresh, a file as large.
-	Repair(ctx context.Context, damaged, fresh string) error
 }

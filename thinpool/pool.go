@@ -117,6 +117,17 @@ func (p *Pool) volumeRef(id uint32) dm.Ref { return dm.ByUUID(volumeDeviceUUID(p
 // The lock file's bytes: the first is the pool's, then one for each device id.
 // Whoever needs a volume's and the pool's takes the volume's first.
 
+// The last byte, beyond all ids, is that of whoever reads the pool's metadata; it
+// is taken before the pool's, and kept while that one is free for others.
+func readingRange() filelock.Range {
+	return filelock.Range{Start: 2 + dm.MaxThinID, Length: 1}
+}
+
+func (p *Pool) lockReading(ctx context.Context) (*filelock.Lock, error) {
+	lock, err := filelock.Acquire(ctx, p.path(lockFile), readingRange())
+	return lock, p.failed("wait for another reading of the metadata of", err)
+}
+
 func (p *Pool) lock(ctx context.Context) (*filelock.Lock, error) {
 	lock, err := filelock.Acquire(ctx, p.path(lockFile), filelock.Range{Start: 0, Length: 1})
 	return lock, p.failed("lock", err)

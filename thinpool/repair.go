@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"thinctl/dm"
-	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
 	"thinctl/units"
 )
@@ -23,16 +21,21 @@ type Repair struct {
 	// Damaged is where the metadata was kept as it was found, "" where it was
 	// not rebuilt.
 	Damaged string `json:"damaged,omitempty"`
+	// Lost is what could not be saved of the metadata.
+	Lost []LostVolume `json:"lost"`
 	// Left are findings that no repair mends.
 	Left []Finding `json:"left"`
 }
-
-const rebuiltFile = "metadata.rebuilt"
 
 // Repair mends what Check finds and can be mended without loss. Metadata that
 // needs a check or is damaged is only touched while the pool is inactive; a
 // copy of it is kept before anything is rebuilt.
 func (p *Pool) Repair(ctx context.Context, options RepairOptions) (Repair, error) {
+	turn, err := p.lockReading(ctx)
+	if err != nil {
+		return Repair{}, err
+	}
+	defer turn.Release()
 	lock, err := p.lock(ctx)
 	if err != nil {
 		return Repair{}, err
@@ -48,11 +51,11 @@ func (p *Pool) Repair(ctx context.Context, options RepairOptions) (Repair, error
 }
 
 func (p *Pool) repair(ctx context.Context, options RepairOptions) (Repair, error) {
-	repair := Repair{Actions: []string{}, Left: []Finding{}}
+	repair := Repair{Actions: []string{}, Lost: []LostVolume{}, Left: []Finding{}}
 	if err := p.finishSwap(ctx, options, &repair); err != nil {
 		return repair, err
 	}
-	report, err := p.check(ctx)
+	report, err := p.findMendable(ctx)
 	if err != nil {
 		return repair, err
 	}
@@ -62,7 +65,7 @@ func (p *Pool) repair(ctx context.Context, options RepairOptions) (Repair, error
 			repair.Left = append(repair.Left, finding)
 			continue
 		}
-		if offline := finding.Code == FindMetadata || finding.Code == FindNeedsCheck; offline {
+		if offline := finding.Code == FindMetadata || finding.Code == FindLeak || finding.Code == FindNeedsCheck; offline {
 			if report.Active {
 				finding.Remedy = fmt.Sprintf("deactivate the pool first: `thinctl pool deactivate %s`", p.name)
 				repair.Left = append(repair.Left, finding)
@@ -86,6 +89,26 @@ func (p *Pool) repair(ctx context.Context, options RepairOptions) (Repair, error
 	return repair, nil
 }
 
+// findMendable is Check for who has both locks. Of an active pool's metadata,
+// which is only mended offline, it reads no more than the thin devices.
+func (p *Pool) findMendable(ctx context.Context) (Report, error) {
+	report, err := p.surveyLocked(ctx)
+	if err != nil {
+		return report, err
+	}
+	return report, p.checkMetadata(ctx, &report, func(ctx context.Context, report *Report) error {
+		return p.readLocked(ctx, func(r *Reading) error {
+			find := r.check
+			if r.Active {
+				find = func(context.Context) ([]Finding, error) { return r.checkDevices() }
+			}
+			found, err := find(ctx)
+			report.Findings = append(report.Findings, found...)
+			return err
+		})
+	})
+}
+
 // mend carries out one repair, or only says what it would be.
 func (p *Pool) mend(ctx context.Context, f Finding, dry bool, repair *Repair) error {
 	act := func(what string, do func() error) error {
@@ -107,7 +130,7 @@ func (p *Pool) mend(ctx context.Context, f Finding, dry bool, repair *Repair) er
 		return act("give back the blocks of "+f.Object, func() error { return nil }) // Repair reaps at its end
 	case FindOrphan:
 		return act(fmt.Sprintf("make device id %d the volume %s", f.id, adoptedName(f.id)), func() error { return p.adopt(ctx, f.id) })
-	case FindMetadata, FindNeedsCheck:
+	case FindMetadata, FindLeak, FindNeedsCheck:
 		return p.mendMetadata(ctx, act, repair)
 	}
 	return nil
@@ -185,90 +208,4 @@ func (p *Pool) mappedEnd(ctx context.Context, volume store.Volume) (units.Bytes,
 		return 0, err
 	}
 	return (thin.Highest + 1).Bytes(), nil
-}
-
-// mendMetadata clears the flag of sound metadata, and rebuilds the rest.
-func (p *Pool) mendMetadata(ctx context.Context, act func(string, func() error) error, repair *Repair) error {
-	if p.host.Tools == nil {
-		return errors.New("no metadata tools are at hand")
-	}
-	record, err := p.Record(ctx)
-	if err != nil {
-		return err
-	}
-	path := p.backingPath(record.Metadata)
-	problems, err := p.host.Tools.Check(ctx, path)
-	if err != nil {
-		return err
-	}
-	if len(problems) == 0 {
-		return act("clear the needs_check flag of metadata that thin_check finds sound", func() error {
-			return p.host.Tools.ClearNeedsCheck(ctx, path)
-		})
-	}
-	kept := p.path(fmt.Sprintf("metadata.damaged-%s", p.host.now().Format("20060102T150405Z")))
-	return act(fmt.Sprintf("rebuild the metadata; the damaged one is kept as %s", kept), func() error {
-		repair.Damaged = kept
-		return p.rebuild(ctx, record, kept)
-	})
-}
-
-// rebuild writes what can be saved into a new file, checks and stamps it, and
-// only then puts it in the damaged one's place.
-func (p *Pool) rebuild(ctx context.Context, record store.Pool, kept string) error {
-	path, fresh := p.backingPath(record.Metadata), p.path(rebuiltFile)
-	if err := p.detach(ctx, record); err != nil {
-		return err
-	}
-	if err := p.host.Disks.Remove(fresh); err != nil {
-		return err
-	}
-	if err := p.makeFile(fresh, record.Metadata, record.Preallocated); err != nil {
-		return err
-	}
-	if err := p.host.Tools.Repair(ctx, path, fresh); err != nil {
-		return errors.Join(err, p.host.Disks.Remove(fresh))
-	}
-	if problems, err := p.host.Tools.Check(ctx, fresh); err != nil || len(problems) > 0 {
-		return errors.Join(err, fmt.Errorf("the rebuilt metadata %s is not sound either: %v", fresh, problems))
-	}
-	super, err := p.host.Disks.Superblock(fresh)
-	if err != nil {
-		return err
-	}
-	if super.UUID != p.id {
-		if err := p.host.Disks.Stamp(fresh, p.id); err != nil {
-			return err
-		}
-	}
-	if !record.Metadata.Loop {
-		return fmt.Errorf("the rebuilt metadata is %s: copy it onto %s, which is not a file of the pool's, once you have a copy of that device", fresh, path)
-	}
-	if err := p.host.Disks.Rename(path, kept); err != nil {
-		return err
-	}
-	return p.host.Disks.Rename(fresh, path)
-}
-
-// finishSwap ends a rebuild that was killed between its two renames.
-func (p *Pool) finishSwap(ctx context.Context, options RepairOptions, repair *Repair) error {
-	record, err := p.Record(ctx)
-	if err != nil || !record.Metadata.Loop {
-		return err
-	}
-	if _, err := os.Lstat(p.path(metadataFile)); !errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	super, err := p.host.Disks.Superblock(p.path(rebuiltFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil || super.UUID != p.id {
-		return errors.Join(err, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped, Detail: p.path(rebuiltFile), Err: metadata.ErrStamped})
-	}
-	repair.Actions = append(repair.Actions, "put the rebuilt metadata in place")
-	if options.DryRun {
-		return nil
-	}
-	return p.host.Disks.Rename(p.path(rebuiltFile), p.path(metadataFile))
 }

@@ -23,6 +23,7 @@ type app struct {
 	dialog     bool // somebody is there to answer
 	progressOn bool
 	colorOn    bool // standard output is a terminal
+	columns    int  // that it has; 0 where it is none
 
 	host     func(*slog.Logger) (thinpool.Host, io.Closer, error)
 	files    fileSystems

@@ -84,7 +84,7 @@ func (c *call) doctor() error {
 // tabwriter's columns.
 func (c *call) writeCheckup(w io.Writer, rows []symptomRow) {
 	colors := map[verdict]string{verdictOK: "\033[32m", verdictWarn: "\033[33m", verdictFail: "\033[31m"}
-	colored := c.colorOn && c.getenv("NO_COLOR") == "" && !c.flags.Bool("no-color")
+	colored := c.colored()
 	for _, row := range rows {
 		mark := string(row.Verdict)
 		if colored {

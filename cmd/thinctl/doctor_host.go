@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"thinctl/snapshots/filesystem/program"
 	"thinctl/thinpool"
-	"thinctl/thinpool/tools/program"
 )
 
 func (u *checkup) permissions() {
@@ -78,12 +78,9 @@ func (u *checkup) udev() {
 }
 
 func (u *checkup) programs() {
-	const repairTools = "thin-provisioning-tools (Debian, Ubuntu) or device-mapper-persistent-data (CentOS, Fedora)"
 	for _, p := range []struct{ name, packages, without string }{
 		{"mkfs.ext4", "e2fsprogs", "no ext4 can be made"},
 		{"mkfs.xfs", "xfsprogs", "no xfs can be made"},
-		{"thin_check", repairTools, "metadata is not checked"},
-		{"thin_repair", repairTools, "damaged metadata cannot be rebuilt"},
 	} {
 		path, err := u.probe.find(program.Program{Name: p.name, Packages: p.packages})
 		if err != nil {

@@ -13,7 +13,6 @@ import (
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
-	"thinctl/thinpool/tools"
 )
 
 // The exit codes; scripts rely on them.
@@ -99,9 +98,9 @@ func classes() []class {
 		{codeMissing, []error{dm.ErrNoDeviceMapper, dm.ErrPermission, dm.ErrProtocol, dm.ErrNoTarget,
 			loopback.ErrUnsupported, filesystem.ErrUnsupported, metadata.ErrUnsupported, fs.ErrPermission}},
 		{codeUsage, []error{loopback.ErrInvalid, filesystem.ErrInvalid}},
-		{codeBusy, []error{dm.ErrBusy, loopback.ErrBusy, filesystem.ErrBusy, filesystem.ErrMountPoint, filelock.ErrHeld, tools.ErrBusy, metadata.ErrBusy}},
+		{codeBusy, []error{dm.ErrBusy, loopback.ErrBusy, filesystem.ErrBusy, filesystem.ErrMountPoint, filelock.ErrHeld, metadata.ErrBusy}},
 		{codeExists, []error{dm.ErrExists, filesystem.ErrSignature}},
-		{codeUnhealthy, []error{dm.ErrRefused, dm.ErrNoSpace, tools.ErrDamaged, filesystem.ErrDamaged,
+		{codeUnhealthy, []error{dm.ErrRefused, dm.ErrNoSpace, filesystem.ErrDamaged,
 			metadata.ErrChecksum, metadata.ErrCorrupt, metadata.ErrTruncated}},
 		{codeNotFound, []error{dm.ErrNotFound, dm.ErrNoThinDevice, metadata.ErrNoDevice}},
 	}

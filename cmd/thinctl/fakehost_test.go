@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,6 +16,7 @@ import (
 	"thinctl/loopback/looptest"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
+	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 
@@ -26,12 +26,11 @@ type fakeHost struct {
 	kernel *dmtest.Kernel
 	loops  *looptest.Kernel
 	disks  *fakeDisks
-	tools  *fakeTools
 }
 
 func newFakeHost(options dmtest.Options) *fakeHost {
 	options.Store = dmtest.NewStore()
-	h := &fakeHost{kernel: dmtest.New(options), tools: &fakeTools{}}
+	h := &fakeHost{kernel: dmtest.New(options)}
 	h.disks = &fakeDisks{kernel: h.kernel, store: options.Store, devices: map[string]*fakeDevice{}}
 	files := map[dm.Dev]*dmtest.FileDisk{}
 	h.loops = looptest.New(looptest.Hooks{
@@ -57,7 +56,7 @@ func newFakeHost(options dmtest.Options) *fakeHost {
 }
 
 func (h *fakeHost) open(*slog.Logger) (thinpool.Host, io.Closer, error) {
-	return thinpool.Host{Kernel: h.kernel, Loops: h.loops, Disks: h.disks, Tools: h.tools,
+	return thinpool.Host{Kernel: h.kernel, Loops: h.loops, Disks: h.disks,
 		Now: func() time.Time { return time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC) }}, io.NopCloser(nil), nil
 }
 
@@ -75,6 +74,7 @@ type fakeDisks struct {
 	mu      sync.Mutex
 	devices map[string]*fakeDevice
 	full    bool // the host's file system
+	damage  func(block uint64, b []byte)
 }
 
 // add makes the file at path a block device.
@@ -120,28 +120,16 @@ func (d *fakeDisks) Space(path string) (loopback.Space, error) {
 	return space, nil
 }
 
-// ThinDevices asks the store, since the fake kernel writes no trees.
-func (d *fakeDisks) ThinDevices(path string, _ uint64) ([]metadata.Device, error) {
-	disk, err := dmtest.OpenFileDisk(path)
-	if err != nil {
-		return nil, err
-	}
-	defer disk.Close()
-	mapped, err := d.store.ThinDevices(disk)
-	var devices []metadata.Device
-	for id, blocks := range mapped {
-		devices = append(devices, metadata.Device{ID: id, MappedBlocks: blocks})
-	}
-	return devices, err
+// Metadata builds the trees that the fake kernel does not write.
+func (d *fakeDisks) Metadata(path string, _ bool) (thinpool.MetadataFile, error) {
+	return thinpooltest.Metadata(d.store, path, d.damage)
 }
 
-// fakeTools find what a test wants them to.
-type fakeTools struct{ problems []string }
-
-func (t *fakeTools) Check(context.Context, string) ([]string, error) { return t.problems, nil }
-
-func (t *fakeTools) ClearNeedsCheck(context.Context, string) error { return nil }
-
-func (t *fakeTools) Repair(context.Context, string, string) error {
-	return errors.New("the fake repairs nothing")
+// damageNodes breaks all btree nodes that are read.
+func (d *fakeDisks) damageNodes() {
+	d.damage = func(_ uint64, b []byte) {
+		if metadata.KindOf(b) == metadata.NodeBlock {
+			b[100] ^= 1
+		}
+	}
 }

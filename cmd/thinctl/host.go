@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -9,7 +8,6 @@ import (
 	"thinctl/dm"
 	"thinctl/loopback"
 	"thinctl/thinpool"
-	"thinctl/thinpool/tools"
 )
 
 // localHost is the machine that thinctl runs on.
@@ -19,7 +17,7 @@ func localHost(logger *slog.Logger) (thinpool.Host, io.Closer, error) {
 		return thinpool.Host{}, nil, err
 	}
 	loops := loopback.New(loopback.Options{})
-	host := thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}, Tools: metadataTools{}}
+	host := thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}}
 	return host, closers{kernel, loops}, nil
 }
 
@@ -31,29 +29,4 @@ func (c closers) Close() error {
 		faults = append(faults, one.Close())
 	}
 	return errors.Join(faults...)
-}
-
-// metadataTools are the thin-provisioning-tools, as a pool wants them: damage is
-// a list of problems, not an error.
-type metadataTools struct{}
-
-var _ thinpool.MetadataTools = metadataTools{}
-
-func (metadataTools) Check(ctx context.Context, path string) ([]string, error) {
-	report, err := tools.Check(ctx, path)
-	if errors.Is(err, tools.ErrDamaged) {
-		if len(report.Lines) == 0 {
-			return []string{err.Error()}, nil
-		}
-		return report.Lines, nil
-	}
-	return nil, err
-}
-
-func (metadataTools) ClearNeedsCheck(ctx context.Context, path string) error {
-	return tools.ClearNeedsCheck(ctx, path)
-}
-
-func (metadataTools) Repair(ctx context.Context, damaged, fresh string) error {
-	return tools.Repair(ctx, damaged, fresh)
 }

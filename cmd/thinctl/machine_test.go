@@ -18,8 +18,9 @@ import (
 	"thinctl/dm"
 	"thinctl/dm/dmtest"
 	"thinctl/loopback"
+	"thinctl/snapshots/filesystem/program"
 	"thinctl/thinpool"
-	"thinctl/thinpool/tools/program"
+	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -160,12 +161,48 @@ func (m *machine) failMetadata(pool string) error {
 	return err
 }
 
+func (m *machine) message(pool, text string) error {
+	info, err := m.device(pool)
+	if err == nil {
+		_, err = m.host.kernel.Message(context.Background(), dm.ByDev(info.Dev), text)
+	}
+	return err
+}
+
 func (m *machine) suspend(pool string) error {
 	info, err := m.device(pool)
 	if err == nil {
 		err = m.host.kernel.Suspend(context.Background(), dm.ByDev(info.Dev), dm.SuspendOptions{})
 	}
 	return err
+}
+
+// databaseText is what a database says, not how its file is laid out.
+func databaseText(path string) (string, error) {
+	var b strings.Builder
+	add := func(record any, err error) error {
+		fmt.Fprintf(&b, " %+v", record)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		return err
+	}
+	db := store.At(path)
+	err := db.View(context.Background(), func(tx *store.Tx) error {
+		pool, noPool := tx.Pool()
+		last, noLast := tx.LastTx()
+		pending, noPending := tx.Pending()
+		reading, noReading := tx.Reading()
+		faults := []error{add(pool, noPool), add(last, noLast), add(pending, noPending), add(reading, noReading)}
+		for volume, err := range tx.Volumes() {
+			faults = append(faults, add(volume, err))
+		}
+		for tombstone, err := range tx.Tombstones() {
+			faults = append(faults, add(tombstone, err))
+		}
+		return errors.Join(faults...)
+	})
+	return b.String(), errors.Join(err, db.Close())
 }
 
 // world writes down what commands may change. Lock files and the times of
@@ -183,7 +220,7 @@ func (m *machine) world(ts *testscript.TestScript) string {
 		}
 		fmt.Fprintf(&b, "%s %s %d", path, info.Mode(), info.Size())
 		if strings.HasSuffix(path, "state.db") {
-			fmt.Fprintf(&b, " %x", must(os.ReadFile(path)))
+			fmt.Fprintf(&b, " %s", must(databaseText(path)))
 		}
 		b.WriteString("\n")
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"golang.org/x/term"
@@ -14,6 +15,7 @@ import (
 var errInterrupted = errors.New("interrupted")
 
 func main() {
+	debug.SetGCPercent(25) // large tables live long here, and there is little garbage
 	ctx, stop := untilSignal(context.Background(), os.Exit)
 	a := &app{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
@@ -27,6 +29,7 @@ func main() {
 		metadata:   localMetadata(),
 		colorOn:    term.IsTerminal(int(os.Stdout.Fd())),
 	}
+	a.columns, _, _ = term.GetSize(int(os.Stdout.Fd()))
 	code := a.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)

@@ -44,12 +44,12 @@ func newMetadataFindings(found []metadata.Finding) []metadataFinding {
 
 type metadataCheckView struct {
 	envelope
-	Path     string            `json:"path"`
-	Held     bool              `json:"held"`
-	Verdict  string            `json:"verdict"` // sound, leaks or damage
-	Complete bool              `json:"complete"`
-	Findings []metadataFinding `json:"findings"`
-	Usage    *usageView        `json:"usage,omitempty"` // where nothing is damaged
+	Path     string             `json:"path"`
+	Held     bool               `json:"held"`
+	Verdict  string             `json:"verdict"` // sound, leaks or damage
+	Complete bool               `json:"complete"`
+	Findings []metadataFinding  `json:"findings"`
+	Usage    *metadataUsageView `json:"usage,omitempty"` // where nothing is damaged
 }
 
 func (c *call) checkMetadata() error {
@@ -67,7 +67,7 @@ func (c *call) checkMetadata() error {
 		}
 		view := metadataCheckView{envelope: schema(), Path: s.path, Held: s.held != 0, Verdict: checkVerdict(report), Complete: report.Complete, Findings: newMetadataFindings(report.Findings)}
 		if report.Usage != nil {
-			view.Usage = newUsageView(s, *report.Usage)
+			view.Usage = newMetadataUsageView(s, *report.Usage)
 		}
 		if err := c.show(view, view.write); err != nil {
 			return err

@@ -23,7 +23,7 @@ func (a *app) metadataOwners() *cli.Command {
 	})
 }
 
-type ownerView struct {
+type metadataOwnerView struct {
 	Data    uint64 `json:"data_block"`
 	Blocks  uint64 `json:"blocks"`
 	Device  uint32 `json:"device_id"`
@@ -79,7 +79,7 @@ func (c *call) ownersInMetadata() error {
 			sum := &owned{}
 			err := m.Owners(c.ctx, begin, end, func(o metadata.Owner) error {
 				sum.add(o)
-				return add(ownerView{o.Data, o.Blocks, o.Device, o.Virtual, o.Time}, o.Data, o.Blocks, o.Device, o.Virtual, o.Time)
+				return add(metadataOwnerView{o.Data, o.Blocks, o.Device, o.Virtual, o.Time}, o.Data, o.Blocks, o.Device, o.Virtual, o.Time)
 			})
 			sum.Free = end - begin - sum.Mapped
 			sum.MappedBytes, sum.FreeBytes = times(sum.Mapped, block), times(sum.Free, block)

@@ -25,22 +25,22 @@ func (a *app) metadataUsage() *cli.Command {
 	})
 }
 
-type usageView struct {
-	BlockBytes     units.Bytes       `json:"block_bytes"`
-	Devices        []deviceUsageView `json:"devices"`
-	UsedBlocks     uint64            `json:"used_blocks"`
-	UsedBytes      units.Bytes       `json:"used_bytes"`
-	Exclusive      uint64            `json:"exclusive_blocks"`
-	ExclusiveBytes units.Bytes       `json:"exclusive_bytes"`
-	Shared         uint64            `json:"shared_blocks"`
-	SharedBytes    units.Bytes       `json:"shared_bytes"`
-	DataBlocks     uint64            `json:"data_blocks"` // the data device's
-	DataBytes      units.Bytes       `json:"data_bytes"`
-	Nodes          uint64            `json:"tree_blocks"` // metadata blocks of the devices' trees
-	Freed          *freedView        `json:"freed,omitempty"`
+type metadataUsageView struct {
+	BlockBytes     units.Bytes           `json:"block_bytes"`
+	Devices        []metadataDeviceUsage `json:"devices"`
+	UsedBlocks     uint64                `json:"used_blocks"`
+	UsedBytes      units.Bytes           `json:"used_bytes"`
+	Exclusive      uint64                `json:"exclusive_blocks"`
+	ExclusiveBytes units.Bytes           `json:"exclusive_bytes"`
+	Shared         uint64                `json:"shared_blocks"`
+	SharedBytes    units.Bytes           `json:"shared_bytes"`
+	DataBlocks     uint64                `json:"data_blocks"` // the data device's
+	DataBytes      units.Bytes           `json:"data_bytes"`
+	Nodes          uint64                `json:"metadata_tree_blocks"`
+	Freed          *metadataFreedView    `json:"freed,omitempty"`
 }
 
-type deviceUsageView struct {
+type metadataDeviceUsage struct {
 	ID             uint32      `json:"id"`
 	Mapped         uint64      `json:"mapped_blocks"`
 	MappedBytes    units.Bytes `json:"mapped_bytes"`
@@ -50,7 +50,7 @@ type deviceUsageView struct {
 	SharedBytes    units.Bytes `json:"shared_bytes"`
 }
 
-type freedView struct {
+type metadataFreedView struct {
 	Devices []uint32    `json:"device_ids"`
 	Blocks  uint64      `json:"blocks"`
 	Bytes   units.Bytes `json:"bytes"`
@@ -58,15 +58,15 @@ type freedView struct {
 	Pinned bool `json:"after_release_of_metadata_snapshot"`
 }
 
-func newUsageView(s *source, u metadata.Usage) *usageView {
+func newMetadataUsageView(s *source, u metadata.Usage) *metadataUsageView {
 	block := s.root.DataBlockSize.Bytes()
-	v := &usageView{
-		BlockBytes: block, Devices: []deviceUsageView{}, UsedBlocks: u.Used, UsedBytes: times(u.Used, block),
+	v := &metadataUsageView{
+		BlockBytes: block, Devices: []metadataDeviceUsage{}, UsedBlocks: u.Used, UsedBytes: times(u.Used, block),
 		Exclusive: u.Exclusive, ExclusiveBytes: times(u.Exclusive, block), Shared: u.Shared, SharedBytes: times(u.Shared, block),
 		DataBlocks: s.dataBlocks(), DataBytes: times(s.dataBlocks(), block), Nodes: u.Nodes,
 	}
 	for _, d := range u.Devices {
-		v.Devices = append(v.Devices, deviceUsageView{ID: d.ID, Mapped: d.Mapped, MappedBytes: times(d.Mapped, block),
+		v.Devices = append(v.Devices, metadataDeviceUsage{ID: d.ID, Mapped: d.Mapped, MappedBytes: times(d.Mapped, block),
 			Exclusive: d.Exclusive, ExclusiveBytes: times(d.Exclusive, block), Shared: d.Shared, SharedBytes: times(d.Shared, block)})
 	}
 	return v
@@ -79,11 +79,11 @@ func (c *call) metadataUsages() error {
 	}
 	return c.onMetadata(c.arg(0), func(s *source) error {
 		m, err := c.scan(s)
-		var view *usageView
+		var view *metadataUsageView
 		if err == nil {
-			view = newUsageView(s, m.Usage())
+			view = newMetadataUsageView(s, m.Usage())
 			if len(ids) > 0 {
-				view.Freed = &freedView{Devices: ids, Pinned: s.live.HeldRoot != 0}
+				view.Freed = &metadataFreedView{Devices: ids, Pinned: s.live.HeldRoot != 0}
 				view.Freed.Blocks, err = m.Freed(c.ctx, ids...)
 				view.Freed.Bytes = times(view.Freed.Blocks, view.BlockBytes)
 			}
@@ -95,7 +95,7 @@ func (c *call) metadataUsages() error {
 			envelope
 			Path string `json:"path"`
 			Held bool   `json:"held"`
-			*usageView
+			*metadataUsageView
 		}{schema(), s.path, s.held != 0, view}, view.write)
 	})
 }
@@ -107,15 +107,13 @@ func (c *call) scan(s *source) (*metadata.Map, error) {
 	return metadata.Scan(c.ctx, s, s.root, metadata.ScanOptions{DataBlocks: s.dataBlocks(), Progress: read})
 }
 
-func (v *usageView) write(w io.Writer) {
+func (v *metadataUsageView) write(w io.Writer) {
 	row(w, "ID", "MAPPED", "EXCLUSIVE", "SHARED")
 	for _, d := range v.Devices {
 		row(w, d.ID, d.MappedBytes, d.ExclusiveBytes, d.SharedBytes)
 	}
-	fmt.Fprintln(w)
-	fact(w, "Used", usedOf(&v.UsedBytes, v.DataBytes))
-	fact(w, "Exclusive", v.ExclusiveBytes)
-	fact(w, "Shared", v.SharedBytes)
+	fmt.Fprintf(w, "\n%s used of %s (%s): %s exclusive, %s shared\n",
+		v.UsedBytes, v.DataBytes, percent(v.UsedBytes, v.DataBytes), v.ExclusiveBytes, v.SharedBytes)
 	if v.Freed == nil {
 		return
 	}
@@ -123,11 +121,11 @@ func (v *usageView) write(w io.Writer) {
 	for _, id := range v.Freed.Devices {
 		ids = append(ids, strconv.FormatUint(uint64(id), 10))
 	}
-	freed := v.Freed.Bytes.String()
+	fmt.Fprintf(w, "%s comes back when %s", v.Freed.Bytes, going(ids))
 	if v.Freed.Pinned {
-		freed += ", part of it perhaps not before the metadata snapshot is released"
+		fmt.Fprint(w, ", part of it perhaps not before the metadata snapshot is released")
 	}
-	fact(w, "Freed Without "+strings.Join(ids, ", "), freed)
+	fmt.Fprintln(w)
 }
 
 // deviceIDs reads a flag that takes ids of thin devices.

@@ -97,3 +97,8 @@ func plural(n int, noun string) string {
 }
 
 func sentence(parts ...string) string { return strings.Join(parts, ", ") }
+
+// colored reports whether the result may have colors.
+func (c *call) colored() bool {
+	return c.colorOn && c.getenv("NO_COLOR") == "" && !c.flags.Bool("no-color")
+}

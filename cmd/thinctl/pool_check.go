@@ -13,7 +13,7 @@ import (
 func (a *app) poolCheck() *cli.Command {
 	return a.leaf(leaf{
 		name: "check", args: "[NAME]", usage: "compare database, kernel and metadata",
-		about: "Changes nothing. Exits 6 where something is wrong. The metadata of an active pool is only checked in part: deactivate it for a full check.",
+		about: "Changes nothing. Exits 6 where something is wrong. An active pool's metadata is checked through a metadata snapshot, which has no space maps: deactivate it to check these too.",
 		run:   (*call).checkPools, complete: (*call).poolNames,
 	})
 }
@@ -45,12 +45,17 @@ type findingView struct {
 	Detail     string `json:"detail"`
 	Remedy     string `json:"remedy,omitempty"`
 	Repairable bool   `json:"repairable"`
+	// Fault is what is wrong with the metadata, and Lost how many mappings of
+	// volumes go with the repair, at most.
+	Fault string `json:"fault,omitempty"`
+	Lost  uint64 `json:"lost_mappings,omitempty"`
 }
 
 func newFindingViews(findings []thinpool.Finding) []findingView {
 	views := []findingView{}
 	for _, f := range findings {
-		views = append(views, findingView{Code: f.Code, Object: f.Object, Detail: f.Detail, Remedy: f.Remedy, Repairable: f.Repairable})
+		views = append(views, findingView{Code: f.Code, Object: f.Object, Detail: f.Detail, Remedy: f.Remedy, Repairable: f.Repairable,
+			Fault: string(f.Fault), Lost: f.Lost})
 	}
 	return views
 }
@@ -111,11 +116,13 @@ func writeFindings(w io.Writer, findings []findingView) {
 
 type repairView struct {
 	envelope
-	DryRun  bool          `json:"dry_run"`
-	Pool    string        `json:"pool"`
-	Actions []string      `json:"actions"`
-	Damaged string        `json:"damaged_copy,omitempty"`
-	Left    []findingView `json:"left"`
+	DryRun  bool     `json:"dry_run"`
+	Pool    string   `json:"pool"`
+	Actions []string `json:"actions"`
+	Damaged string   `json:"damaged_copy,omitempty"`
+	// Lost are the volumes that are not whole any more.
+	Lost []thinpool.LostVolume `json:"lost"`
+	Left []findingView         `json:"left"`
 }
 
 func (c *call) repairPool() error {
@@ -128,7 +135,7 @@ func (c *call) repairPool() error {
 			return err
 		}
 		view := repairView{envelope: schema(), DryRun: dry, Pool: pool.Name(), Actions: append([]string{}, repair.Actions...),
-			Damaged: repair.Damaged, Left: newFindingViews(repair.Left)}
+			Damaged: repair.Damaged, Lost: append([]thinpool.LostVolume{}, repair.Lost...), Left: newFindingViews(repair.Left)}
 		err = c.show(view, view.write)
 		if n := faults(view.Left); n > 0 {
 			err = errors.Join(err, failed(errUnhealthy, "repair pool %s: %s left; each says what to do", pool.Name(), plural(n, "fault")))
@@ -150,6 +157,13 @@ func (v repairView) write(w io.Writer) {
 	}
 	if v.Damaged != "" {
 		fmt.Fprintf(w, "the damaged metadata is kept as %s\n", v.Damaged)
+	}
+	for _, lost := range v.Lost {
+		if lost.Gone {
+			fmt.Fprintf(w, "lost: all of %s\n", lost.Volume)
+		} else {
+			fmt.Fprintf(w, "lost: %d blocks of %s, %d are kept\n", lost.Lost, lost.Volume, lost.Kept)
+		}
 	}
 	if len(v.Left) > 0 {
 		fmt.Fprintln(w, "left:")

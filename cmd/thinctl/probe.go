@@ -9,7 +9,7 @@ import (
 
 	"thinctl/dm"
 	"thinctl/loopback"
-	"thinctl/thinpool/tools/program"
+	"thinctl/snapshots/filesystem/program"
 )
 
 // probe looks at the host beside the device mapper. Its root is "/" but in

@@ -34,9 +34,10 @@ func TestMain(m *testing.M) {
 //	hold|release POOL/VOLUME       another namespace uses a volume
 //	write POOL/VOLUME SIZE         data is written to its start
 //	fail TEXT            file system tools fail with TEXT, until `fail` alone
-//	damage TEXT          thin_check finds TEXT
+//	damage               no node of a pool's metadata can be read
 //	metadata FILE [KIND]           FILE becomes thin pool metadata: sound, or as KIND says, or `damage NAME`
 //	hostfull             the host's file system is nearly full
+//	message POOL TEXT    another program sends the pool's device a message
 //	needscheck POOL      the kernel meets an error in the metadata
 //	suspend POOL         the pool's device is suspended
 //	remember, unchanged  the root and the kernel are as remembered
@@ -79,11 +80,12 @@ func TestScripts(t *testing.T) {
 			"release": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).release(args[0])) },
 			"write":   func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).write(args[0], args[1])) },
 			"fail":    func(ts *testscript.TestScript, _ bool, args []string) { of(ts).fail(strings.Join(args, " ")) },
-			"damage":  func(ts *testscript.TestScript, _ bool, args []string) { of(ts).host.tools.problems = args },
+			"damage":  func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).host.disks.damageNodes() },
 			"metadata": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(writeMetadata(ts.MkAbs(args[0]), args[1:]))
 			},
 			"hostfull":   func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).host.disks.full = true },
+			"message":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).message(args[0], args[1])) },
 			"needscheck": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).failMetadata(args[0])) },
 			"suspend":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).suspend(args[0])) },
 			"remember":   func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).remembered = of(ts).world(ts) },

@@ -14,7 +14,7 @@ func (a *app) volumeCommands() *cli.Command {
 		Name:  "volume",
 		Usage: "make and use thin volumes and snapshots",
 		Subcommands: []*cli.Command{
-			a.volumeCreate(), a.volumeSnapshot(), a.volumeList(), a.volumeStatus(), a.volumeResize(),
+			a.volumeCreate(), a.volumeSnapshot(), a.volumeList(), a.volumeStatus(), a.volumeMap(), a.volumeDelta(), a.volumeResize(),
 			a.volumeActivate(), a.volumeDeactivate(), a.volumeMount(), a.volumeUnmount(), a.volumeRemove(),
 		},
 		BashComplete: a.completer(nil),

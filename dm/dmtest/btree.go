@@ -216,6 +216,16 @@ func (t btree[V]) keysIn(n *node[V], from, to uint64) []uint64 {
 	return out
 }
 
+// each calls visit with all values in the order of their keys.
+func (n *node[V]) each(visit func(key uint64, value V)) {
+	for i, v := range n.vals {
+		visit(n.keys[i], v)
+	}
+	for _, kid := range n.kids {
+		kid.each(visit)
+	}
+}
+
 func (n *node[V]) highest() (uint64, bool) {
 	if n == nil || len(n.keys) == 0 {
 		return 0, false

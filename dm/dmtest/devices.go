@@ -1,26 +1,85 @@
 package dmtest
 
-import "fmt"
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
 
-// ThinDevices reads which thin devices the pool on a metadata disk has, as last
-// committed: device id to mapped blocks. It stands in for the trees that the
-// fake does not write.
-func (s *Store) ThinDevices(disk Disk) (map[uint32]uint64, error) {
+	"thinctl/units"
+)
+
+// Contents is what a pool's metadata says, as last committed. It stands in for
+// the trees that the fake does not write.
+type Contents struct {
+	Block                      units.Sectors
+	UUID                       [16]byte
+	TransactionID              uint64
+	Time                       uint32
+	NeedsCheck                 bool
+	DataBlocks, MetadataBlocks uint64
+	Devices                    []Device
+
+	HeldRoot uint64 // its metadata block, 0 where nothing is held
+	// Held is the metadata snapshot; its Number is never given twice.
+	Held struct {
+		Number, TransactionID uint64
+		Time                  uint32
+		Devices               []Device
+	}
+}
+
+// Device is a thin device in Contents.
+type Device struct {
+	ID                            uint32
+	CreationTime, SnapshottedTime uint32
+	Mappings                      []Mapping // ascending
+}
+
+// Mapping is one block of a Device.
+type Mapping struct {
+	Virtual, Data uint64
+	Time          uint32
+}
+
+// Contents reads the pool on a metadata disk.
+func (s *Store) Contents(disk Disk) (Contents, error) {
 	b := make([]byte, metadataBlock)
 	if _, err := disk.ReadAt(b, 0); err != nil {
-		return nil, err
+		return Contents{}, err
 	}
 	t, err := checkSuperblock(b)
 	if err != nil {
-		return nil, fmt.Errorf("dmtest: superblock: %w", err)
+		return Contents{}, fmt.Errorf("dmtest: superblock: %w", err)
 	}
-	committed, ok := s.get(t)
+	at, ok := s.get(t)
 	if !ok {
-		return nil, fmt.Errorf("dmtest: the store has no state for this metadata")
+		return Contents{}, fmt.Errorf("dmtest: the store has no state for this metadata")
 	}
-	devices := make(map[uint32]uint64)
-	for id, d := range committed.details.all {
-		devices[uint32(id)] = d.mapped
+	c := Contents{
+		Block: at.blockSectors, UUID: [16]byte(b[offUUID : offUUID+16]), TransactionID: at.trans, Time: at.time,
+		NeedsCheck: binary.LittleEndian.Uint32(b[offFlags:])&needsCheckFlag != 0,
+		DataBlocks: at.dataBlocks, MetadataBlocks: at.metaBlocks, Devices: contentsOf(at.top, at.details),
 	}
-	return devices, nil
+	if h := at.heldState; h != nil {
+		c.HeldRoot = at.heldRoot
+		c.Held.Number, c.Held.TransactionID, c.Held.Time = h.number, h.trans, h.time
+		c.Held.Devices = contentsOf(at.held, h.details)
+	}
+	return c, nil
+}
+
+func contentsOf(top *node[*node[mapping]], details trie[detail]) []Device {
+	roots := map[uint64]*node[mapping]{}
+	top.each(func(id uint64, root *node[mapping]) { roots[id] = root })
+	devices := make([]Device, 0, len(roots))
+	for _, id := range slices.Sorted(maps.Keys(roots)) {
+		d, _ := details.get(id)
+		device := Device{ID: uint32(id), CreationTime: d.created, SnapshottedTime: d.snapshotted}
+		roots[id].each(func(virtual uint64, m mapping) {
+			device.Mappings = append(device.Mappings, Mapping{Virtual: virtual, Data: m.block, Time: m.time})
+		})
+		devices = append(devices, device)
+	}
+	return devices
 }

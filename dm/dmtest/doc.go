@@ -14,7 +14,7 @@
 // # Caveats
 //
 // The metadata disk holds a true superblock and nothing else: readers of the
-// on-disk format need another source. Metadata use is a model (see usedMeta).
+// on-disk format need another source ([Store.Contents]). Metadata use is a model (see usedMeta).
 // Time does not pass: nothing is committed by the kernel's one-second timer
 // except after a shortage of space, a full pool queues until
 // [Kernel.ExpireNoSpace], and flakey targets are always up or always down. IO

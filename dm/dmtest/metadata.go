@@ -218,6 +218,7 @@ func (m *metadata) reserveSnap() error {
 	s := m.edit()
 	s.heldRoot = s.usedMeta()
 	s.held = s.top
+	s.heldState = &heldState{number: s.ids.next(), trans: s.trans, time: s.time, details: s.details}
 	s.incNode(s.top.id)
 	s.nodes++ // the superblock's copy
 	return nil
@@ -229,7 +230,7 @@ func (m *metadata) releaseSnap() error {
 	}
 	s := m.edit()
 	held := s.held
-	s.held, s.heldRoot = nil, 0
+	s.held, s.heldRoot, s.heldState = nil, 0, nil
 	s.nodes--
 	s.devices().release(held)
 	return nil

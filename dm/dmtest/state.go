@@ -42,12 +42,21 @@ type state struct {
 	metaBlocks   uint64
 	heldRoot     uint64                // the block that a metadata snapshot pretends to be in
 	held         *node[*node[mapping]] // what it keeps alive
+	heldState    *heldState
 
 	top      *node[*node[mapping]] // thin id -> its mappings
 	details  trie[detail]
 	dataRefs trie[uint32] // data block -> leaves that point at it
 	nodeRefs trie[uint32] // node id -> parents, where more than one
 	nodes    uint64
+}
+
+// heldState is what a metadata snapshot says beside its mappings.
+type heldState struct {
+	number  uint64 // of the snapshot, never given twice
+	trans   uint64
+	time    uint32
+	details trie[detail]
 }
 
 // mappings is the lower level of the tree, devices the upper.

@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"thinctl/thinpool/tools/program"
+	"thinctl/snapshots/filesystem/program"
 )
 
 // What went wrong, for errors.Is.

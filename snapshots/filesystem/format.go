@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"thinctl/thinpool/tools/program"
+	"thinctl/snapshots/filesystem/program"
 	"thinctl/units"
 )
 

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"thinctl/thinpool/tools/program"
+	"thinctl/snapshots/filesystem/program"
 )
 
 // Grow extends the file system on device to the device's size. It must be

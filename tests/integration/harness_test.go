@@ -15,7 +15,6 @@ import (
 	"thinctl/dm"
 	"thinctl/loopback"
 	"thinctl/thinpool"
-	"thinctl/thinpool/tools"
 	"thinctl/units"
 )
 
@@ -33,26 +32,7 @@ func realHost(t *testing.T) thinpool.Host {
 	t.Cleanup(func() { kernel.Close() })
 	loops := loopback.New(loopback.Options{})
 	t.Cleanup(func() { loops.Close() })
-	return thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}, Tools: metadataTools{}}
-}
-
-// metadataTools are the thin-provisioning-tools, as a pool wants them.
-type metadataTools struct{}
-
-func (metadataTools) Check(ctx context.Context, path string) ([]string, error) {
-	report, err := tools.Check(ctx, path)
-	if errors.Is(err, tools.ErrDamaged) {
-		return append(report.Lines, err.Error()), nil
-	}
-	return nil, err
-}
-
-func (metadataTools) ClearNeedsCheck(ctx context.Context, path string) error {
-	return tools.ClearNeedsCheck(ctx, path)
-}
-
-func (metadataTools) Repair(ctx context.Context, damaged, fresh string) error {
-	return tools.Repair(ctx, damaged, fresh)
+	return thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}}
 }
 
 func testContext(t *testing.T) context.Context {

@@ -70,6 +70,10 @@ func verify(b []byte, block uint64, want salt) error {
 // newBlock returns a block at an address that O_DIRECT takes.
 func newBlock() []byte { return aligned(blockSize) }
 
+// Aligned returns size bytes, a multiple of BlockSize, at an address that
+// O_DIRECT takes: reading into them costs no copy.
+func Aligned(size int) []byte { return aligned(size) }
+
 func aligned(size int) []byte {
 	b := make([]byte, size+blockSize)
 	rest := int(uintptr(unsafe.Pointer(&b[0])) % uintptr(blockSize))

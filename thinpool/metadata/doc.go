@@ -21,6 +21,10 @@
 //     (dm-thin-metadata.c, __commit_transaction) and copies it whole into a held
 //     root. [Stamp] puts a pool's identity there.
 //
+// [Builder] writes new metadata, subtrees shared, for [Restore] and all others
+// that need some; [Dump] and [Restore] speak the XML of thin_dump and
+// thin_restore.
+//
 // # Caveats
 //
 // Never walk the live superblock's trees of an active pool: its blocks are

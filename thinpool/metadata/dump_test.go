@@ -129,7 +129,14 @@ func TestDumpOptions(t *testing.T) {
 
 // No damage makes Dump crash, and damage of the trees is an error.
 func TestDumpOfDamage(t *testing.T) {
-	good, s := image(t, metadatatest.Rich(6), metadatatest.SaveOptions{})
+	p := metadatatest.New(6)
+	p.Load(1, 18000, 200, 84) // three levels
+	for id := range uint32(150) {
+		p.Snapshot(1000+id, 1)
+	}
+	p.Hold()
+	p.Write(1, 0, 3000)
+	good, s := image(t, p, metadatatest.SaveOptions{})
 	whole, err := dumped(good, s, metadata.DumpOptions{})
 	if err != nil {
 		t.Fatal(err)

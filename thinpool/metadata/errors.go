@@ -29,7 +29,7 @@ var (
 	// ErrStamped: the superblock carries the uuid of another pool. Stamp.
 	ErrStamped = errors.New("belongs to another pool")
 	// ErrBusy: the device is claimed, mostly by the active pool.
-	// Stamp, OpenOffline.
+	// Stamp, OpenOffline, ClearNeedsCheck.
 	ErrBusy = errors.New("in use")
 )
 

@@ -108,6 +108,14 @@ func newGraph(r io.ReaderAt, limit uint64, workers int) *graph {
 	}
 }
 
+// expect makes room for so many nodes, lest growing needs it twice. A held root
+// does not know how many there are.
+func (g *graph) expect(nodes uint64) {
+	nodes = min(nodes, g.limit)
+	g.vertices = slices.Grow(g.vertices, int(nodes))
+	g.edges = slices.Grow(g.edges, int(nodes))
+}
+
 // root makes block a root of t, pointed at by something outside the graph.
 func (g *graph) root(block uint64, t treeKind) (uint32, error) {
 	n, err := g.point(block, t, 0, math.MaxUint64)
@@ -162,7 +170,7 @@ func (g *graph) read(ctx context.Context) error {
 		g.frontier = nil
 		g.byBlock(generation)
 		for len(generation) > 0 { // in parts, to report and to bound what is found
-			part := generation[:min(len(generation), 1<<16)]
+			part := generation[:min(len(generation), 1<<13)]
 			generation = generation[len(part):]
 			blocks := make([]uint32, len(part))
 			for i, n := range part {

@@ -60,10 +60,17 @@ func parseNode(b []byte, block uint64, leafValue int) (node, error) {
 		return node{}, corrupt(block, "%d entries where %d fit", entries, most)
 	}
 	n := node{block: block, b: b, leaf: flags == flagLeaf, entries: int(entries), max: int(most), valueSize: int(size)}
-	for i := 1; i < n.entries; i++ {
-		if n.key(i) <= n.key(i-1) {
-			return node{}, corrupt(block, "key %d follows %d", n.key(i), n.key(i-1))
+	return n, n.ascending()
+}
+
+func (n node) ascending() error {
+	keys := n.b[nodeHeader:][:8*n.entries]
+	for i, last := 8, uint64(0); i <= len(keys); i += 8 {
+		key := binary.LittleEndian.Uint64(keys[i-8:])
+		if i > 8 && key <= last {
+			return corrupt(n.block, "key %d follows %d", key, last)
 		}
+		last = key
 	}
-	return n, nil
+	return nil
 }

@@ -76,6 +76,9 @@ func (r *restorer) restore() (Superblock, error) {
 	if r.o.MetadataBlocks == 0 {
 		return Superblock{}, errors.New("how many metadata blocks the target has must be given")
 	}
+	if err := (&BuildOptions{MetadataBlocks: r.o.MetadataBlocks, Fill: r.o.Fill}).complete(); err != nil {
+		return Superblock{}, err // no fault of the XML's
+	}
 	for {
 		t, err := r.s.next()
 		if errors.Is(err, io.EOF) {

@@ -103,6 +103,7 @@ func newMap(r io.ReaderAt, root Superblock, o ScanOptions) *Map {
 		return corrupt(n.block, "virtual block %d is mapped to data block %d of %d", n.key(i), block, o.DataBlocks)
 	}
 	m.graph.progress = o.Progress
+	m.graph.expect(root.MetadataSpaceMap.Allocated)
 	return m
 }
 
@@ -218,7 +219,8 @@ func (m *Map) claim(c *claims, number uint32, n node, count bool) error {
 			atomic.AddInt32(&m.graph.vertices[leaf].exclusive, -1)
 		}
 	}
-	first, values := int32(0), n.b[nodeHeader+8*n.max:]
+	first, values := int32(0), n.b[nodeHeader+8*n.max:][:8*n.entries]
+	around, r := uint64(allRegions), (*region)(nil) // neighbours mostly lie in one region
 	for i := range n.entries {
 		packed := binary.LittleEndian.Uint64(values[8*i:])
 		block := packed >> timeBits
@@ -234,7 +236,10 @@ func (m *Map) claim(c *claims, number uint32, n node, count bool) error {
 			}
 			continue
 		}
-		if r := c.region(block); r != nil && r.claim(block, number, second) {
+		if block/regionBlocks != around {
+			around, r = block/regionBlocks, c.region(block)
+		}
+		if r != nil && r.claim(block, number, second) {
 			first++
 		}
 	}

@@ -65,6 +65,21 @@ type Tombstone struct {
 	Removed time.Time `json:"removed"`
 }
 
+// Reading says that a process reads the active pool's metadata through a
+// snapshot that the kernel holds for it. It is written before the kernel is
+// asked for the snapshot, so that one which a killed process left is known for
+// the pool's own.
+type Reading struct {
+	Process int       `json:"process"`
+	Started time.Time `json:"started"`
+	// Transaction is the pool's id when the snapshot was asked for.
+	Transaction uint64 `json:"transaction"`
+	// Block is where the snapshot's superblock lies and Digest the SHA-256 of
+	// it; 0 and nil until known.
+	Block  uint64 `json:"block,omitempty"`
+	Digest []byte `json:"digest,omitempty"`
+}
+
 // Pending says which change was begun for transaction id Tx. While the pool's
 // id is below Tx, the change did not happen and its volume must go.
 type Pending struct {

@@ -20,6 +20,7 @@ var (
 	keyPending = []byte("pending")
 	keyLastTx  = []byte("last_tx")
 	keyNextID  = []byte("next_id")
+	keyReading = []byte("reading")
 )
 
 func buckets() [][]byte { return [][]byte{bucketMeta, bucketVolumes, bucketIDs, bucketTombstones} }
@@ -120,6 +121,19 @@ func (t *Tx) Undo(pending Pending) error {
 	}
 	return t.putNumber(keyLastTx, pending.Tx-1)
 }
+
+// Reading returns the note of a reading that is under way or was cut off.
+func (t *Tx) Reading() (Reading, error) {
+	var reading Reading
+	err := t.get(bucketMeta, keyReading, &reading)
+	return reading, err
+}
+
+// PutReading notes a reading; DropReading ends it.
+func (t *Tx) PutReading(reading Reading) error { return t.put(bucketMeta, keyReading, reading) }
+
+// DropReading drops the note of a reading.
+func (t *Tx) DropReading() error { return t.bucket(bucketMeta).Delete(keyReading) }
 
 func idKey(id uint32) []byte { return binary.BigEndian.AppendUint32(nil, id) }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"thinctl/thinpool"
+	"thinctl/thinpool/metadata"
 	"thinctl/units"
 )
 
@@ -53,6 +54,18 @@ func Operations() []Operation {
 				return p.Activate(ctx)
 			}),
 			Done: always, Undone: never,
+		},
+		{
+			Name: "read metadata", Writing: true,
+			Run: in(CrashPool, func(ctx context.Context, p *thinpool.Pool) error {
+				return p.ReadMetadata(ctx, func(r *thinpool.Reading) error {
+					_, err := metadata.Scan(ctx, r, r.Root, metadata.ScanOptions{DataBlocks: r.DataBlocks})
+					return err
+				})
+			}),
+			// It changes nothing; whoever reopens lets go of what was held.
+			Done:   func(_, s Scene) bool { return s.Held == 0 },
+			Undone: never,
 		},
 	}, volumeOperations(), []Operation{
 		{

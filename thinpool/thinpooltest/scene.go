@@ -51,6 +51,7 @@ type Scene struct {
 	Pools          map[string]bool
 	Volumes        map[string]thinpool.Volume
 	Used           uint64 // data blocks
+	Held           uint64 // block of a metadata snapshot, 0 for none
 	Data, Metadata units.Bytes
 }
 
@@ -188,6 +189,11 @@ func Look(ctx context.Context, host thinpool.Host, root string) (Scene, error) {
 }
 
 func (s *Scene) look(ctx context.Context, pool *thinpool.Pool) error {
+	// Before the check, which releases what a killed reading left.
+	status, err := pool.Status(ctx)
+	if err != nil {
+		return err
+	}
 	report, err := pool.Check(ctx)
 	if err != nil {
 		return err
@@ -199,11 +205,7 @@ func (s *Scene) look(ctx context.Context, pool *thinpool.Pool) error {
 			faults = append(faults, fmt.Errorf("the check found: %+v", finding))
 		}
 	}
-	status, err := pool.Status(ctx)
-	if err != nil {
-		return err
-	}
-	s.Used, s.Data, s.Metadata = status.Kernel.UsedData, status.Data.Total, status.Metadata.Total
+	s.Used, s.Held, s.Data, s.Metadata = status.Kernel.UsedData, status.Kernel.HeldRoot, status.Data.Total, status.Metadata.Total
 	volumes, err := pool.Volumes(ctx)
 	for _, volume := range volumes {
 		if volume.Active && volume.Dev == (dm.Dev{}) {

@@ -12,7 +12,6 @@ import (
 	"thinctl/loopback"
 	"thinctl/loopback/looptest"
 	"thinctl/thinpool"
-	"thinctl/thinpool/metadata"
 	"thinctl/units"
 )
 
@@ -27,13 +26,15 @@ type World struct {
 	steps steps
 	store *dmtest.Store
 
-	mu    sync.Mutex
-	disks map[string]dm.Dev // block devices by path
+	mu sync.Mutex
+	// Damage changes the metadata blocks that are read from a path.
+	Damage map[string]func(block uint64, b []byte)
+	disks  map[string]dm.Dev // block devices by path
 }
 
 // New returns a world with an empty root.
 func New(t *testing.T) *World {
-	w := &World{Root: t.TempDir() + "/pools", store: dmtest.NewStore(), disks: map[string]dm.Dev{}}
+	w := &World{Root: t.TempDir() + "/pools", store: dmtest.NewStore(), disks: map[string]dm.Dev{}, Damage: map[string]func(uint64, []byte){}}
 	w.Kernel = dmtest.New(dmtest.Options{Store: w.store})
 	w.Loops = looptest.New(looptest.Hooks{
 		OnAttach: func(d loopback.Device, _ units.Bytes) {
@@ -137,19 +138,4 @@ func (d disks) Space(path string) (loopback.Space, error) {
 		return d.world.Space(), nil
 	}
 	return d.LocalDisks.Space(path)
-}
-
-// ThinDevices asks the store, since the fake kernel writes no trees.
-func (d disks) ThinDevices(path string, heldRoot uint64) ([]metadata.Device, error) {
-	disk, err := dmtest.OpenFileDisk(path)
-	if err != nil {
-		return nil, err
-	}
-	defer disk.Close()
-	mapped, err := d.world.store.ThinDevices(disk)
-	var devices []metadata.Device
-	for id, blocks := range mapped {
-		devices = append(devices, metadata.Device{ID: id, MappedBlocks: blocks})
-	}
-	return devices, err
 }

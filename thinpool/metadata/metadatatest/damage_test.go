@@ -8,7 +8,7 @@ import (
 )
 
 func TestEachDamageChangesARichPool(t *testing.T) {
-	good, s, err := Rich(3).Image(SaveOptions{DataBlocks: RichDataBlocks, MetadataBlocks: 5000, Shuffle: true})
+	good, s, err := Rich(3).Image(SaveOptions{DataBlocks: RichDataBlocks, Shuffle: true})
 	if err != nil {
 		t.Fatal(err)
 	}

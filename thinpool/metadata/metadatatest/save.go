@@ -9,8 +9,8 @@ import (
 	"thinctl/units"
 )
 
-// SaveOptions say how a pool is written. The zero value is in order, into as
-// few metadata blocks as do, for a data device with a little room.
+// SaveOptions say how a pool is written. The zero value is in order, with a
+// little room in metadata and data.
 type SaveOptions struct {
 	Shuffle        bool // metadata blocks lie anywhere
 	MetadataBlocks uint64
@@ -30,7 +30,7 @@ func (p *Pool) Save(w io.WriterAt, o SaveOptions) (metadata.Superblock, error) {
 		if err != nil {
 			return metadata.Superblock{}, err
 		}
-		o.MetadataBlocks = blocks
+		o.MetadataBlocks = blocks + 20
 	}
 	return p.save(w, o)
 }

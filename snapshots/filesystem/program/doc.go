@@ -1,8 +1,7 @@
 // Package program runs another program within bounds: no shell, no input, a
 // bounded tail of its output, and no longer than its context.
 //
-// It serves thinpool/tools and snapshots/filesystem, the two places that may
-// run programs at all.
+// It serves snapshots/filesystem, the only place that may run programs at all.
 //
 // # Words
 //

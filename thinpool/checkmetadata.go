@@ -1,0 +1,130 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"thinctl/thinpool/metadata"
+	"thinctl/thinpool/store"
+)
+
+// checkMetadata adds to a report what read finds, or why nothing could be read.
+func (p *Pool) checkMetadata(ctx context.Context, report *Report, read func(context.Context, *Report) error) error {
+	if report.refused {
+		return nil
+	}
+	err := read(ctx, report)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return p.failed("check", err)
+	case errors.Is(err, ErrHeldByOther):
+		var told *Error
+		errors.As(err, &told)
+		report.add(Finding{Code: FindHeldRoot, Object: p.object(), Detail: told.Detail, Remedy: told.Remedy})
+	default:
+		report.add(Finding{Code: FindUnchecked, Object: p.object(), Detail: err.Error()})
+	}
+	return nil
+}
+
+// check compares the metadata with itself and its devices with the volumes.
+func (r *Reading) check(ctx context.Context) ([]Finding, error) {
+	o := metadata.CheckOptions{Held: r.Root.Block, DataBlocks: r.DataBlocks, Blocks: r.size}
+	found, err := metadata.Check(ctx, r, o)
+	if err != nil {
+		if ctx.Err() == nil && r.notMetadata(err) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	r.Root = found.Superblock
+	var findings []Finding
+	for _, f := range found.Findings {
+		if f.Code != metadata.CodeNeedsCheck { // told by the superblock already
+			findings = append(findings, r.finding(f))
+		}
+	}
+	if r.Root.DetailsRoot == 0 {
+		return findings, nil
+	}
+	devices, err := metadata.Devices(r, r.Root)
+	if err != nil {
+		if len(findings) == 0 {
+			return nil, err
+		}
+		return findings, nil // the damage is told
+	}
+	return append(findings, r.compareDevices(devices)...), nil
+}
+
+// notMetadata: an inactive pool's metadata is blank or another thing's, which
+// the check of its identity has told.
+func (r *Reading) notMetadata(err error) bool {
+	return !r.Active && (errors.Is(err, metadata.ErrEmpty) || errors.Is(err, metadata.ErrNotMetadata))
+}
+
+// checkDevices only compares the thin devices with the volumes.
+func (r *Reading) checkDevices() ([]Finding, error) {
+	devices, err := metadata.Devices(r, r.Root)
+	if err != nil {
+		return nil, err
+	}
+	return r.compareDevices(devices), nil
+}
+
+func (r *Reading) finding(f metadata.Finding) Finding {
+	p := r.pool
+	finding := Finding{Code: FindMetadata, Fault: f.Code, Object: p.object(), Detail: f.Text, Repairable: f.Repairable, Lost: f.Lost,
+		Remedy: fmt.Sprintf("`thinctl pool repair %s` rebuilds what can be read and keeps the damaged copy", p.name)}
+	if f.Count > 1 {
+		finding.Detail = fmt.Sprintf("%s (%d of the kind)", f.Text, f.Count)
+	}
+	if f.Severity == metadata.Leak {
+		finding.Code = FindLeak
+	}
+	switch {
+	case f.Code == metadata.CodeTime:
+		finding.Remedy = "move to a new pool in time"
+	case f.Code == metadata.CodeNotCounted: // no longer, once the damage is mended
+		finding.Repairable = true
+	case r.Active:
+		finding.Remedy = fmt.Sprintf("`thinctl pool deactivate %[1]s`, then `thinctl pool repair %[1]s`", p.name)
+	}
+	for _, id := range f.Devices {
+		finding.Detail += "; volume " + r.Thin(id).String()
+	}
+	return finding
+}
+
+func (r *Reading) compareDevices(devices []metadata.Device) []Finding {
+	p := r.pool
+	var findings []Finding
+	there := make(map[uint32]bool, len(devices))
+	for _, device := range devices {
+		there[device.ID] = true
+		_, volume := r.names.volumes[device.ID]
+		_, tombstone := r.names.tombstones[device.ID]
+		if volume || tombstone {
+			continue
+		}
+		findings = append(findings, Finding{Code: FindOrphan, Object: fmt.Sprintf("%s, device id %d", p.object(), device.ID), id: device.ID, Repairable: true,
+			Detail: fmt.Sprintf("%d blocks are mapped by a thin device that no volume has", device.MappedBlocks),
+			Remedy: fmt.Sprintf("`thinctl pool repair %s` makes it the volume %s", p.name, adoptedName(device.ID))})
+	}
+	var missing []store.Volume
+	for id, volume := range r.names.volumes {
+		if !there[id] && r.counts(volume) {
+			missing = append(missing, volume)
+		}
+	}
+	slices.SortFunc(missing, func(a, b store.Volume) int { return int(a.ID) - int(b.ID) })
+	for _, volume := range missing {
+		findings = append(findings, Finding{Code: FindMissing, Object: p.volumeObject(volume.Name), id: volume.ID,
+			Detail: fmt.Sprintf("the metadata has no device id %d: its contents are lost", volume.ID),
+			Remedy: fmt.Sprintf("restore the metadata from a copy, or run `thinctl volume remove %s %s`", p.name, volume.Name)})
+	}
+	return findings
+}

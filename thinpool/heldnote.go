@@ -1,0 +1,138 @@
+package thinpool
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"thinctl/dm"
+	"thinctl/filelock"
+	"thinctl/thinpool/metadata"
+	"thinctl/thinpool/store"
+)
+
+// A metadata snapshot has no owner in the kernel, and a pool can have one. So
+// the database is told before the kernel is asked for it, and again once its
+// block is known; whoever finds it held, and no reading under way, can tell what
+// a killed reading of thinctl's left from what is another program's.
+//
+//	database  -- Reading{transaction} ----- Reading{block, digest} ---- dropped
+//	kernel    ----------- reserve_metadata_snap ------ release_metadata_snap --
+//
+// Between the two records only the transaction id can tell. It is enough: the
+// pool's lock is held, so thinctl changes nothing in between, and the snapshot
+// carries the id of its moment. A snapshot that another program takes at the
+// same id, after a kill just before the kernel was asked, looks the same.
+
+func (p *Pool) noteReading(ctx context.Context, note store.Reading) error {
+	return p.db.Update(ctx, func(tx *store.Tx) error { return tx.PutReading(note) })
+}
+
+func (p *Pool) dropReading(ctx context.Context) error {
+	return p.db.Update(ctx, func(tx *store.Tx) error { return tx.DropReading() })
+}
+
+// readingNote returns the note of a reading, and whether there is one.
+func (p *Pool) readingNote(ctx context.Context) (note store.Reading, ok bool, err error) {
+	err = p.db.View(ctx, func(tx *store.Tx) (err error) { note, err = tx.Reading(); return err })
+	if errors.Is(err, store.ErrNotFound) {
+		return note, false, nil
+	}
+	return note, err == nil, err
+}
+
+// releaseLeft releases a metadata snapshot that a killed reading of thinctl's
+// left. It returns the block of one that is not thinctl's, or 0. The reading's
+// lock is held.
+func (p *Pool) releaseLeft(ctx context.Context, status dm.PoolStatus) (foreign uint64, err error) {
+	note, noted, err := p.readingNote(ctx)
+	if err != nil || !noted {
+		return status.HeldRoot, err
+	}
+	if status.HeldRoot == 0 {
+		return 0, p.dropReading(ctx)
+	}
+	ours, err := p.isLeft(ctx, note, status.HeldRoot)
+	if err != nil {
+		return status.HeldRoot, err
+	}
+	if !ours {
+		return status.HeldRoot, p.dropReading(ctx)
+	}
+	if _, err := p.host.Kernel.Message(ctx, p.ref(), "release_metadata_snap"); err != nil {
+		return status.HeldRoot, err
+	}
+	return 0, p.dropReading(ctx)
+}
+
+// isLeft reports whether the snapshot held at block is the note's.
+func (p *Pool) isLeft(ctx context.Context, note store.Reading, block uint64) (_ bool, err error) {
+	if note.Block != 0 && note.Block != block {
+		return false, nil
+	}
+	record, err := p.Record(ctx)
+	if err != nil {
+		return false, err
+	}
+	file, err := p.host.Disks.Metadata(p.backingPath(record.Metadata), false)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if note.Block == 0 {
+		root, err := metadata.HeldRoot(file, block)
+		return root.TransactionID == note.Transaction, err
+	}
+	b, err := readHeld(file, block)
+	digest := sha256.Sum256(b)
+	return bytes.Equal(digest[:], note.Digest), err
+}
+
+// releaseUnsure ends a reading whose reserve_metadata_snap failed in a way that
+// does not say whether it was carried out.
+func (p *Pool) releaseUnsure(ctx context.Context) error {
+	_, status, err := p.kernelStatus(ctx)
+	if err == nil {
+		_, err = p.releaseLeft(ctx, status)
+	}
+	return err
+}
+
+// releaseAfterKill is releaseLeft where no reading is under way; the pool's lock
+// is held, so that none begins.
+func (p *Pool) releaseAfterKill(ctx context.Context) error {
+	_, noted, err := p.readingNote(ctx)
+	if err != nil || !noted {
+		return err
+	}
+	turn, err := filelock.Try(p.path(lockFile), readingRange())
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, status, err := p.kernelStatus(ctx)
+	if err == nil {
+		_, err = p.releaseLeft(ctx, status)
+	}
+	return errors.Join(err, turn.Release())
+}
+
+// awaitReading waits a while for a reading to end, and keeps others from
+// beginning until the lock is released.
+func (p *Pool) awaitReading(ctx context.Context, op string) (*filelock.Lock, error) {
+	bounded, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	turn, err := filelock.Acquire(bounded, p.path(lockFile), readingRange())
+	if errors.Is(err, filelock.ErrHeld) && ctx.Err() == nil {
+		note, _, _ := p.readingNote(ctx)
+		return nil, &Error{Op: op, Object: p.object(), Kind: ErrBusy, Err: err,
+			Detail: fmt.Sprintf("process %d reads its metadata since %s", note.Process, note.Started.Format(time.RFC3339)),
+			Remedy: "wait until it is done, or end it"}
+	}
+	return turn, p.failed(op, err)
+}

@@ -1,0 +1,219 @@
+package thinpool
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"thinctl/dm"
+	"thinctl/thinpool/metadata"
+	"thinctl/thinpool/store"
+)
+
+// held is a metadata snapshot that this process holds.
+type held struct {
+	pool   *Pool
+	names  known
+	status dm.PoolStatus // after it was taken
+	taken  time.Time
+	file   MetadataFile
+	copy   []byte // of its superblock
+	root   metadata.Superblock
+}
+
+// reserve takes a metadata snapshot of the active pool. The reading's and the
+// pool's lock are held; the second may go once it returns.
+func (p *Pool) reserve(ctx context.Context) (_ *held, err error) {
+	const op = "read the metadata of"
+	_, status, err := p.kernelStatus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.writable(op, status); err != nil {
+		return nil, err
+	}
+	foreign, err := p.releaseLeft(ctx, status)
+	if err != nil {
+		return nil, err
+	}
+	if foreign != 0 {
+		return nil, p.heldByOther(foreign)
+	}
+	if err := p.roomToHold(op, status); err != nil {
+		return nil, err
+	}
+	h := &held{pool: p}
+	if h.names, err = p.records(ctx); err != nil {
+		return nil, err
+	}
+	note := store.Reading{Process: os.Getpid(), Started: p.host.now(), Transaction: status.TransactionID}
+	if err := p.noteReading(ctx, note); err != nil {
+		return nil, err
+	}
+	if _, err := p.host.Kernel.Message(ctx, p.ref(), "reserve_metadata_snap"); err != nil {
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+		defer cancel()
+		if errors.Is(err, dm.ErrBusy) {
+			_, status, unknown := p.kernelStatus(clean)
+			return nil, errors.Join(p.heldByOther(status.HeldRoot), unknown, p.dropReading(clean))
+		}
+		return nil, errors.Join(err, p.releaseUnsure(clean))
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.giveUp(ctx, errors.Is(err, ErrMoved)))
+		}
+	}()
+	if err := h.look(ctx); err != nil {
+		return nil, err
+	}
+	digest := sha256.Sum256(h.copy)
+	note.Block, note.Digest = h.status.HeldRoot, digest[:]
+	if err := p.noteReading(ctx, note); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// roomToHold refuses where holding may use up the metadata: each node that is
+// changed meanwhile is there twice.
+func (p *Pool) roomToHold(op string, status dm.PoolStatus) error {
+	const least = 16 // blocks
+	need := max(least, min(metadataLowMost, status.TotalMetadata/4)/4)
+	if status.FreeMetadata() >= need {
+		return nil
+	}
+	return &Error{Op: op, Object: p.object(), Kind: ErrReserve,
+		Detail: fmt.Sprintf("a metadata snapshot needs room, and %d of %d metadata blocks are free", status.FreeMetadata(), status.TotalMetadata),
+		Remedy: fmt.Sprintf("run `thinctl pool extend %s --metadata SIZE`, or remove volumes, or read it while it is inactive", p.name)}
+}
+
+// metadataLowMost bounds the kernel's own low-water mark of metadata, in blocks
+// (dm-thin.c, calc_metadata_threshold).
+const metadataLowMost = 1024
+
+// look finds the snapshot and verifies its superblock.
+func (h *held) look(ctx context.Context) (err error) {
+	if _, h.status, err = h.pool.kernelStatus(ctx); err != nil {
+		return err
+	}
+	h.taken = h.pool.host.now()
+	if h.status.HeldRoot == 0 {
+		return h.moved()
+	}
+	h.file, err = h.pool.host.Disks.Metadata(h.pool.backingPath(h.names.record.Metadata), false)
+	if err != nil {
+		return err
+	}
+	if h.copy, err = readHeld(h.file, h.status.HeldRoot); err != nil {
+		return err
+	}
+	if h.root, err = metadata.HeldRoot(h.file, h.status.HeldRoot); err != nil {
+		return &Error{Op: "read the metadata of", Object: h.pool.object(), Kind: ErrUnhealthy, Err: err,
+			Remedy: fmt.Sprintf("`thinctl pool deactivate %[1]s`, then `thinctl pool check %[1]s`", h.pool.name)}
+	}
+	return (&Reading{pool: h.pool}).ours(h.root)
+}
+
+func readHeld(r io.ReaderAt, block uint64) ([]byte, error) {
+	b := make([]byte, metadata.BlockSize)
+	n, err := r.ReadAt(b, int64(block)*int64(metadata.BlockSize))
+	if n == len(b) {
+		return b, nil
+	}
+	return nil, fmt.Errorf("reading the held root at metadata block %d: %w", block, err)
+}
+
+// read calls visit, and then lets go of the snapshot whatever happens.
+func (h *held) read(ctx context.Context, visit func(*Reading) error) (err error) {
+	defer func() { err = h.finish(ctx, err) }()
+	return visit(&Reading{
+		ReaderAt: h.file, Root: h.root, DataBlocks: h.status.TotalData, Block: h.names.record.Block, Active: true,
+		Taken: h.taken, Kernel: h.status, pool: h.pool, names: h.names,
+	})
+}
+
+// finish turns what a reading came to into an ErrMoved where the snapshot was
+// not there to its end.
+func (h *held) finish(ctx context.Context, result error) error {
+	ended := h.end(ctx)
+	if errors.Is(ended, ErrMoved) {
+		return ended // result comes of what was no snapshot any more
+	}
+	return errors.Join(result, ended)
+}
+
+// end releases the snapshot, if it is still the one that was taken, and drops
+// the note of it.
+func (h *held) end(ctx context.Context) error {
+	if h == nil {
+		return nil
+	}
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	still, err := h.still(clean)
+	switch {
+	case still:
+		err = errors.Join(err, h.release(clean))
+	case err == nil:
+		err = errors.Join(h.moved(), h.pool.dropReading(clean))
+	default: // the note stays: the next reading or activation goes on from here
+	}
+	return errors.Join(err, h.file.Close())
+}
+
+// still compares the snapshot with what it was when it was taken. With an error
+// it tells only whether one is held at the same block.
+func (h *held) still(ctx context.Context) (bool, error) {
+	_, status, err := h.pool.kernelStatus(ctx)
+	if err != nil {
+		return false, err
+	}
+	if status.Mode == dm.ModeFail {
+		return false, h.pool.writable("release the metadata snapshot of", status)
+	}
+	if status.HeldRoot != h.status.HeldRoot {
+		return false, nil
+	}
+	now, err := readHeld(h.file, h.status.HeldRoot)
+	return err != nil || bytes.Equal(now, h.copy), err
+}
+
+func (h *held) release(ctx context.Context) error {
+	if _, err := h.pool.host.Kernel.Message(ctx, h.pool.ref(), "release_metadata_snap"); err != nil {
+		return fmt.Errorf("releasing the metadata snapshot at block %d, which the next reading or activation does: %w", h.status.HeldRoot, err)
+	}
+	return h.pool.dropReading(ctx)
+}
+
+// giveUp releases a snapshot that was only just taken and cannot be used, or is
+// gone already.
+func (h *held) giveUp(ctx context.Context, gone bool) error {
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	var closed error
+	if h.file != nil {
+		closed = h.file.Close()
+	}
+	if gone {
+		return errors.Join(h.pool.dropReading(clean), closed)
+	}
+	return errors.Join(h.release(clean), closed)
+}
+
+func (h *held) moved() error {
+	return &Error{Op: "read the metadata of", Object: h.pool.object(), Kind: ErrBusy, Err: ErrMoved,
+		Detail: fmt.Sprintf("it was held at block %d", h.status.HeldRoot),
+		Remedy: "find the program that sends release_metadata_snap to the pool, and run this again"}
+}
+
+func (p *Pool) heldByOther(block uint64) error {
+	return &Error{Op: "read the metadata of", Object: p.object(), Kind: ErrBusy, Err: ErrHeldByOther,
+		Detail: fmt.Sprintf("a metadata snapshot is held at block %d, not by thinctl: by a backup or thin_ls, thin_delta or thin_dump with --metadata-snap, or one that was killed", block),
+		Remedy: fmt.Sprintf("wait until it is done; if nothing reads the pool: `dmsetup message %s 0 release_metadata_snap`", poolDeviceName(p.name))}
+}

@@ -1,0 +1,188 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"thinctl/dm"
+	"thinctl/thinpool/metadata"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// Reading is a pool's metadata at one moment. It holds for the function it was
+// given to.
+type Reading struct {
+	// ReaderAt reads metadata blocks; Root is where to begin: the held root of
+	// an active pool, else the superblock.
+	io.ReaderAt
+	Root       metadata.Superblock
+	DataBlocks uint64
+	Block      units.Bytes // of a data block
+	Active     bool
+	Taken      time.Time
+	// Kernel is the pool's status just after the moment; zero while inactive.
+	Kernel dm.PoolStatus
+
+	pool  *Pool
+	names known
+	size  uint64 // of an inactive pool's metadata, in blocks
+}
+
+// ReadMetadata calls read with the pool's metadata: of an active pool through a
+// metadata snapshot that the kernel holds meanwhile, else as it lies on disk.
+//
+// One reading of a pool goes on at a time; others wait until ctx ends. An
+// active pool may be used and changed all the while, an inactive one may not. A
+// pool that the kernel has turned read-only, that needs a check or has failed is
+// refused, and so is one whose metadata snapshot another program holds.
+//
+// Where the snapshot turns out to have been released by somebody else, all that
+// read has found is void, and read is called once more: it must not give
+// anything away before ReadMetadata returns nil. ErrMoved: that has happened
+// twice.
+func (p *Pool) ReadMetadata(ctx context.Context, read func(*Reading) error) error {
+	return p.readMetadata(ctx, rooted(read))
+}
+
+// rooted finds an inactive pool's root first.
+func rooted(read func(*Reading) error) func(*Reading) error {
+	return func(r *Reading) error {
+		if !r.Active {
+			if err := r.findRoot(); err != nil {
+				return err
+			}
+		}
+		return read(r)
+	}
+}
+
+func (p *Pool) readMetadata(ctx context.Context, read func(*Reading) error) error {
+	const tries = 2
+	var err error
+	for range tries {
+		if err = p.readOnce(ctx, read); !errors.Is(err, ErrMoved) {
+			break
+		}
+	}
+	return p.failed("read the metadata of", err)
+}
+
+func (p *Pool) readOnce(ctx context.Context, read func(*Reading) error) error {
+	turn, err := p.lockReading(ctx)
+	if err != nil {
+		return err
+	}
+	defer turn.Release()
+	lock, err := p.lock(ctx)
+	if err != nil {
+		return err
+	}
+	held, err := p.reserve(ctx)
+	if errors.Is(err, ErrInactive) {
+		defer lock.Release()
+		return p.readOffline(ctx, read)
+	}
+	if err := errors.Join(err, lock.Release()); err != nil {
+		return errors.Join(err, held.end(ctx))
+	}
+	return held.read(ctx, read)
+}
+
+// readLocked is readOnce for who has both locks.
+func (p *Pool) readLocked(ctx context.Context, read func(*Reading) error) error {
+	held, err := p.reserve(ctx)
+	if errors.Is(err, ErrInactive) {
+		return p.readOffline(ctx, read)
+	}
+	if err != nil {
+		return p.failed("read the metadata of", err)
+	}
+	return p.failed("read the metadata of", held.read(ctx, read))
+}
+
+// readOffline reads the metadata of an inactive pool; the pool's lock, which is
+// held, keeps it inactive.
+func (p *Pool) readOffline(ctx context.Context, read func(*Reading) error) (err error) {
+	names, err := p.records(ctx)
+	if err != nil {
+		return err
+	}
+	file, err := p.host.Disks.Metadata(p.backingPath(names.record.Metadata), true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	size, err := file.Size()
+	if err != nil {
+		return err
+	}
+	return read(&Reading{ReaderAt: file, Block: names.record.Block, Taken: p.host.now(), pool: p, names: names,
+		size: uint64(size / metadataBlock)})
+}
+
+func (r *Reading) findRoot() error {
+	root, err := metadata.ReadSuperblock(r)
+	if err != nil {
+		return &Error{Op: "read the metadata of", Object: r.pool.object(), Kind: ErrUnhealthy, Err: err,
+			Remedy: fmt.Sprintf("run `thinctl pool check %s`", r.pool.name)}
+	}
+	r.Root, r.DataBlocks = root, root.DataSpaceMap.Blocks
+	return r.ours(root)
+}
+
+// ours refuses metadata of another pool that lies in this one's place.
+func (r *Reading) ours(root metadata.Superblock) error {
+	if root.UUID == r.pool.id {
+		return nil
+	}
+	return &Error{Op: "read the metadata of", Object: r.pool.object(), Kind: ErrSwapped,
+		Detail: fmt.Sprintf("it carries the uuid %x, this pool has %s", root.UUID, r.pool.id),
+		Remedy: "put this pool's own metadata back"}
+}
+
+// Thin is a thin device as its pool knows it.
+type Thin struct {
+	ID   uint32
+	Name string // "" where no volume ever had the id
+	// Removed: the volume has been removed, its blocks are not given back yet.
+	Removed bool
+	Size    units.Bytes // virtual; 0 where not known
+}
+
+func (t Thin) String() string {
+	switch {
+	case t.Name == "":
+		return fmt.Sprintf("device id %d", t.ID)
+	case t.Removed:
+		return fmt.Sprintf("%s (removed, device id %d)", t.Name, t.ID)
+	}
+	return t.Name
+}
+
+// Thin tells which volume a thin device is.
+func (r *Reading) Thin(id uint32) Thin {
+	if volume, ok := r.names.volumes[id]; ok && r.counts(volume) {
+		return Thin{ID: id, Name: volume.Name, Size: volume.Size}
+	}
+	if tombstone, ok := r.names.tombstones[id]; ok {
+		return Thin{ID: id, Name: tombstone.Name, Size: tombstone.Size, Removed: true}
+	}
+	return Thin{ID: id}
+}
+
+// Volume returns the device id of the volume of that name; ErrNotFound.
+func (r *Reading) Volume(name string) (uint32, error) {
+	for id, volume := range r.names.volumes {
+		if volume.Name == name && r.counts(volume) {
+			return id, nil
+		}
+	}
+	return 0, r.pool.volumeError("read", name, ErrNotFound, nil)
+}
+
+// counts: its change was finished by the moment of the reading.
+func (r *Reading) counts(v store.Volume) bool { return v.Tx <= r.Root.TransactionID }

@@ -1,0 +1,145 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"thinctl/thinpool/metadata"
+	"thinctl/thinpool/store"
+)
+
+const rebuiltFile = "metadata.rebuilt"
+
+// LostVolume is a volume that is not whole any more.
+type LostVolume struct {
+	Volume string `json:"volume"`
+	// Kept and Lost are blocks, Lost as far as can be told; Gone: nothing is left,
+	// not even the volume.
+	Kept uint64 `json:"kept_blocks"`
+	Lost uint64 `json:"lost_blocks"`
+	Gone bool   `json:"gone"`
+}
+
+// mendMetadata clears the flag of sound metadata, and rebuilds the rest.
+func (p *Pool) mendMetadata(ctx context.Context, act func(string, func() error) error, repair *Repair) error {
+	record, err := p.Record(ctx)
+	if err != nil {
+		return err
+	}
+	path := p.backingPath(record.Metadata)
+	faults, err := p.unsound(ctx, path)
+	if err != nil {
+		return err
+	}
+	if len(faults) == 0 {
+		return act("clear the needs_check flag of metadata that is sound", func() error {
+			return p.host.Disks.ClearNeedsCheck(path)
+		})
+	}
+	kept := p.path(fmt.Sprintf("metadata.damaged-%s", p.host.now().Format("20060102T150405Z")))
+	return act(fmt.Sprintf("rebuild the metadata; the damaged one is kept as %s", kept), func() error {
+		lost, err := p.rebuild(ctx, record, kept)
+		repair.Damaged, repair.Lost = kept, lost
+		return err
+	})
+}
+
+// unsound checks the metadata of an inactive pool, in place or rebuilt. Notices
+// are no faults.
+func (p *Pool) unsound(ctx context.Context, path string) (faults []metadata.Finding, err error) {
+	file, err := p.host.Disks.Metadata(path, true)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	size, err := file.Size()
+	if err != nil {
+		return nil, err
+	}
+	report, err := metadata.Check(ctx, file, metadata.CheckOptions{Blocks: uint64(size / metadataBlock)})
+	for _, finding := range report.Findings {
+		if finding.Severity > metadata.Notice {
+			faults = append(faults, finding)
+		}
+	}
+	return faults, err
+}
+
+// rebuild writes what can be saved into a new file, checks it, and only then
+// puts it in the damaged one's place.
+func (p *Pool) rebuild(ctx context.Context, record store.Pool, kept string) ([]LostVolume, error) {
+	path, fresh := p.backingPath(record.Metadata), p.path(rebuiltFile)
+	if err := p.detach(ctx, record); err != nil {
+		return nil, err
+	}
+	if err := p.host.Disks.Remove(fresh); err != nil {
+		return nil, err
+	}
+	if err := p.makeFile(fresh, record.Metadata, record.Preallocated); err != nil {
+		return nil, err
+	}
+	repaired, err := p.host.Disks.RebuildMetadata(ctx, path, fresh)
+	if err != nil {
+		return nil, errors.Join(err, p.host.Disks.Remove(fresh))
+	}
+	if faults, err := p.unsound(ctx, fresh); err != nil || len(faults) > 0 {
+		return nil, errors.Join(err, fmt.Errorf("the rebuilt metadata %s is not sound either: %v", fresh, faults))
+	}
+	lost, err := p.lost(ctx, repaired)
+	if err != nil {
+		return nil, err
+	}
+	if repaired.Superblock.UUID != p.id {
+		if err := p.host.Disks.Stamp(fresh, p.id); err != nil {
+			return lost, err
+		}
+	}
+	if !record.Metadata.Loop {
+		return lost, fmt.Errorf("the rebuilt metadata is %s: copy it onto %s, which is not a file of the pool's, once you have a copy of that device", fresh, path)
+	}
+	if err := p.host.Disks.Rename(path, kept); err != nil {
+		return lost, err
+	}
+	return lost, p.host.Disks.Rename(fresh, path)
+}
+
+// lost names what a rebuild could not save.
+func (p *Pool) lost(ctx context.Context, repaired metadata.Repaired) ([]LostVolume, error) {
+	names, err := p.records(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reading{Root: repaired.Superblock, pool: p, names: names}
+	lost := []LostVolume{}
+	for _, device := range repaired.Devices {
+		if device.Lost > 0 || device.Gone {
+			lost = append(lost, LostVolume{Volume: r.Thin(device.ID).String(), Kept: device.Kept, Lost: device.Lost, Gone: device.Gone})
+		}
+	}
+	return lost, nil
+}
+
+// finishSwap ends a rebuild that was killed between its two renames.
+func (p *Pool) finishSwap(ctx context.Context, options RepairOptions, repair *Repair) error {
+	record, err := p.Record(ctx)
+	if err != nil || !record.Metadata.Loop {
+		return err
+	}
+	if _, err := os.Lstat(p.path(metadataFile)); !errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	super, err := p.host.Disks.Superblock(p.path(rebuiltFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil || super.UUID != p.id {
+		return errors.Join(err, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped, Detail: p.path(rebuiltFile), Err: metadata.ErrStamped})
+	}
+	repair.Actions = append(repair.Actions, "put the rebuilt metadata in place")
+	if options.DryRun {
+		return nil
+	}
+	return p.host.Disks.Rename(p.path(rebuiltFile), p.path(metadataFile))
+}

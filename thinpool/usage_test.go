@@ -1,0 +1,196 @@
+package thinpool_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"thinctl/dm"
+	"thinctl/poolmap"
+	"thinctl/thinpool"
+	"thinctl/thinpool/metadata"
+	"thinctl/units"
+)
+
+const block = 64 * units.KiB
+
+// shared makes base with blocks 0 to 3, web as its copy with 1 written anew and
+// 9 added, old as removed but in use with block 5, and an unknown device.
+func (s *stage) shared() (release func()) {
+	s.t.Helper()
+	ctx := s.t.Context()
+	stamp := func(v thinpool.Volume, blocks ...uint64) {
+		for _, b := range blocks {
+			check(s.t, s.Kernel.WriteStamp(v.Dev, b, 1))
+		}
+	}
+	stamp(s.base, 0, 1, 2, 3)
+	_, err := s.vault.Snapshot(ctx, "base", "web", thinpool.SnapshotOptions{})
+	check(s.t, err)
+	web, err := s.vault.ActivateVolume(ctx, "web")
+	check(s.t, err)
+	stamp(web, 1, 9)
+	s.add("old")
+	old, err := s.vault.ActivateVolume(ctx, "old")
+	check(s.t, err)
+	stamp(old, 5)
+	release, err = s.Kernel.Hold(old.Dev)
+	check(s.t, err)
+	_, err = s.vault.RemoveVolume(ctx, "old", thinpool.RemoveOptions{Deferred: true})
+	check(s.t, err)
+	s.orphan(777, 2)
+	return release
+}
+
+func TestUsage(t *testing.T) {
+	s := newStage(t)
+	defer s.shared()()
+	look := func(want map[string][3]units.Bytes) {
+		t.Helper()
+		u, err := s.vault.Usage(t.Context(), thinpool.UsageOptions{Freed: []string{"web", "base"}})
+		check(t, err)
+		var names []string
+		for _, v := range u.Volumes {
+			names = append(names, v.String())
+			if got := [3]units.Bytes{v.Mapped / block, v.Exclusive / block, v.Shared / block}; got != want[v.String()] {
+				t.Errorf("%s: %d mapped, exclusive, shared; want %d", v, got, want[v.String()])
+			}
+		}
+		if !slices.Equal(names, []string{"base", "web", "old (removed, device id 3)", "device id 777"}) {
+			t.Errorf("%q", names)
+		}
+		if u.Freed != 6*block || u.Used != 8*block || u.Exclusive != 5*block || u.Shared != 3*block || u.Used+u.Free != u.Total || u.Total != 64*units.MiB {
+			t.Errorf("%+v", u)
+		}
+		if u.Volumes[0].Size != 16*units.MiB || u.Volumes[3].Size != 0 || u.MetadataTrees == 0 || u.MetadataTotal != 4*units.MiB {
+			t.Errorf("%+v", u)
+		}
+	}
+	want := map[string][3]units.Bytes{"base": {4, 1, 3}, "web": {5, 2, 3}, "old (removed, device id 3)": {1, 1, 0}, "device id 777": {1, 1, 0}}
+	look(want)
+	status, err := s.vault.Status(t.Context())
+	if err != nil || status.Kernel.UsedData != 8 {
+		t.Errorf("the kernel says %d blocks, %v", status.Kernel.UsedData, err)
+	}
+	_, err = s.vault.Usage(t.Context(), thinpool.UsageOptions{Freed: []string{"none"}})
+	says(t, err, []error{thinpool.ErrNotFound}, "vault/none")
+	s.clean()
+}
+
+// Whatever was written, the volumes' parts add up to what the kernel says.
+func TestUsageAddsUp(t *testing.T) {
+	s := newStage(t)
+	ctx, r := t.Context(), rand.New(rand.NewPCG(1, 2))
+	names := []string{"base"}
+	for n := range 12 {
+		name := fmt.Sprintf("v%d", n)
+		_, err := s.vault.Snapshot(ctx, names[r.IntN(len(names))], name, thinpool.SnapshotOptions{})
+		check(t, err)
+		names = append(names, name)
+		for range 3 {
+			volume, err := s.vault.ActivateVolume(ctx, names[r.IntN(len(names))])
+			check(t, err)
+			for range 10 {
+				check(t, s.Kernel.WriteStamp(volume.Dev, r.Uint64N(200), 1))
+			}
+		}
+		if n%4 == 3 {
+			gone := r.IntN(len(names))
+			before, err := s.vault.Usage(ctx, thinpool.UsageOptions{Freed: names[gone : gone+1]})
+			check(t, err)
+			_, err = s.vault.RemoveVolume(ctx, names[gone], thinpool.RemoveOptions{})
+			check(t, err)
+			after, err := s.vault.Usage(ctx, thinpool.UsageOptions{})
+			check(t, err)
+			if before.Used-before.Freed != after.Used {
+				t.Errorf("%s gave back %s of %s, not %s", names[gone], before.Used-after.Used, before.Used, before.Freed)
+			}
+			names = slices.Delete(names, gone, gone+1)
+		}
+		u, err := s.vault.Usage(ctx, thinpool.UsageOptions{Freed: names})
+		check(t, err)
+		_, _, err = s.Kernel.Status(ctx, dm.ByName("thinctl-vault"), dm.StatusOptions{})
+		check(t, err)
+		status, err := s.vault.Status(ctx)
+		check(t, err)
+		var exclusive units.Bytes
+		for _, v := range u.Volumes {
+			exclusive += v.Exclusive
+		}
+		if used := units.Bytes(status.Kernel.UsedData) * block; exclusive+u.Shared != used || u.Used != used || u.Freed != used {
+			t.Fatalf("%+v, the kernel says %s", u, used)
+		}
+	}
+}
+
+func TestMapsOfAPool(t *testing.T) {
+	s := newStage(t)
+	defer s.shared()()
+	ctx := t.Context()
+	var drawn strings.Builder
+	var spans []poolmap.Span
+	check(t, s.vault.Map(ctx, func(m poolmap.Map) error {
+		check(t, poolmap.Terminal(&drawn, m, poolmap.TerminalOptions{}))
+		return m.Spans(func(span poolmap.Span) error { spans = append(spans, span); return nil })
+	}))
+	for _, word := range []string{"base", "web", "old (removed", "device id 777", "shared"} {
+		if !strings.Contains(drawn.String(), word) {
+			t.Errorf("the map does not say %q:\n%s", word, drawn.String())
+		}
+	}
+	var kinds [3]uint64
+	for _, span := range spans {
+		kinds[span.Kind] += span.Blocks
+	}
+	if kinds != [3]uint64{1016, 5, 3} {
+		t.Errorf("%d blocks free, exclusive, shared", kinds)
+	}
+
+	runs, err := s.vault.VolumeMap(ctx, "web")
+	check(t, err)
+	if len(runs) != 4 || runs[0].Virtual != 0 || runs[0].Length != block || runs[0].Time != 0 || runs[1].Time != 1 || runs[3].Virtual != 9*block {
+		t.Errorf("%+v", runs)
+	}
+	for _, run := range runs {
+		owners, err := s.vault.Owners(ctx, run.Data+1, run.Data+2)
+		check(t, err)
+		i := slices.IndexFunc(owners, func(o thinpool.Owner) bool { return o.Name == "web" })
+		if i < 0 || owners[i].Virtual != run.Virtual || owners[i].Data != run.Data {
+			t.Errorf("%+v is owned by %+v", run, owners)
+		}
+		if both := len(owners) == 2; both != (run.Time == 0) {
+			t.Errorf("%+v is owned by %+v", run, owners)
+		}
+	}
+
+	delta, err := s.vault.VolumeDelta(ctx, "base", "web", true)
+	check(t, err)
+	var sums [4]units.Bytes
+	for _, d := range delta.Differences {
+		sums[d.Kind] += d.Length / block
+	}
+	if sums != [4]units.Bytes{metadata.Same: 3, metadata.Different: 1, metadata.LeftOnly: 0, metadata.RightOnly: 1} {
+		t.Errorf("%+v", delta)
+	}
+	short, err := s.vault.VolumeDelta(ctx, "base", "web", false)
+	if err != nil || len(short.Differences) != 2 || short.Block != block {
+		t.Errorf("%+v, %v", short, err)
+	}
+
+	for _, err := range []error{
+		second(s.vault.VolumeMap(ctx, "none")), second(s.vault.VolumeDelta(ctx, "base", "none", false)),
+	} {
+		says(t, err, []error{thinpool.ErrNotFound}, "vault/none")
+	}
+	for _, err := range []error{second(s.vault.Owners(ctx, 5, 5)), second(s.vault.Owners(ctx, 64*units.MiB, 65*units.MiB))} {
+		says(t, err, []error{thinpool.ErrInvalid}, "pool vault")
+	}
+	check(t, s.vault.DeactivateVolume(ctx, "web"))
+	s.send("delete 2")
+	says(t, second(s.vault.VolumeMap(ctx, "web")), []error{thinpool.ErrUnhealthy, metadata.ErrNoDevice}, "vault/web", "pool check vault")
+	s.clean()
+}
+
+func second[T any](_ T, err error) error { return err }
