@@ -40,7 +40,7 @@ func (c *call) openDestination(path string, force bool) (_ *destination, err err
 	}()
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if t.fresh, err = createFile(path); err == nil {
+		if t.fresh, err = createFile(path, false); err == nil {
 			t.File = t.fresh.File
 		}
 		return t, err

@@ -61,7 +61,7 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func (c *call) dumpTo(s *source, path string, o metadata.DumpOptions) (err error) {
-	file, err := createFile(path)
+	file, err := createFile(path, false)
 	if err != nil {
 		return err
 	}

@@ -15,36 +15,52 @@ import (
 type newFile struct {
 	*os.File
 	path  string
+	force bool
 	named bool
 }
 
-// createFile begins a file, 0600. Whatever has the name is refused.
-func createFile(path string) (*newFile, error) {
-	if _, err := os.Lstat(path); err == nil {
-		return nil, taken(path)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("making %s: %w", path, err)
+// createFile begins a file, 0600. Whatever has the name is refused, unless
+// force is set and it is a regular file: then it is replaced at the end.
+func createFile(path string, force bool) (*newFile, error) {
+	if err := freePath(path, force); err != nil {
+		return nil, err
 	}
 	file, err := os.CreateTemp(filepath.Dir(path), ".thinctl-*")
 	if err != nil {
 		return nil, fmt.Errorf("making %s: %w", path, err)
 	}
-	return &newFile{File: file, path: path}, nil
+	return &newFile{File: file, path: path, force: force}, nil
 }
 
-func taken(path string) error {
-	return failed(thinpool.ErrExists, "%s exists already: give a name that is free", path)
+// freePath refuses a path where something is, before work is done for it.
+func freePath(path string, force bool) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("making %s: %w", path, err)
+	case !info.Mode().IsRegular() || !force:
+		return failed(thinpool.ErrExists, "%s exists already: give a name that is free", path)
+	}
+	return nil
 }
 
 // commit brings the file to disk and gives it its name.
 func (f *newFile) commit() error {
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("bringing %s to disk: %w", f.path, err)
+	err := f.Sync()
+	if err == nil && f.force {
+		if err = os.Rename(f.Name(), f.path); err == nil {
+			err = disk.SyncDir(filepath.Dir(f.path))
+		}
+	} else if err == nil {
+		err = disk.Rename(f.Name(), f.path)
 	}
-	if err := disk.Rename(f.Name(), f.path); errors.Is(err, fs.ErrExist) {
-		return taken(f.path)
-	} else if err != nil {
-		return err
+	if errors.Is(err, fs.ErrExist) { // it came meanwhile
+		return freePath(f.path, false)
+	}
+	if err != nil {
+		return fmt.Errorf("bringing %s to disk: %w", f.path, err)
 	}
 	f.named = true
 	return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -121,17 +122,26 @@ func (c *call) draw(pool *thinpool.Pool, how func(io.Writer, poolmap.Map) error)
 	return b.Bytes(), err
 }
 
-func (c *call) drawSVG(pool *thinpool.Pool, path string) error {
-	if err := freePath(path, c.flags.Bool("force")); err != nil {
+func (c *call) drawSVG(pool *thinpool.Pool, path string) (err error) {
+	force := c.flags.Bool("force")
+	file, err := createFile(path, force)
+	if errors.Is(err, thinpool.ErrExists) && !force {
+		return fmt.Errorf("%w, or --force to overwrite it", err)
+	}
+	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, file.Close()) }()
 	drawn, err := c.draw(pool, func(w io.Writer, m poolmap.Map) error {
 		return poolmap.SVG(w, m, poolmap.SVGOptions{Title: "Pool " + pool.Name(), Width: c.flags.Int("width")})
 	})
 	if err != nil {
 		return err
 	}
-	if err := writeWhole(path, drawn, c.flags.Bool("force")); err != nil {
+	if _, err := file.Write(drawn); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := file.commit(); err != nil {
 		return err
 	}
 	return c.show(struct {

@@ -107,19 +107,6 @@ func (t *tally) sub(block uint64) {
 	}
 }
 
-func (t *tally) count(block uint64) uint32 {
-	p, i := t.page(block)
-	switch p.raw(i) {
-	case rawNone:
-		return 0
-	case rawOne:
-		return 1
-	case rawTwo:
-		return 2
-	}
-	return p.more(i)
-}
-
 func (p *tallyPage) more(i int) uint32 {
 	if p.many != nil {
 		return p.many[i]
