@@ -40,7 +40,9 @@ func freePath(path string, force bool) error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("making %s: %w", path, err)
-	case !info.Mode().IsRegular() || !force:
+	case !info.Mode().IsRegular():
+		return failed(thinpool.ErrExists, "%s is there and is no regular file: give another name", path)
+	case !force:
 		return failed(thinpool.ErrExists, "%s exists already: give a name that is free", path)
 	}
 	return nil

@@ -69,8 +69,12 @@ func usageIs(image *metadatatest.Image, root metadata.Superblock, state metadata
 			some = append(some, id)
 		}
 	}
-	if freed, err := m.Freed(ctx, some...); err != nil || freed != state.Freed(some...) {
-		return fmt.Errorf("without %v: %d freed, %v; by the model %d", some, freed, err, state.Freed(some...))
+	freed, err := m.Freed(ctx, some...)
+	if err != nil {
+		return err
+	}
+	if want := state.Freed(some...); freed != want {
+		return fmt.Errorf("without %v: %d freed, by the model %d", some, freed, want)
 	}
 	return ownersAre(m, state, r)
 }
@@ -97,13 +101,16 @@ func ownersAre(m *metadata.Map, state metadatatest.State, r *rand.Rand) error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
 	less := func(a, b owner) int {
 		return strings.Compare(fmt.Sprintf("%9d %9d", a.Data, a.Device), fmt.Sprintf("%9d %9d", b.Data, b.Device))
 	}
 	slices.SortFunc(want, less)
 	slices.SortFunc(got, less)
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		return fmt.Errorf("owners of %d to %d: %v (-model +ours):\n%s", begin, end, err, diff)
+	if diff := cmp.Diff(want, got); diff != "" {
+		return fmt.Errorf("owners of %d to %d (-model +ours):\n%s", begin, end, diff)
 	}
 	return nil
 }
@@ -215,13 +222,16 @@ func thinRmap(dir, path string) error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
 	less := func(a, b run) int {
 		return strings.Compare(fmt.Sprintf("%9d %9d %9d", a.data, a.device, a.virtual), fmt.Sprintf("%9d %9d %9d", b.data, b.device, b.virtual))
 	}
 	slices.SortFunc(want, less)
 	slices.SortFunc(got, less)
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(run{})); err != nil || diff != "" {
-		return fmt.Errorf("%v (-thin_rmap +ours):\n%s", err, diff)
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(run{})); diff != "" {
+		return fmt.Errorf("(-thin_rmap +ours):\n%s", diff)
 	}
 	return nil
 }
