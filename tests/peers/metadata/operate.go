@@ -74,10 +74,10 @@ func operate(ctx context.Context, op, path string) error {
 	return errors.Join(err, f.Close())
 }
 
-// raw reads everything, 1 MiB at a time and eight at once, and looks at nothing.
+// raw reads as much as is in use, 1 MiB at a time and eight at once, and looks at nothing.
 func raw(ctx context.Context, f *metadata.File, s metadata.Superblock) error {
 	const size = 1 << 20
-	end := int64(s.MetadataSpaceMap.Blocks) * int64(metadata.BlockSize)
+	end := int64(s.MetadataSpaceMap.Allocated) * int64(metadata.BlockSize)
 	var mu sync.Mutex
 	var faults []error
 	next := int64(0)
