@@ -1,7 +1,8 @@
 // Package metadata reads the metadata of a dm-thin pool, as the kernel's
 // drivers/md/dm-thin-metadata.c lays it out on disk: the superblock, what it says
-// of each thin device ([Devices]), what a device maps ([Runs]), and how two
-// differ ([Delta]).
+// of each thin device ([Devices]), what a device maps ([Runs]), how two differ
+// ([Delta]), and who has which data block ([Scan]). It finds what is wrong
+// ([Check]) and makes sound metadata of what can still be read ([Repair]).
 //
 // # Words
 //
@@ -24,6 +25,23 @@
 // [Builder] writes new metadata, subtrees shared, for [Restore] and all others
 // that need some; [Dump] and [Restore] speak the XML of thin_dump and
 // thin_restore.
+//
+// # How a scan knows who has what
+//
+// [Scan] reads each node once, however many devices share it, generation by
+// generation from the roots and each generation in the order of its blocks. The
+// nodes become a graph that counts the pointers to each of them; each data block
+// keeps the one leaf that maps it, or how many mappings do. Going up the graph,
+// the blocks that only one leaf has are summed until a node has two parents:
+// what is left at a device's root is the device's alone. The same graph answers
+// what comes back when several devices go ([Map.Freed]), who maps a range
+// ([Map.Owners]) and what lies where ([Map.Layout]); with both space maps beside
+// it, it is the check.
+//
+// It takes 64 bytes for each node, 4 for each pointer, and 4 for each data block
+// near one that is mapped: about 420 MiB and the last for the largest metadata,
+// 16 GiB. Where the last exceeds [ScanOptions].Memory, the leaves are read again
+// for each part that fits.
 //
 // # Caveats
 //
@@ -48,16 +66,22 @@
 //
 // # Example
 //
-// The thin devices of an inactive pool:
+// What each thin device of an inactive pool has to itself:
 //
-//	m, err := metadata.Open("/dev/mapper/thinctl-p1-metadata")
+//	f, err := metadata.OpenOffline("/dev/mapper/thinctl-p1-metadata")
 //	if err != nil {
 //		return err
 //	}
-//	defer m.Close()
-//	root, err := metadata.ReadSuperblock(m)
+//	defer f.Close()
+//	root, err := metadata.ReadSuperblock(f)
 //	if err != nil {
 //		return err
 //	}
-//	devices, err := metadata.Devices(m, root)
+//	m, err := metadata.Scan(ctx, f, root, metadata.ScanOptions{})
+//	if err != nil {
+//		return err
+//	}
+//	for _, d := range m.Usage().Devices {
+//		fmt.Println(d.ID, d.Exclusive)
+//	}
 package metadata
