@@ -30,8 +30,9 @@ var delta = contest{op: "delta", peer: []string{"thin_delta", "--snap1", "0", "-
 
 type timing struct {
 	took   []time.Duration
-	memory int64 // kB, the most
-	slow   bool  // once is enough
+	worked time.Duration // by all processors, together
+	memory int64         // kB, the most
+	slow   bool          // once is enough
 }
 
 // long is what is done only once.
@@ -43,10 +44,14 @@ func (t timing) median() time.Duration {
 }
 
 func compare(ctx context.Context, dir string, names []string, rounds int) error {
-	fmt.Println("| stored mappings | metadata | operation | by | median | min | max | times | memory | thinctl is faster | to raw |")
-	fmt.Println("|---|---:|---|---|---:|---:|---:|---:|---:|---:|---:|")
+	fmt.Println("| stored mappings | metadata | operation | by | median | min | max | times | processors | memory | thinctl is faster | to raw |")
+	fmt.Println("|---|---:|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
 	for _, name := range append(names, "delta") {
-		path, err := file(dir, name)
+		path, err := file(ctx, self, dir, name)
 		if err != nil {
 			return err
 		}
@@ -54,19 +59,15 @@ func compare(ctx context.Context, dir string, names []string, rounds int) error 
 		if name == "delta" {
 			ask = []contest{contests[0], delta}
 		}
-		if err := measure(ctx, name, path, ask, rounds); err != nil {
+		if err := measure(ctx, self, name, path, ask, rounds); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func measure(ctx context.Context, name, path string, ask []contest, rounds int) error {
+func measure(ctx context.Context, self, name, path string, ask []contest, rounds int) error {
 	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
@@ -86,8 +87,8 @@ func measure(ctx context.Context, name, path string, ask []contest, rounds int) 
 	floor := ours[0].median()
 	row := func(op, by string, t, us timing) {
 		m := t.median()
-		fmt.Printf("| %s | %d MiB | %s | %s | %s | %s | %s | %d | %d MiB | %.1f x | %.2f x |\n", name, info.Size()>>20, op, by,
-			brief(m), brief(slices.Min(t.took)), brief(slices.Max(t.took)), len(t.took), t.memory>>10, float64(m)/float64(us.median()), float64(m)/float64(floor))
+		fmt.Printf("| %s | %d MiB | %s | %s | %s | %s | %s | %d | %s | %d MiB | %.1f x | %.2f x |\n", name, info.Size()>>20, op, by,
+			brief(m), brief(slices.Min(t.took)), brief(slices.Max(t.took)), len(t.took), brief(t.worked/time.Duration(len(t.took))), t.memory>>10, float64(m)/float64(us.median()), float64(m)/float64(floor))
 	}
 	for i, c := range ask {
 		row(c.op, "thinctl", ours[i], ours[i])
@@ -121,6 +122,7 @@ func (t *timing) run(ctx context.Context, warmUp bool, program string, args ...s
 		return nil
 	}
 	t.took = append(t.took, took)
+	t.worked += command.ProcessState.UserTime() + command.ProcessState.SystemTime()
 	if usage, ok := command.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		t.memory = max(t.memory, usage.Maxrss)
 	}
