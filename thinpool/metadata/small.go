@@ -69,13 +69,16 @@ func (m *Map) keep(number uint32, v *vertex, n node) error {
 	return nil
 }
 
-// said lists what the leaves under a root say, in the order of their keys.
-func said[T any](m *Map, root uint32) (all []T) {
+// said lists what the leaves under a root say, in the order of their keys. It
+// can be asked once.
+func said[T any](m *Map, root uint32) []T {
+	var parts [][]T
 	for number := range m.graph.leavesUnder(root) {
 		part, _ := m.small[number].([]T)
-		all = append(all, part...)
+		parts = append(parts, part)
+		delete(m.small, number)
 	}
-	return all
+	return slices.Concat(parts...)
 }
 
 // leavesUnder yields the leaves of one tree in the order of their keys, each
