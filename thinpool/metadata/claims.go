@@ -34,6 +34,7 @@ type window struct{ first, end uint64 }
 // which regions are mapped. Its methods may be called from many goroutines.
 type claims struct {
 	window
+	spares *spares
 	mu     sync.Mutex
 	room   int64 // regions that may still be taken
 	over   atomic.Bool
@@ -41,11 +42,43 @@ type claims struct {
 	sheafs [allRegions / sheafRegions]atomic.Pointer[sheaf]
 }
 
+// spares are regions that claims are through with: the next ones need not ask
+// for memory while the last ones still hold theirs.
+type spares struct {
+	mu   sync.Mutex
+	free []*region
+}
+
+func (s *spares) take() *region {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.free)
+	if n == 0 {
+		return new(region)
+	}
+	r := s.free[n-1]
+	s.free = s.free[:n-1]
+	clear(r[:])
+	return r
+}
+
+// drop gives the regions of c back, which must not be used any more.
+func (c *claims) drop() {
+	c.spares.mu.Lock()
+	defer c.spares.mu.Unlock()
+	_ = c.mapped(func(_ uint64, r *region) error {
+		if r != nil {
+			c.spares.free = append(c.spares.free, r)
+		}
+		return nil
+	})
+}
+
 // noRoom stands for regions that are mapped and not kept.
 var noRoom = new(region)
 
-func newClaims(w window, room int64) *claims {
-	return &claims{window: w, room: room}
+func newClaims(w window, room int64, s *spares) *claims {
+	return &claims{window: w, room: room, spares: s}
 }
 
 // region returns the claims around a data block, nil where they are not kept.
@@ -78,7 +111,7 @@ func (c *claims) add(at *atomic.Pointer[region]) *region {
 	}
 	r := noRoom
 	if c.room > 0 {
-		r = new(region)
+		r = c.spares.take()
 		c.room--
 	} else {
 		c.over.Store(true)

@@ -19,7 +19,8 @@ func (m *Map) Freed(ctx context.Context, ids ...uint32) (uint64, error) {
 	leaves, blocks := m.leaves(func(n uint32, _ *vertex) bool { return inside[n] })
 	var freed atomic.Uint64
 	err = m.passes(ctx, false, func(c *claims) error {
-		hits := newClaims(c.window, m.options.regions())
+		hits := newClaims(c.window, m.options.regions(), &m.spares)
+		defer hits.drop()
 		return m.graph.fetch.each(ctx, blocks, func(_, i int, b []byte, err error) error {
 			n, err := m.reread(leaves[i], b, err)
 			if err == nil {

@@ -61,6 +61,7 @@ type Map struct {
 	used    uint64 // data blocks that are mapped
 	windows []window
 	claims  *claims // of all, where they fit
+	spares  spares
 }
 
 // deviceRoot is where a device's mappings begin.
@@ -126,7 +127,7 @@ func (m *Map) begin(root Superblock) error {
 // finish reads everything from the roots on.
 func (m *Map) finish(ctx context.Context) error {
 	g := m.graph
-	c := newClaims(window{0, allRegions}, m.options.regions())
+	c := newClaims(window{0, allRegions}, m.options.regions(), &m.spares)
 	g.leaf = func(_ int, number uint32, v *vertex, n node) error {
 		if v.tree == mappingTree {
 			return m.claim(c, number, n, true)
@@ -147,6 +148,7 @@ func (m *Map) finish(ctx context.Context) error {
 		return nil
 	}
 	m.windows, m.claims = c.windows(int(m.options.regions())), nil
+	c.drop()
 	for n := range g.vertices {
 		g.vertices[n].exclusive = 0
 	}
@@ -163,7 +165,7 @@ func (m *Map) passes(ctx context.Context, count bool, visit func(*claims) error)
 	}
 	leaves, blocks := m.leaves(func(uint32, *vertex) bool { return true })
 	for _, w := range m.windows {
-		c := newClaims(w, m.options.regions())
+		c := newClaims(w, m.options.regions(), &m.spares)
 		err := m.graph.fetch.each(ctx, blocks, func(_, i int, b []byte, err error) error {
 			n, err := m.reread(leaves[i], b, err)
 			if err != nil {
@@ -177,6 +179,7 @@ func (m *Map) passes(ctx context.Context, count bool, visit func(*claims) error)
 		if err := visit(c); err != nil {
 			return err
 		}
+		c.drop()
 	}
 	return nil
 }
