@@ -1,11 +1,9 @@
 package metadata
 
 import (
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
-	"slices"
 )
 
 // inBitmap is a count by its raw two bits; rawMore says only that there is a
@@ -36,12 +34,13 @@ func (r *bitmapReading) word(i int) uint64 {
 
 // against compares the blocks of the bitmap from lowest up to, but not with,
 // beyond. The bitmap's own figures are looked at where its end is among them.
-func (r *bitmapReading) against(lowest, beyond uint64, used uses) {
+func (r *bitmapReading) against(lowest, beyond uint64, used uses) error {
 	from := r.entry.number * uint64(bitmapEntries)
-	more := r.sm.overflow
-	at, _ := slices.BinarySearchFunc(more, lowest, func(c refCount, block uint64) int { return cmp.Compare(c.block, block) })
-	more = more[at:]
 	end := min(beyond, from+uint64(bitmapEntries))
+	more, err := r.checker.overflowing(r.sm, lowest, end)
+	if err != nil {
+		return err
+	}
 	for block := lowest; block < end; {
 		marks, n := used(block)
 		start, part := block, min(end, block+n)
@@ -61,7 +60,7 @@ func (r *bitmapReading) against(lowest, beyond uint64, used uses) {
 				more = more[1:]
 			}
 			if recorded != (raw == rawMore) || raw == rawMore && count < rawMore {
-				r.overflowing(block, recorded, count)
+				r.miscounted(block, recorded, count)
 				continue
 			}
 			wanted := uint32(0)
@@ -77,9 +76,10 @@ func (r *bitmapReading) against(lowest, beyond uint64, used uses) {
 	if beyond >= min(r.sm.root.Blocks, from+uint64(bitmapEntries)) {
 		r.figures()
 	}
+	return nil
 }
 
-func (r *bitmapReading) overflowing(block uint64, recorded bool, count uint32) {
+func (r *bitmapReading) miscounted(block uint64, recorded bool, count uint32) {
 	text := fmt.Sprintf("%s block %d is counted more than twice and there is no record of how often", r.sm.name, block)
 	if recorded {
 		text = fmt.Sprintf("%s block %d is counted %d times and has a record as if it were more than twice", r.sm.name, block, count)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sort"
 	"sync/atomic"
 )
 
@@ -16,15 +17,18 @@ type recorded struct {
 	root          SpaceMap
 	counts, index uint32 // vertices of its trees' roots
 	bitmaps       []indexEntry
-	overflow      []refCount
+	overflow      []uint32      // the leaves of counts, vertices, in order
 	allocated     atomic.Uint64 // by its bitmaps
 	unread        atomic.Bool   // some bitmap
 }
 
 // compareSpaceMaps holds both space maps against what was counted.
 func (c *checker) compareSpaceMaps(ctx context.Context) error {
-	c.data.overflow = said[refCount](c.m, c.data.counts)
-	c.metadata.overflow = said[refCount](c.m, c.metadata.counts)
+	for _, sm := range []*recorded{&c.data, &c.metadata} {
+		for number := range c.m.graph.leavesUnder(sm.counts) {
+			sm.overflow = append(sm.overflow, number)
+		}
+	}
 	c.data.bitmaps = c.inOrder(&c.data, said[indexEntry](c.m, c.data.index))
 	c.metadata.bitmaps = c.inOrder(&c.metadata, c.metadataIndex())
 
@@ -149,6 +153,27 @@ func markOf(count uint32) uint32 {
 	return count
 }
 
+// overflowing lists the counts over 2 that are recorded for blocks from lowest
+// up to, but not with, end.
+func (c *checker) overflowing(sm *recorded, lowest, end uint64) (counts []refCount, err error) {
+	first := sort.Search(len(sm.overflow), func(i int) bool { return c.m.graph.vertices[sm.overflow[i]].last >= lowest })
+	for _, number := range sm.overflow[first:] {
+		if c.m.graph.vertices[number].first >= end {
+			break
+		}
+		leaf, err := c.m.countsIn(number)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range leaf {
+			if one.block >= lowest && one.block < end {
+				counts = append(counts, one)
+			}
+		}
+	}
+	return counts, nil
+}
+
 // compare reads the bitmaps around a window of blocks and holds their counts
 // against their uses. What an index entry says is looked at with the last window.
 func (c *checker) compare(ctx context.Context, sm *recorded, w window, used uses) error {
@@ -178,7 +203,6 @@ func (c *checker) compare(ctx context.Context, sm *recorded, w window, used uses
 			return nil
 		}
 		read := bitmapReading{checker: c, sm: sm, entry: e, b: b}
-		read.against(max(lowest, e.number*uint64(bitmapEntries)), beyond, used)
-		return nil
+		return read.against(max(lowest, e.number*uint64(bitmapEntries)), beyond, used)
 	})
 }

@@ -48,6 +48,7 @@ type Map struct {
 
 	mu               sync.Mutex     // while reading
 	small            map[uint32]any // what leaves of other trees than mappings say, by vertex
+	kept             atomic.Int64   // reference counts in small
 	top, detailsRoot uint32         // vertices
 	roots            []deviceRoot
 	details          []Device

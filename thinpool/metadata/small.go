@@ -27,6 +27,33 @@ func decodeIndexEntry(number uint64, b []byte) indexEntry {
 	return indexEntry{number, le.Uint64(b), le.Uint32(b[8:]), le.Uint32(b[12:])}
 }
 
+// maxKept bounds the reference counts that are kept: 128 MiB.
+const maxKept = 1 << 23
+
+func countsOf(n node) []refCount {
+	counts := make([]refCount, n.entries)
+	for i := range counts {
+		counts[i] = refCount{n.key(i), binary.LittleEndian.Uint32(n.value(i))}
+	}
+	return counts
+}
+
+// countsIn returns the reference counts in a leaf.
+func (m *Map) countsIn(number uint32) ([]refCount, error) {
+	if counts, kept := m.small[number].([]refCount); kept {
+		return counts, nil
+	}
+	block, b := uint64(m.graph.vertices[number].block), newBlock()
+	if err := readBlock(m.graph.fetch.r, block, b); err != nil {
+		return nil, err
+	}
+	n, err := m.reread(number, b, nil)
+	if err != nil {
+		return nil, err
+	}
+	return countsOf(n), nil
+}
+
 // keep decodes a leaf of the smaller trees. To which of the trees of its kind
 // it belongs is known only when all are read.
 func (m *Map) keep(number uint32, v *vertex, n node) error {
@@ -57,11 +84,10 @@ func (m *Map) keep(number uint32, v *vertex, n node) error {
 		}
 		said = entries
 	case refCountTree:
-		counts := make([]refCount, n.entries)
-		for i := range counts {
-			counts[i] = refCount{n.key(i), binary.LittleEndian.Uint32(n.value(i))}
+		if m.kept.Add(int64(n.entries)) > maxKept {
+			return nil // read again when asked for
 		}
-		said = counts
+		said = countsOf(n)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
