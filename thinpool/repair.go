@@ -52,7 +52,8 @@ func (p *Pool) Repair(ctx context.Context, options RepairOptions) (Repair, error
 
 func (p *Pool) repair(ctx context.Context, options RepairOptions) (Repair, error) {
 	repair := Repair{Actions: []string{}, Lost: []LostVolume{}, Left: []Finding{}}
-	if err := p.finishSwap(ctx, options, &repair); err != nil {
+	cutOff, err := p.finishSwap(ctx, options, &repair)
+	if err != nil || cutOff && options.DryRun { // what else there is shows when it is in place
 		return repair, err
 	}
 	report, err := p.findMendable(ctx)
