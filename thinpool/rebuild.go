@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
 )
+
+const keptPrefix = "metadata.damaged-"
 
 // LostVolume is a volume that is not whole any more.
 type LostVolume struct {
@@ -50,7 +53,7 @@ func (p *Pool) mendMetadata(ctx context.Context, act func(string, func() error) 
 // keptName is a name for damaged metadata that no other has: a repair that was
 // killed may have kept a copy within the same second.
 func (p *Pool) keptName() string {
-	first := p.path(fmt.Sprintf("metadata.damaged-%s", p.host.now().Format("20060102T150405Z")))
+	first := p.path(keptPrefix + p.host.now().Format("20060102T150405Z"))
 	name := first
 	for n := 2; ; n++ {
 		if _, err := os.Lstat(name); err != nil {
@@ -58,6 +61,18 @@ func (p *Pool) keptName() string {
 		}
 		name = fmt.Sprintf("%s-%d", first, n)
 	}
+}
+
+// lastKept is the newest damaged metadata that is kept, "" where there is none.
+func (p *Pool) lastKept() (string, error) {
+	entries, err := os.ReadDir(p.dir) // sorted, and so by time
+	last := ""
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), keptPrefix) {
+			last = p.path(entry.Name())
+		}
+	}
+	return last, err
 }
 
 // unsound checks the metadata of an inactive pool, in place or rebuilt. Notices

@@ -21,7 +21,8 @@ type Repair struct {
 	// Damaged is where the metadata was kept as it was found, "" where it was
 	// not rebuilt.
 	Damaged string `json:"damaged,omitempty"`
-	// Lost is what could not be saved of the metadata.
+	// Lost is what could not be saved of the metadata. Whoever ends a rebuild that
+	// was killed does not know it; a check of Damaged tells.
 	Lost []LostVolume `json:"lost"`
 	// Left are findings that no repair mends.
 	Left []Finding `json:"left"`

@@ -327,8 +327,11 @@ func TestRepairOfADeviceCancelled(t *testing.T) {
 	if got := w.state(); got != "cut off" {
 		t.Error(got)
 	}
-	_, err := w.reopened().Repair(t.Context(), thinpool.RepairOptions{})
+	repair, err := w.reopened().Repair(t.Context(), thinpool.RepairOptions{})
 	check(t, err)
+	if b, err := os.ReadFile(repair.Damaged); err != nil || !bytes.Equal(b, w.damaged) {
+		t.Errorf("the damaged copy is said to be %q: %v", repair.Damaged, err)
+	}
 	w.recovered()
 }
 

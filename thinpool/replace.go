@@ -121,25 +121,35 @@ func (p *Pool) finishSwap(ctx context.Context, options RepairOptions, repair *Re
 	if err != nil || super.UUID != p.id {
 		return true, errors.Join(err, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped, Detail: from, Err: metadata.ErrStamped})
 	}
-	if record.Metadata.Loop {
-		repair.Actions = append(repair.Actions, "put the rebuilt metadata in place")
-		if options.DryRun {
-			return true, nil
-		}
-		return true, p.host.Disks.Rename(from, p.path(metadataFile))
+	what := "put the rebuilt metadata in place"
+	if !record.Metadata.Loop {
+		what = "put the rebuilt metadata on " + record.Metadata.Path
 	}
-	repair.Actions = append(repair.Actions, "put the rebuilt metadata on "+record.Metadata.Path)
+	repair.Actions = append(repair.Actions, what)
 	if options.DryRun {
 		return true, nil
 	}
-	usage, err := p.host.Disks.Usage(from)
+	if record.Metadata.Loop {
+		err = p.host.Disks.Rename(from, p.path(metadataFile))
+	} else {
+		err = p.finishRestore(ctx, record.Metadata.Path)
+	}
+	if err == nil {
+		// What was lost was told to nobody; the copy shows it.
+		repair.Damaged, err = p.lastKept()
+	}
+	return true, err
+}
+
+func (p *Pool) finishRestore(ctx context.Context, device string) error {
+	usage, err := p.host.Disks.Usage(p.path(restoringFile))
 	if err == nil {
 		err = p.dropUnfinished()
 	}
 	if err != nil {
-		return true, err
+		return err
 	}
-	return true, p.restore(ctx, record.Metadata.Path, usage.Apparent)
+	return p.restore(ctx, device, usage.Apparent)
 }
 
 // cutOffSwap finds the rebuilt metadata that a killed repair was putting into
