@@ -85,6 +85,11 @@ func (LocalDisks) Metadata(path string, offline bool) (MetadataFile, error) {
 	return file, nil
 }
 
+// CopyMetadata implements [Disks].
+func (LocalDisks) CopyMetadata(ctx context.Context, from, to string, size units.Bytes) error {
+	return metadata.Copy(ctx, from, to, size)
+}
+
 // RebuildMetadata implements [Disks].
 func (LocalDisks) RebuildMetadata(ctx context.Context, damaged, fresh string) (_ metadata.Repaired, err error) {
 	from, err := metadata.OpenOffline(damaged)

@@ -24,6 +24,10 @@
 // other way round: from its tombstone on it is done, and giving the blocks back
 // is repeated until it has worked. An extension notes the new sizes, then brings
 // files, loop devices and the kernel's table there, as often as it takes.
+// Rebuilt metadata goes into a damaged file's place by rename; onto a damaged
+// device it is written, once a whole copy of that is kept, from a verified file
+// whose name metadata.restoring commits it: until that name is gone again, the
+// pool is not activated, and the next repair writes the device anew.
 //
 // # How the metadata is read
 //

@@ -66,6 +66,10 @@ type Disks interface {
 	// RebuildMetadata writes what can be read of damaged metadata into fresh, a
 	// file of zeros; durable when it returns.
 	RebuildMetadata(ctx context.Context, damaged, fresh string) (metadata.Repaired, error)
+	// CopyMetadata writes the first size bytes of metadata over another's: a
+	// file's onto a device of the same pool or the other way, the superblock last.
+	// Repeated after a kill it ends with the whole; durable when it returns.
+	CopyMetadata(ctx context.Context, from, to string, size units.Bytes) error
 	// Metadata opens a metadata device or file for reading: an active pool's
 	// beside the kernel, else offline, so that no pool can start on a device.
 	Metadata(path string, offline bool) (MetadataFile, error)

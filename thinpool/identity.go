@@ -20,6 +20,13 @@ func (p *Pool) checkIdentity(ctx context.Context, record store.Pool) error {
 	refuse := func(kind error, detail, remedy string, err error) error {
 		return &Error{Op: "activate", Object: p.object(), Kind: kind, Detail: path + ": " + detail, Remedy: remedy, Err: err}
 	}
+	restoring, err := exists(p.path(restoringFile))
+	if err != nil {
+		return err
+	}
+	if restoring {
+		return refuse(ErrUnhealthy, "a repair was cut off while it wrote it", fmt.Sprintf("run `thinctl pool repair %s`", p.name), nil)
+	}
 	super, err := p.host.Disks.Superblock(path)
 	switch {
 	case errors.Is(err, metadata.ErrEmpty):

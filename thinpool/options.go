@@ -102,23 +102,13 @@ func (o CreateOptions) check(fault func(kind error, format string, args ...any))
 			invalid("%v", err)
 		}
 	}
-	if o.BaseSize%units.SectorSize != 0 || o.BaseSize < units.MiB {
-		invalid("base size %s must be at least 1M and a multiple of 512 bytes", o.BaseSize)
-	}
 	if o.DataDevice != "" && o.DataDevice == o.MetadataDevice {
 		invalid("data and metadata are on the same device %s: give each its own", o.DataDevice)
 	}
 	if o.Preallocate && o.DataDevice != "" && o.MetadataDevice != "" {
 		invalid("preallocate is for files, and the pool has none")
 	}
-	for _, r := range []struct {
-		name    string
-		percent int
-	}{{"data", o.Reserve.Data}, {"metadata", o.Reserve.Metadata}, {"host", o.Reserve.Host}} {
-		if r.percent < 0 || r.percent > 90 {
-			invalid("%s reserve %d%% must be from 0 to 90", r.name, r.percent)
-		}
-	}
+	Settings{*o.Reserve, o.BaseSize}.check(invalid)
 }
 
 func checkMetadataSize(size units.Bytes) error {

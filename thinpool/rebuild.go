@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
 )
 
-const rebuiltFile = "metadata.rebuilt"
+const keptPrefix = "metadata.damaged-"
 
 // LostVolume is a volume that is not whole any more.
 type LostVolume struct {
@@ -38,12 +39,40 @@ func (p *Pool) mendMetadata(ctx context.Context, act func(string, func() error) 
 			return p.host.Disks.ClearNeedsCheck(path)
 		})
 	}
-	kept := p.path(fmt.Sprintf("metadata.damaged-%s", p.host.now().Format("20060102T150405Z")))
-	return act(fmt.Sprintf("rebuild the metadata; the damaged one is kept as %s", kept), func() error {
+	what, kept := "the metadata", p.keptName()
+	if !record.Metadata.Loop {
+		what += " on " + path
+	}
+	return act(fmt.Sprintf("rebuild %s; the damaged one is kept as %s", what, kept), func() error {
 		lost, err := p.rebuild(ctx, record, kept)
 		repair.Damaged, repair.Lost = kept, lost
 		return err
 	})
+}
+
+// keptName is a name for damaged metadata that no other has: a repair that was
+// killed may have kept a copy within the same second.
+func (p *Pool) keptName() string {
+	first := p.path(keptPrefix + p.host.now().Format("20060102T150405Z"))
+	name := first
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(name); err != nil {
+			return name
+		}
+		name = fmt.Sprintf("%s-%d", first, n)
+	}
+}
+
+// lastKept is the newest damaged metadata that is kept, "" where there is none.
+func (p *Pool) lastKept() (string, error) {
+	entries, err := os.ReadDir(p.dir) // sorted, and so by time
+	last := ""
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), keptPrefix) {
+			last = p.path(entry.Name())
+		}
+	}
+	return last, err
 }
 
 // unsound checks the metadata of an inactive pool, in place or rebuilt. Notices
@@ -74,10 +103,17 @@ func (p *Pool) rebuild(ctx context.Context, record store.Pool, kept string) ([]L
 	if err := p.detach(ctx, record); err != nil {
 		return nil, err
 	}
-	if err := p.host.Disks.Remove(fresh); err != nil {
+	if err := p.dropUnfinished(); err != nil {
 		return nil, err
 	}
-	if err := p.makeFile(fresh, record.Metadata, record.Preallocated); err != nil {
+	backing := record.Metadata
+	if !backing.Loop {
+		var err error
+		if backing, err = p.roomForDevice(backing); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.makeFile(fresh, backing, record.Preallocated); err != nil {
 		return nil, err
 	}
 	repaired, err := p.host.Disks.RebuildMetadata(ctx, path, fresh)
@@ -97,7 +133,7 @@ func (p *Pool) rebuild(ctx context.Context, record store.Pool, kept string) ([]L
 		}
 	}
 	if !record.Metadata.Loop {
-		return lost, fmt.Errorf("the rebuilt metadata is %s: copy it onto %s, which is not a file of the pool's, once you have a copy of that device", fresh, path)
+		return lost, p.replaceOnDevice(ctx, path, kept, backing)
 	}
 	if err := p.host.Disks.Rename(path, kept); err != nil {
 		return lost, err
@@ -119,27 +155,4 @@ func (p *Pool) lost(ctx context.Context, repaired metadata.Repaired) ([]LostVolu
 		}
 	}
 	return lost, nil
-}
-
-// finishSwap ends a rebuild that was killed between its two renames.
-func (p *Pool) finishSwap(ctx context.Context, options RepairOptions, repair *Repair) error {
-	record, err := p.Record(ctx)
-	if err != nil || !record.Metadata.Loop {
-		return err
-	}
-	if _, err := os.Lstat(p.path(metadataFile)); !errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	super, err := p.host.Disks.Superblock(p.path(rebuiltFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil || super.UUID != p.id {
-		return errors.Join(err, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped, Detail: p.path(rebuiltFile), Err: metadata.ErrStamped})
-	}
-	repair.Actions = append(repair.Actions, "put the rebuilt metadata in place")
-	if options.DryRun {
-		return nil
-	}
-	return p.host.Disks.Rename(p.path(rebuiltFile), p.path(metadataFile))
 }

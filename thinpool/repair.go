@@ -21,7 +21,8 @@ type Repair struct {
 	// Damaged is where the metadata was kept as it was found, "" where it was
 	// not rebuilt.
 	Damaged string `json:"damaged,omitempty"`
-	// Lost is what could not be saved of the metadata.
+	// Lost is what could not be saved of the metadata. Whoever ends a rebuild that
+	// was killed does not know it; a check of Damaged tells.
 	Lost []LostVolume `json:"lost"`
 	// Left are findings that no repair mends.
 	Left []Finding `json:"left"`
@@ -52,7 +53,8 @@ func (p *Pool) Repair(ctx context.Context, options RepairOptions) (Repair, error
 
 func (p *Pool) repair(ctx context.Context, options RepairOptions) (Repair, error) {
 	repair := Repair{Actions: []string{}, Lost: []LostVolume{}, Left: []Finding{}}
-	if err := p.finishSwap(ctx, options, &repair); err != nil {
+	cutOff, err := p.finishSwap(ctx, options, &repair)
+	if err != nil || cutOff && options.DryRun { // what else there is shows when it is in place
 		return repair, err
 	}
 	report, err := p.findMendable(ctx)

@@ -9,7 +9,7 @@ func (a *app) poolCommands() *cli.Command {
 		Name:  "pool",
 		Usage: "make and keep thin pools",
 		Subcommands: []*cli.Command{
-			a.poolCreate(), a.poolList(), a.poolStatus(), a.poolUsage(), a.poolMap(), a.poolExtend(), a.poolActivate(), a.poolDeactivate(),
+			a.poolCreate(), a.poolList(), a.poolStatus(), a.poolUsage(), a.poolMap(), a.poolExtend(), a.poolSet(), a.poolActivate(), a.poolDeactivate(),
 			a.poolCheck(), a.poolRepair(), a.poolTrim(), a.poolDestroy(),
 		},
 		BashComplete: a.completer(nil),

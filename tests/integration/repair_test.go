@@ -3,10 +3,12 @@
 package integration
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -144,6 +146,155 @@ func TestDamagedMetadataIsRebuilt(t *testing.T) {
 		t.Error(err)
 	}
 	noFindings(t, pool)
+}
+
+// onDevices is an inactive pool on two block devices, with base and other
+// written, and a damaged node of the metadata: the root of other's mappings.
+func onDevices(t *testing.T) (pool *thinpool.Pool, meta string, damaged []byte, base *load) {
+	t.Helper()
+	data, device := blockDevice(t, 256*units.MiB), blockDevice(t, 8*units.MiB)
+	meta = device.Path
+	pool = newPool(t, thinpool.CreateOptions{DataDevice: data.Path, MetadataDevice: meta, BaseSize: 256 * units.MiB})
+	base = newLoad(t, pool, "base")
+	for _, l := range []*load{base, newLoad(t, pool, "other")} {
+		if err := l.fill(span(0, 64, 1), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	volume, err := pool.VolumeStatus(testContext(t), "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deactivate(t, pool)
+	onMetadata(t, meta, rootOf(t, meta, volume.ID), func(b []byte) { b[100] ^= 1 })
+	if damaged, err = os.ReadFile(meta); err != nil {
+		t.Fatal(err)
+	}
+	return pool, meta, damaged, base
+}
+
+// rebuiltOnDevice looks at the pool of onDevices after its repair.
+func rebuiltOnDevice(t *testing.T, pool *thinpool.Pool, meta string, damaged []byte, base *load) {
+	t.Helper()
+	kept, err := filepath.Glob(filepath.Join(pool.Dir(), "metadata*"))
+	if err != nil || len(kept) != 1 || !strings.Contains(kept[0], "metadata.damaged-") {
+		t.Fatalf("in the pool's folder: %q, %v", kept, err)
+	}
+	if b, err := os.ReadFile(kept[0]); err != nil || string(b) != string(damaged) {
+		t.Errorf("the damaged copy: %v, %d bytes", err, len(b))
+	}
+	thinCheck(t, meta)
+	if err := pool.Activate(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	loadOn(t, pool, "base")
+	base.intact(t, 0)
+	remove(t, pool, "other")
+	if _, err := pool.Snapshot(testContext(t), "base", "late", thinpool.SnapshotOptions{}); err != nil {
+		t.Error(err)
+	}
+	noFindings(t, pool)
+}
+
+// A damaged node of the mappings, on a pool that stands on block devices: the
+// metadata device is written over with what could be read, a whole copy of it
+// is kept before. What the node does not lead to is as it was.
+func TestDamagedMetadataDeviceIsRebuilt(t *testing.T) {
+	pool, meta, damaged, base := onDevices(t)
+	if got := found(t, pool); !slices.Contains(got, thinpool.FindMetadata) {
+		t.Errorf("found %q", got)
+	}
+	plan, err := pool.Repair(testContext(t), thinpool.RepairOptions{DryRun: true})
+	if err != nil || len(plan.Actions) != 1 || !strings.Contains(plan.Actions[0], meta) {
+		t.Errorf("the dry run: %+v, %v", plan, err)
+	}
+	if now, err := os.ReadFile(meta); err != nil || string(now) != string(damaged) {
+		t.Errorf("the dry run wrote: %v", err)
+	}
+	repair, err := pool.Repair(testContext(t), thinpool.RepairOptions{})
+	t.Logf("%+v, %v", repair, err)
+	if err != nil || len(repair.Actions) != 1 || repair.Damaged == "" {
+		t.Fatal("not repaired")
+	}
+	if len(repair.Lost) != 1 || !strings.Contains(repair.Lost[0].Volume, "other") {
+		t.Errorf("lost %+v", repair.Lost)
+	}
+	rebuiltOnDevice(t, pool, meta, damaged, base)
+}
+
+// halfway writes half of what is to be copied onto a device, and fails.
+type halfway struct {
+	thinpool.Disks
+	onto string
+}
+
+var errHalfway = errors.New("half is written")
+
+func (d halfway) CopyMetadata(ctx context.Context, from, to string, size units.Bytes) error {
+	if to != d.onto {
+		return d.Disks.CopyMetadata(ctx, from, to, size)
+	}
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	device, err := os.OpenFile(to, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = device.WriteAt(b[metadataBlock:size/2], metadataBlock)
+	return errors.Join(errHalfway, err, device.Sync(), device.Close())
+}
+
+// A device that is half written is no pool's to start on, and the next repair
+// writes the rest.
+func TestHalfWrittenMetadataDevice(t *testing.T) {
+	pool, meta, damaged, base := onDevices(t)
+	ctx, host := testContext(t), realHost(t)
+	host.Disks = halfway{host.Disks, meta}
+	killed, err := thinpool.Open(ctx, host, filepath.Dir(pool.Dir()), pool.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = killed.Repair(ctx, thinpool.RepairOptions{})
+	t.Logf("halfway: %v", err)
+	if err := killed.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if !errors.Is(err, errHalfway) {
+		t.Errorf("repaired: %v", err)
+	}
+	if err := pool.Activate(ctx); !errors.Is(err, thinpool.ErrUnhealthy) {
+		t.Errorf("activated: %v", err)
+	}
+	repair, err := pool.Repair(ctx, thinpool.RepairOptions{})
+	t.Logf("%+v, %v", repair, err)
+	if err != nil || repair.Damaged == "" {
+		t.Fatal("the repair was not ended, or says no damaged copy")
+	}
+	rebuiltOnDevice(t, pool, meta, damaged, base)
+}
+
+// rootOf returns the block of the root of a thin device's own mappings.
+func rootOf(t *testing.T, path string, id uint32) int64 {
+	t.Helper()
+	// Of the superblock (dm-thin-metadata.c), and of a node's header, after which
+	// come all keys and then all values (persistent-data/dm-btree-internal.h).
+	const mappingRoot, entries, room, keys = 320, 16, 20, 32
+	var top, root int64
+	onMetadata(t, path, 0, func(b []byte) { top = int64(binary.LittleEndian.Uint64(b[mappingRoot:])) })
+	onMetadata(t, path, top, func(b []byte) {
+		values := keys + 8*int(binary.LittleEndian.Uint32(b[room:]))
+		for i := range int(binary.LittleEndian.Uint32(b[entries:])) {
+			if binary.LittleEndian.Uint64(b[keys+8*i:]) == uint64(id) {
+				root = int64(binary.LittleEndian.Uint64(b[values+8*i:]))
+			}
+		}
+	})
+	if root == 0 {
+		t.Fatalf("device %d has no mappings in block %d", id, top)
+	}
+	return root
 }
 
 func TestNeedsCheckIsCleared(t *testing.T) {

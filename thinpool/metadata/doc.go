@@ -53,7 +53,7 @@
 // Block devices are read with O_DIRECT: the kernel's dm-bufio goes past the
 // device's page cache, so buffered pages may be stale.
 //
-// [OpenOffline] and [Stamp] know a live pool by the kernel's exclusive claim on
+// [OpenOffline], [Stamp] and [Copy] know a live pool by the kernel's exclusive claim on
 // the block device (EBUSY). The claim is not on a file behind a loop device:
 // open the loop device first.
 //

@@ -11,7 +11,7 @@ var (
 	// ReadSuperblock, Stamp.
 	ErrEmpty = errors.New("empty")
 	// ErrNotMetadata: the superblock's magic is not dm-thin's. ReadSuperblock,
-	// HeldRoot, Stamp.
+	// HeldRoot, Stamp, Copy.
 	ErrNotMetadata = errors.New("not thin pool metadata")
 	// ErrChecksum: a block's content does not match its checksum. All.
 	ErrChecksum = errors.New("wrong checksum")
@@ -26,10 +26,10 @@ var (
 	// ErrNoDevice: the metadata has no thin device of that id. Runs, Delta, Freed,
 	// Dump.
 	ErrNoDevice = errors.New("no such thin device")
-	// ErrStamped: the superblock carries the uuid of another pool. Stamp.
+	// ErrStamped: the superblock carries the uuid of another pool. Stamp, Copy.
 	ErrStamped = errors.New("belongs to another pool")
 	// ErrBusy: the device is claimed, mostly by the active pool.
-	// Stamp, OpenOffline, ClearNeedsCheck.
+	// Stamp, OpenOffline, ClearNeedsCheck, Copy.
 	ErrBusy = errors.New("in use")
 )
 

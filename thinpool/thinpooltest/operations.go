@@ -81,8 +81,29 @@ func Operations() []Operation {
 			Done:   func(b, s Scene) bool { return s.Data == b.Data+grownData && s.Metadata == b.Metadata+grownMetadata },
 			Undone: func(b, s Scene) bool { return s.Data == b.Data && s.Metadata == b.Metadata },
 		},
+		{
+			Name: "set", Writing: true,
+			Run: in(CrashPool, func(ctx context.Context, p *thinpool.Pool) error {
+				now, err := p.Record(ctx)
+				if err != nil {
+					return err
+				}
+				reserve := otherReserve(now.Reserve.Metadata)
+				_, _, err = p.Set(ctx, thinpool.SetOptions{BaseSize: now.BaseSize + grownVolume, ReserveMetadata: &reserve})
+				return err
+			}),
+			Done: func(b, s Scene) bool {
+				b.Settings.BaseSize += grownVolume
+				b.Settings.Reserve.Metadata = otherReserve(b.Settings.Reserve.Metadata)
+				return s.Settings == b.Settings
+			},
+			Undone: func(b, s Scene) bool { return s.Settings == b.Settings },
+		},
 	})
 }
+
+// otherReserve is 1% for 0% and the other way, too little to refuse anything.
+func otherReserve(percent int) int { return 1 - percent }
 
 const (
 	grownData     = 4 * units.MiB

@@ -53,6 +53,7 @@ type Scene struct {
 	Used           uint64 // data blocks
 	Held           uint64 // block of a metadata snapshot, 0 for none
 	Data, Metadata units.Bytes
+	Settings       thinpool.Settings
 }
 
 // Prepare brings CrashPool to where the operations begin: base is active and
@@ -206,6 +207,7 @@ func (s *Scene) look(ctx context.Context, pool *thinpool.Pool) error {
 		}
 	}
 	s.Used, s.Held, s.Data, s.Metadata = status.Kernel.UsedData, status.Kernel.HeldRoot, status.Data.Total, status.Metadata.Total
+	s.Settings = thinpool.Settings{Reserve: status.Record.Reserve, BaseSize: status.Record.BaseSize}
 	volumes, err := pool.Volumes(ctx)
 	for _, volume := range volumes {
 		if volume.Active && volume.Dev == (dm.Dev{}) {

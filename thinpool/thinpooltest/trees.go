@@ -165,14 +165,59 @@ func (d disks) RebuildMetadata(_ context.Context, damaged, fresh string) (metada
 	if err == nil {
 		err = os.WriteFile(fresh, content, 0o600)
 	}
-	d.world.mu.Lock()
-	delete(d.world.Damage, damaged)
-	d.world.mu.Unlock()
 	if err != nil {
 		return metadata.Repaired{}, err
 	}
 	s, err := metadata.ReadSuperblockFile(fresh)
 	return metadata.Repaired{Superblock: s}, err
+}
+
+// CopyMetadata is two steps: after the first the target's blocks are of neither.
+func (d disks) CopyMetadata(ctx context.Context, from, to string, size units.Bytes) error {
+	err := d.world.steps.take("copy the blocks of "+from, func() error {
+		d.world.setDamage(to, func(block uint64, b []byte) {
+			if block != 0 {
+				b[100] ^= 1
+			}
+		})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return d.world.steps.take("copy the superblock of "+from, func() error {
+		err := d.LocalDisks.CopyMetadata(ctx, from, to, size)
+		if err == nil {
+			d.world.sameDamage(from, to)
+		}
+		return err
+	})
+}
+
+// Rename takes the damage along.
+func (d disks) Rename(from, to string) error {
+	err := d.LocalDisks.Rename(from, to)
+	if err == nil {
+		d.world.sameDamage(from, to)
+		d.world.setDamage(from, nil)
+	}
+	return err
+}
+
+func (w *World) setDamage(path string, damage func(uint64, []byte)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.Damage[path] = damage
+}
+
+func (w *World) sameDamage(from, to string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.Damage[to] = w.Damage[from]
+}
+
+func (d stepDisks) CopyMetadata(ctx context.Context, from, to string, size units.Bytes) error {
+	return d.take("copy metadata "+from, func() error { return d.Disks.CopyMetadata(ctx, from, to, size) })
 }
 
 func (d stepDisks) RebuildMetadata(ctx context.Context, damaged, fresh string) (metadata.Repaired, error) {

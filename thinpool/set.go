@@ -1,0 +1,86 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// SetOptions say what of a pool's settings is to be another; what is nil or zero
+// stays.
+type SetOptions struct {
+	ReserveData     *int // percent
+	ReserveMetadata *int
+	ReserveHost     *int
+	BaseSize        units.Bytes
+	DryRun          bool
+}
+
+// Settings are what of a pool's options the database alone decides. The kernel
+// does not know of them, so that they change at once, active pool or not.
+type Settings struct {
+	Reserve  store.Reserve
+	BaseSize units.Bytes
+}
+
+// Set changes a pool's settings, all in one transaction. It returns what they
+// were and what they are, or would be. Volumes that are there keep their size.
+func (p *Pool) Set(ctx context.Context, options SetOptions) (before, after Settings, err error) {
+	change := func(tx *store.Tx) error {
+		record, err := tx.Pool()
+		if err != nil {
+			return err
+		}
+		before = Settings{record.Reserve, record.BaseSize}
+		after = before.with(options)
+		if err := p.checkSettings(after); err != nil || after == before || options.DryRun {
+			return err
+		}
+		record.Reserve, record.BaseSize = after.Reserve, after.BaseSize
+		return tx.PutPool(record)
+	}
+	transaction := p.db.Update
+	if options.DryRun {
+		transaction = p.db.View
+	}
+	return before, after, p.failed("set", transaction(ctx, change))
+}
+
+func (s Settings) with(o SetOptions) Settings {
+	for _, reserve := range []struct {
+		asked *int
+		is    *int
+	}{{o.ReserveData, &s.Reserve.Data}, {o.ReserveMetadata, &s.Reserve.Metadata}, {o.ReserveHost, &s.Reserve.Host}} {
+		if reserve.asked != nil {
+			*reserve.is = *reserve.asked
+		}
+	}
+	s.BaseSize = orElse(o.BaseSize, s.BaseSize)
+	return s
+}
+
+// checkSettings tells all faults at once.
+func (p *Pool) checkSettings(s Settings) error {
+	var faults []error
+	s.check(func(format string, args ...any) {
+		faults = append(faults, &Error{Op: "set", Object: p.object(), Kind: ErrInvalid, Detail: fmt.Sprintf(format, args...)})
+	})
+	return errors.Join(faults...)
+}
+
+func (s Settings) check(invalid func(format string, args ...any)) {
+	if s.BaseSize%units.SectorSize != 0 || s.BaseSize < units.MiB {
+		invalid("base size %s must be at least 1M and a multiple of 512 bytes", s.BaseSize)
+	}
+	for _, r := range []struct {
+		name    string
+		percent int
+	}{{"data", s.Reserve.Data}, {"metadata", s.Reserve.Metadata}, {"host", s.Reserve.Host}} {
+		if r.percent < 0 || r.percent > 90 {
+			invalid("%s reserve %d%% must be from 0 to 90", r.name, r.percent)
+		}
+	}
+}
