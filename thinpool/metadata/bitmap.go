@@ -37,7 +37,7 @@ func (r *bitmapReading) word(i int) uint64 {
 func (r *bitmapReading) against(lowest, beyond uint64, used uses) error {
 	from := r.entry.number * uint64(bitmapEntries)
 	end := min(beyond, from+uint64(bitmapEntries))
-	more, err := r.checker.overflowing(r.sm, lowest, end)
+	more, err := r.overflowing(r.sm, lowest, end)
 	if err != nil {
 		return err
 	}
