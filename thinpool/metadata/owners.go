@@ -103,7 +103,7 @@ func ownedRuns(n node, begin, end uint64) []Owner {
 	for i := range n.entries {
 		packed := binary.LittleEndian.Uint64(n.value(i))
 		if block := packed >> timeBits; block >= begin && block < end {
-			runs = append(runs, Owner{Data: block, Blocks: 1, Virtual: n.key(i), Time: uint32(packed & (1<<timeBits - 1))})
+			runs = append(runs, Owner{Data: block, Blocks: 1, Virtual: n.key(i), Time: uint32(packed & maxTime)})
 		}
 	}
 	return join(runs)
