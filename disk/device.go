@@ -70,6 +70,19 @@ func Discard(ctx context.Context, path string, offset, length units.Bytes) error
 	return nil
 }
 
+// Flush makes durable what was written to a block device, its own cache
+// included.
+func Flush(ctx context.Context, path string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), file.Close())
+}
+
 // Wipe writes zeroes over a range of a file or block device.
 func Wipe(path string, offset, length units.Bytes) error {
 	file, err := os.OpenFile(path, os.O_WRONLY, 0)

@@ -72,11 +72,11 @@ func (p *Pool) tryActivateThin(ctx context.Context, record store.Volume, name dm
 		return info, err
 	case info.ActiveTable && !info.Suspended:
 		same, err := p.tableIs(ctx, ref, table)
-		if err != nil || same {
+		if err != nil || same && info.ReadOnly == record.ReadOnly {
 			return info, err
 		}
 	}
-	info, err = p.loadAndResume(ctx, ref, table)
+	info, err = p.loadAndResume(ctx, ref, table, dm.LoadOptions{ReadOnly: record.ReadOnly})
 	if err != nil && made {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 		defer cancel()
@@ -100,8 +100,8 @@ func (p *Pool) tableIs(ctx context.Context, ref dm.Ref, want dm.Target) (bool, e
 
 // loadAndResume puts a table in and lets IO flow. A table that was loaded and
 // then not resumed is cleared again.
-func (p *Pool) loadAndResume(ctx context.Context, ref dm.Ref, table dm.Target) (dm.Info, error) {
-	if err := p.host.Kernel.Load(ctx, ref, []dm.Target{table}, dm.LoadOptions{}); err != nil {
+func (p *Pool) loadAndResume(ctx context.Context, ref dm.Ref, table dm.Target, options dm.LoadOptions) (dm.Info, error) {
+	if err := p.host.Kernel.Load(ctx, ref, []dm.Target{table}, options); err != nil {
 		return dm.Info{}, err
 	}
 	info, err := p.host.Kernel.Resume(ctx, ref, dm.ResumeOptions{Private: true})

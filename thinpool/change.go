@@ -23,6 +23,15 @@ type addition struct {
 	volume  store.Volume
 	message string // the kernel message
 	origin  uint32 // of a snapshot: the device id that is suspended meanwhile
+	with    func(*store.Tx, store.Volume) error
+}
+
+// documents writes what the caller keeps along with the volume.
+func (a addition) documents(tx *store.Tx) ([]store.Prior, error) {
+	if a.with == nil {
+		return nil, nil
+	}
+	return tx.Journal(func() error { return a.with(tx, a.volume) })
 }
 
 // add carries out one journaled change (see doc.go): database, message,
@@ -43,14 +52,7 @@ func (p *Pool) add(ctx context.Context, op string, plan func(*store.Tx, store.Po
 	var add addition
 	var pending store.Pending
 	done := p.takeReaped()
-	write := func(tx *store.Tx) error {
-		last, err := tx.LastTx()
-		if err != nil {
-			return err
-		}
-		if last != status.TransactionID {
-			return errUnsettled
-		}
+	err = p.update(ctx, status, func(tx *store.Tx) error {
 		record, err := tx.Pool()
 		if err != nil {
 			return err
@@ -69,14 +71,11 @@ func (p *Pool) add(ctx context.Context, op string, plan func(*store.Tx, store.Po
 		if err := tx.PutVolume(add.volume); err != nil {
 			return err
 		}
-		return tx.Begin(pending)
-	}
-	err = p.db.Update(ctx, write)
-	if errors.Is(err, errUnsettled) {
-		if err = p.settle(ctx, status); err == nil {
-			err = p.db.Update(ctx, write)
+		if pending.Documents, err = add.documents(tx); err != nil {
+			return err
 		}
-	}
+		return tx.Begin(pending)
+	})
 	if err != nil {
 		p.noteReaped(done...)
 		return store.Volume{}, err
@@ -86,6 +85,28 @@ func (p *Pool) add(ctx context.Context, op string, plan func(*store.Tx, store.Po
 	}
 	p.guesses.put(add.volume.Name, add.volume.ID)
 	return add.volume, nil
+}
+
+// update writes to a database that is settled: what a killed process began is
+// finished first. The pool's lock is held.
+func (p *Pool) update(ctx context.Context, status dm.PoolStatus, write func(*store.Tx) error) error {
+	settled := func(tx *store.Tx) error {
+		last, err := tx.LastTx()
+		if err == nil && last != status.TransactionID {
+			err = errUnsettled
+		}
+		if err != nil {
+			return err
+		}
+		return write(tx)
+	}
+	err := p.db.Update(ctx, settled)
+	if errors.Is(err, errUnsettled) {
+		if err = p.settle(ctx, status); err == nil {
+			err = p.db.Update(ctx, settled)
+		}
+	}
+	return err
 }
 
 // perform is the kernel's half of a change.

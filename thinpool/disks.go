@@ -61,6 +61,9 @@ func (LocalDisks) Discard(ctx context.Context, node string, offset, length units
 	return disk.Discard(ctx, node, offset, length)
 }
 
+// Flush implements [Disks].
+func (LocalDisks) Flush(ctx context.Context, node string) error { return disk.Flush(ctx, node) }
+
 // Superblock implements [Disks].
 func (LocalDisks) Superblock(path string) (metadata.Superblock, error) {
 	return metadata.ReadSuperblockFile(path)

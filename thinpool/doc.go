@@ -18,7 +18,8 @@
 //	kernel    ----------- message ------- set_transaction_id N N+1 ------>
 //	counts?      no         no                       yes
 //
-// A record counts once the pool's id has reached its Tx. Whoever comes next
+// A record counts once the pool's id has reached its Tx. Documents, which packages
+// above keep in the same database, are written with a change and count with it. Whoever comes next
 // and finds the database one ahead of the pool undoes that change: it deletes
 // the thin device, which nobody was told of, and the record. A removal is the
 // other way round: from its tombstone on it is done, and giving the blocks back

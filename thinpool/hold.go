@@ -1,8 +1,10 @@
 package thinpool
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"thinctl/filelock"
@@ -35,6 +37,44 @@ func (p *Pool) holdVolume(ctx context.Context, op, name string) (_ store.Volume,
 		}
 		lock = nil
 	}
+}
+
+// holdVolumes locks several volumes, in the order of their ids so that two who
+// want the same never wait for each other.
+func (p *Pool) holdVolumes(ctx context.Context, op string, names []string) ([]store.Volume, func(), error) {
+	if len(names) == 1 {
+		record, unlock, err := p.holdVolume(ctx, op, names[0])
+		return []store.Volume{record}, unlock, err
+	}
+	var records []store.Volume
+	for _, name := range names {
+		record, err := p.findVolume(ctx, op, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		records = append(records, record)
+	}
+	inOrder := slices.SortedFunc(slices.Values(records), func(a, b store.Volume) int { return cmp.Compare(a.ID, b.ID) })
+	var unlocks []func()
+	unlock := func() {
+		for _, unlock := range unlocks {
+			unlock()
+		}
+	}
+	for _, record := range inOrder {
+		held, release, err := p.holdVolume(ctx, op, record.Name)
+		if err == nil {
+			unlocks = append(unlocks, release)
+			if held.ID != record.ID {
+				err = p.volumeError(op, record.Name, ErrNotFound, errors.New("another volume has taken its name meanwhile"))
+			}
+		}
+		if err != nil {
+			unlock()
+			return nil, nil, err
+		}
+	}
+	return records, unlock, nil
 }
 
 // tryKnown locks the volume that had the name when it was last used here, if

@@ -58,6 +58,9 @@ type Disks interface {
 	// Discard tells a block device that a range is not needed any more.
 	Discard(ctx context.Context, node string, offset, length units.Bytes) error
 
+	// Flush makes durable what was written to a block device.
+	Flush(ctx context.Context, node string) error
+
 	// Superblock reads a metadata device's superblock, and Stamp puts a uuid in.
 	Superblock(path string) (metadata.Superblock, error)
 	Stamp(path string, uuid [16]byte) error

@@ -156,9 +156,14 @@ func (p *Pool) kernelStatus(ctx context.Context) (dm.Info, dm.PoolStatus, error)
 	return info, status, p.failed("status", err)
 }
 
-// transactionID returns the pool's commit record, from the kernel where the
-// pool is active, else from its metadata.
+// transactionID returns the pool's commit record.
 func (p *Pool) transactionID(ctx context.Context) (uint64, error) {
+	return p.reached(ctx, func() (store.Pool, error) { return p.Record(ctx) })
+}
+
+// reached asks the kernel for the commit record where the pool is active, else
+// its metadata, which the pool's record tells the place of.
+func (p *Pool) reached(ctx context.Context, record func() (store.Pool, error)) (uint64, error) {
 	_, status, err := p.kernelStatus(ctx)
 	if err == nil && status.Mode != dm.ModeFail {
 		return status.TransactionID, nil
@@ -166,11 +171,11 @@ func (p *Pool) transactionID(ctx context.Context) (uint64, error) {
 	if err != nil && !errors.Is(err, ErrInactive) {
 		return 0, err
 	}
-	record, err := p.Record(ctx)
+	pool, err := record()
 	if err != nil {
 		return 0, err
 	}
-	super, err := p.host.Disks.Superblock(p.backingPath(record.Metadata))
+	super, err := p.host.Disks.Superblock(p.backingPath(pool.Metadata))
 	if err != nil {
 		return 0, p.failed("read the metadata of", err)
 	}

@@ -16,6 +16,8 @@ type RemoveOptions struct {
 	// Deferred takes a volume away that somebody still uses: its name goes at
 	// once, its blocks when the last user is gone and the pool is reaped.
 	Deferred bool
+	// For must be what the volume is kept for.
+	For string
 }
 
 // Removal says what became of a removed volume.
@@ -31,35 +33,74 @@ type Removal struct {
 // From the moment that the tombstone is written the volume is gone; a kill
 // after that leaves blocks for [Pool.Reap], never half a volume.
 func (p *Pool) RemoveVolume(ctx context.Context, name string, options RemoveOptions) (Removal, error) {
-	record, unlock, err := p.holdVolume(ctx, "remove", name)
-	if err != nil {
+	removals, err := p.RemoveVolumes(ctx, []string{name}, options, nil)
+	if len(removals) == 0 {
 		return Removal{}, err
+	}
+	return removals[0], err
+}
+
+// RemoveVolumes deletes volumes, all or none of them, and writes documents in the
+// same transaction if with is not nil. It returns the removals that count, also
+// with an error that kept blocks from being given back.
+func (p *Pool) RemoveVolumes(ctx context.Context, names []string, options RemoveOptions, with func(*store.Tx) error) ([]Removal, error) {
+	records, unlock, err := p.holdVolumes(ctx, "remove", names)
+	if err != nil {
+		return nil, err
 	}
 	defer unlock()
 	_, status, err := p.kernelStatus(ctx)
 	if err != nil {
-		return Removal{}, err
+		return nil, err
 	}
 	if err := p.writable("remove a volume of", status); err != nil {
-		return Removal{}, err
+		return nil, err
 	}
-	if !options.Deferred {
-		info, err := p.host.Kernel.Info(ctx, p.volumeRef(record.ID))
-		if err == nil && info.OpenCount > 0 {
-			return Removal{}, &Error{Op: "remove", Object: p.volumeObject(name), Kind: ErrBusy,
-				Detail: "it is open",
-				Remedy: fmt.Sprintf("`thinctl volume status %s %s` names who holds it; --deferred removes it when they are done", p.name, name)}
+	tombstones := make([]store.Tombstone, len(records))
+	for i, record := range records {
+		if err := p.removable(ctx, record, options); err != nil {
+			return nil, err
 		}
-		if err != nil && !errors.Is(err, dm.ErrNotFound) {
-			return Removal{}, p.volumeFailed("remove", name, err)
+		tombstones[i] = store.Tombstone{Volume: record, Removed: p.host.now()}
+		tombstones[i].ReadOnly = false // its blocks are discarded yet
+	}
+	if err := p.bury(ctx, tombstones, with); err != nil {
+		if len(names) == 1 {
+			return nil, p.volumeFailed("remove", names[0], err)
 		}
+		return nil, p.failed("remove volumes of", err)
 	}
-	tombstone := store.Tombstone{Volume: record, Removed: p.host.now()}
-	if err := p.bury(ctx, tombstone); err != nil {
-		return Removal{}, p.volumeFailed("remove", name, err)
+	var removals []Removal
+	var faults []error
+	for _, tombstone := range tombstones {
+		removal, err := p.reapRemoved(ctx, tombstone)
+		removals, faults = append(removals, removal), append(faults, err)
 	}
+	return removals, errors.Join(faults...)
+}
+
+// removable refuses a volume that is somebody else's or open.
+func (p *Pool) removable(ctx context.Context, record store.Volume, options RemoveOptions) error {
+	if err := p.keptFor("remove", record, options.For); err != nil || options.Deferred {
+		return err
+	}
+	info, err := p.host.Kernel.Info(ctx, p.volumeRef(record.ID))
+	if errors.Is(err, dm.ErrNotFound) {
+		return nil
+	}
+	if err == nil && info.OpenCount > 0 {
+		return &Error{Op: "remove", Object: p.volumeObject(record.Name), Kind: ErrBusy,
+			Detail: "it is open",
+			Remedy: fmt.Sprintf("`thinctl volume status %s %s` names who holds it; --deferred removes it when they are done", p.name, record.Name)}
+	}
+	return p.volumeFailed("remove", record.Name, err)
+}
+
+func (p *Pool) reapRemoved(ctx context.Context, tombstone store.Tombstone) (Removal, error) {
+	name := tombstone.Name
 	p.guesses.drop(name)
-	removal := Removal{Volume: plainVolume(record)}
+	removal := Removal{Volume: plainVolume(tombstone.Volume)}
+	var err error
 	removal.Discarded, err = p.reap(ctx, tombstone)
 	if errors.Is(err, dm.ErrBusy) || errors.Is(err, ErrBusy) {
 		return removal, p.volumeFailed("remove", name, p.freeDeviceName(ctx, tombstone))
@@ -86,21 +127,34 @@ func (p *Pool) freeDeviceName(ctx context.Context, tombstone store.Tombstone) er
 	return err
 }
 
-// bury commits a removal to the database; the pool's lock keeps it apart from
-// a change that is being undone.
-func (p *Pool) bury(ctx context.Context, tombstone store.Tombstone) error {
+// bury commits removals to the database; the pool's lock keeps them apart from a
+// change that is being undone.
+func (p *Pool) bury(ctx context.Context, tombstones []store.Tombstone, with func(*store.Tx) error) error {
 	lock, err := p.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer lock.Release()
 	done := p.takeReaped()
-	err = p.db.Update(ctx, func(tx *store.Tx) error {
+	bury := func(tx *store.Tx) error {
 		if err := dropReaped(tx, done); err != nil {
 			return err
 		}
-		return tx.Bury(tombstone)
-	})
+		for _, tombstone := range tombstones {
+			if err := tx.Bury(tombstone); err != nil {
+				return err
+			}
+		}
+		if with != nil {
+			return with(tx)
+		}
+		return nil
+	}
+	if with == nil {
+		err = p.db.Update(ctx, bury)
+	} else {
+		err = p.updateSettled(ctx, bury)
+	}
 	if err != nil {
 		p.noteReaped(done...)
 	}
@@ -141,7 +195,7 @@ func (p *Pool) discardThin(ctx context.Context, tombstone store.Tombstone) (unit
 	ref := p.volumeRef(tombstone.ID)
 	info, err := p.host.Kernel.Info(ctx, ref)
 	switch {
-	case errors.Is(err, dm.ErrNotFound) || err == nil && (!info.ActiveTable || info.Suspended):
+	case errors.Is(err, dm.ErrNotFound) || err == nil && (!info.ActiveTable || info.Suspended || info.ReadOnly && info.OpenCount == 0):
 		name := p.removedName(tombstone.ID)
 		if err == nil {
 			name = info.Name

@@ -18,6 +18,10 @@ type Volume struct {
 	Size    units.Bytes // virtual
 	Origin  string      // the name its origin had when it was taken, "" for none
 	Created time.Time
+	// For says what the volume is kept for; "" is a volume of the user's own.
+	For string
+	// ReadOnly volumes are never written again.
+	ReadOnly bool
 
 	Active    bool
 	Suspended bool
@@ -29,6 +33,20 @@ type Volume struct {
 // VolumeOptions describe a new volume.
 type VolumeOptions struct {
 	Size units.Bytes // the pool's base size where zero
+	Keep
+}
+
+// Keep says what a new volume, or a volume's new name, is kept for.
+type Keep struct {
+	// For marks a volume that a package above the pool keeps: nobody removes or
+	// renames it who does not name the same.
+	For string
+	// ReadOnly is for volumes that are never written again: their devices refuse
+	// it. Their snapshots may be written.
+	ReadOnly bool
+	// With writes documents in the transaction of the change: it counts, or is
+	// undone, along with it. It must not begin a transaction.
+	With func(*store.Tx, store.Volume) error
 }
 
 const (
@@ -49,11 +67,8 @@ func checkVolumeSize(size units.Bytes) error {
 
 // CreateVolume makes an empty volume. It takes no space until it is written.
 func (p *Pool) CreateVolume(ctx context.Context, name string, options VolumeOptions) (Volume, error) {
-	if err := CheckVolumeName(name); err != nil {
+	if err := p.checkNewName("create", name); err != nil {
 		return Volume{}, err
-	}
-	if _, err := dm.NewName(string(volumeDeviceName(p.name, name))); err != nil {
-		return Volume{}, p.volumeError("create", name, ErrInvalid, err)
 	}
 	if options.Size != 0 {
 		if err := checkVolumeSize(options.Size); err != nil {
@@ -66,8 +81,10 @@ func (p *Pool) CreateVolume(ctx context.Context, name string, options VolumeOpti
 		}
 		id, err := tx.AllocateID()
 		return addition{
-			volume:  store.Volume{Name: name, ID: id, Size: orElse(options.Size, pool.BaseSize), Created: p.host.now()},
+			volume: store.Volume{Name: name, ID: id, Size: orElse(options.Size, pool.BaseSize), Created: p.host.now(),
+				For: options.For, ReadOnly: options.ReadOnly},
 			message: fmt.Sprintf("create_thin %d", id),
+			with:    options.With,
 		}, err
 	})
 	if err != nil {
@@ -79,17 +96,15 @@ func (p *Pool) CreateVolume(ctx context.Context, name string, options VolumeOpti
 // SnapshotOptions describe a new snapshot.
 type SnapshotOptions struct {
 	Size units.Bytes // the origin's where zero; may only be larger
+	Keep
 }
 
 // Snapshot makes a volume that starts as a copy of origin and shares its
 // blocks. An active origin is suspended meanwhile, with its file system
 // frozen, so the copy is consistent.
 func (p *Pool) Snapshot(ctx context.Context, origin, name string, options SnapshotOptions) (Volume, error) {
-	if err := CheckVolumeName(name); err != nil {
+	if err := p.checkNewName("snapshot", name); err != nil {
 		return Volume{}, err
-	}
-	if _, err := dm.NewName(string(volumeDeviceName(p.name, name))); err != nil {
-		return Volume{}, p.volumeError("snapshot", name, ErrInvalid, err)
 	}
 	from, unlock, err := p.holdVolume(ctx, "snapshot", origin)
 	if err != nil {
@@ -110,15 +125,27 @@ func (p *Pool) Snapshot(ctx context.Context, origin, name string, options Snapsh
 		}
 		id, err := tx.AllocateID()
 		return addition{
-			volume:  store.Volume{Name: name, ID: id, Size: size, Origin: from.Name, OriginID: from.ID, Created: p.host.now()},
+			volume: store.Volume{Name: name, ID: id, Size: size, Origin: from.Name, OriginID: from.ID, Created: p.host.now(),
+				For: options.For, ReadOnly: options.ReadOnly},
 			message: fmt.Sprintf("create_snap %d %d", id, from.ID),
 			origin:  from.ID,
+			with:    options.With,
 		}, err
 	})
 	if err != nil {
 		return Volume{}, p.volumeFailed("snapshot", name, err)
 	}
 	return plainVolume(record), nil
+}
+
+func (p *Pool) checkNewName(op, name string) error {
+	if err := CheckVolumeName(name); err != nil {
+		return err
+	}
+	if _, err := dm.NewName(string(volumeDeviceName(p.name, name))); err != nil {
+		return p.volumeError(op, name, ErrInvalid, err)
+	}
+	return nil
 }
 
 func (p *Pool) nameFree(tx *store.Tx, op, name string) error {
@@ -156,7 +183,7 @@ func (p *Pool) findVolume(ctx context.Context, op, name string) (store.Volume, e
 }
 
 func plainVolume(record store.Volume) Volume {
-	return Volume{Name: record.Name, ID: record.ID, Size: record.Size, Origin: record.Origin, Created: record.Created}
+	return Volume{Name: record.Name, ID: record.ID, Size: record.Size, Origin: record.Origin, Created: record.Created, For: record.For, ReadOnly: record.ReadOnly}
 }
 
 func (p *Pool) volumeObject(name string) string { return "volume " + p.name + "/" + name }

@@ -112,6 +112,14 @@ func (d *fakeDisks) Discard(ctx context.Context, node string, offset, length uni
 	return d.kernel.Discard(info.Dev, offset, length)
 }
 
+func (d *fakeDisks) Flush(ctx context.Context, node string) error {
+	info, err := d.kernel.Info(ctx, dm.ByName(dm.Name(filepath.Base(node))))
+	if err != nil {
+		return err
+	}
+	return d.kernel.Flush(info.Dev)
+}
+
 func (d *fakeDisks) Space(path string) (loopback.Space, error) {
 	space := loopback.Space{Total: 100 * units.GiB, Free: 60 * units.GiB, Available: 50 * units.GiB}
 	if d.full {

@@ -170,3 +170,25 @@ func (k *Kernel) discards(dev dm.Dev) bool {
 	}
 	return false
 }
+
+// Flush makes durable what was written to a device: a thin one's pool commits
+// (dm-thin.c, process_deferred_bios).
+func (k *Kernel) Flush(dev dm.Dev) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	d := k.devices[dev.Minor]
+	switch {
+	case dev.Major != Major || d == nil || d.live == nil:
+		return unix.ENXIO
+	case d.stopped():
+		return ErrWouldBlock
+	}
+	for _, p := range d.live.targets {
+		if t, ok := p.target.(*thin); ok {
+			if err := t.pool.commit(); err != nil {
+				return unix.EIO
+			}
+		}
+	}
+	return nil
+}

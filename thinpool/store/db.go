@@ -61,7 +61,7 @@ func (d *DB) Create(ctx context.Context, pool Pool) error {
 				return err
 			}
 		}
-		return (&Tx{tx}).PutPool(pool)
+		return (&Tx{bolt: tx}).PutPool(pool)
 	})
 }
 
@@ -83,7 +83,7 @@ func ours(tx *bolt.Tx, f func(*Tx) error) error {
 			return fmt.Errorf("%w: it has no %s", ErrCorrupt, name)
 		}
 	}
-	return f(&Tx{tx})
+	return f(&Tx{bolt: tx})
 }
 
 // Close closes the file if it is still open. The next transaction opens it

@@ -6,7 +6,8 @@
 // A record counts once the pool's transaction id has reached the record's own
 // (Tx). A change in flight is the one Pending note of the database; recovery
 // compares it with the pool. A tombstone is a volume that is gone for its user
-// while its blocks are not yet given back.
+// while its blocks are not yet given back. A document is a record of a package above
+// the pool, whose meaning this one does not know.
 //
 // # Caveats
 //

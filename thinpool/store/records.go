@@ -57,6 +57,11 @@ type Volume struct {
 	OriginID uint32      `json:"origin_id,omitempty"`
 	Created  time.Time   `json:"created"`
 	Tx       uint64      `json:"tx"`
+	// For says what the volume is kept for, where a package above the pool keeps
+	// it; "" is a volume of the user's own.
+	For string `json:"for,omitempty"`
+	// ReadOnly volumes are never written again: their devices refuse it.
+	ReadOnly bool `json:"read_only,omitempty"`
 }
 
 // Tombstone is a removed volume whose blocks are still in the pool.
@@ -89,4 +94,6 @@ type Pending struct {
 	// Origin is the device id of a snapshot's origin: a process killed in
 	// between may have left it suspended.
 	Origin uint32 `json:"origin,omitempty"`
+	// Documents are what the change's documents were before it.
+	Documents []Prior `json:"documents,omitempty"`
 }

@@ -28,7 +28,14 @@ func buckets() [][]byte { return [][]byte{bucketMeta, bucketVolumes, bucketIDs, 
 const maxID = 1<<24 - 1
 
 // Tx is one transaction; it must not outlive the function it was given to.
-type Tx struct{ bolt *bolt.Tx }
+type Tx struct {
+	bolt    *bolt.Tx
+	journal *journal // nil while nothing is gathered
+
+	// What reads as before the newest change, where that does not count.
+	hidden  *Pending
+	earlier map[documentKey]json.RawMessage
+}
 
 func (t *Tx) bucket(name []byte) *bolt.Bucket { return t.bolt.Bucket(name) }
 
@@ -107,7 +114,8 @@ func (t *Tx) Pending() (Pending, error) {
 }
 
 // Undo takes back a change that did not happen: its volume's record goes, its
-// id stays used up, and the transaction id before it is the last again.
+// documents are what they were, its id stays used up, and the transaction id
+// before it is the last again.
 func (t *Tx) Undo(pending Pending) error {
 	volume, err := t.Volume(pending.Volume)
 	if err == nil && volume.ID == pending.ID && volume.Tx == pending.Tx {
@@ -115,6 +123,11 @@ func (t *Tx) Undo(pending Pending) error {
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
+	}
+	for _, prior := range pending.Documents {
+		if err := t.setDocument(prior.Kind, prior.Key, prior.Was); err != nil {
+			return err
+		}
 	}
 	if err := t.bucket(bucketMeta).Delete(keyPending); err != nil {
 		return err
@@ -137,11 +150,19 @@ func (t *Tx) DropReading() error { return t.bucket(bucketMeta).Delete(keyReading
 
 func idKey(id uint32) []byte { return binary.BigEndian.AppendUint32(nil, id) }
 
-// Volume returns a volume by name, whether its change is settled or not.
+// Volume returns a volume by name, whether its change is settled or not, unless
+// t was made to show the [Tx.Settled] state.
 func (t *Tx) Volume(name string) (Volume, error) {
 	var volume Volume
 	err := t.get(bucketVolumes, []byte(name), &volume)
+	if err == nil && t.hides(volume) {
+		return Volume{}, ErrNotFound
+	}
 	return volume, err
+}
+
+func (t *Tx) hides(volume Volume) bool {
+	return t.hidden != nil && volume.ID == t.hidden.ID && volume.Tx == t.hidden.Tx
 }
 
 // PutVolume writes a volume's record and claims its id.
@@ -191,7 +212,18 @@ func (t *Tx) Tombstone(id uint32) (Tombstone, error) {
 }
 
 // Volumes yields all volumes in the order of their names. An error ends it.
-func (t *Tx) Volumes() iter.Seq2[Volume, error] { return records[Volume](t, bucketVolumes) }
+func (t *Tx) Volumes() iter.Seq2[Volume, error] {
+	return func(yield func(Volume, error) bool) {
+		for volume, err := range records[Volume](t, bucketVolumes) {
+			if err == nil && t.hides(volume) {
+				continue
+			}
+			if !yield(volume, err) {
+				return
+			}
+		}
+	}
+}
 
 // Tombstones yields all tombstones in the order of their ids.
 func (t *Tx) Tombstones() iter.Seq2[Tombstone, error] {

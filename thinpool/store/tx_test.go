@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -162,7 +163,7 @@ func TestUndo(t *testing.T) {
 	view(t, db, func(tx *Tx) error {
 		got, err := tx.Pending()
 		last, again := tx.LastTx()
-		if got != pending || last != 8 {
+		if !reflect.DeepEqual(got, pending) || last != 8 {
 			t.Errorf("%+v, last %d", got, last)
 		}
 		return errors.Join(err, again)

@@ -67,7 +67,7 @@ func Operations() []Operation {
 			Done:   func(_, s Scene) bool { return s.Held == 0 },
 			Undone: never,
 		},
-	}, volumeOperations(), []Operation{
+	}, volumeOperations(), keepingOperations(), []Operation{
 		{
 			Name: "extend", Writing: true,
 			Run: in(CrashPool, func(ctx context.Context, p *thinpool.Pool) error {

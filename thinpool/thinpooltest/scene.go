@@ -54,6 +54,7 @@ type Scene struct {
 	Held           uint64 // block of a metadata snapshot, 0 for none
 	Data, Metadata units.Bytes
 	Settings       thinpool.Settings
+	Note           string // the document that operations write along; "" for none
 }
 
 // Prepare brings CrashPool to where the operations begin: base is active and
@@ -82,8 +83,13 @@ func WithPool(ctx context.Context, host thinpool.Host, root, name string, do fun
 }
 
 func furnish(ctx context.Context, host thinpool.Host, pool *thinpool.Pool, blocks Blocks) error {
-	_, err := pool.RemoveVolume(ctx, "new", thinpool.RemoveOptions{})
-	if err != nil && !errors.Is(err, thinpool.ErrNotFound) {
+	for _, made := range []struct{ name, what string }{{"new", ""}, {"new", kept}, {"renamed", kept}} {
+		_, err := pool.RemoveVolume(ctx, made.name, thinpool.RemoveOptions{For: made.what})
+		if err != nil && !errors.Is(err, thinpool.ErrNotFound) && !errors.Is(err, thinpool.ErrInvalid) {
+			return err
+		}
+	}
+	if err := pool.Update(ctx, note("before")); err != nil {
 		return err
 	}
 	if err := written(ctx, pool, blocks, "base", map[uint64]uint64{0: 100, 255: 101}); err != nil {
@@ -208,6 +214,9 @@ func (s *Scene) look(ctx context.Context, pool *thinpool.Pool) error {
 	}
 	s.Used, s.Held, s.Data, s.Metadata = status.Kernel.UsedData, status.Kernel.HeldRoot, status.Data.Total, status.Metadata.Total
 	s.Settings = thinpool.Settings{Reserve: status.Record.Reserve, BaseSize: status.Record.BaseSize}
+	if err := pool.View(ctx, s.readNote); err != nil {
+		return err
+	}
 	volumes, err := pool.Volumes(ctx)
 	for _, volume := range volumes {
 		if volume.Active && volume.Dev == (dm.Dev{}) {
@@ -227,7 +236,7 @@ func ReadBack(ctx context.Context, host thinpool.Host, root string, blocks Block
 func (s *Scene) readBack(ctx context.Context, pool *thinpool.Pool, blocks Blocks) error {
 	var faults []error
 	for name, values := range map[string]map[uint64]uint64{
-		"base": {0: 100, 255: 101}, "idle": {0: 100, 255: 101}, "doomed": {0: 1, 9: 2},
+		"base": {0: 100, 255: 101}, "idle": {0: 100, 255: 101}, "doomed": {0: 1, 9: 2}, "renamed": {0: 1, 9: 2},
 	} {
 		if s.Volumes[name].Name == "" {
 			if name == "base" {

@@ -204,6 +204,10 @@ func (d stepDisks) Wipe(path string, offset, length units.Bytes) error {
 	return d.take("wipe "+path, func() error { return d.Disks.Wipe(path, offset, length) })
 }
 
+func (d stepDisks) Flush(ctx context.Context, node string) error {
+	return d.take("flush "+node, func() error { return d.Disks.Flush(ctx, node) })
+}
+
 func (d stepDisks) Discard(ctx context.Context, node string, offset, length units.Bytes) error {
 	return d.take("discard "+node, func() error { return d.Disks.Discard(ctx, node, offset, length) })
 }

@@ -121,16 +121,33 @@ func (d disks) Device(path string) (thinpool.BlockDevice, error) {
 }
 
 func (d disks) Discard(ctx context.Context, node string, offset, length units.Bytes) error {
-	entries, err := d.world.Kernel.List(ctx)
+	dev, err := d.behind(ctx, node)
 	if err != nil {
 		return err
 	}
+	return d.world.Kernel.Discard(dev, offset, length)
+}
+
+func (d disks) Flush(ctx context.Context, node string) error {
+	dev, err := d.behind(ctx, node)
+	if err != nil {
+		return err
+	}
+	return d.world.Kernel.Flush(dev)
+}
+
+// behind returns the device of a node.
+func (d disks) behind(ctx context.Context, node string) (dm.Dev, error) {
+	entries, err := d.world.Kernel.List(ctx)
+	if err != nil {
+		return dm.Dev{}, err
+	}
 	for _, entry := range entries {
 		if entry.Name.Node() == node {
-			return d.world.Kernel.Discard(entry.Dev, offset, length)
+			return entry.Dev, nil
 		}
 	}
-	return fmt.Errorf("no device behind %s", node)
+	return dm.Dev{}, fmt.Errorf("no device behind %s", node)
 }
 
 func (d disks) Space(path string) (loopback.Space, error) {

@@ -1,0 +1,135 @@
+package thinpool
+
+import (
+	"context"
+	"fmt"
+
+	"thinctl/dm"
+	"thinctl/thinpool/store"
+)
+
+// View runs f over one consistent state of what counts: a change that the kernel
+// has not committed is not in it. It takes no lock of the pool's.
+func (p *Pool) View(ctx context.Context, f func(*store.Tx) error) error {
+	return p.db.View(ctx, func(tx *store.Tx) error {
+		last, err := tx.LastTx()
+		if err != nil {
+			return err
+		}
+		if last > 0 {
+			reached, err := p.reached(ctx, tx.Pool)
+			if err != nil {
+				return err
+			}
+			if err := tx.Settled(reached); err != nil {
+				return err
+			}
+		}
+		return f(tx)
+	})
+}
+
+// Update runs f and makes the documents that it wrote durable, all or nothing.
+// What a killed process began is finished first, so the pool must be active.
+func (p *Pool) Update(ctx context.Context, f func(*store.Tx) error) error {
+	lock, err := p.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	return p.updateSettled(ctx, f)
+}
+
+// updateSettled is Update under the pool's lock.
+func (p *Pool) updateSettled(ctx context.Context, f func(*store.Tx) error) error {
+	_, status, err := p.kernelStatus(ctx)
+	if err != nil {
+		return err
+	}
+	if status.Mode == dm.ModeFail {
+		return p.writable("change", status)
+	}
+	return p.update(ctx, status, f)
+}
+
+// RenameVolume gives a volume another name, and what it is kept for, in one
+// transaction. Nobody may use it; all that was written to it is durable first,
+// and its device is gone afterwards.
+func (p *Pool) RenameVolume(ctx context.Context, from, to string, keep RenameOptions) (Volume, error) {
+	if err := p.checkNewName("rename", to); err != nil {
+		return Volume{}, err
+	}
+	record, unlock, err := p.holdVolume(ctx, "rename", from)
+	if err != nil {
+		return Volume{}, err
+	}
+	defer unlock()
+	if err := p.keptFor("rename", record, keep.Was); err != nil {
+		return Volume{}, err
+	}
+	if err := p.flushThin(ctx, record); err != nil {
+		return Volume{}, p.volumeFailed("rename", from, err)
+	}
+	if err := p.deactivateThin(ctx, from, record.ID); err != nil {
+		return Volume{}, p.volumeFailed("rename", from, err)
+	}
+	renamed := record
+	renamed.Name, renamed.For, renamed.ReadOnly = to, keep.For, keep.ReadOnly
+	err = p.Update(ctx, func(tx *store.Tx) error {
+		if err := p.nameFree(tx, "rename", to); err != nil {
+			return err
+		}
+		if err := tx.DeleteVolume(record); err != nil {
+			return err
+		}
+		if err := tx.PutVolume(renamed); err != nil {
+			return err
+		}
+		if keep.With != nil {
+			return keep.With(tx, renamed)
+		}
+		return nil
+	})
+	if err != nil {
+		return Volume{}, p.volumeFailed("rename", from, err)
+	}
+	p.guesses.drop(from)
+	return plainVolume(renamed), nil
+}
+
+// RenameOptions say what a volume is kept for under its new name.
+type RenameOptions struct {
+	// Was must be what it was kept for so far.
+	Was string
+	Keep
+}
+
+// flushThin makes durable what was written to a volume, active or not: the
+// kernel may still have the mapping of new blocks in memory only.
+func (p *Pool) flushThin(ctx context.Context, record store.Volume) error {
+	info, err := p.activateThin(ctx, record, volumeDeviceName(p.name, record.Name))
+	if err != nil {
+		return err
+	}
+	return p.host.Disks.Flush(ctx, info.Name.Node())
+}
+
+// keptFor refuses a volume that is kept for something else.
+func (p *Pool) keptFor(op string, record store.Volume, what string) error {
+	if record.For == what {
+		return nil
+	}
+	e := &Error{Op: op, Object: p.volumeObject(record.Name), Kind: ErrInvalid}
+	switch record.For {
+	case "":
+		e.Detail = "it is a volume of its own"
+		e.Remedy = fmt.Sprintf("`thinctl volume %s %s %s` does it", op, p.name, record.Name)
+	case "container", "layer":
+		e.Detail = fmt.Sprintf("it is kept as a %s", record.For)
+		e.Remedy = fmt.Sprintf("use the `thinctl %s` commands", record.For)
+	default:
+		e.Detail = fmt.Sprintf("it is kept as %s of images and containers", record.For)
+		e.Remedy = "it goes along with those that need it"
+	}
+	return e
+}

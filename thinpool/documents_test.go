@@ -1,0 +1,164 @@
+package thinpool_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+	"thinctl/thinpool/thinpooltest"
+)
+
+func TestKeptVolumesAreRefused(t *testing.T) {
+	world := thinpooltest.New(t)
+	pool, err := thinpool.Create(t.Context(), world.Host(), world.Root, "p", thinpooltest.SmallPool())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, what := range map[string]string{"own": "", "kept": "layer"} {
+		if _, err := pool.CreateVolume(t.Context(), name, thinpool.VolumeOptions{Keep: thinpool.Keep{For: what}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct{ name, what, remedy string }{
+		{"kept", "", "thinctl layer"},
+		{"kept", "container", "thinctl layer"},
+		{"own", "layer", "thinctl volume"},
+	} {
+		_, err := pool.RemoveVolume(t.Context(), test.name, thinpool.RemoveOptions{For: test.what})
+		var told *thinpool.Error
+		if !errors.As(err, &told) || !errors.Is(err, thinpool.ErrInvalid) || !strings.Contains(told.Remedy, test.remedy) {
+			t.Errorf("removing %s for %q: %v", test.name, test.what, err)
+		}
+		if _, err := pool.RenameVolume(t.Context(), test.name, "other", thinpool.RenameOptions{Was: test.what}); !errors.Is(err, thinpool.ErrInvalid) {
+			t.Errorf("renaming %s for %q: %v", test.name, test.what, err)
+		}
+	}
+	// One that may not go keeps the other.
+	_, err = pool.RemoveVolumes(t.Context(), []string{"own", "kept"}, thinpool.RemoveOptions{}, nil)
+	if !errors.Is(err, thinpool.ErrInvalid) {
+		t.Errorf("removing both: %v", err)
+	}
+	if volumes, err := pool.Volumes(t.Context()); err != nil || len(volumes) != 2 {
+		t.Errorf("volumes: %v, %v", volumes, err)
+	}
+	if _, err := pool.RenameVolume(t.Context(), "own", "kept", thinpool.RenameOptions{}); !errors.Is(err, thinpool.ErrExists) {
+		t.Errorf("renaming to a name that is taken: %v", err)
+	}
+}
+
+func TestReadOnlyVolume(t *testing.T) {
+	world := thinpooltest.New(t)
+	pool, err := thinpool.Create(t.Context(), world.Host(), world.Root, "p", thinpooltest.SmallPool())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.CreateVolume(t.Context(), "work", thinpool.VolumeOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	work, err := pool.ActivateVolume(t.Context(), "work")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := world.Blocks()
+	if err := blocks.Write(work, 3, 7); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.RenameVolume(t.Context(), "work", "layer", thinpool.RenameOptions{Keep: thinpool.Keep{For: "layer", ReadOnly: true}}); err != nil {
+		t.Fatal(err)
+	}
+	world.PowerOff(t) // what was written before the new name counts is durable
+	if err := pool.Activate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	layer, err := pool.ActivateVolume(t.Context(), "layer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := thinpooltest.Expect(blocks, layer, 3, 7); err != nil {
+		t.Error(err)
+	}
+	if err := blocks.Write(layer, 3, 8); err == nil {
+		t.Error("a read-only volume took a write")
+	}
+	if _, err := pool.Snapshot(t.Context(), "layer", "copy", thinpool.SnapshotOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	clone, err := pool.ActivateVolume(t.Context(), "copy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := blocks.Write(clone, 3, 9); err != nil {
+		t.Errorf("its snapshot: %v", err)
+	}
+	// Blocks come back from it all the same, in use or not.
+	removals, err := pool.RemoveVolumes(t.Context(), []string{"layer", "copy"}, thinpool.RemoveOptions{For: "layer"}, nil)
+	if !errors.Is(err, thinpool.ErrInvalid) || removals != nil {
+		t.Fatalf("copy is nobody's layer: %v, %v", removals, err)
+	}
+	if removal, err := pool.RemoveVolume(t.Context(), "layer", thinpool.RemoveOptions{For: "layer"}); err != nil || !removal.Reaped || removal.Discarded == 0 {
+		t.Errorf("%+v, %v", removal, err)
+	}
+}
+
+func TestViewShowsWhatCounts(t *testing.T) {
+	world := thinpooltest.New(t)
+	pool, err := thinpool.Create(t.Context(), world.Host(), world.Root, "p", thinpooltest.SmallPool())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := thinpool.Keep{With: func(tx *store.Tx, v store.Volume) error { return tx.PutDocument("layers", v.Name, v.Name) }}
+	if _, err := pool.CreateVolume(t.Context(), "first", thinpool.VolumeOptions{Keep: write}); err != nil {
+		t.Fatal(err)
+	}
+	refused := errors.New("refused")
+	_, err = pool.CreateVolume(t.Context(), "second", thinpool.VolumeOptions{Keep: thinpool.Keep{With: func(tx *store.Tx, _ store.Volume) error {
+		return errors.Join(tx.PutDocument("layers", "second", "x"), refused)
+	}}})
+	if !errors.Is(err, refused) {
+		t.Fatal(err)
+	}
+	seen := func() (keys []string) {
+		t.Helper()
+		err := pool.View(t.Context(), func(tx *store.Tx) error {
+			for entry, err := range store.Documents[string](tx, "layers", "") {
+				if err != nil {
+					return err
+				}
+				keys = append(keys, entry.Key)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return keys
+	}
+	if keys := seen(); len(keys) != 1 {
+		t.Errorf("after a refused change: %q", keys)
+	}
+	// Step by step through another one: it is there once its call would return.
+	for step := 1; ; step++ {
+		world.StopAt(step, thinpooltest.After)
+		_, err := pool.CreateVolume(t.Context(), "third", thinpool.VolumeOptions{Keep: write})
+		_, stopped := world.Restart()
+		before := seen()
+		if err := pool.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if after := seen(); len(after) != len(before) {
+			t.Errorf("stopped at step %d: %q, after recovery %q", step, before, after)
+		}
+		if !stopped {
+			if err != nil || len(before) != 2 {
+				t.Errorf("unstopped: %q, %v", before, err)
+			}
+			return
+		}
+		_, err = pool.RemoveVolumes(t.Context(), []string{"third"}, thinpool.RemoveOptions{}, func(tx *store.Tx) error { return tx.DeleteDocument("layers", "third") })
+		if err != nil && !errors.Is(err, thinpool.ErrNotFound) {
+			t.Fatal(err)
+		}
+	}
+}
