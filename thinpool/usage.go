@@ -3,6 +3,7 @@ package thinpool
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,8 @@ type Usage struct {
 	// Freed is what comes back when all of UsageOptions.Freed go; Volumes has
 	// each alone.
 	Freed units.Bytes
+	// Sets is what comes back when all of one of UsageOptions.Sets go.
+	Sets map[string]units.Bytes
 }
 
 // VolumeUsage is what one thin device takes.
@@ -46,6 +49,8 @@ type VolumeUsage struct {
 type UsageOptions struct {
 	// Freed are the names of volumes that might be removed together.
 	Freed []string
+	// Sets are more such, by any key. A volume that is not there counts nothing.
+	Sets map[string][]string
 }
 
 // Usage reads the whole metadata as ReadMetadata does, each node once.
@@ -76,7 +81,31 @@ func (r *Reading) Usage(ctx context.Context, options UsageOptions) (Usage, error
 		}
 		u.Freed = r.bytes(blocks)
 	}
-	return u, nil
+	u.Sets, err = r.sets(ctx, m, options.Sets)
+	return u, err
+}
+
+func (r *Reading) sets(ctx context.Context, m *metadata.Map, sets map[string][]string) (map[string]units.Bytes, error) {
+	freed := map[string]units.Bytes{}
+	for key, names := range sets {
+		var ids []uint32
+		for _, name := range names {
+			id, err := r.Volume(name)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			ids = append(ids, id)
+		}
+		blocks, err := m.Freed(ctx, ids...)
+		if err != nil {
+			return nil, err
+		}
+		freed[key] = r.bytes(blocks)
+	}
+	return freed, nil
 }
 
 func (r *Reading) scan(ctx context.Context) (*metadata.Map, error) {

@@ -1,0 +1,138 @@
+package images
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/docker/go-connections/nat"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+)
+
+// changes are instructions to change a config, in order.
+type changes []instructions.Command
+
+// allowed are the instructions that docker commit takes.
+var allowed = []string{"CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "ONBUILD", "USER", "VOLUME", "WORKDIR"}
+
+// parseChanges reads instructions as a Dockerfile has them.
+func parseChanges(lines []string) (changes, error) {
+	var all changes
+	for _, line := range lines {
+		command, err := parseChange(line)
+		if err != nil {
+			return nil, &Error{Op: "read", Object: fmt.Sprintf("change %q", line), Kind: ErrInvalid, Err: err,
+				Remedy: "write it as in a Dockerfile: " + strings.Join(allowed, ", ")}
+		}
+		all = append(all, command)
+	}
+	return all, nil
+}
+
+func parseChange(line string) (instructions.Command, error) {
+	word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+	if !slices.Contains(allowed, strings.ToUpper(word)) {
+		return nil, fmt.Errorf("%s is not an instruction that can change a config", word)
+	}
+	parsed, err := parser.Parse(strings.NewReader(line))
+	if err != nil {
+		return nil, err
+	}
+	if len(parsed.AST.Children) != 1 {
+		return nil, fmt.Errorf("it has %d instructions", len(parsed.AST.Children))
+	}
+	command, err := instructions.ParseCommand(parsed.AST.Children[0])
+	if err != nil {
+		return nil, err
+	}
+	return command, apply(command, &v1.Config{})
+}
+
+func (c changes) apply(config *v1.Config) error {
+	for _, command := range c {
+		if err := apply(command, config); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func apply(command instructions.Command, config *v1.Config) error {
+	switch c := command.(type) {
+	case *instructions.CmdCommand:
+		config.Cmd = line(c.ShellDependantCmdLine, config.Shell)
+	case *instructions.EntrypointCommand:
+		config.Entrypoint = line(c.ShellDependantCmdLine, config.Shell)
+		config.Cmd = nil
+	case *instructions.EnvCommand:
+		for _, pair := range c.Env {
+			config.Env = setEnv(config.Env, pair.Key, pair.Value)
+		}
+	case *instructions.ExposeCommand:
+		return expose(config, c.Ports)
+	case *instructions.LabelCommand:
+		for _, pair := range c.Labels {
+			put(&config.Labels, pair.Key, pair.Value)
+		}
+	case *instructions.OnbuildCommand:
+		config.OnBuild = append(slices.Clone(config.OnBuild), c.Expression)
+	case *instructions.UserCommand:
+		config.User = c.User
+	case *instructions.VolumeCommand:
+		for _, volume := range c.Volumes {
+			put(&config.Volumes, volume, struct{}{})
+		}
+	case *instructions.WorkdirCommand:
+		if path.IsAbs(c.Path) {
+			config.WorkingDir = path.Clean(c.Path)
+		} else {
+			config.WorkingDir = path.Join("/", config.WorkingDir, c.Path)
+		}
+	default:
+		return fmt.Errorf("%s cannot change a config", command.Name())
+	}
+	return nil
+}
+
+func put[V any](m *map[string]V, key string, value V) {
+	if *m == nil {
+		*m = map[string]V{}
+	}
+	(*m)[key] = value
+}
+
+// line is a command line as a config has it: the shell form is run by a shell.
+func line(c instructions.ShellDependantCmdLine, shell []string) []string {
+	if !c.PrependShell {
+		return slices.Clone([]string(c.CmdLine))
+	}
+	if len(shell) == 0 {
+		shell = []string{"/bin/sh", "-c"}
+	}
+	return append(slices.Clone(shell), c.CmdLine...)
+}
+
+func setEnv(env []string, key, value string) []string {
+	env = slices.Clone(env)
+	for i, entry := range env {
+		if name, _, _ := strings.Cut(entry, "="); name == key {
+			env[i] = key + "=" + value
+			return env
+		}
+	}
+	return append(env, key+"="+value)
+}
+
+func expose(config *v1.Config, ports []string) error {
+	set, _, err := nat.ParsePortSpecs(ports)
+	if err != nil {
+		return err
+	}
+	for port := range set {
+		put(&config.ExposedPorts, string(port), struct{}{})
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package images
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"thinctl/snapshots"
+	"thinctl/thinpool/store"
+)
+
+// Digest returns the image with its id. A committed image's is computed where it
+// is not known yet: the tars of its layers are written once, to nowhere, and what
+// they digest to is kept.
+func (s *Store) Digest(ctx context.Context, text string) (Image, error) {
+	image, err := s.Image(ctx, text)
+	if err != nil || image.ID != "" {
+		return image, err
+	}
+	hold, err := s.layers.BeginChain(ctx, snapshots.ChainOptions{Layers: image.Layers})
+	if err != nil {
+		return image, err
+	}
+	defer hold.Close()
+	var diffs []string
+	for _, id := range image.Layers {
+		layer, err := s.digested(ctx, id, diffs)
+		if err != nil {
+			return image, &Error{Op: "compute the digest of", Object: image.String(), Err: err}
+		}
+		diffs = append(diffs, layer.DiffID)
+	}
+	err = s.pool.Update(ctx, func(tx *store.Tx) (err error) {
+		image, err = identify(tx, image.Key, diffs)
+		return err
+	})
+	return image, errors.Join(err, hold.Close())
+}
+
+// identify gives a committed image its id.
+func identify(tx *store.Tx, key string, diffs []string) (Image, error) {
+	image, err := byKey(tx, key)
+	if err != nil || image.ID != "" {
+		return image, err
+	}
+	config, err := image.Config()
+	if err != nil {
+		return image, err
+	}
+	config.RootFS = v1.RootFS{Type: "layers"}
+	for _, diff := range diffs {
+		hash, err := v1.NewHash(diff)
+		if err != nil {
+			return image, err
+		}
+		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, hash)
+	}
+	if image.Raw, err = marshal(config); err != nil {
+		return image, err
+	}
+	sum := sha256.Sum256(image.Raw)
+	image.ID = hex.EncodeToString(sum[:])
+	if err := tx.PutDocument(kindImages, key, image); err != nil {
+		return image, err
+	}
+	var other Image
+	if err := tx.Document(kindImages, image.ID, &other); errors.Is(err, store.ErrNotFound) {
+		return image, tx.PutDocument(kindIDs, image.ID, key)
+	}
+	return image, nil // the very same was loaded, and has the id for its key
+}
+
+// digested returns a layer whose digests are known; below are the diff ids of the
+// layers below it.
+func (s *Store) digested(ctx context.Context, id string, below []string) (snapshots.Layer, error) {
+	layer, err := s.layers.Layer(ctx, id)
+	if err != nil || layer.DiffID != "" {
+		return layer, err
+	}
+	sum := sha256.New()
+	written, err := s.writeLayer(ctx, layer, sum)
+	if err != nil {
+		return layer, err
+	}
+	layer.DiffID = "sha256:" + hex.EncodeToString(sum.Sum(nil))
+	chain := chainIDs(append(below[:len(below):len(below)], layer.DiffID))
+	layer.ChainID = chain[len(chain)-1]
+	layer.Size, layer.Entries, layer.TarSize = written.Size, written.Entries, written.TarSize
+	return layer, s.layers.SetDigest(ctx, layer.ID, snapshots.Digest{
+		DiffID: layer.DiffID, ChainID: layer.ChainID, Size: layer.Size, Entries: layer.Entries, TarSize: layer.TarSize,
+	})
+}

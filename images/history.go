@@ -1,0 +1,90 @@
+package images
+
+import (
+	"context"
+	"time"
+
+	"thinctl/snapshots"
+	"thinctl/units"
+)
+
+// Step is one line of an image's history.
+type Step struct {
+	// Layer is the id of the layer that the step made, "" where it made none.
+	Layer   string
+	Image   string // the id of the image that ended here, where it is in the pool
+	Created time.Time
+	By      string
+	Author  string
+	Comment string
+	Size    units.Bytes
+}
+
+// History returns how the image was made, the newest step first.
+func (s *Store) History(ctx context.Context, text string) ([]Step, error) {
+	image, err := s.Image(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	config, err := image.Config()
+	if err != nil {
+		return nil, err
+	}
+	layers, err := s.chain(ctx, image)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := s.ends(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var steps []Step
+	add := func(step Step, layer *snapshots.Layer) {
+		if layer != nil {
+			step.Layer, step.Size = layer.ID, layer.Size
+			step.Image = ends[layer.ID]
+		}
+		steps = append([]Step{step}, steps...)
+	}
+	at := 0
+	for _, h := range config.History {
+		var layer *snapshots.Layer
+		if !h.EmptyLayer && at < len(layers) {
+			layer = &layers[at]
+			at++
+		}
+		add(Step{Created: h.Created.Time, By: h.CreatedBy, Author: h.Author, Comment: h.Comment}, layer)
+	}
+	for ; at < len(layers); at++ { // more layers than the history tells of
+		add(Step{Created: layers[at].Created}, &layers[at])
+	}
+	if len(steps) > 0 {
+		steps[0].Image = image.Shown()
+	}
+	return steps, nil
+}
+
+// chain returns the image's layers, base first.
+func (s *Store) chain(ctx context.Context, image Image) ([]snapshots.Layer, error) {
+	var layers []snapshots.Layer
+	for _, id := range image.Layers {
+		layer, err := s.layers.Layer(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		layers = append(layers, layer)
+	}
+	return layers, nil
+}
+
+// ends maps layers to the shown ids of the images that end there.
+func (s *Store) ends(ctx context.Context) (map[string]string, error) {
+	images, err := s.Images(ctx)
+	ends := map[string]string{}
+	for _, image := range images {
+		if top := image.Top(); top != "" {
+			ends[top] = image.Shown()
+		}
+	}
+	return ends, err
+}
