@@ -1,0 +1,179 @@
+package changes
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// worker compares one folder after another.
+type worker struct {
+	*walk
+	path     []byte // of the folder at hand
+	fd       [sides]int
+	listings [sides]listing
+	pairs    []pair
+	folders  []*dir
+	scratch  scratch
+}
+
+// compare reads d on both sides, notes what changed in it, and puts its
+// subfolders into the queue.
+func (w *worker) compare(ctx context.Context, d *dir) error {
+	w.path = d.appendPath(w.path[:0])
+	w.folders = w.folders[:0]
+	w.fd = [sides]int{-1, -1}
+	defer func() {
+		for _, fd := range w.fd {
+			if fd >= 0 {
+				unix.Close(fd)
+			}
+		}
+	}()
+	for s := range w.listings {
+		w.listings[s].reset()
+		if !d.in[s] {
+			continue
+		}
+		err := w.list(ctx, s)
+		switch {
+		case err == nil:
+		case errors.Is(err, errCovered):
+			return nil
+		case vanished(err) && d.parent != nil:
+			if gone, err := w.gone(d, s); gone || err != nil {
+				return err
+			}
+		case context.Cause(ctx) != nil:
+			return context.Cause(ctx)
+		default:
+			return failed("read", w.trees[s].path+string(w.path), err)
+		}
+	}
+	w.pairs = pairs(w.pairs, &w.listings[inLower], &w.listings[inUpper])
+	const prompt = 256 // entries between looks at the context
+	for i := range w.pairs {
+		if i%prompt == prompt-1 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := w.entry(d, &w.pairs[i]); err != nil {
+			return err
+		}
+	}
+	d.pending.Add(int64(len(w.folders)))
+	w.queue.push(w.folders...)
+	return nil
+}
+
+func (w *worker) list(ctx context.Context, s int) error {
+	fd, err := w.trees[s].open(string(w.path))
+	if err != nil {
+		return err
+	}
+	w.fd[s] = fd
+	return w.listings[s].read(ctx, fd)
+}
+
+// gone makes d, whose folder on one side has vanished since it was seen, what
+// it would be had it never been there. It tells whether nothing is left to be
+// compared.
+func (w *worker) gone(d *dir, s int) (bool, error) {
+	d.in[s] = false
+	w.listings[s].reset()
+	if s == inLower {
+		d.kind = Added
+		return false, nil
+	}
+	if d.kind == Added {
+		d.kind = 0
+		return true, nil
+	}
+	// The lower tree's entry is a deletion now. Nobody kept what it was like.
+	var st unix.Statx_t
+	d.kind, d.info = Deleted, Info{}
+	if w.fd[inLower] < 0 { // it was no folder
+		return true, w.lowerInfo(d)
+	}
+	err := unix.Statx(w.fd[inLower], "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, &st)
+	if err != nil {
+		return true, failed("stat", w.trees[inLower].path+string(w.path), err)
+	}
+	d.info = infoOf(&st)
+	return true, nil
+}
+
+func (w *worker) lowerInfo(d *dir) error {
+	at, err := w.trees[inLower].open(string(d.parent.appendPath(nil)))
+	if err == nil {
+		defer unix.Close(at)
+		var st unix.Statx_t
+		if err = unix.Statx(at, d.name, statFlags, unix.STATX_BASIC_STATS, &st); err == nil {
+			d.info = infoOf(&st)
+			return nil
+		}
+	}
+	if vanished(err) || errors.Is(err, errCovered) {
+		d.kind = 0
+		return nil
+	}
+	return failed("stat", w.trees[inLower].path+string(w.path), err)
+}
+
+// entry compares what one name stands for.
+func (w *worker) entry(d *dir, p *pair) error {
+	name := w.name(p)
+	if w.options.Exclude != nil && w.options.Exclude(string(w.path)+"/"+string(name)) {
+		return nil
+	}
+	var seen [sides]status
+	for s, e := range p.at {
+		if e == nil {
+			continue
+		}
+		if err := w.stat(s, e, &seen[s]); err != nil {
+			return failed("stat", w.trees[s].path+string(w.path)+"/"+string(name), err)
+		}
+	}
+	lower, upper := &seen[inLower], &seen[inUpper]
+	var kind Kind
+	switch {
+	case !lower.there && !upper.there:
+		return nil
+	case !upper.there:
+		d.add(found{name: string(name), kind: Deleted, info: lower.info()})
+		return nil
+	case !lower.there:
+		kind = Added
+	case lower.mount || upper.mount:
+		if lower.fileType != upper.fileType {
+			kind = Modified
+		}
+	case lower.inode() == upper.inode():
+		return nil // the very same; a folder with all that is in it
+	default:
+		differ, err := w.differ(lower, upper, p)
+		if err != nil {
+			return failed("compare", w.trees[inUpper].path+string(w.path)+"/"+string(name), err)
+		}
+		if differ {
+			kind = Modified
+		}
+	}
+	if upper.isDir() && !upper.mount && !lower.mount {
+		sub := &dir{parent: d, name: string(name), kind: kind, info: upper.info()}
+		sub.in = [sides]bool{inLower: lower.isDir(), inUpper: true}
+		sub.pending.Store(1)
+		w.folders = append(w.folders, sub)
+	} else if kind != 0 {
+		d.add(found{name: string(name), kind: kind, info: upper.info()})
+	}
+	return nil
+}
+
+func (w *worker) name(p *pair) []byte {
+	if e := p.at[inUpper]; e != nil {
+		return w.listings[inUpper].name(e)
+	}
+	return w.listings[inLower].name(p.at[inLower])
+}
