@@ -15,7 +15,7 @@ const splitSuffix = ".split.gz"
 
 // splitPath is the file with the layer's split.
 func (s *Store) splitPath(layer string) string {
-	return filepath.Join(s.pool.Dir(), "layers", layer+splitSuffix)
+	return filepath.Join(s.pool.LayersDir(), layer+splitSuffix)
 }
 
 // dropSplits removes the splits of layers that are not there. Whoever makes a
