@@ -13,44 +13,38 @@ import (
 
 const splitSuffix = ".split.gz"
 
-// splitPath is the file with the layer's split.
+// splitPath is the file with the layer's split. One that is being written has a
+// dot before its name and more after it (disk.WriteFile).
 func (s *Store) splitPath(layer string) string {
 	return filepath.Join(s.pool.LayersDir(), layer+splitSuffix)
 }
 
-// dropSplits removes the splits of layers that are not there. Whoever makes a
-// layer holds its lock from before its split is written until it counts.
+// dropSplits removes what was written of the splits of layers that are not
+// there. Whoever makes a layer holds its lock from before its split is written
+// until it counts.
 func (s *Store) dropSplits(ctx context.Context, layers []string) error {
 	var faults []error
 	for _, id := range layers {
-		faults = append(faults, s.layers.WithLayerLock(ctx, id, func() error {
-			_, err := s.layers.Layer(ctx, id)
-			if !errors.Is(err, snapshots.ErrNotFound) {
-				return err
-			}
-			err = os.Remove(s.splitPath(id))
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			return err
-		}))
+		faults = append(faults, s.layers.WithLayerLock(ctx, id, func() error { return s.dropSplit(ctx, id) }))
 	}
 	return errors.Join(faults...)
 }
 
-// splits lists the ids that splits are there for.
-func (s *Store) splits() ([]string, error) {
-	entries, err := os.ReadDir(filepath.Dir(s.splitPath("")))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+func (s *Store) dropSplit(ctx context.Context, id string) error {
+	dead, err := filepath.Glob(filepath.Join(s.pool.LayersDir(), "."+id+splitSuffix+"-*"))
+	if err != nil {
+		return err
 	}
-	var ids []string
-	for _, entry := range entries {
-		if id, ok := strings.CutSuffix(entry.Name(), splitSuffix); ok {
-			ids = append(ids, id)
+	_, err = s.layers.Layer(ctx, id)
+	if errors.Is(err, snapshots.ErrNotFound) {
+		dead, err = append(dead, s.splitPath(id)), nil
+	}
+	for _, path := range dead {
+		if removed := os.Remove(path); !errors.Is(removed, fs.ErrNotExist) {
+			err = errors.Join(err, removed)
 		}
 	}
-	return ids, err
+	return err
 }
 
 // Recover clears away what killed processes left: works and views of the layers',
@@ -59,7 +53,10 @@ func (s *Store) Recover(ctx context.Context) error {
 	if err := s.layers.Recover(ctx); err != nil {
 		return err
 	}
-	splits, err := s.splits()
+	entries, err := os.ReadDir(s.pool.LayersDir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -67,15 +64,16 @@ func (s *Store) Recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	there := map[string]bool{}
+	whole := map[string]bool{}
 	for _, layer := range layers {
-		there[layer.ID] = true
+		whole[layer.ID+splitSuffix] = true
 	}
-	var orphans []string
-	for _, id := range splits {
-		if !there[id] {
-			orphans = append(orphans, id)
+	var left []string
+	for _, entry := range entries {
+		id, _, ours := strings.Cut(strings.TrimPrefix(entry.Name(), "."), splitSuffix)
+		if ours && !whole[entry.Name()] {
+			left = append(left, id)
 		}
 	}
-	return s.dropSplits(ctx, orphans)
+	return s.dropSplits(ctx, left)
 }
