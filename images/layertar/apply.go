@@ -1,0 +1,110 @@
+package layertar
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/pkg/archive"
+	"github.com/containerd/log"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	"thinctl/units"
+)
+
+// ApplyOptions: the zero value has the default limits.
+type ApplyOptions struct {
+	Limits Limits
+	// Progress is told how many bytes of the reader were read so far, as they
+	// came, compressed or not. It is called from another goroutine and must be
+	// quick.
+	Progress func(n int64)
+}
+
+// Applied is what a layer was.
+type Applied struct {
+	Size    units.Bytes // of the regular files it brought
+	Entries int         // in the tar, whiteouts among them
+	DiffID  string      // "sha256:...", of the uncompressed tar
+	Split   []byte      // what Replay needs beside the tree
+}
+
+// Apply unpacks a layer (plain tar, gzip or zstd) over what is in root. The
+// reader is read to its end and not used after Apply returns; to stop a reader
+// that blocks is the caller's to do when ctx ends. After an error root holds a
+// part of the layer. Nothing is synced.
+func Apply(ctx context.Context, root string, r io.Reader, o ApplyOptions) (Applied, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return Applied{}, err
+	}
+	if root, err = filepath.EvalSymlinks(root); err != nil {
+		return Applied{}, err
+	}
+	confined, err := os.OpenRoot(root)
+	if err != nil {
+		return Applied{}, err
+	}
+	defer confined.Close()
+	info, err := confined.Stat(".")
+	if err != nil {
+		return Applied{}, err
+	}
+	limits := o.Limits.orDefaults()
+	odd := &oddities{rec: newRecorder(limits.Split), room: limits.Kept}
+
+	group, inner := errgroup.WithContext(ctx)
+	stream := newStream(r, limits.Bytes, o.Progress)
+	queue := newQueue(inner, confined)
+	scan := &scan{
+		limits: limits, ctx: inner, stream: &chunkReader{ctx: inner, s: stream},
+		split: newRecorder(limits.Split), oddities: odd, queue: queue,
+	}
+	tree := &tree{
+		root: root, confined: confined, queue: queue, oddities: odd,
+		applied: map[string]*entry{}, opaque: map[string]bool{}, before: info.ModTime(),
+	}
+	var applied Applied
+	group.Go(func() error { return stream.run(inner) })
+	group.Go(func() (err error) { applied.DiffID, err = stream.sum(inner); return err })
+	group.Go(scan.run)
+	group.Go(func() error { return tree.unpack(inner) })
+	if err := group.Wait(); err != nil {
+		if ctx.Err() != nil {
+			return Applied{}, context.Cause(ctx)
+		}
+		return Applied{}, err
+	}
+	if err := errors.Join(tree.finish(), tree.setTimes()); err != nil {
+		return Applied{}, err
+	}
+	if err := tree.setRoot(scan.root); err != nil {
+		return Applied{}, &EntryError{Entry: "./", Why: err}
+	}
+	applied.Size, applied.Entries = scan.size, scan.entries
+	if odd.some {
+		if err := odd.rec.close(); err != nil {
+			return Applied{}, err
+		}
+		applied.Split = odd.rec.out.Bytes()
+	}
+	applied.Split = append(applied.Split, scan.split.out.Bytes()...)
+	return applied, nil
+}
+
+// unpack is containerd's part.
+func (t *tree) unpack(ctx context.Context) error {
+	defer t.queue.leave()
+	silent := logrus.New()
+	silent.SetOutput(io.Discard)
+	quiet := log.WithLogger(ctx, logrus.NewEntry(silent))
+	_, err := archive.Apply(quiet, t.root, t.queue, archive.WithConvertWhiteout(t.convert))
+	var named *EntryError
+	if err == nil || ctx.Err() != nil || errors.As(err, &named) || t.queue.at == nil {
+		return err
+	}
+	return &EntryError{Entry: t.queue.at.name, Why: err}
+}

@@ -1,0 +1,166 @@
+package layertar
+
+import (
+	"archive/tar"
+	"math"
+	"path"
+	"strings"
+)
+
+// The names that a layer keeps for itself:
+// https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts
+const (
+	whiteout     = ".wh."
+	whiteoutMeta = ".wh..wh."
+	opaque       = ".wh..wh..opq"
+)
+
+// What an entry is for.
+type role int
+
+const (
+	roleFile     role = iota // goes into the tree
+	roleWhiteout             // takes something out of it
+	roleRoot                 // the root's own metadata
+	roleIgnored              // aufs's own folders, global pax headers
+)
+
+// check finds what an entry is for, or why it must be refused. It sees the name
+// as the tar has it: containerd gets it cleaned, and re-roots what would escape.
+func (l Limits) check(h *tar.Header) (role, error) {
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return roleIgnored, nil
+	}
+	clean, err := l.inside(h.Name, "name")
+	if err != nil {
+		return 0, err
+	}
+	if err := l.numbers(h); err != nil {
+		return 0, err
+	}
+	if err := l.kind(h); err != nil {
+		return 0, err
+	}
+	if clean == "." {
+		if h.Typeflag != tar.TypeDir {
+			return 0, wrong(ErrFormat, "the root can only be a folder")
+		}
+		return roleRoot, nil
+	}
+	if strings.HasPrefix(clean, whiteoutMeta) && clean != opaque {
+		return roleIgnored, nil
+	}
+	return whiteoutRole(clean)
+}
+
+func whiteoutRole(clean string) (role, error) {
+	parents, base := path.Split(clean)
+	if strings.HasPrefix(parents, whiteout) || strings.Contains(parents, "/"+whiteout) {
+		return 0, wrong(ErrFormat, "inside a whiteout")
+	}
+	hidden, is := strings.CutPrefix(base, whiteout)
+	if !is {
+		return roleFile, nil
+	}
+	if hidden == "" || hidden == "." || hidden == ".." {
+		return 0, wrong(ErrFormat, "a whiteout of nothing that can be removed")
+	}
+	return roleWhiteout, nil
+}
+
+// inside returns a name cleaned and relative to the root. An absolute name is
+// one below the root, as everywhere in tars.
+func (l Limits) inside(name, what string) (string, error) {
+	switch {
+	case name == "":
+		return "", wrong(ErrFormat, "empty %s", what)
+	case len(name) > l.Path:
+		return "", wrong(ErrLimit, "a %s of %d bytes, allowed are %d", what, len(name), l.Path)
+	case strings.ContainsRune(name, 0):
+		return "", wrong(ErrFormat, "NUL in the %s", what)
+	}
+	depth := 0
+	for part := range strings.SplitSeq(name, "/") {
+		switch part {
+		case "", ".":
+		case "..":
+			if depth--; depth < 0 {
+				return "", wrong(ErrEscapes, "%s %q", what, name)
+			}
+		default:
+			depth++
+		}
+	}
+	return path.Clean(strings.TrimLeft(name, "/")), nil
+}
+
+// numbers refuses what the kernel would cut to another value, or read as "leave
+// it as it is" (chown's -1).
+func (l Limits) numbers(h *tar.Header) error {
+	switch {
+	case h.Size < 0:
+		return wrong(ErrFormat, "a size of %d", h.Size)
+	case uint64(h.Size) > uint64(l.Bytes):
+		return wrong(ErrLimit, "a size of %d bytes, allowed are %s", h.Size, l.Bytes)
+	case h.Uid < 0 || h.Uid >= math.MaxUint32:
+		return wrong(ErrFormat, "user id %d", h.Uid)
+	case h.Gid < 0 || h.Gid >= math.MaxUint32:
+		return wrong(ErrFormat, "group id %d", h.Gid)
+	case h.Mode < 0 || h.Mode > math.MaxUint32:
+		return wrong(ErrFormat, "mode %o", h.Mode)
+	}
+	return nil
+}
+
+// kind checks what belongs to the entry's type.
+func (l Limits) kind(h *tar.Header) error {
+	switch h.Typeflag {
+	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont, tar.TypeDir, tar.TypeFifo:
+	case tar.TypeSymlink:
+		// Its target is free: nothing is followed out of the root.
+		if h.Linkname == "" || len(h.Linkname) >= l.Path || strings.ContainsRune(h.Linkname, 0) {
+			return wrong(ErrFormat, "a symbolic link's target of %d bytes", len(h.Linkname))
+		}
+	case tar.TypeLink:
+		target, err := l.inside(h.Linkname, "hard link target")
+		if err != nil {
+			return err
+		}
+		if target == "." {
+			return wrong(ErrFormat, "a hard link to the root")
+		}
+		if strings.HasPrefix(target, whiteoutMeta) {
+			return wrong(ErrFormat, "a hard link into aufs's own %s: pull or save the image anew", target)
+		}
+	case tar.TypeChar, tar.TypeBlock:
+		// include/linux/kdev_t.h: 12 bits and 20 bits.
+		if h.Devmajor < 0 || h.Devmajor >= 1<<12 || h.Devminor < 0 || h.Devminor >= 1<<20 {
+			return wrong(ErrFormat, "device number %d:%d", h.Devmajor, h.Devminor)
+		}
+	default:
+		return wrong(ErrFormat, "unknown type %q", h.Typeflag)
+	}
+	return nil
+}
+
+// hasContents tells the types whose size counts (archive/tar, isHeaderOnlyType).
+func hasContents(h *tar.Header) bool {
+	switch h.Typeflag {
+	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont:
+		return h.Size > 0
+	}
+	return false
+}
+
+// isSparse tells entries whose contents in the tar are not those of the file.
+func isSparse(h *tar.Header) bool {
+	if h.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for k := range h.PAXRecords {
+		if strings.HasPrefix(k, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,2 @@
+// Package layertar x.
+package layertar

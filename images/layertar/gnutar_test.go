@@ -1,0 +1,245 @@
+package layertar
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// run runs a program that the tests need; where it is missing they fail.
+func run(t testing.TB, stdin []byte, name string, args ...string) []byte {
+	t.Helper()
+	c := exec.Command(name, args...)
+	var out, complaint bytes.Buffer
+	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(stdin), &out, &complaint
+	if err := c.Run(); err != nil {
+		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, complaint.String())
+	}
+	return out.Bytes()
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// zoo makes a tree with everything that a layer can carry.
+func zoo(t testing.TB, root string) {
+	t.Helper()
+	at := func(p string) string { return filepath.Join(root, p) }
+	file := func(p string, b []byte, mode os.FileMode) {
+		must(t, os.MkdirAll(filepath.Dir(at(p)), 0o755))
+		must(t, os.WriteFile(at(p), b, 0o600))
+		must(t, os.Chmod(at(p), mode))
+	}
+	file("etc/passwd", []byte("root:x:0:0\n"), 0o644)
+	file("bin/su", bytes.Repeat([]byte("su"), 40_000), 0o755|os.ModeSetuid)
+	file("bin/mail", []byte("m"), 0o755|os.ModeSetgid)
+	file("empty", nil, 0o400)
+	file("bytes \xff\xfe", []byte("no utf-8"), 0o644)
+	file("line\nbreak", []byte("x"), 0o644)
+	file("öäü/"+strings.Repeat("n", 200)+"/"+strings.Repeat("o", 255), []byte("long"), 0o644)
+	deep := strings.Repeat("deep/", 60) + "end"
+	file(deep, []byte("deep"), 0o644)
+	must(t, os.Mkdir(at("tmp"), 0o700))
+	must(t, os.Chmod(at("tmp"), 0o777|os.ModeSticky))
+	must(t, os.Link(at("etc/passwd"), at("etc/passwd-")))
+	must(t, os.Link(at("etc/passwd"), at("bin/hard")))
+	must(t, os.Symlink("/etc/passwd", at("absolute")))
+	must(t, os.Symlink("../../../../etc/passwd", at("bin/relative")))
+	must(t, os.Symlink(strings.Repeat("t", 300), at("dangling")))
+	must(t, unix.Mknod(at("null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
+	must(t, unix.Mknod(at("disk"), unix.S_IFBLK|0o660, int(unix.Mkdev(259, 70000))))
+	must(t, unix.Mkfifo(at("fifo"), 0o640))
+	must(t, os.Chown(at("etc/passwd"), 1000, 70000))
+	must(t, os.Chown(at("bin/su"), 0, 4_000_000_000))
+	must(t, os.Chmod(at("bin/su"), 0o755|os.ModeSetuid))
+	must(t, os.Lchown(at("absolute"), 12, 13))
+	must(t, unix.Setxattr(at("bin/mail"), "security.capability", capNetRaw, 0))
+	must(t, unix.Setxattr(at("empty"), "user.note", []byte("a\x00b"), 0))
+	must(t, unix.Setxattr(at("tmp"), "user.dir", []byte("d"), 0))
+	sparse, err := os.Create(at("sparse"))
+	must(t, err)
+	_, err = sparse.WriteAt(bytes.Repeat([]byte("A"), 100_000), 3<<20)
+	must(t, err)
+	_, err = sparse.WriteAt([]byte("end"), 9<<20+17)
+	must(t, err)
+	must(t, sparse.Truncate(12<<20+5))
+	must(t, sparse.Close())
+	when := time.Unix(1_234_567_890, 123_456_789)
+	must(t, filepath.WalkDir(root, func(p string, _ os.DirEntry, err error) error {
+		when = when.Add(time.Second + time.Nanosecond)
+		return setTime(p, when)
+	}))
+	must(t, setTime(at("dangling"), time.Unix(-5, 7)))
+	must(t, setTime(at("etc"), time.Unix(-86400, 1)))
+}
+
+// VFS_CAP_REVISION_2, cap_net_raw+ep
+var capNetRaw = []byte{1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+var everything = []string{"--xattrs", "--xattrs-include=*", "--numeric-owner", "--sort=name"}
+
+func apply(t testing.TB, root string, layer []byte) Applied {
+	t.Helper()
+	applied, err := Apply(t.Context(), root, bytes.NewReader(layer), ApplyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("sha256:%x", sha256.Sum256(layer)); applied.DiffID != want && layer[0] != 0x1f && layer[0] != 0x28 {
+		t.Errorf("digest %s, want %s", applied.DiffID, want)
+	}
+	return applied
+}
+
+func replays(t testing.TB, root string, applied Applied, layer []byte) {
+	t.Helper()
+	var again bytes.Buffer
+	if err := Replay(t.Context(), root, bytes.NewReader(applied.Split), &again); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(again.Bytes(), layer) {
+		t.Errorf("replay made %d bytes that differ from the layer's %d", again.Len(), len(layer))
+	}
+}
+
+func TestGNUTarRoundTrip(t *testing.T) {
+	from := t.TempDir()
+	zoo(t, from)
+	tests := []struct {
+		name string
+		args []string
+	}{
+		{"pax", []string{"--format=posix"}},
+		{"pax sparse 0.0", []string{"--format=posix", "-S", "--sparse-version=0.0"}},
+		{"pax sparse 0.1", []string{"--format=posix", "-S", "--sparse-version=0.1"}},
+		{"pax sparse 1.0", []string{"--format=posix", "-S", "--sparse-version=1.0"}},
+		{"blocking", []string{"--format=posix", "-b", "900"}},
+		{"absolute", []string{"--format=posix", "-P", "--transform=flags=rSh;s,^\\.,/,"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			layer := run(t, nil, "tar", append(append([]string{"-C", from, "-c"}, append(everything, test.args...)...), ".")...)
+			to := t.TempDir()
+			applied := apply(t, to, layer)
+			sameTree(t, from, to)
+			replays(t, to, applied, layer)
+		})
+	}
+}
+
+// Formats that cannot tell all of the zoo: tar's own extraction is what to
+// compare with.
+func TestOlderFormats(t *testing.T) {
+	from := t.TempDir()
+	zoo(t, from)
+	must(t, os.Remove(filepath.Join(from, "dangling"))) // of a time before 1970
+	must(t, setTime(filepath.Join(from, "etc"), time.Unix(77, 0)))
+	for _, args := range [][]string{
+		{"--format=gnu"}, {"--format=gnu", "-S"}, {"--format=oldgnu", "-S"}, {"--format=gnu", "--incremental"},
+	} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			layer := run(t, nil, "tar", append(append([]string{"-C", from, "-c", "--numeric-owner", "--sort=name"}, args...), ".")...)
+			to, want := t.TempDir(), t.TempDir()
+			if args[len(args)-1] == "--incremental" {
+				_, err := Apply(t.Context(), to, bytes.NewReader(layer), ApplyOptions{})
+				refused(t, err, ErrFormat, "./")
+				return
+			}
+			run(t, layer, "tar", "-C", want, "-xp", "--numeric-owner")
+			applied := apply(t, to, layer)
+			sameTree(t, want, to)
+			replays(t, to, applied, layer)
+		})
+	}
+}
+
+func TestCompressions(t *testing.T) {
+	from := t.TempDir()
+	zoo(t, from)
+	layer := run(t, nil, "tar", append(append([]string{"-C", from, "-c", "--format=posix"}, everything...), ".")...)
+	first := apply(t, t.TempDir(), layer)
+	for _, how := range [][]string{{"gzip", "-c"}, {"zstd", "-c"}, {"zstd", "-c", "--long=27"}} {
+		packed := run(t, layer, how[0], how[1:]...)
+		to := t.TempDir()
+		applied := apply(t, to, packed)
+		if applied.DiffID != first.DiffID || !bytes.Equal(applied.Split, first.Split) {
+			t.Errorf("%v: digest %s, want %s", how, applied.DiffID, first.DiffID)
+		}
+		sameTree(t, from, to)
+	}
+}
+
+func refused(t testing.TB, err error, kind error, entry string) {
+	t.Helper()
+	var named *EntryError
+	switch {
+	case err == nil:
+		t.Errorf("not refused, want %v", kind)
+	case !errors.As(err, &named) || named.Entry != entry:
+		t.Errorf("refused with %v, want the entry %q named", err, entry)
+	case !errors.Is(err, kind):
+		t.Errorf("refused with %v, want %v", err, kind)
+	}
+}
+
+func TestZerosBecomeHoles(t *testing.T) {
+	const size = 4 << 30
+	tests := []struct {
+		name string
+		at   int64 // where there is data, -1 nowhere
+		most int64 // KiB on disk
+	}{
+		{"zeros only", -1, 4}, {"data first", 0, 72}, {"data in the middle", 1<<30 + 12345, 136}, {"data last", size - 100, 72},
+	}
+	for i, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			length := int64(size)
+			if i > 0 {
+				length /= 16
+				if test.at > length {
+					test.at = test.at/16 - 100
+				}
+			}
+			from := t.TempDir()
+			f, err := os.Create(filepath.Join(from, "big"))
+			must(t, err)
+			must(t, f.Truncate(length))
+			if test.at >= 0 {
+				_, err = f.WriteAt([]byte("data"), test.at)
+				must(t, err)
+			}
+			must(t, f.Close())
+			must(t, setTime(f.Name(), time.Unix(99, 99)))
+			c := exec.Command("tar", "-C", from, "-c", "--format=posix", "big")
+			layer, err := c.StdoutPipe()
+			must(t, err)
+			must(t, c.Start())
+			to := t.TempDir()
+			applied, err := Apply(t.Context(), to, layer, ApplyOptions{})
+			must(t, err)
+			must(t, c.Wait())
+			var st unix.Stat_t
+			must(t, unix.Stat(filepath.Join(to, "big"), &st))
+			if st.Size != length || st.Blocks/2 > test.most || st.Mtim.Sec != 99 || st.Mtim.Nsec != 99 {
+				t.Errorf("%d bytes, %d KiB on disk, time %v; want %d bytes, at most %d KiB", st.Size, st.Blocks/2, st.Mtim, length, test.most)
+			}
+			h := sha256.New()
+			must(t, Replay(t.Context(), to, bytes.NewReader(applied.Split), h))
+			if got := fmt.Sprintf("sha256:%x", h.Sum(nil)); got != applied.DiffID {
+				t.Errorf("replayed %s, want %s", got, applied.DiffID)
+			}
+		})
+	}
+}

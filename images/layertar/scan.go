@@ -1,0 +1,315 @@
+package layertar
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"hash"
+	"hash/crc64"
+	"io"
+	"path"
+	"time"
+
+	"github.com/vbatts/tar-split/tar/storage"
+
+	"thinctl/units"
+)
+
+const (
+	blockSize = 512
+	// pieceSize is how finely zeros are looked for: what is smaller is not worth
+	// an extent of its own.
+	pieceSize = 64 << 10
+)
+
+// entry is one entry of the tar on its way into the tree.
+type entry struct {
+	name  string // as the tar has it
+	clean string
+	role  role
+	size  int64
+	parts []part // where the split has its contents
+
+	// The tree's side alone:
+	path   string // where it is, relative to the root
+	header *tar.Header
+	mtime  time.Time
+	gone   bool
+}
+
+// part is a stretch of a file's contents that one line of the split stands for.
+// Only sparse entries have other than one.
+type part struct {
+	position     int
+	offset, size int64
+}
+
+// item is a piece of the tar that containerd is given.
+type item struct {
+	entry *entry // not nil: data is its header
+	data  []byte
+	buf   *[pieceSize]byte // where data is a pooled buffer
+	zeros int64            // instead of data
+	inner bool             // contents of a file, not its header or padding
+}
+
+// scan reads the tar before containerd does: it refuses what must be refused,
+// records the split, looks for zeros, and hands on what is left.
+type scan struct {
+	limits   Limits
+	ctx      context.Context
+	stream   *chunkReader
+	split    *recorder
+	oddities *oddities
+	queue    *queue
+	tap      tap
+	crc      hash.Hash64
+
+	last    string // the entry at work
+	entries int
+	size    units.Bytes
+	root    *tar.Header // the root's own entry
+}
+
+// tap is what the tar reader reads from. Between contents it keeps what passes.
+type tap struct {
+	r     io.Reader
+	limit int
+	held  []byte
+	// during contents:
+	contents bool
+	passed   int64
+	seen     func(p []byte) error
+}
+
+func (t *tap) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	if t.contents {
+		t.passed += int64(n)
+		if t.seen != nil && n > 0 {
+			if serr := t.seen(p[:n]); serr != nil {
+				return n, serr
+			}
+		}
+		return n, err
+	}
+	if len(t.held)+n > t.limit {
+		return 0, wrong(ErrLimit, "headers of more than %d bytes", t.limit)
+	}
+	t.held = append(t.held, p[:n]...)
+	return n, err
+}
+
+func (s *scan) run() error {
+	err := s.entriesIn()
+	if err == nil {
+		err = s.rest()
+	}
+	if err == nil {
+		err = s.split.close()
+	}
+	if err != nil && s.ctx.Err() == nil {
+		err = &EntryError{Entry: s.last, Why: err}
+	}
+	return err
+}
+
+func (s *scan) entriesIn() error {
+	s.tap = tap{r: s.stream, limit: int(s.limits.Header)}
+	s.crc = crc64.New(storage.CRCTable)
+	reader := tar.NewReader(&s.tap)
+	pad := 0
+	for {
+		h, err := reader.Next()
+		if err == io.EOF { //nolint:errorlint // a wrapped EOF is no end
+			s.queue.end()
+			return s.split.segment(s.tap.held)
+		}
+		if err != nil {
+			return s.explain(err)
+		}
+		s.last = h.Name
+		if s.entries++; s.entries > s.limits.Entries {
+			return wrong(ErrLimit, "more than %d entries", s.limits.Entries)
+		}
+		raw := bytes.Clone(s.tap.held)
+		s.tap.held = s.tap.held[:0]
+		if pad, err = s.one(reader, h, raw, pad); err != nil {
+			return err
+		}
+	}
+}
+
+// one handles an entry, of which raw are the headers after the padding of the
+// entry before; it returns its own contents' padding.
+func (s *scan) one(reader *tar.Reader, h *tar.Header, raw []byte, pad int) (int, error) {
+	role, err := s.limits.check(h)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.split.segment(raw); err != nil {
+		return 0, err
+	}
+	e := &entry{name: h.Name, clean: path.Clean("/" + h.Name)[1:], role: role}
+	if hasContents(h) {
+		e.size = h.Size
+	}
+	if role == roleFile {
+		if s.size += units.Bytes(e.size); s.size > s.limits.Bytes {
+			return 0, wrong(ErrLimit, "files of more than %s", s.limits.Bytes)
+		}
+	}
+	if role == roleRoot {
+		s.root = h
+	}
+	passes := role == roleFile || role == roleWhiteout
+	if passes {
+		header := raw[min(pad, len(raw)):]
+		if isSparse(h) {
+			if header, err = plainHeader(h); err != nil {
+				return 0, err
+			}
+		}
+		if err := s.queue.put(s.ctx, item{entry: e, data: header}); err != nil {
+			return 0, err
+		}
+	}
+	s.tap.contents, s.tap.passed = true, 0
+	err = s.contents(reader, h, e)
+	s.tap.contents, s.tap.seen = false, nil
+	if err != nil {
+		return 0, err
+	}
+	if rest := padding(e.size); passes && rest > 0 {
+		if err := s.queue.put(s.ctx, item{zeros: rest}); err != nil {
+			return 0, err
+		}
+	}
+	return int(padding(s.tap.passed)), nil
+}
+
+func (s *scan) contents(reader *tar.Reader, h *tar.Header, e *entry) error {
+	switch {
+	case e.size == 0:
+		return nil
+	case e.role != roleFile:
+		// No file will have these contents: they are kept as they are.
+		s.tap.seen = s.split.segment
+		if e.role == roleWhiteout {
+			if err := s.queue.put(s.ctx, item{zeros: e.size}); err != nil {
+				return err
+			}
+		}
+		_, err := io.Copy(io.Discard, reader)
+		return s.explain(err)
+	case isSparse(h):
+		return s.sparse(reader, e)
+	}
+	s.crc.Reset()
+	s.tap.seen = func(p []byte) error { _, err := s.crc.Write(p); return err }
+	if err := s.pieces(reader, e.size, nil); err != nil {
+		return err
+	}
+	position, err := s.split.file(e.name, e.size, s.crc.Sum(nil))
+	e.parts = []part{{position: position, size: e.size}}
+	return err
+}
+
+// pieces hands on contents, as zeros where a piece is nothing else.
+func (s *scan) pieces(reader io.Reader, size int64, begin func(offset int64, buf []byte)) error {
+	zeros := int64(0)
+	flush := func() error {
+		if zeros == 0 {
+			return nil
+		}
+		it := item{zeros: zeros, inner: true}
+		zeros = 0
+		return s.queue.put(s.ctx, it)
+	}
+	for offset := int64(0); offset < size; offset += pieceSize {
+		it := s.queue.piece(min(pieceSize, size-offset))
+		if begin != nil {
+			begin(offset, it.data)
+		}
+		if n, err := fill(reader, it.data); n < len(it.data) {
+			return s.explain(err)
+		}
+		if len(it.data) == pieceSize && allZero(it.data) {
+			s.queue.recycle(it)
+			if zeros += pieceSize; zeros >= truncateEvery {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		if err := flush(); err != nil {
+			return err
+		}
+		if err := s.queue.put(s.ctx, it); err != nil {
+			return err
+		}
+	}
+	return flush()
+}
+
+// rest reads what comes after the end: zeros that fill up a tape's record.
+func (s *scan) rest() error {
+	buf := make([]byte, pieceSize)
+	for {
+		n, err := s.stream.Read(buf)
+		if !allZero(buf[:n]) {
+			return wrong(ErrFormat, "data after the end of the archive")
+		}
+		if serr := s.split.segment(buf[:n]); serr != nil {
+			return serr
+		}
+		if err == io.EOF { //nolint:errorlint // a wrapped EOF is no end
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// plainHeader writes the header of a sparse entry as that of a plain file.
+func plainHeader(h *tar.Header) ([]byte, error) {
+	plain := *h
+	plain.Typeflag, plain.Format = tar.TypeReg, tar.FormatPAX
+	var b bytes.Buffer
+	if err := tar.NewWriter(&b).WriteHeader(&plain); err != nil {
+		return nil, wrong(ErrFormat, "a sparse file's header: %v", err)
+	}
+	return b.Bytes(), nil
+}
+
+// explain tells what archive/tar finds wrong from errors that it hands through.
+func (s *scan) explain(err error) error {
+	through := s.stream.err
+	switch {
+	case err == nil, errors.Is(err, ErrFormat), errors.Is(err, ErrLimit):
+		return err
+	case through != nil && through != io.EOF && errors.Is(err, through): //nolint:errorlint // a wrapped EOF is no end
+		return err
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return wrong(ErrFormat, "the tar is cut short")
+	default:
+		return wrong(ErrFormat, "what follows is no tar entry: %v", err)
+	}
+}
+
+func padding(size int64) int64 { return -size & (blockSize - 1) }
+
+var zeroPiece [pieceSize]byte
+
+func allZero(b []byte) bool {
+	for len(b) > pieceSize {
+		if !bytes.Equal(b[:pieceSize], zeroPiece[:]) {
+			return false
+		}
+		b = b[pieceSize:]
+	}
+	return bytes.Equal(b, zeroPiece[:len(b)])
+}

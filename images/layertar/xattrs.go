@@ -1,0 +1,56 @@
+package layertar
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"github.com/containerd/continuity/sysx"
+	"golang.org/x/sys/unix"
+)
+
+type xattr struct{ name, value string }
+
+// xattrs reads the extended attributes of a file, of a symbolic link its own,
+// that belong in a layer.
+func xattrs(full string) ([]xattr, error) {
+	names, err := sysx.LListxattr(full)
+	if errors.Is(err, unix.ENOTSUP) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var found []xattr
+	for _, name := range names {
+		if !isCarried(name) {
+			continue
+		}
+		value, err := sysx.LGetxattr(full, name)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, xattr{name, string(value)})
+	}
+	return found, nil
+}
+
+// openPlain opens a regular file for reading: a fifo does not block it, and a
+// link out of the root is not followed.
+func openPlain(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = wrong(ErrChanged, "it is %s", info.Mode())
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, info, nil
+}
+
+func procPath(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
