@@ -1,0 +1,28 @@
+// Package manifest is what archives and registries have in common: it reads
+// image manifests, configs and lists of platforms, refuses what cannot be an
+// image of ours, and gives image and layers as go-containerregistry's v1.Image
+// and v1.Layer.
+//
+// # Words
+//
+//   - A manifest names an image's config and its layers by their digests.
+//   - An index (Docker: manifest list) names manifests, one for each platform.
+//   - A blob is a config or layer as it is stored; a layer's digest is that of
+//     its blob, its diff id that of the uncompressed tar inside.
+//   - A foreign layer's contents may only be had from where the manifest says,
+//     by licence: Windows' base layers are.
+//
+// # Caveats
+//
+// [Layer.Compressed] and [Layer.Uncompressed] check what they give while it is
+// read: the last Read returns the error in io.EOF's place, so what was read must
+// not count before io.EOF was seen. [Layer.Raw] checks nothing and is for those
+// who compute the diff id themselves, as applying a layer does.
+//
+// # Example
+//
+//	m, err := manifest.Parse(raw)
+//	if errors.Is(err, manifest.ErrForeign) {
+//		...
+//	}
+package manifest

@@ -1,0 +1,175 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// Image is a v1.Image of a config's exact bytes and its layers.
+type Image struct {
+	rawConfig []byte
+	config    *v1.ConfigFile
+	layers    []v1.Layer
+	manifest  func() (written, error)
+}
+
+var _ v1.Image = (*Image)(nil)
+
+type written struct {
+	raw    []byte
+	parsed *v1.Manifest
+}
+
+// New is the image that the manifest describes; the layers are its, base first.
+func New(rawManifest, rawConfig []byte, layers []v1.Layer) (*Image, error) {
+	m, err := Parse(rawManifest)
+	if err != nil {
+		return nil, err
+	}
+	image, err := Assemble(rawConfig, layers)
+	if err != nil {
+		return nil, err
+	}
+	image.manifest = func() (written, error) { return written{rawManifest, m}, nil }
+	return image, nil
+}
+
+// Assemble is an image of a config and layers that has no manifest: one is
+// written when it is first asked for, which may read all the layers. It is an
+// OCI manifest, or Docker's where the layers are Docker's.
+func Assemble(rawConfig []byte, layers []v1.Layer) (*Image, error) {
+	config, err := ParseConfig(rawConfig)
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckCount(len(layers), config); err != nil {
+		return nil, err
+	}
+	image := &Image{rawConfig: rawConfig, config: config, layers: layers}
+	image.manifest = sync.OnceValues(func() (written, error) { return write(rawConfig, layers) })
+	return image, nil
+}
+
+func write(rawConfig []byte, layers []v1.Layer) (written, error) {
+	m := &v1.Manifest{
+		SchemaVersion: 2,
+		MediaType:     types.OCIManifestSchema1,
+		Config:        Descriptor(types.OCIConfigJSON, rawConfig),
+		Layers:        []v1.Descriptor{},
+	}
+	for _, layer := range layers {
+		d, err := describe(layer)
+		if err != nil {
+			return written{}, err
+		}
+		if d.MediaType == types.DockerLayer || d.MediaType == types.DockerUncompressedLayer {
+			m.MediaType, m.Config.MediaType = types.DockerManifestSchema2, types.DockerConfigJSON
+		}
+		m.Layers = append(m.Layers, d)
+	}
+	raw, err := json.Marshal(m)
+	return written{raw, m}, err
+}
+
+func describe(layer v1.Layer) (d v1.Descriptor, err error) {
+	if d.Digest, err = layer.Digest(); err != nil {
+		return d, err
+	}
+	if d.Size, err = layer.Size(); err != nil {
+		return d, err
+	}
+	d.MediaType, err = layer.MediaType()
+	return d, err
+}
+
+// Descriptor describes raw.
+func Descriptor(t types.MediaType, raw []byte) v1.Descriptor {
+	return v1.Descriptor{MediaType: t, Size: int64(len(raw)), Digest: Digest(raw)}
+}
+
+// Digest is the sha256 of raw.
+func Digest(raw []byte) v1.Hash {
+	digest, _, _ := v1.SHA256(bytes.NewReader(raw)) // memory does not fail
+	return digest
+}
+
+// Layers implements v1.Image.
+func (i *Image) Layers() ([]v1.Layer, error) { return slices.Clone(i.layers), nil }
+
+// RawConfigFile implements v1.Image.
+func (i *Image) RawConfigFile() ([]byte, error) { return i.rawConfig, nil }
+
+// ConfigFile implements v1.Image.
+func (i *Image) ConfigFile() (*v1.ConfigFile, error) { return i.config.DeepCopy(), nil }
+
+// ConfigName implements v1.Image: the id that Docker knows the image by.
+func (i *Image) ConfigName() (v1.Hash, error) { return Digest(i.rawConfig), nil }
+
+// RawManifest implements v1.Image.
+func (i *Image) RawManifest() ([]byte, error) {
+	m, err := i.manifest()
+	return m.raw, err
+}
+
+// Manifest implements v1.Image.
+func (i *Image) Manifest() (*v1.Manifest, error) {
+	m, err := i.manifest()
+	if err != nil {
+		return nil, err
+	}
+	return m.parsed.DeepCopy(), nil
+}
+
+// MediaType implements v1.Image.
+func (i *Image) MediaType() (types.MediaType, error) {
+	m, err := i.manifest()
+	switch {
+	case err != nil:
+		return "", err
+	case m.parsed.MediaType != "":
+		return m.parsed.MediaType, nil
+	case m.parsed.Config.MediaType == types.DockerConfigJSON:
+		return types.DockerManifestSchema2, nil
+	}
+	return types.OCIManifestSchema1, nil
+}
+
+// Digest implements v1.Image.
+func (i *Image) Digest() (v1.Hash, error) {
+	m, err := i.manifest()
+	return Digest(m.raw), err
+}
+
+// Size implements v1.Image.
+func (i *Image) Size() (int64, error) {
+	m, err := i.manifest()
+	return int64(len(m.raw)), err
+}
+
+// LayerByDigest implements v1.Image.
+func (i *Image) LayerByDigest(digest v1.Hash) (v1.Layer, error) {
+	return i.layer(digest, v1.Layer.Digest)
+}
+
+// LayerByDiffID implements v1.Image.
+func (i *Image) LayerByDiffID(id v1.Hash) (v1.Layer, error) {
+	return i.layer(id, v1.Layer.DiffID)
+}
+
+func (i *Image) layer(want v1.Hash, of func(v1.Layer) (v1.Hash, error)) (v1.Layer, error) {
+	for _, layer := range i.layers {
+		have, err := of(layer)
+		if err != nil {
+			return nil, err
+		}
+		if have == want {
+			return layer, nil
+		}
+	}
+	return nil, &Error{Part: want.String(), Kind: ErrMissing, Detail: "the image has no such layer"}
+}

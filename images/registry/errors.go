@@ -1,0 +1,92 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"thinctl/images/manifest"
+)
+
+// What went wrong, for errors.Is, beside package manifest's.
+var (
+	// ErrNotFound: the registry has no such image or blob.
+	ErrNotFound = errors.New("not in the registry")
+	// ErrDenied: the registry wants other credentials.
+	ErrDenied = errors.New("access denied")
+	// ErrStalled: nothing came for too long.
+	ErrStalled = errors.New("stalled")
+	// ErrBusy: the registry takes no more requests for now.
+	ErrBusy = errors.New("too many requests")
+	// ErrUnavailable: the registry cannot be reached or fails.
+	ErrUnavailable = errors.New("registry unavailable")
+	// ErrInsecure: the registry has no TLS, or none to be trusted.
+	ErrInsecure = errors.New("not secure")
+)
+
+// Error is every error of this package.
+type Error = manifest.Error
+
+// explain gives a failed request its kind and remedy.
+func explain(err error) error {
+	var (
+		ours    *Error
+		answer  *transport.Error
+		netErr  net.Error
+		verify  *tls.CertificateVerificationError
+		unknown x509.UnknownAuthorityError
+		record  tls.RecordHeaderError
+	)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &ours):
+		return ours
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &answer):
+		return explainAnswer(answer)
+	case errors.As(err, &verify), errors.As(err, &unknown):
+		return &Error{Kind: ErrInsecure, Err: err, Remedy: "give the registry's authority with --tls-ca"}
+	case errors.As(err, &record):
+		return &Error{Kind: ErrInsecure, Err: err, Remedy: "use --insecure if the registry is meant to speak plain HTTP"}
+	case errors.As(err, &netErr) && netErr.Timeout():
+		return &Error{Kind: ErrStalled, Err: err, Remedy: "try again later"}
+	}
+	return &Error{Kind: ErrUnavailable, Err: err}
+}
+
+func explainAnswer(answer *transport.Error) error {
+	e := &Error{Err: answer}
+	switch code := answer.StatusCode; {
+	case code == http.StatusNotFound:
+		e.Kind, e.Remedy = ErrNotFound, "check name and tag"
+	case code == http.StatusUnauthorized, code == http.StatusForbidden:
+		e.Kind, e.Remedy = ErrDenied, "check the name, or log in: docker login"
+	case code == http.StatusTooManyRequests:
+		e.Kind, e.Remedy = ErrBusy, "try again later, or log in for a higher limit"
+	case code >= 500:
+		e.Kind, e.Remedy = ErrUnavailable, "try again later"
+	}
+	return e
+}
+
+// final tells of errors that trying again does not mend.
+func final(err error) bool {
+	for _, kind := range []error{
+		ErrNotFound, ErrDenied, ErrInsecure, context.Canceled, context.DeadlineExceeded,
+		manifest.ErrSize, manifest.ErrDigest, manifest.ErrFormat, manifest.ErrTooLarge, manifest.ErrMediaType,
+	} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	// An answer that was worth asking again for has been asked for again.
+	var answer *transport.Error
+	return errors.As(err, &answer)
+}

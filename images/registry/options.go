@@ -1,0 +1,108 @@
+package registry
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"thinctl/images/manifest"
+)
+
+// Options of Pull and Push.
+type Options struct {
+	// Insecure lets any registry speak plain HTTP, or show any certificate.
+	Insecure bool
+	// CA is a file of certificates in PEM to be trusted beside the system's.
+	CA string
+	// Keychain has the credentials, default Docker's config file.
+	Keychain authn.Keychain
+	// Platform is chosen of an index, default the host's.
+	Platform v1.Platform
+	// Parallel is how many layers are sent at once, default 3.
+	Parallel int
+	// Stall is how long nothing may come, default 30 s.
+	Stall time.Duration
+	// Tries is how often a transfer that gets nowhere is tried, default 5.
+	Tries int
+	// Wait is that before the second try, default 1 s; it doubles each time.
+	Wait time.Duration
+	// Progress is told of layers being sent, from one goroutine at a time.
+	Progress func(Progress)
+	// UserAgent is what the registry is told, default thinctl.
+	UserAgent string
+}
+
+// Progress is how far one layer's transfer has come.
+type Progress struct {
+	Layer int     // from the base, 0 is the first
+	ID    v1.Hash // the diff id
+	Done  int64   // bytes of the blob so far
+	Total int64   // the blob's size, -1 where it is not known yet
+	Ended bool    // nothing more comes
+	Had   bool    // the registry had it already
+}
+
+func (o Options) withDefaults() Options {
+	if o.Keychain == nil {
+		o.Keychain = keychain{}
+	}
+	if o.Platform.OS == "" {
+		o.Platform = manifest.HostPlatform()
+	}
+	if o.Parallel <= 0 {
+		o.Parallel = 3
+	}
+	if o.Stall <= 0 {
+		o.Stall = 30 * time.Second
+	}
+	if o.Tries <= 0 {
+		o.Tries = 5
+	}
+	if o.Wait <= 0 {
+		o.Wait = time.Second
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "thinctl"
+	}
+	return o
+}
+
+// httpTransport speaks HTTP/1.1: with a connection for each transfer, one that
+// stalls holds up no other, and resuming never goes back to it.
+func (o Options) httpTransport() (*http.Transport, error) {
+	config := &tls.Config{InsecureSkipVerify: o.Insecure, MinVersion: tls.VersionTLS12} //nolint:gosec // asked for
+	if o.CA != "" {
+		pem, err := os.ReadFile(o.CA)
+		if err != nil {
+			return nil, err
+		}
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, &Error{Kind: manifest.ErrInvalid, Detail: o.CA + " has no certificate in PEM"}
+		}
+		config.RootCAs = pool
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: o.Stall, KeepAlive: o.Stall}).DialContext,
+		TLSClientConfig:       config,
+		TLSHandshakeTimeout:   o.Stall,
+		ResponseHeaderTimeout: 4 * o.Stall, // a registry may take its time over what it was sent
+		ExpectContinueTimeout: time.Second,
+		IdleConnTimeout:       time.Minute,
+		MaxIdleConnsPerHost:   o.Parallel + 1,
+		DisableCompression:    true, // blobs must come as they are
+		Protocols:             protocols,
+	}, nil
+}
