@@ -97,7 +97,7 @@ func (c *call) poolNames() []string {
 // volumeOnce proposes POOL, then NAME, or POOL/NAME; for what comes after them
 // nothing.
 func (c *call) volumeOnce() []string {
-	if len(splitAddress(c.args)) > 1 {
+	if len(splitAddress(c.args, c.argNames())) > 1 {
 		return nil
 	}
 	return c.volumeNames()
@@ -116,7 +116,7 @@ func (c *call) volumeNames() []string {
 		}
 		return names
 	}
-	args := splitAddress(c.args)
+	args := splitAddress(c.args, c.argNames())
 	return slices.DeleteFunc(c.volumesOf(args[0]), func(name string) bool { return slices.Contains(args[1:], name) })
 }
 

@@ -72,7 +72,7 @@ func (c *call) growFileSystem(volume thinpool.Volume) (string, error) {
 	if !volume.Active || c.flags.Bool("no-fs") {
 		return "", nil
 	}
-	mounts, err := c.files.Mounts(volume.Dev)
+	mounts, err := c.files.Mounts(volume.Dev.Major, volume.Dev.Minor)
 	if err != nil {
 		return "", err
 	}
