@@ -64,7 +64,7 @@ func (s *stream) run(ctx context.Context) error {
 			c.data = c.buf[:n]
 			if total += int64(n); total > s.limit {
 				c.err = wrong(ErrLimit, "more than %s uncompressed", units.Bytes(s.limit))
-				c.data = nil
+				c.data = c.data[:max(0, int64(n)-(total-s.limit))]
 			}
 		}
 		if c.err != nil && c.err != io.EOF { //nolint:errorlint // a wrapped EOF is no end
