@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"thinctl/snapshots/filesystem"
@@ -18,7 +19,8 @@ type ChainOptions struct {
 	// base size where zero. Other layers have their parent's.
 	FS   filesystem.Type
 	Size units.Bytes
-	// Layers are the ids of the whole chain, the base first.
+	// Layers are the ids of the whole chain, the base first. For a layer that was
+	// committed in the pool its chain id may stand.
 	Layers []string
 }
 
@@ -29,7 +31,8 @@ type ChainOptions struct {
 type Chain struct {
 	s       *Store
 	w       *work
-	options ChainOptions
+	options ChainOptions // whose Layers are those that are there
+	wanted  []string     // the layers as they were asked for
 	have    int
 	next    int
 	below   Layer  // the layer before next
@@ -40,7 +43,7 @@ type Chain struct {
 // LayerSpec is a layer to be made.
 type LayerSpec struct {
 	ID      string // the next of the chain's
-	DiffID  string
+	DiffID  string // "" where fill finds it out
 	Created time.Time
 	// Last: no layer follows. The working volume becomes this layer.
 	Last bool
@@ -50,6 +53,10 @@ type LayerSpec struct {
 type Filled struct {
 	Size    units.Bytes
 	Entries int
+	TarSize int64
+	// DiffID, where set, is the layer's: its spec had none, since it was not known
+	// before it was read.
+	DiffID string
 }
 
 // BeginChain holds the layers of a chain. It must be closed.
@@ -57,9 +64,10 @@ func (s *Store) BeginChain(ctx context.Context, o ChainOptions) (*Chain, error) 
 	if err := checkChain(o); err != nil {
 		return nil, err
 	}
-	c := &Chain{s: s, options: o}
+	c := &Chain{s: s, options: o, wanted: slices.Clone(o.Layers)}
+	c.options.Layers = slices.Clone(o.Layers)
 	var err error
-	c.w, err = s.beginWork(ctx, o.Layers, c.look)
+	c.w, err = s.beginWork(ctx, c.options.Layers, c.look)
 	if err != nil {
 		return nil, failed("begin", "a chain of layers", err)
 	}
@@ -77,22 +85,46 @@ func checkChain(o ChainOptions) error {
 	return nil
 }
 
-// look finds the layers that are there.
+// look finds the layers that are there, by their ids or, where they were
+// committed here, by their chain ids.
 func (c *Chain) look(tx *store.Tx) error {
 	c.have, c.next, c.below = 0, 0, Layer{}
-	for _, id := range c.options.Layers {
+	copy(c.options.Layers, c.wanted)
+	for i, id := range c.wanted {
 		layer, found, err := document[Layer](tx, kindLayers, id)
+		if err == nil && !found {
+			layer, found, err = c.committed(tx, id)
+		}
 		if err != nil || !found {
 			return err
 		}
 		if err := c.follows(layer); err != nil {
 			return err
 		}
+		c.options.Layers[i] = layer.ID
 		c.take(layer)
 		c.have++
 	}
 	return nil
 }
+
+// committed finds the layer over the one below that has come to have the chain
+// id.
+func (c *Chain) committed(tx *store.Tx, chainID string) (Layer, bool, error) {
+	for entry, err := range store.Documents[Layer](tx, kindLayers, "") {
+		if err != nil {
+			return Layer{}, false, err
+		}
+		if l := entry.Record; l.ChainID == chainID && l.Parent == c.below.ID {
+			return l, true, nil
+		}
+	}
+	return Layer{}, false, nil
+}
+
+// Layers returns the ids of the chain's layers, base first: those of layers that
+// were committed in the place of those that were asked for.
+func (c *Chain) Layers() []string { return slices.Clone(c.options.Layers) }
 
 func (c *Chain) follows(layer Layer) error {
 	if layer.Parent == c.below.ID {
@@ -157,13 +189,18 @@ func (c *Chain) add(ctx context.Context, spec LayerSpec, fill func(root string) 
 	if err := c.s.files.Sync(ctx, c.target); err != nil {
 		return layer, err
 	}
-	layer = Layer{ID: spec.ID, Parent: c.below.ID, DiffID: spec.DiffID, ChainID: spec.ID, Size: filled.Size, Entries: filled.Entries,
+	layer = Layer{ID: spec.ID, Parent: c.below.ID, DiffID: spec.DiffID, ChainID: spec.ID, Size: filled.Size, Entries: filled.Entries, TarSize: filled.TarSize,
 		Created: spec.Created, FS: c.below.FS, Volume: c.below.Volume, FileSystem: c.below.FileSystem}
 	if c.below.ID == "" {
 		layer.FS, layer.Volume = c.options.FS, c.options.Size
 	}
 	if layer.Created.IsZero() {
 		layer.Created = c.s.now()
+	}
+	if spec.DiffID == "" {
+		if layer.DiffID, layer.ChainID = filled.DiffID, ""; c.below.ID == "" || c.below.ChainID != "" {
+			layer.ChainID = chainID(c.below.ChainID, filled.DiffID)
+		}
 	}
 	return layer, c.keep(ctx, layer, spec.Last)
 }

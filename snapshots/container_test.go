@@ -213,13 +213,13 @@ func TestDigests(t *testing.T) {
 	two, err := st.s.CommitContainer(st.ctx, "next", snapshots.CommitOptions{})
 	check(t, err)
 	digest := func(l string, c string) string { return "sha256:" + strings.Repeat(c, 64) }
-	check(t, st.s.SetDigest(st.ctx, two.ID, digest(two.ID, "2"), 7, 3))
+	check(t, st.s.SetDigest(st.ctx, two.ID, snapshots.Digest{DiffID: digest(two.ID, "2"), Size: 7, Entries: 3}))
 	got, err := st.s.Layer(st.ctx, two.ID)
 	check(t, err)
 	if got.ChainID != "" || got.Size != 7 || got.Entries != 3 {
 		t.Errorf("%+v", got)
 	}
-	check(t, st.s.SetDigest(st.ctx, one.ID, digest(one.ID, "1"), 7, 3))
+	check(t, st.s.SetDigest(st.ctx, one.ID, snapshots.Digest{DiffID: digest(one.ID, "1"), Size: 7, Entries: 3}))
 	for _, l := range []string{one.ID, two.ID} {
 		got, err := st.s.Layer(st.ctx, l)
 		check(t, err)
@@ -227,8 +227,8 @@ func TestDigests(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
-	says(t, st.s.SetDigest(st.ctx, one.ID, digest(one.ID, "3"), 7, 3), snapshots.ErrInvalid)
-	says(t, st.s.SetDigest(st.ctx, one.ID, "md5:1", 7, 3), snapshots.ErrInvalid)
+	says(t, st.s.SetDigest(st.ctx, one.ID, snapshots.Digest{DiffID: digest(one.ID, "3"), Size: 7, Entries: 3}), snapshots.ErrInvalid)
+	says(t, st.s.SetDigest(st.ctx, one.ID, snapshots.Digest{DiffID: "md5:1", Size: 7, Entries: 3}), snapshots.ErrInvalid)
 }
 
 func TestRemoveMountedContainer(t *testing.T) {

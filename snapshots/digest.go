@@ -11,10 +11,19 @@ import (
 	"thinctl/units"
 )
 
+// Digest is what a layer's tar amounts to.
+type Digest struct {
+	DiffID  string // "sha256:..."
+	Size    units.Bytes
+	Entries int
+	TarSize int64 // bytes, uncompressed
+}
+
 // SetDigest notes what a committed layer's difference amounts to, once it is
 // known. The layer keeps its id. Chain ids follow where all digests below are
 // known.
-func (s *Store) SetDigest(ctx context.Context, layer, diffID string, size units.Bytes, entries int) error {
+func (s *Store) SetDigest(ctx context.Context, layer string, d Digest) error {
+	diffID := d.DiffID
 	digits, ok := strings.CutPrefix(diffID, "sha256:")
 	if !ok || !isID(digits) {
 		return &Error{Op: "note the digest of", Object: "layer " + short(layer), Kind: ErrInvalid, Detail: fmt.Sprintf("%q is not a sha256 digest", diffID)}
@@ -28,7 +37,7 @@ func (s *Store) SetDigest(ctx context.Context, layer, diffID string, size units.
 			return &Error{Op: "note the digest of", Object: "layer " + short(l.ID), Kind: ErrInvalid,
 				Detail: fmt.Sprintf("it has %s already, which is not %s", l.DiffID, diffID)}
 		}
-		l.DiffID, l.Size, l.Entries = diffID, size, entries
+		l.DiffID, l.Size, l.Entries, l.TarSize = diffID, d.Size, d.Entries, d.TarSize
 		all, err := documents[Layer](tx, kindLayers)
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package snapshots
 
 import (
 	"context"
+	"errors"
 	"hash/fnv"
 	"path/filepath"
 
@@ -43,4 +44,13 @@ func (s *Store) lock(ctx context.Context, kind lockKind, name string) (*filelock
 
 func (s *Store) tryLock(kind lockKind, name string) (*filelock.Lock, error) {
 	return filelock.Try(s.lockPath(), span(kind, name))
+}
+
+// WithLayerLock runs f while nobody makes the layer of that id.
+func (s *Store) WithLayerLock(ctx context.Context, id string, f func() error) error {
+	lock, err := s.lock(ctx, lockLayer, id)
+	if err != nil {
+		return failed("wait for", "layer "+short(id), err)
+	}
+	return errors.Join(f(), lock.Release())
 }

@@ -34,6 +34,10 @@ func short(id string) string {
 	return id
 }
 
+// LayerVolumes names the volumes that go with a layer: its own, and its init's,
+// which need not be there.
+func LayerVolumes(id string) []string { return []string{layerVolume(id), initVolume(id)} }
+
 func layerVolume(id string) string     { return "layer-" + id }
 func containerVolume(id string) string { return "container-" + id }
 func initVolume(key string) string     { return "init-" + key }

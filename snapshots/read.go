@@ -18,6 +18,9 @@ func (s *Store) Containers(ctx context.Context) ([]Container, error) {
 	return all[Container](ctx, s, kindContainers, "containers")
 }
 
+// ContainersIn is Containers within a transaction of the caller's.
+func ContainersIn(tx *store.Tx) ([]Container, error) { return documents[Container](tx, kindContainers) }
+
 // Inits returns all inits, in the order of their keys.
 func (s *Store) Inits(ctx context.Context) ([]Init, error) {
 	return all[Init](ctx, s, kindInits, "inits")

@@ -42,6 +42,7 @@ type Layer struct {
 	// difference nobody has asked for.
 	Size    units.Bytes     `json:"size"`
 	Entries int             `json:"entries"`
+	TarSize int64           `json:"tar_size,omitempty"` // bytes of the uncompressed tar; 0 until known
 	Created time.Time       `json:"created"`
 	FS      filesystem.Type `json:"fs"`
 	Volume  units.Bytes     `json:"volume"` // virtual size of its volume

@@ -104,22 +104,23 @@ func (s *stream) release(c *chunk) {
 }
 
 // sum returns the digest of the whole stream.
-func (s *stream) sum(ctx context.Context) (string, error) {
+func (s *stream) sum(ctx context.Context) (diffID string, size int64, err error) {
 	h := sha256.New()
 	for {
 		select {
 		case c := <-s.digest:
 			h.Write(c.data)
+			size += int64(len(c.data))
 			err := c.err
 			s.release(c)
 			if err == io.EOF { //nolint:errorlint // a wrapped EOF is no end
-				return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+				return "sha256:" + hex.EncodeToString(h.Sum(nil)), size, nil
 			}
 			if err != nil {
-				return "", nil // the scan reports it, with the entry
+				return "", 0, nil // the scan reports it, with the entry
 			}
 		case <-ctx.Done():
-			return "", context.Cause(ctx)
+			return "", 0, context.Cause(ctx)
 		}
 	}
 }
