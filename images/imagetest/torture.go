@@ -19,7 +19,7 @@ func Deep(layers int) Image {
 		}
 		b.end(fmt.Sprintf("RUN step %d", n))
 	}
-	return Image{Names: []string{"thinctl/deep:127"}, Layers: b.layers}
+	return Image{Names: []string{fmt.Sprintf("thinctl/deep:%d", layers)}, Layers: b.layers}
 }
 
 // Crowd is an image of so many small files, in folders of 1000.
