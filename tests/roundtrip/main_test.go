@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ type site struct {
 	dir   string
 	mutex sync.Mutex
 	stops []func(context.Context) error
+	pools atomic.Int32 // made so far
 
 	docker   *programs.Docker
 	registry *programs.Registry

@@ -4,8 +4,8 @@ package roundtrip
 
 import (
 	"context"
+	"fmt"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,8 +16,7 @@ import (
 // newPool makes a pool that the test's end destroys.
 func newPool(t *testing.T) programs.Thinctl {
 	t.Helper()
-	name, _, _ := strings.Cut(strings.TrimPrefix(t.Name(), "Test"), "/")
-	p := programs.Thinctl{Root: t.TempDir(), Pool: "rt" + strings.ToLower(name)}
+	p := programs.Thinctl{Root: t.TempDir(), Pool: fmt.Sprint("rt", here.pools.Add(1))} // devices have the name
 	check(t, p.Create(t.Context(), "--data-size", "16G"))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
