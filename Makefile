@@ -2,12 +2,14 @@
 # make test   every test, unit and kernel
 # make bench  benchmarks beside dmsetup, LVM and the bare ioctls
 # make bench-metadata  reading metadata beside thin-provisioning-tools
+# make bench-images  layers, images and containers beside Docker and containerd
+# make seeds  the experiments that the product comes from, at full size
 # make docs   man page and completions
 # make lint   formatting, vet, import rules
 
 KERNELS ?= 6.1 6.12
 
-.PHONY: build demo test unit kernel bench bench-metadata docs lint
+.PHONY: build demo test unit kernel bench bench-metadata bench-images seeds docs lint
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/thinctl ./cmd/thinctl
@@ -23,6 +25,12 @@ bench:
 
 bench-metadata:
 	@tests/peers/metadata/run
+
+bench-images:
+	@tests/peers/images/run
+
+seeds:
+	@tests/seeds/run
 
 docs: build
 	bin/thinctl docs --dir .

@@ -25,7 +25,7 @@ type CommitOptions struct {
 // is copied or read. The layer's digest, and with it the image's id, is computed
 // when it is first asked for.
 func (s *Store) Commit(ctx context.Context, container string, o CommitOptions) (Image, error) {
-	changes, err := parseChanges(o.Changes)
+	edits, err := parseChanges(o.Changes)
 	if err != nil {
 		return Image{}, err
 	}
@@ -35,14 +35,14 @@ func (s *Store) Commit(ctx context.Context, container string, o CommitOptions) (
 	}
 	var made Image
 	_, err = s.layers.CommitContainer(ctx, c.ID, snapshots.CommitOptions{With: func(tx *store.Tx, layer snapshots.Layer) (err error) {
-		made, err = s.commit(tx, c, layer, changes, o)
+		made, err = s.commit(tx, c, layer, edits, o)
 		return err
 	}})
 	return made, err
 }
 
 // commit writes the documents of the image that ends with layer.
-func (s *Store) commit(tx *store.Tx, c snapshots.Container, layer snapshots.Layer, changes changes, o CommitOptions) (Image, error) {
+func (s *Store) commit(tx *store.Tx, c snapshots.Container, layer snapshots.Layer, edits edits, o CommitOptions) (Image, error) {
 	config := emptyConfig()
 	image := Image{Key: layer.ID, Parent: c.Image, Loaded: s.now(), Created: s.now()}
 	if c.Image != "" {
@@ -59,7 +59,7 @@ func (s *Store) commit(tx *store.Tx, c snapshots.Container, layer snapshots.Laye
 	config.Created, config.Author = v1.Time{Time: image.Created}, o.Author
 	config.RootFS = v1.RootFS{Type: "layers"}
 	config.History = append(config.History, v1.History{Created: config.Created, Author: o.Author, Comment: o.Message})
-	if err := changes.apply(&config.Config); err != nil {
+	if err := edits.apply(&config.Config); err != nil {
 		return image, err
 	}
 	var err error

@@ -27,7 +27,7 @@ func (s *Store) Digest(ctx context.Context, text string) (Image, error) {
 	defer hold.Close()
 	var diffs []string
 	for _, id := range image.Layers {
-		layer, err := s.digested(ctx, id, diffs)
+		layer, err := s.digested(ctx, id)
 		if err != nil {
 			return image, &Error{Op: "compute the digest of", Object: image.String(), Err: err}
 		}
@@ -73,9 +73,8 @@ func identify(tx *store.Tx, key string, diffs []string) (Image, error) {
 	return image, nil // the very same was loaded, and has the id for its key
 }
 
-// digested returns a layer whose digests are known; below are the diff ids of the
-// layers below it.
-func (s *Store) digested(ctx context.Context, id string, below []string) (snapshots.Layer, error) {
+// digested returns a layer whose digest is known.
+func (s *Store) digested(ctx context.Context, id string) (snapshots.Layer, error) {
 	layer, err := s.layers.Layer(ctx, id)
 	if err != nil || layer.DiffID != "" {
 		return layer, err
@@ -86,10 +85,7 @@ func (s *Store) digested(ctx context.Context, id string, below []string) (snapsh
 		return layer, err
 	}
 	layer.DiffID = "sha256:" + hex.EncodeToString(sum.Sum(nil))
-	chain := chainIDs(append(below[:len(below):len(below)], layer.DiffID))
-	layer.ChainID = chain[len(chain)-1]
-	layer.Size, layer.Entries, layer.TarSize = written.Size, written.Entries, written.TarSize
 	return layer, s.layers.SetDigest(ctx, layer.ID, snapshots.Digest{
-		DiffID: layer.DiffID, ChainID: layer.ChainID, Size: layer.Size, Entries: layer.Entries, TarSize: layer.TarSize,
+		DiffID: layer.DiffID, Size: written.Size, Entries: written.Entries, TarSize: written.TarSize,
 	})
 }

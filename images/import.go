@@ -33,7 +33,7 @@ type ImportOptions struct {
 
 // Import makes an image of one layer of a flat tar, compressed or not.
 func (s *Store) Import(ctx context.Context, tar io.Reader, o ImportOptions) (Image, error) {
-	changes, err := parseChanges(o.Changes)
+	edits, err := parseChanges(o.Changes)
 	if err != nil {
 		return Image{}, err
 	}
@@ -62,7 +62,7 @@ func (s *Store) Import(ctx context.Context, tar io.Reader, o ImportOptions) (Ima
 	if err != nil {
 		return Image{}, &Error{Op: "import", Object: object(o.Names), Err: err}
 	}
-	image, err := imported(id, diff, changes, o)
+	image, err := imported(id, diff, edits, o)
 	if err != nil {
 		return Image{}, err
 	}
@@ -84,7 +84,7 @@ func object(names []reference.Reference) string {
 	return "image " + names[0].Familiar()
 }
 
-func imported(layer, diff string, changes changes, o ImportOptions) (Image, error) {
+func imported(layer, diff string, edits edits, o ImportOptions) (Image, error) {
 	config := emptyConfig()
 	config.Created = v1.Time{Time: o.Created.UTC()}
 	hash, err := v1.NewHash(diff)
@@ -97,7 +97,7 @@ func imported(layer, diff string, changes changes, o ImportOptions) (Image, erro
 		message = "Imported from -"
 	}
 	config.History = []v1.History{{Created: config.Created, Comment: message}}
-	if err := changes.apply(&config.Config); err != nil {
+	if err := edits.apply(&config.Config); err != nil {
 		return Image{}, err
 	}
 	raw, err := marshal(config)

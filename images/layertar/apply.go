@@ -29,6 +29,7 @@ type Applied struct {
 	Size    units.Bytes // of the regular files it brought
 	Entries int         // in the tar, whiteouts among them
 	DiffID  string      // "sha256:...", of the uncompressed tar
+	TarSize int64       // bytes of the uncompressed tar
 	Split   []byte      // what Replay needs beside the tree
 }
 
@@ -69,7 +70,7 @@ func Apply(ctx context.Context, root string, r io.Reader, o ApplyOptions) (Appli
 	}
 	var applied Applied
 	group.Go(func() error { return stream.run(inner) })
-	group.Go(func() (err error) { applied.DiffID, err = stream.sum(inner); return err })
+	group.Go(func() (err error) { applied.DiffID, applied.TarSize, err = stream.sum(inner); return err })
 	group.Go(scan.run)
 	group.Go(func() error { return tree.unpack(inner) })
 	if err := group.Wait(); err != nil {

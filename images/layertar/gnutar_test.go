@@ -189,27 +189,27 @@ func refused(t testing.TB, err error, kind error, entry string) {
 		t.Errorf("not refused, want %v", kind)
 	case !errors.As(err, &named) || named.Entry != entry:
 		t.Errorf("refused with %v, want the entry %q named", err, entry)
-	case !errors.Is(err, kind):
+	case kind != nil && !errors.Is(err, kind):
 		t.Errorf("refused with %v, want %v", err, kind)
 	}
 }
 
 func TestZerosBecomeHoles(t *testing.T) {
-	const size = 4 << 30
+	const size = 512 << 20
 	tests := []struct {
 		name string
 		at   int64 // where there is data, -1 nowhere
 		most int64 // KiB on disk
 	}{
-		{"zeros only", -1, 4}, {"data first", 0, 72}, {"data in the middle", 1<<30 + 12345, 136}, {"data last", size - 100, 72},
+		{"zeros only", -1, 4}, {"data first", 0, 72}, {"data in the middle", 128<<20 + 12345, 136}, {"data last", size - 100, 72},
 	}
 	for i, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			length := int64(size)
 			if i > 0 {
-				length /= 16
+				length /= 8
 				if test.at > length {
-					test.at = test.at/16 - 100
+					test.at = test.at/8 - 100
 				}
 			}
 			from := t.TempDir()

@@ -123,6 +123,9 @@ func (s *scan) entriesIn() error {
 	for {
 		h, err := reader.Next()
 		if err == io.EOF { //nolint:errorlint // a wrapped EOF is no end
+			if s.stream.read%blockSize != 0 {
+				return wrong(ErrFormat, "the tar is cut short") // in padding, which archive/tar forgives
+			}
 			s.queue.end()
 			return s.split.segment(s.tap.held)
 		}

@@ -64,7 +64,7 @@ func (s *stream) run(ctx context.Context) error {
 			c.data = c.buf[:n]
 			if total += int64(n); total > s.limit {
 				c.err = wrong(ErrLimit, "more than %s uncompressed", units.Bytes(s.limit))
-				c.data = nil
+				c.data = c.data[:max(0, int64(n)-(total-s.limit))]
 			}
 		}
 		if c.err != nil && c.err != io.EOF { //nolint:errorlint // a wrapped EOF is no end
@@ -104,22 +104,23 @@ func (s *stream) release(c *chunk) {
 }
 
 // sum returns the digest of the whole stream.
-func (s *stream) sum(ctx context.Context) (string, error) {
+func (s *stream) sum(ctx context.Context) (diffID string, size int64, err error) {
 	h := sha256.New()
 	for {
 		select {
 		case c := <-s.digest:
 			h.Write(c.data)
+			size += int64(len(c.data))
 			err := c.err
 			s.release(c)
 			if err == io.EOF { //nolint:errorlint // a wrapped EOF is no end
-				return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+				return "sha256:" + hex.EncodeToString(h.Sum(nil)), size, nil
 			}
 			if err != nil {
-				return "", nil // the scan reports it, with the entry
+				return "", 0, nil // the scan reports it, with the entry
 			}
 		case <-ctx.Done():
-			return "", context.Cause(ctx)
+			return "", 0, context.Cause(ctx)
 		}
 	}
 }

@@ -35,6 +35,7 @@ type Changes func(visit func(path string, kind Kind) error) error
 type Written struct {
 	Size    units.Bytes // of the regular files
 	Entries int
+	TarSize int64 // bytes
 }
 
 // Write writes the changes as a layer: what was removed as whiteouts, the rest
@@ -85,12 +86,25 @@ func write(ctx context.Context, root string, w io.Writer, produce func(*change) 
 		to.CloseWithError(err)
 		produced <- err
 	}()
-	written, err := complete(ctx, root, headers, w)
+	count := &counter{w: w}
+	written, err := complete(ctx, root, headers, count)
+	written.TarSize = count.n
 	headers.CloseWithError(errStopped)
 	if perr := <-produced; perr != nil && !errors.Is(perr, errStopped) {
 		return Written{}, perr
 	}
 	return written, err
+}
+
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
 }
 
 var errStopped = errors.New("stopped")

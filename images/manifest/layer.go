@@ -61,6 +61,9 @@ func (l *Layer) UncompressedSize() (int64, error) {
 	return l.Size()
 }
 
+// IsPlain tells whether the blob is an uncompressed tar.
+func (l *Layer) IsPlain() bool { return l.Plain }
+
 // Raw is the blob unchecked.
 func (l *Layer) Raw() (io.ReadCloser, error) { return l.Open() }
 

@@ -66,11 +66,10 @@ func (v *verifier) error(kind error, detail string, arguments ...any) error {
 }
 
 func (v *verifier) named(err error) error {
-	err = In("", "", v.digest.String(), err)
 	if v.name != nil {
 		err = v.name(err)
 	}
-	return err
+	return In("", "", v.digest.String(), err)
 }
 
 func (v *verifier) Close() error { return v.r.Close() }

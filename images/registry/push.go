@@ -235,7 +235,11 @@ func (p *push) upload(ctx context.Context, state *Progress, fresh func(counting)
 	return p.again(ctx, func() error {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
-		l, err := fresh(func(r io.ReadCloser) io.ReadCloser { return newCountedReader(r, p, state, cancel) })
+		var readers closers
+		defer readers.close()
+		l, err := fresh(func(r io.ReadCloser) io.ReadCloser {
+			return readers.add(newCountedReader(r, p, state, cancel))
+		})
 		if err != nil {
 			return err
 		}
@@ -301,6 +305,27 @@ func (c *counted) Compressed() (io.ReadCloser, error) {
 	return c.count(r), nil
 }
 
+// closers are the readers of one try: one that fails early leaves some open.
+type closers struct {
+	mu  sync.Mutex
+	all []io.Closer
+}
+
+func (c *closers) add(r io.ReadCloser) io.ReadCloser {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, r)
+	return r
+}
+
+func (c *closers) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.all {
+		_ = r.Close() // what it says was said when it was read
+	}
+}
+
 // countedReader reports what is read of it, and cancels when too long nothing
 // is.
 type countedReader struct {
@@ -308,6 +333,7 @@ type countedReader struct {
 	p     *push
 	state *Progress
 	idle  *time.Timer
+	once  sync.Once
 }
 
 func newCountedReader(r io.ReadCloser, p *push, state *Progress, cancel context.CancelCauseFunc) *countedReader {
@@ -316,6 +342,7 @@ func newCountedReader(r io.ReadCloser, p *push, state *Progress, cancel context.
 	idle := time.AfterFunc(stall, func() {
 		cancel(&Error{Kind: ErrStalled, Detail: fmt.Sprintf("the registry took nothing for %v", stall), Remedy: "try again later"})
 	})
+	idle.Stop() // until it is read for the first time
 	return &countedReader{r: r, p: p, state: state, idle: idle}
 }
 
@@ -330,6 +357,10 @@ func (c *countedReader) Read(b []byte) (int, error) {
 }
 
 func (c *countedReader) Close() error {
-	c.idle.Stop()
-	return c.r.Close()
+	var err error
+	c.once.Do(func() {
+		c.idle.Stop()
+		err = c.r.Close()
+	})
+	return err
 }

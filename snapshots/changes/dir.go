@@ -13,6 +13,7 @@ import (
 // thousands of levels deep the paths themselves would fill the memory.
 type dir struct {
 	parent *dir
+	depth  int
 	name   string
 	in     [sides]bool // where it is a folder
 	kind   Kind        // of the folder itself; 0 while it has not changed
@@ -33,9 +34,11 @@ type found struct {
 	below *dir
 }
 
-func (d *dir) appendPath(path []byte) []byte {
+// appendPath appends the path of d from the folder base above it: "/a/b", and
+// nothing for base itself. No base means the root.
+func (d *dir) appendPath(path []byte, base *dir) []byte {
 	var names []string
-	for ; d.parent != nil; d = d.parent {
+	for ; d.parent != nil && d != base; d = d.parent {
 		names = append(names, d.name)
 	}
 	for _, name := range slices.Backward(names) {
@@ -43,6 +46,16 @@ func (d *dir) appendPath(path []byte) []byte {
 		path = append(path, name...)
 	}
 	return path
+}
+
+func (d *dir) path() string { return string(d.appendPath(nil, nil)) }
+
+// above is the folder above d at a depth; the root's is 0.
+func (d *dir) above(depth int) *dir {
+	for d.depth > depth {
+		d = d.parent
+	}
+	return d
 }
 
 func (d *dir) add(f found) {

@@ -41,8 +41,8 @@
 // folder that is swapped for a symbolic link leads nowhere.
 //
 // All changes are found before the first is told. A walk holds one pair of
-// folders per worker, the subfolders still to be read, and the changes; and
-// three descriptors per worker, however deep the tree.
+// folders per worker, the subfolders still to be read, and the changes; and at
+// most some twenty descriptors per worker, however deep the tree.
 //
 // # Example
 //

@@ -77,7 +77,7 @@ func (w *worker) contentDiffers(p *pair) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		files[s] = os.NewFile(uintptr(fd), string(w.path))
+		files[s] = os.NewFile(uintptr(fd), "")
 		defer files[s].Close()
 	}
 	const chunk = 64 << 10

@@ -75,7 +75,10 @@ func TestKinds(t *testing.T) {
 				must(t, os.Remove(d+"/l"), os.Symlink("b", d+"/l"))
 				touch(t, d+"/l", fraction)
 			}, exact: []string{"C /l"}},
-		{name: "device number", lower: func(t *testing.T, d string) { must(t, unix.Mknod(d+"/n", unix.S_IFCHR|0o600, 0x103)); touch(t, d+"/n", fraction) },
+		{name: "device number", lower: func(t *testing.T, d string) {
+			must(t, unix.Mknod(d+"/n", unix.S_IFCHR|0o600, 0x103))
+			touch(t, d+"/n", fraction)
+		},
 			upper: func(t *testing.T, d string) {
 				must(t, os.Remove(d+"/n"), unix.Mknod(d+"/n", unix.S_IFCHR|0o600, 0x105))
 				touch(t, d+"/n", fraction)

@@ -8,9 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tree is one of the two trees. Its folders are opened by their paths from the
-// root: once per folder, and none stays open for those below it, however many
-// levels there are.
+// tree is one of the two trees. Its folders are opened by their paths, not one
+// through the other: none stays open for those below it.
 type tree struct {
 	path    string
 	root    int
@@ -73,24 +72,25 @@ func deviceOf(st *unix.Statx_t) device { return device{st.Dev_major, st.Dev_mino
 
 func descriptorPath(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 
-// open opens the folder at path ("" or "/a/b") for reading.
-func (t *tree) open(path string) (int, error) {
+// open opens the folder at path ("" or "/a/b") below the folder from: with
+// unix.O_PATH to lead on to others, with unix.O_RDONLY to be read.
+func (t *tree) open(from int, path string, flags int) (int, error) {
 	path = strings.TrimPrefix(path, "/")
 	if path == "" {
 		path = "."
 	}
-	at := t.root
+	at := from
 	for rest := path; ; {
 		step := t.step(rest)
 		if step == rest {
-			fd, err := t.openLast(at, step)
-			if at != t.root {
+			fd, err := t.openLast(at, step, flags)
+			if at != from {
 				unix.Close(at)
 			}
 			return fd, err
 		}
 		next, err := t.openStep(at, step, unix.O_PATH)
-		if at != t.root {
+		if at != from {
 			unix.Close(at)
 		}
 		if err != nil {
@@ -116,12 +116,14 @@ func (t *tree) step(path string) string {
 
 // openLast leaves no access time behind: a container's own volume is not
 // written to because someone asked what changed.
-func (t *tree) openLast(at int, path string) (int, error) {
-	fd, err := t.openStep(at, path, unix.O_RDONLY|unix.O_NOATIME)
-	if errors.Is(err, unix.EPERM) { // not the owner's
-		fd, err = t.openStep(at, path, unix.O_RDONLY)
+func (t *tree) openLast(at int, path string, flags int) (int, error) {
+	if flags&unix.O_PATH == 0 {
+		fd, err := t.openStep(at, path, flags|unix.O_NOATIME)
+		if !errors.Is(err, unix.EPERM) { // not the owner's
+			return fd, err
+		}
 	}
-	return fd, err
+	return t.openStep(at, path, flags)
 }
 
 func (t *tree) openStep(at int, path string, flags int) (int, error) {

@@ -83,6 +83,7 @@ func (w *walk) find(ctx context.Context, root *dir) error {
 	for range w.options.workers() {
 		running.Go(func() {
 			worker := &worker{walk: w}
+			defer worker.close()
 			for d := w.queue.pop(); d != nil; d = w.queue.pop() {
 				if err := worker.compare(ctx, d); err != nil {
 					w.queue.fail(err)

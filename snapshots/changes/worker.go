@@ -10,19 +10,28 @@ import (
 // worker compares one folder after another.
 type worker struct {
 	*walk
-	path     []byte // of the folder at hand
+	prefix   string // of the paths in the folder at hand, for Exclude
 	fd       [sides]int
+	anchors  [sides]anchors
 	listings [sides]listing
 	pairs    []pair
 	folders  []*dir
 	scratch  scratch
 }
 
+func (w *worker) close() {
+	for s := range w.anchors {
+		w.anchors[s].close()
+	}
+}
+
 // compare reads d on both sides, notes what changed in it, and puts its
 // subfolders into the queue.
 func (w *worker) compare(ctx context.Context, d *dir) error {
-	w.path = d.appendPath(w.path[:0])
 	w.folders = w.folders[:0]
+	if w.options.Exclude != nil {
+		w.prefix = d.path() + "/"
+	}
 	w.fd = [sides]int{-1, -1}
 	defer func() {
 		for _, fd := range w.fd {
@@ -36,7 +45,7 @@ func (w *worker) compare(ctx context.Context, d *dir) error {
 		if !d.in[s] {
 			continue
 		}
-		err := w.list(ctx, s)
+		err := w.list(ctx, d, s)
 		switch {
 		case err == nil:
 		case errors.Is(err, errCovered):
@@ -48,7 +57,7 @@ func (w *worker) compare(ctx context.Context, d *dir) error {
 		case context.Cause(ctx) != nil:
 			return context.Cause(ctx)
 		default:
-			return failed("read", w.trees[s].path+string(w.path), err)
+			return failed("read", w.trees[s].path+d.path(), err)
 		}
 	}
 	w.pairs = pairs(w.pairs, &w.listings[inLower], &w.listings[inUpper])
@@ -66,8 +75,8 @@ func (w *worker) compare(ctx context.Context, d *dir) error {
 	return nil
 }
 
-func (w *worker) list(ctx context.Context, s int) error {
-	fd, err := w.trees[s].open(string(w.path))
+func (w *worker) list(ctx context.Context, d *dir, s int) error {
+	fd, err := w.anchors[s].open(w.trees[s], d, unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -97,14 +106,14 @@ func (w *worker) gone(d *dir, s int) (bool, error) {
 	}
 	err := unix.Statx(w.fd[inLower], "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, &st)
 	if err != nil {
-		return true, failed("stat", w.trees[inLower].path+string(w.path), err)
+		return true, failed("stat", w.trees[inLower].path+d.path(), err)
 	}
 	d.info = infoOf(&st)
 	return true, nil
 }
 
 func (w *worker) lowerInfo(d *dir) error {
-	at, err := w.trees[inLower].open(string(d.parent.appendPath(nil)))
+	at, err := w.anchors[inLower].open(w.trees[inLower], d.parent, unix.O_RDONLY)
 	if err == nil {
 		defer unix.Close(at)
 		var st unix.Statx_t
@@ -117,13 +126,13 @@ func (w *worker) lowerInfo(d *dir) error {
 		d.kind = 0
 		return nil
 	}
-	return failed("stat", w.trees[inLower].path+string(w.path), err)
+	return failed("stat", w.trees[inLower].path+d.path(), err)
 }
 
 // entry compares what one name stands for.
 func (w *worker) entry(d *dir, p *pair) error {
 	name := w.name(p)
-	if w.options.Exclude != nil && w.options.Exclude(string(w.path)+"/"+string(name)) {
+	if w.options.Exclude != nil && w.options.Exclude(w.prefix+string(name)) {
 		return nil
 	}
 	var seen [sides]status
@@ -132,7 +141,7 @@ func (w *worker) entry(d *dir, p *pair) error {
 			continue
 		}
 		if err := w.stat(s, e, &seen[s]); err != nil {
-			return failed("stat", w.trees[s].path+string(w.path)+"/"+string(name), err)
+			return failed("stat", w.trees[s].path+d.path()+"/"+string(name), err)
 		}
 	}
 	lower, upper := &seen[inLower], &seen[inUpper]
@@ -154,14 +163,14 @@ func (w *worker) entry(d *dir, p *pair) error {
 	default:
 		differ, err := w.differ(lower, upper, p)
 		if err != nil {
-			return failed("compare", w.trees[inUpper].path+string(w.path)+"/"+string(name), err)
+			return failed("compare", w.trees[inUpper].path+d.path()+"/"+string(name), err)
 		}
 		if differ {
 			kind = Modified
 		}
 	}
 	if upper.isDir() && !upper.mount && !lower.mount {
-		sub := &dir{parent: d, name: string(name), kind: kind, info: upper.info()}
+		sub := &dir{parent: d, depth: d.depth + 1, name: string(name), kind: kind, info: upper.info()}
 		sub.in = [sides]bool{inLower: lower.isDir(), inUpper: true}
 		sub.pending.Store(1)
 		w.folders = append(w.folders, sub)

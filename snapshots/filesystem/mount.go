@@ -48,6 +48,11 @@ func mount(ctx context.Context, device, target string, o MountOptions) error {
 			return errors.Join(err, rerr)
 		}
 	}
+	if err == nil && o.FailWhenFull && o.Type == XFS {
+		if err = failWhenFull("/sys", device); err != nil {
+			undo()
+		}
+	}
 	return err
 }
 

@@ -18,8 +18,12 @@ type MountOptions struct {
 	NoRecovery bool
 	// MakeTarget makes the target and the folders above it, mode 0700.
 	MakeTarget bool
+	// FailWhenFull lets an xfs fail, rather than try for ever, when it finds no
+	// space in a thin pool, where the kernel lets that be chosen. Other file systems
+	// always do.
+	FailWhenFull bool
 	// Options are as in mount(8)'s -o: flags such as noatime, or the file
-	// system's own.
+	// system's own. A comma between double quotes is no separator.
 	Options []string
 }
 
@@ -53,7 +57,7 @@ func (o MountOptions) resolve() (flags uintptr, data string, err error) {
 	var faults, own []string
 	known := words()
 	for _, option := range o.Options {
-		for word := range strings.SplitSeq(option, ",") {
+		for _, word := range splitOptions(option) {
 			change, isFlag := known[word]
 			switch {
 			case slices.Contains([]string{"", "remount", "bind", "rbind", "move"}, word) || strings.ContainsRune(word, 0):
@@ -98,4 +102,21 @@ func (o MountOptions) resolve() (flags uintptr, data string, err error) {
 		return 0, "", invalid(strings.Join(faults, "; "))
 	}
 	return flags, strings.Join(own, ","), nil
+}
+
+// splitOptions cuts at commas outside of double quotes, as the kernel does
+// (security/selinux/hooks.c, opt_len): the categories of a context have commas.
+func splitOptions(options string) []string {
+	var words []string
+	begin, quoted := 0, false
+	for i := range len(options) {
+		switch {
+		case options[i] == '"':
+			quoted = !quoted
+		case options[i] == ',' && !quoted:
+			words = append(words, options[begin:i])
+			begin = i + 1
+		}
+	}
+	return append(words, options[begin:])
 }

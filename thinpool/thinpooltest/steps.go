@@ -50,6 +50,10 @@ func (w *World) Restart() (step string, stopped bool) {
 	return step, stopped
 }
 
+// Step makes a step of what stands beside the pool, such as file systems on its
+// volumes.
+func (w *World) Step(name string, do func() error) error { return w.steps.take(name, do) }
+
 // take runs one step, unless the process has ended.
 func (s *steps) take(name string, do func() error) error {
 	s.mu.Lock()

@@ -12,15 +12,15 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 )
 
-// changes are instructions to change a config, in order.
-type changes []instructions.Command
+// edits are instructions to change a config, in order.
+type edits []instructions.Command
 
 // allowed are the instructions that docker commit takes.
 var allowed = []string{"CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "ONBUILD", "USER", "VOLUME", "WORKDIR"}
 
 // parseChanges reads instructions as a Dockerfile has them.
-func parseChanges(lines []string) (changes, error) {
-	var all changes
+func parseChanges(lines []string) (edits, error) {
+	var all edits
 	for _, line := range lines {
 		command, err := parseChange(line)
 		if err != nil {
@@ -51,8 +51,8 @@ func parseChange(line string) (instructions.Command, error) {
 	return command, apply(command, &v1.Config{})
 }
 
-func (c changes) apply(config *v1.Config) error {
-	for _, command := range c {
+func (e edits) apply(config *v1.Config) error {
+	for _, command := range e {
 		if err := apply(command, config); err != nil {
 			return err
 		}

@@ -1,0 +1,113 @@
+package imagetest
+
+import (
+	"archive/tar"
+	"maps"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// epoch is when the first file of every image was made.
+var epoch = time.Date(2014, 9, 25, 10, 30, 0, 0, time.UTC)
+
+// builder puts layers together, and lists in each the folders above what it
+// changes, as they are by then.
+type builder struct {
+	random *rand.Rand
+	folder map[string]Entry // all that are there
+	listed map[string]bool  // in the layer under way
+	layer  []Entry
+	layers []Layer
+}
+
+func newBuilder(seed uint64) *builder {
+	return &builder{
+		random: rand.New(rand.NewPCG(seed, 0x6275696c646572)),
+		folder: map[string]Entry{}, listed: map[string]bool{},
+	}
+}
+
+func (b *builder) add(e Entry) {
+	if e.Time.IsZero() {
+		e.Time = epoch.Add(time.Duration(b.random.IntN(1e8)) * time.Second)
+	}
+	b.above(e.Path)
+	if e.Type == tar.TypeDir {
+		b.folder[e.Path] = e
+		b.listed[e.Path] = true
+	} else {
+		b.forget(e.Path)
+	}
+	b.layer = append(b.layer, e)
+}
+
+func (b *builder) above(name string) {
+	dir := path.Dir(name)
+	if dir == "." || b.listed[dir] {
+		return
+	}
+	there, ok := b.folder[dir]
+	if !ok {
+		there = Entry{Path: dir, Type: tar.TypeDir, Mode: 0o755}
+	}
+	b.add(there)
+}
+
+// forget drops a folder that goes, with all below it.
+func (b *builder) forget(name string) {
+	if _, ok := b.folder[name]; !ok {
+		return
+	}
+	maps.DeleteFunc(b.folder, func(dir string, _ Entry) bool {
+		return dir == name || strings.HasPrefix(dir, name+"/")
+	})
+}
+
+func (b *builder) file(name string, mode uint32, c Content) {
+	b.add(Entry{Path: name, Type: tar.TypeReg, Mode: mode, Content: c})
+}
+
+func (b *builder) dir(name string, mode uint32) {
+	b.add(Entry{Path: name, Type: tar.TypeDir, Mode: mode})
+}
+
+func (b *builder) link(name, to string) {
+	b.add(Entry{Path: name, Type: tar.TypeLink, Mode: 0o644, Link: to})
+}
+
+func (b *builder) symlink(name, to string) {
+	b.add(Entry{Path: name, Type: tar.TypeSymlink, Mode: 0o777, Link: to})
+}
+
+// whiteout takes away what a lower layer has.
+func (b *builder) whiteout(name string) {
+	b.above(name)
+	b.forget(name)
+	b.layer = append(b.layer, Entry{
+		Path: path.Join(path.Dir(name), whiteoutPrefix+path.Base(name)), Type: tar.TypeReg, Time: epoch,
+	})
+}
+
+// opaque takes away all that lower layers have in a folder, and keeps the folder.
+func (b *builder) opaque(dir string) {
+	b.above(dir + "/x")
+	for _, name := range slices.Collect(maps.Keys(b.folder)) {
+		if path.Dir(name) == dir {
+			b.forget(name)
+		}
+	}
+	b.layer = append(b.layer, Entry{Path: dir + "/" + opaqueName, Type: tar.TypeReg, Time: epoch})
+}
+
+func (b *builder) end(createdBy string) {
+	b.layers = append(b.layers, Layer{CreatedBy: createdBy, Entries: b.layer})
+	b.layer, b.listed = nil, map[string]bool{}
+}
+
+// step is a line of the history without a layer, as of CMD.
+func (b *builder) step(createdBy string) {
+	b.layers = append(b.layers, Layer{CreatedBy: createdBy, HistoryOnly: true})
+}

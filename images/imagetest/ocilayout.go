@@ -1,0 +1,141 @@
+package imagetest
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Compression of an OCI layout's layers.
+type Compression string
+
+const (
+	None Compression = ""
+	Gzip Compression = "gzip"
+	Zstd Compression = "zstd"
+)
+
+type descriptor struct {
+	MediaType   string            `json:"mediaType"`
+	Digest      string            `json:"digest"`
+	Size        int64             `json:"size"`
+	Platform    map[string]string `json:"platform,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+const oci = "application/vnd.oci.image."
+
+// WriteOCI writes images as a tar of an OCI layout.
+func WriteOCI(w io.Writer, c Compression, images ...*Built) error {
+	a := &archive{tw: tar.NewWriter(w), has: map[string]bool{}}
+	a.bytes("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
+	var manifests []descriptor
+	for _, b := range images {
+		m := struct {
+			SchemaVersion int          `json:"schemaVersion"`
+			MediaType     string       `json:"mediaType"`
+			Config        descriptor   `json:"config"`
+			Layers        []descriptor `json:"layers"`
+		}{SchemaVersion: 2, MediaType: oci + "manifest.v1+json", Layers: []descriptor{}}
+		for i, l := range b.Contents {
+			d, err := a.layer(c, l, b.Tars[i])
+			if err != nil {
+				return err
+			}
+			m.Layers = append(m.Layers, d)
+		}
+		m.Config = a.blob(oci+"config.v1+json", b.JSON)
+		text, err := json.Marshal(m)
+		if err != nil {
+			return err
+		}
+		d := a.blob(m.MediaType, text)
+		d.Platform = map[string]string{"architecture": "amd64", "os": "linux"}
+		for _, name := range b.Names {
+			d.Annotations = map[string]string{
+				"org.opencontainers.image.ref.name": name,
+				"io.containerd.image.name":          "docker.io/library/" + name,
+			}
+			manifests = append(manifests, d)
+		}
+	}
+	text, err := json.Marshal(struct {
+		SchemaVersion int          `json:"schemaVersion"`
+		Manifests     []descriptor `json:"manifests"`
+	}{2, manifests})
+	if err != nil {
+		return err
+	}
+	a.bytes("index.json", text)
+	return a.close()
+}
+
+func blobPath(digest string) string { return "blobs/" + strings.Replace(digest, ":", "/", 1) }
+
+func (a *archive) blob(mediaType string, text []byte) descriptor {
+	found, err := measure(func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+	if err != nil && a.fault == nil {
+		a.fault = err
+	}
+	a.bytes(blobPath(found.Digest), text)
+	return descriptor{MediaType: mediaType, Digest: found.Digest, Size: found.Size}
+}
+
+// layer writes one by way of a file, since its compressed size stands before it.
+func (a *archive) layer(c Compression, l Layer, plain blob) (descriptor, error) {
+	if c == None {
+		a.stream(blobPath(plain.Digest), plain.Size, l.WriteTar)
+		return descriptor{MediaType: oci + "layer.v1.tar", Digest: plain.Digest, Size: plain.Size}, a.fault
+	}
+	spool, err := os.CreateTemp("", "layer-")
+	if err != nil {
+		return descriptor{}, err
+	}
+	defer spool.Close()
+	if err := os.Remove(spool.Name()); err != nil {
+		return descriptor{}, err
+	}
+	packed, err := measure(func(w io.Writer) error {
+		return compress(io.MultiWriter(w, spool), c, l.WriteTar)
+	})
+	if err != nil {
+		return descriptor{}, err
+	}
+	if _, err := spool.Seek(0, io.SeekStart); err != nil {
+		return descriptor{}, err
+	}
+	a.stream(blobPath(packed.Digest), packed.Size, func(w io.Writer) error {
+		_, err := io.Copy(w, spool)
+		return err
+	})
+	return descriptor{MediaType: oci + "layer.v1.tar+" + string(c), Digest: packed.Digest, Size: packed.Size}, a.fault
+}
+
+func compress(w io.Writer, c Compression, write func(io.Writer) error) error {
+	var packer io.WriteCloser
+	var err error
+	switch c {
+	case Gzip:
+		packer = gzip.NewWriter(w)
+	case Zstd:
+		packer, err = zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+	default:
+		err = fmt.Errorf("no compression %q", c)
+	}
+	if err != nil {
+		return err
+	}
+	if err := write(packer); err != nil {
+		return err
+	}
+	return packer.Close()
+}

@@ -1,0 +1,25 @@
+package imagetest
+
+import "strings"
+
+// WithoutStubs is the tree of a container less what its init put there for a
+// runtime to mount over, and image does not have.
+func (t Tree) WithoutStubs(image Tree) Tree {
+	less := Tree{}
+	for path, n := range t {
+		if _, ok := image[path]; ok || !stub(path) {
+			less[path] = n
+		}
+	}
+	return less
+}
+
+func stub(path string) bool {
+	for _, s := range []string{"dev/pts", "dev/shm", "proc", "sys", ".dockerenv", "etc/resolv.conf", "etc/hosts",
+		"etc/hostname", "dev/console", "etc/mtab"} {
+		if path == s || strings.HasPrefix(s, path+"/") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,155 @@
+package layertar
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/containerd/containerd/v2/pkg/archive"
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func folder(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeDir} }
+
+func gone(name string) tar.Header { return tar.Header{Name: name} }
+
+// lower makes the tree that whiteouts are applied to.
+func lower(t testing.TB, root string) {
+	t.Helper()
+	apply(t, root, archiveOf(t,
+		folder("a/"), file("a/1"), file("a/2"), folder("a/b/"), file("a/b/3"), folder("a/b/c/"), file("a/b/c/4"),
+		folder("d/"), file("d/5"), symlink("l", "a"), symlink("abs", "/a/b"), link("d/6", "a/1"), file("top")))
+}
+
+var whiteouts = []struct {
+	name    string
+	headers []tar.Header
+}{
+	{"file", []tar.Header{gone("a/.wh.1")}},
+	{"folder", []tar.Header{gone("a/.wh.b")}},
+	{"missing", []tar.Header{gone("a/.wh.nothing")}},
+	{"below missing", []tar.Header{gone("n/m/.wh.nothing")}},
+	{"of a link", []tar.Header{gone(".wh.l")}},
+	{"through a link", []tar.Header{gone("l/.wh.1")}},
+	{"through an absolute link", []tar.Header{gone("abs/.wh.c")}},
+	{"opaque", []tar.Header{folder("a/"), gone("a/.wh..wh..opq"), file("a/new")}},
+	{"opaque comes late", []tar.Header{folder("a/"), file("a/new"), file("a/b/new"), gone("a/.wh..wh..opq")}},
+	{"opaque twice", []tar.Header{gone("a/.wh..wh..opq"), file("a/new"), gone("a/.wh..wh..opq"), file("a/b/3")}},
+	{"opaque root", []tar.Header{file("top"), gone(".wh..wh..opq")}},
+	{"opaque through a link", []tar.Header{gone("l/.wh..wh..opq")}},
+	{"opaque after the folder came anew", []tar.Header{gone(".wh.a"), file("a/b/x"), gone("a/.wh..wh..opq")}},
+	{"and again", []tar.Header{gone(".wh.d"), folder("d/"), file("d/new")}},
+	{"of this layer's own", []tar.Header{file("n"), gone(".wh.n"), file("o")}},
+	{"folder of this layer's own", []tar.Header{folder("n/"), file("n/x"), file("n/y"), gone("n/.wh.x"), file("n/z")}},
+	{"folder over file", []tar.Header{folder("top/"), file("top/x")}},
+	{"file over folder", []tar.Header{file("a")}},
+	{"link over folder, then through it", []tar.Header{symlink("a", "d"), file("a/5")}},
+	{"twice", []tar.Header{file("top"), {Name: "top", Size: 3}, {Name: "top", Size: 2}}},
+	{"hard link, then the first name goes", []tar.Header{{Name: "x", Size: 9}, link("y", "x"), gone(".wh.x")}},
+	{"hard link over its target's folder", []tar.Header{{Name: "p/x", Size: 9}, link("y", "p/x"), file("p")}},
+	{"metadata of aufs", []tar.Header{folder(".wh..wh.plnk/"), file(".wh..wh.plnk/1.2"), gone(".wh..wh.aufs"), file("new")}},
+	{"with contents", []tar.Header{file(".wh.top"), file("new")}},
+}
+
+// TestWhiteouts compares with containerd's own rules, and replays.
+func TestWhiteouts(t *testing.T) {
+	for _, test := range whiteouts {
+		t.Run(test.name, func(t *testing.T) { likeContainerd(t, archiveOf(t, test.headers...), test.name != "metadata of aufs") })
+	}
+}
+
+func likeContainerd(t testing.TB, layer []byte, compare bool) {
+	ours, theirs := t.TempDir(), t.TempDir()
+	lower(t, ours)
+	lower(t, theirs)
+	applied := apply(t, ours, layer)
+	replays(t, ours, applied, layer)
+	if _, err := archive.Apply(context.Background(), theirs, bytes.NewReader(layer)); err != nil {
+		t.Fatal(err)
+	}
+	if !compare {
+		if _, err := os.Lstat(filepath.Join(ours, ".wh..wh.plnk")); err == nil {
+			t.Error("aufs's metadata were applied")
+		}
+		return
+	}
+	want, got := describe(t, theirs), describe(t, ours)
+	if diff := cmp.Diff(withoutTimes(want), withoutTimes(got)); diff != "" {
+		t.Errorf("containerd's tree differs (-theirs +ours):\n%s", diff)
+	}
+}
+
+// withoutTimes: folders that nobody named have the time of day.
+func withoutTimes(tree map[string]string) map[string]string {
+	out := map[string]string{}
+	for p, text := range tree {
+		before, rest, _ := bytes.Cut([]byte(text), []byte(" mtime "))
+		_, after, _ := bytes.Cut(rest, []byte(" "))
+		out[p] = string(before) + " " + string(after)
+	}
+	return out
+}
+
+// TestRandomLayers: random entries of one another's names, as no program writes
+// them, leave containerd's tree, and replay.
+func TestRandomLayers(t *testing.T) {
+	names := []string{"a", "a/b", "a/b/3", "a/1", "d", "d/5", "l", "l/b", "abs/c", "n", "n/x", "top"}
+	rapid.Check(t, func(rt *rapid.T) {
+		var headers []tar.Header
+		for range rapid.IntRange(1, 8).Draw(rt, "entries") {
+			name := rapid.SampledFrom(names).Draw(rt, "name")
+			switch rapid.IntRange(0, 5).Draw(rt, "kind") {
+			case 0:
+				headers = append(headers, folder(name+"/"))
+			case 1:
+				headers = append(headers, gone(filepath.Join(filepath.Dir(name), ".wh."+filepath.Base(name))))
+			case 2:
+				headers = append(headers, gone(name+"/.wh..wh..opq"))
+			case 3:
+				headers = append(headers, symlink(name, rapid.SampledFrom(names).Draw(rt, "target")))
+			default:
+				headers = append(headers, tar.Header{Name: name, Size: int64(rapid.IntRange(0, 2000).Draw(rt, "size"))})
+			}
+		}
+		layer := archiveOf(t, headers...)
+		ours, theirs := mustTemp(rt), mustTemp(rt)
+		defer os.RemoveAll(ours)
+		defer os.RemoveAll(theirs)
+		lower(t, ours)
+		lower(t, theirs)
+		applied, err := Apply(t.Context(), ours, bytes.NewReader(layer), ApplyOptions{})
+		_, terr := archive.Apply(t.Context(), theirs, bytes.NewReader(layer))
+		if err != nil {
+			// Only ours takes a folder that is gone again at the end.
+			if terr == nil {
+				rt.Fatalf("containerd takes it, we do not: %v", err)
+			}
+			return
+		}
+		var again bytes.Buffer
+		if err := Replay(t.Context(), ours, bytes.NewReader(applied.Split), &again); err != nil {
+			rt.Fatal(err)
+		}
+		if !bytes.Equal(again.Bytes(), layer) {
+			rt.Fatal("the replay differs")
+		}
+		if terr != nil {
+			return
+		}
+		if diff := cmp.Diff(withoutTimes(describe(t, theirs)), withoutTimes(describe(t, ours))); diff != "" {
+			rt.Fatalf("containerd's tree differs (-theirs +ours):\n%s", diff)
+		}
+	})
+}
+
+func mustTemp(rt *rapid.T) string {
+	dir, err := os.MkdirTemp("", "layertar")
+	if err != nil {
+		rt.Fatal(err)
+	}
+	return dir
+}

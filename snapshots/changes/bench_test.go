@@ -1,0 +1,90 @@
+package changes
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	continuity "github.com/containerd/continuity/fs"
+
+	"thinctl/snapshots/filesystem"
+	"thinctl/units"
+)
+
+// BenchmarkChanges compares two snapshots of one file system, all in the page
+// cache, beside the plain comparison by Docker's rules (this package's test
+// oracle) and containerd's. "times" is how many times as long they take as the
+// walk that knows of the same origin, one after the other in the same minute.
+func BenchmarkChanges(b *testing.B) {
+	for _, tree := range []struct {
+		name                   string
+		folders, files, size   int
+		volume                 units.Bytes
+		change                 func(b *testing.B, upper string)
+		wantAdded, wantChanged int
+	}{
+		{"unchanged-100000-files", 2000, 50, 100, 4 * units.GiB, func(*testing.B, string) {}, 0, 0},
+		{"1MiB-in-500MB-10000-files", 500, 20, 50_000, 2 * units.GiB, func(b *testing.B, upper string) {
+			write(b, upper+"/dir-7/sub/added", string(make([]byte, 1<<20)))
+		}, 1, 2},
+	} {
+		b.Run(tree.name, func(b *testing.B) {
+			content := string(make([]byte, tree.size))
+			twins := newTwins(b, filesystem.Ext4, tree.volume, func(root string) {
+				for d := range tree.folders {
+					folder := filepath.Join(root, fmt.Sprintf("dir-%d", d%100), "sub")
+					if d >= 100 {
+						folder = filepath.Join(folder, fmt.Sprintf("more-%d", d))
+					}
+					must(b, os.MkdirAll(folder, 0o755))
+					for f := range tree.files {
+						write(b, filepath.Join(folder, fmt.Sprintf("file-%d.conf", f)), content)
+					}
+				}
+			})
+			tree.change(b, twins.upper)
+			walk := func(o Options) func(b *testing.B) {
+				return func(b *testing.B) {
+					_, total := walkLines(b, twins.lower, twins.upper, o)
+					if total.Added != tree.wantAdded || total.Modified != tree.wantChanged || total.Deleted != 0 {
+						b.Fatalf("found %+v", total)
+					}
+				}
+			}
+			ways := []struct {
+				name string
+				once func(b *testing.B)
+			}{
+				{"walk", walk(Options{SameOrigin: true})},
+				{"walk-one-worker", walk(Options{SameOrigin: true, Workers: 1})},
+				{"walk-any-origin", walk(Options{})},
+				{"plain", func(b *testing.B) { oracle(b, twins.lower, twins.upper) }},
+				{"continuity", func(b *testing.B) {
+					must(b, continuity.Changes(context.Background(), twins.lower, twins.upper,
+						func(continuity.ChangeKind, string, fs.FileInfo, error) error { return nil }))
+				}},
+			}
+			for _, way := range ways {
+				way.once(b) // both trees are in memory now
+			}
+			var ours time.Duration
+			for _, way := range ways {
+				b.Run(way.name, func(b *testing.B) {
+					for b.Loop() {
+						way.once(b)
+					}
+					each := b.Elapsed() / time.Duration(b.N)
+					if way.name == "walk" {
+						ours = each
+					} else if ours > 0 {
+						b.ReportMetric(float64(each)/float64(ours), "times")
+					}
+				})
+			}
+		})
+	}
+}

@@ -1,0 +1,170 @@
+package changes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestChangeInfo(t *testing.T) {
+	lower, upper := t.TempDir(), t.TempDir()
+	must(t, os.Mkdir(lower+"/folder", 0o755), os.Mkdir(upper+"/new", 0o700), os.Symlink("/target", upper+"/link"))
+	must(t, os.Chmod(upper+"/new", 0o700|fs.ModeSetgid))
+	write(t, lower+"/file", "was")
+	write(t, upper+"/file", "is now")
+	must(t, os.Link(upper+"/file", upper+"/twin"), os.Lchown(upper+"/file", 3, 4), os.Chmod(upper+"/file", 0o640|fs.ModeSetuid))
+	when := time.Unix(1_700_000_000, 42)
+	touch(t, upper+"/file", when)
+	must(t, unix.Mknod(upper+"/null", unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
+	var got []Change
+	var total Total
+	must(t, Walk(t.Context(), lower, upper, Options{}, func(c Change) error {
+		got = append(got, c)
+		total.Add(c)
+		return nil
+	}))
+	byPath := map[string]Change{}
+	for _, c := range got {
+		byPath[c.Path] = c
+		root := upper
+		if c.Kind == Deleted {
+			root = lower
+		}
+		info, err := os.Lstat(root + c.Path)
+		must(t, err)
+		if info.Mode() != c.Mode || info.Size() != int64(c.Size) || !info.ModTime().Equal(c.ModTime) || info.IsDir() != c.IsDir() {
+			t.Errorf("%+v is %v", c, info)
+		}
+	}
+	if c := byPath["/file"]; c.Kind != Modified || c.UID != 3 || c.GID != 4 || c.Links != 2 || c.Inode != byPath["/twin"].Inode || !c.ModTime.Equal(when) {
+		t.Errorf("file: %+v", c)
+	}
+	if c := byPath["/folder"]; c.Kind != Deleted || !c.IsDir() {
+		t.Errorf("folder: %+v", c)
+	}
+	if c := byPath["/null"]; c.Device != unix.Mkdev(1, 3) {
+		t.Errorf("null: %+v", c)
+	}
+	// The link counts by the length of its target, the twins once.
+	if total.Size != 6+7 || total.Added != 4 || total.Modified != 1 || total.Deleted != 1 {
+		t.Errorf("total: %+v", total)
+	}
+}
+
+func TestExclude(t *testing.T) {
+	lower, upper := t.TempDir(), t.TempDir()
+	must(t, os.MkdirAll(upper+"/a/b", 0o755), os.MkdirAll(lower+"/a/c", 0o755), os.MkdirAll(upper+"/dev/pts", 0o755), os.Mkdir(lower+"/gone", 0o755))
+	left := []string{"/a/b", "/a/c", "/dev", "/gone"}
+	got, _ := walkLines(t, lower, upper, Options{Exclude: func(path string) bool {
+		if strings.HasPrefix(path, "/dev/") {
+			t.Errorf("asked for %s", path)
+		}
+		return slices.Contains(left, path)
+	}})
+	wantLines(t, "all left out", got, nil)
+}
+
+func TestSameFolder(t *testing.T) {
+	root := t.TempDir()
+	must(t, os.MkdirAll(root+"/a/b", 0o755))
+	got, _ := walkLines(t, root, root, Options{})
+	wantLines(t, "a folder and itself", got, nil)
+}
+
+func TestErrors(t *testing.T) {
+	folder := t.TempDir()
+	write(t, folder+"/file", "")
+	for _, test := range []struct {
+		lower, upper string
+		want         error
+		names        string
+	}{
+		{folder + "/absent", folder, fs.ErrNotExist, folder + "/absent"},
+		{folder, folder + "/absent", fs.ErrNotExist, folder + "/absent"},
+		{folder, folder + "/file", unix.ENOTDIR, folder + "/file"},
+		{folder, "", fs.ErrNotExist, "open"},
+	} {
+		err := Walk(t.Context(), test.lower, test.upper, Options{}, func(Change) error { return nil })
+		var typed *Error
+		if !errors.Is(err, test.want) || !errors.As(err, &typed) || !strings.Contains(err.Error(), test.names) {
+			t.Errorf("%q, %q: %v", test.lower, test.upper, err)
+		}
+	}
+	if err := failed("read", "/x", unix.EACCES); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "CAP_DAC_READ_SEARCH") {
+		t.Error(err)
+	}
+	mine := errors.New("mine")
+	told := 0
+	err := Walk(t.Context(), "", folder, Options{}, func(Change) error { told++; return mine })
+	if err != mine || told != 1 { //nolint:errorlint // as it is
+		t.Errorf("after %d: %v", told, err)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	upper := memory(t)
+	for i := range 2000 {
+		write(t, filepath.Join(upper, fmt.Sprint(i)), "")
+	}
+	for i := range 50 {
+		must(t, os.MkdirAll(filepath.Join(upper, "d", fmt.Sprint(i), "e"), 0o755))
+	}
+	cause := errors.New("enough")
+	never := func(c Change) error { t.Errorf("told %s", c); return nil }
+
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	if err := Walk(ctx, "", upper, Options{}, never); err != cause { //nolint:errorlint // as it is
+		t.Errorf("before: %v", err)
+	}
+
+	ctx, cancel = context.WithCancelCause(t.Context())
+	asked := 0
+	err := Walk(ctx, "", upper, Options{Workers: 1, Exclude: func(string) bool {
+		if asked++; asked == 10 {
+			cancel(cause)
+		}
+		return false
+	}}, never)
+	if err != cause || asked > 10+256 { //nolint:errorlint // as it is
+		t.Errorf("while reading: %v after %d entries", err, asked)
+	}
+
+	ctx, cancel = context.WithCancelCause(t.Context())
+	told := 0
+	err = Walk(ctx, "", upper, Options{}, func(Change) error {
+		told++
+		cancel(cause)
+		return nil
+	})
+	if err != cause || told != 1 { //nolint:errorlint // as it is
+		t.Errorf("while telling: %v after %d", err, told)
+	}
+}
+
+// A link in the middle of a path leads nowhere, with openat2 and without.
+func TestOpenFollowsNoLink(t *testing.T) {
+	root, outside := t.TempDir(), t.TempDir()
+	must(t, os.MkdirAll(root+"/a/b", 0o755), os.Mkdir(outside+"/b", 0o755), os.Symlink(outside, root+"/link"), os.Symlink("a", root+"/near"))
+	tree, err := openTree(root)
+	must(t, err)
+	defer tree.close()
+	for _, tree.careful = range []bool{false, true} {
+		for _, path := range []string{"/link/b", "/link", "/near/b"} {
+			if fd, err := tree.open(tree.root, path, unix.O_RDONLY); !vanished(err) {
+				t.Errorf("%s: descriptor %d, %v", path, fd, err)
+			}
+		}
+		fd, err := tree.open(tree.root, "/a/b", unix.O_RDONLY)
+		must(t, err, unix.Close(fd))
+	}
+}

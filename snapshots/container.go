@@ -1,0 +1,104 @@
+package snapshots
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"thinctl/snapshots/filesystem"
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// ContainerOptions describe a new container.
+type ContainerOptions struct {
+	Name      string // the short id where empty
+	Image     string // the key of its image, not looked into
+	ImageName string
+	Layer     string // the image's top layer; "" for an empty image
+	// Size is its volume's; the layer's where zero, and never smaller.
+	Size units.Bytes
+	// FS is the file system of an empty image's container.
+	FS filesystem.Type
+	// MountLabel is the SELinux context that it is mounted with.
+	MountLabel string
+	// With writes the caller's documents in the same transaction, or refuses.
+	With func(*store.Tx, Container) error
+}
+
+// CreateContainer makes a container. Where another of the same layer was made
+// before, this is one snapshot: nothing is mounted, formatted or copied.
+func (s *Store) CreateContainer(ctx context.Context, o ContainerOptions) (Container, error) {
+	c := Container{ID: newID(idDigits), Name: o.Name, Image: o.Image, ImageName: o.ImageName, MountLabel: o.MountLabel, Created: s.now()}
+	if c.Name == "" {
+		c.Name = short(c.ID)
+	}
+	if err := checkContainerName(c.Name); err != nil {
+		return Container{}, err
+	}
+	g, err := s.ground(ctx, o.Layer, o.FS, o.Size)
+	if err != nil {
+		return Container{}, failed("create", "container "+c.Name, err)
+	}
+	// The init may go with its layer before it is copied; then the layer is not
+	// found the next time.
+	const tries = 3
+	for n := 1; ; n++ {
+		made, err := s.createOn(ctx, g, c, o)
+		if err == nil || n == tries || !goneBelow(err) {
+			return made, failed("create", "container "+c.Name, err)
+		}
+		if g, err = s.ground(ctx, o.Layer, o.FS, o.Size); err != nil {
+			return Container{}, failed("create", "container "+c.Name, err)
+		}
+	}
+}
+
+func (s *Store) createOn(ctx context.Context, g ground, c Container, o ContainerOptions) (Container, error) {
+	init, err := s.initOn(ctx, g)
+	if err != nil {
+		return Container{}, err
+	}
+	c.Layer, c.Init, c.FS = g.layer.ID, init.Key, init.FS
+	c.Size = max(o.Size, init.Volume)
+	if o.Size != 0 && o.Size < init.Volume {
+		return Container{}, &Error{Op: "create", Object: "container " + c.Name, Kind: ErrInvalid,
+			Detail: fmt.Sprintf("size %s is smaller than its image's %s", o.Size, init.Volume)}
+	}
+	if c.FileSystem = init.FileSystem; c.FileSystem == 0 && c.Size > init.Volume {
+		c.FileSystem = init.Volume
+	}
+	var refused error
+	_, err = s.pool.Snapshot(ctx, initVolume(init.Key), containerVolume(c.ID), thinpool.SnapshotOptions{
+		Size: c.Size,
+		Keep: thinpool.Keep{For: forContainer, With: func(tx *store.Tx, _ store.Volume) error {
+			refused = putContainer(tx, c, o.With)
+			return refused
+		}},
+	})
+	if refused != nil {
+		return Container{}, refused
+	}
+	if err != nil {
+		return Container{}, err
+	}
+	return c, nil
+}
+
+func putContainer(tx *store.Tx, c Container, with func(*store.Tx, Container) error) error {
+	holder, taken, err := document[string](tx, kindNames, c.Name)
+	if err != nil {
+		return err
+	}
+	if taken {
+		return &Error{Op: "create", Object: "container " + c.Name, Kind: ErrExists,
+			Detail: "container " + short(holder) + " has the name", Remedy: "choose another name or remove it first"}
+	}
+	if with != nil {
+		if err := with(tx, c); err != nil {
+			return err
+		}
+	}
+	return errors.Join(tx.PutDocument(kindContainers, c.ID, c), tx.PutDocument(kindNames, c.Name, c.ID))
+}

@@ -1,0 +1,70 @@
+package snapshots
+
+import (
+	"context"
+
+	"thinctl/snapshots/changes"
+	"thinctl/thinpool/store"
+)
+
+// LayerChanges tells visit what differs in the upper layer's tree from the lower
+// one's, by the rules of docker diff. An empty lower is what the upper layer is
+// the difference to.
+func (s *Store) LayerChanges(ctx context.Context, lower, upper string, visit func(changes.Change) error) error {
+	up, err := s.Layer(ctx, upper)
+	if err != nil {
+		return err
+	}
+	below, related := up.Below(), true
+	if lower != "" {
+		low, err := s.Layer(ctx, lower)
+		if err != nil {
+			return err
+		}
+		below = low.Tree()
+		if related, err = s.related(ctx, low.ID, up.ID); err != nil {
+			return err
+		}
+	}
+	return failed("compare", "layer "+short(up.ID), s.walk(ctx, below, up.Tree(), related, visit))
+}
+
+// ContainerChanges tells visit what has been changed in a container, mounted or
+// not, since it was made, by the rules of docker diff.
+func (s *Store) ContainerChanges(ctx context.Context, id string, visit func(changes.Change) error) error {
+	c, err := s.Container(ctx, id)
+	if err != nil {
+		return err
+	}
+	return failed("compare", "container "+c.Name, s.walk(ctx, c.Below(), c.Tree(), true, visit))
+}
+
+func (s *Store) walk(ctx context.Context, lower, upper Tree, related bool, visit func(changes.Change) error) error {
+	return s.WithTrees(ctx, lower, upper, func(lower, upper string) error {
+		return changes.Walk(ctx, lower, upper, changes.Options{SameOrigin: related}, visit)
+	})
+}
+
+// related tells whether one layer was made over the other, so that an inode that
+// looks the same is the same. Of layers that were made side by side two files may
+// have the same inode number and, to the kernel's tick, the same times.
+func (s *Store) related(ctx context.Context, a, b string) (bool, error) {
+	found := false
+	err := s.pool.View(ctx, func(tx *store.Tx) error {
+		for _, pair := range [][2]string{{a, b}, {b, a}} {
+			for at := pair[0]; at != "" && !found; {
+				found = at == pair[1]
+				layer, there, err := document[Layer](tx, kindLayers, at)
+				if err != nil {
+					return err
+				}
+				if !there {
+					break
+				}
+				at = layer.Parent
+			}
+		}
+		return nil
+	})
+	return found, err
+}

@@ -1,0 +1,86 @@
+package snapshots
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// Digest is what a layer's tar amounts to.
+type Digest struct {
+	DiffID  string // "sha256:..."
+	Size    units.Bytes
+	Entries int
+	TarSize int64 // bytes, uncompressed
+}
+
+// SetDigest notes what a committed layer's difference amounts to, once it is
+// known. The layer keeps its id. Chain ids follow where all digests below are
+// known.
+func (s *Store) SetDigest(ctx context.Context, layer string, d Digest) error {
+	diffID := d.DiffID
+	digits, ok := strings.CutPrefix(diffID, "sha256:")
+	if !ok || !isID(digits) {
+		return &Error{Op: "note the digest of", Object: "layer " + short(layer), Kind: ErrInvalid, Detail: fmt.Sprintf("%q is not a sha256 digest", diffID)}
+	}
+	err := s.pool.Update(ctx, func(tx *store.Tx) error {
+		l, err := LayerIn(tx, layer)
+		if err != nil {
+			return err
+		}
+		if l.DiffID != "" && l.DiffID != diffID {
+			return &Error{Op: "note the digest of", Object: "layer " + short(l.ID), Kind: ErrInvalid,
+				Detail: fmt.Sprintf("it has %s already, which is not %s", l.DiffID, diffID)}
+		}
+		l.DiffID, l.Size, l.Entries, l.TarSize = diffID, d.Size, d.Entries, d.TarSize
+		all, err := documents[Layer](tx, kindLayers)
+		if err != nil {
+			return err
+		}
+		return putChainIDs(tx, l, all)
+	})
+	return failed("note the digest of", "layer "+short(layer), err)
+}
+
+// putChainIDs writes a layer and those above it with the chain ids that can be
+// computed now.
+func putChainIDs(tx *store.Tx, l Layer, all []Layer) error {
+	below := ""
+	if l.Parent != "" {
+		parent, found, err := document[Layer](tx, kindLayers, l.Parent)
+		if err != nil {
+			return err
+		}
+		if below = parent.ChainID; !found || below == "" {
+			return tx.PutDocument(kindLayers, l.ID, l)
+		}
+	}
+	if l.ChainID == "" {
+		l.ChainID = chainID(below, l.DiffID)
+	}
+	if err := tx.PutDocument(kindLayers, l.ID, l); err != nil {
+		return err
+	}
+	for _, child := range all {
+		if child.Parent == l.ID && child.DiffID != "" && child.ChainID == "" {
+			if err := putChainIDs(tx, child, all); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// chainID follows OCI's image-spec, config.md, "Layer ChainID".
+func chainID(below, diffID string) string {
+	if below == "" {
+		return strings.TrimPrefix(diffID, "sha256:")
+	}
+	sum := sha256.Sum256([]byte("sha256:" + below + " " + diffID))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,39 @@
+package filesystem
+
+import (
+	"context"
+
+	"thinctl/units"
+)
+
+// Local is this host's file systems: the functions of this package as methods.
+type Local struct{}
+
+// Format is the function of that name, as all methods are.
+func (Local) Format(ctx context.Context, device string, o FormatOptions) error {
+	return Format(ctx, device, o)
+}
+
+func (Local) Mount(ctx context.Context, device, target string, o MountOptions) error {
+	return Mount(ctx, device, target, o)
+}
+
+func (Local) Unmount(ctx context.Context, target string, o UnmountOptions) error {
+	return Unmount(ctx, target, o)
+}
+
+func (Local) Grow(ctx context.Context, device, target string) error { return Grow(ctx, device, target) }
+
+func (Local) Trim(ctx context.Context, target string) (units.Bytes, error) { return Trim(ctx, target) }
+
+func (Local) Sync(ctx context.Context, target string) error { return Sync(ctx, target) }
+
+func (Local) Mounts(major, minor uint32) ([]MountPoint, error) { return Mounts(major, minor) }
+
+func (Local) Holders(ctx context.Context, major, minor uint32) ([]Holder, error) {
+	return Holders(ctx, major, minor)
+}
+
+func (Local) NeedsRecovery(device string) (bool, error) { return NeedsRecovery(device) }
+
+func (Local) DefaultType(size units.Bytes) Type { return DefaultType(size) }

@@ -1,0 +1,108 @@
+package snapshots
+
+import (
+	"context"
+	"errors"
+
+	"thinctl/snapshots/filesystem"
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// ground is what a container stands on: a layer, or the template of an empty
+// image.
+type ground struct {
+	layer  Layer // zero for an empty image
+	fs     filesystem.Type
+	size   units.Bytes
+	key    string // of its init
+	volume string
+}
+
+func (s *Store) ground(ctx context.Context, layer string, fs filesystem.Type, size units.Bytes) (ground, error) {
+	if layer == "" {
+		fs, size, err := s.shape(ctx, fs, size)
+		key := templateKey(fs, size)
+		return ground{fs: fs, size: size, key: key, volume: templateVolume(key)}, err
+	}
+	found, err := s.Layer(ctx, layer)
+	return ground{layer: found, fs: found.FS, size: found.Volume, key: found.ID, volume: layerVolume(found.ID)}, err
+}
+
+// initOn returns the init of what containers stand on. The first who needs it
+// makes it, others wait.
+func (s *Store) initOn(ctx context.Context, g ground) (Init, error) {
+	init, found, err := s.findInit(ctx, g.key)
+	if err != nil || found {
+		return init, err
+	}
+	lock, err := s.lock(ctx, lockInit, g.key)
+	if err != nil {
+		return init, err
+	}
+	defer lock.Release()
+	if init, found, err = s.findInit(ctx, g.key); err != nil || found {
+		return init, err
+	}
+	init = Init{Key: g.key, Layer: g.layer.ID, FS: g.fs, Volume: g.size, FileSystem: g.layer.FileSystem, Created: s.now()}
+	return init, failed("prepare", "the init of "+short(g.key), s.makeInit(ctx, g, init))
+}
+
+// findInit also clears what dead works have left, where it sees any.
+func (s *Store) findInit(ctx context.Context, key string) (init Init, found bool, err error) {
+	var works []Work
+	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+		if works, err = documents[Work](tx, kindWork); err != nil {
+			return err
+		}
+		init, found, err = document[Init](tx, kindInits, key)
+		return err
+	})
+	return init, found, errors.Join(err, s.clearDead(ctx, works))
+}
+
+func (s *Store) makeInit(ctx context.Context, g ground, init Init) error {
+	held := []string{}
+	if g.layer.ID != "" {
+		held = append(held, g.layer.ID)
+	} else if _, err := s.template(ctx, g.fs, g.size); err != nil {
+		return err
+	}
+	w, err := s.beginWork(ctx, held, nil)
+	if err != nil {
+		return err
+	}
+	if err := w.prepare(ctx, g, init); err != nil {
+		return errors.Join(s.explainFull(ctx, err), w.end(ctx))
+	}
+	return w.release()
+}
+
+func (w *work) prepare(ctx context.Context, g ground, init Init) error {
+	if err := w.copy(ctx, g.volume); err != nil {
+		return err
+	}
+	target, err := w.mount(ctx, g.fs)
+	if err != nil {
+		return err
+	}
+	if err := putStubs(target); err != nil {
+		return err
+	}
+	if err := w.s.files.Sync(ctx, target); err != nil {
+		return err
+	}
+	if err := w.unmount(ctx); err != nil {
+		return err
+	}
+	return w.keep(ctx, initVolume(init.Key), forLayer, func(tx *store.Tx, _ store.Volume) error {
+		if err := tx.DeleteDocument(kindWork, w.id); err != nil {
+			return err
+		}
+		return tx.PutDocument(kindInits, init.Key, init)
+	})
+}
+
+// goneBelow tells whether an error is that the volume to be copied has gone.
+func goneBelow(err error) bool { return errors.Is(err, thinpool.ErrNotFound) }

@@ -1,0 +1,56 @@
+package snapshots
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"path/filepath"
+
+	"thinctl/filelock"
+)
+
+// lockFile is in the pool's folder. Its bytes are locks by kind and name. The
+// locks die with their process, so that who holds one is alive.
+const lockFile = "work.lock"
+
+type lockKind int64
+
+const (
+	lockWork     lockKind = iota + 1 // a work is alive
+	lockView                         // a view is alive
+	lockLayer                        // a layer is being made
+	lockTemplate                     // a template is being made
+	lockInit                         // an init is being made
+	lockVolume                       // a volume's device and mounts are changed
+)
+
+// Kinds are kept apart, since a holder of one may wait for one of another kind.
+// Two names of a kind may share a byte, which does no more than make them wait
+// for each other: nobody holds two of a kind, but for works and views, whose
+// names are random.
+const kindBits = 58 // leaves 31 kinds below the largest offset
+
+func span(kind lockKind, name string) filelock.Range {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return filelock.Range{Start: int64(kind)<<kindBits | int64(h.Sum64()&(1<<kindBits-1)), Length: 1}
+}
+
+func (s *Store) lockPath() string { return filepath.Join(s.pool.Dir(), lockFile) }
+
+func (s *Store) lock(ctx context.Context, kind lockKind, name string) (*filelock.Lock, error) {
+	return filelock.Acquire(ctx, s.lockPath(), span(kind, name))
+}
+
+func (s *Store) tryLock(kind lockKind, name string) (*filelock.Lock, error) {
+	return filelock.Try(s.lockPath(), span(kind, name))
+}
+
+// WithLayerLock runs f while nobody makes the layer of that id.
+func (s *Store) WithLayerLock(ctx context.Context, id string, f func() error) error {
+	lock, err := s.lock(ctx, lockLayer, id)
+	if err != nil {
+		return failed("wait for", "layer "+short(id), err)
+	}
+	return errors.Join(f(), lock.Release())
+}

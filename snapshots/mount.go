@@ -1,0 +1,239 @@
+package snapshots
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"thinctl/dm"
+	"thinctl/snapshots/filesystem"
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// MountOptions change how a container is mounted.
+type MountOptions struct {
+	ReadOnly bool
+	// Target is where; the container's folder below the pool's mounts where empty.
+	Target string
+}
+
+func (s *Store) containerTarget(id string) string { return filepath.Join(s.mountsDir(), id) }
+
+// MountContainer mounts a container and returns where. A container that is
+// mounted so already stays as it is. Where the volume is larger than its file
+// system, the file system grows.
+func (s *Store) MountContainer(ctx context.Context, id string, o MountOptions) (string, error) {
+	c, err := s.Container(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	target := s.containerTarget(c.ID)
+	if o.Target != "" {
+		if target, err = filepath.Abs(o.Target); err != nil {
+			return "", failed("mount", "container "+c.Name, err)
+		}
+		target = resolved(target)
+	}
+	lock, err := s.lock(ctx, lockVolume, containerVolume(c.ID))
+	if err != nil {
+		return "", failed("mount", "container "+c.Name, err)
+	}
+	defer lock.Release()
+	if err := s.mountAt(ctx, c, target, o.ReadOnly); err != nil {
+		return "", failed("mount", "container "+c.Name, err)
+	}
+	return target, nil
+}
+
+func (s *Store) mountAt(ctx context.Context, c Container, target string, readOnly bool) error {
+	volume, err := s.pool.ActivateVolume(ctx, containerVolume(c.ID))
+	if err != nil {
+		return err
+	}
+	points, err := s.files.Mounts(volume.Dev.Major, volume.Dev.Minor)
+	if err != nil {
+		return err
+	}
+	for _, point := range points {
+		switch {
+		case point.Path == target && point.ReadOnly == readOnly:
+			return nil
+		case readOnly && point.ReadOnly:
+			continue
+		}
+		return s.elsewhere("mount", c, point)
+	}
+	err = s.files.Mount(ctx, volume.Node, target, mountOptions(c, readOnly))
+	if errors.Is(err, filesystem.ErrBusy) {
+		return s.heldBy(ctx, "mount", c, volume.Dev, err)
+	}
+	if err != nil {
+		return errors.Join(err, s.deactivateFree(ctx, volume.Name))
+	}
+	if readOnly || c.FileSystem == 0 || c.FileSystem >= c.Size {
+		return nil
+	}
+	return s.grow(ctx, c, volume, target)
+}
+
+func mountOptions(c Container, readOnly bool) filesystem.MountOptions {
+	o := filesystem.MountOptions{Type: c.FS, ReadOnly: readOnly, MakeTarget: true, FailWhenFull: true}
+	if c.MountLabel != "" {
+		o.Options = append(o.Options, fmt.Sprintf("context=%q", c.MountLabel))
+	}
+	return o
+}
+
+// grow brings the file system to the volume's size, and notes that it is.
+func (s *Store) grow(ctx context.Context, c Container, volume thinpool.Volume, target string) error {
+	if err := s.files.Grow(ctx, volume.Node, target); err != nil {
+		return err
+	}
+	return s.pool.Update(ctx, func(tx *store.Tx) error {
+		now, found, err := document[Container](tx, kindContainers, c.ID)
+		if err != nil || !found {
+			return err
+		}
+		now.FileSystem = 0
+		return tx.PutDocument(kindContainers, c.ID, now)
+	})
+}
+
+// UnmountContainer unmounts a container wherever this mount namespace has it,
+// but for those who only look at it, and puts its device away.
+func (s *Store) UnmountContainer(ctx context.Context, id string) error {
+	c, err := s.Container(ctx, id)
+	if err != nil {
+		return err
+	}
+	lock, err := s.lock(ctx, lockVolume, containerVolume(c.ID))
+	if err != nil {
+		return failed("unmount", "container "+c.Name, err)
+	}
+	defer lock.Release()
+	return failed("unmount", "container "+c.Name, s.unmountAll(ctx, c))
+}
+
+func (s *Store) unmountAll(ctx context.Context, c Container) error {
+	volume, points, err := s.mountsOf(ctx, containerVolume(c.ID))
+	if err != nil {
+		return err
+	}
+	found := false
+	for _, point := range points {
+		if s.isView(point.Path) {
+			continue
+		}
+		found = true
+		err := s.files.Unmount(ctx, point.Path, filesystem.UnmountOptions{})
+		if errors.Is(err, filesystem.ErrBusy) {
+			return s.heldBy(ctx, "unmount", c, volume.Dev, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !found {
+		return &Error{Op: "unmount", Object: "container " + c.Name, Kind: ErrNotMounted}
+	}
+	if err := removeFolder(s.containerTarget(c.ID)); err != nil {
+		return err
+	}
+	return s.deactivateFree(ctx, volume.Name)
+}
+
+// mountsOf returns where this mount namespace has a volume mounted; nowhere,
+// where it is not active.
+func (s *Store) mountsOf(ctx context.Context, name string) (thinpool.Volume, []filesystem.MountPoint, error) {
+	status, err := s.pool.VolumeStatus(ctx, name)
+	if err != nil || !status.Active {
+		return status.Volume, nil, err
+	}
+	points, err := s.files.Mounts(status.Dev.Major, status.Dev.Minor)
+	return status.Volume, points, err
+}
+
+// deactivateFree puts a volume's device away unless somebody still uses it.
+func (s *Store) deactivateFree(ctx context.Context, name string) error {
+	err := s.pool.DeactivateVolume(ctx, name)
+	if errors.Is(err, thinpool.ErrBusy) {
+		return nil
+	}
+	return err
+}
+
+func (s *Store) elsewhere(op string, c Container, at filesystem.MountPoint) error {
+	how := "read-write"
+	if at.ReadOnly {
+		how = "read-only"
+	}
+	return &Error{Op: op, Object: "container " + c.Name, Kind: ErrMounted, Detail: how + " at " + at.Path,
+		Remedy: fmt.Sprintf("run `thinctl container unmount %s`, or end who looks at it", c.Name)}
+}
+
+// heldBy names who keeps a container's volume in use.
+func (s *Store) heldBy(ctx context.Context, op string, c Container, dev dm.Dev, cause error) error {
+	ctx, cancel := settling(ctx)
+	defer cancel()
+	e := &Error{Op: op, Object: "container " + c.Name, Kind: ErrMounted, Err: cause}
+	holders, err := s.files.Holders(ctx, dev.Major, dev.Minor)
+	var who []string
+	for _, h := range holders {
+		who = append(who, h.String())
+	}
+	if err != nil {
+		who = append(who, err.Error())
+	}
+	e.Detail = strings.Join(who, "; ")
+	e.Remedy = "end those processes, or unmount it there"
+	return e
+}
+
+// TrimContainer gives the blocks that a container's file system does not use
+// back to the pool. It returns what the file system offered.
+func (s *Store) TrimContainer(ctx context.Context, id string) (units.Bytes, error) {
+	c, err := s.Container(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	lock, err := s.lock(ctx, lockVolume, containerVolume(c.ID))
+	if err != nil {
+		return 0, failed("trim", "container "+c.Name, err)
+	}
+	defer lock.Release()
+	var offered units.Bytes
+	err = s.withMounted(ctx, c, func(root string) (err error) {
+		offered, err = s.files.Trim(ctx, root)
+		return err
+	})
+	return offered, failed("trim", "container "+c.Name, err)
+}
+
+// withMounted calls do where a container is mounted read-write, and mounts it for
+// that time where it is not. Its volume's lock is held.
+func (s *Store) withMounted(ctx context.Context, c Container, do func(root string) error) error {
+	volume, points, err := s.mountsOf(ctx, containerVolume(c.ID))
+	if err != nil {
+		return err
+	}
+	for _, point := range points {
+		if point.ReadOnly {
+			return s.elsewhere("write to", c, point)
+		}
+		return do(point.Path)
+	}
+	view, err := s.look(ctx, volume.Name, mountOptions(c, false))
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(view.Root), view.close(ctx))
+}
+
+// isView tells whether a mount point is that of a view.
+func (s *Store) isView(path string) bool {
+	return strings.HasPrefix(path, filepath.Join(s.mountsDir(), viewPrefix))
+}

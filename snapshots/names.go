@@ -1,0 +1,68 @@
+package snapshots
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"thinctl/snapshots/filesystem"
+	"thinctl/units"
+)
+
+const idDigits = 64
+
+// shortID is how many digits of an id are shown.
+const shortID = 12
+
+func newID(digits int) string {
+	b := make([]byte, digits/2)
+	rand.Read(b) // never fails (crypto/rand)
+	return hex.EncodeToString(b)
+}
+
+func isID(text string) bool { return len(text) == idDigits && isHex(text) }
+
+func isHex(text string) bool {
+	return strings.Trim(text, "0123456789abcdef") == ""
+}
+
+func short(id string) string {
+	if len(id) == idDigits && isHex(id) {
+		return id[:shortID]
+	}
+	return id
+}
+
+// LayerVolumes names the volumes that go with a layer: its own, and its init's,
+// which need not be there.
+func LayerVolumes(id string) []string { return []string{layerVolume(id), initVolume(id)} }
+
+func layerVolume(id string) string     { return "layer-" + id }
+func containerVolume(id string) string { return "container-" + id }
+func initVolume(key string) string     { return "init-" + key }
+func templateVolume(key string) string { return "template-" + key }
+func workVolume(id string) string      { return "work-" + id }
+
+func templateKey(fs filesystem.Type, size units.Bytes) string {
+	return fmt.Sprintf("%s-%d", fs, uint64(size))
+}
+
+const maxName = 128
+
+// checkContainerName follows Docker's names.RestrictedNamePattern.
+func checkContainerName(name string) error {
+	bad := func(why string) error {
+		return &Error{Op: "create", Object: fmt.Sprintf("container %q", name), Kind: ErrInvalid, Detail: why}
+	}
+	if len(name) < 2 || len(name) > maxName {
+		return bad(fmt.Sprintf("a name has from 2 to %d characters", maxName))
+	}
+	for i, c := range []byte(name) {
+		alnum := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if !alnum && (i == 0 || strings.IndexByte("_.-", c) < 0) {
+			return bad("use letters, digits and _ . -, with a letter or digit first")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,306 @@
+package snapshots
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// RemovalOptions say who needs layers beyond what the store knows.
+type RemovalOptions struct {
+	// Needed returns who else needs which layers, by layer id: images do. It must
+	// leave out who With is going to drop. It is asked for the plan, and again in
+	// the transaction.
+	Needed func(*store.Tx) (map[string]string, error)
+	// With writes the caller's documents in the transaction of the removal, before
+	// Needed is asked; it may run more than once. A plan does not run it.
+	With func(*store.Tx) error
+	// Unused removes those layers that are there and that nobody needs, and leaves
+	// the others. Else it is all or nothing.
+	Unused bool
+}
+
+// Plan says what a removal would do.
+type Plan struct {
+	Layers []string          // to be removed, child first
+	Inits  []string          // that go with them, keys
+	Kept   map[string]string // of the others: layer id -> who needs it
+	// Freed is what comes back to the pool.
+	Freed units.Bytes
+}
+
+func (p Plan) volumes() []string {
+	var names []string
+	for _, key := range p.Inits {
+		names = append(names, initVolume(key))
+	}
+	for _, id := range p.Layers {
+		names = append(names, layerVolume(id))
+	}
+	return names
+}
+
+// PlanRemoval says what RemoveLayers would remove and what would come back.
+func (s *Store) PlanRemoval(ctx context.Context, layers []string, o RemovalOptions) (Plan, error) {
+	p, err := s.plan(ctx, layers, o)
+	if err != nil {
+		return Plan{}, failed("plan the removal of", "layers", err)
+	}
+	if len(p.Layers) == 0 {
+		return p, nil
+	}
+	usage, err := s.pool.Usage(ctx, thinpool.UsageOptions{Freed: p.volumes()})
+	p.Freed = usage.Freed
+	return p, failed("plan the removal of", "layers", err)
+}
+
+// plan plans on the present state, without those that dead works hold.
+func (s *Store) plan(ctx context.Context, layers []string, o RemovalOptions) (p Plan, err error) {
+	var works []Work
+	look := func(tx *store.Tx) (err error) {
+		if works, err = documents[Work](tx, kindWork); err != nil {
+			return err
+		}
+		p, err = planIn(tx, layers, o)
+		return err
+	}
+	if err := s.pool.View(ctx, look); err != nil || len(works) == 0 {
+		return p, err
+	}
+	if err := s.clearDead(ctx, works); err != nil {
+		return p, err
+	}
+	return p, s.pool.View(ctx, look)
+}
+
+// planIn plans within a transaction. layers are whole ids.
+func planIn(tx *store.Tx, layers []string, o RemovalOptions) (Plan, error) {
+	n, err := readNeeds(tx, o.Needed)
+	if err != nil {
+		return Plan{}, err
+	}
+	p := Plan{Kept: map[string]string{}}
+	asked := map[string]bool{}
+	for _, id := range layers {
+		if _, there := n.layers[id]; there {
+			asked[id] = true
+		} else if !o.Unused {
+			return Plan{}, &Error{Op: "remove", Object: "layer " + short(id), Kind: ErrNotFound}
+		}
+	}
+	for _, id := range n.childFirst(asked) {
+		if who := n.who(id, p.Layers); who != "" {
+			p.Kept[id] = who
+			continue
+		}
+		p.Layers = append(p.Layers, id)
+		if n.inits[id] {
+			p.Inits = append(p.Inits, id)
+		}
+	}
+	return p, nil
+}
+
+// needs is who needs which layers.
+type needs struct {
+	layers   map[string]Layer
+	children map[string][]string
+	inits    map[string]bool // layers that have one
+	direct   map[string]string
+}
+
+func readNeeds(tx *store.Tx, others func(*store.Tx) (map[string]string, error)) (needs, error) {
+	n := needs{layers: map[string]Layer{}, children: map[string][]string{}, inits: map[string]bool{}, direct: map[string]string{}}
+	layers, err := documents[Layer](tx, kindLayers)
+	if err != nil {
+		return n, err
+	}
+	for _, l := range layers {
+		n.layers[l.ID] = l
+		n.children[l.Parent] = append(n.children[l.Parent], l.ID)
+	}
+	inits, err := documents[Init](tx, kindInits)
+	if err != nil {
+		return n, err
+	}
+	for _, i := range inits {
+		n.inits[i.Key] = i.Layer != ""
+	}
+	works, err := documents[Work](tx, kindWork)
+	if err != nil {
+		return n, err
+	}
+	for _, w := range works {
+		for _, id := range w.Layers {
+			n.direct[id] = "a load or another work that is under way"
+		}
+	}
+	containers, err := documents[Container](tx, kindContainers)
+	if err != nil {
+		return n, err
+	}
+	for _, c := range containers {
+		n.direct[c.Layer] = "container " + c.Name
+	}
+	if others == nil {
+		return n, nil
+	}
+	more, err := others(tx)
+	for id, who := range more {
+		n.direct[id] = who
+	}
+	return n, err
+}
+
+// who names who needs a layer once those in gone are not there.
+func (n needs) who(id string, gone []string) string {
+	if who := n.direct[id]; who != "" {
+		return who
+	}
+	var children []string
+	for _, child := range n.children[id] {
+		if !slices.Contains(gone, child) {
+			children = append(children, short(child))
+		}
+	}
+	switch len(children) {
+	case 0:
+		return ""
+	case 1:
+		return "layer " + children[0]
+	}
+	return "layers " + strings.Join(children, ", ")
+}
+
+// childFirst orders layers so that no layer comes before a child of its.
+func (n needs) childFirst(asked map[string]bool) []string {
+	depth := func(id string) int {
+		d := 0
+		for at := n.layers[id]; at.Parent != "" && d <= len(n.layers); d++ {
+			at = n.layers[at.Parent]
+		}
+		return d
+	}
+	type placed struct {
+		id    string
+		depth int
+	}
+	var all []placed
+	for id := range asked {
+		all = append(all, placed{id, depth(id)})
+	}
+	slices.SortFunc(all, func(a, b placed) int {
+		if a.depth != b.depth {
+			return b.depth - a.depth
+		}
+		return strings.Compare(a.id, b.id)
+	})
+	var ids []string
+	for _, p := range all {
+		ids = append(ids, p.id)
+	}
+	return ids
+}
+
+// errReplan: the plan was overtaken between its making and its transaction.
+var errReplan = errors.New("the layers have changed meanwhile")
+
+// RemoveLayers removes layers, all of them or, but for RemovalOptions.Unused,
+// none, in one transaction. An error that comes along with Removed.Layers says
+// why their blocks are not back yet.
+func (s *Store) RemoveLayers(ctx context.Context, layers []string, o RemovalOptions) (Removed, error) {
+	const tries = 10
+	for n := 1; ; n++ {
+		removed, err := s.removeLayers(ctx, layers, o)
+		overtaken := errors.Is(err, errReplan) || len(removed.Layers) == 0 && errors.Is(err, thinpool.ErrNotFound)
+		if !overtaken || n == tries {
+			return removed, failed("remove", "layers", err)
+		}
+	}
+}
+
+func (s *Store) removeLayers(ctx context.Context, layers []string, o RemovalOptions) (Removed, error) {
+	planned, err := s.plan(ctx, layers, o)
+	if err != nil {
+		return Removed{}, err
+	}
+	if err := planned.refusal(o.Unused); err != nil {
+		return Removed{}, err
+	}
+	if len(planned.Layers) == 0 {
+		return Removed{}, s.pool.Update(ctx, func(tx *store.Tx) error { return planned.carryOut(tx, layers, o) })
+	}
+	var refused error
+	removals, err := s.pool.RemoveVolumes(ctx, planned.volumes(), thinpool.RemoveOptions{For: forLayer}, func(tx *store.Tx) error {
+		refused = planned.carryOut(tx, layers, o)
+		return refused
+	})
+	switch {
+	case refused != nil:
+		return Removed{}, refused
+	case len(removals) == 0 && errors.Is(err, thinpool.ErrBusy):
+		return Removed{}, &Error{Op: "remove", Object: "layers", Kind: ErrInUse, Err: err, Remedy: "end who looks at it"}
+	case len(removals) == 0:
+		return Removed{}, err
+	}
+	removed := Removed{Layers: planned.Layers, Inits: planned.Inits}
+	removed.count(removals)
+	return removed, err
+}
+
+// refusal names who needs what, unless that may stay.
+func (p Plan) refusal(unused bool) error {
+	if unused || len(p.Kept) == 0 {
+		return nil
+	}
+	var ids []string
+	for id := range p.Kept {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	var who []string
+	for _, id := range ids {
+		who = append(who, fmt.Sprintf("layer %s is needed by %s", short(id), p.Kept[id]))
+	}
+	return &Error{Op: "remove", Object: "layers", Kind: ErrInUse, Detail: strings.Join(who, "; "), Remedy: "remove those first"}
+}
+
+// carryOut is the documents' part of a removal. It plans anew: between plan and
+// transaction anything may have come to need a layer.
+func (p Plan) carryOut(tx *store.Tx, layers []string, o RemovalOptions) error {
+	if o.With != nil {
+		if err := o.With(tx); err != nil {
+			return err
+		}
+	}
+	now, err := planIn(tx, layers, o)
+	if errors.Is(err, ErrNotFound) {
+		return errReplan
+	}
+	if err != nil {
+		return err
+	}
+	if err := now.refusal(o.Unused); err != nil {
+		return err
+	}
+	if !slices.Equal(now.Layers, p.Layers) || !slices.Equal(now.Inits, p.Inits) {
+		return errReplan
+	}
+	for _, id := range p.Layers {
+		if err := tx.DeleteDocument(kindLayers, id); err != nil {
+			return err
+		}
+	}
+	for _, key := range p.Inits {
+		if err := tx.DeleteDocument(kindInits, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}

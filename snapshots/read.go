@@ -1,0 +1,110 @@
+package snapshots
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"thinctl/thinpool/store"
+)
+
+// Layers returns all layers, in the order of their ids.
+func (s *Store) Layers(ctx context.Context) ([]Layer, error) {
+	return all[Layer](ctx, s, kindLayers, "layers")
+}
+
+// Containers returns all containers, in the order of their ids.
+func (s *Store) Containers(ctx context.Context) ([]Container, error) {
+	return all[Container](ctx, s, kindContainers, "containers")
+}
+
+// ContainersIn is Containers within a transaction of the caller's.
+func ContainersIn(tx *store.Tx) ([]Container, error) { return documents[Container](tx, kindContainers) }
+
+// Inits returns all inits, in the order of their keys.
+func (s *Store) Inits(ctx context.Context) ([]Init, error) {
+	return all[Init](ctx, s, kindInits, "inits")
+}
+
+func all[T any](ctx context.Context, s *Store, kind store.Kind, what string) (records []T, err error) {
+	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+		records, err = documents[T](tx, kind)
+		return err
+	})
+	return records, failed("list", what, err)
+}
+
+// Layer returns the layer of that id, or the only one whose id begins so.
+func (s *Store) Layer(ctx context.Context, id string) (layer Layer, err error) {
+	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+		layer, err = LayerIn(tx, id)
+		return err
+	})
+	return layer, failed("find", "layer "+id, err)
+}
+
+// LayerIn is Layer within a transaction of the caller's.
+func LayerIn(tx *store.Tx, id string) (Layer, error) {
+	return byPrefix[Layer](tx, kindLayers, "layer", id)
+}
+
+// Container returns the container of that id or name, or the only one whose id
+// begins so.
+func (s *Store) Container(ctx context.Context, idOrName string) (c Container, err error) {
+	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+		c, err = containerIn(tx, idOrName)
+		return err
+	})
+	return c, failed("find", "container "+idOrName, err)
+}
+
+func containerIn(tx *store.Tx, idOrName string) (Container, error) {
+	if !isID(idOrName) {
+		id, named, err := document[string](tx, kindNames, idOrName)
+		if err != nil {
+			return Container{}, err
+		}
+		if named {
+			idOrName = id
+		}
+	}
+	return byPrefix[Container](tx, kindContainers, "container", idOrName)
+}
+
+func byPrefix[T any](tx *store.Tx, kind store.Kind, what, prefix string) (T, error) {
+	var found []store.Entry[T]
+	var none T
+	refuse := func(kind error, detail, remedy string) (T, error) {
+		return none, &Error{Op: "find", Object: what + " " + prefix, Kind: kind, Detail: detail, Remedy: remedy}
+	}
+	missing := fmt.Sprintf("`thinctl %s list` shows what there is", what)
+	if prefix == "" || !isHex(prefix) {
+		return refuse(ErrNotFound, "", missing)
+	}
+	for entry, err := range store.Documents[T](tx, kind, prefix) {
+		if err != nil {
+			return none, err
+		}
+		found = append(found, entry)
+	}
+	switch len(found) {
+	case 0:
+		return refuse(ErrNotFound, "", missing)
+	case 1:
+		return found[0].Record, nil
+	}
+	var ids []string
+	for _, entry := range found {
+		ids = append(ids, short(entry.Key))
+	}
+	return refuse(ErrAmbiguous, strings.Join(ids, ", ")+" begin so", "give more digits")
+}
+
+// findLayer finds a layer by its whole id.
+func (s *Store) findLayer(ctx context.Context, id string) (layer Layer, found bool, err error) {
+	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+		layer, found, err = document[Layer](tx, kindLayers, id)
+		return err
+	})
+	return layer, found, err
+}

@@ -1,0 +1,90 @@
+package snapshots
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"thinctl/snapshots/filesystem"
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+)
+
+// Options change what a store makes.
+type Options struct {
+	// FS is the file system of new base layers where the caller names none; ""
+	// is what [Files] deems the default.
+	FS filesystem.Type
+	// FormatArgs are mkfs's further arguments.
+	FormatArgs []string
+	// Now is the clock of records; nil is time.Now.
+	Now func() time.Time
+}
+
+// Store is the layers and containers of one pool. It holds nothing between
+// calls; any number of Stores, in any number of processes, may drive one pool.
+// Methods are safe for concurrent use.
+type Store struct {
+	pool    *thinpool.Pool
+	files   Files
+	options Options
+}
+
+// New returns the store of a pool. It changes nothing.
+func New(pool *thinpool.Pool, files Files, o Options) *Store {
+	return &Store{pool: pool, files: files, options: o}
+}
+
+// Pool returns the pool that the store is in.
+func (s *Store) Pool() *thinpool.Pool { return s.pool }
+
+func (s *Store) now() time.Time {
+	if s.options.Now != nil {
+		return s.options.Now().UTC()
+	}
+	return time.Now().UTC()
+}
+
+// settleTimeout bounds what is done to leave things clean after the caller's
+// context has ended.
+const settleTimeout = 30 * time.Second
+
+func settling(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+}
+
+// mountsDir is the pool's folder of mounts as the kernel tells mount points.
+func (s *Store) mountsDir() string { return resolved(s.pool.MountsDir()) }
+
+func resolved(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return path
+	}
+	return filepath.Join(dir, filepath.Base(path))
+}
+
+// document reads one document; ok is false where it is not there.
+func document[T any](tx *store.Tx, kind store.Kind, key string) (record T, ok bool, err error) {
+	err = tx.Document(kind, key, &record)
+	if errors.Is(err, store.ErrNotFound) {
+		return record, false, nil
+	}
+	return record, err == nil, err
+}
+
+// documents reads all documents of a kind, in the order of their keys.
+func documents[T any](tx *store.Tx, kind store.Kind) ([]T, error) {
+	var all []T
+	for entry, err := range store.Documents[T](tx, kind, "") {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, entry.Record)
+	}
+	return all, nil
+}

@@ -1,0 +1,108 @@
+package snapshots
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"thinctl/snapshots/filesystem"
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// shape is what base layers are made of: the defaults filled in.
+func (s *Store) shape(ctx context.Context, fs filesystem.Type, size units.Bytes) (filesystem.Type, units.Bytes, error) {
+	if size == 0 {
+		record, err := s.pool.Record(ctx)
+		if err != nil {
+			return "", 0, err
+		}
+		size = record.BaseSize
+	}
+	if fs == "" {
+		fs = s.options.FS
+	}
+	if fs == "" {
+		fs = s.files.DefaultType(size)
+	}
+	return fs, size, nil
+}
+
+// template returns the empty file system of that kind and size. The first who
+// needs it makes it, others wait.
+func (s *Store) template(ctx context.Context, fs filesystem.Type, size units.Bytes) (Template, error) {
+	key := templateKey(fs, size)
+	t, found, err := s.findTemplate(ctx, key)
+	if err != nil || found {
+		return t, err
+	}
+	lock, err := s.lock(ctx, lockTemplate, key)
+	if err != nil {
+		return t, err
+	}
+	defer lock.Release()
+	if t, found, err = s.findTemplate(ctx, key); err != nil || found {
+		return t, err
+	}
+	t = Template{Key: key, FS: fs, Size: size, Created: s.now()}
+	return t, failed("format", "template "+key, s.makeTemplate(ctx, t))
+}
+
+func (s *Store) findTemplate(ctx context.Context, key string) (t Template, found bool, err error) {
+	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+		t, found, err = document[Template](tx, kindTemplates, key)
+		return err
+	})
+	return t, found, err
+}
+
+func (s *Store) makeTemplate(ctx context.Context, t Template) error {
+	w, err := s.beginWork(ctx, nil, nil)
+	if err != nil {
+		return err
+	}
+	if err := w.format(ctx, t); err != nil {
+		return errors.Join(err, w.end(ctx))
+	}
+	return w.release()
+}
+
+func (w *work) format(ctx context.Context, t Template) error {
+	w.made = true
+	_, err := w.s.pool.CreateVolume(ctx, w.volume(), thinpool.VolumeOptions{Size: t.Size, Keep: thinpool.Keep{For: forWork}})
+	if err != nil {
+		return err
+	}
+	volume, err := w.s.pool.ActivateVolume(ctx, w.volume())
+	if err != nil {
+		return err
+	}
+	if err := w.s.files.Format(ctx, volume.Node, filesystem.FormatOptions{Type: t.FS, Args: w.s.options.FormatArgs}); err != nil {
+		return err
+	}
+	target, err := w.mount(ctx, t.FS)
+	if err != nil {
+		return err
+	}
+	// An image has what its layers bring, and nothing else.
+	if err := removeFolder(filepath.Join(target, "lost+found")); err != nil {
+		return err
+	}
+	if err := os.Chmod(target, 0o755); err != nil {
+		return err
+	}
+	if err := w.s.files.Sync(ctx, target); err != nil {
+		return err
+	}
+	if err := w.unmount(ctx); err != nil {
+		return err
+	}
+	return w.keep(ctx, templateVolume(t.Key), forTemplate, func(tx *store.Tx, _ store.Volume) error {
+		if err := tx.DeleteDocument(kindWork, w.id); err != nil {
+			return err
+		}
+		return tx.PutDocument(kindTemplates, t.Key, t)
+	})
+}

@@ -1,0 +1,187 @@
+package snapshots
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"thinctl/filelock"
+	"thinctl/snapshots/filesystem"
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+)
+
+// work is a living [Work].
+type work struct {
+	s    *Store
+	id   string
+	lock *filelock.Lock
+	// made: there may be a working volume.
+	made bool
+}
+
+// beginWork registers a work that holds layers. look, which may be nil, sees the
+// same moment. What dead works have left is cleared.
+func (s *Store) beginWork(ctx context.Context, layers []string, look func(*store.Tx) error) (*work, error) {
+	w := &work{s: s, id: newID(16)}
+	var err error
+	if w.lock, err = s.lock(ctx, lockWork, w.id); err != nil {
+		return nil, err
+	}
+	var others []Work
+	err = s.pool.Update(ctx, func(tx *store.Tx) error {
+		var err error
+		if others, err = documents[Work](tx, kindWork); err != nil {
+			return err
+		}
+		if look != nil {
+			if err := look(tx); err != nil {
+				return err
+			}
+		}
+		return tx.PutDocument(kindWork, w.id, Work{ID: w.id, Layers: layers, Created: s.now()})
+	})
+	if err != nil {
+		return nil, errors.Join(err, w.end(ctx))
+	}
+	if err := s.clearDead(ctx, others); err != nil {
+		return nil, errors.Join(err, w.end(ctx))
+	}
+	return w, nil
+}
+
+func (w *work) volume() string { return workVolume(w.id) }
+
+const workPrefix = ".work-"
+
+func (s *Store) workTarget(id string) string { return filepath.Join(s.mountsDir(), workPrefix+id) }
+
+// copy makes the working volume, a copy of origin.
+func (w *work) copy(ctx context.Context, origin string) error {
+	w.made = true
+	_, err := w.s.pool.Snapshot(ctx, origin, w.volume(), thinpool.SnapshotOptions{Keep: thinpool.Keep{For: forWork}})
+	return err
+}
+
+// mount mounts the working volume to be filled. Its journal need not survive a
+// crash, since a dead work's volume is thrown away: what counts is what a
+// snapshot or a rename makes durable. So ext4 need not wait for the disk.
+func (w *work) mount(ctx context.Context, fs filesystem.Type) (target string, err error) {
+	volume, err := w.s.pool.ActivateVolume(ctx, w.volume())
+	if err != nil {
+		return "", err
+	}
+	o := filesystem.MountOptions{Type: fs, MakeTarget: true, Options: []string{"noatime", "nosuid", "nodev", "noexec"}}
+	if fs == filesystem.Ext4 {
+		o.Options = append(o.Options, "barrier=0")
+	}
+	target = w.s.workTarget(w.id)
+	return target, w.s.files.Mount(ctx, volume.Node, target, o)
+}
+
+// unmount takes the mount away; the volume's device stays.
+func (w *work) unmount(ctx context.Context) error { return w.s.unmountWork(ctx, w.id, false) }
+
+func (s *Store) unmountWork(ctx context.Context, id string, lazy bool) error {
+	target := s.workTarget(id)
+	err := s.files.Unmount(ctx, target, filesystem.UnmountOptions{Lazy: lazy})
+	if err != nil && !errors.Is(err, filesystem.ErrNotMounted) {
+		return err
+	}
+	return removeFolder(target)
+}
+
+func removeFolder(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// keep turns the filled, unmounted working volume into what it was made for.
+func (w *work) keep(ctx context.Context, name, what string, with func(*store.Tx, store.Volume) error) error {
+	_, err := w.s.pool.RenameVolume(ctx, w.volume(), name,
+		thinpool.RenameOptions{Was: forWork, Keep: thinpool.Keep{For: what, ReadOnly: true, With: with}})
+	if err == nil {
+		w.made = false
+	}
+	return err
+}
+
+// drop throws the working volume away; the work goes on.
+func (w *work) drop(ctx context.Context) error {
+	if !w.made {
+		return nil
+	}
+	ctx, cancel := settling(ctx)
+	defer cancel()
+	if err := w.s.unmountWork(ctx, w.id, false); err != nil {
+		return err
+	}
+	_, err := w.s.pool.RemoveVolume(ctx, w.volume(), thinpool.RemoveOptions{For: forWork})
+	if err != nil && !errors.Is(err, thinpool.ErrNotFound) {
+		return err
+	}
+	w.made = false
+	return nil
+}
+
+// end throws away what is left of the work. Its lock goes in any case: if the
+// rest has failed, the next work clears it.
+func (w *work) end(ctx context.Context) error {
+	ctx, cancel := settling(ctx)
+	defer cancel()
+	return errors.Join(w.s.clearWork(ctx, w.id), w.lock.Release())
+}
+
+// release ends a work whose document has gone in a transaction.
+func (w *work) release() error { return w.lock.Release() }
+
+// clearWork removes all that belongs to a work, its document last. Somebody may
+// have entered its mount; the volume's blocks come back when they have left.
+func (s *Store) clearWork(ctx context.Context, id string) error {
+	err := s.unmountWork(ctx, id, false)
+	if errors.Is(err, filesystem.ErrBusy) {
+		err = s.unmountWork(ctx, id, true)
+	}
+	if err != nil {
+		return err
+	}
+	forget := func(tx *store.Tx) error { return tx.DeleteDocument(kindWork, id) }
+	removals, err := s.pool.RemoveVolumes(ctx, []string{workVolume(id)}, thinpool.RemoveOptions{Deferred: true, For: forWork}, forget)
+	if len(removals) == 0 && errors.Is(err, thinpool.ErrNotFound) {
+		err = s.pool.Update(ctx, forget)
+	}
+	return err
+}
+
+// clearDead clears the works whose process has ended.
+func (s *Store) clearDead(ctx context.Context, works []Work) error {
+	var faults []error
+	for _, dead := range works {
+		lock, err := s.tryLock(lockWork, dead.ID)
+		if errors.Is(err, filelock.ErrHeld) {
+			continue
+		}
+		if err == nil {
+			err = errors.Join(s.clearIfLeft(ctx, dead.ID), lock.Release())
+		}
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
+}
+
+// clearIfLeft clears a dead work, unless somebody has done so meanwhile. Its
+// lock is held.
+func (s *Store) clearIfLeft(ctx context.Context, id string) error {
+	var left bool
+	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
+		_, left, err = document[Work](tx, kindWork, id)
+		return err
+	})
+	if err != nil || !left {
+		return err
+	}
+	return s.clearWork(ctx, id)
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"thinctl/tests/programs"
+)
+
+type containerd struct {
+	*programs.Containerd
+	site
+	snapshotter string
+}
+
+func newContainerd(snapshotter string) func(context.Context, site) (peer, error) {
+	return func(ctx context.Context, s site) (peer, error) {
+		dir := filepath.Join(s.dir, snapshotter)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return nil, err
+		}
+		daemon, err := programs.StartContainerd(ctx, dir)
+		return &containerd{Containerd: daemon, site: s, snapshotter: snapshotter}, err
+	}
+}
+
+func (c *containerd) name() string { return "containerd " + c.snapshotter }
+
+func (c *containerd) load(ctx context.Context, archive string) error {
+	return c.Import(ctx, c.snapshotter, archive)
+}
+
+func (c *containerd) snapshots(ctx context.Context, args ...string) error {
+	_, err := c.Snapshots(ctx, c.snapshotter, args...)
+	return err
+}
+
+func (c *containerd) create(ctx context.Context, container string) error {
+	return c.snapshots(ctx, "prepare", container, "sha256:"+c.chain)
+}
+
+func (c *containerd) mount(ctx context.Context, container string) (string, error) {
+	target := c.target(container)
+	if err := os.Mkdir(target, 0o700); err != nil {
+		return "", err
+	}
+	return target, c.Mount(ctx, c.snapshotter, container, target)
+}
+
+func (c *containerd) target(container string) string {
+	return filepath.Join(c.dir, c.snapshotter, container)
+}
+
+func (c *containerd) unmount(ctx context.Context, container string) error {
+	if _, err := programs.Run(ctx, "umount", c.target(container)); err != nil {
+		return err
+	}
+	return os.Remove(c.target(container))
+}
+
+func (c *containerd) diff(ctx context.Context, container string) error {
+	return c.snapshots(ctx, "diff", container)
+}
+
+func (c *containerd) commit(ctx context.Context, container, image string) error {
+	return c.snapshots(ctx, "commit", image, container)
+}
+
+// removeCommitted makes the container anew, which the commit has used up.
+func (c *containerd) removeCommitted(ctx context.Context, image string) error {
+	if err := c.snapshots(ctx, "rm", image); err != nil {
+		return err
+	}
+	return c.create(ctx, "one")
+}
+
+func (c *containerd) remove(ctx context.Context, container string) error {
+	return c.snapshots(ctx, "rm", container)
+}
+
+func (c *containerd) removeImage(ctx context.Context) error {
+	_, err := c.Do(ctx, "images", "rm", "--sync", "docker.io/"+c.image)
+	return err
+}
+
+func (c *containerd) stop(ctx context.Context) error { return c.Stop(ctx) }

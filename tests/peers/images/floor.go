@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"thinctl/tests/programs"
+)
+
+// floorLoad is how long tar takes for a tar into a fresh ext4 on a loop
+// device, with a sync of that file system; making and mounting it is not counted.
+func floorLoad(ctx context.Context, s site) (took time.Duration, err error) {
+	file := filepath.Join(s.dir, "floor.img")
+	target := filepath.Join(s.dir, "floor")
+	for _, args := range [][]string{
+		{"truncate", "-s", "10G", file},
+		{"mkfs.ext4", "-q", "-F", "-E", "nodiscard,lazy_itable_init=1", file},
+		{"mkdir", "-p", target},
+		{"mount", "-o", "loop", file, target},
+	} {
+		if _, err := programs.Run(ctx, args[0], args[1:]...); err != nil {
+			return 0, err
+		}
+	}
+	defer func() {
+		if _, unmounted := programs.Run(ctx, "umount", target); err == nil {
+			err = unmounted
+		}
+		os.Remove(file)
+	}()
+	began := time.Now()
+	for _, layer := range s.layers {
+		if _, err := programs.Run(ctx, "tar", "--numeric-owner", "-xpf", layer, "-C", target); err != nil {
+			return 0, err
+		}
+	}
+	_, err = programs.Run(ctx, "sync", "-f", target)
+	return time.Since(began), err
+}

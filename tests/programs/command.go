@@ -1,0 +1,40 @@
+package programs
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Run runs a program and returns its standard output, less the last newline.
+func Run(ctx context.Context, name string, args ...string) (string, error) {
+	return command{ctx: ctx}.run(name, args...)
+}
+
+type command struct {
+	ctx   context.Context
+	dir   string
+	stdin io.Reader
+}
+
+func (c command) run(name string, args ...string) (string, error) {
+	out, err := c.raw(name, args...)
+	return strings.TrimSuffix(string(out), "\n"), err
+}
+
+func (c command) raw(name string, args ...string) ([]byte, error) {
+	var out, said bytes.Buffer
+	cmd := exec.CommandContext(c.ctx, name, args...)
+	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = c.dir, c.stdin, &out, &said
+	if err := cmd.Run(); err != nil {
+		return out.Bytes(), fmt.Errorf("%s %s: %w\n%s%s", filepath.Base(name), strings.Join(args, " "), err,
+			tail(out.Bytes()), tail(said.Bytes()))
+	}
+	return out.Bytes(), nil
+}
+
+func tail(text []byte) []byte { return text[max(0, len(text)-2000):] }

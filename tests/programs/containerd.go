@@ -1,0 +1,113 @@
+package programs
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Containerd is a daemon with two snapshotters: overlayfs, and devmapper on a
+// pool that is made for it on loop devices, as its documentation has it.
+type Containerd struct {
+	*daemon
+	address string
+}
+
+// Sizes of the devmapper snapshotter's pool, with blocks of 64 KiB as
+// everyone else's.
+const (
+	containerdData = 20 << 30
+	containerdMeta = 1 << 30
+)
+
+// StartContainerd starts a daemon that keeps its images below dir.
+func StartContainerd(ctx context.Context, dir string) (*Containerd, error) {
+	root, pool := filepath.Join(dir, "containerd"), "containerd-"+filepath.Base(dir)
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, err
+	}
+	run, err := os.MkdirTemp("/run", "containerd-")
+	if err != nil {
+		return nil, err
+	}
+	if err := makePool(ctx, pool, root); err != nil {
+		return nil, err
+	}
+	c := &Containerd{address: run + "/containerd.sock"}
+	config := filepath.Join(root, "config.toml")
+	text := fmt.Sprintf(`version = 2
+root = %q
+state = %q
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+  address = %q
+[plugins."io.containerd.snapshotter.v1.devmapper"]
+  root_path = %q
+  pool_name = %q
+  base_image_size = "10GB"
+  discard_blocks = true
+  fs_type = "ext4"
+`, root+"/root", run+"/state", c.address, root+"/devmapper", pool)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	c.daemon, err = startDaemon(ctx, filepath.Join(dir, "containerd.log"), func(ctx context.Context) error {
+		_, err := c.Do(ctx, "version")
+		return err
+	}, "containerd", "-c", config)
+	return c, err
+}
+
+func makePool(ctx context.Context, name, root string) error {
+	var loops []string
+	for _, part := range []struct {
+		name string
+		size int64
+	}{{"metadata", containerdMeta}, {"data", containerdData}} {
+		path := filepath.Join(root, part.name)
+		if _, err := Run(ctx, "truncate", "-s", strconv.FormatInt(part.size, 10), path); err != nil {
+			return err
+		}
+		loop, err := Run(ctx, "losetup", "--find", "--show", "--direct-io=on", path)
+		if err != nil {
+			return err
+		}
+		loops = append(loops, loop)
+	}
+	_, err := Run(ctx, "dmsetup", "create", name, "--table",
+		"0 "+strconv.Itoa(containerdData/512)+" thin-pool "+strings.Join(loops, " ")+" 128 32768 1 skip_block_zeroing")
+	return err
+}
+
+// Do is the ctr command.
+func (c *Containerd) Do(ctx context.Context, args ...string) (string, error) {
+	return Run(ctx, "ctr", append([]string{"-a", c.address}, args...)...)
+}
+
+// Snapshots is ctr's command for one snapshotter.
+func (c *Containerd) Snapshots(ctx context.Context, snapshotter string, args ...string) (string, error) {
+	return c.Do(ctx, append([]string{"snapshots", "--snapshotter", snapshotter}, args...)...)
+}
+
+// Import loads an archive and unpacks it.
+func (c *Containerd) Import(ctx context.Context, snapshotter, archive string) error {
+	_, err := c.Do(ctx, "images", "import", "--snapshotter", snapshotter, archive)
+	return err
+}
+
+// Mount mounts an active snapshot as ctr says it is to be mounted.
+func (c *Containerd) Mount(ctx context.Context, snapshotter, key, target string) error {
+	line, err := c.Snapshots(ctx, snapshotter, "mounts", target, key)
+	if err != nil {
+		return err
+	}
+	args := strings.Fields(line) // mount -t TYPE SOURCE TARGET -o OPTIONS
+	if len(args) < 2 || args[0] != "mount" {
+		return fmt.Errorf("ctr snapshots mounts said %q", line)
+	}
+	_, err = Run(ctx, args[0], args[1:]...)
+	return err
+}

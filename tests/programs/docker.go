@@ -1,0 +1,167 @@
+package programs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"thinctl/images/imagetest"
+)
+
+// DockerOptions say which Docker. The zero value keeps images in overlay2.
+type DockerOptions struct {
+	Driver string   // overlay2, devicemapper
+	Flags  []string // of dockerd
+}
+
+// Docker is a daemon of docker.io and its command line.
+type Docker struct {
+	*daemon
+	Root   string
+	Driver string
+	socket string
+}
+
+// StartDocker starts a daemon that keeps its images below dir.
+func StartDocker(ctx context.Context, dir string, o DockerOptions) (*Docker, error) {
+	if o.Driver == "" {
+		o.Driver = "overlay2"
+	}
+	run, err := os.MkdirTemp("/run", "docker-")
+	if err != nil {
+		return nil, err
+	}
+	d := &Docker{Root: filepath.Join(dir, "docker-"+o.Driver), Driver: o.Driver, socket: "unix://" + run + "/docker.sock"}
+	args := append([]string{"--data-root", d.Root, "--exec-root", run + "/exec", "--pidfile", run + "/pid",
+		"-H", d.socket, "-s", o.Driver, "--bridge=none", "--iptables=false", "--ip6tables=false"}, o.Flags...)
+	d.daemon, err = startDaemon(ctx, filepath.Join(dir, "docker-"+o.Driver+".log"), func(ctx context.Context) error {
+		_, err := d.Do(ctx, "version")
+		return err
+	}, "dockerd", args...)
+	return d, err
+}
+
+// Do is the docker command.
+func (d *Docker) Do(ctx context.Context, args ...string) (string, error) {
+	return Run(ctx, "docker", append([]string{"-H", d.socket}, args...)...)
+}
+
+// Load loads an archive.
+func (d *Docker) Load(ctx context.Context, archive string) error {
+	_, err := d.Do(ctx, "load", "-q", "-i", archive)
+	return err
+}
+
+// Save writes images, by name, as an archive.
+func (d *Docker) Save(ctx context.Context, archive string, names ...string) error {
+	_, err := d.Do(ctx, append([]string{"save", "-o", archive}, names...)...)
+	return err
+}
+
+// ID is an image's, without "sha256:".
+func (d *Docker) ID(ctx context.Context, image string) (string, error) {
+	id, err := d.Do(ctx, "image", "inspect", "--format", "{{.Id}}", image)
+	return strings.TrimPrefix(id, "sha256:"), err
+}
+
+// Step is a line of an image's history as a program prints it, the newest first.
+type Step struct {
+	CreatedBy string
+	Created   time.Time
+	Size      int64
+}
+
+// History is what `docker history` prints.
+func (d *Docker) History(ctx context.Context, image string) ([]Step, error) {
+	out, err := d.Do(ctx, "history", "--no-trunc", "--human=false", "--format", "{{json .}}", image)
+	if err != nil {
+		return nil, err
+	}
+	var steps []Step
+	for line := range strings.Lines(out) {
+		var l struct{ CreatedBy, CreatedAt, Size string }
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			return nil, fmt.Errorf("docker history said %q: %w", line, err)
+		}
+		size, err := strconv.ParseInt(l.Size, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("docker history said %q: %w", line, err)
+		}
+		created, err := time.Parse(time.RFC3339, l.CreatedAt)
+		if err != nil {
+			return nil, fmt.Errorf("docker history said %q: %w", line, err)
+		}
+		steps = append(steps, Step{l.CreatedBy, created.UTC(), size})
+	}
+	return steps, nil
+}
+
+// Tree is an image's, read from the folders of the driver overlay2, laid over
+// each other without Docker.
+func (d *Docker) Tree(ctx context.Context, image string) (tree imagetest.Tree, err error) {
+	text, err := d.Do(ctx, "image", "inspect", "--format", "{{json .GraphDriver.Data}}", image)
+	if err != nil {
+		return nil, err
+	}
+	var data struct{ LowerDir, UpperDir string }
+	if err := json.Unmarshal([]byte(text), &data); err != nil || data.UpperDir == "" {
+		return nil, fmt.Errorf("docker keeps %s in %s: %w", image, text, err)
+	}
+	dirs := []string{data.UpperDir}
+	if data.LowerDir != "" {
+		dirs = append(dirs, strings.Split(data.LowerDir, ":")...)
+	}
+	// Its short names, for a mount's options must fit a page.
+	for i, dir := range dirs {
+		short, err := os.ReadFile(filepath.Join(filepath.Dir(dir), "link"))
+		if err != nil {
+			return nil, err
+		}
+		dirs[i] = "l/" + string(short)
+	}
+	if len(dirs) == 1 {
+		return imagetest.ReadTree(ctx, data.UpperDir)
+	}
+	target, err := os.MkdirTemp("", "tree-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(target)
+	in := command{ctx: ctx, dir: filepath.Join(d.Root, "overlay2")}
+	if _, err := in.run("mount", "-t", "overlay", "overlay", "-o", "ro,lowerdir="+strings.Join(dirs, ":"), target); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if _, unmounted := Run(ctx, "umount", target); err == nil {
+			err = unmounted
+		}
+	}()
+	return imagetest.ReadTree(ctx, target)
+}
+
+// Rootfs is where a running container's files are.
+func (d *Docker) Rootfs(ctx context.Context, container string) (string, error) {
+	if d.Driver == "overlay2" {
+		return d.Do(ctx, "inspect", "--format", "{{.GraphDriver.Data.MergedDir}}", container)
+	}
+	name, err := d.Do(ctx, "inspect", "--format", "{{.GraphDriver.Data.DeviceName}}", container)
+	if err != nil {
+		return "", err
+	}
+	id := name[strings.LastIndex(name, "-")+1:]
+	return filepath.Join(d.Root, "devicemapper/mnt", id, "rootfs"), nil
+}
+
+// Diff is what `docker diff` prints.
+func (d *Docker) Diff(ctx context.Context, container string) ([]string, error) {
+	out, err := d.Do(ctx, "diff", container)
+	if err != nil || out == "" {
+		return nil, err
+	}
+	return strings.Split(out, "\n"), nil
+}

@@ -1,0 +1,123 @@
+package programs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"thinctl/images/imagetest"
+)
+
+// Thinctl is the thinctl command with one pool.
+type Thinctl struct {
+	Program string // "" finds it on the path
+	Root    string
+	Pool    string
+}
+
+// Do is the thinctl command.
+func (p Thinctl) Do(ctx context.Context, args ...string) (string, error) {
+	program := p.Program
+	if program == "" {
+		program = "thinctl"
+	}
+	return Run(ctx, program, append([]string{"--root", p.Root}, args...)...)
+}
+
+// JSON reads what the command prints with --json.
+func (p Thinctl) JSON(ctx context.Context, into any, args ...string) error {
+	out, err := p.Do(ctx, append(args, "--json")...)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal([]byte(out), into); err != nil {
+		return fmt.Errorf("thinctl %s said %.200q: %w", strings.Join(args, " "), out, err)
+	}
+	return nil
+}
+
+// Create makes the pool.
+func (p Thinctl) Create(ctx context.Context, flags ...string) error {
+	_, err := p.Do(ctx, append([]string{"pool", "create", p.Pool}, flags...)...)
+	return err
+}
+
+// Destroy takes the pool away with all that is in it.
+func (p Thinctl) Destroy(ctx context.Context) error {
+	_, err := p.Do(ctx, "pool", "destroy", p.Pool, "--yes")
+	return err
+}
+
+// Load loads an archive of Docker's or an OCI layout.
+func (p Thinctl) Load(ctx context.Context, archive string) error {
+	_, err := p.Do(ctx, "image", "load", p.Pool, "--input", archive)
+	return err
+}
+
+// Save writes images, by name, as an archive like Docker's.
+func (p Thinctl) Save(ctx context.Context, archive string, names ...string) error {
+	_, err := p.Do(ctx, append([]string{"image", "save", p.Pool, "--output", archive}, names...)...)
+	return err
+}
+
+// ID is an image's, without "sha256:".
+func (p Thinctl) ID(ctx context.Context, image string) (string, error) {
+	var found struct {
+		Image struct {
+			ID string `json:"id"`
+		} `json:"image"`
+	}
+	err := p.JSON(ctx, &found, "image", "inspect", p.Pool, image)
+	return strings.TrimPrefix(found.Image.ID, "sha256:"), err
+}
+
+// History is an image's, the newest first.
+func (p Thinctl) History(ctx context.Context, image string) ([]Step, error) {
+	var found struct {
+		History []Step `json:"history"`
+	}
+	err := p.JSON(ctx, &found, "image", "history", p.Pool, image)
+	return found.History, err
+}
+
+// Mount makes a container of an image and returns where it is mounted.
+func (p Thinctl) Mount(ctx context.Context, image, container string) (string, error) {
+	if _, err := p.Do(ctx, "container", "create", p.Pool, image, "--name", container); err != nil {
+		return "", err
+	}
+	return p.Do(ctx, "container", "mount", p.Pool, container)
+}
+
+// Remove unmounts a container and removes it.
+func (p Thinctl) Remove(ctx context.Context, container string) error {
+	if _, err := p.Do(ctx, "container", "unmount", p.Pool, container); err != nil {
+		return err
+	}
+	_, err := p.Do(ctx, "container", "remove", p.Pool, container, "--yes")
+	return err
+}
+
+// Tree is an image's, read from a container of it, with the init's stubs: see
+// WithoutStubs.
+func (p Thinctl) Tree(ctx context.Context, image string) (tree imagetest.Tree, err error) {
+	root, err := p.Mount(ctx, image, "tree")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if removed := p.Remove(ctx, "tree"); err == nil {
+			err = removed
+		}
+	}()
+	return imagetest.ReadTree(ctx, root)
+}
+
+// Diff is what `thinctl container diff` prints.
+func (p Thinctl) Diff(ctx context.Context, container string) ([]string, error) {
+	out, err := p.Do(ctx, "container", "diff", p.Pool, container)
+	if err != nil || out == "" {
+		return nil, err
+	}
+	return strings.Split(out, "\n"), nil
+}

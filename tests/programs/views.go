@@ -1,0 +1,98 @@
+package programs
+
+import (
+	"context"
+	"fmt"
+)
+
+// PoolSpace is what a pool takes, as `thinctl pool status --json` says.
+type PoolSpace struct {
+	Data, Metadata Space
+}
+
+// Space is one half of a pool.
+type Space struct {
+	Total int64 `json:"total_bytes"`
+	Used  int64 `json:"used_bytes"`
+	File  struct {
+		Apparent  int64 `json:"apparent_bytes"`
+		Allocated int64 `json:"allocated_bytes"`
+	} `json:"file"`
+}
+
+// Space is what the pool takes.
+func (p Thinctl) Space(ctx context.Context) (PoolSpace, error) {
+	var found struct {
+		Pool PoolSpace `json:"pool"`
+	}
+	err := p.JSON(ctx, &found, "pool", "status", p.Pool)
+	return found.Pool, err
+}
+
+// Layer is one of `thinctl layer list --json`.
+type Layer struct {
+	ID     string `json:"id"`
+	Parent string `json:"parent"`
+	Size   int64  `json:"size_bytes"`
+}
+
+// Layers are all of the pool's, by id.
+func (p Thinctl) Layers(ctx context.Context) (map[string]Layer, error) {
+	var found struct {
+		Layers []Layer `json:"layers"`
+	}
+	err := p.JSON(ctx, &found, "layer", "list", p.Pool)
+	layers := map[string]Layer{}
+	for _, l := range found.Layers {
+		layers[l.ID] = l
+	}
+	return layers, err
+}
+
+// ContainerSize is what `thinctl container list --size --json` says of one.
+type ContainerSize struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Size    int64  `json:"size_bytes"`
+	Virtual int64  `json:"virtual_size_bytes"`
+}
+
+// Container is one of the pool's, by name.
+func (p Thinctl) Container(ctx context.Context, name string) (ContainerSize, error) {
+	var found struct {
+		Containers []ContainerSize `json:"containers"`
+	}
+	if err := p.JSON(ctx, &found, "container", "list", p.Pool, "--size"); err != nil {
+		return ContainerSize{}, err
+	}
+	for _, c := range found.Containers {
+		if c.Name == name {
+			return c, nil
+		}
+	}
+	return ContainerSize{}, fmt.Errorf("container list of %s does not have %s", p.Pool, name)
+}
+
+// Volumes are the names of all thin volumes.
+func (p Thinctl) Volumes(ctx context.Context) ([]string, error) {
+	var found struct {
+		Volumes []struct {
+			Name string `json:"name"`
+		} `json:"volumes"`
+	}
+	err := p.JSON(ctx, &found, "volume", "list", p.Pool)
+	var names []string
+	for _, v := range found.Volumes {
+		names = append(names, v.Name)
+	}
+	return names, err
+}
+
+// Freed is what removing something would give back, as its --dry-run says.
+func (p Thinctl) Freed(ctx context.Context, noun, name string) (int64, error) {
+	var found struct {
+		Freed int64 `json:"freed_bytes"`
+	}
+	err := p.JSON(ctx, &found, noun, "remove", p.Pool, name, "--dry-run")
+	return found.Freed, err
+}

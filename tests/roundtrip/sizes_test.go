@@ -1,0 +1,43 @@
+//go:build systemd
+
+package roundtrip
+
+import (
+	"testing"
+
+	"thinctl/images/imagetest"
+)
+
+type sample struct {
+	name  string
+	image imagetest.Image
+}
+
+// small are the images that go through all programs: those with few and small
+// files whole, of the rest what an emulated processor takes through five
+// programs in minutes. (Docker starts a process for each layer.)
+func small() []sample {
+	one, two := imagetest.Seeds(imagetest.SeedOptions{Scale: 16, Compressible: true})
+	return []sample{
+		{"one", one}, {"two", two}, {"links", imagetest.Links()}, {"special", imagetest.Special()},
+		{"deep", imagetest.Deep(12)}, {"crowd", imagetest.Crowd(3000)}, {"sparse", imagetest.Sparse(64<<20, false)},
+	}
+}
+
+// whole are those that thinctl is to take at their full size.
+func whole() []sample {
+	return append(small()[:4], sample{"deep", imagetest.Deep(127)}, sample{"crowd", imagetest.Crowd(100_000)},
+		sample{"sparse", imagetest.Sparse(4<<30, false)}, sample{"gnu sparse", imagetest.Sparse(4<<30, true)})
+}
+
+// the builds one of the small images.
+func the(t *testing.T, name string) *imagetest.Built {
+	t.Helper()
+	for _, s := range small() {
+		if s.name == name {
+			return build(t, s.image)
+		}
+	}
+	t.Fatalf("no image %q", name)
+	return nil
+}
