@@ -63,26 +63,29 @@ func newChangeView(c changes.Change) changeView {
 
 func (c *call) diffContainer() error {
 	return c.onContainer(func(store *images.Store, container snapshots.Container) error {
-		return c.diff(store, changesView{Upper: container.ID}, container.Below(), container.Tree())
+		return c.diff(store, changesView{Upper: container.ID},
+			func(visit func(changes.Change) error) error {
+				return store.Layers().ContainerChanges(c.ctx, container.ID, visit)
+			},
+			func(w io.Writer) error { return store.WriteContainerChanges(c.ctx, container.ID, w) })
 	})
 }
 
 // diff shows what differs between two trees, or writes it as a layer.
-func (c *call) diff(store *images.Store, view changesView, lower, upper snapshots.Tree) error {
+func (c *call) diff(store *images.Store, view changesView, walk func(func(changes.Change) error) error, write func(io.Writer) error) error {
 	view.poolHead = headOf(store)
 	if c.flags.IsSet("tar") {
 		tar := savedView{poolHead: view.poolHead, noun: "changes"}
 		return c.toFile("tar", &tar, func(w io.Writer) error {
 			done := c.progress("writing the changes")
 			defer done()
-			_, err := store.WriteChanges(c.ctx, lower, upper, w)
-			return err
+			return write(w)
 		})
 	}
 	done := c.progress("comparing")
 	var found []changes.Change
 	var total changes.Total
-	err := store.Layers().Changes(c.ctx, lower, upper, func(change changes.Change) error {
+	err := walk(func(change changes.Change) error {
 		found = append(found, change)
 		total.Add(change)
 		return nil

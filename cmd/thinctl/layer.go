@@ -21,8 +21,8 @@ func (a *app) layerCommands() *cli.Command {
 
 // layerView is a layer, or the init over one, in JSON.
 type layerView struct {
-	ID      string      `json:"id"` // an init's is its layer's and -init
-	Parent  string      `json:"parent,omitempty"`
+	ID     string `json:"id"` // an init's is its layer's and -init
+	Parent string `json:"parent,omitempty"`
 	// Base is the init that a committed layer is the difference to.
 	Base    string      `json:"base,omitempty"`
 	Init    bool        `json:"init"`

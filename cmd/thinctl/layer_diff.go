@@ -1,9 +1,12 @@
 package main
 
 import (
+	"io"
+
 	"github.com/urfave/cli/v2"
 
 	"thinctl/images"
+	"thinctl/snapshots/changes"
 )
 
 func (a *app) layerDiff() *cli.Command {
@@ -18,17 +21,33 @@ func (a *app) layerDiff() *cli.Command {
 
 func (c *call) diffLayers() error {
 	return c.onImages(func(store *images.Store) error {
-		first, err := store.Layers().Layer(c.ctx, c.arg(1))
+		lower, upper := c.arg(1), c.arg(2)
+		if upper == "" {
+			lower, upper = "", lower
+		}
+		view, err := pair(c, store, lower, upper)
 		if err != nil {
 			return err
 		}
-		if c.arg(2) == "" {
-			return c.diff(store, changesView{Lower: first.Parent, Upper: first.ID}, first.Below(), first.Tree())
-		}
-		second, err := store.Layers().Layer(c.ctx, c.arg(2))
-		if err != nil {
-			return err
-		}
-		return c.diff(store, changesView{Lower: first.ID, Upper: second.ID}, first.Tree(), second.Tree())
+		return c.diff(store, view,
+			func(visit func(changes.Change) error) error {
+				return store.Layers().LayerChanges(c.ctx, lower, upper, visit)
+			},
+			func(w io.Writer) error { return store.WriteLayerChanges(c.ctx, lower, upper, w) })
 	})
+}
+
+// pair names the two layers; where no lower is given it is the upper's parent.
+func pair(c *call, store *images.Store, lower, upper string) (changesView, error) {
+	up, err := store.Layers().Layer(c.ctx, upper)
+	if err != nil {
+		return changesView{}, err
+	}
+	view := changesView{Lower: up.Parent, Upper: up.ID}
+	if lower != "" {
+		low, err := store.Layers().Layer(c.ctx, lower)
+		view.Lower = low.ID
+		return view, err
+	}
+	return view, nil
 }

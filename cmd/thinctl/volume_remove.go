@@ -91,6 +91,10 @@ func (c *call) planRemovals(pool *thinpool.Pool, names []string) ([]removalView,
 			faults = append(faults, err)
 			continue
 		}
+		if status.For != "" {
+			faults = append(faults, failed(thinpool.ErrInvalid, "remove volume %s/%s: it is kept for a %s; use the `thinctl layer`, `container` and `image` commands", pool.Name(), name, status.For))
+			continue
+		}
 		plan = append(plan, removalView{Name: name, ID: status.ID, SizeBytes: status.Size, Open: status.Open})
 	}
 	return plan, errors.Join(faults...)
