@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"thinctl/dm"
@@ -163,7 +164,8 @@ func digests(root string) (map[string]string, error) {
 	return files, err
 }
 
-// copyTree copies folders, files and links into a folder that is there.
+// copyTree copies folders, files and links into a folder that is there, with modes,
+// owners, and the times of what is no folder.
 func copyTree(from, to string) error {
 	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -183,22 +185,27 @@ func copyTree(from, to string) error {
 			if rel != "." {
 				err = os.Mkdir(target, 0o700)
 			}
-			return errors.Join(err, os.Chmod(target, mode.Perm()))
+			return errors.Join(err, giveLooks(target, info))
 		case mode&fs.ModeSymlink != 0:
-			link, err := os.Readlink(path)
-			if err != nil {
-				return err
-			}
-			return os.Symlink(link, target)
+			return os.Link(path, target) // it never changes, and so keeps its time
 		case mode.IsRegular():
 			content, err := os.ReadFile(path)
 			if err != nil {
 				return err
 			}
-			return errors.Join(os.WriteFile(target, content, 0o600), os.Chmod(target, mode.Perm()))
+			return errors.Join(os.WriteFile(target, content, 0o600), giveLooks(target, info), os.Chtimes(target, info.ModTime(), info.ModTime()))
 		}
 		return fmt.Errorf("%s is of a kind that is not kept", path)
 	})
+}
+
+func giveLooks(target string, info fs.FileInfo) error {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
+		if err := os.Lchown(target, int(stat.Uid), int(stat.Gid)); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(target, info.Mode()&(fs.ModePerm|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky))
 }
 
 // empty makes a folder what it was before something was mounted on it.
