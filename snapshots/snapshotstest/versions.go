@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	cfs "github.com/containerd/continuity/fs"
 	"hash/fnv"
 	"io/fs"
 	"maps"
@@ -163,10 +164,14 @@ func digests(root string) (map[string]string, error) {
 	return files, err
 }
 
-// copyTree copies folders, files and links into a folder that is there.
+// copyTree copies a tree with all that files have into a folder that is there.
 func copyTree(from, to string) error {
+	if err := cfs.CopyDir(to, from); err != nil {
+		return err
+	}
+	// It sets a folder's times before it fills the folder.
 	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
+		if err != nil || !entry.IsDir() {
 			return err
 		}
 		rel, err := filepath.Rel(from, path)
@@ -177,27 +182,7 @@ func copyTree(from, to string) error {
 		if err != nil {
 			return err
 		}
-		target := filepath.Join(to, rel)
-		switch mode := info.Mode(); {
-		case mode.IsDir():
-			if rel != "." {
-				err = os.Mkdir(target, 0o700)
-			}
-			return errors.Join(err, os.Chmod(target, mode.Perm()))
-		case mode&fs.ModeSymlink != 0:
-			link, err := os.Readlink(path)
-			if err != nil {
-				return err
-			}
-			return os.Symlink(link, target)
-		case mode.IsRegular():
-			content, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			return errors.Join(os.WriteFile(target, content, 0o600), os.Chmod(target, mode.Perm()))
-		}
-		return fmt.Errorf("%s is of a kind that is not kept", path)
+		return os.Chtimes(filepath.Join(to, rel), time.Time{}, info.ModTime())
 	})
 }
 
