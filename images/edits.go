@@ -10,54 +10,59 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerfile/shell"
 )
 
-// edits are instructions to change a config, in order.
-type edits []instructions.Command
+// edits are instructions to change a config, in order. Each is parsed anew when
+// it is applied: expanding its variables changes it.
+type edits []string
 
 // allowed are the instructions that docker commit takes.
 var allowed = []string{"CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "ONBUILD", "USER", "VOLUME", "WORKDIR"}
 
-// parseChanges reads instructions as a Dockerfile has them.
+// parseChanges reads instructions as a Dockerfile has them, and tries them on an
+// empty config.
 func parseChanges(lines []string) (edits, error) {
-	var all edits
-	for _, line := range lines {
-		command, err := parseChange(line)
-		if err != nil {
-			return nil, &Error{Op: "read", Object: fmt.Sprintf("change %q", line), Kind: ErrInvalid, Err: err,
-				Remedy: "write it as in a Dockerfile: " + strings.Join(allowed, ", ")}
-		}
-		all = append(all, command)
-	}
-	return all, nil
-}
-
-func parseChange(line string) (instructions.Command, error) {
-	word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-	if !slices.Contains(allowed, strings.ToUpper(word)) {
-		return nil, fmt.Errorf("%s is not an instruction that can change a config", word)
-	}
-	parsed, err := parser.Parse(strings.NewReader(line))
-	if err != nil {
-		return nil, err
-	}
-	if len(parsed.AST.Children) != 1 {
-		return nil, fmt.Errorf("it has %d instructions", len(parsed.AST.Children))
-	}
-	command, err := instructions.ParseCommand(parsed.AST.Children[0])
-	if err != nil {
-		return nil, err
-	}
-	return command, apply(command, &v1.Config{})
+	return lines, edits(lines).apply(&v1.Config{})
 }
 
 func (e edits) apply(config *v1.Config) error {
-	for _, command := range e {
-		if err := apply(command, config); err != nil {
-			return err
+	for _, line := range e {
+		if err := edit(line, config); err != nil {
+			return &Error{Op: "read", Object: fmt.Sprintf("change %q", line), Kind: ErrInvalid, Err: err,
+				Remedy: "write it as in a Dockerfile: " + strings.Join(allowed, ", ")}
 		}
 	}
 	return nil
+}
+
+func edit(line string, config *v1.Config) error {
+	word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+	if !slices.Contains(allowed, strings.ToUpper(word)) {
+		return fmt.Errorf("%s is not an instruction that can change a config", word)
+	}
+	parsed, err := parser.Parse(strings.NewReader(line))
+	if err != nil {
+		return err
+	}
+	if n := len(parsed.AST.Children); n != 1 {
+		return fmt.Errorf("it has %d instructions", n)
+	}
+	command, err := instructions.ParseCommand(parsed.AST.Children[0])
+	if err != nil {
+		return err
+	}
+	if words, ok := command.(instructions.SupportsSingleWordExpansion); ok {
+		lex, env := shell.NewLex(parsed.EscapeToken), shell.EnvsFromSlice(config.Env)
+		err := words.Expand(func(word string) (string, error) {
+			word, _, err := lex.ProcessWord(word, env)
+			return word, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return apply(command, config)
 }
 
 func apply(command instructions.Command, config *v1.Config) error {
@@ -104,15 +109,19 @@ func put[V any](m *map[string]V, key string, value V) {
 	(*m)[key] = value
 }
 
-// line is a command line as a config has it: the shell form is run by a shell.
-func line(c instructions.ShellDependantCmdLine, shell []string) []string {
+// line is a command line as a config has it: the shell form is run by a shell,
+// none at all is none.
+func line(c instructions.ShellDependantCmdLine, with []string) []string {
+	if len(c.CmdLine) == 0 {
+		return nil
+	}
 	if !c.PrependShell {
 		return slices.Clone([]string(c.CmdLine))
 	}
-	if len(shell) == 0 {
-		shell = []string{"/bin/sh", "-c"}
+	if len(with) == 0 {
+		with = []string{"/bin/sh", "-c"}
 	}
-	return append(slices.Clone(shell), c.CmdLine...)
+	return append(slices.Clone(with), c.CmdLine...)
 }
 
 func setEnv(env []string, key, value string) []string {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 	"time"
 
@@ -68,13 +69,25 @@ func (s *Store) Import(ctx context.Context, tar io.Reader, o ImportOptions) (Ima
 	}
 	image.Loaded = s.now()
 	err = chain.Finish(ctx, func(tx *store.Tx) error {
-		if err := tx.PutDocument(kindImages, image.Key, image); err != nil {
-			return err
+		was, err := byKey(tx, image.Key)
+		if err == nil {
+			image = was
+		} else if errors.Is(err, store.ErrNotFound) {
+			err = tx.PutDocument(kindImages, image.Key, image)
 		}
-		return setNames(tx, image.Key, "", o.Names)
+		return errors.Join(err, setNames(tx, image.Key, "", o.Names))
 	})
-	image.Names = o.Names
+	if err == nil && image.Top() != id {
+		err = s.removeLoose(ctx, id) // the very image was there
+	}
+	image.Names = append(image.Names, o.Names...)
 	return image, err
+}
+
+// removeLoose removes a layer that nobody needs.
+func (s *Store) removeLoose(ctx context.Context, id string) error {
+	removed, err := s.layers.RemoveLayers(ctx, []string{id}, snapshots.RemovalOptions{Needed: Needed, Unused: true})
+	return errors.Join(err, s.dropSplits(ctx, removed.Layers))
 }
 
 func object(names []reference.Reference) string {

@@ -33,6 +33,11 @@
 // trace in size and modification time, or a folder's modification time. Exact
 // shows the first two.
 //
+// Change times tick with the kernel's clock, every one to ten milliseconds
+// before Linux 6.13: of two changes in one tick, with the snapshot between them,
+// the second is seen by its size alone. Docker, which goes by modification
+// times, has the same limit.
+//
 // Nothing is told of what is inside a mount point below the roots, nor of what
 // it hides. A bind mount from the tree's own device is known as one since
 // Linux 5.8; statx itself needs 4.11.

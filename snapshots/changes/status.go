@@ -24,10 +24,10 @@ type status struct {
 // stat looks at e of side s; what has vanished is not there.
 func (w *worker) stat(s int, e *entry, into *status) error {
 	err := statx(w.fd[s], w.listings[s].terminated(e), &into.Statx_t)
-	if vanished(err) {
-		return nil
-	}
 	if err != nil {
+		if vanished(err) {
+			return nil
+		}
 		return err
 	}
 	into.there = true

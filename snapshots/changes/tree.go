@@ -163,7 +163,7 @@ func (t *tree) openat2(at int, path string, flags int) (int, error) {
 func retry(call func() (int, error)) (int, error) {
 	for {
 		n, err := call()
-		if !errors.Is(err, unix.EINTR) {
+		if err == nil || !errors.Is(err, unix.EINTR) {
 			return n, err
 		}
 	}

@@ -6,13 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	cfs "github.com/containerd/continuity/fs"
 	"hash/fnv"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"thinctl/dm"
@@ -164,11 +164,14 @@ func digests(root string) (map[string]string, error) {
 	return files, err
 }
 
-// copyTree copies folders, files and links into a folder that is there, with modes,
-// owners, and the times of what is no folder.
+// copyTree copies a tree with all that files have into a folder that is there.
 func copyTree(from, to string) error {
+	if err := cfs.CopyDir(to, from); err != nil {
+		return err
+	}
+	// It sets a folder's times before it fills the folder.
 	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
+		if err != nil || !entry.IsDir() {
 			return err
 		}
 		rel, err := filepath.Rel(from, path)
@@ -179,33 +182,8 @@ func copyTree(from, to string) error {
 		if err != nil {
 			return err
 		}
-		target := filepath.Join(to, rel)
-		switch mode := info.Mode(); {
-		case mode.IsDir():
-			if rel != "." {
-				err = os.Mkdir(target, 0o700)
-			}
-			return errors.Join(err, giveLooks(target, info))
-		case mode&fs.ModeSymlink != 0:
-			return os.Link(path, target) // it never changes, and so keeps its time
-		case mode.IsRegular():
-			content, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			return errors.Join(os.WriteFile(target, content, 0o600), giveLooks(target, info), os.Chtimes(target, info.ModTime(), info.ModTime()))
-		}
-		return fmt.Errorf("%s is of a kind that is not kept", path)
+		return os.Chtimes(filepath.Join(to, rel), time.Time{}, info.ModTime())
 	})
-}
-
-func giveLooks(target string, info fs.FileInfo) error {
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
-		if err := os.Lchown(target, int(stat.Uid), int(stat.Gid)); err != nil {
-			return err
-		}
-	}
-	return os.Chmod(target, info.Mode()&(fs.ModePerm|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky))
 }
 
 // empty makes a folder what it was before something was mounted on it.
