@@ -59,10 +59,18 @@ func stringsFlag(name, alias, usage string) cli.Flag {
 
 type texts []string
 
+// copied is what cli gives to a flag's other names, which have the same value.
+const copied = "\x00"
+
 func (t *texts) Set(text string) error {
-	*t = append(*t, text)
+	if text != copied {
+		*t = append(*t, text)
+	}
 	return nil
 }
+
+// Serialize implements [cli.Serializer].
+func (t *texts) Serialize() string { return copied }
 
 func (t *texts) String() string { return strings.Join(*t, ", ") }
 

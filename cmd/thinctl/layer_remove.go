@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thinctl/images"
+	"thinctl/snapshots"
 )
 
 func (a *app) layerRemove() *cli.Command {
@@ -36,7 +37,20 @@ func (c *call) removeLayers() error {
 			return err
 		}
 		return c.removal(store,
-			func() (images.Removal, error) { return store.PlanLayerRemoval(c.ctx, ids) },
+			func() (images.Removal, error) { return c.planLayers(store, ids) },
 			func() (images.Removal, error) { return store.RemoveLayers(c.ctx, ids) })
 	})
+}
+
+// planLayers refuses what cannot be done before anybody is asked whether to do it.
+func (c *call) planLayers(store *images.Store, ids []string) (images.Removal, error) {
+	plan, err := store.PlanLayerRemoval(c.ctx, ids)
+	if err != nil || c.flags.Bool("dry-run") {
+		return plan, err
+	}
+	var faults []error
+	for _, id := range sortedKeys(plan.Kept) {
+		faults = append(faults, failed(snapshots.ErrInUse, "remove layer %s: in use: %s needs it; remove that first", shortID(id), plan.Kept[id]))
+	}
+	return plan, errors.Join(faults...)
 }

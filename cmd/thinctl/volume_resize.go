@@ -37,6 +37,9 @@ func (c *call) resizeVolume() error {
 		if err != nil {
 			return err
 		}
+		if err := refuseKept("resize", pool, before.Volume); err != nil {
+			return err
+		}
 		resize := pool.ResizeVolume
 		if asked.more {
 			resize = pool.GrowVolume
