@@ -25,22 +25,21 @@ func (a *app) imageInspect() *cli.Command {
 
 // inspectedImage has docker inspect's fields in its order.
 type inspectedImage struct {
-	ID            string `json:"Id"` // "" until it is computed
-	RepoTags      []string
-	RepoDigests   []string
-	Parent        string
-	Comment       string
-	Created       time.Time
-	DockerVersion string
-	Author        string
-	Config        v1.Config
-	Architecture  string
-	Variant       string `json:",omitempty"`
-	OS            string `json:"Os"`
-	Size          units.Bytes
-	VirtualSize   units.Bytes
-	RootFS        inspectedRoot
-	Thinctl       inspectedPool
+	ID           string `json:"Id"` // "" until it is computed
+	RepoTags     []string
+	RepoDigests  []string
+	Parent       string
+	Comment      string
+	Created      time.Time
+	Author       string
+	Config       v1.Config
+	Architecture string
+	Variant      string `json:",omitempty"`
+	OS           string `json:"Os"`
+	Size         units.Bytes
+	VirtualSize  units.Bytes
+	RootFS       inspectedRoot
+	Thinctl      inspectedPool
 }
 
 type inspectedRoot struct {
@@ -117,7 +116,7 @@ func (c *call) inspect(store *images.Store, image images.Image, measured measure
 	own := newImageView(image)
 	v := inspectedImage{
 		ID: own.ID, RepoTags: own.Names, RepoDigests: append([]string{}, digests...), Parent: image.Parent, Created: own.Created,
-		DockerVersion: config.DockerVersion, Author: config.Author, Config: config.Config,
+		Author: config.Author, Config: config.Config,
 		Architecture: config.Architecture, Variant: config.Variant, OS: config.OS,
 		Size: measured.Size, VirtualSize: measured.Size,
 		RootFS:  inspectedRoot{Type: "layers", Layers: []string{}},

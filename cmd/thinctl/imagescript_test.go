@@ -43,9 +43,7 @@ func TestImageScripts(t *testing.T) {
 		Cmds: commands,
 		Setup: func(env *testscript.Env) error {
 			world := snapshotstest.New(t)
-			world.Space = func() loopback.Space {
-				return loopback.Space{Total: 100 * units.GiB, Free: 60 * units.GiB, Available: 50 * units.GiB}
-			}
+			world.Space = plentyOfSpace
 			env.Setenv("THINCTL_ROOT", world.Root)
 			env.Setenv("TMPDIR", env.WorkDir)
 			if err := os.Mkdir(world.Root, 0o700); err != nil {
@@ -172,4 +170,8 @@ func breakLayer(path string, layer imagetest.Layer) error {
 	}
 	all[at] ^= 1
 	return os.WriteFile(path, all, 0o600)
+}
+
+func plentyOfSpace() loopback.Space {
+	return loopback.Space{Total: 100 * units.GiB, Free: 60 * units.GiB, Available: 50 * units.GiB}
 }

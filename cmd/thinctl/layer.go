@@ -49,7 +49,7 @@ func newLayerView(l snapshots.Layer, size snapshots.Size, known bool) layerView 
 	if l.Base != "" {
 		v.Base = l.Base + initSuffix
 	}
-	if l.DiffID != "" || l.Size > 0 {
+	if l.DiffID != "" {
 		v.Size = &l.Size
 	}
 	v.measure(size, known)
