@@ -20,6 +20,7 @@ type app struct {
 	out, err   io.Writer
 	getenv     func(string) string
 	euid       func() int
+	keyboard   bool // standard input is a terminal
 	dialog     bool // somebody is there to answer
 	progressOn bool
 	colorOn    bool // standard output is a terminal

@@ -59,7 +59,7 @@ func (c *call) openTar(path string) (io.ReadCloser, error) {
 	if path != "-" {
 		return os.Open(path)
 	}
-	if c.dialog {
+	if c.keyboard {
 		return nil, c.misuse("standard input is a terminal: name the tar")
 	}
 	return io.NopCloser(interruptible{c.ctx, c.in}), nil

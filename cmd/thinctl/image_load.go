@@ -110,7 +110,7 @@ func (c *call) openArchive(o archive.Options) (*archive.Archive, error) {
 		defer done()
 		return archive.Open(c.ctx, path, o)
 	}
-	if c.dialog {
+	if c.keyboard {
 		return nil, c.misuse("standard input is a terminal: name the archive with --input")
 	}
 	o.Name = "standard input"

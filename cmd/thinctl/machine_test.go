@@ -72,7 +72,7 @@ func (m *machine) thinctl(ts *testscript.TestScript, neg bool, args []string, on
 	m.out.Reset()
 	a := &app{
 		in: strings.NewReader(m.answer + m.fed), colorOn: m.terminal, out: io.MultiWriter(&m.out, ts.Stdout()), err: ts.Stderr(),
-		getenv: ts.Getenv, euid: func() int { return m.uid }, dialog: m.answer != "",
+		getenv: ts.Getenv, euid: func() int { return m.uid }, keyboard: m.answer != "", dialog: m.answer != "",
 		files: m.fileSystems(), probe: m.probe, metadata: m.metadata(),
 		host: func(logger *slog.Logger) (thinpool.Host, io.Closer, error) {
 			if m.refused != nil {
