@@ -217,4 +217,3 @@ func (st *stage) write(c snapshots.Container, file, text string) {
 	check(st.t, err)
 	check(st.t, os.WriteFile(filepath.Join(root, file), []byte(text), 0o644))
 }
-
