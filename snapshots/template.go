@@ -83,6 +83,9 @@ func (w *work) format(ctx context.Context, t Template) error {
 	if err := w.s.files.Format(ctx, volume.Node, filesystem.FormatOptions{Type: t.FS, Args: w.s.options.FormatArgs}); err != nil {
 		return err
 	}
+	if err := w.s.files.Slim(ctx, volume.Node); err != nil {
+		return err
+	}
 	target, err := w.mount(ctx, t.FS)
 	if err != nil {
 		return err

@@ -74,8 +74,16 @@ func (b *builder) dir(name string, mode uint32) {
 	b.add(Entry{Path: name, Type: tar.TypeDir, Mode: mode})
 }
 
+// link adds a name to a file of this layer. As in a tar of a real tree its header
+// has what the file's has: unpackers differ in whose they take.
 func (b *builder) link(name, to string) {
-	b.add(Entry{Path: name, Type: tar.TypeLink, Mode: 0o644, Link: to})
+	e := Entry{Path: name, Type: tar.TypeLink, Mode: 0o644, Link: to}
+	for _, file := range b.layer {
+		if file.Path == to {
+			e.Mode, e.UID, e.GID, e.Time = file.Mode, file.UID, file.GID, file.Time
+		}
+	}
+	b.add(e)
 }
 
 func (b *builder) symlink(name, to string) {

@@ -107,6 +107,9 @@ func (f *Files) Format(ctx context.Context, device string, o filesystem.FormatOp
 	})
 }
 
+// Slim implements [snapshots.Files]: Format writes no zeros here.
+func (f *Files) Slim(context.Context, string) error { return nil }
+
 // Mount implements [snapshots.Files].
 func (f *Files) Mount(ctx context.Context, device, target string, o filesystem.MountOptions) error {
 	return f.locked("mount "+device, func() error {
