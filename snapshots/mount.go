@@ -224,7 +224,9 @@ func (s *Store) withMounted(ctx context.Context, c Container, do func(root strin
 		if point.ReadOnly {
 			return s.elsewhere("write to", c, point)
 		}
-		return do(point.Path)
+	}
+	if len(points) > 0 {
+		return do(points[0].Path)
 	}
 	view, err := s.look(ctx, volume.Name, mountOptions(c, false))
 	if err != nil {

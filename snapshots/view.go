@@ -88,7 +88,8 @@ func (s *Store) View(ctx context.Context, t Tree) (*View, error) {
 	defer lock.Release()
 	// Of a container the journal may have to be replayed first. All other trees
 	// were snapshotted frozen or unmounted, and are never written again.
-	o := filesystem.MountOptions{Type: t.fs, ReadOnly: true, NoRecovery: t.container == "", MakeTarget: true}
+	o := filesystem.MountOptions{Type: t.fs, ReadOnly: true, NoRecovery: t.container == "",
+		Options: []string{"nosuid", "nodev", "noexec", "noatime"}}
 	if t.container != "" {
 		_, points, err := s.mountsOf(ctx, t.volume)
 		if err != nil {

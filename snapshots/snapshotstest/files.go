@@ -131,7 +131,7 @@ func (f *Files) Mount(ctx context.Context, device, target string, o filesystem.M
 			return fault(filesystem.ErrMountPoint)
 		}
 		for _, m := range f.mounts {
-			if m.dev == dev && !(m.readOnly && o.ReadOnly) {
+			if m.dev == dev && (!m.readOnly || !o.ReadOnly) {
 				return fault(filesystem.ErrBusy)
 			}
 		}
