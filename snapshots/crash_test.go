@@ -215,7 +215,10 @@ func operations() []operation {
 				_, err := s.MountContainer(ctx, "web", snapshots.MountOptions{})
 				return err
 			},
-			volatile: true, done: func(st *stage) (bool, error) { return len(st.Files.Targets()) == 1, nil }},
+			volatile: true, done: func(st *stage) (bool, error) {
+				c, err := st.s.Container(st.ctx, "web")
+				return len(st.Files.Targets()) == 1 && c.FileSystem == 0, err
+			}},
 		{name: "unmount", prepare: container(true), left: []string{"a", "b"},
 			run: func(ctx context.Context, s *snapshots.Store, _ func(string)) error {
 				err := s.UnmountContainer(ctx, "web")

@@ -95,6 +95,9 @@ func (s *Store) unmountWork(ctx context.Context, id string) error {
 	return removeFolder(target)
 }
 
+// removeFolder removes a mount's folder. With it the kernel takes away what other
+// mount namespaces have mounted there, copies of ours among them (fs/namei.c,
+// vfs_rmdir, detach_mounts): only open files keep the device from then on.
 func removeFolder(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err

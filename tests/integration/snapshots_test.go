@@ -88,6 +88,13 @@ func (r *rig) must(err error) {
 	}
 }
 
+func (r *rig) container(name string) snapshots.Container {
+	r.t.Helper()
+	c, err := r.s.Container(r.ctx, name)
+	r.must(err)
+	return c
+}
+
 func (r *rig) used() units.Bytes {
 	r.t.Helper()
 	usage, err := r.pool.Usage(r.ctx, thinpool.UsageOptions{})
@@ -248,26 +255,45 @@ func (r *rig) containers() {
 	r.must(err)
 }
 
-// held: a process in another mount namespace keeps its copy of a mount.
+// stranger is a process in a mount namespace of its own, with its copies of our
+// mounts; dir is where it works.
+func (r *rig) stranger(dir string) (pid int, end func()) {
+	sleep := exec.Command("sleep", "1000")
+	sleep.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	sleep.Dir = dir
+	r.must(sleep.Start())
+	return sleep.Process.Pid, func() {
+		_ = sleep.Process.Kill()
+		_ = sleep.Wait() // it was killed
+	}
+}
+
+// held: a process in another mount namespace keeps a container by what it has
+// open there, and not by its mere copy of the mount.
 func (r *rig) held() {
-	stranger := exec.Command("sleep", "1000")
-	stranger.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	r.must(stranger.Start())
-	defer func() {
-		_ = stranger.Process.Kill()
-		_ = stranger.Wait() // it was killed
-	}()
+	_, end := r.stranger("/")
+	defer end()
+	large, err := r.s.MountContainer(r.ctx, "large", snapshots.MountOptions{})
+	r.must(err)
+	_, end = r.stranger("/")
+	defer end()
+	_, err = r.s.RemoveContainer(r.ctx, "large", snapshots.RemoveOptions{})
+	if _, there := os.Stat(large); err != nil || there == nil {
+		r.t.Errorf("removing what another namespace has a copy of: %v, %v", err, there)
+	}
+	pid, end := r.stranger(filepath.Join(r.pool.MountsDir(), r.container("web").ID))
+	defer end()
 	r.must(r.s.UnmountContainer(r.ctx, "web"))
-	_, err := r.s.RemoveContainer(r.ctx, "web", snapshots.RemoveOptions{})
-	if !errors.Is(err, snapshots.ErrMounted) || !strings.Contains(err.Error(), fmt.Sprintf("sleep (pid %d)", stranger.Process.Pid)) {
-		r.t.Errorf("removing what another namespace has mounted: %v", err)
+	_, err = r.s.RemoveContainer(r.ctx, "web", snapshots.RemoveOptions{})
+	if !errors.Is(err, snapshots.ErrMounted) || !strings.Contains(err.Error(), fmt.Sprintf("sleep (pid %d)", pid)) {
+		r.t.Errorf("removing what another namespace works in: %v", err)
 	}
 	removed, err := r.s.RemoveContainer(r.ctx, "web", snapshots.RemoveOptions{Deferred: true})
 	r.must(err)
 	if !removed.Waiting {
 		r.t.Errorf("%+v", removed)
 	}
-	// Its name is free at once, while the stranger still reads its copy.
+	// Its name is free at once, while the stranger is still in there.
 	_, err = r.s.CreateContainer(r.ctx, snapshots.ContainerOptions{Name: "web", Layer: layerID(3)})
 	r.must(err)
 }
@@ -275,10 +301,8 @@ func (r *rig) held() {
 // takeDown removes all; the template's blocks stay and no others.
 func (r *rig) takeDown() {
 	r.must(r.s.Recover(r.ctx))
-	for _, name := range []string{"web", "large"} {
-		_, err := r.s.RemoveContainer(r.ctx, name, snapshots.RemoveOptions{})
-		r.must(err)
-	}
+	_, err := r.s.RemoveContainer(r.ctx, "web", snapshots.RemoveOptions{})
+	r.must(err)
 	all := []string{layerID(1), layerID(2), layerID(3)}
 	plan, err := r.s.PlanRemoval(r.ctx, all, snapshots.RemovalOptions{})
 	r.must(err)
