@@ -215,6 +215,9 @@ func (p *Pool) removeFiles() error {
 	if err != nil {
 		return err
 	}
+	if err := p.clearFolder(p.LayersDir()); err != nil {
+		return err
+	}
 	for _, entry := range entries {
 		if entry.Name() != databaseFile {
 			if err := p.host.Disks.Remove(p.path(entry.Name())); err != nil {
@@ -226,4 +229,16 @@ func (p *Pool) removeFiles() error {
 		return err
 	}
 	return p.host.Disks.Remove(p.dir)
+}
+
+// clearFolder removes the files of a folder, which need not be there.
+func (p *Pool) clearFolder(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, entry := range entries {
+		err = errors.Join(err, p.host.Disks.Remove(filepath.Join(dir, entry.Name())))
+	}
+	return err
 }

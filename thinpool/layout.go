@@ -20,6 +20,7 @@ const (
 	databaseFile = "state.db"
 	lockFile     = "lock"
 	mountsDir    = "mnt"
+	layersDir    = "layers"
 )
 
 // Folders under the root that are not pools: one being made, one being

@@ -69,6 +69,10 @@ func (p *Pool) Dir() string { return p.dir }
 // MountsDir returns the folder for mounts of the pool's volumes.
 func (p *Pool) MountsDir() string { return p.path(mountsDir) }
 
+// LayersDir returns the folder for what is kept of layers besides their volumes;
+// it need not be there. Its files go with the pool.
+func (p *Pool) LayersDir() string { return p.path(layersDir) }
+
 // Record returns the pool's record as the database has it now.
 func (p *Pool) Record(ctx context.Context) (store.Pool, error) {
 	var record store.Pool
