@@ -34,6 +34,14 @@ func all[T any](ctx context.Context, s *Store, kind store.Kind, what string) (re
 	return records, failed("list", what, err)
 }
 
+// LayersIn and ContainersIn list within a transaction of the caller's.
+func LayersIn(tx *store.Tx) ([]Layer, error) { return documents[Layer](tx, kindLayers) }
+
+// ContainersIn is beside LayersIn.
+func ContainersIn(tx *store.Tx) ([]Container, error) {
+	return documents[Container](tx, kindContainers)
+}
+
 // Layer returns the layer of that id, or the only one whose id begins so.
 func (s *Store) Layer(ctx context.Context, id string) (layer Layer, err error) {
 	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {

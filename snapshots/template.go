@@ -67,7 +67,7 @@ func (s *Store) makeTemplate(ctx context.Context, t Template) error {
 		err = s.wrote(ctx, "format", "template "+t.Key, err)
 		return errors.Join(err, w.end(ctx))
 	}
-	return w.release()
+	return w.end(ctx)
 }
 
 func (w *work) format(ctx context.Context, t Template) error {
@@ -100,13 +100,7 @@ func (w *work) format(ctx context.Context, t Template) error {
 	if err := w.s.files.Sync(ctx, target); err != nil {
 		return err
 	}
-	if err := w.unmount(ctx); err != nil {
-		return err
-	}
-	return w.keep(ctx, templateVolume(t.Key), forTemplate, func(tx *store.Tx, _ store.Volume) error {
-		if err := tx.DeleteDocument(kindWork, w.id); err != nil {
-			return err
-		}
+	return w.keep(ctx, templateVolume(t.Key), forTemplate, func(tx *store.Tx) error {
 		return tx.PutDocument(kindTemplates, t.Key, t)
 	})
 }

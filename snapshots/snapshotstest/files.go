@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"thinctl/dm"
 	"thinctl/dm/dmtest"
@@ -20,6 +21,10 @@ import (
 
 // Files are file systems in memory. They are safe for concurrent use.
 type Files struct {
+	// Patience is how long IO waits that the kernel would not answer: for a device
+	// that is suspended, or in a pool that is full and queues. Set it before use.
+	Patience time.Duration
+
 	kernel *dmtest.Kernel
 	step   func(name string, do func() error) error
 	dir    string
@@ -52,7 +57,7 @@ type mount struct {
 }
 
 func newFiles(t *testing.T, kernel *dmtest.Kernel, step func(string, func() error) error) *Files {
-	return &Files{kernel: kernel, step: step, dir: t.TempDir(), versions: map[uint64]version{}, mounts: map[string]*mount{},
+	return &Files{Patience: 5 * time.Second, kernel: kernel, step: step, dir: t.TempDir(), versions: map[uint64]version{}, mounts: map[string]*mount{},
 		others: map[dm.Dev][]filesystem.Holder{}}
 }
 
@@ -134,7 +139,7 @@ func (f *Files) Mount(ctx context.Context, device, target string, o filesystem.M
 			return fault(filesystem.ErrMountPoint)
 		}
 		for _, m := range f.mounts {
-			if m.dev == dev && !(m.readOnly && o.ReadOnly) {
+			if m.dev == dev && (!m.readOnly || !o.ReadOnly) {
 				return fault(filesystem.ErrBusy)
 			}
 		}
@@ -192,7 +197,7 @@ func (f *Files) flush(m *mount) error {
 	if m.lazy || m.readOnly {
 		return nil
 	}
-	return patiently(func() error { return f.kernel.Flush(m.dev) })
+	return f.patiently(func() error { return f.kernel.Flush(m.dev) })
 }
 
 // Use lets a process use files below a target until it leaves.
