@@ -101,7 +101,7 @@ func (e *experiment) load(b *imagetest.Built, saw string) {
 	e.check(err)
 	e.check(errors.Join(imagetest.WriteDocker(file, b), file.Close()))
 	before := e.space()
-	e.check(e.Load(e.Context(), path))
+	e.check(e.Load(e.Context(), path, "--fs", "ext4"))
 	e.check(os.Remove(path))
 	after := e.space()
 	name := b.Names[0]
@@ -318,7 +318,7 @@ func (e *experiment) saveAndLoad() {
 	fresh := programs.Thinctl{Root: e.TempDir(), Pool: "fresh"}
 	e.check(fresh.Create(e.Context()))
 	defer e.destroy(fresh)
-	e.check(fresh.Load(e.Context(), archive))
+	e.check(fresh.Load(e.Context(), archive, "--fs", "ext4"))
 	for _, b := range []*imagetest.Built{e.one, e.two} {
 		e.wholeTree(fresh, b)
 	}
