@@ -159,6 +159,32 @@ func (s *Store) mountsOf(ctx context.Context, name string) (thinpool.Volume, []f
 	return status.Volume, points, err
 }
 
+// Mounts returns where this mount namespace has containers mounted, by their ids;
+// views of them do not count.
+func (s *Store) Mounts(ctx context.Context) (map[string][]string, error) {
+	volumes, err := s.pool.Volumes(ctx)
+	if err != nil {
+		return nil, failed("list", "mounts", err)
+	}
+	mounts := map[string][]string{}
+	for _, volume := range volumes {
+		id, is := strings.CutPrefix(volume.Name, containerVolume(""))
+		if !is || volume.For != forContainer || !volume.Active {
+			continue
+		}
+		points, err := s.files.Mounts(volume.Dev.Major, volume.Dev.Minor)
+		if err != nil {
+			return nil, failed("list", "mounts", err)
+		}
+		for _, point := range points {
+			if !s.isView(point.Path) {
+				mounts[id] = append(mounts[id], point.Path)
+			}
+		}
+	}
+	return mounts, nil
+}
+
 // deactivateFree puts a volume's device away unless somebody still uses it.
 func (s *Store) deactivateFree(ctx context.Context, name string) error {
 	err := s.pool.DeactivateVolume(ctx, name)
@@ -174,7 +200,7 @@ func (s *Store) elsewhere(op string, c Container, at filesystem.MountPoint) erro
 		how = "read-only"
 	}
 	return &Error{Op: op, Object: "container " + c.Name, Kind: ErrMounted, Detail: how + " at " + at.Path,
-		Remedy: fmt.Sprintf("run `thinctl container unmount %s`, or end who looks at it", c.Name)}
+		Remedy: fmt.Sprintf("run `thinctl container unmount %s %s`, or end who looks at it", s.pool.Name(), c.Name)}
 }
 
 // heldBy names who keeps a container's volume in use.
