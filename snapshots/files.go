@@ -25,5 +25,4 @@ type Files interface {
 	// NeedsRecovery tells whether a file system that is not mounted must be
 	// mounted once before it can be read without its journal.
 	NeedsRecovery(device string) (bool, error)
-	DefaultType(size units.Bytes) filesystem.Type
 }

@@ -18,9 +18,6 @@ func (s *Store) Containers(ctx context.Context) ([]Container, error) {
 	return all[Container](ctx, s, kindContainers, "containers")
 }
 
-// ContainersIn is Containers within a transaction of the caller's.
-func ContainersIn(tx *store.Tx) ([]Container, error) { return documents[Container](tx, kindContainers) }
-
 // Inits returns all inits, in the order of their keys.
 func (s *Store) Inits(ctx context.Context) ([]Init, error) {
 	return all[Init](ctx, s, kindInits, "inits")
@@ -34,10 +31,10 @@ func all[T any](ctx context.Context, s *Store, kind store.Kind, what string) (re
 	return records, failed("list", what, err)
 }
 
-// LayersIn and ContainersIn list within a transaction of the caller's.
+// LayersIn is Layers within a transaction of the caller's.
 func LayersIn(tx *store.Tx) ([]Layer, error) { return documents[Layer](tx, kindLayers) }
 
-// ContainersIn is beside LayersIn.
+// ContainersIn is Containers within a transaction of the caller's.
 func ContainersIn(tx *store.Tx) ([]Container, error) {
 	return documents[Container](tx, kindContainers)
 }

@@ -25,7 +25,7 @@ func (s *Store) shape(ctx context.Context, fs filesystem.Type, size units.Bytes)
 		fs = s.options.FS
 	}
 	if fs == "" {
-		fs = s.files.DefaultType(size)
+		fs = filesystem.Ext4
 	}
 	return fs, size, nil
 }

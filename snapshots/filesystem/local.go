@@ -37,5 +37,3 @@ func (Local) Holders(ctx context.Context, major, minor uint32) ([]Holder, error)
 }
 
 func (Local) NeedsRecovery(device string) (bool, error) { return NeedsRecovery(device) }
-
-func (Local) DefaultType(size units.Bytes) Type { return DefaultType(size) }

@@ -325,9 +325,6 @@ func (f *Files) NeedsRecovery(string) (bool, error) {
 	return false, f.step("look at the journal", func() error { return nil })
 }
 
-// DefaultType implements [snapshots.Files].
-func (f *Files) DefaultType(units.Bytes) filesystem.Type { return filesystem.Ext4 }
-
 // device finds what is behind a node.
 func (f *Files) device(ctx context.Context, node string) (dm.Dev, units.Bytes, error) {
 	entries, err := f.kernel.List(ctx)
