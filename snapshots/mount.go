@@ -58,16 +58,18 @@ func (s *Store) mountAt(ctx context.Context, c Container, target string, readOnl
 	if err != nil {
 		return err
 	}
+	mounted := false
 	for _, point := range points {
 		switch {
 		case point.Path == target && point.ReadOnly == readOnly:
-			return nil
-		case readOnly && point.ReadOnly:
-			continue
+			mounted = true
+		case !readOnly || !point.ReadOnly:
+			return s.elsewhere("mount", c, point)
 		}
-		return s.elsewhere("mount", c, point)
 	}
-	err = s.files.Mount(ctx, volume.Node, target, mountOptions(c, readOnly))
+	if !mounted {
+		err = s.files.Mount(ctx, volume.Node, target, mountOptions(c, readOnly))
+	}
 	if errors.Is(err, filesystem.ErrBusy) {
 		return s.heldBy(ctx, "mount", c, volume.Dev, err)
 	}
@@ -250,7 +252,9 @@ func (s *Store) withMounted(ctx context.Context, c Container, do func(root strin
 		if point.ReadOnly {
 			return s.elsewhere("write to", c, point)
 		}
-		return do(point.Path)
+	}
+	if len(points) > 0 {
+		return do(points[0].Path)
 	}
 	view, err := s.look(ctx, volume.Name, mountOptions(c, false))
 	if err != nil {

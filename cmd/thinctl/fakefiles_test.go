@@ -110,7 +110,7 @@ func (f *fakeFiles) Sync(context.Context, string) error { return nil }
 
 func (f *fakeFiles) NeedsRecovery(string) (bool, error) { return false, nil }
 
-func (f *fakeFiles) DefaultType(units.Bytes) filesystem.Type { return filesystem.Ext4 }
+func (f *fakeFiles) Slim(context.Context, string) error { return nil }
 
 func (f *fakeFiles) Holders(_ context.Context, major, minor uint32) ([]filesystem.Holder, error) {
 	dev := dm.Dev{Major: major, Minor: minor}

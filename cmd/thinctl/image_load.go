@@ -36,7 +36,7 @@ func platformFlag() cli.Flag {
 // baseFlags are about new base layers.
 func baseFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "fs", DefaultText: "what mkfs is there for", Usage: "file system of a new base layer: ext4 or xfs"},
+		&cli.StringFlag{Name: "fs", Value: string(filesystem.Ext4), Usage: "file system of a new base layer: ext4 or xfs"},
 		&cli.StringFlag{Name: "size", DefaultText: "the pool's base size", Usage: "virtual `SIZE` of a new base layer"},
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"thinctl/dm"
 	"thinctl/dm/dmtest"
@@ -20,17 +21,19 @@ import (
 
 // Files are file systems in memory. They are safe for concurrent use.
 type Files struct {
+	// Patience is how long IO waits that the kernel would not answer: for a device
+	// that is suspended, or in a pool that is full and queues. Set it before use.
+	Patience time.Duration
+
 	kernel *dmtest.Kernel
 	step   func(name string, do func() error) error
 	dir    string
 
-	mu       sync.Mutex
-	versions map[uint64]version
-	mounts   map[string]*mount // by target
-	// Made counts formats and mounts.
-	formats, mounted int
-	// Others are mount namespaces that hold devices.
-	others map[dm.Dev][]filesystem.Holder
+	mu               sync.Mutex
+	versions         map[uint64]version
+	mounts           map[string]*mount              // by target
+	formats, mounted int                            // how many so far
+	others           map[dm.Dev][]filesystem.Holder // other mount namespaces
 }
 
 var _ snapshots.Files = (*Files)(nil)
@@ -54,7 +57,7 @@ type mount struct {
 }
 
 func newFiles(t *testing.T, kernel *dmtest.Kernel, step func(string, func() error) error) *Files {
-	return &Files{kernel: kernel, step: step, dir: t.TempDir(), versions: map[uint64]version{}, mounts: map[string]*mount{},
+	return &Files{Patience: 5 * time.Second, kernel: kernel, step: step, dir: t.TempDir(), versions: map[uint64]version{}, mounts: map[string]*mount{},
 		others: map[dm.Dev][]filesystem.Holder{}}
 }
 
@@ -109,6 +112,9 @@ func (f *Files) Format(ctx context.Context, device string, o filesystem.FormatOp
 	})
 }
 
+// Slim implements [snapshots.Files]: Format writes no zeros here.
+func (f *Files) Slim(context.Context, string) error { return nil }
+
 // Mount implements [snapshots.Files].
 func (f *Files) Mount(ctx context.Context, device, target string, o filesystem.MountOptions) error {
 	return f.locked("mount "+device, func() error {
@@ -133,7 +139,7 @@ func (f *Files) Mount(ctx context.Context, device, target string, o filesystem.M
 			return fault(filesystem.ErrMountPoint)
 		}
 		for _, m := range f.mounts {
-			if m.dev == dev && !(m.readOnly && o.ReadOnly) {
+			if m.dev == dev && (!m.readOnly || !o.ReadOnly) {
 				return fault(filesystem.ErrBusy)
 			}
 		}
@@ -172,11 +178,9 @@ func (f *Files) Unmount(_ context.Context, target string, o filesystem.UnmountOp
 		case m.users > 0 && !o.Lazy:
 			return fault(filesystem.ErrBusy)
 		}
-		if err := f.write(m); err != nil && !o.Lazy {
-			return err
-		}
-		if !m.lazy && !m.readOnly {
-			if err := patiently(func() error { return f.kernel.Flush(m.dev) }); err != nil {
+		// The kernel does not let a failed write be in an unmount's way.
+		if err := f.write(m); err == nil {
+			if err := f.flush(m); err != nil {
 				return err
 			}
 		}
@@ -186,6 +190,14 @@ func (f *Files) Unmount(_ context.Context, target string, o filesystem.UnmountOp
 		}
 		return empty(target)
 	})
+}
+
+// flush makes what was written durable, unless the mount is one that does not.
+func (f *Files) flush(m *mount) error {
+	if m.lazy || m.readOnly {
+		return nil
+	}
+	return f.patiently(func() error { return f.kernel.Flush(m.dev) })
 }
 
 // Use lets a process use files below a target until it leaves.
@@ -272,7 +284,7 @@ func (f *Files) Sync(_ context.Context, target string) error {
 		if m == nil {
 			return &filesystem.Error{Op: "sync", Object: target, Kind: filesystem.ErrNotMounted}
 		}
-		return f.write(m)
+		return errors.Join(f.write(m), f.flush(m))
 	})
 }
 
@@ -312,9 +324,6 @@ func (f *Files) Holders(_ context.Context, major, minor uint32) (holders []files
 func (f *Files) NeedsRecovery(string) (bool, error) {
 	return false, f.step("look at the journal", func() error { return nil })
 }
-
-// DefaultType implements [snapshots.Files].
-func (f *Files) DefaultType(units.Bytes) filesystem.Type { return filesystem.Ext4 }
 
 // device finds what is behind a node.
 func (f *Files) device(ctx context.Context, node string) (dm.Dev, units.Bytes, error) {

@@ -50,8 +50,8 @@ func (p Thinctl) Destroy(ctx context.Context) error {
 }
 
 // Load loads an archive of Docker's or an OCI layout.
-func (p Thinctl) Load(ctx context.Context, archive string) error {
-	_, err := p.Do(ctx, "image", "load", p.Pool, "--input", archive)
+func (p Thinctl) Load(ctx context.Context, archive string, flags ...string) error {
+	_, err := p.Do(ctx, append([]string{"image", "load", p.Pool, "--input", archive}, flags...)...)
 	return err
 }
 
@@ -64,12 +64,18 @@ func (p Thinctl) Save(ctx context.Context, archive string, names ...string) erro
 // ID is an image's, without "sha256:".
 func (p Thinctl) ID(ctx context.Context, image string) (string, error) {
 	var found struct {
-		Image struct {
-			ID string `json:"id"`
-		} `json:"image"`
+		Images []struct {
+			ID string `json:"Id"`
+		} `json:"images"`
 	}
-	err := p.JSON(ctx, &found, "image", "inspect", p.Pool, image)
-	return strings.TrimPrefix(found.Image.ID, "sha256:"), err
+	err := p.JSON(ctx, &found, "image", "inspect", p.Pool, image, "--digest")
+	if err == nil && len(found.Images) != 1 {
+		err = fmt.Errorf("thinctl image inspect of %s finds %d images", image, len(found.Images))
+	}
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimPrefix(found.Images[0].ID, "sha256:"), nil
 }
 
 // History is an image's, the newest first.

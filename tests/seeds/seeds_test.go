@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -100,13 +101,28 @@ func (e *experiment) load(b *imagetest.Built, saw string) {
 	e.check(err)
 	e.check(errors.Join(imagetest.WriteDocker(file, b), file.Close()))
 	before := e.space()
-	e.check(e.Load(e.Context(), path))
+	e.check(e.Load(e.Context(), path, "--fs", "ext4"))
 	e.check(os.Remove(path))
 	after := e.space()
 	name := b.Names[0]
-	e.within(name+": data", saw, after.Data.Used-before.Data.Used, b.Size(), b.Size()*5/4)
-	e.within(name+": metadata", "1.2 M, 1.4 M in all", after.Metadata.Used, 0, 2*mib)
+	e.within(name+": data", saw, after.Data.Used-before.Data.Used, b.Size(), b.Size()*5/4+e.unscaled(b))
+	// What is used in all has the kernel's reserve in it: up to 16 MiB (dm-thin-metadata.c).
+	e.within(name+": metadata", "1.2 M, 1.4 M in all", after.Metadata.Used-before.Metadata.Used, 0, 2*mib)
 	e.whole(e.Thinctl, b)
+}
+
+// unscaled is what an image may take that is not smaller for its files being
+// smaller: an empty file system, and the blocks that each layer's snapshot
+// copies of it. At full size it is within the quarter that the bound allows.
+func (e *experiment) unscaled(b *imagetest.Built) int64 {
+	if e.scale == 1 {
+		return 0
+	}
+	cost := int64(len(b.Contents)) * mib
+	if b == e.one {
+		cost += 8 * small
+	}
+	return cost
 }
 
 // whole checks id and layers.
@@ -156,15 +172,14 @@ func (e *experiment) firstImage()  { e.load(e.one, "590 M (a new base in it)") }
 func (e *experiment) secondImage() { e.load(e.two, "+197 M") }
 
 func (e *experiment) containers() {
-	layers, err := e.Layers(e.Context())
-	e.check(err)
+	layers := e.imageLayers()
 	// They share the base, and it is there once.
 	e.same("layers of both images", "12 less the base", len(e.one.ChainIDs)+len(e.two.ChainIDs)-1, len(layers))
 	before := e.space()
 	root := e.mount("c1")
 	first := e.space()
 	e.within("a container of image 1: data", "+2 M", first.Data.Used-before.Data.Used, 0, small)
-	e.within("a container of image 1: metadata", "1.5 M in all", first.Metadata.Used, 0, 2*mib)
+	e.within("a container of image 1: metadata", "1.5 M in all", first.Metadata.Used-before.Metadata.Used, 0, 2*mib)
 	want, err := e.one.Tree()
 	e.check(err)
 	seen, err := imagetest.ReadTree(e.Context(), root)
@@ -172,22 +187,25 @@ func (e *experiment) containers() {
 	e.sameTree("the container", want, seen.WithoutStubs(want))
 	container, err := e.Container(e.Context(), "c1")
 	e.check(err)
-	volumes, err := e.Volumes(e.Context())
+	all, err := e.Layers(e.Context())
 	e.check(err)
-	listed := map[string]bool{}
-	for _, v := range volumes {
-		listed["container"] = listed["container"] || v == "container-"+container.ID
-		listed["init"] = listed["init"] || strings.HasPrefix(v, "init-")
-	}
-	e.same("<id> and <id>-init are listed", "yes", "true true", fmt.Sprint(listed["container"], listed["init"]))
+	top := e.one.ChainIDs[len(e.one.ChainIDs)-1]
+	e.same("<id> and <id>-init are listed", "yes", true, container.ID != "" && all[top+"-init"].Init)
 	for n := 2; n <= 5; n++ {
 		e.mount(fmt.Sprintf("c%d", n))
 	}
 	five := e.space()
 	e.within("four more, each: data", "tens of KB", (five.Data.Used-first.Data.Used)/4, 0, small/4)
-	again, err := e.Layers(e.Context())
+	e.same("the image is stored once: layers", "yes", len(layers), len(e.imageLayers()))
+}
+
+// imageLayers are those that are no container's init.
+func (e *experiment) imageLayers() map[string]programs.Layer {
+	e.Helper()
+	layers, err := e.Layers(e.Context())
 	e.check(err)
-	e.same("the image is stored once: layers", "yes", len(layers), len(again))
+	maps.DeleteFunc(layers, func(_ string, l programs.Layer) bool { return l.Init })
+	return layers
 }
 
 func (e *experiment) mount(container string) string {
@@ -222,7 +240,7 @@ func (e *experiment) zeros() {
 	e.within("dd 8000 x 1 MiB: metadata", "9.4 M", after.Metadata.Used-before.Metadata.Used, 0, 8*mib)
 	container, err := e.Container(e.Context(), "c1")
 	e.check(err)
-	e.same("dd 8000 x 1 MiB: size", "7.5 G in diff", written, container.Size)
+	e.within("dd 8000 x 1 MiB: size", "7.5 G in diff", container.Size, written, written+written/100+small)
 }
 
 func (e *experiment) fewerZeros() {
@@ -300,7 +318,7 @@ func (e *experiment) saveAndLoad() {
 	fresh := programs.Thinctl{Root: e.TempDir(), Pool: "fresh"}
 	e.check(fresh.Create(e.Context()))
 	defer e.destroy(fresh)
-	e.check(fresh.Load(e.Context(), archive))
+	e.check(fresh.Load(e.Context(), archive, "--fs", "ext4"))
 	for _, b := range []*imagetest.Built{e.one, e.two} {
 		e.wholeTree(fresh, b)
 	}
