@@ -32,6 +32,8 @@ type bench struct {
 	world *snapshotstest.World
 	pool  *thinpool.Pool
 	s     *images.Store
+	// committed is the tree of the container that was committed.
+	committed imagetest.Tree
 }
 
 func small() thinpool.CreateOptions {
