@@ -160,7 +160,8 @@ func (c *Chain) Add(ctx context.Context, spec LayerSpec, fill func(root string) 
 	defer lock.Release()
 	layer, err := c.add(ctx, spec, fill)
 	if err != nil {
-		return Layer{}, failed("add", object, errors.Join(c.s.explainFull(ctx, err), c.drop(ctx)))
+		err = c.s.wrote(ctx, "add", object, err)
+		return Layer{}, errors.Join(err, c.drop(ctx))
 	}
 	c.take(layer)
 	return layer, nil

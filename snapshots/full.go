@@ -7,16 +7,16 @@ import (
 	"thinctl/dm"
 )
 
-// explainFull says that the pool is full where that is what was in the way:
-// file systems tell of it as of any other fault of a device.
-func (s *Store) explainFull(ctx context.Context, err error) error {
+// wrote is failed for what writes: it says that the pool is full where that was in
+// the way. File systems tell of it as of any other fault of a device.
+func (s *Store) wrote(ctx context.Context, op, object string, err error) error {
 	ctx, cancel := settling(ctx)
 	defer cancel()
 	status, asked := s.pool.Status(ctx)
 	if asked != nil || !status.Active || status.Kernel.Mode != dm.ModeOutOfDataSpace {
-		return err
+		return failed(op, object, err)
 	}
-	return &Error{Op: "write to", Object: "pool " + s.pool.Name(), Kind: ErrFull, Err: err,
+	return &Error{Op: op, Object: object, Kind: ErrFull, Err: err,
 		Detail: "no data block is left",
 		Remedy: fmt.Sprintf("run `thinctl pool extend %s --data SIZE`, or remove images and containers", s.pool.Name())}
 }

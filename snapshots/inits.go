@@ -74,7 +74,8 @@ func (s *Store) makeInit(ctx context.Context, g ground, init Init) error {
 		return err
 	}
 	if err := w.prepare(ctx, g, init); err != nil {
-		return errors.Join(s.explainFull(ctx, err), w.end(ctx))
+		err = s.wrote(ctx, "prepare", "the init of "+short(g.key), err)
+		return errors.Join(err, w.end(ctx))
 	}
 	return w.release()
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"hash/fnv"
+	"maps"
 	"path/filepath"
+	"slices"
 
 	"thinctl/filelock"
 )
@@ -26,8 +28,8 @@ const (
 
 // Kinds are kept apart, since a holder of one may wait for one of another kind.
 // Two names of a kind may share a byte, which does no more than make them wait
-// for each other: nobody holds two of a kind, but for works and views, whose
-// names are random.
+// for each other: whoever needs several takes them in order, each byte once. The
+// names of works and views are random.
 const kindBits = 58 // leaves 31 kinds below the largest offset
 
 func span(kind lockKind, name string) filelock.Range {
@@ -53,4 +55,28 @@ func (s *Store) WithLayerLock(ctx context.Context, id string, f func() error) er
 		return failed("wait for", "layer "+short(id), err)
 	}
 	return errors.Join(f(), lock.Release())
+}
+
+// lockVolumes takes the locks of several volumes.
+func (s *Store) lockVolumes(ctx context.Context, names []string) (unlock func(), err error) {
+	spans := map[int64]filelock.Range{}
+	for _, name := range names {
+		one := span(lockVolume, name)
+		spans[one.Start] = one
+	}
+	var held []*filelock.Lock
+	unlock = func() {
+		for _, lock := range held {
+			lock.Release()
+		}
+	}
+	for _, start := range slices.Sorted(maps.Keys(spans)) {
+		lock, err := filelock.Acquire(ctx, s.lockPath(), spans[start])
+		if err != nil {
+			unlock()
+			return nil, err
+		}
+		held = append(held, lock)
+	}
+	return unlock, nil
 }

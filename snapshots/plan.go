@@ -236,6 +236,12 @@ func (s *Store) removeLayers(ctx context.Context, layers []string, o RemovalOpti
 	if len(planned.Layers) == 0 {
 		return Removed{}, s.pool.Update(ctx, func(tx *store.Tx) error { return planned.carryOut(tx, layers, o) })
 	}
+	// Whoever is about to look at one finds it gone, or is found.
+	unlock, err := s.lockVolumes(ctx, planned.volumes())
+	if err != nil {
+		return Removed{}, err
+	}
+	defer unlock()
 	var refused error
 	removals, err := s.pool.RemoveVolumes(ctx, planned.volumes(), thinpool.RemoveOptions{For: forLayer}, func(tx *store.Tx) error {
 		refused = planned.carryOut(tx, layers, o)

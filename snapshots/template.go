@@ -64,6 +64,7 @@ func (s *Store) makeTemplate(ctx context.Context, t Template) error {
 		return err
 	}
 	if err := w.format(ctx, t); err != nil {
+		err = s.wrote(ctx, "format", "template "+t.Key, err)
 		return errors.Join(err, w.end(ctx))
 	}
 	return w.release()

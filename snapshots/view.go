@@ -129,6 +129,9 @@ func (s *Store) look(ctx context.Context, volume string, o filesystem.MountOptio
 		o.MakeTarget = true
 		err = s.files.Mount(ctx, active.Node, v.Root, o)
 	}
+	if goneBelow(err) {
+		err = &Error{Op: "look at", Object: "volume " + volume, Kind: ErrNotFound, Err: err}
+	}
 	if err != nil {
 		return nil, errors.Join(err, v.close(ctx))
 	}

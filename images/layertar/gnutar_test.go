@@ -2,9 +2,11 @@ package layertar
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
+	"github.com/vbatts/tar-split/tar/asm"
+	"github.com/vbatts/tar-split/tar/storage"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,7 +61,9 @@ func zoo(t testing.TB, root string) {
 	must(t, os.Chmod(at("tmp"), 0o777|os.ModeSticky))
 	must(t, os.Link(at("etc/passwd"), at("etc/passwd-")))
 	must(t, os.Link(at("etc/passwd"), at("bin/hard")))
+	must(t, os.Link(at("bin/mail"), at("bin/mailx")))
 	must(t, os.Symlink("/etc/passwd", at("absolute")))
+	must(t, os.Link(at("absolute"), at("hardlinked-link")))
 	must(t, os.Symlink("../../../../etc/passwd", at("bin/relative")))
 	must(t, os.Symlink(strings.Repeat("t", 300), at("dangling")))
 	must(t, unix.Mknod(at("null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
@@ -241,5 +248,69 @@ func TestZerosBecomeHoles(t *testing.T) {
 				t.Errorf("replayed %s, want %s", got, applied.DiffID)
 			}
 		})
+	}
+}
+
+// TestSplitIsTarSplits: tar-split itself makes the layer of its split again.
+func TestSplitIsTarSplits(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	zoo(t, from)
+	layer := run(t, nil, "tar", append(append([]string{"-C", from, "-c", "--format=posix"}, everything...), ".")...)
+	applied := apply(t, to, layer)
+	lines, err := gzip.NewReader(bytes.NewReader(applied.Split))
+	must(t, err)
+	again := asm.NewOutputTarStream(storage.NewPathFileGetter(to), storage.NewJSONUnpacker(lines))
+	defer again.Close()
+	b, err := io.ReadAll(again)
+	must(t, err)
+	if !bytes.Equal(b, layer) {
+		t.Error("tar-split makes another tar of it")
+	}
+}
+
+// TestStopped: the cause of a context's end is the error, at any time.
+func TestStopped(t *testing.T) {
+	from := t.TempDir()
+	zoo(t, from)
+	layer := run(t, nil, "tar", "-C", from, "-c", "--format=posix", ".")
+	stop := errors.New("stop")
+	for at := 0; at < len(layer); at += 1 << 20 {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		progress := func(n int64) {
+			if n >= int64(at) {
+				cancel(stop)
+			}
+		}
+		// A byte short of its end, and never ending: only the context stops it.
+		r := io.MultiReader(bytes.NewReader(layer[:len(layer)-1]), endless{ctx})
+		if _, err := Apply(ctx, t.TempDir(), r, ApplyOptions{Progress: progress}); !errors.Is(err, stop) {
+			t.Errorf("stopped at %d: %v", at, err)
+		}
+	}
+}
+
+type endless struct{ ctx context.Context }
+
+func (e endless) Read([]byte) (int, error) {
+	<-e.ctx.Done()
+	return 0, e.ctx.Err()
+}
+
+// TestRoot: the root's own entry sets all that a folder has; without one the
+// root stays as it was.
+func TestRoot(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	must(t, unix.Setxattr(from, "user.root", []byte("r"), 0))
+	must(t, os.Chown(from, 5, 6))
+	must(t, os.Chmod(from, 0o711|os.ModeSticky|os.ModeSetgid))
+	must(t, setTime(from, time.Unix(42, 43)))
+	apply(t, to, run(t, nil, "tar", append(append([]string{"-C", from, "-c", "--format=posix"}, everything...), ".")...))
+	sameTree(t, from, to)
+	applied := apply(t, to, archiveOf(t, file("new")))
+	if want, got := describe(t, from)["/"], describe(t, to)["/"]; got != want {
+		t.Errorf("the root became %s, was %s", got, want)
+	}
+	if applied.Size != 1 || applied.Entries != 1 {
+		t.Errorf("%+v", applied)
 	}
 }

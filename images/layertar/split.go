@@ -11,10 +11,10 @@ import (
 	"thinctl/units"
 )
 
-// A split is gzip of JSON lines: tar-split's, as Docker keeps them in
-// tar-split.json.gz, so that a layer without oddities has the very file that
-// Docker would have. Before them, in a gzip member of their own, come the lines
-// that tar-split has no words for, each for the line at Position.
+// A split is gzip of JSON lines as tar-split writes them, which is what Docker
+// keeps in tar-split.json.gz; tar-split can read that of a layer without
+// oddities. Before them, in a gzip member of their own, come the lines that
+// tar-split has no words for, each for the line at Position.
 const (
 	placeType storage.Type = 100 + iota // the contents are at Name, from Offset on
 	keptType                            // the contents are Payload, for the tree has them no more

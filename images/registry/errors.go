@@ -49,12 +49,12 @@ func explain(err error) error {
 		return ours
 	case errors.Is(err, context.Canceled):
 		return err
-	case errors.As(err, &answer):
-		return explainAnswer(answer)
 	case errors.As(err, &verify), errors.As(err, &unknown):
 		return &Error{Kind: ErrInsecure, Err: err, Remedy: "give the registry's authority with --tls-ca"}
 	case errors.As(err, &record):
 		return &Error{Kind: ErrInsecure, Err: err, Remedy: "use --insecure if the registry is meant to speak plain HTTP"}
+	case errors.As(err, &answer): // after those: a ping by HTTP that followed one by HTTPS answers too
+		return explainAnswer(answer)
 	case errors.As(err, &netErr) && netErr.Timeout():
 		return &Error{Kind: ErrStalled, Err: err, Remedy: "try again later"}
 	}

@@ -24,13 +24,11 @@ type Files struct {
 	step   func(name string, do func() error) error
 	dir    string
 
-	mu       sync.Mutex
-	versions map[uint64]version
-	mounts   map[string]*mount // by target
-	// Made counts formats and mounts.
-	formats, mounted int
-	// Others are mount namespaces that hold devices.
-	others map[dm.Dev][]filesystem.Holder
+	mu               sync.Mutex
+	versions         map[uint64]version
+	mounts           map[string]*mount              // by target
+	formats, mounted int                            // how many so far
+	others           map[dm.Dev][]filesystem.Holder // other mount namespaces
 }
 
 var _ snapshots.Files = (*Files)(nil)
@@ -172,11 +170,9 @@ func (f *Files) Unmount(_ context.Context, target string, o filesystem.UnmountOp
 		case m.users > 0 && !o.Lazy:
 			return fault(filesystem.ErrBusy)
 		}
-		if err := f.write(m); err != nil && !o.Lazy {
-			return err
-		}
-		if !m.lazy && !m.readOnly {
-			if err := patiently(func() error { return f.kernel.Flush(m.dev) }); err != nil {
+		// The kernel does not let a failed write be in an unmount's way.
+		if err := f.write(m); err == nil {
+			if err := f.flush(m); err != nil {
 				return err
 			}
 		}
@@ -186,6 +182,14 @@ func (f *Files) Unmount(_ context.Context, target string, o filesystem.UnmountOp
 		}
 		return empty(target)
 	})
+}
+
+// flush makes what was written durable, unless the mount is one that does not.
+func (f *Files) flush(m *mount) error {
+	if m.lazy || m.readOnly {
+		return nil
+	}
+	return patiently(func() error { return f.kernel.Flush(m.dev) })
 }
 
 // Use lets a process use files below a target until it leaves.
@@ -272,7 +276,7 @@ func (f *Files) Sync(_ context.Context, target string) error {
 		if m == nil {
 			return &filesystem.Error{Op: "sync", Object: target, Kind: filesystem.ErrNotMounted}
 		}
-		return f.write(m)
+		return errors.Join(f.write(m), f.flush(m))
 	})
 }
 

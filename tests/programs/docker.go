@@ -71,9 +71,9 @@ func (d *Docker) ID(ctx context.Context, image string) (string, error) {
 
 // Step is a line of an image's history as a program prints it, the newest first.
 type Step struct {
-	CreatedBy string
-	Created   time.Time
-	Size      int64
+	CreatedBy string    `json:"created_by"`
+	Created   time.Time `json:"created"`
+	Size      int64     `json:"size_bytes"`
 }
 
 // History is what `docker history` prints.

@@ -64,12 +64,18 @@ func (p Thinctl) Save(ctx context.Context, archive string, names ...string) erro
 // ID is an image's, without "sha256:".
 func (p Thinctl) ID(ctx context.Context, image string) (string, error) {
 	var found struct {
-		Image struct {
-			ID string `json:"id"`
-		} `json:"image"`
+		Images []struct {
+			ID string `json:"Id"`
+		} `json:"images"`
 	}
-	err := p.JSON(ctx, &found, "image", "inspect", p.Pool, image)
-	return strings.TrimPrefix(found.Image.ID, "sha256:"), err
+	err := p.JSON(ctx, &found, "image", "inspect", p.Pool, image, "--digest")
+	if err == nil && len(found.Images) != 1 {
+		err = fmt.Errorf("thinctl image inspect of %s finds %d images", image, len(found.Images))
+	}
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimPrefix(found.Images[0].ID, "sha256:"), nil
 }
 
 // History is an image's, the newest first.

@@ -33,10 +33,11 @@ func (p Thinctl) Space(ctx context.Context) (PoolSpace, error) {
 type Layer struct {
 	ID     string `json:"id"`
 	Parent string `json:"parent"`
+	Init   bool   `json:"init"`
 	Size   int64  `json:"size_bytes"`
 }
 
-// Layers are all of the pool's, by id.
+// Layers are all of the pool's, by id, the inits of containers among them.
 func (p Thinctl) Layers(ctx context.Context) (map[string]Layer, error) {
 	var found struct {
 		Layers []Layer `json:"layers"`
@@ -49,12 +50,12 @@ func (p Thinctl) Layers(ctx context.Context) (map[string]Layer, error) {
 	return layers, err
 }
 
-// ContainerSize is what `thinctl container list --size --json` says of one.
+// ContainerSize is what `thinctl container list --json` says of one.
 type ContainerSize struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`
 	Size    int64  `json:"size_bytes"`
-	Virtual int64  `json:"virtual_size_bytes"`
+	Virtual int64  `json:"virtual_bytes"`
 }
 
 // Container is one of the pool's, by name.
@@ -62,7 +63,7 @@ func (p Thinctl) Container(ctx context.Context, name string) (ContainerSize, err
 	var found struct {
 		Containers []ContainerSize `json:"containers"`
 	}
-	if err := p.JSON(ctx, &found, "container", "list", p.Pool, "--size"); err != nil {
+	if err := p.JSON(ctx, &found, "container", "list", p.Pool); err != nil {
 		return ContainerSize{}, err
 	}
 	for _, c := range found.Containers {
@@ -71,21 +72,6 @@ func (p Thinctl) Container(ctx context.Context, name string) (ContainerSize, err
 		}
 	}
 	return ContainerSize{}, fmt.Errorf("container list of %s does not have %s", p.Pool, name)
-}
-
-// Volumes are the names of all thin volumes.
-func (p Thinctl) Volumes(ctx context.Context) ([]string, error) {
-	var found struct {
-		Volumes []struct {
-			Name string `json:"name"`
-		} `json:"volumes"`
-	}
-	err := p.JSON(ctx, &found, "volume", "list", p.Pool)
-	var names []string
-	for _, v := range found.Volumes {
-		names = append(names, v.Name)
-	}
-	return names, err
 }
 
 // Freed is what removing something would give back, as its --dry-run says.
