@@ -2,6 +2,7 @@ package images_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type stoppable struct {
 	twice []string
 	// Undone, it may leave whole layers that no image has.
 	loose bool
+	// stride is how many steps one way of stopping goes on by; 0 is 7.
+	stride int
 	// again is what its repetition fails with once it is done; nil for nothing.
 	again error
 }
@@ -77,7 +80,7 @@ func stoppables(t *testing.T) []stoppable {
 				_, err := s.Import(ctx, bytes.NewReader(flat.tar), images.ImportOptions{Names: names(t, "flat:1"), Created: importedAt})
 				return err
 			}},
-		{name: "commit", first: []*known{one}, prepare: container, run: commit,
+		{name: "commit", stride: 3, first: []*known{one}, prepare: container, run: commit,
 			after: []string{"committed: mine:1", "one: one:1"}, twice: []string{"committed:", "committed: mine:1", "one: one:1"}},
 		{name: "digest", first: []*known{one}, after: []string{"committed, digested: mine:1", "one: one:1"},
 			prepare: func(b *bench) {
@@ -91,7 +94,7 @@ func stoppables(t *testing.T) []stoppable {
 				}
 				return err
 			}},
-		{name: "tag", first: []*known{one, two}, after: []string{"one: one:1 two:1", "two:"},
+		{name: "tag", stride: 1, first: []*known{one, two}, after: []string{"one: one:1 two:1", "two:"},
 			run: func(ctx context.Context, s *images.Store) error {
 				_, err := s.Tag(ctx, "one:1", names(t, "two:1")[0])
 				return err
@@ -121,10 +124,7 @@ var ways = []stop{{phase: thinpooltest.Before}, {phase: thinpooltest.After, powe
 // undone; every image that is there is whole, and nothing is left over. Of all
 // steps each way of stopping takes its share; with THINCTL_EVERY_STEP all.
 func TestStoppedAtEveryStep(t *testing.T) {
-	stride := 7 // odd, so that no way keeps to every other step
-	if os.Getenv("THINCTL_EVERY_STEP") != "" {
-		stride = 1
-	}
+	every := os.Getenv("THINCTL_EVERY_STEP") != ""
 	var mu sync.Mutex
 	stops := 0
 	began := time.Now()
@@ -132,6 +132,10 @@ func TestStoppedAtEveryStep(t *testing.T) {
 		for _, o := range stoppables(t) {
 			t.Run(o.name, func(t *testing.T) {
 				t.Parallel()
+				stride := cmp.Or(o.stride, 7) // odd, so that no way keeps to every other step
+				if every {
+					stride = 1
+				}
 				steps, total := 0, 0
 				for i, way := range ways {
 					way.step = 1 + 2*i%stride

@@ -207,6 +207,9 @@ func (b *bench) faults(loose bool) []error {
 // expected is the tree that a layer must be.
 func (b *bench) expected(id, diffID string, committed bool) imagetest.Tree {
 	if committed {
+		if tree := b.commits[id]; tree != nil {
+			return tree
+		}
 		return b.committed
 	}
 	for _, k := range allKnown(b.T) {

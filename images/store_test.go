@@ -34,6 +34,7 @@ type bench struct {
 	s     *images.Store
 	// committed is the tree of the container that was committed.
 	committed imagetest.Tree
+	commits   map[string]imagetest.Tree // of other committed layers, by their ids
 }
 
 func small() thinpool.CreateOptions {
