@@ -16,7 +16,7 @@ import (
 // the same. It does what programs in a container do: create, write, append,
 // delete, rename, link, change modes and owners, replace folders by files.
 func Mutate(root string, seed uint64, n int) error {
-	m := mutation{root: root, random: rand.New(rand.NewPCG(seed, 0x6d7574617465))}
+	m := mutation{root: root, seed: seed, random: rand.New(rand.NewPCG(seed, 0x6d7574617465))}
 	err := filepath.WalkDir(root, func(full string, d fs.DirEntry, err error) error {
 		if err != nil || full == root {
 			return err
@@ -47,6 +47,7 @@ func Mutate(root string, seed uint64, n int) error {
 
 type mutation struct {
 	root        string
+	seed        uint64
 	random      *rand.Rand
 	files, dirs []string // what is there, in an order that is the same everywhere
 }
@@ -68,7 +69,7 @@ func (m *mutation) place(n int) string {
 	if len(m.dirs) > 0 {
 		dir = m.dirs[m.random.IntN(len(m.dirs))]
 	}
-	return filepath.Join(dir, fmt.Sprintf("changed-%04d", n))
+	return filepath.Join(dir, fmt.Sprintf("changed-%d-%04d", m.seed, n))
 }
 
 func (m *mutation) change(n int) error {

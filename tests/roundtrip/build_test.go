@@ -16,7 +16,7 @@ COPY busybox /bin/busybox
 RUN ["/bin/busybox", "--install", "-s", "/bin"]
 ENV GREETING="hello, world" PATH=/bin
 RUN mkdir -p /srv/a/b && echo one > /srv/a/b/one && ln /srv/a/b/one /srv/a/two && ln -s a/two /srv/three
-RUN rm -r /srv/a && mkdir -p /srv/a && echo again > /srv/a/new && chmod 4711 /srv/a/new && mkfifo /srv/pipe && touch -d '2001-02-03 04:05:06' /srv/pipe
+RUN rm -r /srv/a && mkdir -p /srv/a && echo again > /srv/a/new && chmod 4755 /srv/a/new && mkfifo /srv/pipe && touch -d '2001-02-03 04:05:06' /srv/pipe
 VOLUME /data
 EXPOSE 80
 USER 1000:1000
@@ -49,6 +49,7 @@ func runs(t *testing.T, docker *programs.Docker, name string) {
 }
 
 func TestPeersBuild(t *testing.T) {
+	onRequest(t)
 	docker := theDocker(t)
 	const name = "peers/built:1"
 	id := buildWithDocker(t, docker, name)

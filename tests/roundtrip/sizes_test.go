@@ -3,6 +3,8 @@
 package roundtrip
 
 import (
+	"os"
+	"slices"
 	"testing"
 
 	"thinctl/images/imagetest"
@@ -11,6 +13,27 @@ import (
 type sample struct {
 	name  string
 	image imagetest.Image
+}
+
+// everything tells whether all samples are asked for; an emulated processor
+// takes an hour for them. Else each way in and out is gone with few.
+func everything() bool { return os.Getenv("THINCTL_ROUNDTRIPS") == "all" }
+
+// onRequest leaves a test of the yardstick itself, and not of thinctl, to those
+// who ask for everything.
+func onRequest(t *testing.T) {
+	t.Helper()
+	if !everything() {
+		t.Skip("of the peers alone: THINCTL_ROUNDTRIPS=all runs it")
+	}
+}
+
+// some are those that are always tried.
+func some(all []sample) []sample {
+	if everything() {
+		return all
+	}
+	return slices.DeleteFunc(all, func(s sample) bool { return !slices.Contains([]string{"one", "special", "links"}, s.name) })
 }
 
 // small are the images that go through all programs: those with few and small
