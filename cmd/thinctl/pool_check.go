@@ -12,7 +12,7 @@ import (
 
 func (a *app) poolCheck() *cli.Command {
 	return a.leaf(leaf{
-		name: "check", args: "[NAME]", usage: "compare database, kernel and metadata",
+		name: "check", args: "[NAME]", usage: "compare database, kernel and metadata, and layers with their volumes",
 		about: "Changes nothing. Exits 6 where something is wrong. An active pool's metadata is checked through a metadata snapshot, which has no space maps: deactivate it to check these too.",
 		run:   (*call).checkPools, complete: (*call).poolNames,
 	})
@@ -60,6 +60,10 @@ func newFindingViews(findings []thinpool.Finding) []findingView {
 	return views
 }
 
+// findRecord is the code of what layers and containers disagree in with their
+// volumes.
+const findRecord = "record"
+
 // faults counts what is wrong. A tombstone is work that waits, not a fault.
 func faults(findings []findingView) int {
 	n := 0
@@ -81,6 +85,13 @@ func (c *call) checkPools() error {
 			return err
 		}
 		one := checkedView{Name: report.Pool, Active: report.Active, Findings: newFindingViews(report.Findings)}
+		disagreements, err := c.contents(pool).Layers().Check(c.ctx)
+		if err != nil {
+			return err
+		}
+		for _, d := range disagreements {
+			one.Findings = append(one.Findings, findingView{Code: findRecord, Object: d.Object, Detail: d.Detail})
+		}
 		one.Healthy = faults(one.Findings) == 0
 		pools = append(pools, one)
 		if !one.Healthy {
