@@ -60,11 +60,8 @@ func (s *Store) Remove(ctx context.Context, texts []string, o RemoveOptions) (Re
 	if err != nil {
 		return planned, err
 	}
-	var what intent
+	what := intent{images: planned.Images}
 	keys := func() []string { return what.keys() }
-	for _, image := range planned.Images {
-		what.images = append(what.images, image)
-	}
 	removed, err := s.layers.RemoveLayers(ctx, what.layers(), snapshots.RemovalOptions{
 		Unused: true,
 		Needed: func(tx *store.Tx) (map[string]string, error) { return neededBut(keys())(tx) },
@@ -75,6 +72,9 @@ func (s *Store) Remove(ctx context.Context, texts []string, o RemoveOptions) (Re
 			return what.carryOut(tx)
 		},
 	})
+	if err != nil && len(removed.Layers) == 0 {
+		return Removal{}, err
+	}
 	planned.Untagged, planned.Images, planned.Layers, planned.Waiting = what.names, what.images, removed.Layers, removed.Waiting
 	return planned, errors.Join(err, s.dropSplits(ctx, removed.Layers))
 }
