@@ -8,6 +8,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"thinctl/images/reference"
 	"thinctl/snapshots"
 	"thinctl/thinpool/store"
 )
@@ -20,7 +21,7 @@ func (s *Store) Digest(ctx context.Context, text string) (Image, error) {
 	if err != nil || image.ID != "" {
 		return image, err
 	}
-	hold, err := s.layers.BeginChain(ctx, snapshots.ChainOptions{Layers: image.Layers})
+	hold, err := s.hold(ctx, image)
 	if err != nil {
 		return image, err
 	}
@@ -33,11 +34,36 @@ func (s *Store) Digest(ctx context.Context, text string) (Image, error) {
 		}
 		diffs = append(diffs, layer.DiffID)
 	}
-	err = s.pool.Update(ctx, func(tx *store.Tx) (err error) {
-		image, err = identify(tx, image.Key, diffs)
+	err = s.pool.Update(ctx, func(tx *store.Tx) error {
+		now, err := identify(tx, image.Key, diffs)
+		if errors.Is(err, store.ErrNotFound) {
+			return gone(image)
+		}
+		image = now
 		return err
 	})
 	return image, errors.Join(err, hold.Close())
+}
+
+// hold keeps an image's layers from being removed, until it is closed.
+func (s *Store) hold(ctx context.Context, image Image) (*snapshots.Chain, error) {
+	hold, err := s.layers.BeginChain(ctx, snapshots.ChainOptions{Layers: image.Layers})
+	if err != nil {
+		return nil, err
+	}
+	if hold.Have() < len(image.Layers) {
+		return nil, errors.Join(gone(image), hold.Close())
+	}
+	return hold, nil
+}
+
+// gone is the error of an image that was there a moment ago.
+func gone(image Image) error {
+	given := image.Shown()
+	if len(image.Names) > 0 {
+		given = image.Names[0].Familiar()
+	}
+	return &reference.Error{Given: given, Kind: reference.ErrNotFound, Detail: "it was removed meanwhile"}
 }
 
 // identify gives a committed image its id.

@@ -2,6 +2,7 @@ package images
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"thinctl/snapshots"
@@ -69,6 +70,9 @@ func (s *Store) chain(ctx context.Context, image Image) ([]snapshots.Layer, erro
 	var layers []snapshots.Layer
 	for _, id := range image.Layers {
 		layer, err := s.layers.Layer(ctx, id)
+		if errors.Is(err, snapshots.ErrNotFound) {
+			err = gone(image)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -61,7 +61,7 @@ func (s *Store) Import(ctx context.Context, tar io.Reader, o ImportOptions) (Ima
 		return snapshots.Filled{Size: applied.Size, Entries: applied.Entries, TarSize: applied.TarSize, DiffID: diff}, err
 	})
 	if err != nil {
-		return Image{}, &Error{Op: "import", Object: object(o.Names), Err: err}
+		return Image{}, &Error{Op: "import", Object: object(o.Names), Err: errors.Join(err, s.dropLeft(ctx, id))}
 	}
 	image, err := imported(id, diff, edits, o)
 	if err != nil {

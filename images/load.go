@@ -173,7 +173,7 @@ func (s *Store) add(ctx context.Context, chain *snapshots.Chain, in *incoming, i
 		return s.fill(ctx, in, i, root)
 	})
 	if err != nil {
-		return err
+		return errors.Join(err, s.dropLeft(ctx, spec.ID))
 	}
 	if filled {
 		in.tell(i, LayerDone, 0, 0)

@@ -56,18 +56,35 @@ func (s *Store) PlanRemoval(ctx context.Context, texts []string, o RemoveOptions
 // for by id, with those of their layers that nobody else needs: all in one
 // transaction. An image that a container was made of stays.
 func (s *Store) Remove(ctx context.Context, texts []string, o RemoveOptions) (Removal, error) {
+	const tries = 10
+	for n := 1; ; n++ {
+		removal, err := s.remove(ctx, texts, o)
+		if !errors.Is(err, errOvertaken) || n == tries {
+			return removal, err
+		}
+	}
+}
+
+// errOvertaken: more is to go than was planned, such as an image whose other
+// name went meanwhile.
+var errOvertaken = errors.New("the images have changed meanwhile")
+
+func (s *Store) remove(ctx context.Context, texts []string, o RemoveOptions) (Removal, error) {
 	planned, err := s.PlanRemoval(ctx, texts, o)
 	if err != nil {
 		return planned, err
 	}
 	what := intent{images: planned.Images}
-	keys := func() []string { return what.keys() }
-	removed, err := s.layers.RemoveLayers(ctx, what.layers(), snapshots.RemovalOptions{
+	layers := what.layers()
+	removed, err := s.layers.RemoveLayers(ctx, layers, snapshots.RemovalOptions{
 		Unused: true,
-		Needed: func(tx *store.Tx) (map[string]string, error) { return neededBut(keys())(tx) },
+		Needed: func(tx *store.Tx) (map[string]string, error) { return neededBut(what.keys())(tx) },
 		With: func(tx *store.Tx) (err error) {
 			if what, err = intend(tx, texts, o); err != nil {
 				return err
+			}
+			if slices.ContainsFunc(what.layers(), func(id string) bool { return !slices.Contains(layers, id) }) {
+				return errOvertaken
 			}
 			return what.carryOut(tx)
 		},

@@ -42,7 +42,7 @@ func (s *Store) Open(ctx context.Context, text string) (*Opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	hold, err := s.layers.BeginChain(ctx, snapshots.ChainOptions{Layers: record.Layers})
+	hold, err := s.hold(ctx, record)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"thinctl/snapshots"
 )
@@ -28,6 +29,15 @@ func (s *Store) dropSplits(ctx context.Context, layers []string) error {
 		faults = append(faults, s.layers.WithLayerLock(ctx, id, func() error { return s.dropSplit(ctx, id) }))
 	}
 	return errors.Join(faults...)
+}
+
+// dropLeft is dropSplits for a layer whose making has failed, perhaps since ctx
+// has ended.
+func (s *Store) dropLeft(ctx context.Context, layer string) error {
+	const bound = 10 * time.Second
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), bound)
+	defer cancel()
+	return s.dropSplits(ctx, []string{layer})
 }
 
 func (s *Store) dropSplit(ctx context.Context, id string) error {

@@ -32,6 +32,10 @@ type bench struct {
 	world *snapshotstest.World
 	pool  *thinpool.Pool
 	s     *images.Store
+	// committed is the tree of the container that was committed.
+	committed imagetest.Tree
+	commits   map[string]imagetest.Tree // of other committed layers, by their ids
+	extra     []*known                  // besides allKnown
 }
 
 func small() thinpool.CreateOptions {
@@ -40,8 +44,13 @@ func small() thinpool.CreateOptions {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
+	return newBenchOn(t, small())
+}
+
+func newBenchOn(t *testing.T, o thinpool.CreateOptions) *bench {
+	t.Helper()
 	world := snapshotstest.New(t)
-	pool, err := thinpool.Create(t.Context(), world.Host(), world.Root, "p", small())
+	pool, err := thinpool.Create(t.Context(), world.Host(), world.Root, "p", o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +154,7 @@ func (b *bench) whole(s *images.Store, image images.Image, built *imagetest.Buil
 // agrees fails where documents and volumes do not agree.
 func (b *bench) agrees(s *images.Store) {
 	b.Helper()
-	found, err := s.Layers().Check(b.ctx)
+	found, err := s.Check(b.ctx)
 	b.check(err)
 	for _, d := range found {
 		b.Errorf("%s: %s", d.Object, d.Detail)

@@ -17,6 +17,6 @@ func (s *Store) wrote(ctx context.Context, op, object string, err error) error {
 		return failed(op, object, err)
 	}
 	return &Error{Op: op, Object: object, Kind: ErrFull, Err: err,
-		Detail: "no data block is left",
+		Detail: "no data block is left in pool " + s.pool.Name(),
 		Remedy: fmt.Sprintf("run `thinctl pool extend %s --data SIZE`, or remove images and containers", s.pool.Name())}
 }

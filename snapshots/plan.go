@@ -48,17 +48,23 @@ func (p Plan) volumes() []string {
 
 // PlanRemoval says what RemoveLayers would remove and what would come back.
 func (s *Store) PlanRemoval(ctx context.Context, layers []string, o RemovalOptions) (Plan, error) {
-	p, err := s.plan(ctx, layers, o)
-	if err != nil {
-		return Plan{}, failed("plan the removal of", "layers", err)
+	for n := 1; ; n++ {
+		p, err := s.plan(ctx, layers, o)
+		if err != nil {
+			return Plan{}, failed("plan the removal of", "layers", err)
+		}
+		if len(p.Layers) == 0 {
+			return p, nil
+		}
+		usage, err := s.pool.Usage(ctx, thinpool.UsageOptions{Freed: p.volumes()})
+		if p.Freed = usage.Freed; !goneBelow(err) || n == removalTries {
+			return p, failed("plan the removal of", "layers", err)
+		}
 	}
-	if len(p.Layers) == 0 {
-		return p, nil
-	}
-	usage, err := s.pool.Usage(ctx, thinpool.UsageOptions{Freed: p.volumes()})
-	p.Freed = usage.Freed
-	return p, failed("plan the removal of", "layers", err)
 }
+
+// removalTries is how often a plan is made that others overtake.
+const removalTries = 10
 
 // plan plans on the present state, without those that dead works hold.
 func (s *Store) plan(ctx context.Context, layers []string, o RemovalOptions) (p Plan, err error) {
@@ -215,11 +221,10 @@ var errReplan = errors.New("the layers have changed meanwhile")
 // none, in one transaction. An error that comes along with Removed.Layers says
 // why their blocks are not back yet.
 func (s *Store) RemoveLayers(ctx context.Context, layers []string, o RemovalOptions) (Removed, error) {
-	const tries = 10
 	for n := 1; ; n++ {
 		removed, err := s.removeLayers(ctx, layers, o)
 		overtaken := errors.Is(err, errReplan) || len(removed.Layers) == 0 && errors.Is(err, thinpool.ErrNotFound)
-		if !overtaken || n == tries {
+		if !overtaken || n == removalTries {
 			return removed, failed("remove", "layers", err)
 		}
 	}
@@ -251,13 +256,23 @@ func (s *Store) removeLayers(ctx context.Context, layers []string, o RemovalOpti
 	case refused != nil:
 		return Removed{}, refused
 	case len(removals) == 0 && errors.Is(err, thinpool.ErrBusy):
-		return Removed{}, &Error{Op: "remove", Object: "layers", Kind: ErrInUse, Err: err, Remedy: "end who looks at it"}
+		return Removed{}, s.busy(ctx, planned, layers, o, err)
 	case len(removals) == 0:
 		return Removed{}, err
 	}
 	removed := Removed{Layers: planned.Layers, Inits: planned.Inits}
 	removed.count(removals)
 	return removed, err
+}
+
+// busy explains that a layer is open. Who holds it, as a reader of an image
+// does, has come to need it since the plan was made, and another plan says so.
+func (s *Store) busy(ctx context.Context, planned Plan, layers []string, o RemovalOptions, err error) error {
+	now, fault := s.plan(ctx, layers, o)
+	if fault == nil && !slices.Equal(now.Layers, planned.Layers) {
+		return errReplan
+	}
+	return errors.Join(&Error{Op: "remove", Object: "layers", Kind: ErrInUse, Err: err, Remedy: "end who looks at it"}, fault)
 }
 
 // refusal names who needs what, unless that may stay.

@@ -207,7 +207,7 @@ func used(ctx context.Context, t *testing.T, pool *thinpool.Pool) units.Bytes {
 
 func agree(ctx context.Context, t *testing.T, pool *thinpool.Pool, s *images.Store) {
 	t.Helper()
-	found, err := s.Layers().Check(ctx)
+	found, err := s.Check(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
