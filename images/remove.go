@@ -89,6 +89,9 @@ func (s *Store) remove(ctx context.Context, texts []string, o RemoveOptions) (Re
 			return what.carryOut(tx)
 		},
 	})
+	if err != nil && len(removed.Layers) == 0 {
+		return Removal{}, err
+	}
 	planned.Untagged, planned.Images, planned.Layers, planned.Waiting = what.names, what.images, removed.Layers, removed.Waiting
 	return planned, errors.Join(err, s.dropSplits(ctx, removed.Layers))
 }

@@ -1,5 +1,5 @@
 // Command thinctl is the command line of the thin-provisioning storage manager.
-// It parses, calls package thinpool, and prints; what it decides itself is only
+// It parses, calls packages images, snapshots and thinpool, and prints; what it decides itself is only
 // what belongs to a terminal.
 //
 // # Words
@@ -18,4 +18,6 @@
 //	thinctl volume create vault base --fs xfs
 //	thinctl volume mount vault/base
 //	thinctl pool status vault --json
+//	thinctl image load vault -i debian.tar
+//	thinctl container create vault debian:12 --name web
 package main

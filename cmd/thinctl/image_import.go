@@ -62,5 +62,5 @@ func (c *call) openTar(path string) (io.ReadCloser, error) {
 	if c.keyboard {
 		return nil, c.misuse("standard input is a terminal: name the tar")
 	}
-	return io.NopCloser(interruptible{c.ctx, c.in}), nil
+	return io.NopCloser(interruptible(c.ctx, c.in)), nil
 }

@@ -86,7 +86,7 @@ func (c *call) inspectImages() error {
 			if err != nil {
 				return err
 			}
-			view, err := c.inspect(store, image, byKey[image.Key])
+			view, err := c.inspect(store, image, byKey)
 			if err != nil {
 				return err
 			}
@@ -104,7 +104,7 @@ func (c *call) inspectImages() error {
 	})
 }
 
-func (c *call) inspect(store *images.Store, image images.Image, measured measuredImage) (inspectedImage, error) {
+func (c *call) inspect(store *images.Store, image images.Image, byKey map[string]measuredImage) (inspectedImage, error) {
 	config, err := image.Config()
 	if err != nil {
 		return inspectedImage{}, err
@@ -113,14 +113,17 @@ func (c *call) inspect(store *images.Store, image images.Image, measured measure
 	if err != nil {
 		return inspectedImage{}, err
 	}
-	own := newImageView(image)
+	own, measured := newImageView(image), byKey[image.Key]
 	v := inspectedImage{
-		ID: own.ID, RepoTags: own.Names, RepoDigests: append([]string{}, digests...), Parent: image.Parent, Created: own.Created,
+		ID: own.ID, RepoTags: own.Names, RepoDigests: append([]string{}, digests...), Created: own.Created,
 		Author: config.Author, Config: config.Config,
 		Architecture: config.Architecture, Variant: config.Variant, OS: config.OS,
 		Size: measured.Size, VirtualSize: measured.Size,
 		RootFS:  inspectedRoot{Type: "layers", Layers: []string{}},
 		Thinctl: inspectedPool{Key: image.Key, Loaded: own.Loaded, ExclusiveBytes: measured.Exclusive, Containers: []string{}, Layers: []inspectedLayer{}},
+	}
+	if parent, there := byKey[image.Parent]; there {
+		v.Parent = parent.full()
 	}
 	for _, diff := range config.RootFS.DiffIDs {
 		v.RootFS.Layers = append(v.RootFS.Layers, diff.String())

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -116,20 +115,7 @@ func (c *call) openArchive(o archive.Options) (*archive.Archive, error) {
 	o.Name = "standard input"
 	done := c.progress("reading standard input")
 	defer done()
-	return archive.Read(c.ctx, interruptible{c.ctx, c.in}, o)
-}
-
-// interruptible ends reading when the context ends.
-type interruptible struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (i interruptible) Read(b []byte) (int, error) {
-	if err := context.Cause(i.ctx); err != nil {
-		return 0, err
-	}
-	return i.r.Read(b)
+	return archive.Read(c.ctx, interruptible(c.ctx, c.in), o)
 }
 
 func (c *call) loadEntry(store *images.Store, entry archive.Entry, o images.LoadOptions) (imageView, error) {

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +23,7 @@ import (
 	"thinctl/images/imagetest"
 	"thinctl/loopback"
 	"thinctl/snapshots/snapshotstest"
+	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -28,6 +31,7 @@ import (
 // on its volumes; hold and release take a container's volume. They also say:
 //
 //	archive FILE KIND [docker|oci|gzip]   FILE becomes an archive: base, app, both, nameless or broken
+//	forget POOL KIND     the database has no documents of the kind any more
 //	capture NAME         $NAME is what the last command line wrote
 //	feed FILE            the next command line reads FILE from standard input
 //	terminal             the next command line writes to a terminal
@@ -64,6 +68,9 @@ func imageCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		},
 		"feed": func(ts *testscript.TestScript, _ bool, args []string) {
 			of(ts).fed = ts.ReadFile(args[0])
+		},
+		"forget": func(ts *testscript.TestScript, _ bool, args []string) {
+			ts.Check(forget(filepath.Join(ts.Getenv("THINCTL_ROOT"), args[0], "state.db"), store.Kind(args[1])))
 		},
 		"terminal": func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).terminal = true },
 		"capture": func(ts *testscript.TestScript, _ bool, args []string) {
@@ -174,4 +181,24 @@ func breakLayer(path string, layer imagetest.Layer) error {
 
 func plentyOfSpace() loopback.Space {
 	return loopback.Space{Total: 100 * units.GiB, Free: 60 * units.GiB, Available: 50 * units.GiB}
+}
+
+func forget(path string, kind store.Kind) error {
+	db := store.At(path)
+	err := db.Update(context.Background(), func(tx *store.Tx) error {
+		var keys []string
+		for entry, err := range store.Documents[json.RawMessage](tx, kind, "") {
+			if err != nil {
+				return err
+			}
+			keys = append(keys, entry.Key)
+		}
+		for _, key := range keys {
+			if err := tx.DeleteDocument(kind, key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return errors.Join(err, db.Close())
 }

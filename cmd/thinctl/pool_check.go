@@ -12,7 +12,7 @@ import (
 
 func (a *app) poolCheck() *cli.Command {
 	return a.leaf(leaf{
-		name: "check", args: "[NAME]", usage: "compare database, kernel and metadata",
+		name: "check", args: "[NAME]", usage: "compare database, kernel and metadata, and layers with their volumes",
 		about: "Changes nothing. Exits 6 where something is wrong. An active pool's metadata is checked through a metadata snapshot, which has no space maps: deactivate it to check these too.",
 		run:   (*call).checkPools, complete: (*call).poolNames,
 	})

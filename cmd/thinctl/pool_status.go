@@ -36,8 +36,10 @@ func (c *call) statuses(name string, more ...func(*thinpool.Pool, *poolView) err
 		}
 		view := c.newPoolView(status)
 		for _, add := range more {
-			if err := add(pool, &view); err != nil {
+			if err := add(pool, &view); c.ctx.Err() != nil {
 				return err
+			} else if err != nil { // of a pool that is not sound the rest must still be told
+				c.logger.Info("images and containers cannot be counted", "error", err)
 			}
 		}
 		views = append(views, view)
@@ -63,6 +65,14 @@ func (c *call) count(pool *thinpool.Pool, v *poolView) error {
 	}
 	v.Images, v.Layers, v.Containers = lengthOf(images), lengthOf(layers), lengthOf(containers)
 	return nil
+}
+
+// number writes what a pool that is not sound may not know.
+func number(n *int) string {
+	if n == nil {
+		return "unknown"
+	}
+	return fmt.Sprint(*n)
 }
 
 func lengthOf[T any](all []T) *int {
@@ -152,11 +162,9 @@ func (v poolView) write(w io.Writer) {
 	fact(w, "Zeroing", yesNo(v.Zeroing))
 	fact(w, "Low Water", fmt.Sprintf("%s (%d blocks)", v.LowWaterBytes, v.LowWaterBlocks))
 	fact(w, "Reserve", fmt.Sprintf("data %d%%, metadata %d%%, host %d%%", v.Reserve.Data, v.Reserve.Metadata, v.Reserve.Host))
-	if v.Images != nil {
-		fact(w, "Images", *v.Images)
-		fact(w, "Layers", *v.Layers)
-		fact(w, "Containers", *v.Containers)
-	}
+	fact(w, "Images", number(v.Images))
+	fact(w, "Layers", number(v.Layers))
+	fact(w, "Containers", number(v.Containers))
 	fact(w, "Volumes", v.Volumes)
 	fact(w, "Virtual Space", fmt.Sprintf("%s (overcommit %.2f)", v.VirtualBytes, v.Overcommit))
 	if v.Data.File != nil {
