@@ -40,7 +40,10 @@ type imageOperation struct {
 	kills int
 }
 
-const containerName = "web"
+const (
+	containerName = "web"
+	layerSize     = 200_000
+)
 
 func imageOperations() []imageOperation {
 	load := func(at int) func(context.Context, *images.Store, []*Stock, func(images.Progress)) error {
@@ -49,7 +52,7 @@ func imageOperations() []imageOperation {
 		}
 	}
 	return []imageOperation{
-		{name: "load", run: load(0), brings: "one:1", kills: 10},
+		{name: "load", run: load(0), brings: "one:1", kills: 7},
 		{name: "load shared", first: []string{"one:1"}, run: load(1), brings: "two:1", kills: 5},
 		{name: "commit", first: []string{"one:1"}, brings: "mine:1", kills: 4,
 			run: func(ctx context.Context, s *images.Store, _ []*Stock, _ func(images.Progress)) error {
@@ -101,7 +104,7 @@ func TestImagesKilled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
 	k := &imageKills{t: t, host: host, root: root}
-	if k.Stocks, err = Stocks(ctx); err != nil {
+	if k.Stocks, err = Stocks(ctx, layerSize); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range imagePools {
@@ -410,7 +413,7 @@ func imagesKilled(ctx context.Context, rest string) error {
 	if pool != imagePools[0].name {
 		fs = imagePools[1].fs
 	}
-	stocks, err := Stocks(ctx)
+	stocks, err := Stocks(ctx, layerSize)
 	if err != nil {
 		return err
 	}

@@ -32,9 +32,10 @@ type Stock struct {
 }
 
 // Stocks returns the images of the tests: the first two share their base, the
-// third is of one layer. They are always the same.
-func Stocks(ctx context.Context) ([]*Stock, error) {
-	base := imagetest.Plain("base", 200_000, 1).Layers[0]
+// third is of one layer. The largest layer has so many bytes. They are always the
+// same.
+func Stocks(ctx context.Context, bytes int64) ([]*Stock, error) {
+	base := imagetest.Plain("base", bytes, 1).Layers[0]
 	gone := imagetest.Layer{CreatedBy: "RUN rm", Entries: []imagetest.Entry{
 		{Path: "srv", Type: tar.TypeDir, Mode: 0o755, Time: base.Entries[0].Time},
 		{Path: "srv/.wh.d000", Type: tar.TypeReg, Time: base.Entries[0].Time}}}
@@ -43,9 +44,9 @@ func Stocks(ctx context.Context) ([]*Stock, error) {
 	}
 	var stocks []*Stock
 	for _, image := range []imagetest.Image{
-		{Names: []string{"one:1"}, Layers: []imagetest.Layer{base, more("more", 60_000, 2), gone}},
-		{Names: []string{"two:1"}, Layers: []imagetest.Layer{base, more("other", 100_000, 3)}},
-		{Names: []string{"three:1"}, Layers: []imagetest.Layer{more("third", 80_000, 4)}},
+		{Names: []string{"one:1"}, Layers: []imagetest.Layer{base, more("more", bytes/3, 2), gone}},
+		{Names: []string{"two:1"}, Layers: []imagetest.Layer{base, more("other", bytes/2, 3)}},
+		{Names: []string{"three:1"}, Layers: []imagetest.Layer{more("third", bytes/2, 4)}},
 	} {
 		stock, err := stockOf(ctx, image)
 		if err != nil {
