@@ -12,13 +12,15 @@ import (
 )
 
 // role tells a process of this binary that it is not the test but one of its
-// children, and which: "kill N OPERATION" or "clients N".
+// children, and which: "kill N OPERATION", "images N POOL OPERATION" or
+// "clients N".
 const role = "THINCTL_CRASH_ROLE"
 
 func TestMain(m *testing.M) {
 	kind, rest, _ := strings.Cut(os.Getenv(role), " ")
 	child, ok := map[string]func(ctx context.Context, rest string) error{
 		"kill":    killed,
+		"images":  imagesKilled,
 		"clients": clients,
 	}[kind]
 	if !ok {

@@ -151,7 +151,9 @@ func (l *Ledger) volumes(ctx context.Context, pool *thinpool.Pool) (map[string]t
 	list, err := pool.Volumes(ctx)
 	there := map[string]thinpool.Volume{}
 	for _, volume := range list {
-		there[volume.Name] = volume
+		if volume.For == "" { // the others are no client's
+			there[volume.Name] = volume
+		}
 	}
 	return there, err
 }

@@ -1,5 +1,6 @@
 // Package poweroff cuts the power of the lab's guest at random moments under a
-// mixed load, and compares what the next boot finds with what was acknowledged:
+// mixed load of volumes and images, and compares what the next boot finds with
+// what was acknowledged:
 //
 //	go test -tags lab -count=1 -timeout 30m ./tests/crash/poweroff
 //

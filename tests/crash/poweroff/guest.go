@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"time"
 
+	"thinctl/snapshots/filesystem"
 	"thinctl/tests/crash"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
@@ -19,7 +21,8 @@ const (
 	root        = "/var/lib/thinctl"
 	poolName    = "power"
 	journalDisk = "/dev/disk/by-id/virtio-disk0"
-	clients     = 4
+	// clients of volumes; every other boot has one, so that images get a turn.
+	clients = 4
 	// longest is how long the load runs at most before the power goes.
 	longest = 4 * time.Second
 	// cutNow is what the host waits for to cut the power.
@@ -48,41 +51,64 @@ func guest(ctx context.Context, seed uint64, boot int, last bool) error {
 		return err
 	}
 	ledger := ledgerOf(records)
+	client, err := newImageClient(ctx, host, records, journal)
+	if err != nil {
+		return err
+	}
 	if boot > 0 {
 		began := time.Now()
-		if err := verify(ctx, host, pool, ledger, journal); err != nil {
+		if err := verify(ctx, host, pool, ledger, client, journal); err != nil {
 			return fmt.Errorf("boot %d does not have what was acknowledged before: %w", boot, err)
 		}
-		fmt.Printf("verified %d volumes after %d records in %s\n", len(ledger.Volumes), len(records), time.Since(began).Round(time.Millisecond))
+		fmt.Printf("verified %d volumes, %d images after %d records in %s\n",
+			len(ledger.Volumes), len(client.shelf.trees), len(records), time.Since(began).Round(time.Millisecond))
 	}
 	if last {
-		return errors.Join(pool.Destroy(ctx), crash.NothingLeft(ctx, root))
+		return errors.Join(client.empty(ctx), pool.Destroy(ctx), crash.NothingLeft(ctx, root))
 	}
-	return load(ctx, pool, ledger, journal, seed, boot)
+	if boot == 0 {
+		if err := client.first(ctx); err != nil {
+			return err
+		}
+	}
+	return load(ctx, pool, ledger, client, journal, seed, boot)
 }
 
 // begin makes the pool. The first boot's cut is after it: a cut within Create
 // is a matter of its own.
 func begin(ctx context.Context, host thinpool.Host) error {
 	pool, err := thinpool.Create(ctx, host, root, poolName, thinpool.CreateOptions{
-		DataSize: 128 * units.MiB, MetadataSize: 8 * units.MiB, BaseSize: 16 * units.MiB, Reserve: &store.Reserve{}})
+		DataSize: 128 * units.MiB, MetadataSize: 8 * units.MiB, BaseSize: 32 * units.MiB, Reserve: &store.Reserve{}})
 	if err != nil {
 		return err
 	}
 	return thinpooltest.MakeGolden(ctx, pool, crash.Marks{})
 }
 
-// verify reopens the pool and holds it against the ledger.
-func verify(ctx context.Context, host thinpool.Host, pool *thinpool.Pool, ledger *thinpooltest.Ledger, journal *journal) error {
+func newImageClient(ctx context.Context, host thinpool.Host, records []record, journal *journal) (*imageClient, error) {
+	stocks, err := crash.Stocks(ctx, layerSize)
+	if err != nil {
+		return nil, err
+	}
+	store, err := crash.OpenImages(ctx, host, filesystem.Local{}, root, poolName, filesystem.Ext4)
+	return &imageClient{store: store, stocks: stocks, shelf: shelfOf(records), note: journal.noteImage}, err
+}
+
+// verify reopens the pool and holds it against the ledger, and its images against
+// what their client was told.
+func verify(ctx context.Context, host thinpool.Host, pool *thinpool.Pool, ledger *thinpooltest.Ledger, client *imageClient, journal *journal) error {
 	if err := thinpooltest.Reopen(ctx, host, root); err != nil {
+		return err
+	}
+	if err := client.verify(ctx); err != nil {
 		return err
 	}
 	err := ledger.Settle(ctx, pool, crash.Marks{}, func(act thinpooltest.Act, done bool) error {
 		fmt.Printf("cut off: %+v, done %v\n", act, done)
 		if done {
-			return journal.write(record{act, acknowledged})
+			return journal.write(record{Act: act, State: acknowledged})
 		}
-		return journal.write(record{act, undone})
+		return journal.write(record{Act: act, State: undone})
 	})
 	if err != nil {
 		return err
@@ -107,14 +133,26 @@ func verify(ctx context.Context, host thinpool.Host, pool *thinpool.Pool, ledger
 
 // load runs clients until the power goes, for which it asks at a moment that
 // the seed gives.
-func load(ctx context.Context, pool *thinpool.Pool, ledger *thinpooltest.Ledger, journal *journal, seed uint64, boot int) error {
+func load(ctx context.Context, pool *thinpool.Pool, ledger *thinpooltest.Ledger, client *imageClient, journal *journal, seed uint64, boot int) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	random := rand.New(rand.NewPCG(seed, uint64(boot)))
 	moment := 50*time.Millisecond + time.Duration(random.Int64N(int64(longest)))
 	timer := time.AfterFunc(moment, func() { fmt.Fprintln(os.Stdout, cutNow) })
 	defer timer.Stop()
+	number := clients
+	if boot%2 == 1 {
+		number = 1
+	}
 	crowd := &thinpooltest.Crowd{Pool: pool, Blocks: crash.Marks{}, Ledger: ledger, Journal: journal.note,
-		Number: clients, Seed: random.Uint64(), Grows: true}
-	if err := crowd.Run(ctx); err != nil {
+		Number: number, Seed: random.Uint64(), Grows: true}
+	acts := rand.New(rand.NewPCG(seed, 1000+uint64(boot)))
+	var all sync.WaitGroup
+	faults := make([]error, 2)
+	all.Go(func() { faults[0] = crowd.Run(ctx); cancel() })
+	all.Go(func() { faults[1] = client.run(ctx, acts); cancel() })
+	all.Wait()
+	if err := errors.Join(faults...); err != nil {
 		return err
 	}
 	return errors.New("the power stayed on")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +18,8 @@ import (
 // record is one sector of the journal.
 type record struct {
 	thinpooltest.Act
-	State string `json:"state"` // one of the states
+	Image imageAct `json:"image,omitzero"` // in the place of the volumes' Act
+	State string   `json:"state"`          // one of the states
 }
 
 const (
@@ -57,10 +59,13 @@ func readRecords(from io.Reader) ([]record, error) {
 	}
 }
 
-// ledgerOf is what the records add up to, after what begin made.
+// ledgerOf is what the records of volumes add up to, after what begin made.
 func ledgerOf(records []record) *thinpooltest.Ledger {
 	ledger := thinpooltest.NewGoldenLedger()
 	for _, r := range records {
+		if r.Image != (imageAct{}) {
+			continue
+		}
 		switch r.State {
 		case begun:
 			ledger.Begin(r.Act)
@@ -73,8 +78,9 @@ func ledgerOf(records []record) *thinpooltest.Ledger {
 	return ledger
 }
 
-// journal is the guest's end of it. Its callers write one record at a time.
+// journal is the guest's end of it.
 type journal struct {
+	mu   sync.Mutex
 	file *os.File
 	next int64
 	page []byte
@@ -111,6 +117,8 @@ func (j *journal) write(r record) error {
 	if err != nil {
 		return err
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	n := copy(j.page, line)
 	for i := n; i < len(j.page); i++ {
 		j.page[i] = '\n'
@@ -127,7 +135,11 @@ func (j *journal) write(r record) error {
 
 func (j *journal) note(act thinpooltest.Act, done bool) error {
 	if done {
-		return j.write(record{act, acknowledged})
+		return j.write(record{Act: act, State: acknowledged})
 	}
-	return j.write(record{act, begun})
+	return j.write(record{Act: act, State: begun})
+}
+
+func (j *journal) noteImage(act imageAct, state string) error {
+	return j.write(record{Image: act, State: state})
 }

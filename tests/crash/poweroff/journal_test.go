@@ -2,6 +2,7 @@ package poweroff
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"thinctl/thinpool/thinpooltest"
@@ -10,9 +11,12 @@ import (
 func TestJournalReadsBackAndEndsAtTheBlank(t *testing.T) {
 	var disk bytes.Buffer
 	want := []record{
-		{thinpooltest.Act{Client: 2, Op: thinpooltest.ActCreate, Volume: "c2-1", Size: 1 << 20}, begun},
-		{thinpooltest.Act{Client: 2, Op: thinpooltest.ActCreate, Volume: "c2-1", Size: 1 << 20}, acknowledged},
-		{thinpooltest.Act{Client: 2, Op: thinpooltest.ActRemove, Volume: "c2-1"}, begun},
+		{Act: thinpooltest.Act{Client: 2, Op: thinpooltest.ActCreate, Volume: "c2-1", Size: 1 << 20}, State: begun},
+		{Act: thinpooltest.Act{Client: 2, Op: thinpooltest.ActCreate, Volume: "c2-1", Size: 1 << 20}, State: acknowledged},
+		{Act: thinpooltest.Act{Client: 2, Op: thinpooltest.ActRemove, Volume: "c2-1"}, State: begun},
+		{Image: imageAct{Op: actLoad, Name: "image:1", Tree: strings.Repeat("a", 64)}, State: begun},
+		{Image: imageAct{Op: actLoad, Name: "image:1", Tree: strings.Repeat("a", 64)}, State: acknowledged},
+		{Image: imageAct{Op: actCommit, Name: "image:1", Tree: strings.Repeat("b", 64)}, State: begun},
 	}
 	for _, r := range want {
 		line, err := r.line()
@@ -30,6 +34,10 @@ func TestJournalReadsBackAndEndsAtTheBlank(t *testing.T) {
 	ledger := ledgerOf(got)
 	if ledger.Volumes["c2-1"].Size != 1<<20 || ledger.Open[2].Op != thinpooltest.ActRemove {
 		t.Errorf("%+v", ledger)
+	}
+	shelf := shelfOf(got)
+	if shelf.trees["image:1"] != strings.Repeat("a", 64) || shelf.open == nil || shelf.open.Op != actCommit || len(shelf.committed) != 1 {
+		t.Errorf("%+v", shelf)
 	}
 }
 

@@ -1,0 +1,312 @@
+package poweroff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"thinctl/images"
+	"thinctl/images/imagetest"
+	"thinctl/images/reference"
+	"thinctl/snapshots"
+	"thinctl/tests/crash"
+)
+
+// The acts of the images' client.
+const (
+	actLoad   = "load"
+	actCommit = "commit"
+	actTag    = "tag"
+	actRemove = "remove"
+)
+
+const (
+	imageNames    = 4 // that the client uses
+	containerName = "web"
+	// layerSize is that of the images' largest layer: a load is to end, now and
+	// then, before the power does.
+	layerSize = 20_000
+)
+
+// imageAct is one change of a name that the client asks for.
+type imageAct struct {
+	Op   string `json:"op"`
+	Name string `json:"name"`
+	// Tree is the digest of the tree that the name stands for then; "" where the
+	// name goes.
+	Tree string `json:"tree,omitempty"`
+}
+
+// shelf is what the client was told of its images: what must be there, whatever
+// happens.
+type shelf struct {
+	trees     map[string]string // name -> digest of the tree
+	open      *imageAct
+	committed []string // digests of trees that containers had
+}
+
+func newShelf() *shelf { return &shelf{trees: map[string]string{}} }
+
+func (s *shelf) begin(act imageAct) {
+	s.open = &act
+	if act.Op == actCommit {
+		s.committed = append(s.committed, act.Tree)
+	}
+}
+
+func (s *shelf) done(act imageAct) {
+	s.open = nil
+	if act.Tree == "" {
+		delete(s.trees, act.Name)
+	} else {
+		s.trees[act.Name] = act.Tree
+	}
+}
+
+func (s *shelf) undone() { s.open = nil }
+
+// imageClient drives the images of the pool, one act at a time.
+type imageClient struct {
+	store  *images.Store
+	stocks []*crash.Stock
+	shelf  *shelf
+	note   func(act imageAct, state string) error
+}
+
+// verify recovers the images and holds them against the shelf.
+func (c *imageClient) verify(ctx context.Context) error {
+	if err := c.store.Recover(ctx); err != nil {
+		return err
+	}
+	inventory := crash.Inventory{Stocks: c.stocks, Committed: c.shelf.committed}
+	if err := inventory.Whole(ctx, c.store); err != nil {
+		return err
+	}
+	there, err := c.names(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.settle(there); err != nil {
+		return err
+	}
+	var faults []error
+	for name, tree := range c.shelf.trees {
+		if there[name] != tree {
+			faults = append(faults, fmt.Errorf("image %s has the tree %.12q, %.12q was acknowledged", name, there[name], tree))
+		}
+		delete(there, name)
+	}
+	for name := range there {
+		faults = append(faults, fmt.Errorf("image %s is there and should not be", name))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return err
+	}
+	return c.tidy(ctx)
+}
+
+// settle tells whether the act happened in which the power went.
+func (c *imageClient) settle(there map[string]string) error {
+	if c.shelf.open == nil {
+		return nil
+	}
+	act := *c.shelf.open
+	// Where it would change nothing it is as good as done.
+	done := there[act.Name] == act.Tree
+	fmt.Printf("cut off: %s of %s, done %v\n", act.Op, act.Name, done)
+	if done {
+		c.shelf.done(act)
+		return c.note(act, acknowledged)
+	}
+	c.shelf.undone()
+	return c.note(act, undone)
+}
+
+// names are the images' names, with the digests of their trees.
+func (c *imageClient) names(ctx context.Context) (map[string]string, error) {
+	all, err := c.store.Images(ctx)
+	if err != nil {
+		return nil, err
+	}
+	there := map[string]string{}
+	for _, image := range all {
+		if len(image.Names) == 0 {
+			continue
+		}
+		tree, err := crash.TreeOf(ctx, c.store, image.Top())
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range image.Names {
+			there[name.Familiar()] = tree.Digest()
+		}
+	}
+	return there, nil
+}
+
+// tidy removes the container of a commit that was cut off, and images that have
+// lost their names.
+func (c *imageClient) tidy(ctx context.Context) error {
+	_, err := c.store.Layers().RemoveContainer(ctx, containerName, snapshots.RemoveOptions{})
+	if err != nil && !errors.Is(err, snapshots.ErrNotFound) {
+		return err
+	}
+	all, err := c.store.Images(ctx)
+	for _, image := range all {
+		if len(image.Names) == 0 {
+			_, removed := c.store.Remove(ctx, []string{image.Key}, images.RemoveOptions{})
+			err = errors.Join(err, removed)
+		}
+	}
+	_, _, reaped := c.store.Layers().Pool().Reap(ctx) // notes what was given back
+	return errors.Join(err, reaped)
+}
+
+// empty removes all images, and finds nothing left of them.
+func (c *imageClient) empty(ctx context.Context) error {
+	for name := range c.shelf.trees {
+		if _, err := c.store.Remove(ctx, []string{name}, images.RemoveOptions{}); err != nil {
+			return err
+		}
+	}
+	layers, err := c.store.Layers().Layers(ctx)
+	if err != nil {
+		return err
+	}
+	var loose []string
+	for _, layer := range layers {
+		loose = append(loose, layer.ID)
+	}
+	_, err = c.store.Layers().RemoveLayers(ctx, loose, snapshots.RemovalOptions{Needed: images.Needed})
+	if err := errors.Join(err, c.store.Recover(ctx)); err != nil {
+		return err
+	}
+	return crash.Inventory{Stocks: c.stocks}.Whole(ctx, c.store)
+}
+
+// run carries out random acts until ctx ends.
+func (c *imageClient) run(ctx context.Context, random *rand.Rand) error {
+	for ctx.Err() == nil {
+		if err := c.step(ctx, random); err != nil {
+			return fmt.Errorf("the images' client: %w", err)
+		}
+	}
+	return nil
+}
+
+func (c *imageClient) step(ctx context.Context, random *rand.Rand) error {
+	name := fmt.Sprintf("image:%d", random.IntN(imageNames))
+	ref, err := reference.Parse(name)
+	if err != nil {
+		return err
+	}
+	some := ""
+	for other := range c.shelf.trees {
+		some = max(some, other)
+	}
+	switch pick := random.IntN(10); {
+	case pick < 4 || some == "":
+		return c.load(ctx, c.stocks[random.IntN(len(c.stocks))], ref)
+	case pick < 5:
+		return c.do(imageAct{Op: actTag, Name: name, Tree: c.shelf.trees[some]}, func() error {
+			_, err := c.store.Tag(ctx, some, ref)
+			return err
+		})
+	case pick < 8:
+		return c.commit(ctx, some, ref, random)
+	}
+	return c.do(imageAct{Op: actRemove, Name: some}, func() error {
+		_, err := c.store.Remove(ctx, []string{some}, images.RemoveOptions{})
+		return err
+	})
+}
+
+// first loads an image, so that the power need not wait for the first mkfs.
+func (c *imageClient) first(ctx context.Context) error {
+	name, err := reference.Parse("image:0")
+	if err != nil {
+		return err
+	}
+	return c.load(ctx, c.stocks[0], name)
+}
+
+func (c *imageClient) load(ctx context.Context, stock *crash.Stock, name reference.Reference) error {
+	act := imageAct{Op: actLoad, Name: name.Familiar(), Tree: stock.Trees[len(stock.Trees)-1].Digest()}
+	return c.do(act, func() error {
+		_, err := c.store.Load(ctx, stock.Image, images.LoadOptions{Names: []reference.Reference{name}})
+		return err
+	})
+}
+
+// do asks for a change between its two notes.
+func (c *imageClient) do(act imageAct, ask func() error) error {
+	c.shelf.begin(act)
+	if err := c.note(act, begun); err != nil {
+		return err
+	}
+	if err := ask(); err != nil {
+		return fmt.Errorf("%+v: %w", act, err)
+	}
+	c.shelf.done(act)
+	return c.note(act, acknowledged)
+}
+
+// commit makes a container of an image, writes to it, and commits it mounted.
+func (c *imageClient) commit(ctx context.Context, from string, to reference.Reference, random *rand.Rand) error {
+	image, err := c.store.Image(ctx, from)
+	if err != nil {
+		return err
+	}
+	layers := c.store.Layers()
+	_, err = layers.CreateContainer(ctx, snapshots.ContainerOptions{Name: containerName, Image: image.Key, Layer: image.Top()})
+	if err != nil {
+		return err
+	}
+	target, err := layers.MountContainer(ctx, containerName, snapshots.MountOptions{})
+	if err != nil {
+		return err
+	}
+	// Not synced: that is the commit's to do.
+	text := strings.Repeat(fmt.Sprintln(random.Uint64()), 1+random.IntN(4000))
+	if err := os.WriteFile(filepath.Join(target, "text"), []byte(text), 0o600); err != nil {
+		return err
+	}
+	tree, err := imagetest.ReadTree(ctx, target)
+	if err != nil {
+		return err
+	}
+	err = c.do(imageAct{Op: actCommit, Name: to.Familiar(), Tree: tree.Digest()}, func() error {
+		_, err := c.store.Commit(ctx, containerName, images.CommitOptions{Names: []reference.Reference{to}})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = layers.RemoveContainer(ctx, containerName, snapshots.RemoveOptions{})
+	return err
+}
+
+// shelfOf is what the records of images add up to.
+func shelfOf(records []record) *shelf {
+	s := newShelf()
+	for _, r := range records {
+		if r.Image == (imageAct{}) {
+			continue
+		}
+		switch r.State {
+		case begun:
+			s.begin(r.Image)
+		case acknowledged:
+			s.done(r.Image)
+		case undone:
+			s.undone()
+		}
+	}
+	slices.Sort(s.committed)
+	return s
+}
