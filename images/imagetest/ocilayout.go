@@ -60,7 +60,7 @@ func WriteOCI(w io.Writer, c Compression, images ...*Built) error {
 		for _, name := range b.Names {
 			d.Annotations = map[string]string{
 				"org.opencontainers.image.ref.name": name,
-				"io.containerd.image.name":          "docker.io/library/" + name,
+				"io.containerd.image.name":          canonical(name),
 			}
 			manifests = append(manifests, d)
 		}
@@ -138,4 +138,12 @@ func compress(w io.Writer, c Compression, write func(io.Writer) error) error {
 		return err
 	}
 	return packer.Close()
+}
+
+// canonical is the whole of a name on Docker's hub.
+func canonical(name string) string {
+	if strings.Contains(name, "/") {
+		return "docker.io/" + name
+	}
+	return "docker.io/library/" + name
 }
