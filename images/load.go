@@ -120,10 +120,10 @@ func (s *Store) Load(ctx context.Context, image v1.Image, o LoadOptions) (Image,
 	loaded, err := s.load(ctx, in)
 	if err != nil {
 		var told *Error
-		if !errors.As(err, &told) {
-			err = &Error{Op: "load", Object: in.object(), Err: err}
+		if errors.As(err, &told) { // by fill, below the layer's own error
+			return Image{}, told
 		}
-		return Image{}, err
+		return Image{}, &Error{Op: "load", Object: in.object(), Err: err}
 	}
 	return loaded, nil
 }

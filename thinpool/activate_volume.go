@@ -152,6 +152,9 @@ func (p *Pool) resizeVolume(ctx context.Context, name string, asked units.Bytes,
 		return Volume{}, err
 	}
 	defer unlock()
+	if err := p.keptFor("resize", record, ""); err != nil {
+		return Volume{}, err
+	}
 	size := target(record.Size, asked, more)
 	if err := checkVolumeSize(size); err != nil {
 		return Volume{}, p.volumeError("resize", name, ErrInvalid, err)

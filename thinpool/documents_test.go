@@ -8,6 +8,7 @@ import (
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
 	"thinctl/thinpool/thinpooltest"
+	"thinctl/units"
 )
 
 func TestKeptVolumesAreRefused(t *testing.T) {
@@ -34,6 +35,9 @@ func TestKeptVolumesAreRefused(t *testing.T) {
 		if _, err := pool.RenameVolume(t.Context(), test.name, "other", thinpool.RenameOptions{Was: test.what}); !errors.Is(err, thinpool.ErrInvalid) {
 			t.Errorf("renaming %s for %q: %v", test.name, test.what, err)
 		}
+	}
+	if _, err := pool.ResizeVolume(t.Context(), "kept", 32*units.MiB); !errors.Is(err, thinpool.ErrInvalid) {
+		t.Errorf("resizing a kept volume: %v", err)
 	}
 	// One that may not go keeps the other.
 	_, err = pool.RemoveVolumes(t.Context(), []string{"own", "kept"}, thinpool.RemoveOptions{}, nil)

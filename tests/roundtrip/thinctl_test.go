@@ -42,7 +42,7 @@ func holds(t *testing.T, p programs.Thinctl, b *imagetest.Built) {
 }
 
 func TestLoad(t *testing.T) {
-	for _, s := range some(whole()) {
+	for _, s := range some(whole(), "links") {
 		t.Run(s.name, func(t *testing.T) {
 			p, b := newPool(t), build(t, s.image)
 			check(t, p.Load(t.Context(), dockerArchive(t, b)))
@@ -76,10 +76,7 @@ func TestLoadLayouts(t *testing.T) {
 // What thinctl saves, others load: the same ids, histories and trees.
 func TestSave(t *testing.T) {
 	p := newPool(t)
-	for _, s := range some(append(small(), sample{"127 layers", imagetest.Deep(127)})) {
-		if s.name == "links" && !everything() {
-			continue
-		}
+	for _, s := range some(append(small(), sample{"127 layers", imagetest.Deep(127)}), "one", "special") {
 		t.Run(s.name, func(t *testing.T) {
 			b := build(t, s.image)
 			check(t, p.Load(t.Context(), dockerArchive(t, b)))
