@@ -78,7 +78,7 @@ func (s *Store) chain(ctx context.Context, image Image) ([]snapshots.Layer, erro
 		}
 		layers = append(layers, layer)
 	}
-	return layers, nil
+	return layers, s.estimate(ctx, layers)
 }
 
 // ends maps layers to the shown ids of the images that end there.

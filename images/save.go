@@ -122,16 +122,17 @@ func (s *Store) writeLayer(ctx context.Context, layer snapshots.Layer, w io.Writ
 
 func (s *Store) writeDifference(ctx context.Context, layer snapshots.Layer, w io.Writer) (written layertar.Written, err error) {
 	err = s.layers.WithTrees(ctx, layer.Below(), layer.Tree(), func(lower, upper string) error {
-		written, err = layertar.Write(ctx, upper, difference(ctx, lower, upper), w)
+		written, err = layertar.Write(ctx, upper, difference(ctx, lower, upper, true), w)
 		return err
 	})
 	return written, err
 }
 
-// difference walks two trees of one file system for package layertar.
-func difference(ctx context.Context, lower, upper string) layertar.Changes {
+// difference walks two trees for package layertar; related are snapshots of one
+// file system.
+func difference(ctx context.Context, lower, upper string, related bool) layertar.Changes {
 	return func(visit func(string, layertar.Kind) error) error {
-		return changes.Walk(ctx, lower, upper, changes.Options{SameOrigin: true, Exact: true}, func(c changes.Change) error {
+		return changes.Walk(ctx, lower, upper, changes.Options{SameOrigin: related, Exact: true}, func(c changes.Change) error {
 			return visit(c.Path, layertar.Kind(c.Kind))
 		})
 	}

@@ -154,7 +154,7 @@ func (b *bench) whole(s *images.Store, image images.Image, built *imagetest.Buil
 // agrees fails where documents and volumes do not agree.
 func (b *bench) agrees(s *images.Store) {
 	b.Helper()
-	found, err := s.Layers().Check(b.ctx)
+	found, err := s.Check(b.ctx)
 	b.check(err)
 	for _, d := range found {
 		b.Errorf("%s: %s", d.Object, d.Detail)

@@ -26,7 +26,7 @@ func (s *Store) Summaries(ctx context.Context, exclusive bool) ([]Summary, error
 	if err != nil {
 		return nil, err
 	}
-	layers, err := s.layers.Layers(ctx)
+	layers, err := s.sized(ctx)
 	if err != nil {
 		return nil, err
 	}

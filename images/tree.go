@@ -22,7 +22,7 @@ type Node struct {
 // Tree returns the base layers with all above them: children with images first
 // made first.
 func (s *Store) Tree(ctx context.Context) ([]*Node, error) {
-	layers, err := s.layers.Layers(ctx)
+	layers, err := s.sized(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -235,17 +235,15 @@ func (c *Chain) open(ctx context.Context) error {
 
 // keep makes the layer of what the working volume holds.
 func (c *Chain) keep(ctx context.Context, layer Layer, last bool) error {
-	with := func(tx *store.Tx, _ store.Volume) error { return tx.PutDocument(kindLayers, layer.ID, layer) }
-	if !last {
-		_, err := c.s.pool.Snapshot(ctx, c.w.volume(), layerVolume(layer.ID),
-			thinpool.SnapshotOptions{Keep: thinpool.Keep{For: forLayer, ReadOnly: true, With: with}})
-		return err
+	put := func(tx *store.Tx) error { return tx.PutDocument(kindLayers, layer.ID, layer) }
+	if last {
+		c.target = ""
+		return c.w.keep(ctx, layerVolume(layer.ID), forLayer, put)
 	}
-	if err := c.w.unmount(ctx); err != nil {
-		return err
-	}
-	c.target = ""
-	return c.w.keep(ctx, layerVolume(layer.ID), forLayer, with)
+	_, err := c.s.pool.Snapshot(ctx, c.w.volume(), layerVolume(layer.ID), thinpool.SnapshotOptions{
+		Keep: thinpool.Keep{For: forLayer, ReadOnly: true, With: func(tx *store.Tx, _ store.Volume) error { return put(tx) }},
+	})
+	return err
 }
 
 // drop throws the working volume away.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"thinctl/snapshots"
+	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool/store"
 )
 
@@ -182,4 +183,40 @@ func TestManyMakeOneLayer(t *testing.T) {
 		t.Errorf("%d formats", formats)
 	}
 	check(t, errors.Join(st.wholeLayer("a", "b"), st.agree()))
+}
+
+// A mount namespace that was made during a load keeps the working volume's mount.
+// That fails nothing.
+func TestStrangerInTheWorkingVolume(t *testing.T) {
+	st := newStage(t)
+	var leave []func()
+	hold := func() {
+		volumes, err := st.pool.Volumes(st.ctx)
+		check(t, err)
+		for _, v := range volumes {
+			if v.For == "work" {
+				gone, err := st.Files.Stranger(v.Dev, filesystem.Holder{Namespace: 2})
+				check(t, err)
+				leave = append(leave, gone)
+			}
+		}
+	}
+	chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids("a", "b")})
+	check(t, err)
+	for _, word := range []string{"a", "b"} {
+		_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id(word), Last: word == "b"}, func(root string) (snapshots.Filled, error) {
+			hold()
+			return fill(word)(root)
+		})
+		check(t, err)
+	}
+	check(t, chain.Finish(st.ctx, nil))
+	check(t, st.wholeLayer("a", "b"))
+	if _, waiting, err := st.pool.Reap(st.ctx); len(waiting) != 1 || err != nil {
+		t.Errorf("%d wait, %v", len(waiting), err)
+	}
+	for _, gone := range leave {
+		gone()
+	}
+	check(t, st.agree())
 }

@@ -22,7 +22,7 @@ func (s *Store) LayerChanges(ctx context.Context, lower, upper string, visit fun
 			return err
 		}
 		below = low.Tree()
-		if related, err = s.related(ctx, low.ID, up.ID); err != nil {
+		if related, err = s.Related(ctx, low.ID, up.ID); err != nil {
 			return err
 		}
 	}
@@ -45,10 +45,10 @@ func (s *Store) walk(ctx context.Context, lower, upper Tree, related bool, visit
 	})
 }
 
-// related tells whether one layer was made over the other, so that an inode that
+// Related tells whether one layer was made over the other, so that an inode that
 // looks the same is the same. Of layers that were made side by side two files may
 // have the same inode number and, to the kernel's tick, the same times.
-func (s *Store) related(ctx context.Context, a, b string) (bool, error) {
+func (s *Store) Related(ctx context.Context, a, b string) (bool, error) {
 	found := false
 	err := s.pool.View(ctx, func(tx *store.Tx) error {
 		for _, pair := range [][2]string{{a, b}, {b, a}} {

@@ -11,6 +11,8 @@ import (
 // of package snapshotstest. The methods are package filesystem's functions.
 type Files interface {
 	Format(ctx context.Context, device string, o filesystem.FormatOptions) error
+	// Slim gives back what Format wrote as zeros to a thin volume.
+	Slim(ctx context.Context, device string) error
 	Mount(ctx context.Context, device, target string, o filesystem.MountOptions) error
 	Unmount(ctx context.Context, target string, o filesystem.UnmountOptions) error
 	Grow(ctx context.Context, device, target string) error
@@ -23,5 +25,4 @@ type Files interface {
 	// NeedsRecovery tells whether a file system that is not mounted must be
 	// mounted once before it can be read without its journal.
 	NeedsRecovery(device string) (bool, error)
-	DefaultType(size units.Bytes) filesystem.Type
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"thinctl/snapshots"
 	"thinctl/thinpool"
@@ -16,9 +17,16 @@ import (
 // A pool that runs full in the middle of a chain: the error says so, the layers
 // before are whole, and the pool has as much as before the layer that failed.
 func TestPoolFullInAChain(t *testing.T) {
+	for _, queues := range []bool{false, true} {
+		t.Run(map[bool]string{false: "fails", true: "queues"}[queues], func(t *testing.T) { fullInAChain(t, queues) })
+	}
+}
+
+func fullInAChain(t *testing.T, queues bool) {
 	o := thinpooltest.SmallPool()
-	o.DataSize, o.ErrorIfFull = 4*units.MiB, true // 64 blocks
+	o.DataSize, o.ErrorIfFull = 4*units.MiB, !queues // 64 blocks
 	st := newStageOn(t, o)
+	st.Files.Patience = 100 * time.Millisecond
 	chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids("a", "b", "c")})
 	check(t, err)
 	_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id("a")}, fill("a"))

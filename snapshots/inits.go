@@ -77,7 +77,7 @@ func (s *Store) makeInit(ctx context.Context, g ground, init Init) error {
 		err = s.wrote(ctx, "prepare", "the init of "+short(g.key), err)
 		return errors.Join(err, w.end(ctx))
 	}
-	return w.release()
+	return w.end(ctx)
 }
 
 func (w *work) prepare(ctx context.Context, g ground, init Init) error {
@@ -94,13 +94,7 @@ func (w *work) prepare(ctx context.Context, g ground, init Init) error {
 	if err := w.s.files.Sync(ctx, target); err != nil {
 		return err
 	}
-	if err := w.unmount(ctx); err != nil {
-		return err
-	}
-	return w.keep(ctx, initVolume(init.Key), forLayer, func(tx *store.Tx, _ store.Volume) error {
-		if err := tx.DeleteDocument(kindWork, w.id); err != nil {
-			return err
-		}
+	return w.keep(ctx, initVolume(init.Key), forLayer, func(tx *store.Tx) error {
 		return tx.PutDocument(kindInits, init.Key, init)
 	})
 }

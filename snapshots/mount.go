@@ -58,16 +58,18 @@ func (s *Store) mountAt(ctx context.Context, c Container, target string, readOnl
 	if err != nil {
 		return err
 	}
+	mounted := false
 	for _, point := range points {
 		switch {
 		case point.Path == target && point.ReadOnly == readOnly:
-			return nil
-		case readOnly && point.ReadOnly:
-			continue
+			mounted = true
+		case !readOnly || !point.ReadOnly:
+			return s.elsewhere("mount", c, point)
 		}
-		return s.elsewhere("mount", c, point)
 	}
-	err = s.files.Mount(ctx, volume.Node, target, mountOptions(c, readOnly))
+	if !mounted {
+		err = s.files.Mount(ctx, volume.Node, target, mountOptions(c, readOnly))
+	}
 	if errors.Is(err, filesystem.ErrBusy) {
 		return s.heldBy(ctx, "mount", c, volume.Dev, err)
 	}
@@ -157,6 +159,32 @@ func (s *Store) mountsOf(ctx context.Context, name string) (thinpool.Volume, []f
 	return status.Volume, points, err
 }
 
+// Mounts returns where this mount namespace has containers mounted, by their ids;
+// views of them do not count.
+func (s *Store) Mounts(ctx context.Context) (map[string][]string, error) {
+	volumes, err := s.pool.Volumes(ctx)
+	if err != nil {
+		return nil, failed("list", "mounts", err)
+	}
+	mounts := map[string][]string{}
+	for _, volume := range volumes {
+		id, is := strings.CutPrefix(volume.Name, containerVolume(""))
+		if !is || volume.For != forContainer || !volume.Active {
+			continue
+		}
+		points, err := s.files.Mounts(volume.Dev.Major, volume.Dev.Minor)
+		if err != nil {
+			return nil, failed("list", "mounts", err)
+		}
+		for _, point := range points {
+			if !s.isView(point.Path) {
+				mounts[id] = append(mounts[id], point.Path)
+			}
+		}
+	}
+	return mounts, nil
+}
+
 // deactivateFree puts a volume's device away unless somebody still uses it.
 func (s *Store) deactivateFree(ctx context.Context, name string) error {
 	err := s.pool.DeactivateVolume(ctx, name)
@@ -172,7 +200,7 @@ func (s *Store) elsewhere(op string, c Container, at filesystem.MountPoint) erro
 		how = "read-only"
 	}
 	return &Error{Op: op, Object: "container " + c.Name, Kind: ErrMounted, Detail: how + " at " + at.Path,
-		Remedy: fmt.Sprintf("run `thinctl container unmount %s`, or end who looks at it", c.Name)}
+		Remedy: fmt.Sprintf("run `thinctl container unmount %s %s`, or end who looks at it", s.pool.Name(), c.Name)}
 }
 
 // heldBy names who keeps a container's volume in use.
@@ -224,7 +252,9 @@ func (s *Store) withMounted(ctx context.Context, c Container, do func(root strin
 		if point.ReadOnly {
 			return s.elsewhere("write to", c, point)
 		}
-		return do(point.Path)
+	}
+	if len(points) > 0 {
+		return do(points[0].Path)
 	}
 	view, err := s.look(ctx, volume.Name, mountOptions(c, false))
 	if err != nil {

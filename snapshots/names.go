@@ -38,6 +38,11 @@ func short(id string) string {
 // which need not be there.
 func LayerVolumes(id string) []string { return []string{layerVolume(id), initVolume(id)} }
 
+// LayerVolume, InitVolume and ContainerVolume name the volumes behind.
+func LayerVolume(id string) string     { return layerVolume(id) }
+func InitVolume(key string) string     { return initVolume(key) }
+func ContainerVolume(id string) string { return containerVolume(id) }
+
 func layerVolume(id string) string     { return "layer-" + id }
 func containerVolume(id string) string { return "container-" + id }
 func initVolume(key string) string     { return "init-" + key }

@@ -18,9 +18,6 @@ func (s *Store) Containers(ctx context.Context) ([]Container, error) {
 	return all[Container](ctx, s, kindContainers, "containers")
 }
 
-// ContainersIn is Containers within a transaction of the caller's.
-func ContainersIn(tx *store.Tx) ([]Container, error) { return documents[Container](tx, kindContainers) }
-
 // Inits returns all inits, in the order of their keys.
 func (s *Store) Inits(ctx context.Context) ([]Init, error) {
 	return all[Init](ctx, s, kindInits, "inits")
@@ -32,6 +29,14 @@ func all[T any](ctx context.Context, s *Store, kind store.Kind, what string) (re
 		return err
 	})
 	return records, failed("list", what, err)
+}
+
+// LayersIn is Layers within a transaction of the caller's.
+func LayersIn(tx *store.Tx) ([]Layer, error) { return documents[Layer](tx, kindLayers) }
+
+// ContainersIn is Containers within a transaction of the caller's.
+func ContainersIn(tx *store.Tx) ([]Container, error) {
+	return documents[Container](tx, kindContainers)
 }
 
 // Layer returns the layer of that id, or the only one whose id begins so.

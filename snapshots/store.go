@@ -13,8 +13,9 @@ import (
 
 // Options change what a store makes.
 type Options struct {
-	// FS is the file system of new base layers where the caller names none; ""
-	// is what [Files] deems the default.
+	// FS is the file system of new base layers where the caller names none; "" is
+	// ext4: the first mount of a snapshot writes one block of the pool there, and
+	// some thirty with xfs.
 	FS filesystem.Type
 	// FormatArgs are mkfs's further arguments.
 	FormatArgs []string

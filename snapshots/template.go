@@ -25,7 +25,7 @@ func (s *Store) shape(ctx context.Context, fs filesystem.Type, size units.Bytes)
 		fs = s.options.FS
 	}
 	if fs == "" {
-		fs = s.files.DefaultType(size)
+		fs = filesystem.Ext4
 	}
 	return fs, size, nil
 }
@@ -67,7 +67,7 @@ func (s *Store) makeTemplate(ctx context.Context, t Template) error {
 		err = s.wrote(ctx, "format", "template "+t.Key, err)
 		return errors.Join(err, w.end(ctx))
 	}
-	return w.release()
+	return w.end(ctx)
 }
 
 func (w *work) format(ctx context.Context, t Template) error {
@@ -81,6 +81,9 @@ func (w *work) format(ctx context.Context, t Template) error {
 		return err
 	}
 	if err := w.s.files.Format(ctx, volume.Node, filesystem.FormatOptions{Type: t.FS, Args: w.s.options.FormatArgs}); err != nil {
+		return err
+	}
+	if err := w.s.files.Slim(ctx, volume.Node); err != nil {
 		return err
 	}
 	target, err := w.mount(ctx, t.FS)
@@ -97,13 +100,7 @@ func (w *work) format(ctx context.Context, t Template) error {
 	if err := w.s.files.Sync(ctx, target); err != nil {
 		return err
 	}
-	if err := w.unmount(ctx); err != nil {
-		return err
-	}
-	return w.keep(ctx, templateVolume(t.Key), forTemplate, func(tx *store.Tx, _ store.Volume) error {
-		if err := tx.DeleteDocument(kindWork, w.id); err != nil {
-			return err
-		}
+	return w.keep(ctx, templateVolume(t.Key), forTemplate, func(tx *store.Tx) error {
 		return tx.PutDocument(kindTemplates, t.Key, t)
 	})
 }

@@ -88,7 +88,8 @@ func (s *Store) View(ctx context.Context, t Tree) (*View, error) {
 	defer lock.Release()
 	// Of a container the journal may have to be replayed first. All other trees
 	// were snapshotted frozen or unmounted, and are never written again.
-	o := filesystem.MountOptions{Type: t.fs, ReadOnly: true, NoRecovery: t.container == "", MakeTarget: true}
+	o := filesystem.MountOptions{Type: t.fs, ReadOnly: true, NoRecovery: t.container == "",
+		Options: []string{"nosuid", "nodev", "noexec", "noatime"}}
 	if t.container != "" {
 		_, points, err := s.mountsOf(ctx, t.volume)
 		if err != nil {
@@ -164,16 +165,20 @@ func (v *View) close(ctx context.Context) error {
 }
 
 // clearView takes a view's mount away, and the volume's device unless somebody
-// else uses it. The folder goes last: by it a killed view is found.
+// else uses it. Whatever a killed process has left of it, Recover finds: the
+// folder by its name, then the device by having no opener.
 func (s *Store) clearView(ctx context.Context, root, volume string, lazy bool) error {
 	err := s.files.Unmount(ctx, root, filesystem.UnmountOptions{Lazy: lazy})
 	if err != nil && !errors.Is(err, filesystem.ErrNotMounted) {
 		return err
 	}
+	if err := removeFolder(root); err != nil {
+		return err
+	}
 	if err := s.deactivateFree(ctx, volume); err != nil && !goneBelow(err) {
 		return err
 	}
-	return removeFolder(root)
+	return nil
 }
 
 // splitView reads a view's folder name.

@@ -80,18 +80,24 @@ func (w *work) mount(ctx context.Context, fs filesystem.Type) (target string, er
 	return target, w.s.files.Mount(ctx, volume.Node, target, o)
 }
 
-// unmount takes the mount away; the volume's device stays.
-func (w *work) unmount(ctx context.Context) error { return w.s.unmountWork(ctx, w.id, false) }
-
-func (s *Store) unmountWork(ctx context.Context, id string, lazy bool) error {
+// unmountWork takes a work's mount away; the volume's device stays. A process that has
+// entered it, or a mount namespace that was made meanwhile, may keep the file
+// system: that must not fail what is complete.
+func (s *Store) unmountWork(ctx context.Context, id string) error {
 	target := s.workTarget(id)
-	err := s.files.Unmount(ctx, target, filesystem.UnmountOptions{Lazy: lazy})
+	err := s.files.Unmount(ctx, target, filesystem.UnmountOptions{})
+	if errors.Is(err, filesystem.ErrBusy) {
+		err = s.files.Unmount(ctx, target, filesystem.UnmountOptions{Lazy: true})
+	}
 	if err != nil && !errors.Is(err, filesystem.ErrNotMounted) {
 		return err
 	}
 	return removeFolder(target)
 }
 
+// removeFolder removes a mount's folder. With it the kernel takes away what other
+// mount namespaces have mounted there, copies of ours among them (fs/namei.c,
+// vfs_rmdir, detach_mounts): only open files keep the device from then on.
 func removeFolder(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -99,10 +105,19 @@ func removeFolder(path string) error {
 	return nil
 }
 
-// keep turns the filled, unmounted working volume into what it was made for.
-func (w *work) keep(ctx context.Context, name, what string, with func(*store.Tx, store.Volume) error) error {
-	_, err := w.s.pool.RenameVolume(ctx, w.volume(), name,
-		thinpool.RenameOptions{Was: forWork, Keep: thinpool.Keep{For: what, ReadOnly: true, With: with}})
+// keep turns the filled, synced working volume into what it was made for, and
+// unmounts it. put writes the documents. The volume is renamed; where somebody
+// else keeps its file system, a snapshot of it becomes what was wanted.
+func (w *work) keep(ctx context.Context, name, what string, put func(*store.Tx) error) error {
+	if err := w.s.unmountWork(ctx, w.id); err != nil {
+		return err
+	}
+	keep := thinpool.Keep{For: what, ReadOnly: true, With: func(tx *store.Tx, _ store.Volume) error { return put(tx) }}
+	_, err := w.s.pool.RenameVolume(ctx, w.volume(), name, thinpool.RenameOptions{Was: forWork, Keep: keep})
+	if errors.Is(err, thinpool.ErrBusy) {
+		_, err = w.s.pool.Snapshot(ctx, w.volume(), name, thinpool.SnapshotOptions{Keep: keep})
+		return err
+	}
 	if err == nil {
 		w.made = false
 	}
@@ -116,10 +131,10 @@ func (w *work) drop(ctx context.Context) error {
 	}
 	ctx, cancel := settling(ctx)
 	defer cancel()
-	if err := w.s.unmountWork(ctx, w.id, false); err != nil {
+	if err := w.s.unmountWork(ctx, w.id); err != nil {
 		return err
 	}
-	_, err := w.s.pool.RemoveVolume(ctx, w.volume(), thinpool.RemoveOptions{For: forWork})
+	_, err := w.s.pool.RemoveVolume(ctx, w.volume(), thinpool.RemoveOptions{Deferred: true, For: forWork})
 	if err != nil && !errors.Is(err, thinpool.ErrNotFound) {
 		return err
 	}
@@ -132,28 +147,31 @@ func (w *work) drop(ctx context.Context) error {
 func (w *work) end(ctx context.Context) error {
 	ctx, cancel := settling(ctx)
 	defer cancel()
-	return errors.Join(w.s.clearWork(ctx, w.id), w.lock.Release())
+	if w.made {
+		return errors.Join(w.s.clearWork(ctx, w.id), w.lock.Release())
+	}
+	return errors.Join(w.s.forgetWork(ctx, w.id), w.lock.Release())
 }
 
-// release ends a work whose document has gone in a transaction.
+// release ends a work whose document has gone in the caller's transaction.
 func (w *work) release() error { return w.lock.Release() }
 
-// clearWork removes all that belongs to a work, its document last. Somebody may
-// have entered its mount; the volume's blocks come back when they have left.
+// clearWork removes all that belongs to a work, its document last.
 func (s *Store) clearWork(ctx context.Context, id string) error {
-	err := s.unmountWork(ctx, id, false)
-	if errors.Is(err, filesystem.ErrBusy) {
-		err = s.unmountWork(ctx, id, true)
-	}
-	if err != nil {
+	if err := s.unmountWork(ctx, id); err != nil {
 		return err
 	}
-	forget := func(tx *store.Tx) error { return tx.DeleteDocument(kindWork, id) }
-	removals, err := s.pool.RemoveVolumes(ctx, []string{workVolume(id)}, thinpool.RemoveOptions{Deferred: true, For: forWork}, forget)
+	removals, err := s.pool.RemoveVolumes(ctx, []string{workVolume(id)}, thinpool.RemoveOptions{Deferred: true, For: forWork},
+		func(tx *store.Tx) error { return tx.DeleteDocument(kindWork, id) })
 	if len(removals) == 0 && errors.Is(err, thinpool.ErrNotFound) {
-		err = s.pool.Update(ctx, forget)
+		return s.forgetWork(ctx, id)
 	}
 	return err
+}
+
+// forgetWork drops the document of a work that has no volume.
+func (s *Store) forgetWork(ctx context.Context, id string) error {
+	return s.pool.Update(ctx, func(tx *store.Tx) error { return tx.DeleteDocument(kindWork, id) })
 }
 
 // clearDead clears the works whose process has ended.

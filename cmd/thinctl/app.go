@@ -20,6 +20,7 @@ type app struct {
 	out, err   io.Writer
 	getenv     func(string) string
 	euid       func() int
+	keyboard   bool // standard input is a terminal
 	dialog     bool // somebody is there to answer
 	progressOn bool
 	colorOn    bool // standard output is a terminal
@@ -76,14 +77,16 @@ func (l line) asksVersion() bool {
 func (a *app) root() *cli.App {
 	root := &cli.App{
 		Name:  "thinctl",
-		Usage: "thin pools and thin volumes on the Linux device mapper",
-		Description: "thinctl makes thin pools on sparse files or block devices, and thin volumes and snapshots in them. " +
-			"Sizes take K, M, G, T and P, which are 1024-based. Flags may stand before or after arguments. " +
-			"A volume is written POOL NAME or POOL/NAME.\n\n" +
+		Usage: "thin pools for images, layers and containers on the Linux device mapper",
+		Description: "thinctl makes thin pools on sparse files or block devices, and thin volumes and snapshots in them; " +
+			"image layers and containers are such volumes. " +
+			"Sizes take K, M, G, T and P, which are 1024-based; of images, layers and containers they are shown as Docker does, 1000-based. " +
+			"Flags may stand before or after arguments. " +
+			"A volume is written POOL NAME or POOL/NAME; an image by its name or the beginning of its id.\n\n" +
 			"Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 exists already, 5 in use, 6 not healthy, " +
 			"7 privilege or kernel feature missing, 130 interrupted.",
 		Flags:                globalFlags(),
-		Commands:             []*cli.Command{a.poolCommands(), a.volumeCommands(), a.metadataCommands(), a.doctorCommand(), a.completionCommand(), a.versionCommand(), a.docsCommand()},
+		Commands:             []*cli.Command{a.poolCommands(), a.volumeCommands(), a.layerCommands(), a.containerCommands(), a.imageCommands(), a.metadataCommands(), a.doctorCommand(), a.completionCommand(), a.versionCommand(), a.docsCommand()},
 		Writer:               a.out,
 		ErrWriter:            a.err,
 		HideHelpCommand:      true,
@@ -126,7 +129,7 @@ func globalFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "root", Value: thinpool.Root, EnvVars: []string{"THINCTL_ROOT"}, Usage: "`FOLDER` that the pools are in"},
 		&cli.BoolFlag{Name: "json", EnvVars: []string{"THINCTL_JSON"}, Usage: "write the result as JSON"},
-		&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, EnvVars: []string{"THINCTL_TIMEOUT"}, Usage: "give up after this `TIME`; 0 for never"},
+		&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, EnvVars: []string{"THINCTL_TIMEOUT"}, Usage: "give up after this `TIME`; 0 for never, which is the default where whole images are moved"},
 		&cli.StringFlag{Name: "log-level", Value: "warn", EnvVars: []string{"THINCTL_LOG_LEVEL"}, Usage: "log from this `LEVEL` on: debug, info, warn or error"},
 		&cli.BoolFlag{Name: "no-color", Usage: "write without colors, as with NO_COLOR set"},
 		&cli.BoolFlag{Name: "version", Usage: "print the version"},

@@ -21,6 +21,8 @@ func TestBinary(t *testing.T) {
 		{"version", "thinctl:", "", 0},
 		{"pool destroy p1 --dryrun", "", "thinctl: pool destroy: no flag --dryrun; see", codeUsage},
 		{"pool create", "", "thinctl: pool create: NAME is missing", codeUsage},
+		{"image load", "", "thinctl: image load: POOL is missing", codeUsage},
+		{"help container commit", "Nothing is copied", "", 0},
 		{"pool li --generate-bash-completion", "list\n", "", 0},
 		{"help volume mount", "Formats nothing.", "", 0},
 	} {
@@ -75,6 +77,7 @@ func TestBashCompletes(t *testing.T) {
 		{"thinctl-binary pool st", "status"},
 		{"thinctl-binary pool destroy --dr", "--dry-run"},
 		{"thinctl-binary volume create p v --fs ", "ext4 xfs"},
+		{"thinctl-binary image pu", "pull push"},
 		{"thinctl-binary --root=/tmp comp", "completion"},
 		{"thinctl-binary pool create p --data-device /dev/zer", ""},
 	} {

@@ -33,15 +33,24 @@ type leaf struct {
 	// complete proposes words for the argument that comes after args.
 	complete func(c *call) []string
 	hidden   bool
+	// long commands move whole images: they end when nothing comes any more, and
+	// after a time only where one was asked for.
+	long bool
 }
 
 func (a *app) leaf(l leaf) *cli.Command {
 	return &cli.Command{
 		Name: l.name, ArgsUsage: l.args, Usage: l.usage, Description: l.about, Flags: l.flags, Hidden: l.hidden,
 		Action: a.action(func(c *call) error {
-			if err := c.takeArgs(l.args); err != nil {
+			if err := c.takeArgs(); err != nil {
 				return err
 			}
+			ctx, cancel, err := c.limit(l.long)
+			if err != nil {
+				return err
+			}
+			defer cancel()
+			c.ctx = ctx
 			return l.run(c)
 		}),
 		BashComplete: a.completer(l.complete),
@@ -57,23 +66,29 @@ func (a *app) action(run func(*call) error) cli.ActionFunc {
 			return &usageError{why: fmt.Sprintf("log level %q is not known", flags.String("log-level")), remedy: "use debug, info, warn or error"}
 		}
 		c.logger = slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
-		switch timeout := flags.Duration("timeout"); {
-		case timeout < 0:
-			return &usageError{why: fmt.Sprintf("timeout %s is negative", timeout), remedy: "give a duration such as 90s, or 0 for no limit"}
-		case timeout > 0:
-			var cancel context.CancelFunc
-			c.ctx, cancel = context.WithTimeout(c.ctx, timeout)
-			defer cancel()
-		}
 		return run(c)
 	}
 }
 
+// limit is the command's context with its timeout.
+func (c *call) limit(long bool) (context.Context, context.CancelFunc, error) {
+	timeout := c.flags.Duration("timeout")
+	switch {
+	case timeout < 0:
+		return nil, nil, &usageError{why: fmt.Sprintf("timeout %s is negative", timeout), remedy: "give a duration such as 90s, or 0 for no limit"}
+	case timeout == 0, long && !c.flags.IsSet("timeout"):
+		ctx, cancel := context.WithCancel(c.ctx)
+		return ctx, cancel, nil
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, timeout)
+	return ctx, cancel, nil
+}
+
 // takeArgs checks the number of arguments, and takes POOL/NAME apart.
-func (c *call) takeArgs(want string) error {
-	names := strings.Fields(want)
+func (c *call) takeArgs() error {
+	names := c.argNames()
 	if len(names) > 1 && names[0] == "POOL" {
-		c.args = splitAddress(c.args)
+		c.args = splitAddress(c.args, names)
 	}
 	least, most := 0, len(names)
 	for _, name := range names {
@@ -92,9 +107,13 @@ func (c *call) takeArgs(want string) error {
 	return nil
 }
 
+// argNames are what the command calls its arguments.
+func (c *call) argNames() []string { return strings.Fields(c.flags.Command.ArgsUsage) }
+
 // splitAddress turns "vault/base" into two words, and drops a "vault/" that
-// later words repeat. Neither pools nor volumes have a slash in their names.
-func splitAddress(args []string) []string {
+// later words repeat, unless they are a path's or an image's: neither pools nor
+// volumes, layers and containers have a slash in their names.
+func splitAddress(args, names []string) []string {
 	if len(args) == 0 {
 		return args
 	}
@@ -104,9 +123,21 @@ func splitAddress(args []string) []string {
 		split = append(split, volume)
 	}
 	for _, arg := range args[1:] {
-		split = append(split, strings.TrimPrefix(arg, pool+"/"))
+		if !slashes(names[min(len(split), len(names)-1)]) {
+			arg = strings.TrimPrefix(arg, pool+"/")
+		}
+		split = append(split, arg)
 	}
 	return split
+}
+
+// slashes tells whether what an argument stands for may have slashes in it.
+func slashes(name string) bool {
+	switch strings.Trim(name, "[].") {
+	case "IMAGE", "NEWNAME", "FILE", "DIR":
+		return true
+	}
+	return false
 }
 
 func (c *call) misuse(format string, args ...any) error {

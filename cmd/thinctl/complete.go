@@ -58,6 +58,8 @@ func flagValues(name string) []string {
 	switch name {
 	case "fs":
 		return []string{"ext4", "xfs"}
+	case "format":
+		return []string{"docker", "oci"}
 	case "full":
 		return []string{"queue", "error"}
 	case "log-level":
@@ -97,7 +99,7 @@ func (c *call) poolNames() []string {
 // volumeOnce proposes POOL, then NAME, or POOL/NAME; for what comes after them
 // nothing.
 func (c *call) volumeOnce() []string {
-	if len(splitAddress(c.args)) > 1 {
+	if len(splitAddress(c.args, c.argNames())) > 1 {
 		return nil
 	}
 	return c.volumeNames()
@@ -116,7 +118,7 @@ func (c *call) volumeNames() []string {
 		}
 		return names
 	}
-	args := splitAddress(c.args)
+	args := splitAddress(c.args, c.argNames())
 	return slices.DeleteFunc(c.volumesOf(args[0]), func(name string) bool { return slices.Contains(args[1:], name) })
 }
 
@@ -125,9 +127,86 @@ func (c *call) volumesOf(name string) []string {
 	_ = c.onPool(name, func(pool *thinpool.Pool) error {
 		volumes, err := pool.Volumes(c.ctx)
 		for _, volume := range volumes {
+			if volume.For != "" {
+				continue // nobody mounts or removes those by hand
+			}
 			names = append(names, volume.Name)
 		}
 		return err
 	})
 	return names
+}
+
+// imageOnce proposes POOL, then an image; imageWords any number of them.
+func (c *call) imageOnce() []string { return c.once(c.imagesOf) }
+
+func (c *call) imageWords() []string { return c.many(c.imagesOf) }
+
+func (c *call) containerOnce() []string { return c.once(c.containersOf) }
+
+func (c *call) containerWords() []string { return c.many(c.containersOf) }
+
+func (c *call) layerWords() []string { return c.many(c.layersOf) }
+
+func (c *call) layerPair() []string {
+	if len(splitAddress(c.args, c.argNames())) > 2 {
+		return nil
+	}
+	return c.many(c.layersOf)
+}
+
+func (c *call) once(of func(pool string) []string) []string {
+	if len(splitAddress(c.args, c.argNames())) > 1 {
+		return nil
+	}
+	return c.many(of)
+}
+
+// many proposes pools for the first argument, then what of gives for the pool and
+// is not there yet.
+func (c *call) many(of func(pool string) []string) []string {
+	if len(c.args) == 0 {
+		return c.poolNames()
+	}
+	args := splitAddress(c.args, c.argNames())
+	return slices.DeleteFunc(of(args[0]), func(word string) bool { return slices.Contains(args[1:], word) })
+}
+
+func (c *call) imagesOf(pool string) []string {
+	var words []string
+	_ = c.onPool(pool, func(pool *thinpool.Pool) error {
+		all, err := c.contents(pool).Images(c.ctx)
+		for _, image := range all {
+			words = append(words, familiar(image.Names)...)
+			if len(image.Names) == 0 {
+				words = append(words, shortID(image.Shown()))
+			}
+		}
+		return err
+	})
+	return words
+}
+
+func (c *call) containersOf(pool string) []string {
+	var words []string
+	_ = c.onPool(pool, func(pool *thinpool.Pool) error {
+		all, err := c.contents(pool).Layers().Containers(c.ctx)
+		for _, container := range all {
+			words = append(words, container.Name)
+		}
+		return err
+	})
+	return words
+}
+
+func (c *call) layersOf(pool string) []string {
+	var words []string
+	_ = c.onPool(pool, func(pool *thinpool.Pool) error {
+		all, err := c.contents(pool).Layers().Layers(c.ctx)
+		for _, layer := range all {
+			words = append(words, shortID(layer.ID))
+		}
+		return err
+	})
+	return words
 }

@@ -9,7 +9,13 @@ import (
 
 	"thinctl/dm"
 	"thinctl/filelock"
+	"thinctl/images"
+	"thinctl/images/manifest"
+	"thinctl/images/reference"
+	"thinctl/images/registry"
 	"thinctl/loopback"
+	"thinctl/snapshots"
+	"thinctl/snapshots/changes"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
@@ -89,6 +95,13 @@ type class struct {
 func classes() []class {
 	return []class{
 		{codeMissing, []error{errNoRoot, thinpool.ErrUnsupported}},
+		// An image that is in use is that, whatever the pool said of its volumes.
+		{codeUsage, []error{images.ErrInvalid, reference.ErrInvalid, reference.ErrAmbiguous, manifest.ErrInvalid,
+			snapshots.ErrInvalid, snapshots.ErrAmbiguous}},
+		{codeNotFound, []error{reference.ErrNotFound, registry.ErrNotFound, manifest.ErrPlatform, snapshots.ErrNotFound}},
+		{codeExists, []error{snapshots.ErrExists}},
+		{codeBusy, []error{images.ErrInUse, registry.ErrBusy, snapshots.ErrInUse, snapshots.ErrMounted}},
+		{codeUnhealthy, []error{snapshots.ErrFull}},
 		{codeUsage, []error{thinpool.ErrInvalid}},
 		{codeNotFound, []error{thinpool.ErrNotFound}},
 		{codeExists, []error{thinpool.ErrExists, thinpool.ErrHoldsData}},
@@ -96,7 +109,7 @@ func classes() []class {
 		{codeUnhealthy, []error{errUnhealthy, thinpool.ErrUnhealthy, thinpool.ErrNeedsCheck, thinpool.ErrReserve,
 			thinpool.ErrSwapped, thinpool.ErrDiverged}},
 		{codeMissing, []error{dm.ErrNoDeviceMapper, dm.ErrPermission, dm.ErrProtocol, dm.ErrNoTarget,
-			loopback.ErrUnsupported, filesystem.ErrUnsupported, metadata.ErrUnsupported, fs.ErrPermission}},
+			registry.ErrDenied, changes.ErrUnsupported, loopback.ErrUnsupported, filesystem.ErrUnsupported, metadata.ErrUnsupported, fs.ErrPermission}},
 		{codeUsage, []error{loopback.ErrInvalid, filesystem.ErrInvalid}},
 		{codeBusy, []error{dm.ErrBusy, loopback.ErrBusy, filesystem.ErrBusy, filesystem.ErrMountPoint, filelock.ErrHeld, metadata.ErrBusy}},
 		{codeExists, []error{dm.ErrExists, filesystem.ErrSignature}},

@@ -10,7 +10,12 @@ import (
 
 	"thinctl/dm"
 	"thinctl/filelock"
+	"thinctl/images"
+	"thinctl/images/manifest"
+	"thinctl/images/reference"
+	"thinctl/images/registry"
 	"thinctl/loopback"
+	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 )
@@ -40,6 +45,25 @@ func TestExitCode(t *testing.T) {
 		{&filesystem.Error{Kind: filesystem.ErrBusy}, 5},
 		{fmt.Errorf("lock: %w", filelock.ErrHeld), 5},
 		{fmt.Errorf("lock: %w: %w", filelock.ErrHeld, context.DeadlineExceeded), 5},
+		{&images.Error{Kind: images.ErrInvalid}, 2},
+		{&reference.Error{Kind: reference.ErrInvalid}, 2},
+		{&reference.Error{Kind: reference.ErrAmbiguous}, 2},
+		{&snapshots.Error{Kind: snapshots.ErrAmbiguous}, 2},
+		{&reference.Error{Kind: reference.ErrNotFound}, 3},
+		{&snapshots.Error{Kind: snapshots.ErrNotFound}, 3},
+		{&registry.Error{Kind: registry.ErrNotFound}, 3},
+		{&manifest.Error{Kind: manifest.ErrPlatform}, 3},
+		{&snapshots.Error{Kind: snapshots.ErrExists}, 4},
+		{&images.Error{Kind: images.ErrInUse}, 5},
+		{&snapshots.Error{Kind: snapshots.ErrInUse}, 5},
+		{&snapshots.Error{Kind: snapshots.ErrMounted, Err: pool(thinpool.ErrBusy, nil)}, 5},
+		{&registry.Error{Kind: registry.ErrBusy}, 5},
+		{&snapshots.Error{Kind: snapshots.ErrFull, Err: syscall.ENOSPC}, 6},
+		{&registry.Error{Kind: registry.ErrDenied}, 7},
+		{&manifest.Error{Kind: manifest.ErrDigest}, 1},
+		{&images.Error{Kind: images.ErrDigest}, 1},
+		{&registry.Error{Kind: registry.ErrUnavailable}, 1},
+		{&snapshots.Error{Kind: snapshots.ErrNotMounted}, 1},
 		{pool(thinpool.ErrUnhealthy, nil), 6},
 		{pool(thinpool.ErrReserve, nil), 6},
 		{pool(thinpool.ErrSwapped, nil), 6},

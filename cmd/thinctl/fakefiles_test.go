@@ -80,7 +80,7 @@ func (f *fakeFiles) Mount(_ context.Context, device, target string, o filesystem
 	return nil
 }
 
-func (f *fakeFiles) Unmount(_ context.Context, target string) error {
+func (f *fakeFiles) Unmount(_ context.Context, target string, _ filesystem.UnmountOptions) error {
 	for dev, mounts := range f.mounts {
 		for i, mount := range mounts {
 			if mount.Path == target {
@@ -102,9 +102,18 @@ func (f *fakeFiles) Grow(_ context.Context, device, target string) error {
 	return nil
 }
 
-func (f *fakeFiles) Mounts(dev dm.Dev) ([]filesystem.MountPoint, error) { return f.mounts[dev], nil }
+func (f *fakeFiles) Mounts(major, minor uint32) ([]filesystem.MountPoint, error) {
+	return f.mounts[dm.Dev{Major: major, Minor: minor}], nil
+}
 
-func (f *fakeFiles) Holders(_ context.Context, dev dm.Dev) ([]filesystem.Holder, error) {
+func (f *fakeFiles) Sync(context.Context, string) error { return nil }
+
+func (f *fakeFiles) NeedsRecovery(string) (bool, error) { return false, nil }
+
+func (f *fakeFiles) Slim(context.Context, string) error { return nil }
+
+func (f *fakeFiles) Holders(_ context.Context, major, minor uint32) ([]filesystem.Holder, error) {
+	dev := dm.Dev{Major: major, Minor: minor}
 	var all []filesystem.Holder
 	if mounts := f.mounts[dev]; len(mounts) > 0 {
 		own := filesystem.Holder{Namespace: 4026531840, Own: true}

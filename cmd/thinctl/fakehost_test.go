@@ -14,6 +14,7 @@ import (
 	"thinctl/dm/dmtest"
 	"thinctl/loopback"
 	"thinctl/loopback/looptest"
+	"thinctl/snapshots/snapshotstest"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/thinpooltest"
@@ -26,6 +27,8 @@ type fakeHost struct {
 	kernel *dmtest.Kernel
 	loops  *looptest.Kernel
 	disks  *fakeDisks
+
+	world *snapshotstest.World // nil: disks, and fakeFiles
 }
 
 func newFakeHost(options dmtest.Options) *fakeHost {
@@ -56,8 +59,12 @@ func newFakeHost(options dmtest.Options) *fakeHost {
 }
 
 func (h *fakeHost) open(*slog.Logger) (thinpool.Host, io.Closer, error) {
-	return thinpool.Host{Kernel: h.kernel, Loops: h.loops, Disks: h.disks,
-		Now: func() time.Time { return time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC) }}, io.NopCloser(nil), nil
+	host := thinpool.Host{Kernel: h.kernel, Loops: h.loops, Disks: h.disks}
+	if h.world != nil {
+		host = h.world.Host()
+	}
+	host.Now = func() time.Time { return time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC) }
+	return host, io.NopCloser(nil), nil
 }
 
 // fakeDevice is a block device whose content is a file of the test.

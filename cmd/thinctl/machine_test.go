@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"thinctl/dm"
 	"thinctl/dm/dmtest"
 	"thinctl/loopback"
+	"thinctl/snapshots/filesystem"
 	"thinctl/snapshots/filesystem/program"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
@@ -28,8 +30,9 @@ type machineKey struct{}
 
 // machine is one script's host, and what its last command line gave.
 type machine struct {
-	host       *fakeHost
-	files      *fakeFiles
+	host  *fakeHost
+	files *fakeFiles
+
 	probe      probe
 	uid        int
 	answer     string
@@ -37,6 +40,9 @@ type machine struct {
 	out        bytes.Buffer
 	refused    error // what opening the host gives
 	remembered string
+	fed        string
+	terminal   bool
+	leave      func() // what hold gave, in a world
 }
 
 func newMachine(dir string) *machine {
@@ -51,6 +57,13 @@ func newMachine(dir string) *machine {
 	return m
 }
 
+func (m *machine) fileSystems() fileSystems {
+	if m.host.world != nil {
+		return worldFiles{m.host.world.Files}
+	}
+	return m.files
+}
+
 func (m *machine) use(host *fakeHost) { m.host, m.files = host, newFakeFiles(host.kernel) }
 
 func of(ts *testscript.TestScript) *machine { return ts.Value(machineKey{}).(*machine) }
@@ -58,9 +71,9 @@ func of(ts *testscript.TestScript) *machine { return ts.Value(machineKey{}).(*ma
 func (m *machine) thinctl(ts *testscript.TestScript, neg bool, args []string, one *sync.Mutex) {
 	m.out.Reset()
 	a := &app{
-		in: strings.NewReader(m.answer), out: io.MultiWriter(&m.out, ts.Stdout()), err: ts.Stderr(),
-		getenv: ts.Getenv, euid: func() int { return m.uid }, dialog: m.answer != "",
-		files: m.files, probe: m.probe, metadata: m.metadata(),
+		in: strings.NewReader(m.answer + m.fed), colorOn: m.terminal, out: io.MultiWriter(&m.out, ts.Stdout()), err: ts.Stderr(),
+		getenv: ts.Getenv, euid: func() int { return m.uid }, keyboard: m.answer != "", dialog: m.answer != "",
+		files: m.fileSystems(), probe: m.probe, metadata: m.metadata(),
 		host: func(logger *slog.Logger) (thinpool.Host, io.Closer, error) {
 			if m.refused != nil {
 				return thinpool.Host{}, nil, m.refused
@@ -68,7 +81,7 @@ func (m *machine) thinctl(ts *testscript.TestScript, neg bool, args []string, on
 			return m.host.open(logger)
 		},
 	}
-	m.answer = ""
+	m.answer, m.fed, m.terminal = "", "", false
 	one.Lock()
 	defer one.Unlock()
 	// cli reads the process's environment, which parallel scripts share.
@@ -123,13 +136,24 @@ func (m *machine) device(address string) (dm.Info, error) {
 
 func (m *machine) hold(volume string) error {
 	info, err := m.device(volume)
-	if err == nil {
-		m.files.foreign[info.Dev], err = m.host.kernel.Hold(info.Dev)
+	if err != nil {
+		return err
 	}
+	if m.host.world != nil {
+		m.leave, err = m.host.world.Files.Stranger(info.Dev, filesystem.Holder{Namespace: 4026532000, MountPoints: []string{"/var/www"},
+			Processes: []filesystem.Process{{PID: 4711, Command: "nginx"}}})
+		return err
+	}
+	m.files.foreign[info.Dev], err = m.host.kernel.Hold(info.Dev)
 	return err
 }
 
 func (m *machine) release(volume string) error {
+	if m.leave != nil {
+		m.leave()
+		m.leave = nil
+		return nil
+	}
 	info, err := m.device(volume)
 	if err == nil {
 		m.files.foreign[info.Dev]()
@@ -199,6 +223,11 @@ func databaseText(path string) (string, error) {
 		}
 		for tombstone, err := range tx.Tombstones() {
 			faults = append(faults, add(tombstone, err))
+		}
+		for _, kind := range []store.Kind{"layers", "containers", "container-names", "inits", "templates", "work", "chains", "images", "image-names", "image-ids"} {
+			for entry, err := range store.Documents[json.RawMessage](tx, kind, "") {
+				faults = append(faults, add(string(entry.Record), err))
+			}
 		}
 		return errors.Join(faults...)
 	})

@@ -21,6 +21,7 @@ func main() {
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		getenv:     os.Getenv,
 		euid:       os.Geteuid,
+		keyboard:   term.IsTerminal(int(os.Stdin.Fd())),
 		dialog:     term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())),
 		progressOn: term.IsTerminal(int(os.Stderr.Fd())),
 		host:       localHost,

@@ -58,6 +58,9 @@ func (c *call) activatePools() error {
 		}
 		done := c.progress("activating pool %s", pool.Name())
 		err := pool.Activate(c.ctx)
+		if err == nil {
+			err = c.contents(pool).Recover(c.ctx)
+		}
 		done()
 		if err == nil {
 			one.Active = true

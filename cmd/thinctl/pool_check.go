@@ -76,11 +76,19 @@ func (c *call) checkPools() error {
 	fault := c.onPools(c.arg(0), func(pool *thinpool.Pool) error {
 		done := c.progress("checking pool %s", pool.Name())
 		report, err := pool.Check(c.ctx)
+		var records []findingView
+		if err == nil {
+			// Where the metadata cannot be read, neither can what counts, and the
+			// report has said so.
+			if records, err = c.checkRecords(pool); len(report.Findings) > 0 {
+				err = nil
+			}
+		}
 		done()
 		if err != nil {
 			return err
 		}
-		one := checkedView{Name: report.Pool, Active: report.Active, Findings: newFindingViews(report.Findings)}
+		one := checkedView{Name: report.Pool, Active: report.Active, Findings: append(newFindingViews(report.Findings), records...)}
 		one.Healthy = faults(one.Findings) == 0
 		pools = append(pools, one)
 		if !one.Healthy {
@@ -102,6 +110,21 @@ func (c *call) checkPools() error {
 			writeFindings(w, pool.Findings)
 		}
 	}))
+}
+
+// findRecord is the code of what the records of images, layers and containers do
+// not agree on.
+const findRecord = "record"
+
+// checkRecords compares the records of images, layers and containers.
+func (c *call) checkRecords(pool *thinpool.Pool) ([]findingView, error) {
+	found, err := c.contents(pool).Check(c.ctx)
+	var views []findingView
+	for _, d := range found {
+		views = append(views, findingView{Code: findRecord, Object: d.Object, Detail: d.Detail,
+			Remedy: "remove the image or container and load it anew"})
+	}
+	return views, err
 }
 
 func writeFindings(w io.Writer, findings []findingView) {

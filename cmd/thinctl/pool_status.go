@@ -27,16 +27,47 @@ type poolsView struct {
 }
 
 // statuses asks the pool of that name, or all; faults come with what was found.
-func (c *call) statuses(name string) ([]poolView, error) {
+func (c *call) statuses(name string, more ...func(*thinpool.Pool, *poolView) error) ([]poolView, error) {
 	views := []poolView{}
 	err := c.onPools(name, func(pool *thinpool.Pool) error {
 		status, err := pool.Status(c.ctx)
-		if err == nil {
-			views = append(views, c.newPoolView(status))
+		if err != nil {
+			return err
 		}
-		return err
+		view := c.newPoolView(status)
+		for _, add := range more {
+			if err := add(pool, &view); err != nil {
+				return err
+			}
+		}
+		views = append(views, view)
+		return nil
 	})
 	return views, err
+}
+
+// count adds how many images, layers and containers the pool has.
+func (c *call) count(pool *thinpool.Pool, v *poolView) error {
+	store := c.contents(pool)
+	images, err := store.Images(c.ctx)
+	if err != nil {
+		return err
+	}
+	layers, err := store.Layers().Layers(c.ctx)
+	if err != nil {
+		return err
+	}
+	containers, err := store.Layers().Containers(c.ctx)
+	if err != nil {
+		return err
+	}
+	v.Images, v.Layers, v.Containers = lengthOf(images), lengthOf(layers), lengthOf(containers)
+	return nil
+}
+
+func lengthOf[T any](all []T) *int {
+	n := len(all)
+	return &n
 }
 
 func (c *call) listPools() error {
@@ -57,7 +88,7 @@ func (c *call) listPools() error {
 }
 
 func (c *call) poolStatus() error {
-	views, fault := c.statuses(c.arg(0))
+	views, fault := c.statuses(c.arg(0), c.count)
 	if fault != nil && len(views) == 0 {
 		return fault
 	}
@@ -121,6 +152,11 @@ func (v poolView) write(w io.Writer) {
 	fact(w, "Zeroing", yesNo(v.Zeroing))
 	fact(w, "Low Water", fmt.Sprintf("%s (%d blocks)", v.LowWaterBytes, v.LowWaterBlocks))
 	fact(w, "Reserve", fmt.Sprintf("data %d%%, metadata %d%%, host %d%%", v.Reserve.Data, v.Reserve.Metadata, v.Reserve.Host))
+	if v.Images != nil {
+		fact(w, "Images", *v.Images)
+		fact(w, "Layers", *v.Layers)
+		fact(w, "Containers", *v.Containers)
+	}
 	fact(w, "Volumes", v.Volumes)
 	fact(w, "Virtual Space", fmt.Sprintf("%s (overcommit %.2f)", v.VirtualBytes, v.Overcommit))
 	if v.Data.File != nil {

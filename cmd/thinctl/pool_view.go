@@ -42,6 +42,9 @@ type poolView struct {
 	Reserve  reserveView `json:"reserve_percent"`
 	MinFree  units.Bytes `json:"minimum_free_bytes"`
 
+	Images          *int        `json:"images,omitempty"` // only `pool status` counts these
+	Layers          *int        `json:"layers,omitempty"`
+	Containers      *int        `json:"containers,omitempty"`
 	Volumes         int         `json:"volumes"`
 	VirtualBytes    units.Bytes `json:"virtual_bytes"`
 	Overcommit      float64     `json:"overcommit"`

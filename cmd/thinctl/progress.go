@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"thinctl/thinpool/metadata"
+	"thinctl/units"
 )
 
 // progressAfter is how long nothing is said of something under way.
@@ -29,6 +30,14 @@ func (a *app) reading(format string, args ...any) (read func(metadata.Progress),
 			return fmt.Sprintf(", %d of %d blocks", p.Read, p.Known)
 		}
 		return ""
+	})
+}
+
+// moving is progress that also tells how many bytes have come by so far.
+func (a *app) moving(format string, args ...any) (moved func(int64), done func()) {
+	var last atomic.Int64
+	return last.Store, a.tell(fmt.Sprintf(format, args...), func() string {
+		return ", " + humanSize(units.Bytes(last.Load()))
 	})
 }
 

@@ -43,7 +43,6 @@ func TestMain(m *testing.M) {
 //	remember, unchanged  the root and the kernel are as remembered
 //	json PATH VALUE      the last result is JSON and has VALUE there
 func TestScripts(t *testing.T) {
-	// cli writes to its one help flag at each run; a process runs it once.
 	var cliOnce sync.Mutex
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -58,45 +57,51 @@ func TestScripts(t *testing.T) {
 			env.Values[machineKey{}] = newMachine(env.WorkDir)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"thinctl": func(ts *testscript.TestScript, neg bool, args []string) { of(ts).thinctl(ts, neg, args, &cliOnce) },
-			"code": func(ts *testscript.TestScript, _ bool, args []string) {
-				if got := strconv.Itoa(of(ts).code); got != args[0] {
-					ts.Fatalf("exit code %s, want %s", got, args[0])
-				}
-			},
-			"answer": func(ts *testscript.TestScript, _ bool, args []string) {
-				of(ts).answer = strings.Join(args, " ") + "\n"
-			},
-			"user": func(ts *testscript.TestScript, _ bool, args []string) { of(ts).uid = must(strconv.Atoi(args[0])) },
-			"kernel": func(ts *testscript.TestScript, _ bool, args []string) {
-				ts.Check(of(ts).setKernel(args[0]))
-			},
-			"device": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).addDevice(ts, args)) },
-			"grow": func(ts *testscript.TestScript, _ bool, args []string) {
-				ts.Check(os.Truncate(ts.MkAbs(args[0]), bytesOf(args[1])))
-			},
-			"hold":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).hold(args[0])) },
-			"release": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).release(args[0])) },
-			"write":   func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).write(args[0], args[1])) },
-			"fail":    func(ts *testscript.TestScript, _ bool, args []string) { of(ts).fail(strings.Join(args, " ")) },
-			"damage":  func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).host.disks.damageNodes() },
-			"metadata": func(ts *testscript.TestScript, _ bool, args []string) {
-				ts.Check(writeMetadata(ts.MkAbs(args[0]), args[1:]))
-			},
-			"hostfull":   func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).host.disks.full = true },
-			"message":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).message(args[0], args[1])) },
-			"needscheck": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).failMetadata(args[0])) },
-			"suspend":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).suspend(args[0])) },
-			"remember":   func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).remembered = of(ts).world(ts) },
-			"unchanged": func(ts *testscript.TestScript, _ bool, _ []string) {
-				if now := of(ts).world(ts); now != of(ts).remembered {
-					ts.Fatalf("the world has changed from\n%s\nto\n%s", of(ts).remembered, now)
-				}
-			},
-			"json": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).wantJSON(args[0], args[1])) },
-		},
+		Cmds: scriptCommands(&cliOnce),
 	})
+}
+
+// scriptCommands are what scripts may say. cli writes to its one help flag at
+// each run; a process runs it once.
+func scriptCommands(cliOnce *sync.Mutex) map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"thinctl": func(ts *testscript.TestScript, neg bool, args []string) { of(ts).thinctl(ts, neg, args, cliOnce) },
+		"code": func(ts *testscript.TestScript, _ bool, args []string) {
+			if got := strconv.Itoa(of(ts).code); got != args[0] {
+				ts.Fatalf("exit code %s, want %s", got, args[0])
+			}
+		},
+		"answer": func(ts *testscript.TestScript, _ bool, args []string) {
+			of(ts).answer = strings.Join(args, " ") + "\n"
+		},
+		"user": func(ts *testscript.TestScript, _ bool, args []string) { of(ts).uid = must(strconv.Atoi(args[0])) },
+		"kernel": func(ts *testscript.TestScript, _ bool, args []string) {
+			ts.Check(of(ts).setKernel(args[0]))
+		},
+		"device": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).addDevice(ts, args)) },
+		"grow": func(ts *testscript.TestScript, _ bool, args []string) {
+			ts.Check(os.Truncate(ts.MkAbs(args[0]), bytesOf(args[1])))
+		},
+		"hold":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).hold(args[0])) },
+		"release": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).release(args[0])) },
+		"write":   func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).write(args[0], args[1])) },
+		"fail":    func(ts *testscript.TestScript, _ bool, args []string) { of(ts).fail(strings.Join(args, " ")) },
+		"damage":  func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).host.disks.damageNodes() },
+		"metadata": func(ts *testscript.TestScript, _ bool, args []string) {
+			ts.Check(writeMetadata(ts.MkAbs(args[0]), args[1:]))
+		},
+		"hostfull":   func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).host.disks.full = true },
+		"message":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).message(args[0], args[1])) },
+		"needscheck": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).failMetadata(args[0])) },
+		"suspend":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).suspend(args[0])) },
+		"remember":   func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).remembered = of(ts).world(ts) },
+		"unchanged": func(ts *testscript.TestScript, _ bool, _ []string) {
+			if now := of(ts).world(ts); now != of(ts).remembered {
+				ts.Fatalf("the world has changed from\n%s\nto\n%s", of(ts).remembered, now)
+			}
+		},
+		"json": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).wantJSON(args[0], args[1])) },
+	}
 }
 
 // wantJSON looks a value up by a path such as pools.0.name; len is a length.

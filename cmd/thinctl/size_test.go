@@ -43,6 +43,7 @@ func TestPercentOf(t *testing.T) {
 }
 
 func TestSplitAddress(t *testing.T) {
+	names := []string{"POOL", "NAME..."}
 	for _, test := range []struct{ words, want []string }{
 		{nil, nil},
 		{[]string{"vault"}, []string{"vault"}},
@@ -54,7 +55,18 @@ func TestSplitAddress(t *testing.T) {
 		{[]string{"vault/"}, []string{"vault", ""}},
 		{[]string{"vault/a", "other/b"}, []string{"vault", "a", "other/b"}},
 	} {
-		if got := splitAddress(test.words); !slices.Equal(got, test.want) {
+		if got := splitAddress(test.words, names); !slices.Equal(got, test.want) {
+			t.Errorf("%q: %q, want %q", test.words, got, test.want)
+		}
+	}
+	// What may have slashes of its own is left as it is.
+	for _, test := range []struct{ names, words, want []string }{
+		{[]string{"POOL", "IMAGE..."}, []string{"vault", "vault/a", "vault/b"}, []string{"vault", "vault/a", "vault/b"}},
+		{[]string{"POOL", "IMAGE"}, []string{"vault/library/a"}, []string{"vault", "library/a"}},
+		{[]string{"POOL", "CONTAINER", "[DIR]"}, []string{"vault", "vault/web", "vault/mnt"}, []string{"vault", "web", "vault/mnt"}},
+		{[]string{"POOL", "FILE", "[IMAGE]"}, []string{"vault", "vault/x.tar"}, []string{"vault", "vault/x.tar"}},
+	} {
+		if got := splitAddress(test.words, test.names); !slices.Equal(got, test.want) {
 			t.Errorf("%q: %q, want %q", test.words, got, test.want)
 		}
 	}

@@ -32,10 +32,11 @@ type volumeView struct {
 	Active       bool        `json:"active"`
 	Node         string      `json:"node,omitempty"`
 	DeviceNumber string      `json:"device_number,omitempty"`
+	For          string      `json:"for,omitempty"` // "" is the user's own
 }
 
 func newVolumeView(pool string, v thinpool.Volume) volumeView {
-	view := volumeView{Pool: pool, Name: v.Name, ID: v.ID, SizeBytes: v.Size, Origin: v.Origin, Created: v.Created.UTC(), Active: v.Active, Node: v.Node}
+	view := volumeView{Pool: pool, Name: v.Name, ID: v.ID, SizeBytes: v.Size, Origin: v.Origin, Created: v.Created.UTC(), Active: v.Active, Node: v.Node, For: v.For}
 	if v.Active {
 		view.DeviceNumber = v.Dev.String()
 	}

@@ -76,7 +76,7 @@ func (a *app) volumeDelta() *cli.Command {
 
 // volumeTwice proposes POOL and then two of its volumes.
 func (c *call) volumeTwice() []string {
-	if len(splitAddress(c.args)) > 2 {
+	if len(splitAddress(c.args, c.argNames())) > 2 {
 		return nil
 	}
 	return c.volumeNames()

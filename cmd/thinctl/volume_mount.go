@@ -92,7 +92,7 @@ func (c *call) unmountVolume() error {
 		}
 		var mounts []filesystem.MountPoint
 		if status.Active {
-			if mounts, err = c.files.Mounts(status.Dev); err != nil {
+			if mounts, err = c.files.Mounts(status.Dev.Major, status.Dev.Minor); err != nil {
 				return err
 			}
 		}
@@ -103,7 +103,7 @@ func (c *call) unmountVolume() error {
 		defer done()
 		view := unmountedView{Dirs: []string{}}
 		for _, mount := range slices.Backward(mounts) { // the newest lies on top
-			if err := c.files.Unmount(c.ctx, mount.Path); err != nil {
+			if err := c.files.Unmount(c.ctx, mount.Path, filesystem.UnmountOptions{}); err != nil {
 				return err
 			}
 			view.Dirs = append(view.Dirs, mount.Path)

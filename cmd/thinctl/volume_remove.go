@@ -91,9 +91,21 @@ func (c *call) planRemovals(pool *thinpool.Pool, names []string) ([]removalView,
 			faults = append(faults, err)
 			continue
 		}
+		if err := refuseKept("remove", pool, status.Volume); err != nil {
+			faults = append(faults, err)
+			continue
+		}
 		plan = append(plan, removalView{Name: name, ID: status.ID, SizeBytes: status.Size, Open: status.Open})
 	}
 	return plan, errors.Join(faults...)
+}
+
+// refuseKept refuses what would go on behind the back of layers and containers.
+func refuseKept(op string, pool *thinpool.Pool, v thinpool.Volume) error {
+	if v.For == "" {
+		return nil
+	}
+	return failed(thinpool.ErrInvalid, "%s volume %s/%s: it is kept for a %s; use the `thinctl layer`, `container` and `image` commands", op, pool.Name(), v.Name, v.For)
 }
 
 func (c *call) inTheWay(v removalView) string {

@@ -37,6 +37,9 @@ func (c *call) resizeVolume() error {
 		if err != nil {
 			return err
 		}
+		if err := refuseKept("resize", pool, before.Volume); err != nil {
+			return err
+		}
 		resize := pool.ResizeVolume
 		if asked.more {
 			resize = pool.GrowVolume
@@ -72,7 +75,7 @@ func (c *call) growFileSystem(volume thinpool.Volume) (string, error) {
 	if !volume.Active || c.flags.Bool("no-fs") {
 		return "", nil
 	}
-	mounts, err := c.files.Mounts(volume.Dev)
+	mounts, err := c.files.Mounts(volume.Dev.Major, volume.Dev.Minor)
 	if err != nil {
 		return "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -14,7 +15,12 @@ import (
 )
 
 func (a *app) volumeList() *cli.Command {
-	return a.leaf(leaf{name: "list", args: "POOL", usage: "list a pool's volumes", run: (*call).listVolumes, complete: (*call).poolNames})
+	return a.leaf(leaf{
+		name: "list", args: "POOL", usage: "list a pool's volumes",
+		about: "Those that are kept for layers and containers are left out, unless all are asked for: `layer` and `container` commands are for them.",
+		flags: []cli.Flag{&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also those that are kept for layers and containers"}},
+		run:   (*call).listVolumes, complete: (*call).poolNames,
+	})
 }
 
 func (a *app) volumeStatus() *cli.Command {
@@ -31,7 +37,11 @@ func (c *call) listVolumes() error {
 			return err
 		}
 		views := []volumeView{}
+		all := c.flags.Bool("all")
 		for _, volume := range volumes {
+			if volume.For != "" && !all {
+				continue
+			}
 			views = append(views, newVolumeView(pool.Name(), volume))
 		}
 		return c.show(struct {
@@ -39,9 +49,17 @@ func (c *call) listVolumes() error {
 			Pool    string       `json:"pool"`
 			Volumes []volumeView `json:"volumes"`
 		}{schema(), pool.Name(), views}, func(w io.Writer) {
-			row(w, "NAME", "SIZE", "ORIGIN", "CREATED", "ACTIVE", "ID")
+			if all {
+				row(w, "NAME", "SIZE", "FOR", "ORIGIN", "CREATED", "ACTIVE", "ID")
+			} else {
+				row(w, "NAME", "SIZE", "ORIGIN", "CREATED", "ACTIVE", "ID")
+			}
 			for _, v := range views {
-				row(w, v.Name, v.SizeBytes, v.Origin, stamp(v.Created), yesNo(v.Active), v.ID)
+				cells := []any{v.Name, v.SizeBytes, v.Origin, stamp(v.Created), yesNo(v.Active), v.ID}
+				if all {
+					cells = slices.Insert(cells, 2, any(v.For))
+				}
+				row(w, cells...)
 			}
 		})
 	})
@@ -106,14 +124,14 @@ func (c *call) newVolumeStatusView(pool string, s thinpool.VolumeStatus) (volume
 	if !s.Failed {
 		v.MappedBytes, v.HighestBytes = &s.Mapped, &s.Highest
 	}
-	mounts, err := c.files.Mounts(s.Dev)
+	mounts, err := c.files.Mounts(s.Dev.Major, s.Dev.Minor)
 	if err != nil {
 		return v, err
 	}
 	for _, m := range mounts {
 		v.Mounts = append(v.Mounts, mountView{m.Path, m.Type, m.ReadOnly})
 	}
-	holders, err := c.files.Holders(c.ctx, s.Dev)
+	holders, err := c.files.Holders(c.ctx, s.Dev.Major, s.Dev.Minor)
 	if errors.Is(err, filesystem.ErrIncomplete) {
 		v.Incomplete, err = err.Error(), nil
 	}
@@ -136,6 +154,9 @@ func (v volumeStatusView) write(w io.Writer) {
 	fact(w, "Name", v.Name)
 	fact(w, "Size", v.SizeBytes)
 	fact(w, "Origin", v.Origin)
+	if v.For != "" {
+		fact(w, "Kept for", "a "+v.For)
+	}
 	fact(w, "Created", stamp(v.Created))
 	fact(w, "Device Id", v.ID)
 	fact(w, "State", v.state())

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -292,7 +293,7 @@ func unpacked(t testing.TB, raw []byte) string {
 	r := tar.NewReader(bytes.NewReader(raw))
 	for {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return dir
 		}
 		if err != nil {
@@ -398,7 +399,7 @@ func TestWhatDockerLoadReads(t *testing.T) {
 	r := tar.NewReader(bytes.NewReader(raw))
 	for {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -600,7 +601,7 @@ func itemsOf(t testing.TB, raw []byte) []item {
 	r := tar.NewReader(bytes.NewReader(raw))
 	for {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return items
 		}
 		if err != nil {

@@ -87,7 +87,7 @@ func (t *tarTree) add(h *tar.Header, offset int64) error {
 	case tar.TypeLink:
 		e.link = h.Linkname
 	}
-	e.repeated = repeated && !(old.kind == tar.TypeDir && e.kind == tar.TypeDir)
+	e.repeated = repeated && (old.kind != tar.TypeDir || e.kind != tar.TypeDir)
 	t.entries[name] = e
 	return nil
 }

@@ -18,6 +18,7 @@ var epoch = time.Date(2014, 9, 25, 10, 30, 0, 0, time.UTC)
 type builder struct {
 	random *rand.Rand
 	folder map[string]Entry // all that are there
+	leaf   map[string]Entry // what is no folder, of the layer under way
 	listed map[string]bool  // in the layer under way
 	layer  []Entry
 	layers []Layer
@@ -26,7 +27,7 @@ type builder struct {
 func newBuilder(seed uint64) *builder {
 	return &builder{
 		random: rand.New(rand.NewPCG(seed, 0x6275696c646572)),
-		folder: map[string]Entry{}, listed: map[string]bool{},
+		folder: map[string]Entry{}, leaf: map[string]Entry{}, listed: map[string]bool{},
 	}
 }
 
@@ -40,6 +41,7 @@ func (b *builder) add(e Entry) {
 		b.listed[e.Path] = true
 	} else {
 		b.forget(e.Path)
+		b.leaf[e.Path] = e
 	}
 	b.layer = append(b.layer, e)
 }
@@ -74,8 +76,12 @@ func (b *builder) dir(name string, mode uint32) {
 	b.add(Entry{Path: name, Type: tar.TypeDir, Mode: mode})
 }
 
+// link says of the file what the file's own entry does, as archivers do: some
+// programs give the file what its last link says.
 func (b *builder) link(name, to string) {
-	b.add(Entry{Path: name, Type: tar.TypeLink, Mode: 0o644, Link: to})
+	e := b.leaf[to]
+	e.Path, e.Link, e.Type, e.Content = name, to, tar.TypeLink, Content{}
+	b.add(e)
 }
 
 func (b *builder) symlink(name, to string) {
@@ -104,7 +110,7 @@ func (b *builder) opaque(dir string) {
 
 func (b *builder) end(createdBy string) {
 	b.layers = append(b.layers, Layer{CreatedBy: createdBy, Entries: b.layer})
-	b.layer, b.listed = nil, map[string]bool{}
+	b.layer, b.leaf, b.listed = nil, map[string]Entry{}, map[string]bool{}
 }
 
 // step is a line of the history without a layer, as of CMD.

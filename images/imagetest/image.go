@@ -97,7 +97,7 @@ func (b *Built) DiffIDs() []string {
 	return ids
 }
 
-// Size is the sum of the files' sizes in all layers: Docker's virtual size.
+// Size is the sum of the layers': Docker's virtual size.
 func (b *Built) Size() int64 {
 	sum := int64(0)
 	for _, l := range b.Contents {

@@ -14,12 +14,16 @@ type Layer struct {
 	Entries     []Entry
 }
 
-// Size is the sum of the files' sizes: what Docker calls the layer's size.
+// Size is what Docker calls the layer's size: the sum of the files' sizes and of
+// the lengths of what symlinks say (moby/pkg/directory, Size).
 func (l Layer) Size() int64 {
 	sum := int64(0)
 	for _, e := range l.Entries {
-		if e.Type == tar.TypeReg {
+		switch e.Type {
+		case tar.TypeReg:
 			sum += e.Content.size()
+		case tar.TypeSymlink:
+			sum += int64(len(e.Link))
 		}
 	}
 	return sum

@@ -56,17 +56,6 @@ func (t Tree) Digest() string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// Size is the sum of the regular files' sizes, each inode once.
-func (t Tree) Size() int64 {
-	sum := int64(0)
-	for path, n := range t {
-		if n.Type == 'f' && (n.Group == "" || n.Group == path) {
-			sum += n.Size
-		}
-	}
-	return sum
-}
-
 // Diff tells in words, for at most so many paths, where other is not as t.
 func (t Tree) Diff(other Tree, most int) []string {
 	paths := slices.Collect(maps.Keys(t))

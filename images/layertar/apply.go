@@ -26,7 +26,7 @@ type ApplyOptions struct {
 
 // Applied is what a layer was.
 type Applied struct {
-	Size    units.Bytes // of the regular files it brought
+	Size    units.Bytes // of the files it brought, as Docker counts: a symlink is as long as its target
 	Entries int         // in the tar, whiteouts among them
 	DiffID  string      // "sha256:...", of the uncompressed tar
 	TarSize int64       // bytes of the uncompressed tar

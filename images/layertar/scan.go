@@ -159,7 +159,11 @@ func (s *scan) one(reader *tar.Reader, h *tar.Header, raw []byte, pad int) (int,
 		e.size = h.Size
 	}
 	if role == roleFile {
-		if s.size += units.Bytes(e.size); s.size > s.limits.Bytes {
+		brought := units.Bytes(e.size)
+		if h.Typeflag == tar.TypeSymlink {
+			brought = units.Bytes(len(h.Linkname))
+		}
+		if s.size += brought; s.size > s.limits.Bytes {
 			return 0, wrong(ErrLimit, "files of more than %s", s.limits.Bytes)
 		}
 	}

@@ -33,7 +33,7 @@ type Changes func(visit func(path string, kind Kind) error) error
 
 // Written is what was written.
 type Written struct {
-	Size    units.Bytes // of the regular files
+	Size    units.Bytes // of the files, as in Applied
 	Entries int
 	TarSize int64 // bytes
 }
@@ -205,6 +205,9 @@ func complete(ctx context.Context, root string, headers io.Reader, w io.Writer) 
 		}
 		written.Entries++
 		written.Size += units.Bytes(h.Size)
+		if h.Typeflag == tar.TypeSymlink {
+			written.Size += units.Bytes(len(h.Linkname))
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ func Find(s string, images Index) (string, error) {
 		return only(s, digits, images)
 	}
 	ref, err := Parse(s)
-	if err != nil && !(isDigest && isHex(digits)) {
+	if err != nil && (!isDigest || !isHex(digits)) {
 		return "", err
 	}
 	if err == nil {

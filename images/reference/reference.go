@@ -68,7 +68,7 @@ func explain(s string, err error) (detail, remedy string) {
 		repository, tag = repository[:colon], repository[colon+1:]
 	}
 	switch {
-	case repository != strings.ToLower(repository):
+	case hasCapitals(repository):
 		return "a repository is written in small letters", "write " + strings.ToLower(repository)
 	case len(tag) > 128:
 		return "the tag is longer than 128 characters", ""
@@ -76,6 +76,14 @@ func explain(s string, err error) (detail, remedy string) {
 		return "there is no tag after the colon", ""
 	}
 	return strings.TrimPrefix(err.Error(), reference.ErrReferenceInvalidFormat.Error()+": "), ""
+}
+
+// hasCapitals looks at the path only: a host may have them.
+func hasCapitals(repository string) bool {
+	if host, path, found := strings.Cut(repository, "/"); found && strings.ContainsAny(host, ".:") {
+		repository = path
+	}
+	return repository != strings.ToLower(repository)
 }
 
 // String is the canonical name, which no other way of writing the same name

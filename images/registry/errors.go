@@ -54,15 +54,15 @@ func explain(err error) error {
 	case errors.As(err, &record):
 		return &Error{Kind: ErrInsecure, Err: err, Remedy: "use --insecure if the registry is meant to speak plain HTTP"}
 	case errors.As(err, &answer): // after those: a ping by HTTP that followed one by HTTPS answers too
-		return explainAnswer(answer)
+		return explainAnswer(answer, err)
 	case errors.As(err, &netErr) && netErr.Timeout():
 		return &Error{Kind: ErrStalled, Err: err, Remedy: "try again later"}
 	}
 	return &Error{Kind: ErrUnavailable, Err: err}
 }
 
-func explainAnswer(answer *transport.Error) error {
-	e := &Error{Err: answer}
+func explainAnswer(answer *transport.Error, err error) error {
+	e := &Error{Err: err}
 	switch code := answer.StatusCode; {
 	case code == http.StatusNotFound:
 		e.Kind, e.Remedy = ErrNotFound, "check name and tag"
@@ -78,6 +78,9 @@ func explainAnswer(answer *transport.Error) error {
 
 // final tells of errors that trying again does not mend.
 func final(err error) bool {
+	if errors.Is(err, ErrStalled) {
+		return false // net/http's own timeouts look like a context's
+	}
 	for _, kind := range []error{
 		ErrNotFound, ErrDenied, ErrInsecure, context.Canceled, context.DeadlineExceeded,
 		manifest.ErrSize, manifest.ErrDigest, manifest.ErrFormat, manifest.ErrTooLarge, manifest.ErrMediaType,

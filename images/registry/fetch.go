@@ -59,10 +59,12 @@ func Fetch(ctx context.Context, image v1.Image, o FetchOptions) (*Fetched, error
 	}
 	f := &Fetched{Image: image, layers: layers, done: make(chan struct{}), notify: o.Progress}
 	room := newRoom(o.Disk)
+	ctx, f.stop = context.WithCancelCause(ctx)
 	byDigest := map[v1.Hash]*spool{}
 	for i := min(max(o.Skip, 0), len(layers)); i < len(layers); i++ {
-		s, err := newSpool(i, layers[i], o.Dir, room)
+		s, err := newSpool(ctx, i, layers[i], o.Dir, room)
 		if err != nil {
+			f.stop(err)
 			return nil, err
 		}
 		if same, found := byDigest[s.digest]; found {
@@ -76,7 +78,6 @@ func Fetch(ctx context.Context, image v1.Image, o FetchOptions) (*Fetched, error
 			ID: s.id, Blob: manifest.Known(s.blob), Verified: true, Open: s.open, Name: nameOf(layers[i]),
 		}
 	}
-	ctx, f.stop = context.WithCancelCause(ctx)
 	go f.run(ctx, o.Parallel)
 	return f, nil
 }
@@ -163,16 +164,20 @@ func (f *Fetched) tell(s *spool, ended bool) {
 
 // room is the space that all transfers share.
 type room struct {
-	mu    sync.Mutex
-	limit int64
-	used  int64
-	freed chan struct{} // closed and renewed when space was given back
+	mu      sync.Mutex
+	limit   int64
+	used    int64
+	freed   chan struct{} // closed, and renewed, when space was given back
+	starved chan struct{} // closed while a transfer waits for space
 }
 
-func newRoom(limit int64) *room { return &room{limit: limit, freed: make(chan struct{})} }
+func newRoom(limit int64) *room {
+	return &room{limit: limit, freed: make(chan struct{}), starved: make(chan struct{})}
+}
 
 // take waits for space. What is larger than all of it gets it when it is alone.
 func (r *room) take(ctx context.Context, size int64) error {
+	waited := false
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -180,8 +185,15 @@ func (r *room) take(ctx context.Context, size int64) error {
 		r.mu.Lock()
 		if r.used == 0 || r.used+size <= r.limit {
 			r.used += size
+			if waited {
+				r.starved = make(chan struct{})
+			}
 			r.mu.Unlock()
 			return nil
+		}
+		if !waited {
+			close(r.starved)
+			waited = true
 		}
 		freed := r.freed
 		r.mu.Unlock()
@@ -190,6 +202,13 @@ func (r *room) take(ctx context.Context, size int64) error {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// scarce is closed while there is no space.
+func (r *room) scarce() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.starved
 }
 
 func (r *room) give(size int64) {
@@ -221,5 +240,19 @@ func compressed(ctx context.Context, l v1.Layer) (io.ReadCloser, error) {
 	if c, ok := l.(contextual); ok {
 		return c.CompressedContext(ctx)
 	}
-	return l.Compressed()
+	r, err := l.Compressed()
+	return heeding{ctx, r}, err
+}
+
+// heeding ends reading when its context does, between two reads.
+type heeding struct {
+	ctx context.Context
+	io.ReadCloser
+}
+
+func (h heeding) Read(p []byte) (int, error) {
+	if err := context.Cause(h.ctx); err != nil {
+		return 0, err
+	}
+	return h.ReadCloser.Read(p)
 }

@@ -429,19 +429,20 @@ func TestTLS(t *testing.T) {
 	plainRef := s.has("app", image)
 	ref := must(name.NewTag(strings.TrimPrefix(secure.URL, "https://") + "/" + plainRef.RepositoryStr()))
 
-	_, err := registry.Pull(t.Context(), ref, quick())
+	o := quick()
+	o.Stall = 10 * time.Second // for slow handshakes
+	_, err := registry.Pull(t.Context(), ref, o)
 	checkError(t, err, registry.ErrInsecure, "--tls-ca")
 
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, pemOf(secure), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o := quick()
 	o.CA = ca
 	if _, err := registry.Pull(t.Context(), ref, o); err != nil {
 		t.Error(err)
 	}
-	o = quick()
+	o.CA = ""
 	o.Insecure = true
 	if _, err := registry.Pull(t.Context(), ref, o); err != nil {
 		t.Error(err)

@@ -17,6 +17,7 @@ import (
 //	   |                  +------------> failed
 //	   +--open: read past us--> passed
 type spool struct {
+	ctx    context.Context // of all transfers
 	layer  int
 	source v1.Layer
 	id     v1.Hash
@@ -31,8 +32,9 @@ type spool struct {
 	file    *os.File
 	size    int64
 	failed  error
-	readers int // layers that have yet to be read to their end
-	active  int // readers at work
+	left    chan struct{} // closed when the state is not waiting any more
+	readers int           // layers that have yet to be read to their end
+	active  int           // readers at work
 }
 
 type state int
@@ -46,8 +48,8 @@ const (
 	passed
 )
 
-func newSpool(i int, source v1.Layer, dir string, room *room) (*spool, error) {
-	s := &spool{layer: i, source: source, dir: dir, room: room}
+func newSpool(ctx context.Context, i int, source v1.Layer, dir string, room *room) (*spool, error) {
+	s := &spool{ctx: ctx, layer: i, source: source, dir: dir, room: room, left: make(chan struct{})}
 	s.changed = sync.NewCond(&s.mu)
 	var err error
 	if s.id, err = source.DiffID(); err != nil {
@@ -71,7 +73,7 @@ func (s *spool) begin() bool {
 	if s.state != waiting {
 		return false
 	}
-	s.state = coming
+	s.leave(coming)
 	return true
 }
 
@@ -85,9 +87,18 @@ func (s *spool) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == waiting || s.state == coming {
-		s.state, s.failed = failed, err
+		s.failed = err
+		s.leave(failed)
 		s.changed.Broadcast()
 	}
+}
+
+// leave sets the state. s.mu is held.
+func (s *spool) leave(to state) {
+	if s.state == waiting {
+		close(s.left)
+	}
+	s.state = to
 }
 
 // transfer fetches the blob.
@@ -119,12 +130,8 @@ func (s *spool) fill(ctx context.Context, tell func(*spool, bool)) error {
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = r.Close() })
 	_, err = io.CopyBuffer(growing{s, tell}, r, make([]byte, 256<<10))
-	if stop() {
-		err = errors.Join(err, r.Close())
-	}
-	return err
+	return errors.Join(err, r.Close())
 }
 
 // growing is the end of a spool that is written.
@@ -146,17 +153,22 @@ func (g growing) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// open begins to read. A layer whose turn has not come is read from the registry
-// directly, so that waiting for room cannot wait for its own reader.
+// open begins to read. Where there is no room for a layer that is wanted it is
+// read from the registry directly: waiting for room must not wait for its own
+// reader.
 func (s *spool) open() (io.ReadCloser, error) {
+	select {
+	case <-s.left:
+	case <-s.room.scarce():
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch s.state {
-	case waiting, passed, dropped:
-		if s.state == waiting {
-			s.state = passed
-		}
-		return s.source.Compressed()
+	case waiting:
+		s.leave(passed)
+		fallthrough
+	case passed, dropped:
+		return compressed(s.ctx, s.source)
 	}
 	s.active++
 	return &following{s: s}, nil

@@ -33,10 +33,6 @@ func Format(ctx context.Context, device string, o FormatOptions) error {
 	return in("format", device, programs{}.format(ctx, device, o))
 }
 
-// DefaultType is the file system that Format makes on a device of size where
-// its options name none.
-func DefaultType(size units.Bytes) Type { return programs{}.defaultType(size) }
-
 // programs is where mkfs and its like are looked for; none means the usual
 // folders.
 type programs struct{ dirs []string }

@@ -14,6 +14,8 @@ func (Local) Format(ctx context.Context, device string, o FormatOptions) error {
 	return Format(ctx, device, o)
 }
 
+func (Local) Slim(ctx context.Context, device string) error { return Slim(ctx, device) }
+
 func (Local) Mount(ctx context.Context, device, target string, o MountOptions) error {
 	return Mount(ctx, device, target, o)
 }
@@ -35,5 +37,3 @@ func (Local) Holders(ctx context.Context, major, minor uint32) ([]Holder, error)
 }
 
 func (Local) NeedsRecovery(device string) (bool, error) { return NeedsRecovery(device) }
-
-func (Local) DefaultType(size units.Bytes) Type { return DefaultType(size) }

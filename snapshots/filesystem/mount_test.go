@@ -215,6 +215,7 @@ func TestMountOptionsResolve(t *testing.T) {
 		{MountOptions{Type: Ext4}, 0, "noinit_itable"},
 		{MountOptions{Type: Ext4, Options: []string{"init_itable=20"}}, 0, "init_itable=20"},
 		{MountOptions{Type: Ext4, Options: []string{"ro,noatime,relatime"}}, unix.MS_RDONLY | unix.MS_RELATIME, ""},
+		{MountOptions{Type: XFS, Options: []string{`context="u:r:t:s0:c1,c2",noatime`}}, unix.MS_NOATIME, `context="u:r:t:s0:c1,c2",nouuid`},
 		{MountOptions{Type: Ext4, Options: []string{"nosuid,suid,defaults,noexec"}}, unix.MS_NOEXEC, "noinit_itable"},
 	} {
 		flags, data, err := c.o.resolve()

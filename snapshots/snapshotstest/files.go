@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"thinctl/dm"
 	"thinctl/dm/dmtest"
@@ -20,6 +21,10 @@ import (
 
 // Files are file systems in memory. They are safe for concurrent use.
 type Files struct {
+	// Patience is how long IO waits that the kernel would not answer: for a device
+	// that is suspended, or in a pool that is full and queues. Set it before use.
+	Patience time.Duration
+
 	kernel *dmtest.Kernel
 	step   func(name string, do func() error) error
 	dir    string
@@ -52,7 +57,7 @@ type mount struct {
 }
 
 func newFiles(t *testing.T, kernel *dmtest.Kernel, step func(string, func() error) error) *Files {
-	return &Files{kernel: kernel, step: step, dir: t.TempDir(), versions: map[uint64]version{}, mounts: map[string]*mount{},
+	return &Files{Patience: 5 * time.Second, kernel: kernel, step: step, dir: t.TempDir(), versions: map[uint64]version{}, mounts: map[string]*mount{},
 		others: map[dm.Dev][]filesystem.Holder{}}
 }
 
@@ -107,6 +112,9 @@ func (f *Files) Format(ctx context.Context, device string, o filesystem.FormatOp
 	})
 }
 
+// Slim implements [snapshots.Files]: Format writes no zeros here.
+func (f *Files) Slim(context.Context, string) error { return nil }
+
 // Mount implements [snapshots.Files].
 func (f *Files) Mount(ctx context.Context, device, target string, o filesystem.MountOptions) error {
 	return f.locked("mount "+device, func() error {
@@ -131,7 +139,7 @@ func (f *Files) Mount(ctx context.Context, device, target string, o filesystem.M
 			return fault(filesystem.ErrMountPoint)
 		}
 		for _, m := range f.mounts {
-			if m.dev == dev && !(m.readOnly && o.ReadOnly) {
+			if m.dev == dev && (!m.readOnly || !o.ReadOnly) {
 				return fault(filesystem.ErrBusy)
 			}
 		}
@@ -189,7 +197,7 @@ func (f *Files) flush(m *mount) error {
 	if m.lazy || m.readOnly {
 		return nil
 	}
-	return patiently(func() error { return f.kernel.Flush(m.dev) })
+	return f.patiently(func() error { return f.kernel.Flush(m.dev) })
 }
 
 // Use lets a process use files below a target until it leaves.
@@ -316,9 +324,6 @@ func (f *Files) Holders(_ context.Context, major, minor uint32) (holders []files
 func (f *Files) NeedsRecovery(string) (bool, error) {
 	return false, f.step("look at the journal", func() error { return nil })
 }
-
-// DefaultType implements [snapshots.Files].
-func (f *Files) DefaultType(units.Bytes) filesystem.Type { return filesystem.Ext4 }
 
 // device finds what is behind a node.
 func (f *Files) device(ctx context.Context, node string) (dm.Dev, units.Bytes, error) {

@@ -25,7 +25,7 @@ func (f *Files) path(number uint64) string { return filepath.Join(f.dir, fmt.Spr
 
 // number returns which version a device holds, 0 for none.
 func (f *Files) number(dev dm.Dev) (number uint64, err error) {
-	err = patiently(func() error {
+	err = f.patiently(func() error {
 		number, err = f.kernel.ReadStamp(dev, 0)
 		return err
 	})
@@ -69,7 +69,7 @@ func (f *Files) save(dev dm.Dev, before uint64, kind filesystem.Type, size units
 	}
 	f.versions[number] = version{kind: kind, size: size, files: files}
 	stamp := func(block uint64) error {
-		return patiently(func() error { return f.kernel.WriteStamp(dev, block, number) })
+		return f.patiently(func() error { return f.kernel.WriteStamp(dev, block, number) })
 	}
 	for _, path := range slices.Sorted(maps.Keys(files)) {
 		if files[path] != f.versions[before].files[path] {
@@ -202,8 +202,8 @@ func empty(folder string) error {
 
 // patiently repeats IO that a kernel would let wait, until a device that
 // somebody has suspended was resumed.
-func patiently(do func() error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+func (f *Files) patiently(do func() error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), f.Patience)
 	defer cancel()
 	for {
 		err := do()

@@ -3,6 +3,7 @@ package programs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,13 +22,14 @@ type DockerOptions struct {
 
 // Docker is a daemon of docker.io and its command line.
 type Docker struct {
-	*daemon
-	Root   string
-	Driver string
-	socket string
+	Root           string
+	Driver         string
+	socket         string
+	itself, beside *daemon // dockerd, and the containerd it needs
 }
 
-// StartDocker starts a daemon that keeps its images below dir.
+// StartDocker starts a daemon that keeps its images below dir. Its containerd
+// is started here too, since dockerd gives its own but 15 seconds to start.
 func StartDocker(ctx context.Context, dir string, o DockerOptions) (*Docker, error) {
 	if o.Driver == "" {
 		o.Driver = "overlay2"
@@ -37,13 +39,35 @@ func StartDocker(ctx context.Context, dir string, o DockerOptions) (*Docker, err
 		return nil, err
 	}
 	d := &Docker{Root: filepath.Join(dir, "docker-"+o.Driver), Driver: o.Driver, socket: "unix://" + run + "/docker.sock"}
-	args := append([]string{"--data-root", d.Root, "--exec-root", run + "/exec", "--pidfile", run + "/pid",
+	containerd := run + "/containerd.sock"
+	config := filepath.Join(run, "containerd.toml")
+	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = %q\n",
+		d.Root+"-containerd", run+"/containerd", containerd)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	d.beside, err = startDaemon(ctx, d.Root+"-containerd.log", func(ctx context.Context) error {
+		_, err := Run(ctx, "ctr", "-a", containerd, "version")
+		return err
+	}, "containerd", "-c", config)
+	if err != nil {
+		return nil, err
+	}
+	args := append([]string{"--data-root", d.Root, "--exec-root", run + "/exec", "--pidfile", run + "/pid", "--containerd", containerd,
 		"-H", d.socket, "-s", o.Driver, "--bridge=none", "--iptables=false", "--ip6tables=false"}, o.Flags...)
-	d.daemon, err = startDaemon(ctx, filepath.Join(dir, "docker-"+o.Driver+".log"), func(ctx context.Context) error {
+	d.itself, err = startDaemon(ctx, d.Root+".log", func(ctx context.Context) error {
 		_, err := d.Do(ctx, "version")
 		return err
 	}, "dockerd", args...)
-	return d, err
+	if err != nil {
+		return nil, errors.Join(err, d.beside.Stop(ctx))
+	}
+	return d, nil
+}
+
+// Stop ends Docker, and then its containerd.
+func (d *Docker) Stop(ctx context.Context) error {
+	return errors.Join(d.itself.Stop(ctx), d.beside.Stop(ctx))
 }
 
 // Do is the docker command.

@@ -50,8 +50,8 @@ func (p Thinctl) Destroy(ctx context.Context) error {
 }
 
 // Load loads an archive of Docker's or an OCI layout.
-func (p Thinctl) Load(ctx context.Context, archive string) error {
-	_, err := p.Do(ctx, "image", "load", p.Pool, "--input", archive)
+func (p Thinctl) Load(ctx context.Context, archive string, flags ...string) error {
+	_, err := p.Do(ctx, append([]string{"image", "load", p.Pool, "--input", archive}, flags...)...)
 	return err
 }
 

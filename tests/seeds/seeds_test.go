@@ -101,13 +101,28 @@ func (e *experiment) load(b *imagetest.Built, saw string) {
 	e.check(err)
 	e.check(errors.Join(imagetest.WriteDocker(file, b), file.Close()))
 	before := e.space()
-	e.check(e.Load(e.Context(), path))
+	e.check(e.Load(e.Context(), path, "--fs", "ext4"))
 	e.check(os.Remove(path))
 	after := e.space()
 	name := b.Names[0]
-	e.within(name+": data", saw, after.Data.Used-before.Data.Used, b.Size(), b.Size()*5/4)
-	e.within(name+": metadata", "1.2 M, 1.4 M in all", after.Metadata.Used, 0, 2*mib)
+	e.within(name+": data", saw, after.Data.Used-before.Data.Used, b.Size(), b.Size()*5/4+e.unscaled(b))
+	// What is used in all has the kernel's reserve in it: up to 16 MiB (dm-thin-metadata.c).
+	e.within(name+": metadata", "1.2 M, 1.4 M in all", after.Metadata.Used-before.Metadata.Used, 0, 2*mib)
 	e.whole(e.Thinctl, b)
+}
+
+// unscaled is what an image may take that is not smaller for its files being
+// smaller: an empty file system, and the blocks that each layer's snapshot
+// copies of it. At full size it is within the quarter that the bound allows.
+func (e *experiment) unscaled(b *imagetest.Built) int64 {
+	if e.scale == 1 {
+		return 0
+	}
+	cost := int64(len(b.Contents)) * mib
+	if b == e.one {
+		cost += 8 * small
+	}
+	return cost
 }
 
 // whole checks id and layers.
@@ -164,7 +179,7 @@ func (e *experiment) containers() {
 	root := e.mount("c1")
 	first := e.space()
 	e.within("a container of image 1: data", "+2 M", first.Data.Used-before.Data.Used, 0, small)
-	e.within("a container of image 1: metadata", "1.5 M in all", first.Metadata.Used, 0, 2*mib)
+	e.within("a container of image 1: metadata", "1.5 M in all", first.Metadata.Used-before.Metadata.Used, 0, 2*mib)
 	want, err := e.one.Tree()
 	e.check(err)
 	seen, err := imagetest.ReadTree(e.Context(), root)
@@ -303,7 +318,7 @@ func (e *experiment) saveAndLoad() {
 	fresh := programs.Thinctl{Root: e.TempDir(), Pool: "fresh"}
 	e.check(fresh.Create(e.Context()))
 	defer e.destroy(fresh)
-	e.check(fresh.Load(e.Context(), archive))
+	e.check(fresh.Load(e.Context(), archive, "--fs", "ext4"))
 	for _, b := range []*imagetest.Built{e.one, e.two} {
 		e.wholeTree(fresh, b)
 	}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/images"
+	"thinctl/snapshots"
+	"thinctl/snapshots/changes"
+	"thinctl/units"
+)
+
+func (a *app) containerDiff() *cli.Command {
+	return a.leaf(leaf{
+		name: "diff", args: "POOL CONTAINER", usage: "say what a container has changed of its image",
+		about: "A was added, C changed, D deleted, in the order of docker diff. The container may be in use.",
+		flags: diffFlags(),
+		run:   (*call).diffContainer, complete: (*call).containerOnce, long: true,
+	})
+}
+
+func diffFlags() []cli.Flag {
+	return []cli.Flag{&cli.StringFlag{Name: "tar", Usage: "write the changes as an OCI layer's tar to a new `FILE`; - for standard output"}}
+}
+
+// changesView is what two trees differ in.
+type changesView struct {
+	poolHead
+	Lower    string       `json:"lower,omitempty"`
+	Upper    string       `json:"upper"`
+	Changes  []changeView `json:"changes"`
+	Added    int          `json:"added"`
+	Modified int          `json:"modified"`
+	Deleted  int          `json:"deleted"`
+	Size     units.Bytes  `json:"size_bytes"` // of the files that were added or modified
+}
+
+type changeView struct {
+	Kind string `json:"kind"`
+	Path string `json:"path"`
+	// Bytes is the path where it is no UTF-8 text.
+	Bytes    []byte      `json:"path_bytes,omitempty"`
+	Mode     string      `json:"mode"`
+	UID      uint32      `json:"uid"`
+	GID      uint32      `json:"gid"`
+	Size     units.Bytes `json:"size_bytes"`
+	Modified time.Time   `json:"modified"`
+}
+
+func newChangeView(c changes.Change) changeView {
+	v := changeView{Kind: c.Kind.String(), Path: c.Path, Mode: c.Mode.String(), UID: c.UID, GID: c.GID, Size: c.Size, Modified: c.ModTime.UTC()}
+	if !utf8.ValidString(c.Path) {
+		v.Path, v.Bytes = strings.ToValidUTF8(c.Path, "\uFFFD"), []byte(c.Path)
+	}
+	return v
+}
+
+func (c *call) diffContainer() error {
+	return c.onContainer(func(store *images.Store, container snapshots.Container) error {
+		return c.diff(store, changesView{Upper: container.ID},
+			func(visit func(changes.Change) error) error {
+				return store.Layers().ContainerChanges(c.ctx, container.ID, visit)
+			},
+			func(w io.Writer) error { return store.WriteContainerChanges(c.ctx, container.ID, w) })
+	})
+}
+
+// diff shows what differs between two trees, or writes it as a layer.
+func (c *call) diff(store *images.Store, view changesView, walk func(func(changes.Change) error) error, write func(io.Writer) error) error {
+	view.poolHead = headOf(store)
+	if c.flags.IsSet("tar") {
+		tar := savedView{poolHead: view.poolHead, noun: "changes"}
+		return c.toFile("tar", &tar, func(w io.Writer) error {
+			done := c.progress("writing the changes")
+			defer done()
+			return write(w)
+		})
+	}
+	done := c.progress("comparing")
+	var found []changes.Change
+	var total changes.Total
+	err := walk(func(change changes.Change) error {
+		found = append(found, change)
+		total.Add(change)
+		return nil
+	})
+	done()
+	if err != nil {
+		return err
+	}
+	if !c.flags.Bool("json") {
+		return writeChanges(c.out, found)
+	}
+	view.Added, view.Modified, view.Deleted, view.Size = total.Added, total.Modified, total.Deleted, total.Size
+	view.Changes = make([]changeView, 0, len(found))
+	for _, change := range found {
+		view.Changes = append(view.Changes, newChangeView(change))
+	}
+	return c.show(view, nil)
+}
+
+func writeChanges(w io.Writer, all []changes.Change) error {
+	b := bufio.NewWriter(w)
+	for _, change := range all {
+		fmt.Fprintln(b, change)
+	}
+	return b.Flush()
+}

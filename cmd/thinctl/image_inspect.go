@@ -1,0 +1,165 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"thinctl/images"
+	"thinctl/snapshots"
+	"thinctl/units"
+)
+
+func (a *app) imageInspect() *cli.Command {
+	return a.leaf(leaf{
+		name: "inspect", args: "POOL IMAGE...", usage: "say all of images, as JSON",
+		about: "The fields are those of docker inspect, and under Thinctl what the image's layers take of the pool.",
+		flags: []cli.Flag{digestFlag()},
+		run:   (*call).inspectImages, complete: (*call).imageWords,
+	})
+}
+
+// inspectedImage has docker inspect's fields in its order.
+type inspectedImage struct {
+	ID           string `json:"Id"` // "" until it is computed
+	RepoTags     []string
+	RepoDigests  []string
+	Parent       string
+	Comment      string
+	Created      time.Time
+	Author       string
+	Config       v1.Config
+	Architecture string
+	Variant      string `json:",omitempty"`
+	OS           string `json:"Os"`
+	Size         units.Bytes
+	VirtualSize  units.Bytes
+	RootFS       inspectedRoot
+	Thinctl      inspectedPool
+}
+
+type inspectedRoot struct {
+	Type   string
+	Layers []string
+}
+
+// inspectedPool is what Docker calls GraphDriver.
+type inspectedPool struct {
+	Pool           string
+	Key            string
+	Loaded         time.Time
+	Containers     []string
+	ExclusiveBytes *units.Bytes
+	Layers         []inspectedLayer // base first
+}
+
+type inspectedLayer struct {
+	ID          string `json:"Id"`
+	Volume      string
+	DiffID      string `json:",omitempty"`
+	Created     time.Time
+	SizeBytes   units.Bytes
+	OwnBytes    *units.Bytes
+	MappedBytes *units.Bytes
+}
+
+func (c *call) inspectImages() error {
+	return c.onImages(func(store *images.Store) error {
+		measured, err := c.summaries(store, true)
+		if err != nil {
+			return err
+		}
+		byKey := map[string]measuredImage{}
+		for _, v := range measured {
+			byKey[v.Key] = v
+		}
+		views := []inspectedImage{}
+		for _, text := range c.args[1:] {
+			image, err := store.Image(c.ctx, text)
+			if err == nil && c.flags.Bool("digest") {
+				image, err = c.identified(store, image)
+			}
+			if err != nil {
+				return err
+			}
+			view, err := c.inspect(store, image, byKey[image.Key])
+			if err != nil {
+				return err
+			}
+			views = append(views, view)
+		}
+		return c.show(struct {
+			poolHead
+			Images []inspectedImage `json:"images"`
+		}{headOf(store), views}, func(io.Writer) {
+			encoder := json.NewEncoder(c.out)
+			encoder.SetEscapeHTML(false)
+			encoder.SetIndent("", "    ")
+			_ = encoder.Encode(views) // the sink keeps what fails
+		})
+	})
+}
+
+func (c *call) inspect(store *images.Store, image images.Image, measured measuredImage) (inspectedImage, error) {
+	config, err := image.Config()
+	if err != nil {
+		return inspectedImage{}, err
+	}
+	digests, err := store.RepoDigests(c.ctx, image)
+	if err != nil {
+		return inspectedImage{}, err
+	}
+	own := newImageView(image)
+	v := inspectedImage{
+		ID: own.ID, RepoTags: own.Names, RepoDigests: append([]string{}, digests...), Parent: image.Parent, Created: own.Created,
+		Author: config.Author, Config: config.Config,
+		Architecture: config.Architecture, Variant: config.Variant, OS: config.OS,
+		Size: measured.Size, VirtualSize: measured.Size,
+		RootFS:  inspectedRoot{Type: "layers", Layers: []string{}},
+		Thinctl: inspectedPool{Key: image.Key, Loaded: own.Loaded, ExclusiveBytes: measured.Exclusive, Containers: []string{}, Layers: []inspectedLayer{}},
+	}
+	for _, diff := range config.RootFS.DiffIDs {
+		v.RootFS.Layers = append(v.RootFS.Layers, diff.String())
+	}
+	if n := len(config.History); n > 0 {
+		v.Comment = config.History[n-1].Comment
+	}
+	return v, c.inspectPool(store, image, &v.Thinctl)
+}
+
+// inspectPool adds what the pool has of an image.
+func (c *call) inspectPool(store *images.Store, image images.Image, v *inspectedPool) error {
+	v.Pool = store.Layers().Pool().Name()
+	containers, err := store.Layers().Containers(c.ctx)
+	if err != nil {
+		return err
+	}
+	for _, one := range containers {
+		if one.Image == image.Key {
+			v.Containers = append(v.Containers, one.Name)
+		}
+	}
+	if len(image.Layers) == 0 {
+		return nil
+	}
+	sizes, err := c.measured(store, snapshots.SizesOptions{Layers: image.Layers})
+	if err != nil {
+		return err
+	}
+	for _, id := range image.Layers {
+		layer, err := store.Layers().Layer(c.ctx, id)
+		if err != nil {
+			return err
+		}
+		one := inspectedLayer{ID: layer.ID, Volume: snapshots.LayerVolume(layer.ID), DiffID: layer.DiffID, Created: layer.Created.UTC(), SizeBytes: layer.Size}
+		if size, known := sizes.Layers[layer.ID]; known {
+			one.OwnBytes, one.MappedBytes = &size.Own, &size.Mapped
+		}
+		v.Layers = append(v.Layers, one)
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	docker "github.com/docker/go-units"
+)
+
+// layerLines tells how an image's layers come on. On a terminal each has a line
+// that changes in place; elsewhere a line is written when a layer has ended.
+type layerLines struct {
+	w      io.Writer
+	live   bool
+	silent bool
+
+	mu    sync.Mutex
+	lines []layerLine
+	top   int // lines above this one have ended and stand as they are
+	drawn int // lines below, as they are on the terminal now
+	last  time.Time
+}
+
+type layerLine struct {
+	name, text string
+	ended      bool
+}
+
+const (
+	// redrawAfter is how long a count may be old.
+	redrawAfter = 100 * time.Millisecond
+	// mostLines of those under way are shown: those further down wait for them.
+	mostLines = 16
+)
+
+// newLayerLines begins the lines of layers of those ids, base first. JSON has
+// readers that want none.
+func (c *call) newLayerLines(ids []string) *layerLines {
+	l := &layerLines{w: c.err, live: c.progressOn, silent: c.flags.Bool("json") || c.flags.Bool("quiet")}
+	for _, id := range ids {
+		l.lines = append(l.lines, layerLine{name: shortID(id)})
+	}
+	return l
+}
+
+// count tells how far a layer has come; total is 0 where it is not known.
+func (l *layerLines) count(layer int, doing string, done, total int64) {
+	text := doing + " " + docker.HumanSize(float64(done))
+	if total > 0 {
+		text += "/" + docker.HumanSize(float64(total))
+	}
+	l.set(layer, text, false)
+}
+
+// end gives a layer its last line.
+func (l *layerLines) end(layer int, text string) { l.set(layer, text, true) }
+
+func (l *layerLines) set(layer int, text string, ended bool) {
+	if l.silent || layer < 0 || layer >= len(l.lines) {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	line := &l.lines[layer]
+	if line.ended || line.text == text && !ended {
+		return
+	}
+	line.text, line.ended = text, ended
+	switch {
+	case !l.live && ended:
+		fmt.Fprintf(l.w, "%s: %s\n", line.name, line.text)
+	case l.live && (ended || time.Since(l.last) >= redrawAfter):
+		l.draw()
+	}
+}
+
+// draw writes anew all that may have changed.
+func (l *layerLines) draw() {
+	l.last = time.Now()
+	var b strings.Builder
+	if l.drawn > 0 {
+		fmt.Fprintf(&b, "\033[%dA", l.drawn)
+	}
+	write := func(line layerLine) { fmt.Fprintf(&b, "\r\033[K%s: %s\n", line.name, line.text) }
+	for ; l.top < len(l.lines) && l.lines[l.top].ended; l.top++ {
+		write(l.lines[l.top])
+	}
+	l.drawn = 0
+	for _, line := range l.lines[l.top:] {
+		if line.text != "" && l.drawn < mostLines {
+			write(line)
+			l.drawn++
+		}
+	}
+	b.WriteString("\033[J") // fewer lines than before
+	io.WriteString(l.w, b.String())
+}
+
+// close leaves the lines as they are now.
+func (l *layerLines) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.live && !l.silent && l.drawn > 0 {
+		l.draw()
+	}
+}

@@ -1,0 +1,41 @@
+package images
+
+import (
+	"context"
+
+	"thinctl/snapshots"
+)
+
+// sized returns all layers with their sizes. What a committed layer changed is
+// counted with its digest; until then its size is the blocks that it differs in,
+// or nothing where the pool's metadata cannot be read just now: a list of images
+// must not fail for that.
+func (s *Store) sized(ctx context.Context) ([]snapshots.Layer, error) {
+	layers, err := s.layers.Layers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return layers, s.estimate(ctx, layers)
+}
+
+func (s *Store) estimate(ctx context.Context, layers []snapshots.Layer) error {
+	var uncounted []string
+	for _, layer := range layers {
+		if layer.DiffID == "" {
+			uncounted = append(uncounted, layer.ID)
+		}
+	}
+	if len(uncounted) == 0 {
+		return nil
+	}
+	sizes, err := s.layers.Sizes(ctx, snapshots.SizesOptions{Own: true, Layers: uncounted})
+	if err != nil {
+		return ctx.Err()
+	}
+	for i, layer := range layers {
+		if layer.DiffID == "" {
+			layers[i].Size = sizes.Layers[layer.ID].Own
+		}
+	}
+	return nil
+}

@@ -1,0 +1,18 @@
+package snapshots
+
+import (
+	"slices"
+	"testing"
+
+	"thinctl/snapshots/filesystem"
+)
+
+func TestMountLabel(t *testing.T) {
+	o := mountOptions(Container{FS: filesystem.XFS, MountLabel: "system_u:object_r:container_file_t:s0:c1,c2"}, false)
+	if !slices.Equal(o.Options, []string{`context="system_u:object_r:container_file_t:s0:c1,c2"`}) || !o.FailWhenFull {
+		t.Errorf("%+v", o)
+	}
+	if o := mountOptions(Container{FS: filesystem.Ext4}, true); o.Options != nil || !o.ReadOnly {
+		t.Errorf("%+v", o)
+	}
+}
