@@ -316,7 +316,8 @@ func (k *imageKills) empty(ctx context.Context, s *images.Store) error {
 	if err := removeOthers(ctx, s, nil); err != nil {
 		return err
 	}
-	return k.Whole(ctx, s)
+	_, err := k.Whole(ctx, s)
+	return err
 }
 
 // namesOf returns the names that are there, with the keys that they have.
@@ -337,7 +338,7 @@ func (k *imageKills) verify(ctx context.Context, s *images.Store, o imageOperati
 	if err := s.Recover(ctx); err != nil {
 		return err
 	}
-	if err := k.Whole(ctx, s); err != nil {
+	if _, err := k.Whole(ctx, s); err != nil {
 		return err
 	}
 	after, err := namesOf(ctx, s)

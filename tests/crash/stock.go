@@ -102,15 +102,18 @@ type Inventory struct {
 }
 
 // Whole tells where an image or a layer is not whole, where there is a split too
-// many or too few, and where documents, volumes and mounts do not agree.
-func (i Inventory) Whole(ctx context.Context, s *images.Store) error {
+// many or too few, and where documents, volumes and mounts do not agree. It
+// returns the digests of the trees that it read, by layer; of a layer below an
+// image's top it need not have read the tree.
+func (i Inventory) Whole(ctx context.Context, s *images.Store) (trees map[string]string, err error) {
+	trees = map[string]string{}
 	layers, err := s.Layers().Layers(ctx)
 	if err != nil {
-		return err
+		return trees, err
 	}
 	all, err := s.Images(ctx)
 	if err != nil {
-		return err
+		return trees, err
 	}
 	// Of the layers below an image's top the bytes are read with the image.
 	below := map[string]bool{}
@@ -128,7 +131,12 @@ func (i Inventory) Whole(ctx context.Context, s *images.Store) error {
 		if below[layer.ID] {
 			continue
 		}
-		if err := i.wholeLayer(ctx, s, layer); err != nil {
+		tree, err := TreeOf(ctx, s, layer.ID)
+		if err == nil {
+			trees[layer.ID] = tree.Digest()
+			err = i.wholeLayer(layer, tree)
+		}
+		if err != nil {
 			faults = append(faults, fmt.Errorf("layer %.12s: %w", layer.ID, err))
 		}
 	}
@@ -138,14 +146,10 @@ func (i Inventory) Whole(ctx context.Context, s *images.Store) error {
 			faults = append(faults, fmt.Errorf("%s: %w", image, err))
 		}
 	}
-	return errors.Join(errors.Join(faults...), agree(ctx, s))
+	return trees, errors.Join(errors.Join(faults...), agree(ctx, s))
 }
 
-func (i Inventory) wholeLayer(ctx context.Context, s *images.Store, layer snapshots.Layer) error {
-	tree, err := TreeOf(ctx, s, layer.ID)
-	if err != nil {
-		return err
-	}
+func (i Inventory) wholeLayer(layer snapshots.Layer, tree imagetest.Tree) error {
 	if layer.Base != "" {
 		if !slices.Contains(i.Committed, tree.Digest()) {
 			return errors.New("no container had its tree")

@@ -84,10 +84,11 @@ func (c *imageClient) verify(ctx context.Context) error {
 		return err
 	}
 	inventory := crash.Inventory{Stocks: c.stocks, Committed: c.shelf.committed}
-	if err := inventory.Whole(ctx, c.store); err != nil {
+	trees, err := inventory.Whole(ctx, c.store)
+	if err != nil {
 		return err
 	}
-	there, err := c.names(ctx)
+	there, err := c.names(ctx, trees)
 	if err != nil {
 		return err
 	}
@@ -127,8 +128,9 @@ func (c *imageClient) settle(there map[string]string) error {
 	return c.note(act, undone)
 }
 
-// names are the images' names, with the digests of their trees.
-func (c *imageClient) names(ctx context.Context) (map[string]string, error) {
+// names are the images' names, with the digests of their trees; trees are those
+// that are known.
+func (c *imageClient) names(ctx context.Context, trees map[string]string) (map[string]string, error) {
 	all, err := c.store.Images(ctx)
 	if err != nil {
 		return nil, err
@@ -138,12 +140,15 @@ func (c *imageClient) names(ctx context.Context) (map[string]string, error) {
 		if len(image.Names) == 0 {
 			continue
 		}
-		tree, err := crash.TreeOf(ctx, c.store, image.Top())
-		if err != nil {
-			return nil, err
+		if trees[image.Top()] == "" {
+			tree, err := crash.TreeOf(ctx, c.store, image.Top())
+			if err != nil {
+				return nil, err
+			}
+			trees[image.Top()] = tree.Digest()
 		}
 		for _, name := range image.Names {
-			there[name.Familiar()] = tree.Digest()
+			there[name.Familiar()] = trees[image.Top()]
 		}
 	}
 	return there, nil
@@ -186,7 +191,8 @@ func (c *imageClient) empty(ctx context.Context) error {
 	if err := errors.Join(err, c.store.Recover(ctx)); err != nil {
 		return err
 	}
-	return crash.Inventory{Stocks: c.stocks}.Whole(ctx, c.store)
+	_, err = crash.Inventory{Stocks: c.stocks}.Whole(ctx, c.store)
+	return err
 }
 
 // run carries out random acts until ctx ends.
