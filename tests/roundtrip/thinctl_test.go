@@ -123,6 +123,7 @@ func TestForeign(t *testing.T) {
 			switch from.name {
 			case "podman":
 				check(t, thePodman().Load(t.Context(), archive))
+				must[string](t)(thePodman().Do(t.Context(), "tag", id, "docker.io/"+name))
 				check(t, thePodman().Save(t.Context(), from.path, "docker.io/"+name))
 			case "skopeo":
 				check(t, programs.SkopeoCopy(t.Context(), "docker-archive:"+archive+":"+name, from.skopeo+from.path+":"+name))
