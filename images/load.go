@@ -269,6 +269,9 @@ func (s *Store) record(tx *store.Tx, in *incoming, layers []string) (Image, erro
 	case err != nil:
 		return image, err
 	}
+	if err := in.rememberAll(tx); err != nil {
+		return image, err
+	}
 	if err := setNames(tx, image.Key, in.options.Manifest, in.options.Names); err != nil {
 		return image, err
 	}

@@ -67,21 +67,25 @@ func askedBy(image Image, text string) []reference.Reference {
 func (s *Store) assemble(ctx context.Context, record Image) (v1.Image, error) {
 	var layers []v1.Layer
 	for _, id := range record.Layers {
-		layer, err := s.layers.Layer(ctx, id)
+		kept, err := s.layers.Layer(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		diff, err := v1.NewHash(layer.DiffID)
+		diff, err := v1.NewHash(kept.DiffID)
 		if err != nil {
 			return nil, err
 		}
-		layers = append(layers, &manifest.Layer{
+		blobs, err := s.blobs(ctx, kept.DiffID)
+		if err != nil {
+			return nil, err
+		}
+		layers = append(layers, layer{blobs: blobs, Layer: &manifest.Layer{
 			ID:       diff,
-			Blob:     manifest.Known(v1.Descriptor{MediaType: types.OCIUncompressedLayer, Digest: diff, Size: layer.TarSize}),
-			Open:     func() (io.ReadCloser, error) { return s.read(ctx, layer), nil },
+			Blob:     manifest.Known(v1.Descriptor{MediaType: types.OCIUncompressedLayer, Digest: diff, Size: kept.TarSize}),
+			Open:     func() (io.ReadCloser, error) { return s.read(ctx, kept), nil },
 			Verified: true,
 			Plain:    true,
-		})
+		}})
 	}
 	return manifest.Assemble(record.Raw, layers)
 }

@@ -63,14 +63,19 @@ func (s *Store) Recover(ctx context.Context) error {
 	if err := s.layers.Recover(ctx); err != nil {
 		return err
 	}
+	layers, err := s.layers.Layers(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.forgetBlobs(ctx, layers), s.sweepSplits(ctx, layers))
+}
+
+// sweepSplits removes the splits of layers that never came about.
+func (s *Store) sweepSplits(ctx context.Context, layers []snapshots.Layer) error {
 	entries, err := os.ReadDir(s.pool.LayersDir())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	layers, err := s.layers.Layers(ctx)
 	if err != nil {
 		return err
 	}

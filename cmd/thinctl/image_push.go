@@ -53,6 +53,9 @@ func (c *call) pushImage() error {
 		o.Progress = lines.pushing()
 		pushed, err := registry.Push(c.ctx, remote, opened.Image, o)
 		lines.close()
+		if err == nil {
+			err = store.Pushed(c.ctx, opened, pushed.Layers)
+		}
 		if err != nil {
 			return err
 		}
