@@ -52,9 +52,9 @@ func imageOperations() []imageOperation {
 		}
 	}
 	return []imageOperation{
-		{name: "load", run: load(0), brings: "one:1", kills: 7},
-		{name: "load shared", first: []string{"one:1"}, run: load(1), brings: "two:1", kills: 5},
-		{name: "commit", first: []string{"one:1"}, brings: "mine:1", kills: 4,
+		{name: "load", run: load(0), brings: "one:1", kills: 5},
+		{name: "load shared", first: []string{"one:1"}, run: load(1), brings: "two:1", kills: 3},
+		{name: "commit", first: []string{"one:1"}, brings: "mine:1", kills: 3,
 			run: func(ctx context.Context, s *images.Store, _ []*Stock, _ func(images.Progress)) error {
 				name, err := reference.Parse("mine:1")
 				if err == nil {
@@ -62,7 +62,7 @@ func imageOperations() []imageOperation {
 				}
 				return err
 			}},
-		{name: "remove", first: []string{"one:1", "two:1"}, takes: "two:1", kills: 5,
+		{name: "remove", first: []string{"one:1", "two:1"}, takes: "two:1", kills: 3,
 			run: func(ctx context.Context, s *images.Store, _ []*Stock, _ func(images.Progress)) error {
 				_, err := s.Remove(ctx, []string{"two:1"}, images.RemoveOptions{})
 				return err

@@ -19,12 +19,11 @@ type sample struct {
 // takes an hour for them. Else each way in and out is gone with few.
 func everything() bool { return os.Getenv("THINCTL_ROUNDTRIPS") == "all" }
 
-// onRequest leaves a test of the yardstick itself, and not of thinctl, to those
-// who ask for everything.
+// onRequest leaves a test to those who ask for everything.
 func onRequest(t *testing.T) {
 	t.Helper()
 	if !everything() {
-		t.Skip("of the peers alone: THINCTL_ROUNDTRIPS=all runs it")
+		t.Skip("it takes minutes: THINCTL_ROUNDTRIPS=all runs it")
 	}
 }
 

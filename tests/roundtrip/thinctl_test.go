@@ -42,7 +42,8 @@ func holds(t *testing.T, p programs.Thinctl, b *imagetest.Built) {
 }
 
 func TestLoad(t *testing.T) {
-	for _, s := range some(whole(), "links") {
+	onRequest(t)
+	for _, s := range whole() {
 		t.Run(s.name, func(t *testing.T) {
 			p, b := newPool(t), build(t, s.image)
 			check(t, p.Load(t.Context(), dockerArchive(t, b)))
@@ -52,11 +53,8 @@ func TestLoad(t *testing.T) {
 }
 
 func TestLoadLayouts(t *testing.T) {
-	compressions := []imagetest.Compression{imagetest.None, imagetest.Gzip, imagetest.Zstd}
-	if !everything() {
-		compressions = compressions[2:]
-	}
-	for _, c := range compressions {
+	onRequest(t)
+	for _, c := range []imagetest.Compression{imagetest.None, imagetest.Gzip, imagetest.Zstd} {
 		t.Run("of "+string(c), func(t *testing.T) {
 			p := newPool(t)
 			var built []*imagetest.Built
@@ -76,7 +74,7 @@ func TestLoadLayouts(t *testing.T) {
 // What thinctl saves, others load: the same ids, histories and trees.
 func TestSave(t *testing.T) {
 	p := newPool(t)
-	for _, s := range some(append(small(), sample{"127 layers", imagetest.Deep(127)}), "one", "special") {
+	for _, s := range some(append(small(), sample{"127 layers", imagetest.Deep(127)}), "special") {
 		t.Run(s.name, func(t *testing.T) {
 			b := build(t, s.image)
 			check(t, p.Load(t.Context(), dockerArchive(t, b)))
@@ -107,6 +105,7 @@ func TestSave(t *testing.T) {
 
 // What docker built is loaded, and loaded back.
 func TestForeign(t *testing.T) {
+	onRequest(t)
 	docker, p := theDocker(t), newPool(t)
 	const name = "thinctl/built:docker"
 	id := buildWithDocker(t, docker, name)
@@ -192,6 +191,7 @@ func TestRegistry(t *testing.T) {
 
 // A committed container has no tar until it is saved; then Docker reads it.
 func TestCommit(t *testing.T) {
+	onRequest(t)
 	docker, p := theDocker(t), newPool(t)
 	one := the(t, "one")
 	check(t, p.Load(t.Context(), dockerArchive(t, one)))
