@@ -77,7 +77,8 @@ func keepingOperations() []Operation {
 				return errors.Join(err, p.Close(ctx))
 			}),
 			Done: func(b, s Scene) bool {
-				return !has(s, "idle") && !has(s, "doomed") && s.Used == b.Used-2 && s.Note == "removed"
+				// Base may have been written since idle was taken of it.
+				return !has(s, "idle") && !has(s, "doomed") && s.Used <= b.Used-2 && s.Note == "removed"
 			},
 			Undone: func(b, s Scene) bool {
 				return has(s, "idle") && has(s, "doomed") && s.Used == b.Used && s.Note == "before"
