@@ -40,7 +40,7 @@ func (s *Scene) readNote(tx *store.Tx) error {
 // keepingOperations change a document and volumes as one.
 func keepingOperations() []Operation {
 	has := func(s Scene, name string) bool { return s.Volumes[name].Name != "" }
-	return []Operation{
+	operations := []Operation{
 		{
 			Name: "create volume with a document",
 			Run: in(CrashPool, func(ctx context.Context, p *thinpool.Pool) error {
@@ -85,4 +85,8 @@ func keepingOperations() []Operation {
 			},
 		},
 	}
+	for i := range operations {
+		operations[i].Stride = 3
+	}
+	return operations
 }

@@ -23,6 +23,9 @@ type Operation struct {
 	Spare bool
 	// Writing: base may be written meanwhile.
 	Writing bool
+	// Stride is how many steps lie between two kills where killing takes long, 1
+	// where it is 0: of operations whose steps are like others'.
+	Stride int
 }
 
 // Operations are all that change a pool. Each begins with what Prepare makes.
