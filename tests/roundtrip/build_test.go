@@ -49,7 +49,6 @@ func runs(t *testing.T, docker *programs.Docker, name string) {
 }
 
 func TestPeersBuild(t *testing.T) {
-	onRequest(t)
 	docker := theDocker(t)
 	const name = "peers/built:1"
 	id := buildWithDocker(t, docker, name)

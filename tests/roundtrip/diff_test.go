@@ -99,7 +99,6 @@ func firstDifferences(want, seen []string, most int) (found []string) {
 // TestPeersDiff proves the yardstick of TestDiff: what Docker says is of the
 // changes that were made, and the same once more.
 func TestPeersDiff(t *testing.T) {
-	onRequest(t)
 	b := changedImage(t)
 	docker, root := startMapped(t, dockerArchive(t, b), b.Names[0])
 	before := must[imagetest.Tree](t)(imagetest.ReadTree(t.Context(), root))

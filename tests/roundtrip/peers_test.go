@@ -14,7 +14,6 @@ import (
 // TestPeers proves the yardstick: what others make of our images is what the
 // tree in memory says.
 func TestPeers(t *testing.T) {
-	onRequest(t)
 	for _, s := range small() {
 		t.Run(s.name, func(t *testing.T) {
 			b := build(t, s.image)
@@ -86,7 +85,6 @@ func sameHistory(t *testing.T, who string, b *imagetest.Built, seen []programs.S
 }
 
 func TestPeersRegistry(t *testing.T) {
-	onRequest(t)
 	docker, registry := theDocker(t), theRegistry(t)
 	one := the(t, "one")
 	check(t, docker.Load(t.Context(), dockerArchive(t, one)))

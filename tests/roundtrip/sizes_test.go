@@ -19,14 +19,6 @@ type sample struct {
 // takes an hour for them. Else each way in and out is gone with few.
 func everything() bool { return os.Getenv("THINCTL_ROUNDTRIPS") == "all" }
 
-// onRequest leaves a test to those who ask for everything.
-func onRequest(t *testing.T) {
-	t.Helper()
-	if !everything() {
-		t.Skip("it takes minutes: THINCTL_ROUNDTRIPS=all runs it")
-	}
-}
-
 // some are those that are always tried.
 func some(all []sample, always ...string) []sample {
 	if everything() {

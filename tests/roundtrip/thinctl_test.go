@@ -42,7 +42,6 @@ func holds(t *testing.T, p programs.Thinctl, b *imagetest.Built) {
 }
 
 func TestLoad(t *testing.T) {
-	onRequest(t)
 	for _, s := range whole() {
 		t.Run(s.name, func(t *testing.T) {
 			p, b := newPool(t), build(t, s.image)
@@ -53,7 +52,6 @@ func TestLoad(t *testing.T) {
 }
 
 func TestLoadLayouts(t *testing.T) {
-	onRequest(t)
 	for _, c := range []imagetest.Compression{imagetest.None, imagetest.Gzip, imagetest.Zstd} {
 		t.Run("of "+string(c), func(t *testing.T) {
 			p := newPool(t)
@@ -105,7 +103,6 @@ func TestSave(t *testing.T) {
 
 // What docker built is loaded, and loaded back.
 func TestForeign(t *testing.T) {
-	onRequest(t)
 	docker, p := theDocker(t), newPool(t)
 	const name = "thinctl/built:docker"
 	id := buildWithDocker(t, docker, name)
@@ -191,7 +188,6 @@ func TestRegistry(t *testing.T) {
 
 // A committed container has no tar until it is saved; then Docker reads it.
 func TestCommit(t *testing.T) {
-	onRequest(t)
 	docker, p := theDocker(t), newPool(t)
 	one := the(t, "one")
 	check(t, p.Load(t.Context(), dockerArchive(t, one)))
