@@ -16,6 +16,10 @@ type PruneOptions struct {
 
 // PlanPrune says what Prune would do, and how much space that would give.
 func (s *Store) PlanPrune(ctx context.Context, o PruneOptions) (Removal, error) {
+	return s.planPrune(ctx, o, true)
+}
+
+func (s *Store) planPrune(ctx context.Context, o PruneOptions, measure bool) (Removal, error) {
 	var what intent
 	var layers []string
 	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
@@ -28,22 +32,24 @@ func (s *Store) PlanPrune(ctx context.Context, o PruneOptions) (Removal, error) 
 	if err != nil {
 		return Removal{}, err
 	}
-	plan, err := s.layers.PlanRemoval(ctx, layers, snapshots.RemovalOptions{Needed: neededBut(what.keys()), Unused: true})
-	return Removal{Images: what.images, Layers: plan.Layers, Freed: plan.Freed}, err
+	plan, err := s.layers.PlanRemoval(ctx, layers, snapshots.RemovalOptions{Needed: neededBut(what.keys()), Unused: true, Measure: measure})
+	removal := planned(plan)
+	removal.Images, removal.Kept = what.images, nil
+	return removal, err
 }
 
 // Prune removes layers that no image and no container needs, which loads that
 // failed leave, and images as the options say: all in one transaction.
 func (s *Store) Prune(ctx context.Context, o PruneOptions) (Removal, error) {
-	planned, err := s.PlanPrune(ctx, o)
-	if err != nil || len(planned.Images)+len(planned.Layers) == 0 {
-		return planned, err
+	plan, err := s.planPrune(ctx, o, false)
+	if err != nil || len(plan.Images)+len(plan.Layers) == 0 {
+		return plan, err
 	}
 	layers, err := s.allLayers(ctx)
 	if err != nil {
 		return Removal{}, err
 	}
-	what := intent{images: planned.Images}
+	what := intent{images: plan.Images}
 	removed, err := s.layers.RemoveLayers(ctx, layers, snapshots.RemovalOptions{
 		Unused: true,
 		Needed: func(tx *store.Tx) (map[string]string, error) { return neededBut(what.keys())(tx) },
@@ -57,8 +63,7 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Removal, error) {
 	if err != nil && len(removed.Layers) == 0 {
 		return Removal{}, err
 	}
-	planned.Images, planned.Layers, planned.Waiting = what.images, removed.Layers, removed.Waiting
-	return planned, errors.Join(err, s.dropSplits(ctx, removed.Layers))
+	return Removal{Images: what.images, Layers: removed.Layers, Waiting: removed.Waiting}, errors.Join(err, s.dropSplits(ctx, removed.Layers))
 }
 
 // loose are the images that nobody can name.
@@ -99,20 +104,15 @@ func (s *Store) allLayers(ctx context.Context) ([]string, error) {
 // PlanLayerRemoval says what RemoveLayers would do. Removal.Kept has those that it
 // would refuse to remove.
 func (s *Store) PlanLayerRemoval(ctx context.Context, ids []string) (Removal, error) {
-	plan, err := s.layers.PlanRemoval(ctx, ids, snapshots.RemovalOptions{Needed: Needed})
-	return Removal{Layers: plan.Layers, Kept: plan.Kept, Freed: plan.Freed}, err
+	plan, err := s.layers.PlanRemoval(ctx, ids, snapshots.RemovalOptions{Needed: Needed, Measure: true})
+	return planned(plan), err
 }
 
 // RemoveLayers removes layers that nothing but each other needs, all or none.
 func (s *Store) RemoveLayers(ctx context.Context, ids []string) (Removal, error) {
-	planned, err := s.PlanLayerRemoval(ctx, ids)
-	if err != nil {
-		return planned, err
-	}
 	removed, err := s.layers.RemoveLayers(ctx, ids, snapshots.RemovalOptions{Needed: Needed})
 	if err != nil && len(removed.Layers) == 0 {
 		return Removal{}, err
 	}
-	planned.Layers, planned.Waiting = removed.Layers, removed.Waiting
-	return planned, errors.Join(err, s.dropSplits(ctx, removed.Layers))
+	return Removal{Layers: removed.Layers, Waiting: removed.Waiting}, errors.Join(err, s.dropSplits(ctx, removed.Layers))
 }

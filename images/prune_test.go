@@ -39,7 +39,7 @@ func TestLooseLayers(t *testing.T) {
 	b.check(err)
 	removed, err := b.s.Prune(b.ctx, images.PruneOptions{})
 	b.check(err)
-	if len(planned.Layers) != 1 || len(removed.Layers) != 1 || removed.Layers[0] != ids[1] || planned.Freed == 0 {
+	if len(planned.Layers) != 1 || len(removed.Layers) != 1 || removed.Layers[0] != ids[1] || *planned.Freed == 0 {
 		t.Errorf("planned %+v, removed %+v", planned, removed)
 	}
 	b.agrees(b.s)

@@ -25,9 +25,11 @@ type Removal struct {
 	Images   []Image
 	Layers   []string          // child first
 	Kept     map[string]string // layers of the images that somebody else needs: who
-	// Freed is what comes back to the pool; of a removal that was done, as it was
-	// planned.
-	Freed units.Bytes
+	// Freed is what would come back to the pool, of a plan. It is nil where the
+	// metadata cannot be read, and Unmeasured says why: that keeps nothing from
+	// being removed.
+	Freed      *units.Bytes
+	Unmeasured error
 	// Waiting: some of it comes back when those who still use a volume have left.
 	Waiting bool
 }
@@ -40,16 +42,26 @@ type intent struct {
 
 // PlanRemoval says what Remove would do, and how much space that would give.
 func (s *Store) PlanRemoval(ctx context.Context, texts []string, o RemoveOptions) (Removal, error) {
-	var what intent
-	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
-		what, err = intend(tx, texts, o)
-		return err
-	})
+	what, err := s.intended(ctx, texts, o)
 	if err != nil {
 		return Removal{}, err
 	}
-	plan, err := s.layers.PlanRemoval(ctx, what.layers(), snapshots.RemovalOptions{Needed: neededBut(what.keys()), Unused: true})
-	return Removal{Untagged: what.names, Images: what.images, Layers: plan.Layers, Kept: plan.Kept, Freed: plan.Freed}, err
+	plan, err := s.layers.PlanRemoval(ctx, what.layers(), snapshots.RemovalOptions{Needed: neededBut(what.keys()), Unused: true, Measure: true})
+	removal := planned(plan)
+	removal.Untagged, removal.Images = what.names, what.images
+	return removal, err
+}
+
+func planned(p snapshots.Plan) Removal {
+	return Removal{Layers: p.Layers, Kept: p.Kept, Freed: p.Freed, Unmeasured: p.Unmeasured}
+}
+
+func (s *Store) intended(ctx context.Context, texts []string, o RemoveOptions) (what intent, err error) {
+	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+		what, err = intend(tx, texts, o)
+		return err
+	})
+	return what, err
 }
 
 // Remove takes names away, and images that have no name left, or that were asked
@@ -70,11 +82,10 @@ func (s *Store) Remove(ctx context.Context, texts []string, o RemoveOptions) (Re
 var errOvertaken = errors.New("the images have changed meanwhile")
 
 func (s *Store) remove(ctx context.Context, texts []string, o RemoveOptions) (Removal, error) {
-	planned, err := s.PlanRemoval(ctx, texts, o)
+	what, err := s.intended(ctx, texts, o)
 	if err != nil {
-		return planned, err
+		return Removal{}, err
 	}
-	what := intent{images: planned.Images}
 	layers := what.layers()
 	removed, err := s.layers.RemoveLayers(ctx, layers, snapshots.RemovalOptions{
 		Unused: true,
@@ -92,8 +103,8 @@ func (s *Store) remove(ctx context.Context, texts []string, o RemoveOptions) (Re
 	if err != nil && len(removed.Layers) == 0 {
 		return Removal{}, err
 	}
-	planned.Untagged, planned.Images, planned.Layers, planned.Waiting = what.names, what.images, removed.Layers, removed.Waiting
-	return planned, errors.Join(err, s.dropSplits(ctx, removed.Layers))
+	return Removal{Untagged: what.names, Images: what.images, Layers: removed.Layers, Waiting: removed.Waiting},
+		errors.Join(err, s.dropSplits(ctx, removed.Layers))
 }
 
 // intend finds out what the texts mean.

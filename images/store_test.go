@@ -345,7 +345,7 @@ func TestRemoveTakesWhatNobodyNeeds(t *testing.T) {
 	after, err := b.pool.Status(b.ctx)
 	b.check(err)
 	// The container's init went too, and what it had was not there before.
-	if back := before - after.Data.Used; back > planned.Freed {
+	if back := before - after.Data.Used; back > *planned.Freed {
 		t.Errorf("%s came back, %s were planned", back, planned.Freed)
 	}
 	b.whole(b.s, loaded[0], one)
@@ -434,7 +434,7 @@ func TestHistoryAndTree(t *testing.T) {
 	for _, summary := range summaries {
 		plan, err := b.s.PlanRemoval(b.ctx, []string{summary.ID}, images.RemoveOptions{})
 		b.check(err)
-		if plan.Freed != summary.Exclusive || summary.Exclusive == 0 {
+		if *plan.Freed != summary.Exclusive || summary.Exclusive == 0 {
 			t.Errorf("%s: %s alone, its removal would give %s", summary, summary.Exclusive, plan.Freed)
 		}
 	}

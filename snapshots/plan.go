@@ -21,6 +21,9 @@ type RemovalOptions struct {
 	// With writes the caller's documents in the transaction of the removal, before
 	// Needed is asked; it may run more than once. A plan does not run it.
 	With func(*store.Tx) error
+	// Measure: a plan also says what would come back, for which the metadata of
+	// the pool is read.
+	Measure bool
 	// Unused removes those layers that are there and that nobody needs, and leaves
 	// the others. Else it is all or nothing.
 	Unused bool
@@ -31,8 +34,10 @@ type Plan struct {
 	Layers []string          // to be removed, child first
 	Inits  []string          // that go with them, keys
 	Kept   map[string]string // of the others: layer id -> who needs it
-	// Freed is what comes back to the pool.
-	Freed units.Bytes
+	// Freed is what comes back to the pool; nil where that was not asked for, or
+	// cannot be known, and Unmeasured says why. Removing needs no metadata read.
+	Freed      *units.Bytes
+	Unmeasured error
 }
 
 func (p Plan) volumes() []string {
@@ -46,20 +51,31 @@ func (p Plan) volumes() []string {
 	return names
 }
 
-// PlanRemoval says what RemoveLayers would remove and what would come back.
+// PlanRemoval says what RemoveLayers would remove, and what would come back.
 func (s *Store) PlanRemoval(ctx context.Context, layers []string, o RemovalOptions) (Plan, error) {
 	for n := 1; ; n++ {
 		p, err := s.plan(ctx, layers, o)
 		if err != nil {
 			return Plan{}, failed("plan the removal of", "layers", err)
 		}
-		if len(p.Layers) == 0 {
+		if !o.Measure {
 			return p, nil
 		}
-		usage, err := s.pool.Usage(ctx, thinpool.UsageOptions{Freed: p.volumes()})
-		if p.Freed = usage.Freed; !goneBelow(err) || n == removalTries {
-			return p, failed("plan the removal of", "layers", err)
+		var usage thinpool.Usage
+		if len(p.Layers) > 0 {
+			usage, err = s.pool.Usage(ctx, thinpool.UsageOptions{Freed: p.volumes()})
 		}
+		switch {
+		case err == nil:
+			p.Freed = &usage.Freed
+		case goneBelow(err) && n < removalTries:
+			continue
+		case ctx.Err() != nil:
+			return Plan{}, failed("plan the removal of", "layers", err)
+		default:
+			p.Unmeasured = failed("measure", "layers", err)
+		}
+		return p, nil
 	}
 }
 

@@ -61,7 +61,7 @@ func TestPlanRemoval(t *testing.T) {
 				defer chain.Close()
 			}
 			asked := ids(strings.Fields(c.layers)...)
-			plan, err := st.s.PlanRemoval(st.ctx, asked, snapshots.RemovalOptions{Needed: imageNeeds(c.images...)})
+			plan, err := st.s.PlanRemoval(st.ctx, asked, snapshots.RemovalOptions{Needed: imageNeeds(c.images...), Measure: true})
 			check(t, err)
 			if !slices.Equal(plan.Layers, ids(strings.Fields(c.remove)...)) || len(plan.Kept) != len(c.kept) {
 				t.Errorf("%+v", plan)
@@ -71,7 +71,7 @@ func TestPlanRemoval(t *testing.T) {
 					t.Errorf("%s is kept by %q, want %q", word, plan.Kept[id(word)], who)
 				}
 			}
-			if (plan.Freed > 0) != (len(plan.Layers) > 0) {
+			if (*plan.Freed > 0) != (len(plan.Layers) > 0) {
 				t.Errorf("%s come back", plan.Freed)
 			}
 			if len(c.kept) == 0 {
@@ -93,7 +93,7 @@ func TestRemoveLayers(t *testing.T) {
 	_, err := st.s.RemoveContainer(st.ctx, "web", snapshots.RemoveOptions{})
 	check(t, err)
 	all := ids("a", "b", "c", "d", "e")
-	plan, err := st.s.PlanRemoval(st.ctx, all, snapshots.RemovalOptions{})
+	plan, err := st.s.PlanRemoval(st.ctx, all, snapshots.RemovalOptions{Measure: true})
 	check(t, err)
 	if len(plan.Layers) != 5 || !slices.Equal(plan.Inits, ids("d")) {
 		t.Errorf("%+v", plan)
@@ -116,7 +116,7 @@ func TestRemoveLayers(t *testing.T) {
 	}
 	after, err := st.pool.Status(st.ctx)
 	check(t, err)
-	if back := before.Data.Used - after.Data.Used; back != plan.Freed {
+	if back := before.Data.Used - after.Data.Used; back != *plan.Freed {
 		t.Errorf("%s came back, %s were planned", back, plan.Freed)
 	}
 	layers, err := st.s.Layers(st.ctx)

@@ -29,13 +29,13 @@ type removedContainers struct {
 	poolHead
 	DryRun     bool               `json:"dry_run"`
 	Containers []removedContainer `json:"containers"`
-	Freed      units.Bytes        `json:"freed_bytes"`
+	Freed      *units.Bytes       `json:"freed_bytes"` // null where the metadata cannot be read
 }
 
 type removedContainer struct {
 	containerView
 	Mounts  []string     `json:"mounts"`
-	Freed   *units.Bytes `json:"freed_bytes"` // null where the metadata cannot be read
+	Freed   *units.Bytes `json:"freed_bytes"`
 	Waiting bool         `json:"waiting"`
 }
 
@@ -103,14 +103,10 @@ func (c *call) planContainers(store *images.Store) ([]removedContainer, error) {
 
 func promptContainers(pool string, plan []removedContainer) string {
 	var names []string
-	var freed units.Bytes
 	for _, one := range plan {
 		names = append(names, one.Name)
-		if one.Freed != nil {
-			freed += *one.Freed
-		}
 	}
-	return fmt.Sprintf("This removes %s of pool %s with all their data: %s; %s will come back.", plural(len(plan), "container"), pool, strings.Join(names, ", "), humanSize(freed))
+	return fmt.Sprintf("This removes %s of pool %s with all their data: %s; %s will come back.", plural(len(plan), "container"), pool, strings.Join(names, ", "), amountOf(freedBy(plan)))
 }
 
 // removePlanned goes on after a container that cannot be removed.
@@ -133,22 +129,30 @@ func (c *call) removePlanned(store *images.Store, plan []removedContainer) ([]re
 
 func (v *removedContainers) take(all []removedContainer) {
 	v.Containers = append([]removedContainer{}, all...)
+	v.Freed = freedBy(all)
+}
+
+// freedBy is the sum; nil where a part of it is not known.
+func freedBy(all []removedContainer) *units.Bytes {
+	sum := new(units.Bytes)
 	for _, one := range all {
-		if one.Freed != nil {
-			v.Freed += *one.Freed
+		if one.Freed == nil {
+			return nil
 		}
+		*sum += *one.Freed
 	}
+	return sum
 }
 
 func (v removedContainers) write(w io.Writer) {
 	for _, one := range v.Containers {
 		switch {
 		case v.DryRun:
-			fmt.Fprintf(w, "would remove container %s; %s would come back%s\n", one.Name, humanSizeOf(one.Freed), one.mounted())
+			fmt.Fprintf(w, "would remove container %s; %s would come back%s\n", one.Name, amountOf(one.Freed), one.mounted())
 		case one.Waiting:
-			fmt.Fprintf(w, "container %s removed; %s comes back when its users are gone\n", one.Name, humanSizeOf(one.Freed))
+			fmt.Fprintf(w, "container %s removed; %s comes back when its users are gone\n", one.Name, amountOf(one.Freed))
 		default:
-			fmt.Fprintf(w, "container %s removed; %s came back\n", one.Name, humanSizeOf(one.Freed))
+			fmt.Fprintf(w, "container %s removed; %s came back\n", one.Name, amountOf(one.Freed))
 		}
 	}
 }

@@ -24,6 +24,14 @@ func humanSizeOf(b *units.Bytes) string {
 	return humanSize(*b)
 }
 
+// amountOf is a size that may be unknown, in a sentence.
+func amountOf(b *units.Bytes) string {
+	if b == nil {
+		return "an unknown amount"
+	}
+	return humanSize(*b)
+}
+
 // treeSize is how `docker images --tree` wrote it, when there still was a space.
 func treeSize(b units.Bytes) string {
 	return docker.CustomSize("%.4g %s", float64(b), 1000, []string{"B", "kB", "MB", "GB", "TB", "PB", "EB"})

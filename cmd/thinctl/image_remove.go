@@ -40,7 +40,7 @@ type goneView struct {
 	Images   []imageView       `json:"images"`
 	Layers   []string          `json:"layers"` // child first
 	Kept     map[string]string `json:"kept"`   // layer -> who needs it
-	Freed    units.Bytes       `json:"freed_bytes"`
+	Freed    *units.Bytes      `json:"freed_bytes"` // null where the metadata cannot be read
 	Waiting  bool              `json:"waiting"`
 }
 
@@ -78,9 +78,9 @@ func (v goneView) write(w io.Writer) {
 	switch {
 	case len(v.Images)+len(v.Layers) == 0:
 	case v.Waiting:
-		fmt.Fprintf(w, "%s comes back when those who use it have left\n", humanSize(v.Freed))
+		fmt.Fprintf(w, "%s comes back when those who use it have left\n", amountOf(v.Freed))
 	default:
-		fmt.Fprintf(w, "%s %s\n", humanSize(v.Freed), back)
+		fmt.Fprintf(w, "%s %s\n", amountOf(v.Freed), back)
 	}
 }
 
@@ -102,7 +102,7 @@ func (v goneView) prompt() string {
 	if len(v.Layers) > 0 {
 		what = append(what, plural(len(v.Layers), "layer"))
 	}
-	return fmt.Sprintf("This removes %s of pool %s; %s will come back.", strings.Join(what, ", "), v.Pool, humanSize(v.Freed))
+	return fmt.Sprintf("This removes %s of pool %s; %s will come back.", strings.Join(what, ", "), v.Pool, amountOf(v.Freed))
 }
 
 // removal carries out a removal as every command does: planned, shown, asked for.
@@ -112,6 +112,9 @@ func (c *call) removal(store *images.Store, plan, do func() (images.Removal, err
 	done()
 	if err != nil {
 		return err
+	}
+	if planned.Unmeasured != nil {
+		c.logger.Warn("what will come back is not known", "error", planned.Unmeasured)
 	}
 	view := newGoneView(store, planned, c.flags.Bool("dry-run"))
 	if view.DryRun {
@@ -128,6 +131,7 @@ func (c *call) removal(store *images.Store, plan, do func() (images.Removal, err
 	if err != nil && len(removed.Layers) == 0 {
 		return err // with layers gone it says why their blocks are not back yet
 	}
+	removed.Freed = planned.Freed
 	view = newGoneView(store, removed, false)
 	return errors.Join(err, c.show(view, view.write))
 }

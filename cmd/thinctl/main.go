@@ -5,17 +5,24 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
 	"golang.org/x/term"
+
+	"thinctl/units"
 )
 
 // errInterrupted is the cause of a context that a signal has ended.
 var errInterrupted = errors.New("interrupted")
 
 func main() {
-	debug.SetGCPercent(25) // large tables live long here, and there is little garbage
+	// Large tables live long here, and there is little garbage. The ballast is
+	// never touched, so it takes no memory, and keeps small heaps from being
+	// collected again and again.
+	debug.SetGCPercent(25)
+	ballast := make([]byte, 64*units.MiB)
 	ctx, stop := untilSignal(context.Background(), os.Exit)
 	a := &app{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
@@ -32,6 +39,7 @@ func main() {
 	}
 	a.columns, _, _ = term.GetSize(int(os.Stdout.Fd()))
 	code := a.run(ctx, os.Args[1:])
+	runtime.KeepAlive(ballast)
 	stop()
 	os.Exit(code)
 }

@@ -94,7 +94,7 @@ func liveAndDie(ctx context.Context, t *testing.T, pool *thinpool.Pool, s *image
 		if _, err := s.Remove(ctx, []string{image.Key}, images.RemoveOptions{Force: true}); err != nil {
 			t.Fatal(err)
 		}
-		if back := before - used(ctx, t, pool); back != plan.Freed {
+		if back := before - used(ctx, t, pool); back != *plan.Freed {
 			t.Errorf("%s: %s came back, %s were planned", image, back, plan.Freed)
 		}
 	}

@@ -304,13 +304,13 @@ func (r *rig) takeDown() {
 	_, err := r.s.RemoveContainer(r.ctx, "web", snapshots.RemoveOptions{})
 	r.must(err)
 	all := []string{layerID(1), layerID(2), layerID(3)}
-	plan, err := r.s.PlanRemoval(r.ctx, all, snapshots.RemovalOptions{})
+	plan, err := r.s.PlanRemoval(r.ctx, all, snapshots.RemovalOptions{Measure: true})
 	r.must(err)
 	before := r.used()
 	_, err = r.s.RemoveLayers(r.ctx, all, snapshots.RemovalOptions{})
 	r.must(err)
 	after := r.used()
-	if before-after != plan.Freed {
+	if before-after != *plan.Freed {
 		r.t.Errorf("%s came back, %s were planned", before-after, plan.Freed)
 	}
 	usage, err := r.pool.Usage(r.ctx, thinpool.UsageOptions{})

@@ -10,8 +10,9 @@ import (
 )
 
 // floorLoad is how long tar takes for a tar into a fresh ext4 on a loop
-// device, with a sync of that file system; making and mounting it is not counted.
-func floorLoad(ctx context.Context, s site) (took time.Duration, err error) {
+// device, with a sync of that file system, and then with a sha256sum of the tar,
+// for every loader must verify it; making and mounting it is not counted.
+func floorLoad(ctx context.Context, s site) (took, hashed time.Duration, err error) {
 	file := filepath.Join(s.dir, "floor.img")
 	target := filepath.Join(s.dir, "floor")
 	for _, args := range [][]string{
@@ -21,7 +22,7 @@ func floorLoad(ctx context.Context, s site) (took time.Duration, err error) {
 		{"mount", "-o", "loop", file, target},
 	} {
 		if _, err := programs.Run(ctx, args[0], args[1:]...); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
 	defer func() {
@@ -33,9 +34,13 @@ func floorLoad(ctx context.Context, s site) (took time.Duration, err error) {
 	began := time.Now()
 	for _, layer := range s.layers {
 		if _, err := programs.Run(ctx, "tar", "--numeric-owner", "-xpf", layer, "-C", target); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
 	_, err = programs.Run(ctx, "sync", "-f", target)
-	return time.Since(began), err
+	took = time.Since(began)
+	if err == nil {
+		_, err = programs.Run(ctx, "sha256sum", s.layers...)
+	}
+	return took, time.Since(began), err
 }

@@ -18,6 +18,7 @@ import (
 
 const (
 	floorName   = "floor"
+	hashedName  = "floor and sha256sum"
 	thinctlName = "thinctl"
 )
 
@@ -76,7 +77,7 @@ func (f *flags) run(ctx context.Context, w io.Writer) error {
 	for _, name := range strings.Split(f.peers, ",") {
 		if name == floorName {
 			withFloor = true
-			names = append(names, floorName)
+			names = append(names, floorName, hashedName)
 			continue
 		}
 		maker, ok := makers[name]
@@ -87,7 +88,7 @@ func (f *flags) run(ctx context.Context, w io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("preparing %s: %w", name, err)
 		}
-		lives = append(lives, life{p, found})
+		lives = append(lives, life{p, found, os.Stderr})
 		names = append(names, p.name())
 	}
 	faults := f.measure(ctx, s, lives, withFloor, found)
@@ -103,15 +104,16 @@ func (f *flags) run(ctx context.Context, w io.Writer) error {
 func (f *flags) measure(ctx context.Context, s site, lives []life, withFloor bool, found results) (faults []error) {
 	for range f.rounds {
 		if withFloor {
-			took, err := floorLoad(ctx, s)
+			took, hashed, err := floorLoad(ctx, s)
 			if err != nil {
 				return append(faults, fmt.Errorf("floor: %w", err))
 			}
 			found[key{floorName, load}] = append(found[key{floorName, load}], took)
-			fmt.Fprintf(os.Stderr, "floor: %s\n", took.Round(time.Millisecond))
+			found[key{hashedName, load}] = append(found[key{hashedName, load}], hashed)
+			fmt.Fprintf(os.Stderr, "floor: %s, with digests %s\n", took.Round(time.Millisecond), hashed.Round(time.Millisecond))
 		}
 		lives = slices.DeleteFunc(slices.Clone(lives), func(l life) bool {
-			err := f.round(ctx, l, s, os.Stderr)
+			err := f.round(ctx, l, s)
 			if err != nil {
 				faults = append(faults, err)
 			}
@@ -125,8 +127,17 @@ func (f *flags) measure(ctx context.Context, s site, lives []life, withFloor boo
 // prepare writes the image: one large layer of a distribution's files, and a
 // program that keeps a container of Docker's running.
 func (f *flags) prepare(dir string) (site, error) {
-	s := site{dir: dir, thinctl: f.thinctl, archive: filepath.Join(dir, "image.tar"), image: "thinctl/bench:latest"}
+	s := site{dir: dir, archive: filepath.Join(dir, "image.tar"), image: "thinctl/bench:latest"}
 	busybox, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		return s, err
+	}
+	// On the guest's own disk, as the peers' programs are.
+	program, err := os.ReadFile(f.thinctl)
+	if err == nil {
+		s.thinctl = filepath.Join(dir, "thinctl-program")
+		err = os.WriteFile(s.thinctl, program, 0o700)
+	}
 	if err != nil {
 		return s, err
 	}

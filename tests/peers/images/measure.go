@@ -54,7 +54,8 @@ func (p plan) crowdName() string { return fmt.Sprintf(crowd, p.crowd) }
 // life is a peer while it is measured.
 type life struct {
 	peer
-	found results
+	found    results
+	progress io.Writer
 }
 
 func (l life) time(operation string, do func() error) error {
@@ -62,14 +63,15 @@ func (l life) time(operation string, do func() error) error {
 	if err := do(); err != nil {
 		return fmt.Errorf("%s: %s: %w", l.name(), operation, err)
 	}
+	took := time.Since(began)
 	k := key{l.name(), operation}
-	l.found[k] = append(l.found[k], time.Since(began))
+	l.found[k] = append(l.found[k], took)
+	fmt.Fprintf(l.progress, "%s: %s: %s\n", l.name(), operation, took.Round(time.Millisecond))
 	return nil
 }
 
 // round is the whole life of the image once.
-func (p plan) round(ctx context.Context, l life, s site, progress io.Writer) error {
-	began := time.Now()
+func (p plan) round(ctx context.Context, l life, s site) error {
 	if err := l.time(load, func() error { return l.load(ctx, s.archive) }); err != nil {
 		return err
 	}
@@ -83,9 +85,7 @@ func (p plan) round(ctx context.Context, l life, s site, progress io.Writer) err
 			return err
 		}
 	}
-	err := l.time(removeImage, func() error { return l.removeImage(ctx) })
-	fmt.Fprintf(progress, "%s: a round in %s\n", l.name(), time.Since(began).Round(time.Millisecond))
-	return err
+	return l.time(removeImage, func() error { return l.removeImage(ctx) })
 }
 
 func (l life) container(ctx context.Context) error {
