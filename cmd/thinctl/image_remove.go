@@ -38,8 +38,8 @@ type goneView struct {
 	DryRun   bool              `json:"dry_run"`
 	Untagged []string          `json:"untagged"`
 	Images   []imageView       `json:"images"`
-	Layers   []string          `json:"layers"` // child first
-	Kept     map[string]string `json:"kept"`   // layer -> who needs it
+	Layers   []string          `json:"layers"`      // child first
+	Kept     map[string]string `json:"kept"`        // layer -> who needs it
 	Freed    *units.Bytes      `json:"freed_bytes"` // null where the metadata cannot be read
 	Waiting  bool              `json:"waiting"`
 }
