@@ -26,8 +26,9 @@ type chores struct {
 
 	mu      sync.Mutex
 	pool    *thinpool.Pool
-	waiting time.Time // since when the oldest removed volume waits
-	leaked  units.Bytes
+	waiting time.Time   // since when the oldest removed volume waits
+	leaked  units.Bytes // by the last two scans
+	suspect units.Bytes // by the last one
 	scan    *metrics.Scan
 	scanned time.Time // when a scan last worked
 	tried   time.Time // when one was last tried
@@ -224,7 +225,8 @@ func (w *watcher) scan(ctx context.Context, pool *thinpool.Pool) {
 	}
 	c.scan, c.tried = &scan, begun
 	if err == nil {
-		c.scanned, c.leaked = time.Now(), leaked
+		// Two scans have to agree: one may have met a pool that was being written.
+		c.scanned, c.leaked, c.suspect = time.Now(), min(leaked, c.suspect), leaked
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -233,16 +235,22 @@ func (w *watcher) scan(ctx context.Context, pool *thinpool.Pool) {
 	w.kick()
 }
 
-// leakedBytes are in use and nobody's: blocks that no thin device maps, and thin
-// devices that no volume ever had. What was written between the moment of the
-// reading and the kernel's status is counted too, so a leak is only believed where
-// no volume was being written: less than what one commit may add is none.
+// noise is what a busy pool may take between the moment of a reading and the
+// kernel's figures of it.
+const noise = units.MiB
+
+// leakedBytes are in use and nobody's: thin devices that no volume ever had, and
+// blocks that no thin device maps.
 func leakedBytes(r *thinpool.Reading, u thinpool.Usage) units.Bytes {
-	var unknown units.Bytes
+	var leaked units.Bytes
 	for _, volume := range u.Volumes {
 		if volume.Name == "" && !volume.Removed {
-			unknown += volume.Exclusive
+			leaked += volume.Exclusive
 		}
 	}
-	return unknown
+	used := units.Bytes(r.Kernel.UsedData) * r.Block
+	if surplus := used - min(u.Used, used); surplus > noise {
+		leaked += surplus
+	}
+	return leaked
 }
