@@ -32,9 +32,8 @@ type webServer struct {
 func (d *Daemon) listen() (*webServer, error) {
 	serve := d.options.Config.Serve
 	s := &webServer{config: serve.WebConfig, listeners: slices.Clone(d.options.Listeners), handler: d.handler(serve.PProf)}
-	if err := web.Validate(serve.WebConfig); err != nil {
-		return nil, &Error{Op: "serve with", Object: serve.WebConfig, Err: err,
-			Remedy: "see https://github.com/prometheus/exporter-toolkit, web configuration, and who may read the files it names"}
+	if err := CheckWeb(serve); err != nil {
+		return nil, err
 	}
 	if len(s.listeners) > 0 || serve.Listen == "" {
 		return s, nil
@@ -45,6 +44,16 @@ func (d *Daemon) listen() (*webServer, error) {
 	}
 	s.listeners = append(s.listeners, listener)
 	return s, nil
+}
+
+// CheckWeb reads the web configuration with the certificates and keys that it
+// names.
+func CheckWeb(serve config.Serve) error {
+	if err := web.Validate(serve.WebConfig); err != nil {
+		return &Error{Op: "serve with", Object: serve.WebConfig, Err: err,
+			Remedy: "see https://github.com/prometheus/exporter-toolkit, web configuration, and who may read the files it names"}
+	}
+	return nil
 }
 
 func listenAt(address string) (net.Listener, error) {
