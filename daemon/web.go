@@ -71,6 +71,9 @@ func listenAt(address string) (net.Listener, error) {
 	}
 	if err != nil {
 		remedy := "set serve.listen to an address of this host"
+		if unix {
+			remedy = "make its folder, or set serve.listen to another path"
+		}
 		if errors.Is(err, syscall.EADDRINUSE) {
 			remedy = "end what listens there (`ss -lptn` shows it), or set serve.listen to another port"
 		}
