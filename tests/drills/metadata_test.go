@@ -167,7 +167,7 @@ func poolFailed(t *testing.T) Drill {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	damage(t, file, "checksum/metadata space map: bitmap")
+	damage(t, file, "checksum/metadata bitmap")
 	return Drill{Runbook: "pool-failed", Vars: map[string]string{"POOL": pool, "VOLUME": "web"}}
 }
 
