@@ -99,14 +99,15 @@ func destroy(t *testing.T, name string) {
 // status is the pool's, from the library.
 func status(t *testing.T, name string) thinpool.Status {
 	t.Helper()
-	status, err := open(t, name).Status(testContext(t))
-	if err != nil {
+	pool := open(t, name)
+	status, err := pool.Status(testContext(t))
+	if err := errors.Join(err, pool.Close(testContext(t))); err != nil {
 		t.Fatal(err)
 	}
 	return status
 }
 
-// open opens a pool; it must be closed before its folder can be unmounted.
+// open opens a pool; until it is closed its folder cannot be unmounted.
 func open(t *testing.T, name string) *thinpool.Pool {
 	t.Helper()
 	pool, err := thinpool.Open(testContext(t), realHost(t), root, name)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -16,8 +15,6 @@ import (
 	"thinctl/thinpool/metadata/metadatatest"
 	"thinctl/units"
 )
-
-func replaced(text, old, with string) string { return strings.ReplaceAll(text, old, with) }
 
 // fillWithVolumes makes volumes until fewer metadata blocks are free, or the pool
 // takes none any more. Each takes the root of its mappings.
@@ -60,6 +57,7 @@ func metadataFullByVolumes(t *testing.T) Drill {
 	pool := newPool(t, "metafull", "--data-size 64M --metadata-size 2M --reserve-metadata 0")
 	mounted(t, pool, "web", "32M")
 	fillWithVolumes(t, pool, 0)
+	upset(t, pool, dm.ModeReadOnly)
 	return metadataFull(t, pool)
 }
 
@@ -71,7 +69,9 @@ func metadataFullBySnapshots(t *testing.T) Drill {
 	mounted(t, pool, "web", "32M")
 	thinctl(t, "volume create "+pool+" base")
 	thinctl(t, "volume activate "+pool+" base")
-	scatter(t, pool, "base", 0, leaves*apart, 1)
+	if err := scatter(t, pool, "base", 0, leaves*apart, 1); err != nil {
+		t.Fatal(err)
+	}
 	handle := open(t, pool)
 	defer handle.Close(testContext(t))
 	for round := range apart {
@@ -211,6 +211,5 @@ func heldRoot(t *testing.T) Drill {
 	pool := newPool(t, "held-up", "--data-size 64M --metadata-size 4M")
 	mounted(t, pool, "web", "32M")
 	run(t, "dmsetup", "message", "thinctl-held--up", "0", "reserve_metadata_snap")
-	t.Cleanup(func() { thinctl(t, "volume unmount "+pool+" web") })
 	return Drill{Runbook: "held-root", Vars: map[string]string{"POOL": pool}, Read: map[string]string{"METADATA": status(t, pool).Metadata.Loop}}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +32,7 @@ global { event_activation=0 use_lvmpolld=0 }
 func extendDevicePool(t *testing.T) Drill {
 	disk := blockDevice(t, 512*units.MiB)
 	config := t.TempDir()
-	text := replaced(lvmConfig, "DISK", disk)
+	text := strings.ReplaceAll(lvmConfig, "DISK", disk)
 	if err := os.WriteFile(filepath.Join(config, "lvm.conf"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -70,8 +71,8 @@ func dataLow(t *testing.T) Drill {
 }
 
 func atMaximum(t *testing.T) Drill {
-	return Drill{Runbook: "at-maximum", Cases: []string{"Something can go", "The pool may have more"},
-		Vars: map[string]string{"POOL": nearlyFull(t, "maximum"), "MORE": "64M", "VOLUME": "old"}}
+	return Drill{Runbook: "at-maximum", Cases: []string{"Something can go", "The pool may have more", "It is the metadata"},
+		Vars: map[string]string{"POOL": nearlyFull(t, "maximum"), "MORE": "64M", "MORE_METADATA": "4M", "VOLUME": "old"}}
 }
 
 // Writes wait in the full pool, and go on once it is extended: none fails.
