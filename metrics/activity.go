@@ -67,7 +67,9 @@ func (m *Metrics) Operation(name string) func(error) {
 func (m *Metrics) Extended(pool string, space Space, by units.Bytes, result string) {
 	m.activity.change(pool, func(c *counts) {
 		c.extensions[extension{space, result}]++
-		c.extended[space] += by
+		if result == Done {
+			c.extended[space] += by
+		}
 	})
 }
 
@@ -103,4 +105,23 @@ func (a *activity) of(pool string) *counts {
 		a.pools[pool] = c
 	}
 	return c
+}
+
+// collect makes the series of the pools of these names and of those with counts.
+func (a *activity) collect(f *families, to chan<- prometheus.Metric, names []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, name := range names {
+		a.of(name)
+	}
+	for name, c := range a.pools {
+		s := series{to: to, pool: name}
+		s.counter(f.events, float64(c.events))
+		for space, by := range c.extended {
+			s.counter(f.extended, float64(by), string(space))
+		}
+		for e, n := range c.extensions {
+			s.counter(f.extensions, float64(n), string(e.space), e.result)
+		}
+	}
 }

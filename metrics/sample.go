@@ -71,8 +71,6 @@ type Volume struct {
 	// Mapped includes what is shared; nil where it was not asked for, and of a
 	// volume that is not active.
 	Mapped *units.Bytes
-}
 
-// known tells whether the pool's record and the kernel's answer are in the
-// sample, with a fault or without.
-func (s *Sample) known() bool { return s.Status.Data.Total > 0 }
+	volume string // the pool's own name of it
+}
