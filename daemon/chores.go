@@ -205,14 +205,7 @@ func (c *chores) scanDue(settings config.Pool) bool {
 func (w *watcher) scan(ctx context.Context, pool *thinpool.Pool) {
 	begun := time.Now()
 	done := w.d.metrics.Operation("scan")
-	var usage thinpool.Usage
-	var leaked units.Bytes
-	err := pool.ReadMetadata(ctx, func(r *thinpool.Reading) (err error) {
-		if usage, err = r.Usage(ctx, thinpool.UsageOptions{}); err == nil {
-			leaked = leakedBytes(r, usage)
-		}
-		return err
-	})
+	usage, err := pool.Usage(ctx, thinpool.UsageOptions{})
 	done(err)
 	if errors.Is(err, context.Canceled) {
 		return
@@ -226,6 +219,7 @@ func (w *watcher) scan(ctx context.Context, pool *thinpool.Pool) {
 	c.scan, c.tried = &scan, begun
 	if err == nil {
 		// Two scans have to agree: one may have met a pool that was being written.
+		leaked := leakedBytes(usage)
 		c.scanned, c.leaked, c.suspect = time.Now(), min(leaked, c.suspect), leaked
 	}
 	c.mu.Unlock()
@@ -239,18 +233,17 @@ func (w *watcher) scan(ctx context.Context, pool *thinpool.Pool) {
 // kernel's figures of it.
 const noise = units.MiB
 
-// leakedBytes are in use and nobody's: thin devices that no volume ever had, and
-// blocks that no thin device maps.
-func leakedBytes(r *thinpool.Reading, u thinpool.Usage) units.Bytes {
+// leakedBytes are in use and nobody's: blocks that no thin device maps, and thin
+// devices that no volume ever had.
+func leakedBytes(u thinpool.Usage) units.Bytes {
 	var leaked units.Bytes
+	if u.Unmapped > noise {
+		leaked = u.Unmapped
+	}
 	for _, volume := range u.Volumes {
 		if volume.Name == "" && !volume.Removed {
 			leaked += volume.Exclusive
 		}
-	}
-	used := units.Bytes(r.Kernel.UsedData) * r.Block
-	if surplus := used - min(u.Used, used); surplus > noise {
-		leaked += surplus
 	}
 	return leaked
 }
