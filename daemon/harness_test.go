@@ -234,3 +234,13 @@ func failLoads(c dmtest.Call) error {
 	}
 	return nil
 }
+
+// failStatus is a kernel that does not say how devices are.
+func failStatus(err error) func(dmtest.Call) error {
+	return func(c dmtest.Call) error {
+		if c.Op == "status" && c.Phase == dmtest.Before {
+			return err
+		}
+		return nil
+	}
+}
