@@ -112,7 +112,7 @@ func TestPoolGone(t *testing.T) {
 		r.start()
 		r.pass(30 * time.Second)
 		r.conditions("missing", PoolGone)
-		aside := filepath.Join(r.T.TempDir(), "aside")
+		aside := filepath.Join(r.TempDir(), "aside")
 		r.check(os.Rename(filepath.Join(r.world.Root, "p"), aside))
 		r.pass(time.Minute)
 		r.conditions("p", PoolGone)
