@@ -5,7 +5,7 @@
 # make bench-images  layers, images and containers beside Docker and containerd
 # make seeds  the experiments that the product comes from, at full size
 # make roundtrips  every image to and from Docker, podman, skopeo, a registry: an hour where emulated
-# make docs   man page and completions
+# make docs   man page, completions and the list of metrics
 # make lint   formatting, vet, import rules
 
 KERNELS ?= 6.1 6.12
