@@ -17,7 +17,7 @@ import (
 func (a *app) metricsCommand() *cli.Command {
 	return a.leaf(leaf{
 		name: "metrics", args: "[POOL...]", usage: "print what Prometheus would see of the pools, once",
-		about: "Writes the text format, for the textfile collector of node_exporter. No lock is taken and nothing is committed. " +
+		about: "Writes the text format, for the textfile collector of node_exporter, with --json too. No lock is taken and nothing is committed. " +
 			"A pool that cannot be read has thinctl_pool_sample_success 0; the others are written all the same, and the exit code tells. " +
 			"What only holds at the moment of a scrape, and what `thinctl serve` counts, is not in it.",
 		flags: []cli.Flag{
