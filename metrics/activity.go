@@ -20,6 +20,14 @@ const (
 
 func results() []string { return []string{Done, Refused, Failed, AtMaximum, NoHostSpace} }
 
+// The results of operations.
+const (
+	succeeded = "ok"
+	erred     = "error"
+)
+
+func outcomes() []string { return []string{succeeded, erred} }
+
 // activity is what the program has done and seen since it started.
 type activity struct {
 	operations *prometheus.CounterVec
@@ -54,9 +62,9 @@ func newActivity(f *families) *activity {
 func (m *Metrics) Operation(name string) func(error) {
 	begun := time.Now()
 	return func(err error) {
-		result := "ok"
+		result := succeeded
 		if err != nil {
-			result = "error"
+			result = erred
 		}
 		m.activity.operations.WithLabelValues(name, result).Inc()
 		m.activity.durations.WithLabelValues(name, result).Observe(time.Since(begun).Seconds())

@@ -130,8 +130,8 @@ func (p *pools) status(s series, sample *Sample) {
 	s.bytes(p.lowWater, units.Bytes(record.LowWater)*record.Block)
 	if sample.told() {
 		kernel := &status.Kernel
-		s.flag(p.fullPolicy, !kernel.ErrorIfNoSpace, "queue")
-		s.flag(p.fullPolicy, kernel.ErrorIfNoSpace, "error")
+		s.flag(p.fullPolicy, !kernel.ErrorIfNoSpace, queueing)
+		s.flag(p.fullPolicy, kernel.ErrorIfNoSpace, failing)
 		s.flag(p.needsCheck, kernel.NeedsCheck)
 		s.flag(p.heldRoot, kernel.HeldRoot != 0)
 		s.gauge(p.transactionID, float64(kernel.TransactionID))
@@ -154,6 +154,14 @@ func (p *pools) status(s series, sample *Sample) {
 		s.count(p.images, sample.Images)
 	}
 }
+
+// The full policies.
+const (
+	queueing = "queue"
+	failing  = "error"
+)
+
+func policies() []string { return []string{failing, queueing} }
 
 // modes are those of package dm, and that of a pool that the kernel has not.
 func modes() []string {

@@ -36,6 +36,34 @@ func Docs() []MetricDoc {
 	return docs
 }
 
+// LabelDoc is what docs/metrics.md says of a label.
+type LabelDoc struct {
+	Name   string
+	Values []string // all that there can be; none where anything can
+	Help   string
+}
+
+// Labels returns all labels, by name.
+func Labels() []LabelDoc {
+	return []LabelDoc{
+		{Name: "backing", Values: []string{"devices", "files"}, Help: "What the data lie on."},
+		{Name: "code", Help: "A runbook's code; `thinctl explain` lists them."},
+		{Name: "dir", Help: "The pool's folder."},
+		{Name: "file", Values: []string{string(Data), string(Metadata)}, Help: "Which of the pool's files."},
+		{Name: "goversion", Help: "What the program was built with."},
+		{Name: "kind", Values: []string{KindContainer, KindVolume}, Help: "Whose name the volume has: a container's, or its own."},
+		{Name: "mode", Values: modes(), Help: "The kernel's mode of the pool, or inactive where the kernel has it not."},
+		{Name: "operation", Help: "What the daemon did."},
+		{Name: "policy", Values: policies(), Help: "What becomes of writes to a full pool."},
+		{Name: "pool", Help: "The pool's name."},
+		{Name: "result", Values: append(results(), outcomes()...), Help: "How it ended: of operations ok or error, of extensions one of the others."},
+		{Name: "space", Values: []string{string(Data), string(Metadata), string(Host)}, Help: "What can run full."},
+		{Name: "uuid", Help: "The pool's identity."},
+		{Name: "version", Help: "The program's."},
+		{Name: "volume", Help: "The name of the volume or container; of a container without one the first 12 digits of its id. Never a digest."},
+	}
+}
+
 // family is a metric with all its series.
 type family struct {
 	MetricDoc

@@ -26,7 +26,14 @@ type ReadOptions struct {
 // Read takes a sample of the pool of that name: no lock of the pool's is taken
 // and nothing is committed. Limits, forecast, conditions and scan are not in it.
 func Read(ctx context.Context, host thinpool.Host, root, pool string) Sample {
-	o := ReadOptions{VolumeLimit: DefaultVolumeLimit, Now: host.Now}
+	return ReadWith(ctx, host, root, pool, ReadOptions{VolumeLimit: DefaultVolumeLimit})
+}
+
+// ReadWith is Read with options.
+func ReadWith(ctx context.Context, host thinpool.Host, root, pool string, o ReadOptions) Sample {
+	if o.Now == nil {
+		o.Now = host.Now
+	}
 	s := begin(pool, o)
 	opened, err := thinpool.Open(ctx, host, root, pool)
 	if err != nil {

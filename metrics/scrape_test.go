@@ -150,6 +150,10 @@ func TestNames(t *testing.T) {
 		t.Errorf("promlint: %v, %v", problems, err)
 	}
 	exported := map[string]string{}
+	values := map[string][]string{}
+	for _, label := range metrics.Labels() {
+		values[label.Name] = append([]string{""}, label.Values...)
+	}
 	for _, family := range families {
 		name := family.GetName()
 		if strings.HasPrefix(name, "process_") {
@@ -158,6 +162,13 @@ func TestNames(t *testing.T) {
 		var labels []string
 		for _, pair := range family.GetMetric()[0].GetLabel() {
 			labels = append(labels, pair.GetName())
+		}
+		for _, metric := range family.GetMetric() {
+			for _, pair := range metric.GetLabel() {
+				if all := values[pair.GetName()]; all == nil || len(all) > 1 && !slices.Contains(all, pair.GetValue()) {
+					t.Errorf("%s has the label %s=%q, which is not documented", name, pair.GetName(), pair.GetValue())
+				}
+			}
 		}
 		exported[name] = fmt.Sprint(strings.ToLower(family.GetType().String()), labels)
 		if !strings.HasPrefix(name, "thinctl_") || strings.Contains(name, "percent") || strings.Contains(name, "blocks") {
