@@ -135,7 +135,7 @@ func onDisk(t *testing.T, name string) (diskUnder, string) {
 // upset writes until the pool takes no more.
 func upset(t *testing.T, pool string, mode dm.Mode) {
 	t.Helper()
-	_, err := tried(t, "dd", "if=/dev/urandom", "of="+root+"/"+pool+"/mnt/web/upset", "bs=1M", "count=8", "conv=fsync")
+	_, err := tried(t, "dd", "if=/dev/zero", "of="+root+"/"+pool+"/mnt/web/upset", "bs=1M", "count=8", "conv=fsync")
 	t.Logf("writing: %v", err)
 	await(t, "no longer writing", func() bool { return status(t, pool).Kernel.Mode >= mode })
 }

@@ -46,11 +46,11 @@ func extendDevicePool(t *testing.T) Drill {
 		Vars: map[string]string{"POOL": pool, "MORE": "128M"}, Read: map[string]string{"DISK": "/dev/drills/data"}}
 }
 
-// nearlyFull is a pool of 64M with 4M left.
+// nearlyFull is a pool of 16M with 1M left.
 func nearlyFull(t *testing.T, name string) string {
-	pool := newPool(t, name, "--data-size 64M --metadata-size 4M")
-	written(t, pool, "old", 24)
-	written(t, pool, "more", 36)
+	pool := newPool(t, name, "--data-size 16M --metadata-size 4M")
+	written(t, pool, "old", 6)
+	written(t, pool, "more", 9)
 	refused(t, pool)
 	return pool
 }
@@ -77,9 +77,9 @@ func atMaximum(t *testing.T) Drill {
 
 // Writes wait in the full pool, and go on once it is extended: none fails.
 func dataFullWithRoom(t *testing.T) Drill {
-	pool := newPool(t, "full", "--data-size 64M --metadata-size 4M --full queue")
-	dir := mounted(t, pool, "web", "128M")
-	writing := exec.Command("dd", "if=/dev/urandom", "of="+filepath.Join(dir, "file"), "bs=1M", "count=80", "conv=fsync")
+	pool := newPool(t, "full", "--data-size 24M --metadata-size 4M --full queue")
+	dir := mounted(t, pool, "web", "64M")
+	writing := exec.Command("dd", "if=/dev/zero", "of="+filepath.Join(dir, "file"), "bs=1M", "count=40", "conv=fsync")
 	if err := writing.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -99,11 +99,11 @@ func outOfSpace(t *testing.T, pool string) {
 }
 
 func dataFullWithoutRoom(t *testing.T) Drill {
-	pool := newPool(t, "full", "--data-size 64M --metadata-size 4M --full error")
-	written(t, pool, "old", 32)
-	thinctl(t, "volume create "+pool+" greedy --size 64M")
+	pool := newPool(t, "full", "--data-size 16M --metadata-size 4M --full error")
+	written(t, pool, "old", 8)
+	thinctl(t, "volume create "+pool+" greedy --size 32M")
 	thinctl(t, "volume activate "+pool+" greedy")
-	if _, err := tried(t, "dd", "if=/dev/urandom", "of="+node(pool, "greedy"), "bs=1M", "count=64", "oflag=direct"); err == nil {
+	if _, err := tried(t, "dd", "if=/dev/zero", "of="+node(pool, "greedy"), "bs=1M", "count=16", "oflag=direct"); err == nil {
 		t.Fatal("the pool does not fill")
 	}
 	outOfSpace(t, pool)
@@ -112,10 +112,10 @@ func dataFullWithoutRoom(t *testing.T) Drill {
 }
 
 func hostLow(t *testing.T) Drill {
-	smallHost(t, 128*units.MiB)
+	smallHost(t, 64*units.MiB)
 	pool := newPool(t, "hosted", "--data-size 256M --metadata-size 4M")
-	written(t, pool, "old", 32)
-	ballast(t, 4)
+	written(t, pool, "old", 16)
+	ballast(t, 2)
 	refused(t, pool)
 	return Drill{Runbook: "host-low", Cases: []string{"It is the pool"}, Vars: map[string]string{"POOL": pool, "VOLUME": "old"}}
 }
@@ -139,22 +139,22 @@ func ballast(t *testing.T, mebibytes uint64) {
 }
 
 func hostFull(t *testing.T) Drill {
-	smallHost(t, 128*units.MiB)
+	smallHost(t, 64*units.MiB)
 	pool := newPool(t, "hosted", "--data-size 256M --metadata-size 4M")
-	dir := mounted(t, pool, "web", "64M")
-	written(t, pool, "old", 48)
-	ballast(t, 8)
+	dir := mounted(t, pool, "web", "32M")
+	written(t, pool, "old", 24)
+	ballast(t, 4)
 	// The page cache takes it; the disk does not.
-	if out, err := tried(t, "dd", "if=/dev/urandom", "of="+filepath.Join(dir, "file"), "bs=1M", "count=40", "conv=fsync"); err == nil {
+	if out, err := tried(t, "dd", "if=/dev/zero", "of="+filepath.Join(dir, "file"), "bs=1M", "count=20", "conv=fsync"); err == nil {
 		t.Fatalf("the host is not full: %s", out)
 	}
 	return Drill{Runbook: "host-full", Vars: map[string]string{"POOL": pool, "VOLUME": "old"}}
 }
 
 func extendFailed(t *testing.T) Drill {
-	smallHost(t, 128*units.MiB)
+	smallHost(t, 64*units.MiB)
 	pool := newPool(t, "hosted", "--data-size 256M --metadata-size 4M")
-	written(t, pool, "old", 48)
+	written(t, pool, "old", 24)
 	ballast(t, 4)
 	return Drill{Runbook: "extend-failed", Vars: map[string]string{"POOL": pool, "MORE": "20G", "VOLUME": "old"}}
 }
