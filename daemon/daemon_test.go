@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -298,16 +299,16 @@ func TestTrimAndScan(t *testing.T) {
 		if s.Scan == nil || s.Scan.Err != nil || s.Scan.Usage.Exclusive != 4*units.MiB {
 			r.Errorf("the first scan: %+v", s.Scan)
 		}
-		if trims.trims != 0 {
+		if trims.trims.Load() != 0 {
 			r.Error("it trims at once")
 		}
 		r.pass(11 * time.Minute)
-		if trims.trims != 1 {
-			r.Errorf("%d trims in eleven minutes", trims.trims)
+		if trims.trims.Load() != 1 {
+			r.Errorf("%d trims in eleven minutes", trims.trims.Load())
 		}
 		r.pass(3 * time.Hour)
-		if trims.trims != 3 {
-			r.Errorf("%d trims in three hours", trims.trims)
+		if trims.trims.Load() != 3 {
+			r.Errorf("%d trims in three hours", trims.trims.Load())
 		}
 		if at := r.sample("p").Scan.At; time.Since(at) > 31*time.Minute {
 			r.Errorf("the last scan is of %s", at)
@@ -325,7 +326,7 @@ func TestTrimAndScan(t *testing.T) {
 // each trim.
 type countingFiles struct {
 	files
-	trims int
+	trims atomic.Int32
 }
 
 func (f *countingFiles) MountPoint(context.Context, uint32, uint32) (string, error) {
@@ -333,7 +334,7 @@ func (f *countingFiles) MountPoint(context.Context, uint32, uint32) (string, err
 }
 
 func (f *countingFiles) Trim(context.Context, string) (units.Bytes, error) {
-	f.trims++
+	f.trims.Add(1)
 	return 64 * units.MiB, nil
 }
 
