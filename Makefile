@@ -6,7 +6,7 @@
 # make seeds  the experiments that the product comes from, at full size
 # make roundtrips  every image to and from Docker, podman, skopeo, a registry: an hour where emulated
 # make kills  killed at every single step on a real kernel: ten minutes where emulated
-# make docs   man page and completions
+# make docs   man page, completions and the list of metrics
 # make lint   formatting, vet, import rules
 
 KERNELS ?= 6.1 6.12
