@@ -8,116 +8,79 @@ import (
 	"os"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"thinctl/dm"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata/metadatatest"
 	"thinctl/units"
 )
 
-// fillWithVolumes makes volumes until fewer metadata blocks are free, or the pool
-// takes none any more. Each takes the root of its mappings.
-func fillWithVolumes(t *testing.T, name string, free uint64) {
+// crowded is a pool with little metadata that several drills share, since filling
+// it takes time. Each finds it with more than it needs, and fills it up.
+type crowded struct {
+	owner *testing.T // at whose end it goes
+	made  bool
+}
+
+const crowd = "crowded"
+
+func (c *crowded) pool(t *testing.T) string {
 	t.Helper()
-	pool := open(t, name)
+	if !c.made {
+		thinctl(t, "pool create "+crowd+" --data-size 64M --metadata-size 2M")
+		c.owner.Cleanup(func() { destroy(c.owner, crowd) })
+		c.made = true
+	}
+	return crowd
+}
+
+// fill makes volumes until fewer metadata blocks are free, or the pool takes none
+// any more. Each takes the root of its mappings.
+func (c *crowded) fill(t *testing.T, free uint64) {
+	t.Helper()
+	pool := open(t, crowd)
 	defer pool.Close(testContext(t))
-	for n := 0; ; n++ {
-		if n%8 == 0 {
-			s, err := pool.Status(testContext(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if s.Kernel.FreeMetadata() < free {
-				t.Logf("%d volumes, %d of %d metadata blocks used", n, s.Kernel.UsedMetadata, s.Kernel.TotalMetadata)
-				return
-			}
-		}
-		if _, err := pool.CreateVolume(testContext(t), fmt.Sprint("v", n), thinpool.VolumeOptions{}); err != nil {
-			t.Logf("after %d volumes: %v", n, err)
+	ctx := testContext(t)
+	s, err := pool.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := s.Volumes
+	for n := first; s.Kernel.FreeMetadata() >= free; n++ {
+		if _, err := pool.CreateVolume(ctx, fmt.Sprint("v", n), thinpool.VolumeOptions{}); err != nil {
+			t.Logf("after %d volumes: %v", n-first, err)
 			return
 		}
+		if s, err = pool.Status(ctx); err != nil {
+			t.Fatal(err)
+		}
 	}
+	t.Logf("%d of %d metadata blocks are used", s.Kernel.UsedMetadata, s.Kernel.TotalMetadata)
 }
 
-func metadataLow(t *testing.T) Drill {
-	pool := newPool(t, "metalow", "--data-size 64M --metadata-size 2M")
-	fillWithVolumes(t, pool, 0)
-	refused(t, pool)
-	return Drill{Runbook: "metadata-low", Vars: map[string]string{"POOL": pool, "MORE_METADATA": "2M"}}
-}
-
-func scanStale(t *testing.T) Drill {
-	pool := newPool(t, "unscanned", "--data-size 64M --metadata-size 2M --reserve-metadata 0")
-	fillWithVolumes(t, pool, 30)
-	return Drill{Runbook: "scan-stale", Vars: map[string]string{"POOL": pool, "MORE_METADATA": "2M"}}
-}
-
-func metadataFullByVolumes(t *testing.T) Drill {
-	pool := newPool(t, "metafull", "--data-size 64M --metadata-size 2M --reserve-metadata 0")
+func (c *crowded) metadataFull(t *testing.T) Drill {
+	pool := c.pool(t)
 	mounted(t, pool, "web", "32M")
-	fillWithVolumes(t, pool, 0)
+	thinctl(t, "pool set "+pool+" --reserve-metadata 0")
+	c.fill(t, 0)
 	upset(t, pool, dm.ModeReadOnly)
-	return metadataFull(t, pool)
-}
-
-// metadataFullBySnapshots breaks a leaf of the mapping tree with each write, since
-// the leaves are shared with snapshots.
-func metadataFullBySnapshots(t *testing.T) Drill {
-	const leaves, apart = 16, 252
-	pool := newPool(t, "metafull", "--data-size 512M --metadata-size 2M --base-size 512M --no-zeroing --reserve-metadata 0 --reserve-data 0")
-	mounted(t, pool, "web", "32M")
-	thinctl(t, "volume create "+pool+" base")
-	thinctl(t, "volume activate "+pool+" base")
-	if err := scatter(t, pool, "base", 0, leaves*apart, 1); err != nil {
-		t.Fatal(err)
-	}
-	handle := open(t, pool)
-	defer handle.Close(testContext(t))
-	for round := range apart {
-		if _, err := handle.Snapshot(testContext(t), "base", fmt.Sprint("s", round), thinpool.SnapshotOptions{}); err != nil {
-			t.Logf("snapshot %d: %v", round, err)
-			break
-		}
-		if err := scatter(t, pool, "base", round, leaves*apart, apart); err != nil {
-			t.Logf("writing, round %d: %v", round, err)
-			break
-		}
-	}
-	thinctl(t, "volume deactivate "+pool+" base")
-	return metadataFull(t, pool)
-}
-
-// scatter writes 4K into each so many'th block of 64K.
-func scatter(t *testing.T, pool, volume string, first, end, apart int) error {
-	t.Helper()
-	file, err := os.OpenFile(node(pool, volume), os.O_WRONLY|unix.O_DIRECT, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	page, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Munmap(page) }()
-	for block := first; block < end; block += apart {
-		if _, err := file.WriteAt(page, int64(block)<<16); err != nil {
-			return err
-		}
-	}
-	return file.Sync()
-}
-
-func metadataFull(t *testing.T, pool string) Drill {
-	t.Helper()
 	s := status(t, pool)
 	t.Logf("mode %s, needs_check %v, %d of %d metadata blocks", s.Kernel.Mode, s.Kernel.NeedsCheck, s.Kernel.UsedMetadata, s.Kernel.TotalMetadata)
-	drill := Drill{Runbook: "metadata-full", Cases: []string{"In any case"}, Vars: map[string]string{"POOL": pool, "MORE_METADATA": "4M", "VOLUME": "web"}}
-	if s.Kernel.NeedsCheck {
-		drill.Cases = append(drill.Cases, "Needs Check says yes")
-	}
-	return drill
+	return Drill{Runbook: "metadata-full", Vars: map[string]string{"POOL": pool, "MORE_METADATA": "256K"}}
+}
+
+func (c *crowded) metadataLow(t *testing.T) Drill {
+	pool := c.pool(t)
+	thinctl(t, "pool set "+pool+" --reserve-metadata 10")
+	c.fill(t, 0)
+	refused(t, pool)
+	return Drill{Runbook: "metadata-low", Vars: map[string]string{"POOL": pool, "MORE_METADATA": "256K"}}
+}
+
+func (c *crowded) scanStale(t *testing.T) Drill {
+	pool := c.pool(t)
+	thinctl(t, "pool set "+pool+" --reserve-metadata 0")
+	c.fill(t, 30)
+	return Drill{Runbook: "scan-stale", Vars: map[string]string{"POOL": pool, "MORE_METADATA": "256K"}}
 }
 
 // onDisk is a pool whose metadata stands on a disk that can fail, with a mounted
