@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"thinctl/dm"
@@ -14,8 +15,8 @@ import (
 	"thinctl/units"
 )
 
-// crowded is a pool with little metadata that several drills share, since filling
-// it takes time. Each finds it with more than it needs, and fills it up.
+// crowded is a pool with little metadata that several drills share. Each finds it
+// with more than it needs, and fills it up.
 type crowded struct {
 	owner *testing.T // at whose end it goes
 	made  bool
@@ -33,35 +34,49 @@ func (c *crowded) pool(t *testing.T) string {
 	return crowd
 }
 
-// fill makes volumes until fewer metadata blocks are free, or the pool takes none
-// any more. Each takes the root of its mappings.
+// fill has the pool count metadata blocks as used until so many are free. An
+// active pool's space maps are its own: nothing else is wrong with it.
 func (c *crowded) fill(t *testing.T, free uint64) {
+	t.Helper()
+	has := status(t, crowd).Kernel.FreeMetadata()
+	thinctl(t, "pool deactivate "+crowd)
+	file, err := os.OpenFile(filepath.Join(root, crowd, "metadata"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seed := free; seed < has; seed++ {
+		damage(t, file, "leak/metadata", seed)
+	}
+	if err := errors.Join(file.Sync(), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	thinctl(t, "pool activate "+crowd)
+	s := status(t, crowd).Kernel
+	t.Logf("%d of %d metadata blocks are used, were %d", s.UsedMetadata, s.TotalMetadata, s.TotalMetadata-has)
+}
+
+// exhaust makes volumes until the pool takes none any more.
+func (c *crowded) exhaust(t *testing.T) {
 	t.Helper()
 	pool := open(t, crowd)
 	defer pool.Close(testContext(t))
 	ctx := testContext(t)
-	s, err := pool.Status(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	first := s.Volumes
-	for n := first; s.Kernel.FreeMetadata() >= free; n++ {
+	for n := range 100 {
 		if _, err := pool.CreateVolume(ctx, fmt.Sprint("v", n), thinpool.VolumeOptions{}); err != nil {
-			t.Logf("after %d volumes: %v", n-first, err)
+			t.Logf("after %d volumes: %v", n, err)
 			return
 		}
-		if s, err = pool.Status(ctx); err != nil {
-			t.Fatal(err)
-		}
 	}
-	t.Logf("%d of %d metadata blocks are used", s.Kernel.UsedMetadata, s.Kernel.TotalMetadata)
+	t.Fatal("the metadata does not fill")
 }
 
 func (c *crowded) metadataFull(t *testing.T) Drill {
 	pool := c.pool(t)
-	mounted(t, pool, "web", "32M")
+	c.fill(t, 40)
 	thinctl(t, "pool set "+pool+" --reserve-metadata 0")
-	c.fill(t, 0)
+	mounted(t, pool, "web", "32M")
+	t.Cleanup(func() { thinctl(t, "volume unmount "+pool+" web") })
+	c.exhaust(t)
 	upset(t, pool, dm.ModeReadOnly)
 	s := status(t, pool)
 	t.Logf("mode %s, needs_check %v, %d of %d metadata blocks", s.Kernel.Mode, s.Kernel.NeedsCheck, s.Kernel.UsedMetadata, s.Kernel.TotalMetadata)
@@ -70,15 +85,14 @@ func (c *crowded) metadataFull(t *testing.T) Drill {
 
 func (c *crowded) metadataLow(t *testing.T) Drill {
 	pool := c.pool(t)
+	c.fill(t, 50)
 	thinctl(t, "pool set "+pool+" --reserve-metadata 10")
-	c.fill(t, 0)
 	refused(t, pool)
 	return Drill{Runbook: "metadata-low", Vars: map[string]string{"POOL": pool, "MORE_METADATA": "256K"}}
 }
 
 func (c *crowded) scanStale(t *testing.T) Drill {
 	pool := c.pool(t)
-	thinctl(t, "pool set "+pool+" --reserve-metadata 0")
 	c.fill(t, 30)
 	return Drill{Runbook: "scan-stale", Vars: map[string]string{"POOL": pool, "MORE_METADATA": "256K"}}
 }
@@ -130,12 +144,15 @@ func poolFailed(t *testing.T) Drill {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	damage(t, file, "checksum/metadata bitmap")
+	damage(t, file, "checksum/metadata bitmap", 1)
+	if err := file.Sync(); err != nil {
+		t.Fatal(err)
+	}
 	return Drill{Runbook: "pool-failed", Vars: map[string]string{"POOL": pool, "VOLUME": "web"}}
 }
 
 // damage applies the damage of that name to metadata that nobody uses.
-func damage(t *testing.T, file *os.File, name string) {
+func damage(t *testing.T, file *os.File, name string, seed uint64) {
 	t.Helper()
 	var names []string
 	for _, d := range metadatatest.Damages() {
@@ -143,8 +160,8 @@ func damage(t *testing.T, file *os.File, name string) {
 		if d.Name != name {
 			continue
 		}
-		block, ok, err := d.Apply(file, 1)
-		if err := errors.Join(err, file.Sync()); err != nil || !ok {
+		block, ok, err := d.Apply(file, seed)
+		if err != nil || !ok {
 			t.Fatalf("%s: block %d, done %v: %v", name, block, ok, err)
 		}
 		return
@@ -161,7 +178,7 @@ func leak(t *testing.T) Drill {
 	if err != nil {
 		t.Fatal(err)
 	}
-	damage(t, file, "leak/data")
+	damage(t, file, "leak/data", 1)
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
