@@ -6,9 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"thinctl/dm"
 	"thinctl/thinpool"
@@ -16,108 +15,86 @@ import (
 	"thinctl/units"
 )
 
-// fillWithVolumes makes volumes until fewer metadata blocks are free, or the pool
-// takes none any more. Each takes the root of its mappings.
-func fillWithVolumes(t *testing.T, name string, free uint64) {
+// crowded is a pool with little metadata that several drills share. Each finds it
+// with more than it needs, and fills it up.
+type crowded struct {
+	owner *testing.T // at whose end it goes
+	made  bool
+}
+
+const crowd = "crowded"
+
+func (c *crowded) pool(t *testing.T) string {
 	t.Helper()
-	pool := open(t, name)
+	if !c.made {
+		thinctl(t, "pool create "+crowd+" --data-size 64M --metadata-size 2M")
+		c.owner.Cleanup(func() { destroy(c.owner, crowd) })
+		c.made = true
+	}
+	return crowd
+}
+
+// fill has the pool count metadata blocks as used until so many are free. An
+// active pool's space maps are its own: nothing else is wrong with it.
+func (c *crowded) fill(t *testing.T, free uint64) {
+	t.Helper()
+	has := status(t, crowd).Kernel.FreeMetadata()
+	thinctl(t, "pool deactivate "+crowd)
+	file, err := os.OpenFile(filepath.Join(root, crowd, "metadata"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seed := free; seed < has; seed++ {
+		damage(t, file, "leak/metadata", seed)
+	}
+	if err := errors.Join(file.Sync(), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	thinctl(t, "pool activate "+crowd)
+	s := status(t, crowd).Kernel
+	t.Logf("%d of %d metadata blocks are used, were %d", s.UsedMetadata, s.TotalMetadata, s.TotalMetadata-has)
+}
+
+// exhaust makes volumes until the pool takes none any more.
+func (c *crowded) exhaust(t *testing.T) {
+	t.Helper()
+	pool := open(t, crowd)
 	defer pool.Close(testContext(t))
-	for n := 0; ; n++ {
-		if n%8 == 0 {
-			s, err := pool.Status(testContext(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if s.Kernel.FreeMetadata() < free {
-				t.Logf("%d volumes, %d of %d metadata blocks used", n, s.Kernel.UsedMetadata, s.Kernel.TotalMetadata)
-				return
-			}
-		}
-		if _, err := pool.CreateVolume(testContext(t), fmt.Sprint("v", n), thinpool.VolumeOptions{}); err != nil {
+	ctx := testContext(t)
+	for n := range 100 {
+		if _, err := pool.CreateVolume(ctx, fmt.Sprint("v", n), thinpool.VolumeOptions{}); err != nil {
 			t.Logf("after %d volumes: %v", n, err)
 			return
 		}
 	}
+	t.Fatal("the metadata does not fill")
 }
 
-func metadataLow(t *testing.T) Drill {
-	pool := newPool(t, "metalow", "--data-size 64M --metadata-size 2M")
-	fillWithVolumes(t, pool, 0)
-	refused(t, pool)
-	return Drill{Runbook: "metadata-low", Vars: map[string]string{"POOL": pool, "MORE_METADATA": "2M"}}
-}
-
-func scanStale(t *testing.T) Drill {
-	pool := newPool(t, "unscanned", "--data-size 64M --metadata-size 2M --reserve-metadata 0")
-	fillWithVolumes(t, pool, 30)
-	return Drill{Runbook: "scan-stale", Vars: map[string]string{"POOL": pool, "MORE_METADATA": "2M"}}
-}
-
-func metadataFullByVolumes(t *testing.T) Drill {
-	pool := newPool(t, "metafull", "--data-size 64M --metadata-size 2M --reserve-metadata 0")
+func (c *crowded) metadataFull(t *testing.T) Drill {
+	pool := c.pool(t)
+	c.fill(t, 40)
+	thinctl(t, "pool set "+pool+" --reserve-metadata 0")
 	mounted(t, pool, "web", "32M")
-	fillWithVolumes(t, pool, 0)
+	t.Cleanup(func() { thinctl(t, "volume unmount "+pool+" web") })
+	c.exhaust(t)
 	upset(t, pool, dm.ModeReadOnly)
-	return metadataFull(t, pool)
-}
-
-// metadataFullBySnapshots breaks a leaf of the mapping tree with each write, since
-// the leaves are shared with snapshots.
-func metadataFullBySnapshots(t *testing.T) Drill {
-	const leaves, apart = 16, 252
-	pool := newPool(t, "metafull", "--data-size 512M --metadata-size 2M --base-size 512M --no-zeroing --reserve-metadata 0 --reserve-data 0")
-	mounted(t, pool, "web", "32M")
-	thinctl(t, "volume create "+pool+" base")
-	thinctl(t, "volume activate "+pool+" base")
-	if err := scatter(t, pool, "base", 0, leaves*apart, 1); err != nil {
-		t.Fatal(err)
-	}
-	handle := open(t, pool)
-	defer handle.Close(testContext(t))
-	for round := range apart {
-		if _, err := handle.Snapshot(testContext(t), "base", fmt.Sprint("s", round), thinpool.SnapshotOptions{}); err != nil {
-			t.Logf("snapshot %d: %v", round, err)
-			break
-		}
-		if err := scatter(t, pool, "base", round, leaves*apart, apart); err != nil {
-			t.Logf("writing, round %d: %v", round, err)
-			break
-		}
-	}
-	thinctl(t, "volume deactivate "+pool+" base")
-	return metadataFull(t, pool)
-}
-
-// scatter writes 4K into each so many'th block of 64K.
-func scatter(t *testing.T, pool, volume string, first, end, apart int) error {
-	t.Helper()
-	file, err := os.OpenFile(node(pool, volume), os.O_WRONLY|unix.O_DIRECT, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	page, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Munmap(page) }()
-	for block := first; block < end; block += apart {
-		if _, err := file.WriteAt(page, int64(block)<<16); err != nil {
-			return err
-		}
-	}
-	return file.Sync()
-}
-
-func metadataFull(t *testing.T, pool string) Drill {
-	t.Helper()
 	s := status(t, pool)
 	t.Logf("mode %s, needs_check %v, %d of %d metadata blocks", s.Kernel.Mode, s.Kernel.NeedsCheck, s.Kernel.UsedMetadata, s.Kernel.TotalMetadata)
-	drill := Drill{Runbook: "metadata-full", Cases: []string{"In any case"}, Vars: map[string]string{"POOL": pool, "MORE_METADATA": "4M", "VOLUME": "web"}}
-	if s.Kernel.NeedsCheck {
-		drill.Cases = append(drill.Cases, "Needs Check says yes")
-	}
-	return drill
+	return Drill{Runbook: "metadata-full", Vars: map[string]string{"POOL": pool, "MORE_METADATA": "256K"}}
+}
+
+func (c *crowded) metadataLow(t *testing.T) Drill {
+	pool := c.pool(t)
+	c.fill(t, 50)
+	thinctl(t, "pool set "+pool+" --reserve-metadata 10")
+	refused(t, pool)
+	return Drill{Runbook: "metadata-low", Vars: map[string]string{"POOL": pool, "MORE_METADATA": "256K"}}
+}
+
+func (c *crowded) scanStale(t *testing.T) Drill {
+	pool := c.pool(t)
+	c.fill(t, 30)
+	return Drill{Runbook: "scan-stale", Vars: map[string]string{"POOL": pool, "MORE_METADATA": "256K"}}
 }
 
 // onDisk is a pool whose metadata stands on a disk that can fail, with a mounted
@@ -167,12 +144,15 @@ func poolFailed(t *testing.T) Drill {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	damage(t, file, "checksum/metadata bitmap")
+	damage(t, file, "checksum/metadata bitmap", 1)
+	if err := file.Sync(); err != nil {
+		t.Fatal(err)
+	}
 	return Drill{Runbook: "pool-failed", Vars: map[string]string{"POOL": pool, "VOLUME": "web"}}
 }
 
 // damage applies the damage of that name to metadata that nobody uses.
-func damage(t *testing.T, file *os.File, name string) {
+func damage(t *testing.T, file *os.File, name string, seed uint64) {
 	t.Helper()
 	var names []string
 	for _, d := range metadatatest.Damages() {
@@ -180,8 +160,8 @@ func damage(t *testing.T, file *os.File, name string) {
 		if d.Name != name {
 			continue
 		}
-		block, ok, err := d.Apply(file, 1)
-		if err := errors.Join(err, file.Sync()); err != nil || !ok {
+		block, ok, err := d.Apply(file, seed)
+		if err != nil || !ok {
 			t.Fatalf("%s: block %d, done %v: %v", name, block, ok, err)
 		}
 		return
@@ -198,7 +178,7 @@ func leak(t *testing.T) Drill {
 	if err != nil {
 		t.Fatal(err)
 	}
-	damage(t, file, "leak/data")
+	damage(t, file, "leak/data", 1)
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -85,9 +85,13 @@ func sampleStale(t *testing.T) Drill {
 }
 
 // The mount has leaked into another mount namespace when the volume is removed.
+// It is not in the pool's folder: from there it would go with its mount point,
+// which thinctl removes.
 func removalWaiting(t *testing.T) Drill {
 	pool := newPool(t, "waiting", "--data-size 64M --metadata-size 4M")
-	dir := mounted(t, pool, "web", "32M")
+	thinctl(t, "volume create "+pool+" web --fs ext4 --size 32M")
+	dir := t.TempDir()
+	thinctl(t, "volume mount "+pool+" web "+dir)
 	pid := holder(t, "unshare", "--mount", "--propagation", "private", "sleep", "600")
 	await(t, "the other namespace", func() bool {
 		mounts, err := os.ReadFile("/proc/" + pid + "/mounts")
