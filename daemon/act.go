@@ -18,17 +18,22 @@ import (
 // reviveEvery is the least time between two tries to activate a pool.
 const reviveEvery = time.Minute
 
+// reviveBound ends an activation, with what it finishes of killed processes.
+const reviveBound = 5 * time.Minute
+
 func isNoDatabase(err error) bool { return errors.Is(err, store.ErrNoDatabase) }
 
 // revive activates a pool that nobody has deactivated, and finishes what killed
 // processes left in it. It reports whether the sample has to be taken anew.
-func (w *watcher) revive(ctx context.Context, s *metrics.Sample) bool {
+func (w *watcher) revive(ctx context.Context, s metrics.Sample) bool {
 	_, pool := w.d.settings(w.name)
 	first := w.revived.IsZero()
 	if s.Err != nil || !pool.Activate || !s.Status.Record.Activated || !first && (s.Status.Active || time.Since(w.revived) < reviveEvery) {
 		return false
 	}
 	w.revived = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, reviveBound)
+	defer cancel()
 	done := w.d.metrics.Operation("activate")
 	wanted, err := w.pool.Reactivate(ctx)
 	if err == nil && wanted {
@@ -50,7 +55,7 @@ func (w *watcher) contents() *images.Store {
 }
 
 // extend does what was decided, and reports whether anything was tried.
-func (w *watcher) extend(ctx context.Context, o *seen) bool {
+func (w *watcher) extend(ctx context.Context, o seen) bool {
 	if !o.extending || !growable(o.sample) {
 		return false
 	}
@@ -89,16 +94,18 @@ func growable(s metrics.Sample) bool {
 // grow extends the pool, metadata first. What data needs of metadata by rule stays
 // within the maximum of that.
 func (w *watcher) grow(ctx context.Context, before thinpool.Status, data, metadata, maximum units.Bytes) (thinpool.Extension, error) {
-	options := thinpool.ExtendOptions{Data: data, Metadata: metadata, DryRun: true}
-	plan, err := w.pool.Extend(ctx, options)
-	if err != nil {
-		return plan, err
+	metadata = max(metadata, before.Metadata.Total)
+	if data != 0 {
+		plan, err := w.pool.Extend(ctx, thinpool.ExtendOptions{Data: data, DryRun: true})
+		if err != nil {
+			return plan, err
+		}
+		metadata = max(metadata, plan.MetadataTo)
 	}
-	options.DryRun = false
-	if maximum > 0 && plan.MetadataTo > maximum {
-		options.Metadata = max(before.Metadata.Total, maximum-maximum%(4*units.KiB))
+	if maximum > 0 {
+		metadata = max(before.Metadata.Total, min(metadata, maximum-maximum%(4*units.KiB)))
 	}
-	return w.pool.Extend(ctx, options)
+	return w.pool.Extend(ctx, thinpool.ExtendOptions{Data: data, Metadata: metadata})
 }
 
 // settle notes how the extension of one space ended: what counts is the size that

@@ -26,8 +26,9 @@ type chores struct {
 
 	mu      sync.Mutex
 	pool    *thinpool.Pool
-	waiting time.Time // since when the oldest removed volume waits
-	leaked  units.Bytes
+	waiting time.Time   // since when the oldest removed volume waits
+	leaked  units.Bytes // by the last two scans
+	suspect units.Bytes // by the last one
 	scan    *metrics.Scan
 	scanned time.Time // when a scan last worked
 	tried   time.Time // when one was last tried
@@ -204,14 +205,7 @@ func (c *chores) scanDue(settings config.Pool) bool {
 func (w *watcher) scan(ctx context.Context, pool *thinpool.Pool) {
 	begun := time.Now()
 	done := w.d.metrics.Operation("scan")
-	var usage thinpool.Usage
-	var leaked units.Bytes
-	err := pool.ReadMetadata(ctx, func(r *thinpool.Reading) (err error) {
-		if usage, err = r.Usage(ctx, thinpool.UsageOptions{}); err == nil {
-			leaked = leakedBytes(r, usage)
-		}
-		return err
-	})
+	usage, err := pool.Usage(ctx, thinpool.UsageOptions{})
 	done(err)
 	if errors.Is(err, context.Canceled) {
 		return
@@ -224,7 +218,9 @@ func (w *watcher) scan(ctx context.Context, pool *thinpool.Pool) {
 	}
 	c.scan, c.tried = &scan, begun
 	if err == nil {
-		c.scanned, c.leaked = time.Now(), leaked
+		// Two scans have to agree: one may have met a pool that was being written.
+		leaked := leakedBytes(usage)
+		c.scanned, c.leaked, c.suspect = time.Now(), min(leaked, c.suspect), leaked
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -233,16 +229,21 @@ func (w *watcher) scan(ctx context.Context, pool *thinpool.Pool) {
 	w.kick()
 }
 
+// noise is what a busy pool may take between the moment of a reading and the
+// kernel's figures of it.
+const noise = units.MiB
+
 // leakedBytes are in use and nobody's: blocks that no thin device maps, and thin
-// devices that no volume ever had. What was written between the moment of the
-// reading and the kernel's status is counted too, so a leak is only believed where
-// no volume was being written: less than what one commit may add is none.
-func leakedBytes(r *thinpool.Reading, u thinpool.Usage) units.Bytes {
-	var unknown units.Bytes
+// devices that no volume ever had.
+func leakedBytes(u thinpool.Usage) units.Bytes {
+	var leaked units.Bytes
+	if u.Unmapped > noise {
+		leaked = u.Unmapped
+	}
 	for _, volume := range u.Volumes {
 		if volume.Name == "" && !volume.Removed {
-			unknown += volume.Exclusive
+			leaked += volume.Exclusive
 		}
 	}
-	return unknown
+	return leaked
 }

@@ -221,6 +221,9 @@ func (d *Daemon) refresh(ctx context.Context, all *sync.WaitGroup) {
 	}
 	names := slices.Concat(listed, d.config.Pools())
 	for name, w := range d.watchers {
+		if !slices.Contains(listed, name) {
+			w.kick()
+		}
 		if !slices.Contains(names, name) && w.leftForGood() {
 			w.end()
 			delete(d.watchers, name)

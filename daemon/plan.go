@@ -76,19 +76,20 @@ func decide(s space, r rule, last attempt, now time.Time) verdict {
 // has worked a space that is nearly full does not wait: it fills faster than it
 // was thought to.
 func cooling(s space, r rule, last attempt, now time.Time) bool {
-	if last.result == "" || now.Sub(last.at) >= r.coolDown {
+	tried := last.result == metrics.Done || last.err != nil // else it was only found impossible
+	if !tried || now.Sub(last.at) >= r.coolDown {
 		return false
 	}
 	return last.result != metrics.Done || !urgent(s, r.at)
 }
 
-// urgent: less than a quarter is free of what the threshold wants free.
+// urgent: less than half is free of what the threshold wants free.
 func urgent(s space, at config.Threshold) bool {
 	wanted := at.Free
 	if at.Percent != 0 {
 		wanted = s.total / 100 * units.Bytes(100-at.Percent)
 	}
-	return s.total-min(s.used, s.total) < wanted/4
+	return s.total-min(s.used, s.total) < wanted/2
 }
 
 // dataSpace and metadataSpace read a pool's status. device is the size of the

@@ -25,12 +25,10 @@ type watcher struct {
 	events  chan struct{} // the device has raised an event
 
 	pool     *thinpool.Pool // nil until it could be opened
-	opened   time.Time
 	forecast metrics.Forecaster
 	last     map[metrics.Space]attempt
 	revived  time.Time // when it was last tried to activate it
-	holding  bool      // codes of the last look are known
-	held     []string
+	held     []string  // the codes of the last look
 	gone     time.Time // since when it is not where it was
 	noPolicy bool      // the kernel cannot switch the full policy
 	trouble  string    // what was last logged of a look that failed
@@ -47,7 +45,7 @@ type watcher struct {
 
 func newWatcher(d *Daemon, name string) *watcher {
 	now := time.Now()
-	return &watcher{d: d, name: name, log: d.log.With("pool", name), opened: now, lastGood: now,
+	return &watcher{d: d, name: name, log: d.log.With("pool", name), lastGood: now,
 		started: make(chan struct{}), kicks: make(chan struct{}, 1), events: make(chan struct{}, 1),
 		last: map[metrics.Space]attempt{}, chores: chores{begun: now}}
 }
@@ -145,12 +143,17 @@ func (w *watcher) look(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, lookBound)
 	defer cancel()
 	s := w.read(bounded)
-	if w.revive(bounded, &s) {
+	if w.revive(ctx, s) {
 		s = w.read(bounded)
 	}
 	o := w.assess(s)
-	if w.extend(bounded, &o) {
+	if w.extend(bounded, o) {
+		// The kernel's low-water event comes once for each resume: what is still low
+		// after one is seen here or never.
 		o = w.assess(w.read(bounded))
+		if o.data.again() || o.metadata.again() {
+			w.kick()
+		}
 	}
 	w.switchPolicy(bounded, o.sample)
 	o.foreignRoot = w.releaseHeld(bounded, o.sample)
@@ -254,7 +257,9 @@ func (w *watcher) outlook(space metrics.Space, is space, by rule, now time.Time)
 	last := w.last[space]
 	v := decide(is, by, last, now)
 	if !v.passed {
-		delete(w.last, space)
+		if last.result != metrics.Done && last.err == nil {
+			delete(w.last, space) // what made it impossible is over
+		}
 		return outlook{verdict: v}
 	}
 	if v.blocked == "" && v.to == 0 && last.result == metrics.NoHostSpace {
@@ -262,6 +267,9 @@ func (w *watcher) outlook(space metrics.Space, is space, by rule, now time.Time)
 	}
 	return outlook{v, last}
 }
+
+// again: an extension has worked, and it takes another at once.
+func (l outlook) again() bool { return l.to != 0 && l.last.result == metrics.Done }
 
 // spaces are a pool's two devices with what their backings can still give.
 func (w *watcher) spaces(s thinpool.Status) (data, metadata space) {
@@ -303,8 +311,14 @@ func (w *watcher) publish(o seen) {
 		s = keep(w.sample, s)
 	}
 	w.sample, w.seen = s, true
-	w.finished = !w.gone.IsZero() && !w.deviceLeft()
+	device := w.device
 	w.mu.Unlock()
+	if !w.gone.IsZero() {
+		left := w.deviceLeft(device)
+		w.mu.Lock()
+		w.finished = !left
+		w.mu.Unlock()
+	}
 	w.tell(o, s.Conditions)
 }
 
@@ -336,15 +350,13 @@ func (w *watcher) leftForGood() bool {
 }
 
 // deviceLeft tells whether the kernel still has the device of a pool whose folder
-// is gone. w.mu is held.
-func (w *watcher) deviceLeft() bool {
-	if w.device.Name == "" {
+// is gone.
+func (w *watcher) deviceLeft(device dm.Info) bool {
+	if device.Name == "" {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	info, err := w.d.options.Host.Kernel.Info(ctx, dm.ByUUID(w.device.UUID))
-	return err == nil && info.UUID == w.device.UUID
+	_, err := w.d.options.Host.Kernel.Info(context.Background(), dm.ByUUID(device.UUID))
+	return err == nil
 }
 
 // wait waits, unless ctx ends.

@@ -22,19 +22,18 @@ import (
 
 // webServer serves what the daemon saw.
 type webServer struct {
-	server    *http.Server
+	servers   []*http.Server // one for each listener: the toolkit changes them
 	listeners []net.Listener
+	handler   http.Handler
 	config    string
 }
 
 // listen takes the addresses, before anything is done to a pool.
 func (d *Daemon) listen() (*webServer, error) {
 	serve := d.options.Config.Serve
-	s := &webServer{config: serve.WebConfig, listeners: slices.Clone(d.options.Listeners),
-		server: &http.Server{Handler: d.handler(serve.PProf), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}}
-	if err := web.Validate(serve.WebConfig); err != nil {
-		return nil, &Error{Op: "serve with", Object: serve.WebConfig, Err: err,
-			Remedy: "see https://github.com/prometheus/exporter-toolkit, web configuration, and who may read the files it names"}
+	s := &webServer{config: serve.WebConfig, listeners: slices.Clone(d.options.Listeners), handler: d.handler(serve.PProf)}
+	if err := CheckWeb(serve); err != nil {
+		return nil, err
 	}
 	if len(s.listeners) > 0 || serve.Listen == "" {
 		return s, nil
@@ -45,6 +44,16 @@ func (d *Daemon) listen() (*webServer, error) {
 	}
 	s.listeners = append(s.listeners, listener)
 	return s, nil
+}
+
+// CheckWeb reads the web configuration with the certificates and keys that it
+// names.
+func CheckWeb(serve config.Serve) error {
+	if err := web.Validate(serve.WebConfig); err != nil {
+		return &Error{Op: "serve with", Object: serve.WebConfig, Err: err,
+			Remedy: "see https://github.com/prometheus/exporter-toolkit, web configuration, and who may read the files it names"}
+	}
+	return nil
 }
 
 func listenAt(address string) (net.Listener, error) {
@@ -62,6 +71,9 @@ func listenAt(address string) (net.Listener, error) {
 	}
 	if err != nil {
 		remedy := "set serve.listen to an address of this host"
+		if unix {
+			remedy = "make its folder, or set serve.listen to another path"
+		}
 		if errors.Is(err, syscall.EADDRINUSE) {
 			remedy = "end what listens there (`ss -lptn` shows it), or set serve.listen to another port"
 		}
@@ -98,11 +110,14 @@ func dropDeadSocket(path string) error {
 // serve serves at all listeners. What it returns says when one fails.
 func (s *webServer) serve(log *slog.Logger) <-chan error {
 	failed := make(chan error, len(s.listeners))
+	// The toolkit says at each start whether there is TLS.
+	quiet := slog.New(&atLeast{Handler: log.Handler(), level: slog.LevelWarn})
 	for _, listener := range s.listeners {
+		server := &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+		s.servers = append(s.servers, server)
 		go func() {
-			// The toolkit says at each start whether there is TLS.
-			quiet := slog.New(&atLeast{Handler: log.Handler(), level: slog.LevelWarn})
-			err := web.Serve(listener, s.server, &web.FlagConfig{WebConfigFile: &s.config}, quiet)
+			err := web.Serve(listener, server, &web.FlagConfig{WebConfigFile: &s.config}, quiet)
 			if err != nil && !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("serving at %s: %w", listener.Addr(), err)
 			}
@@ -122,8 +137,10 @@ func (s *webServer) addresses() string {
 func (s *webServer) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if s.server.Shutdown(ctx) != nil {
-		s.server.Close()
+	for _, server := range s.servers {
+		if server.Shutdown(ctx) != nil {
+			server.Close()
+		}
 	}
 	for _, listener := range s.listeners {
 		listener.Close() // where it was never served

@@ -46,10 +46,8 @@ func (p *pools) Collect(to chan<- prometheus.Metric) {
 			p.plans(s, &samples[i])
 		}
 		p.scanned(s, samples[i].Scan, now)
-		if len(samples[i].Volumes) <= p.options.VolumeLimit {
-			p.volumesOf(s, &samples[i])
-		}
 	}
+	p.volumesOf(to, samples)
 	if p.activity != nil {
 		p.activity.collect(p.families, to, names)
 	}
@@ -223,30 +221,4 @@ func (p *pools) scanned(s series, scan *Scan, now time.Time) {
 	s.bytes(p.exclusive, scan.Usage.Exclusive)
 	s.bytes(p.shared, scan.Usage.Shared)
 	s.bytes(p.leaked, leaked)
-}
-
-// volumesOf makes the series of each named volume.
-func (p *pools) volumesOf(s series, sample *Sample) {
-	var scanned map[uint32]*thinpool.VolumeUsage
-	if scan := sample.Scan; scan != nil && len(sample.Volumes) > 0 {
-		scanned = make(map[uint32]*thinpool.VolumeUsage, len(scan.Usage.Volumes))
-		for i := range scan.Usage.Volumes {
-			scanned[scan.Usage.Volumes[i].ID] = &scan.Usage.Volumes[i]
-		}
-	}
-	for i := range sample.Volumes {
-		v := &sample.Volumes[i]
-		s.bytes(p.volumeVirtual, v.Virtual, v.Kind, v.Name)
-		usage := scanned[v.ID]
-		switch {
-		case v.Mapped != nil: // it is newer than the scan
-			s.bytes(p.volumeMapped, *v.Mapped, v.Kind, v.Name)
-		case usage != nil:
-			s.bytes(p.volumeMapped, usage.Mapped, v.Kind, v.Name)
-		}
-		if usage != nil {
-			s.bytes(p.volumeExclusive, usage.Exclusive, v.Kind, v.Name)
-			s.bytes(p.volumeShared, usage.Shared, v.Kind, v.Name)
-		}
-	}
 }

@@ -10,11 +10,11 @@ import (
 // Forecaster tells from the samples of one pool how long each space will last.
 // Its zero value works. It is not safe for concurrent use.
 //
-// It looks at three stretches that end now: a thirtieth of its window, a sixth,
-// and all of it; what is soonest counts. A short stretch sees at once that a
-// pool fills fast, but may not predict far: no further than 24 times its own
-// length. So a minute's burst is told where it would fill the pool within the
-// hour, and else not.
+// It looks at three stretches that end now: all of its window, a sixth of it and
+// a thirtieth. A shorter one counts where it clearly goes faster: it sees at once
+// that a pool has begun to fill, but may not predict far, no further than 24
+// times its own length. So a minute's burst is told where it would fill the pool
+// within the hour, and else not.
 //
 // The rate is that of what is used, so that extensions, which change the size,
 // only move the end. A single jump, as of a trim or of a large image, is an event
@@ -123,15 +123,16 @@ func (t *track) left(last point, window time.Duration) (left time.Duration, fill
 	if free <= 0 {
 		return 0, true
 	}
-	whole := trendOf(t.points, t.size)
-	for _, length := range []time.Duration{window / 30, window / 6, window} {
+	whole := trendOf(t.points, t.size, 0)
+	rate := 0.0
+	for _, length := range []time.Duration{window, window / 6, window / 30} {
 		points := t.stretch(last.at.Add(-length))
 		span := last.at.Sub(points[0].at)
 		horizon := min(reach*span, farthest)
-		trend := whole
+		growth := whole
 		switch {
 		case len(points) < len(t.points):
-			trend = trendOf(points, t.size)
+			growth = trendOf(points, t.size, rate)
 			if whole.falls > 1 {
 				// Before that is over, the next fall is due.
 				horizon = min(horizon, last.at.Sub(t.points[0].at)/time.Duration(whole.falls))
@@ -139,15 +140,14 @@ func (t *track) left(last point, window time.Duration) (left time.Duration, fill
 		case span >= window-window/10:
 			horizon = farthest
 		}
-		if !trend.filling || free/trend.perSecond > horizon.Seconds() {
-			continue
-		}
-		in := time.Duration(free / trend.perSecond * float64(time.Second))
-		if !filling || in < left {
-			left, filling = in, true
+		if growth.filling && free/growth.perSecond <= horizon.Seconds() {
+			rate = growth.perSecond
 		}
 	}
-	return left, filling
+	if rate == 0 {
+		return 0, false
+	}
+	return time.Duration(free / rate * float64(time.Second)), true
 }
 
 // stretch returns the points from then on, or the last few if they are too few.

@@ -11,10 +11,10 @@ const (
 	// pairs.
 	trendPoints = 64
 	// significance is how many standard deviations the count of rising pairs must
-	// be above that of falling ones (Mann-Kendall), and clear how much more must
+	// be above that of falling ones (Mann-Kendall), and clearly how much more must
 	// have come than what is typically beside the line.
-	significance = 2.5
-	clear        = 4
+	significance = 3
+	clearly      = 4
 	// A jump is a change that is jump times as far from the usual one as those are
 	// from each other, and at least a thousandth of the space.
 	jump      = 8
@@ -24,16 +24,20 @@ const (
 // trend is how fast something grows.
 type trend struct {
 	perSecond float64
-	filling   bool
-	falls     int // jumps down
+	filling   bool // clearly faster than the base
+	falls     int  // jumps down
 }
 
 // trendOf finds the trend by the median of the slopes of all pairs of points
-// (Theil-Sen), which up to a quarter of odd points leave as it is.
-func trendOf(points []point, size float64) trend {
+// (Theil-Sen), which up to a quarter of odd points leave as it is. Base is a rate
+// that is known already, 0 for none.
+func trendOf(points []point, size, base float64) trend {
 	xs, ys := coordinates(points)
 	cuts, falls := jumps(ys, size)
 	t := trend{falls: falls}
+	for i := range ys {
+		ys[i] -= base * xs[i]
+	}
 	var slopes []float64
 	var rising, variance float64
 	begin := 0
@@ -51,9 +55,9 @@ func trendOf(points []point, size float64) trend {
 	if len(slopes) == 0 || rising < significance*math.Sqrt(variance) {
 		return t
 	}
-	t.perSecond = median(slopes)
-	beside := residue(xs, ys, cuts, t.perSecond)
-	t.filling = t.perSecond > 0 && t.perSecond*(xs[len(xs)-1]-xs[0]) > clear*beside
+	more := median(slopes)
+	t.perSecond = base + more
+	t.filling = more > 0 && more*(xs[len(xs)-1]-xs[0]) > clearly*residue(xs, ys, cuts, more)
 	return t
 }
 

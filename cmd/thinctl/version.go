@@ -48,3 +48,11 @@ func (c *call) showVersion() error {
 		fact(w, "Go", v.Go+" "+v.Platform)
 	})
 }
+
+// programVersion is what metrics call this program.
+func programVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
