@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	tree   = "../.."
+	tree       = "../.."
 	configFile = "/etc/thinctl/config.toml"
 	// mark is what the first boot leaves for the second.
 	mark = "/scratch/packaging.sum"
