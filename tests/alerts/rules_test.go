@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"thinctl/docs/runbooks"
 )
 
 const rulesFile = "packaging/prometheus/thinctl.rules.yml"
@@ -47,6 +49,21 @@ func TestEachRuleHasUnitTests(t *testing.T) {
 	for _, record := range names(t, `- record: (\S+)`) {
 		if !strings.Contains(tests, "expr: '"+record+"'") {
 			t.Errorf("no unit test of %s", record)
+		}
+	}
+}
+
+// TestAlertsAndRunbooks: each alert has a runbook, and each code an alert.
+func TestAlertsAndRunbooks(t *testing.T) {
+	alerted := names(t, `code: ([\w-]+)`)
+	for _, code := range alerted {
+		if !slices.Contains(runbooks.Codes(), code) {
+			t.Errorf("an alert has the code %s, for which there is no runbook", code)
+		}
+	}
+	for _, code := range runbooks.Codes() {
+		if !slices.Contains(alerted, code) {
+			t.Errorf("no alert has the code %s", code)
 		}
 	}
 }
