@@ -6,12 +6,13 @@
 # make seeds  the experiments that the product comes from, at full size
 # make roundtrips  every image to and from Docker, podman, skopeo, a registry: an hour where emulated
 # make kills  killed at every single step on a real kernel: ten minutes where emulated
+# make packages  deb and rpm, into dist/
 # make docs   man page, completions and the list of metrics
 # make lint   formatting, vet, import rules
 
 KERNELS ?= 6.1 6.12
 
-.PHONY: build demo test unit kernel bench bench-metadata bench-images seeds roundtrips kills docs lint
+.PHONY: build demo test unit kernel bench bench-metadata bench-images seeds roundtrips kills packages docs lint
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/thinctl ./cmd/thinctl
@@ -41,6 +42,9 @@ roundtrips:
 kills:
 	THINCTL_EVERY_STEP=1 go test -tags kernel -v -count=1 -timeout 60m \
 		-exec "$(CURDIR)/tests/lab/run --kernel $(lastword $(KERNELS)) --timeout 60m --" ./tests/crash
+
+packages:
+	@packaging/build
 
 docs: build
 	bin/thinctl docs --dir .
