@@ -69,6 +69,7 @@ var contents = map[string]string{
 	"/usr/share/thinctl/prometheus/scrape.yml":          "-rw-r--r--",
 	"/usr/share/thinctl/grafana/thinctl.json":           "-rw-r--r--",
 	"/usr/share/doc/thinctl/install.md":                 "-rw-r--r--",
+	"/usr/share/doc/thinctl/metrics.md":                 "-rw-r--r--",
 	"/usr/share/doc/thinctl/runbooks/data-full.md":      "-rw-r--r--",
 	"/usr/share/doc/thinctl/runbooks/reboot.md":         "-rw-r--r--",
 }
