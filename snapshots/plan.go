@@ -61,13 +61,13 @@ func (s *Store) PlanRemoval(ctx context.Context, layers []string, o RemovalOptio
 		if !o.Measure {
 			return p, nil
 		}
-		var usage thinpool.Usage
+		var freed units.Bytes
 		if len(p.Layers) > 0 {
-			usage, err = s.pool.Usage(ctx, thinpool.UsageOptions{Freed: p.volumes()})
+			freed, err = s.pool.Freed(ctx, p.volumes()...)
 		}
 		switch {
 		case err == nil:
-			p.Freed = &usage.Freed
+			p.Freed = &freed
 		case goneBelow(err) && n < removalTries:
 			continue
 		case ctx.Err() != nil:

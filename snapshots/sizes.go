@@ -154,3 +154,14 @@ func ownBlocks(ctx context.Context, r *thinpool.Reading, of subject) (units.Byte
 	}
 	return units.Bytes(blocks) * r.Block, err
 }
+
+// FreedByContainer tells what comes back to the pool when a container goes. It
+// reads no more of the metadata than what the container has alone.
+func (s *Store) FreedByContainer(ctx context.Context, idOrName string) (units.Bytes, error) {
+	c, err := s.Container(ctx, idOrName)
+	if err != nil {
+		return 0, err
+	}
+	freed, err := s.pool.Freed(ctx, containerVolume(c.ID))
+	return freed, failed("measure", "container "+c.Name, err)
+}

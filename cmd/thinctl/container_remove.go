@@ -67,7 +67,6 @@ func (c *call) removeContainers() error {
 func (c *call) planContainers(store *images.Store) ([]removedContainer, error) {
 	var plan []removedContainer
 	var faults []error
-	var ids []string
 	seen := map[string]bool{}
 	for _, text := range c.args[1:] {
 		container, err := store.Layers().Container(c.ctx, text)
@@ -77,7 +76,6 @@ func (c *call) planContainers(store *images.Store) ([]removedContainer, error) {
 		}
 		if !seen[container.ID] {
 			seen[container.ID] = true
-			ids = append(ids, container.ID)
 			plan = append(plan, removedContainer{containerView: newContainerView(container), Mounts: []string{}})
 		}
 	}
@@ -88,14 +86,15 @@ func (c *call) planContainers(store *images.Store) ([]removedContainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	sizes, err := c.measured(store, snapshots.SizesOptions{Containers: ids})
-	if err != nil {
-		return nil, err
-	}
-	for i := range plan {
-		plan[i].Mounts = append(plan[i].Mounts, mounts[plan[i].ID]...)
-		if size, known := sizes.Containers[plan[i].ID]; known {
-			plan[i].Freed = &size.Exclusive
+	for i, one := range plan {
+		plan[i].Mounts = append(plan[i].Mounts, mounts[one.ID]...)
+		done := c.readingSizes(store)
+		freed, err := store.Layers().FreedByContainer(c.ctx, one.ID)
+		done()
+		if err == nil {
+			plan[i].Freed = &freed
+		} else if err := c.unmeasured(err); err != nil {
+			return nil, err
 		}
 	}
 	return plan, nil

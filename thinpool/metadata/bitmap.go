@@ -22,7 +22,7 @@ type bitmapReading struct {
 	has, wants    uint32
 }
 
-func (r *bitmapReading) raw(i int) byte { return r.b[bitmapHeader+i/4] >> (i % 4 * 2) & 3 }
+func (r *bitmapReading) raw(i int) byte { return rawIn(r.b, i) }
 
 // perWord is how many blocks' counts eight bytes of a bitmap hold.
 const perWord = 32

@@ -61,10 +61,7 @@ func (c *checker) metadataIndex() []indexEntry {
 	block, b := c.metadata.root.BitmapRoot, newBlock()
 	err := readBlock(c.m.graph.fetch.r, block, b)
 	if err == nil {
-		err = verify(b, block, indexSalt)
-	}
-	if own := binary.LittleEndian.Uint64(b[8:]); err == nil && own != block {
-		err = corrupt(block, "the index says that it is block %d", own)
+		err = checkIndex(b, block)
 	}
 	if err != nil {
 		c.metadata.unread.Store(true)
@@ -77,6 +74,27 @@ func (c *checker) metadataIndex() []indexEntry {
 		entries = append(entries, decodeIndexEntry(n, b[bitmapHeader+indexEntrySize*n:]))
 	}
 	return entries
+}
+
+// checkIndex checks the metadata space map's index block.
+func checkIndex(b []byte, block uint64) error {
+	if err := verify(b, block, indexSalt); err != nil {
+		return err
+	}
+	if own := binary.LittleEndian.Uint64(b[8:]); own != block {
+		return corrupt(block, "the index says that it is block %d", own)
+	}
+	return nil
+}
+
+func checkBitmap(b []byte, block uint64) error {
+	if err := verify(b, block, bitmapSalt); err != nil {
+		return err
+	}
+	if own := binary.LittleEndian.Uint64(b[8:]); own != block {
+		return corrupt(block, "the bitmap says that it is block %d", own)
+	}
+	return nil
 }
 
 // inOrder drops the entries that lead nowhere.
@@ -191,10 +209,7 @@ func (c *checker) compare(ctx context.Context, sm *recorded, w window, used uses
 	return c.m.graph.fetch.each(ctx, blocks, func(_, i int, b []byte, err error) error {
 		e := entries[i]
 		if err == nil {
-			err = verify(b, e.block, bitmapSalt)
-		}
-		if err == nil && binary.LittleEndian.Uint64(b[8:]) != e.block {
-			err = corrupt(e.block, "the bitmap says that it is block %d", binary.LittleEndian.Uint64(b[8:]))
+			err = checkBitmap(b, e.block)
 		}
 		if err != nil {
 			sm.unread.Store(true)

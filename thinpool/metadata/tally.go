@@ -63,7 +63,10 @@ const (
 	rawMore = 3
 )
 
-func (p *tallyPage) raw(i int) byte { return p.bitmap[bitmapHeader+i/4] >> (i % 4 * 2) & 3 }
+// rawIn is entry i of a bitmap block.
+func rawIn(b []byte, i int) byte { return b[bitmapHeader+i/4] >> (i % 4 * 2) & 3 }
+
+func (p *tallyPage) raw(i int) byte { return rawIn(p.bitmap[:], i) }
 
 func (p *tallyPage) setRaw(i int, raw byte) {
 	at, shift := bitmapHeader+i/4, i%4*2

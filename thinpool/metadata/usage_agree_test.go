@@ -2,6 +2,7 @@ package metadata_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -73,8 +74,17 @@ func usageIs(image *metadatatest.Image, root metadata.Superblock, state metadata
 	if err != nil {
 		return err
 	}
-	if want := state.Freed(some...); freed != want {
+	want := state.Freed(some...)
+	if freed != want {
 		return fmt.Errorf("without %v: %d freed, by the model %d", some, freed, want)
+	}
+	alone, err := metadata.Alone(ctx, image, root, some...)
+	if held := root.Block != 0 || root.HeldRoot != 0; held {
+		if err == nil {
+			return errors.New("what devices have alone was told while a root is held")
+		}
+	} else if err != nil || alone != want {
+		return fmt.Errorf("%v alone have %d, by the model %d: %w", some, alone, want, err)
 	}
 	return ownersAre(m, state, r)
 }

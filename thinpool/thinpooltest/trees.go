@@ -1,6 +1,7 @@
 package thinpooltest
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"sync"
@@ -13,12 +14,18 @@ import (
 )
 
 // Metadata opens the metadata of a pool of the fake kernel, which writes no
-// trees: they are built of what it has committed, as of now. A metadata snapshot
+// trees: they are built of what it has committed, as of now,
+// and again when the superblock is read after another commit. A metadata snapshot
 // stays readable as long as it is held, and is zeros from then on. damage, if
 // set, changes a block that is read.
 func Metadata(store *dmtest.Store, path string, damage func(block uint64, b []byte)) (thinpool.MetadataFile, error) {
 	disk, err := dmtest.OpenFileDisk(path)
 	if err != nil {
+		return nil, err
+	}
+	superblock := make([]byte, metadata.BlockSize)
+	if _, err := disk.ReadAt(superblock, 0); err != nil {
+		disk.Close()
 		return nil, err
 	}
 	contents, err := store.Contents(disk)
@@ -31,11 +38,12 @@ func Metadata(store *dmtest.Store, path string, damage func(block uint64, b []by
 		disk.Close()
 		return nil, err
 	}
-	return &trees{image: image, disk: disk, store: store, held: contents, damage: damage}, nil
+	return &trees{image: image, live: superblock, disk: disk, store: store, held: contents, damage: damage}, nil
 }
 
 type trees struct {
 	image  *metadatatest.Image
+	live   []byte // the superblock that image was built of
 	disk   *dmtest.FileDisk
 	store  *dmtest.Store
 	held   dmtest.Contents
@@ -48,7 +56,11 @@ func (t *trees) Close() error { return t.disk.Close() }
 func (t *trees) Size() (units.Bytes, error) { return units.Bytes(len(t.image.Bytes)), nil }
 
 func (t *trees) ReadAt(p []byte, off int64) (int, error) {
-	n, err := t.image.ReadAt(p, off)
+	image, err := t.at(off)
+	if err != nil {
+		return 0, err
+	}
+	n, err := image.ReadAt(p, off)
 	const size = int64(metadata.BlockSize)
 	for at := int64(0); at+size <= int64(n) && off%size == 0; at += size {
 		block, b := uint64((off+at)/size), p[at:at+size]
@@ -60,6 +72,28 @@ func (t *trees) ReadAt(p []byte, off int64) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// at builds the trees anew when the superblock is read and is not what it was.
+func (t *trees) at(off int64) (*metadatatest.Image, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if off != 0 {
+		return t.image, nil
+	}
+	now := make([]byte, metadata.BlockSize)
+	if _, err := t.disk.ReadAt(now, 0); err != nil || bytes.Equal(now, t.live) {
+		return t.image, err
+	}
+	contents, err := t.store.Contents(t.disk)
+	if err != nil {
+		return nil, err
+	}
+	image, err := build(contents)
+	if err == nil {
+		t.image, t.live = image, now
+	}
+	return t.image, err
 }
 
 func (t *trees) isHeld() bool {
