@@ -25,6 +25,16 @@ func TestContract(t *testing.T) {
 	dmtest.Contract(t, func(t *testing.T) dmtest.Rig { return newLoopRig(t) })
 }
 
+// What is done where an ioctl or a field is missing passes it too: protocol 4.27
+// has no wait that can be given up and no flags in the list of devices.
+func TestContractOfAnOldProtocol(t *testing.T) {
+	dmtest.Contract(t, func(t *testing.T) dmtest.Rig {
+		r := newLoopRig(t)
+		r.kernel.Pretend(dm.Version{4, 27, 0})
+		return r
+	})
+}
+
 // loopRig stands on sparse files behind loop devices.
 type loopRig struct {
 	*testing.T

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/dm/dmtest"
 	"thinctl/thinpool"
 	"thinctl/thinpool/thinpooltest"
 )
@@ -22,7 +23,7 @@ func TestStoppedAtEveryStep(t *testing.T) {
 				name := fmt.Sprintf("%s/%s/%s", operation.Name, phaseName, map[bool]string{false: "killed", true: "power cut"}[power])
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					for n := 1; stopped(t, operation, n, phase, power); n++ {
+					for n := 1; stopped(t, dmtest.Options{}, operation, n, phase, power); n++ {
 					}
 				})
 			}
@@ -32,9 +33,9 @@ func TestStoppedAtEveryStep(t *testing.T) {
 
 // stopped stops the operation at its n-th step in a new world, and tells
 // whether there was such a step.
-func stopped(t *testing.T, operation thinpooltest.Operation, n int, phase thinpooltest.Phase, power bool) bool {
+func stopped(t *testing.T, kernel dmtest.Options, operation thinpooltest.Operation, n int, phase thinpooltest.Phase, power bool) bool {
 	t.Helper()
-	w := thinpooltest.New(t)
+	w := thinpooltest.NewOn(t, kernel)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	check(t, thinpooltest.Prepare(ctx, w.Host(), w.Root, w.Blocks(), true))

@@ -47,6 +47,16 @@ func TestSetFullPolicy(t *testing.T) {
 	setPolicy(t, pool, false, false)
 }
 
+// Before thin-pool 1.10 a full pool could only queue.
+func TestSetFullPolicyUnsupported(t *testing.T) {
+	w := thinpooltest.NewOn(t, oldKernels()["3.10, as first released"])
+	pool, err := thinpool.Create(t.Context(), w.Host(), w.Root, "old", thinpooltest.SmallPool())
+	check(t, err)
+	_, err = pool.SetFullPolicy(t.Context(), true)
+	says(t, err, []error{thinpool.ErrUnsupported}, "old", "1.10")
+	setPolicy(t, pool, false, false)
+}
+
 // The policy is put back where a pool has queued for too long: its status has
 // changed, its table has not.
 func TestSetFullPolicyAfterItsTimeout(t *testing.T) {

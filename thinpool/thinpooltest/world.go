@@ -32,10 +32,14 @@ type World struct {
 	disks  map[string]dm.Dev // block devices by path
 }
 
-// New returns a world with an empty root.
-func New(t *testing.T) *World {
+// New returns a world with an empty root and the newest kernel.
+func New(t *testing.T) *World { return NewOn(t, dmtest.Options{}) }
+
+// NewOn returns a world with the kernel of those options.
+func NewOn(t *testing.T, kernel dmtest.Options) *World {
 	w := &World{Root: t.TempDir() + "/pools", store: dmtest.NewStore(), disks: map[string]dm.Dev{}, Damage: map[string]func(uint64, []byte){}}
-	w.Kernel = dmtest.New(dmtest.Options{Store: w.store})
+	kernel.Store = w.store
+	w.Kernel = dmtest.New(kernel)
 	w.Loops = looptest.New(looptest.Hooks{
 		OnAttach: func(d loopback.Device, _ units.Bytes) {
 			disk, err := dmtest.OpenFileDisk(d.File)

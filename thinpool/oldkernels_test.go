@@ -1,0 +1,43 @@
+package thinpool_test
+
+import (
+	"math"
+	"testing"
+
+	"thinctl/dm"
+	"thinctl/dm/dmtest"
+	"thinctl/thinpool/thinpooltest"
+)
+
+// oldKernels lack, one more than the next, what the newest has: a wait that can
+// be given up (protocol 4.37), flags in the list of devices (4.45), removal when
+// the last user leaves (4.27); a reserve of metadata (pool 1.21), needs_check in
+// the status (1.15), and an error instead of a queue when full (1.10).
+func oldKernels() map[string]dmtest.Options {
+	of := func(protocol, pool dm.Version) dmtest.Options {
+		return dmtest.Options{Protocol: protocol, TargetVersions: map[string]dm.Version{dm.ThinPoolTarget: pool, dm.ThinTarget: pool}}
+	}
+	return map[string]dmtest.Options{
+		"5.14, as of CentOS 9":    of(dm.Version{4, 45, 0}, dm.Version{1, 22, 0}),
+		"4.18, as of CentOS 8":    of(dm.Version{4, 39, 0}, dm.Version{1, 20, 0}),
+		"3.10, as of CentOS 7":    of(dm.Version{4, 27, 0}, dm.Version{1, 14, 0}),
+		"3.10, as first released": of(dm.Version{4, 24, 0}, dm.Version{1, 9, 0}),
+	}
+}
+
+// Every operation does on an old kernel what it does on the newest, and survives
+// the process and the power.
+func TestOldKernels(t *testing.T) {
+	for name, kernel := range oldKernels() {
+		for _, operation := range thinpooltest.Operations() {
+			if operation.Name == "set full policy" && !kernel.TargetVersions[dm.ThinPoolTarget].AtLeast(1, 10) {
+				continue // TestSetFullPolicyUnsupported
+			}
+			t.Run(name+"/"+operation.Name, func(t *testing.T) {
+				t.Parallel()
+				stopped(t, kernel, operation, math.MaxInt, thinpooltest.Before, false)
+				stopped(t, kernel, operation, math.MaxInt, thinpooltest.Before, true)
+			})
+		}
+	}
+}
