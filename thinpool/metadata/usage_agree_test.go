@@ -84,7 +84,7 @@ func usageIs(image *metadatatest.Image, root metadata.Superblock, state metadata
 			return errors.New("what devices have alone was told while a root is held")
 		}
 	} else if err != nil || alone != want {
-		return fmt.Errorf("%v alone have %d, by the model %d: %w", some, alone, want, err)
+		return fmt.Errorf("%v alone have %d, by the model %d: %v", some, alone, want, err)
 	}
 	return ownersAre(m, state, r)
 }
