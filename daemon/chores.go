@@ -207,7 +207,7 @@ func (w *watcher) scan(ctx context.Context, pool *thinpool.Pool) {
 	done := w.d.metrics.Operation("scan")
 	usage, err := pool.Usage(ctx, thinpool.UsageOptions{})
 	done(err)
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(ctx.Err(), context.Canceled) { // by whatever cause; err may name that alone
 		return
 	}
 	c := &w.chores

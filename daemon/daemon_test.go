@@ -322,6 +322,55 @@ func TestTrimAndScan(t *testing.T) {
 	})
 }
 
+// TestEndInScan: a scan that the daemon's end cuts short is nothing to warn of.
+func TestEndInScan(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.config = quietConfig + "scan_every = \"30m\"\n"
+		r.pool("p", nil)
+		reads := &endingDisks{end: func() { r.stop() }}
+		r.options = func(o *Options) {
+			reads.Disks = o.Host.Disks
+			o.Host.Disks = reads
+		}
+		r.daemon = r.new()
+		r.run()
+		r.pass(time.Minute)
+		if err := <-r.ended; err != nil {
+			r.Error(err)
+		}
+		r.daemon = nil
+		if !reads.ended.Load() {
+			r.Fatal("no scan")
+		}
+		if text := r.log.String(); strings.Contains(text, "level=WARN") {
+			r.Errorf("the log warns:\n%s", text)
+		}
+	})
+}
+
+// endingDisks call end when metadata is read.
+type endingDisks struct {
+	thinpool.Disks
+	end   func()
+	ended atomic.Bool
+}
+
+type endingFile struct {
+	thinpool.MetadataFile
+	of *endingDisks
+}
+
+func (d *endingDisks) Metadata(path string, write bool) (thinpool.MetadataFile, error) {
+	file, err := d.Disks.Metadata(path, write)
+	return endingFile{file, d}, err
+}
+
+func (f endingFile) ReadAt(b []byte, at int64) (int, error) {
+	f.of.ended.Store(true)
+	f.of.end()
+	return f.MetadataFile.ReadAt(b, at)
+}
+
 // countingFiles have one file system, on whatever volume, that gives back 64M at
 // each trim.
 type countingFiles struct {

@@ -32,7 +32,7 @@ type rig struct {
 	host loopback.Space
 
 	daemon  *Daemon
-	stop    context.CancelFunc
+	stop    func()
 	ended   chan error
 	states  []string // what the service manager was told
 	options func(*Options)
@@ -125,13 +125,19 @@ func (r *rig) new() *Daemon {
 func (r *rig) start() {
 	r.Helper()
 	r.daemon = r.new()
-	ctx, stop := context.WithCancel(context.Background())
-	r.stop, r.ended = stop, make(chan error, 1)
-	go func() { r.ended <- r.daemon.Run(ctx) }()
+	r.run()
 	r.settle()
 	if err := r.daemon.readiness(); err != nil {
 		r.Fatalf("not ready: %v\n%s", err, r.log.String())
 	}
+}
+
+// run has the daemon begin.
+func (r *rig) run() {
+	ctx, stop := context.WithCancelCause(context.Background())
+	r.stop, r.ended = func() { stop(errSignal) }, make(chan error, 1)
+	d := r.daemon
+	go func() { r.ended <- d.Run(ctx) }()
 }
 
 // settle lets all that is to happen at this moment happen.
@@ -224,6 +230,9 @@ func (l *logs) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+// errSignal is the cause by which the program's context ends.
+var errSignal = errors.New("interrupted")
 
 var errNoLoad = errors.New("no memory for a table")
 

@@ -1,0 +1,309 @@
+//go:build systemd
+
+package packaging
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"thinctl/dm"
+)
+
+// The daemon does all that it can, soon. The shortest time between two trims is a
+// minute, also after a start.
+const (
+	serving = `[serve]
+interval = "1s"
+scan_every = "1m"
+trim_every = "1m"
+`
+	still = serving + `[extend]
+enabled = false
+`
+	growing = serving + `[extend]
+data_at = 50
+data_step = "64M"
+data_maximum = "384M"
+metadata_at = "16M"
+metadata_step = "4M"
+metadata_maximum = "20M"
+`
+)
+
+// strict has the daemon killed, instead of refused, by a system call that its
+// unit does not let through: a refusal might go by unseen.
+const strict = "[Service]\nSystemCallErrorNumber=kill\n"
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expectStrict: the daemon runs under strict.
+func expectStrict(t *testing.T) {
+	t.Helper()
+	if got := state(t, "thinctl.service", "SystemCallErrorNumber"); got != "kill" && got != "2147483646" {
+		t.Fatalf("a refused system call makes %q, and would go by unseen", got)
+	}
+}
+
+// testSandbox: what the unit takes away is nothing that the daemon needs to watch
+// a pool.
+func testSandbox(t *testing.T, base mounted) {
+	write(t, configFile, growing)
+	run(t, "systemctl", "reload", "thinctl.service")
+	until(t, "scan", func() bool { return hasMetric(t, `thinctl_pool_scan_success{pool="vault"} 1`) })
+	until(t, "extension of the metadata", func() bool {
+		return hasMetric(t, `thinctl_pool_metadata_size_bytes{pool="vault"} 2.097152e+07`)
+	})
+	if out := get(t, "/metrics"); !strings.Contains(out, `thinctl_pool_data_size_bytes{pool="vault"} 2.68435456e+08`) {
+		t.Errorf("the data has grown before it was half full:\n%s", out)
+	}
+	run(t, "sh", "-c", `head -c 130000000 /dev/zero >"$1"/filling && sync "$1"/filling`, "sh", base.dir)
+	until(t, "extension of the data", func() bool {
+		return hasMetric(t, `thinctl_pool_data_size_bytes{pool="vault"} 3.3554432e+08`)
+	})
+	if size := run(t, "stat", "-c", "%s", "/var/lib/thinctl/vault/data"); size != "335544320\n" {
+		t.Errorf("the data's file has %s bytes", size)
+	}
+	// For the next trim, which has to reach what is another's.
+	run(t, "sh", "-c", `chown nobody "$1" && chmod 0700 "$1" && rm "$1"/filling && sync -f "$1"`, "sh", base.dir)
+
+	// What was removed while somebody used it.
+	thinctl(t, "volume", "create", "vault", "gone", "--size", "64M", "--fs", "ext4")
+	thinctl(t, "volume", "mount", "vault", "gone")
+	dir := mountPoint(t, "gone")
+	thinctl(t, "volume", "remove", "--yes", "--deferred", "vault", "gone")
+	until(t, "removed volume that waits", func() bool { return hasMetric(t, `thinctl_pool_tombstones{pool="vault"} 1`) })
+	run(t, "umount", dir)
+	until(t, "blocks of a removed volume", func() bool { return hasMetric(t, `thinctl_pool_tombstones{pool="vault"} 0`) })
+
+	// The daemon has no copy of the mounts, which would keep volumes open.
+	pid := state(t, "thinctl.service", "MainPID")
+	if run(t, "readlink", "/proc/"+pid+"/ns/mnt") != run(t, "readlink", "/proc/1/ns/mnt") {
+		t.Error("the daemon has mounts of its own")
+	}
+	thinctl(t, "volume", "create", "vault", "short", "--size", "64M", "--fs", "ext4")
+	thinctl(t, "volume", "mount", "vault", "short")
+	thinctl(t, "volume", "unmount", "vault", "short")
+	thinctl(t, "volume", "remove", "--yes", "vault", "short")
+	if got := state(t, "thinctl.service", "NRestarts"); got != "0" {
+		t.Errorf("the daemon was restarted %s times", got)
+	}
+	expectNoFailure(t)
+}
+
+// testTrim: the daemon reaches mounts that are another's, and gives back what was
+// removed there.
+func testTrim(t *testing.T) {
+	until(t, "bytes given back", func() bool { return used(t) < 100<<20 })
+	until(t, "trim", func() bool { return hasMetric(t, `thinctl_operations_total{operation="trim",result="ok"} `) })
+	expectNoFailure(t)
+}
+
+// used is how much of the data is in use.
+func used(t *testing.T) (bytes float64) {
+	t.Helper()
+	found := regexp.MustCompile(`(?m)^thinctl_pool_data_used_bytes\{pool="vault"\} (\S+)$`).FindStringSubmatch(get(t, "/metrics"))
+	if found == nil {
+		t.Fatal("the metrics do not say how much is in use")
+	}
+	if _, err := fmt.Sscan(found[1], &bytes); err != nil {
+		t.Fatal(err)
+	}
+	return bytes
+}
+
+// testKilled: neither a kill nor a restart takes a device away.
+func testKilled(t *testing.T, base mounted) {
+	before := devices(t)
+	stop := keepWriting(t, base)
+	pid := state(t, "thinctl.service", "MainPID")
+	run(t, "kill", "-9", pid)
+	until(t, "start after a kill", func() bool {
+		now := state(t, "thinctl.service", "MainPID")
+		return now != "0" && now != pid && state(t, "thinctl.service", "ActiveState") == "active"
+	})
+	if after := devices(t); after != before {
+		t.Errorf("the daemon's death changed the devices:\n%s\nwere\n%s", after, before)
+	}
+	run(t, "systemctl", "restart", "thinctl.service")
+	if after := devices(t); after != before {
+		t.Errorf("a restart changed the devices:\n%s\nwere\n%s", after, before)
+	}
+	stop()
+	base.expectWhole(t, "with the daemon killed and restarted")
+	expectNoFailure(t)
+}
+
+// testLeftOver: what killed commands leave is cleared away at the start, a mount
+// and the kernel's metadata snapshot among it.
+func testLeftOver(t *testing.T, base mounted) {
+	before := devices(t)
+	run(t, "systemctl", "stop", "thinctl.service")
+	killImport(t)
+	held := heldRoot(t)
+	killReading(t, held)
+	run(t, "systemctl", "start", "thinctl.service")
+	if out := run(t, "findmnt", "-rn", "-o", "TARGET"); strings.Contains(out, "/.work-") {
+		t.Errorf("what a killed import mounted is still mounted:\n%s", out)
+	}
+	if after := devices(t); after != before {
+		t.Errorf("killed commands leave devices:\n%s\nwere\n%s", after, before)
+	}
+	if block := held(); block != 0 {
+		t.Errorf("the kernel holds the metadata of block %d", block)
+	}
+	base.expectWhole(t, "after killed commands")
+	expectNoFailure(t)
+}
+
+// killImport leaves an import with a volume that is half written, and mounted.
+func killImport(t *testing.T) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "/usr/bin/thinctl", "image", "import", "--size", "64M", "vault", "-", "killed:1")
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &said
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	// No more than the beginning: it waits for the rest.
+	tar := run(t, "tar", "-c", "-C", "/", "etc")
+	if _, err := io.WriteString(in, tar[:len(tar)/2]); err != nil {
+		t.Fatalf("the import takes nothing: %v\n%s", err, said.String())
+	}
+	until(t, "mount of an import", func() bool {
+		select {
+		case err := <-ended:
+			t.Fatalf("the import has ended: %v\n%s", err, said.String())
+		default:
+		}
+		return strings.Contains(run(t, "findmnt", "-rn", "-o", "TARGET"), "/.work-")
+	})
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+}
+
+// heldRoot asks the kernel which block of metadata it holds for a reader.
+func heldRoot(t *testing.T) func() uint64 {
+	t.Helper()
+	kernel, err := dm.Open(dm.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { kernel.Close() })
+	return func() uint64 {
+		_, lines, err := kernel.Status(t.Context(), dm.ByName("thinctl-vault"), dm.StatusOptions{NoFlush: true})
+		if err != nil || len(lines) != 1 {
+			t.Fatalf("the pool's status: %v, %v", lines, err)
+		}
+		status, err := dm.ParsePoolStatus(lines[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status.HeldRoot
+	}
+}
+
+// killReading leaves the kernel with a metadata snapshot that nobody releases.
+func killReading(t *testing.T, held func() uint64) {
+	t.Helper()
+	for range 50 {
+		cmd := exec.CommandContext(t.Context(), "/usr/bin/thinctl", "pool", "usage", "vault")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() { defer close(ended); cmd.Wait() }()
+		for !closed(ended) && held() == 0 {
+		}
+		cmd.Process.Kill()
+		<-ended
+		if held() != 0 {
+			return
+		}
+	}
+	t.Fatal("no reading could be killed while it held the metadata")
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// testActivation: the daemon makes the pool's devices where nobody else has.
+func testActivation(t *testing.T, base mounted) {
+	run(t, "systemctl", "stop", "thinctl.service")
+	thinctl(t, "volume", "unmount", "vault", "base")
+	// Behind thinctl's back: it does not count as deactivated.
+	run(t, "sh", "-c", `dmsetup ls | cut -f1 | grep '^thinctl-vault-' | xargs -r dmsetup remove && dmsetup remove thinctl-vault`)
+	run(t, "sh", "-c", `losetup -n -O NAME,BACK-FILE | grep /var/lib/thinctl/ | cut -d' ' -f1 | xargs -r losetup -d`)
+	if out := devices(t); strings.Contains(out, "thinctl") {
+		t.Fatalf("the devices do not go away:\n%s", out)
+	}
+	run(t, "systemctl", "start", "thinctl.service")
+	if out := devices(t); !strings.Contains(out, "thinctl-vault") {
+		t.Fatalf("the daemon is ready, and the pool is not active:\n%s", out)
+	}
+	thinctl(t, "volume", "mount", "vault", "base")
+	if dir := mountPoint(t, "base"); dir != base.dir {
+		t.Fatalf("the volume is mounted at %s, was at %s", dir, base.dir)
+	}
+	base.expectWhole(t, "activated by the daemon")
+	expectNoFailure(t)
+}
+
+func hasMetric(t *testing.T, line string) bool {
+	t.Helper()
+	return strings.Contains("\n"+get(t, "/metrics"), "\n"+line)
+}
+
+// expectNoFailure: nothing that the daemon has done since its start went wrong.
+func expectNoFailure(t *testing.T) {
+	t.Helper()
+	for line := range strings.Lines(get(t, "/metrics")) {
+		if strings.HasPrefix(line, "thinctl_operations_total") && strings.Contains(line, `result="error"`) {
+			t.Errorf("an operation of the daemon has failed: %s", line)
+		}
+	}
+}
+
+// expectNothingDenied: in all its lives the daemon was neither refused anything
+// nor killed for a system call.
+func expectNothingDenied(t *testing.T) {
+	t.Helper()
+	out := run(t, "journalctl", "--no-pager", "-o", "cat", "-u", "thinctl.service")
+	if !strings.Contains(out, "msg=ready") {
+		t.Errorf("the journal has nothing of the daemon:\n%s", out)
+	}
+	for line := range strings.Lines(out) {
+		for _, bad := range []string{"permission denied", "not permitted", "not supported by protocol", "status=31/SYS", "level=ERROR", "was not scanned"} {
+			if strings.Contains(line, bad) {
+				t.Errorf("the daemon's journal: %s", line)
+			}
+		}
+	}
+}
