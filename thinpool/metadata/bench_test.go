@@ -82,6 +82,16 @@ func BenchmarkLargePair(b *testing.B) {
 			b.ReportMetric(float64(blocks), "found")
 		})
 	}
+	for id, name := range map[uint32]string{2: "alone, 2000 blocks in 80 places", 3: "alone, 2000 blocks anywhere"} {
+		measure(name, func(m *meter) (uint64, error) { return metadata.Alone(ctx, m, root, id) })
+	}
+	measure("freed, with a scan", func(m *meter) (uint64, error) {
+		all, err := metadata.Scan(ctx, m, root, metadata.ScanOptions{})
+		if err != nil {
+			return 0, err
+		}
+		return all.Freed(ctx, 2)
+	})
 	measure("Runs", func(m *meter) (n uint64, err error) {
 		err = metadata.Runs(ctx, m, root, 1, func(r metadata.Run) error { n += r.Blocks; return nil })
 		return n, err
