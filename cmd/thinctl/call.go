@@ -38,9 +38,20 @@ type leaf struct {
 	long bool
 }
 
+// short is what Docker's and LVM's users type.
+func short(name string) []string {
+	switch name {
+	case "list":
+		return []string{"ls"}
+	case "remove":
+		return []string{"rm"}
+	}
+	return nil
+}
+
 func (a *app) leaf(l leaf) *cli.Command {
 	return &cli.Command{
-		Name: l.name, ArgsUsage: l.args, Usage: l.usage, Description: l.about, Flags: l.flags, Hidden: l.hidden,
+		Name: l.name, Aliases: short(l.name), ArgsUsage: l.args, Usage: l.usage, Description: l.about, Flags: l.flags, Hidden: l.hidden,
 		Action: a.action(func(c *call) error {
 			if err := c.takeArgs(); err != nil {
 				return err
