@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// commits is what every commit of a pool's metadata changes: it writes the
-// superblock last, and flushes.
+// commits is what shows a commit of a pool's metadata: it ends with a flush and the
+// superblock's writing, be it with the same bytes where nothing has changed.
 type commits struct {
 	Writes, Flushes string // that the metadata's device was asked for
 	Superblock      [sha256.Size]byte
@@ -87,7 +87,7 @@ func quiet(t *testing.T, device string) {
 		if same++; is != last {
 			last, same = is, 0
 		}
-		return same == 60 // twelve seconds, which is more than a journal waits
+		return same == 12 // twelve seconds, which is more than a journal waits
 	})
 }
 

@@ -10,7 +10,7 @@
 // example, and a listener in place of pager and mail that writes down what it is
 // told. An hour of the files is five minutes here: every `for:` of the rules and
 // every wait of Alertmanager's is a twelfth of what the file says, and metrics are
-// scraped, and rules evaluated, each second. Nothing else of the files is changed
+// scraped, and rules evaluated, every two seconds. Nothing else of the files is changed
 // but the receivers. The load is fio, which verifies what it has written. A record
 // is what Prometheus knows of the run afterwards, for the pictures in docs/.
 //

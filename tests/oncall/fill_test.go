@@ -35,21 +35,24 @@ type filling struct {
 	vars  map[string]string
 	cases []string
 
-	began, fired, followed, cleared, ended float64
-	loadEnded                              float64
-	pasted                                 []int
-	often                                  int       // that more was called
-	lately                                 time.Time // when
+	// When, in seconds of the watch: the load began, the page came, the runbook was
+	// opened and done, the all-clear came, the load ended, all was quiet.
+	began, fired, opened, followed, cleared, loadEnded, ended float64
+
+	pasted []int
+	often  int       // that more was called
+	lately time.Time // when
+	spoke  time.Time // when the log was last told how far it is
 }
 
 func dataFilling() *filling {
-	const mebibytes = 1300
+	const mebibytes = 440
 	return &filling{
-		name: "data", pool: "vault", space: "data", maximum: 1 << 30, volume: "2G",
-		title: "Data of a pool that fills at 5 MiB/s",
-		load:  []string{"--rw=write", "--bs=64k", fmt.Sprintf("--size=%dM", mebibytes), "--fallocate=none", "--rate=,5m"},
+		name: "data", pool: "vault", space: "data", maximum: 384 << 20, volume: "1G",
+		title: "Data of a pool that is written to at 2 MiB/s",
+		load:  []string{"--rw=write", "--bs=64k", fmt.Sprintf("--size=%dM", mebibytes), "--fallocate=none", "--rate=,2m"},
 		bytes: mebibytes << 20,
-		vars:  map[string]string{"POOL": "vault", "MORE": "256M", "KEY": "data_maximum", "MAXIMUM": "1536M"},
+		vars:  map[string]string{"POOL": "vault", "MORE": "96M", "KEY": "data_maximum", "MAXIMUM": "576M"},
 		cases: []string{"The pool may have more", "The maximum is the pool's own", "The maximum was raised"},
 	}
 }
@@ -57,17 +60,17 @@ func dataFilling() *filling {
 // metadataFilling: each snapshot of a volume that is written to all over makes the
 // kernel keep another copy of the volume's mappings.
 func metadataFilling() *filling {
-	const writes = 9000
+	const writes = 10000
 	return &filling{
-		name: "metadata", pool: "index", space: "metadata", maximum: 4 << 20, volume: "1G",
+		name: "metadata", pool: "index", space: "metadata", maximum: 3 << 20, volume: "768M",
 		title: "Metadata of a pool with scattered writes and ever more snapshots",
-		load: []string{"--rw=randwrite", "--bs=4k", "--size=768M", fmt.Sprintf("--io_size=%dk", 4*writes),
-			"--fallocate=posix", "--rate_iops=,50"},
+		load: []string{"--rw=randwrite", "--bs=4k", "--size=512M", fmt.Sprintf("--io_size=%dk", 4*writes),
+			"--fallocate=posix", "--rate_iops=,40"},
 		bytes: 4096 * writes,
 		more: func(t *testing.T, n int) {
 			thinctl(t, fmt.Sprintf("volume snapshot index load snapshot%d", n))
 		},
-		vars:  map[string]string{"POOL": "index", "MORE_METADATA": "1M", "KEY": "metadata_maximum", "MAXIMUM": "8M"},
+		vars:  map[string]string{"POOL": "index", "MORE_METADATA": "512K", "KEY": "metadata_maximum", "MAXIMUM": "6M"},
 		cases: []string{"It is the metadata", "The maximum is that of all pools", "The maximum was raised"},
 	}
 }
@@ -102,7 +105,7 @@ func (f *filling) run(t *testing.T, w *watch) {
 // extends: the pool grows up to the maximum, and nobody is woken meanwhile.
 func (f *filling) extends(t *testing.T, w *watch, l *load) {
 	t.Helper()
-	f.until(t, l, "the maximum", 10*time.Minute, func() bool { return f.size(t, w) >= f.maximum })
+	f.until(t, w, l, "the maximum", 12*time.Minute, func() bool { return f.size(t, w) >= f.maximum })
 	t.Logf("at the maximum after %.0f s, extended %d times", w.now()-f.began, f.extensions(t, w))
 	if size := f.size(t, w); size != f.maximum {
 		t.Errorf("the %s have %.0f bytes, more than the maximum of %.0f", f.space, size, f.maximum)
@@ -118,7 +121,7 @@ func (f *filling) extends(t *testing.T, w *watch, l *load) {
 // page: the alert comes, and names the runbook.
 func (f *filling) page(t *testing.T, w *watch, l *load) {
 	t.Helper()
-	f.until(t, l, alert, 10*time.Minute, func() bool { return w.last(f.pool, alert).Status == "firing" })
+	f.until(t, w, l, alert, 10*time.Minute, func() bool { return w.last(f.pool, alert).Status == "firing" })
 	n := w.last(f.pool, alert)
 	f.fired = n.At
 	t.Logf("paged after %.0f s: %+v", f.fired-f.began, n)
@@ -139,17 +142,20 @@ func (f *filling) page(t *testing.T, w *watch, l *load) {
 
 func (f *filling) follow(t *testing.T, w *watch) {
 	t.Helper()
+	w.desk.Lock()
+	defer w.desk.Unlock()
+	f.opened = w.now()
 	lines, err := drills.Drill{Runbook: w.last(f.pool, alert).Code, Vars: f.vars, Cases: f.cases}.Follow(t.Context(), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.pasted, f.followed = lines, w.now()
-	t.Logf("the runbook took %.0f s", f.followed-f.fired)
+	t.Logf("the runbook took %.0f s", f.followed-f.opened)
 }
 
 func (f *filling) clears(t *testing.T, w *watch, l *load) {
 	t.Helper()
-	f.until(t, l, "the all-clear", 2*time.Minute, func() bool { return w.last(f.pool, alert).Status == "resolved" })
+	f.until(t, w, l, "the all-clear", 2*time.Minute, func() bool { return w.last(f.pool, alert).Status == "resolved" })
 	f.cleared = w.last(f.pool, alert).At
 	t.Logf("all clear %.0f s after the page", f.cleared-f.fired)
 }
@@ -158,12 +164,12 @@ func (f *filling) clears(t *testing.T, w *watch, l *load) {
 func (f *filling) again(t *testing.T, w *watch, l *load) {
 	t.Helper()
 	before := f.extensions(t, w)
-	f.until(t, l, "an extension beyond the old maximum", 5*time.Minute, func() bool { return f.extensions(t, w) > before })
+	f.until(t, w, l, "an extension beyond the old maximum", 5*time.Minute, func() bool { return f.extensions(t, w) > before })
 	t.Logf("extended again after %.0f s, to %.0f bytes", w.now()-f.began, f.size(t, w))
 }
 
 // until waits while the load goes on.
-func (f *filling) until(t *testing.T, l *load, what string, patience time.Duration, there func() bool) {
+func (f *filling) until(t *testing.T, w *watch, l *load, what string, patience time.Duration, there func() bool) {
 	t.Helper()
 	await(t, what, patience, func() bool {
 		if !l.running() {
@@ -173,6 +179,10 @@ func (f *filling) until(t *testing.T, l *load, what string, patience time.Durati
 			f.more(t, f.often)
 			f.often, f.lately = f.often+1, time.Now()
 		}
+		if time.Since(f.spoke) > 20*time.Second {
+			f.spoke = time.Now()
+			t.Logf("%.0f s: %.0f of %.0f KiB, %d snapshots", w.now()-f.began, f.used(t, w)/1024, f.size(t, w)/1024, f.often)
+		}
 		return there()
 	})
 }
@@ -180,6 +190,11 @@ func (f *filling) until(t *testing.T, l *load, what string, patience time.Durati
 func (f *filling) size(t *testing.T, w *watch) float64 {
 	t.Helper()
 	return f.value(t, w, fmt.Sprintf("thinctl_pool_%s_size_bytes{pool=%q}", f.space, f.pool))
+}
+
+func (f *filling) used(t *testing.T, w *watch) float64 {
+	t.Helper()
+	return f.value(t, w, fmt.Sprintf("thinctl_pool_%s_used_bytes{pool=%q}", f.space, f.pool))
 }
 
 func (f *filling) extensions(t *testing.T, w *watch) int {
@@ -226,7 +241,7 @@ func (f *filling) picture(t *testing.T, w *watch) Picture {
 		{Name: "extended", Moments: f.rises(t, w, from)},
 		{Name: "alert at-maximum", Urgent: true, Spans: f.firing(t, w, from)},
 		{Name: "pager: firing", Urgent: true, Moments: []float64{f.fired - from}},
-		{Name: "runbook is followed", Spans: [][2]float64{{f.fired - from, f.followed - from}}},
+		{Name: "runbook is followed", Spans: [][2]float64{{f.opened - from, f.followed - from}}},
 		{Name: "pager: resolved", Moments: []float64{f.cleared - from}},
 	}
 	return p
@@ -253,7 +268,7 @@ func (f *filling) firing(t *testing.T, w *watch, from float64) (spans [][2]float
 	for _, s := range w.span(t, fmt.Sprintf(`ALERTS{alertname=%q,pool=%q,alertstate="firing"}`, alert, f.pool), from, w.now()) {
 		for _, v := range s.Values {
 			at := number(v[0]) - float64(w.began.UnixMilli())/1000 - from
-			if n := len(spans); n > 0 && at-spans[n-1][1] < 2 {
+			if n := len(spans); n > 0 && at-spans[n-1][1] < 3 {
 				spans[n-1][1] = at
 			} else {
 				spans = append(spans, [2]float64{at, at})

@@ -25,7 +25,7 @@ type load struct {
 func startLoad(t *testing.T, dir string, flags ...string) *load {
 	t.Helper()
 	args := append([]string{"--name=load", "--directory=" + dir, "--ioengine=psync", "--direct=1", "--end_fsync=1",
-		"--verify=crc32c", "--do_verify=1", "--verify_fatal=1", "--output-format=json"}, flags...)
+		"--verify=crc32c", "--do_verify=1", "--verify_fatal=1", "--verify_state_save=0", "--output-format=json"}, flags...)
 	l := &load{cmd: exec.Command("fio", args...), ended: make(chan struct{})}
 	l.cmd.Stdout, l.cmd.Stderr = &l.out, &l.said
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -35,6 +35,8 @@ type watch struct {
 	began time.Time
 	mutex sync.Mutex
 	told  []notice
+
+	desk sync.Mutex // there is one operator
 }
 
 // notice is one alert in a message.
@@ -60,7 +62,7 @@ func startWatch(t *testing.T) *watch {
 		"email_configs:\n      - to: storage@example.org\n", hook("mail"),
 		"email_configs:\n      - to: oncall@example.org\n        headers: {Subject: '[PAGE] {{ .CommonAnnotations.summary }}'}\n", hook("pager")))
 	write(t, rulesFile, faster(t, read(t, house("packaging/prometheus/thinctl.rules.yml")), `for`))
-	write(t, dir+"/prometheus.yml", "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"+read(t, house("packaging/prometheus/scrape.yml")))
+	write(t, dir+"/prometheus.yml", "global: {scrape_interval: 2s, evaluation_interval: 2s}\n"+read(t, house("packaging/prometheus/scrape.yml")))
 
 	for _, template := range []string{"default.tmpl", "email.tmpl"} {
 		run(t, "install", "-Dm644", house(".build/oncall/"+template), "/usr/share/prometheus/alertmanager/"+template)
