@@ -39,10 +39,11 @@ type filling struct {
 	// opened and done, the all-clear came, the load ended, all was quiet.
 	began, fired, opened, followed, cleared, loadEnded, ended float64
 
-	pasted []int
-	often  int       // that more was called
-	lately time.Time // when
-	spoke  time.Time // when the log was last told how far it is
+	extended int // times, before the page
+	pasted   []int
+	often    int       // that more was called
+	lately   time.Time // when
+	spoke    time.Time // when the log was last told how far it is
 }
 
 func dataFilling() *filling {
@@ -60,7 +61,7 @@ func dataFilling() *filling {
 // metadataFilling: each snapshot of a volume that is written to all over makes the
 // kernel keep another copy of the volume's mappings.
 func metadataFilling() *filling {
-	const writes = 10000
+	const writes = 16000
 	return &filling{
 		name: "metadata", pool: "index", space: "metadata", maximum: 3 << 20, volume: "768M",
 		title: "Metadata of a pool with scattered writes and ever more snapshots",
@@ -91,7 +92,7 @@ func (f *filling) run(t *testing.T, w *watch) {
 	f.follow(t, w)
 	f.clears(t, w, l)
 	f.again(t, w, l)
-	l.finish(t, f.bytes, 10*time.Minute)
+	l.finish(t, f.bytes, 20*time.Minute)
 	f.loadEnded = w.now()
 	// Nothing of it may linger.
 	await(t, "an all-clear for everything", 2*time.Minute, func() bool {
@@ -123,7 +124,7 @@ func (f *filling) page(t *testing.T, w *watch, l *load) {
 	t.Helper()
 	f.until(t, w, l, alert, 10*time.Minute, func() bool { return w.last(f.pool, alert).Status == "firing" })
 	n := w.last(f.pool, alert)
-	f.fired = n.At
+	f.fired, f.extended = n.At, f.extensions(t, w)
 	t.Logf("paged after %.0f s: %+v", f.fired-f.began, n)
 	explain := regexp.MustCompile(`^thinctl explain (\S+) \(docs/runbooks/(\S+)\.md\)$`).FindStringSubmatch(n.Runbook)
 	if explain == nil || explain[1] != n.Code || explain[2] != n.Code || n.Severity != "critical" {
@@ -163,8 +164,7 @@ func (f *filling) clears(t *testing.T, w *watch, l *load) {
 // again: with the new maximum the daemon goes on.
 func (f *filling) again(t *testing.T, w *watch, l *load) {
 	t.Helper()
-	before := f.extensions(t, w)
-	f.until(t, w, l, "an extension beyond the old maximum", 5*time.Minute, func() bool { return f.extensions(t, w) > before })
+	f.until(t, w, l, "an extension beyond the old maximum", 10*time.Minute, func() bool { return f.extensions(t, w) > f.extended })
 	t.Logf("extended again after %.0f s, to %.0f bytes", w.now()-f.began, f.size(t, w))
 }
 
