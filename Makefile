@@ -6,13 +6,14 @@
 # make seeds  the experiments that the product comes from, at full size
 # make roundtrips  every image to and from Docker, podman, skopeo, a registry: an hour where emulated
 # make kills  killed at every single step on a real kernel: ten minutes where emulated
+# make oncall  pools fill under load, a real Prometheus pages, the runbook is followed; draws docs/pictures
 # make packages  deb and rpm, into dist/
 # make docs   man page, completions and the list of metrics
 # make lint   formatting, vet, import rules
 
 KERNELS ?= 6.1 6.12
 
-.PHONY: build demo test unit kernel bench bench-metadata bench-images seeds roundtrips kills packages docs lint
+.PHONY: build demo test unit kernel bench bench-metadata bench-images seeds roundtrips kills oncall packages docs lint
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/thinctl ./cmd/thinctl
@@ -42,6 +43,9 @@ roundtrips:
 kills:
 	THINCTL_EVERY_STEP=1 go test -tags kernel -v -count=1 -timeout 60m \
 		-exec "$(CURDIR)/tests/lab/run --kernel $(lastword $(KERNELS)) --timeout 60m --" ./tests/crash
+
+oncall:
+	@tests/oncall/run
 
 packages:
 	@packaging/build

@@ -26,6 +26,12 @@ type Drill struct {
 	Last, After string
 }
 
+// NeedsDaemon tells cases that want the daemon as a service of systemd's. The
+// drills' guest has none: tests/oncall pastes their commands.
+func NeedsDaemon(runbook, heading string) bool {
+	return runbook == "at-maximum" && strings.HasPrefix(heading, "The maximum ")
+}
+
 // patience is how long Verify may take to hold.
 const patience = 30 * time.Second
 

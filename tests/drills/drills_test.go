@@ -90,7 +90,7 @@ func TestDrills(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, step := range steps {
-			if !slices.Contains(pasted[name], step.Line) {
+			if !slices.Contains(pasted[name], step.Line) && !NeedsDaemon(name, step.Case) {
 				t.Errorf("%s.md:%d: no drill pastes `%s`", name, step.Line, step.Command)
 			}
 		}
