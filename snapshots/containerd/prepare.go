@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
@@ -207,6 +208,9 @@ func (s *Snapshotter) look(ctx context.Context, volume string) (footprint, error
 // measure asks for the footprint of an active volume.
 func (s *Snapshotter) measure(ctx context.Context, volume thinpool.Volume, target string) (footprint, error) {
 	status, err := s.pool.VolumeStatus(ctx, volume.Name)
+	if err == nil && !status.Active {
+		err = fmt.Errorf("%w: the device of %s was put away while it was measured", thinpool.ErrBusy, volume.Name)
+	}
 	if err != nil {
 		return footprint{}, err
 	}

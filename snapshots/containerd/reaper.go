@@ -2,6 +2,8 @@ package containerd
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -11,9 +13,10 @@ type reaper struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	turns  chan struct{}
-	mu     sync.Mutex // orders begun work before the end
-	ended  bool
-	work   sync.WaitGroup
+
+	mu    sync.Mutex
+	ended bool
+	work  map[chan struct{}]bool // each is closed when it is done
 }
 
 const reapedAtOnce = 4
@@ -21,25 +24,52 @@ const reapedAtOnce = 4
 func (r *reaper) begin() {
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.turns = make(chan struct{}, reapedAtOnce)
+	r.work = map[chan struct{}]bool{}
 }
 
-// end waits for what is under way. What is left is reaped by whoever comes next.
+// end stops what is under way. What is left is reaped by whoever comes next.
 func (r *reaper) end() {
 	r.mu.Lock()
 	r.ended = true
 	r.mu.Unlock()
 	r.cancel()
-	r.work.Wait()
+	r.wait(context.Background())
 }
 
-func (s *Snapshotter) reap(id uint32) {
-	s.reaper.mu.Lock()
-	defer s.reaper.mu.Unlock()
-	if s.reaper.ended {
+// wait waits for what is under way now, and not for what comes meanwhile.
+func (r *reaper) wait(ctx context.Context) error {
+	r.mu.Lock()
+	now := slices.Collect(maps.Keys(r.work))
+	r.mu.Unlock()
+	for _, done := range now {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// do runs work in the background, unless the end has come.
+func (r *reaper) do(work func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
 		return
 	}
-	s.reaper.work.Go(func() { s.reapOne(id) })
+	done := make(chan struct{})
+	r.work[done] = true
+	go func() {
+		work()
+		r.mu.Lock()
+		delete(r.work, done)
+		r.mu.Unlock()
+		close(done)
+	}()
 }
+
+func (s *Snapshotter) reap(id uint32) { s.reaper.do(func() { s.reapOne(id) }) }
 
 func (s *Snapshotter) reapOne(id uint32) {
 	ctx := s.reaper.ctx

@@ -98,18 +98,21 @@ func (s *Snapshotter) bury(ctx context.Context, volume string, with func(*store.
 // Cleanup gives back the blocks of all removed snapshots that nobody uses any
 // more. The pool's other removed volumes go along.
 func (s *Snapshotter) Cleanup(ctx context.Context) error {
+	if err := s.reaper.wait(ctx); err != nil {
+		return err
+	}
 	_, _, err := s.pool.Reap(ctx)
 	return err
 }
 
 // Recover finishes what killed processes have left: volumes that a commit has
-// replaced, mounts, removed volumes whose blocks are not back. The pool must be
-// active.
+// replaced, mounts, half-made devices and templates, removed volumes whose blocks
+// are not back. The pool must be active.
 func (s *Snapshotter) Recover(ctx context.Context) error {
-	if err := s.pool.Recover(ctx); err != nil {
+	if err := s.layers.Recover(ctx); err != nil {
 		return err
 	}
-	err := errors.Join(s.clearFolders(ctx), s.clearVolumes(ctx))
+	err := errors.Join(s.clearFolders(ctx), s.clearVolumes(ctx), s.finishDevices(ctx))
 	if err == nil {
 		return nil
 	}
@@ -149,4 +152,27 @@ func (s *Snapshotter) strays(ctx context.Context) (left []string, err error) {
 		return nil
 	})
 	return left, err
+}
+
+// finishDevices completes the devices whose activation was cut off. Others stay
+// as they are: containerd may be about to mount them.
+func (s *Snapshotter) finishDevices(ctx context.Context) error {
+	volumes, err := s.pool.Volumes(ctx)
+	if err != nil {
+		return err
+	}
+	var faults []error
+	for _, volume := range volumes {
+		if !volume.Active || volume.For != keptFor {
+			continue
+		}
+		status, err := s.pool.VolumeStatus(ctx, volume.Name)
+		if err == nil && status.Active && (status.Failed || status.Suspended) {
+			_, err = s.pool.ActivateVolume(ctx, volume.Name)
+		}
+		if !gone(err) {
+			faults = append(faults, err)
+		}
+	}
+	return errors.Join(faults...)
 }
