@@ -38,6 +38,7 @@ type Lock struct {
 	// calls more than the lock itself takes.
 	fd   int
 	path string
+	pass func() // lets the next of a queue ask; nil for none
 }
 
 // Try takes the lock if it is free now, else fails with ErrHeld.
@@ -113,7 +114,12 @@ func (l *Lock) orClosed(err error) (*Lock, error) {
 func (l *Lock) Release() error {
 	fd := l.fd
 	l.fd = -1 // by now the number may be another file's
-	if err := unix.Close(fd); err != nil {
+	err := unix.Close(fd)
+	if l.pass != nil {
+		l.pass()
+		l.pass = nil
+	}
+	if err != nil {
 		return fmt.Errorf("releasing the lock %s: %w", l.path, err)
 	}
 	return nil

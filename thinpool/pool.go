@@ -22,6 +22,7 @@ type Pool struct {
 	id   uuid
 	db   *store.DB
 
+	queue   filelock.Queue // of this process, before the lock file
 	guesses knownIDs
 	reaped  struct {
 		sync.Mutex
@@ -133,7 +134,7 @@ func (p *Pool) lockReading(ctx context.Context) (*filelock.Lock, error) {
 }
 
 func (p *Pool) lock(ctx context.Context) (*filelock.Lock, error) {
-	lock, err := filelock.Acquire(ctx, p.path(lockFile), filelock.Range{Start: 0, Length: 1})
+	lock, err := p.queue.Acquire(ctx, p.path(lockFile), filelock.Range{Start: 0, Length: 1})
 	return lock, p.failed("lock", err)
 }
 
@@ -142,7 +143,7 @@ func volumeRange(id uint32) filelock.Range {
 }
 
 func (p *Pool) lockVolume(ctx context.Context, id uint32) (*filelock.Lock, error) {
-	lock, err := filelock.Acquire(ctx, p.path(lockFile), volumeRange(id))
+	lock, err := p.queue.Acquire(ctx, p.path(lockFile), volumeRange(id))
 	return lock, p.failed("lock", err)
 }
 
