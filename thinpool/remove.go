@@ -272,7 +272,7 @@ func (p *Pool) Reap(ctx context.Context) (reaped, waiting []store.Tombstone, err
 
 // ReapVolumes is Reap for the removed volumes of these device ids. It returns
 // those that are still in use. That the others have been reaped is noted in the
-// database with the next change, or by Close.
+// database with the next change, by NoteReaped or Close.
 func (p *Pool) ReapVolumes(ctx context.Context, ids ...uint32) (waiting []uint32, err error) {
 	var faults []error
 	for _, id := range ids {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 )
 
 // reaper gives blocks back in the background, some volumes at a time: a discard
@@ -16,10 +17,16 @@ type reaper struct {
 
 	mu    sync.Mutex
 	ended bool
+	done  int                    // pieces of work so far
 	work  map[chan struct{}]bool // each is closed when it is done
+	all   sync.WaitGroup         // those who linger too
 }
 
 const reapedAtOnce = 4
+
+// lingering is how long after the last removal it is written down that its blocks
+// are back, unless another change does it.
+const lingering = time.Second
 
 func (r *reaper) begin() {
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -33,7 +40,7 @@ func (r *reaper) end() {
 	r.ended = true
 	r.mu.Unlock()
 	r.cancel()
-	r.wait(context.Background())
+	r.all.Wait()
 }
 
 // wait waits for what is under way now, and not for what comes meanwhile.
@@ -51,8 +58,9 @@ func (r *reaper) wait(ctx context.Context) error {
 	return nil
 }
 
-// do runs work in the background, unless the end has come.
-func (r *reaper) do(work func()) {
+// do runs work in the background, unless the end has come, and after it note, if
+// it stays the last for a while.
+func (r *reaper) do(work, note func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended {
@@ -60,16 +68,42 @@ func (r *reaper) do(work func()) {
 	}
 	done := make(chan struct{})
 	r.work[done] = true
-	go func() {
+	r.all.Go(func() {
 		work()
 		r.mu.Lock()
 		delete(r.work, done)
+		r.done++
+		mine := r.done
 		r.mu.Unlock()
 		close(done)
-	}()
+		if r.linger(mine) {
+			note()
+		}
+	})
 }
 
-func (s *Snapshotter) reap(id uint32) { s.reaper.do(func() { s.reapOne(id) }) }
+// linger waits, and tells whether nothing is under way and nothing else was done
+// meanwhile.
+func (r *reaper) linger(after int) bool {
+	timer := time.NewTimer(lingering)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.ctx.Done():
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.done == after && len(r.work) == 0
+}
+
+func (s *Snapshotter) reap(id uint32) {
+	s.reaper.do(func() { s.reapOne(id) }, func() {
+		if err := s.pool.NoteReaped(s.reaper.ctx); err != nil && s.reaper.ctx.Err() == nil {
+			s.options.Log.Warn("what was removed could not be noted", "pool", s.pool.Name(), "error", err)
+		}
+	})
+}
 
 func (s *Snapshotter) reapOne(id uint32) {
 	ctx := s.reaper.ctx

@@ -349,16 +349,20 @@ func (h *house) left() map[string]int {
 			}
 		}
 	}
-	// Templates stay; what they take is the same afterwards, once they are there.
+	// Blocks come back in the background.
 	deadline := time.Now().Add(time.Minute)
 	for {
-		var status struct {
-			Pool struct {
-				Tombstones int `json:"tombstones"`
-			} `json:"pool"`
+		var report struct {
+			Pools []struct {
+				Findings []json.RawMessage `json:"findings"`
+			} `json:"pools"`
 		}
-		check(h.t, h.pool.JSON(h.ctx, &status, "pool", "status", h.pool.Pool))
-		if count["tombstones"] = status.Pool.Tombstones; status.Pool.Tombstones == 0 || time.Now().After(deadline) {
+		check(h.t, h.pool.JSON(h.ctx, &report, "pool", "check", h.pool.Pool))
+		count["findings"] = 0
+		for _, pool := range report.Pools {
+			count["findings"] += len(pool.Findings)
+		}
+		if count["findings"] == 0 || time.Now().After(deadline) {
 			break
 		}
 		time.Sleep(500 * time.Millisecond)

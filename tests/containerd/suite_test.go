@@ -34,7 +34,8 @@ func TestConformanceXFS(t *testing.T)  { conformance(t, filesystem.XFS) }
 
 // conformance runs the suite and then looks for what it has left.
 func conformance(t *testing.T, fs filesystem.Type) {
-	s := &site{t: t, fs: fs, pool: newPool(t)}
+	t.Parallel()
+	s := &site{t: t, fs: fs, pool: newPool(t, "suite-"+string(fs))}
 	t.Run("suite", func(t *testing.T) {
 		testsuite.SnapshotterSuite(t, "thinctl", s.factory)
 	})
@@ -83,7 +84,7 @@ type site struct {
 	served atomic.Int32
 }
 
-func newPool(t *testing.T) *thinpool.Pool {
+func newPool(t *testing.T, name string) *thinpool.Pool {
 	t.Helper()
 	kernel, err := dm.Open(dm.Options{})
 	if err != nil {
@@ -94,7 +95,7 @@ func newPool(t *testing.T) *thinpool.Pool {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	host := thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}}
-	pool, err := thinpool.Create(ctx, host, t.TempDir(), "suite", thinpool.CreateOptions{DataSize: 8 * units.GiB, BaseSize: units.GiB})
+	pool, err := thinpool.Create(ctx, host, t.TempDir(), name, thinpool.CreateOptions{DataSize: 8 * units.GiB, BaseSize: units.GiB})
 	if err != nil {
 		t.Fatal(err)
 	}
