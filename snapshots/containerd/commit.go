@@ -58,6 +58,7 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, labels map[s
 	keep := thinpool.Keep{For: keptFor, ReadOnly: true, With: move}
 	_, err = s.pool.RenameVolume(ctx, r.Volume, r.Volume, thinpool.RenameOptions{Was: keptFor, Keep: keep})
 	if told == nil && errors.Is(err, thinpool.ErrBusy) {
+		s.options.Log.Info("committed while it was in use", "pool", s.pool.Name(), "snapshot", key, "volume", r.Volume)
 		err = s.leave(ctx, r, keep)
 	}
 	switch {

@@ -28,7 +28,7 @@ func StartSnapshotter(ctx context.Context, p Thinctl, dir, socket string, flags 
 	s.daemon, err = startDaemon(ctx, log.Name(), func(context.Context) error {
 		_, err := os.Stat(socket)
 		return err
-	}, program, append([]string{"--root", p.Root, "snapshotter", p.Pool, "--socket", socket}, flags...)...)
+	}, program, append([]string{"--root", p.Root, "--log-level", "info", "snapshotter", p.Pool, "--socket", socket}, flags...)...)
 	return s, err
 }
 
