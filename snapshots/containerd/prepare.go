@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
@@ -192,17 +193,30 @@ func (s *Snapshotter) forgetTemplates() {
 	clear(s.cached.templates)
 }
 
-// look tells what a volume takes that nobody has mounted.
-func (s *Snapshotter) look(ctx context.Context, volume string) (footprint, error) {
-	active, err := s.pool.ActivateVolume(ctx, volume)
+// look tells what a volume takes that nobody has mounted, and puts its device
+// away. One at a time does this; the command line, which clears devices that
+// nobody uses, may come in between.
+func (s *Snapshotter) look(ctx context.Context, volume string) (all footprint, err error) {
+	unlock, err := s.lock(ctx, volume)
 	if err != nil {
-		return footprint{}, err
+		return all, err
 	}
-	all, err := s.measure(ctx, active, "")
-	if put := s.pool.DeactivateVolume(ctx, volume); !errors.Is(put, thinpool.ErrBusy) {
-		err = errors.Join(err, put)
+	defer unlock()
+	const tries = 5
+	for n := 1; ; n++ {
+		var active thinpool.Volume
+		if active, err = s.pool.ActivateVolume(ctx, volume); err != nil {
+			return all, err
+		}
+		all, err = s.measure(ctx, active, "")
+		if put := s.pool.DeactivateVolume(ctx, volume); !errors.Is(put, thinpool.ErrBusy) {
+			err = errors.Join(err, put)
+		}
+		away := errors.Is(err, fs.ErrNotExist) || errors.Is(err, thinpool.ErrBusy)
+		if !away || n == tries {
+			return all, err
+		}
 	}
-	return all, err
 }
 
 // measure asks for the footprint of an active volume.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"thinctl/snapshots/containerd"
@@ -318,4 +319,27 @@ func TestStrangers(t *testing.T) {
 	check(t, st.Files.Unmount(st.ctx, target, filesystem.UnmountOptions{}))
 	check(t, st.agree())
 	check(t, st.takeDown())
+}
+
+// The first of many at once, in namespaces and processes of their own, format one
+// template, and none disturbs another that measures it.
+func TestFirstOfMany(t *testing.T) {
+	st := newStage(t)
+	var all sync.WaitGroup
+	for i := range 16 {
+		_, s := st.process(containerd.Options{Namespace: fmt.Sprint("n", i)})
+		all.Go(func() {
+			if _, err := s.Prepare(st.ctx, "first", "", nil); err != nil {
+				t.Error(err)
+			}
+			if usage, err := s.Usage(st.ctx, "first"); err != nil || usage != (containerd.Usage{}) {
+				t.Errorf("usage %+v, %v", usage, err)
+			}
+		})
+	}
+	all.Wait()
+	if formats, _ := st.Files.Counts(); formats != 1 {
+		t.Errorf("%d file systems were made", formats)
+	}
+	check(t, st.agree())
 }
