@@ -371,11 +371,13 @@ func (h *house) left() map[string]int {
 	lines("mounts", "cat", "/proc/self/mounts")
 	lines("loops", "losetup", "--list", "--noheadings")
 	var volumes struct {
-		Volumes []json.RawMessage `json:"volumes"`
+		Volumes []struct {
+			Volume string `json:"volume"`
+		} `json:"volumes"`
 	}
-	check(h.t, h.pool.JSON(h.ctx, &volumes, "volume", "list", h.pool.Pool))
+	check(h.t, h.pool.JSON(h.ctx, &volumes, "pool", "usage", h.pool.Pool))
 	for _, v := range volumes.Volumes {
-		if !strings.Contains(string(v), `"template-`) {
+		if !strings.HasPrefix(v.Volume, "template-") {
 			count["volumes"]++
 		}
 	}
