@@ -5,6 +5,7 @@ package containerd
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,7 +40,7 @@ func conformance(t *testing.T, fs filesystem.Type) {
 	t.Run("suite", func(t *testing.T) {
 		testsuite.SnapshotterSuite(t, "thinctl", s.factory)
 	})
-	if n := s.served.Load(); n != 21 {
+	if n := s.served.Load(); n != 21 && whole() {
 		t.Errorf("the suite has asked for %d snapshotters, not for 21", n)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
@@ -74,6 +75,11 @@ func conformance(t *testing.T, fs filesystem.Type) {
 	if status.Tombstones != 0 {
 		t.Errorf("%d removed volumes wait", status.Tombstones)
 	}
+}
+
+// whole tells whether no part was left out.
+func whole() bool {
+	return flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.skip").Value.String() == ""
 }
 
 // site is a pool whose snapshotters are served, each in a namespace of its own.
