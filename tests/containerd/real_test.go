@@ -21,6 +21,8 @@ import (
 	"thinctl/tests/programs"
 )
 
+// imageName is what the archive calls the image; containerd has names of its own
+// for what it imports.
 const imageName = "test.local/program:1"
 
 // house is a pool with a snapshotter and a containerd that uses it.
@@ -31,6 +33,8 @@ type house struct {
 	pool programs.Thinctl
 	s    *programs.Snapshotter
 	c    *programs.Containerd
+
+	image string // as containerd calls it
 }
 
 // Debian's containerd and runc on thinctl: import, run, exec, commit, remove; the
@@ -47,7 +51,15 @@ func TestContainerd(t *testing.T) {
 		name string
 		do   func(*testing.T)
 	}{
-		{"import", func(t *testing.T) { h.do(t, "images", "import", "--snapshotter", "thinctl", archive) }},
+		{"import", func(t *testing.T) {
+			h.do(t, "images", "import", "--snapshotter", "thinctl", "--base-name", "test.local/program", archive)
+			names := strings.Fields(h.do(t, "images", "ls", "-q"))
+			if len(names) != 1 {
+				t.Fatalf("the images are %q", names)
+			}
+			h.image = names[0]
+			t.Logf("imported as %s", h.image)
+		}},
 		{"run", h.run},
 		{"exec while the snapshotter is away", h.exec},
 		{"commit", h.commit},
@@ -104,6 +116,19 @@ func (h *house) serve(t *testing.T) {
 	var err error
 	h.s, err = programs.StartSnapshotter(h.ctx, h.pool, h.dir, "/run/thinctl-test/snapshotter.sock")
 	check(t, err)
+	// containerd tries a lost connection again after some seconds, and fails what is
+	// asked of it until then.
+	deadline := time.Now().Add(time.Minute)
+	for h.c != nil {
+		_, err := h.c.Snapshots(h.ctx, "thinctl", "ls")
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
 }
 
 func check(t *testing.T, err error) {
@@ -144,7 +169,7 @@ func (h *house) start(args ...string) (string, error) {
 }
 
 func (h *house) run(t *testing.T) {
-	out, err := h.start("--rm", imageName, "once", "/busybox", "sh", "-c", "echo it runs; echo written > /file && /busybox cat /file && /busybox df /")
+	out, err := h.start("--rm", h.image, "once", "/busybox", "sh", "-c", "echo it runs; echo written > /file && /busybox cat /file && /busybox df /")
 	check(t, err)
 	if !strings.Contains(out, "it runs\nwritten") || !strings.Contains(out, "thinctl-vault-containerd") {
 		t.Errorf("the container said %q", out)
@@ -153,7 +178,7 @@ func (h *house) run(t *testing.T) {
 
 // exec keeps a container running over the snapshotter's end and death.
 func (h *house) exec(t *testing.T) {
-	_, err := h.start("-d", imageName, "stays", "/busybox", "sleep", "100000")
+	_, err := h.start("-d", h.image, "stays", "/busybox", "sleep", "100000")
 	check(t, err)
 	exec := func(n, text string) {
 		t.Helper()
@@ -165,7 +190,7 @@ func (h *house) exec(t *testing.T) {
 	exec("1", "one")
 	check(t, h.s.Stop(h.ctx))
 	exec("2", "two")
-	if _, err := h.start("--rm", imageName, "refused", "/busybox", "true"); err == nil {
+	if _, err := h.start("--rm", h.image, "refused", "/busybox", "true"); err == nil {
 		t.Error("a container was started without its snapshotter")
 	}
 	h.serve(t)
@@ -265,7 +290,7 @@ func (h *house) many(t *testing.T) {
 	for i := range howMany() {
 		all.Go(func() {
 			name := fmt.Sprint("many", i)
-			if _, err := h.start("-d", imageName, name, "/busybox", "sh", "-c", "echo $$ > /own; exec /busybox sleep 100000"); err != nil {
+			if _, err := h.start("-d", h.image, name, "/busybox", "sh", "-c", "echo $$ > /own; exec /busybox sleep 100000"); err != nil {
 				t.Errorf("container %d: %v", i, err)
 			}
 		})
@@ -299,13 +324,13 @@ func (h *house) random(t *testing.T) {
 		name := fmt.Sprint("r", n)
 		switch dice.IntN(4) {
 		case 0:
-			_, err := h.start("--rm", imageName, name, "/busybox", "dd", "if=/dev/zero", "of=/f", "bs=1M", "count="+fmt.Sprint(dice.IntN(8)))
+			_, err := h.start("--rm", h.image, name, "/busybox", "dd", "if=/dev/zero", "of=/f", "bs=1M", "count="+fmt.Sprint(dice.IntN(8)))
 			check(t, err)
 		case 1: // made and never started
-			h.do(t, "containers", "create", "--snapshotter", "thinctl", imageName, name)
+			h.do(t, "containers", "create", "--snapshotter", "thinctl", h.image, name)
 			h.do(t, "containers", "rm", name)
 		case 2: // removed while it runs, and killed after
-			_, err := h.start("-d", imageName, name, "/busybox", "sleep", "100000")
+			_, err := h.start("-d", h.image, name, "/busybox", "sleep", "100000")
 			check(t, err)
 			if dice.IntN(2) == 0 {
 				check(t, h.s.Kill())
@@ -322,7 +347,7 @@ func (h *house) random(t *testing.T) {
 }
 
 func (h *house) removeImage(t *testing.T) {
-	h.do(t, "images", "rm", "--sync", imageName)
+	h.do(t, "images", "rm", "--sync", h.image)
 	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		out := h.do(t, "snapshots", "--snapshotter", "thinctl", "ls")
