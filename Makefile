@@ -7,12 +7,14 @@
 # make containerd  containerd's conformance suite on each kernel, and a real containerd
 # make seeds  the experiments that the product comes from, at full size
 # make roundtrips  every image to and from Docker, podman, skopeo, a registry: an hour where emulated
-# make docs   man page and completions
+# make kills  killed at every single step on a real kernel: ten minutes where emulated
+# make packages  deb and rpm, into dist/
+# make docs   man page, completions and the list of metrics
 # make lint   formatting, vet, import rules
 
 KERNELS ?= 6.1 6.12
 
-.PHONY: build demo test unit kernel bench bench-metadata bench-images bench-containerd containerd seeds roundtrips docs lint
+.PHONY: build demo test unit kernel bench bench-metadata bench-images bench-containerd containerd seeds roundtrips kills packages docs lint
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/thinctl ./cmd/thinctl
@@ -47,6 +49,13 @@ seeds:
 roundtrips:
 	THINCTL_ROUNDTRIPS=all go test -tags systemd -v -count=1 -timeout 3h \
 		-exec "$(CURDIR)/tests/lab/run --systemd --scratch 60G --timeout 3h --" ./tests/roundtrip
+
+kills:
+	THINCTL_EVERY_STEP=1 go test -tags kernel -v -count=1 -timeout 60m \
+		-exec "$(CURDIR)/tests/lab/run --kernel $(lastword $(KERNELS)) --timeout 60m --" ./tests/crash
+
+packages:
+	@packaging/build
 
 docs: build
 	bin/thinctl docs --dir .

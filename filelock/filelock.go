@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,7 +39,6 @@ type Lock struct {
 	// calls more than the lock itself takes.
 	fd   int
 	path string
-	pass func() // lets the next of a queue ask; nil for none
 }
 
 // Try takes the lock if it is free now, else fails with ErrHeld.
@@ -50,19 +50,39 @@ func Try(path string, span Range) (*Lock, error) {
 	return lock.orClosed(lock.set(span))
 }
 
-// Acquire waits for the lock until ctx ends. fcntl's own wait cannot be
-// interrupted by a context, so this one asks again, at most every 5 ms.
+// Acquire waits for the lock until ctx ends. A lock that is not soon free is
+// waited for in the kernel, which wakes one waiter after the other: many that
+// keep asking take the processors from whoever holds it.
 func Acquire(ctx context.Context, path string, span Range) (*Lock, error) {
 	lock, err := open(path)
 	if err != nil {
 		return nil, err
 	}
-	return lock.orClosed(wait(ctx, func() error { return lock.set(span) }))
+	soon, cancel := context.WithTimeout(ctx, 2*time.Millisecond)
+	defer cancel()
+	err = wait(soon, func() error { return lock.set(span) })
+	if err == nil || !errors.Is(err, ErrHeld) || ctx.Err() != nil {
+		return lock.orClosed(err)
+	}
+	got := make(chan error, 1)
+	go func() { got <- lock.call(unix.F_OFD_SETLKW, span) }()
+	select {
+	case err := <-got:
+		return lock.orClosed(err)
+	case <-ctx.Done():
+		// Nothing ends the kernel's wait but the lock: it is taken, then, and let go.
+		go func() {
+			<-got
+			unix.Close(lock.fd)
+		}()
+		return nil, fmt.Errorf("lock %s: %w: %w", path, ErrHeld, ctx.Err())
+	}
 }
 
+// wait asks again and again, with pauses that grow with the time that it waits.
 func wait(ctx context.Context, try func() error) error {
-	const longest = 5 * time.Millisecond
-	for pause := 100 * time.Microsecond; ; pause = min(2*pause, longest) {
+	const longest = 20 * time.Millisecond
+	for pause := 100 * time.Microsecond; ; pause = min(pause+pause/2, longest) {
 		err := try()
 		if err == nil || !errors.Is(err, ErrHeld) {
 			return err
@@ -70,7 +90,7 @@ func wait(ctx context.Context, try func() error) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", err, ctx.Err())
-		case <-time.After(pause):
+		case <-time.After(pause/2 + rand.N(pause/2)):
 		}
 	}
 }
@@ -88,12 +108,14 @@ func open(path string) (*Lock, error) {
 	return lock, nil
 }
 
-func (l *Lock) set(span Range) error {
+func (l *Lock) set(span Range) error { return l.call(unix.F_OFD_SETLK, span) }
+
+func (l *Lock) call(command int, span Range) error {
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Start: span.Start, Len: span.Length}
 	if span.Shared {
 		lock.Type = unix.F_RDLCK
 	}
-	err := unix.FcntlFlock(uintptr(l.fd), unix.F_OFD_SETLK, &lock)
+	err := ignoreInterrupts(func() error { return unix.FcntlFlock(uintptr(l.fd), command, &lock) })
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return fmt.Errorf("lock %s: %w", l.path, ErrHeld)
 	}
@@ -114,12 +136,7 @@ func (l *Lock) orClosed(err error) (*Lock, error) {
 func (l *Lock) Release() error {
 	fd := l.fd
 	l.fd = -1 // by now the number may be another file's
-	err := unix.Close(fd)
-	if l.pass != nil {
-		l.pass()
-		l.pass = nil
-	}
-	if err != nil {
+	if err := unix.Close(fd); err != nil {
 		return fmt.Errorf("releasing the lock %s: %w", l.path, err)
 	}
 	return nil

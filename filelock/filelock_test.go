@@ -142,6 +142,29 @@ func TestWaiterGetsTheLock(t *testing.T) {
 	}
 }
 
+// A waiter that has given up keeps nobody out for long.
+func TestGivenUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	lock := take(t, path, filelock.Range{})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	for range 3 {
+		if _, err := filelock.Acquire(ctx, path, filelock.Range{}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+	}
+	if err := lock.Release(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := filelock.Acquire(t.Context(), path, filelock.Range{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Release(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 const childLock = "FILELOCK_TEST_CHILD"
 
 // TestMain lets the test binary be the other process: it takes the lock, says

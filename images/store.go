@@ -54,6 +54,9 @@ func (s *Store) Images(ctx context.Context) ([]Image, error) {
 	return images, err
 }
 
+// CountIn returns how many images there are, within a transaction of the caller's.
+func CountIn(tx *store.Tx) int { return tx.CountDocuments(kindImages) }
+
 // list returns all images with their names, in the order of their keys.
 func list(tx *store.Tx) ([]Image, error) {
 	names, err := namesByKey(tx)

@@ -34,6 +34,9 @@ func all[T any](ctx context.Context, s *Store, kind store.Kind, what string) (re
 // LayersIn is Layers within a transaction of the caller's.
 func LayersIn(tx *store.Tx) ([]Layer, error) { return documents[Layer](tx, kindLayers) }
 
+// CountLayersIn returns how many layers there are.
+func CountLayersIn(tx *store.Tx) int { return tx.CountDocuments(kindLayers) }
+
 // ContainersIn is Containers within a transaction of the caller's.
 func ContainersIn(tx *store.Tx) ([]Container, error) {
 	return documents[Container](tx, kindContainers)

@@ -13,15 +13,30 @@ import (
 
 // Activate makes the pool's device, or finds it made, and finishes what a
 // killed process left. Volumes are activated when they are asked for.
-func (p *Pool) Activate(ctx context.Context) (err error) {
+func (p *Pool) Activate(ctx context.Context) error {
+	_, err := p.activate(ctx, false)
+	return err
+}
+
+// Reactivate is Activate of a pool that was not deactivated by hand; it reports
+// whether this is one. Nobody can deactivate it between the question and the
+// answer.
+func (p *Pool) Reactivate(ctx context.Context) (wanted bool, err error) {
+	return p.activate(ctx, true)
+}
+
+func (p *Pool) activate(ctx context.Context, ifWanted bool) (wanted bool, err error) {
 	lock, err := p.lock(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { lock.Release() }()
 	record, err := p.Record(ctx)
 	if err != nil {
-		return p.failed("activate", err)
+		return false, p.failed("activate", err)
+	}
+	if ifWanted && !record.Activated {
+		return false, nil
 	}
 	_, status, err := p.kernelStatus(ctx)
 	if errors.Is(err, ErrInactive) {
@@ -30,9 +45,9 @@ func (p *Pool) Activate(ctx context.Context) (err error) {
 		}
 	}
 	if err != nil {
-		return p.failed("activate", err)
+		return true, p.failed("activate", err)
 	}
-	return p.recover(ctx, status)
+	return true, p.recover(ctx, status)
 }
 
 // Recover finishes or undoes what a killed process began: a half-made volume,

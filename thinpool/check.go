@@ -21,6 +21,9 @@ type Finding struct {
 	Lost       uint64 `json:"lost,omitempty"`
 	// Fault is the metadata package's own code, of FindMetadata and FindLeak.
 	Fault metadata.Code `json:"fault,omitempty"`
+	// Device is that of a removed volume which the kernel still has, and whose
+	// holders can be asked for; of FindTombstone.
+	Device dm.Dev `json:"-"`
 
 	id uint32
 }
@@ -101,13 +104,18 @@ func (p *Pool) surveyLocked(ctx context.Context) (Report, error) {
 	if err != nil {
 		return report, p.failed("check", err)
 	}
+	there := map[uint32]dm.Dev{}
 	for _, entry := range own {
 		if err := p.checkDevice(ctx, &report, known, entry); err != nil {
 			return report, p.failed("check", err)
 		}
+		if !entry.isPool {
+			there[entry.id] = entry.Dev
+		}
 	}
 	for _, tombstone := range known.tombstones {
 		report.add(Finding{Code: FindTombstone, Object: p.volumeObject(tombstone.Name), id: tombstone.ID, Repairable: true,
+			Device: there[tombstone.ID],
 			Detail: fmt.Sprintf("removed at %s, its blocks (device id %d) are still taken", tombstone.Removed.Format("2006-01-02 15:04:05"), tombstone.ID),
 			Remedy: "they are given back when nobody uses the volume any more"})
 	}

@@ -22,7 +22,6 @@ type Pool struct {
 	id   uuid
 	db   *store.DB
 
-	queue   filelock.Queue // of this process, before the lock file
 	guesses knownIDs
 	reaped  struct {
 		sync.Mutex
@@ -141,7 +140,7 @@ func (p *Pool) lockReading(ctx context.Context) (*filelock.Lock, error) {
 }
 
 func (p *Pool) lock(ctx context.Context) (*filelock.Lock, error) {
-	lock, err := p.queue.Acquire(ctx, p.path(lockFile), filelock.Range{Start: 0, Length: 1})
+	lock, err := filelock.Acquire(ctx, p.path(lockFile), filelock.Range{Start: 0, Length: 1})
 	return lock, p.failed("lock", err)
 }
 
@@ -150,7 +149,7 @@ func volumeRange(id uint32) filelock.Range {
 }
 
 func (p *Pool) lockVolume(ctx context.Context, id uint32) (*filelock.Lock, error) {
-	lock, err := p.queue.Acquire(ctx, p.path(lockFile), volumeRange(id))
+	lock, err := filelock.Acquire(ctx, p.path(lockFile), volumeRange(id))
 	return lock, p.failed("lock", err)
 }
 

@@ -24,6 +24,10 @@ type Usage struct {
 	// since the moment. Free is the rest of Total.
 	Total, Used, Free units.Bytes
 	Exclusive, Shared units.Bytes
+	// Unmapped is what is taken although no thin device maps it, known to the
+	// database or not: a leak. What was written to an active pool in the moment
+	// between the metadata snapshot and the count counts as well.
+	Unmapped units.Bytes
 
 	// MetadataTotal is the size of the metadata, MetadataTrees what the volumes'
 	// mappings take of it.
@@ -127,10 +131,14 @@ func (r *Reading) volumes(names []string) ([]uint32, error) {
 }
 
 func (r *Reading) usage(found metadata.Usage) Usage {
+	taken := r.Root.DataSpaceMap.Allocated
+	if r.Active {
+		taken = r.Kernel.UsedData
+	}
 	u := Usage{
 		Active: r.Active, Taken: r.Taken, TransactionID: r.Root.TransactionID, Block: r.Block,
 		Total: r.bytes(r.DataBlocks), Used: r.bytes(found.Used), Free: r.bytes(r.DataBlocks - min(found.Used, r.DataBlocks)),
-		Exclusive: r.bytes(found.Exclusive), Shared: r.bytes(found.Shared),
+		Exclusive: r.bytes(found.Exclusive), Shared: r.bytes(found.Shared), Unmapped: r.bytes(taken - min(found.Used, taken)),
 		MetadataTotal: r.names.record.Metadata.Size, MetadataTrees: units.Bytes(found.Nodes) * metadata.BlockSize,
 	}
 	for _, device := range found.Devices {

@@ -1,6 +1,7 @@
 package thinpool_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -194,3 +195,46 @@ func TestMapsOfAPool(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// leaking is a kernel with data blocks taken that no volume maps.
+type leaking struct {
+	dm.Kernel
+	blocks uint64
+}
+
+func (k leaking) Status(ctx context.Context, ref dm.Ref, o dm.StatusOptions) (dm.Info, []dm.Line, error) {
+	info, lines, err := k.Kernel.Status(ctx, ref, o)
+	if err == nil && len(lines) == 1 && lines[0].Type == dm.ThinPoolTarget {
+		var status dm.PoolStatus
+		if status, err = dm.ParsePoolStatus(lines[0]); err == nil {
+			status.UsedData += k.blocks
+			lines[0] = status.Line(lines[0].Length)
+		}
+	}
+	return info, lines, err
+}
+
+// TestUsageUnmapped: what is taken and nobody's is told, active or not.
+func TestUsageUnmapped(t *testing.T) {
+	s := newStage(t)
+	ctx := t.Context()
+	check(t, s.Kernel.WriteStamp(s.base.Dev, 2, 1))
+	host := s.Host()
+	for _, blocks := range []uint64{0, 3} {
+		host.Kernel = leaking{s.Host().Kernel, blocks}
+		vault, err := thinpool.Open(ctx, host, s.Root, "vault")
+		check(t, err)
+		u, err := vault.Usage(ctx, thinpool.UsageOptions{})
+		check(t, err)
+		if u.Unmapped != units.Bytes(blocks)*block || u.Used != 2*block {
+			t.Errorf("with %d blocks leaked: %s used, %s unmapped", blocks, u.Used, u.Unmapped)
+		}
+	}
+	check(t, s.vault.DeactivateVolume(ctx, "base"))
+	check(t, s.vault.Deactivate(ctx))
+	u, err := s.vault.Usage(ctx, thinpool.UsageOptions{})
+	check(t, err)
+	if u.Used != 2*block || u.Unmapped != 0 {
+		t.Errorf("inactive: %s used, %s unmapped", u.Used, u.Unmapped)
+	}
+}

@@ -62,6 +62,8 @@ func flagValues(name string) []string {
 		return []string{"docker", "oci"}
 	case "full":
 		return []string{"queue", "error"}
+	case "log-format":
+		return []string{"text", "json"}
 	case "log-level":
 		return []string{"debug", "info", "warn", "error"}
 	}

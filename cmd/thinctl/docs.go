@@ -11,7 +11,7 @@ import (
 
 func (a *app) docsCommand() *cli.Command {
 	return a.leaf(leaf{
-		name: "docs", usage: "write the man page and the completion scripts", hidden: true,
+		name: "docs", usage: "write the man page, the completion scripts and the list of metrics", hidden: true,
 		flags: []cli.Flag{&cli.StringFlag{Name: "dir", Value: ".", Usage: "the project's `FOLDER`"}},
 		run:   (*call).writeDocs,
 	})
@@ -66,7 +66,7 @@ func (a *app) docs() ([]docFile, error) {
 		}
 		files = append(files, docFile{"packaging/completions/" + name, script})
 	}
-	return files, nil
+	return append(files, docFile{"docs/metrics.md", metricsDoc()}), nil
 }
 
 // describe puts the descriptions where cli's template for man pages looks.

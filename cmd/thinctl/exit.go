@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"syscall"
 
+	"thinctl/config"
+	"thinctl/daemon"
 	"thinctl/dm"
 	"thinctl/filelock"
 	"thinctl/images"
@@ -96,6 +99,8 @@ type class struct {
 func classes() []class {
 	return []class{
 		{codeMissing, []error{errNoRoot, thinpool.ErrUnsupported}},
+		{codeUsage, []error{config.ErrInvalid}},
+		{codeBusy, []error{daemon.ErrRunning, syscall.EADDRINUSE}},
 		// An image that is in use is that, whatever the pool said of its volumes.
 		{codeUsage, []error{images.ErrInvalid, reference.ErrInvalid, reference.ErrAmbiguous, manifest.ErrInvalid,
 			snapshots.ErrInvalid, snapshots.ErrAmbiguous, containerd.ErrInvalid}},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thinctl/dm"
 	"thinctl/thinpool"
 )
 
@@ -88,6 +89,7 @@ func (c *call) checkPools() error {
 		if err != nil {
 			return err
 		}
+		c.nameHolders(report.Findings)
 		one := checkedView{Name: report.Pool, Active: report.Active, Findings: append(newFindingViews(report.Findings), records...)}
 		one.Healthy = faults(one.Findings) == 0
 		pools = append(pools, one)
@@ -110,6 +112,24 @@ func (c *call) checkPools() error {
 			writeFindings(w, pool.Findings)
 		}
 	}))
+}
+
+// nameHolders says with each removed volume who still has it: no other command
+// can, since its name is gone.
+func (c *call) nameHolders(findings []thinpool.Finding) {
+	for i := range findings {
+		f := &findings[i]
+		if f.Code != thinpool.FindTombstone || f.Device == (dm.Dev{}) {
+			continue
+		}
+		holders, err := c.files.Holders(c.ctx, f.Device.Major, f.Device.Minor)
+		for _, h := range holders {
+			f.Detail += fmt.Sprintf("; in use: %s", newHolderView(h))
+		}
+		if err != nil {
+			f.Detail += "; who uses it cannot be told for all: " + err.Error()
+		}
+	}
 }
 
 // findRecord is the code of what the records of images, layers and containers do

@@ -40,6 +40,8 @@ func TestMain(m *testing.M) {
 //	message POOL TEXT    another program sends the pool's device a message
 //	needscheck POOL      the kernel meets an error in the metadata
 //	suspend POOL         the pool's device is suspended
+//	readable FILE        its permissions are 0644
+//	alone FILE           nothing else is in its folder
 //	remember, unchanged  the root and the kernel are as remembered
 //	json PATH VALUE      the last result is JSON and has VALUE there
 func TestScripts(t *testing.T) {
@@ -94,7 +96,17 @@ func scriptCommands(cliOnce *sync.Mutex) map[string]func(*testscript.TestScript,
 		"message":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).message(args[0], args[1])) },
 		"needscheck": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).failMetadata(args[0])) },
 		"suspend":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).suspend(args[0])) },
-		"remember":   func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).remembered = of(ts).world(ts) },
+		"readable": func(ts *testscript.TestScript, _ bool, args []string) {
+			if info := must(os.Stat(ts.MkAbs(args[0]))); info.Mode() != 0o644 {
+				ts.Fatalf("%s has %s", args[0], info.Mode())
+			}
+		},
+		"alone": func(ts *testscript.TestScript, _ bool, args []string) {
+			if entries := must(os.ReadDir(filepath.Dir(ts.MkAbs(args[0])))); len(entries) != 1 {
+				ts.Fatalf("there is more than %s: %v", args[0], entries)
+			}
+		},
+		"remember": func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).remembered = of(ts).world(ts) },
 		"unchanged": func(ts *testscript.TestScript, _ bool, _ []string) {
 			if now := of(ts).world(ts); now != of(ts).remembered {
 				ts.Fatalf("the world has changed from\n%s\nto\n%s", of(ts).remembered, now)

@@ -24,11 +24,8 @@ type versionView struct {
 
 // showVersion tells what the Go toolchain stamped into the binary.
 func (c *call) showVersion() error {
-	v := versionView{envelope: schema(), Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	v := versionView{envelope: schema(), Version: programVersion(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
-		if info.Main.Version != "" {
-			v.Version = info.Main.Version
-		}
 		for _, setting := range info.Settings {
 			switch setting.Key {
 			case "vcs.revision":
@@ -47,4 +44,12 @@ func (c *call) showVersion() error {
 		}
 		fact(w, "Go", v.Go+" "+v.Platform)
 	})
+}
+
+// programVersion is what the Go toolchain knows the program by.
+func programVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
 }

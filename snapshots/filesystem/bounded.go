@@ -8,7 +8,8 @@ import (
 // What a call may take where its context sets no deadline.
 const (
 	programBound = 15 * time.Minute // mkfs of a large, slow device
-	kernelBound  = 2 * time.Minute  // replaying or flushing a journal
+	kernelBound  = 2 * time.Minute  // replaying a journal
+	flushBound   = 30 * time.Minute // a fifth of the memory may be dirty, and the disk slow
 	trimBound    = 30 * time.Minute
 	busyBound    = 2 * time.Second // how long a busy target is tried again
 	thawBound    = 30 * time.Second

@@ -17,7 +17,7 @@ const (
 // Freeze writes out what is pending at target and holds up all writers until
 // [Thaw]. A freeze that comes about only after ctx has ended is thawed.
 func Freeze(ctx context.Context, target string) error {
-	ctx, cancel := bound(ctx, kernelBound)
+	ctx, cancel := bound(ctx, flushBound)
 	defer cancel()
 	err := call(ctx, func() error { return onMount(target, fiFreeze) }, func() { onMount(target, fiThaw) })
 	switch {

@@ -11,7 +11,7 @@ import (
 // writes that the kernel could not do in the background and nobody has been told
 // of yet (fs/sync.c, syncfs).
 func Sync(ctx context.Context, target string) error {
-	ctx, cancel := bound(ctx, kernelBound)
+	ctx, cancel := bound(ctx, flushBound)
 	defer cancel()
 	return in("sync", target, call(ctx, func() error {
 		f, err := openMount(target)

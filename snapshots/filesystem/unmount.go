@@ -24,7 +24,7 @@ func unmount(ctx context.Context, target string, o UnmountOptions) error {
 	if err := checkPath(target); err != nil {
 		return err
 	}
-	ctx, cancel := bound(ctx, kernelBound)
+	ctx, cancel := bound(ctx, flushBound)
 	defer cancel()
 	patience, stop := context.WithTimeout(ctx, busyBound)
 	defer stop()

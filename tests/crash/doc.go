@@ -3,7 +3,7 @@
 //
 //	go test -tags kernel -count=1 -exec "$PWD/tests/lab/run --" ./tests/crash
 //
-// kills a process at every step of every operation, and lets two processes
+// kills a process at steps of every operation, and lets two processes
 // drive one pool at once. Package poweroff, beside it, cuts the guest's power.
 //
 // # Words

@@ -115,6 +115,9 @@ func (c *Containerd) Mount(ctx context.Context, snapshotter, key, target string)
 		return err
 	}
 	args := strings.Fields(line) // mount -t TYPE SOURCE TARGET -o OPTIONS
+	if n := len(args); n > 0 && args[n-1] == "-o" {
+		args = args[:n-1] // there are none
+	}
 	if len(args) < 2 || args[0] != "mount" {
 		return fmt.Errorf("ctr snapshots mounts said %q", line)
 	}

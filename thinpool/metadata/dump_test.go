@@ -17,7 +17,7 @@ import (
 // What the builder writes thin_check accepts, and Dump says of it, byte for
 // byte, what thin_dump says; of its held root too.
 func TestDumpAgreesWithThinDump(t *testing.T) {
-	each(t, 600, func(seed uint64, dir string) error {
+	each(t, 200, func(seed uint64, dir string) error {
 		p := metadatatest.Random(seed)
 		m, s, err := p.Image(metadatatest.SaveOptions{Shuffle: seed%2 == 0, NeedsCheck: seed%7 == 0})
 		if err != nil {

@@ -28,7 +28,7 @@ func restored(xml string, o metadata.RestoreOptions) (*metadatatest.Image, metad
 // What thin_dump wrote Restore makes into metadata that thin_check accepts and
 // that has the same dump; thin_restore makes the same of what Dump wrote.
 func TestRestoreAgreesWithThinRestore(t *testing.T) {
-	each(t, 250, func(seed uint64, dir string) error {
+	each(t, 90, func(seed uint64, dir string) error {
 		m, s, err := metadatatest.Random(seed + 10000).Image(metadatatest.SaveOptions{NeedsCheck: seed%9 == 0})
 		if err != nil {
 			return err
@@ -274,7 +274,7 @@ func TestRestoreEnds(t *testing.T) {
 
 // Definitions of all sizes are referred to, or not, with mappings between them.
 func TestRestoreSharesDefinitions(t *testing.T) {
-	each(t, 100, func(seed uint64, dir string) error {
+	each(t, 40, func(seed uint64, dir string) error {
 		xml, plain := definitions(rand.New(rand.NewPCG(seed, 5)))
 		o := metadata.RestoreOptions{MetadataBlocks: 5000, Fill: 34 + int(seed%67)}
 		m, s, err := restored(xml, o)

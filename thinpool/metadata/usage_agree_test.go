@@ -19,7 +19,7 @@ import (
 // Thousands of random pools, live and held: who has what is what the model says,
 // and a check finds nothing.
 func TestUsageIsTheModels(t *testing.T) {
-	each(t, 3000, func(seed uint64, _ string) error {
+	each(t, 1000, func(seed uint64, _ string) error {
 		p := metadatatest.Random(seed)
 		image, live, err := p.Image(metadatatest.SaveOptions{Shuffle: seed%2 == 0})
 		if err != nil {
@@ -118,7 +118,7 @@ func ownersAre(m *metadata.Map, state metadatatest.State, r *rand.Rand) error {
 // What thin_ls says of a pool with sharing, live and held, and thin_rmap of a
 // copy without, is what a scan says.
 func TestUsageAgreesWithTheTools(t *testing.T) {
-	each(t, 250, func(seed uint64, dir string) error {
+	each(t, 90, func(seed uint64, dir string) error {
 		p := metadatatest.Random(seed)
 		image, live, err := p.Image(metadatatest.SaveOptions{})
 		if err != nil {

@@ -66,6 +66,14 @@ func Documents[T any](t *Tx, kind Kind, prefix string) iter.Seq2[Entry[T], error
 	}
 }
 
+// CountDocuments returns how many documents there are of a kind. None is decoded.
+func (t *Tx) CountDocuments(kind Kind) (n int) {
+	for range t.documents(kind, "") {
+		n++
+	}
+	return n
+}
+
 // Journal runs f and returns what the documents that it changed were before, so
 // that [Tx.Undo] can bring them back.
 func (t *Tx) Journal(f func() error) ([]Prior, error) {

@@ -19,6 +19,9 @@ func all(tx *Tx, kind Kind, prefix string) (map[string]string, []string, error) 
 		found[entry.Key] = entry.Record
 		keys = append(keys, entry.Key)
 	}
+	if n := tx.CountDocuments(kind); prefix == "" && n != len(keys) {
+		return nil, nil, fmt.Errorf("%d documents are counted as %d", len(keys), n)
+	}
 	return found, keys, nil
 }
 

@@ -85,6 +85,19 @@ func Operations() []Operation {
 			Undone: func(b, s Scene) bool { return s.Data == b.Data && s.Metadata == b.Metadata },
 		},
 		{
+			Name: "set full policy", Writing: true, Volatile: true,
+			Run: in(CrashPool, func(ctx context.Context, p *thinpool.Pool) error {
+				now, err := p.Status(ctx)
+				if err != nil {
+					return err
+				}
+				_, err = p.SetFullPolicy(ctx, !now.Kernel.ErrorIfNoSpace)
+				return err
+			}),
+			Done:   func(b, s Scene) bool { return s.ErrorIfFull != b.ErrorIfFull },
+			Undone: func(b, s Scene) bool { return s.ErrorIfFull == b.ErrorIfFull },
+		},
+		{
 			Name: "set", Writing: true,
 			Run: in(CrashPool, func(ctx context.Context, p *thinpool.Pool) error {
 				now, err := p.Record(ctx)

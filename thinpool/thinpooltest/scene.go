@@ -53,6 +53,7 @@ type Scene struct {
 	Used           uint64 // data blocks
 	Held           uint64 // block of a metadata snapshot, 0 for none
 	Data, Metadata units.Bytes
+	ErrorIfFull    bool
 	Settings       thinpool.Settings
 	Note           string // the document that operations write along; "" for none
 }
@@ -213,6 +214,7 @@ func (s *Scene) look(ctx context.Context, pool *thinpool.Pool) error {
 		}
 	}
 	s.Used, s.Held, s.Data, s.Metadata = status.Kernel.UsedData, status.Kernel.HeldRoot, status.Data.Total, status.Metadata.Total
+	s.ErrorIfFull = status.Kernel.ErrorIfNoSpace
 	s.Settings = thinpool.Settings{Reserve: status.Record.Reserve, BaseSize: status.Record.BaseSize}
 	if err := pool.View(ctx, s.readNote); err != nil {
 		return err

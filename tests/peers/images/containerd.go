@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/moby/sys/mountinfo"
+
 	"thinctl/tests/programs"
 )
 
@@ -53,10 +55,25 @@ func (c *containerd) target(container string) string {
 }
 
 func (c *containerd) unmount(ctx context.Context, container string) error {
-	if _, err := programs.Run(ctx, "umount", c.target(container)); err != nil {
+	mounted, err := mountinfo.Mounted(c.target(container))
+	if err != nil {
 		return err
 	}
+	if mounted {
+		if _, err := programs.Run(ctx, "umount", c.target(container)); err != nil {
+			return err
+		}
+	}
 	return os.Remove(c.target(container))
+}
+
+// ready unmounts a thin device, which containerd cannot mount a second time.
+func (c *containerd) ready(ctx context.Context, container string) error {
+	if c.snapshotter != "devmapper" {
+		return nil
+	}
+	_, err := programs.Run(ctx, "umount", c.target(container))
+	return err
 }
 
 func (c *containerd) diff(ctx context.Context, container string) error {

@@ -40,6 +40,8 @@ func (d *docker) unmount(ctx context.Context, container string) error {
 	return err
 }
 
+func (d *docker) ready(context.Context, string) error { return nil }
+
 func (d *docker) diff(ctx context.Context, container string) error {
 	_, err := d.Diff(ctx, container)
 	return err

@@ -102,6 +102,7 @@ func (l life) container(ctx context.Context) error {
 			return err
 		}},
 		{"change", false, func() error { return change(root) }},
+		{"ready", false, func() error { return l.ready(ctx, name) }},
 		{diff, true, func() error { return l.diff(ctx, name) }},
 		{"unmount", false, func() error { return l.unmount(ctx, name) }},
 		{commit, true, func() error { return l.commit(ctx, name, image) }},

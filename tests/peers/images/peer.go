@@ -13,6 +13,8 @@ type peer interface {
 	// mount makes a container's files reachable, and says where.
 	mount(ctx context.Context, container string) (string, error)
 	unmount(ctx context.Context, container string) error
+	// ready makes a mounted container ready for its diff, which is not timed.
+	ready(ctx context.Context, container string) error
 	diff(ctx context.Context, container string) error
 	// commit makes an image, or what the peer has for one, of a container.
 	commit(ctx context.Context, container, image string) error

@@ -35,6 +35,8 @@ func (o *ours) unmount(ctx context.Context, container string) error {
 	return err
 }
 
+func (o *ours) ready(context.Context, string) error { return nil }
+
 func (o *ours) diff(ctx context.Context, container string) error {
 	_, err := o.Diff(ctx, container)
 	return err

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"thinctl/daemon"
+)
+
+func (a *app) serveCommand() *cli.Command {
+	return a.leaf(leaf{
+		name: "serve", usage: "watch all pools, extend them, and serve metrics", long: true,
+		about: "Runs until SIGTERM, which leaves all devices as they are; SIGHUP has the configuration read anew. " +
+			"Activates the pools that were not deactivated by hand before it says that it is ready. " +
+			"Serves /metrics, /healthz and /readyz. " +
+			"Under systemd it notifies, keeps the watchdog, and takes sockets. The other commands need no daemon, and work beside it.",
+		flags: []cli.Flag{
+			configFlag(),
+			&cli.StringFlag{Name: "listen", Usage: "serve at this `ADDRESS`, host:port or unix:/path"},
+			&cli.StringFlag{Name: "web-config", TakesFile: true, Usage: "`FILE` with TLS and basic auth, as exporter-toolkit has it"},
+			&cli.StringFlag{Name: "interval", Usage: "look at each pool after this `TIME`, beside events"},
+			&cli.StringFlag{Name: "log-format", Usage: "log as `FORMAT`: text or json"},
+			&cli.BoolFlag{Name: "pprof", Usage: "serve /debug/pprof/"},
+		},
+		run: (*call).serve,
+	})
+}
+
+func (c *call) serve() error {
+	settings, err := c.loadConfig()
+	if err != nil {
+		return err
+	}
+	log := daemon.NewLogger(settings.Serve, c.err)
+	c.logger = log
+	listeners, err := activation.Listeners()
+	if err != nil {
+		return fmt.Errorf("taking the service manager's sockets: %w", err)
+	}
+	watchdog, err := sd.SdWatchdogEnabled(false)
+	if err != nil {
+		log.Warn("no watchdog", "error", err)
+	}
+	return c.onHost(func() error {
+		d, err := daemon.New(daemon.Options{Host: c.host, Files: c.files, Config: settings, Logger: log, Reload: c.loadConfig,
+			Listeners: listeners, Notify: notifyManager, Watchdog: watchdog, Version: programVersion()})
+		if err != nil {
+			return err
+		}
+		stop := onHangup(d.Reload)
+		defer stop()
+		return d.Run(c.ctx)
+	})
+}
+
+// onHangup calls do at each SIGHUP until stop is called.
+func onHangup(do func()) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		for range signals {
+			do()
+		}
+	}()
+	return func() { signal.Stop(signals); close(signals) }
+}
+
+// notifyManager tells systemd a state. With RELOADING goes the time, by which it
+// knows which reload is meant (sd_notify(3)).
+func notifyManager(state string) error {
+	if strings.HasPrefix(state, sd.SdNotifyReloading) {
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+			return err
+		}
+		state += fmt.Sprintf("\nMONOTONIC_USEC=%d", time.Duration(now.Nano()).Microseconds())
+	}
+	_, err := sd.SdNotify(false, state)
+	return err
+}

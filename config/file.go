@@ -1,0 +1,88 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/BurntSushi/toml"
+)
+
+// entry is one key of a file, or a table.
+type entry struct {
+	key   toml.Key
+	value any
+	table bool
+	line  int
+}
+
+// readFile returns a file's keys and tables in the order in which they stand.
+func readFile(raw []byte) ([]entry, error) {
+	var values map[string]any
+	if _, err := toml.Decode(string(raw), &values); err != nil {
+		return nil, err
+	}
+	var parts map[string]toml.Primitive
+	meta, err := toml.Decode(string(raw), &parts)
+	if err != nil {
+		return nil, err
+	}
+	lines := map[string]int{}
+	locate(&meta, nil, parts, lines)
+	var entries []entry
+	for _, key := range meta.Keys() {
+		value, found := lookUp(values, key)
+		if !found {
+			continue // below a list of tables, which is a fault of its own
+		}
+		_, table := value.(map[string]any)
+		entries = append(entries, entry{key: key, value: value, table: table, line: lines[key.String()]})
+	}
+	return entries, nil
+}
+
+// locate finds the lines of keys. The library keeps them to itself but tells the
+// place of a value that refuses to be decoded; so this one does.
+func locate(meta *toml.MetaData, above toml.Key, parts map[string]toml.Primitive, lines map[string]int) {
+	for name, part := range parts {
+		key := append(above[:len(above):len(above)], name)
+		var parse toml.ParseError
+		if err := meta.PrimitiveDecode(part, new(refusing)); errors.As(err, &parse) {
+			lines[key.String()] = parse.Position.Line
+		}
+		var below map[string]toml.Primitive
+		if err := meta.PrimitiveDecode(part, &below); err == nil {
+			locate(meta, key, below, lines)
+		}
+	}
+}
+
+type refusing struct{}
+
+var errRefused = errors.New("refused")
+
+func (*refusing) UnmarshalTOML(any) error { return errRefused }
+
+func lookUp(values map[string]any, key toml.Key) (any, bool) {
+	var value any = values
+	for _, name := range key {
+		table, ok := value.(map[string]any)
+		if !ok {
+			return nil, false
+		}
+		if value, ok = table[name]; !ok {
+			return nil, false
+		}
+	}
+	return value, true
+}
+
+// syntaxFault counts lines up to where the fault begins: the library's own count
+// is one ahead where a line's end is the fault.
+func syntaxFault(path string, raw []byte, err error) Fault {
+	var parse toml.ParseError
+	if errors.As(err, &parse) {
+		line := 1 + bytes.Count(raw[:max(0, min(parse.Position.Start, len(raw)))], []byte("\n"))
+		return Fault{Origin: Origin{Name: path, Line: line}, What: parse.Message, Remedy: "this is no TOML: see https://toml.io"}
+	}
+	return Fault{Origin: Origin{Name: path}, What: err.Error()}
+}

@@ -1,0 +1,281 @@
+package metrics_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"thinctl/dm"
+	"thinctl/loopback"
+	"thinctl/metrics"
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+var update = flag.Bool("update", false, "write testdata anew")
+
+func noon() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) }
+
+// pools are one that has all there is to tell, and others in trouble.
+func pools() fixed {
+	mapped := 5 * units.GiB
+	vault := metrics.Sample{
+		Pool: "vault", At: noon().Add(-4 * time.Second), Took: 1500 * time.Microsecond,
+		Status: thinpool.Status{
+			Name: "vault", UUID: "0123456789abcdef0123456789abcdef", Dir: "/var/lib/thinctl/vault",
+			Record: store.Pool{Data: store.Backing{Loop: true}, Metadata: store.Backing{Loop: true}, Block: 64 * units.KiB, LowWater: 32768,
+				Reserve: store.Reserve{Data: 10, Metadata: 10, Host: 5}},
+			Active: true, Kernel: dm.PoolStatus{TransactionID: 12},
+			Data: thinpool.Space{Total: 100 * units.GiB, Used: 40 * units.GiB,
+				File: &loopback.FileUsage{Apparent: 100 * units.GiB, Allocated: 41 * units.GiB}},
+			Metadata: thinpool.Space{Total: 2 * units.GiB, Used: 10 * units.MiB,
+				File: &loopback.FileUsage{Apparent: 2 * units.GiB, Allocated: 12 * units.MiB}},
+			Host:    &loopback.Space{Total: 500 * units.GiB, Free: 200 * units.GiB, Available: 180 * units.GiB},
+			Volumes: 9, Virtual: 250 * units.GiB, Tombstones: 1,
+		},
+		Layers: 4, Containers: 2, Images: 1,
+		Volumes: []metrics.Volume{
+			{Kind: metrics.KindVolume, Name: "web", ID: 7, Virtual: 20 * units.GiB, Mapped: &mapped},
+			{Kind: metrics.KindContainer, Name: "web", ID: 8, Virtual: 10 * units.GiB},
+			{Kind: metrics.KindContainer, Name: "new", ID: 9, Virtual: 10 * units.GiB},
+		},
+		Limits:     map[metrics.Space]units.Bytes{metrics.Data: 200 * units.GiB},
+		Forecast:   map[metrics.Space]time.Duration{metrics.Data: 5 * time.Hour},
+		Conditions: []string{"leak", "removal-waiting"},
+		Scan: &metrics.Scan{At: noon().Add(-time.Hour), Took: 250 * time.Millisecond, Usage: thinpool.Usage{
+			Total: 100 * units.GiB, Used: 39 * units.GiB, Exclusive: 30 * units.GiB, Shared: 9 * units.GiB, Unmapped: 64 * units.KiB,
+			Volumes: []thinpool.VolumeUsage{
+				{Thin: thinpool.Thin{ID: 7, Name: "web"}, Mapped: 4 * units.GiB, Exclusive: 3 * units.GiB, Shared: units.GiB},
+				{Thin: thinpool.Thin{ID: 8, Name: "container-8"}, Mapped: 2 * units.GiB, Exclusive: units.GiB, Shared: units.GiB},
+				{Thin: thinpool.Thin{ID: 3, Name: "layer-3"}, Mapped: 9 * units.GiB, Shared: 9 * units.GiB},
+				{Thin: thinpool.Thin{ID: 77}, Mapped: 128 * units.KiB, Exclusive: 128 * units.KiB},
+			},
+		}},
+	}
+	disks := vault
+	disks.Pool, disks.Limits, disks.Forecast, disks.Conditions, disks.Volumes = "disks", nil, nil, nil, nil
+	disks.Status.Record.Data.Loop, disks.Status.Host, disks.Status.Data.File, disks.Status.Metadata.File = false, nil, nil, nil
+	disks.Status.Kernel = dm.PoolStatus{TransactionID: 3, HeldRoot: 99, Mode: dm.ModeOutOfDataSpace, ErrorIfNoSpace: true, NeedsCheck: true}
+	disks.Scan = &metrics.Scan{At: noon().Add(-time.Minute), Took: time.Second, Err: errors.New("held by another program")}
+	failed := disks
+	failed.Pool, failed.Status.Kernel, failed.Scan = "failed", dm.PoolStatus{Mode: dm.ModeFail}, nil
+	failed.Status.Data.Used, failed.Status.Metadata.Used = 0, 0
+	failed.Err = errors.New("the metadata cannot be read") // images and layers were not counted
+	off := failed
+	off.Pool, off.Status.Active, off.Status.Kernel, off.Err = "off", false, dm.PoolStatus{}, nil
+	gone := metrics.Sample{Pool: "gone", At: noon().Add(-time.Second), Took: time.Millisecond, Err: errors.New("not found"), Conditions: []string{"pool-gone"}}
+	return fixed{vault, disks, failed, off, gone}
+}
+
+func newMetrics(source metrics.Source) *metrics.Metrics {
+	m := metrics.New(source, metrics.Options{VolumeLimit: 100, Now: noon, Version: "v1.2.3"})
+	m.Extended("vault", metrics.Data, 20*units.GiB, metrics.Done)
+	m.Extended("vault", metrics.Data, 20*units.GiB, metrics.AtMaximum)
+	m.Event("vault")
+	m.Event("vault")
+	return m
+}
+
+// ours leaves out what differs from run to run.
+func ours(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if name := strings.TrimPrefix(strings.TrimPrefix(line, "# HELP "), "# TYPE "); strings.HasPrefix(name, "thinctl_") {
+			b.WriteString(regexp.MustCompile(`goversion="[^"]*"`).ReplaceAllString(line, `goversion="go1.x"`))
+		}
+	}
+	return b.String()
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(path, []byte(got), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs from what is exported; look at it with -update and git diff\n%s", path, got)
+	}
+}
+
+// TestGolden: a scrape of pools in all states, and the same as a file.
+func TestGolden(t *testing.T) {
+	golden(t, "scrape.prom", ours(scrape(t, newMetrics(pools()))))
+	var b bytes.Buffer
+	if err := metrics.WriteText(&b, pools(), metrics.Options{VolumeLimit: 100, Now: noon, Version: "v1.2.3"}); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "textfile.prom", ours(b.String()))
+	if strings.Count(b.String(), "\n") != strings.Count(ours(b.String()), "\n") {
+		t.Errorf("there is more in the file than of ours:\n%s", b.String())
+	}
+}
+
+// whole is a source of samples, and a program that has done something.
+func whole(t *testing.T) *metrics.Metrics {
+	m := newMetrics(pools())
+	m.Operation("extend")(nil)
+	m.Operation("scan")(errors.New("no"))
+	return m
+}
+
+// TestNames: all that is exported is documented, with its type and labels, all
+// that is documented is exported, and the names are as Prometheus wants them.
+func TestNames(t *testing.T) {
+	families, err := whole(t).Gatherer().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if problems, err := promlint.NewWithMetricFamilies(families).Lint(); err != nil || len(problems) > 0 {
+		t.Errorf("promlint: %v, %v", problems, err)
+	}
+	exported := map[string]string{}
+	values := map[string][]string{}
+	for _, label := range metrics.Labels() {
+		values[label.Name] = append([]string{""}, label.Values...)
+	}
+	for _, family := range families {
+		name := family.GetName()
+		if strings.HasPrefix(name, "process_") {
+			continue
+		}
+		var labels []string
+		for _, pair := range family.GetMetric()[0].GetLabel() {
+			labels = append(labels, pair.GetName())
+		}
+		for _, metric := range family.GetMetric() {
+			for _, pair := range metric.GetLabel() {
+				if all := values[pair.GetName()]; all == nil || len(all) > 1 && !slices.Contains(all, pair.GetValue()) {
+					t.Errorf("%s has the label %s=%q, which is not documented", name, pair.GetName(), pair.GetValue())
+				}
+			}
+		}
+		exported[name] = fmt.Sprint(strings.ToLower(family.GetType().String()), labels)
+		if !strings.HasPrefix(name, "thinctl_") || strings.Contains(name, "percent") || strings.Contains(name, "blocks") {
+			t.Errorf("%s is no name of ours", name)
+		}
+	}
+	for _, doc := range metrics.Docs() {
+		labels := slices.Sorted(slices.Values(doc.Labels))
+		if got := exported[doc.Name]; got != fmt.Sprint(doc.Type, labels) {
+			t.Errorf("%s is documented as %s with %v, and exported as %q", doc.Name, doc.Type, labels, got)
+		}
+		if doc.Unit != "" && !strings.Contains(doc.Name, "_"+doc.Unit) || !strings.HasSuffix(doc.Help, ".") {
+			t.Errorf("%+v", doc)
+		}
+		delete(exported, doc.Name)
+	}
+	if len(exported) > 0 {
+		t.Errorf("not documented: %v", exported)
+	}
+}
+
+// TestNoDigests: no label has anything that is named by a digest.
+func TestNoDigests(t *testing.T) {
+	s := newStage(t)
+	sample := metrics.ReadPool(t.Context(), s.pool, metrics.ReadOptions{VolumeLimit: 100})
+	usage, err := s.pool.Usage(t.Context(), thinpool.UsageOptions{})
+	s.check(errors.Join(err, sample.Err))
+	if usage.Unmapped != 0 || usage.Used != units.Bytes(sample.Status.Kernel.UsedData)*sample.Status.Record.Block {
+		t.Errorf("%s unmapped, %s used", usage.Unmapped, usage.Used)
+	}
+	sample.Scan = &metrics.Scan{At: time.Now(), Usage: usage}
+	text := scrape(t, metrics.New(fixed{sample}, metrics.Options{VolumeLimit: 4}))
+	uuid := `uuid="` + sample.Status.UUID + `"`
+	if found := regexp.MustCompile(`[0-9a-f]{13,}"|layer-|init-|template-`).FindAllString(strings.Replace(text, uuid, "", 1), -1); len(found) > 0 {
+		t.Errorf("%q in\n%s", found, text)
+	}
+	if !strings.Contains(text, `thinctl_volume_exclusive_bytes{kind="volume",pool="vault",volume="base"} 65536`) {
+		t.Errorf("base is not there:\n%s", text)
+	}
+	for limit := range 4 {
+		if text := scrape(t, metrics.New(fixed{sample}, metrics.Options{VolumeLimit: limit})); strings.Contains(text, "thinctl_volume_") {
+			t.Errorf("volumes of a pool with 4 are exported above a limit of %d", limit)
+		}
+	}
+}
+
+// asked is a source that is a function.
+type asked func() []metrics.Sample
+
+func (a asked) Samples() []metrics.Sample { return a() }
+
+// TestCounters: they begin with zero, add up, and go with their pool.
+func TestCounters(t *testing.T) {
+	samples := pools()[:1]
+	m := metrics.New(asked(func() []metrics.Sample { return samples }), metrics.Options{})
+	want := func(line string) {
+		t.Helper()
+		if text := scrape(t, m); !strings.Contains(text, line+"\n") {
+			t.Errorf("no %s in\n%s", line, text)
+		}
+	}
+	want(`thinctl_pool_extensions_total{pool="vault",result="failed",space="metadata"} 0`)
+	want(`thinctl_pool_events_total{pool="vault"} 0`)
+	for range 3 {
+		m.Extended("vault", metrics.Metadata, 10, metrics.Done)
+		m.Extended("vault", metrics.Metadata, 10, metrics.Refused)
+		m.Event("other") // it has no sample yet
+	}
+	want(`thinctl_pool_extensions_total{pool="vault",result="done",space="metadata"} 3`)
+	want(`thinctl_pool_extensions_total{pool="vault",result="refused",space="metadata"} 3`)
+	want(`thinctl_pool_extended_bytes_total{pool="vault",space="metadata"} 30`)
+	want(`thinctl_pool_events_total{pool="other"} 3`)
+	samples = nil
+	m.Forget("vault")
+	if text := scrape(t, m); strings.Contains(text, "vault") {
+		t.Errorf("a forgotten pool is still there:\n%s", text)
+	}
+	for range 2 {
+		m.Operation("trim")(nil)
+	}
+	m.Operation("trim")(errors.New("no"))
+	want(`thinctl_operations_total{operation="trim",result="ok"} 2`)
+	want(`thinctl_operations_total{operation="trim",result="error"} 1`)
+	want(`thinctl_operation_duration_seconds_count{operation="trim",result="ok"} 2`)
+}
+
+// TestOddLabels: what is no text is left out, told and hurts nothing else.
+func TestOddLabels(t *testing.T) {
+	samples := pools()[:1]
+	samples[0].Status.Dir = "/odd/\xff\"\n"
+	samples[0].Conditions = []string{"\xff"}
+	m := metrics.New(samples, metrics.Options{})
+	scrape(t, m)
+	text := scrape(t, m)
+	for _, line := range []string{`dir="/odd/?\"\n"`, `thinctl_pool_active{pool="vault"} 1`, `promhttp_metric_handler_errors_total{cause="gathering"} 1`} {
+		if !strings.Contains(text, line) {
+			t.Errorf("no %s in\n%s", line, text)
+		}
+	}
+}
+
+// TestInOtherRegistries: the gatherer goes together with others.
+func TestInOtherRegistries(t *testing.T) {
+	other := prometheus.NewRegistry()
+	other.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "other", Help: "Other."}))
+	n, err := testutil.GatherAndCount(prometheus.Gatherers{other, newMetrics(pools()).Gatherer()}, "other", "thinctl_pool_sample_success")
+	if err != nil || n != 6 {
+		t.Errorf("%d, %v", n, err)
+	}
+}

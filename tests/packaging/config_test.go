@@ -1,0 +1,22 @@
+package packaging
+
+import (
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"thinctl/config"
+)
+
+// TestConfigIsTheSample: the file that is installed has every key at its default.
+func TestConfigIsTheSample(t *testing.T) {
+	const path = "../../packaging/config.toml"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(config.Sample(), string(text)); diff != "" {
+		t.Errorf("%s is not what `thinctl config sample` prints (-sample +file):\n%s", path, diff)
+	}
+}

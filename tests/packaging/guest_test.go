@@ -1,0 +1,416 @@
+//go:build systemd
+
+package packaging
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	tree       = "../.."
+	configFile = "/etc/thinctl/config.toml"
+	// mark is what the first boot leaves for the second.
+	mark = "/scratch/packaging.sum"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv("THINCTL_LAB") == "" {
+		fmt.Fprintln(os.Stderr, "run it as tests/packaging/run")
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := try(t.Context(), name, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func try(ctx context.Context, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	// The package's program, and not the one that the lab puts before it.
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/root", "DEBIAN_FRONTEND=noninteractive"}
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("%s %q: %w\n%s%s", name, args, err, out.String(), said.String())
+	}
+	return out.String(), nil
+}
+
+func thinctl(t *testing.T, args ...string) string {
+	t.Helper()
+	return run(t, "/usr/bin/thinctl", args...)
+}
+
+// install installs a package with nothing but what is on this machine.
+func install(t *testing.T, which, version string) {
+	t.Helper()
+	deb, err := filepath.Abs(filepath.Join(tree, ".build/packages", which, "thinctl_"+version+"-1_amd64.deb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, "dpkg", "--install", "--force-confold", deb)
+	if got := run(t, "dpkg-query", "-W", "-f", "${Version} ${Status}", "thinctl"); got != version+"-1 install ok installed" {
+		t.Fatalf("installed: %s", got)
+	}
+}
+
+// state is what systemctl show says of a unit.
+func state(t *testing.T, unit, property string) string {
+	t.Helper()
+	return strings.TrimSpace(run(t, "systemctl", "show", "--value", "-p", property, unit))
+}
+
+func expectState(t *testing.T, when, unit, want string) {
+	t.Helper()
+	if got := state(t, unit, "ActiveState"); got != want {
+		said, _ := try(t.Context(), "journalctl", "--no-pager", "-n", "40", "-u", unit)
+		t.Fatalf("%s: %s is %s, want %s\n%s", when, unit, got, want, said)
+	}
+}
+
+// devices are device mapper's, with numbers.
+func devices(t *testing.T) string {
+	t.Helper()
+	return run(t, "dmsetup", "info", "-c", "--noheadings", "-o", "name,major,minor", "--sort", "name")
+}
+
+func get(t *testing.T, path string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:9723"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s %v\n%s", path, response.Status, err, text)
+	}
+	return string(text)
+}
+
+// until waits for something that comes by itself.
+func until(t *testing.T, what string, there func() bool) {
+	t.Helper()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(2 * time.Minute)
+	for !there() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("no %s", what)
+		}
+	}
+}
+
+// mounted is a volume with files in it, and the sum of them.
+type mounted struct{ dir, sum string }
+
+func (m mounted) expectWhole(t *testing.T, when string) {
+	t.Helper()
+	if got := sumOf(t, m.dir); got != m.sum {
+		t.Errorf("%s: the volume's files are not what they were", when)
+	}
+}
+
+func sumOf(t *testing.T, dir string) string {
+	t.Helper()
+	return run(t, "sh", "-c", `cd "$1" && find . -type f ! -name growing | sort | xargs sha256sum`, "sh", dir)
+}
+
+func mountPoint(t *testing.T, volume string) string {
+	t.Helper()
+	for line := range strings.Lines(run(t, "findmnt", "-rn", "-o", "SOURCE,TARGET")) {
+		f := strings.Fields(line)
+		if f[0] == "/dev/mapper/thinctl-vault-"+volume {
+			return f[1]
+		}
+	}
+	t.Fatalf("volume %s is not mounted", volume)
+	return ""
+}
+
+func TestFirstBoot(t *testing.T) {
+	install(t, "old", "1.0.0")
+	expectState(t, "installed", "thinctl-activate.service", "active")
+	expectState(t, "installed", "thinctl.service", "active")
+	expectState(t, "installed", "thinctl.socket", "inactive")
+	for unit, want := range map[string]string{"thinctl-activate.service": "enabled", "thinctl.service": "enabled", "thinctl.socket": "disabled"} {
+		if got := state(t, unit, "UnitFileState"); got != want {
+			t.Errorf("%s is %s, want %s", unit, got, want)
+		}
+	}
+	for _, unit := range []string{"docker.service", "containerd.service"} {
+		if after := strings.Fields(state(t, unit, "After")); !contains(after, "thinctl-activate.service") {
+			t.Errorf("%s does not wait for the pools: %v", unit, after)
+		}
+	}
+	if out := run(t, "sh", "-c", "systemd-analyze verify --man=no thinctl-activate.service thinctl.service thinctl.socket 2>&1 | grep thinctl || true"); out != "" {
+		t.Errorf("systemd-analyze: %s", out)
+	}
+
+	thinctl(t, "pool", "create", "vault", "--data-size", "2G", "--metadata-size", "16M")
+	thinctl(t, "volume", "create", "vault", "base", "--size", "512M", "--fs", "ext4")
+	thinctl(t, "volume", "mount", "vault", "base")
+	base := mounted{dir: mountPoint(t, "base")}
+	run(t, "sh", "-c", `cp -a /usr/share/doc/. "$1" && head -c 20000000 /dev/urandom >"$1"/random && sync`, "sh", base.dir)
+	base.sum = sumOf(t, base.dir)
+	if strings.Count(base.sum, "\n") < 50 {
+		t.Fatalf("the volume has few files:\n%s", base.sum)
+	}
+	until(t, "pool in the metrics", func() bool { return strings.Contains(get(t, "/metrics"), `thinctl_pool_active{pool="vault"} 1`) })
+	get(t, "/readyz")
+
+	t.Run("udev", func(t *testing.T) { testUdev(t, base) })
+	t.Run("daemon", func(t *testing.T) { testSandbox(t) })
+	t.Run("units", func(t *testing.T) { testStops(t, base) })
+	t.Run("upgrade", func(t *testing.T) { testUpgrade(t, base) })
+	t.Run("remove", func(t *testing.T) { testRemove(t, base) })
+	if err := os.WriteFile(mark, []byte(base.sum), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "sync")
+}
+
+func contains(list []string, want string) bool {
+	for _, one := range list {
+		if one == want {
+			return true
+		}
+	}
+	return false
+}
+
+// testUdev: events that others cause show nobody what the volumes hold.
+func testUdev(t *testing.T, base mounted) {
+	pool := strings.Fields(run(t, "sh", "-c", "losetup -n -O NAME,BACK-FILE | grep /var/lib/thinctl/ | cut -d' ' -f1"))
+	if len(pool) < 2 {
+		t.Fatalf("loop devices of the pool: %v", pool)
+	}
+	thinctl(t, "volume", "create", "vault", "strange", "--size", "64M")
+	thinctl(t, "volume", "activate", "vault", "strange")
+	const strange = "/dev/mapper/thinctl-vault-strange"
+	run(t, "pvcreate", "-q", strange)
+	run(t, "udevadm", "trigger", "--action=change", "--subsystem-match=block")
+	run(t, "udevadm", "settle", "--timeout=120")
+	for _, device := range append(pool, "/dev/mapper/thinctl-vault-base", strange) {
+		for line := range strings.Lines(run(t, "udevadm", "info", "-q", "property", device)) {
+			if strings.HasPrefix(line, "ID_FS_") || strings.HasPrefix(line, "ID_PART_TABLE_") {
+				t.Errorf("udev looked into %s: %s", device, line)
+			}
+		}
+		if links := run(t, "udevadm", "info", "-q", "symlink", device); strings.Contains(links, "by-uuid") || strings.Contains(links, "by-label") {
+			t.Errorf("%s has links: %s", device, links)
+		}
+	}
+	if out := run(t, "sh", "-c", "udevadm test --action=change /sys/block/$(basename $(readlink -f /dev/mapper/thinctl-vault-base)) 2>&1"); !strings.Contains(out, "DM_UDEV_DISABLE_OTHER_RULES_FLAG=1") ||
+		regexp.MustCompile(`11-dm-thinctl.rules:\d+.*([Ii]nvalid|[Ff]ailed|[Uu]nknown)`).MatchString(out) {
+		t.Errorf("udevadm test:\n%s", out)
+	}
+	base.expectWhole(t, "after all udev's events again")
+
+	// LVM looks by itself, and does not with what docs/install.md says.
+	text, err := os.ReadFile(filepath.Join(tree, "docs/install.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	filter := regexp.MustCompile(`global_filter = \[.*\]`).Find(text)
+	if filter == nil {
+		t.Fatal("docs/install.md has no global_filter")
+	}
+	if out := run(t, "pvs", "--noheadings", "-o", "pv_name"); !strings.Contains(out, strange) {
+		t.Errorf("without a filter LVM does not see %s, so that nothing is shown here: %s", strange, out)
+	}
+	if out := run(t, "pvs", "--noheadings", "-o", "pv_name", "--config", "devices { "+string(filter)+" }"); strings.TrimSpace(out) != "" {
+		t.Errorf("with the filter LVM sees %s", out)
+	}
+	thinctl(t, "volume", "remove", "--yes", "vault", "strange")
+}
+
+// testSandbox: what the unit takes away is nothing that the daemon needs.
+func testSandbox(t *testing.T) {
+	// The pool grows by the daemon, which needs ioctls, loop and the files.
+	settings := "[serve]\ninterval = \"1s\"\n[extend]\ndata_at = 1\ndata_step = \"1G\"\ndata_maximum = \"3G\"\n"
+	if err := os.WriteFile(configFile, []byte(settings), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "systemctl", "reload", "thinctl.service")
+	until(t, "extension", func() bool {
+		return strings.Contains(get(t, "/metrics"), `thinctl_pool_data_size_bytes{pool="vault"} 3.221225472e+09`)
+	})
+	if got := state(t, "thinctl.service", "NRestarts"); got != "0" {
+		t.Errorf("the daemon was restarted %s times", got)
+	}
+	if out, _ := try(t.Context(), "journalctl", "--no-pager", "-u", "thinctl.service"); strings.Contains(out, "permission denied") || strings.Contains(out, "not permitted") {
+		t.Errorf("the daemon may not do something:\n%s", out)
+	}
+	// The daemon has no copy of the mounts, which would keep volumes open.
+	pid := state(t, "thinctl.service", "MainPID")
+	if run(t, "readlink", "/proc/"+pid+"/ns/mnt") != run(t, "readlink", "/proc/1/ns/mnt") {
+		t.Error("the daemon has mounts of its own")
+	}
+	thinctl(t, "volume", "create", "vault", "short", "--size", "64M", "--fs", "ext4")
+	thinctl(t, "volume", "mount", "vault", "short")
+	thinctl(t, "volume", "unmount", "vault", "short")
+	thinctl(t, "volume", "remove", "--yes", "vault", "short")
+}
+
+// testStops: no unit takes a device away.
+func testStops(t *testing.T, base mounted) {
+	before := devices(t)
+	run(t, "systemctl", "stop", "thinctl.service", "thinctl-activate.service")
+	if after := devices(t); after != before {
+		t.Errorf("stopping the units changed the devices:\n%s\nwere\n%s", after, before)
+	}
+	base.expectWhole(t, "with the units stopped")
+	run(t, "systemctl", "start", "thinctl-activate.service", "thinctl.service")
+	// With a socket of systemd's.
+	run(t, "systemctl", "stop", "thinctl.service")
+	run(t, "systemctl", "start", "thinctl.socket")
+	if body := get(t, "/healthz"); body == "" {
+		t.Error("no answer through the socket")
+	}
+	expectState(t, "after a request to its socket", "thinctl.service", "active")
+	run(t, "systemctl", "stop", "thinctl.socket", "thinctl.service")
+	run(t, "systemctl", "start", "thinctl.service")
+}
+
+// testUpgrade: while somebody writes to a volume.
+func testUpgrade(t *testing.T, base mounted) {
+	before, pid := devices(t), state(t, "thinctl.service", "MainPID")
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := try(ctx, "sh", "-c", `while :; do echo line >>"$1"/growing || exit 3; sync "$1"/growing || exit 4; done`, "sh", base.dir)
+		ended <- err
+	}()
+	kept, err := os.ReadFile(configFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	install(t, "new", "1.0.1")
+	select {
+	case err := <-ended:
+		t.Errorf("the upgrade ended a writer: %v", err)
+	default:
+		stop()
+		<-ended
+	}
+	stop()
+	expectState(t, "upgraded", "thinctl.service", "active")
+	if now := state(t, "thinctl.service", "MainPID"); now == pid || now == "0" {
+		t.Errorf("the upgrade left the old daemon: process %s", now)
+	}
+	if after := devices(t); after != before {
+		t.Errorf("the upgrade changed the devices:\n%s\nwere\n%s", after, before)
+	}
+	if now, err := os.ReadFile(configFile); err != nil || !bytes.Equal(now, kept) {
+		t.Errorf("the upgrade changed the configuration: %v\n%s", err, now)
+	}
+	base.expectWhole(t, "upgraded")
+}
+
+func testRemove(t *testing.T, base mounted) {
+	before := devices(t)
+	run(t, "dpkg", "--remove", "thinctl")
+	if _, err := os.Stat("/usr/bin/thinctl"); err == nil {
+		t.Error("removed, the program is there")
+	}
+	if _, err := os.Stat(configFile); err != nil {
+		t.Errorf("removed, not purged, and the configuration is gone: %v", err)
+	}
+	if after := devices(t); after != before {
+		t.Errorf("removal changed the devices:\n%s\nwere\n%s", after, before)
+	}
+	if out, err := try(t.Context(), "pgrep", "-x", "thinctl"); err == nil {
+		t.Errorf("removed, the daemon runs: %s", out)
+	}
+	base.expectWhole(t, "removed")
+	run(t, "dpkg", "--purge", "thinctl")
+	if _, err := os.Stat("/etc/thinctl"); err == nil {
+		t.Error("purged, /etc/thinctl is there")
+	}
+	if out := run(t, "sh", "-c", "ls -l /etc/systemd/system /etc/systemd/system/*.wants | grep thinctl || true"); out != "" {
+		t.Errorf("purged, units are left: %s", out)
+	}
+	if after := devices(t); after != before {
+		t.Errorf("purging changed the devices:\n%s\nwere\n%s", after, before)
+	}
+	base.expectWhole(t, "purged")
+	// Whoever installs it again finds all as it was.
+	install(t, "new", "1.0.1")
+	expectState(t, "installed again", "thinctl.service", "active")
+	if out := thinctl(t, "pool", "check", "vault"); out == "" {
+		t.Error("pool check says nothing")
+	}
+	base.expectWhole(t, "installed again")
+}
+
+// TestSecondBoot: the machine is new, the disk with the pool is not.
+func TestSecondBoot(t *testing.T) {
+	want, err := os.ReadFile(mark)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := devices(t); strings.Contains(out, "thinctl") {
+		t.Fatalf("nothing was started and there are devices: %s", out)
+	}
+	// As an administrator forbids packages to start anything.
+	if err := os.WriteFile("/usr/sbin/policy-rc.d", []byte("#!/bin/sh\nexit 101\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	install(t, "new", "1.0.1")
+	expectState(t, "forbidden to start", "thinctl-activate.service", "inactive")
+	expectState(t, "forbidden to start", "thinctl.service", "inactive")
+
+	// What a boot does: all that is enabled, at once, in the units' own order.
+	run(t, "systemctl", "enable", "-q", "containerd.service", "docker.service")
+	run(t, "systemctl", "daemon-reload")
+	run(t, "systemctl", "start", "multi-user.target")
+	expectState(t, "booted", "thinctl-activate.service", "active")
+	expectState(t, "booted", "thinctl.service", "active")
+	pools := clock(t, "thinctl-activate.service", "ActiveEnterTimestampMonotonic")
+	for _, unit := range []string{"containerd.service", "docker.service"} {
+		expectState(t, "booted", unit, "active")
+		if began := clock(t, unit, "ExecMainStartTimestampMonotonic"); began < pools {
+			t.Errorf("%s was started %v before the pools were active", unit, time.Duration(pools-began)*time.Microsecond)
+		}
+	}
+	if out := thinctl(t, "pool", "status", "vault"); !strings.Contains(out, "vault") {
+		t.Errorf("pool status: %s", out)
+	}
+	thinctl(t, "volume", "mount", "vault", "base")
+	mounted{dir: mountPoint(t, "base"), sum: string(want)}.expectWhole(t, "after the reboot")
+	thinctl(t, "pool", "check", "vault")
+}
+
+func clock(t *testing.T, unit, property string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(state(t, unit, property), 10, 64)
+	if err != nil || n == 0 {
+		t.Fatalf("%s of %s: %d, %v", property, unit, n, err)
+	}
+	return n
+}

@@ -1,0 +1,134 @@
+package thinpool_test
+
+import (
+	"errors"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"thinctl/dm"
+	"thinctl/dm/dmtest"
+	"thinctl/thinpool"
+	"thinctl/thinpool/thinpooltest"
+	"thinctl/units"
+)
+
+func setPolicy(t *testing.T, pool *thinpool.Pool, errorIfFull, want bool) {
+	t.Helper()
+	changed, err := pool.SetFullPolicy(t.Context(), errorIfFull)
+	check(t, err)
+	status, err := pool.Status(t.Context())
+	check(t, err)
+	if changed != want || status.Kernel.ErrorIfNoSpace != errorIfFull {
+		t.Errorf("to %t: changed %t, the kernel says %t", errorIfFull, changed, status.Kernel.ErrorIfNoSpace)
+	}
+}
+
+func TestSetFullPolicy(t *testing.T) {
+	w, pool := reserved(t, nil)
+	base, err := filled(t, w, pool, "base", 300)
+	if !errors.Is(err, dmtest.ErrWouldBlock) {
+		t.Fatal(err)
+	}
+	setPolicy(t, pool, false, false)
+	setPolicy(t, pool, true, true)
+	if err := w.Kernel.WriteStamp(base.Dev, 256, 257); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("a write to the full pool: %v", err)
+	}
+	stillThere(t, w, base, 256)
+	// Growth keeps it, and so does finding it set already.
+	_, err = pool.Extend(t.Context(), thinpool.ExtendOptions{Data: 32 * units.MiB})
+	check(t, err)
+	setPolicy(t, pool, true, false)
+	check(t, w.Kernel.WriteStamp(base.Dev, 256, 257))
+	// The next activation goes by what the pool was made with.
+	w.PowerOff(t)
+	check(t, pool.Activate(t.Context()))
+	setPolicy(t, pool, false, false)
+}
+
+// The policy is put back where a pool has queued for too long: its status has
+// changed, its table has not.
+func TestSetFullPolicyAfterItsTimeout(t *testing.T) {
+	w, pool := reserved(t, nil)
+	_, err := filled(t, w, pool, "base", 300)
+	if !errors.Is(err, dmtest.ErrWouldBlock) {
+		t.Fatal(err)
+	}
+	status, err := pool.Status(t.Context())
+	check(t, err)
+	check(t, w.Kernel.ExpireNoSpace(status.Dev))
+	setPolicy(t, pool, true, true)
+	setPolicy(t, pool, false, true)
+}
+
+func TestSetFullPolicyRefused(t *testing.T) {
+	w, pool := reserved(t, nil)
+	status, err := pool.Status(t.Context())
+	check(t, err)
+	check(t, w.Kernel.FailMetadata(status.Dev))
+	if _, err := pool.SetFullPolicy(t.Context(), true); !errors.Is(err, thinpool.ErrNeedsCheck) {
+		t.Errorf("needs check: %v", err)
+	}
+	check(t, pool.Deactivate(t.Context()))
+	if _, err := pool.SetFullPolicy(t.Context(), true); !errors.Is(err, thinpool.ErrInactive) {
+		t.Errorf("inactive: %v", err)
+	}
+}
+
+func TestReactivate(t *testing.T) {
+	w, pool := reserved(t, nil)
+	reactivate := func(want bool) {
+		t.Helper()
+		wanted, err := pool.Reactivate(t.Context())
+		check(t, err)
+		status, err := pool.Status(t.Context())
+		check(t, err)
+		if wanted != want || status.Active != want {
+			t.Errorf("wanted %t, active %t, want %t", wanted, status.Active, want)
+		}
+	}
+	reactivate(true)
+	w.PowerOff(t)
+	reactivate(true)
+	check(t, pool.Deactivate(t.Context()))
+	reactivate(false)
+}
+
+func TestReleaseForgotten(t *testing.T) {
+	w, pool := reserved(t, nil)
+	held := func() uint64 {
+		t.Helper()
+		status, err := pool.Status(t.Context())
+		check(t, err)
+		return status.Kernel.HeldRoot
+	}
+	release := func(foreign bool) {
+		t.Helper()
+		block, err := pool.ReleaseForgotten(t.Context())
+		if err != nil || (block != 0) != foreign || block != held() {
+			t.Errorf("released, and %d is held: %d, %v", held(), block, err)
+		}
+	}
+	release(false)
+	// What a killed reading of ours left.
+	_ = pool.ReadMetadata(t.Context(), func(*thinpool.Reading) error { w.StopAt(1, thinpooltest.Before); return nil })
+	w.Restart()
+	if held() == 0 {
+		t.Fatal("a killed reading left nothing")
+	}
+	release(false)
+	// Ours, under way.
+	check(t, pool.ReadMetadata(t.Context(), func(*thinpool.Reading) error {
+		if block, err := pool.ReleaseForgotten(t.Context()); block != 0 || err != nil || held() == 0 {
+			t.Errorf("under way: %d, %v, held %d", block, err, held())
+		}
+		return nil
+	}))
+	// Another program's.
+	status, err := pool.Status(t.Context())
+	check(t, err)
+	_, err = w.Kernel.Message(t.Context(), dm.ByDev(status.Dev), "reserve_metadata_snap")
+	check(t, err)
+	release(true)
+}
