@@ -8,16 +8,15 @@ import (
 
 	api "github.com/containerd/containerd/api/services/snapshots/v1"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
 // ServeOptions change how a snapshotter is served.
 type ServeOptions struct {
-	// Observe hears of each request when it has ended: the method, such as
-	// "Prepare", gRPC's word for the outcome, such as "OK" or "NotFound", and how
-	// long it took. It may be called at any time by several at once.
-	Observe func(method, code string, took time.Duration)
+	// Observe hears of each request when it begins: the method, such as "Prepare".
+	// What it returns is called when the request has ended, with gRPC's word for the
+	// outcome, such as "OK" or "NotFound". Several are called at once.
+	Observe func(method string) (ended func(code string))
 	// Grace is how long requests under way may take once ctx has ended; 10 s where
 	// zero.
 	Grace time.Duration
@@ -62,26 +61,23 @@ func (o ServeOptions) stop(server *grpc.Server) {
 }
 
 func (o ServeOptions) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	began := time.Now()
+	ended := o.observe(info.FullMethod)
 	answer, err := handle(ctx, request)
-	o.observe(info.FullMethod, err, began)
+	ended(err)
 	return answer, err
 }
 
 func (o ServeOptions) stream(server any, to grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	began := time.Now()
+	ended := o.observe(info.FullMethod)
 	err := handle(server, to)
-	o.observe(info.FullMethod, err, began)
+	ended(err)
 	return err
 }
 
-func (o ServeOptions) observe(method string, err error, began time.Time) {
+func (o ServeOptions) observe(method string) (ended func(error)) {
 	if o.Observe == nil {
-		return
+		return func(error) {}
 	}
-	word := codes.OK
-	if err != nil {
-		word = status.Code(err)
-	}
-	o.Observe(path.Base(method), word.String(), time.Since(began))
+	told := o.Observe(path.Base(method))
+	return func(err error) { told(status.Code(err).String()) }
 }

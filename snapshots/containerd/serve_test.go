@@ -30,10 +30,12 @@ type requests struct {
 	seen map[string]int
 }
 
-func (r *requests) observe(method, code string, _ time.Duration) {
-	r.Lock()
-	defer r.Unlock()
-	r.seen[method+" "+code]++
+func (r *requests) observe(method string) (ended func(code string)) {
+	return func(code string) {
+		r.Lock()
+		defer r.Unlock()
+		r.seen[method+" "+code]++
+	}
 }
 
 func (r *requests) count(what string) int {

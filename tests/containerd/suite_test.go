@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func TestConformanceXFS(t *testing.T)  { conformance(t, filesystem.XFS) }
 // conformance runs the suite and then looks for what it has left.
 func conformance(t *testing.T, fs filesystem.Type) {
 	t.Parallel()
-	s := &site{t: t, fs: fs, pool: newPool(t, "suite-"+string(fs))}
+	s := &site{t: t, fs: fs, pool: newPool(t, "suite-"+string(fs)), spent: map[string]spent{}}
 	t.Run("suite", func(t *testing.T) {
 		testsuite.SnapshotterSuite(t, "thinctl", s.factory)
 	})
@@ -72,6 +73,9 @@ func conformance(t *testing.T, fs filesystem.Type) {
 		t.Fatal(err)
 	}
 	t.Logf("transactions: %d, data used at the end: %s, tombstones: %d", status.Kernel.TransactionID, status.Data.Used, status.Tombstones)
+	for method, one := range s.spent {
+		t.Logf("%s: %d, %s on average, %s at most", method, one.n, (one.all / time.Duration(one.n)).Round(time.Millisecond), one.most.Round(time.Millisecond))
+	}
 	if status.Tombstones != 0 {
 		t.Errorf("%d removed volumes wait", status.Tombstones)
 	}
@@ -88,6 +92,27 @@ type site struct {
 	fs     filesystem.Type
 	pool   *thinpool.Pool
 	served atomic.Int32
+
+	mu    sync.Mutex
+	spent map[string]spent // by method
+}
+
+// spent is what requests took.
+type spent struct {
+	n    int
+	all  time.Duration
+	most time.Duration
+}
+
+func (s *site) observe(method string) (ended func(string)) {
+	began := time.Now()
+	return func(string) {
+		took := time.Since(began)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		one := s.spent[method]
+		s.spent[method] = spent{one.n + 1, one.all + took, max(one.most, took)}
+	}
 }
 
 func newPool(t *testing.T, name string) *thinpool.Pool {
@@ -139,7 +164,7 @@ func (s *site) factory(ctx context.Context, _ string) (snapshots.Snapshotter, fu
 	}
 	serving, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- containerd.Serve(serving, listener, backend, containerd.ServeOptions{}) }()
+	go func() { ended <- containerd.Serve(serving, listener, backend, containerd.ServeOptions{Observe: s.observe}) }()
 	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		stop()
