@@ -8,6 +8,7 @@ import (
 
 	api "github.com/containerd/containerd/api/services/snapshots/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
@@ -17,6 +18,9 @@ type ServeOptions struct {
 	// What it returns is called when the request has ended, with gRPC's word for the
 	// outcome, such as "OK" or "NotFound". Several are called at once.
 	Observe func(method string) (ended func(code string))
+	// Ready is asked before each request; an error is the answer to it, and has
+	// containerd come again. nil: it always is.
+	Ready func() error
 	// Grace is how long requests under way may take once ctx has ended; 10 s where
 	// zero.
 	Grace time.Duration
@@ -62,16 +66,32 @@ func (o ServeOptions) stop(server *grpc.Server) {
 
 func (o ServeOptions) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	ended := o.observe(info.FullMethod)
-	answer, err := handle(ctx, request)
+	answer, err := any(nil), o.ready()
+	if err == nil {
+		answer, err = handle(ctx, request)
+	}
 	ended(err)
 	return answer, err
 }
 
 func (o ServeOptions) stream(server any, to grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 	ended := o.observe(info.FullMethod)
-	err := handle(server, to)
+	err := o.ready()
+	if err == nil {
+		err = handle(server, to)
+	}
 	ended(err)
 	return err
+}
+
+func (o ServeOptions) ready() error {
+	if o.Ready == nil {
+		return nil
+	}
+	if err := o.Ready(); err != nil {
+		return status.Error(codes.Unavailable, err.Error())
+	}
+	return nil
 }
 
 func (o ServeOptions) observe(method string) (ended func(error)) {

@@ -25,6 +25,8 @@ import (
 // for what it imports.
 const imageName = "test.local/program:1"
 
+const socket = "/run/thinctl-test/snapshotter.sock"
+
 // house is a pool with a snapshotter and a containerd that uses it.
 type house struct {
 	t    *testing.T
@@ -99,7 +101,7 @@ func newHouse(t *testing.T) *house {
 	h := &house{t: t, ctx: t.Context(), dir: dir, pool: programs.Thinctl{Root: dir + "/pools", Pool: "vault"}}
 	check(t, h.pool.Create(h.ctx, "--data-size", "12G", "--base-size", "2G"))
 	h.serve(t)
-	h.c, err = programs.StartProxied(h.ctx, dir, map[string]string{"thinctl": h.s.Socket})
+	h.c, err = programs.StartProxied(h.ctx, dir, map[string]string{"thinctl": socket})
 	check(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -114,7 +116,7 @@ func newHouse(t *testing.T) *house {
 func (h *house) serve(t *testing.T) {
 	t.Helper()
 	var err error
-	h.s, err = programs.StartSnapshotter(h.ctx, h.pool, h.dir, "/run/thinctl-test/snapshotter.sock")
+	h.s, err = programs.StartSnapshotter(h.ctx, h.pool, h.dir, map[string]string{"test": socket})
 	check(t, err)
 	// containerd tries a lost connection again after some seconds, and fails what is
 	// asked of it until then.

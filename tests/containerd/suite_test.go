@@ -164,7 +164,9 @@ func (s *site) factory(ctx context.Context, _ string) (snapshots.Snapshotter, fu
 	}
 	serving, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- containerd.Serve(serving, listener, backend, containerd.ServeOptions{Observe: s.observe}) }()
+	go func() {
+		ended <- containerd.Serve(serving, listener, backend, containerd.ServeOptions{Observe: s.observe})
+	}()
 	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		stop()

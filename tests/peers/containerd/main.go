@@ -58,17 +58,13 @@ func bench(ctx context.Context, thinctl, depths, clients string, rounds int) (er
 	if err := pool.Create(ctx, "--data-size", "20G", "--metadata-size", "1G", "--base-size", "10G"); err != nil {
 		return err
 	}
-	var sockets []string
-	for _, namespace := range []string{"proxied", "direct"} {
-		socket := filepath.Join("/run/peers", namespace+".sock")
-		served, err := programs.StartSnapshotter(ctx, pool, dir, socket, "--namespace", namespace)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, served.Stop(ctx)) }()
-		sockets = append(sockets, socket)
+	const proxied, direct = "/run/peers/proxied.sock", "/run/peers/direct.sock"
+	served, err := programs.StartSnapshotter(ctx, pool, dir, map[string]string{"proxied": proxied, "direct": direct})
+	if err != nil {
+		return err
 	}
-	daemon, err := programs.StartContainerdWith(ctx, filepath.Join(dir), map[string]string{"thinctl": sockets[0]})
+	defer func() { err = errors.Join(err, served.Stop(ctx)) }()
+	daemon, err := programs.StartContainerdWith(ctx, filepath.Join(dir), map[string]string{"thinctl": proxied})
 	if err != nil {
 		return err
 	}
@@ -80,7 +76,7 @@ func bench(ctx context.Context, thinctl, depths, clients string, rounds int) (er
 	defer func() { err = errors.Join(err, floor.close(ctx)) }()
 	peers := []peer{floor}
 	for _, at := range []struct{ name, socket, snapshotter string }{
-		{"thinctl", daemon.Address(), "thinctl"}, {"thinctl, direct", sockets[1], "thinctl"},
+		{"thinctl", daemon.Address(), "thinctl"}, {"thinctl, direct", direct, "thinctl"},
 		{"devmapper", daemon.Address(), "devmapper"}, {"overlayfs", daemon.Address(), "overlayfs"},
 	} {
 		one, err := connect(at.name, at.socket, at.snapshotter)
