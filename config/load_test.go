@@ -205,7 +205,7 @@ scoket = "/x"
 [containerd.odd.more]
 [containerd.long]
 pool = "vault"
-socket = "/`+strings.Repeat("x", 100)+`"
+socket = "/` + strings.Repeat("x", 100) + `"
 [containerd.small]
 pool = "vault"
 filesystem = "xfs"
@@ -220,13 +220,13 @@ socket = "/run/m.sock"
 `, `config.toml:4: containerd.x: it is no table; write [containerd.NAME]
 config.toml:5: containerd.a/b: it cannot have that name; use letters, digits and . _ -, a letter or digit first, at most 64
 config.toml:7: containerd.none: it has no pool; write pool = "NAME" in it
-config.toml:9: containerd.odd.pool: "no/pool" is not one; write a pool's name; `+"`thinctl pool list`"+` shows the pools
+config.toml:9: containerd.odd.pool: "no/pool" is not one; write a pool's name; ` + "`thinctl pool list`" + ` shows the pools
 config.toml:10: containerd.odd.namespace: ".x" is not one; write letters, digits and . _ -, a letter or digit first, at most 64
 config.toml:11: containerd.odd.socket: "run/s" is not an absolute path; write a path that begins with /
 config.toml:12: containerd.odd.filesystem: "btrfs" is not known; write one of ext4, xfs
 config.toml:13: containerd.odd.size: "lots" is not a size; write a size such as "10G"
 config.toml:14: containerd.odd.scoket: no such key; is containerd.odd.socket meant?
-config.toml:15: containerd.odd.more: no such table; `+"`thinctl config sample`"+` has all of them
+config.toml:15: containerd.odd.more: no such table; ` + "`thinctl config sample`" + ` has all of them
 config.toml:18: containerd.long.socket: a socket's path has at most 100 bytes here, and this has 101; choose a shorter one
 config.toml:22: containerd.small.size: 299M is too small for xfs; write at least 300M, or 0 for the pool's base size
 config.toml:25: containerd.twice.namespace: containerd.small has the namespace small of pool vault too; give each its own: a containerd removes what it does not know

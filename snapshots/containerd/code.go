@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"errors"
+	"io/fs"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -56,7 +57,7 @@ func code(err error) codes.Code {
 		return codes.Unimplemented
 	case is(store.ErrCorrupt):
 		return codes.DataLoss
-	case is(thinpool.ErrBusy):
+	case is(thinpool.ErrBusy, fs.ErrNotExist): // the pool's folder, or a file of it, is away
 		return codes.Unavailable
 	case is(thinpool.ErrInvalid):
 		return codes.InvalidArgument

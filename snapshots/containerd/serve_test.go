@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +18,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"thinctl/snapshots/containerd"
 	"thinctl/thinpool/store"
@@ -185,7 +188,25 @@ func TestRefusals(t *testing.T) {
 		return nil
 	}))
 	_, err = client.Prepare(st.ctx, &api.PrepareSnapshotRequest{Key: "second"})
-	coded(t, err, codes.ResourceExhausted, "reserve", "thinctl pool extend vault")
+	coded(t, err, codes.ResourceExhausted, `prepare snapshot "second"`, "below the reserve", "the reserve is 90%", "run `thinctl pool extend vault")
+	_, err = client.Commit(st.ctx, &api.CommitSnapshotRequest{Name: "base", Key: "first"})
+	check(t, err) // what there is can be finished, read and removed
+	_, err = client.View(st.ctx, &api.ViewSnapshotRequest{Key: "second", Parent: "base"})
+	coded(t, err, codes.ResourceExhausted, `view snapshot "second"`, "below the reserve", "thinctl pool extend vault")
+	_, err = client.Usage(st.ctx, &api.UsageRequest{Key: "base"})
+	check(t, err)
+	if names := st.names(st.s); !slices.Equal(names, []string{"base"}) {
+		t.Errorf("there are %q", names)
+	}
+	_, err = client.Remove(st.ctx, &api.RemoveSnapshotRequest{Key: "base"})
+	check(t, err)
+	mounts, err = st.s.Prepare(st.ctx, "first", "", nil) // the blocks are back, or will be
+	if err != nil {
+		check(t, st.s.Cleanup(st.ctx))
+		mounts, err = st.s.Prepare(st.ctx, "first", "", nil)
+	}
+	check(t, err)
+	check(t, st.has(mounts))
 	_, err = client.Remove(st.ctx, &api.RemoveSnapshotRequest{Key: "first"})
 	check(t, err)
 	st.s.Close()
@@ -204,10 +225,193 @@ func TestRefusals(t *testing.T) {
 		func() error { _, err := client.Remove(st.ctx, &api.RemoveSnapshotRequest{Key: "first"}); return err },
 		func() error { _, err := client.Prepare(st.ctx, &api.PrepareSnapshotRequest{Key: "new"}); return err },
 		func() error { _, err := client.Cleanup(st.ctx, &api.CleanupRequest{}); return err },
+		func() error {
+			_, err := client.View(st.ctx, &api.ViewSnapshotRequest{Key: "new", Parent: "first"})
+			return err
+		},
+		func() error { _, err := client.Mounts(st.ctx, &api.MountsRequest{Key: "first"}); return err },
+		func() error { _, err := client.Usage(st.ctx, &api.UsageRequest{Key: "first"}); return err },
+		func() error {
+			_, err := client.Commit(st.ctx, &api.CommitSnapshotRequest{Name: "x", Key: "first"})
+			return err
+		},
+		func() error {
+			_, err := client.Update(st.ctx, &api.UpdateSnapshotRequest{Info: &api.Info{Name: "first"}})
+			return err
+		},
+		func() error {
+			list, err := client.List(st.ctx, &api.ListSnapshotsRequest{})
+			if err == nil {
+				_, err = list.Recv()
+			}
+			return err
+		},
 	} {
 		coded(t, try(), codes.Unavailable)
 	}
 	check(t, stop())
+}
+
+// No key, name, parent or label does harm, and what is refused leaves nothing.
+func TestBadInput(t *testing.T) {
+	st := newStage(t)
+	client, path, stop := st.serve(containerd.ServeOptions{})
+	ctx := st.ctx
+	keys := []string{"a b", "../../etc/passwd", "/", "//", ".", "-rf", "k8s/x", "new\nline", "nul\x00byte", "\u202eright", "%s%n", `quo"te'`, "ключ", "🗝", "thinctl",
+		strings.Repeat("x", 1000), strings.Repeat("é/", 333)}
+	for _, key := range keys {
+		_, err := client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: key})
+		check(t, err)
+		_, err = client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: key})
+		coded(t, err, codes.AlreadyExists)
+		_, err = client.Mounts(ctx, &api.MountsRequest{Key: key})
+		check(t, err)
+		_, err = client.Commit(ctx, &api.CommitSnapshotRequest{Name: "of " + key, Key: key})
+		check(t, err)
+		_, err = client.View(ctx, &api.ViewSnapshotRequest{Key: key, Parent: "of " + key, Labels: map[string]string{key: key}})
+		check(t, err)
+		found, err := client.Stat(ctx, &api.StatSnapshotRequest{Key: key})
+		check(t, err)
+		if info := found.GetInfo(); info.GetName() != key || info.GetParent() != "of "+key || info.GetLabels()[key] != key {
+			t.Errorf("%q is %v", key, info)
+		}
+	}
+	if names := st.names(st.s); len(names) != 2*len(keys) {
+		t.Errorf("%d snapshots of %d: %q", len(names), 2*len(keys), names)
+	}
+	for _, key := range keys {
+		for _, name := range []string{key, "of " + key} {
+			_, err := client.Remove(ctx, &api.RemoveSnapshotRequest{Key: name})
+			check(t, err)
+			_, err = client.Remove(ctx, &api.RemoveSnapshotRequest{Key: name})
+			coded(t, err, codes.NotFound)
+		}
+	}
+	st.layer("base", "")
+	_, err := client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: "active", Parent: "base"})
+	check(t, err)
+	long, sized := strings.Repeat("k", 16<<10+1), func(size string) map[string]string {
+		return map[string]string{"containerd.io/snapshot/max-size": size}
+	}
+	many := map[string]string{}
+	for i := range 100 {
+		many[fmt.Sprint(i)] = strings.Repeat("v", 4000)
+	}
+	for name, labels := range map[string]map[string]string{"one label too long": {"k": strings.Repeat("v", 4096)}, "too many": many, "no key": {"": "v"},
+		"no size": sized("lots"), "negative": sized("-1"), "zero": sized("0"), "a unit": sized("10G"), "vast": sized("9223372036854775807"), "beyond": sized("99999999999999999999")} {
+		for _, create := range []func() error{
+			func() error {
+				_, err := client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: "bad", Labels: labels})
+				return err
+			},
+			func() error {
+				_, err := client.View(ctx, &api.ViewSnapshotRequest{Key: "bad", Parent: "base", Labels: labels})
+				return err
+			},
+		} {
+			if err := create(); status.Code(err) != codes.InvalidArgument {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if _, size := labels["containerd.io/snapshot/max-size"]; size {
+			continue
+		}
+		_, err := client.Commit(ctx, &api.CommitSnapshotRequest{Name: "bad", Key: "active", Labels: labels})
+		coded(t, err, codes.InvalidArgument)
+		_, err = client.Update(ctx, &api.UpdateSnapshotRequest{Info: &api.Info{Name: "active", Labels: labels}})
+		coded(t, err, codes.InvalidArgument)
+	}
+	for _, test := range []struct {
+		key, parent string
+		want        codes.Code
+	}{{"bad", "nobody", codes.NotFound}, {"bad", "active", codes.InvalidArgument}, {"bad", "bad", codes.NotFound}, {"bad", long, codes.InvalidArgument},
+		{long, "base", codes.InvalidArgument}, {"", "base", codes.InvalidArgument}, {"active", "base", codes.AlreadyExists}, {"base", "base", codes.AlreadyExists}} {
+		_, err := client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: test.key, Parent: test.parent})
+		coded(t, err, test.want)
+		_, err = client.View(ctx, &api.ViewSnapshotRequest{Key: test.key, Parent: test.parent})
+		coded(t, err, test.want)
+	}
+	for _, name := range []string{"", long} {
+		_, err := client.Commit(ctx, &api.CommitSnapshotRequest{Name: name, Key: "active"})
+		coded(t, err, codes.InvalidArgument)
+	}
+	// Beyond what a message may be, and no text at all: gRPC itself refuses it.
+	_, err = client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: strings.Repeat("k", 5<<20)})
+	coded(t, err, codes.ResourceExhausted, "larger than max")
+	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	check(t, err)
+	defer conn.Close()
+	err = conn.Invoke(ctx, "/containerd.services.snapshots.v1.Snapshots/Cleanup", wrapperspb.Bytes([]byte("\xff\xfe")), &emptypb.Empty{})
+	coded(t, err, codes.Internal, "UTF-8")
+	if names := st.names(st.s); !slices.Equal(names, []string{"active", "base"}) {
+		t.Errorf("there are %q", names)
+	}
+	check(t, stop())
+	check(t, st.agree())
+	check(t, st.takeDown())
+}
+
+// Whoever hangs up in the middle of whatever call, or goes away with the
+// connection, leaves it done or not done.
+func TestHangUpsOfAll(t *testing.T) {
+	st := newStage(t)
+	st.layer("a", "")
+	client, path, stop := st.serve(containerd.ServeOptions{})
+	clear := func() {
+		for _, key := range []string{"web", "look", "done"} {
+			if _, err := client.Remove(st.ctx, &api.RemoveSnapshotRequest{Key: key}); err != nil && status.Code(err) != codes.NotFound {
+				t.Fatalf("after hanging up: %v", err)
+			}
+		}
+	}
+	calls := map[string]func(context.Context, api.SnapshotsClient){
+		"view": func(ctx context.Context, c api.SnapshotsClient) {
+			c.View(ctx, &api.ViewSnapshotRequest{Key: "look", Parent: "a"})
+		},
+		"mounts": func(ctx context.Context, c api.SnapshotsClient) { c.Mounts(ctx, &api.MountsRequest{Key: "web"}) },
+		"commit": func(ctx context.Context, c api.SnapshotsClient) {
+			c.Commit(ctx, &api.CommitSnapshotRequest{Name: "done", Key: "web"})
+		},
+		"usage": func(ctx context.Context, c api.SnapshotsClient) { c.Usage(ctx, &api.UsageRequest{Key: "web"}) },
+		"remove": func(ctx context.Context, c api.SnapshotsClient) {
+			c.Remove(ctx, &api.RemoveSnapshotRequest{Key: "web"})
+		},
+		"cleanup": func(ctx context.Context, c api.SnapshotsClient) { c.Cleanup(ctx, &api.CleanupRequest{}) },
+		"list": func(ctx context.Context, c api.SnapshotsClient) {
+			if list, err := c.List(ctx, &api.ListSnapshotsRequest{}); err == nil {
+				list.Recv()
+			}
+		},
+	}
+	for name, call := range calls {
+		for i := range 20 {
+			if _, err := client.Prepare(st.ctx, &api.PrepareSnapshotRequest{Key: "web", Parent: "a"}); err != nil {
+				t.Fatalf("before %s: %v", name, err)
+			}
+			ctx, cancel := context.WithTimeout(st.ctx, time.Duration(i)*150*time.Microsecond)
+			if i%2 == 0 {
+				call(ctx, client)
+			} else { // the connection goes, as it does with its process
+				conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
+				check(t, err)
+				hungUp := make(chan struct{})
+				go func() { defer close(hungUp); call(st.ctx, api.NewSnapshotsClient(conn)) }()
+				<-ctx.Done()
+				check(t, conn.Close())
+				<-hungUp
+			}
+			cancel()
+			clear()
+		}
+	}
+	check(t, stop()) // what was still under way has ended
+	for _, name := range st.names(st.s) {
+		if name != "a" {
+			check(t, st.s.Remove(st.ctx, name))
+		}
+	}
+	check(t, st.agree())
+	check(t, st.takeDown())
 }
 
 // A client that hangs up in the middle leaves a whole snapshot or none.
