@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"thinctl/config"
 	"thinctl/metrics"
@@ -34,6 +35,9 @@ type snapshotter struct {
 	unready atomic.Pointer[error]
 	trouble string // what was last logged
 }
+
+// retryEvery is how soon what keeps a snapshotter from answering is looked at again.
+const retryEvery = 2 * time.Second
 
 var (
 	errStarting = errors.New("it has just been started")
@@ -96,7 +100,7 @@ func (s *snapshotter) run(ctx context.Context) {
 func (s *snapshotter) settled() { s.once.Do(func() { close(s.tried) }) }
 
 func (s *snapshotter) pause(ctx context.Context) {
-	bounded, cancel := context.WithTimeout(ctx, listEvery)
+	bounded, cancel := context.WithTimeout(ctx, retryEvery)
 	defer cancel()
 	select {
 	case <-bounded.Done():
@@ -208,7 +212,7 @@ func (s *snapshotter) keepReady(ctx context.Context, pool *thinpool.Pool, backen
 				s.settled()
 			}
 		}
-		bounded, cancel := context.WithTimeout(ctx, listEvery)
+		bounded, cancel := context.WithTimeout(ctx, retryEvery)
 		select {
 		case <-bounded.Done():
 		case <-s.kicks:
