@@ -3,6 +3,8 @@
 # make bench  benchmarks beside dmsetup, LVM and the bare ioctls
 # make bench-metadata  reading metadata beside thin-provisioning-tools
 # make bench-images  layers, images and containers beside Docker and containerd
+# make bench-containerd  containerd's snapshotters: thinctl, devmapper, overlayfs
+# make containerd  containerd's conformance suite on each kernel, and a real containerd
 # make seeds  the experiments that the product comes from, at full size
 # make roundtrips  every image to and from Docker, podman, skopeo, a registry: an hour where emulated
 # make kills  killed at every single step on a real kernel: ten minutes where emulated
@@ -13,7 +15,7 @@
 
 KERNELS ?= 6.1 6.12
 
-.PHONY: build demo test unit kernel bench bench-metadata bench-images seeds roundtrips kills oncall packages docs lint
+.PHONY: build demo test unit kernel bench bench-metadata bench-images bench-containerd containerd seeds roundtrips kills oncall packages docs lint
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/thinctl ./cmd/thinctl
@@ -32,6 +34,15 @@ bench-metadata:
 
 bench-images:
 	@tests/peers/images/run
+
+bench-containerd:
+	@tests/peers/containerd/run
+
+containerd:
+	for kernel in $(KERNELS); do go test -tags kernel -count=1 -parallel 42 -timeout 60m \
+		-exec "$(CURDIR)/tests/lab/run --kernel $$kernel --timeout 60m --" ./tests/containerd || exit 1; done
+	THINCTL_CONTAINERS=50 go test -tags systemd -count=1 -timeout 60m \
+		-exec "$(CURDIR)/tests/lab/run --systemd --timeout 60m --" ./tests/containerd
 
 seeds:
 	@tests/seeds/run

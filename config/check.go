@@ -19,6 +19,7 @@ func (l *loading) checkAll() {
 	for name, s := range l.pools {
 		l.checkExtend(name, s.pool.Extend)
 	}
+	l.checkContainerds()
 }
 
 func (l *loading) checkServe() {

@@ -18,9 +18,11 @@ type Config struct {
 	Serve Serve
 	Pool  Pool // what holds for a pool without a table of its own
 
-	path    string
-	pools   map[string]settings
-	origins map[string]Origin
+	path  string
+	pools map[string]settings
+	// containerds are the tables of that name.
+	containerds map[string]settings
+	origins     map[string]Origin
 }
 
 // Serve is what the daemon does for all pools.
@@ -77,6 +79,8 @@ type settings struct {
 	root  string
 	serve Serve
 	pool  Pool
+	// containerd is that of its table, and of nobody else.
+	containerd Containerd
 }
 
 func defaults() settings {

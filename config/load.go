@@ -38,16 +38,17 @@ func Load(from Sources) (Config, error) {
 
 // Parse is Load of what a file holds.
 func Parse(raw []byte, path string, from Sources) (Config, error) {
-	l := loading{path: path, global: defaults(), origins: map[string]Origin{}, pools: map[string]settings{}}
+	l := loading{path: path, global: defaults(), origins: map[string]Origin{}, pools: map[string]settings{}, containerds: map[string]settings{}}
 	file, err := readFile(raw)
 	if err != nil {
 		return Config{}, Faults{syntaxFault(path, raw, err)}
 	}
-	own := l.takeGlobal(file)
+	own, containerds := l.takeGlobal(file)
 	l.takeOutside(from)
 	l.takeOwn(own)
+	l.takeContainerds(containerds)
 	l.checkAll()
-	c := Config{Root: l.global.root, Serve: l.global.serve, Pool: l.global.pool, path: path, pools: l.pools, origins: l.origins}
+	c := Config{Root: l.global.root, Serve: l.global.serve, Pool: l.global.pool, path: path, pools: l.pools, containerds: l.containerds, origins: l.origins}
 	if len(l.faults) > 0 {
 		slices.SortStableFunc(l.faults, func(a, b Fault) int { return a.Origin.Line - b.Origin.Line })
 		return c, l.faults
@@ -62,14 +63,18 @@ type loading struct {
 	pools   map[string]settings
 	origins map[string]Origin
 	faults  Faults
+	// containerds are the tables of that name.
+	containerds map[string]settings
 }
 
-// takeGlobal takes what is not below [pools], and returns what is.
-func (l *loading) takeGlobal(file []entry) (own []entry) {
+// takeGlobal takes what is not below [pools] and [containerd], and returns what is.
+func (l *loading) takeGlobal(file []entry) (own, containerds []entry) {
 	for _, e := range file {
 		switch {
 		case e.key[0] == "pools":
 			own = append(own, e)
+		case e.key[0] == "containerd":
+			containerds = append(containerds, e)
 		case e.table:
 			if name := strings.Join(e.key, "."); name != "serve" && name != "extend" {
 				l.unknown(e)
@@ -78,7 +83,7 @@ func (l *loading) takeGlobal(file []entry) (own []entry) {
 			l.take(&l.global, e, func(k key) string { return k.name }, strings.Join(e.key, "."))
 		}
 	}
-	return own
+	return own, containerds
 }
 
 // takeOwn takes what stands below [pools].
@@ -116,7 +121,11 @@ func (l *loading) takeOwn(file []entry) {
 }
 
 func (l *loading) take(s *settings, e entry, named func(key) string, name string) {
-	for _, k := range keys() {
+	l.takeOf(keys(), s, e, named, name)
+}
+
+func (l *loading) takeOf(known []key, s *settings, e entry, named func(key) string, name string) {
+	for _, k := range known {
 		if name == "" || named(k) != name {
 			continue
 		}

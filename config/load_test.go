@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -187,6 +188,51 @@ config.toml:5: pools.x.interval: no such key; ` + "`thinctl config sample`" + ` 
 config.toml:6: pools.x.extned: no such key; ` + "`thinctl config sample`" + ` has all of them
 config.toml:8: pools.x.extend.data_att: no such key; is pools.x.extend.data_at meant?
 config.toml:9: pools.x.other: no such table; ` + "`thinctl config sample`" + ` has all of them`},
+		{"containerds", `[serve]
+listen = "unix:/run/m.sock"
+[containerd]
+x = 1
+[containerd."a/b"]
+pool = "vault"
+[containerd.none]
+[containerd.odd]
+pool = "no/pool"
+namespace = ".x"
+socket = "run/s"
+filesystem = "btrfs"
+size = "lots"
+scoket = "/x"
+[containerd.odd.more]
+[containerd.long]
+pool = "vault"
+socket = "/` + strings.Repeat("x", 100) + `"
+[containerd.small]
+pool = "vault"
+filesystem = "xfs"
+size = "299M"
+[containerd.twice]
+pool = "vault"
+namespace = "small"
+socket = "/run/thinctl/../thinctl/small.sock"
+[containerd.web]
+pool = "vault"
+socket = "/run/m.sock"
+`, `config.toml:4: containerd.x: it is no table; write [containerd.NAME]
+config.toml:5: containerd.a/b: it cannot have that name; use letters, digits and . _ -, a letter or digit first, at most 64
+config.toml:7: containerd.none: it has no pool; write pool = "NAME" in it
+config.toml:9: containerd.odd.pool: "no/pool" is not one; write a pool's name; ` + "`thinctl pool list`" + ` shows the pools
+config.toml:10: containerd.odd.namespace: ".x" is not one; write letters, digits and . _ -, a letter or digit first, at most 64
+config.toml:11: containerd.odd.socket: "run/s" is not an absolute path; write a path that begins with /
+config.toml:12: containerd.odd.filesystem: "btrfs" is not known; write one of ext4, xfs
+config.toml:13: containerd.odd.size: "lots" is not a size; write a size such as "10G"
+config.toml:14: containerd.odd.scoket: no such key; is containerd.odd.socket meant?
+config.toml:15: containerd.odd.more: no such table; ` + "`thinctl config sample`" + ` has all of them
+config.toml:18: containerd.long.socket: a socket's path has at most 100 bytes here, and this has 101; choose a shorter one
+config.toml:22: containerd.small.size: 299M is too small for xfs; write at least 300M, or 0 for the pool's base size
+config.toml:25: containerd.twice.namespace: containerd.small has the namespace small of pool vault too; give each its own: a containerd removes what it does not know
+config.toml:26: containerd.twice.socket: containerd.small has the socket /run/thinctl/small.sock too; give each its own
+config.toml:29: containerd.web.socket: serve.listen has the socket /run/m.sock too; give each its own`},
+		{"a list of containerds", "[[containerd]]\npool = \"vault\"\n", `config.toml:1: containerd: it is no table; write [containerd.NAME]`},
 		{"listening", "[serve]\nlisten = \"localhost\"\n", `config.toml:2: serve.listen: "localhost" is not host:port; ` + listenRemedy},
 		{"port", "[serve]\nlisten = \":70000\"\n", `config.toml:2: serve.listen: "70000" is not a port from 1 to 65535; ` + listenRemedy},
 		{"socket", "[serve]\nlisten = \"unix:run/x\"\n", `config.toml:2: serve.listen: "run/x" is not an absolute path of at most 107 bytes; ` + listenRemedy},
@@ -201,6 +247,45 @@ config.toml:9: pools.x.other: no such table; ` + "`thinctl config sample`" + ` h
 		if !errors.Is(err, ErrInvalid) || err.Error() != test.want {
 			t.Errorf("%s:\n%v\nwant\n%s", test.name, err, test.want)
 		}
+	}
+}
+
+// What a containerd has follows its table's name; pools and containerds are of
+// different tables, and are shown so.
+func TestContainerds(t *testing.T) {
+	c := parse(t, `[containerd.k8s]
+pool = "vault"
+[containerd.docker]
+pool = "slow"
+namespace = "moby"
+socket = "/run/docker-snapshots.sock"
+filesystem = "xfs"
+size = "20G"
+`, Sources{})
+	want := []Containerd{
+		{"docker", "slow", "moby", "/run/docker-snapshots.sock", "xfs", 20 * units.GiB},
+		{"k8s", "vault", "k8s", "/run/thinctl/k8s.sock", "ext4", 0},
+	}
+	if got := c.Containerds(); !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	shown := func(pool string) (lines []string) {
+		for _, one := range c.Settings(pool) {
+			if strings.HasPrefix(one.Key, "containerd.") {
+				lines = append(lines, one.Key+" "+one.Value+" "+one.Origin.String())
+			}
+		}
+		return lines
+	}
+	if got := shown(""); len(got) != 10 || got[1] != `containerd.docker.namespace "moby" config.toml:5` || got[6] != `containerd.k8s.namespace "k8s" default` {
+		t.Errorf("shown: %q", got)
+	}
+	if got := shown("vault"); len(got) != 5 || got[0] != `containerd.k8s.pool "vault" config.toml:2` {
+		t.Errorf("of vault: %q", got)
+	}
+	_, sample, _ := strings.Cut(Sample(), "tells the rest.\n")
+	if got := parse(t, uncommented(sample), Sources{}).Containerds(); len(got) != 1 || got[0] != want[1] {
+		t.Errorf("the sample's: %+v", got)
 	}
 }
 
@@ -231,6 +316,7 @@ func TestLoad(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(Sample())
 	f.Add("[pools.x.extend]\ndata_at=\"5G\"\n")
+	f.Add("[containerd.x]\npool=\"v\"\n[containerd]\ny.z.w = 1\n")
 	f.Add("pools = 1\n")
 	f.Add("[[pools]]\nx=1\n[pools.y]\n")
 	f.Add("pools.a.b.c = 1\n\"\" = 2\n")

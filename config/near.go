@@ -5,7 +5,11 @@ import "strings"
 // nearest returns the key that a misspelt one may stand for, "" for none.
 func nearest(name string) string {
 	prefix, rest := "", name
+	all := keys()
 	own := strings.HasPrefix(name, "pools.")
+	if strings.HasPrefix(name, "containerd.") {
+		own, all = true, containerdKeys()
+	}
 	if own {
 		parts := strings.SplitN(name, ".", 3)
 		if len(parts) < 3 {
@@ -14,7 +18,7 @@ func nearest(name string) string {
 		prefix, rest = parts[0]+"."+parts[1]+".", parts[2]
 	}
 	best, least := "", 3 // more changes than two are another word
-	for _, k := range keys() {
+	for _, k := range all {
 		known := k.name
 		if own {
 			known = k.own

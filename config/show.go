@@ -16,7 +16,7 @@ type Setting struct {
 // Settings are all keys, in the order of the sample; with a pool's name what
 // holds for that pool, else those that pools have of their own come last.
 func (c Config) Settings(pool string) []Setting {
-	global := settings{c.Root, c.Serve, c.Pool}
+	global := settings{root: c.Root, serve: c.Serve, pool: c.Pool}
 	var all []Setting
 	for _, k := range keys() {
 		one := Setting{k.name, k.written(&global), c.origin(k.name)}
@@ -28,7 +28,7 @@ func (c Config) Settings(pool string) []Setting {
 		all = append(all, one)
 	}
 	if pool != "" {
-		return all
+		return append(all, c.ofContainerds(pool)...)
 	}
 	for _, name := range c.Pools() {
 		own := c.pools[name]
@@ -37,6 +37,22 @@ func (c Config) Settings(pool string) []Setting {
 			if origin, ok := c.origins[full]; ok && k.own != "" {
 				all = append(all, Setting{full, k.written(&own), origin})
 			}
+		}
+	}
+	return append(all, c.ofContainerds("")...)
+}
+
+// ofContainerds are all keys of the snapshotters of a pool, of all pools where it
+// is "".
+func (c Config) ofContainerds(pool string) (all []Setting) {
+	for _, one := range c.Containerds() {
+		if pool != "" && one.Pool != pool {
+			continue
+		}
+		s := settings{containerd: one}
+		for _, k := range containerdKeys() {
+			full := "containerd." + one.Name + "." + k.own
+			all = append(all, Setting{full, k.written(&s), c.origin(full)})
 		}
 	}
 	return all
@@ -89,5 +105,16 @@ func Sample() string {
 	b.WriteString("\n# A pool may have its own activate, scan_every, trim_every and trim_rate, and any\n" +
 		"# key of [extend]. They go before everything else for that pool.\n" +
 		"#[pools.vault]\n#activate = false\n#[pools.vault.extend]\n#data_maximum = \"500G\"\n")
+	b.WriteString("\n# A containerd that keeps its snapshots in a pool, one table for each; its name is\n" +
+		"# yours to choose. docs/containerd.md tells the rest.\n#[containerd.k8s]\n")
+	example := containerdDefaults("k8s")
+	example.containerd.Pool = "vault"
+	for _, k := range containerdKeys() {
+		b.WriteString("#\n")
+		for line := range strings.SplitSeq(k.doc, "\n") {
+			fmt.Fprintf(&b, "# %s\n", line)
+		}
+		fmt.Fprintf(&b, "#%s = %s\n", k.name, k.written(&example))
+	}
 	return b.String()
 }

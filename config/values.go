@@ -226,6 +226,21 @@ func choice(of []string, at func(*settings) *string) value {
 	}
 }
 
+// pattern reads a word that fits.
+func pattern(what string, fits func(string) bool, at func(*settings) *string) value {
+	return value{quoted: true,
+		set: func(s *settings, v any) error {
+			word, ok := words(v)
+			if !ok || !fits(word) {
+				return bad("write "+what, "%s is not one", shown(v))
+			}
+			*at(s) = word
+			return nil
+		},
+		get: func(s *settings) string { return *at(s) },
+	}
+}
+
 func level(at func(*settings) *slog.Level) value {
 	names := []string{"debug", "info", "warn", "error"}
 	return value{quoted: true,

@@ -8,6 +8,7 @@ import (
 
 	"thinctl/config"
 	"thinctl/metrics"
+	"thinctl/snapshots/containerd"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -30,8 +31,9 @@ type chores struct {
 	leaked  units.Bytes // by the last two scans
 	suspect units.Bytes // by the last one
 	scan    *metrics.Scan
-	scanned time.Time // when a scan last worked
-	tried   time.Time // when one was last tried
+	exact   map[string]containerd.Scanned // of the last scan that worked, by volume
+	scanned time.Time                     // when a scan last worked
+	tried   time.Time                     // when one was last tried
 	trimmed time.Time
 	once    sync.Once
 }
@@ -220,6 +222,7 @@ func (w *watcher) scan(ctx context.Context, pool *thinpool.Pool) {
 	if err == nil {
 		// Two scans have to agree: one may have met a pool that was being written.
 		leaked := leakedBytes(usage)
+		c.exact = exactOf(usage)
 		c.scanned, c.leaked, c.suspect = time.Now(), min(leaked, c.suspect), leaked
 	}
 	c.mu.Unlock()

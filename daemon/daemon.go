@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,8 +39,10 @@ type Daemon struct {
 	mu       sync.Mutex
 	config   config.Config
 	watchers map[string]*watcher
-	ready    bool
-	beat     time.Time // when the main loop last came round
+	// snapshotters are those of containerds, by their tables' names.
+	snapshotters map[string]*snapshotter
+	ready        bool
+	beat         time.Time // when the main loop last came round
 }
 
 // New returns a daemon that does nothing yet.
@@ -50,7 +53,7 @@ func New(o Options) (*Daemon, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &Daemon{options: o, log: o.Logger, config: o.Config, watchers: map[string]*watcher{},
+	d := &Daemon{options: o, log: o.Logger, config: o.Config, watchers: map[string]*watcher{}, snapshotters: map[string]*snapshotter{},
 		reloads: make(chan struct{}, 1), slow: make(chan struct{}, 1)}
 	d.metrics = metrics.New(d, metrics.Options{VolumeLimit: o.Config.Serve.VolumeMetrics, Version: o.Version})
 	return d, nil
@@ -178,6 +181,9 @@ func (d *Daemon) reload() {
 	for _, w := range d.watchers {
 		w.kick()
 	}
+	for _, s := range d.snapshotters {
+		s.kick()
+	}
 	d.mu.Unlock()
 	d.log.Info("the configuration was read", "config", fresh.Path())
 	d.notify("READY=1\n" + d.statusLine())
@@ -210,16 +216,20 @@ func (d *Daemon) settings(pool string) (config.Serve, config.Pool) {
 }
 
 // refresh begins to watch pools that are new, or named by the configuration, and
-// stops for those that are gone for good.
+// stops for those that are gone for good. So with snapshotters of containerds.
 func (d *Daemon) refresh(ctx context.Context, all *sync.WaitGroup) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	defer d.refreshSnapshotters(ctx, all)
 	listed, err := thinpool.List(d.config.Root)
 	if err != nil {
 		d.log.Error("the pools are not listed", "root", d.config.Root, "error", err)
 		return
 	}
 	names := slices.Concat(listed, d.config.Pools())
+	for _, table := range d.config.Containerds() {
+		names = append(names, table.Pool)
+	}
 	for name, w := range d.watchers {
 		if !slices.Contains(listed, name) {
 			w.kick()
@@ -243,7 +253,8 @@ func (d *Daemon) refresh(ctx context.Context, all *sync.WaitGroup) {
 	}
 }
 
-// awaitStart waits until each pool was activated, or could not be.
+// awaitStart waits until each pool was activated, or could not be, and each
+// containerd is served, or cannot be.
 func (d *Daemon) awaitStart(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, startBound)
 	defer cancel()
@@ -252,12 +263,20 @@ func (d *Daemon) awaitStart(ctx context.Context) {
 	for _, w := range d.watchers {
 		watchers = append(watchers, w)
 	}
+	snapshotters := slices.Collect(maps.Values(d.snapshotters))
 	d.mu.Unlock()
 	for _, w := range watchers {
 		select {
 		case <-w.started:
 		case <-ctx.Done():
 			d.log.Warn("not waited for any longer", "pool", w.name)
+		}
+	}
+	for _, s := range snapshotters {
+		select {
+		case <-s.tried:
+		case <-ctx.Done():
+			d.log.Warn("not waited for any longer", "snapshotter", s.table.Name)
 		}
 	}
 }

@@ -22,6 +22,16 @@
 // never relied on alone. A space that is nearly full does not wait for the
 // cool-down after an extension that has worked.
 //
+// # Snapshotters
+//
+// For each containerd that the configuration has, a snapshotter is served beside
+// this: its socket is there once its pool can be opened, and answers once the pool
+// is active and what killed processes left is finished, which the daemon waits for
+// before it says that it is ready. A fault keeps none of the others, and is tried
+// again. A reload begins with tables that are new, ends those that are gone once
+// their requests are answered, and does both for those that have changed; the rest
+// goes on.
+//
 // # Caveats
 //
 // The daemon needs nobody to know of it and holds no lock but while it changes

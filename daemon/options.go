@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"thinctl/config"
-	"thinctl/snapshots"
+	"thinctl/snapshots/containerd"
 	"thinctl/thinpool"
 )
 
@@ -33,7 +33,7 @@ type Options struct {
 
 // Files are the file systems on volumes.
 type Files interface {
-	snapshots.Files
+	containerd.Files
 	thinpool.Trimmer
 }
 

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ type pools struct {
 // Describe implements [prometheus.Collector].
 func (p *pools) Describe(to chan<- *prometheus.Desc) {
 	for _, f := range p.all {
-		if f != p.operations && f != p.operationDuration {
+		if !slices.Contains([]*family{p.operations, p.operationDuration, p.snapshotterReady, p.inFlight, p.requests, p.requestDuration}, f) {
 			to <- f.desc
 		}
 	}

@@ -50,13 +50,16 @@ func Labels() []LabelDoc {
 		{Name: "code", Help: "A runbook's code; `thinctl explain` lists them."},
 		{Name: "dir", Help: "The pool's folder."},
 		{Name: "file", Values: []string{string(Data), string(Metadata)}, Help: "Which of the pool's files."},
+		{Name: "grpc_code", Values: codes(), Help: "How a request ended: OK, or gRPC's word for the error."},
 		{Name: "goversion", Help: "What the program was built with."},
 		{Name: "kind", Values: []string{KindContainer, KindVolume}, Help: "Whose name the volume has: a container's, or its own."},
+		{Name: "method", Values: methods(), Help: "What containerd asked for."},
 		{Name: "mode", Values: modes(), Help: "The kernel's mode of the pool, or inactive where the kernel has it not."},
 		{Name: "operation", Help: "What the daemon did."},
 		{Name: "policy", Values: policies(), Help: "What becomes of writes to a full pool."},
 		{Name: "pool", Help: "The pool's name."},
 		{Name: "result", Values: append(results(), outcomes()...), Help: "How it ended: of operations ok or error, of extensions one of the others."},
+		{Name: "snapshotter", Help: "The name of its table in the configuration, [containerd.NAME]."},
 		{Name: "space", Values: []string{string(Data), string(Metadata), string(Host)}, Help: "What can run full."},
 		{Name: "uuid", Help: "The pool's identity."},
 		{Name: "version", Help: "The program's."},
@@ -91,7 +94,9 @@ type families struct {
 
 	extensions, extended, events  *family
 	operations, operationDuration *family
-	buildInfo                     *family
+	// The snapshotters of containerds.
+	snapshotterReady, inFlight, requests, requestDuration *family
+	buildInfo                                             *family
 }
 
 func newFamilies() *families {
@@ -163,6 +168,10 @@ func newFamilies() *families {
 	f.events = add(counter, "pool_events_total", "Events of the pool's device that were seen.", "pool")
 	f.operations = add(counter, "operations_total", "Operations of the daemon, by name and result.", "operation", "result")
 	f.operationDuration = add(histogram, "operation_duration_seconds", "Time that operations of the daemon took.", "operation", "result")
+	f.snapshotterReady = add(gauge, "snapshotter_ready", "1 while the snapshotter answers its containerd, 0 while its pool keeps it from that.", "snapshotter", "pool")
+	f.inFlight = add(gauge, "snapshotter_in_flight_requests", "Requests of containerd that are not answered yet.", "snapshotter")
+	f.requests = add(counter, "snapshotter_requests_total", "Answered requests of containerd.", "snapshotter", "method", "grpc_code")
+	f.requestDuration = add(histogram, "snapshotter_request_duration_seconds", "Time until requests of containerd were answered.", "snapshotter", "method")
 	f.buildInfo = add(gauge, "build_info", "Always 1. What is running.", "version", "goversion")
 	return f
 }

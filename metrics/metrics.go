@@ -41,13 +41,16 @@ func (o Options) now() time.Time {
 type Metrics struct {
 	registry *prometheus.Registry
 	activity *activity
+	requests *requests
+	now      func() time.Time
 }
 
 // New returns metrics of the source's pools, with a registry of their own, which
 // has the process's metrics too: process_*.
 func New(source Source, o Options) *Metrics {
 	f := newFamilies()
-	m := &Metrics{registry: prometheus.NewRegistry(), activity: newActivity(f)}
+	m := &Metrics{registry: prometheus.NewRegistry(), activity: newActivity(f), requests: newRequests(f), now: o.now}
+	m.requests.register(m.registry)
 	m.registry.MustRegister(
 		&pools{families: f, source: source, options: o, activity: m.activity},
 		m.activity.operations, m.activity.durations,

@@ -86,6 +86,11 @@ func newMetrics(source metrics.Source) *metrics.Metrics {
 	m.Extended("vault", metrics.Data, 20*units.GiB, metrics.AtMaximum)
 	m.Event("vault")
 	m.Event("vault")
+	m.Snapshotter("k8s", "vault", true)
+	m.Snapshotter("old", "gone", false)
+	m.Request("k8s", "Prepare")("OK")
+	m.Request("k8s", "Prepare")("ResourceExhausted")
+	m.Request("k8s", "Usage")
 	return m
 }
 
@@ -253,6 +258,34 @@ func TestCounters(t *testing.T) {
 	want(`thinctl_operations_total{operation="trim",result="ok"} 2`)
 	want(`thinctl_operations_total{operation="trim",result="error"} 1`)
 	want(`thinctl_operation_duration_seconds_count{operation="trim",result="ok"} 2`)
+}
+
+// TestRequests: counters of a snapshotter begin with zeros, and go with it.
+func TestRequests(t *testing.T) {
+	m := metrics.New(pools()[:1], metrics.Options{Now: noon})
+	m.Snapshotter("k8s", "vault", false)
+	m.Snapshotter("k8s", "vault", true)
+	m.Snapshotter("docker", "vault", true)
+	ended := m.Request("k8s", "Commit")
+	text := scrape(t, m)
+	for _, line := range []string{`thinctl_snapshotter_ready{pool="vault",snapshotter="k8s"} 1`, `thinctl_snapshotter_in_flight_requests{snapshotter="k8s"} 1`,
+		`thinctl_snapshotter_in_flight_requests{snapshotter="docker"} 0`, `thinctl_snapshotter_requests_total{grpc_code="OK",method="Commit",snapshotter="k8s"} 0`} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("no %s in\n%s", line, text)
+		}
+	}
+	ended("NotFound")
+	m.ForgetSnapshotter("docker")
+	text = scrape(t, m)
+	for _, line := range []string{`thinctl_snapshotter_in_flight_requests{snapshotter="k8s"} 0`, `thinctl_snapshotter_requests_total{grpc_code="NotFound",method="Commit",snapshotter="k8s"} 1`,
+		`thinctl_snapshotter_request_duration_seconds_count{method="Commit",snapshotter="k8s"} 1`} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("no %s in\n%s", line, text)
+		}
+	}
+	if strings.Contains(text, "docker") {
+		t.Errorf("a forgotten snapshotter is still there:\n%s", text)
+	}
 }
 
 // TestOddLabels: what is no text is left out, told and hurts nothing else.

@@ -123,8 +123,8 @@ func (c *check) volumes(tx *store.Tx) error {
 		}
 		what, there := c.wanted[volume.Name]
 		switch {
-		case volume.For == "" && !there:
-			continue // the user's own
+		case !isOurs(volume.For) && !there:
+			continue // the user's own, or another package's
 		case volume.For == forWork && works[volume.Name]:
 			continue
 		case !there:

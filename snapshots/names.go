@@ -43,6 +43,9 @@ func LayerVolume(id string) string     { return layerVolume(id) }
 func InitVolume(key string) string     { return initVolume(key) }
 func ContainerVolume(id string) string { return containerVolume(id) }
 
+// TemplateVolume names a template's volume.
+func TemplateVolume(key string) string { return templateVolume(key) }
+
 func layerVolume(id string) string     { return "layer-" + id }
 func containerVolume(id string) string { return "container-" + id }
 func initVolume(key string) string     { return "init-" + key }

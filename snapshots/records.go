@@ -26,6 +26,16 @@ const (
 	forWork      = "work"
 )
 
+// isOurs tells whether this package keeps volumes for that. Packages beside it
+// keep others in the same pool.
+func isOurs(what string) bool {
+	switch what {
+	case forLayer, forContainer, forTemplate, forWork:
+		return true
+	}
+	return false
+}
+
 // Layer is what one step of an image changed; it is never written again.
 type Layer struct {
 	// ID is 64 hex digits: of a loaded layer its OCI chain id, of a committed one

@@ -71,7 +71,7 @@ func (s *Store) clearDevices(ctx context.Context) error {
 	}
 	var faults []error
 	for _, volume := range volumes {
-		if volume.Active && volume.For != "" && volume.For != forWork {
+		if volume.Active && isOurs(volume.For) && volume.For != forWork {
 			faults = append(faults, s.clearDevice(ctx, volume))
 		}
 	}

@@ -30,6 +30,13 @@ func (s *Store) shape(ctx context.Context, fs filesystem.Type, size units.Bytes)
 	return fs, size, nil
 }
 
+// Template returns the empty file system of that kind and size, for packages that
+// keep snapshots of their own: its volume is [TemplateVolume] of its key, is never
+// written and never removed.
+func (s *Store) Template(ctx context.Context, fs filesystem.Type, size units.Bytes) (Template, error) {
+	return s.template(ctx, fs, size)
+}
+
 // template returns the empty file system of that kind and size. The first who
 // needs it makes it, others wait.
 func (s *Store) template(ctx context.Context, fs filesystem.Type, size units.Bytes) (Template, error) {

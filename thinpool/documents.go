@@ -52,8 +52,8 @@ func (p *Pool) updateSettled(ctx context.Context, f func(*store.Tx) error) error
 	return p.update(ctx, status, f)
 }
 
-// RenameVolume gives a volume another name, and what it is kept for, in one
-// transaction. Nobody may use it; all that was written to it is durable first,
+// RenameVolume gives a volume another name, which may be the one that it has, and
+// what it is kept for, in one transaction. Nobody may use it; all that was written to it is durable first,
 // and its device is gone afterwards.
 func (p *Pool) RenameVolume(ctx context.Context, from, to string, keep RenameOptions) (Volume, error) {
 	if err := p.checkNewName("rename", to); err != nil {
@@ -76,8 +76,10 @@ func (p *Pool) RenameVolume(ctx context.Context, from, to string, keep RenameOpt
 	renamed := record
 	renamed.Name, renamed.For, renamed.ReadOnly = to, keep.For, keep.ReadOnly
 	err = p.Update(ctx, func(tx *store.Tx) error {
-		if err := p.nameFree(tx, "rename", to); err != nil {
-			return err
+		if to != from {
+			if err := p.nameFree(tx, "rename", to); err != nil {
+				return err
+			}
 		}
 		if err := tx.DeleteVolume(record); err != nil {
 			return err
@@ -127,6 +129,9 @@ func (p *Pool) keptFor(op string, record store.Volume, what string) error {
 	case "container", "layer":
 		e.Detail = fmt.Sprintf("it is kept as a %s", record.For)
 		e.Remedy = fmt.Sprintf("use the `thinctl %s` commands", record.For)
+	case "containerd":
+		e.Detail = "it is kept as a snapshot of a containerd's"
+		e.Remedy = "`ctr snapshots` and containerd's clients show and remove those"
 	default:
 		e.Detail = fmt.Sprintf("it is kept as %s of images and containers", record.For)
 		e.Remedy = "it goes along with those that need it"

@@ -89,6 +89,10 @@ func (p *Pool) Close(ctx context.Context) error {
 	return errors.Join(p.writeReaped(ctx), p.db.Close())
 }
 
+// NoteReaped writes down which removed volumes have been reaped, where no change has
+// done so: until then other processes take them for waiting.
+func (p *Pool) NoteReaped(ctx context.Context) error { return p.writeReaped(ctx) }
+
 func (p *Pool) writeReaped(ctx context.Context) error {
 	done := p.takeReaped()
 	if len(done) == 0 {
@@ -97,6 +101,9 @@ func (p *Pool) writeReaped(ctx context.Context) error {
 	err := p.db.Update(ctx, func(tx *store.Tx) error { return dropReaped(tx, done) })
 	if errors.Is(err, store.ErrNoDatabase) {
 		return nil // the pool has been destroyed, and its tombstones with it
+	}
+	if err != nil {
+		p.noteReaped(done...)
 	}
 	return err
 }

@@ -18,6 +18,9 @@ type RemoveOptions struct {
 	Deferred bool
 	// For must be what the volume is kept for.
 	For string
+	// Later leaves the blocks to whoever calls [Pool.ReapVolumes] or Reap, so that
+	// the caller does not wait until they are discarded.
+	Later bool
 }
 
 // Removal says what became of a removed volume.
@@ -73,6 +76,11 @@ func (p *Pool) RemoveVolumes(ctx context.Context, names []string, options Remove
 	var removals []Removal
 	var faults []error
 	for _, tombstone := range tombstones {
+		if options.Later {
+			p.guesses.drop(tombstone.Name)
+			removals = append(removals, Removal{Volume: plainVolume(tombstone.Volume)})
+			continue
+		}
 		removal, err := p.reapRemoved(ctx, tombstone)
 		removals, faults = append(removals, removal), append(faults, err)
 	}
@@ -260,6 +268,34 @@ func (p *Pool) Reap(ctx context.Context) (reaped, waiting []store.Tombstone, err
 		}
 	}
 	return reaped, waiting, errors.Join(err, errors.Join(faults...), p.writeReaped(ctx))
+}
+
+// ReapVolumes is Reap for the removed volumes of these device ids. It returns
+// those that are still in use. That the others have been reaped is noted in the
+// database with the next change, by NoteReaped or Close.
+func (p *Pool) ReapVolumes(ctx context.Context, ids ...uint32) (waiting []uint32, err error) {
+	var faults []error
+	for _, id := range ids {
+		var tombstone store.Tombstone
+		err := p.db.View(ctx, func(tx *store.Tx) (err error) {
+			tombstone, err = tx.Tombstone(id)
+			return err
+		})
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err == nil {
+			err = p.reapIfFree(ctx, tombstone)
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, ErrBusy), errors.Is(err, dm.ErrBusy), errors.Is(err, filelock.ErrHeld):
+			waiting = append(waiting, id)
+		default:
+			faults = append(faults, p.volumeFailed("give back the blocks of", tombstone.Name, err))
+		}
+	}
+	return waiting, errors.Join(faults...)
 }
 
 func (p *Pool) reapIfFree(ctx context.Context, tombstone store.Tombstone) error {

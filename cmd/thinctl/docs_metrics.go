@@ -44,6 +44,7 @@ The process's own ` + "`process_*`" + ` and ` + "`promhttp_metric_handler_errors
 	}
 	section("Pools", "thinctl_pool_")
 	section("Volumes", "thinctl_volume_")
+	section("Snapshotters of containerds", "thinctl_snapshotter_")
 	section("The program", "")
 	b.WriteString("\n## Labels\n\n| label | values | meaning |\n|---|---|---|\n")
 	for _, label := range metrics.Labels() {
@@ -57,7 +58,7 @@ The process's own ` + "`process_*`" + ` and ` + "`promhttp_metric_handler_errors
 }
 
 func sectionOf(metric string) string {
-	for _, prefix := range []string{"thinctl_pool_", "thinctl_volume_"} {
+	for _, prefix := range []string{"thinctl_pool_", "thinctl_volume_", "thinctl_snapshotter_"} {
 		if strings.HasPrefix(metric, prefix) {
 			return prefix
 		}

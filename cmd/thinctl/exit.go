@@ -19,6 +19,7 @@ import (
 	"thinctl/loopback"
 	"thinctl/snapshots"
 	"thinctl/snapshots/changes"
+	"thinctl/snapshots/containerd"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
@@ -102,10 +103,10 @@ func classes() []class {
 		{codeBusy, []error{daemon.ErrRunning, syscall.EADDRINUSE}},
 		// An image that is in use is that, whatever the pool said of its volumes.
 		{codeUsage, []error{images.ErrInvalid, reference.ErrInvalid, reference.ErrAmbiguous, manifest.ErrInvalid,
-			snapshots.ErrInvalid, snapshots.ErrAmbiguous}},
+			snapshots.ErrInvalid, snapshots.ErrAmbiguous, containerd.ErrInvalid}},
 		{codeNotFound, []error{reference.ErrNotFound, registry.ErrNotFound, manifest.ErrPlatform, snapshots.ErrNotFound}},
 		{codeExists, []error{snapshots.ErrExists}},
-		{codeBusy, []error{images.ErrInUse, registry.ErrBusy, snapshots.ErrInUse, snapshots.ErrMounted}},
+		{codeBusy, []error{images.ErrInUse, registry.ErrBusy, snapshots.ErrInUse, snapshots.ErrMounted, containerd.ErrInUse}},
 		{codeUnhealthy, []error{snapshots.ErrFull}},
 		{codeUsage, []error{thinpool.ErrInvalid}},
 		{codeNotFound, []error{thinpool.ErrNotFound}},

@@ -3,14 +3,14 @@ package main
 import (
 	"context"
 
-	"thinctl/snapshots"
+	"thinctl/snapshots/containerd"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 )
 
 // fileSystems is what the command line does with the file systems on volumes.
 type fileSystems interface {
-	snapshots.Files
+	containerd.Files
 	thinpool.Trimmer
 }
 

@@ -18,9 +18,11 @@ import (
 
 func (a *app) serveCommand() *cli.Command {
 	return a.leaf(leaf{
-		name: "serve", usage: "watch all pools, extend them, and serve metrics", long: true,
+		name: "serve", usage: "watch all pools, extend them, serve them to containerds, and serve metrics", long: true,
 		about: "Runs until SIGTERM, which leaves all devices as they are; SIGHUP has the configuration read anew. " +
 			"Activates the pools that were not deactivated by hand before it says that it is ready. " +
+			"Is the snapshotter of each containerd that the configuration has, [containerd.NAME]: containerd uses it as a proxy plugin, its snapshots are thin volumes of the pool, " +
+			"and what it runs goes on while the daemon is away. A reload begins with tables that are new, ends those that are gone, and does both for those that have changed. " +
 			"Serves /metrics, /healthz and /readyz. " +
 			"Under systemd it notifies, keeps the watchdog, and takes sockets. The other commands need no daemon, and work beside it.",
 		flags: []cli.Flag{

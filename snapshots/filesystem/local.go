@@ -37,3 +37,5 @@ func (Local) Holders(ctx context.Context, major, minor uint32) ([]Holder, error)
 }
 
 func (Local) NeedsRecovery(device string) (bool, error) { return NeedsRecovery(device) }
+
+func (Local) Inodes(device, target string) (uint64, error) { return Inodes(device, target) }

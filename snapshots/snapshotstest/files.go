@@ -325,6 +325,30 @@ func (f *Files) NeedsRecovery(string) (bool, error) {
 	return false, f.step("look at the journal", func() error { return nil })
 }
 
+// Inodes counts the files and folders of a file system.
+func (f *Files) Inodes(device, target string) (count uint64, err error) {
+	err = f.step("count the inodes of "+device, func() error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		dev, _, err := f.device(context.Background(), device)
+		if err != nil {
+			return err
+		}
+		if target != "" {
+			if m := f.mounts[target]; m == nil || m.dev != dev {
+				return &filesystem.Error{Op: "count the inodes of", Object: target, Kind: filesystem.ErrNotMounted}
+			}
+			files, err := digests(target)
+			count = uint64(len(files))
+			return err
+		}
+		number, err := f.number(dev)
+		count = uint64(len(f.versions[number].files))
+		return err
+	})
+	return count, err
+}
+
 // device finds what is behind a node.
 func (f *Files) device(ctx context.Context, node string) (dm.Dev, units.Bytes, error) {
 	entries, err := f.kernel.List(ctx)

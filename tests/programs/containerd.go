@@ -25,6 +25,12 @@ const (
 
 // StartContainerd starts a daemon that keeps its images below dir.
 func StartContainerd(ctx context.Context, dir string) (*Containerd, error) {
+	return StartContainerdWith(ctx, dir, nil)
+}
+
+// StartContainerdWith is StartContainerd with the snapshotters behind these sockets
+// as proxy plugins, by their names.
+func StartContainerdWith(ctx context.Context, dir string, sockets map[string]string) (*Containerd, error) {
 	root, pool := filepath.Join(dir, "containerd"), "containerd-"+filepath.Base(dir)
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, err
@@ -51,6 +57,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
   discard_blocks = true
   fs_type = "ext4"
 `, root+"/root", run+"/state", c.address, root+"/devmapper", pool)
+	text += proxies(sockets)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -81,6 +88,9 @@ func makePool(ctx context.Context, name, root string) error {
 		"0 "+strconv.Itoa(containerdData/512)+" thin-pool "+strings.Join(loops, " ")+" 128 32768 1 skip_block_zeroing")
 	return err
 }
+
+// Address is the daemon's socket.
+func (c *Containerd) Address() string { return c.address }
 
 // Do is the ctr command.
 func (c *Containerd) Do(ctx context.Context, args ...string) (string, error) {

@@ -1,0 +1,83 @@
+package containerd
+
+import (
+	"context"
+	"strings"
+
+	"thinctl/thinpool/store"
+)
+
+// Disagreement is something that no sequence of finished and undone operations
+// can leave.
+type Disagreement struct {
+	Object string
+	Detail string
+}
+
+// Check compares the documents of all namespaces with the volumes and with each
+// other, at one moment. A volume that a killed commit has left is one until
+// Recover has removed it.
+func (s *Snapshotter) Check(ctx context.Context) ([]Disagreement, error) {
+	var found []Disagreement
+	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
+		found, err = checkIn(tx)
+		return err
+	})
+	return found, err
+}
+
+func checkIn(tx *store.Tx) (found []Disagreement, err error) {
+	say := func(object, detail string) { found = append(found, Disagreement{object, detail}) }
+	volumes := map[string]store.Volume{}
+	for volume, err := range tx.Volumes() {
+		if err != nil {
+			return nil, err
+		}
+		if volume.For == keptFor {
+			volumes[volume.Name] = volume
+		}
+	}
+	all, children := map[string]record{}, map[string]string{}
+	for entry, err := range store.Documents[record](tx, kindSnapshots, "") {
+		if err != nil {
+			return nil, err
+		}
+		all[entry.Key] = entry.Record
+	}
+	for entry, err := range store.Documents[string](tx, kindChildren, "") {
+		if err != nil {
+			return nil, err
+		}
+		children[entry.Key] = entry.Record
+	}
+	for key, r := range all {
+		object := "snapshot " + quoted(key)
+		volume, there := volumes[r.Volume]
+		switch {
+		case !there:
+			say(object, "its volume "+r.Volume+" is missing")
+		case volume.ReadOnly != (r.Kind != Active):
+			say(object, "its volume "+r.Volume+" may be written, or may not, though it is "+string(r.Kind))
+		}
+		delete(volumes, r.Volume)
+		namespace, name := splitNamespace(key)
+		if r.Parent == "" {
+			continue
+		}
+		if p, there := all[namespace+"/"+r.Parent]; !there || p.ID != r.ParentID || p.Kind != Committed {
+			say(object, "its parent "+quoted(r.Parent)+" is missing")
+		}
+		child := strings.Join([]string{namespace, r.ParentID, r.ID}, "/")
+		if children[child] != name {
+			say(object, "its parent does not know it")
+		}
+		delete(children, child)
+	}
+	for child, name := range children {
+		say("snapshot "+quoted(name), "it is known as a child, "+child+", and is none")
+	}
+	for name := range volumes {
+		say("volume "+name, "no snapshot has it")
+	}
+	return found, nil
+}

@@ -1,0 +1,152 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+)
+
+// Commit makes an active snapshot one that is never written again, under a name.
+// What was written to it is durable first. It takes the labels that are given and
+// keeps none. Somebody who still has it mounted keeps a copy that nobody knows, and
+// the snapshot is what it was at this moment.
+func (s *Snapshotter) Commit(ctx context.Context, name, key string, labels map[string]string) error {
+	const op = "commit"
+	if err := checkName(op, "name", name); err != nil {
+		return err
+	}
+	if err := checkName(op, "key", key); err != nil {
+		return err
+	}
+	if err := checkLabels(op, name, labels); err != nil {
+		return err
+	}
+	return failed(op, key, s.commit(ctx, name, key, labels))
+}
+
+func (s *Snapshotter) commit(ctx context.Context, name, key string, labels map[string]string) error {
+	const op = "commit"
+	var r record
+	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
+		if r, err = s.find(tx, op, key); err != nil {
+			return err
+		}
+		if r.Kind != Active {
+			return refused(op, key, ErrRefused, "it is not active, but "+string(r.Kind))
+		}
+		return s.free(tx, op, name)
+	})
+	if err != nil {
+		return err
+	}
+	if r.FileSystem != 0 && r.FileSystem < r.Size {
+		if _, err := s.ready(ctx, key, r); err != nil { // killed before it had grown
+			return err
+		}
+	}
+	all, err := s.quiet(ctx, key, r)
+	if err != nil {
+		return err
+	}
+	var told error
+	move := func(tx *store.Tx, volume store.Volume) error {
+		told = s.move(tx, name, key, r, volume.Name, all, labels)
+		return told
+	}
+	keep := thinpool.Keep{For: keptFor, ReadOnly: true, With: move}
+	_, err = s.pool.RenameVolume(ctx, r.Volume, r.Volume, thinpool.RenameOptions{Was: keptFor, Keep: keep})
+	if told == nil && errors.Is(err, thinpool.ErrBusy) {
+		s.options.Log.Info("committed while it was in use", "pool", s.pool.Name(), "snapshot", key, "volume", r.Volume)
+		err = s.leave(ctx, r, keep)
+	}
+	switch {
+	case told != nil:
+		return told
+	case gone(err):
+		return refused(op, key, ErrNotFound, "it was removed or committed meanwhile")
+	case err == nil:
+		s.forgetTarget(r.Volume)
+	}
+	return err
+}
+
+// leave makes a snapshot of a volume that somebody uses take its place, and
+// leaves the volume to them. Killed in between, the volume has no document any
+// more, and Recover removes it.
+func (s *Snapshotter) leave(ctx context.Context, r record, keep thinpool.Keep) error {
+	if _, err := s.pool.Snapshot(ctx, r.Volume, volumeName(newID()), thinpool.SnapshotOptions{Keep: keep}); err != nil {
+		return err
+	}
+	ctx, cancel := settling(ctx)
+	defer cancel()
+	return s.bury(ctx, r.Volume, nil)
+}
+
+// move writes the document of a snapshot that becomes committed.
+func (s *Snapshotter) move(tx *store.Tx, name, key string, was record, volume string, all footprint, labels map[string]string) error {
+	const op = "commit"
+	r, err := s.find(tx, op, key)
+	if err != nil {
+		return err
+	}
+	if r.ID != was.ID || r.Kind != Active || r.Volume != was.Volume {
+		return refused(op, key, ErrNotFound, "it was removed meanwhile")
+	}
+	if err := s.free(tx, op, name); err != nil {
+		return err
+	}
+	if err := s.drop(tx, key, r); err != nil {
+		return err
+	}
+	r.Kind, r.Volume, r.Labels = Committed, volume, kept(labels)
+	r.Created = s.now()
+	r.Updated = r.Created
+	r.All, r.Own = all, all.less(r.Below)
+	if own, known := s.exact(was.Volume, all.Mapped); known {
+		r.Own.Mapped = own
+	}
+	return s.put(tx, name, r)
+}
+
+// quiet makes sure that a snapshot can be read without its journal, and measures
+// it.
+func (s *Snapshotter) quiet(ctx context.Context, key string, r record) (footprint, error) {
+	status, err := s.pool.VolumeStatus(ctx, r.Volume)
+	if gone(err) {
+		return footprint{}, refused("commit", key, ErrNotFound, "it was removed or committed meanwhile")
+	}
+	if err != nil {
+		return footprint{}, err
+	}
+	volume := status.Volume
+	if !volume.Active {
+		// Nobody has mounted it since the host was started, which may have been
+		// stopped in the middle of a write.
+		if volume, err = s.pool.ActivateVolume(ctx, r.Volume); err != nil {
+			return footprint{}, err
+		}
+		if err := s.replay(ctx, r, volume); err != nil {
+			return footprint{}, err
+		}
+	}
+	target := ""
+	if volume.Open > 0 {
+		target = s.target(volume)
+	}
+	return s.measure(ctx, volume, target)
+}
+
+func (s *Snapshotter) replay(ctx context.Context, r record, volume thinpool.Volume) error {
+	needs, err := s.files.NeedsRecovery(volume.Node)
+	if err != nil || !needs {
+		return err
+	}
+	unlock, err := s.lock(ctx, r.Volume)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return s.mounted(ctx, r, volume, func(target string) error { return s.files.Sync(ctx, target) })
+}

@@ -1,0 +1,233 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"thinctl/snapshots"
+	"thinctl/snapshots/filesystem"
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// ground is what a snapshot begins as: its parent, or a template.
+type ground struct {
+	name       string // the parent's; "" for a template
+	id         string
+	volume     string
+	fs         filesystem.Type
+	size       units.Bytes
+	fileSystem units.Bytes // 0 where it fills the volume
+	all        footprint
+}
+
+// Prepare makes a snapshot to be written, a copy of its parent or of an empty
+// file system, and returns how to mount it.
+func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, labels map[string]string) ([]Mount, error) {
+	return s.create(ctx, "prepare", Active, key, parent, labels)
+}
+
+// View makes a snapshot to be read, and returns how to mount it. Its device
+// refuses to be written.
+func (s *Snapshotter) View(ctx context.Context, key, parent string, labels map[string]string) ([]Mount, error) {
+	return s.create(ctx, "view", View, key, parent, labels)
+}
+
+func (s *Snapshotter) create(ctx context.Context, op string, kind Kind, key, parent string, labels map[string]string) ([]Mount, error) {
+	if err := checkName(op, "key", key); err != nil {
+		return nil, err
+	}
+	if err := checkLabels(op, key, labels); err != nil {
+		return nil, err
+	}
+	size, err := asked(op, key, labels)
+	if err != nil {
+		return nil, err
+	}
+	on, err := s.ground(ctx, op, key, parent, size)
+	if err != nil {
+		return nil, failed(op, key, err)
+	}
+	r := record{ID: newID(), Kind: kind, Parent: parent, ParentID: on.id, Labels: kept(labels), FS: on.fs, Size: on.size, FileSystem: on.fileSystem, Below: on.all}
+	r.Volume = volumeName(r.ID)
+	if kind == Active && size > on.size {
+		r.Size = size
+		if r.FileSystem == 0 {
+			r.FileSystem = on.size
+		}
+	}
+	if r, err = s.copy(ctx, op, key, on, r); err != nil {
+		return nil, failed(op, key, err)
+	}
+	mounts, err := s.ready(ctx, key, r)
+	if err != nil {
+		return nil, errors.Join(failed(op, key, err), s.takeBack(ctx, key, r))
+	}
+	return mounts, nil
+}
+
+// ground finds the parent, or the template that stands for none. That the key is
+// taken is told before anything is made; the transaction looks again.
+func (s *Snapshotter) ground(ctx context.Context, op, key, parent string, size units.Bytes) (on ground, err error) {
+	err = s.pool.View(ctx, func(tx *store.Tx) error {
+		if err := s.free(tx, op, key); err != nil || parent == "" {
+			return err
+		}
+		p, err := s.parent(tx, op, key, parent)
+		on = ground{name: parent, id: p.ID, volume: p.Volume, fs: p.FS, size: p.Size, fileSystem: p.FileSystem, all: p.All}
+		return err
+	})
+	if err != nil || parent != "" {
+		return on, err
+	}
+	return s.template(ctx, size)
+}
+
+func (s *Snapshotter) parent(tx *store.Tx, op, key, parent string) (record, error) {
+	if err := checkName(op, "parent", parent); err != nil {
+		return record{}, err
+	}
+	p, err := s.find(tx, op, parent)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return p, refused(op, key, ErrNotFound, "there is no snapshot "+quoted(parent)+" to be its parent")
+	case err == nil && p.Kind != Committed:
+		return p, refused(op, key, ErrInvalid, "its parent "+quoted(parent)+" is not committed")
+	}
+	return p, err
+}
+
+// copy makes the volume with its document.
+func (s *Snapshotter) copy(ctx context.Context, op, key string, on ground, r record) (record, error) {
+	var told error
+	with := func(tx *store.Tx, _ store.Volume) error {
+		r.Created = s.now()
+		r.Updated = r.Created
+		told = s.stand(tx, op, key, on, r)
+		return told
+	}
+	_, err := s.pool.Snapshot(ctx, on.volume, r.Volume, thinpool.SnapshotOptions{Size: r.Size,
+		Keep: thinpool.Keep{For: keptFor, ReadOnly: r.Kind == View, With: with}})
+	switch {
+	case told != nil:
+		return r, told
+	case gone(err) && on.name != "":
+		return r, refused(op, key, ErrNotFound, "its parent "+quoted(on.name)+" was removed meanwhile")
+	case gone(err):
+		s.forgetTemplates()
+	}
+	return r, err
+}
+
+// stand writes the document of a new snapshot if it still may stand there.
+func (s *Snapshotter) stand(tx *store.Tx, op, key string, on ground, r record) error {
+	if err := s.free(tx, op, key); err != nil {
+		return err
+	}
+	if on.name != "" {
+		p, err := s.parent(tx, op, key, on.name)
+		if err != nil {
+			return err
+		}
+		if p.ID != on.id {
+			return refused(op, key, ErrNotFound, "its parent "+quoted(on.name)+" was removed meanwhile")
+		}
+	}
+	return s.put(tx, key, r)
+}
+
+// takeBack removes a snapshot that could not be made ready: nobody was told of it.
+func (s *Snapshotter) takeBack(ctx context.Context, key string, r record) error {
+	ctx, cancel := settling(ctx)
+	defer cancel()
+	err := s.remove(ctx, "take back", key, r.ID)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// template returns the empty file system of that size; the default where zero.
+// Above the default it is the default's: the snapshot is grown, so that not each
+// size that anybody asks for keeps a template.
+func (s *Snapshotter) template(ctx context.Context, size units.Bytes) (ground, error) {
+	base := s.options.Size
+	if base == 0 {
+		pool, err := s.pool.Record(ctx)
+		if err != nil {
+			return ground{}, err
+		}
+		base = pool.BaseSize
+	}
+	if size == 0 || size > base {
+		size = base
+	}
+	size = min(max(size, least(s.options.FS)), base)
+	key := string(s.options.FS) + size.Exact()
+	s.cached.Lock()
+	on, known := s.cached.templates[key]
+	s.cached.Unlock()
+	if known {
+		return on, nil
+	}
+	t, err := s.layers.Template(ctx, s.options.FS, size)
+	if err != nil {
+		return ground{}, err
+	}
+	on = ground{volume: snapshots.TemplateVolume(t.Key), fs: t.FS, size: t.Size}
+	if on.all, err = s.look(ctx, on.volume); err != nil {
+		return ground{}, err
+	}
+	s.cached.Lock()
+	s.cached.templates[key] = on
+	s.cached.Unlock()
+	return on, nil
+}
+
+func (s *Snapshotter) forgetTemplates() {
+	s.cached.Lock()
+	defer s.cached.Unlock()
+	clear(s.cached.templates)
+}
+
+// look tells what a volume takes that nobody has mounted, and puts its device
+// away. One at a time does this; the command line, which clears devices that
+// nobody uses, may come in between.
+func (s *Snapshotter) look(ctx context.Context, volume string) (all footprint, err error) {
+	unlock, err := s.lock(ctx, volume)
+	if err != nil {
+		return all, err
+	}
+	defer unlock()
+	const tries = 5
+	for n := 1; ; n++ {
+		var active thinpool.Volume
+		if active, err = s.pool.ActivateVolume(ctx, volume); err != nil {
+			return all, err
+		}
+		all, err = s.measure(ctx, active, "")
+		if put := s.pool.DeactivateVolume(ctx, volume); !errors.Is(put, thinpool.ErrBusy) {
+			err = errors.Join(err, put)
+		}
+		away := errors.Is(err, fs.ErrNotExist) || errors.Is(err, thinpool.ErrBusy)
+		if !away || n == tries {
+			return all, err
+		}
+	}
+}
+
+// measure asks for the footprint of an active volume.
+func (s *Snapshotter) measure(ctx context.Context, volume thinpool.Volume, target string) (footprint, error) {
+	status, err := s.pool.VolumeStatus(ctx, volume.Name)
+	if err == nil && !status.Active {
+		err = fmt.Errorf("%w: the device of %s was put away while it was measured", thinpool.ErrBusy, volume.Name)
+	}
+	if err != nil {
+		return footprint{}, err
+	}
+	inodes, err := s.files.Inodes(volume.Node, target)
+	return footprint{Mapped: status.Mapped, Inodes: inodes}, err
+}

@@ -1,0 +1,191 @@
+package containerd
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"thinctl/snapshots/filesystem"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// The documents that this package keeps in the pool's database. A namespace has
+// no slash.
+const (
+	kindSnapshots store.Kind = "containerd-snapshots" // namespace/key -> record
+	kindChildren  store.Kind = "containerd-children"  // namespace/parent's id/id -> key
+)
+
+// keptFor is what the volumes are kept for.
+const keptFor = "containerd"
+
+// Kind is what may be done with a snapshot; containerd's words.
+type Kind string
+
+// The kinds.
+const (
+	Active    Kind = "active"
+	View      Kind = "view"
+	Committed Kind = "committed"
+)
+
+// Info is what containerd knows of a snapshot.
+type Info struct {
+	Name    string // its key, or the name it was committed by
+	Kind    Kind
+	Parent  string
+	Labels  map[string]string
+	Created time.Time
+	Updated time.Time
+}
+
+// footprint is what a file system takes.
+type footprint struct {
+	Mapped units.Bytes `json:"mapped"`
+	Inodes uint64      `json:"inodes"`
+}
+
+// less is what f has beyond g, and never below zero.
+func (f footprint) less(g footprint) footprint {
+	return footprint{Mapped: f.Mapped - min(f.Mapped, g.Mapped), Inodes: f.Inodes - min(f.Inodes, g.Inodes)}
+}
+
+// record is a snapshot's document.
+type record struct {
+	ID       string            `json:"id"` // of the snapshot, whatever its name
+	Kind     Kind              `json:"kind"`
+	Volume   string            `json:"volume"`
+	Parent   string            `json:"parent,omitempty"` // its name
+	ParentID string            `json:"parent_id,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Created  time.Time         `json:"created"`
+	Updated  time.Time         `json:"updated"`
+	FS       filesystem.Type   `json:"fs"`
+	Size     units.Bytes       `json:"size"` // of its volume
+	// FileSystem is the size of its file system, 0 where it fills the volume.
+	FileSystem units.Bytes `json:"file_system,omitempty"`
+	// Below is what it began with. All and Own are a committed snapshot's whole
+	// and what of it is its own.
+	Below footprint `json:"below"`
+	All   footprint `json:"all,omitzero"`
+	Own   footprint `json:"own,omitzero"`
+}
+
+func (r record) info(name string) Info {
+	return Info{Name: name, Kind: r.Kind, Parent: r.Parent, Labels: maps.Clone(r.Labels), Created: r.Created, Updated: r.Updated}
+}
+
+func (s *Snapshotter) key(name string) string { return s.options.Namespace + "/" + name }
+
+func (s *Snapshotter) childKey(parent, id string) string {
+	return s.options.Namespace + "/" + parent + "/" + id
+}
+
+// find reads a snapshot's document; ErrNotFound.
+func (s *Snapshotter) find(tx *store.Tx, op, name string) (record, error) {
+	var r record
+	err := tx.Document(kindSnapshots, s.key(name), &r)
+	if errors.Is(err, store.ErrNotFound) {
+		return r, refused(op, name, ErrNotFound, "")
+	}
+	return r, err
+}
+
+// free refuses a name that is taken.
+func (s *Snapshotter) free(tx *store.Tx, op, name string) error {
+	_, err := s.find(tx, op, name)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err == nil:
+		return refused(op, name, ErrExists, "")
+	}
+	return err
+}
+
+func (s *Snapshotter) put(tx *store.Tx, name string, r record) error {
+	if err := tx.PutDocument(kindSnapshots, s.key(name), r); err != nil {
+		return err
+	}
+	if r.ParentID == "" {
+		return nil
+	}
+	return tx.PutDocument(kindChildren, s.childKey(r.ParentID, r.ID), name)
+}
+
+func (s *Snapshotter) drop(tx *store.Tx, name string, r record) error {
+	if err := tx.DeleteDocument(kindSnapshots, s.key(name)); err != nil || r.ParentID == "" {
+		return err
+	}
+	return tx.DeleteDocument(kindChildren, s.childKey(r.ParentID, r.ID))
+}
+
+// child returns the name of a snapshot that stands on r; "" where none does.
+func (s *Snapshotter) child(tx *store.Tx, r record) (string, error) {
+	for entry, err := range store.Documents[string](tx, kindChildren, s.childKey(r.ID, "")) {
+		return entry.Record, err
+	}
+	return "", nil
+}
+
+func newID() string {
+	b := make([]byte, 8)
+	rand.Read(b) // never fails (crypto/rand)
+	return hex.EncodeToString(b)
+}
+
+func volumeName(id string) string { return keptFor + "-" + id }
+
+const (
+	// maxName is far above what containerd makes of a key, and below what the
+	// database takes.
+	maxName = 16 << 10
+	// maxLabel is containerd's own limit for a label's key and value together
+	// (pkg/labels/validate.go).
+	maxLabel = 4096
+	// maxLabels bounds what one record may take of the database.
+	maxLabels = 256 << 10
+)
+
+func checkName(op, what, name string) error {
+	switch {
+	case name == "":
+		return refused(op, name, ErrInvalid, "the "+what+" is empty")
+	case len(name) > maxName:
+		return refused(op, name, ErrInvalid, fmt.Sprintf("the %s has %d bytes, at most %d are allowed", what, len(name), maxName))
+	case !utf8.ValidString(name):
+		return refused(op, name, ErrInvalid, "the "+what+" is not UTF-8")
+	}
+	return nil
+}
+
+func checkLabels(op, name string, labels map[string]string) error {
+	all := 0
+	for key, value := range labels {
+		size := len(key) + len(value)
+		all += size
+		switch {
+		case key == "":
+			return refused(op, name, ErrInvalid, "a label has no key")
+		case size > maxLabel:
+			return refused(op, name, ErrInvalid, fmt.Sprintf("label %s has %d bytes with its value, at most %d are allowed", quoted(key), size, maxLabel))
+		case !utf8.ValidString(key) || !utf8.ValidString(value):
+			return refused(op, name, ErrInvalid, "label "+quoted(key)+" is not UTF-8")
+		}
+	}
+	if all > maxLabels {
+		return refused(op, name, ErrInvalid, fmt.Sprintf("its labels have %d bytes, at most %d are allowed", all, maxLabels))
+	}
+	return nil
+}
+
+func splitNamespace(key string) (namespace, name string) {
+	namespace, name, _ = strings.Cut(key, "/")
+	return namespace, name
+}

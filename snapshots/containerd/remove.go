@@ -1,0 +1,178 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+)
+
+// Remove removes a snapshot that is no other's parent. It is gone, and its key may
+// be used again, when Remove returns; its blocks come back in the background, of
+// one that a stranger still has mounted when he has left.
+func (s *Snapshotter) Remove(ctx context.Context, key string) error {
+	if err := checkName("remove", "key", key); err != nil {
+		return err
+	}
+	return failed("remove", key, s.remove(ctx, "remove", key, ""))
+}
+
+// remove removes the snapshot of that id, or of any where it is "".
+func (s *Snapshotter) remove(ctx context.Context, op, key, id string) error {
+	for {
+		r, err := s.get(ctx, op, key)
+		if err != nil {
+			return err
+		}
+		if id != "" && r.ID != id {
+			return refused(op, key, ErrNotFound, "")
+		}
+		var told error
+		err = s.bury(ctx, r.Volume, func(tx *store.Tx) error {
+			told = s.unwrite(tx, op, key, r)
+			return told
+		})
+		switch {
+		case told != nil:
+			return told
+		case err == nil:
+			s.forgetTarget(r.Volume)
+			return nil
+		case !gone(err):
+			return err
+		}
+		// Its volume is not there: it was removed or committed meanwhile, or somebody
+		// has meddled with the pool.
+		if again, err := s.lost(ctx, op, key, r); err != nil || !again {
+			return err
+		}
+	}
+}
+
+// unwrite takes a snapshot's document away.
+func (s *Snapshotter) unwrite(tx *store.Tx, op, key string, was record) error {
+	r, err := s.find(tx, op, key)
+	if err != nil {
+		return err
+	}
+	if r.ID != was.ID || r.Volume != was.Volume {
+		return refused(op, key, ErrNotFound, "it was removed or committed meanwhile")
+	}
+	child, err := s.child(tx, r)
+	if err != nil {
+		return err
+	}
+	if child != "" {
+		return refused(op, key, ErrRefused, "cannot remove it, since "+quoted(child)+" stands on it")
+	}
+	return s.drop(tx, key, r)
+}
+
+// lost drops the document of a snapshot that has no volume. again: there is
+// another by now.
+func (s *Snapshotter) lost(ctx context.Context, op, key string, was record) (again bool, err error) {
+	err = s.pool.Update(ctx, func(tx *store.Tx) error {
+		r, err := s.find(tx, op, key)
+		if err != nil {
+			return err
+		}
+		if again = r.ID != was.ID || r.Volume != was.Volume; again {
+			return nil
+		}
+		return s.unwrite(tx, op, key, r)
+	})
+	return again, err
+}
+
+// bury removes a volume and what with takes away, and leaves its blocks to the
+// reaper.
+func (s *Snapshotter) bury(ctx context.Context, volume string, with func(*store.Tx) error) error {
+	removals, err := s.pool.RemoveVolumes(ctx, []string{volume}, thinpool.RemoveOptions{Deferred: true, Later: true, For: keptFor}, with)
+	for _, removal := range removals {
+		s.reap(removal.Volume.ID)
+	}
+	return err
+}
+
+// Cleanup gives back the blocks of all removed snapshots that nobody uses any
+// more. The pool's other removed volumes go along.
+func (s *Snapshotter) Cleanup(ctx context.Context) error {
+	if err := s.reaper.wait(ctx); err != nil {
+		return err
+	}
+	_, _, err := s.pool.Reap(ctx)
+	return err
+}
+
+// Recover finishes what killed processes have left: volumes that a commit has
+// replaced, mounts, half-made devices and templates, removed volumes whose blocks
+// are not back. The pool must be active.
+func (s *Snapshotter) Recover(ctx context.Context) error {
+	if err := s.layers.Recover(ctx); err != nil {
+		return err
+	}
+	err := errors.Join(s.clearFolders(ctx), s.clearVolumes(ctx), s.finishDevices(ctx))
+	if err == nil {
+		return nil
+	}
+	return &Error{Op: "recover", Object: "containerd namespace " + quoted(s.options.Namespace), Err: err}
+}
+
+// clearVolumes removes the volumes that no document of any namespace has. None
+// gets one any more: volume and document are made in one transaction.
+func (s *Snapshotter) clearVolumes(ctx context.Context) error {
+	left, err := s.strays(ctx)
+	var faults []error
+	for _, volume := range left {
+		if err := s.bury(ctx, volume, nil); !gone(err) {
+			faults = append(faults, err)
+		}
+	}
+	return errors.Join(err, errors.Join(faults...))
+}
+
+func (s *Snapshotter) strays(ctx context.Context) (left []string, err error) {
+	err = s.pool.View(ctx, func(tx *store.Tx) error {
+		known := map[string]bool{}
+		for entry, err := range store.Documents[record](tx, kindSnapshots, "") {
+			if err != nil {
+				return err
+			}
+			known[entry.Record.Volume] = true
+		}
+		for volume, err := range tx.Volumes() {
+			if err != nil {
+				return err
+			}
+			if volume.For == keptFor && !known[volume.Name] {
+				left = append(left, volume.Name)
+			}
+		}
+		return nil
+	})
+	return left, err
+}
+
+// finishDevices completes the devices whose activation was cut off. Others stay
+// as they are: containerd may be about to mount them.
+func (s *Snapshotter) finishDevices(ctx context.Context) error {
+	volumes, err := s.pool.Volumes(ctx)
+	if err != nil {
+		return err
+	}
+	var faults []error
+	for _, volume := range volumes {
+		if !volume.Active || volume.For != keptFor {
+			continue
+		}
+		status, err := s.pool.VolumeStatus(ctx, volume.Name)
+		if err == nil && status.Active && (status.Failed || status.Suspended) {
+			_, err = s.pool.ActivateVolume(ctx, volume.Name)
+		}
+		if !gone(err) {
+			faults = append(faults, err)
+		}
+	}
+	return errors.Join(faults...)
+}

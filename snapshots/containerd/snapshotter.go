@@ -1,0 +1,134 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"thinctl/snapshots"
+	"thinctl/snapshots/filesystem"
+	"thinctl/thinpool"
+	"thinctl/units"
+)
+
+// Files are the file systems on volumes.
+type Files interface {
+	snapshots.Files
+	// Inodes is package filesystem's function.
+	Inodes(device, target string) (uint64, error)
+}
+
+// Options change how a snapshotter works.
+type Options struct {
+	// Namespace keeps the snapshots of one containerd apart; "" is "default".
+	Namespace string
+	// FS is the file system of snapshots without a parent; "" is ext4.
+	FS filesystem.Type
+	// Size is the volume's of a snapshot without a parent; the pool's base size
+	// where zero.
+	Size units.Bytes
+	// FormatArgs are mkfs's further arguments.
+	FormatArgs []string
+	// Exclusive tells what a scan of the pool, if there was one, has found out about
+	// a volume. It is asked by each Usage and must be quick.
+	Exclusive func(volume string) (Scanned, bool)
+	// Log hears of what goes wrong after an answer was given; nil is slog.Default.
+	Log *slog.Logger
+	// Now is the clock of records; nil is time.Now.
+	Now func() time.Time
+}
+
+// Scanned is what a scan found of one volume.
+type Scanned struct {
+	Exclusive units.Bytes // blocks that no other volume maps
+	Mapped    units.Bytes // all its blocks at the same moment
+}
+
+// Snapshotter is the snapshots of one containerd in one pool. All it knows is in
+// the pool's database. Methods are safe for concurrent use.
+type Snapshotter struct {
+	pool    *thinpool.Pool
+	files   Files
+	layers  *snapshots.Store // makes the templates
+	options Options
+
+	cached struct {
+		sync.Mutex
+		templates map[string]ground // by file system and size
+		targets   map[string]string // where a volume was last seen mounted
+	}
+	reaper reaper
+}
+
+// New returns the snapshotter of a namespace. It changes nothing.
+func New(pool *thinpool.Pool, files Files, o Options) (*Snapshotter, error) {
+	if o.Namespace == "" {
+		o.Namespace = "default"
+	}
+	if o.FS == "" {
+		o.FS = filesystem.Ext4
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if err := checkOptions(o); err != nil {
+		return nil, err
+	}
+	s := &Snapshotter{pool: pool, files: files, options: o,
+		layers: snapshots.New(pool, files, snapshots.Options{FS: o.FS, FormatArgs: o.FormatArgs, Now: o.Now})}
+	s.cached.templates, s.cached.targets = map[string]ground{}, map[string]string{}
+	s.reaper.begin()
+	return s, nil
+}
+
+func checkOptions(o Options) error {
+	bad := func(detail string) error {
+		return &Error{Op: "open", Object: "containerd namespace " + quoted(o.Namespace), Kind: ErrInvalid, Detail: detail}
+	}
+	if o.FS != filesystem.Ext4 && o.FS != filesystem.XFS {
+		return bad("file system " + quoted(string(o.FS)) + " is neither ext4 nor xfs")
+	}
+	const longest = 64
+	if len(o.Namespace) > longest {
+		return bad("a namespace has at most 64 characters")
+	}
+	for i, c := range []byte(o.Namespace) {
+		alnum := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if !alnum && (i == 0 || c != '.' && c != '_' && c != '-') {
+			return bad("use letters, digits and . _ -, with a letter or digit first")
+		}
+	}
+	return nil
+}
+
+// Pool returns the pool that the snapshots are in.
+func (s *Snapshotter) Pool() *thinpool.Pool { return s.pool }
+
+// Namespace returns the name of the set of snapshots.
+func (s *Snapshotter) Namespace() string { return s.options.Namespace }
+
+// Close ends what is done in the background. Snapshots and their devices stay.
+// A second Close does nothing.
+func (s *Snapshotter) Close() error {
+	s.reaper.end()
+	return nil
+}
+
+func (s *Snapshotter) now() time.Time {
+	if s.options.Now != nil {
+		return s.options.Now().UTC()
+	}
+	return time.Now().UTC()
+}
+
+// settleTimeout bounds what is done to leave things clean after the caller's
+// context has ended.
+const settleTimeout = 30 * time.Second
+
+func settling(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+}
+
+func gone(err error) bool { return errors.Is(err, thinpool.ErrNotFound) }

@@ -1,0 +1,115 @@
+package containerd
+
+import (
+	"context"
+
+	"thinctl/thinpool"
+	"thinctl/units"
+)
+
+// Usage is what a snapshot takes beyond its parent.
+type Usage struct {
+	Size   units.Bytes
+	Inodes uint64
+}
+
+// Usage tells what a snapshot takes. It commits nothing: of a committed snapshot
+// it is what was found when it was committed, of an active one what it has mapped
+// by now beyond what it began with, or what a scan has found and what was mapped
+// since.
+func (s *Snapshotter) Usage(ctx context.Context, key string) (Usage, error) {
+	if err := checkName("measure", "key", key); err != nil {
+		return Usage{}, err
+	}
+	r, err := s.get(ctx, "measure", key)
+	if err != nil {
+		return Usage{}, failed("measure", key, err)
+	}
+	own := footprint{}
+	switch r.Kind {
+	case Committed:
+		own = r.Own
+	case Active:
+		own, err = s.written(ctx, key, r)
+	}
+	return Usage{Size: own.Mapped, Inodes: own.Inodes}, failed("measure", key, err)
+}
+
+func (s *Snapshotter) written(ctx context.Context, key string, r record) (footprint, error) {
+	status, err := s.pool.VolumeStatus(ctx, r.Volume)
+	if err == nil && !status.Active { // after a reboot
+		if _, err = s.pool.ActivateVolume(ctx, r.Volume); err == nil {
+			status, err = s.pool.VolumeStatus(ctx, r.Volume)
+		}
+	}
+	if gone(err) {
+		return footprint{}, refused("measure", key, ErrNotFound, "it was removed or committed meanwhile")
+	}
+	if err != nil {
+		return footprint{}, err
+	}
+	own := footprint{Mapped: status.Mapped, Inodes: s.inodes(status.Volume)}.less(r.Below)
+	if exact, known := s.exact(r.Volume, status.Mapped); known {
+		own.Mapped = exact
+	}
+	return own, nil
+}
+
+// exact is what a scan found that only this volume maps, and what it has mapped
+// since. It is for volumes that nothing stands on.
+func (s *Snapshotter) exact(volume string, mapped units.Bytes) (units.Bytes, bool) {
+	if s.options.Exclusive == nil {
+		return 0, false
+	}
+	found, known := s.options.Exclusive(volume)
+	return found.Exclusive + mapped - min(mapped, found.Mapped), known
+}
+
+// inodes counts those of an active volume, as well as it can be seen: 0 where
+// it cannot.
+func (s *Snapshotter) inodes(volume thinpool.Volume) uint64 {
+	if volume.Open > 0 {
+		if target := s.target(volume); target != "" {
+			if n, err := s.files.Inodes(volume.Node, target); err == nil {
+				return n
+			}
+		}
+	}
+	n, err := s.files.Inodes(volume.Node, "")
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// target returns where this mount namespace has a volume mounted, "" where it is
+// not seen. The last place is tried first: to read all mounts takes long where
+// there are many.
+func (s *Snapshotter) target(volume thinpool.Volume) string {
+	s.cached.Lock()
+	target := s.cached.targets[volume.Name]
+	s.cached.Unlock()
+	if target != "" {
+		if _, err := s.files.Inodes(volume.Node, target); err == nil {
+			return target
+		}
+	}
+	points, err := s.files.Mounts(volume.Dev.Major, volume.Dev.Minor)
+	if err != nil || len(points) == 0 {
+		return ""
+	}
+	s.cached.Lock()
+	defer s.cached.Unlock()
+	const enough = 4096
+	if len(s.cached.targets) >= enough {
+		clear(s.cached.targets)
+	}
+	s.cached.targets[volume.Name] = points[0].Path
+	return points[0].Path
+}
+
+func (s *Snapshotter) forgetTarget(volume string) {
+	s.cached.Lock()
+	defer s.cached.Unlock()
+	delete(s.cached.targets, volume)
+}

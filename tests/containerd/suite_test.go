@@ -1,0 +1,212 @@
+//go:build kernel
+
+package containerd
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	api "github.com/containerd/containerd/api/services/snapshots/v1"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/snapshots/proxy"
+	"github.com/containerd/containerd/v2/core/snapshots/testsuite"
+	"github.com/containerd/errdefs"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"thinctl/dm"
+	"thinctl/loopback"
+	"thinctl/snapshots/containerd"
+	"thinctl/snapshots/filesystem"
+	"thinctl/thinpool"
+	"thinctl/units"
+)
+
+func TestConformanceExt4(t *testing.T) { conformance(t, filesystem.Ext4) }
+func TestConformanceXFS(t *testing.T)  { conformance(t, filesystem.XFS) }
+
+// conformance runs the suite and then looks for what it has left.
+func conformance(t *testing.T, fs filesystem.Type) {
+	t.Parallel()
+	s := &site{t: t, fs: fs, pool: newPool(t, "suite-"+string(fs)), spent: map[string]spent{}}
+	t.Run("suite", func(t *testing.T) {
+		testsuite.SnapshotterSuite(t, "thinctl", s.factory)
+	})
+	if n := s.served.Load(); n != 21 && whole() {
+		t.Errorf("the suite has asked for %d snapshotters, not for 21", n)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	last := s.open(t, "last")
+	defer last.Close()
+	if err := last.Cleanup(ctx); err != nil {
+		t.Error(err)
+	}
+	found, err := last.Check(ctx)
+	if err != nil || len(found) != 0 {
+		t.Errorf("documents and volumes do not agree: %v %v", found, err)
+	}
+	report, err := s.pool.Check(ctx)
+	if err != nil || len(report.Findings) != 0 {
+		t.Errorf("the pool's check: %+v %v", report.Findings, err)
+	}
+	volumes, err := s.pool.Volumes(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range volumes {
+		if v.For != "template" || v.Active {
+			t.Errorf("volume %s is left, active: %t", v.Name, v.Active)
+		}
+	}
+	status, err := s.pool.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("transactions: %d, data used at the end: %s, tombstones: %d", status.Kernel.TransactionID, status.Data.Used, status.Tombstones)
+	for method, one := range s.spent {
+		t.Logf("%s: %d, %s on average, %s at most", method, one.n, (one.all / time.Duration(one.n)).Round(time.Millisecond), one.most.Round(time.Millisecond))
+	}
+	if status.Tombstones != 0 {
+		t.Errorf("%d removed volumes wait", status.Tombstones)
+	}
+}
+
+// whole tells whether no part was left out.
+func whole() bool {
+	return flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.skip").Value.String() == ""
+}
+
+// site is a pool whose snapshotters are served, each in a namespace of its own.
+type site struct {
+	t      *testing.T
+	fs     filesystem.Type
+	pool   *thinpool.Pool
+	served atomic.Int32
+
+	mu    sync.Mutex
+	spent map[string]spent // by method
+}
+
+// spent is what requests took.
+type spent struct {
+	n    int
+	all  time.Duration
+	most time.Duration
+}
+
+func (s *site) observe(method string) (ended func(string)) {
+	began := time.Now()
+	return func(string) {
+		took := time.Since(began)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		one := s.spent[method]
+		s.spent[method] = spent{one.n + 1, one.all + took, max(one.most, took)}
+	}
+}
+
+func newPool(t *testing.T, name string) *thinpool.Pool {
+	t.Helper()
+	kernel, err := dm.Open(dm.Options{})
+	if err != nil {
+		t.Fatalf("these tests need a kernel with device mapper, as root; the lab's guest has one: %v", err)
+	}
+	loops := loopback.New(loopback.Options{})
+	t.Cleanup(func() { kernel.Close(); loops.Close() })
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	host := thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}}
+	pool, err := thinpool.Create(ctx, host, t.TempDir(), name, thinpool.CreateOptions{DataSize: 8 * units.GiB, BaseSize: units.GiB})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+		defer cancel()
+		if err := errors.Join(pool.Deactivate(ctx), pool.Destroy(ctx), pool.Close(ctx)); err != nil {
+			t.Error(err)
+		}
+	})
+	return pool
+}
+
+func (s *site) open(t *testing.T, namespace string) *containerd.Snapshotter {
+	t.Helper()
+	snapshotter, err := containerd.New(s.pool, filesystem.Local{}, containerd.Options{Namespace: namespace, FS: s.fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snapshotter
+}
+
+// factory serves a namespace and returns containerd's own client of it.
+func (s *site) factory(ctx context.Context, _ string) (snapshots.Snapshotter, func() error, error) {
+	n := s.served.Add(1)
+	backend := s.open(s.t, fmt.Sprintf("suite%d", n))
+	dir, err := os.MkdirTemp("/tmp", "s") // a socket's path must be short
+	if err != nil {
+		return nil, nil, err
+	}
+	path := filepath.Join(dir, "run", "thinctl.sock")
+	listener, err := containerd.Listen(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	serving, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- containerd.Serve(serving, listener, backend, containerd.ServeOptions{Observe: s.observe})
+	}()
+	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		stop()
+		return nil, nil, errors.Join(err, <-ended)
+	}
+	client := proxy.NewSnapshotter(api.NewSnapshotsClient(conn), "thinctl")
+	return client, func() error {
+		err := removeAll(client)
+		err = errors.Join(err, client.(snapshots.Cleaner).Cleanup(context.Background()), conn.Close())
+		stop()
+		return errors.Join(err, <-ended, backend.Close(), os.RemoveAll(dir))
+	}, nil
+}
+
+// removeAll removes what a test has left, as containerd's garbage collector does.
+func removeAll(s snapshots.Snapshotter) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	for {
+		var names []string
+		err := s.Walk(ctx, func(_ context.Context, info snapshots.Info) error {
+			names = append(names, info.Name)
+			return nil
+		})
+		if err != nil || len(names) == 0 {
+			return err
+		}
+		removed := 0
+		for _, name := range names {
+			err := s.Remove(ctx, name)
+			if errdefs.IsFailedPrecondition(err) {
+				continue // its children first
+			}
+			if err != nil {
+				return err
+			}
+			removed++
+		}
+		if removed == 0 {
+			return fmt.Errorf("none of %s can be removed", strings.Join(names, ", "))
+		}
+	}
+}
