@@ -83,8 +83,10 @@ func usageIs(image *metadatatest.Image, root metadata.Superblock, state metadata
 		if err == nil {
 			return errors.New("what devices have alone was told while a root is held")
 		}
-	} else if err != nil || alone != want {
-		return fmt.Errorf("%v alone have %d, by the model %d: %v", some, alone, want, err)
+	} else if err != nil {
+		return err
+	} else if alone != want {
+		return fmt.Errorf("%v alone have %d, by the model %d", some, alone, want)
 	}
 	return ownersAre(m, state, r)
 }
