@@ -52,7 +52,8 @@ func Try(path string, span Range) (*Lock, error) {
 
 // Acquire waits for the lock until ctx ends. A lock that is not soon free is
 // waited for in the kernel, which wakes one waiter after the other: many that
-// keep asking take the processors from whoever holds it.
+// keep asking take the processors from whoever holds it. The error of a wait in
+// vain names the processes that have it, where that can be seen.
 func Acquire(ctx context.Context, path string, span Range) (*Lock, error) {
 	lock, err := open(path)
 	if err != nil {
@@ -75,7 +76,7 @@ func Acquire(ctx context.Context, path string, span Range) (*Lock, error) {
 			<-got
 			unix.Close(lock.fd)
 		}()
-		return nil, fmt.Errorf("lock %s: %w: %w", path, ErrHeld, ctx.Err())
+		return nil, fmt.Errorf("lock %s: %w%s: %w", path, ErrHeld, holders(path, rangeLock, span), ctx.Err())
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -176,7 +177,7 @@ func TestMain(m *testing.M) {
 	}
 	_, err := filelock.Try(path, filelock.Range{Start: 3, Length: 1})
 	fmt.Println("lock:", err)
-	select {}
+	<-time.After(time.Hour)
 }
 
 func TestProcesses(t *testing.T) {
@@ -197,6 +198,12 @@ func TestProcesses(t *testing.T) {
 	span := filelock.Range{Start: 3, Length: 1}
 	if !held(t, path, span) || held(t, path, filelock.Range{Start: 4, Length: 1}) {
 		t.Error("another process's lock is not seen, or covers too much")
+	}
+	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = filelock.Acquire(soon, path, filelock.Range{})
+	if who := fmt.Sprintf("(process %d, %q)", child.Process.Pid, os.Args[0]); !errors.Is(err, filelock.ErrHeld) || !strings.Contains(err.Error(), who) {
+		t.Errorf("%v; the holder is %s", err, who)
 	}
 	if err := child.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -247,7 +254,7 @@ func TestWholeFiles(t *testing.T) {
 	if err := errors.Join(try(a, true), try(b, true)); err != nil {
 		t.Errorf("shared twice: %v", err)
 	}
-	if err := try(b, false); !errors.Is(err, filelock.ErrHeld) {
+	if err := try(b, false); !errors.Is(err, filelock.ErrHeld) || !strings.Contains(err.Error(), fmt.Sprintf("(this process, %d)", os.Getpid())) {
 		t.Errorf("exclusive beside shared: %v", err)
 	}
 	if err := filelock.ReleaseFile(a); err != nil {

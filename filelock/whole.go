@@ -11,13 +11,14 @@ import (
 
 // AcquireFile waits for the lock of an open file as a whole until ctx ends.
 // This is flock(2), the lock that bbolt and many other programs take on their
-// own files; the ranges of this package neither see nor hinder it.
+// own files; the ranges of this package neither see nor hinder it. The error of
+// a wait in vain names the processes that have it, where that can be seen.
 func AcquireFile(ctx context.Context, file *os.File, shared bool) error {
 	how := unix.LOCK_EX
 	if shared {
 		how = unix.LOCK_SH
 	}
-	return wait(ctx, func() error {
+	err := wait(ctx, func() error {
 		err := ignoreInterrupts(func() error { return unix.Flock(int(file.Fd()), how|unix.LOCK_NB) })
 		switch {
 		case errors.Is(err, unix.EWOULDBLOCK):
@@ -27,6 +28,10 @@ func AcquireFile(ctx context.Context, file *os.File, shared bool) error {
 		}
 		return nil
 	})
+	if errors.Is(err, ErrHeld) {
+		err = fmt.Errorf("%w%s", err, holders(file.Name(), wholeLock, Range{}))
+	}
+	return err
 }
 
 // ReleaseFile frees the lock that AcquireFile took. So does closing the file.
