@@ -125,6 +125,24 @@ func (t Tree) Without(parts ...Part) Tree {
 	return less
 }
 
+// Overlaid is the tree as overlayfs shows it, without the groups of one: it counts
+// a file's names in the layer that the file is in, of which layers above may have
+// replaced all but one.
+func (t Tree) Overlaid() Tree {
+	names := map[string]int{}
+	for _, n := range t {
+		names[n.Group]++
+	}
+	seen := Tree{}
+	for path, n := range t {
+		if names[n.Group] == 1 {
+			n.Group = ""
+		}
+		seen[path] = n
+	}
+	return seen
+}
+
 // Below is the tree under a folder.
 func (t Tree) Below(dir string) Tree {
 	part := Tree{}

@@ -165,7 +165,8 @@ func (d *Docker) Tree(ctx context.Context, image string) (tree imagetest.Tree, e
 			err = unmounted
 		}
 	}()
-	return imagetest.ReadTree(ctx, target)
+	tree, err = imagetest.ReadTree(ctx, target)
+	return tree.Overlaid(), err
 }
 
 // Rootfs is where a running container's files are.

@@ -53,5 +53,6 @@ func (p Podman) Tree(ctx context.Context, image string) (tree imagetest.Tree, er
 			err = unmounted
 		}
 	}()
-	return imagetest.ReadTree(ctx, root)
+	tree, err = imagetest.ReadTree(ctx, root)
+	return tree.Overlaid(), err
 }
