@@ -3,13 +3,15 @@
 package containerd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,7 +21,6 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/proxy"
 	"github.com/containerd/containerd/v2/core/snapshots/testsuite"
-	"github.com/containerd/errdefs"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -181,32 +182,30 @@ func (s *site) factory(ctx context.Context, _ string) (snapshots.Snapshotter, fu
 	}, nil
 }
 
-// removeAll removes what a test has left, as containerd's garbage collector does.
+// removeAll removes what a test has left, children first, as containerd's garbage
+// collector does.
 func removeAll(s snapshots.Snapshotter) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	for {
-		var names []string
-		err := s.Walk(ctx, func(_ context.Context, info snapshots.Info) error {
-			names = append(names, info.Name)
-			return nil
-		})
-		if err != nil || len(names) == 0 {
+	parents := map[string]string{}
+	err := s.Walk(ctx, func(_ context.Context, info snapshots.Info) error {
+		parents[info.Name] = info.Parent
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	depth := func(name string) (d int) {
+		for ; parents[name] != ""; d++ {
+			name = parents[name]
+		}
+		return d
+	}
+	names := slices.SortedFunc(maps.Keys(parents), func(a, b string) int { return cmp.Compare(depth(b), depth(a)) })
+	for _, name := range names {
+		if err := s.Remove(ctx, name); err != nil {
 			return err
 		}
-		removed := 0
-		for _, name := range names {
-			err := s.Remove(ctx, name)
-			if errdefs.IsFailedPrecondition(err) {
-				continue // its children first
-			}
-			if err != nil {
-				return err
-			}
-			removed++
-		}
-		if removed == 0 {
-			return fmt.Errorf("none of %s can be removed", strings.Join(names, ", "))
-		}
 	}
+	return nil
 }
