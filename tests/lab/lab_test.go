@@ -110,7 +110,7 @@ func TestPowerOffKeepsWhatWasFlushed(t *testing.T) {
 	if !o.PoweredOff || o.stdout != "cut now\n" {
 		t.Errorf("powered off %v, stdout %q", o.PoweredOff, o.stdout)
 	}
-	o = run(t, lab.Config{KeepScratch: disk, PowerOffAfter: 5 * time.Second}, "cat /scratch/kept; exec sleep 3600")
+	o = run(t, lab.Config{KeepScratch: disk, PowerOffAfter: 20 * time.Second}, "cat /scratch/kept; exec sleep 3600")
 	o.mustExit(t, 137)
 	if o.stdout != "flushed\n" {
 		t.Errorf("the second boot reads %q; stderr: %s", o.stdout, o.stderr)
