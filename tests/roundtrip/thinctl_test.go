@@ -72,7 +72,8 @@ func TestLoadLayouts(t *testing.T) {
 // What thinctl saves, others load: the same ids, histories and trees.
 func TestSave(t *testing.T) {
 	p := newPool(t)
-	for _, s := range some(append(small(), sample{"127 layers", imagetest.Deep(127)}), "special") {
+	const dockersMost = 125 // layers: its maxLayerDepth (layer/layer_store.go)
+	for _, s := range some(append(small(), sample{"many layers", imagetest.Deep(dockersMost)}), "special") {
 		t.Run(s.name, func(t *testing.T) {
 			b := build(t, s.image)
 			check(t, p.Load(t.Context(), dockerArchive(t, b)))
