@@ -22,69 +22,41 @@ var errUnsettled = errors.New("the change before was not finished")
 type addition struct {
 	volume  store.Volume
 	message string // the kernel message
-	origin  uint32 // of a snapshot: the device id that is suspended meanwhile
+	origin  uint32 // of a snapshot of a volume that may be written: the device id that is suspended meanwhile
 	with    func(*store.Tx, store.Volume) error
 }
 
-// documents writes what the caller keeps along with the volume.
-func (a addition) documents(tx *store.Tx) ([]store.Prior, error) {
-	if a.with == nil {
-		return nil, nil
+// write puts the volume and what the caller keeps along with it.
+func (a addition) write(tx *store.Tx) error {
+	if err := tx.PutVolume(a.volume); err != nil || a.with == nil {
+		return err
 	}
-	return tx.Journal(func() error { return a.with(tx, a.volume) })
+	return a.with(tx, a.volume)
 }
 
-// add carries out one journaled change (see doc.go): database, message,
-// transaction id. plan runs inside the database transaction.
+// add makes one new thin device, in company if others do at the moment (see
+// group.go). plan runs inside the database transaction.
 func (p *Pool) add(ctx context.Context, op string, plan func(*store.Tx, store.Pool) (addition, error)) (store.Volume, error) {
-	lock, err := p.lock(ctx)
-	if err != nil {
-		return store.Volume{}, err
-	}
-	defer lock.Release()
-	_, status, err := p.kernelStatus(ctx)
-	if err != nil {
-		return store.Volume{}, err
-	}
-	if err := p.writable(op, status); err != nil {
-		return store.Volume{}, err
-	}
-	var add addition
-	var pending store.Pending
-	done := p.takeReaped()
-	err = p.update(ctx, status, func(tx *store.Tx) error {
+	var made addition
+	err := p.changes.join(ctx, &change{plan: func(tx *store.Tx, status dm.PoolStatus) (*addition, error) {
 		record, err := tx.Pool()
+		if err == nil {
+			err = p.admit(op, record, status)
+		}
+		if err == nil {
+			made, err = plan(tx, record)
+		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := p.admit(op, record, status); err != nil {
-			return err
-		}
-		if err := dropReaped(tx, done); err != nil {
-			return err
-		}
-		if add, err = plan(tx, record); err != nil {
-			return err
-		}
-		pending = store.Pending{Tx: status.TransactionID + 1, Volume: add.volume.Name, ID: add.volume.ID, Origin: add.origin}
-		add.volume.Tx = pending.Tx
-		if err := tx.PutVolume(add.volume); err != nil {
-			return err
-		}
-		if pending.Documents, err = add.documents(tx); err != nil {
-			return err
-		}
-		return tx.Begin(pending)
-	})
+		made.volume.Tx = status.TransactionID + 1
+		return &made, made.write(tx)
+	}, adds: op}, p)
 	if err != nil {
-		p.noteReaped(done...)
 		return store.Volume{}, err
 	}
-	if err := p.perform(ctx, add, pending); err != nil {
-		return store.Volume{}, errors.Join(err, p.undo(ctx, pending, err))
-	}
-	p.guesses.put(add.volume.Name, add.volume.ID)
-	return add.volume, nil
+	p.guesses.put(made.volume.Name, made.volume.ID)
+	return made.volume, nil
 }
 
 // update writes to a database that is settled: what a killed process began is
@@ -109,29 +81,45 @@ func (p *Pool) update(ctx context.Context, status dm.PoolStatus, write func(*sto
 	return err
 }
 
-// perform is the kernel's half of a change.
-func (p *Pool) perform(ctx context.Context, add addition, pending store.Pending) error {
-	send := func() error {
-		_, err := p.host.Kernel.Message(ctx, p.ref(), add.message)
-		return err
-	}
-	var err error
-	if add.origin != 0 {
-		err = p.whileSuspended(ctx, p.volumeRef(add.origin), send)
-	} else {
-		err = send()
-	}
-	if err != nil {
-		return err
+// perform is the kernel's half of a change. It returns the additions whose messages
+// were sent and are not known to have been refused for an id that is taken: theirs
+// are the devices to delete where the change is undone.
+func (p *Pool) perform(ctx context.Context, adds []*addition, pending store.Pending) (made []uint32, err error) {
+	for from := 0; from < len(adds); {
+		to := from + 1
+		for to < len(adds) && adds[to].origin == adds[from].origin {
+			to++
+		}
+		send := func() error {
+			for _, add := range adds[from:to] {
+				_, err := p.host.Kernel.Message(ctx, p.ref(), add.message)
+				if !errors.Is(err, dm.ErrExists) {
+					made = append(made, add.volume.ID)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		if origin := adds[from].origin; origin != 0 {
+			err = p.whileSuspended(ctx, p.volumeRef(origin), send)
+		} else {
+			err = send()
+		}
+		if err != nil {
+			return made, err
+		}
+		from = to
 	}
 	_, err = p.host.Kernel.Message(ctx, p.ref(), fmt.Sprintf("set_transaction_id %d %d", pending.Tx-1, pending.Tx))
 	if err != nil {
 		// The id is what counts, not the answer.
 		if _, status, again := p.kernelStatus(context.WithoutCancel(ctx)); again == nil && status.TransactionID == pending.Tx {
-			return nil
+			return made, nil
 		}
 	}
-	return err
+	return made, err
 }
 
 // whileSuspended runs do while the device stands still, if it is active, and
@@ -176,23 +164,23 @@ func (p *Pool) settle(ctx context.Context, status dm.PoolStatus) error {
 			Detail: fmt.Sprintf("the pool is at transaction %d, the database at %d", status.TransactionID, last),
 			Remedy: fmt.Sprintf("one of them was restored or driven by another program: run `thinctl pool check %s`", p.name)}
 	}
-	return p.undo(ctx, pending, nil)
+	return p.undo(ctx, pending, pending.IDs())
 }
 
 // undo takes a change back, in the kernel and then in the database. Where this
-// fails too, the next change or Recover does it. cause is why the change
-// failed, nil where its process died.
-func (p *Pool) undo(ctx context.Context, pending store.Pending, cause error) error {
+// fails too, the next change or Recover does it. made are the ids of the devices
+// that the kernel may have: one that was there before this change is not this
+// change's to delete.
+func (p *Pool) undo(ctx context.Context, pending store.Pending, made []uint32) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	if pending.Origin != 0 {
-		if err := p.resumeIfSuspended(ctx, p.volumeRef(pending.Origin)); err != nil {
+	for _, origin := range pending.Origins() {
+		if err := p.resumeIfSuspended(ctx, p.volumeRef(origin)); err != nil {
 			return p.failed("resume the origin of a snapshot in", err)
 		}
 	}
-	// An id that was there before this change is not this change's to delete.
-	if !errors.Is(cause, dm.ErrExists) {
-		_, err := p.host.Kernel.Message(ctx, p.ref(), fmt.Sprintf("delete %d", pending.ID))
+	for _, id := range made {
+		_, err := p.host.Kernel.Message(ctx, p.ref(), fmt.Sprintf("delete %d", id))
 		if err != nil && !errors.Is(err, dm.ErrNoThinDevice) {
 			return p.failed("undo a change of", err)
 		}
@@ -267,6 +255,17 @@ func (p *Pool) takeReaped() []uint32 {
 	}
 	clear(p.reaped.ids)
 	return done
+}
+
+// droppingReaped calls write with the tombstones whose blocks are back, which it
+// drops along.
+func (p *Pool) droppingReaped(write func(done []uint32) error) error {
+	done := p.takeReaped()
+	err := write(done)
+	if err != nil {
+		p.noteReaped(done...)
+	}
+	return err
 }
 
 func (p *Pool) noteReaped(ids ...uint32) {

@@ -187,8 +187,10 @@ func (p *Pool) checkStatus(report *Report, known known, status dm.PoolStatus) {
 	switch {
 	case known.last == status.TransactionID:
 	case known.last == status.TransactionID+1 && known.pending.Tx == known.last:
-		report.add(Finding{Code: FindUnfinished, Object: p.volumeObject(known.pending.Volume), Repairable: true,
-			Detail: "its creation was cut off", Remedy: "the next change or `thinctl pool repair` undoes it"})
+		for _, begun := range known.pending.Volumes() {
+			report.add(Finding{Code: FindUnfinished, Object: p.volumeObject(begun.Volume), Repairable: true,
+				Detail: "its creation was cut off", Remedy: "the next change or `thinctl pool repair` undoes it"})
+		}
 	default:
 		report.add(Finding{Code: FindIdentity, Object: p.object(),
 			Detail: fmt.Sprintf("the pool is at transaction %d, the database at %d", status.TransactionID, known.last),

@@ -31,30 +31,15 @@ func (p *Pool) View(ctx context.Context, f func(*store.Tx) error) error {
 
 // Update runs f and makes the documents that it wrote durable, all or nothing.
 // What a killed process began is finished first, so the pool must be active.
+// Those who do this at the same moment may share one transaction, so f may be run
+// more than once; the last run counts.
 func (p *Pool) Update(ctx context.Context, f func(*store.Tx) error) error {
-	lock, err := p.lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer lock.Release()
-	return p.updateSettled(ctx, f)
-}
-
-// updateSettled is Update under the pool's lock.
-func (p *Pool) updateSettled(ctx context.Context, f func(*store.Tx) error) error {
-	_, status, err := p.kernelStatus(ctx)
-	if err != nil {
-		return err
-	}
-	if status.Mode == dm.ModeFail {
-		return p.writable("change", status)
-	}
-	return p.update(ctx, status, f)
+	return p.changes.join(ctx, &change{plan: func(tx *store.Tx, _ dm.PoolStatus) (*addition, error) { return nil, f(tx) }}, p)
 }
 
 // RenameVolume gives a volume another name, which may be the one that it has, and
-// what it is kept for, in one transaction. Nobody may use it; all that was written to it is durable first,
-// and its device is gone afterwards.
+// what it is kept for, in one transaction. Nobody may use it; all that was written
+// to it is durable first, and its device is gone afterwards.
 func (p *Pool) RenameVolume(ctx context.Context, from, to string, keep RenameOptions) (Volume, error) {
 	if err := p.checkNewName("rename", to); err != nil {
 		return Volume{}, err

@@ -13,7 +13,17 @@ import (
 
 // holdVolume finds a volume and locks it; what it returns holds until unlock.
 func (p *Pool) holdVolume(ctx context.Context, op, name string) (_ store.Volume, unlock func(), err error) {
-	lock, id := p.tryKnown(name)
+	return p.holdAs(ctx, op, name, false)
+}
+
+// shareVolume is holdVolume for those who change nothing of the volume's own: any
+// number may hold it so.
+func (p *Pool) shareVolume(ctx context.Context, op, name string) (_ store.Volume, unlock func(), err error) {
+	return p.holdAs(ctx, op, name, true)
+}
+
+func (p *Pool) holdAs(ctx context.Context, op, name string, shared bool) (_ store.Volume, unlock func(), err error) {
+	lock, id := p.tryKnown(name, shared)
 	for {
 		if lock == nil {
 			volume, err := p.findVolume(ctx, op, name)
@@ -21,7 +31,7 @@ func (p *Pool) holdVolume(ctx context.Context, op, name string) (_ store.Volume,
 				return volume, nil, err
 			}
 			id = volume.ID
-			if lock, err = p.lockVolume(ctx, id); err != nil {
+			if lock, err = p.lockVolume(ctx, id, shared); err != nil {
 				return volume, nil, err
 			}
 		}
@@ -81,12 +91,14 @@ func (p *Pool) holdVolumes(ctx context.Context, op string, names []string) ([]st
 // that is free at once. Often it still has it, and one look under the lock does
 // instead of two. A caller is never kept waiting for a lock that may be another
 // volume's by now.
-func (p *Pool) tryKnown(name string) (*filelock.Lock, uint32) {
+func (p *Pool) tryKnown(name string, shared bool) (*filelock.Lock, uint32) {
 	id, ok := p.guesses.get(name)
 	if !ok {
 		return nil, 0
 	}
-	lock, err := filelock.Try(p.path(lockFile), volumeRange(id))
+	span := volumeRange(id)
+	span.Shared = shared
+	lock, err := filelock.Try(p.path(lockFile), span)
 	if err != nil {
 		return nil, 0
 	}

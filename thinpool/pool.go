@@ -22,6 +22,7 @@ type Pool struct {
 	id   uuid
 	db   *store.DB
 
+	changes group
 	guesses knownIDs
 	reaped  struct {
 		sync.Mutex
@@ -53,6 +54,7 @@ func Open(ctx context.Context, host Host, root, name string) (*Pool, error) {
 func newPool(host Host, dir, name string) *Pool {
 	p := &Pool{host: host, dir: dir, name: name, db: store.At(filepath.Join(dir, databaseFile))}
 	p.db.Before = host.BeforeStore
+	p.changes.turn = make(chan struct{}, 1)
 	p.reaped.ids = map[uint32]bool{}
 	return p
 }
@@ -148,8 +150,10 @@ func volumeRange(id uint32) filelock.Range {
 	return filelock.Range{Start: 1 + int64(id), Length: 1}
 }
 
-func (p *Pool) lockVolume(ctx context.Context, id uint32) (*filelock.Lock, error) {
-	lock, err := filelock.Acquire(ctx, p.path(lockFile), volumeRange(id))
+func (p *Pool) lockVolume(ctx context.Context, id uint32, shared bool) (*filelock.Lock, error) {
+	span := volumeRange(id)
+	span.Shared = shared
+	lock, err := filelock.Acquire(ctx, p.path(lockFile), span)
 	return lock, p.failed("lock", err)
 }
 

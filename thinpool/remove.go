@@ -136,18 +136,9 @@ func (p *Pool) freeDeviceName(ctx context.Context, tombstone store.Tombstone) er
 }
 
 // bury commits removals to the database; the pool's lock keeps them apart from a
-// change that is being undone.
+// change that is being undone. Without documents it asks nothing of the kernel.
 func (p *Pool) bury(ctx context.Context, tombstones []store.Tombstone, with func(*store.Tx) error) error {
-	lock, err := p.lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer lock.Release()
-	done := p.takeReaped()
 	bury := func(tx *store.Tx) error {
-		if err := dropReaped(tx, done); err != nil {
-			return err
-		}
 		for _, tombstone := range tombstones {
 			if err := tx.Bury(tombstone); err != nil {
 				return err
@@ -158,15 +149,17 @@ func (p *Pool) bury(ctx context.Context, tombstones []store.Tombstone, with func
 		}
 		return nil
 	}
-	if with == nil {
-		err = p.db.Update(ctx, bury)
-	} else {
-		err = p.updateSettled(ctx, bury)
+	if with != nil {
+		return p.Update(ctx, bury)
 	}
+	lock, err := p.lock(ctx)
 	if err != nil {
-		p.noteReaped(done...)
+		return err
 	}
-	return err
+	defer lock.Release()
+	return p.droppingReaped(func(done []uint32) error {
+		return p.db.Update(ctx, func(tx *store.Tx) error { return errors.Join(dropReaped(tx, done), bury(tx)) })
+	})
 }
 
 // reap gives a tombstone's blocks back. The volume's lock is held. Each step

@@ -45,7 +45,8 @@ type Keep struct {
 	// it. Their snapshots may be written.
 	ReadOnly bool
 	// With writes documents in the transaction of the change: it counts, or is
-	// undone, along with it. It must not begin a transaction.
+	// undone, along with it. It must not begin a transaction, and may be called more
+	// than once: the last call counts.
 	With func(*store.Tx, store.Volume) error
 }
 
@@ -100,13 +101,13 @@ type SnapshotOptions struct {
 }
 
 // Snapshot makes a volume that starts as a copy of origin and shares its
-// blocks. An active origin is suspended meanwhile, with its file system
-// frozen, so the copy is consistent.
+// blocks. An active origin that may be written is suspended meanwhile, with its
+// file system frozen, so the copy is consistent.
 func (p *Pool) Snapshot(ctx context.Context, origin, name string, options SnapshotOptions) (Volume, error) {
 	if err := p.checkNewName("snapshot", name); err != nil {
 		return Volume{}, err
 	}
-	from, unlock, err := p.holdVolume(ctx, "snapshot", origin)
+	from, unlock, err := p.shareVolume(ctx, "snapshot", origin)
 	if err != nil {
 		return Volume{}, err
 	}
@@ -124,13 +125,16 @@ func (p *Pool) Snapshot(ctx context.Context, origin, name string, options Snapsh
 			return addition{}, err
 		}
 		id, err := tx.AllocateID()
-		return addition{
+		add := addition{
 			volume: store.Volume{Name: name, ID: id, Size: size, Origin: from.Name, OriginID: from.ID, Created: p.host.now(),
 				For: options.For, ReadOnly: options.ReadOnly},
 			message: fmt.Sprintf("create_snap %d %d", id, from.ID),
-			origin:  from.ID,
 			with:    options.With,
-		}, err
+		}
+		if !from.ReadOnly { // nothing is written to one that is, so that there is nothing to hold back
+			add.origin = from.ID
+		}
+		return add, err
 	})
 	if err != nil {
 		return Volume{}, p.volumeFailed("snapshot", name, err)

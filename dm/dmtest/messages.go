@@ -64,11 +64,12 @@ func (p *pool) obey(verb string, args []string) error {
 
 // watchOrigin records a snapshot of an origin that takes writes: the kernel
 // lets it pass, and the snapshot may hold blocks written after it
-// (Documentation/admin-guide/device-mapper/thin-provisioning.rst).
+// (Documentation/admin-guide/device-mapper/thin-provisioning.rst). To a device that
+// refuses to be written nothing is.
 func (p *pool) watchOrigin(id, origin uint32) {
 	var names []string
 	for t := range p.thins {
-		if t.id == origin && t.device.live.has(t) && !t.device.stopped() {
+		if t.id == origin && t.device.live.has(t) && !t.device.stopped() && !t.device.readOnly {
 			names = append(names, string(t.device.name))
 		}
 	}

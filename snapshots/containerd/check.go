@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"thinctl/thinpool/store"
@@ -50,6 +51,7 @@ func checkIn(tx *store.Tx) (found []Disagreement, err error) {
 		}
 		children[entry.Key] = entry.Record
 	}
+	used, views := map[string]bool{}, map[string]int{} // by volume
 	for key, r := range all {
 		object := "snapshot " + quoted(key)
 		volume, there := volumes[r.Volume]
@@ -59,7 +61,10 @@ func checkIn(tx *store.Tx) (found []Disagreement, err error) {
 		case volume.ReadOnly != (r.Kind != Active):
 			say(object, "its volume "+r.Volume+" may be written, or may not, though it is "+string(r.Kind))
 		}
-		delete(volumes, r.Volume)
+		used[r.Volume] = true
+		if r.borrows() {
+			views[r.Volume]++
+		}
 		namespace, name := splitNamespace(key)
 		if r.Parent == "" {
 			continue
@@ -73,10 +78,18 @@ func checkIn(tx *store.Tx) (found []Disagreement, err error) {
 		}
 		delete(children, child)
 	}
+	for key, r := range all {
+		if n := views[r.Volume]; r.Kind == Committed && n != r.Views {
+			say("snapshot "+quoted(key), fmt.Sprintf("it counts %d views, and has %d", r.Views, n))
+		}
+	}
 	for child, name := range children {
 		say("snapshot "+quoted(name), "it is known as a child, "+child+", and is none")
 	}
 	for name := range volumes {
+		if used[name] {
+			continue
+		}
 		say("volume "+name, "no snapshot has it")
 	}
 	return found, nil

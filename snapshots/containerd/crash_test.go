@@ -132,6 +132,14 @@ func operations() []operation {
 				_, err := s.View(ctx, "look", "a", nil)
 				return err
 			}},
+		{name: "remove a view", done: func(st *stage) (bool, error) {
+			is, err := there("look", "a")(st)
+			return !is, err
+		}, prepare: func(st *stage) {
+			layers("a")(st)
+			_, err := st.s.View(st.ctx, "look", "a", nil)
+			check(st.t, err)
+		}, run: func(ctx context.Context, s *containerd.Snapshotter) error { return s.Remove(ctx, "look") }},
 		{name: "commit", prepare: written, run: commit, done: committed},
 		{name: "commit after a reboot", run: commit, done: committed,
 			prepare: func(st *stage) {

@@ -49,6 +49,13 @@ func (s *Snapshotter) get(ctx context.Context, op, name string) (r record, err e
 
 // ready makes a snapshot's device, and lets its file system fill it.
 func (s *Snapshotter) ready(ctx context.Context, key string, r record) ([]Mount, error) {
+	if r.borrows() { // the last view before this may be putting it away
+		unlock, err := s.lock(ctx, r.Volume)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+	}
 	volume, err := s.pool.ActivateVolume(ctx, r.Volume)
 	if gone(err) {
 		return nil, refused("activate", key, ErrNotFound, "it was removed or committed meanwhile")

@@ -31,7 +31,8 @@ func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, labels ma
 }
 
 // View makes a snapshot to be read, and returns how to mount it. Its device
-// refuses to be written.
+// refuses to be written. It is the parent's own, which all views of a parent share:
+// what never changes needs no copy.
 func (s *Snapshotter) View(ctx context.Context, key, parent string, labels map[string]string) ([]Mount, error) {
 	return s.create(ctx, "view", View, key, parent, labels)
 }
@@ -59,7 +60,13 @@ func (s *Snapshotter) create(ctx context.Context, op string, kind Kind, key, par
 			r.FileSystem = on.size
 		}
 	}
-	if r, err = s.copy(ctx, op, key, on, r); err != nil {
+	if kind == View && parent != "" {
+		r.Volume = on.volume
+		err = s.borrow(ctx, op, key, on, r)
+	} else {
+		r, err = s.copy(ctx, op, key, on, r)
+	}
+	if err != nil {
 		return nil, failed(op, key, err)
 	}
 	mounts, err := s.ready(ctx, key, r)
@@ -135,8 +142,23 @@ func (s *Snapshotter) stand(tx *store.Tx, op, key string, on ground, r record) e
 		if p.ID != on.id {
 			return refused(op, key, ErrNotFound, "its parent "+quoted(on.name)+" was removed meanwhile")
 		}
+		if r.borrows() {
+			p.Views++
+			if err := s.put(tx, on.name, p); err != nil {
+				return err
+			}
+		}
 	}
 	return s.put(tx, key, r)
+}
+
+// borrow writes the document of a view, which has no volume of its own.
+func (s *Snapshotter) borrow(ctx context.Context, op, key string, on ground, r record) error {
+	return s.pool.Update(ctx, func(tx *store.Tx) error {
+		r.Created = s.now()
+		r.Updated = r.Created
+		return s.stand(tx, op, key, on, r)
+	})
 }
 
 // takeBack removes a snapshot that could not be made ready: nobody was told of it.

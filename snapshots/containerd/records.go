@@ -75,7 +75,12 @@ type record struct {
 	Below footprint `json:"below"`
 	All   footprint `json:"all,omitzero"`
 	Own   footprint `json:"own,omitzero"`
+	// Views is how many views show a committed snapshot's volume.
+	Views int `json:"views,omitempty"`
 }
+
+// borrows tells whether the volume is the parent's.
+func (r record) borrows() bool { return r.Kind == View && r.Volume != volumeName(r.ID) }
 
 func (r record) info(name string) Info {
 	return Info{Name: name, Kind: r.Kind, Parent: r.Parent, Labels: maps.Clone(r.Labels), Created: r.Created, Updated: r.Updated}

@@ -28,6 +28,9 @@ func (s *Snapshotter) remove(ctx context.Context, op, key, id string) error {
 		if id != "" && r.ID != id {
 			return refused(op, key, ErrNotFound, "")
 		}
+		if r.borrows() {
+			return s.unborrow(ctx, op, key, r)
+		}
 		var told error
 		err = s.bury(ctx, r.Volume, func(tx *store.Tx) error {
 			told = s.unwrite(tx, op, key, r)
@@ -47,6 +50,42 @@ func (s *Snapshotter) remove(ctx context.Context, op, key, id string) error {
 		if again, err := s.lost(ctx, op, key, r); err != nil || !again {
 			return err
 		}
+	}
+}
+
+// unborrow takes a view away that shows its parent's volume. Whose last view it was
+// needs no device any more.
+func (s *Snapshotter) unborrow(ctx context.Context, op, key string, r record) error {
+	var parent record
+	err := s.pool.Update(ctx, func(tx *store.Tx) (err error) {
+		if err := s.unwrite(tx, op, key, r); err != nil {
+			return err
+		}
+		if parent, err = s.find(tx, op, r.Parent); err != nil {
+			return err
+		}
+		parent.Views = max(parent.Views-1, 0)
+		return s.put(tx, r.Parent, parent)
+	})
+	if err == nil && parent.Views == 0 {
+		s.reaper.do(func() { s.putAway(s.reaper.ctx, r.Parent, parent) }, func() {})
+	}
+	return err
+}
+
+// putAway takes away the device of a committed snapshot that nothing shows. A
+// stranger who has it mounted keeps it: the next Recover tries again.
+func (s *Snapshotter) putAway(ctx context.Context, name string, r record) {
+	unlock, err := s.lock(ctx, r.Volume)
+	if err == nil {
+		defer unlock()
+		var now record
+		if now, err = s.get(ctx, "put away", name); err == nil && now.ID == r.ID && now.Views == 0 {
+			err = s.pool.DeactivateVolume(ctx, r.Volume)
+		}
+	}
+	if err != nil && !gone(err) && !errors.Is(err, ErrNotFound) && !errors.Is(err, thinpool.ErrBusy) && ctx.Err() == nil {
+		s.options.Log.Warn("the device of a snapshot that nothing shows is still there", "pool", s.pool.Name(), "snapshot", name, "error", err)
 	}
 }
 
@@ -106,13 +145,13 @@ func (s *Snapshotter) Cleanup(ctx context.Context) error {
 }
 
 // Recover finishes what killed processes have left: volumes that a commit has
-// replaced, mounts, half-made devices and templates, removed volumes whose blocks
-// are not back. The pool must be active.
+// replaced, mounts, half-made devices and templates, devices that nothing shows,
+// removed volumes whose blocks are not back. The pool must be active.
 func (s *Snapshotter) Recover(ctx context.Context) error {
 	if err := s.layers.Recover(ctx); err != nil {
 		return err
 	}
-	err := errors.Join(s.clearFolders(ctx), s.clearVolumes(ctx), s.finishDevices(ctx))
+	err := errors.Join(s.clearFolders(ctx), s.clearVolumes(ctx), s.putAllAway(ctx), s.finishDevices(ctx))
 	if err == nil {
 		return nil
 	}
@@ -152,6 +191,41 @@ func (s *Snapshotter) strays(ctx context.Context) (left []string, err error) {
 		return nil
 	})
 	return left, err
+}
+
+// putAllAway takes away the devices of this namespace's committed snapshots that
+// nothing shows.
+func (s *Snapshotter) putAllAway(ctx context.Context) error {
+	idle := map[string]record{}
+	err := s.pool.View(ctx, func(tx *store.Tx) error {
+		for entry, err := range store.Documents[record](tx, kindSnapshots, s.key("")) {
+			if err != nil {
+				return err
+			}
+			if entry.Record.Kind == Committed && entry.Record.Views == 0 {
+				_, name := splitNamespace(entry.Key)
+				idle[name] = entry.Record
+			}
+		}
+		return nil
+	})
+	if err != nil || len(idle) == 0 {
+		return err
+	}
+	volumes, err := s.pool.Volumes(ctx)
+	if err != nil {
+		return err
+	}
+	active := map[string]bool{}
+	for _, volume := range volumes {
+		active[volume.Name] = volume.Active
+	}
+	for name, r := range idle {
+		if active[r.Volume] {
+			s.putAway(ctx, name, r)
+		}
+	}
+	return nil
 }
 
 // finishDevices completes the devices whose activation was cut off. Others stay

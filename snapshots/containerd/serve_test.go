@@ -191,8 +191,12 @@ func TestRefusals(t *testing.T) {
 	coded(t, err, codes.ResourceExhausted, `prepare snapshot "second"`, "below the reserve", "the reserve is 90%", "run `thinctl pool extend vault")
 	_, err = client.Commit(st.ctx, &api.CommitSnapshotRequest{Name: "base", Key: "first"})
 	check(t, err) // what there is can be finished, read and removed
-	_, err = client.View(st.ctx, &api.ViewSnapshotRequest{Key: "second", Parent: "base"})
-	coded(t, err, codes.ResourceExhausted, `view snapshot "second"`, "below the reserve", "thinctl pool extend vault")
+	_, err = client.Prepare(st.ctx, &api.PrepareSnapshotRequest{Key: "second", Parent: "base"})
+	coded(t, err, codes.ResourceExhausted, `prepare snapshot "second"`, "below the reserve", "thinctl pool extend vault")
+	_, err = client.View(st.ctx, &api.ViewSnapshotRequest{Key: "look", Parent: "base"}) // takes nothing
+	check(t, err)
+	_, err = client.Remove(st.ctx, &api.RemoveSnapshotRequest{Key: "look"})
+	check(t, err)
 	_, err = client.Usage(st.ctx, &api.UsageRequest{Key: "base"})
 	check(t, err)
 	if names := st.names(st.s); !slices.Equal(names, []string{"base"}) {

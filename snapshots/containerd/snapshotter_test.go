@@ -1,6 +1,7 @@
 package containerd_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -319,6 +320,101 @@ func TestStrangers(t *testing.T) {
 	check(t, st.Files.Unmount(st.ctx, target, filesystem.UnmountOptions{}))
 	check(t, st.agree())
 	check(t, st.takeDown())
+}
+
+// All views of a parent show its own volume, which takes no block and no device id,
+// and whose device is there as long as one of them is; snapshots of it are taken
+// meanwhile.
+func TestViewsShareTheirParent(t *testing.T) {
+	st := newStage(t)
+	st.layer("a", "")
+	check(t, st.s.Cleanup(st.ctx))
+	before, err := st.pool.Status(st.ctx)
+	check(t, err)
+	first, err := st.s.View(st.ctx, "one", "a", map[string]string{"containerd.io/snapshot/max-size": "1073741824"})
+	check(t, err)
+	second, err := st.s.View(st.ctx, "two", "a", nil)
+	check(t, err)
+	if first[0].Source != second[0].Source {
+		t.Errorf("they are %s and %s", first[0].Source, second[0].Source)
+	}
+	status, err := st.pool.Status(st.ctx)
+	check(t, err)
+	if status.Volumes != before.Volumes || status.Kernel.TransactionID != before.Kernel.TransactionID || status.Data.Used != before.Data.Used {
+		t.Errorf("there were %+v, and are %+v", before, status)
+	}
+	usage, err := st.s.Usage(st.ctx, "one")
+	if err != nil || usage != (containerd.Usage{}) {
+		t.Errorf("a view takes %+v, %v", usage, err)
+	}
+	check(t, st.with(first, func(string) error { return errors.Join(st.has(second, "a"), st.writes("web", "a")) }))
+	is(t, st.s.Remove(st.ctx, "a"), containerd.ErrRefused)
+	is(t, st.s.Commit(st.ctx, "b", "one", nil), containerd.ErrRefused)
+
+	active := func() bool {
+		t.Helper()
+		check(t, st.s.Cleanup(st.ctx))
+		volumes, err := st.pool.Volumes(st.ctx)
+		check(t, err)
+		for _, v := range volumes {
+			if v.Node == first[0].Source {
+				return v.Active
+			}
+		}
+		return false
+	}
+	check(t, st.s.Remove(st.ctx, "one"))
+	if !active() {
+		t.Error("the other view's device is gone")
+	}
+	check(t, st.has(second, "a"))
+	target := t.TempDir()
+	check(t, st.Files.Mount(st.ctx, second[0].Source, target, filesystem.MountOptions{Type: filesystem.Ext4, ReadOnly: true}))
+	check(t, st.s.Remove(st.ctx, "two")) // by a stranger's mount nobody is kept waiting
+	if !active() {
+		t.Error("a device is gone that somebody has mounted")
+	}
+	check(t, st.Files.Unmount(st.ctx, target, filesystem.UnmountOptions{}))
+	check(t, st.s.Recover(st.ctx))
+	if active() {
+		t.Error("the device is there, and nothing shows it")
+	}
+	check(t, st.s.Remove(st.ctx, "web"))
+	check(t, st.takeDown())
+}
+
+// Views come and go at once, and each finds its device.
+func TestViewsAtOnce(t *testing.T) {
+	st := newStage(t)
+	st.layer("a", "")
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			key := fmt.Sprint("look", i)
+			for range 20 {
+				mounts, err := st.s.View(st.ctx, key, "a", nil)
+				if err == nil {
+					_, err = st.Files.Inodes(mounts[0].Source, "")
+				}
+				if err = errors.Join(err, st.s.Remove(st.ctx, key)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	check(t, st.agree())
+	check(t, st.takeDown())
+}
+
+// writes prepares a snapshot and writes to it.
+func (st *stage) writes(key, parent string) error {
+	mounts, err := st.s.Prepare(st.ctx, key, parent, nil)
+	if err != nil {
+		return err
+	}
+	return st.write(mounts, key)
 }
 
 // The first of many at once, in namespaces and processes of their own, format one

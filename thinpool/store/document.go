@@ -94,7 +94,7 @@ func (t *Tx) Settled(reached uint64) error {
 	if err != nil {
 		return err
 	}
-	t.hidden = &pending
+	t.hidden = last
 	t.earlier = map[documentKey]json.RawMessage{}
 	for _, prior := range pending.Documents {
 		t.earlier[documentKey{prior.Kind, prior.Key}] = prior.Was

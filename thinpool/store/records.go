@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"time"
 
 	"thinctl/units"
@@ -86,7 +87,7 @@ type Reading struct {
 }
 
 // Pending says which change was begun for transaction id Tx. While the pool's
-// id is below Tx, the change did not happen and its volume must go.
+// id is below Tx, the change did not happen and its volumes must go.
 type Pending struct {
 	Tx     uint64 `json:"tx"`
 	Volume string `json:"volume"`
@@ -94,6 +95,49 @@ type Pending struct {
 	// Origin is the device id of a snapshot's origin: a process killed in
 	// between may have left it suspended.
 	Origin uint32 `json:"origin,omitempty"`
+	// More are those of the same change besides the first.
+	More []PendingVolume `json:"more,omitempty"`
 	// Documents are what the change's documents were before it.
 	Documents []Prior `json:"documents,omitempty"`
+}
+
+// PendingVolume is one more volume of a change.
+type PendingVolume struct {
+	Volume string `json:"volume"`
+	ID     uint32 `json:"id"`
+	Origin uint32 `json:"origin,omitempty"`
+}
+
+// Add adds a volume to the change.
+func (p *Pending) Add(volume string, id, origin uint32) {
+	if p.Volume == "" {
+		p.Volume, p.ID, p.Origin = volume, id, origin
+		return
+	}
+	p.More = append(p.More, PendingVolume{volume, id, origin})
+}
+
+// Volumes returns all volumes of the change.
+func (p Pending) Volumes() []PendingVolume {
+	return append([]PendingVolume{{p.Volume, p.ID, p.Origin}}, p.More...)
+}
+
+// IDs returns the device ids of the change's volumes.
+func (p Pending) IDs() []uint32 {
+	var ids []uint32
+	for _, v := range p.Volumes() {
+		ids = append(ids, v.ID)
+	}
+	return ids
+}
+
+// Origins returns the device ids that the change may have left suspended.
+func (p Pending) Origins() []uint32 {
+	var ids []uint32
+	for _, v := range p.Volumes() {
+		if v.Origin != 0 && !slices.Contains(ids, v.Origin) {
+			ids = append(ids, v.Origin)
+		}
+	}
+	return ids
 }

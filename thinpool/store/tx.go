@@ -33,7 +33,7 @@ type Tx struct {
 	journal *journal // nil while nothing is gathered
 
 	// What reads as before the newest change, where that does not count.
-	hidden  *Pending
+	hidden  uint64 // the transaction id from which on volumes do not; 0: none
 	earlier map[documentKey]json.RawMessage
 }
 
@@ -113,16 +113,18 @@ func (t *Tx) Pending() (Pending, error) {
 	return pending, err
 }
 
-// Undo takes back a change that did not happen: its volume's record goes, its
-// documents are what they were, its id stays used up, and the transaction id
+// Undo takes back a change that did not happen: the records of its volumes go, its
+// documents are what they were, its ids stay used up, and the transaction id
 // before it is the last again.
 func (t *Tx) Undo(pending Pending) error {
-	volume, err := t.Volume(pending.Volume)
-	if err == nil && volume.ID == pending.ID && volume.Tx == pending.Tx {
-		err = t.DeleteVolume(volume)
-	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return err
+	for _, begun := range pending.Volumes() {
+		volume, err := t.Volume(begun.Volume)
+		if err == nil && volume.ID == begun.ID && volume.Tx == pending.Tx {
+			err = t.DeleteVolume(volume)
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
 	}
 	for _, prior := range pending.Documents {
 		if err := t.setDocument(prior.Kind, prior.Key, prior.Was); err != nil {
@@ -162,7 +164,7 @@ func (t *Tx) Volume(name string) (Volume, error) {
 }
 
 func (t *Tx) hides(volume Volume) bool {
-	return t.hidden != nil && volume.ID == t.hidden.ID && volume.Tx == t.hidden.Tx
+	return t.hidden != 0 && volume.Tx >= t.hidden
 }
 
 // PutVolume writes a volume's record and claims its id.
