@@ -19,9 +19,12 @@
 //	counts?      no         no                       yes
 //
 // A record counts once the pool's id has reached its Tx. Documents, which packages
-// above keep in the same database, are written with a change and count with it. Whoever comes next
-// and finds the database one ahead of the pool undoes that change: it deletes
-// the thin device, which nobody was told of, and the record. A removal is the
+// above keep in the same database, are written with a change and count with it.
+// Callers of one Pool who come at the same moment share a transaction: the records
+// and documents of all in one commit of the database, a message for each, one id.
+// Whoever comes next and finds the database one ahead of the pool undoes that
+// change: it deletes the thin devices, which nobody was told of, and their records.
+// A removal is the
 // other way round: from its tombstone on it is done, and giving the blocks back
 // is repeated until it has worked. An extension notes the new sizes, then brings
 // files, loop devices and the kernel's table there, as often as it takes.

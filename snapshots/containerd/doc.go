@@ -12,9 +12,11 @@
 //
 // # What holds
 //
-// Each snapshot is a thin volume, kept for "containerd", with a document in the
-// pool's database. Both are made, and go, in one transaction of the pool, so that
-// no instant of a crash leaves one without the other. A snapshot without a parent
+// Each active and each committed snapshot is a thin volume, kept for "containerd",
+// with a document in the pool's database. Both are made, and go, in one transaction
+// of the pool, so that no instant of a crash leaves one without the other. A view
+// is a document only: it shows its parent's volume, on a device that refuses to be
+// written, which all views of that parent share. A snapshot without a parent
 // is a copy of an empty file system that was formatted once: nothing is formatted
 // or mounted to prepare one, and no program is run. The exceptions are a first
 // use, which formats; a snapshot that was asked to be larger than what it began
