@@ -26,6 +26,16 @@ func (p *Pool) ActivateVolume(ctx context.Context, name string) (Volume, error) 
 	return activeVolume(record, info), nil
 }
 
+// Standing returns an active volume whose record View showed. ok is false where
+// there is something for ActivateVolume to do, or to tell: nothing is waited for.
+func (p *Pool) Standing(ctx context.Context, record store.Volume) (volume Volume, ok bool) {
+	info, err := p.host.Kernel.Info(ctx, p.volumeRef(record.ID))
+	if err != nil || !info.ActiveTable || info.Suspended || info.ReadOnly != record.ReadOnly || info.Name != volumeDeviceName(p.name, record.Name) {
+		return Volume{}, false
+	}
+	return activeVolume(record, info), true
+}
+
 // activateThin makes a volume's device. The volume's lock is held, and not the
 // pool's.
 //

@@ -170,12 +170,17 @@ func (p *Pool) VolumeStatus(ctx context.Context, name string) (VolumeStatus, err
 	if err != nil {
 		return VolumeStatus{}, err
 	}
+	return p.StatusOf(ctx, record)
+}
+
+// StatusOf is VolumeStatus for who has the record already, as View showed it.
+func (p *Pool) StatusOf(ctx context.Context, record store.Volume) (VolumeStatus, error) {
 	info, lines, err := p.host.Kernel.Status(ctx, p.volumeRef(record.ID), dm.StatusOptions{NoFlush: true})
 	if errors.Is(err, dm.ErrNotFound) {
 		return VolumeStatus{Volume: plainVolume(record)}, nil
 	}
 	if err != nil {
-		return VolumeStatus{}, p.volumeFailed("status", name, err)
+		return VolumeStatus{}, p.volumeFailed("status", record.Name, err)
 	}
 	s := VolumeStatus{Volume: activeVolume(record, info)}
 	if len(lines) == 0 {
@@ -184,7 +189,7 @@ func (p *Pool) VolumeStatus(ctx context.Context, name string) (VolumeStatus, err
 	}
 	thin, err := dm.ParseThinStatus(lines[0])
 	if err != nil {
-		return s, p.volumeFailed("status", name, err)
+		return s, p.volumeFailed("status", record.Name, err)
 	}
 	s.Failed, s.Mapped = thin.Failed, thin.Mapped.Bytes()
 	if thin.Mapped > 0 {

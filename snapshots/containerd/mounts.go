@@ -27,12 +27,15 @@ func (s *Snapshotter) Mounts(ctx context.Context, key string) ([]Mount, error) {
 	if err := checkName("mount", "key", key); err != nil {
 		return nil, err
 	}
-	r, err := s.get(ctx, "mount", key)
+	r, volume, err := s.withVolume(ctx, "mount", key)
 	if err != nil {
 		return nil, failed("mount", key, err)
 	}
 	if r.Kind == Committed {
 		return nil, refused("mount", key, ErrRefused, "it is committed: only active snapshots and views are mounted")
+	}
+	if standing, ok := s.pool.Standing(ctx, volume); ok && !r.grows() {
+		return []Mount{r.mount(standing)}, nil
 	}
 	mounts, err := s.ready(ctx, key, r)
 	return mounts, failed("mount", key, err)
@@ -45,6 +48,20 @@ func (s *Snapshotter) get(ctx context.Context, op, name string) (r record, err e
 		return err
 	})
 	return r, err
+}
+
+// withVolume is get with the record of the snapshot's volume, if that is there.
+func (s *Snapshotter) withVolume(ctx context.Context, op, name string) (r record, volume store.Volume, err error) {
+	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+		if r, err = s.find(tx, op, name); err == nil {
+			volume, err = tx.Volume(r.Volume)
+		}
+		if errors.Is(err, store.ErrNotFound) {
+			err = nil // whoever needs it says so
+		}
+		return err
+	})
+	return r, volume, err
 }
 
 // ready makes a snapshot's device, and lets its file system fill it.
@@ -63,12 +80,19 @@ func (s *Snapshotter) ready(ctx context.Context, key string, r record) ([]Mount,
 	if err != nil {
 		return nil, err
 	}
-	if r.Kind == Active && r.FileSystem != 0 && r.FileSystem < r.Size {
+	if r.grows() {
 		if err := s.grow(ctx, key, r, volume); err != nil {
 			return nil, err
 		}
 	}
-	return []Mount{{Type: string(r.FS), Source: volume.Node, Options: mountOptions(r)}}, nil
+	return []Mount{r.mount(volume)}, nil
+}
+
+// grows tells whether the file system has yet to fill its volume.
+func (r record) grows() bool { return r.Kind == Active && r.FileSystem != 0 && r.FileSystem < r.Size }
+
+func (r record) mount(volume thinpool.Volume) Mount {
+	return Mount{Type: string(r.FS), Source: volume.Node, Options: mountOptions(r)}
 }
 
 // mountOptions are package filesystem's own: a snapshot has its origin's uuid; a

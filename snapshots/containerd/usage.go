@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"thinctl/thinpool"
+	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -21,7 +22,7 @@ func (s *Snapshotter) Usage(ctx context.Context, key string) (Usage, error) {
 	if err := checkName("measure", "key", key); err != nil {
 		return Usage{}, err
 	}
-	r, err := s.get(ctx, "measure", key)
+	r, volume, err := s.withVolume(ctx, "measure", key)
 	if err != nil {
 		return Usage{}, failed("measure", key, err)
 	}
@@ -30,13 +31,13 @@ func (s *Snapshotter) Usage(ctx context.Context, key string) (Usage, error) {
 	case Committed:
 		own = r.Own
 	case Active:
-		own, err = s.written(ctx, key, r)
+		own, err = s.written(ctx, key, r, volume)
 	}
 	return Usage{Size: own.Mapped, Inodes: own.Inodes}, failed("measure", key, err)
 }
 
-func (s *Snapshotter) written(ctx context.Context, key string, r record) (footprint, error) {
-	status, err := s.pool.VolumeStatus(ctx, r.Volume)
+func (s *Snapshotter) written(ctx context.Context, key string, r record, volume store.Volume) (footprint, error) {
+	status, err := s.pool.StatusOf(ctx, volume)
 	if err == nil && !status.Active { // after a reboot
 		if _, err = s.pool.ActivateVolume(ctx, r.Volume); err == nil {
 			status, err = s.pool.VolumeStatus(ctx, r.Volume)
