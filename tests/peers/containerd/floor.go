@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"thinctl/dm"
 	"thinctl/loopback"
@@ -21,7 +25,6 @@ const (
 	floorBlock = 64 * units.KiB
 	floorSize  = 10 * units.GiB
 	floorTop   = 1 // the device id that all are copies of
-	floorPool  = "peers-floor"
 	recordSize = 4096
 	slots      = 64 // of the file of records
 )
@@ -29,7 +32,9 @@ const (
 // floor is what no snapshotter can do without, as doc.go has it. All are copies of
 // one empty ext4: it knows no chains.
 type floor struct {
-	kernel *dm.Control
+	title  string
+	pool   dm.Name
+	kernel devices
 	loops  *loopback.Control
 	dev    dm.Dev
 	record *os.File
@@ -42,18 +47,15 @@ type floor struct {
 	tx   uint64
 }
 
-func newFloor(ctx context.Context, dir string) (*floor, error) {
-	f := &floor{next: floorTop}
+func newFloor(ctx context.Context, title, dir string, kernel devices) (*floor, error) {
+	f := &floor{title: title, kernel: kernel, next: floorTop, pool: "peers-" + dm.Name(strings.ReplaceAll(title, ", ", "-"))}
 	var err error
-	if f.kernel, err = dm.Open(dm.Options{}); err != nil {
-		return nil, err
-	}
 	f.loops = loopback.New(loopback.Options{})
 	for _, part := range []struct {
 		name string
 		size units.Bytes
 	}{{"metadata", floorMeta}, {"data", floorData}} {
-		path := filepath.Join(dir, "floor."+part.name)
+		path := filepath.Join(dir, string(f.pool)+"."+part.name)
 		if err := loopback.CreateSparse(path, part.size, loopback.FileOptions{}); err != nil {
 			return nil, err
 		}
@@ -63,7 +65,7 @@ func newFloor(ctx context.Context, dir string) (*floor, error) {
 		}
 		f.files = append(f.files, loop)
 	}
-	if f.record, err = os.Create(filepath.Join(dir, "floor.db")); err != nil {
+	if f.record, err = os.Create(filepath.Join(dir, string(f.pool)+".db")); err != nil {
 		return nil, err
 	}
 	for range slots {
@@ -73,7 +75,7 @@ func newFloor(ctx context.Context, dir string) (*floor, error) {
 	}
 	pool := dm.ThinPool{Length: floorData.Sectors(), Metadata: dm.Dev(f.files[0].Number), Data: dm.Dev(f.files[1].Number),
 		Block: floorBlock.Sectors(), LowWater: 32768}
-	if f.dev, err = f.bringUp(ctx, floorPool, pool, false); err != nil {
+	if f.dev, err = f.kernel.bringUp(ctx, f.pool, pool, false); err != nil {
 		return nil, err
 	}
 	return f, f.format(ctx)
@@ -84,7 +86,7 @@ func (f *floor) format(ctx context.Context) error {
 	if err := f.message(ctx, fmt.Sprintf("create_thin %d", floorTop)); err != nil {
 		return err
 	}
-	dev, err := f.bringUp(ctx, floorPool+"-top", dm.Thin{Length: floorSize.Sectors(), Pool: f.dev, ID: floorTop}, false)
+	dev, err := f.kernel.bringUp(ctx, f.pool+"-top", dm.Thin{Length: floorSize.Sectors(), Pool: f.dev, ID: floorTop}, false)
 	if err != nil {
 		return err
 	}
@@ -92,28 +94,32 @@ func (f *floor) format(ctx context.Context) error {
 	if _, err := programs.Run(ctx, "mkfs.ext4", "-q", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1", node); err != nil {
 		return err
 	}
-	_, err = f.kernel.Remove(ctx, dm.ByName(floorPool+"-top"), dm.RemoveOptions{})
-	return err
+	return f.put(ctx, f.pool+"-top")
 }
 
-func (f *floor) name() string { return floorName }
+// put removes a device as soon as nobody looks at it: udev does.
+func (f *floor) put(ctx context.Context, name dm.Name) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := f.kernel.remove(ctx, name)
+		if !errors.Is(err, dm.ErrBusy) && !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+func (f *floor) name() string { return f.title }
 
 func (f *floor) grow(context.Context, int) (string, error) { return "", nil }
 
-func (f *floor) bringUp(ctx context.Context, name dm.Name, table dm.Target, readOnly bool) (dm.Dev, error) {
-	info, err := f.kernel.Create(ctx, name, "")
-	if err == nil {
-		err = f.kernel.Load(ctx, dm.ByName(name), []dm.Target{table}, dm.LoadOptions{ReadOnly: readOnly})
-	}
-	if err == nil {
-		_, err = f.kernel.Resume(ctx, dm.ByName(name), dm.ResumeOptions{})
-	}
-	return info.Dev, err
-}
-
 func (f *floor) message(ctx context.Context, text string) error {
-	_, err := f.kernel.Message(ctx, dm.ByName(floorPool), text)
-	return err
+	return f.kernel.message(ctx, f.pool, text)
 }
 
 // commit is one record made durable.
@@ -132,7 +138,7 @@ func (f *floor) snapshot(ctx context.Context, name dm.Name, readOnly bool) error
 		return err
 	}
 	f.ids.Store(name, id)
-	_, err = f.bringUp(ctx, name, dm.Thin{Length: floorSize.Sectors(), Pool: f.dev, ID: id}, readOnly)
+	_, err = f.kernel.bringUp(ctx, name, dm.Thin{Length: floorSize.Sectors(), Pool: f.dev, ID: id}, readOnly)
 	return err
 }
 
@@ -151,7 +157,7 @@ func (f *floor) thin(ctx context.Context) (uint32, error) {
 func (f *floor) remove(ctx context.Context, name dm.Name, active bool) error {
 	id, _ := f.ids.LoadAndDelete(name)
 	if active {
-		if _, err := f.kernel.Remove(ctx, dm.ByName(name), dm.RemoveOptions{}); err != nil {
+		if err := f.put(ctx, name); err != nil {
 			return err
 		}
 	}
@@ -166,20 +172,17 @@ func (f *floor) remove(ctx context.Context, name dm.Name, active bool) error {
 func (f *floor) collect(context.Context) error { return nil }
 
 func (f *floor) do(ctx context.Context, operation, client, _ string) error {
-	name := dm.Name(floorPool + "-" + client)
+	name := f.pool + "-" + dm.Name(client)
 	look := name + "-view"
 	switch operation {
 	case prepare:
 		return f.snapshot(ctx, name, false)
 	case mounts:
-		_, err := f.kernel.Info(ctx, dm.ByName(name))
-		return err
+		return f.kernel.info(ctx, name)
 	case usage:
-		_, _, err := f.kernel.Status(ctx, dm.ByName(name), dm.StatusOptions{NoFlush: true})
-		return err
+		return f.kernel.status(ctx, name)
 	case commit:
-		_, err := f.kernel.Remove(ctx, dm.ByName(name), dm.RemoveOptions{})
-		return errors.Join(err, f.commit())
+		return errors.Join(f.put(ctx, name), f.commit())
 	case view:
 		return f.snapshot(ctx, look, true)
 	case removeView:
@@ -191,9 +194,9 @@ func (f *floor) do(ctx context.Context, operation, client, _ string) error {
 }
 
 func (f *floor) close(ctx context.Context) error {
-	_, err := f.kernel.Remove(ctx, dm.ByName(floorPool), dm.RemoveOptions{})
+	err := f.put(ctx, f.pool)
 	for _, loop := range f.files {
 		err = errors.Join(err, f.loops.Detach(ctx, loop))
 	}
-	return errors.Join(err, f.record.Close(), f.loops.Close(), f.kernel.Close())
+	return errors.Join(err, f.record.Close(), f.loops.Close(), f.kernel.close())
 }

@@ -137,7 +137,7 @@ func (p picture) bars(x int, title string, of func(peer, operation string) (valu
 }
 
 func class(peer string) string {
-	return cmp.Or(map[string]string{floorName: "c0", directName: "c1", thinctlName: "c2", devmapper: "c3"}[peer], "c4")
+	return cmp.Or(map[string]string{floorName: "c0", udevName: "c5", directName: "c1", thinctlName: "c2", devmapper: "c3"}[peer], "c4")
 }
 
 func (p picture) legend() {
@@ -163,10 +163,10 @@ const style = `<style>
 .peers text{font:13px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;font-variant-numeric:tabular-nums;fill:#1f2328}
 .peers .h{font-size:20px;font-weight:600}.peers .b{font-weight:600}.peers .r{text-anchor:end}.peers .m{text-anchor:middle;font-size:11px}.peers .s{font-size:9.5px}
 .peers .page{fill:#fff}.peers .grid{stroke:#d1d9e0;stroke-width:1;fill:none}
-.peers .c0{fill:#8c959f}.peers .c1{fill:#80ccff}.peers .c2{fill:#0969da}.peers .c3{fill:#bc4c00}.peers .c4{fill:#8250df}
+.peers .c0{fill:#8c959f}.peers .c1{fill:#80ccff}.peers .c2{fill:#0969da}.peers .c3{fill:#bc4c00}.peers .c4{fill:#8250df}.peers .c5{fill:#c8d1da}
 @media (prefers-color-scheme:dark){
 .peers text{fill:#e6edf3}.peers .page{fill:#0d1117}.peers .grid{stroke:#3d444d}
-.peers .c0{fill:#9198a1}.peers .c1{fill:#a5d6ff}.peers .c2{fill:#4493f8}.peers .c3{fill:#f0883e}.peers .c4{fill:#b083f0}
+.peers .c0{fill:#9198a1}.peers .c1{fill:#a5d6ff}.peers .c2{fill:#4493f8}.peers .c3{fill:#f0883e}.peers .c4{fill:#b083f0}.peers .c5{fill:#656c76}
 }
 </style>
 `

@@ -19,7 +19,7 @@ func made() table {
 		p50 := time.Duration(dice.Int64N(int64(time.Second))) / 1e4 * 1e4
 		return cell{p50: p50, p99: 2 * p50, rate: float64(dice.IntN(1e5)) / 100}
 	}
-	for _, peer := range []string{floorName, directName, thinctlName, devmapper, overlayfs} {
+	for _, peer := range []string{floorName, udevName, directName, thinctlName, devmapper, overlayfs} {
 		for _, operation := range append(operations, collected) {
 			for _, depth := range []int{1, 16, 128} {
 				for _, clients := range []int{1, 8, 32} {
@@ -29,7 +29,7 @@ func made() table {
 				}
 			}
 		}
-		if peer != floorName && peer != directName {
+		if peer != floorName && peer != udevName && peer != directName {
 			for _, operation := range livesOf {
 				t[key{peer, operation, 0, 0}] = some()
 			}
@@ -80,7 +80,7 @@ func TestThePictureIsXMLWithABarForEachFigure(t *testing.T) {
 		}
 	}
 	want := map[string]int{"page": 1}
-	for _, class := range []string{"c0", "c1", "c2", "c3", "c4"} {
+	for _, class := range []string{"c0", "c1", "c2", "c3", "c4", "c5"} {
 		want[class] = 2*len(shown) + 1 // with that of the legend
 	}
 	if !reflect.DeepEqual(bars, want) {

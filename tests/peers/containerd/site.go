@@ -10,12 +10,14 @@ import (
 	"slices"
 	"strings"
 
+	"thinctl/dm"
 	"thinctl/tests/programs"
 )
 
 // As the tables name them. Direct is the socket of thinctl without containerd.
 const (
 	floorName   = "floor"
+	udevName    = "floor, udev" // with the wait for udev
 	directName  = "thinctl, direct"
 	thinctlName = "thinctl"
 	devmapper   = "devmapper"
@@ -23,7 +25,7 @@ const (
 )
 
 // everyone, as -peers names them.
-var everyone = []string{floorName, "direct", thinctlName, devmapper, overlayfs}
+var everyone = []string{floorName, "udev", "direct", thinctlName, devmapper, overlayfs}
 
 // sole keeps the garbage collector from running but when it is asked to.
 const sole = `[plugins."io.containerd.gc.v1.scheduler"]
@@ -107,7 +109,17 @@ func (s *site) start(ctx context.Context, thinctl string, names []string) ([]pee
 func (s *site) peer(ctx context.Context, name, direct string) (peer, error) {
 	switch name {
 	case floorName:
-		return newFloor(ctx, s.dir)
+		kernel, err := openBare()
+		if err != nil {
+			return nil, err
+		}
+		return newFloor(ctx, floorName, s.dir, kernel)
+	case "udev":
+		kernel, err := dm.Open(dm.Options{})
+		if err != nil {
+			return nil, err
+		}
+		return newFloor(ctx, udevName, s.dir, waiting{kernel})
 	case "direct":
 		return connect(directName, direct, thinctlName)
 	case thinctlName, devmapper, overlayfs:

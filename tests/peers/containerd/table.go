@@ -38,7 +38,7 @@ type table map[key]cell
 
 // peers in the order of everyone.
 func (t table) peers() []string {
-	return slices.DeleteFunc([]string{floorName, directName, thinctlName, devmapper, overlayfs}, func(name string) bool {
+	return slices.DeleteFunc([]string{floorName, udevName, directName, thinctlName, devmapper, overlayfs}, func(name string) bool {
 		for k := range t {
 			if k.peer == name {
 				return false
@@ -68,6 +68,9 @@ var ratios = []struct {
 }{
 	{"direct to the floor", func(of func(string) cell) (float64, float64) {
 		return of(directName).p50.Seconds(), of(floorName).p50.Seconds()
+	}},
+	{"to that with udev", func(of func(string) cell) (float64, float64) {
+		return of(directName).p50.Seconds(), of(udevName).p50.Seconds()
 	}},
 	{"devmapper takes", func(of func(string) cell) (float64, float64) {
 		return of(devmapper).p50.Seconds(), of(thinctlName).p50.Seconds()
@@ -138,13 +141,14 @@ func (t table) lives(w io.Writer, peers []string, crowd int) {
 	if !slices.ContainsFunc(slices.Collect(maps.Keys(t)), func(k key) bool { return k.operation == unpack }) {
 		return
 	}
-	peers = slices.DeleteFunc(peers, func(name string) bool { return name == floorName || name == directName })
-	fmt.Fprintf(w, "\n#### %s\n\nThe crowd is of %d.\n\n| | %s | %s |\n|---|%s\n", livesTitle, crowd, strings.Join(peers, " | "), ratios[1].title, strings.Repeat("---:|", len(peers)+1))
+	peers = slices.DeleteFunc(peers, func(name string) bool { return name == floorName || name == udevName || name == directName })
+	takes := ratios[2]
+	fmt.Fprintf(w, "\n#### %s\n\nThe crowd is of %d.\n\n| | %s | %s |\n|---|%s\n", livesTitle, crowd, strings.Join(peers, " | "), takes.title, strings.Repeat("---:|", len(peers)+1))
 	for _, operation := range livesOf {
 		fmt.Fprintf(w, "| %s |", operation)
 		at := func(peer string) key { return key{peer, operation, 0, 0} }
 		t.row(w, peers, at)
-		fmt.Fprintf(w, " %s |\n", ratio(ratios[1].of(func(peer string) cell { return t[at(peer)] })))
+		fmt.Fprintf(w, " %s |\n", ratio(takes.of(func(peer string) cell { return t[at(peer)] })))
 	}
 }
 
