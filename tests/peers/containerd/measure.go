@@ -31,8 +31,8 @@ func (f *figures) add(wall time.Duration, done int, took ...time.Duration) {
 
 func (f *figures) cell() cell {
 	sorted := slices.Sorted(slices.Values(f.took))
-	at := func(q float64) time.Duration { return sorted[int(q*float64(len(sorted)-1))] }
-	return cell{p50: at(0.5), p99: at(0.99), rate: float64(f.done) / f.wall.Seconds()}
+	n := len(sorted)
+	return cell{p50: (sorted[(n-1)/2] + sorted[n/2]) / 2, p99: sorted[(n-1)*99/100], rate: float64(f.done) / f.wall.Seconds()}
 }
 
 type results map[key]*figures

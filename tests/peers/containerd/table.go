@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -20,7 +22,16 @@ type cell struct {
 const cellFormat = "%g ms, p99 %g ms, %g/s"
 
 func (c cell) String() string {
-	return fmt.Sprintf("%.2f ms, p99 %.2f ms, %.2f/s", milliseconds(c.p50), milliseconds(c.p99), c.rate)
+	return fmt.Sprintf("%s ms, p99 %s ms, %s/s", digits(milliseconds(c.p50)), digits(milliseconds(c.p99)), digits(c.rate))
+}
+
+// digits are the first three of a number, and all before its point.
+func digits(v float64) string {
+	behind := 2
+	if v > 0 {
+		behind = min(max(2-int(math.Floor(math.Log10(v))), 0), 3)
+	}
+	return strconv.FormatFloat(v, 'f', behind, 64)
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -94,7 +105,13 @@ func (t table) write(w io.Writer, crowd int) {
 			for _, many := range t.clients() {
 				of := func(peer string) cell { return t[key{peer, operation, depth, many}] }
 				fmt.Fprintf(w, "| %d | %d |", depth, many)
-				t.row(w, peers, func(peer string) key { return key{peer, operation, depth, many} })
+				for _, peer := range peers {
+					if c := of(peer); c != (cell{}) {
+						fmt.Fprintf(w, " %s |", c)
+					} else {
+						fmt.Fprint(w, " – |")
+					}
+				}
 				for _, r := range ratios {
 					fmt.Fprintf(w, " %s |", ratio(r.of(of)))
 				}
@@ -103,17 +120,7 @@ func (t table) write(w io.Writer, crowd int) {
 		}
 	}
 	t.flat(w, peers)
-	t.lives(w, peers, crowd)
-}
-
-func (t table) row(w io.Writer, peers []string, at func(peer string) key) {
-	for _, peer := range peers {
-		if c, ok := t[at(peer)]; ok {
-			fmt.Fprintf(w, " %s |", c)
-		} else {
-			fmt.Fprint(w, " – |")
-		}
-	}
+	t.lives(w, crowd)
 }
 
 // flat prints how the medians of one client grow with the chain.
@@ -134,21 +141,29 @@ func (t table) flat(w io.Writer, peers []string) {
 	}
 }
 
-const livesTitle = "Images and containers on each snapshotter"
-
 // lives prints what was done with an image and its containers.
-func (t table) lives(w io.Writer, peers []string, crowd int) {
-	if !slices.ContainsFunc(slices.Collect(maps.Keys(t)), func(k key) bool { return k.operation == unpack }) {
+func (t table) lives(w io.Writer, crowd int) {
+	var peers []string
+	for _, peer := range []string{thinctlName, devmapper, overlayfs} {
+		if _, ok := t[key{peer, unpack, 0, 0}]; ok {
+			peers = append(peers, peer)
+		}
+	}
+	if len(peers) == 0 {
 		return
 	}
-	peers = slices.DeleteFunc(peers, func(name string) bool { return name == floorName || name == udevName || name == directName })
 	takes := ratios[2]
-	fmt.Fprintf(w, "\n#### %s\n\nThe crowd is of %d.\n\n| | %s | %s |\n|---|%s\n", livesTitle, crowd, strings.Join(peers, " | "), takes.title, strings.Repeat("---:|", len(peers)+1))
+	fmt.Fprintf(w, "\n#### An image and %d containers of it\n\n| | %s | %s |\n|---|%s\n", crowd, strings.Join(peers, " | "), takes.title, strings.Repeat("---:|", len(peers)+1))
 	for _, operation := range livesOf {
+		of := func(peer string) cell { return t[key{peer, operation, 0, 0}] }
+		if crowd == 0 && operation != unpack && operation != unpackApply {
+			continue
+		}
 		fmt.Fprintf(w, "| %s |", operation)
-		at := func(peer string) key { return key{peer, operation, 0, 0} }
-		t.row(w, peers, at)
-		fmt.Fprintf(w, " %s |\n", ratio(takes.of(func(peer string) cell { return t[at(peer)] })))
+		for _, peer := range peers {
+			fmt.Fprintf(w, " %s |", brief(of(peer).p50))
+		}
+		fmt.Fprintf(w, " %s |\n", ratio(takes.of(of)))
 	}
 }
 
@@ -203,16 +218,13 @@ func read(from io.Reader) (table, error) {
 }
 
 func ours(title string) bool {
-	return title == collected || title == livesTitle || slices.Contains(operations, title)
+	return title == collected || slices.Contains(operations, title)
 }
 
-// take reads a row, whose first cells are the depth and the clients, or an
-// operation.
+// take reads a row, whose first cells are the depth and the clients.
 func (t table) take(title string, columns, cells []string) {
 	k := key{operation: title}
-	if title == livesTitle {
-		k.operation = cells[1]
-	} else if _, err := fmt.Sscan(cells[1]+" "+cells[2], &k.depth, &k.clients); err != nil {
+	if _, err := fmt.Sscan(cells[1]+" "+cells[2], &k.depth, &k.clients); err != nil {
 		return // the line below the heads
 	}
 	for i := range min(len(columns), len(cells)) {
