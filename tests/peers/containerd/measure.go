@@ -72,6 +72,7 @@ func (p plan) measure(ctx context.Context, r results, peers []peer, depths, clie
 				if err != nil {
 					out[one.name()] = true
 					faults = append(faults, fmt.Errorf("%s, depth %d, %d clients: %w", one.name(), depth, many, err))
+					fmt.Fprintln(os.Stderr, faults[len(faults)-1])
 				}
 				fmt.Fprintf(os.Stderr, "%s, depth %d, %d clients, %.1f s, of which %.1f s for the chain: %s\n", one.name(), depth, many,
 					time.Since(began).Seconds(), grown.Sub(began).Seconds(), r.line(one.name(), depth, many))

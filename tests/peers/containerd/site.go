@@ -45,11 +45,11 @@ func (f *flags) bench(ctx context.Context, w io.Writer) (found table, err error)
 	s := &site{}
 	defer func() { err = errors.Join(err, s.close(ctx)) }()
 	peers, err := s.start(ctx, f.thinctl, strings.Split(f.peers, ","))
-	if err != nil {
+	if len(peers) == 0 {
 		return nil, err
 	}
 	r := results{}
-	err = f.measure(ctx, r, peers, depths, clients)
+	err = errors.Join(err, f.measure(ctx, r, peers, depths, clients))
 	if f.unpacks > 0 && ctx.Err() == nil {
 		err = errors.Join(err, f.images(ctx, r, s, peers))
 	}
@@ -74,6 +74,7 @@ func (s *site) close(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
+// start starts all, and returns those that could be along with the fault of others.
 func (s *site) start(ctx context.Context, thinctl string, names []string) ([]peer, error) {
 	var err error
 	if s.dir, err = os.MkdirTemp("", "peers-"); err != nil {
@@ -95,15 +96,18 @@ func (s *site) start(ctx context.Context, thinctl string, names []string) ([]pee
 	}
 	s.closes = append(s.closes, s.daemon.Stop)
 	var peers []peer
+	var faults []error
 	for _, name := range names {
 		one, err := s.peer(ctx, name, direct)
 		if err != nil {
-			return nil, fmt.Errorf("preparing %s: %w", name, err)
+			faults = append(faults, fmt.Errorf("preparing %s: %w", name, err))
+			fmt.Fprintln(os.Stderr, faults[len(faults)-1])
+			continue
 		}
 		s.closes = append(s.closes, one.close)
 		peers = append(peers, one)
 	}
-	return peers, nil
+	return peers, errors.Join(faults...)
 }
 
 func (s *site) peer(ctx context.Context, name, direct string) (peer, error) {
