@@ -29,7 +29,7 @@
 // times. containerd itself removes nothing when Remove is called: its garbage
 // collector does, afterwards. It is kept from running by itself, and asked for
 // after each round: "Remove, collected" has both, for each of the snapshots of a
-// round. Files are written to the first link of a chain and to each sixteenth;
+// round, and the Cleanup that waits until thinctl's blocks are back. Files are written to the first link of a chain and to each sixteenth;
 // the others are prepared and committed.
 //
 // An image is unpacked as containerd's client does it, from content that is there

@@ -108,12 +108,14 @@ func (s *server) remove(ctx context.Context, key string) error {
 }
 
 // collect has containerd's garbage collector run, which the end of a lease may
-// wait for. Behind thinctl's own socket Remove has removed.
+// wait for, and which ends with the snapshotter's Cleanup; behind thinctl's own
+// socket that is what there is.
 func (s *server) collect(ctx context.Context) error {
-	if s.title == directName {
-		return nil
-	}
 	ctx = inNamespace(ctx)
+	if s.title == directName {
+		_, err := s.snapshots.Cleanup(ctx, &api.CleanupRequest{Snapshotter: s.snapshotter})
+		return err
+	}
 	const id = "collect"
 	if _, err := s.leases.Create(ctx, &leases.CreateRequest{ID: id}); err != nil {
 		return err
