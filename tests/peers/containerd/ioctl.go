@@ -22,7 +22,12 @@ type devices interface {
 	close() error
 }
 
-// bare are the ioctls: no cookie for udev, and no node but the kernel's.
+// scanNot has udev's rules look into no device, or the next removal would find it
+// open (libdevmapper.h, DM_UDEV_DISABLE_*_RULES_FLAG and DM_UDEV_PRIMARY_SOURCE_FLAG;
+// without a semaphore below them nobody waits).
+const scanNot = (0x0002 | 0x0004 | 0x0008 | 0x0040) << 16
+
+// bare are the ioctls: no wait for udev, and no node but the kernel's.
 type bare struct{ node *os.File }
 
 func openBare() (bare, error) {
@@ -39,6 +44,9 @@ func (b bare) call(request uintptr, name dm.Name, flags uint32, targets uint32, 
 	h := (*unix.DmIoctl)(unsafe.Pointer(&buffer[0]))
 	h.Version, h.Data_size, h.Data_start = [3]uint32{4, 0, 0}, uint32(len(raw)), uint32(header)
 	h.Flags, h.Target_count = flags, targets
+	if request == unix.DM_DEV_SUSPEND {
+		h.Event_nr = scanNot
+	}
 	copy(h.Name[:], name)
 	copy(raw[header:], with)
 	for {
