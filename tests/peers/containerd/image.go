@@ -32,19 +32,19 @@ const (
 
 var livesOf = []string{unpack, unpackApply, start, startOne, startRoot, end}
 
-// picture of an image: what containerd is told to unpack.
+// image is what containerd is told to unpack.
 type image struct {
-	layers []*types.Descriptor
-	chains []string // names of their snapshots
+	Layers []*types.Descriptor `json:"layers"`
+	Chains []string            `json:"chains"` // names of their snapshots
 }
 
-func (i image) top() string { return i.chains[len(i.chains)-1] }
+func (i image) top() string { return i.Chains[len(i.Chains)-1] }
 
 const layersBeside = 5 // the program's
 
 // images measures what snapshotters of containerd do with an image.
 func (p plan) images(ctx context.Context, r results, s *site, peers []peer) error {
-	image, err := s.imported(ctx)
+	image, err := s.imported(ctx, p.image)
 	if err != nil {
 		return fmt.Errorf("importing an image: %w", err)
 	}
@@ -81,8 +81,8 @@ func (p plan) life(ctx context.Context, r results, of *server, i image) error {
 				return err
 			}
 		}
-		for n := range i.chains {
-			if err := of.remove(ctx, i.chains[len(i.chains)-1-n]); err != nil {
+		for n := range i.Chains {
+			if err := of.remove(ctx, i.Chains[len(i.Chains)-1-n]); err != nil {
 				return err
 			}
 		}
@@ -96,7 +96,7 @@ func (p plan) life(ctx context.Context, r results, of *server, i image) error {
 // unpack does what containerd's client does.
 func (s *server) unpack(ctx context.Context, r results, i image) error {
 	began, parent, applying := time.Now(), "", time.Duration(0)
-	for n, layer := range i.layers {
+	for n, layer := range i.Layers {
 		made, err := s.snapshots.Prepare(ctx, &api.PrepareSnapshotRequest{Snapshotter: s.snapshotter, Key: "extract", Parent: parent, Labels: kept})
 		if err != nil {
 			return err
@@ -106,7 +106,7 @@ func (s *server) unpack(ctx context.Context, r results, i image) error {
 			return err
 		}
 		applying += time.Since(apply)
-		parent = i.chains[n]
+		parent = i.Chains[n]
 		if _, err := s.snapshots.Commit(ctx, &api.CommitSnapshotRequest{Snapshotter: s.snapshotter, Name: parent, Key: "extract", Labels: kept}); err != nil {
 			return err
 		}
@@ -117,33 +117,55 @@ func (s *server) unpack(ctx context.Context, r results, i image) error {
 	return nil
 }
 
-// imported writes an image as an archive, and has containerd take its content in.
-func (s *site) imported(ctx context.Context) (image, error) {
+// imported has containerd take the content of the image in a folder in.
+func (s *site) imported(ctx context.Context, dir string) (image, error) {
+	var i image
+	text, err := os.ReadFile(filepath.Join(dir, imageList))
+	if err == nil {
+		err = json.Unmarshal(text, &i)
+	}
+	if err == nil {
+		_, err = s.daemon.Do(ctx, "--namespace", namespace, "images", "import", "--no-unpack", filepath.Join(dir, imageArchive))
+	}
+	return i, err
+}
+
+// Files of an image in a folder.
+const (
+	imageArchive = "image.tar"
+	imageList    = "image.json"
+)
+
+// makeImage writes the image that is unpacked into a folder. Where the guest is
+// emulated it takes minutes there, and seconds outside.
+func makeImage(dir string) error {
 	busybox, err := os.ReadFile("/bin/busybox")
 	if err != nil {
-		return image{}, err
+		return err
 	}
 	built, err := imagetest.Build(layered(busybox))
 	if err != nil {
-		return image{}, err
+		return err
 	}
-	i := image{}
-	for _, id := range built.ChainIDs {
-		i.chains = append(i.chains, "sha256:"+id)
-	}
-	path := filepath.Join(s.dir, "image.tar")
-	file, err := os.Create(path)
+	file, err := os.Create(filepath.Join(dir, imageArchive))
 	if err != nil {
-		return image{}, err
+		return err
 	}
 	if err := errors.Join(imagetest.WriteOCI(file, imagetest.Gzip, built), file.Close()); err != nil {
-		return image{}, err
+		return err
 	}
-	if i.layers, err = layersOf(path); err != nil {
-		return image{}, err
+	i := image{}
+	if i.Layers, err = layersOf(file.Name()); err != nil {
+		return err
 	}
-	_, err = s.daemon.Do(ctx, "--namespace", namespace, "images", "import", "--no-unpack", path)
-	return i, err
+	for _, id := range built.ChainIDs {
+		i.Chains = append(i.Chains, "sha256:"+id)
+	}
+	text, err := json.Marshal(i)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, imageList), text, 0o600)
 }
 
 // layered is an image of a program and of 60 MB in 3,000 files, most of them

@@ -20,6 +20,7 @@ type flags struct {
 	plan
 
 	from, picture string
+	makeImage     string
 }
 
 // plan says how much is measured.
@@ -28,6 +29,7 @@ type plan struct {
 	turn    time.Duration
 	unpacks int
 	crowd   int
+	image   string // folder of what is unpacked
 }
 
 func main() {
@@ -40,6 +42,8 @@ func main() {
 	flag.DurationVar(&f.turn, "turn", 20*time.Second, "no further round of one peer at one depth is begun after that long")
 	flag.IntVar(&f.unpacks, "unpacks", 2, "times that an image is unpacked")
 	flag.IntVar(&f.crowd, "crowd", 50, "containers that are started at once; 0 for none")
+	flag.StringVar(&f.image, "image", "", "folder of the image, as -make-image has left it")
+	flag.StringVar(&f.makeImage, "make-image", "", "measure nothing, but write an image into this folder")
 	flag.StringVar(&f.from, "from", "", "measure nothing, but read what an earlier run has printed")
 	flag.StringVar(&f.picture, "picture", "", "draw into this file")
 	flag.Parse()
@@ -53,6 +57,9 @@ func main() {
 }
 
 func (f *flags) run(ctx context.Context, w io.Writer) error {
+	if f.makeImage != "" {
+		return makeImage(f.makeImage)
+	}
 	if f.from == "" {
 		found, err := f.bench(ctx, w)
 		if err == nil && f.picture != "" {
