@@ -49,11 +49,21 @@ func (p plan) images(ctx context.Context, r results, s *site, peers []peer) erro
 		return fmt.Errorf("importing an image: %w", err)
 	}
 	var faults []error
+	var servers []*server
 	for _, one := range peers {
-		of, ok := one.(*server)
-		if !ok || of.title == directName {
-			continue
+		if of, ok := one.(*server); ok && of.title != directName {
+			servers = append(servers, of)
 		}
+	}
+	if len(servers) == 0 {
+		return nil
+	}
+	// The first to unpack, and to start a container, would pay for what all use.
+	warm := plan{unpacks: 1, crowd: min(p.crowd, 1)}
+	if err := warm.life(ctx, results{}, servers[len(servers)-1], image); err != nil {
+		return fmt.Errorf("%s: %w", servers[len(servers)-1].title, err)
+	}
+	for _, of := range servers {
 		began := time.Now()
 		if err := p.life(ctx, r, of, image); err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", of.title, err))

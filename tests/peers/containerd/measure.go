@@ -32,7 +32,7 @@ func (f *figures) add(wall time.Duration, done int, took ...time.Duration) {
 func (f *figures) cell() cell {
 	sorted := slices.Sorted(slices.Values(f.took))
 	n := len(sorted)
-	return cell{p50: (sorted[(n-1)/2] + sorted[n/2]) / 2, p99: sorted[(n-1)*99/100], rate: float64(f.done) / f.wall.Seconds()}
+	return cell{p50: (sorted[(n-1)/2] + sorted[n/2]) / 2, p99: sorted[(n*99+99)/100-1], rate: float64(f.done) / f.wall.Seconds()}
 }
 
 type results map[key]*figures
