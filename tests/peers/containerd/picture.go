@@ -17,9 +17,9 @@ import (
 // Sizes in pixels.
 const (
 	width     = 1000
-	labels    = 190 // the left one's, of what was done
-	panel     = 350
-	between   = 70 // panels, and right of the last, for the numbers at the bars
+	labels    = 180 // the left one's, of what was done
+	panel     = 345
+	between   = 65 // panels, and right of the last, for the numbers at the bars
 	top       = 104
 	barHeight = 11
 	groupGap  = 14
@@ -69,10 +69,10 @@ func svg(w io.Writer, t table) error {
 	p.bars(labels, fmt.Sprintf("p50 with %d client%s: shorter is better", p.single, plural(p.single)), func(peer, operation string) (float64, string) {
 		c := p.table[key{peer, operation, p.depth, p.single}]
 		return milliseconds(c.p50), brief(c.p50)
-	}, func(v float64) string { return brief(time.Duration(v * float64(time.Millisecond))) })
+	}, func(v float64) string { return axis(v) })
 	p.bars(labels+panel+between, fmt.Sprintf("done in a second by %d client%s: longer is better", p.crowd, plural(p.crowd)), func(peer, operation string) (float64, string) {
 		c := p.table[key{peer, operation, p.depth, p.crowd}]
-		return c.rate, fmt.Sprintf("%.3g/s", c.rate)
+		return c.rate, digits(c.rate) + "/s"
 	}, func(v float64) string { return fmt.Sprintf("%g/s", v) })
 	fmt.Fprint(p.out, "</svg>\n")
 	return p.out.Flush()
@@ -88,9 +88,17 @@ func plural(n int) string {
 // brief is a duration in three digits.
 func brief(d time.Duration) string {
 	if d >= time.Second {
-		return fmt.Sprintf("%.3g s", d.Seconds())
+		return digits(d.Seconds()) + " s"
 	}
-	return fmt.Sprintf("%.3g ms", milliseconds(d))
+	return digits(milliseconds(d)) + " ms"
+}
+
+// axis names milliseconds that are a power of ten.
+func axis(v float64) string {
+	if v >= 1000 {
+		return fmt.Sprintf("%g s", v/1000)
+	}
+	return fmt.Sprintf("%g ms", v)
 }
 
 func (p picture) groupHeight() int { return len(p.peers)*barHeight + groupGap }
