@@ -38,6 +38,9 @@
 // is a busybox that sleeps, started as `ctr run -d` does it, without ctr's
 // processes.
 //
+// run makes the image outside of the guest, where it takes seconds. What each turn
+// has found goes to stderr at its end, the tables to stdout at the end of all.
+//
 //	tests/peers/containerd/run -depths 1,16,128 -clients 1,8,32
 //	tests/peers/containerd/run -peers floor,thinctl,devmapper -depths 1 -clients 1 -unpacks 0 -crowd 0
 //	go run ./tests/peers/containerd -from docs/performance.md -picture docs/pictures/containerd.svg

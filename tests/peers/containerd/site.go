@@ -42,6 +42,9 @@ func (f *flags) bench(ctx context.Context, w io.Writer) (found table, err error)
 	if err != nil {
 		return nil, err
 	}
+	if f.unpacks > 0 && f.image == "" {
+		return nil, errors.New("-unpacks needs -image")
+	}
 	s := &site{}
 	defer func() { err = errors.Join(err, s.close(ctx)) }()
 	peers, err := s.start(ctx, f.thinctl, strings.Split(f.peers, ","))
