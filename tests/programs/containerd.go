@@ -25,12 +25,12 @@ const (
 
 // StartContainerd starts a daemon that keeps its images below dir.
 func StartContainerd(ctx context.Context, dir string) (*Containerd, error) {
-	return StartContainerdWith(ctx, dir, nil)
+	return StartContainerdWith(ctx, dir, nil, "")
 }
 
 // StartContainerdWith is StartContainerd with the snapshotters behind these sockets
-// as proxy plugins, by their names.
-func StartContainerdWith(ctx context.Context, dir string, sockets map[string]string) (*Containerd, error) {
+// as proxy plugins, by their names, and with more in its configuration.
+func StartContainerdWith(ctx context.Context, dir string, sockets map[string]string, more string) (*Containerd, error) {
 	root, pool := filepath.Join(dir, "containerd"), "containerd-"+filepath.Base(dir)
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
   discard_blocks = true
   fs_type = "ext4"
 `, root+"/root", run+"/state", c.address, root+"/devmapper", pool)
-	text += proxies(sockets)
+	text += proxies(sockets) + more
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -6,49 +6,56 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"thinctl/dm"
 	"thinctl/loopback"
+	"thinctl/tests/programs"
 	"thinctl/units"
 )
 
 const (
-	floorName  = "floor"
 	floorData  = 20 * units.GiB
 	floorMeta  = units.GiB
 	floorBlock = 64 * units.KiB
 	floorSize  = 10 * units.GiB
 	floorTop   = 1 // the device id that all are copies of
+	recordSize = 4096
+	slots      = 64 // of the file of records
 )
 
-// floor is what no snapshotter can do without: the kernel's messages and devices,
-// and one fsync of a record of 4 KiB for each transaction. It knows no chains.
+// floor is what no snapshotter can do without, as doc.go has it. All are copies of
+// one empty ext4: it knows no chains.
 type floor struct {
-	kernel *dm.Control
+	title  string
+	pool   dm.Name
+	kernel devices
 	loops  *loopback.Control
 	dev    dm.Dev
 	record *os.File
-	names  []loopback.Device
+	files  []loopback.Device
+	slot   atomic.Int64
+	ids    sync.Map // device name -> id
 
-	mu   sync.Mutex // of the pool's messages, as any pool has one
+	mu   sync.Mutex // held while the pool is sent messages
 	next uint32
 	tx   uint64
-	ids  sync.Map // device name -> id
 }
 
-func newFloor(ctx context.Context, dir string) (*floor, error) {
-	f := &floor{next: floorTop + 1}
+func newFloor(ctx context.Context, title, dir string, kernel devices) (*floor, error) {
+	f := &floor{title: title, kernel: kernel, next: floorTop, pool: "peers-" + dm.Name(strings.ReplaceAll(title, ", ", "-"))}
 	var err error
-	if f.kernel, err = dm.Open(dm.Options{}); err != nil {
-		return nil, err
-	}
 	f.loops = loopback.New(loopback.Options{})
 	for _, part := range []struct {
 		name string
 		size units.Bytes
 	}{{"metadata", floorMeta}, {"data", floorData}} {
-		path := filepath.Join(dir, "floor."+part.name)
+		path := filepath.Join(dir, string(f.pool)+"."+part.name)
 		if err := loopback.CreateSparse(path, part.size, loopback.FileOptions{}); err != nil {
 			return nil, err
 		}
@@ -56,108 +63,140 @@ func newFloor(ctx context.Context, dir string) (*floor, error) {
 		if err != nil {
 			return nil, err
 		}
-		f.names = append(f.names, loop)
+		f.files = append(f.files, loop)
 	}
-	if f.record, err = os.Create(filepath.Join(dir, "floor.db")); err != nil {
+	if f.record, err = os.Create(filepath.Join(dir, string(f.pool)+".db")); err != nil {
 		return nil, err
 	}
-	pool := dm.ThinPool{Length: floorData.Sectors(), Metadata: dm.Dev(f.names[0].Number), Data: dm.Dev(f.names[1].Number),
+	for range slots {
+		if err := f.commit(); err != nil {
+			return nil, err
+		}
+	}
+	pool := dm.ThinPool{Length: floorData.Sectors(), Metadata: dm.Dev(f.files[0].Number), Data: dm.Dev(f.files[1].Number),
 		Block: floorBlock.Sectors(), LowWater: 32768}
-	if f.dev, err = f.bringUp(ctx, "peers-floor", pool, false); err != nil {
+	if f.dev, err = f.kernel.bringUp(ctx, f.pool, pool, false); err != nil {
 		return nil, err
 	}
-	return f, f.message(ctx, fmt.Sprintf("create_thin %d", floorTop))
+	return f, f.format(ctx)
 }
 
-func (f *floor) name() string { return floorName }
+// format makes the file system that all are copies of.
+func (f *floor) format(ctx context.Context) error {
+	if err := f.message(ctx, fmt.Sprintf("create_thin %d", floorTop)); err != nil {
+		return err
+	}
+	dev, err := f.kernel.bringUp(ctx, f.pool+"-top", dm.Thin{Length: floorSize.Sectors(), Pool: f.dev, ID: floorTop}, false)
+	if err != nil {
+		return err
+	}
+	node := fmt.Sprintf("/dev/dm-%d", dev.Minor)
+	if _, err := programs.Run(ctx, "mkfs.ext4", "-q", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1", node); err != nil {
+		return err
+	}
+	return f.put(ctx, f.pool+"-top")
+}
+
+// put removes a device as soon as nobody looks at it: udev does.
+func (f *floor) put(ctx context.Context, name dm.Name) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := f.kernel.remove(ctx, name)
+		if !errors.Is(err, dm.ErrBusy) && !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+func (f *floor) name() string { return f.title }
 
 func (f *floor) grow(context.Context, int) (string, error) { return "", nil }
 
-func (f *floor) bringUp(ctx context.Context, name dm.Name, table dm.Target, readOnly bool) (dm.Dev, error) {
-	info, err := f.kernel.Create(ctx, name, "")
-	if err == nil {
-		err = f.kernel.Load(ctx, dm.ByName(name), []dm.Target{table}, dm.LoadOptions{ReadOnly: readOnly})
-	}
-	if err == nil {
-		_, err = f.kernel.Resume(ctx, dm.ByName(name), dm.ResumeOptions{})
-	}
-	return info.Dev, err
-}
-
 func (f *floor) message(ctx context.Context, text string) error {
-	_, err := f.kernel.Message(ctx, dm.ByName("peers-floor"), text)
-	return err
+	return f.kernel.message(ctx, f.pool, text)
 }
 
 // commit is one record made durable.
 func (f *floor) commit() error {
-	_, err := f.record.WriteAt(make([]byte, 4096), 0)
+	_, err := f.record.WriteAt(make([]byte, recordSize), f.slot.Add(1)%slots*recordSize)
 	return errors.Join(err, f.record.Sync())
 }
 
 func (f *floor) snapshot(ctx context.Context, name dm.Name, readOnly bool) error {
-	f.mu.Lock()
-	id := f.next
-	f.next++
 	err := f.commit()
-	if err == nil {
-		err = f.message(ctx, fmt.Sprintf("create_snap %d %d", id, floorTop))
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = f.message(ctx, fmt.Sprintf("set_transaction_id %d %d", f.tx, f.tx+1))
-		f.tx++
-	}
-	f.mu.Unlock()
+	id, err := f.thin(ctx)
 	if err != nil {
 		return err
 	}
 	f.ids.Store(name, id)
-	_, err = f.bringUp(ctx, name, dm.Thin{Length: floorSize.Sectors(), Pool: f.dev, ID: id}, readOnly)
+	_, err = f.kernel.bringUp(ctx, name, dm.Thin{Length: floorSize.Sectors(), Pool: f.dev, ID: id}, readOnly)
 	return err
+}
+
+// thin makes a copy.
+func (f *floor) thin(ctx context.Context) (uint32, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.next++
+	if err := f.message(ctx, fmt.Sprintf("create_snap %d %d", f.next, floorTop)); err != nil {
+		return 0, err
+	}
+	f.tx++
+	return f.next, f.message(ctx, fmt.Sprintf("set_transaction_id %d %d", f.tx-1, f.tx))
 }
 
 func (f *floor) remove(ctx context.Context, name dm.Name, active bool) error {
 	id, _ := f.ids.LoadAndDelete(name)
 	if active {
-		if _, err := f.kernel.Remove(ctx, dm.ByName(name), dm.RemoveOptions{}); err != nil {
+		if err := f.put(ctx, name); err != nil {
 			return err
 		}
 	}
+	if err := f.commit(); err != nil {
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return errors.Join(f.commit(), f.message(ctx, fmt.Sprintf("delete %d", id)))
+	return f.message(ctx, fmt.Sprintf("delete %d", id))
 }
 
+func (f *floor) collect(context.Context) error { return nil }
+
 func (f *floor) do(ctx context.Context, operation, client, _ string) error {
-	name, view := dm.Name("peers-floor-"+client), dm.Name("peers-floor-"+client+"-view")
+	name := f.pool + "-" + dm.Name(client)
+	look := name + "-view"
 	switch operation {
-	case "Prepare":
+	case prepare:
 		return f.snapshot(ctx, name, false)
-	case "Mounts":
-		_, err := f.kernel.Info(ctx, dm.ByName(name))
-		return err
-	case "Usage":
-		_, _, err := f.kernel.Status(ctx, dm.ByName(name), dm.StatusOptions{NoFlush: true})
-		return err
-	case "Commit":
-		_, err := f.kernel.Remove(ctx, dm.ByName(name), dm.RemoveOptions{})
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return errors.Join(err, f.commit())
-	case "View":
-		return f.snapshot(ctx, view, true)
-	case "Remove a view":
-		return f.remove(ctx, view, true)
-	case "Remove":
+	case mounts:
+		return f.kernel.info(ctx, name)
+	case usage:
+		return f.kernel.status(ctx, name)
+	case commit:
+		return errors.Join(f.put(ctx, name), f.commit())
+	case view:
+		return f.snapshot(ctx, look, true)
+	case removeView:
+		return f.remove(ctx, look, true)
+	case remove:
 		return f.remove(ctx, name, false)
 	}
 	return fmt.Errorf("the floor knows no %s", operation)
 }
 
 func (f *floor) close(ctx context.Context) error {
-	_, err := f.kernel.Remove(ctx, dm.ByName("peers-floor"), dm.RemoveOptions{})
-	for _, loop := range f.names {
+	err := f.put(ctx, f.pool)
+	for _, loop := range f.files {
 		err = errors.Join(err, f.loops.Detach(ctx, loop))
 	}
-	return errors.Join(err, f.record.Close(), f.loops.Close(), f.kernel.Close())
+	return errors.Join(err, f.record.Close(), f.loops.Close(), f.kernel.close())
 }

@@ -2,30 +2,81 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
-
-	"thinctl/tests/programs"
+	"time"
 )
 
+type flags struct {
+	thinctl string
+	peers   string
+	depths  string
+	clients string
+	plan
+
+	from, picture string
+	makeImage     string
+}
+
+// plan says how much is measured.
+type plan struct {
+	rounds  int
+	turn    time.Duration
+	unpacks int
+	crowd   int
+	image   string // folder of what is unpacked
+}
+
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	thinctl := flag.String("thinctl", "thinctl", "the program to measure")
-	depths := flag.String("depths", "1,16,128", "lengths of chains")
-	clients := flag.String("clients", "1,8,32", "how many at once")
-	rounds := flag.Int("rounds", 64, "rounds of all clients together")
+	var f flags
+	flag.StringVar(&f.thinctl, "thinctl", "thinctl", "the program to measure")
+	flag.StringVar(&f.peers, "peers", strings.Join(everyone, ","), "who is measured")
+	flag.StringVar(&f.depths, "depths", "1,16,128", "lengths of chains")
+	flag.StringVar(&f.clients, "clients", "1,8,32", "how many at once")
+	flag.IntVar(&f.rounds, "rounds", 64, "times that each operation is done at each depth, by all clients together")
+	flag.DurationVar(&f.turn, "turn", 10*time.Second, "no further round of one peer at one depth is begun after that long")
+	flag.IntVar(&f.unpacks, "unpacks", 1, "times that an image is unpacked")
+	flag.IntVar(&f.crowd, "crowd", 50, "containers that are started at once; 0 for none")
+	flag.StringVar(&f.image, "image", "", "folder of the image, as -make-image has left it")
+	flag.StringVar(&f.makeImage, "make-image", "", "measure nothing, but write an image into this folder")
+	flag.StringVar(&f.from, "from", "", "measure nothing, but read what an earlier run has printed")
+	flag.StringVar(&f.picture, "picture", "", "draw into this file")
 	flag.Parse()
-	if err := bench(ctx, *thinctl, *depths, *clients, *rounds); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := f.run(ctx, os.Stdout)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func (f *flags) run(ctx context.Context, w io.Writer) error {
+	if f.makeImage != "" {
+		return makeImage(f.makeImage)
+	}
+	if f.from == "" {
+		found, err := f.bench(ctx, w)
+		if err == nil && f.picture != "" {
+			err = draw(f.picture, found)
+		}
+		return err
+	}
+	file, err := os.Open(f.from)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	found, err := read(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.from, err)
+	}
+	return draw(f.picture, found)
 }
 
 func numbers(list string) ([]int, error) {
@@ -38,55 +89,4 @@ func numbers(list string) ([]int, error) {
 		all = append(all, n)
 	}
 	return all, nil
-}
-
-func bench(ctx context.Context, thinctl, depths, clients string, rounds int) (err error) {
-	deep, err := numbers(depths)
-	if err != nil {
-		return err
-	}
-	many, err := numbers(clients)
-	if err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp("", "peers-")
-	if err != nil {
-		return err
-	}
-	pool := programs.Thinctl{Program: thinctl, Root: filepath.Join(dir, "pools"), Pool: "peers"}
-	// As devmapper's pool in programs.StartContainerd.
-	if err := pool.Create(ctx, "--data-size", "20G", "--metadata-size", "1G", "--base-size", "10G"); err != nil {
-		return err
-	}
-	const proxied, direct = "/run/peers/proxied.sock", "/run/peers/direct.sock"
-	served, err := programs.StartSnapshotter(ctx, pool, dir, map[string]string{"proxied": proxied, "direct": direct})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, served.Stop(ctx)) }()
-	daemon, err := programs.StartContainerdWith(ctx, filepath.Join(dir), map[string]string{"thinctl": proxied})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, daemon.Stop(ctx)) }()
-	floor, err := newFloor(ctx, dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, floor.close(ctx)) }()
-	peers := []peer{floor}
-	for _, at := range []struct{ name, socket, snapshotter string }{
-		{"thinctl", daemon.Address(), "thinctl"}, {"thinctl, direct", direct, "thinctl"},
-		{"devmapper", daemon.Address(), "devmapper"}, {"overlayfs", daemon.Address(), "overlayfs"},
-	} {
-		one, err := connect(at.name, at.socket, at.snapshotter)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, one.conn.Close()) }()
-		peers = append(peers, one)
-	}
-	found, err := measure(ctx, peers, deep, many, rounds)
-	found.write(os.Stdout, peers, deep, many)
-	return err
 }

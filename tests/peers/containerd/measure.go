@@ -4,97 +4,137 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
 
 type key struct {
 	peer, operation string
-	depth, clients  int
+	depth, clients  int // 0 of what has none
 }
 
 // figures are one peer's of one operation.
 type figures struct {
 	took []time.Duration
 	wall time.Duration // while all clients did it
+	done int
 }
 
-func (f *figures) median() time.Duration { return f.quantile(0.5) }
-
-func (f *figures) quantile(q float64) time.Duration {
-	if f == nil || len(f.took) == 0 {
-		return 0
-	}
-	return slices.Sorted(slices.Values(f.took))[int(q*float64(len(f.took)-1))]
+func (f *figures) add(wall time.Duration, done int, took ...time.Duration) {
+	f.took = append(f.took, took...)
+	f.wall += wall
+	f.done += done
 }
 
-// rate is how many were done in a second.
-func (f *figures) rate() float64 {
-	if f == nil || f.wall == 0 {
-		return 0
-	}
-	return float64(len(f.took)) / f.wall.Seconds()
+func (f *figures) cell() cell {
+	sorted := slices.Sorted(slices.Values(f.took))
+	n := len(sorted)
+	return cell{p50: (sorted[(n-1)/2] + sorted[n/2]) / 2, p99: sorted[(n*99+99)/100-1], rate: float64(f.done) / f.wall.Seconds()}
 }
 
 type results map[key]*figures
 
+func (r results) at(k key) *figures {
+	if r[k] == nil {
+		r[k] = &figures{}
+	}
+	return r[k]
+}
+
+func (r results) table() table {
+	t := table{}
+	for k, f := range r {
+		t[k] = f.cell()
+	}
+	return t
+}
+
 // measure goes through all, the peers by turns. One that fails is left out from
 // there on, and said to be.
-func measure(ctx context.Context, peers []peer, depths, clients []int, rounds int) (results, error) {
-	found := results{}
+func (p plan) measure(ctx context.Context, r results, peers []peer, depths, clients []int) error {
 	var faults []error
 	out := map[string]bool{}
 	for _, depth := range depths {
 		for _, many := range clients {
 			for _, one := range peers {
-				if out[one.name()] {
+				if out[one.name()] || ctx.Err() != nil {
 					continue
 				}
 				began := time.Now()
-				if err := found.turn(ctx, one, depth, many, rounds); err != nil {
+				top, err := one.grow(ctx, depth)
+				grown := time.Now()
+				if err == nil {
+					err = p.one(ctx, r, one, top, depth, many)
+				}
+				if err != nil {
 					out[one.name()] = true
 					faults = append(faults, fmt.Errorf("%s, depth %d, %d clients: %w", one.name(), depth, many, err))
+					fmt.Fprintln(os.Stderr, faults[len(faults)-1])
 				}
-				fmt.Fprintf(os.Stderr, "%s, depth %d, %d clients: %.1f s\n", one.name(), depth, many, time.Since(began).Seconds())
+				fmt.Fprintf(os.Stderr, "%s, depth %d, %d clients, %.1f s, of which %.1f s for the chain: %s\n", one.name(), depth, many,
+					time.Since(began).Seconds(), grown.Sub(began).Seconds(), r.line(one.name(), depth, many))
 			}
 		}
 	}
-	return found, errors.Join(faults...)
+	return errors.Join(append(faults, ctx.Err())...)
 }
 
-// turn measures a peer: each operation is done by all clients, and then the
-// next, so that each has a throughput of its own.
-func (r results) turn(ctx context.Context, p peer, depth, clients, rounds int) error {
-	top, err := p.grow(ctx, depth)
-	if err != nil {
+// line is what a turn has found, for a run that is cut off.
+func (r results) line(peer string, depth, clients int) string {
+	var all []string
+	for _, operation := range append(operations, collected) {
+		if f := r[key{peer, operation, depth, clients}]; f != nil {
+			all = append(all, operation+" "+f.cell().String())
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+// one measures a peer: each operation is done by all clients, and then the next,
+// so that each has a throughput of its own.
+func (p plan) one(ctx context.Context, r results, of peer, top string, depth, clients int) error {
+	if err := round(ctx, results{}, of, top, depth, 1); err != nil { // warms up
 		return err
 	}
-	each := max(1, rounds/clients)
-	for round := range each + 1 { // the first warms up
-		for _, operation := range operations {
-			took, wall, err := together(clients, func(client int) error {
-				return p.do(ctx, operation, fmt.Sprintf("c%d-%d-%d", depth, clients, client), top)
-			})
-			if err != nil {
-				return fmt.Errorf("%s: %w", operation, err)
-			}
-			if round == 0 {
-				continue
-			}
-			at := key{p.name(), operation, depth, clients}
-			if r[at] == nil {
-				r[at] = &figures{}
-			}
-			r[at].took = append(r[at].took, took...)
-			r[at].wall += wall
+	began := time.Now()
+	for n := range max(1, p.rounds/clients) {
+		if n > 0 && time.Since(began) > p.turn {
+			break
+		}
+		if err := round(ctx, r, of, top, depth, clients); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+func round(ctx context.Context, r results, of peer, top string, depth, clients int) error {
+	removals := time.Duration(0)
+	for _, operation := range operations {
+		took, wall, err := together(clients, func(client int) error {
+			return of.do(ctx, operation, fmt.Sprintf("c%d-%d-%d", depth, clients, client), top)
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", operation, err)
+		}
+		r.at(key{of.name(), operation, depth, clients}).add(wall, clients, took...)
+		if operation == remove || operation == removeView {
+			removals += wall
+		}
+	}
+	began := time.Now()
+	if err := of.collect(ctx); err != nil {
+		return fmt.Errorf("collecting what was removed: %w", err)
+	}
+	removals += time.Since(began)
+	r.at(key{of.name(), collected, depth, clients}).add(removals, 2*clients, removals/time.Duration(2*clients))
+	return nil
+}
+
+// together does something for all clients at once.
 func together(clients int, do func(client int) error) (took []time.Duration, wall time.Duration, err error) {
 	took, faults := make([]time.Duration, clients), make([]error, clients)
 	var all sync.WaitGroup
@@ -108,35 +148,4 @@ func together(clients int, do func(client int) error) (took []time.Duration, wal
 	}
 	all.Wait()
 	return took, time.Since(began), errors.Join(faults...)
-}
-
-// write prints the results as Markdown.
-func (r results) write(w io.Writer, peers []peer, depths, clients []int) {
-	for _, operation := range operations {
-		fmt.Fprintf(w, "\n### %s\n\n| depth | clients | by | p50 | p99 | per second | to the floor | thinctl is faster | and does more by |\n|---:|---:|---|---:|---:|---:|---:|---:|---:|\n", operation)
-		for _, depth := range depths {
-			for _, many := range clients {
-				ours := r[key{"thinctl", operation, depth, many}]
-				base := r[key{floorName, operation, depth, many}]
-				for _, p := range peers {
-					f := r[key{p.name(), operation, depth, many}]
-					if f == nil {
-						fmt.Fprintf(w, "| %d | %d | %s | not measured | | | | | |\n", depth, many, p.name())
-						continue
-					}
-					fmt.Fprintf(w, "| %d | %d | %s | %s | %s | %.0f | %s | %s | %s |\n", depth, many, p.name(), short(f.median()), short(f.quantile(0.99)),
-						f.rate(), ratio(f.median().Seconds(), base.median().Seconds()), ratio(f.median().Seconds(), ours.median().Seconds()), ratio(ours.rate(), f.rate()))
-				}
-			}
-		}
-	}
-}
-
-func short(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d.Microseconds())/1000) }
-
-func ratio(a, b float64) string {
-	if a == 0 || b == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%.2f x", a/b)
 }

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"thinctl/dm"
+	"thinctl/tests/programs"
+)
+
+// As the tables name them. Direct is the socket of thinctl without containerd.
+const (
+	floorName   = "floor"
+	udevName    = "floor, udev" // with the wait for udev
+	directName  = "thinctl, direct"
+	thinctlName = "thinctl"
+	devmapper   = "devmapper"
+	overlayfs   = "overlayfs"
+)
+
+// everyone, as -peers names them.
+var everyone = []string{floorName, "udev", "direct", thinctlName, devmapper, overlayfs}
+
+// sole keeps the garbage collector from running but when it is asked to.
+const sole = `[plugins."io.containerd.gc.v1.scheduler"]
+  mutation_threshold = 1000000000
+`
+
+// bench starts what is measured, measures it, and prints the tables.
+func (f *flags) bench(ctx context.Context, w io.Writer) (found table, err error) {
+	depths, err := numbers(f.depths)
+	if err != nil {
+		return nil, err
+	}
+	clients, err := numbers(f.clients)
+	if err != nil {
+		return nil, err
+	}
+	if f.unpacks > 0 && f.image == "" {
+		return nil, errors.New("-unpacks needs -image")
+	}
+	s := &site{}
+	defer func() { err = errors.Join(err, s.close(ctx)) }()
+	peers, err := s.start(ctx, f.thinctl, strings.Split(f.peers, ","))
+	if len(peers) == 0 {
+		return nil, err
+	}
+	r := results{}
+	err = errors.Join(err, f.measure(ctx, r, peers, depths, clients))
+	if f.unpacks > 0 && ctx.Err() == nil {
+		err = errors.Join(err, f.images(ctx, r, s, peers))
+	}
+	found = r.table()
+	conditions(w, f.plan)
+	found.write(w, f.crowd)
+	return found, err
+}
+
+// site is what runs in the guest.
+type site struct {
+	dir    string
+	daemon *programs.Containerd
+	closes []func(context.Context) error // in the order of their beginning
+}
+
+func (s *site) close(ctx context.Context) error {
+	var faults []error
+	for _, one := range slices.Backward(s.closes) {
+		faults = append(faults, one(context.WithoutCancel(ctx)))
+	}
+	return errors.Join(faults...)
+}
+
+// start starts all, and returns those that could be along with the fault of others.
+func (s *site) start(ctx context.Context, thinctl string, names []string) ([]peer, error) {
+	var err error
+	if s.dir, err = os.MkdirTemp("", "peers-"); err != nil {
+		return nil, err
+	}
+	pool := programs.Thinctl{Program: thinctl, Root: filepath.Join(s.dir, "pools"), Pool: "peers"}
+	// As devmapper's pool in programs.StartContainerdWith.
+	if err := pool.Create(ctx, "--data-size", "20G", "--metadata-size", "1G", "--base-size", "10G"); err != nil {
+		return nil, err
+	}
+	const proxied, direct = "/run/peers/proxied.sock", "/run/peers/direct.sock"
+	served, err := programs.StartSnapshotter(ctx, pool, s.dir, map[string]string{"proxied": proxied, "direct": direct})
+	if err != nil {
+		return nil, err
+	}
+	s.closes = append(s.closes, served.Stop)
+	if s.daemon, err = programs.StartContainerdWith(ctx, s.dir, map[string]string{thinctlName: proxied}, sole); err != nil {
+		return nil, err
+	}
+	s.closes = append(s.closes, s.daemon.Stop)
+	var peers []peer
+	var faults []error
+	for _, name := range names {
+		one, err := s.peer(ctx, name, direct)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("preparing %s: %w", name, err))
+			fmt.Fprintln(os.Stderr, faults[len(faults)-1])
+			continue
+		}
+		s.closes = append(s.closes, one.close)
+		peers = append(peers, one)
+	}
+	return peers, errors.Join(faults...)
+}
+
+func (s *site) peer(ctx context.Context, name, direct string) (peer, error) {
+	switch name {
+	case floorName:
+		kernel, err := openBare()
+		if err != nil {
+			return nil, err
+		}
+		return newFloor(ctx, floorName, s.dir, kernel)
+	case "udev":
+		kernel, err := dm.Open(dm.Options{})
+		if err != nil {
+			return nil, err
+		}
+		return newFloor(ctx, udevName, s.dir, waiting{kernel})
+	case "direct":
+		return connect(directName, direct, thinctlName)
+	case thinctlName, devmapper, overlayfs:
+		return connect(name, s.daemon.Address(), name)
+	}
+	return nil, fmt.Errorf("there is none of that name; there are %s", strings.Join(everyone, ", "))
+}
