@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 )
 
 // Snapshotter is a `thinctl serve` in the background that has containerds.
@@ -70,37 +69,3 @@ func (d *daemon) Kill() error {
 
 // Said is the end of what the daemon has written.
 func (d *daemon) Said() string { return string(d.said()) }
-
-// proxies is the configuration of proxy plugins.
-func proxies(sockets map[string]string) (text string) {
-	for name, socket := range sockets {
-		text += fmt.Sprintf("[proxy_plugins.%s]\n  type = \"snapshot\"\n  address = %q\n", name, socket)
-	}
-	return text
-}
-
-// StartProxied starts a containerd below dir that has the snapshotters behind
-// these sockets as proxy plugins, by their names.
-func StartProxied(ctx context.Context, dir string, sockets map[string]string) (*Containerd, error) {
-	root := filepath.Join(dir, "containerd")
-	if err := os.MkdirAll(root, 0o700); err != nil {
-		return nil, err
-	}
-	run, err := os.MkdirTemp("/run", "containerd-")
-	if err != nil {
-		return nil, err
-	}
-	c := &Containerd{address: run + "/containerd.sock"}
-	config := filepath.Join(root, "config.toml")
-	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = %q\n",
-		root+"/root", run+"/state", c.address)
-	text += proxies(sockets)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return nil, err
-	}
-	c.daemon, err = startDaemon(ctx, filepath.Join(dir, "containerd.log"), func(ctx context.Context) error {
-		_, err := c.Do(ctx, "version")
-		return err
-	}, "containerd", "-c", config)
-	return c, err
-}
