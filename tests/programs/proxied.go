@@ -64,5 +64,9 @@ func (r release) start(ctx context.Context, dir string, files ...string) (*Conta
 // Version is what the daemon calls itself.
 func (c *Containerd) Version() string { return c.release.version }
 
-// Major is the first number of its version.
-func (c *Containerd) Major() int { return c.release.major }
+// ContainerdMajor is the first number of the version of the containerd that
+// StartProxied starts.
+func ContainerdMajor(ctx context.Context) (int, error) {
+	r, err := findRelease(ctx, os.Getenv("THINCTL_CONTAINERD_BIN"))
+	return r.major, err
+}
