@@ -4,7 +4,7 @@
 # make bench-metadata  reading metadata beside thin-provisioning-tools
 # make bench-images  layers, images and containers beside Docker and containerd
 # make bench-containerd  containerd's snapshotters: thinctl, devmapper, overlayfs
-# make containerd  containerd's conformance suite on each kernel, and a real containerd
+# make containerd  containerd's conformance suite on each kernel, Debian's containerd, and 2.x
 # make seeds  the experiments that the product comes from, at full size
 # make roundtrips  every image to and from Docker, podman, skopeo, a registry: an hour where emulated
 # make kills  killed at every single step on a real kernel: ten minutes where emulated
@@ -42,6 +42,10 @@ containerd:
 	for kernel in $(KERNELS); do go test -tags kernel -count=1 -parallel 42 -timeout 60m \
 		-exec "$(CURDIR)/tests/lab/run --kernel $$kernel --timeout 60m --" ./tests/containerd || exit 1; done
 	THINCTL_CONTAINERS=50 go test -tags systemd -count=1 -timeout 60m \
+		-exec "$(CURDIR)/tests/lab/run --systemd --timeout 60m --" ./tests/containerd
+	tests/containerd/build .build/containerd
+	THINCTL_CONTAINERD_BIN="$(CURDIR)/.build/containerd" go test -tags systemd -count=1 -timeout 60m \
+		-run '^Test(Containerd|Snippets)$$' \
 		-exec "$(CURDIR)/tests/lab/run --systemd --timeout 60m --" ./tests/containerd
 
 seeds:
