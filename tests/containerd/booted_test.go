@@ -223,7 +223,11 @@ func (g *guest) imports() error {
 	if _, err := g.ctr("images", "mount", "--snapshotter", snapshotter, "test.local/large:1", dir); err != nil {
 		return err
 	}
-	want, err := large().Tree()
+	image, err := program(g.archives, "large", largeLayers)
+	if err != nil {
+		return err
+	}
+	want, err := image.Tree()
 	got, err2 := imagetest.ReadTree(g.ctx, dir)
 	if err := errors.Join(err, err2); err != nil {
 		return err
@@ -237,7 +241,7 @@ func (g *guest) imports() error {
 	if _, err := g.ctr("images", "rm", "--sync", "test.local/large:1"); err != nil {
 		return err
 	}
-	return g.until("end of the garbage collection", func() error { return g.snapshots(len(small().Layers) + 1) })
+	return g.until("end of the garbage collection", func() error { return g.snapshots(smallLayers + 1) })
 }
 
 // snapshots is nil when there are so many.
@@ -252,10 +256,10 @@ func (g *guest) snapshots(want int) error {
 // cut asks for the power to be cut in an import: once in the middle, and then at
 // any moment of it.
 func (g *guest) cut() error {
-	have := len(small().Layers) + 1
+	have := smallLayers + 1
 	ended := make(chan error, 1)
 	go func() { ended <- g.importLarge() }()
-	layers := 1 + g.dice.IntN(len(large().Layers)-1)
+	layers := 1 + g.dice.IntN(largeLayers-1)
 	under := false
 	for deadline := time.Now().Add(4 * time.Minute); !under; {
 		out, err := g.ctr("snapshots", "--snapshotter", snapshotter, "ls")
@@ -273,7 +277,7 @@ func (g *guest) cut() error {
 		}
 	}
 	moment := time.Duration(g.dice.Int64N(int64(time.Second)))
-	fmt.Printf("cut in layer %d of %d or the next, %v later\n", layers, len(large().Layers), moment.Round(time.Millisecond))
+	fmt.Printf("cut in layer %d of %d or the next, %v later\n", layers, largeLayers, moment.Round(time.Millisecond))
 	<-time.After(moment)
 	select {
 	case err := <-ended:

@@ -16,30 +16,32 @@ import (
 	snapshots "github.com/containerd/containerd/api/services/snapshots/v1"
 )
 
-// rounds is what one round of the random test may be, with how often of all.
+// rounds is what one round of the random test may be, with how often of a hundred. Few
+// run a program: where the guest is emulated that takes seconds, most of them
+// runc's. All go through containerd.
 var rounds = []struct {
 	what  string
 	often int
 	do    func(h *house, c *client, name string, dice *rand.Rand) error
 }{
-	{"a container runs to its end", 10, func(_ *house, c *client, name string, dice *rand.Rand) error {
+	{"a container runs to its end", 5, func(_ *house, c *client, name string, dice *rand.Rand) error {
 		return c.run(name, []string{"/busybox", "dd", "if=/dev/zero", "of=/f", "bs=64k", "count=" + strconv.Itoa(dice.IntN(64))}, true, false)
 	}},
-	{"a container is killed", 10, func(_ *house, c *client, name string, dice *rand.Rand) error {
+	{"a container is killed", 5, func(_ *house, c *client, name string, dice *rand.Rand) error {
 		return c.run(name, []string{"/busybox", "sh", "-c", "while echo line; do :; done > /f"}, true, true)
 	}},
-	{"a container is made and never started", 5, func(_ *house, c *client, name string, _ *rand.Rand) error {
+	{"a container is made and never started", 3, func(_ *house, c *client, name string, _ *rand.Rand) error {
 		return c.run(name, []string{"/busybox", "true"}, false, false)
 	}},
-	{"ctr run --rm", 2, func(h *house, _ *client, name string, _ *rand.Rand) error {
+	{"ctr run --rm", 1, func(h *house, _ *client, name string, _ *rand.Rand) error {
 		_, err := h.start("--rm", h.image, name, "/busybox", "touch", "/f")
 		return err
 	}},
-	{"a snapshot is removed unused", 3, func(_ *house, c *client, name string, _ *rand.Rand) error {
+	{"a snapshot is removed unused", 40, func(_ *house, c *client, name string, _ *rand.Rand) error {
 		_, err := c.prepare(name)
 		return errors.Join(err, c.remove(name))
 	}},
-	{"a layer is written, committed, looked at", 5, layer},
+	{"a layer is written, committed, looked at", 46, layer},
 }
 
 // layer is what an unpacking does, and what takes it away again.
@@ -78,7 +80,7 @@ func layer(_ *house, c *client, name string, dice *rand.Rand) (err error) {
 // random makes and ends containers and snapshots, some at a time, and in between
 // kills the snapshotter while a container runs. All is left as it was.
 func (h *house) random(t *testing.T) {
-	const atOnce, between = 3, 50
+	const atOnce, between = 3, 100
 	count := number("THINCTL_ROUNDS", 10)
 	c := h.client(t)
 	var lots []int
@@ -97,6 +99,9 @@ func (h *house) random(t *testing.T) {
 				for n := from + worker; n < min(from+between, count) && !t.Failed(); n += atOnce {
 					dice := rand.New(rand.NewPCG(6, uint64(n)))
 					round, at := rounds[lots[dice.IntN(len(lots))]], time.Now()
+					if n < len(rounds) {
+						round = rounds[n] // each once at least
+					}
 					if err := round.do(h, c, fmt.Sprint("r", n), dice); err != nil {
 						t.Errorf("round %d, %s: %v", n, round.what, err)
 					}

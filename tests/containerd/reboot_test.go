@@ -45,26 +45,32 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// small is the image of the container that stays; large is the one in whose import
-// the power goes.
-func small() imagetest.Image {
-	return program("test.local/small:1", 1)
+// smallLayers is the image's of the container that stays; largeLayers is the one's in
+// whose import the power goes.
+const smallLayers, largeLayers = 2, 7
+
+func program(dir, name string, layers int) (imagetest.Image, error) {
+	busybox, err := os.ReadFile(filepath.Join(dir, "busybox"))
+	image := imagetest.Program("test.local/"+name+":1", "/busybox", busybox)
+	for n := range layers - 1 {
+		image.Layers = append(image.Layers, imagetest.Plain(fmt.Sprint("more", n), 2<<20, uint64(n)).Layers...)
+	}
+	return image, err
 }
 
-func large() imagetest.Image {
-	return program("test.local/large:1", 6)
-}
-
-func program(name string, layers int) imagetest.Image {
+// archives leaves the images in dir, for all boots.
+func archives(dir string) error {
 	busybox, err := os.ReadFile("/bin/busybox")
-	if err != nil {
-		panic(err) // the lab's host and guest both have it
+	if err := errors.Join(err, os.WriteFile(filepath.Join(dir, "busybox"), busybox, 0o600)); err != nil {
+		return err
 	}
-	image := imagetest.Program(name, "/busybox", busybox)
-	for n := range layers {
-		image.Layers = append(image.Layers, imagetest.Plain(fmt.Sprint("more", n), 4<<20, uint64(n)).Layers...)
+	for name, layers := range map[string]int{"small": smallLayers, "large": largeLayers} {
+		image, err := program(dir, name, layers)
+		if err := errors.Join(err, archive(filepath.Join(dir, name), image)); err != nil {
+			return err
+		}
 	}
-	return image
+	return nil
 }
 
 func archive(path string, image imagetest.Image) error {
@@ -93,7 +99,7 @@ func TestReboot(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := errors.Join(archive(filepath.Join(dir, "small"), small()), archive(filepath.Join(dir, "large"), large())); err != nil {
+	if err := archives(dir); err != nil {
 		t.Fatal(err)
 	}
 	config := lab.Config{Kernel: os.Getenv("THINCTL_KERNEL"), Systemd: true, Command: []string{self}, Scratch: 8 << 30,
