@@ -41,11 +41,11 @@ func TestSnippets(t *testing.T) {
 		t.Fatal(`run it as go test -tags systemd -exec "$PWD/tests/lab/run --systemd --" ./tests/containerd`)
 	}
 	dir, err := os.MkdirTemp("", "snippets-")
-	good(t, err)
+	check(t, err)
 	pool := programs.Thinctl{Root: dir + "/pools", Pool: "vault"}
-	good(t, pool.Create(t.Context(), "--data-size", "4G", "--base-size", "1G"))
+	check(t, pool.Create(t.Context(), "--data-size", "4G", "--base-size", "1G"))
 	s, err := programs.StartSnapshotter(t.Context(), pool, dir, map[string]string{"k8s": "/run/thinctl/k8s.sock"})
-	good(t, err)
+	check(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
@@ -54,7 +54,7 @@ func TestSnippets(t *testing.T) {
 		}
 	})
 	major, err := programs.ContainerdMajor(t.Context())
-	good(t, err)
+	check(t, err)
 	tried := 0
 	for name, each := range allSnippets() {
 		if each.major == major {
@@ -67,26 +67,19 @@ func TestSnippets(t *testing.T) {
 	}
 }
 
-func good(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func (s snippets) try(t *testing.T) {
 	dir, err := os.MkdirTemp("", "snippet-")
-	good(t, err)
+	check(t, err)
 	var text strings.Builder
 	for _, name := range s.files {
 		part, err := os.ReadFile("../../packaging/containerd/" + name)
-		good(t, err)
+		check(t, err)
 		text.Write(part)
 	}
 	file := filepath.Join(dir, "snippet.toml")
-	good(t, os.WriteFile(file, []byte(strings.Replace(text.String(), s.without, "", 1)), 0o600))
+	check(t, os.WriteFile(file, []byte(strings.Replace(text.String(), s.without, "", 1)), 0o600))
 	c, err := programs.StartConfigured(t.Context(), dir, file)
-	good(t, err)
+	check(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("containerd said:\n%s", c.Said())
@@ -99,7 +92,7 @@ func (s snippets) try(t *testing.T) {
 	do := func(args ...string) string {
 		t.Helper()
 		out, err := c.Do(t.Context(), append([]string{"-n", "k8s.io"}, args...)...)
-		good(t, err)
+		check(t, err)
 		return out
 	}
 	well := map[string]bool{}
@@ -115,7 +108,7 @@ func (s snippets) try(t *testing.T) {
 		}
 	}
 	archive := filepath.Join(dir, "image.tar")
-	good(t, writeImage(archive))
+	check(t, writeImage(archive))
 	for _, snapshotter := range []string{"overlayfs", "thinctl"} {
 		do("images", "import", "--snapshotter", snapshotter, "--base-name", "test.local/snippet", archive)
 		if !strings.Contains(do("snapshots", "--snapshotter", snapshotter, "ls"), "Committed") {

@@ -7,14 +7,26 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"syscall"
 )
 
 // Snapshotter is a `thinctl serve` in the background that has containerds.
-type Snapshotter struct{ *daemon }
+type Snapshotter struct {
+	*daemon
+	config string // its file
+	always string // what stands in there whatever else does
+	tables string
+}
 
 // StartSnapshotter serves p's pool on sockets, by namespace, with its configuration
 // and log in dir.
 func StartSnapshotter(ctx context.Context, p Thinctl, dir string, sockets map[string]string) (*Snapshotter, error) {
+	return StartSnapshotterWith(ctx, p, dir, sockets, "")
+}
+
+// StartSnapshotterWith is StartSnapshotter with more of the configuration: keys of
+// [serve], and then other tables.
+func StartSnapshotterWith(ctx context.Context, p Thinctl, dir string, sockets map[string]string, more string) (*Snapshotter, error) {
 	program := p.Program
 	if program == "" {
 		program = "thinctl"
@@ -24,18 +36,30 @@ func StartSnapshotter(ctx context.Context, p Thinctl, dir string, sockets map[st
 		return nil, err
 	}
 	log.Close()
-	web, config := log.Name()+".sock", log.Name()+".toml"
-	text := fmt.Sprintf("[serve]\nlisten = %q\n", "unix:"+web)
+	web := log.Name() + ".sock"
+	s := &Snapshotter{config: log.Name() + ".toml", always: fmt.Sprintf("[serve]\nlisten = %q\n", "unix:"+web)}
 	for namespace, socket := range sockets {
-		text += fmt.Sprintf("[containerd.%s]\npool = %q\nsocket = %q\n", namespace, p.Pool, socket)
+		s.tables += fmt.Sprintf("[containerd.%s]\npool = %q\nsocket = %q\n", namespace, p.Pool, socket)
 	}
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	if err := s.write(more); err != nil {
 		return nil, err
 	}
-	s := &Snapshotter{}
 	s.daemon, err = startDaemon(ctx, log.Name(), func(ctx context.Context) error { return ask(ctx, web, "/readyz") },
-		program, "--root", p.Root, "--log-level", "info", "serve", "--config", config)
+		program, "--root", p.Root, "--log-level", "info", "serve", "--config", s.config)
 	return s, err
+}
+
+func (s *Snapshotter) write(more string) error {
+	return os.WriteFile(s.config, []byte(s.always+more+"\n"+s.tables), 0o600)
+}
+
+// Reconfigure has the daemon read its configuration anew, with this instead of what
+// StartSnapshotterWith was given.
+func (s *Snapshotter) Reconfigure(more string) error {
+	if err := s.write(more); err != nil {
+		return err
+	}
+	return s.cmd.Process.Signal(syscall.SIGHUP)
 }
 
 // ask gets a page from a socket.
