@@ -35,7 +35,8 @@ func allSnippets() map[string]snippets {
 }
 
 // The snippets as they are handed out: containerd takes them, CRI included, finds the
-// snapshotter, unpacks for it, and for its own as it did before.
+// snapshotter, unpacks for it, and for its own as it did before; and what another has
+// left in the namespace is cleared as docs/containerd.md says.
 func TestSnippets(t *testing.T) {
 	if os.Getenv("THINCTL_LAB") == "" {
 		t.Fatal(`run it as go test -tags systemd -exec "$PWD/tests/lab/run --systemd --" ./tests/containerd`)
@@ -59,7 +60,7 @@ func TestSnippets(t *testing.T) {
 	for name, each := range allSnippets() {
 		if each.major == major {
 			tried++
-			t.Run(name, each.try)
+			t.Run(name, func(t *testing.T) { each.try(t, pool) })
 		}
 	}
 	if tried == 0 {
@@ -67,7 +68,7 @@ func TestSnippets(t *testing.T) {
 	}
 }
 
-func (s snippets) try(t *testing.T) {
+func (s snippets) try(t *testing.T, pool programs.Thinctl) {
 	dir, err := os.MkdirTemp("", "snippet-")
 	check(t, err)
 	var text strings.Builder
@@ -107,18 +108,43 @@ func (s snippets) try(t *testing.T) {
 			t.Errorf("the plugin %s is not well:\n%s", name, plugins)
 		}
 	}
+	// What a containerd has left that is no more, whose store was another: here the one
+	// before. Its names would be taken for this one's own.
+	do("snapshots", "--snapshotter", "thinctl", "prepare", "clear")
+	do("snapshots", "--snapshotter", "thinctl", "rm", "clear")
+	do("leases", "create", "--id", "clear")
+	do("leases", "rm", "--sync", "clear")
+	if left := theirs(t, pool); len(left) > 0 {
+		t.Errorf("these are left of the one before: %q", left)
+	}
 	archive := filepath.Join(dir, "image.tar")
 	check(t, writeImage(archive))
 	for _, snapshotter := range []string{"overlayfs", "thinctl"} {
 		do("images", "import", "--snapshotter", snapshotter, "--base-name", "test.local/snippet", archive)
-		if !strings.Contains(do("snapshots", "--snapshotter", snapshotter, "ls"), "Committed") {
-			t.Errorf("nothing was unpacked for %s", snapshotter)
+		if ls := do("snapshots", "--snapshotter", snapshotter, "ls"); !strings.Contains(ls, "Committed") {
+			t.Errorf("nothing was unpacked for %s:\n%s", snapshotter, ls)
 		}
 	}
-	do("images", "rm", "--sync", "test.local/snippet:1")
-	if left := do("snapshots", "--snapshotter", "thinctl", "ls"); strings.Contains(left, "Committed") {
-		t.Errorf("the garbage collector has left\n%s", left)
+	if len(theirs(t, pool)) == 0 {
+		t.Error("nothing of a containerd's is in the pool")
 	}
+}
+
+// theirs are the pool's volumes that are a containerd's, as `thinctl pool usage` has them.
+func theirs(t *testing.T, pool programs.Thinctl) (names []string) {
+	t.Helper()
+	var usage struct {
+		Volumes []struct {
+			Volume string `json:"volume"`
+		} `json:"volumes"`
+	}
+	check(t, pool.JSON(t.Context(), &usage, "pool", "usage", pool.Pool))
+	for _, v := range usage.Volumes {
+		if strings.HasPrefix(v.Volume, "containerd-") {
+			names = append(names, v.Volume)
+		}
+	}
+	return names
 }
 
 func writeImage(path string) error {
