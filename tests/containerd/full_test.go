@@ -93,11 +93,17 @@ func (h *crowded) roundTheJournal(name string) {
 		h.t.Fatalf("container %s is not mounted", name)
 	}
 	began := time.Now()
-	for n := range 700 {
-		file, err := os.Create(fmt.Sprintf("%s/small%d", root, n%2))
-		check(h.t, err)
-		_, err = fmt.Fprintln(file, n)
-		check(h.t, errors.Join(err, file.Sync(), file.Close()))
+	dir, err := os.Open(root)
+	check(h.t, err)
+	defer dir.Close()
+	// A folder's block goes through the journal, and so does its inode's.
+	for range 6 {
+		for _, do := range []func(string) error{func(name string) error { return os.Mkdir(name, 0o700) }, os.Remove} {
+			for n := range 800 {
+				check(h.t, do(fmt.Sprintf("%s/folder%d", root, n)))
+			}
+			check(h.t, dir.Sync())
+		}
 	}
 	h.t.Logf("round the journal in %.1f s", time.Since(began).Seconds())
 }
@@ -272,9 +278,15 @@ func TestFullAndWritesFail(t *testing.T) {
 // A container fills the pool, whose writes wait then: the daemon may extend the
 // pool no further at first, and does once it may. Nobody is told of any of it.
 func TestFullAndWritesWait(t *testing.T) {
+	// The kernel lets writes wait for a minute, in which an emulated machine gets
+	// little done.
+	const patience = "/sys/module/dm_thin_pool/parameters/no_space_timeout"
+	before, err := os.ReadFile(patience)
+	check(t, errors.Join(err, os.WriteFile(patience, []byte("600"), 0)))
+	t.Cleanup(func() { check(t, os.WriteFile(patience, before, 0)) })
 	capped := "[extend]\ndata_maximum = \"" + fullData + "\"\ncool_down = \"1s\"\n"
 	h := newCrowded(t, capped, "--full", "queue")
-	_, err := h.in("greedy", pattern+"; /busybox cp /busybox /mine; /busybox cp /busybox /copy; "+write("/early", 4))
+	_, err = h.in("greedy", pattern+"; /busybox cp /busybox /mine; /busybox cp /busybox /copy; "+write("/early", 4))
 	check(t, err)
 	type answer struct {
 		out string
@@ -294,7 +306,6 @@ func TestFullAndWritesWait(t *testing.T) {
 	default:
 	}
 	h.admits(false)
-	// The kernel gives up after a minute.
 	check(t, h.s.Reconfigure("interval = \"1s\"\n[extend]\ndata_step = \"32M\"\ncool_down = \"1s\"\n"))
 	a := <-late
 	t.Logf("%.1f s after the pool was full the writer was told %q", time.Since(full).Seconds(), a.out)
