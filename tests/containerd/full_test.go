@@ -81,26 +81,15 @@ func newCrowded(t *testing.T, more string, flags ...string) *crowded {
 // all of the journal has blocks: in a full pool there are none for it.
 func (h *crowded) roundTheJournal(name string) {
 	h.t.Helper()
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	check(h.t, err)
-	var root string
-	for line := range strings.Lines(string(mounts)) {
-		if fields := strings.Fields(line); strings.HasSuffix(fields[1], "/"+name+"/rootfs") {
-			root = fields[1]
-		}
-	}
-	if root == "" {
-		h.t.Fatalf("container %s is not mounted", name)
-	}
 	began := time.Now()
-	dir, err := os.Open(root)
+	dir, err := os.Open(h.root(h.t, name))
 	check(h.t, err)
 	defer dir.Close()
 	// A folder's block goes through the journal, and so does its inode's.
 	for range 6 {
 		for _, do := range []func(string) error{func(name string) error { return os.Mkdir(name, 0o700) }, os.Remove} {
 			for n := range 800 {
-				check(h.t, do(fmt.Sprintf("%s/folder%d", root, n)))
+				check(h.t, do(fmt.Sprintf("%s/folder%d", dir.Name(), n)))
 			}
 			check(h.t, dir.Sync())
 		}
