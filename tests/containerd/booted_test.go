@@ -1,4 +1,4 @@
-//go:build lab && !kernel
+//go:build lab && !kernel && !systemd
 
 package containerd
 
@@ -259,7 +259,7 @@ func (g *guest) cut() error {
 	have := smallLayers + 1
 	ended := make(chan error, 1)
 	go func() { ended <- g.importLarge() }()
-	layers := 1 + g.dice.IntN(largeLayers-1)
+	layers := 1 + g.dice.IntN(largeLayers-3)
 	under := false
 	for deadline := time.Now().Add(4 * time.Minute); !under; {
 		out, err := g.ctr("snapshots", "--snapshotter", snapshotter, "ls")

@@ -42,7 +42,13 @@ var kept = map[string]string{"containerd.io/gc.root": "test"}
 
 func (h *house) client(t *testing.T) *client {
 	t.Helper()
-	conn, err := grpc.NewClient("unix:"+h.c.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	named := func(ctx context.Context, method string, asked, answer any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, o ...grpc.CallOption) error {
+		if err := invoke(ctx, method, asked, answer, conn, o...); err != nil {
+			return fmt.Errorf("%s: %w", method, err)
+		}
+		return nil
+	}
+	conn, err := grpc.NewClient("unix:"+h.c.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUnaryInterceptor(named))
 	check(t, err)
 	t.Cleanup(func() { conn.Close() })
 	c := &client{ctx: metadata.AppendToOutgoingContext(h.ctx, "containerd-namespace", "default"), image: h.image, top: h.top(t),
@@ -80,58 +86,82 @@ func (c *client) specOf(name string, args []string) (*anypb.Any, error) {
 	return &anypb.Any{TypeUrl: c.spec.TypeUrl, Value: text}, err
 }
 
-// container makes a container, has it as that may be, and removes it again.
-func (c *client) container(name string, args []string, have func() error) (err error) {
+// create makes a container with a snapshot.
+func (c *client) create(name string, args ...string) error {
 	spec, err := c.specOf(name, args)
 	if err != nil {
 		return err
 	}
 	if _, err := c.prepare(name); err != nil {
-		return fmt.Errorf("prepare: %w", err)
+		return err
 	}
-	defer func() { err = errors.Join(err, c.remove(name)) }()
 	_, err = c.containers.Create(c.ctx, &containers.CreateContainerRequest{Container: &containers.Container{ID: name, Image: c.image, Spec: spec,
 		Runtime: &containers.Container_Runtime{Name: "io.containerd.runc.v2"}, Snapshotter: snapshotter, SnapshotKey: name}})
-	if err != nil {
-		return fmt.Errorf("create: %w", err)
-	}
-	defer func() {
-		_, removed := c.containers.Delete(c.ctx, &containers.DeleteContainerRequest{ID: name})
-		err = errors.Join(err, removed)
-	}()
-	return have()
+	return err
 }
 
-// run has a container run its program to its end, or until it is killed. One that
-// is not started is only made ready.
-func (c *client) run(name string, args []string, start, kill bool) error {
-	return c.container(name, args, func() (err error) {
-		mounts, err := c.snapshots.Mounts(c.ctx, &snapshots.MountsRequest{Snapshotter: snapshotter, Key: name})
-		if err != nil {
-			return fmt.Errorf("mounts: %w", err)
-		}
-		if _, err := c.tasks.Create(c.ctx, &tasks.CreateTaskRequest{ContainerID: name, Rootfs: mounts.Mounts}); err != nil {
-			return fmt.Errorf("create a task: %w", err)
-		}
-		defer func() {
-			gone, deleted := c.tasks.Delete(c.ctx, &tasks.DeleteTaskRequest{ContainerID: name})
-			if deleted == nil && start && !kill && gone.ExitStatus != 0 {
-				deleted = fmt.Errorf("%q has ended with %d", args, gone.ExitStatus)
-			}
-			err = errors.Join(err, deleted)
-		}()
-		if !start {
-			return nil
-		}
-		if _, err := c.tasks.Start(c.ctx, &tasks.StartRequest{ContainerID: name}); err != nil {
-			return fmt.Errorf("start: %w", err)
-		}
-		if kill {
-			if _, err := c.tasks.Kill(c.ctx, &tasks.KillRequest{ContainerID: name, Signal: uint32(syscall.SIGKILL), All: true}); err != nil {
-				return fmt.Errorf("kill: %w", err)
-			}
-		}
-		_, err = c.tasks.Wait(c.ctx, &tasks.WaitRequest{ContainerID: name})
+// mount has containerd mount a container's snapshot, and runc make ready what is to
+// run there.
+func (c *client) mount(name string) error {
+	mounts, err := c.snapshots.Mounts(c.ctx, &snapshots.MountsRequest{Snapshotter: snapshotter, Key: name})
+	if err != nil {
 		return err
-	})
+	}
+	_, err = c.tasks.Create(c.ctx, &tasks.CreateTaskRequest{ContainerID: name, Rootfs: mounts.Mounts})
+	return err
+}
+
+func (c *client) start(name string) error {
+	_, err := c.tasks.Start(c.ctx, &tasks.StartRequest{ContainerID: name})
+	return err
+}
+
+func (c *client) kill(name string) error {
+	_, err := c.tasks.Kill(c.ctx, &tasks.KillRequest{ContainerID: name, Signal: uint32(syscall.SIGKILL), All: true})
+	return err
+}
+
+// wait returns how a container's program has ended.
+func (c *client) wait(name string) (status uint32, err error) {
+	ended, err := c.tasks.Wait(c.ctx, &tasks.WaitRequest{ContainerID: name})
+	if err != nil {
+		return 0, err
+	}
+	return ended.ExitStatus, nil
+}
+
+// unmount undoes mount.
+func (c *client) unmount(name string) error {
+	_, err := c.tasks.Delete(c.ctx, &tasks.DeleteTaskRequest{ContainerID: name})
+	return err
+}
+
+// drop removes a container with its snapshot.
+func (c *client) drop(name string) error {
+	_, err := c.containers.Delete(c.ctx, &containers.DeleteContainerRequest{ID: name})
+	return errors.Join(err, c.remove(name))
+}
+
+// begin starts a container, which end ends and removes.
+func (c *client) begin(name string, args ...string) error {
+	return first(func() error { return c.create(name, args...) }, c.do(c.mount, name), c.do(c.start, name))
+}
+
+func (c *client) end(name string) error {
+	waited := func() error { _, err := c.wait(name); return err }
+	return first(c.do(c.kill, name), waited, c.do(c.unmount, name), c.do(c.drop, name))
+}
+
+func (c *client) do(what func(string) error, name string) func() error {
+	return func() error { return what(name) }
+}
+
+// first does one thing after the other until one fails.
+func first(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
 }

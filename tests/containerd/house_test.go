@@ -179,3 +179,17 @@ func (h *house) remove(name string) error {
 	_, err := h.c.Do(h.ctx, "containers", "rm", name)
 	return err
 }
+
+// root is where containerd has mounted a container's files.
+func (h *house) root(t *testing.T, name string) string {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	check(t, err)
+	for line := range strings.Lines(string(mounts)) {
+		if fields := strings.Fields(line); strings.HasSuffix(fields[1], "/"+name+"/rootfs") {
+			return fields[1]
+		}
+	}
+	t.Fatalf("container %s is not mounted", name)
+	return ""
+}

@@ -87,7 +87,7 @@ func (h *house) asBefore(t *testing.T, before map[string]int64, but ...string) {
 	t.Helper()
 	// Removing a lease so is how containerd is made to collect at once.
 	h.do(t, "leases", "create", "--id", "collect")
-	h.do(t, "leases", "rm", "--sync", "collect")
+	h.do(t, "leases", "delete", "--sync", "collect")
 	after := h.left(t)
 	for _, what := range slices.Sorted(maps.Keys(after)) {
 		t.Logf("%s: %d, %d at first", what, after[what], before[what])

@@ -25,13 +25,22 @@ var rounds = []struct {
 	do    func(h *house, c *client, name string, dice *rand.Rand) error
 }{
 	{"a container runs to its end", 5, func(_ *house, c *client, name string, dice *rand.Rand) error {
-		return c.run(name, []string{"/busybox", "dd", "if=/dev/zero", "of=/f", "bs=64k", "count=" + strconv.Itoa(dice.IntN(64))}, true, false)
+		err := c.begin(name, "/busybox", "dd", "if=/dev/zero", "of=/f", "bs=64k", "count="+strconv.Itoa(dice.IntN(64)))
+		if err != nil {
+			return err
+		}
+		status, err := c.wait(name)
+		if status != 0 {
+			err = fmt.Errorf("its program has ended with %d", status)
+		}
+		return errors.Join(err, c.unmount(name), c.drop(name))
 	}},
-	{"a container is killed", 5, func(_ *house, c *client, name string, dice *rand.Rand) error {
-		return c.run(name, []string{"/busybox", "sh", "-c", "while echo line; do :; done > /f"}, true, true)
+	{"a container is killed", 5, func(_ *house, c *client, name string, _ *rand.Rand) error {
+		err := c.begin(name, "/busybox", "sh", "-c", "while echo line; do :; done > /f")
+		return errors.Join(err, c.end(name))
 	}},
 	{"a container is made and never started", 3, func(_ *house, c *client, name string, _ *rand.Rand) error {
-		return c.run(name, []string{"/busybox", "true"}, false, false)
+		return first(func() error { return c.create(name, "/busybox", "true") }, c.do(c.mount, name), c.do(c.unmount, name), c.do(c.drop, name))
 	}},
 	{"ctr run --rm", 1, func(h *house, _ *client, name string, _ *rand.Rand) error {
 		_, err := h.start("--rm", h.image, name, "/busybox", "touch", "/f")

@@ -162,28 +162,25 @@ func (h *house) many(t *testing.T) {
 		all.Wait()
 		return time.Since(began)
 	}
-	before := h.left(t)
+	c, before := h.client(t), h.left(t)
 	took := each(func(name string) error {
-		_, err := h.start("-d", h.image, name, "/busybox", "sh", "-c", "echo "+name+" > /own; exec /busybox sleep 100000")
-		return err
+		return c.begin(name, "/busybox", "sh", "-c", "echo "+name+" > /own; exec /busybox sleep 100000")
 	})
 	t.Logf("%d containers started in %.1f s", count, took.Seconds())
 	if t.Failed() {
 		return
 	}
-	took = each(func(name string) error {
-		out, err := h.exec(name, "look", "/busybox cat /own")
-		if err == nil && out != name {
-			err = fmt.Errorf("%s has %q for its own", name, out)
-		}
-		return err
-	})
-	t.Logf("each has its own file, %.1f s", took.Seconds())
-	took = each(func(name string) error {
-		_, err := h.c.Do(h.ctx, "tasks", "kill", "--signal", "SIGKILL", name)
-		return err
-	})
-	took += each(h.remove)
+	for i := range count {
+		name := fmt.Sprint("many", i)
+		until(t, "file of "+name, time.Minute, func() error {
+			text, err := os.ReadFile(h.root(t, name) + "/own")
+			if err == nil && string(text) != name+"\n" {
+				err = fmt.Errorf("it has %q", text)
+			}
+			return err
+		})
+	}
+	took = each(c.end)
 	t.Logf("%d containers killed and removed in %.1f s", count, took.Seconds())
 	h.asBefore(t, before, "metadata")
 }

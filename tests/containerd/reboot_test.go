@@ -1,4 +1,4 @@
-//go:build lab && !kernel
+//go:build lab && !kernel && !systemd
 
 package containerd
 
