@@ -152,12 +152,27 @@ func (g *guest) clock(unit, property string) (at time.Duration, err error) {
 	return at * time.Microsecond, err
 }
 
+// image is what containerd calls one of the images.
+func (g *guest) image(name string) (string, error) {
+	out, err := g.ctr("images", "ls", "-q")
+	for _, full := range strings.Fields(out) {
+		if strings.HasSuffix(full, "/"+name+":1") {
+			return full, nil
+		}
+	}
+	return "", errors.Join(fmt.Errorf("there is no image %s: %q", name, out), err)
+}
+
 // first leaves a container with files that are on the disk.
 func (g *guest) first() error {
 	if _, err := g.ctr("images", "import", "--snapshotter", snapshotter, filepath.Join(g.archives, "small")); err != nil {
 		return err
 	}
-	_, err := g.ctr("run", "-d", "--snapshotter", snapshotter, "test.local/small:1", stays, "/busybox", "sh", "-c",
+	image, err := g.image("small")
+	if err != nil {
+		return err
+	}
+	_, err = g.ctr("run", "-d", "--snapshotter", snapshotter, image, stays, "/busybox", "sh", "-c",
 		"echo started >> /starts; [ -s /data ] || /busybox head -c 8000000 /dev/urandom > /data; [ -s /sum ] || /busybox md5sum /data > /sum; /busybox sync; echo up > /dev/shm/up; exec /busybox sleep 100000")
 	if err != nil {
 		return err
@@ -217,17 +232,18 @@ func (g *guest) imports() error {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "image-")
+	name, err2 := g.image("large")
+	if err := errors.Join(err, err2); err != nil {
+		return err
+	}
+	if _, err := g.ctr("images", "mount", "--snapshotter", snapshotter, name, dir); err != nil {
+		return err
+	}
+	built, err := program(g.archives, "large", largeLayers)
 	if err != nil {
 		return err
 	}
-	if _, err := g.ctr("images", "mount", "--snapshotter", snapshotter, "test.local/large:1", dir); err != nil {
-		return err
-	}
-	image, err := program(g.archives, "large", largeLayers)
-	if err != nil {
-		return err
-	}
-	want, err := image.Tree()
+	want, err := built.Tree()
 	got, err2 := imagetest.ReadTree(g.ctx, dir)
 	if err := errors.Join(err, err2); err != nil {
 		return err
@@ -238,7 +254,7 @@ func (g *guest) imports() error {
 	if _, err := g.ctr("images", "unmount", "--rm", "--snapshotter", snapshotter, dir); err != nil {
 		return err
 	}
-	if _, err := g.ctr("images", "rm", "--sync", "test.local/large:1"); err != nil {
+	if _, err := g.ctr("images", "rm", "--sync", name); err != nil {
 		return err
 	}
 	return g.until("end of the garbage collection", func() error { return g.snapshots(smallLayers + 1) })
@@ -342,7 +358,11 @@ func (g *guest) empty() error {
 	if _, err := g.ctr("containers", "rm", stays); err != nil {
 		return err
 	}
-	if _, err := g.ctr("images", "rm", "--sync", "test.local/small:1"); err != nil {
+	image, err := g.image("small")
+	if err != nil {
+		return err
+	}
+	if _, err := g.ctr("images", "rm", "--sync", image); err != nil {
 		return err
 	}
 	return g.until("end of the garbage collection", func() error { return g.snapshots(0) })

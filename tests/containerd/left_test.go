@@ -16,10 +16,14 @@ import (
 	"thinctl/tests/programs"
 )
 
-// left counts what tests may leave behind, of each kind.
+// left counts what tests may leave behind, of each kind, once containerd has
+// collected its garbage.
 func (h *house) left(t *testing.T) map[string]int64 {
 	t.Helper()
 	count := map[string]int64{}
+	// Removing a lease so is how containerd is made to collect its garbage at once.
+	h.do(t, "leases", "create", "--id", "collect")
+	h.do(t, "leases", "delete", "--sync", "collect")
 	// Blocks come back in the background.
 	until(t, "check without findings", time.Minute, h.checked)
 	lines := func(name, program string, args ...string) {
@@ -81,13 +85,10 @@ func (h *house) checked() error {
 	return errors.Join(found...)
 }
 
-// asBefore compares what is left with what there was, once containerd has collected
-// its garbage; but for these kinds, all of it has to be the same.
+// asBefore compares what is left with what there was; but for these kinds, all of it
+// has to be the same.
 func (h *house) asBefore(t *testing.T, before map[string]int64, but ...string) {
 	t.Helper()
-	// Removing a lease so is how containerd is made to collect at once.
-	h.do(t, "leases", "create", "--id", "collect")
-	h.do(t, "leases", "delete", "--sync", "collect")
 	after := h.left(t)
 	for _, what := range slices.Sorted(maps.Keys(after)) {
 		t.Logf("%s: %d, %d at first", what, after[what], before[what])

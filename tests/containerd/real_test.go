@@ -32,8 +32,8 @@ func TestContainerd(t *testing.T) {
 		{"run", h.run},
 		{"exec while the snapshotter is away", h.away},
 		{"commit", h.commit},
-		{"many at once", h.many},
 		{"at random", h.random},
+		{"many at once", h.many},
 		{"remove the image", h.removeImage},
 	}
 	for _, step := range steps {

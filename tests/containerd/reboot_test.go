@@ -53,7 +53,7 @@ func program(dir, name string, layers int) (imagetest.Image, error) {
 	busybox, err := os.ReadFile(filepath.Join(dir, "busybox"))
 	image := imagetest.Program("test.local/"+name+":1", "/busybox", busybox)
 	for n := range layers - 1 {
-		image.Layers = append(image.Layers, imagetest.Plain(fmt.Sprint("more", n), 2<<20, uint64(n)).Layers...)
+		image.Layers = append(image.Layers, imagetest.Plain(fmt.Sprint("more", n), 2<<20, uint64(100*layers+n)).Layers...)
 	}
 	return image, err
 }
