@@ -4,7 +4,7 @@
 # make bench-metadata  reading metadata beside thin-provisioning-tools
 # make bench-images  layers, images and containers beside Docker and containerd
 # make bench-containerd  containerd's snapshotters: thinctl, devmapper, overlayfs
-# make containerd  containerd's conformance suite on each kernel, and a real containerd
+# make containerd  containerd's conformance suite on each kernel, Debian's containerd and 2.x: an hour where emulated
 # make seeds  the experiments that the product comes from, at full size
 # make roundtrips  every image to and from Docker, podman, skopeo, a registry: an hour where emulated
 # make kills  killed at every single step on a real kernel: ten minutes where emulated
@@ -14,6 +14,10 @@
 # make lint   formatting, vet, import rules
 
 KERNELS ?= 6.1 6.12
+# Of make containerd: containers at once, random rounds, power cuts in an import.
+CONTAINERS ?= 50
+ROUNDS ?= 1000
+CUTS ?= 6
 
 .PHONY: build demo test unit kernel bench bench-metadata bench-images bench-containerd containerd seeds roundtrips kills oncall packages docs lint
 
@@ -41,8 +45,12 @@ bench-containerd:
 containerd:
 	for kernel in $(KERNELS); do go test -tags kernel -count=1 -parallel 42 -timeout 60m \
 		-exec "$(CURDIR)/tests/lab/run --kernel $$kernel --timeout 60m --" ./tests/containerd || exit 1; done
-	THINCTL_CONTAINERS=50 go test -tags systemd -count=1 -timeout 60m \
-		-exec "$(CURDIR)/tests/lab/run --systemd --timeout 60m --" ./tests/containerd
+	THINCTL_CONTAINERS=$(CONTAINERS) THINCTL_ROUNDS=$(ROUNDS) go test -tags systemd -v -count=1 -timeout 3h \
+		-exec "$(CURDIR)/tests/lab/run --systemd --timeout 3h --" ./tests/containerd
+	THINCTL_CUTS=$(CUTS) go test -tags lab -v -count=1 -timeout 2h ./tests/containerd
+	tests/containerd/build .build/containerd
+	THINCTL_CONTAINERD_BIN="$(CURDIR)/.build/containerd" THINCTL_CONTAINERS=$(CONTAINERS) go test -tags systemd -v -count=1 -timeout 3h \
+		-run '^Test(Containerd|Snippets)$$' -exec "$(CURDIR)/tests/lab/run --systemd --timeout 3h --" ./tests/containerd
 
 seeds:
 	@tests/seeds/run

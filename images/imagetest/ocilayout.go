@@ -140,9 +140,14 @@ func compress(w io.Writer, c Compression, write func(io.Writer) error) error {
 	return packer.Close()
 }
 
-// canonical is the whole of a name on Docker's hub.
+// canonical is the whole of a name, which is on Docker's hub unless it begins with a
+// host.
 func canonical(name string) string {
-	if strings.Contains(name, "/") {
+	host, _, path := strings.Cut(name, "/")
+	if path && (strings.ContainsAny(host, ".:") || host == "localhost") {
+		return name
+	}
+	if path {
 		return "docker.io/" + name
 	}
 	return "docker.io/library/" + name

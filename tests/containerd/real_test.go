@@ -3,13 +3,8 @@
 package containerd
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,157 +12,42 @@ import (
 	"testing"
 	"time"
 
-	"thinctl/images/imagetest"
 	"thinctl/tests/programs"
 )
-
-// imageName is what the archive calls the image; containerd has names of its own
-// for what it imports.
-const imageName = "test.local/program:1"
-
-const socket = "/run/thinctl-test/snapshotter.sock"
-
-// house is a pool with a snapshotter and a containerd that uses it.
-type house struct {
-	t    *testing.T
-	ctx  context.Context
-	dir  string
-	pool programs.Thinctl
-	s    *programs.Snapshotter
-	c    *programs.Containerd
-
-	image string // as containerd calls it
-}
 
 // Debian's containerd and runc on thinctl: import, run, exec, commit, remove; the
 // snapshotter ended and killed while containers run; many containers at once,
 // and at random; in the end nothing is left.
 func TestContainerd(t *testing.T) {
-	h := newHouse(t)
-	before := h.left()
+	h := newHouse(t, "", "--data-size", "12G", "--base-size", "2G")
+	before := h.left(t)
 	if _, err := h.pool.Do(h.ctx, "volume", "create", h.pool.Pool, "own"); err != nil {
 		t.Fatal(err)
 	}
-	archive := h.archive()
 	steps := []struct {
 		name string
 		do   func(*testing.T)
 	}{
-		{"import", func(t *testing.T) {
-			h.do(t, "images", "import", "--snapshotter", "thinctl", "--base-name", "test.local/program", archive)
-			names := strings.Fields(h.do(t, "images", "ls", "-q"))
-			if len(names) != 1 {
-				t.Fatalf("the images are %q", names)
-			}
-			h.image = names[0]
-			t.Logf("imported as %s", h.image)
-		}},
+		{"import", h.importImage},
 		{"run", h.run},
-		{"exec while the snapshotter is away", h.exec},
+		{"exec while the snapshotter is away", h.away},
 		{"commit", h.commit},
-		{"many at once", h.many},
 		{"at random", h.random},
+		{"many at once", h.many},
 		{"remove the image", h.removeImage},
 	}
 	for _, step := range steps {
 		began := time.Now()
 		if !t.Run(step.name, step.do) {
-			t.Fatalf("containerd said:\n%s\nthe snapshotter said:\n%s", h.c.Said(), h.s.Said())
+			t.FailNow()
 		}
 		t.Logf("%s: %.1f s", step.name, time.Since(began).Seconds())
 	}
 	if _, err := h.pool.Do(h.ctx, "volume", "remove", h.pool.Pool, "own", "--yes"); err != nil {
 		t.Errorf("the user's own volume: %v", err)
 	}
-	if _, err := h.pool.Do(h.ctx, "pool", "check", h.pool.Pool); err != nil {
-		t.Error(err)
-	}
-	after := h.left()
-	for what, n := range after {
-		if n != before[what] {
-			t.Errorf("%s: %d at first, %d at the end", what, before[what], n)
-		}
-	}
-	t.Logf("left: %v", after)
-}
-
-func newHouse(t *testing.T) *house {
-	t.Helper()
-	if os.Getenv("THINCTL_LAB") == "" {
-		t.Fatal(`run it as go test -tags systemd -exec "$PWD/tests/lab/run --systemd --" ./tests/containerd`)
-	}
-	dir, err := os.MkdirTemp("", "containerd-")
-	check(t, err)
-	h := &house{t: t, ctx: t.Context(), dir: dir, pool: programs.Thinctl{Root: dir + "/pools", Pool: "vault"}}
-	check(t, h.pool.Create(h.ctx, "--data-size", "12G", "--base-size", "2G"))
-	h.serve(t)
-	h.c, err = programs.StartProxied(h.ctx, dir, map[string]string{"thinctl": socket})
-	check(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-		defer cancel()
-		if err := errors.Join(h.c.Stop(ctx), h.s.Stop(ctx), h.pool.Destroy(ctx)); err != nil {
-			t.Error(err)
-		}
-	})
-	return h
-}
-
-func (h *house) serve(t *testing.T) {
-	t.Helper()
-	var err error
-	h.s, err = programs.StartSnapshotter(h.ctx, h.pool, h.dir, map[string]string{"test": socket})
-	check(t, err)
-	// containerd tries a lost connection again after some seconds, and fails what is
-	// asked of it until then.
-	deadline := time.Now().Add(time.Minute)
-	for h.c != nil {
-		_, err := h.c.Snapshots(h.ctx, "thinctl", "ls")
-		if err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
-}
-
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// archive is an image of a program and some layers more.
-func (h *house) archive() string {
-	busybox, err := os.ReadFile("/bin/busybox")
-	check(h.t, err)
-	image := imagetest.Program(imageName, "/busybox", busybox)
-	for n := range 5 {
-		image.Layers = append(image.Layers, imagetest.Plain(fmt.Sprint("more", n), 4<<20, uint64(n)).Layers...)
-	}
-	built, err := imagetest.Build(image)
-	check(h.t, err)
-	path := filepath.Join(h.dir, "image.tar")
-	file, err := os.Create(path)
-	check(h.t, err)
-	check(h.t, errors.Join(imagetest.WriteOCI(file, imagetest.Gzip, built), file.Close()))
-	return path
-}
-
-func (h *house) do(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := h.c.Do(h.ctx, args...)
-	if err != nil {
-		t.Fatalf("ctr %s: %v", strings.Join(args, " "), err)
-	}
-	return out
-}
-
-func (h *house) start(args ...string) (string, error) {
-	return h.c.Do(h.ctx, append([]string{"run", "--snapshotter", "thinctl"}, args...)...)
+	// The template has come, and stays.
+	h.asBefore(t, before, "bytes", "metadata")
 }
 
 func (h *house) run(t *testing.T) {
@@ -178,15 +58,14 @@ func (h *house) run(t *testing.T) {
 	}
 }
 
-// exec keeps a container running over the snapshotter's end and death.
-func (h *house) exec(t *testing.T) {
-	_, err := h.start("-d", h.image, "stays", "/busybox", "sleep", "100000")
-	check(t, err)
+// away keeps a container running over the snapshotter's end and death.
+func (h *house) away(t *testing.T) {
+	h.shell(t, "stays", "exec /busybox sleep 100000")
 	exec := func(n, text string) {
 		t.Helper()
-		out := h.do(t, "tasks", "exec", "--exec-id", "e"+n, "stays", "/busybox", "sh", "-c", "echo "+text+" >> /kept; /busybox cat /kept")
-		if !strings.HasSuffix(out, text) {
-			t.Errorf("exec %s said %q", n, out)
+		out, err := h.exec("stays", "e"+n, "echo "+text+" >> /kept; /busybox cat /kept")
+		if err != nil || !strings.HasSuffix(out, text) {
+			t.Errorf("exec %s said %q, %v", n, out, err)
 		}
 	}
 	exec("1", "one")
@@ -205,25 +84,7 @@ func (h *house) exec(t *testing.T) {
 	if !strings.Contains(info, "stays") {
 		t.Errorf("usage says %q", info)
 	}
-	h.do(t, "tasks", "kill", "--signal", "SIGKILL", "stays")
-	h.remove(t, "stays")
-}
-
-// remove waits until a container's process has ended.
-func (h *house) remove(t *testing.T, name string) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for {
-		_, err := h.c.Do(h.ctx, "tasks", "rm", name)
-		if err == nil || strings.Contains(err.Error(), "not found") {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	h.do(t, "containers", "rm", name)
+	h.kill(t, "stays")
 }
 
 // top is the name of the image's last snapshot.
@@ -248,9 +109,9 @@ func (h *house) top(t *testing.T) string {
 }
 
 func (h *house) commit(t *testing.T) {
-	snap := func(args ...string) string {
+	snap := func(args ...string) {
 		t.Helper()
-		return h.do(t, append([]string{"snapshots", "--snapshotter", "thinctl"}, args...)...)
+		h.do(t, append([]string{"snapshots", "--snapshotter", "thinctl"}, args...)...)
 	}
 	top, target := h.top(t), t.TempDir()
 	snap("prepare", "work", top)
@@ -259,8 +120,7 @@ func (h *house) commit(t *testing.T) {
 	_, err := programs.Run(h.ctx, "umount", target)
 	check(t, err)
 	snap("commit", "done", "work")
-	line := snap("view", "look", "done")
-	_ = line
+	snap("view", "look", "done")
 	check(t, h.c.Mount(h.ctx, "thinctl", "look", target))
 	text, err := os.ReadFile(target + "/mine")
 	if err != nil || string(text) != "mine" {
@@ -278,135 +138,60 @@ func (h *house) commit(t *testing.T) {
 	snap("rm", "done")
 }
 
-// howMany containers the tests start at once.
-func howMany() int {
-	if n, err := strconv.Atoi(os.Getenv("THINCTL_CONTAINERS")); err == nil {
+// number is what the environment says, or a default.
+func number(name string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
 		return n
 	}
-	return 8
+	return otherwise
 }
 
+// many starts containers at once and ends them at once.
 func (h *house) many(t *testing.T) {
-	var all sync.WaitGroup
-	began := time.Now()
-	for i := range howMany() {
-		all.Go(func() {
-			name := fmt.Sprint("many", i)
-			if _, err := h.start("-d", h.image, name, "/busybox", "sh", "-c", "echo $$ > /own; exec /busybox sleep 100000"); err != nil {
-				t.Errorf("container %d: %v", i, err)
-			}
-		})
+	count := number("THINCTL_CONTAINERS", 8)
+	each := func(do func(name string) error) time.Duration {
+		var all sync.WaitGroup
+		began := time.Now()
+		for i := range count {
+			all.Go(func() {
+				if err := do(fmt.Sprint("many", i)); err != nil {
+					t.Errorf("container %d: %v", i, err)
+				}
+			})
+		}
+		all.Wait()
+		return time.Since(began)
 	}
-	all.Wait()
-	t.Logf("%d containers started in %.1f s", howMany(), time.Since(began).Seconds())
+	c, before := h.client(t), h.left(t)
+	took := each(func(name string) error {
+		return c.begin(name, "/busybox", "sh", "-c", "echo "+name+" > /own; exec /busybox sleep 100000")
+	})
+	t.Logf("%d containers started in %.1f s", count, took.Seconds())
 	if t.Failed() {
 		return
 	}
-	for i := range howMany() {
-		all.Go(func() {
-			name := fmt.Sprint("many", i)
-			if _, err := h.c.Do(h.ctx, "tasks", "kill", "--signal", "SIGKILL", name); err != nil {
-				t.Error(err)
-				return
+	for i := range count {
+		name := fmt.Sprint("many", i)
+		until(t, "file of "+name, time.Minute, func() error {
+			text, err := os.ReadFile(h.root(t, name) + "/own")
+			if err == nil && string(text) != name+"\n" {
+				err = fmt.Errorf("it has %q", text)
 			}
-			h.remove(t, name)
+			return err
 		})
 	}
-	all.Wait()
-}
-
-// random makes and ends containers in rounds, the snapshotter killed in between.
-func (h *house) random(t *testing.T) {
-	rounds := 10
-	if n, err := strconv.Atoi(os.Getenv("THINCTL_ROUNDS")); err == nil {
-		rounds = n
-	}
-	dice := rand.New(rand.NewPCG(1, 6))
-	for n := range rounds {
-		name := fmt.Sprint("r", n)
-		switch dice.IntN(4) {
-		case 0:
-			_, err := h.start("--rm", h.image, name, "/busybox", "dd", "if=/dev/zero", "of=/f", "bs=1M", "count="+fmt.Sprint(dice.IntN(8)))
-			check(t, err)
-		case 1: // made and never started
-			h.do(t, "containers", "create", "--snapshotter", "thinctl", h.image, name)
-			h.do(t, "containers", "rm", name)
-		case 2: // removed while it runs, and killed after
-			_, err := h.start("-d", h.image, name, "/busybox", "sleep", "100000")
-			check(t, err)
-			if dice.IntN(2) == 0 {
-				check(t, h.s.Kill())
-				h.serve(t)
-			}
-			h.do(t, "tasks", "kill", "--signal", "SIGKILL", name)
-			h.remove(t, name)
-		case 3: // many snapshots of the top
-			key, top := "k"+name, h.top(t)
-			h.do(t, "snapshots", "--snapshotter", "thinctl", "prepare", key, top)
-			h.do(t, "snapshots", "--snapshotter", "thinctl", "rm", key)
-		}
-	}
+	took = each(c.end)
+	t.Logf("%d containers killed and removed in %.1f s", count, took.Seconds())
+	h.asBefore(t, before, "metadata")
 }
 
 func (h *house) removeImage(t *testing.T) {
 	h.do(t, "images", "rm", "--sync", h.image)
-	deadline := time.Now().Add(2 * time.Minute)
-	for {
+	until(t, "end of the garbage collection", 2*time.Minute, func() error {
 		out := h.do(t, "snapshots", "--snapshotter", "thinctl", "ls")
-		if strings.Count(out, "\n") == 0 {
-			break
+		if strings.Count(out, "\n") > 0 {
+			return fmt.Errorf("it has left\n%s", out)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the garbage collector has left\n%s", out)
-		}
-		time.Sleep(500 * time.Millisecond)
-	}
-}
-
-// left counts what tests may leave behind.
-func (h *house) left() map[string]int {
-	h.t.Helper()
-	count := map[string]int{}
-	lines := func(name, program string, args ...string) {
-		out, err := programs.Run(h.ctx, program, args...)
-		check(h.t, err)
-		for line := range strings.Lines(out) {
-			if strings.Contains(line, "thinctl") || strings.Contains(line, h.dir) {
-				count[name]++
-			}
-		}
-	}
-	// Blocks come back in the background.
-	deadline := time.Now().Add(time.Minute)
-	for {
-		var report struct {
-			Pools []struct {
-				Findings []json.RawMessage `json:"findings"`
-			} `json:"pools"`
-		}
-		check(h.t, h.pool.JSON(h.ctx, &report, "pool", "check", h.pool.Pool))
-		count["findings"] = 0
-		for _, pool := range report.Pools {
-			count["findings"] += len(pool.Findings)
-		}
-		if count["findings"] == 0 || time.Now().After(deadline) {
-			break
-		}
-		time.Sleep(500 * time.Millisecond)
-	}
-	lines("devices", "dmsetup", "ls")
-	lines("mounts", "cat", "/proc/self/mounts")
-	lines("loops", "losetup", "--list", "--noheadings")
-	var volumes struct {
-		Volumes []struct {
-			Volume string `json:"volume"`
-		} `json:"volumes"`
-	}
-	check(h.t, h.pool.JSON(h.ctx, &volumes, "pool", "usage", h.pool.Pool))
-	for _, v := range volumes.Volumes {
-		if !strings.HasPrefix(v.Volume, "template-") {
-			count["volumes"]++
-		}
-	}
-	return count
+		return nil
+	})
 }

@@ -14,6 +14,7 @@ import (
 type Containerd struct {
 	*daemon
 	address string
+	release release // the zero value is the one in PATH
 }
 
 // Sizes of the devmapper snapshotter's pool, with blocks of 64 KiB as
@@ -94,7 +95,7 @@ func (c *Containerd) Address() string { return c.address }
 
 // Do is the ctr command.
 func (c *Containerd) Do(ctx context.Context, args ...string) (string, error) {
-	return Run(ctx, "ctr", append([]string{"-a", c.address}, args...)...)
+	return Run(ctx, c.release.program("ctr"), append([]string{"-a", c.address}, args...)...)
 }
 
 // Snapshots is ctr's command for one snapshotter.

@@ -26,13 +26,17 @@ type daemon struct {
 
 // startDaemon starts a program and waits until ready returns nil.
 func startDaemon(ctx context.Context, log string, ready func(context.Context) error, name string, args ...string) (*daemon, error) {
+	// Not bound to ctx: it is stopped in order, so that it unmounts what it mounted.
+	return startCommand(ctx, log, ready, exec.Command(name, args...))
+}
+
+func startCommand(ctx context.Context, log string, ready func(context.Context) error, cmd *exec.Cmd) (*daemon, error) {
+	name := cmd.Args[0]
 	out, err := os.Create(log)
 	if err != nil {
 		return nil, err
 	}
 	defer out.Close()
-	// Not bound to ctx: it is stopped in order, so that it unmounts what it mounted.
-	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		return nil, err

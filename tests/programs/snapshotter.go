@@ -7,15 +7,26 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
+	"syscall"
 )
 
 // Snapshotter is a `thinctl serve` in the background that has containerds.
-type Snapshotter struct{ *daemon }
+type Snapshotter struct {
+	*daemon
+	config string // its file
+	always string // what stands in there whatever else does
+	tables string
+}
 
 // StartSnapshotter serves p's pool on sockets, by namespace, with its configuration
 // and log in dir.
 func StartSnapshotter(ctx context.Context, p Thinctl, dir string, sockets map[string]string) (*Snapshotter, error) {
+	return StartSnapshotterWith(ctx, p, dir, sockets, "")
+}
+
+// StartSnapshotterWith is StartSnapshotter with more of the configuration: keys of
+// [serve], and then other tables.
+func StartSnapshotterWith(ctx context.Context, p Thinctl, dir string, sockets map[string]string, more string) (*Snapshotter, error) {
 	program := p.Program
 	if program == "" {
 		program = "thinctl"
@@ -25,18 +36,30 @@ func StartSnapshotter(ctx context.Context, p Thinctl, dir string, sockets map[st
 		return nil, err
 	}
 	log.Close()
-	web, config := log.Name()+".sock", log.Name()+".toml"
-	text := fmt.Sprintf("[serve]\nlisten = %q\n", "unix:"+web)
+	web := log.Name() + ".sock"
+	s := &Snapshotter{config: log.Name() + ".toml", always: fmt.Sprintf("[serve]\nlisten = %q\n", "unix:"+web)}
 	for namespace, socket := range sockets {
-		text += fmt.Sprintf("[containerd.%s]\npool = %q\nsocket = %q\n", namespace, p.Pool, socket)
+		s.tables += fmt.Sprintf("[containerd.%s]\npool = %q\nsocket = %q\n", namespace, p.Pool, socket)
 	}
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	if err := s.write(more); err != nil {
 		return nil, err
 	}
-	s := &Snapshotter{}
 	s.daemon, err = startDaemon(ctx, log.Name(), func(ctx context.Context) error { return ask(ctx, web, "/readyz") },
-		program, "--root", p.Root, "--log-level", "info", "serve", "--config", config)
+		program, "--root", p.Root, "--log-level", "info", "serve", "--config", s.config)
 	return s, err
+}
+
+func (s *Snapshotter) write(more string) error {
+	return os.WriteFile(s.config, []byte(s.always+more+"\n"+s.tables), 0o600)
+}
+
+// Reconfigure has the daemon read its configuration anew, with this instead of what
+// StartSnapshotterWith was given.
+func (s *Snapshotter) Reconfigure(more string) error {
+	if err := s.write(more); err != nil {
+		return err
+	}
+	return s.cmd.Process.Signal(syscall.SIGHUP)
 }
 
 // ask gets a page from a socket.
@@ -70,37 +93,3 @@ func (d *daemon) Kill() error {
 
 // Said is the end of what the daemon has written.
 func (d *daemon) Said() string { return string(d.said()) }
-
-// proxies is the configuration of proxy plugins.
-func proxies(sockets map[string]string) (text string) {
-	for name, socket := range sockets {
-		text += fmt.Sprintf("[proxy_plugins.%s]\n  type = \"snapshot\"\n  address = %q\n", name, socket)
-	}
-	return text
-}
-
-// StartProxied starts a containerd below dir that has the snapshotters behind
-// these sockets as proxy plugins, by their names.
-func StartProxied(ctx context.Context, dir string, sockets map[string]string) (*Containerd, error) {
-	root := filepath.Join(dir, "containerd")
-	if err := os.MkdirAll(root, 0o700); err != nil {
-		return nil, err
-	}
-	run, err := os.MkdirTemp("/run", "containerd-")
-	if err != nil {
-		return nil, err
-	}
-	c := &Containerd{address: run + "/containerd.sock"}
-	config := filepath.Join(root, "config.toml")
-	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = %q\n",
-		root+"/root", run+"/state", c.address)
-	text += proxies(sockets)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return nil, err
-	}
-	c.daemon, err = startDaemon(ctx, filepath.Join(dir, "containerd.log"), func(ctx context.Context) error {
-		_, err := c.Do(ctx, "version")
-		return err
-	}, "containerd", "-c", config)
-	return c, err
-}

@@ -1,0 +1,309 @@
+//go:build systemd
+
+package containerd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	snapshots "github.com/containerd/containerd/api/services/snapshots/v1"
+
+	"thinctl/tests/programs"
+)
+
+// The pool of these tests, and what containers write into it. A file system of this
+// size has a journal of 4 MiB.
+const (
+	fullData, fullBase = "96M", "200M"
+	moreThanFits       = 120 // MiB
+)
+
+// pattern is what the lines below write, again and again.
+const pattern = "/busybox head -c 1048576 /dev/urandom > /pattern; /busybox sync"
+
+// times is a line that says the pattern so often, for another to take.
+func times(mebibytes int) string {
+	return fmt.Sprintf("i=0; while [ $i -lt %d ]; do /busybox cat /pattern; i=$((i+1)); done | ", mebibytes)
+}
+
+// write is a line that writes as many MiB, through the page cache, and has them
+// reach the disk; direct does without the cache, so that each write tells what
+// became of it.
+func write(file string, mebibytes int) string {
+	return times(mebibytes) + "/busybox dd of=" + file + " bs=64k conv=fsync 2>&1"
+}
+
+func direct(file string, mebibytes int) string {
+	return times(mebibytes) + "/busybox dd of=" + file + " bs=64k iflag=fullblock oflag=direct 2>&1"
+}
+
+// verify is a line that reads what write has written.
+func verify(file string, mebibytes int) string {
+	return times(mebibytes) + "/busybox cmp - " + file + " && echo the same"
+}
+
+// calm writes a file over and over, makes sure of it each time, and says what it
+// could not do.
+const calm = `/busybox head -c 4194304 /dev/urandom > /mine; /busybox cp /mine /copy; /busybox sync
+turn() {
+	/busybox dd if=/mine of=/copy bs=64k conv=notrunc,fsync 2>/dev/shm/said && /busybox cmp /mine /copy 2>>/dev/shm/said && return
+	echo "turn $n: $(/busybox cat /dev/shm/said)" >> /dev/shm/bad
+}
+n=0; while :; do n=$((n+1)); turn; echo $n > /dev/shm/turns; done`
+
+// crowded is a house with a container that is calm and one that fills the pool.
+type crowded struct {
+	*house
+	t   *testing.T
+	ran int // lines in containers
+}
+
+func newCrowded(t *testing.T, more string, flags ...string) *crowded {
+	t.Helper()
+	flags = append(flags, "--data-size", fullData, "--metadata-size", "8M", "--base-size", fullBase)
+	h := &crowded{house: newHouse(t, "interval = \"1s\"\n"+more, flags...), t: t}
+	h.importImage(t)
+	h.shell(t, "calm", calm)
+	until(t, "calm", 3*time.Minute, func() error { _, err := h.in("calm", "/busybox cat /dev/shm/turns"); return err })
+	h.roundTheJournal("calm")
+	h.shell(t, "greedy", "exec /busybox sleep 100000")
+	return h
+}
+
+// roundTheJournal has a container's file system write so much into its journal that
+// all of the journal has blocks: in a full pool there are none for it.
+func (h *crowded) roundTheJournal(name string) {
+	h.t.Helper()
+	began := time.Now()
+	dir, err := os.Open(h.root(h.t, name))
+	check(h.t, err)
+	defer dir.Close()
+	// A folder's block goes through the journal, and so does its inode's.
+	for range 6 {
+		for _, do := range []func(string) error{func(name string) error { return os.Mkdir(name, 0o700) }, os.Remove} {
+			for n := range 800 {
+				check(h.t, do(fmt.Sprintf("%s/folder%d", dir.Name(), n)))
+			}
+			check(h.t, dir.Sync())
+		}
+	}
+	h.t.Logf("round the journal in %.1f s", time.Since(began).Seconds())
+}
+
+// in runs a line in a container and returns what it has said.
+func (h *crowded) in(container, line string) (string, error) {
+	h.ran++
+	return h.exec(container, fmt.Sprint("line", h.ran), line)
+}
+
+// turns is how far calm is.
+func (h *crowded) turns() int {
+	h.t.Helper()
+	out, err := h.in("calm", "/busybox cat /dev/shm/turns")
+	n, faulty := strconv.Atoi(out)
+	check(h.t, errors.Join(err, faulty))
+	return n
+}
+
+// goesOn waits until calm has done more, and nothing wrong.
+func (h *crowded) goesOn() {
+	h.t.Helper()
+	began := h.turns()
+	until(h.t, "turn of the calm container", time.Minute, func() error {
+		if n := h.turns(); n < began+10 {
+			return fmt.Errorf("%d turns, %d before", n, began)
+		}
+		return nil
+	})
+	if bad, err := h.in("calm", "/busybox cat /dev/shm/bad 2>&1"); err == nil {
+		h.t.Errorf("the calm container met\n%s", bad)
+	}
+}
+
+// status is the pool's.
+func (h *crowded) status() (mode string, space programs.PoolSpace) {
+	h.t.Helper()
+	var found struct {
+		Pool struct {
+			programs.PoolSpace
+			Mode string `json:"mode"`
+		} `json:"pool"`
+	}
+	check(h.t, h.pool.JSON(h.ctx, &found, "pool", "status", h.pool.Pool))
+	return found.Pool.Mode, found.Pool.PoolSpace
+}
+
+func (h *crowded) waitFull() {
+	h.t.Helper()
+	until(h.t, "full pool", 2*time.Minute, func() error {
+		if mode, space := h.status(); space.Data.Used < space.Data.Total {
+			return fmt.Errorf("%d of %d are used, the mode is %s", space.Data.Used, space.Data.Total, mode)
+		}
+		return nil
+	})
+	mode, space := h.status()
+	h.t.Logf("full: %d of %d are used, the mode is %s", space.Data.Used, space.Data.Total, mode)
+}
+
+// admits is whether containerd gets a new snapshot, which must be refused in a
+// full pool with words that help.
+func (h *crowded) admits(want bool) {
+	h.t.Helper()
+	_, err := h.start("-d", h.image, "refused", "/busybox", "true")
+	switch {
+	case want:
+		check(h.t, err)
+		check(h.t, h.remove("refused"))
+	case err == nil || !strings.Contains(err.Error(), "below the reserve") || !strings.Contains(err.Error(), "thinctl pool extend vault"):
+		h.t.Errorf("a container in a full pool: %v", err)
+	}
+}
+
+// end ends a container's program and unmounts its files.
+func (h *crowded) end(name string) {
+	h.t.Helper()
+	h.do(h.t, "tasks", "kill", "--signal", "SIGKILL", name)
+	until(h.t, "end of "+name, time.Minute, func() error { _, err := h.c.Do(h.ctx, "tasks", "rm", name); return err })
+}
+
+// dropCaches has what is read next come from the disk.
+func dropCaches(t *testing.T) {
+	t.Helper()
+	check(t, os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0))
+}
+
+// wholly ends the containers and looks at the pool, and at each file system, with
+// programs that are not ours.
+func (h *crowded) wholly() {
+	h.t.Helper()
+	dropCaches(h.t)
+	h.goesOn()
+	for _, name := range []string{"calm", "greedy"} {
+		h.end(name)
+	}
+	until(h.t, "check without findings", time.Minute, h.checked)
+	c := h.client(h.t)
+	for _, name := range []string{"calm", "greedy"} {
+		got, err := c.snapshots.Mounts(c.ctx, &snapshots.MountsRequest{Snapshotter: snapshotter, Key: name})
+		check(h.t, err)
+		m := got.Mounts[0]
+		dir := h.t.TempDir()
+		check(h.t, mountAs(m.Source, dir, m.Type, m.Options)) // which replays the journal
+		_, err = programs.Run(h.ctx, "cmp", dir+"/mine", dir+"/copy")
+		check(h.t, errors.Join(err, syscall.Unmount(dir, 0)))
+		out, err := programs.Run(h.ctx, "e2fsck", "-fn", m.Source)
+		h.t.Logf("e2fsck of %s: %s", name, out)
+		if err != nil {
+			h.t.Errorf("the file system of %s: %v", name, err)
+		}
+	}
+	for _, name := range []string{"calm", "greedy"} {
+		h.do(h.t, "containers", "rm", name)
+	}
+	h.removeImage(h.t)
+	until(h.t, "check without findings", time.Minute, h.checked)
+	_, err := h.pool.Do(h.ctx, "pool", "deactivate", "vault")
+	check(h.t, err)
+	out, err := programs.Run(h.ctx, "sh", "-c", "thin_check "+h.pool.Root+"/vault/metadata 2>&1")
+	if err != nil {
+		h.t.Errorf("thin_check: %v", err)
+	}
+	h.t.Logf("thin_check: %s", out)
+}
+
+// mountAs mounts what containerd was told.
+func mountAs(source, target, kind string, options []string) error {
+	options = slices.DeleteFunc(slices.Clone(options), func(word string) bool { return word == "rw" })
+	return syscall.Mount(source, target, kind, 0, strings.Join(options, ","))
+}
+
+// A container fills the pool, whose writes fail then: it is told so, the other one
+// goes on, and once the pool was extended and it was started again so does the first.
+func TestFullAndWritesFail(t *testing.T) {
+	h := newCrowded(t, "[extend]\nenabled = false\n", "--full", "error")
+	_, err := h.in("greedy", pattern+"; /busybox cp /busybox /mine; /busybox cp /busybox /copy; "+write("/early", 4))
+	check(t, err)
+	out, err := h.in("greedy", direct("/late", moreThanFits))
+	t.Logf("the writer was told %q, %v", out, err)
+	if err == nil || !strings.Contains(out, "No space left on device") {
+		t.Errorf("the writer of more than fits was told %q, %v", out, err)
+	}
+	h.waitFull()
+	// ext4 tells whoever writes through the cache of an error of any kind, without
+	// saying which (fs/ext4/page-io.c).
+	out, err = h.in("greedy", write("/later", 8))
+	t.Logf("who writes through the cache was told %q, %v", out, err)
+	if err == nil {
+		t.Error("a write to a full pool has succeeded")
+	}
+	h.goesOn()
+	h.admits(false)
+	_, err = h.pool.Do(h.ctx, "pool", "extend", "vault", "--data", "256M")
+	check(t, err)
+	// Its journal found no block either, so that ext4 has made itself read-only: the
+	// container is started again.
+	h.end("greedy")
+	h.do(t, "tasks", "start", "-d", "greedy")
+	dropCaches(t)
+	if out, err := h.in("greedy", verify("/early", 4)); err != nil || !strings.Contains(out, "the same") {
+		t.Errorf("what was written before: %q, %v", out, err)
+	}
+	out, err = h.in("greedy", "/busybox rm -f /late /later; "+write("/late", moreThanFits)+" && "+verify("/late", moreThanFits))
+	t.Logf("after the extension the writer was told %q", out)
+	if err != nil || !strings.Contains(out, "the same") {
+		t.Errorf("after the extension the writer was told %q, %v", out, err)
+	}
+	h.admits(true)
+	h.wholly()
+}
+
+// A container fills the pool, whose writes wait then: the daemon may extend the
+// pool no further at first, and does once it may. Nobody is told of any of it.
+func TestFullAndWritesWait(t *testing.T) {
+	// The kernel lets writes wait for a minute, in which an emulated machine gets
+	// little done.
+	const patience = "/sys/module/dm_thin_pool/parameters/no_space_timeout"
+	before, err := os.ReadFile(patience)
+	check(t, errors.Join(err, os.WriteFile(patience, []byte("600"), 0)))
+	t.Cleanup(func() { check(t, os.WriteFile(patience, before, 0)) })
+	capped := "[extend]\ndata_maximum = \"" + fullData + "\"\ncool_down = \"1s\"\n"
+	h := newCrowded(t, capped, "--full", "queue")
+	_, err = h.in("greedy", pattern+"; /busybox cp /busybox /mine; /busybox cp /busybox /copy; "+write("/early", 4))
+	check(t, err)
+	type answer struct {
+		out string
+		err error
+	}
+	late := make(chan answer, 1)
+	go func() {
+		out, err := h.exec("greedy", "late", write("/late", moreThanFits)+" && "+verify("/late", moreThanFits))
+		late <- answer{out, err}
+	}()
+	h.waitFull()
+	full := time.Now()
+	h.goesOn()
+	select {
+	case a := <-late:
+		t.Fatalf("the writer of more than fits did not wait: %q, %v", a.out, a.err)
+	default:
+	}
+	h.admits(false)
+	check(t, h.s.Reconfigure("interval = \"1s\"\n[extend]\ndata_step = \"32M\"\ncool_down = \"1s\"\n"))
+	a := <-late
+	t.Logf("%.1f s after the pool was full the writer was told %q", time.Since(full).Seconds(), a.out)
+	if a.err != nil || !strings.Contains(a.out, "the same") {
+		t.Errorf("the writer was told %q, %v", a.out, a.err)
+	}
+	_, space := h.status()
+	t.Logf("the pool has %d bytes now", space.Data.Total)
+	h.goesOn()
+	h.admits(true)
+	h.wholly()
+}

@@ -1,0 +1,195 @@
+//go:build systemd
+
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"thinctl/images/imagetest"
+	"thinctl/tests/programs"
+)
+
+// imageName is what the archive calls the image; containerd has names of its own
+// for what it imports.
+const imageName = "test.local/program:1"
+
+const socket = "/run/thinctl-test/snapshotter.sock"
+
+// house is a pool with a snapshotter and a containerd that uses it.
+type house struct {
+	ctx  context.Context
+	dir  string
+	pool programs.Thinctl
+	s    *programs.Snapshotter
+	c    *programs.Containerd
+
+	more  string // of the daemon's configuration
+	image string // as containerd calls it
+}
+
+// newHouse makes a pool with these flags, whose daemon's configuration has more of
+// [serve], and tables after it.
+func newHouse(t *testing.T, more string, flags ...string) *house {
+	t.Helper()
+	if os.Getenv("THINCTL_LAB") == "" {
+		t.Fatal(`run it as go test -tags systemd -exec "$PWD/tests/lab/run --systemd --" ./tests/containerd`)
+	}
+	dir, err := os.MkdirTemp("", "containerd-")
+	check(t, err)
+	h := &house{ctx: t.Context(), dir: dir, more: more, pool: programs.Thinctl{Root: dir + "/pools", Pool: "vault"}}
+	check(t, h.pool.Create(h.ctx, flags...))
+	h.serve(t)
+	h.c, err = programs.StartProxied(h.ctx, dir, map[string]string{"thinctl": socket})
+	check(t, err)
+	t.Logf("containerd %s", h.c.Version())
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		if t.Failed() {
+			t.Logf("containerd said:\n%s\nthe snapshotter said:\n%s", h.c.Said(), h.s.Said())
+		}
+		if err := errors.Join(h.c.Stop(ctx), h.s.Stop(ctx), h.pool.Destroy(ctx)); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// serve starts the snapshotter, and waits until containerd has found it.
+func (h *house) serve(t *testing.T) {
+	t.Helper()
+	var err error
+	h.s, err = programs.StartSnapshotterWith(h.ctx, h.pool, h.dir, map[string]string{"test": socket}, h.more)
+	check(t, err)
+	// containerd tries a lost connection again after some seconds, and fails what is
+	// asked of it until then.
+	if h.c != nil {
+		until(t, "answer through containerd", time.Minute, func() error {
+			_, err := h.c.Snapshots(h.ctx, "thinctl", "ls")
+			return err
+		})
+	}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// until tries again what comes by itself.
+func until(t *testing.T, what string, patience time.Duration, try func() error) {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("no %s within %s: %v", what, patience, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// archive is an image of a program and some layers more.
+func (h *house) archive(t *testing.T) string {
+	t.Helper()
+	busybox, err := os.ReadFile("/bin/busybox")
+	check(t, err)
+	image := imagetest.Program(imageName, "/busybox", busybox)
+	for n := range 5 {
+		image.Layers = append(image.Layers, imagetest.Plain(fmt.Sprint("more", n), 1<<20, uint64(n)).Layers...)
+	}
+	built, err := imagetest.Build(image)
+	check(t, err)
+	path := filepath.Join(h.dir, "image.tar")
+	file, err := os.Create(path)
+	check(t, err)
+	check(t, errors.Join(imagetest.WriteOCI(file, imagetest.Gzip, built), file.Close()))
+	return path
+}
+
+// importImage has the archive's image in containerd.
+func (h *house) importImage(t *testing.T) {
+	t.Helper()
+	h.do(t, "images", "import", "--snapshotter", "thinctl", "--base-name", "test.local/program", h.archive(t))
+	names := strings.Fields(h.do(t, "images", "ls", "-q"))
+	if len(names) != 1 {
+		t.Fatalf("the images are %q", names)
+	}
+	h.image = names[0]
+}
+
+func (h *house) do(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := h.c.Do(h.ctx, args...)
+	if err != nil {
+		t.Fatalf("ctr %s: %v", strings.Join(args, " "), err)
+	}
+	return out
+}
+
+func (h *house) start(args ...string) (string, error) {
+	return h.c.Do(h.ctx, append([]string{"run", "--snapshotter", "thinctl"}, args...)...)
+}
+
+// shell starts a container in the background.
+func (h *house) shell(t *testing.T, name, line string) {
+	t.Helper()
+	_, err := h.start("-d", h.image, name, "/busybox", "sh", "-c", line)
+	check(t, err)
+}
+
+// exec runs a line in a container that runs.
+func (h *house) exec(container, id, line string) (string, error) {
+	return h.c.Do(h.ctx, "tasks", "exec", "--exec-id", id, container, "/busybox", "sh", "-c", line)
+}
+
+// kill ends a container and removes it.
+func (h *house) kill(t *testing.T, name string) {
+	t.Helper()
+	h.do(t, "tasks", "kill", "--signal", "SIGKILL", name)
+	check(t, h.remove(name))
+}
+
+// remove waits until a container's process has ended.
+func (h *house) remove(name string) error {
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		_, err := h.c.Do(h.ctx, "tasks", "rm", name)
+		if err == nil || strings.Contains(err.Error(), "not found") {
+			break
+		}
+		if time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	_, err := h.c.Do(h.ctx, "containers", "rm", name)
+	return err
+}
+
+// root is where containerd has mounted a container's files.
+func (h *house) root(t *testing.T, name string) string {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	check(t, err)
+	for line := range strings.Lines(string(mounts)) {
+		if fields := strings.Fields(line); strings.HasSuffix(fields[1], "/"+name+"/rootfs") {
+			return fields[1]
+		}
+	}
+	t.Fatalf("container %s is not mounted", name)
+	return ""
+}

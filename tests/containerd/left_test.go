@@ -1,0 +1,99 @@
+//go:build systemd
+
+package containerd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"thinctl/tests/programs"
+)
+
+// left counts what tests may leave behind, of each kind, once containerd has
+// collected its garbage.
+func (h *house) left(t *testing.T) map[string]int64 {
+	t.Helper()
+	count := map[string]int64{}
+	// Removing a lease so is how containerd is made to collect its garbage at once.
+	h.do(t, "leases", "create", "--id", "collect")
+	h.do(t, "leases", "delete", "--sync", "collect")
+	// Blocks come back in the background.
+	until(t, "check without findings", time.Minute, h.checked)
+	lines := func(name, program string, args ...string) {
+		out, err := programs.Run(h.ctx, program, args...)
+		check(t, err)
+		for line := range strings.Lines(out) {
+			if strings.Contains(line, "thinctl") || strings.Contains(line, h.dir) {
+				count[name]++
+			}
+		}
+	}
+	lines("devices", "dmsetup", "ls")
+	lines("mounts", "cat", "/proc/self/mounts")
+	lines("loops", "losetup", "--list", "--noheadings")
+	nodes, err := os.ReadDir("/dev/mapper")
+	check(t, err)
+	count["nodes"] = int64(len(nodes))
+	var usage struct {
+		Used     int64 `json:"used_bytes"`
+		Metadata int64 `json:"metadata_bytes"`
+		Volumes  []struct {
+			Volume  string `json:"volume"`
+			Removed bool   `json:"removed"`
+		} `json:"volumes"`
+	}
+	check(t, h.pool.JSON(h.ctx, &usage, "pool", "usage", h.pool.Pool))
+	count["ids"], count["bytes"], count["metadata"] = int64(len(usage.Volumes)), usage.Used, usage.Metadata
+	for _, v := range usage.Volumes {
+		if v.Volume == "" || v.Removed {
+			count["ids without a volume"]++
+		}
+		// An empty file system stays for the next image.
+		if strings.HasPrefix(v.Volume, "template-") {
+			count["ids"]--
+		}
+	}
+	return count
+}
+
+// checked is nil when `thinctl pool check` finds nothing.
+func (h *house) checked() error {
+	var report struct {
+		Pools []struct {
+			Findings []json.RawMessage `json:"findings"`
+		} `json:"pools"`
+	}
+	if err := h.pool.JSON(h.ctx, &report, "pool", "check", h.pool.Pool); err != nil {
+		return err
+	}
+	var found []error
+	for _, pool := range report.Pools {
+		for _, finding := range pool.Findings {
+			found = append(found, fmt.Errorf("the check found %s", finding))
+		}
+	}
+	if len(report.Pools) != 1 {
+		found = append(found, fmt.Errorf("%d pools were checked", len(report.Pools)))
+	}
+	return errors.Join(found...)
+}
+
+// asBefore compares what is left with what there was; but for these kinds, all of it
+// has to be the same.
+func (h *house) asBefore(t *testing.T, before map[string]int64, but ...string) {
+	t.Helper()
+	after := h.left(t)
+	for _, what := range slices.Sorted(maps.Keys(after)) {
+		t.Logf("%s: %d, %d at first", what, after[what], before[what])
+		if after[what] != before[what] && !slices.Contains(but, what) {
+			t.Errorf("%s: %d at first, %d at the end", what, before[what], after[what])
+		}
+	}
+}

@@ -1,0 +1,72 @@
+package programs
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// StartProxied starts a containerd below dir that has the snapshotters behind
+// these sockets as proxy plugins, by their names. It is the one in the folder
+// THINCTL_CONTAINERD_BIN, or else in PATH.
+func StartProxied(ctx context.Context, dir string, sockets map[string]string) (*Containerd, error) {
+	r, err := findRelease(ctx, os.Getenv("THINCTL_CONTAINERD_BIN"))
+	if err != nil {
+		return nil, err
+	}
+	config := filepath.Join(dir, "proxies.toml")
+	if err := os.WriteFile(config, []byte(r.proxies(sockets)), 0o600); err != nil {
+		return nil, err
+	}
+	return r.start(ctx, dir, config)
+}
+
+// StartConfigured starts the containerd that StartProxied does with these files for
+// its configuration; all else in them is as containerd has it.
+func StartConfigured(ctx context.Context, dir string, files ...string) (*Containerd, error) {
+	r, err := findRelease(ctx, os.Getenv("THINCTL_CONTAINERD_BIN"))
+	if err != nil {
+		return nil, err
+	}
+	return r.start(ctx, dir, files...)
+}
+
+func (r release) start(ctx context.Context, dir string, files ...string) (*Containerd, error) {
+	root := filepath.Join(dir, "containerd")
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, err
+	}
+	run, err := os.MkdirTemp("/run", "containerd-")
+	if err != nil {
+		return nil, err
+	}
+	c := &Containerd{address: run + "/containerd.sock", release: r}
+	text := fmt.Sprintf("version = %d\nroot = %q\nstate = %q\nimports = [", min(r.major+1, 3), root+"/root", run+"/state")
+	for _, file := range files {
+		text += fmt.Sprintf("%q, ", file)
+	}
+	text += fmt.Sprintf("]\n[grpc]\n  address = %q\n", c.address)
+	config := filepath.Join(root, "config.toml")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(r.program("containerd"), "-c", config)
+	cmd.Env = r.environment()
+	c.daemon, err = startCommand(ctx, filepath.Join(dir, "containerd.log"), func(ctx context.Context) error {
+		_, err := c.Do(ctx, "version")
+		return err
+	}, cmd)
+	return c, err
+}
+
+// Version is what the daemon calls itself.
+func (c *Containerd) Version() string { return c.release.version }
+
+// ContainerdMajor is the first number of the version of the containerd that
+// StartProxied starts.
+func ContainerdMajor(ctx context.Context) (int, error) {
+	r, err := findRelease(ctx, os.Getenv("THINCTL_CONTAINERD_BIN"))
+	return r.major, err
+}

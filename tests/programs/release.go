@@ -1,0 +1,79 @@
+package programs
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// release is a containerd with its ctr and its shim.
+type release struct {
+	folder  string // of all three; without one they are those in PATH
+	version string
+	major   int
+}
+
+// findRelease asks the containerd in a folder, or in PATH, what it is.
+func findRelease(ctx context.Context, folder string) (release, error) {
+	r := release{folder: folder}
+	for _, name := range []string{"containerd", "ctr", "containerd-shim-runc-v2"} {
+		if _, err := os.Stat(r.program(name)); folder != "" && err != nil {
+			return r, fmt.Errorf("%w: run tests/containerd/build %s", err, folder)
+		}
+	}
+	// containerd github.com/containerd/containerd/v2 2.4.2+unknown
+	said, err := Run(ctx, r.program("containerd"), "--version")
+	if err != nil {
+		return r, err
+	}
+	fields := strings.Fields(said)
+	if len(fields) < 3 {
+		return r, fmt.Errorf("containerd --version said %q", said)
+	}
+	r.version = strings.TrimPrefix(fields[2], "v")
+	major, _, _ := strings.Cut(r.version, ".")
+	if r.major, err = strconv.Atoi(major); err != nil {
+		return r, fmt.Errorf("containerd --version said %q", said)
+	}
+	return r, nil
+}
+
+func (r release) program(name string) string {
+	if r.folder == "" {
+		return name
+	}
+	return filepath.Join(r.folder, name)
+}
+
+// environment has the release's shim found before others.
+func (r release) environment() []string {
+	if r.folder == "" {
+		return nil // the parent's
+	}
+	return append(os.Environ(), "PATH="+r.folder+":"+os.Getenv("PATH"))
+}
+
+// proxies is the configuration that has the snapshotters behind these sockets as proxy
+// plugins, by their names.
+func (r release) proxies(sockets map[string]string) string {
+	if r.major < 2 {
+		return "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n" + proxies(sockets)
+	}
+	text := "version = 3\n" + `disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]` + "\n"
+	text += proxies(sockets)
+	for name := range sockets {
+		text += fmt.Sprintf("[[plugins.'io.containerd.transfer.v1.local'.unpack_config]]\n  platform = \"linux\"\n  snapshotter = %q\n  differ = \"walking\"\n", name)
+	}
+	return text
+}
+
+// proxies are the tables of proxy plugins.
+func proxies(sockets map[string]string) (text string) {
+	for name, socket := range sockets {
+		text += fmt.Sprintf("[proxy_plugins.%s]\n  type = \"snapshot\"\n  address = %q\n", name, socket)
+	}
+	return text
+}
