@@ -20,8 +20,7 @@ type Options struct {
 	// Dir holds the control node and the devices' nodes; default /dev/mapper.
 	Dir string
 	// UdevTimeout bounds the wait for udev after a change; default 20 s. At its
-	// end the node is made here and the change stands. A device that is resumed and
-	// kept from udev's scanners is not waited for but by its next change, and Close.
+	// end the node is made here and the change stands.
 	UdevTimeout time.Duration
 	// Logger hears of waits that ran out; default slog.Default.
 	Logger *slog.Logger
@@ -62,12 +61,8 @@ func Open(options Options) (*Control, error) {
 	return c, nil
 }
 
-// Close closes the control node, once udev has answered for all that was resumed.
-// Devices stay as they are.
-func (c *Control) Close() error {
-	c.udev.all.Wait()
-	return c.node.Close()
-}
+// Close closes the control node. Devices stay as they are.
+func (c *Control) Close() error { return c.node.Close() }
 
 func openNode(dir string) (*os.File, error) {
 	path := filepath.Join(dir, unix.DM_CONTROL_NODE)

@@ -173,8 +173,7 @@ type SuspendOptions struct {
 // ResumeOptions changes what udev is told.
 type ResumeOptions struct {
 	// Private keeps udev's scanners (blkid, multipath, LVM) off the device; it
-	// still gets its node, for which udev is not waited. Scanners hold devices open
-	// and make removal fail.
+	// still gets its node. Scanners hold devices open and make removal fail.
 	Private bool
 }
 

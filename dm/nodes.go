@@ -29,28 +29,6 @@ func (c *Control) ensureNode(name Name, dev Dev) error {
 	return nil
 }
 
-// ensureLink makes /dev/mapper/<name> the link that udev is about to make, which it
-// leaves as it finds it, unless the path leads to dev already.
-func (c *Control) ensureLink(name Name, dev Dev) error {
-	path := filepath.Join(c.options.Dir, mangle(string(name)))
-	if got, err := blockDev(path); err == nil && got == dev {
-		return nil
-	}
-	// The kernel makes this node by itself where /dev is a devtmpfs.
-	node := fmt.Sprintf("dm-%d", dev.Minor)
-	if got, err := blockDev(filepath.Join(c.options.Dir, "..", node)); err != nil || got != dev {
-		return fmt.Errorf("no node %s of %s: %w", node, dev, errors.Join(err, fs.ErrNotExist))
-	}
-	temporary := filepath.Join(c.options.Dir, fmt.Sprintf(".thinctl-link-%d-%d-%d", os.Getpid(), dev.Major, dev.Minor))
-	if err := os.Symlink("../"+node, temporary); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("making the link %s: %w", path, err)
-	}
-	if err := os.Rename(temporary, path); err != nil {
-		return fmt.Errorf("making the link %s: %w", path, errors.Join(err, os.Remove(temporary)))
-	}
-	return nil
-}
-
 // removeNode removes the device's node unless another device stands there by
 // now: names are reused.
 func (c *Control) removeNode(name Name, dev Dev) error {

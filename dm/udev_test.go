@@ -134,15 +134,15 @@ func TestUdevFrozenInTheMiddle(t *testing.T) {
 	signal("STOP")
 
 	t.Cleanup(func() { signal("CONT") })
-	bring(t, kernel, "ut-frozen") // waits for nobody
-	expect(t, "frozen, resumed", "ut-frozen", link)
 	began := time.Now()
+	bring(t, kernel, "ut-frozen")
+	took := time.Since(began)
+	if took < patience/2 || took > 10*patience {
+		t.Errorf("resuming took %s, the bound is %s", took, patience)
+	}
+	expect(t, "frozen, resumed", "ut-frozen", node)
 	if err := kernel.Rename(t.Context(), dm.ByName("ut-frozen"), "ut-renamed"); err != nil {
 		t.Fatal(err)
-	}
-	took := time.Since(began)
-	if took < patience || took > 20*patience {
-		t.Errorf("resuming and renaming took %s, the bound of each is %s", took, patience)
 	}
 	expect(t, "frozen, renamed", "ut-frozen", none)
 	expect(t, "frozen, renamed", "ut-renamed", node)
@@ -179,9 +179,7 @@ func TestUdevStopped(t *testing.T) {
 	kernel := openControl(t, 2*time.Second)
 	began := time.Now()
 	bring(t, kernel, "ut-stopped")
-	if at := stands(t, "ut-stopped"); at == none {
-		t.Error("stopped, resumed: there is no node")
-	}
+	expect(t, "stopped, resumed", "ut-stopped", node)
 	if err := kernel.Rename(t.Context(), dm.ByName("ut-stopped"), "ut-renamed"); err != nil {
 		t.Fatal(err)
 	}
