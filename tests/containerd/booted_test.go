@@ -257,6 +257,17 @@ func (g *guest) imports() error {
 	if _, err := g.ctr("images", "rm", "--sync", name); err != nil {
 		return err
 	}
+	// The import that was cut off has left its lease, which holds its snapshots for a
+	// day.
+	leases, err := g.ctr("leases", "list", "-q")
+	if err != nil {
+		return err
+	}
+	for _, lease := range strings.Fields(leases) {
+		if _, err := g.ctr("leases", "delete", "--sync", lease); err != nil {
+			return err
+		}
+	}
 	return g.until("end of the garbage collection", func() error { return g.snapshots(smallLayers + 1) })
 }
 

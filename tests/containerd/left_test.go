@@ -43,7 +43,7 @@ func (h *house) left(t *testing.T) map[string]int64 {
 	count["nodes"] = int64(len(nodes))
 	var usage struct {
 		Used     int64 `json:"used_bytes"`
-		Metadata int64 `json:"metadata_bytes"`
+		Metadata int64 `json:"metadata_tree_bytes"`
 		Volumes  []struct {
 			Volume  string `json:"volume"`
 			Removed bool   `json:"removed"`
