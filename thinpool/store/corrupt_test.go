@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -112,7 +113,7 @@ func TestFlippedBytes(t *testing.T) {
 	content := sound(t)
 	source := rand.New(rand.NewPCG(1, 33))
 	seen := 0
-	for range 100 {
+	for range 1000 {
 		changed := append([]byte(nil), content...)
 		page := source.IntN(min(len(content)/4096, 40))
 		// Page headers and the heads of elements are where it hurts.
@@ -124,7 +125,64 @@ func TestFlippedBytes(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d of 100 faults were seen", seen)
+	t.Logf("%d of 1000 faults were seen", seen)
+}
+
+// Pages that lead back, or claim more of the file than there is, are told before
+// bbolt follows them, which it would do until it has taken all memory.
+func TestPagesThatLeadAstray(t *testing.T) {
+	content := sound(t)
+	if err := checkPages(content); err != nil {
+		t.Fatal(err)
+	}
+	newest, _ := newestMeta(content)
+	root := binary.NativeEndian.Uint64(newest[metaRoot:])
+	found := map[uint16]int{}
+	for at := 2 * 4096; at+4096 <= len(content); at += 4096 {
+		id, flags := uint64(at/4096), binary.NativeEndian.Uint16(content[at+8:])
+		if binary.NativeEndian.Uint64(content[at:]) != id || checkPagesWith(content, at, 1, 0xFF) == nil {
+			continue // not of the tree: nothing leads there
+		}
+		found[flags]++
+		spoil := map[string]func(page []byte){
+			"four billion that follow": func(page []byte) { binary.NativeEndian.PutUint32(page[12:], 0xFFFFFFFF) },
+			"another's kind":           func(page []byte) { binary.NativeEndian.PutUint16(page[8:], 0x04) },
+			"too many elements":        func(page []byte) { binary.NativeEndian.PutUint16(page[10:], 0xFFF0) },
+		}
+		if flags == pageBranch {
+			spoil["a page that is its own child"] = func(page []byte) { binary.NativeEndian.PutUint64(page[pageHeader+8:], id) }
+			spoil["the same child twice"] = func(page []byte) { copy(page[pageHeader+pageElement+8:], page[pageHeader+8:pageHeader+16]) }
+			spoil["a child beyond the end"] = func(page []byte) { binary.NativeEndian.PutUint64(page[pageHeader+8:], 1<<40) }
+		}
+		if flags == pageLeaf {
+			spoil["a value of a gigabyte"] = func(page []byte) { binary.NativeEndian.PutUint32(page[pageHeader+12:], 1<<30) }
+		}
+		if flags == pageFree {
+			spoil["more free pages than it has"] = func(page []byte) {
+				binary.NativeEndian.PutUint16(page[10:], manyFree)
+				binary.NativeEndian.PutUint64(page[pageHeader:], 1<<50)
+			}
+			spoil["a page free that is in use"] = func(page []byte) { binary.NativeEndian.PutUint64(page[pageHeader:], root) }
+			spoil["itself free"] = func(page []byte) { binary.NativeEndian.PutUint64(page[pageHeader:], id) }
+		}
+		for name, spoil := range spoil {
+			changed := append([]byte(nil), content...)
+			spoil(changed[at : at+4096])
+			if err := use(t, spoiled(t, changed)); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("page %d, flags %#x, with %s: %v", id, flags, name, err)
+			}
+		}
+	}
+	if found[pageBranch] == 0 || found[pageLeaf] < 3 || found[pageFree] != 1 {
+		t.Errorf("the pages' kinds were %v", found)
+	}
+}
+
+// checkPagesWith is checkPages with one byte changed.
+func checkPagesWith(content []byte, page, at int, flip byte) error {
+	changed := append([]byte(nil), content...)
+	changed[page+at] ^= flip
+	return checkPages(changed)
 }
 
 // A database of bbolt's that is not ours, or of another program's version.

@@ -11,6 +11,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"thinctl/disk"
 	"thinctl/filelock"
@@ -79,6 +80,9 @@ func openSession(ctx context.Context, path string, write bool) (*session, error)
 
 func (s *session) open(path string) (err error) {
 	defer s.survive(&err)()
+	if err := s.checkPages(); err != nil {
+		return err
+	}
 	s.bolt, err = bolt.Open(path, 0o600, &bolt.Options{
 		ReadOnly:     !s.writable,
 		Timeout:      10 * time.Second,
@@ -91,6 +95,19 @@ func (s *session) open(path string) (err error) {
 	}
 	if err != nil {
 		return fmt.Errorf("opening the database %s: %w", path, err)
+	}
+	return nil
+}
+
+// checkPages keeps bbolt from a file in which it would lose its way.
+func (s *session) checkPages() error {
+	file, err := unix.Mmap(int(s.file.Fd()), 0, int(s.left.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("reading the database %s: %w", s.file.Name(), err)
+	}
+	defer func() { _ = unix.Munmap(file) }()
+	if err := checkPages(file); err != nil {
+		return fmt.Errorf("%s: %w", s.file.Name(), err)
 	}
 	return nil
 }
