@@ -11,7 +11,6 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
-	"golang.org/x/sys/unix"
 
 	"thinctl/disk"
 	"thinctl/filelock"
@@ -101,11 +100,10 @@ func (s *session) open(path string) (err error) {
 
 // checkPages keeps bbolt from a file in which it would lose its way.
 func (s *session) checkPages() error {
-	file, err := unix.Mmap(int(s.file.Fd()), 0, int(s.left.Size()), unix.PROT_READ, unix.MAP_SHARED)
-	if err != nil {
+	file := make([]byte, s.left.Size())
+	if _, err := s.file.ReadAt(file, 0); err != nil {
 		return fmt.Errorf("reading the database %s: %w", s.file.Name(), err)
 	}
-	defer func() { _ = unix.Munmap(file) }()
 	if err := checkPages(file); err != nil {
 		return fmt.Errorf("%s: %w", s.file.Name(), err)
 	}
