@@ -103,7 +103,7 @@ func TestForecastFast(t *testing.T) {
 func TestForecastNoise(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
-		width := rapid.Float64Range(0, 0.005).Draw(t, "noise")
+		width := rapid.Float64Range(0, 0.002).Draw(t, "noise")
 		s := newStory(40*gib, 100*gib)
 		noisy := func() { s.look(random.NormFloat64() * width * s.size) }
 		for range 8 {
