@@ -81,9 +81,9 @@ func (p *Pool) update(ctx context.Context, status dm.PoolStatus, write func(*sto
 	return err
 }
 
-// perform is the kernel's half of a change. It returns the additions whose messages
-// were sent and are not known to have been refused for an id that is taken: theirs
-// are the devices to delete where the change is undone.
+// perform is the kernel's half of a change. made are the ids of the devices to delete
+// where it is undone: of those whose messages were sent, all but one that was refused
+// because its id is taken.
 func (p *Pool) perform(ctx context.Context, adds []*addition, pending store.Pending) (made []uint32, err error) {
 	for from := 0; from < len(adds); {
 		to := from + 1

@@ -24,10 +24,9 @@
 // and documents of all in one commit of the database, a message for each, one id.
 // Whoever comes next and finds the database one ahead of the pool undoes that
 // change: it deletes the thin devices, which nobody was told of, and their records.
-// A removal is the
-// other way round: from its tombstone on it is done, and giving the blocks back
-// is repeated until it has worked. An extension notes the new sizes, then brings
-// files, loop devices and the kernel's table there, as often as it takes.
+// A removal is the other way round: from its tombstone on it is done, and giving the
+// blocks back is repeated until it has worked. An extension notes the new sizes, then
+// brings files, loop devices and the kernel's table there, as often as it takes.
 // Rebuilt metadata goes into a damaged file's place by rename; onto a damaged
 // device it is written, once a whole copy of that is kept, from a verified file
 // whose name metadata.restoring commits it: until that name is gone again, the
