@@ -46,8 +46,12 @@ type Kernel interface {
 	Suspend(ctx context.Context, ref Ref, options SuspendOptions) error
 
 	// Resume swaps a loaded table in and lets IO flow. On return the device's
-	// node under /dev/mapper exists.
+	// node under /dev/mapper exists, unless Quiet is set.
 	Resume(ctx context.Context, ref Ref, options ResumeOptions) (Info, error)
+
+	// OwnNode makes sure that the device has the node [Name.OwnNode], whoever has
+	// made the device. It goes with the device.
+	OwnNode(ctx context.Context, info Info) error
 
 	// Info returns a device's state. ErrNotFound: no such device.
 	Info(ctx context.Context, ref Ref) (Info, error)
@@ -157,6 +161,7 @@ type Target interface {
 // RemoveOptions changes how a device is removed.
 type RemoveOptions struct {
 	Deferred bool // protocol 4.27
+	Quiet    bool // as in ResumeOptions
 }
 
 // LoadOptions changes how a table is loaded.
@@ -175,6 +180,11 @@ type ResumeOptions struct {
 	// Private keeps udev's scanners (blkid, multipath, LVM) off the device; it
 	// still gets its node. Scanners hold devices open and make removal fail.
 	Private bool
+
+	// Quiet neither waits for udev nor makes a node under /dev/mapper: udev's link
+	// comes there when udev gets round to it. Where udev's rules do not know
+	// thinctl's devices by themselves they are told, and waited for, as ever.
+	Quiet bool
 }
 
 // StatusOptions changes what a status costs.

@@ -35,6 +35,73 @@ func TestContractOfAnOldProtocol(t *testing.T) {
 	})
 }
 
+// A device's own node is there whoever asks, and leads to no other device's.
+func TestOwnNode(t *testing.T) {
+	kernel := newLoopRig(t).kernel
+	const name = dm.Name("own node")
+	bring := func() dm.Info {
+		t.Helper()
+		_, err := kernel.Create(t.Context(), name, "")
+		if err == nil {
+			err = kernel.Load(t.Context(), dm.ByName(name), []dm.Target{dm.Failing{Length: 8}}, dm.LoadOptions{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := kernel.Resume(t.Context(), dm.ByName(name), dm.ResumeOptions{Private: true, Quiet: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	info := bring()
+	var group sync.WaitGroup
+	for range 16 {
+		group.Go(func() {
+			if err := kernel.OwnNode(t.Context(), info); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	leads := func(want dm.Dev) {
+		t.Helper()
+		if got, err := dm.NodeDev(name.OwnNode()); err != nil || got != want {
+			t.Errorf("%s leads to %s, %v; want %s", name.OwnNode(), got, err, want)
+		}
+	}
+	leads(info.Dev)
+	if stat, err := os.Stat(name.OwnNode()); err != nil || stat.Mode().Perm() != 0o600 {
+		t.Errorf("%s: %v, %v", name.OwnNode(), stat.Mode(), err)
+	}
+	entries, err := os.ReadDir(filepath.Dir(name.OwnNode()))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("beside the node there is %v, %v", entries, err)
+	}
+	remove := func() {
+		t.Helper()
+		if _, err := kernel.Remove(t.Context(), dm.ByName(name), dm.RemoveOptions{Quiet: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove()
+	if _, err := dm.NodeDev(name.OwnNode()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("removed: %s is still there: %v", name.OwnNode(), err)
+	}
+
+	// Somebody else has taken the device away, and its number is another's now.
+	stale := dm.Dev{Major: info.Dev.Major, Minor: info.Dev.Minor + 1000}
+	if err := unix.Mknod(name.OwnNode(), unix.S_IFBLK|0o600, int(unix.Mkdev(stale.Major, stale.Minor))); err != nil {
+		t.Fatal(err)
+	}
+	info = bring()
+	if err := kernel.OwnNode(t.Context(), info); err != nil {
+		t.Error(err)
+	}
+	leads(info.Dev)
+	remove()
+}
+
 // loopRig stands on sparse files behind loop devices.
 type loopRig struct {
 	*testing.T

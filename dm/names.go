@@ -125,6 +125,14 @@ func hexValue(c byte) (byte, bool) {
 // Node returns the path of the device's node: /dev/mapper and the mangled name.
 func (n Name) Node() string { return "/dev/mapper/" + mangle(string(n)) }
 
+// ownDir holds the nodes that udev has no part in.
+const ownDir = "/dev/thinctl"
+
+// OwnNode returns the path of the node that [Kernel.OwnNode] makes. Udev's links
+// under /dev/mapper come late, and go late: the event of a device that is gone may
+// take the link of the next one away, whose name or number is the same.
+func (n Name) OwnNode() string { return ownDir + "/" + mangle(string(n)) }
+
 // Ref points at one device: by name, uuid or number.
 type Ref struct {
 	name Name

@@ -24,22 +24,25 @@ const (
 // change carries a cookie, a rule completes it when nodes and links are there.
 type udev struct {
 	options Options
-	rules   bool
+	answers bool // a rule completes cookies; without it each wait would run out
+	knows   bool // a rule keeps scanners off thinctl's devices, whatever an event says
 }
 
 func newUdev(options Options) *udev {
-	u := &udev{options: options}
+	return &udev{options: options, answers: hasRules("95-dm-notify.rules"), knows: hasRules("11-dm-thinctl.rules")}
+}
+
+func hasRules(name string) bool {
 	for _, dir := range []string{"/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d"} {
-		// Without this rule nobody completes cookies, and each wait would run out.
-		if _, err := os.Stat(filepath.Join(dir, "95-dm-notify.rules")); err == nil {
-			u.rules = true
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return true
 		}
 	}
-	return u
+	return false
 }
 
 func (u *udev) running() bool {
-	if !u.rules {
+	if !u.answers {
 		return false
 	}
 	_, err := os.Stat("/run/udev/control")
@@ -47,23 +50,25 @@ func (u *udev) running() bool {
 }
 
 // run performs a command that makes the kernel tell udev something, and waits
-// until udev is done or the bound is reached. It reports whether udev answered.
-func (u *udev) run(ctx context.Context, c *Control, r *request, flags uint32) (answered bool, err error) {
-	if !u.running() {
-		return false, c.do(r)
+// until udev is done or the bound is reached. A quiet one is not waited for where
+// udev needs not be told what to leave alone: without a cookie its rules start no
+// program.
+func (u *udev) run(ctx context.Context, c *Control, r *request, flags uint32, quiet bool) error {
+	if quiet && u.knows || !u.running() {
+		return c.do(r)
 	}
 	cookie, err := newCookie()
 	if err != nil {
 		u.options.Logger.Warn("no udev cookie; going on without waiting for udev", "error", err)
-		return false, c.do(r)
+		return c.do(r)
 	}
 	defer cookie.remove()
 	r.header().Event_nr = cookie.id() | (flags|udevPrimarySource)<<udevFlagShift
 	if err := c.do(r); err != nil {
-		return false, err
+		return err
 	}
 	if r.header().Flags&unix.DM_UEVENT_GENERATED_FLAG == 0 {
-		return true, nil // nothing was sent, so nobody will answer
+		return nil // nothing was sent, so nobody will answer
 	}
 	// The change is made; it must not be reported as failed for the wait's sake.
 	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), u.options.UdevTimeout)
@@ -72,9 +77,8 @@ func (u *udev) run(ctx context.Context, c *Control, r *request, flags uint32) (a
 	if err := cookie.wait(wait); err != nil {
 		u.options.Logger.Warn("udev did not answer in time; its node is made here",
 			"device", r.ref.String(), "waited", time.Since(began).Round(time.Millisecond), "error", err)
-		return false, nil
 	}
-	return true, nil
+	return nil
 }
 
 // Resume implements [Kernel].
@@ -84,11 +88,19 @@ func (c *Control) Resume(ctx context.Context, ref Ref, options ResumeOptions) (I
 		flags = udevPrivate
 	}
 	r := newRequest(unix.DM_DEV_SUSPEND, "resume", ref, 0)
-	if _, err := c.udev.run(ctx, c, r, flags); err != nil {
+	if err := c.udev.run(ctx, c, r, flags, options.Quiet); err != nil {
 		return Info{}, err
 	}
 	info := r.info()
-	return info, c.ensureNode(info.Name, info.Dev)
+	if options.Quiet {
+		return info, nil
+	}
+	return info, ensureNode(c.options.Dir, info.Name, info.Dev)
+}
+
+// OwnNode implements [Kernel].
+func (c *Control) OwnNode(_ context.Context, info Info) error {
+	return ensureNode(ownDir, info.Name, info.Dev)
 }
 
 // Remove implements [Kernel].
@@ -101,7 +113,7 @@ func (c *Control) Remove(ctx context.Context, ref Ref, options RemoveOptions) (b
 	if err != nil {
 		return false, err
 	}
-	if _, err := c.udev.run(ctx, c, r, 0); err != nil {
+	if err := c.udev.run(ctx, c, r, 0, options.Quiet); err != nil {
 		return false, err
 	}
 	if r.header().Flags&unix.DM_DEFERRED_REMOVE != 0 {
@@ -109,7 +121,7 @@ func (c *Control) Remove(ctx context.Context, ref Ref, options RemoveOptions) (b
 			return true, nil
 		}
 	}
-	return false, c.removeNode(info.Name, info.Dev)
+	return false, c.removeNodes(info)
 }
 
 // Rename implements [Kernel].
@@ -125,11 +137,11 @@ func (c *Control) Rename(ctx context.Context, ref Ref, name Name) error {
 	// The kernel's rename finds its device by name or uuid only.
 	r := newRequest(unix.DM_DEV_RENAME, "rename to "+string(name), ByName(before.Name), len(wire)+1)
 	copy(r.payload(), wire)
-	if _, err := c.udev.run(ctx, c, r, 0); err != nil {
+	if err := c.udev.run(ctx, c, r, 0, false); err != nil {
 		return err
 	}
-	if err := c.removeNode(before.Name, before.Dev); err != nil {
+	if err := c.removeNodes(before); err != nil {
 		return err
 	}
-	return c.ensureNode(name, before.Dev)
+	return ensureNode(c.options.Dir, name, before.Dev)
 }

@@ -120,6 +120,96 @@ func TestUdevMakesTheNodes(t *testing.T) {
 	noSemaphores(t, "with udevd")
 }
 
+// A quiet device where udev knows thinctl's devices: nobody waits, its own node is
+// there, and nothing of it stays when udev has caught up.
+func TestUdevIsNotWaitedFor(t *testing.T) {
+	const rules = "/run/udev/rules.d/11-dm-thinctl.rules"
+	text, err := os.ReadFile("../packaging/udev/11-dm-thinctl.rules")
+	if err == nil {
+		err = os.MkdirAll("/run/udev/rules.d", 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(rules, text, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	reload := func() { mustRun(t, "udevadm", "control", "--reload") }
+	reload()
+	t.Cleanup(func() { os.Remove(rules); reload() })
+	kernel := openControl(t, 2*time.Minute)
+
+	// udevd stands still, so that whoever waits for it waits for long.
+	signal := func(how string) {
+		mustRun(t, "systemctl", "kill", "--kill-whom=all", "--signal="+how, "systemd-udevd.service")
+	}
+	signal("STOP")
+	thawed := false
+	thaw := func() {
+		if !thawed {
+			signal("CONT")
+			thawed = true
+		}
+	}
+	t.Cleanup(thaw)
+	made := func(name dm.Name) dm.Info {
+		info, err := kernel.Create(t.Context(), name, dm.UUID("THINCTL-"+name))
+		if err == nil {
+			err = kernel.Load(t.Context(), dm.ByName(name), []dm.Target{dm.Failing{Length: 8}}, dm.LoadOptions{})
+		}
+		if err == nil {
+			info, err = kernel.Resume(t.Context(), dm.ByName(name), dm.ResumeOptions{Private: true, Quiet: true})
+		}
+		if err == nil {
+			err = kernel.OwnNode(t.Context(), info)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	remove := func(name dm.Name) {
+		if _, err := kernel.Remove(t.Context(), dm.ByName(name), dm.RemoveOptions{Quiet: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	for range 5 { // the same name and the same minor, again and again
+		info := made("ut-quiet")
+		if got, err := dm.NodeDev(dm.Name("ut-quiet").OwnNode()); err != nil || got != info.Dev {
+			t.Errorf("%s leads to %s, %v; want %s", dm.Name("ut-quiet").OwnNode(), got, err, info.Dev)
+		}
+		expect(t, "frozen", "ut-quiet", none)
+		remove("ut-quiet")
+		if _, err := os.Lstat(dm.Name("ut-quiet").OwnNode()); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("removed: %s is still there: %v", dm.Name("ut-quiet").OwnNode(), err)
+		}
+	}
+	stays := made("ut-stays")
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("with udevd standing still it took %s", took)
+	}
+	noSemaphores(t, "frozen")
+
+	thaw()
+	mustRun(t, "udevadm", "settle", "--timeout=120")
+	if got, err := dm.NodeDev(dm.Name("ut-stays").OwnNode()); err != nil || got != stays.Dev {
+		t.Errorf("thawed: %s leads to %s, %v; want %s", dm.Name("ut-stays").OwnNode(), got, err, stays.Dev)
+	}
+	expect(t, "thawed", "ut-stays", link)
+	properties := mustRun(t, "udevadm", "info", "-q", "property", dm.Name("ut-stays").OwnNode())
+	for _, flag := range []string{"SUBSYSTEM_RULES", "DISK_RULES", "OTHER_RULES"} {
+		if !strings.Contains(properties, "DM_UDEV_DISABLE_"+flag+"_FLAG=1") {
+			t.Errorf("udev may look into the device (%s): %s", flag, properties)
+		}
+	}
+	remove("ut-stays")
+	mustRun(t, "udevadm", "settle", "--timeout=120")
+	expect(t, "at the end", "ut-quiet", none)
+	expect(t, "at the end", "ut-stays", none)
+	noSemaphores(t, "at the end")
+}
+
 // udevd freezes in the middle: waits are bounded, the nodes are ours, and what
 // udevd does once it is back harms nothing.
 func TestUdevFrozenInTheMiddle(t *testing.T) {

@@ -129,7 +129,7 @@ func (p *Pool) start(ctx context.Context, record store.Pool) (_ dm.PoolStatus, e
 		_, err := p.host.Kernel.Remove(ctx, p.ref(), dm.RemoveOptions{})
 		return err
 	})
-	if _, err := p.loadAndResume(ctx, p.ref(), table, dm.LoadOptions{}); err != nil {
+	if _, err := p.loadAndResume(ctx, p.ref(), table, dm.LoadOptions{}, dm.ResumeOptions{Private: true}); err != nil {
 		return dm.PoolStatus{}, err
 	}
 	_, status, err := p.kernelStatus(ctx)

@@ -33,6 +33,9 @@ func (p *Pool) Standing(ctx context.Context, record store.Volume) (volume Volume
 	if err != nil || !info.ActiveTable || info.Suspended || info.ReadOnly != record.ReadOnly || info.Name != volumeDeviceName(p.name, record.Name) {
 		return Volume{}, false
 	}
+	if err := p.ownNode(ctx, record, info); err != nil {
+		return Volume{}, false
+	}
 	return activeVolume(record, info), true
 }
 
@@ -82,18 +85,46 @@ func (p *Pool) tryActivateThin(ctx context.Context, record store.Volume, name dm
 		return info, err
 	case info.ActiveTable && !info.Suspended:
 		same, err := p.tableIs(ctx, ref, table)
-		if err != nil || same && info.ReadOnly == record.ReadOnly {
+		if err != nil {
 			return info, err
 		}
+		if same && info.ReadOnly == record.ReadOnly {
+			return info, p.ownNode(ctx, record, info)
+		}
 	}
-	info, err = p.loadAndResume(ctx, ref, table, dm.LoadOptions{ReadOnly: record.ReadOnly})
-	if err != nil && made {
+	info, err = p.loadAndResume(ctx, ref, table, dm.LoadOptions{ReadOnly: record.ReadOnly}, dm.ResumeOptions{Private: true, Quiet: private(record.For)})
+	if err == nil {
+		return info, p.ownNode(ctx, record, info)
+	}
+	if made {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 		defer cancel()
-		_, removed := p.host.Kernel.Remove(clean, ref, dm.RemoveOptions{})
+		_, removed := p.host.Kernel.Remove(clean, ref, dm.RemoveOptions{Quiet: private(record.For)})
 		err = errors.Join(err, removed)
 	}
 	return info, err
+}
+
+// private tells whether a volume is no operator's but kept by a part of thinctl or
+// for containerd. Nobody looks for it under /dev/mapper, so that its device has a
+// node of its own and udev, whose rules take longer than all else, is not waited for.
+func private(keptFor string) bool { return keptFor != "" }
+
+// nodeOf returns the path of a volume's node.
+func nodeOf(keptFor string, device dm.Name) string {
+	if private(keptFor) {
+		return device.OwnNode()
+	}
+	return device.Node()
+}
+
+// ownNode makes the node of a private volume's device where a killed process, or
+// whoever made the device, has not.
+func (p *Pool) ownNode(ctx context.Context, record store.Volume, info dm.Info) error {
+	if !private(record.For) {
+		return nil
+	}
+	return p.host.Kernel.OwnNode(ctx, info)
 }
 
 func nameTaken(name dm.Name, err error) error {
@@ -110,11 +141,11 @@ func (p *Pool) tableIs(ctx context.Context, ref dm.Ref, want dm.Target) (bool, e
 
 // loadAndResume puts a table in and lets IO flow. A table that was loaded and
 // then not resumed is cleared again.
-func (p *Pool) loadAndResume(ctx context.Context, ref dm.Ref, table dm.Target, options dm.LoadOptions) (dm.Info, error) {
-	if err := p.host.Kernel.Load(ctx, ref, []dm.Target{table}, options); err != nil {
+func (p *Pool) loadAndResume(ctx context.Context, ref dm.Ref, table dm.Target, load dm.LoadOptions, resume dm.ResumeOptions) (dm.Info, error) {
+	if err := p.host.Kernel.Load(ctx, ref, []dm.Target{table}, load); err != nil {
 		return dm.Info{}, err
 	}
-	info, err := p.host.Kernel.Resume(ctx, ref, dm.ResumeOptions{Private: true})
+	info, err := p.host.Kernel.Resume(ctx, ref, resume)
 	if err != nil {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 		defer cancel()
@@ -130,17 +161,17 @@ func (p *Pool) DeactivateVolume(ctx context.Context, name string) error {
 		return err
 	}
 	defer unlock()
-	return p.volumeFailed("deactivate", name, p.deactivateThin(ctx, record.Name, record.ID))
+	return p.volumeFailed("deactivate", name, p.deactivateThin(ctx, record))
 }
 
-func (p *Pool) deactivateThin(ctx context.Context, name string, id uint32) error {
-	_, err := p.host.Kernel.Remove(ctx, p.volumeRef(id), dm.RemoveOptions{})
+func (p *Pool) deactivateThin(ctx context.Context, record store.Volume) error {
+	_, err := p.host.Kernel.Remove(ctx, p.volumeRef(record.ID), dm.RemoveOptions{Quiet: private(record.For)})
 	switch {
 	case errors.Is(err, dm.ErrNotFound):
 		return nil
 	case errors.Is(err, dm.ErrBusy):
-		return &Error{Op: "deactivate", Object: p.volumeObject(name), Kind: ErrBusy, Err: err,
-			Remedy: fmt.Sprintf("`thinctl volume status %s %s` names who holds it", p.name, name)}
+		return &Error{Op: "deactivate", Object: p.volumeObject(record.Name), Kind: ErrBusy, Err: err,
+			Remedy: fmt.Sprintf("`thinctl volume status %s %s` names who holds it", p.name, record.Name)}
 	}
 	return err
 }
@@ -203,6 +234,6 @@ func activeVolume(record store.Volume, info dm.Info) Volume {
 	volume.Suspended = info.Suspended
 	volume.Open = info.OpenCount
 	volume.Dev = info.Dev
-	volume.Node = info.Name.Node()
+	volume.Node = nodeOf(record.For, info.Name)
 	return volume
 }

@@ -135,7 +135,7 @@ func (p *Pool) whileSuspended(ctx context.Context, ref dm.Ref, do func() error) 
 	defer func() {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 		defer cancel()
-		_, resumed := p.host.Kernel.Resume(clean, ref, dm.ResumeOptions{Private: true})
+		_, resumed := p.host.Kernel.Resume(clean, ref, dm.ResumeOptions{Private: true, Quiet: true})
 		err = errors.Join(err, resumed)
 	}()
 	return do()

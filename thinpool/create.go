@@ -138,7 +138,7 @@ func (p *Pool) format(ctx context.Context, record store.Pool) error {
 	if _, err := p.host.Kernel.Create(ctx, poolDeviceName(p.name), poolDeviceUUID(p.id.String())); err != nil {
 		return nameTaken(poolDeviceName(p.name), err)
 	}
-	if _, err := p.loadAndResume(ctx, p.ref(), p.table(record, meta, data), dm.LoadOptions{}); err != nil {
+	if _, err := p.loadAndResume(ctx, p.ref(), p.table(record, meta, data), dm.LoadOptions{}, dm.ResumeOptions{Private: true}); err != nil {
 		return err
 	}
 	if _, err := p.host.Kernel.Remove(ctx, p.ref(), dm.RemoveOptions{}); err != nil {

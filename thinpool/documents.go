@@ -55,7 +55,7 @@ func (p *Pool) RenameVolume(ctx context.Context, from, to string, keep RenameOpt
 	if err := p.flushThin(ctx, record); err != nil {
 		return Volume{}, p.volumeFailed("rename", from, err)
 	}
-	if err := p.deactivateThin(ctx, from, record.ID); err != nil {
+	if err := p.deactivateThin(ctx, record); err != nil {
 		return Volume{}, p.volumeFailed("rename", from, err)
 	}
 	renamed := record
@@ -98,7 +98,7 @@ func (p *Pool) flushThin(ctx context.Context, record store.Volume) error {
 	if err != nil {
 		return err
 	}
-	return p.host.Disks.Flush(ctx, info.Name.Node())
+	return p.host.Disks.Flush(ctx, nodeOf(record.For, info.Name))
 }
 
 // keptFor refuses a volume that is kept for something else.

@@ -169,7 +169,7 @@ func (p *Pool) reap(ctx context.Context, tombstone store.Tombstone) (units.Bytes
 	if err != nil {
 		return discarded, err
 	}
-	if err := p.deactivateThin(ctx, tombstone.Name, tombstone.ID); err != nil {
+	if err := p.deactivateThin(ctx, tombstone.Volume); err != nil {
 		return discarded, err
 	}
 	lock, err := p.lock(ctx)
@@ -210,6 +210,9 @@ func (p *Pool) discardThin(ctx context.Context, tombstone store.Tombstone) (unit
 	case err != nil:
 		return 0, err
 	}
+	if err := p.ownNode(ctx, tombstone.Volume, info); err != nil {
+		return 0, err
+	}
 	if info.OpenCount > 0 {
 		return 0, &Error{Op: "remove", Object: p.volumeObject(tombstone.Name), Kind: ErrBusy}
 	}
@@ -229,7 +232,7 @@ func (p *Pool) discardThin(ctx context.Context, tombstone store.Tombstone) (unit
 		if err := ctx.Err(); err != nil {
 			return at, err
 		}
-		if err := p.host.Disks.Discard(ctx, info.Name.Node(), at, min(step, end-at)); err != nil {
+		if err := p.host.Disks.Discard(ctx, nodeOf(tombstone.For, info.Name), at, min(step, end-at)); err != nil {
 			return at, err
 		}
 	}

@@ -201,7 +201,7 @@ func (p *Pool) mappedEnd(ctx context.Context, volume store.Volume) (units.Bytes,
 		return 0, err
 	}
 	_, lines, err := p.host.Kernel.Status(ctx, p.volumeRef(volume.ID), dm.StatusOptions{NoFlush: true})
-	err = errors.Join(err, p.deactivateThin(ctx, volume.Name, volume.ID))
+	err = errors.Join(err, p.deactivateThin(ctx, volume))
 	if err != nil || len(lines) == 0 {
 		return 0, err
 	}

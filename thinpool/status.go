@@ -148,7 +148,7 @@ func (p *Pool) Volumes(ctx context.Context) ([]Volume, error) {
 	}
 	for i := range volumes {
 		if entry, ok := active[volumes[i].ID]; ok {
-			volumes[i].Active, volumes[i].Dev, volumes[i].Node = true, entry.Dev, entry.Name.Node()
+			volumes[i].Active, volumes[i].Dev, volumes[i].Node = true, entry.Dev, nodeOf(volumes[i].For, entry.Name)
 		}
 	}
 	return volumes, nil

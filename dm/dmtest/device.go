@@ -27,6 +27,7 @@ type device struct {
 	loaded   bool // a table was loaded once; see Load
 	fixed    string
 
+	ownNode   bool
 	suspended bool
 	inner     int // suspends by the pool under it (dm_internal_suspend_noflush)
 	deferred  bool
@@ -155,6 +156,30 @@ func (k *Kernel) destroy(d *device) {
 	k.wakeAll()
 }
 
+// OwnNode implements [dm.Kernel].
+func (k *Kernel) OwnNode(ctx context.Context, info dm.Info) error {
+	_, err := call(ctx, k, opOwnNode, dm.ByDev(info.Dev), "", func() (struct{}, error) {
+		d, err := k.find(dm.ByDev(info.Dev))
+		if err == nil {
+			d.ownNode = true
+		}
+		return struct{}{}, err
+	})
+	return err
+}
+
+// Behind returns the device that a node leads to.
+func (k *Kernel) Behind(node string) (dm.Dev, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, d := range k.devices {
+		if d.name.Node() == node || d.ownNode && d.name.OwnNode() == node {
+			return d.number, true
+		}
+	}
+	return dm.Dev{}, false
+}
+
 // Rename implements [dm.Kernel].
 func (k *Kernel) Rename(ctx context.Context, ref dm.Ref, name dm.Name) error {
 	if _, err := dm.NewName(string(name)); err != nil {
@@ -169,7 +194,7 @@ func (k *Kernel) Rename(ctx context.Context, ref dm.Ref, name dm.Name) error {
 			return struct{}{}, unix.EBUSY
 		}
 		delete(k.names, d.name)
-		d.name = name
+		d.name, d.ownNode = name, false
 		k.names[name] = d
 		if d.live != nil {
 			k.event(d) // dm_hash_rename wakes the waiters

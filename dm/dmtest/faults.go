@@ -16,6 +16,7 @@ const (
 	opCreate        = "create"
 	opRemove        = "remove"
 	opRename        = "rename"
+	opOwnNode       = "own node"
 	opLoad          = "load"
 	opClear         = "clear"
 	opSuspend       = "suspend"
@@ -48,7 +49,7 @@ func (p Phase) String() string {
 
 // Call is one call of a [dm.Kernel] method, as a fault function sees it.
 type Call struct {
-	Op     string // "create", "remove", "rename", "load", "clear", "suspend", "resume", "info", "table", "status", "deps", "list", "message", "wait", "version", "find target", "list targets"
+	Op     string // "create", "remove", "own node", "rename", "load", "clear", "suspend", "resume", "info", "table", "status", "deps", "list", "message", "wait", "version", "find target", "list targets"
 	Ref    dm.Ref
 	Detail string // the message, the table's lines, the new name
 	Phase  Phase

@@ -351,19 +351,13 @@ func (f *Files) Inodes(device, target string) (count uint64, err error) {
 
 // device finds what is behind a node.
 func (f *Files) device(ctx context.Context, node string) (dm.Dev, units.Bytes, error) {
-	entries, err := f.kernel.List(ctx)
-	if err != nil {
-		return dm.Dev{}, 0, err
+	dev, ok := f.kernel.Behind(node)
+	if !ok {
+		return dev, 0, fmt.Errorf("%s: %w", node, os.ErrNotExist)
 	}
-	for _, entry := range entries {
-		if entry.Name.Node() != node {
-			continue
-		}
-		lines, err := f.kernel.Table(ctx, dm.ByName(entry.Name))
-		if err != nil || len(lines) == 0 {
-			return dm.Dev{}, 0, errors.Join(err, fmt.Errorf("%s has no table", node))
-		}
-		return entry.Dev, lines[0].Length.Bytes(), nil
+	lines, err := f.kernel.Table(ctx, dm.ByDev(dev))
+	if err != nil || len(lines) == 0 {
+		return dev, 0, errors.Join(err, fmt.Errorf("%s has no table", node))
 	}
-	return dm.Dev{}, 0, fmt.Errorf("%s: %w", node, os.ErrNotExist)
+	return dev, lines[0].Length.Bytes(), nil
 }

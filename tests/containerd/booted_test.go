@@ -100,7 +100,11 @@ func (g *guest) services() error {
 		}
 	}
 	units := []string{"thinctl-activate.service", "thinctl.service"}
-	commands := [][]string{{"install", "-m755", program, "/usr/bin/thinctl"}}
+	commands := [][]string{
+		{"install", "-m755", program, "/usr/bin/thinctl"},
+		{"install", "-Dm644", "-t", "/etc/udev/rules.d", filepath.Join(tree, "packaging/udev/11-dm-thinctl.rules")},
+		{"udevadm", "control", "--reload"},
+	}
 	for _, unit := range units {
 		commands = append(commands, []string{"install", "-m644", filepath.Join(tree, "packaging/systemd", unit), "/etc/systemd/system"})
 	}

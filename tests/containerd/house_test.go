@@ -44,6 +44,7 @@ func newHouse(t *testing.T, more string, flags ...string) *house {
 	dir, err := os.MkdirTemp("", "containerd-")
 	check(t, err)
 	h := &house{ctx: t.Context(), dir: dir, more: more, pool: programs.Thinctl{Root: dir + "/pools", Pool: "vault"}}
+	check(t, programs.InstallRules(h.ctx, "../../packaging/udev/11-dm-thinctl.rules"))
 	check(t, h.pool.Create(h.ctx, flags...))
 	h.serve(t)
 	h.c, err = programs.StartProxied(h.ctx, dir, map[string]string{"thinctl": socket})

@@ -125,7 +125,7 @@ func (d disks) Device(path string) (thinpool.BlockDevice, error) {
 }
 
 func (d disks) Discard(ctx context.Context, node string, offset, length units.Bytes) error {
-	dev, err := d.behind(ctx, node)
+	dev, err := d.behind(node)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (d disks) Discard(ctx context.Context, node string, offset, length units.By
 }
 
 func (d disks) Flush(ctx context.Context, node string) error {
-	dev, err := d.behind(ctx, node)
+	dev, err := d.behind(node)
 	if err != nil {
 		return err
 	}
@@ -141,17 +141,12 @@ func (d disks) Flush(ctx context.Context, node string) error {
 }
 
 // behind returns the device of a node.
-func (d disks) behind(ctx context.Context, node string) (dm.Dev, error) {
-	entries, err := d.world.Kernel.List(ctx)
-	if err != nil {
-		return dm.Dev{}, err
+func (d disks) behind(node string) (dm.Dev, error) {
+	dev, ok := d.world.Kernel.Behind(node)
+	if !ok {
+		return dev, fmt.Errorf("no device behind %s", node)
 	}
-	for _, entry := range entries {
-		if entry.Name.Node() == node {
-			return entry.Dev, nil
-		}
-	}
-	return dm.Dev{}, fmt.Errorf("no device behind %s", node)
+	return dev, nil
 }
 
 func (d disks) Space(path string) (loopback.Space, error) {

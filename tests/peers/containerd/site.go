@@ -47,6 +47,11 @@ func (f *flags) bench(ctx context.Context, w io.Writer) (found table, err error)
 	}
 	s := &site{}
 	defer func() { err = errors.Join(err, s.close(ctx)) }()
+	if f.rules != "" {
+		if err := programs.InstallRules(ctx, f.rules); err != nil {
+			return nil, err
+		}
+	}
 	peers, err := s.start(ctx, f.thinctl, strings.Split(f.peers, ","))
 	if len(peers) == 0 {
 		return nil, err
