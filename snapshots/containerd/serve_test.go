@@ -91,7 +91,7 @@ func TestServe(t *testing.T) {
 	}
 	prepared, err := client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: "one"})
 	check(t, err)
-	if m := prepared.GetMounts(); len(m) != 1 || m[0].GetType() != "ext4" || !strings.HasPrefix(m[0].GetSource(), "/dev/mapper/thinctl-vault-") {
+	if m := prepared.GetMounts(); len(m) != 1 || m[0].GetType() != "ext4" || !strings.HasPrefix(m[0].GetSource(), "/dev/thinctl/thinctl-vault-") {
 		t.Errorf("mounts %v", m)
 	}
 	_, err = client.Commit(ctx, &api.CommitSnapshotRequest{Name: "a", Key: "one", Parent: "other"})
