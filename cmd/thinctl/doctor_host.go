@@ -51,8 +51,10 @@ func (u *checkup) loops() {
 
 func (u *checkup) udev() {
 	switch {
+	case u.probe.udevSync() && u.probe.udevHas("11-dm-thinctl.rules"):
+		u.ok("udev", "runs, and has device mapper's rules and thinctl's")
 	case u.probe.udevSync():
-		u.ok("udev", "runs, and has device mapper's rules")
+		u.warn("udev", "install 11-dm-thinctl.rules, which thinctl's packages bring, in /etc/udev/rules.d", "runs without thinctl's rules: each change of a container waits for it")
 	case u.probe.udevRunning():
 		u.warn("udev", "install them: package dmsetup (Debian) or device-mapper (CentOS, Fedora)", "runs without device mapper's rules: thinctl makes nodes itself, links are missing")
 	default:

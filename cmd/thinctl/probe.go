@@ -43,18 +43,18 @@ func (p probe) read(name string) (string, error) {
 
 func (p probe) udevRunning() bool { return p.exists("run/udev/control") }
 
-// udevRules tells whether device mapper's rules are there: without the last of
-// them nobody answers a cookie (dm/udev.go asks the same).
-func (p probe) udevRules() bool {
+// udevHas tells whether udev has these rules (dm/udev.go asks the same).
+func (p probe) udevHas(rules string) bool {
 	for _, dir := range []string{"etc/udev/rules.d", "run/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d"} {
-		if p.exists(filepath.Join(dir, "95-dm-notify.rules")) {
+		if p.exists(filepath.Join(dir, rules)) {
 			return true
 		}
 	}
 	return false
 }
 
-func (p probe) udevSync() bool { return p.udevRunning() && p.udevRules() }
+// udevSync: without the last of device mapper's rules nobody answers a cookie.
+func (p probe) udevSync() bool { return p.udevRunning() && p.udevHas("95-dm-notify.rules") }
 
 // kernelRelease returns the kernel's release and its first two numbers.
 func (p probe) kernelRelease() (release string, major, minor int) {
