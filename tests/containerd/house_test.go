@@ -30,8 +30,9 @@ type house struct {
 	s    *programs.Snapshotter
 	c    *programs.Containerd
 
-	more  string // of the daemon's configuration
-	image string // as containerd calls it
+	more   string // of the daemon's configuration
+	layers int    // of the image, above its program
+	image  string // as containerd calls it
 }
 
 // newHouse makes a pool with these flags, whose daemon's configuration has more of
@@ -43,7 +44,7 @@ func newHouse(t *testing.T, more string, flags ...string) *house {
 	}
 	dir, err := os.MkdirTemp("", "containerd-")
 	check(t, err)
-	h := &house{ctx: t.Context(), dir: dir, more: more, pool: programs.Thinctl{Root: dir + "/pools", Pool: "vault"}}
+	h := &house{ctx: t.Context(), dir: dir, more: more, layers: 5, pool: programs.Thinctl{Root: dir + "/pools", Pool: "vault"}}
 	check(t, programs.InstallRules(h.ctx, "../../packaging/udev/11-dm-thinctl.rules"))
 	check(t, h.pool.Create(h.ctx, flags...))
 	h.serve(t)
@@ -103,13 +104,13 @@ func until(t *testing.T, what string, patience time.Duration, try func() error) 
 	}
 }
 
-// archive is an image of a program and some layers more.
+// archive is an image of a program and of layers more.
 func (h *house) archive(t *testing.T) string {
 	t.Helper()
 	busybox, err := os.ReadFile("/bin/busybox")
 	check(t, err)
 	image := imagetest.Program(imageName, "/busybox", busybox)
-	for n := range 5 {
+	for n := range h.layers {
 		image.Layers = append(image.Layers, imagetest.Plain(fmt.Sprint("more", n), 1<<20, uint64(n)).Layers...)
 	}
 	built, err := imagetest.Build(image)
