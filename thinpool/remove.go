@@ -305,7 +305,7 @@ func (p *Pool) reapIfFree(ctx context.Context, tombstone store.Tombstone) error 
 		_, err := tx.Tombstone(tombstone.ID)
 		return err
 	})
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || err == nil && p.wasReaped(tombstone.ID) {
 		return nil
 	}
 	if err == nil {

@@ -220,3 +220,11 @@ func List(root string) ([]string, error) {
 	sort.Strings(names)
 	return names, nil
 }
+
+// wasReaped tells whether a removed volume's blocks are back already, which is yet to
+// be written down.
+func (p *Pool) wasReaped(id uint32) bool {
+	p.reaped.Lock()
+	defer p.reaped.Unlock()
+	return p.reaped.ids[id]
+}
