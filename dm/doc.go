@@ -9,6 +9,10 @@
 // device and says on another, the metadata device, which thin volume owns
 // which of them; a thin target is one such volume.
 //
+// udev keeps links to devices under /dev/mapper; a cookie is a semaphore that its
+// rules count down when they are done with a change. A quiet change is one that udev
+// is not waited for; its device has a node of its own, under /dev/thinctl.
+//
 // # Caveats
 //
 // The kernel does not check that the origin of a snapshot is suspended or
