@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -41,7 +42,9 @@ func (h *house) left(t *testing.T) map[string]int64 {
 	lines("udev", "udevadm", "settle", "--timeout=60") // its links go when it gets round to them
 	for _, dir := range []string{"/dev/mapper", "/dev/thinctl"} {
 		nodes, err := os.ReadDir(dir)
-		check(t, err)
+		if !errors.Is(err, fs.ErrNotExist) { // the first node makes it
+			check(t, err)
+		}
 		count["nodes"] += int64(len(nodes))
 	}
 	var usage struct {
