@@ -9,17 +9,13 @@ import (
 )
 
 func baseArgs(accel string, cpus int, memory int64) []string {
-	cpu := "max"
 	if accel == accelTCG {
 		accel = "tcg,thread=multi"
-		// A fifth level of page tables and guards against a kernel's own mistakes: of
-		// what a guest takes they are a fifth and more.
-		cpu += ",-la57,-smap,-smep,-pku"
 	}
 	return []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		// Nothing on the board that the kernel or udev would look for a driver for.
-		"-machine", "q35,sata=off,smbus=off,i8042=off,vmport=off", "-accel", accel, "-cpu", cpu,
+		"-machine", "q35,sata=off,smbus=off,i8042=off,vmport=off", "-accel", accel, "-cpu", "max",
 		"-smp", strconv.Itoa(cpus), "-m", fmt.Sprintf("%dM", memory>>20),
 	}
 }
