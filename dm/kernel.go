@@ -53,6 +53,9 @@ type Kernel interface {
 	// made the device. It goes with the device.
 	OwnNode(ctx context.Context, info Info) error
 
+	// HasOwnNode tells whether that node is there.
+	HasOwnNode(ctx context.Context, info Info) bool
+
 	// Info returns a device's state. ErrNotFound: no such device.
 	Info(ctx context.Context, ref Ref) (Info, error)
 

@@ -71,6 +71,9 @@ func TestOwnNode(t *testing.T) {
 		}
 	}
 	leads(info.Dev)
+	if !kernel.HasOwnNode(t.Context(), info) {
+		t.Error("it is not seen")
+	}
 	if stat, err := os.Stat(name.OwnNode()); err != nil || stat.Mode().Perm() != 0o600 {
 		t.Errorf("%s: %v, %v", name.OwnNode(), stat.Mode(), err)
 	}
@@ -95,6 +98,9 @@ func TestOwnNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	info = bring()
+	if kernel.HasOwnNode(t.Context(), info) {
+		t.Error("another device's node is taken for it")
+	}
 	if err := kernel.OwnNode(t.Context(), info); err != nil {
 		t.Error(err)
 	}

@@ -103,6 +103,12 @@ func (c *Control) OwnNode(_ context.Context, info Info) error {
 	return ensureNode(ownDir, info.Name, info.Dev)
 }
 
+// HasOwnNode implements [Kernel].
+func (c *Control) HasOwnNode(_ context.Context, info Info) bool {
+	got, err := blockDev(info.Name.OwnNode())
+	return err == nil && got == info.Dev
+}
+
 // Remove implements [Kernel].
 func (c *Control) Remove(ctx context.Context, ref Ref, options RemoveOptions) (bool, error) {
 	r := newRequest(unix.DM_DEV_REMOVE, "remove", ref, 0)

@@ -33,7 +33,8 @@ func (p *Pool) Standing(ctx context.Context, record store.Volume) (volume Volume
 	if err != nil || !info.ActiveTable || info.Suspended || info.ReadOnly != record.ReadOnly || info.Name != volumeDeviceName(p.name, record.Name) {
 		return Volume{}, false
 	}
-	if err := p.ownNode(ctx, record, info); err != nil {
+	// Without the volume's lock none is made: the device may be on its way out.
+	if private(record.For) && !p.host.Kernel.HasOwnNode(ctx, info) {
 		return Volume{}, false
 	}
 	return activeVolume(record, info), true

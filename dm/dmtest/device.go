@@ -168,6 +168,12 @@ func (k *Kernel) OwnNode(ctx context.Context, info dm.Info) error {
 	return err
 }
 
+// HasOwnNode implements [dm.Kernel].
+func (k *Kernel) HasOwnNode(_ context.Context, info dm.Info) bool {
+	dev, ok := k.Behind(info.Name.OwnNode())
+	return ok && dev == info.Dev
+}
+
 // Behind returns the device that a node leads to.
 func (k *Kernel) Behind(node string) (dm.Dev, bool) {
 	k.mu.Lock()
