@@ -56,7 +56,7 @@ func (c *Control) attachNew(ctx context.Context, b *backing, o AttachOptions) (D
 	case c.attaching <- struct{}{}:
 		defer func() { <-c.attaching }()
 	case <-ctx.Done():
-		return Device{}, &OpError{Kind: ErrBusy, Err: context.Cause(ctx), Detail: "waiting for other attachments of this process"}
+		return Device{}, &Error{Kind: ErrBusy, Err: context.Cause(ctx), Detail: "waiting for other attachments of this process"}
 	}
 	control, err := c.openControl()
 	if err != nil {
@@ -70,11 +70,11 @@ func (c *Control) attachNew(ctx context.Context, b *backing, o AttachOptions) (D
 			return d, err
 		}
 		if werr := wait.wait(ctx); werr != nil {
-			return Device{}, &OpError{Kind: ErrExhausted, Err: werr,
+			return Device{}, &Error{Kind: ErrExhausted, Err: werr,
 				Detail: fmt.Sprintf("%d times another process took the device first; %s", wait.tries, exhaustedAdvice)}
 		}
 	}
-	return Device{}, &OpError{Kind: ErrExhausted, Err: unix.EBUSY,
+	return Device{}, &Error{Kind: ErrExhausted, Err: unix.EBUSY,
 		Detail: fmt.Sprintf("%d times another process took the device first; %s", c.attempts, exhaustedAdvice)}
 }
 
@@ -139,7 +139,7 @@ func configureAs(f *os.File, b *backing, o AttachOptions) error {
 	case errors.Is(err, unix.EBUSY):
 		return errTaken
 	case errors.Is(err, unix.EINVAL) && o.SectorSize != 0:
-		return &OpError{Kind: ErrUnsupported, Err: err, Detail: fmt.Sprintf("with sectors of %d bytes", o.SectorSize)}
+		return &Error{Kind: ErrUnsupported, Err: err, Detail: fmt.Sprintf("with sectors of %d bytes", o.SectorSize)}
 	}
 	return err
 }

@@ -45,7 +45,7 @@ func regular(st os.FileInfo, err error) error {
 		return err
 	}
 	if !st.Mode().IsRegular() {
-		return &OpError{Kind: ErrNotRegular}
+		return &Error{Kind: ErrNotRegular}
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func (c *Control) detach(ctx context.Context, d Device) error {
 		return err
 	}
 	if d.Backing == (FileID{}) {
-		return &OpError{Kind: ErrForeign, Detail: "the device does not say which file it expects"}
+		return &Error{Kind: ErrForeign, Detail: "the device does not say which file it expects"}
 	}
 	if err := c.check(d); err != nil {
 		return err
@@ -134,7 +134,7 @@ func (c *Control) busy(d Device, cause error) error {
 			detail = "held by " + strings.Join(names, ", ")
 		}
 	}
-	return &OpError{Kind: ErrBusy, Err: cause, Detail: detail}
+	return &Error{Kind: ErrBusy, Err: cause, Detail: detail}
 }
 
 func (c *Control) exists(d Device) bool {

@@ -2,13 +2,14 @@ package loopback
 
 import (
 	"errors"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"thinctl/fault"
 )
 
 // Errors that a caller may branch on with errors.Is. The errors returned are
-// *OpError and match both one of these and the kernel's errno.
+// *Error and match both one of these and the kernel's errno.
 var (
 	// ErrBusy: Detach found the device mounted, under a device-mapper table or
 	// otherwise open until the bound, or a lock was held by another process
@@ -53,57 +54,34 @@ var (
 	ErrInvalid = errors.New("invalid")
 )
 
-// OpError is every error of this package: what was tried, on what, and why it
+// Error is every error of this package: what was tried, on what, and why it
 // failed. Kind is one of the sentinels above or nil; Err is the cause, often a
 // syscall.Errno or a context's error, or nil.
-type OpError struct {
-	Op     string // attach, find, info, refresh, detach, create, grow, ...
-	Path   string // the file or the device
-	Kind   error
-	Err    error
-	Detail string // the circumstances and what to do about them
+type Error fault.Error
+
+func (e *Error) Error() string {
+	told := fault.Error(*e)
+	if told.Op != "" {
+		told.Op = "loopback: " + told.Op
+	}
+	return told.Error()
 }
 
-func (e *OpError) Error() string {
-	var parts []string
-	if e.Op != "" {
-		parts = append(parts, "loopback: "+e.Op+" "+e.Path)
-	}
-	if e.Kind != nil {
-		parts = append(parts, e.Kind.Error())
-	}
-	if e.Detail != "" {
-		parts = append(parts, e.Detail)
-	}
-	if e.Err != nil {
-		parts = append(parts, e.Err.Error())
-	}
-	return strings.Join(parts, ": ")
-}
-
-// Unwrap gives the sentinel and the cause.
-func (e *OpError) Unwrap() []error {
-	var all []error
-	for _, err := range []error{e.Kind, e.Err} {
-		if err != nil {
-			all = append(all, err)
-		}
-	}
-	return all
-}
+// Unwrap yields the sentinel and the cause.
+func (e *Error) Unwrap() []error { return (*fault.Error)(e).Unwrap() }
 
 // inOp gives err the operation and the object it happened to. Further down,
-// OpErrors are made without those two.
+// Errors are made without those two.
 func inOp(op, path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if inner, ok := err.(*OpError); ok { //nolint:errorlint // a wrapped one keeps its own op and path
+	if inner, ok := err.(*Error); ok { //nolint:errorlint // a wrapped one keeps its own op and path
 		named := *inner
-		named.Op, named.Path = op, path
+		named.Op, named.Object = op, path
 		return &named
 	}
-	return &OpError{Op: op, Path: path, Kind: kindOf(err), Err: err}
+	return &Error{Op: op, Object: path, Kind: kindOf(err), Err: err}
 }
 
 // kindOf names the errnos that mean the same wherever they come from.

@@ -86,7 +86,7 @@ func grow(path string, size units.Bytes, o FileOptions) error {
 	}
 	old := units.Bytes(st.Size())
 	if size < old {
-		return &OpError{Kind: ErrShrink, Detail: fmt.Sprintf("it has %d bytes, %d were asked for", old, size)}
+		return &Error{Kind: ErrShrink, Detail: fmt.Sprintf("it has %d bytes, %d were asked for", old, size)}
 	}
 	if o.Preallocate && size > old {
 		// Allocated beyond the end first: the size changes only once that has
@@ -124,7 +124,7 @@ func fallocate(f *os.File, mode uint32, off, length units.Bytes) error {
 
 func checkSize(size units.Bytes) error {
 	if size > math.MaxInt64 {
-		return &OpError{Kind: ErrInvalid, Detail: fmt.Sprintf("%d bytes are more than a file can have", uint64(size))}
+		return &Error{Kind: ErrInvalid, Detail: fmt.Sprintf("%d bytes are more than a file can have", uint64(size))}
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ func TestCreateSparseFailsCleanly(t *testing.T) {
 		}
 	}
 	err := loopback.CreateSparse(filepath.Join(dir, "none", "file"), 1, loopback.FileOptions{})
-	var op *loopback.OpError
+	var op *loopback.Error
 	if !errors.Is(err, os.ErrNotExist) || !errors.As(err, &op) || op.Op != "create" {
 		t.Errorf("no folder: %v", err)
 	}

@@ -84,7 +84,7 @@ func (c *Control) refresh(ctx context.Context, d Device) (units.Bytes, error) {
 	// The file may have grown in between, which is why it is not compared for
 	// being equal.
 	if known && size < least {
-		return size, &OpError{Kind: ErrResize, Detail: fmt.Sprintf("the device has %d bytes, its file gives %d", size, least)}
+		return size, &Error{Kind: ErrResize, Detail: fmt.Sprintf("the device has %d bytes, its file gives %d", size, least)}
 	}
 	return size, nil
 }

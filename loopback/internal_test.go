@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestOpError(t *testing.T) {
-	err := inOp("detach", "/dev/loop3", &OpError{Kind: ErrBusy, Err: unix.EBUSY, Detail: "held by dm-0"})
+func TestError(t *testing.T) {
+	err := inOp("detach", "/dev/loop3", &Error{Kind: ErrBusy, Err: unix.EBUSY, Detail: "held by dm-0"})
 	want := "loopback: detach /dev/loop3: in use: held by dm-0: device or resource busy"
 	if err.Error() != want {
 		t.Errorf("%q, want %q", err, want)
@@ -27,7 +27,7 @@ func TestOpError(t *testing.T) {
 	if errors.Is(err, ErrForeign) || inOp("x", "y", nil) != nil {
 		t.Error("an error matches what it is not")
 	}
-	wrapped := inOp("attach", "f", errors.Join(&OpError{Kind: ErrForeign}, fmt.Errorf("undo: %w", unix.EIO)))
+	wrapped := inOp("attach", "f", errors.Join(&Error{Kind: ErrForeign}, fmt.Errorf("undo: %w", unix.EIO)))
 	if !errors.Is(wrapped, ErrForeign) || !errors.Is(wrapped, unix.EIO) || strings.Count(wrapped.Error(), "loopback:") != 1 {
 		t.Errorf("%v lost something", wrapped)
 	}

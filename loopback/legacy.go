@@ -121,7 +121,7 @@ func setLegacySectors(ctx context.Context, f *os.File, b *backing, o AttachOptio
 			if o.SectorSize == 0 {
 				return nil
 			}
-			return &OpError{Kind: ErrUnsupported, Err: err, Detail: fmt.Sprintf("sectors of %d bytes; LOOP_SET_BLOCK_SIZE needs Linux 4.14", size)}
+			return &Error{Kind: ErrUnsupported, Err: err, Detail: fmt.Sprintf("sectors of %d bytes; LOOP_SET_BLOCK_SIZE needs Linux 4.14", size)}
 		case !isErrno(err, unix.EAGAIN, unix.EBUSY):
 			return fmt.Errorf("setting the sector size of %s: %w", f.Name(), err)
 		}

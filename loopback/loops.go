@@ -111,6 +111,6 @@ func (o AttachOptions) Validate() error {
 	if s == 0 || (s >= units.SectorSize && s <= maxSectorSize() && s&(s-1) == 0) {
 		return nil
 	}
-	return &OpError{Kind: ErrInvalid, Detail: fmt.Sprintf("sector size %d: it must be a power of two from 512 to %d",
+	return &Error{Kind: ErrInvalid, Detail: fmt.Sprintf("sector size %d: it must be a power of two from 512 to %d",
 		uint64(s), uint64(maxSectorSize()))}
 }

@@ -19,7 +19,7 @@ func (c *Control) openControl() (*os.File, error) {
 		f, err = os.OpenFile("/dev/loop-control", os.O_RDWR|unix.O_CLOEXEC, 0)
 	}
 	if err != nil {
-		return nil, &OpError{Kind: kindOf(err), Err: err, Detail: "loop devices need root and the loop module"}
+		return nil, &Error{Kind: kindOf(err), Err: err, Detail: "loop devices need root and the loop module"}
 	}
 	return f, nil
 }
@@ -29,7 +29,7 @@ func (c *Control) openControl() (*os.File, error) {
 func free(control *os.File) (int, error) {
 	index, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
 	if err != nil {
-		return 0, &OpError{Kind: ErrExhausted, Err: err, Detail: exhaustedAdvice}
+		return 0, &Error{Kind: ErrExhausted, Err: err, Detail: exhaustedAdvice}
 	}
 	return index, nil
 }
@@ -74,7 +74,7 @@ func (c *Control) makeNode(path string, index int) error {
 	switch err := unix.Mknod(path, unix.S_IFBLK|0o600, dev); {
 	case errors.Is(err, unix.EEXIST):
 	case err != nil:
-		return &OpError{Kind: kindOf(err), Err: err, Detail: "making " + path}
+		return &Error{Kind: kindOf(err), Err: err, Detail: "making " + path}
 	default:
 		if err := os.Chmod(path, 0o600); err != nil {
 			return fmt.Errorf("setting the mode of %s: %w", path, err)
@@ -92,7 +92,7 @@ func (c *Control) checkNode(path string, index int) error {
 	want := c.number(index)
 	got := Number{unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev))}
 	if st.Mode&unix.S_IFMT != unix.S_IFBLK || got != want {
-		return &OpError{Kind: ErrNotLoop, Detail: fmt.Sprintf("%s is not block device %s; remove it", path, want)}
+		return &Error{Kind: ErrNotLoop, Detail: fmt.Sprintf("%s is not block device %s; remove it", path, want)}
 	}
 	return nil
 }
@@ -119,7 +119,7 @@ func indexOf(path string) (int, error) {
 	digits, ok := strings.CutPrefix(filepath.Base(path), "loop")
 	index, err := strconv.Atoi(digits)
 	if !ok || err != nil || index < 0 || strconv.Itoa(index) != digits {
-		return 0, &OpError{Kind: ErrNotLoop, Detail: "its name is not loopN"}
+		return 0, &Error{Kind: ErrNotLoop, Detail: "its name is not loopN"}
 	}
 	return index, nil
 }

@@ -21,9 +21,9 @@ func (c *Control) reuse(existing []Device, o AttachOptions) (Device, error) {
 		for _, e := range existing {
 			paths = append(paths, e.Path)
 		}
-		return Device{}, &OpError{Kind: ErrAttached, Detail: "more than once: " + strings.Join(paths, ", ")}
+		return Device{}, &Error{Kind: ErrAttached, Detail: "more than once: " + strings.Join(paths, ", ")}
 	case !o.Reuse:
-		return Device{}, &OpError{Kind: ErrAttached, Detail: "as " + d.Path}
+		return Device{}, &Error{Kind: ErrAttached, Detail: "as " + d.Path}
 	}
 	f, st, err := c.openOurs(d)
 	if err != nil {
@@ -64,7 +64,7 @@ func reusable(d Device, st *unix.LoopInfo64, sector units.Bytes, o AttachOptions
 	if len(differs) == 0 {
 		return nil
 	}
-	return &OpError{Kind: ErrAttached, Detail: fmt.Sprintf("as %s, with %s", d.Path, strings.Join(differs, ", "))}
+	return &Error{Kind: ErrAttached, Detail: fmt.Sprintf("as %s, with %s", d.Path, strings.Join(differs, ", "))}
 }
 
 // setAutoclear is the one flag that LOOP_SET_STATUS64 can set and clear again
@@ -117,11 +117,11 @@ func oursBehind(f *os.File, d Device) (*unix.LoopInfo64, error) {
 	st, err := status(f)
 	switch {
 	case errors.Is(err, unix.ENOTTY):
-		return nil, &OpError{Kind: ErrNotLoop, Err: err}
+		return nil, &Error{Kind: ErrNotLoop, Err: err}
 	case err != nil:
 		return nil, notAttachedIf(err, unix.ENXIO)
 	case identity(st) != d.Backing:
-		return nil, &OpError{Kind: ErrForeign, Detail: fmt.Sprintf("inode %d on device %#x, not inode %d on device %#x",
+		return nil, &Error{Kind: ErrForeign, Detail: fmt.Sprintf("inode %d on device %#x, not inode %d on device %#x",
 			st.Inode, st.Device, d.Backing.Inode, d.Backing.Device)}
 	}
 	return st, nil
@@ -129,7 +129,7 @@ func oursBehind(f *os.File, d Device) (*unix.LoopInfo64, error) {
 
 func notAttachedIf(err error, any ...unix.Errno) error {
 	if isErrno(err, any...) {
-		return &OpError{Kind: ErrNotAttached, Err: err}
+		return &Error{Kind: ErrNotAttached, Err: err}
 	}
 	return err
 }

@@ -22,7 +22,7 @@ func Usage(path string) (FileUsage, error) {
 		return FileUsage{}, inOp("usage", path, err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return FileUsage{}, &OpError{Op: "usage", Path: path, Kind: ErrNotRegular}
+		return FileUsage{}, &Error{Op: "usage", Object: path, Kind: ErrNotRegular}
 	}
 	// st_blocks counts 512-byte units whatever the file system's block is (stat(2)).
 	return FileUsage{Apparent: units.Bytes(st.Size), Allocated: units.Sectors(st.Blocks).Bytes()}, nil
@@ -41,7 +41,7 @@ func punchHole(path string, off, length units.Bytes) error {
 		return nil
 	}
 	if off > math.MaxInt64 || length > math.MaxInt64-off {
-		return &OpError{Kind: ErrInvalid, Detail: fmt.Sprintf("%d bytes at %d", uint64(length), uint64(off))}
+		return &Error{Kind: ErrInvalid, Detail: fmt.Sprintf("%d bytes at %d", uint64(length), uint64(off))}
 	}
 	b, err := openBacking(path, false)
 	if err != nil {

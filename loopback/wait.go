@@ -39,7 +39,7 @@ func flock(ctx context.Context, f *os.File) error {
 			return err
 		}
 		if err := b.wait(ctx); err != nil {
-			return &OpError{Kind: ErrBusy, Err: err, Detail: f.Name() + " is locked by another process"}
+			return &Error{Kind: ErrBusy, Err: err, Detail: f.Name() + " is locked by another process"}
 		}
 	}
 }

@@ -167,7 +167,7 @@ type exhausted struct{ loopback.Loops }
 
 func (e exhausted) Attach(ctx context.Context, file string, o loopback.AttachOptions) (loopback.Device, error) {
 	if strings.HasSuffix(file, "/data") {
-		return loopback.Device{}, &loopback.OpError{Op: "attach", Path: file, Kind: loopback.ErrExhausted}
+		return loopback.Device{}, &loopback.Error{Op: "attach", Object: file, Kind: loopback.ErrExhausted}
 	}
 	return e.Loops.Attach(ctx, file, o)
 }
@@ -176,7 +176,7 @@ type fullDisks struct{ thinpool.Disks }
 
 func (d fullDisks) CreateSparse(path string, size units.Bytes, o loopback.FileOptions) error {
 	if strings.HasSuffix(path, "/data") {
-		return &loopback.OpError{Op: "create", Path: path, Kind: loopback.ErrNoSpace, Err: syscall.ENOSPC}
+		return &loopback.Error{Op: "create", Object: path, Kind: loopback.ErrNoSpace, Err: syscall.ENOSPC}
 	}
 	return errors.Join(d.Disks.CreateSparse(path, size, o))
 }

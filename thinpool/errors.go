@@ -2,7 +2,8 @@ package thinpool
 
 import (
 	"errors"
-	"strings"
+
+	"thinctl/fault"
 )
 
 // What went wrong, for errors.Is.
@@ -42,43 +43,9 @@ var (
 )
 
 // Error says what was tried, on which object, why it failed and what to do.
-type Error struct {
-	Op     string // "create", "extend", ...
-	Object string // "pool vault", "volume vault/base"
-	Kind   error  // one of this package's sentinels, or nil
-	Detail string // what was found
-	Remedy string // what to do next
-	Err    error  // what the layer below said, or nil
-}
+type Error fault.Error
 
-func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Op + " " + e.Object)
-	for _, part := range []string{text(e.Kind), e.Detail, text(e.Err)} {
-		if part != "" {
-			b.WriteString(": " + part)
-		}
-	}
-	if e.Remedy != "" {
-		b.WriteString("; " + e.Remedy)
-	}
-	return b.String()
-}
-
-func text(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
-}
+func (e *Error) Error() string { return (*fault.Error)(e).Error() }
 
 // Unwrap yields the sentinel and the cause.
-func (e *Error) Unwrap() []error {
-	var wrapped []error
-	for _, err := range []error{e.Kind, e.Err} {
-		if err != nil {
-			wrapped = append(wrapped, err)
-		}
-	}
-	return wrapped
-}
+func (e *Error) Unwrap() []error { return (*fault.Error)(e).Unwrap() }

@@ -41,7 +41,7 @@ func TestExitCode(t *testing.T) {
 		{&dm.Error{Kind: dm.ErrExists}, 4},
 		{pool(thinpool.ErrBusy, nil), 5},
 		{&dm.Error{Kind: dm.ErrBusy}, 5},
-		{&loopback.OpError{Kind: loopback.ErrBusy}, 5},
+		{&loopback.Error{Kind: loopback.ErrBusy}, 5},
 		{&filesystem.Error{Kind: filesystem.ErrBusy}, 5},
 		{fmt.Errorf("lock: %w", filelock.ErrHeld), 5},
 		{fmt.Errorf("lock: %w: %w", filelock.ErrHeld, context.DeadlineExceeded), 5},

@@ -3,7 +3,8 @@ package manifest
 import (
 	"errors"
 	"fmt"
-	"strings"
+
+	"thinctl/fault"
 )
 
 // What went wrong, for errors.Is.
@@ -34,50 +35,12 @@ var (
 
 // Error is every error about images from outside: what was tried with what,
 // which part of it failed and why, and what to do about it.
-type Error struct {
-	Op     string // load, save, pull, push, ...
-	Object string // the archive or the name
-	Part   string // the entry or blob inside, or ""
-	Kind   error  // a sentinel, or nil
-	Detail string // the circumstances
-	Remedy string // what to do next
-	Err    error  // the cause
-}
+type Error fault.Error
 
-func (e *Error) Error() string {
-	var parts []string
-	if e.Op != "" {
-		parts = append(parts, e.Op+" "+e.Object)
-	}
-	if e.Part != "" {
-		parts = append(parts, e.Part)
-	}
-	if e.Kind != nil {
-		parts = append(parts, e.Kind.Error())
-	}
-	if e.Detail != "" {
-		parts = append(parts, e.Detail)
-	}
-	if e.Err != nil {
-		parts = append(parts, e.Err.Error())
-	}
-	text := strings.Join(parts, ": ")
-	if e.Remedy != "" {
-		text += "; " + e.Remedy
-	}
-	return text
-}
+func (e *Error) Error() string { return (*fault.Error)(e).Error() }
 
 // Unwrap yields the sentinel and the cause.
-func (e *Error) Unwrap() []error {
-	var wrapped []error
-	for _, err := range []error{e.Kind, e.Err} {
-		if err != nil {
-			wrapped = append(wrapped, err)
-		}
-	}
-	return wrapped
-}
+func (e *Error) Unwrap() []error { return (*fault.Error)(e).Unwrap() }
 
 // In gives err the operation, object and part it lacks.
 func In(op, object, part string, err error) error {

@@ -114,9 +114,9 @@ func (s suite) is(err, want error) {
 	if !errors.Is(err, want) {
 		s.Errorf("error %v, want %v", err, want)
 	}
-	var op *loopback.OpError
-	if err != nil && (!errors.As(err, &op) || op.Op == "" || op.Path == "") {
-		s.Errorf("error %#v is not an OpError that names operation and object", err)
+	var op *loopback.Error
+	if err != nil && (!errors.As(err, &op) || op.Op == "" || op.Object == "") {
+		s.Errorf("error %#v names no operation and object", err)
 	}
 }
 

@@ -287,5 +287,5 @@ func openRegular(path string, readOnly bool) (*os.File, os.FileInfo, error) {
 }
 
 func opError(op, path string, kind, err error, detail string) error {
-	return &loopback.OpError{Op: op, Path: path, Kind: kind, Err: err, Detail: detail}
+	return &loopback.Error{Op: op, Object: path, Kind: kind, Err: err, Detail: detail}
 }

@@ -2,9 +2,10 @@ package changes
 
 import (
 	"errors"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"thinctl/fault"
 )
 
 // ErrUnsupported: the kernel or the system lacks what a walk needs.
@@ -12,38 +13,12 @@ var ErrUnsupported = errors.New("not supported")
 
 // Error is every error of this package but a context's and the visitor's:
 // what was tried, on what, why it failed and what to do next.
-type Error struct {
-	Op     string // open, read, stat, ...
-	Object string // the path
-	Kind   error  // a sentinel of this package, or nil
-	Err    error  // the cause, an errno
-	Detail string // the circumstances and what to do about them
-}
+type Error fault.Error
 
-func (e *Error) Error() string {
-	parts := []string{e.Op + " " + e.Object}
-	if e.Kind != nil {
-		parts = append(parts, e.Kind.Error())
-	}
-	if e.Detail != "" {
-		parts = append(parts, e.Detail)
-	}
-	if e.Err != nil {
-		parts = append(parts, e.Err.Error())
-	}
-	return strings.Join(parts, ": ")
-}
+func (e *Error) Error() string { return (*fault.Error)(e).Error() }
 
 // Unwrap yields the sentinel and the cause.
-func (e *Error) Unwrap() []error {
-	var wrapped []error
-	for _, err := range []error{e.Kind, e.Err} {
-		if err != nil {
-			wrapped = append(wrapped, err)
-		}
-	}
-	return wrapped
-}
+func (e *Error) Unwrap() []error { return (*fault.Error)(e).Unwrap() }
 
 func failed(op, object string, err error) error {
 	e := &Error{Op: op, Object: object, Err: err}

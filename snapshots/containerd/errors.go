@@ -3,6 +3,8 @@ package containerd
 import (
 	"errors"
 	"fmt"
+
+	"thinctl/fault"
 )
 
 // What went wrong, for errors.Is.
@@ -23,42 +25,12 @@ var (
 )
 
 // Error says what was tried, on which object, why it failed and what to do.
-type Error struct {
-	Op     string // "prepare", "commit", ...
-	Object string // `snapshot "default/12/web"`
-	Kind   error  // one of this package's sentinels, or nil
-	Detail string // what was found
-	Remedy string // what to do next
-	Err    error  // what the layer below said, or nil
-}
+type Error fault.Error
 
-func (e *Error) Error() string {
-	text := e.Op + " " + e.Object
-	if e.Kind != nil {
-		text += ": " + e.Kind.Error()
-	}
-	if e.Detail != "" {
-		text += ": " + e.Detail
-	}
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
-	}
-	if e.Remedy != "" {
-		text += "; " + e.Remedy
-	}
-	return text
-}
+func (e *Error) Error() string { return (*fault.Error)(e).Error() }
 
 // Unwrap yields the sentinel and the cause.
-func (e *Error) Unwrap() []error {
-	var wrapped []error
-	for _, err := range []error{e.Kind, e.Err} {
-		if err != nil {
-			wrapped = append(wrapped, err)
-		}
-	}
-	return wrapped
-}
+func (e *Error) Unwrap() []error { return (*fault.Error)(e).Unwrap() }
 
 // refused is an error of this package's own.
 func refused(op, key string, kind error, detail string) error {

@@ -2,10 +2,10 @@ package filesystem
 
 import (
 	"errors"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/fault"
 	"thinctl/snapshots/filesystem/program"
 )
 
@@ -44,41 +44,12 @@ var (
 
 // Error is every error of this package: what was tried, on what, why it
 // failed and what to do next.
-type Error struct {
-	Op     string // format, detect, mount, unmount, grow, freeze, thaw, trim, ...
-	Object string // the device or target
-	Kind   error  // a sentinel of this package, or nil
-	Err    error  // the cause: an errno, a context's cause, a program's end
-	Detail string // the circumstances and what to do about them
-}
+type Error fault.Error
 
-func (e *Error) Error() string {
-	var parts []string
-	if e.Op != "" {
-		parts = append(parts, e.Op+" "+e.Object)
-	}
-	if e.Kind != nil {
-		parts = append(parts, e.Kind.Error())
-	}
-	if e.Detail != "" {
-		parts = append(parts, e.Detail)
-	}
-	if e.Err != nil {
-		parts = append(parts, e.Err.Error())
-	}
-	return strings.Join(parts, ": ")
-}
+func (e *Error) Error() string { return (*fault.Error)(e).Error() }
 
 // Unwrap yields the sentinel and the cause.
-func (e *Error) Unwrap() []error {
-	var wrapped []error
-	for _, err := range []error{e.Kind, e.Err} {
-		if err != nil {
-			wrapped = append(wrapped, err)
-		}
-	}
-	return wrapped
-}
+func (e *Error) Unwrap() []error { return (*fault.Error)(e).Unwrap() }
 
 // in gives err its operation and object. Inside this package errors are made
 // without them.
