@@ -94,11 +94,15 @@ type RenameOptions struct {
 // flushThin makes durable what was written to a volume, active or not: the
 // kernel may still have the mapping of new blocks in memory only.
 func (p *Pool) flushThin(ctx context.Context, record store.Volume) error {
-	info, err := p.activateThin(ctx, record, volumeDeviceName(p.name, record.Name))
-	if err != nil {
-		return err
+	volume, ok := p.Standing(ctx, record)
+	if !ok {
+		info, err := p.activateThin(ctx, record, volumeDeviceName(p.name, record.Name))
+		if err != nil {
+			return err
+		}
+		volume = activeVolume(record, info)
 	}
-	return p.host.Disks.Flush(ctx, nodeOf(record.For, info.Name))
+	return p.host.Disks.Flush(ctx, volume.Node)
 }
 
 // keptFor refuses a volume that is kept for something else.

@@ -28,7 +28,10 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, labels map[s
 
 func (s *Snapshotter) commit(ctx context.Context, name, key string, labels map[string]string) error {
 	const op = "commit"
-	var r record
+	var (
+		r      record
+		volume store.Volume
+	)
 	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
 		if r, err = s.find(tx, op, key); err != nil {
 			return err
@@ -36,7 +39,14 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, labels map[s
 		if r.Kind != Active {
 			return refused(op, key, ErrRefused, "it is not active, but "+string(r.Kind))
 		}
-		return s.free(tx, op, name)
+		if err := s.free(tx, op, name); err != nil {
+			return err
+		}
+		volume, err = tx.Volume(r.Volume)
+		if errors.Is(err, store.ErrNotFound) {
+			return refused(op, key, ErrNotFound, "its volume "+r.Volume+" is gone")
+		}
+		return err
 	})
 	if err != nil {
 		return err
@@ -46,7 +56,7 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, labels map[s
 			return err
 		}
 	}
-	all, err := s.quiet(ctx, key, r)
+	all, err := s.quiet(ctx, key, r, volume)
 	if err != nil {
 		return err
 	}
@@ -112,30 +122,27 @@ func (s *Snapshotter) move(tx *store.Tx, name, key string, was record, volume st
 
 // quiet makes sure that a snapshot can be read without its journal, and measures
 // it.
-func (s *Snapshotter) quiet(ctx context.Context, key string, r record) (footprint, error) {
-	status, err := s.pool.VolumeStatus(ctx, r.Volume)
+func (s *Snapshotter) quiet(ctx context.Context, key string, r record, volume store.Volume) (footprint, error) {
+	status, err := s.pool.StatusOf(ctx, volume)
+	if err != nil {
+		return footprint{}, err
+	}
+	if status.Active {
+		return s.footprint(status, s.target(status.Volume))
+	}
+	// Nobody has mounted it since the host was started, which may have been
+	// stopped in the middle of a write.
+	active, err := s.pool.ActivateVolume(ctx, r.Volume)
 	if gone(err) {
 		return footprint{}, refused("commit", key, ErrNotFound, "it was removed or committed meanwhile")
 	}
 	if err != nil {
 		return footprint{}, err
 	}
-	volume := status.Volume
-	if !volume.Active {
-		// Nobody has mounted it since the host was started, which may have been
-		// stopped in the middle of a write.
-		if volume, err = s.pool.ActivateVolume(ctx, r.Volume); err != nil {
-			return footprint{}, err
-		}
-		if err := s.replay(ctx, r, volume); err != nil {
-			return footprint{}, err
-		}
+	if err := s.replay(ctx, r, active); err != nil {
+		return footprint{}, err
 	}
-	target := ""
-	if volume.Open > 0 {
-		target = s.target(volume)
-	}
-	return s.measure(ctx, volume, target)
+	return s.measure(ctx, active)
 }
 
 func (s *Snapshotter) replay(ctx context.Context, r record, volume thinpool.Volume) error {

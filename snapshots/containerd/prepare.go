@@ -230,7 +230,7 @@ func (s *Snapshotter) look(ctx context.Context, volume string) (all footprint, e
 		if active, err = s.pool.ActivateVolume(ctx, volume); err != nil {
 			return all, err
 		}
-		all, err = s.measure(ctx, active, "")
+		all, err = s.measure(ctx, active)
 		if put := s.pool.DeactivateVolume(ctx, volume); !errors.Is(put, thinpool.ErrBusy) {
 			err = errors.Join(err, put)
 		}
@@ -241,8 +241,8 @@ func (s *Snapshotter) look(ctx context.Context, volume string) (all footprint, e
 	}
 }
 
-// measure asks for the footprint of an active volume.
-func (s *Snapshotter) measure(ctx context.Context, volume thinpool.Volume, target string) (footprint, error) {
+// measure asks for the footprint of an active volume that nobody has mounted.
+func (s *Snapshotter) measure(ctx context.Context, volume thinpool.Volume) (footprint, error) {
 	status, err := s.pool.VolumeStatus(ctx, volume.Name)
 	if err == nil && !status.Active {
 		err = fmt.Errorf("%w: the device of %s was put away while it was measured", thinpool.ErrBusy, volume.Name)
@@ -250,6 +250,12 @@ func (s *Snapshotter) measure(ctx context.Context, volume thinpool.Volume, targe
 	if err != nil {
 		return footprint{}, err
 	}
-	inodes, err := s.files.Inodes(volume.Node, target)
+	return s.footprint(status, "")
+}
+
+// footprint is what an active volume takes; target is where it is mounted, "" where
+// that is not known.
+func (s *Snapshotter) footprint(status thinpool.VolumeStatus, target string) (footprint, error) {
+	inodes, err := s.files.Inodes(status.Node, target)
 	return footprint{Mapped: status.Mapped, Inodes: inodes}, err
 }

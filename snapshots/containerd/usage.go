@@ -69,11 +69,9 @@ func (s *Snapshotter) exact(volume string, mapped units.Bytes) (units.Bytes, boo
 // inodes counts those of an active volume, as well as it can be seen: 0 where
 // it cannot.
 func (s *Snapshotter) inodes(volume thinpool.Volume) uint64 {
-	if volume.Open > 0 {
-		if target := s.target(volume); target != "" {
-			if n, err := s.files.Inodes(volume.Node, target); err == nil {
-				return n
-			}
+	if target := s.target(volume); target != "" {
+		if n, err := s.files.Inodes(volume.Node, target); err == nil {
+			return n
 		}
 	}
 	n, err := s.files.Inodes(volume.Node, "")
@@ -87,6 +85,9 @@ func (s *Snapshotter) inodes(volume thinpool.Volume) uint64 {
 // not seen. The last place is tried first: to read all mounts takes long where
 // there are many.
 func (s *Snapshotter) target(volume thinpool.Volume) string {
+	if volume.Open == 0 {
+		return ""
+	}
 	s.cached.Lock()
 	target := s.cached.targets[volume.Name]
 	s.cached.Unlock()
