@@ -68,7 +68,10 @@ func layer(_ *house, c *client, name string, dice *rand.Rand) (err error) {
 	if err := mountAs(m.Source, dir, m.Type, m.Options); err != nil {
 		return err
 	}
+	// Another round's ctr, forked while the file is open, has it until it is ctr.
+	syscall.ForkLock.RLock()
 	err = os.WriteFile(dir+"/file", make([]byte, dice.IntN(4<<20)), 0o600)
+	syscall.ForkLock.RUnlock()
 	if err := errors.Join(err, syscall.Unmount(dir, 0)); err != nil {
 		return err
 	}
