@@ -25,7 +25,7 @@ func TestError(t *testing.T) {
 			t.Errorf("%q, want %q", got, c.want)
 		}
 		for _, cause := range []error{errKind, fs.ErrNotExist} {
-			if has := c.err.Kind == cause || c.err.Err == cause; errors.Is(&c.err, cause) != has {
+			if has := errors.Is(c.err.Kind, cause) || errors.Is(c.err.Err, cause); errors.Is(&c.err, cause) != has {
 				t.Errorf("%q is %v: %v, want %v", &c.err, cause, !has, has)
 			}
 		}
