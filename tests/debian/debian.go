@@ -26,12 +26,8 @@ func Unpacked(ctx context.Context, program, pkg string) (string, error) {
 }
 
 func unpacked(ctx context.Context, program, pkg string) (string, error) {
-	cache, err := os.UserCacheDir()
+	cache, err := folder()
 	if err != nil {
-		return "", err
-	}
-	cache = filepath.Join(cache, "thinctl-debian")
-	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", err
 	}
 	unlock, err := lock(filepath.Join(cache, pkg+".lock"))
@@ -50,6 +46,16 @@ func unpacked(ctx context.Context, program, pkg string) (string, error) {
 	return path, err
 }
 
+// folder is this package's in the user's cache.
+func folder() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	cache = filepath.Join(cache, "thinctl-debian")
+	return cache, os.MkdirAll(cache, 0o755)
+}
+
 // unpack lays a package into root, which appears whole or not at all.
 func unpack(ctx context.Context, cache, pkg, root string) error {
 	dir, err := os.MkdirTemp(cache, pkg+"-")
@@ -57,15 +63,15 @@ func unpack(ctx context.Context, cache, pkg, root string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := run(ctx, dir, "apt-get", "-q", "download", pkg); err != nil {
-		return fmt.Errorf("%w (apt-get update may help)", err)
+	if _, err := Apt(ctx, dir, "apt-get", "-q", "download", pkg); err != nil {
+		return err
 	}
 	debs, err := filepath.Glob(filepath.Join(dir, "*.deb"))
 	if err != nil || len(debs) != 1 {
 		return fmt.Errorf("apt-get download %s left %d packages", pkg, len(debs))
 	}
-	if err := run(ctx, dir, "dpkg-deb", "-x", debs[0], "root"); err != nil {
-		return err
+	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", debs[0], filepath.Join(dir, "root")).CombinedOutput(); err != nil {
+		return fmt.Errorf("unpacking %s: %w\n%s", debs[0], err, out)
 	}
 	return os.Rename(filepath.Join(dir, "root"), root)
 }
@@ -75,23 +81,14 @@ func Installed(ctx context.Context, program, pkg string) (string, error) {
 	if path, err := exec.LookPath(program); err == nil {
 		return path, nil
 	}
-	install := []string{"env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "install", "-y", "--no-install-recommends", pkg}
+	install := []string{"apt-get", "-q", "install", "-y", "--no-install-recommends", pkg}
 	if os.Geteuid() != 0 {
-		return "", fmt.Errorf("%s, which tests need, is missing: run: sudo %s", program, strings.Join(install[2:], " "))
+		return "", fmt.Errorf("%s, which tests need, is missing: run: sudo %s", program, strings.Join(install, " "))
 	}
-	if err := run(ctx, "", install[0], install[1:]...); err != nil {
-		return "", fmt.Errorf("installing %s, which tests need (apt-get update may help): %w", program, err)
+	if _, err := Apt(ctx, "", install...); err != nil {
+		return "", fmt.Errorf("installing %s, which tests need: %w", program, err)
 	}
 	return exec.LookPath(program)
-}
-
-func run(ctx context.Context, dir, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return nil
 }
 
 // lock keeps test binaries that run at the same time from unpacking twice.

@@ -7,7 +7,8 @@
 //
 // Caveats: what is unpacked gets no packages that it depends on, so that is for
 // programs that need the C library alone, as those written in Go; a program that
-// is on PATH goes before both.
+// is on PATH goes before both. Apt's lists are got anew, as root, where it does not
+// find what it is asked for.
 //
 //	promtool, err := debian.Unpacked(ctx, "promtool", "prometheus")
 //	rpm, err := debian.Installed(ctx, "rpm", "rpm")

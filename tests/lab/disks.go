@@ -63,7 +63,7 @@ func makeScratch(ctx context.Context, path string, size int64) error {
 		return err
 	}
 	// Few inodes, for it holds few large files, and mkfs is quicker.
-	if _, err := output(ctx, "", nil, "mkfs.ext4", "-q", "-F", "-m", "0", "-i", "65536", "-L", "scratch", aside); err != nil {
+	if _, err := output(ctx, "mkfs.ext4", "-q", "-F", "-m", "0", "-i", "65536", "-L", "scratch", aside); err != nil {
 		os.Remove(aside)
 		return fmt.Errorf("formatting the scratch disk %s: %w", path, err)
 	}

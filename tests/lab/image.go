@@ -38,11 +38,11 @@ func (c cache) image(ctx context.Context, progress io.Writer) (string, error) {
 		}
 		fmt.Fprintln(progress, "lab: building a Debian root with systemd (once, a minute or two)")
 		root := filepath.Join(dir, "root")
-		if _, err := output(ctx, "", nil, "mmdebstrap", "--quiet", "--variant=minbase", "--mode=root",
+		if _, err := output(ctx, "mmdebstrap", "--quiet", "--variant=minbase", "--mode=root",
 			"--include="+strings.Join(imagePackages(), ","), "--customize-hook="+imageHook, imageSuite, root); err != nil {
 			return err
 		}
-		if _, err := output(ctx, "", nil, "mkfs.ext4", "-q", "-F", "-d", root, filepath.Join(dir, "root.img"), imageSize); err != nil {
+		if _, err := output(ctx, "mkfs.ext4", "-q", "-F", "-d", root, filepath.Join(dir, "root.img"), imageSize); err != nil {
 			return err
 		}
 		return os.RemoveAll(root)

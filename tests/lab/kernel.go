@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"thinctl/tests/debian"
 )
 
 // kernelRecipe changes when a kernel has to be made anew.
@@ -60,14 +62,14 @@ func makeKernel(ctx context.Context, version, dir string) error {
 	if os.Geteuid() == 0 {
 		download = []string{"apt-get", "-o", "APT::Sandbox::User=root", "download", name}
 	}
-	if _, err := output(ctx, fetched, nil, download...); err != nil {
-		return fmt.Errorf("fetching %s (apt-get update may help): %w", name, err)
+	if _, err := debian.Apt(ctx, fetched, download...); err != nil {
+		return fmt.Errorf("fetching %s: %w", name, err)
 	}
 	debs, _ := filepath.Glob(filepath.Join(fetched, "*.deb"))
 	if len(debs) != 1 {
 		return fmt.Errorf("apt-get download %s left %d packages, not one", name, len(debs))
 	}
-	if _, err := output(ctx, "", nil, "dpkg-deb", "-x", debs[0], dir); err != nil {
+	if _, err := output(ctx, "dpkg-deb", "-x", debs[0], dir); err != nil {
 		return err
 	}
 	release := strings.TrimPrefix(name, "linux-image-")
@@ -80,12 +82,12 @@ func makeKernel(ctx context.Context, version, dir string) error {
 // kernelPackage is the package a metapackage stands for today.
 func kernelPackage(ctx context.Context, version string) (string, error) {
 	meta := metapackage(version)
-	out, err := output(ctx, "", nil, "apt-cache", "depends", meta)
+	out, err := debian.Apt(ctx, "", "apt-cache", "depends", meta)
 	if err != nil {
 		return "", fmt.Errorf("package %s is not to be had from this system's apt sources "+
-			"(Debian 12 has 6.1 and, in bookworm-security, 6.12; try apt-get update): %w", meta, err)
+			"(Debian 12 has 6.1 and, in bookworm-security, 6.12): %w", meta, err)
 	}
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(out) {
 		name, ok := strings.CutPrefix(strings.TrimSpace(line), "Depends: ")
 		if !ok || !strings.HasPrefix(name, "linux-image-") {
 			continue
@@ -95,7 +97,7 @@ func kernelPackage(ctx context.Context, version string) (string, error) {
 		}
 		return name, nil
 	}
-	return "", fmt.Errorf("package %s names no kernel: apt-get update may help", meta)
+	return "", fmt.Errorf("package %s names no kernel", meta)
 }
 
 // unpackImage takes the kernel proper out of a bzImage, by the offsets in its
@@ -123,7 +125,7 @@ func unpackImage(ctx context.Context, from, to string) error {
 		return err
 	}
 	defer os.Remove(packed)
-	plain, err := output(ctx, "", nil, unpack, "-dc", packed)
+	plain, err := output(ctx, unpack, "-dc", packed)
 	if err != nil {
 		return fmt.Errorf("unpacking %s: %w", from, err)
 	}
@@ -137,10 +139,10 @@ func unpackImage(ctx context.Context, from, to string) error {
 // slow at it, and writes the dependencies, which the package leaves to depmod.
 func unpackModules(ctx context.Context, dir, release string) error {
 	const script = `find "$1" -name '*.ko.xz' -print0 | xargs -0 -r -P "$(nproc)" -n 64 xz -d`
-	if _, err := output(ctx, "", nil, "sh", "-c", script, "sh", filepath.Join(dir, "lib/modules", release)); err != nil {
+	if _, err := output(ctx, "sh", "-c", script, "sh", filepath.Join(dir, "lib/modules", release)); err != nil {
 		return fmt.Errorf("unpacking modules of %s: %w", release, err)
 	}
-	if _, err := output(ctx, "", nil, "depmod", "-b", dir, release); err != nil {
+	if _, err := output(ctx, "depmod", "-b", dir, release); err != nil {
 		return fmt.Errorf("finding what modules of %s depend on: %w", release, err)
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+
+	"thinctl/tests/debian"
 )
 
 // program is one the lab or its guest runs, and the Debian package it is in.
@@ -54,10 +56,8 @@ func require(ctx context.Context, programs []program, progress io.Writer) error 
 		return fmt.Errorf("programs are missing: run: sudo %s", strings.Join(install, " "))
 	}
 	fmt.Fprintf(progress, "lab: %s\n", strings.Join(install, " "))
-	// Their files are wanted, not their services.
-	_, err := output(ctx, "", []string{"DEBIAN_FRONTEND=noninteractive", "SYSTEMD_OFFLINE=1"}, install...)
-	if err != nil {
-		return fmt.Errorf("installing what is missing (apt-get update may help): %w", err)
+	if _, err := debian.Apt(ctx, "", install...); err != nil {
+		return fmt.Errorf("installing what is missing: %w", err)
 	}
 	return nil
 }
@@ -77,15 +77,14 @@ func tool(name string) (string, error) {
 
 // output runs a program of the host and returns its standard output. What it
 // wrote to standard error becomes part of the error.
-func output(ctx context.Context, dir string, env []string, args ...string) ([]byte, error) {
+func output(ctx context.Context, args ...string) ([]byte, error) {
 	path, err := tool(args[0])
 	if err != nil {
 		return nil, err
 	}
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args[1:]...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &errs
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, lastLines(errs.String(), 20))
 	}
