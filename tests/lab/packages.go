@@ -31,6 +31,7 @@ func plainPrograms() []program {
 		{"losetup", "mount"},
 		{"blkid", "util-linux"},
 		{"sfdisk", "fdisk"},
+		{"fuser", "psmisc"}, // runbooks ask it
 		{"xz", "xz-utils"},
 		{"zstd", "zstd"},
 	}
