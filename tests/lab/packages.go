@@ -31,7 +31,8 @@ func plainPrograms() []program {
 		{"losetup", "mount"},
 		{"blkid", "util-linux"},
 		{"sfdisk", "fdisk"},
-		{"fuser", "psmisc"}, // runbooks ask it
+		{"fuser", "psmisc"}, // runbooks ask these two
+		{"ps", "procps"},
 		{"xz", "xz-utils"},
 		{"zstd", "zstd"},
 	}
