@@ -14,8 +14,11 @@ import (
 // fresh machine has none, and old ones name packages that are gone.
 func Apt(ctx context.Context, dir string, args ...string) (string, error) {
 	out, err := apt(ctx, dir, args...)
-	if err == nil || os.Geteuid() != 0 {
-		return out, err
+	if err == nil {
+		return out, nil
+	}
+	if os.Geteuid() != 0 {
+		return "", fmt.Errorf("%w\n`sudo apt-get update` may help", err)
 	}
 	if updated := update(ctx); updated != nil {
 		return "", fmt.Errorf("%w\n%w", err, updated)
