@@ -63,12 +63,9 @@ func unpack(ctx context.Context, cache, pkg, root string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if _, err := Apt(ctx, dir, "apt-get", "-q", "download", pkg); err != nil {
+	debs, err := Suite("").Download(ctx, dir, pkg)
+	if err != nil {
 		return err
-	}
-	debs, err := filepath.Glob(filepath.Join(dir, "*.deb"))
-	if err != nil || len(debs) != 1 {
-		return fmt.Errorf("apt-get download %s left %d packages", pkg, len(debs))
 	}
 	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", debs[0], filepath.Join(dir, "root")).CombinedOutput(); err != nil {
 		return fmt.Errorf("unpacking %s: %w\n%s", debs[0], err, out)

@@ -23,7 +23,7 @@ type Config struct {
 	Stdout, Stderr io.Writer    // nil: thrown away
 	Screen         *boot.Screen // give the command a terminal, on Stdin and Stdout
 
-	Kernel  string // "6.1" or "6.12"; 6.1
+	Kernel  string // one of Kernels; 6.1
 	Systemd bool   // a Debian root with systemd and udev instead of the host's
 	Modules []string
 	Without []string
@@ -65,7 +65,7 @@ func (c Config) withDefaults() (Config, error) {
 	if os.Getenv("THINCTL_LAB") != "" {
 		return c, errors.New("this is the lab's guest already: run the command itself")
 	}
-	or(&c.Kernel, "6.1")
+	or(&c.Kernel, Kernels()[0])
 	or(&c.Memory, 4<<30)
 	or(&c.CPUs, 2)
 	or(&c.Scratch, 24<<30)

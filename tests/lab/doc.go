@@ -1,5 +1,5 @@
 // Package lab runs a command as root in a throw-away virtual machine that has
-// a device mapper. The machine has a Debian kernel (6.1 or 6.12) and shows the
+// a device mapper. The machine has a Debian kernel (6.1, 6.12, Debian 11's 5.10 or sid's newest) and shows the
 // host's own root, read-only over 9p with a tmpfs laid on top, so that paths,
 // tools and test binaries are the same inside; with Systemd it has a whole
 // Debian root of its own with systemd and udev, and the host's is at /host.

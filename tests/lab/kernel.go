@@ -8,13 +8,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"thinctl/tests/debian"
 )
 
-// kernelRecipe changes when a kernel has to be made anew.
-const kernelRecipe = "1: uncompressed vmlinux, uncompressed modules, depmod"
+// kernelRecipe changes when the cached kernels have to be made again.
+const kernelRecipe = "3: uncompressed vmlinux, uncompressed modules, depmod"
 
 // kernel is a Debian kernel, unpacked.
 type kernel struct {
@@ -23,33 +24,55 @@ type kernel struct {
 	tree    string // its modules
 }
 
-// Kernels are the versions the lab knows, the default first.
-func Kernels() []string { return []string{"6.1", "6.12"} }
-
-func metapackage(version string) string {
-	if version == "6.1" {
-		return "linux-image-amd64"
-	}
-	return "linux-image-" + version + "-amd64"
+// source is where a kernel comes from. A suite's kernel moves on within its series,
+// and sid's from one series to the next.
+type source struct {
+	name  string
+	suite debian.Suite
+	meta  string // the package that depends on the newest kernel of the series
 }
 
-func (c cache) kernel(ctx context.Context, version string, progress io.Writer) (kernel, error) {
-	dir, err := c.entry(ctx, "kernel-"+version, []string{kernelRecipe, metapackage(version)}, func(dir string) error {
-		fmt.Fprintf(progress, "lab: fetching kernel %s (once)\n", version)
-		return makeKernel(ctx, version, dir)
+func sources() []source {
+	return []source{
+		{"6.1", "", "linux-image-amd64"},
+		{"6.12", "", "linux-image-6.12-amd64"}, // of bookworm-security
+		{"5.10", "bullseye", "linux-image-amd64"},
+		{"sid", "sid", "linux-image-amd64"},
+	}
+}
+
+// Kernels are the names of the kernels that the lab can boot, the default first.
+func Kernels() []string {
+	var names []string
+	for _, s := range sources() {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+func (c cache) kernel(ctx context.Context, name string, progress io.Writer) (kernel, error) {
+	at := slices.IndexFunc(sources(), func(s source) bool { return s.name == name })
+	if at < 0 {
+		return kernel{}, fmt.Errorf("no kernel %q: there are %v", name, Kernels())
+	}
+	from := sources()[at]
+	dir, err := c.entry(ctx, "kernel-"+name, []string{kernelRecipe, string(from.suite), from.meta}, func(dir string) error {
+		fmt.Fprintf(progress, "lab: fetching kernel %s (once)\n", name)
+		return from.fetch(ctx, dir)
 	})
 	if err != nil {
-		return kernel{}, fmt.Errorf("preparing kernel %s: %w", version, err)
+		return kernel{}, fmt.Errorf("preparing kernel %s: %w", name, err)
 	}
-	trees, err := filepath.Glob(filepath.Join(dir, "lib/modules/*"))
+	trees, err := filepath.Glob(filepath.Join(dir, "modules/*"))
 	if err != nil || len(trees) != 1 {
-		return kernel{}, fmt.Errorf("%s holds %d kernels, not one: remove it and run again", dir, len(trees))
+		return kernel{}, fmt.Errorf("%s holds %d kernels, want 1: remove it and run again", dir, len(trees))
 	}
 	return kernel{filepath.Join(dir, "vmlinux"), filepath.Base(trees[0]), trees[0]}, nil
 }
 
-func makeKernel(ctx context.Context, version, dir string) error {
-	name, err := kernelPackage(ctx, version)
+// fetch leaves vmlinux and modules/RELEASE in dir.
+func (s source) fetch(ctx context.Context, dir string) error {
+	release, packages, err := s.packages(ctx)
 	if err != nil {
 		return err
 	}
@@ -58,46 +81,68 @@ func makeKernel(ctx context.Context, version, dir string) error {
 		return err
 	}
 	defer os.RemoveAll(fetched)
-	download := []string{"apt-get", "download", name}
-	if os.Geteuid() == 0 {
-		download = []string{"apt-get", "-o", "APT::Sandbox::User=root", "download", name}
-	}
-	if _, err := debian.Apt(ctx, fetched, download...); err != nil {
-		return fmt.Errorf("fetching %s: %w", name, err)
-	}
-	debs, _ := filepath.Glob(filepath.Join(fetched, "*.deb"))
-	if len(debs) != 1 {
-		return fmt.Errorf("apt-get download %s left %d packages, not one", name, len(debs))
-	}
-	if _, err := output(ctx, "dpkg-deb", "-x", debs[0], dir); err != nil {
+	debs, err := s.suite.Download(ctx, fetched, packages...)
+	if err != nil {
 		return err
 	}
-	release := strings.TrimPrefix(name, "linux-image-")
-	if err := unpackImage(ctx, filepath.Join(dir, "boot/vmlinuz-"+release), filepath.Join(dir, "vmlinux")); err != nil {
+	root := filepath.Join(fetched, "root")
+	for _, deb := range debs {
+		if _, err := output(ctx, "dpkg-deb", "-x", deb, root); err != nil {
+			return err
+		}
+	}
+	// Debian 14 keeps both below /usr/lib/modules, earlier releases in /boot and /lib/modules.
+	tree, image := filepath.Join(root, "usr/lib/modules", release), filepath.Join(root, "usr/lib/modules", release, "vmlinuz")
+	if _, err := os.Stat(tree); err != nil {
+		tree, image = filepath.Join(root, "lib/modules", release), filepath.Join(root, "boot/vmlinuz-"+release)
+	}
+	if err := unpackImage(ctx, image, filepath.Join(dir, "vmlinux")); err != nil {
 		return err
 	}
-	return unpackModules(ctx, dir, release)
+	if err := unpackModules(ctx, tree); err != nil {
+		return err
+	}
+	if _, err := output(ctx, "cp", "-r", "--", filepath.Dir(tree), filepath.Join(dir, "modules")); err != nil {
+		return err
+	}
+	// depmod looks below lib/modules.
+	if err := os.Symlink(".", filepath.Join(dir, "lib")); err != nil {
+		return err
+	}
+	if _, err := output(ctx, "depmod", "-b", dir, release); err != nil {
+		return fmt.Errorf("listing the dependencies of the modules of %s: %w", release, err)
+	}
+	return nil
 }
 
-// kernelPackage is the package a metapackage stands for today.
-func kernelPackage(ctx context.Context, version string) (string, error) {
-	meta := metapackage(version)
-	out, err := debian.Apt(ctx, "", "apt-cache", "depends", meta)
+// packages returns the release of the kernel that the metapackage stands for today, and
+// the packages that hold its image and its modules.
+func (s source) packages(ctx context.Context) (release string, packages []string, err error) {
+	names, err := s.suite.Depends(ctx, s.meta)
 	if err != nil {
-		return "", fmt.Errorf("package %s is not to be had from this system's apt sources "+
-			"(Debian 12 has 6.1 and, in bookworm-security, 6.12): %w", meta, err)
+		return "", nil, fmt.Errorf("finding package %s (6.1 and 6.12 come from the system's sources, which must be Debian 12's): %w", s.meta, err)
 	}
-	for line := range strings.Lines(out) {
-		name, ok := strings.CutPrefix(strings.TrimSpace(line), "Depends: ")
-		if !ok || !strings.HasPrefix(name, "linux-image-") {
+	for _, name := range names {
+		var ok bool
+		if release, ok = strings.CutPrefix(name, "linux-image-"); !ok {
 			continue
 		}
-		if !strings.HasPrefix(name, "linux-image-"+version+".") {
-			return "", fmt.Errorf("%s is %s on this system, not a %s kernel: the lab needs Debian 12's apt sources", meta, name, version)
+		if s.name != "sid" && !strings.HasPrefix(release, s.name+".") {
+			return "", nil, fmt.Errorf("package %s is kernel %s, want %s: 6.1 and 6.12 come from the system's sources, which must be Debian 12's", s.meta, release, s.name)
 		}
-		return name, nil
+		packages = []string{name}
+		parts, err := s.suite.Depends(ctx, name)
+		if err != nil {
+			return "", nil, err
+		}
+		for _, part := range parts { // of Debian 14, where binary, modules and base are packages of their own
+			if strings.HasSuffix(part, "-"+release) {
+				packages = append(packages, part)
+			}
+		}
+		return release, packages, nil
 	}
-	return "", fmt.Errorf("package %s names no kernel", meta)
+	return "", nil, fmt.Errorf("package %s depends on no kernel", s.meta)
 }
 
 // unpackImage takes the kernel proper out of a bzImage, by the offsets in its
@@ -135,15 +180,13 @@ func unpackImage(ctx context.Context, from, to string) error {
 	return os.WriteFile(to, plain, 0o644)
 }
 
-// unpackModules unpacks what 6.12 keeps as .ko.xz, since the guest would be
-// slow at it, and writes the dependencies, which the package leaves to depmod.
-func unpackModules(ctx context.Context, dir, release string) error {
-	const script = `find "$1" -name '*.ko.xz' -print0 | xargs -0 -r -P "$(nproc)" -n 64 xz -d`
-	if _, err := output(ctx, "sh", "-c", script, "sh", filepath.Join(dir, "lib/modules", release)); err != nil {
-		return fmt.Errorf("unpacking modules of %s: %w", release, err)
-	}
-	if _, err := output(ctx, "depmod", "-b", dir, release); err != nil {
-		return fmt.Errorf("finding what modules of %s depend on: %w", release, err)
+// unpackModules unpacks compressed modules, which the guest would be slow at.
+func unpackModules(ctx context.Context, tree string) error {
+	for suffix, program := range map[string]string{".ko.xz": "xz", ".ko.zst": "zstd"} {
+		const script = `find "$1" -name "*$2" -print0 | xargs -0 -r -P "$(nproc)" -n 64 "$3" -q -d`
+		if _, err := output(ctx, "sh", "-c", script, "sh", tree, suffix, program); err != nil {
+			return fmt.Errorf("unpacking the modules in %s: %w", tree, err)
+		}
 	}
 	return nil
 }

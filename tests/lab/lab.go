@@ -106,11 +106,12 @@ func (c Config) spec(p parts) (boot.Spec, []string, error) {
 	if err != nil {
 		return boot.Spec{}, nil, err
 	}
-	early, err := set.loadOrder(bootModules(), c.Without)
+	first := slices.Concat(set.present(checksumModules()), bootModules())
+	early, err := set.loadOrder(first, c.Without)
 	if err != nil {
 		return boot.Spec{}, nil, err
 	}
-	order, err := set.loadOrder(slices.Concat(bootModules(), testModules(), c.Modules), c.Without)
+	order, err := set.loadOrder(slices.Concat(first, testModules(), c.Modules), c.Without)
 	if err != nil {
 		return boot.Spec{}, nil, err
 	}

@@ -10,9 +10,12 @@ import (
 
 // bootModules are what the guest cannot start without.
 func bootModules() []string {
-	return []string{"virtio_pci", "virtio_blk", "virtio_console", "9pnet_virtio", "9p",
-		"overlay", "crc32c_generic", "crc32c_intel", "ext4"}
+	return []string{"virtio_pci", "virtio_blk", "virtio_console", "9pnet_virtio", "9p", "overlay", "ext4"}
 }
+
+// checksumModules are loaded first if the kernel has them. ext4 requests crc32c by an
+// alias, which the guest's init cannot resolve; newer kernels have crc32c built in.
+func checksumModules() []string { return []string{"crc32c_generic", "crc32c_intel"} }
 
 // testModules are what the tests want there from the start; the kernel asks
 // for any other by modprobe. So it does for xfs, which takes two seconds to load.
@@ -88,6 +91,11 @@ func (s moduleSet) loadOrder(names, without []string) ([]string, error) {
 		}
 	}
 	return order, nil
+}
+
+// present returns the names of the modules that this kernel has as files.
+func (s moduleSet) present(names []string) []string {
+	return slices.DeleteFunc(names, func(name string) bool { return s.file[moduleName(name)] == "" })
 }
 
 // wants tells whether a module is, or needs, one of those.

@@ -29,7 +29,7 @@ func parse(args []string) (config lab.Config, o orders, err error) {
 		fmt.Fprint(os.Stderr, usage)
 		f.PrintDefaults()
 	}
-	f.StringVar(&config.Kernel, "kernel", "", "`version`: 6.1 (default) or 6.12")
+	f.StringVar(&config.Kernel, "kernel", "", "`name`: 6.1 (default), 6.12, 5.10 (Debian 11) or sid (Debian's newest)")
 	f.BoolVar(&config.Systemd, "systemd", false, "a Debian root with systemd and udev, this host's at /host")
 	f.Func("disk", "blank disk of this `size`, /dev/disk/by-id/virtio-disk0 and on, /dev/vdb and on (repeatable)", func(s string) error {
 		size, err := parseSize(s)
