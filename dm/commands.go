@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -82,6 +84,9 @@ func (c *Control) Load(ctx context.Context, ref Ref, table []Target, options Loa
 		r.set(unix.DM_READONLY_FLAG)
 	}
 	err := c.do(r)
+	if err == nil {
+		return c.refuseLoop(ctx, r.info().Dev, lines)
+	}
 	var refused *Error
 	if !errors.As(err, &refused) {
 		return err
@@ -100,6 +105,20 @@ func (c *Control) Load(ctx context.Context, ref Ref, table []Target, options Loa
 		}
 	}
 	return err
+}
+
+// refuseLoop clears a loaded table that lies on the device itself. Kernels before 5.15
+// accept one, and Resume then overflows the kernel's stack (drivers/md/dm-table.c,
+// dm_table_supports_dax; seen on 5.10).
+func (c *Control) refuseLoop(ctx context.Context, dev Dev, lines []Line) error {
+	for _, line := range lines {
+		if !slices.Contains(strings.Fields(line.Params), dev.String()) {
+			continue
+		}
+		err := &Error{Op: fmt.Sprintf("load %q into", line), Device: dev.String(), Errno: unix.EINVAL}
+		return errors.Join(err, c.Clear(ctx, ByDev(dev)))
+	}
+	return nil
 }
 
 // Clear implements [Kernel].

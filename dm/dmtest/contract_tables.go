@@ -108,10 +108,13 @@ func tableContract() map[string]func(*bench) {
 			try("gap", dm.Failing{Length: 8}, dm.Failing{Start: 16, Length: 8})
 			try("late start", dm.Failing{Start: 8, Length: 8})
 			try("no length", dm.Failing{})
-			// 6.1 has no disk for a device without a table yet, and does not find it.
-			if err := b.load(dev, dm.Linear{Length: 8, Dev: dev}); !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENXIO) {
-				b.Errorf("itself: %v, want EINVAL or ENXIO", err)
+			// A device of its own, since 5.10 counts this load as the first, and only the
+			// first is measured. 6.1 has no disk for a device without a table, hence ENXIO.
+			own := b.create(b.name(), "").Dev
+			if err := b.load(own, dm.Linear{Length: 8, Dev: own}); !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENXIO) {
+				b.Errorf("loading a table over itself: got %v, want EINVAL or ENXIO", err)
 			}
+			equal(b, "a table over itself stays loaded", b.info(own).InactiveTable, false)
 			try("beyond the disk", dm.Linear{Length: diskSize.Sectors(), Dev: disk, Offset: 8})
 			try("block too small", with(func(p *dm.ThinPool) { p.Block /= 2 }))
 			try("block not a multiple", with(func(p *dm.ThinPool) { p.Block += 8 }))
