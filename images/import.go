@@ -11,6 +11,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"thinctl/fault"
 	"thinctl/images/layertar"
 	"thinctl/images/reference"
 	"thinctl/snapshots"
@@ -28,6 +29,7 @@ type ImportOptions struct {
 	FS      filesystem.Type
 	Size    units.Bytes
 	Limits  layertar.Limits
+	Warn    fault.Warn // receives what was accepted although it is unusual
 	// Progress hears how many bytes of the tar were applied; it may be nil.
 	Progress func(units.Bytes)
 }
@@ -49,7 +51,7 @@ func (s *Store) Import(ctx context.Context, tar io.Reader, o ImportOptions) (Ima
 	defer chain.Close()
 	var diff string
 	_, err = chain.Add(ctx, snapshots.LayerSpec{ID: id, Created: o.Created, Last: true}, func(root string) (snapshots.Filled, error) {
-		applied, err := layertar.Apply(ctx, root, tar, layertar.ApplyOptions{Limits: o.Limits, Progress: func(n int64) {
+		applied, err := layertar.Apply(ctx, root, tar, layertar.ApplyOptions{Limits: o.Limits, Warn: o.Warn.In(object(o.Names), ""), Progress: func(n int64) {
 			if o.Progress != nil {
 				o.Progress(units.Bytes(n))
 			}

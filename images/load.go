@@ -15,6 +15,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"thinctl/disk"
+	"thinctl/fault"
 	"thinctl/images/layertar"
 	"thinctl/images/reference"
 	"thinctl/snapshots"
@@ -34,6 +35,8 @@ type LoadOptions struct {
 	FS     filesystem.Type
 	Size   units.Bytes
 	Limits layertar.Limits
+	// Warn receives what was accepted although it is unusual.
+	Warn fault.Warn
 	// Progress hears of each layer as it comes on; it may be nil.
 	Progress func(Progress)
 }
@@ -207,6 +210,7 @@ func (s *Store) fill(ctx context.Context, in *incoming, i int, root string) (sna
 	in.tell(i, LayerApplying, 0, total)
 	applied, err := layertar.Apply(ctx, root, blob, layertar.ApplyOptions{
 		Limits:   in.options.Limits,
+		Warn:     in.options.Warn.In(in.object(), fmt.Sprintf("layer %d", i+1)),
 		Progress: func(n int64) { in.tell(i, LayerApplying, units.Bytes(n), total) },
 	})
 	if err = errors.Join(err, blob.Close()); err != nil {

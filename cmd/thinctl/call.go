@@ -20,6 +20,8 @@ type call struct {
 	args   []string
 	logger *slog.Logger
 	host   thinpool.Host // set by onHost
+
+	warnings warnings
 }
 
 // leaf describes a command that does something.
@@ -62,6 +64,7 @@ func (a *app) leaf(l leaf) *cli.Command {
 			}
 			defer cancel()
 			c.ctx = ctx
+			defer c.writeWarnings()
 			return l.run(c)
 		}),
 		BashComplete: a.completer(l.complete),

@@ -79,7 +79,10 @@ type oneImage struct {
 // showImage writes the image's id: the whole result of a command that made it.
 func (c *call) showImage(store *images.Store, image images.Image) error {
 	view := oneImage{headOf(store), newImageView(image)}
-	return c.show(view, func(w io.Writer) { fmt.Fprintln(w, view.Image.full()) })
+	return c.show(struct {
+		oneImage
+		warnedView
+	}{view, c.warned()}, func(w io.Writer) { fmt.Fprintln(w, view.Image.full()) })
 }
 
 // summaries returns all images with what they take, as far as that is known.

@@ -29,7 +29,7 @@ func messageFlag() cli.Flag {
 }
 
 func (c *call) importImage() error {
-	o := images.ImportOptions{Message: c.flags.String("message"), Changes: c.texts("change")}
+	o := images.ImportOptions{Message: c.flags.String("message"), Changes: c.texts("change"), Warn: c.warn()}
 	var err error
 	if o.Names, err = parseNames(c.arg(2)); err == nil {
 		o.FS, o.Size, err = c.base()

@@ -71,7 +71,7 @@ func (c *call) tempDir() string {
 }
 
 func (c *call) loadImages() error {
-	var o images.LoadOptions
+	o := images.LoadOptions{Warn: c.warn()}
 	platform, err := c.platform()
 	if err == nil {
 		o.FS, o.Size, err = c.base()
@@ -80,7 +80,7 @@ func (c *call) loadImages() error {
 		return err
 	}
 	return c.onImages(func(store *images.Store) (err error) {
-		file, err := c.openArchive(archive.Options{TempDir: c.tempDir(), Platform: platform})
+		file, err := c.openArchive(archive.Options{TempDir: c.tempDir(), Platform: platform, Warn: c.warn()})
 		if err != nil {
 			return err
 		}
@@ -154,8 +154,9 @@ func (l *layerLines) loading(doing, done string) func(images.Progress) {
 func (c *call) showLoaded(store *images.Store, views []imageView) error {
 	return c.show(struct {
 		poolHead
+		warnedView
 		Images []imageView `json:"images"`
-	}{headOf(store), views}, func(w io.Writer) {
+	}{headOf(store), c.warned(), views}, func(w io.Writer) {
 		for _, v := range views {
 			switch {
 			case c.flags.Bool("quiet"):

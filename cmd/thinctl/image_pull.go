@@ -32,11 +32,12 @@ func registryFlags() []cli.Flag {
 }
 
 func (c *call) registry() registry.Options {
-	return registry.Options{Insecure: c.flags.Bool("insecure"), CA: c.flags.String("tls-ca")}
+	return registry.Options{Insecure: c.flags.Bool("insecure"), CA: c.flags.String("tls-ca"), Warn: c.warn()}
 }
 
 type pulledView struct {
 	oneImage
+	warnedView
 	Digest  string `json:"digest"`
 	Changed bool   `json:"changed"` // the name stood for another image, or for none
 	name    reference.Reference
@@ -56,7 +57,7 @@ func (c *call) pullImage() error {
 		return err
 	}
 	ro := c.registry()
-	lo := images.LoadOptions{Names: []reference.Reference{name}}
+	lo := images.LoadOptions{Names: []reference.Reference{name}, Warn: c.warn()}
 	if ro.Platform, err = c.platform(); err == nil {
 		lo.FS, lo.Size, err = c.base()
 	}
@@ -72,7 +73,7 @@ func (c *call) pullImage() error {
 		if err != nil {
 			return err
 		}
-		view := pulledView{oneImage{headOf(store), newImageView(image)}, digest, before.Key != image.Key, name}
+		view := pulledView{oneImage{headOf(store), newImageView(image)}, c.warned(), digest, before.Key != image.Key, name}
 		return c.show(view, func(w io.Writer) {
 			if c.flags.Bool("quiet") {
 				fmt.Fprintln(w, name)

@@ -25,6 +25,7 @@ func schema() envelope { return envelope{SchemaVersion: schemaVersion} }
 // show writes a result: view as JSON where that was asked for, else what text
 // writes, whose tabs become columns.
 func (c *call) show(view any, text func(w io.Writer)) error {
+	c.writeWarnings()
 	if c.flags.Bool("json") {
 		encoder := json.NewEncoder(c.out)
 		encoder.SetEscapeHTML(false)

@@ -8,6 +8,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"thinctl/fault"
 	"thinctl/images/manifest"
 )
 
@@ -22,6 +23,8 @@ type Options struct {
 	Platform v1.Platform
 	// Name is what errors call the archive, default its path.
 	Name string
+	// Warn receives what was accepted although it is unusual.
+	Warn fault.Warn
 }
 
 // Entry is one image and the names it goes by, canonical; often none.

@@ -12,12 +12,15 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
+	"thinctl/fault"
 	"thinctl/units"
 )
 
 // ApplyOptions: the zero value has the default limits.
 type ApplyOptions struct {
 	Limits Limits
+	// Warn receives what was accepted although it is unusual.
+	Warn fault.Warn
 	// Progress is told how many bytes of the reader were read so far, as they
 	// came, compressed or not. It is called from another goroutine and must be
 	// quick.

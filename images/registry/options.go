@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"thinctl/fault"
 	"thinctl/images/manifest"
 )
 
@@ -34,6 +35,8 @@ type Options struct {
 	Wait time.Duration
 	// Progress is told of layers being sent, from one goroutine at a time.
 	Progress func(Progress)
+	// Warn receives what was accepted although it is unusual.
+	Warn fault.Warn
 	// UserAgent is what the registry is told, default thinctl.
 	UserAgent string
 }

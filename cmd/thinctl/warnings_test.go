@@ -1,0 +1,51 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+// TestWarnings reads a command's warnings from standard error and from its JSON.
+func TestWarnings(t *testing.T) {
+	run := func(n int, words ...string) (out, errs string) {
+		var o, e bytes.Buffer
+		a := &app{out: &o, err: &e, getenv: func(string) string { return "" }}
+		root := a.root()
+		root.Commands = []*cli.Command{a.leaf(leaf{name: "odd", run: func(c *call) error {
+			for i := range n {
+				c.warn().In("a.tar", "").Add("x\033[1m", "odd %d", i)
+				c.warn().In("a.tar", "").Add("x\033[1m", "odd %d", i)
+			}
+			return c.show(struct {
+				envelope
+				warnedView
+			}{schema(), c.warned()}, func(w io.Writer) { fmt.Fprintln(w, "result") })
+		}})}
+		if err := root.RunContext(context.Background(), append([]string{"thinctl"}, words...)); err != nil {
+			t.Fatal(err)
+		}
+		return o.String(), e.String()
+	}
+	out, errs := run(2, "odd")
+	if want := "thinctl: warning: a.tar: x [1m: odd 0\nthinctl: warning: a.tar: x [1m: odd 1\n"; errs != want || out != "result\n" {
+		t.Errorf("standard error has %q, want %q; the result is %q", errs, want, out)
+	}
+	out, errs = run(2, "--json", "odd")
+	var view struct{ Warnings []string }
+	if err := json.Unmarshal([]byte(out), &view); err != nil || len(view.Warnings) != 2 || strings.Count(errs, "\n") != 2 {
+		t.Errorf("JSON has %q (%v), standard error %q; want 2 warnings in both", view.Warnings, err, errs)
+	}
+	if out, _ = run(0, "--json", "odd"); !strings.Contains(out, `"warnings": []`) {
+		t.Errorf("without warnings the JSON is %s", out)
+	}
+	if _, errs = run(mostWarnings+3, "odd"); strings.Count(errs, "\n") != mostWarnings+1 || !strings.Contains(errs, "and 6 more warnings") {
+		t.Errorf("%d warnings give %q", mostWarnings+3, errs)
+	}
+}
