@@ -9,7 +9,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"thinctl/fault"
+	"thinctl/images/compression"
 	"thinctl/images/manifest"
+	"thinctl/units"
 )
 
 // Error is every error of this package; its Kind is one of package manifest's.
@@ -21,6 +23,9 @@ type Options struct {
 	TempDir string
 	// Platform is chosen where there are several, default the host's.
 	Platform v1.Platform
+	// Window bounds the memory for uncompressing, default
+	// compression.DefaultWindow.
+	Window units.Bytes
 	// Name is what errors call the archive, default its path.
 	Name string
 	// Warn receives what was accepted although it is unusual.
@@ -132,7 +137,7 @@ func openPath(ctx context.Context, path string, o Options) (tree, error) {
 		return nil, err
 	}
 	if info.Mode().IsRegular() {
-		if how, err := sniffFile(f); err == nil && how == manifest.Plain {
+		if how, err := sniffFile(f); err == nil && how == compression.Plain {
 			return indexFile(ctx, f)
 		}
 	}
@@ -140,11 +145,11 @@ func openPath(ctx context.Context, path string, o Options) (tree, error) {
 	return t, errors.Join(err, f.Close())
 }
 
-func sniffFile(f *os.File) (manifest.Compression, error) {
-	head := make([]byte, manifest.SniffLength)
+func sniffFile(f *os.File) (compression.Kind, error) {
+	head := make([]byte, compression.SniffLength)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err
 	}
-	return manifest.Sniff(head[:n]), nil
+	return compression.Sniff(head[:n]), nil
 }

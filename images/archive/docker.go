@@ -11,6 +11,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"thinctl/images/compression"
 	"thinctl/images/manifest"
 	"thinctl/images/reference"
 )
@@ -123,14 +124,11 @@ func (a *Archive) dockerLayer(name string, id v1.Hash, source v1.Descriptor) (v1
 		return nil, err
 	}
 	d := v1.Descriptor{MediaType: types.DockerLayer, Size: f.size}
-	switch how := manifest.Sniff(head); {
-	case how == manifest.Plain:
+	switch compression.Sniff(head) {
+	case compression.Plain:
 		d.MediaType, d.Digest = types.DockerUncompressedLayer, id
-	case how == manifest.Zstd:
+	case compression.Zstd:
 		d.MediaType = types.OCILayerZStd
-	case how != manifest.Gzip:
-		e := manifest.Errorf(manifest.ErrMediaType, "a layer compressed by %s", how)
-		return nil, manifest.In("", "", f.name, e)
 	}
 	if d.Digest.Hex == "" {
 		if digest, err := v1.NewHash("sha256:" + hexOf(f.name)); err == nil && strings.HasPrefix(f.name, "blobs/sha256/") {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"thinctl/images/compression"
 	"thinctl/images/manifest"
 )
 
@@ -18,7 +19,7 @@ func readStream(ctx context.Context, r io.Reader, o Options) (tree, error) {
 		stop := context.AfterFunc(ctx, func() { _ = deadline.SetReadDeadline(time.Unix(1, 0)) })
 		defer stop()
 	}
-	plain, err := manifest.Decompress(io.NopCloser(&heeding{ctx, r}), nil)
+	plain, err := manifest.Decompress(io.NopCloser(&heeding{ctx, r}), compression.Options{Window: o.Window, Warn: o.Warn.In(o.Name, "")}, nil)
 	if err != nil {
 		return nil, errors.Join(context.Cause(ctx), err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"thinctl/images/compression"
 	"thinctl/images/manifest"
 )
 
@@ -73,7 +74,7 @@ func (f file) head() ([]byte, error) {
 	if err != nil {
 		return nil, manifest.In("", "", f.name, err)
 	}
-	head := make([]byte, manifest.SniffLength)
+	head := make([]byte, compression.SniffLength)
 	n, err := io.ReadFull(r, head)
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		err = nil
@@ -116,7 +117,7 @@ func (a *Archive) layer(f file, d v1.Descriptor, id v1.Hash) (*manifest.Layer, e
 		return nil, err
 	}
 	name := func(err error) error { return inLoad(a.name, f.name, err) }
-	l := &manifest.Layer{ID: id, Open: f.open, Plain: manifest.Sniff(head) == manifest.Plain, Name: name}
+	l := &manifest.Layer{ID: id, Open: f.open, Plain: compression.Sniff(head) == compression.Plain, Name: name}
 	if d.Digest.Hex != "" {
 		l.Blob = manifest.Known(d)
 		return l, nil

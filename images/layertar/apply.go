@@ -61,11 +61,11 @@ func Apply(ctx context.Context, root string, r io.Reader, o ApplyOptions) (Appli
 	odd := &oddities{rec: newRecorder(limits.Split), room: limits.Kept}
 
 	group, inner := errgroup.WithContext(ctx)
-	stream := newStream(r, limits.Bytes, o.Progress)
+	stream := newStream(r, limits, o)
 	queue := newQueue(inner, confined)
 	scan := &scan{
 		limits: limits, ctx: inner, stream: &chunkReader{ctx: inner, s: stream},
-		split: newRecorder(limits.Split), oddities: odd, queue: queue,
+		split: newRecorder(limits.Split), oddities: odd, queue: queue, warn: o.Warn,
 	}
 	tree := &tree{
 		root: root, confined: confined, queue: queue, oddities: odd,

@@ -75,7 +75,7 @@ func (l Limits) inside(name, what string) (string, error) {
 	case name == "":
 		return "", wrong(ErrFormat, "empty %s", what)
 	case len(name) > l.Path:
-		return "", wrong(ErrLimit, "a %s of %d bytes, allowed are %d", what, len(name), l.Path)
+		return "", over("path", "a %s of %d bytes, allowed are %d", what, len(name), l.Path)
 	case strings.ContainsRune(name, 0):
 		return "", wrong(ErrFormat, "NUL in the %s", what)
 	}
@@ -101,7 +101,7 @@ func (l Limits) numbers(h *tar.Header) error {
 	case h.Size < 0:
 		return wrong(ErrFormat, "a size of %d", h.Size)
 	case uint64(h.Size) > uint64(l.Bytes):
-		return wrong(ErrLimit, "a size of %d bytes, allowed are %s", h.Size, l.Bytes)
+		return over("bytes", "a size of %d bytes, allowed are %s", h.Size, l.Bytes)
 	case h.Uid < 0 || h.Uid >= math.MaxUint32:
 		return wrong(ErrFormat, "user id %d", h.Uid)
 	case h.Gid < 0 || h.Gid >= math.MaxUint32:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"thinctl/images/compression"
 	"thinctl/units"
 )
 
@@ -45,7 +46,7 @@ func FuzzApply(f *testing.F) {
 			}
 			return
 		}
-		plain, _, err := uncompress(bytes.NewReader(layer))
+		plain, err := compression.NewReader(bytes.NewReader(layer), compression.Options{})
 		must(t, err)
 		var want, got bytes.Buffer
 		_, err = want.ReadFrom(plain)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vbatts/tar-split/tar/storage"
 
+	"thinctl/fault"
 	"thinctl/units"
 )
 
@@ -63,6 +64,7 @@ type scan struct {
 	split    *recorder
 	oddities *oddities
 	queue    *queue
+	warn     fault.Warn
 	tap      tap
 	crc      hash.Hash64
 
@@ -95,7 +97,7 @@ func (t *tap) Read(p []byte) (int, error) {
 		return n, err
 	}
 	if len(t.held)+n > t.limit {
-		return 0, wrong(ErrLimit, "headers of more than %d bytes", t.limit)
+		return 0, over("header", "headers of more than %d bytes", t.limit)
 	}
 	t.held = append(t.held, p[:n]...)
 	return n, err
@@ -123,9 +125,7 @@ func (s *scan) entriesIn() error {
 	for {
 		h, err := reader.Next()
 		if err == io.EOF { //nolint:errorlint // a wrapped EOF is no end
-			if s.stream.read%blockSize != 0 {
-				return wrong(ErrFormat, "the tar is cut short") // in padding, which archive/tar forgives
-			}
+			s.checkEnd(pad)
 			s.queue.end()
 			return s.split.segment(s.tap.held)
 		}
@@ -134,7 +134,7 @@ func (s *scan) entriesIn() error {
 		}
 		s.last = h.Name
 		if s.entries++; s.entries > s.limits.Entries {
-			return wrong(ErrLimit, "more than %d entries", s.limits.Entries)
+			return over("entries", "more than %d entries", s.limits.Entries)
 		}
 		raw := bytes.Clone(s.tap.held)
 		s.tap.held = s.tap.held[:0]
@@ -164,7 +164,7 @@ func (s *scan) one(reader *tar.Reader, h *tar.Header, raw []byte, pad int) (int,
 			brought = units.Bytes(len(h.Linkname))
 		}
 		if s.size += brought; s.size > s.limits.Bytes {
-			return 0, wrong(ErrLimit, "files of more than %s", s.limits.Bytes)
+			return 0, over("bytes", "files of more than %s", s.limits.Bytes)
 		}
 	}
 	if role == roleRoot {
@@ -261,13 +261,29 @@ func (s *scan) pieces(reader io.Reader, size int64, begin func(offset int64, buf
 	return flush()
 }
 
-// rest reads what comes after the end: zeros that fill up a tape's record.
+// checkEnd warns of a tar without its end, which some writers leave out. Docker,
+// containerd and GNU tar accept it. pad is the last contents' padding.
+func (s *scan) checkEnd(pad int) {
+	switch {
+	case s.stream.read == 0:
+		s.warn.Add("", "the tar is empty, not even its end is there")
+	case s.stream.read%blockSize != 0:
+		s.warn.Add(s.last, "the tar ends within this entry's padding")
+	case len(s.tap.held)-pad < 2*blockSize:
+		s.warn.Add(s.last, "the tar ends after this entry, without an end marker")
+	}
+}
+
+// rest reads what comes after the end: zeros that fill up a tape's record, or
+// what a writer left there. It is part of the diff id, and of the split.
 func (s *scan) rest() error {
 	buf := make([]byte, pieceSize)
+	garbage := false
 	for {
 		n, err := s.stream.Read(buf)
-		if !allZero(buf[:n]) {
-			return wrong(ErrFormat, "data after the end of the archive")
+		if !garbage && !allZero(buf[:n]) {
+			garbage = true
+			s.warn.Add(s.last, "data after the end of the tar are not unpacked")
 		}
 		if serr := s.split.segment(buf[:n]); serr != nil {
 			return serr

@@ -50,7 +50,7 @@ func (r *recorder) add(l line) error {
 		return err
 	}
 	if units.Bytes(r.out.Len()) > r.limit {
-		return wrong(ErrLimit, "what is kept to write the tar again takes more than %s", r.limit)
+		return over("split", "what is kept to write the tar again takes more than %s", r.limit)
 	}
 	return nil
 }
@@ -120,7 +120,7 @@ func (o *oddities) reserve(size int64) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.kept += units.Bytes(size); o.kept > o.room {
-		return wrong(ErrLimit, "the layer replaces or removes more than %s of its own contents", o.room)
+		return over("kept", "the layer replaces or removes more than %s of its own contents", o.room)
 	}
 	return nil
 }

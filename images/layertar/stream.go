@@ -1,8 +1,6 @@
 package layertar
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,9 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-
+	"thinctl/images/compression"
 	"thinctl/units"
 )
 
@@ -33,27 +29,31 @@ type chunk struct {
 
 // stream uncompresses a layer once for its digest and its entries.
 type stream struct {
-	src    *source
-	limit  int64
-	pool   sync.Pool
-	digest chan *chunk
-	scan   chan *chunk
+	src     *source
+	options compression.Options
+	limit   int64
+	pool    sync.Pool
+	digest  chan *chunk
+	scan    chan *chunk
 }
 
-func newStream(r io.Reader, limit units.Bytes, progress func(int64)) *stream {
+func newStream(r io.Reader, limits Limits, o ApplyOptions) *stream {
 	return &stream{
-		src:    &source{r: r, progress: progress},
-		limit:  int64(limit),
-		pool:   sync.Pool{New: func() any { return new([chunkSize]byte) }},
-		digest: make(chan *chunk, chunks),
-		scan:   make(chan *chunk, chunks),
+		src:     &source{r: r, progress: o.Progress},
+		options: compression.Options{Window: limits.Window, Warn: o.Warn},
+		limit:   int64(limits.Bytes),
+		pool:    sync.Pool{New: func() any { return new([chunkSize]byte) }},
+		digest:  make(chan *chunk, chunks),
+		scan:    make(chan *chunk, chunks),
 	}
 }
 
 // run reads to the stream's end or first error, which both readers are told.
 func (s *stream) run(ctx context.Context) error {
-	plain, closer, err := uncompress(s.src)
-	defer closer()
+	plain, err := compression.NewReader(s.src, s.options)
+	if err == nil {
+		defer plain.Close()
+	}
 	total := int64(0)
 	for {
 		c := &chunk{buf: s.pool.Get().(*[chunkSize]byte), err: err}
@@ -63,7 +63,7 @@ func (s *stream) run(ctx context.Context) error {
 			n, c.err = fill(plain, c.buf[:])
 			c.data = c.buf[:n]
 			if total += int64(n); total > s.limit {
-				c.err = wrong(ErrLimit, "more than %s uncompressed", units.Bytes(s.limit))
+				c.err = over("bytes", "more than %s uncompressed", units.Bytes(s.limit))
 				c.data = c.data[:max(0, int64(n)-(total-s.limit))]
 			}
 		}
@@ -90,10 +90,10 @@ func (s *stream) explain(err error) error {
 		return fmt.Errorf("reading the layer: %w", s.src.err)
 	case errors.Is(err, ErrLimit), errors.Is(err, ErrFormat):
 		return err
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return wrong(ErrFormat, "the compressed stream is cut short")
+	case errors.Is(err, compression.ErrWindow):
+		return over("window", "%w", err)
 	default:
-		return wrong(ErrFormat, "uncompressing: %v", err)
+		return wrong(ErrFormat, "%w", err)
 	}
 }
 
@@ -189,45 +189,4 @@ func fill(r io.Reader, p []byte) (n int, err error) {
 		n += m
 	}
 	return n, err
-}
-
-var unsupported = []struct{ magic, name string }{
-	{"\xfd7zXZ\x00", "xz"}, {"BZh", "bzip2"}, {"LZIP", "lzip"}, {"\x04\x22\x4d\x18", "lz4"},
-}
-
-// uncompress finds out how a layer is compressed.
-func uncompress(src io.Reader) (io.Reader, func(), error) {
-	nothing := func() {}
-	buffered := bufio.NewReaderSize(src, chunkSize)
-	head, err := buffered.Peek(6)
-	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader's contract
-		return nil, nothing, err
-	}
-	switch {
-	case len(head) == 0:
-		return nil, nothing, wrong(ErrFormat, "the stream is empty")
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		r, err := gzip.NewReader(buffered)
-		return r, nothing, err
-	case isZstd(head):
-		// Larger windows than zstd --long=27 are not worth their memory.
-		r, err := zstd.NewReader(buffered, zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderConcurrency(2))
-		if err != nil {
-			return nil, nothing, err
-		}
-		return r, r.Close, nil
-	}
-	for _, u := range unsupported {
-		if bytes.HasPrefix(head, []byte(u.magic)) {
-			return nil, nothing, wrong(ErrFormat, "compressed with %s; gzip, zstd and plain tar are known", u.name)
-		}
-	}
-	return buffered, nothing, nil
-}
-
-// isZstd knows frames and skippable frames (RFC 8878, 3.1), of which zstd's
-// seekable forms make use.
-func isZstd(head []byte) bool {
-	return bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}) ||
-		len(head) >= 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:4], []byte{0x2a, 0x4d, 0x18})
 }

@@ -6,6 +6,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"thinctl/images/compression"
 )
 
 // Layer is a v1.Layer of a blob that can be opened.
@@ -86,7 +88,7 @@ func (l *Layer) Uncompressed() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	tar, err := Decompress(blob, l.Name)
+	tar, err := Decompress(blob, compression.Options{}, l.Name)
 	if err != nil {
 		return nil, errors.Join(err, blob.Close())
 	}

@@ -1,0 +1,71 @@
+package layertar
+
+import (
+	"archive/tar"
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"thinctl/fault"
+	"thinctl/images/compression"
+)
+
+// TestQuirks applies layers that are unusual, but that Docker, containerd or
+// skopeo accept. Each must be written again as it was, and warned of.
+func TestQuirks(t *testing.T) {
+	good := archiveOf(t, file("a"), file("b"))
+	unpadded := archiveOf(t, tar.Header{Name: "a", Size: 700})
+	for _, c := range []struct {
+		name  string
+		layer []byte
+		want  string // files in the root
+		warn  string // what the only warning has; "" for none
+	}{
+		{"nothing at all", nil, "", "empty"},
+		{"gzip of nothing", gzipped(nil), "", "empty"},
+		{"only an end", make([]byte, 1024), "", ""},
+		{"one block of zeros for an end", good[:len(good)-512], "a b", "end marker"},
+		{"no end", good[:len(good)-1024], "a b", "end marker"},
+		{"no end, and no padding", unpadded[:512+700], "a", "padding"},
+		{"no end, and half of the padding", unpadded[:512+800], "a", "padding"},
+		{"a tape's record of zeros", append(bytes.Clone(good), make([]byte, 20*512)...), "a b", ""},
+		{"garbage after the end", append(bytes.Clone(good), "garbage"...), "a b", "after the end"},
+		{"one tar after another", append(bytes.Clone(good), archiveOf(t, file("c"))...), "a b", "after the end"},
+		{"zeros after gzip", append(gzipped(good), make([]byte, 512)...), "a b", "512 zeros"},
+		{"garbage after gzip", append(gzipped(good), "garbage"...), "a b", "7 bytes"},
+		{"two members of gzip", append(gzipped(good[:1000]), gzipped(good[1000:])...), "a b", ""},
+		{"garbage after zstd", append(run(t, good, "zstd", "-c"), "garbage"...), "a b", "zstd"},
+		{"xz", run(t, good, "xz", "-c"), "a b", ""},
+		{"bzip2", run(t, good, "bzip2", "-c"), "a b", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var warned []string
+			o := ApplyOptions{Warn: func(w fault.Warning) { warned = append(warned, w.String()) }}
+			root := t.TempDir()
+			applied, err := Apply(t.Context(), root, bytes.NewReader(c.layer), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			entries, err := os.ReadDir(root)
+			must(t, err)
+			var got []string
+			for _, e := range entries {
+				got = append(got, filepath.Base(e.Name()))
+			}
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("got the files %q, want %q", got, c.want)
+			}
+			if c.warn == "" && len(warned) > 0 || c.warn != "" && (len(warned) != 1 || !strings.Contains(warned[0], c.warn)) {
+				t.Errorf("got the warnings %q, want one with %q", warned, c.warn)
+			}
+			plain, err := compression.NewReader(bytes.NewReader(c.layer), compression.Options{})
+			must(t, err)
+			var whole bytes.Buffer
+			_, err = whole.ReadFrom(plain)
+			must(t, err)
+			replays(t, root, applied, whole.Bytes())
+		})
+	}
+}
