@@ -16,7 +16,8 @@ import (
 // ChainOptions say which layers are to be made.
 type ChainOptions struct {
 	// FS and Size are of a new base layer; the store's default and the pool's
-	// base size where zero. Other layers have their parent's.
+	// base size if zero. Other layers have their parent's file system, and its
+	// size unless Size is larger.
 	FS   filesystem.Type
 	Size units.Bytes
 	// Layers are the ids of the whole chain, the base first. For a layer that was
@@ -35,8 +36,10 @@ type Chain struct {
 	wanted  []string     // the layers as they were asked for
 	have    int
 	next    int
-	below   Layer  // the layer before next
-	target  string // where the working volume is mounted, as below plus nothing
+	below   Layer           // the layer before next
+	target  string          // where the working volume is mounted, as below plus nothing
+	fs      filesystem.Type // the working volume's, if mounted
+	size    units.Bytes
 	done    bool
 }
 
@@ -182,18 +185,18 @@ func (c *Chain) add(ctx context.Context, spec LayerSpec, fill func(root string) 
 		return layer, err
 	}
 	filled, err := fill(c.target)
-	if err != nil {
-		return layer, err
+	if err == nil {
+		// Also tells of what the kernel could not write, in the background, to a
+		// full pool.
+		err = c.s.files.Sync(ctx, c.target)
 	}
-	// Also tells of what the kernel could not write, in the background, to a full
-	// pool.
-	if err := c.s.files.Sync(ctx, c.target); err != nil {
-		return layer, err
+	if err != nil {
+		return layer, c.s.tooSmall("layer "+short(spec.ID), c.target, c.fs, c.size, c.below.ID, err)
 	}
 	layer = Layer{ID: spec.ID, Parent: c.below.ID, DiffID: spec.DiffID, ChainID: spec.ID, Size: filled.Size, Entries: filled.Entries, TarSize: filled.TarSize,
-		Created: spec.Created, FS: c.below.FS, Volume: c.below.Volume, FileSystem: c.below.FileSystem}
-	if c.below.ID == "" {
-		layer.FS, layer.Volume = c.options.FS, c.options.Size
+		Created: spec.Created, FS: c.fs, Volume: c.size}
+	if c.size == c.below.Volume {
+		layer.FileSystem = c.below.FileSystem
 	}
 	if layer.Created.IsZero() {
 		layer.Created = c.s.now()
@@ -211,7 +214,8 @@ func (c *Chain) open(ctx context.Context) error {
 	if c.target != "" {
 		return nil
 	}
-	origin, fs := layerVolume(c.below.ID), c.below.FS
+	origin := layerVolume(c.below.ID)
+	c.fs, c.size = c.below.FS, max(c.below.Volume, c.options.Size)
 	if c.below.ID == "" {
 		var err error
 		if c.options.FS, c.options.Size, err = c.s.shape(ctx, c.options.FS, c.options.Size); err != nil {
@@ -221,12 +225,13 @@ func (c *Chain) open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		origin, fs = templateVolume(t.Key), t.FS
+		origin, c.fs, c.size = templateVolume(t.Key), t.FS, t.Size
 	}
-	if err := c.w.copy(ctx, origin); err != nil {
+	grows := c.below.ID != "" && c.size > c.below.Volume
+	if err := c.w.copy(ctx, origin, c.size); err != nil {
 		return err
 	}
-	target, err := c.w.mount(ctx, fs)
+	target, err := c.w.mount(ctx, c.fs, grows)
 	if err == nil {
 		c.target = target
 	}

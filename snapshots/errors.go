@@ -24,6 +24,11 @@ var (
 	ErrMounted = errors.New("mounted")
 	// ErrFull: the pool has run out of data blocks. All that write.
 	ErrFull = errors.New("the pool is full")
+	// ErrTooSmall: a volume's file system has run out of space or inodes. All that
+	// write.
+	ErrTooSmall = errors.New("the volume is too small")
+	// ErrUnsupported: a volume's file system cannot keep what is written. Add.
+	ErrUnsupported = errors.New("not supported by the file system")
 	// ErrNotMounted: there is nothing to unmount. UnmountContainer.
 	ErrNotMounted = errors.New("not mounted")
 )

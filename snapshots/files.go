@@ -20,6 +20,8 @@ type Files interface {
 	// Sync writes out what is pending at target, and tells of writes that have
 	// failed since it was mounted.
 	Sync(ctx context.Context, target string) error
+	// Space returns what the file system that is mounted at target has left.
+	Space(target string) (filesystem.Space, error)
 	Mounts(major, minor uint32) ([]filesystem.MountPoint, error)
 	Holders(ctx context.Context, major, minor uint32) ([]filesystem.Holder, error)
 	// NeedsRecovery tells whether a file system that is not mounted must be

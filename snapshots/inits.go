@@ -81,10 +81,10 @@ func (s *Store) makeInit(ctx context.Context, g ground, init Init) error {
 }
 
 func (w *work) prepare(ctx context.Context, g ground, init Init) error {
-	if err := w.copy(ctx, g.volume); err != nil {
+	if err := w.copy(ctx, g.volume, g.size); err != nil {
 		return err
 	}
-	target, err := w.mount(ctx, g.fs)
+	target, err := w.mount(ctx, g.fs, false)
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func (w *work) format(ctx context.Context, t Template) error {
 	if err := w.s.files.Slim(ctx, volume.Node); err != nil {
 		return err
 	}
-	target, err := w.mount(ctx, t.FS)
+	target, err := w.mount(ctx, t.FS, false)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
+	"thinctl/units"
 )
 
 // work is a living [Work].
@@ -57,17 +58,18 @@ const workPrefix = ".work-"
 
 func (s *Store) workTarget(id string) string { return filepath.Join(s.mountsDir(), workPrefix+id) }
 
-// copy makes the working volume, a copy of origin.
-func (w *work) copy(ctx context.Context, origin string) error {
+// copy makes the working volume, a copy of origin of that size.
+func (w *work) copy(ctx context.Context, origin string, size units.Bytes) error {
 	w.made = true
-	_, err := w.s.pool.Snapshot(ctx, origin, w.volume(), thinpool.SnapshotOptions{Keep: thinpool.Keep{For: forWork}})
+	_, err := w.s.pool.Snapshot(ctx, origin, w.volume(), thinpool.SnapshotOptions{Size: size, Keep: thinpool.Keep{For: forWork}})
 	return err
 }
 
 // mount mounts the working volume to be filled. Its journal need not survive a
 // crash, since a dead work's volume is thrown away: what counts is what a
 // snapshot or a rename makes durable. So ext4 need not wait for the disk.
-func (w *work) mount(ctx context.Context, fs filesystem.Type) (target string, err error) {
+// grow brings the file system to the volume's size.
+func (w *work) mount(ctx context.Context, fs filesystem.Type, grow bool) (target string, err error) {
 	volume, err := w.s.pool.ActivateVolume(ctx, w.volume())
 	if err != nil {
 		return "", err
@@ -77,7 +79,10 @@ func (w *work) mount(ctx context.Context, fs filesystem.Type) (target string, er
 		o.Options = append(o.Options, "barrier=0")
 	}
 	target = w.s.workTarget(w.id)
-	return target, w.s.files.Mount(ctx, volume.Node, target, o)
+	if err := w.s.files.Mount(ctx, volume.Node, target, o); err != nil || !grow {
+		return target, err
+	}
+	return target, w.s.files.Grow(ctx, volume.Node, target)
 }
 
 // unmountWork takes a work's mount away; the volume's device stays. A process that has

@@ -13,6 +13,7 @@ import (
 	"thinctl/dm"
 	"thinctl/filelock"
 	"thinctl/images"
+	"thinctl/images/layertar"
 	"thinctl/images/manifest"
 	"thinctl/images/reference"
 	"thinctl/images/registry"
@@ -133,6 +134,10 @@ func explain(ctx context.Context, err error) string {
 		text += "; interrupted: run it again to go on"
 	case errors.Is(err, context.DeadlineExceeded):
 		text += "; it took too long: give it more with --timeout"
+	}
+	var limit *layertar.LimitError
+	if errors.As(err, &limit) {
+		text += fmt.Sprintf("; if the source is trusted, raise the limit with --limit %s=VALUE", limit.Name)
 	}
 	var b strings.Builder
 	for line := range strings.Lines(text) {

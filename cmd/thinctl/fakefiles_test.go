@@ -110,6 +110,8 @@ func (f *fakeFiles) Sync(context.Context, string) error { return nil }
 
 func (f *fakeFiles) NeedsRecovery(string) (bool, error) { return false, nil }
 
+func (f *fakeFiles) Space(string) (filesystem.Space, error) { return filesystem.Space{}, nil }
+
 func (f *fakeFiles) Inodes(string, string) (uint64, error) { return 11, nil }
 
 func (f *fakeFiles) Slim(context.Context, string) error { return nil }

@@ -15,7 +15,7 @@ func (a *app) imageImport() *cli.Command {
 	return a.leaf(leaf{
 		name: "import", args: "POOL FILE [IMAGE]", usage: "make an image of a tar of one file tree",
 		about: "FILE is a tar, compressed or not, as `container export` writes it, or - for standard input. Writes the image's id.",
-		flags: append([]cli.Flag{changeFlag(), messageFlag()}, baseFlags()...),
+		flags: append([]cli.Flag{changeFlag(), messageFlag()}, layerFlags()...),
 		run:   (*call).importImage, complete: (*call).poolNames, long: true,
 	})
 }
@@ -33,6 +33,9 @@ func (c *call) importImage() error {
 	var err error
 	if o.Names, err = parseNames(c.arg(2)); err == nil {
 		o.FS, o.Size, err = c.base()
+	}
+	if err == nil {
+		o.Limits, err = c.limits()
 	}
 	if err != nil {
 		return err

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/urfave/cli/v2"
 
 	"thinctl/images"
 	"thinctl/images/archive"
+	"thinctl/images/layertar"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
 )
@@ -23,7 +25,7 @@ func (a *app) imageLoad() *cli.Command {
 		flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "input", Aliases: []string{"i"}, Usage: "`FILE` or folder to read; - for standard input"},
 			platformFlag(), quietFlag("write only ids, and nothing of the layers"),
-		}, baseFlags()...),
+		}, layerFlags()...),
 		run: (*call).loadImages, complete: (*call).poolNames, long: true,
 	})
 }
@@ -32,12 +34,28 @@ func platformFlag() cli.Flag {
 	return &cli.StringFlag{Name: "platform", DefaultText: "this host's", Usage: "which to take where there are several: `OS/ARCH[/VARIANT]`"}
 }
 
-// baseFlags are about new base layers.
-func baseFlags() []cli.Flag {
+// layerFlags are about new layers.
+func layerFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "fs", Value: string(filesystem.Ext4), Usage: "file system of a new base layer: ext4 or xfs"},
-		&cli.StringFlag{Name: "size", DefaultText: "the pool's base size", Usage: "virtual `SIZE` of a new base layer"},
+		&cli.StringFlag{Name: "size", DefaultText: "the pool's base size", Usage: "virtual `SIZE` of new layers, if larger than that of the layers below"},
+		stringsFlag("limit", "", "change a limit for what is read: `NAME=VALUE`, with the names "+strings.Join(layertar.LimitNames(), ", ")+"; may be repeated"),
 	}
+}
+
+// limits reads --limit.
+func (c *call) limits() (layertar.Limits, error) {
+	var limits layertar.Limits
+	for _, text := range c.texts("limit") {
+		name, value, found := strings.Cut(text, "=")
+		if !found {
+			return limits, &usageError{why: fmt.Sprintf("--limit %q has no value", text), remedy: "write it as NAME=VALUE, such as bytes=2T"}
+		}
+		if err := limits.Set(name, value); err != nil {
+			return limits, &usageError{why: fmt.Sprintf("--limit %q: %v", text, err)}
+		}
+	}
+	return limits, nil
 }
 
 // base is what the flags say of new base layers.
@@ -76,11 +94,14 @@ func (c *call) loadImages() error {
 	if err == nil {
 		o.FS, o.Size, err = c.base()
 	}
+	if err == nil {
+		o.Limits, err = c.limits()
+	}
 	if err != nil {
 		return err
 	}
 	return c.onImages(func(store *images.Store) (err error) {
-		file, err := c.openArchive(archive.Options{TempDir: c.tempDir(), Platform: platform, Warn: c.warn()})
+		file, err := c.openArchive(archive.Options{TempDir: c.tempDir(), Platform: platform, Window: o.Limits.Window, Warn: c.warn()})
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ func (a *app) imagePull() *cli.Command {
 		about: "Without a host in its name the image comes from Docker Hub, without a tag it is the latest. " +
 			"Several layers come at once, and a transfer that breaks off goes on from where it was. " +
 			"Names and passwords are those of docker login.",
-		flags: append(append(registryFlags(), platformFlag()), baseFlags()...),
+		flags: append(append(registryFlags(), platformFlag()), layerFlags()...),
 		run:   (*call).pullImage, complete: (*call).poolNames, long: true,
 	})
 }
@@ -60,6 +60,9 @@ func (c *call) pullImage() error {
 	lo := images.LoadOptions{Names: []reference.Reference{name}, Warn: c.warn()}
 	if ro.Platform, err = c.platform(); err == nil {
 		lo.FS, lo.Size, err = c.base()
+	}
+	if err == nil {
+		lo.Limits, err = c.limits()
 	}
 	if err != nil {
 		return err

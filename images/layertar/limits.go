@@ -47,7 +47,9 @@ func (l Limits) orDefaults() Limits {
 }
 
 // LimitNames returns the names of the limits that Set takes.
-func LimitNames() []string { return []string{"bytes", "entries", "header", "kept", "path", "split", "window"} }
+func LimitNames() []string {
+	return []string{"bytes", "entries", "header", "kept", "path", "split", "window"}
+}
 
 // Set changes the limit of a name: to a size or, of entries and path, a number.
 func (l *Limits) Set(name, value string) error {

@@ -19,6 +19,8 @@ var (
 	ErrNoFilesystem = errors.New("no ext4 or xfs file system")
 	// ErrDamaged: the file system's superblock cannot be right. Detect, Mount, Grow.
 	ErrDamaged = errors.New("the file system is damaged")
+	// ErrTooSmall: the device has less room than the file system needs. Format.
+	ErrTooSmall = errors.New("too small")
 	// ErrBusy: the device is mounted or claimed, or the target in use. Format,
 	// Mount, Unmount.
 	ErrBusy = errors.New("in use")

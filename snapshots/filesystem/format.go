@@ -12,8 +12,8 @@ import (
 	"thinctl/units"
 )
 
-// minXFS is what mkfs.xfs refuses to go below since xfsprogs 5.19.
-const minXFS = 300 * units.MiB
+// MinXFS is what mkfs.xfs refuses to go below since xfsprogs 5.19.
+const MinXFS = 300 * units.MiB
 
 // FormatOptions changes what is made. The zero value is xfs without a label,
 // or ext4 where the device is too small for xfs or mkfs.xfs is not installed.
@@ -55,13 +55,29 @@ func (p programs) format(ctx context.Context, device string, o FormatOptions) er
 	ctx, cancel := bound(ctx, programBound)
 	defer cancel()
 	if _, err := program.Run(ctx, path, append(o.arguments(), device)...); err != nil {
+		if least := smallest(o.Type); size < least {
+			e := &Error{Kind: ErrTooSmall, Err: err, Detail: fmt.Sprintf("%s needs at least %s, the volume has %s", o.Type, least, size),
+				Remedy: fmt.Sprintf("use a larger volume with --size %s or more", least.Exact())}
+			if o.Type == XFS && size >= smallest(Ext4) {
+				e.Remedy += ", or --fs ext4"
+			}
+			return e
+		}
 		return &Error{Err: err, Detail: "the device may hold half a file system: format it again with force"}
 	}
 	return nil
 }
 
+// smallest returns the size below which mkfs may refuse.
+func smallest(t Type) units.Bytes {
+	if t == XFS {
+		return MinXFS
+	}
+	return 2 * units.MiB
+}
+
 func (p programs) defaultType(size units.Bytes) Type {
-	if size < minXFS {
+	if size < MinXFS {
 		return Ext4
 	}
 	if _, err := mkfs(XFS).Find(p.dirs); err != nil {

@@ -3,9 +3,6 @@ package filesystem
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
-
-	"golang.org/x/sys/unix"
 )
 
 // Inodes returns how many inodes of the file system on a device are in use. At
@@ -42,15 +39,9 @@ func Inodes(device, target string) (uint64, error) {
 }
 
 func mountedInodes(target string) (uint64, error) {
-	var st unix.Statfs_t
-	for {
-		err := unix.Statfs(target, &st)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return 0, in("count the inodes of", target, fmt.Errorf("statfs: %w", err))
-		}
-		return st.Files - min(st.Ffree, st.Files), nil
+	st, err := statfs(target)
+	if err != nil {
+		return 0, in("count the inodes of", target, err)
 	}
+	return st.Files - min(st.Ffree, st.Files), nil
 }

@@ -30,6 +30,8 @@ func (Local) Trim(ctx context.Context, target string) (units.Bytes, error) { ret
 
 func (Local) Sync(ctx context.Context, target string) error { return Sync(ctx, target) }
 
+func (Local) Space(target string) (Space, error) { return SpaceAt(target) }
+
 func (Local) Mounts(major, minor uint32) ([]MountPoint, error) { return Mounts(major, minor) }
 
 func (Local) Holders(ctx context.Context, major, minor uint32) ([]Holder, error) {

@@ -24,6 +24,8 @@ type Files struct {
 	// Patience is how long IO waits that the kernel would not answer: for a device
 	// that is suspended, or in a pool that is full and queues. Set it before use.
 	Patience time.Duration
+	// Left, if set, is what Space returns. Set it before use.
+	Left func(target string) filesystem.Space
 
 	kernel *dmtest.Kernel
 	step   func(name string, do func() error) error
@@ -286,6 +288,14 @@ func (f *Files) Sync(_ context.Context, target string) error {
 		}
 		return errors.Join(f.write(m), f.flush(m))
 	})
+}
+
+// Space implements [snapshots.Files].
+func (f *Files) Space(target string) (filesystem.Space, error) {
+	if f.Left == nil {
+		return filesystem.Space{}, &filesystem.Error{Op: "measure", Object: target, Kind: filesystem.ErrUnsupported}
+	}
+	return f.Left(target), nil
 }
 
 // Mounts implements [snapshots.Files].

@@ -1,0 +1,59 @@
+package snapshots
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"thinctl/snapshots/filesystem"
+	"thinctl/units"
+)
+
+// tooSmall explains a write that the file system at target had no space for:
+// which limit was met, and what lifts it. A file system that is not full has
+// refused an attribute. below is the layer under the one that is being made.
+func (s *Store) tooSmall(object, target string, kind filesystem.Type, size units.Bytes, below string, err error) error {
+	var told *Error
+	if !errors.Is(err, syscall.ENOSPC) || errors.As(err, &told) {
+		return err
+	}
+	space, asked := s.files.Space(target)
+	if asked != nil {
+		return err
+	}
+	e := &Error{Op: "add", Object: object, Kind: ErrTooSmall, Err: err}
+	larger := 2 * size
+	var failed *fs.PathError
+	switch {
+	case space.Inodes > 0 && space.FreeInodes == 0:
+		e.Detail = fmt.Sprintf("all %d inodes of the volume's %s %s are in use", space.Inodes, size, kind)
+		e.Remedy = fmt.Sprintf("use a larger volume with --size %s or more", larger.Exact())
+		if below == "" && kind == filesystem.Ext4 {
+			e.Remedy += ", or " + xfsFlags(size)
+		}
+	case kind == filesystem.Ext4 && errors.As(err, &failed) && strings.HasPrefix(failed.Op, "setxattr"):
+		// fs/ext4/xattr.c: all attributes that do not fit into the inode share one
+		// block, as long as the file system lacks the feature ea_inode.
+		e.Kind = ErrUnsupported
+		e.Detail = "ext4 keeps the extended attributes of a file in one block of 4 KiB"
+		e.Remedy = "use " + xfsFlags(size)
+		if below != "" {
+			e.Remedy = fmt.Sprintf("the layers below are on ext4: remove the images that have them, run `thinctl image prune %s`, then use %s",
+				s.pool.Name(), xfsFlags(size))
+		}
+	default:
+		e.Detail = fmt.Sprintf("the volume's %s %s is full", size, kind)
+		e.Remedy = fmt.Sprintf("use a larger volume with --size %s or more", larger.Exact())
+	}
+	return e
+}
+
+// xfsFlags are the flags for an xfs in the place of an ext4 of that size.
+func xfsFlags(size units.Bytes) string {
+	if size < filesystem.MinXFS {
+		return "--fs xfs --size " + filesystem.MinXFS.Exact()
+	}
+	return "--fs xfs"
+}

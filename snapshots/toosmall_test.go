@@ -1,0 +1,90 @@
+package snapshots_test
+
+import (
+	"errors"
+	"io/fs"
+	"syscall"
+	"testing"
+
+	"thinctl/snapshots"
+	"thinctl/snapshots/filesystem"
+	"thinctl/units"
+)
+
+// TestTooSmall fills volumes: the error names the limit and the flag that lifts
+// it, and with that flag the same layer succeeds.
+func TestTooSmall(t *testing.T) {
+	full := &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
+	attribute := &fs.PathError{Op: "setxattr user.big", Path: "x", Err: syscall.ENOSPC}
+	space := filesystem.Space{Size: 64 * units.MiB, Inodes: 16384}
+	room := filesystem.Space{Size: 64 * units.MiB, Free: 32 * units.MiB, Inodes: 16384, FreeInodes: 5}
+	for _, c := range []struct {
+		name   string
+		space  filesystem.Space
+		fs     filesystem.Type
+		err    error
+		kind   error
+		layers []string
+		words  []string
+	}{
+		{"inodes", filesystem.Space{Free: units.MiB, Inodes: 16384}, filesystem.Ext4, full, snapshots.ErrTooSmall, []string{"a"},
+			[]string{"all 16384 inodes", "64M ext4", "--size 128M or more", "--fs xfs --size 300M"}},
+		{"inodes over a layer", filesystem.Space{Free: units.MiB, Inodes: 16384}, filesystem.Ext4, full, snapshots.ErrTooSmall, []string{"a", "b"},
+			[]string{"--size 128M or more"}},
+		{"blocks", filesystem.Space{Inodes: 16384, FreeInodes: 5}, filesystem.Ext4, full, snapshots.ErrTooSmall, []string{"a"},
+			[]string{"64M ext4 is full", "--size 128M or more"}},
+		{"blocks of an xfs", space, filesystem.XFS, full, snapshots.ErrTooSmall, []string{"a"}, []string{"64M xfs", "--size 128M"}},
+		{"attribute", room, filesystem.Ext4, attribute, snapshots.ErrUnsupported, []string{"a"}, []string{"extended attributes", "--fs xfs --size 300M"}},
+		{"attribute over a layer", room, filesystem.Ext4, attribute, snapshots.ErrUnsupported, []string{"a", "b"},
+			[]string{"image prune vault", "--fs xfs --size 300M"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			st := newStage(t)
+			st.Files.Left = func(string) filesystem.Space { return c.space }
+			chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids(c.layers...), FS: c.fs, Size: 64 * units.MiB})
+			check(t, err)
+			for _, word := range c.layers[:len(c.layers)-1] {
+				_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id(word)}, fill(word))
+				check(t, err)
+			}
+			last := c.layers[len(c.layers)-1]
+			_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id(last), Last: true}, func(string) (snapshots.Filled, error) {
+				return snapshots.Filled{}, c.err
+			})
+			says(t, err, c.kind, append(c.words, "add layer "+id(last)[:12])...)
+			says(t, err, syscall.ENOSPC)
+			check(t, chain.Close())
+			check(t, st.agree())
+		})
+	}
+}
+
+// TestChainGrows makes layers that are larger than the one below, with the size
+// that an error has named.
+func TestChainGrows(t *testing.T) {
+	st := newStage(t)
+	make := func(size units.Bytes, words ...string) {
+		t.Helper()
+		chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids(words...), Size: size})
+		check(t, err)
+		for i, word := range words {
+			if i >= chain.Have() {
+				_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id(word), Last: i == len(words)-1}, fill(word))
+				check(t, err)
+			}
+		}
+		check(t, errors.Join(chain.Finish(st.ctx, nil), chain.Close()))
+	}
+	make(64*units.MiB, "a")
+	make(128*units.MiB, "a", "b", "c")
+	make(0, "a", "b", "c", "d")
+	make(16*units.MiB, "a", "e")
+	for word, want := range map[string]units.Bytes{"a": 64 * units.MiB, "b": 128 * units.MiB, "c": 128 * units.MiB, "d": 128 * units.MiB, "e": 64 * units.MiB} {
+		layer, err := st.s.Layer(st.ctx, id(word))
+		check(t, err)
+		if layer.Volume != want || layer.FileSystem != 0 {
+			t.Errorf("layer %s: got a volume of %s with a file system of %s, want %s, filled", word, layer.Volume, layer.FileSystem, want)
+		}
+	}
+	check(t, errors.Join(st.wholeLayer("a", "b", "c", "d"), st.wholeLayer("a", "e"), st.agree()))
+}
