@@ -2,9 +2,14 @@ package layertar
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -87,6 +92,15 @@ func (q *queue) Read(p []byte) (int, error) {
 		case <-q.ctx.Done():
 			return 0, context.Cause(q.ctx)
 		}
+		if q.now.sparse {
+			// containerd has made the file, and asks for the next entry.
+			if err := q.fill(); err != nil {
+				return 0, err
+			}
+			q.recycle(q.now)
+			q.now = item{}
+			continue
+		}
 		if q.now.entry != nil {
 			q.leave()
 			q.at = q.now.entry
@@ -101,6 +115,41 @@ func (q *queue) Read(p []byte) (int, error) {
 	n := q.take(p)
 	q.offset += int64(n)
 	return n, nil
+}
+
+// fill writes data of a sparse file, or at their end what a write has taken from
+// the file: capabilities (security/commoncap.c, cap_inode_killpriv) and times.
+func (q *queue) fill() error {
+	if err := q.open(); err != nil {
+		return err
+	}
+	if !q.now.ends {
+		if len(q.now.data) == pieceSize && allZero(q.now.data) {
+			return nil
+		}
+		_, err := q.file.WriteAt(q.now.data, q.now.offset)
+		return err
+	}
+	if err := q.file.Truncate(q.at.size); err != nil {
+		return err
+	}
+	if value, has := q.at.header.PAXRecords[xattrRecord+capability]; has {
+		err := unix.Fsetxattr(int(q.file.Fd()), capability, []byte(value), 0)
+		if err != nil && !errors.Is(err, unix.ENOTSUP) {
+			return &fs.PathError{Op: "setxattr " + capability, Path: q.at.path, Err: err}
+		}
+	}
+	return setTime(filepath.Join(q.root.Name(), q.at.path), q.at.mtime)
+}
+
+// open opens the present file.
+func (q *queue) open() error {
+	if q.file != nil {
+		return nil
+	}
+	f, err := q.root.OpenFile(q.at.path, os.O_WRONLY|unix.O_NOFOLLOW, 0)
+	q.file = f
+	return err
 }
 
 func (q *queue) take(p []byte) int {
@@ -146,12 +195,8 @@ func (q *queue) truncate() error {
 	if q.offset == q.hole {
 		return nil
 	}
-	if q.file == nil {
-		f, err := q.root.OpenFile(q.at.path, os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		q.file = f
+	if err := q.open(); err != nil {
+		return err
 	}
 	q.cut = q.offset
 	return q.file.Truncate(q.hole)

@@ -53,6 +53,11 @@ type item struct {
 	buf   *[pieceSize]byte // where data is a pooled buffer
 	zeros int64            // instead of data
 	inner bool             // contents of a file, not its header or padding
+
+	// Of sparse files, which containerd is given as empty ones: data belong at
+	// offset, and the last item ends the file.
+	sparse, ends bool
+	offset       int64
 }
 
 // scan reads the tar before containerd does: it refuses what must be refused,
@@ -66,6 +71,7 @@ type scan struct {
 	queue    *queue
 	warn     fault.Warn
 	tap      tap
+	reader   *tar.Reader // reads from tap
 	crc      hash.Hash64
 
 	last    string // the entry at work
@@ -120,10 +126,10 @@ func (s *scan) run() error {
 func (s *scan) entriesIn() error {
 	s.tap = tap{r: s.stream, limit: int(s.limits.Header)}
 	s.crc = crc64.New(storage.CRCTable)
-	reader := tar.NewReader(&s.tap)
+	s.reader = tar.NewReader(&s.tap)
 	pad := 0
 	for {
-		h, err := reader.Next()
+		h, err := s.reader.Next()
 		if err == io.EOF { //nolint:errorlint // a wrapped EOF is no end
 			s.checkEnd(pad)
 			s.queue.end()
@@ -138,7 +144,7 @@ func (s *scan) entriesIn() error {
 		}
 		raw := bytes.Clone(s.tap.held)
 		s.tap.held = s.tap.held[:0]
-		if pad, err = s.one(reader, h, raw, pad); err != nil {
+		if pad, err = s.one(h, raw, pad); err != nil {
 			return err
 		}
 	}
@@ -146,7 +152,7 @@ func (s *scan) entriesIn() error {
 
 // one handles an entry, of which raw are the headers after the padding of the
 // entry before; it returns its own contents' padding.
-func (s *scan) one(reader *tar.Reader, h *tar.Header, raw []byte, pad int) (int, error) {
+func (s *scan) one(h *tar.Header, raw []byte, pad int) (int, error) {
 	role, err := s.limits.check(h)
 	if err != nil {
 		return 0, err
@@ -171,10 +177,17 @@ func (s *scan) one(reader *tar.Reader, h *tar.Header, raw []byte, pad int) (int,
 		s.root = h
 	}
 	passes := role == roleFile || role == roleWhiteout
+	header := raw[min(pad, len(raw)):]
+	var data []stretch
+	sparse := false
+	if role == roleFile && isSparse(h) {
+		if data, sparse, err = sparseData(h, header); err != nil {
+			return 0, err
+		}
+	}
 	if passes {
-		header := raw[min(pad, len(raw)):]
 		if isSparse(h) {
-			if header, err = plainHeader(h); err != nil {
+			if header, err = plainHeader(h, sparse); err != nil {
 				return 0, err
 			}
 		}
@@ -183,7 +196,10 @@ func (s *scan) one(reader *tar.Reader, h *tar.Header, raw []byte, pad int) (int,
 		}
 	}
 	s.tap.contents, s.tap.passed = true, 0
-	err = s.contents(reader, h, e)
+	if sparse {
+		return s.sparse(e, data)
+	}
+	err = s.contents(h, e)
 	s.tap.contents, s.tap.seen = false, nil
 	if err != nil {
 		return 0, err
@@ -196,7 +212,7 @@ func (s *scan) one(reader *tar.Reader, h *tar.Header, raw []byte, pad int) (int,
 	return int(padding(s.tap.passed)), nil
 }
 
-func (s *scan) contents(reader *tar.Reader, h *tar.Header, e *entry) error {
+func (s *scan) contents(h *tar.Header, e *entry) error {
 	switch {
 	case e.size == 0:
 		return nil
@@ -208,14 +224,12 @@ func (s *scan) contents(reader *tar.Reader, h *tar.Header, e *entry) error {
 				return err
 			}
 		}
-		_, err := io.Copy(io.Discard, reader)
+		_, err := io.Copy(io.Discard, s.reader)
 		return s.explain(err)
-	case isSparse(h):
-		return s.sparse(reader, e)
 	}
 	s.crc.Reset()
 	s.tap.seen = func(p []byte) error { _, err := s.crc.Write(p); return err }
-	if err := s.pieces(reader, e.size, nil); err != nil {
+	if err := s.pieces(e.size); err != nil {
 		return err
 	}
 	position, err := s.split.file(e.name, e.size, s.crc.Sum(nil))
@@ -224,7 +238,7 @@ func (s *scan) contents(reader *tar.Reader, h *tar.Header, e *entry) error {
 }
 
 // pieces hands on contents, as zeros where a piece is nothing else.
-func (s *scan) pieces(reader io.Reader, size int64, begin func(offset int64, buf []byte)) error {
+func (s *scan) pieces(size int64) error {
 	zeros := int64(0)
 	flush := func() error {
 		if zeros == 0 {
@@ -236,10 +250,7 @@ func (s *scan) pieces(reader io.Reader, size int64, begin func(offset int64, buf
 	}
 	for offset := int64(0); offset < size; offset += pieceSize {
 		it := s.queue.piece(min(pieceSize, size-offset))
-		if begin != nil {
-			begin(offset, it.data)
-		}
-		if n, err := fill(reader, it.data); n < len(it.data) {
+		if n, err := fill(s.reader, it.data); n < len(it.data) {
 			return s.explain(err)
 		}
 		if len(it.data) == pieceSize && allZero(it.data) {
@@ -297,9 +308,13 @@ func (s *scan) rest() error {
 	}
 }
 
-// plainHeader writes the header of a sparse entry as that of a plain file.
-func plainHeader(h *tar.Header) ([]byte, error) {
+// plainHeader writes the header of a sparse entry as that of a plain file, or of
+// an empty one.
+func plainHeader(h *tar.Header, empty bool) ([]byte, error) {
 	plain := *h
+	if empty {
+		plain.Size = 0
+	}
 	plain.Typeflag, plain.Format = tar.TypeReg, tar.FormatPAX
 	var b bytes.Buffer
 	if err := tar.NewWriter(&b).WriteHeader(&plain); err != nil {

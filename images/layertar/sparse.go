@@ -2,54 +2,177 @@ package layertar
 
 import (
 	"archive/tar"
-	"hash/crc64"
-
-	"github.com/vbatts/tar-split/tar/storage"
+	"bytes"
+	"io"
+	"strconv"
+	"strings"
 )
 
-// extent is data of a sparse file that stands in the tar.
-type extent struct {
-	offset, size int64
-	crc          uint64
+// stretch is data of a sparse file that stands in the tar.
+type stretch struct{ offset, size int64 }
+
+// sparse handles the contents of a sparse entry: the tar has only the data, and
+// nothing is done for the holes, however large they are. archive/tar would
+// return the holes as zeros, so the data are read from below it, and it begins
+// again after them. containerd is given an empty file, which the queue fills.
+//
+// tar-split has no words for files of which the tar has only a part: each
+// stretch becomes a line of its own, and an oddity names its place.
+func (s *scan) sparse(e *entry, data []stretch) (int, error) {
+	var passed int64
+	for _, d := range data {
+		s.crc.Reset()
+		if err := s.stretch(d); err != nil {
+			return 0, err
+		}
+		passed += d.size
+		position, err := s.split.file(e.name, d.size, s.crc.Sum(nil))
+		if err != nil {
+			return 0, err
+		}
+		if err := s.oddities.place(position, e.clean, d.offset); err != nil {
+			return 0, err
+		}
+		e.parts = append(e.parts, part{position: position, offset: d.offset, size: d.size})
+	}
+	if err := s.queue.put(s.ctx, item{sparse: true, ends: true}); err != nil {
+		return 0, err
+	}
+	pad := int(padding(passed))
+	s.tap.contents = false
+	if _, err := io.CopyN(io.Discard, &s.tap, int64(pad)); err != nil && err != io.EOF { //nolint:errorlint // a wrapped EOF is no end
+		return 0, s.explain(err)
+	}
+	s.reader = tar.NewReader(&s.tap)
+	return pad, nil
 }
 
-// sparse handles the contents of a sparse entry of any kind. The tar has only
-// the data, and tar-split has no words for files of which it has only a part:
-// each extent becomes a line of its own, and an oddity tells its place.
-//
-// Where the data belong is archive/tar's knowledge. It shows in where it has
-// them put: straight into the buffer that it was asked to fill.
-func (s *scan) sparse(reader *tar.Reader, e *entry) error {
-	var extents []extent
-	var base int64
-	var end int // capacity from the buffer's start on
-	s.tap.seen = func(p []byte) error {
-		at := base + int64(end-cap(p))
-		if n := len(extents); n == 0 || extents[n-1].offset+extents[n-1].size != at {
-			extents = append(extents, extent{offset: at})
+// stretch hands on one stretch of data.
+func (s *scan) stretch(d stretch) error {
+	for offset, end := d.offset, d.offset+d.size; offset < end; {
+		it := s.queue.piece(min(pieceSize, end-offset))
+		it.inner, it.sparse, it.offset = false, true, offset
+		if n, err := fill(&s.tap, it.data); n < len(it.data) {
+			return s.explain(err)
 		}
-		x := &extents[len(extents)-1]
-		x.size += int64(len(p))
-		x.crc = crc64.Update(x.crc, storage.CRCTable, p)
-		return nil
-	}
-	begin := func(offset int64, buf []byte) { base, end = offset, cap(buf) }
-	if err := s.pieces(reader, e.size, begin); err != nil {
-		return err
-	}
-	for _, x := range extents {
-		crc := []byte{
-			byte(x.crc >> 56), byte(x.crc >> 48), byte(x.crc >> 40), byte(x.crc >> 32),
-			byte(x.crc >> 24), byte(x.crc >> 16), byte(x.crc >> 8), byte(x.crc),
-		}
-		position, err := s.split.file(e.name, x.size, crc)
-		if err != nil {
+		s.crc.Write(it.data)
+		offset += int64(len(it.data))
+		if err := s.queue.put(s.ctx, it); err != nil {
 			return err
 		}
-		if err := s.oddities.place(position, e.clean, x.offset); err != nil {
-			return err
-		}
-		e.parts = append(e.parts, part{position: position, offset: x.offset, size: x.size})
 	}
 	return nil
+}
+
+// sparseData returns where the data of a sparse entry belong, of any kind that
+// archive/tar knows; raw are the entry's headers. It has checked the map: sorted,
+// without overlaps, and inside of the file.
+func sparseData(h *tar.Header, raw []byte) (data []stretch, sparse bool, err error) {
+	version := h.PAXRecords["GNU.sparse.major"] + "." + h.PAXRecords["GNU.sparse.minor"]
+	size, at := headerAt(raw)
+	if at < 0 {
+		return nil, false, nil // archive/tar has read it: cannot be
+	}
+	after := raw[at+blockSize:]
+	var numbers []int64
+	switch {
+	case h.Typeflag == tar.TypeGNUSparse:
+		numbers = oldSparseMap(raw[at:])
+	case version == "1.0":
+		numbers, size = newSparseMap(after), size-int64(len(after))
+	case version == "0.0", version == "0.1", version == "." && h.PAXRecords["GNU.sparse.map"] != "":
+		numbers = decimals(h.PAXRecords["GNU.sparse.map"], ",")
+	default:
+		return nil, false, nil
+	}
+	if record, has := h.PAXRecords["size"]; has {
+		if size, err = strconv.ParseInt(record, 10, 64); err != nil {
+			return nil, true, wrong(ErrFormat, "the size of a sparse file: %v", err)
+		}
+		if version == "1.0" {
+			size -= int64(len(after))
+		}
+	}
+	var sum, end int64
+	for i := 0; i+1 < len(numbers); i += 2 {
+		d := stretch{numbers[i], numbers[i+1]}
+		if d.offset < end || d.size < 0 || d.offset > h.Size-d.size {
+			return nil, true, wrong(ErrFormat, "the map of a sparse file is not sorted")
+		}
+		end = d.offset + d.size
+		if sum += d.size; d.size > 0 {
+			data = append(data, d)
+		}
+	}
+	if sum != size {
+		return nil, true, wrong(ErrFormat, "the map of a sparse file names %d bytes of data, and %d are there", sum, size)
+	}
+	return data, true, nil
+}
+
+// headerAt finds the entry's own header after those that extend it, and returns
+// its size field.
+func headerAt(raw []byte) (size int64, at int) {
+	for at+blockSize <= len(raw) {
+		size = numeric(raw[at+124 : at+136])
+		if !strings.ContainsRune("xgLK", rune(raw[at+156])) {
+			return size, at
+		}
+		if size < 0 || size > int64(len(raw)) {
+			break
+		}
+		at += blockSize + int(size+padding(size))
+	}
+	return 0, -1
+}
+
+// numeric reads a number of a header: octal, or base 256 (GNU tar).
+func numeric(b []byte) int64 {
+	if b[0]&0x80 != 0 {
+		n := int64(b[0] & 0x3f)
+		for _, c := range b[1:] {
+			n = n<<8 | int64(c)
+		}
+		return n
+	}
+	n, _ := strconv.ParseInt(strings.Trim(string(b), " \x00"), 8, 64)
+	return n
+}
+
+// oldSparseMap reads the map of GNU tar's own format: four entries in the
+// header, and as many blocks of 21 as flags announce.
+func oldSparseMap(header []byte) (numbers []int64) {
+	at, entries, flag := 386, 4, 482
+	for {
+		for range entries {
+			if header[at] == 0 {
+				return numbers
+			}
+			numbers = append(numbers, numeric(header[at:at+12]), numeric(header[at+12:at+24]))
+			at += 24
+		}
+		if header[flag] == 0 || len(header) < 2*blockSize {
+			return numbers
+		}
+		header = header[blockSize:]
+		at, entries, flag = 0, 21, 504
+	}
+}
+
+// newSparseMap reads the map of version 1.0: a count, then lines of numbers.
+func newSparseMap(b []byte) []int64 {
+	numbers := decimals(string(bytes.TrimRight(b, "\x00")), "\n")
+	if len(numbers) == 0 {
+		return nil
+	}
+	return numbers[1:min(len(numbers), 1+2*int(min(max(numbers[0], 0), int64(len(b)))))]
+}
+
+func decimals(text, separator string) (numbers []int64) {
+	for word := range strings.SplitSeq(text, separator) {
+		if n, err := strconv.ParseInt(word, 10, 64); err == nil {
+			numbers = append(numbers, n)
+		}
+	}
+	return numbers
 }

@@ -191,7 +191,7 @@ func complete(ctx context.Context, root string, headers io.Reader, w io.Writer) 
 	defer confined.Close()
 	var written Written
 	in := tar.NewReader(headers)
-	out := &completion{ctx: ctx, root: confined, tar: tar.NewWriter(w), buf: make([]byte, chunkSize)}
+	out := &completion{ctx: ctx, root: confined, tar: tar.NewWriter(w), w: w, buf: make([]byte, chunkSize)}
 	for {
 		h, err := in.Next()
 		if err == io.EOF { //nolint:errorlint // a wrapped EOF is no end
@@ -215,6 +215,7 @@ type completion struct {
 	ctx  context.Context
 	root *os.Root
 	tar  *tar.Writer
+	w    io.Writer // what tar writes to
 	buf  []byte
 }
 
@@ -248,6 +249,9 @@ func (c *completion) file(h *tar.Header) error {
 	}
 	defer f.Close()
 	h.Size = info.Size()
+	if isHuge(info) {
+		return c.sparse(h, f)
+	}
 	if err := c.tar.WriteHeader(h); err != nil {
 		return err
 	}

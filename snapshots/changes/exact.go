@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"slices"
 
@@ -84,12 +85,20 @@ func (w *worker) contentDiffers(p *pair) (bool, error) {
 	for s := range w.scratch {
 		w.scratch[s] = slices.Grow(w.scratch[s][:0], chunk)
 	}
-	for {
+	sparse, err := bothSparse(files)
+	if err != nil {
+		return false, err
+	}
+	for offset := int64(0); ; offset += chunk {
+		if sparse {
+			if offset, err = nextData(files, offset); err != nil {
+				return false, err
+			}
+		}
 		var n [sides]int
 		for s, f := range files {
-			var err error
-			n[s], err = io.ReadFull(f, w.scratch[s][:chunk])
-			if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			n[s], err = f.ReadAt(w.scratch[s][:chunk], offset)
+			if err != nil && !errors.Is(err, io.EOF) {
 				return false, err
 			}
 		}
@@ -100,6 +109,45 @@ func (w *worker) contentDiffers(p *pair) (bool, error) {
 			return false, nil
 		}
 	}
+}
+
+// bothSparse reports whether both files have holes.
+func bothSparse(files [sides]*os.File) (bool, error) {
+	for _, f := range files {
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+			return false, err
+		}
+		if st.Blocks*512 >= st.Size {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// nextData skips what is a hole in both files: a sparse file costs what it
+// holds. Where no data are left, the last byte of the shorter file is next, by
+// which files of different sizes are told apart.
+func nextData(files [sides]*os.File, offset int64) (int64, error) {
+	next, end := int64(math.MaxInt64), int64(math.MaxInt64)
+	for _, f := range files {
+		size, err := f.Seek(0, io.SeekEnd)
+		if err != nil {
+			return 0, err
+		}
+		end = min(end, size-1)
+		data, err := f.Seek(offset, unix.SEEK_DATA)
+		switch {
+		case errors.Is(err, unix.ENXIO): // only a hole is left
+		case errors.Is(err, unix.EINVAL): // the file system does not tell
+			return offset, nil
+		case err != nil:
+			return 0, err
+		default:
+			next = min(next, data)
+		}
+	}
+	return max(offset, min(next, end)), nil
 }
 
 // openContent does not wait for the writer of a pipe that took a file's place.
