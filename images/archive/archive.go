@@ -42,6 +42,7 @@ type Entry struct {
 type Archive struct {
 	tree   tree
 	name   string
+	warn   fault.Warn
 	images []Entry
 }
 
@@ -68,7 +69,7 @@ func finish(t tree, o Options, err error) (*Archive, error) {
 	if err != nil {
 		return nil, inLoad(o.Name, "", err)
 	}
-	a := &Archive{tree: t, name: o.Name}
+	a := &Archive{tree: t, name: o.Name, warn: o.Warn.In(o.Name, "")}
 	if a.images, err = a.find(o.Platform); err != nil {
 		return nil, errors.Join(inLoad(o.Name, "", err), t.Close())
 	}
@@ -102,17 +103,16 @@ func (a *Archive) find(platform v1.Platform) ([]Entry, error) {
 		return layout.entries()
 	case hasIndex:
 		return layout.entries()
+	case a.tree.has("repositories"):
+		return a.legacy()
 	}
 	return nil, a.unknown()
 }
 
 // unknown says what an archive without images is.
 func (a *Archive) unknown() error {
-	e := &Error{Kind: manifest.ErrMissing, Detail: "it has neither a manifest.json (docker save) nor an index.json (OCI layout)"}
+	e := &Error{Kind: manifest.ErrMissing, Detail: "it has none of manifest.json, repositories (docker save) and index.json (OCI layout)"}
 	switch {
-	case a.tree.has("repositories"):
-		e.Kind, e.Detail = manifest.ErrFormat, "it was saved by a Docker before 1.10"
-		e.Remedy = "load it with Docker 1.10 to 28 and save it again"
 	case a.tree.empty():
 		e.Kind, e.Detail = manifest.ErrFormat, "it is empty"
 	case a.tree.has("etc") || a.tree.has("bin") || a.tree.has("usr"):
@@ -138,7 +138,7 @@ func openPath(ctx context.Context, path string, o Options) (tree, error) {
 	}
 	if info.Mode().IsRegular() {
 		if how, err := sniffFile(f); err == nil && how == compression.Plain {
-			return indexFile(ctx, f)
+			return indexFile(ctx, f, o.Warn.In(o.Name, ""))
 		}
 	}
 	t, err := readStream(ctx, f, o)

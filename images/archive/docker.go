@@ -3,7 +3,6 @@ package archive
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"path"
 	"strings"
 	"sync"
@@ -61,10 +60,7 @@ func (a *Archive) docker(l *layout) ([]Entry, error) {
 }
 
 func (a *Archive) dockerImage(s saved, l *layout, manifests map[v1.Hash]v1.Descriptor) (Entry, error) {
-	names, err := canonical("manifest.json", s.RepoTags)
-	if err != nil {
-		return Entry{}, err
-	}
+	names := a.canonical("manifest.json", s.RepoTags)
 	f, err := a.tree.file(s.Config)
 	if err != nil {
 		return Entry{}, err
@@ -161,14 +157,18 @@ func hexOf(name string) string {
 	return base
 }
 
-func canonical(part string, names []string) ([]string, error) {
+// canonical returns the names in full. What cannot be a name is skipped with a
+// warning: the image is loaded by the others, or without a name. docker load
+// does the same (image/tarexport/load.go).
+func (a *Archive) canonical(part string, names []string) []string {
 	var all []string
 	for _, name := range names {
 		ref, err := reference.Parse(name)
 		if err != nil {
-			return nil, &Error{Part: part, Kind: manifest.ErrFormat, Detail: fmt.Sprintf("an image's name is not valid: %v", err)}
+			a.warn.Add(part, "the name %q is skipped: %v", name, err)
+			continue
 		}
 		all = append(all, ref.String())
 	}
-	return all, nil
+	return all
 }

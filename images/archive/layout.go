@@ -9,7 +9,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"thinctl/images/manifest"
-	"thinctl/images/reference"
 )
 
 // maxDepth is how deep indexes may be nested. One in another is usual.
@@ -42,11 +41,7 @@ func (l *layout) entries() ([]Entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		names, err := namesOf(group)
-		if err != nil {
-			return nil, err
-		}
-		entries = merge(entries, Entry{names, image})
+		entries = merge(entries, Entry{l.archive.canonical("index.json", namesOf(group)), image})
 	}
 	if len(entries) == 0 {
 		return nil, &Error{Part: "index.json", Kind: manifest.ErrMissing, Detail: "it lists no image", Remedy: "copy the image again"}
@@ -64,8 +59,7 @@ func (l *layout) root() (*v1.IndexManifest, error) {
 			Version string `json:"imageLayoutVersion"`
 		}
 		if err := json.Unmarshal(raw, &version); err != nil || !strings.HasPrefix(version.Version, "1.") {
-			e := manifest.Errorf(manifest.ErrFormat, "an OCI layout of version %q, where 1.x is known", version.Version)
-			return nil, manifest.In("", "", "oci-layout", e)
+			l.archive.warn.Add("oci-layout", "version %q of the OCI layout is not known; it is read as 1.0.0", version.Version)
 		}
 	}
 	raw, err := l.archive.json("index.json")
@@ -271,21 +265,17 @@ func (l *layout) complete(m *v1.Manifest) bool {
 	return !missing(m.Config) && !slices.ContainsFunc(m.Layers, missing)
 }
 
-// namesOf are the whole names in a group's annotations. A tag alone is none.
-func namesOf(group []v1.Descriptor) ([]string, error) {
+// namesOf returns the whole names in a group's annotations. A tag alone is none.
+func namesOf(group []v1.Descriptor) []string {
 	annotations := group[0].Annotations
 	name := annotations[annotationName]
 	if name == "" {
 		name = annotations[annotationRef]
 		if !strings.ContainsAny(name, "/:") {
-			return nil, nil
+			return nil
 		}
 	}
-	ref, err := reference.Parse(name)
-	if err != nil {
-		return nil, manifest.In("", "", "index.json", &Error{Kind: manifest.ErrFormat, Detail: "an image's name is not valid", Err: err})
-	}
-	return []string{ref.String()}, nil
+	return []string{name}
 }
 
 // merge makes one entry of an image that is listed once for each name.

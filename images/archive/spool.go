@@ -28,7 +28,7 @@ func readStream(ctx context.Context, r io.Reader, o Options) (tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return indexFile(ctx, f)
+	return indexFile(ctx, f, o.Warn.In(o.Name, ""))
 }
 
 // spool writes r to a file that has no name.

@@ -9,6 +9,7 @@ import (
 	"path"
 	"strings"
 
+	"thinctl/fault"
 	"thinctl/images/manifest"
 )
 
@@ -18,6 +19,8 @@ const maxEntries = 1 << 22
 // tarTree is the index of a tar.
 type tarTree struct {
 	f       *os.File
+	warn    fault.Warn
+	read    int // entries so far
 	entries map[string]tarEntry
 	ended   bool // by the two blocks of zeros that end a tar
 }
@@ -28,11 +31,12 @@ type tarEntry struct {
 	link         string // where a link leads, from the archive's root
 	repeated     bool
 	sparse       bool
+	number       int // of the entry, from 1
 }
 
 // indexFile takes over f, an uncompressed tar.
-func indexFile(ctx context.Context, f *os.File) (tree, error) {
-	t := &tarTree{f: f, entries: map[string]tarEntry{}}
+func indexFile(ctx context.Context, f *os.File, warn fault.Warn) (tree, error) {
+	t := &tarTree{f: f, warn: warn, entries: map[string]tarEntry{}}
 	if err := t.index(ctx); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -72,12 +76,13 @@ func (t *tarTree) index(ctx context.Context) error {
 }
 
 func (t *tarTree) add(h *tar.Header, offset int64) error {
-	name := path.Clean(h.Name)
+	name := strings.TrimLeft(path.Clean(h.Name), "/")
+	t.read++
 	old, repeated := t.entries[name]
 	if len(t.entries) >= maxEntries && !repeated {
 		return manifest.Errorf(manifest.ErrTooLarge, "more than %d entries", maxEntries)
 	}
-	e := tarEntry{offset: offset, size: h.Size, kind: h.Typeflag, sparse: isSparse(h)}
+	e := tarEntry{offset: offset, size: h.Size, kind: h.Typeflag, sparse: isSparse(h), number: t.read}
 	switch h.Typeflag {
 	case tar.TypeSymlink:
 		e.link = path.Join(path.Dir(name), h.Linkname)
@@ -154,18 +159,35 @@ func (t *tarTree) file(name string) (file, error) {
 	if err != nil {
 		return file{}, err
 	}
+	if e.repeated {
+		t.warn.Add(at, "this entry is there several times; the last one counts")
+	}
 	switch {
-	case e.repeated:
-		return file{}, &Error{Part: at, Kind: manifest.ErrFormat, Detail: "this entry is there twice", Remedy: "save the image again"}
 	case e.sparse:
-		return file{}, &Error{Part: at, Kind: manifest.ErrFormat, Detail: "this is stored as a sparse file", Remedy: "make the archive without --sparse"}
-	case e.kind != tar.TypeReg:
+		return file{name: at, size: e.size, open: func() (io.ReadCloser, error) { return t.openSparse(e.number) }}, nil
+	case e.kind != tar.TypeReg && e.kind != tar.TypeCont:
 		return file{}, &Error{Part: at, Kind: manifest.ErrFormat, Detail: "this is not a regular file"}
 	}
 	open := func() (io.ReadCloser, error) {
 		return section{io.NewSectionReader(t.f, e.offset, e.size)}, nil
 	}
 	return file{name: at, size: e.size, open: open}, nil
+}
+
+// openSparse opens the entry of that number, which is a sparse file: only
+// archive/tar knows where its data belong.
+func (t *tarTree) openSparse(number int) (io.ReadCloser, error) {
+	size, err := t.f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
+	r := tar.NewReader(io.NewSectionReader(t.f, 0, size))
+	for range number {
+		if _, err := r.Next(); err != nil && !errors.Is(err, tar.ErrInsecurePath) {
+			return nil, err
+		}
+	}
+	return io.NopCloser(r), nil
 }
 
 // follow goes through links: old docker saves share layers so.
@@ -180,9 +202,6 @@ func (t *tarTree) follow(name string) (string, tarEntry, error) {
 			return "", e, t.doubt(&Error{Part: at, Kind: manifest.ErrMissing, Detail: "the archive has no such entry", Remedy: "save the image again"})
 		}
 		if e.kind != tar.TypeSymlink && e.kind != tar.TypeLink {
-			return at, e, nil
-		}
-		if e.repeated {
 			return at, e, nil
 		}
 		name = e.link
