@@ -1,14 +1,19 @@
 package disk
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 )
 
 // WriteFile writes a file, 0600, in the place of one that may be there. Old or
 // new, it is always whole; the new one is on disk when WriteFile returns.
-func WriteFile(path string, data []byte) (err error) {
+func WriteFile(path string, data []byte) error { return WriteFrom(path, bytes.NewReader(data)) }
+
+// WriteFrom is WriteFile of what is read from r.
+func WriteFrom(path string, r io.Reader) (err error) {
 	dir := filepath.Dir(path)
 	file, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
 	if err != nil {
@@ -19,7 +24,7 @@ func WriteFile(path string, data []byte) (err error) {
 			err = errors.Join(err, os.Remove(file.Name()))
 		}
 	}()
-	_, err = file.Write(data)
+	_, err = io.Copy(file, r)
 	if err == nil {
 		err = file.Sync()
 	}

@@ -43,6 +43,9 @@ func (s *Store) Import(ctx context.Context, tar io.Reader, o ImportOptions) (Ima
 	if o.Created.IsZero() {
 		o.Created = s.now()
 	}
+	if err := s.makeLayersDir(); err != nil {
+		return Image{}, err
+	}
 	id := randomID() // its chain id is only known when it has been read
 	chain, err := s.layers.BeginChain(ctx, snapshots.ChainOptions{FS: o.FS, Size: o.Size, Layers: []string{id}})
 	if err != nil {
@@ -51,13 +54,13 @@ func (s *Store) Import(ctx context.Context, tar io.Reader, o ImportOptions) (Ima
 	defer chain.Close()
 	var diff string
 	_, err = chain.Add(ctx, snapshots.LayerSpec{ID: id, Created: o.Created, Last: true}, func(root string) (snapshots.Filled, error) {
-		applied, err := layertar.Apply(ctx, root, tar, layertar.ApplyOptions{Limits: o.Limits, Warn: o.Warn.In(object(o.Names), ""), Progress: func(n int64) {
+		applied, err := layertar.Apply(ctx, root, tar, layertar.ApplyOptions{Limits: o.Limits, TempDir: s.pool.LayersDir(), Warn: o.Warn.In(object(o.Names), ""), Progress: func(n int64) {
 			if o.Progress != nil {
 				o.Progress(units.Bytes(n))
 			}
 		}})
 		if err == nil {
-			err = s.keepSplit(id, applied.Split)
+			err = errors.Join(s.keepSplit(id, applied.Split), applied.Split.Close())
 		}
 		diff = applied.DiffID
 		return snapshots.Filled{Size: applied.Size, Entries: applied.Entries, TarSize: applied.TarSize, DiffID: diff}, err

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -203,6 +202,9 @@ func (in *incoming) created(layer int) time.Time {
 
 // fill applies a layer's tar to the tree below root.
 func (s *Store) fill(ctx context.Context, in *incoming, i int, root string) (snapshots.Filled, error) {
+	if err := s.makeLayersDir(); err != nil {
+		return snapshots.Filled{}, err
+	}
 	blob, total, err := open(in.layers[i])
 	if err != nil {
 		return snapshots.Filled{}, err
@@ -210,12 +212,14 @@ func (s *Store) fill(ctx context.Context, in *incoming, i int, root string) (sna
 	in.tell(i, LayerApplying, 0, total)
 	applied, err := layertar.Apply(ctx, root, blob, layertar.ApplyOptions{
 		Limits:   in.options.Limits,
+		TempDir:  s.pool.LayersDir(),
 		Warn:     in.options.Warn.In(in.object(), fmt.Sprintf("layer %d", i+1)),
 		Progress: func(n int64) { in.tell(i, LayerApplying, units.Bytes(n), total) },
 	})
 	if err = errors.Join(err, blob.Close()); err != nil {
 		return snapshots.Filled{}, fmt.Errorf("layer %d, %s: %w", i+1, in.diffs[i], err)
 	}
+	defer applied.Split.Close()
 	if applied.DiffID != in.diffs[i] {
 		return snapshots.Filled{}, &Error{Op: "load", Object: in.object(), Kind: ErrDigest,
 			Detail: fmt.Sprintf("layer %d has the diff id %s, its config says %s", i+1, applied.DiffID, in.diffs[i]),
@@ -244,13 +248,18 @@ func open(layer v1.Layer) (io.ReadCloser, units.Bytes, error) {
 }
 
 // keepSplit writes a layer's split, durable before the layer counts.
-func (s *Store) keepSplit(layer string, split []byte) error {
-	path := s.splitPath(layer)
-	if err := disk.MakeDir(filepath.Dir(path)); err != nil && !errors.Is(err, os.ErrExist) {
+func (s *Store) keepSplit(layer string, split layertar.Split) error {
+	// Only who holds the layer's lock gets here.
+	return disk.WriteFrom(s.splitPath(layer), split.Reader())
+}
+
+// makeLayersDir makes the directory of the splits, where large ones are kept
+// while they grow.
+func (s *Store) makeLayersDir() error {
+	if err := disk.MakeDir(s.pool.LayersDir()); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	// Only who holds the layer's lock gets here.
-	return disk.WriteFile(path, split)
+	return nil
 }
 
 // record writes the image's documents.

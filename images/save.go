@@ -121,7 +121,7 @@ func (s *Store) writeLayer(ctx context.Context, layer snapshots.Layer, w io.Writ
 	if err != nil {
 		return layertar.Written{}, err
 	}
-	return layertar.Written{}, errors.Join(layertar.Replay(ctx, view.Root, split, w), view.Close())
+	return layertar.Written{}, errors.Join(layertar.Replay(ctx, view.Root, split, w, s.pool.LayersDir()), view.Close())
 }
 
 func (s *Store) writeDifference(ctx context.Context, layer snapshots.Layer, w io.Writer) (written layertar.Written, err error) {

@@ -19,6 +19,8 @@ import (
 // ApplyOptions: the zero value has the default limits.
 type ApplyOptions struct {
 	Limits Limits
+	// TempDir is where much of a split is kept, default os.TempDir.
+	TempDir string
 	// Warn receives what was accepted although it is unusual.
 	Warn fault.Warn
 	// Progress is told how many bytes of the reader were read so far, as they
@@ -33,16 +35,15 @@ type Applied struct {
 	Entries int         // in the tar, whiteouts among them
 	DiffID  string      // "sha256:...", of the uncompressed tar
 	TarSize int64       // bytes of the uncompressed tar
-	Split   []byte      // what Replay needs beside the tree
+	Split   Split       // what Replay needs beside the tree; to be closed
 }
 
 // Apply unpacks a layer (plain tar, gzip or zstd) over what is in root. The
 // reader is read to its end and not used after Apply returns; to stop a reader
 // that blocks is the caller's to do when ctx ends. After an error root holds a
 // part of the layer. Nothing is synced.
-func Apply(ctx context.Context, root string, r io.Reader, o ApplyOptions) (Applied, error) {
-	root, err := filepath.Abs(root)
-	if err != nil {
+func Apply(ctx context.Context, root string, r io.Reader, o ApplyOptions) (_ Applied, err error) {
+	if root, err = filepath.Abs(root); err != nil {
 		return Applied{}, err
 	}
 	if root, err = filepath.EvalSymlinks(root); err != nil {
@@ -58,15 +59,23 @@ func Apply(ctx context.Context, root string, r io.Reader, o ApplyOptions) (Appli
 		return Applied{}, err
 	}
 	limits := o.Limits.orDefaults()
-	odd := &oddities{rec: newRecorder(limits.Split), room: limits.Kept}
+	odd := &oddities{rec: newRecorder(2*limits.Kept+limits.Split, o.TempDir), room: limits.Kept}
+	split := newRecorder(limits.Split, o.TempDir)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, Split{[]*spool{odd.rec.out, split.out}}.Close())
+		}
+	}()
 
 	group, inner := errgroup.WithContext(ctx)
 	stream := newStream(r, limits, o)
 	queue := newQueue(inner, confined)
 	scan := &scan{
 		limits: limits, ctx: inner, stream: &chunkReader{ctx: inner, s: stream},
-		split: newRecorder(limits.Split), oddities: odd, queue: queue, warn: o.Warn,
+		split: split, oddities: odd, queue: queue, warn: o.Warn,
+		plinks: plinks{files: map[string]plink{}, store: &spool{dir: o.TempDir}},
 	}
+	defer scan.plinks.store.Close()
 	tree := &tree{
 		root: root, confined: confined, queue: queue, oddities: odd,
 		applied: map[string]*entry{}, opaque: map[string]bool{}, before: info.ModTime(),
@@ -93,9 +102,9 @@ func Apply(ctx context.Context, root string, r io.Reader, o ApplyOptions) (Appli
 		if err := odd.rec.close(); err != nil {
 			return Applied{}, err
 		}
-		applied.Split = odd.rec.out.Bytes()
+		applied.Split.parts = append(applied.Split.parts, odd.rec.out)
 	}
-	applied.Split = append(applied.Split, scan.split.out.Bytes()...)
+	applied.Split.parts = append(applied.Split.parts, split.out)
 	return applied, nil
 }
 

@@ -1,7 +1,6 @@
 package layertar
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -116,8 +115,8 @@ func BenchmarkReplay(b *testing.B) {
 	for b.Loop() {
 		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 		must(b, err)
-		must(b, Replay(b.Context(), to, bytes.NewReader(applied.Split), null))
+		must(b, Replay(b.Context(), to, applied.Split.Reader(), null, ""))
 		must(b, null.Close())
 	}
-	b.ReportMetric(float64(len(applied.Split)), "split-bytes")
+	b.ReportMetric(float64(len(splitOf(b, applied))), "split-bytes")
 }

@@ -13,6 +13,7 @@ const (
 	whiteout     = ".wh."
 	whiteoutMeta = ".wh..wh."
 	opaque       = ".wh..wh..opq"
+	plinkDir     = ".wh..wh.plnk/" // aufs's: files of which other branches have names
 )
 
 // What an entry is for.
@@ -129,8 +130,8 @@ func (l Limits) kind(h *tar.Header) error {
 		if target == "." {
 			return wrong(ErrFormat, "a hard link to the root")
 		}
-		if strings.HasPrefix(target, whiteoutMeta) {
-			return wrong(ErrFormat, "a hard link into aufs's own %s: pull or save the image anew", target)
+		if strings.HasPrefix(target, whiteoutMeta) && !strings.HasPrefix(target, plinkDir) {
+			return wrong(ErrFormat, "a hard link into aufs's own %s", target)
 		}
 	case tar.TypeChar, tar.TypeBlock:
 		// include/linux/kdev_t.h: 12 bits and 20 bits.

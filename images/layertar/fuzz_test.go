@@ -51,7 +51,7 @@ func FuzzApply(f *testing.F) {
 		var want, got bytes.Buffer
 		_, err = want.ReadFrom(plain)
 		must(t, err)
-		if err := Replay(t.Context(), root, bytes.NewReader(applied.Split), &got); err != nil {
+		if err := Replay(t.Context(), root, applied.Split.Reader(), &got, ""); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(want.Bytes(), got.Bytes()) {

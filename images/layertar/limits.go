@@ -16,7 +16,7 @@ type Limits struct {
 	Bytes   units.Bytes // 1 TiB: of the uncompressed tar, and again of the files' sizes
 	Header  units.Bytes // 8 MiB: one entry's headers
 	Path    int         // 4096 bytes in a name or in a link's target
-	Kept    units.Bytes // 64 MiB: contents that a later entry of the layer replaces or removes
+	Kept    units.Bytes // 10 GiB: contents that a later entry of the layer replaces or removes
 	Split   units.Bytes // 512 MiB: the split, compressed
 	Window  units.Bytes // 128 MiB: the memory for uncompressing (zstd, xz)
 }
@@ -35,7 +35,7 @@ func (l Limits) orDefaults() Limits {
 		l.Path = 4096
 	}
 	if l.Kept == 0 {
-		l.Kept = 64 * units.MiB
+		l.Kept = 10 * units.GiB
 	}
 	if l.Split == 0 {
 		l.Split = 512 * units.MiB

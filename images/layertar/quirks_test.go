@@ -3,6 +3,7 @@ package layertar
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,8 @@ func TestQuirks(t *testing.T) {
 		{"garbage after gzip", append(gzipped(good), "garbage"...), "a b", "7 bytes"},
 		{"two members of gzip", append(gzipped(good[:1000]), gzipped(good[1000:])...), "a b", ""},
 		{"garbage after zstd", append(run(t, good, "zstd", "-c"), "garbage"...), "a b", "zstd"},
+		{"aufs's own", archiveOf(t, folder(".wh..wh.plnk/"), file(".wh..wh.plnk/1.2"), gone(".wh..wh.aufs"), folder(".wh..wh.orph/"), file("a")), "a", "aufs"},
+		{"hard links into aufs", archiveOf(t, tar.Header{Name: ".wh..wh.plnk/1.2", Size: 70_000}, link("a", ".wh..wh.plnk/1.2"), file("c"), link("b", "/.wh..wh.plnk/1.2")), "a b c", "aufs"},
 		{"xz", run(t, good, "xz", "-c"), "a b", ""},
 		{"bzip2", run(t, good, "bzip2", "-c"), "a b", ""},
 	} {
@@ -66,6 +69,45 @@ func TestQuirks(t *testing.T) {
 			_, err = whole.ReadFrom(plain)
 			must(t, err)
 			replays(t, root, applied, whole.Bytes())
+		})
+	}
+}
+
+// TestReplacedContents applies layers that replace or remove much of what they
+// bring, and writes them again.
+func TestReplacedContents(t *testing.T) {
+	big := func(name string) tar.Header { return tar.Header{Name: name, Size: 40 << 20} }
+	for _, c := range []struct {
+		name    string
+		headers []tar.Header
+	}{
+		{"the same file many times", []tar.Header{big("a"), big("a"), big("a"), file("a")}},
+		{"a file, then a directory", []tar.Header{big("a"), folder("a/"), big("a/b"), file("a")}},
+		{"a whiteout of its own", []tar.Header{big("a"), gone(".wh.a"), big("b")}},
+		{"a hard link to something removed later", []tar.Header{big("a"), link("b", "a"), gone(".wh.a"), file("b")}},
+		{"contents of aufs", []tar.Header{big(".wh..wh.plnk/1"), link("a", ".wh..wh.plnk/1"), file("a")}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			layer, root := archiveOf(t, c.headers...), t.TempDir()
+			// Contents that compress badly need a file.
+			state := uint32(1)
+			for i := range layer {
+				if layer[i] == 'x' {
+					state ^= state << 13
+					state ^= state >> 17
+					state ^= state << 5
+					layer[i] = byte(state)
+				}
+			}
+			applied, err := Apply(t.Context(), root, bytes.NewReader(layer), ApplyOptions{TempDir: t.TempDir()})
+			must(t, err)
+			defer applied.Split.Close()
+			replays(t, root, applied, layer)
+			_, err = Apply(t.Context(), t.TempDir(), bytes.NewReader(layer), ApplyOptions{Limits: Limits{Kept: 30 << 20}})
+			var limit *LimitError
+			if !errors.As(err, &limit) || limit.Name != "kept" {
+				t.Errorf("with a limit of 30 MiB: got %v, want the limit kept", err)
+			}
 		})
 	}
 }

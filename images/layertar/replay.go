@@ -18,8 +18,9 @@ import (
 // Replay writes the very tar that was applied, uncompressed, from the tree and
 // the split. What it wrote is right only if its digest is; that is the caller's
 // to compare. A file that is missing or has changed is an EntryError with
-// ErrChanged.
-func Replay(ctx context.Context, root string, split io.Reader, w io.Writer) error {
+// ErrChanged. tempDir is where much of what the tree has no more is kept for a
+// while, default os.TempDir.
+func Replay(ctx context.Context, root string, split io.Reader, w io.Writer, tempDir string) error {
 	confined, err := os.OpenRoot(root)
 	if err != nil {
 		return err
@@ -32,8 +33,9 @@ func Replay(ctx context.Context, root string, split io.Reader, w io.Writer) erro
 	out := bufio.NewWriterSize(w, chunkSize)
 	p := &replay{
 		ctx: ctx, root: confined, out: out,
-		places: map[int]line{}, kept: map[int][]byte{}, buf: make([]byte, chunkSize),
+		places: map[int]line{}, kept: map[int][]stretch{}, store: &spool{dir: tempDir}, buf: make([]byte, chunkSize),
 	}
+	defer p.store.Close()
 	lines := json.NewDecoder(unzipped)
 	for {
 		var l line
@@ -55,7 +57,8 @@ type replay struct {
 	root   *os.Root
 	out    io.Writer
 	places map[int]line
-	kept   map[int][]byte
+	kept   map[int][]stretch // in store
+	store  *spool
 	buf    []byte
 }
 
@@ -68,8 +71,9 @@ func (p *replay) line(l line) error {
 		p.places[l.Position] = l
 		return nil
 	case keptType:
-		p.kept[l.Position] = l.Payload
-		return nil
+		p.kept[l.Position] = append(p.kept[l.Position], stretch{p.store.n, int64(len(l.Payload))})
+		_, err := p.store.Write(l.Payload)
+		return err
 	case storage.SegmentType:
 		_, err := p.out.Write(l.Payload)
 		return err
@@ -87,8 +91,10 @@ func (p *replay) file(l line) error {
 	w := &hashed{w: p.out, sum: crc}
 	if kept, is := p.kept[l.Position]; is {
 		delete(p.kept, l.Position)
-		if _, err := w.Write(kept); err != nil {
-			return err
+		for _, piece := range kept {
+			if _, err := io.CopyBuffer(w, p.store.section(piece.offset, piece.size), p.buf); err != nil {
+				return err
+			}
 		}
 	} else if err := p.fromTree(l, w); err != nil {
 		if w.failed != nil {

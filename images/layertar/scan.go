@@ -76,6 +76,7 @@ type scan struct {
 
 	last    string // the entry at work
 	entries int
+	plinks  plinks
 	size    units.Bytes
 	root    *tar.Header // the root's own entry
 }
@@ -176,6 +177,12 @@ func (s *scan) one(h *tar.Header, raw []byte, pad int) (int, error) {
 	if role == roleRoot {
 		s.root = h
 	}
+	if role == roleIgnored && h.Typeflag != tar.TypeXGlobalHeader {
+		s.plinks.warn(s, h)
+	}
+	if role == roleFile && isPlink(h) {
+		return int(padding(0)), s.plinks.use(s, h, e)
+	}
 	passes := role == roleFile || role == roleWhiteout
 	header := raw[min(pad, len(raw)):]
 	var data []stretch
@@ -219,6 +226,11 @@ func (s *scan) contents(h *tar.Header, e *entry) error {
 	case e.role != roleFile:
 		// No file will have these contents: they are kept as they are.
 		s.tap.seen = s.split.segment
+		if e.role == roleIgnored {
+			if err := s.plinks.add(s, h, e); err != nil {
+				return err
+			}
+		}
 		if e.role == roleWhiteout {
 			if err := s.queue.put(s.ctx, item{zeros: e.size}); err != nil {
 				return err

@@ -1,7 +1,6 @@
 package layertar
 
 import (
-	"bytes"
 	"encoding/json"
 	"sync"
 
@@ -17,7 +16,7 @@ import (
 // tar-split has no words for, each for the line at Position.
 const (
 	placeType storage.Type = 100 + iota // the contents are at Name, from Offset on
-	keptType                            // the contents are Payload, for the tree has them no more
+	keptType                            // the next piece of the contents is Payload, for the tree has them no more
 )
 
 type line struct {
@@ -31,16 +30,16 @@ const segmentSize = 256 << 10
 // recorder writes one member of a split.
 type recorder struct {
 	limit   units.Bytes
-	out     bytes.Buffer
+	out     *spool
 	gz      *gzip.Writer
 	json    *json.Encoder
 	next    int
 	pending []byte
 }
 
-func newRecorder(limit units.Bytes) *recorder {
-	r := &recorder{limit: limit}
-	r.gz, _ = gzip.NewWriterLevel(&r.out, gzip.BestSpeed) // the level is valid
+func newRecorder(limit units.Bytes, dir string) *recorder {
+	r := &recorder{limit: limit, out: &spool{dir: dir}}
+	r.gz, _ = gzip.NewWriterLevel(r.out, gzip.BestSpeed) // the level is valid
 	r.json = json.NewEncoder(r.gz)
 	return r
 }
@@ -49,7 +48,7 @@ func (r *recorder) add(l line) error {
 	if err := r.json.Encode(l); err != nil {
 		return err
 	}
-	if units.Bytes(r.out.Len()) > r.limit {
+	if units.Bytes(r.out.n) > r.limit {
 		return over("split", "what is kept to write the tar again takes more than %s", r.limit)
 	}
 	return nil
@@ -110,7 +109,7 @@ func (o *oddities) place(position int, path string, offset int64) error {
 	return o.add(l)
 }
 
-// keep takes over contents that leave the tree.
+// keep takes over a piece of contents that leave the tree.
 func (o *oddities) keep(position int, contents []byte) error {
 	return o.add(line{Entry: storage.Entry{Type: keptType, Position: position, Payload: contents}})
 }

@@ -3,7 +3,6 @@ package layertar
 import (
 	"archive/tar"
 	"errors"
-	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -165,6 +164,9 @@ func (t *tree) remove(full string) error {
 	return os.RemoveAll(full)
 }
 
+// keptPiece is how much of kept contents a line of the split has.
+const keptPiece = 1 << 20
+
 func (t *tree) keep(e *entry) error {
 	if len(e.parts) == 0 {
 		return nil
@@ -178,12 +180,14 @@ func (t *tree) keep(e *entry) error {
 		if err := t.oddities.reserve(p.size); err != nil {
 			return err
 		}
-		b := make([]byte, p.size)
-		if _, err := io.ReadFull(io.NewSectionReader(f, p.offset, p.size), b); err != nil {
-			return err
-		}
-		if err := t.oddities.keep(p.position, b); err != nil {
-			return err
+		for at := int64(0); at < p.size; at += keptPiece {
+			b := make([]byte, min(keptPiece, p.size-at))
+			if _, err := f.ReadAt(b, p.offset+at); err != nil {
+				return err
+			}
+			if err := t.oddities.keep(p.position, b); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -131,7 +131,7 @@ func TestRandomLayers(t *testing.T) {
 			return
 		}
 		var again bytes.Buffer
-		if err := Replay(t.Context(), ours, bytes.NewReader(applied.Split), &again); err != nil {
+		if err := Replay(t.Context(), ours, applied.Split.Reader(), &again, ""); err != nil {
 			rt.Fatal(err)
 		}
 		if !bytes.Equal(again.Bytes(), layer) {

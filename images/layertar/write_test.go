@@ -239,18 +239,19 @@ func TestReplayNamesWhatChanged(t *testing.T) {
 			if strings.Contains(test.name, "its folder") {
 				entry = "d/a"
 			}
-			refused(t, Replay(t.Context(), root, bytes.NewReader(applied.Split), io.Discard), ErrChanged, entry)
+			refused(t, Replay(t.Context(), root, applied.Split.Reader(), io.Discard, ""), ErrChanged, entry)
 		})
 	}
 	root := t.TempDir()
 	applied := apply(t, root, layer)
 	full := fmt.Errorf("disk full")
-	if err := Replay(t.Context(), root, bytes.NewReader(applied.Split), refusing{full}); !errors.Is(err, full) {
+	if err := Replay(t.Context(), root, applied.Split.Reader(), refusing{full}, ""); !errors.Is(err, full) {
 		t.Errorf("%v, want the writer's own error", err)
 	}
-	for n := range len(applied.Split) {
-		if err := Replay(t.Context(), root, bytes.NewReader(applied.Split[:n]), io.Discard); err == nil {
-			t.Fatalf("a split of %d bytes instead of %d is taken", n, len(applied.Split))
+	split := splitOf(t, applied)
+	for n := range len(split) {
+		if err := Replay(t.Context(), root, bytes.NewReader(split[:n]), io.Discard, ""); err == nil {
+			t.Fatalf("a split of %d bytes instead of %d is taken", n, len(split))
 		}
 	}
 }
