@@ -26,7 +26,9 @@
 // name, or hard link's target, is one below the root, as in every other program.
 //
 // Aligned 64 KiB of zeros in a file become holes before they reach the disk.
-// Sparse entries of all of GNU tar's kinds become what they were.
+// Sparse entries of all of GNU tar's kinds become what they were, and only their
+// data are read and written. A file with 4 GiB of holes or more is written as
+// such an entry.
 //
 // # Caveats
 //
@@ -42,8 +44,8 @@
 // layer can therefore not tell that a folder lost one.
 //
 // Contents that a later entry of the same layer replaces or removes are kept in
-// the split, up to Limits.Kept: no tree has them. Entries of aufs's own
-// (.wh..wh.plnk and its like) are skipped, and links into them refused.
+// the split, up to Limits.Kept: no tree has them. Entries of aufs's own are
+// skipped, and hard links to the files in its .wh..wh.plnk become files.
 //
 // [Write] carries user.* attributes, ACLs and capabilities, and times to the
 // nanosecond; Docker's own layers have only capabilities, and whole seconds.
@@ -58,5 +60,5 @@
 //		return fmt.Errorf("the layer is %s, not %s", applied.DiffID, wanted)
 //	}
 //	// Later, the same tar again:
-//	err = layertar.Replay(ctx, root, bytes.NewReader(applied.Split), w)
+//	err = layertar.Replay(ctx, root, applied.Split.Reader(), w, "")
 package layertar
