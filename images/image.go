@@ -1,12 +1,12 @@
 package images
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"thinctl/images/manifest"
 	"thinctl/images/reference"
 	"thinctl/thinpool/store"
 )
@@ -65,11 +65,11 @@ func (i Image) Top() string {
 
 // Config reads the config.
 func (i Image) Config() (*v1.ConfigFile, error) {
-	var config v1.ConfigFile
-	if err := json.Unmarshal(i.Raw, &config); err != nil {
+	config, err := manifest.ParseConfig(i.Raw, nil)
+	if err != nil {
 		return nil, fmt.Errorf("the config of image %s: %w", i.Shown(), err)
 	}
-	return &config, nil
+	return config, nil
 }
 
 // String is the image's first name, or the beginning of its id.

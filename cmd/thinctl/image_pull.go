@@ -25,7 +25,7 @@ func (a *app) imagePull() *cli.Command {
 
 func registryFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "insecure", Usage: "let the registry speak plain HTTP, or show any certificate"},
+		&cli.BoolFlag{Name: "insecure", Usage: "allow plain HTTP, any certificate, and private addresses"},
 		&cli.StringFlag{Name: "tls-ca", Usage: "`FILE` of certificates in PEM to be trusted beside the system's"},
 		quietFlag("write only the result, and nothing of the layers"),
 	}

@@ -76,7 +76,7 @@ func (a *Archive) dockerImage(s saved, l *layout, manifests map[v1.Hash]v1.Descr
 		return Entry{}, manifest.In("", "", s.Config, e)
 	}
 	if d, found := manifests[id]; found {
-		image, err := l.image(d)
+		image, err := l.find(l.finder(), d)
 		return Entry{names, image}, err
 	}
 	image, err := a.assemble(s, rawConfig)
@@ -84,7 +84,7 @@ func (a *Archive) dockerImage(s saved, l *layout, manifests map[v1.Hash]v1.Descr
 }
 
 func (a *Archive) assemble(s saved, rawConfig []byte) (v1.Image, error) {
-	config, err := manifest.ParseConfig(rawConfig)
+	config, err := manifest.ParseConfig(rawConfig, a.warn.In("", s.Config))
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (a *Archive) assemble(s saved, rawConfig []byte) (v1.Image, error) {
 		id := config.RootFS.DiffIDs[i]
 		source, found := s.LayerSources[id.String()]
 		if found {
-			if err := manifest.CheckLayer(i, source); err != nil {
+			if err := manifest.CheckLayer(i, source, a.warn); err != nil {
 				return nil, err
 			}
 		}

@@ -11,7 +11,7 @@ import (
 	"thinctl/images/manifest"
 )
 
-// maxDepth is how deep indexes may be nested. One in another is usual.
+// maxDepth is how deep the indexes of an archive with a manifest.json are read.
 const maxDepth = 4
 
 // Where OCI layouts keep an image's name.
@@ -33,13 +33,9 @@ func (l *layout) entries() ([]Entry, error) {
 	}
 	var entries []Entry
 	for _, group := range grouped(index.Manifests) {
-		d, err := l.choose(group, 0)
+		image, err := l.choose(group)
 		if err != nil {
 			return nil, manifest.In("", "", "index.json", err)
-		}
-		image, err := l.image(d)
-		if err != nil {
-			return nil, err
 		}
 		entries = merge(entries, Entry{l.archive.canonical("index.json", namesOf(group)), image})
 	}
@@ -66,7 +62,7 @@ func (l *layout) root() (*v1.IndexManifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	index, err := manifest.ParseIndex(raw)
+	index, err := manifest.ParseIndex(raw, l.archive.warn.In("", "index.json"))
 	return index, manifest.In("", "", "index.json", err)
 }
 
@@ -96,115 +92,65 @@ func sameName(a, b v1.Descriptor) bool {
 		a.Annotations[annotationRef] == b.Annotations[annotationRef]
 }
 
-// choose goes down to an image's manifest. One image that is alone is taken
-// whatever its platform is.
-func (l *layout) choose(group []v1.Descriptor, depth int) (v1.Descriptor, error) {
-	d := group[0]
-	if len(group) > 1 || depth > 0 {
-		var err error
-		if d, err = manifest.Choose(group, l.platform); err != nil {
-			return d, err
-		}
+// choose returns a group's image. A single image is accepted for any platform.
+func (l *layout) choose(group []v1.Descriptor) (v1.Image, error) {
+	finder := l.finder()
+	if len(group) > 1 {
+		found, err := finder.Choose(group)
+		return l.image(found, err)
 	}
-	if !d.MediaType.IsIndex() {
-		return d, nil
-	}
-	if depth == maxDepth {
-		return d, manifest.Errorf(manifest.ErrFormat, "indexes are nested more than %d deep", maxDepth)
-	}
-	below, err := l.nested(d)
-	if err != nil {
-		return d, err
-	}
-	return l.choose(below, depth+1)
+	return l.find(finder, group[0])
 }
 
-// nested are the entries of an index below; those without a platform get that
-// of their config.
-func (l *layout) nested(d v1.Descriptor) ([]v1.Descriptor, error) {
-	raw, err := l.archive.blob(d)
+// find returns the image of a manifest or index.
+func (l *layout) find(finder manifest.Finder, d v1.Descriptor) (v1.Image, error) {
+	read, err := l.Manifest(d)
 	if err != nil {
 		return nil, err
 	}
-	index, err := manifest.ParseIndex(raw)
-	if err != nil {
-		return nil, manifest.In("", "", blobPath(d.Digest), err)
-	}
-	if len(index.Manifests) == 0 {
-		return nil, &Error{Part: blobPath(d.Digest), Kind: manifest.ErrMissing, Detail: "an index that lists no image"}
-	}
-	for i := range index.Manifests {
-		entry := &index.Manifests[i]
-		if entry.Platform == nil && !manifest.Attestation(*entry) {
-			entry.Platform = l.platformOf(*entry)
-		}
-	}
-	return index.Manifests, nil
+	found, err := finder.Image(read)
+	return l.image(found, err)
 }
 
-func (l *layout) platformOf(d v1.Descriptor) *v1.Platform {
-	if d.MediaType.IsIndex() {
-		own := l.platform
-		if own.OS == "" {
-			own = manifest.HostPlatform()
-		}
-		return &own
-	}
-	raw, err := l.archive.blob(d)
-	if err != nil {
-		return nil
-	}
-	m, err := manifest.Parse(raw)
-	if err != nil {
-		return nil
-	}
-	if raw, err = l.archive.blob(m.Config); err != nil {
-		return nil
-	}
-	config, err := manifest.ParseConfig(raw)
-	if err != nil {
-		return nil
-	}
-	return config.Platform()
+func (l *layout) finder() manifest.Finder {
+	return manifest.Finder{Source: l, Platform: l.platform, Warn: l.archive.warn}
 }
 
-// image is the image of one manifest, whose layers are all there.
-func (l *layout) image(d v1.Descriptor) (v1.Image, error) {
-	part := blobPath(d.Digest)
-	if !d.MediaType.IsImage() {
-		return nil, manifest.In("", "", part, manifest.Errorf(manifest.ErrMediaType, "%q is not an image manifest", d.MediaType))
-	}
+// Manifest implements manifest.Source.
+func (l *layout) Manifest(d v1.Descriptor) (manifest.Read, error) {
 	raw, err := l.archive.blob(d)
+	return manifest.Read{Descriptor: d, Raw: raw}, err
+}
+
+// Config implements manifest.Source.
+func (l *layout) Config(d v1.Descriptor) ([]byte, error) { return l.archive.blob(d) }
+
+// Part implements manifest.Source.
+func (l *layout) Part(d v1.Descriptor) string { return blobPath(d.Digest) }
+
+// image returns the image of a manifest, whose layers are all in the archive.
+func (l *layout) image(found *manifest.Found, err error) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := manifest.Parse(raw)
-	if err != nil {
-		return nil, manifest.In("", "", part, err)
-	}
-	rawConfig, err := l.archive.blob(m.Config)
-	if err != nil {
-		return nil, err
-	}
-	config, err := manifest.ParseConfig(rawConfig)
-	if err != nil {
-		return nil, manifest.In("", "", blobPath(m.Config.Digest), err)
-	}
-	if err := manifest.CheckCount(len(m.Layers), config); err != nil {
-		return nil, manifest.In("", "", part, err)
-	}
-	layers := make([]v1.Layer, len(m.Layers))
-	for i, layer := range m.Layers {
-		if layers[i], err = l.layer(layer, config.RootFS.DiffIDs[i]); err != nil {
+	layers := make([]v1.Layer, len(found.Manifest.Layers))
+	for i, d := range found.Manifest.Layers {
+		if layers[i], err = l.layer(d, found.Config.RootFS.DiffIDs[i]); err != nil {
 			return nil, err
 		}
 	}
-	image, err := manifest.New(raw, rawConfig, layers)
-	return image, manifest.In("", "", part, err)
+	image, err := manifest.New(found, layers)
+	return image, manifest.In("", "", blobPath(found.Digest), err)
 }
 
 func (l *layout) layer(d v1.Descriptor, id v1.Hash) (v1.Layer, error) {
 	f, err := l.archive.tree.file(blobPath(d.Digest))
+	if errors.Is(err, manifest.ErrMissing) && len(d.URLs) > 0 {
+		return nil, &Error{
+			Part: blobPath(d.Digest), Kind: manifest.ErrForeign, Detail: "its contents are not in the archive, but at " + d.URLs[0],
+			Remedy: "pull the image from a registry",
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -240,20 +186,23 @@ func (l *layout) collect(all []v1.Descriptor, found map[v1.Hash]v1.Descriptor, d
 		if err != nil {
 			return err
 		}
-		switch {
-		case d.MediaType.IsIndex() && depth < maxDepth:
-			index, err := manifest.ParseIndex(raw)
-			if err != nil {
-				return manifest.In("", "", blobPath(d.Digest), err)
-			}
-			if err := l.collect(index.Manifests, found, depth+1); err != nil {
-				return err
-			}
-		case d.MediaType.IsImage():
-			// What is no container image, such as a signature, is nothing that
-			// manifest.json would list.
-			if m, err := manifest.Parse(raw); err == nil && l.complete(m) {
+		index, err := manifest.IsIndex(raw, d.MediaType, nil)
+		if err != nil {
+			continue // an artifact, such as a signature: manifest.json does not list it
+		}
+		if !index {
+			if m, err := manifest.Parse(raw, nil); err == nil && l.complete(m) {
 				found[m.Config.Digest] = d
+			}
+			continue
+		}
+		below, err := manifest.ParseIndex(raw, nil)
+		if err != nil {
+			return manifest.In("", "", blobPath(d.Digest), err)
+		}
+		if depth < maxDepth {
+			if err := l.collect(below.Manifests, found, depth+1); err != nil {
+				return err
 			}
 		}
 	}

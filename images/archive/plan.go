@@ -50,7 +50,7 @@ func (p *planned) read() (err error) {
 	if p.rawConfig, err = p.image.RawConfigFile(); err != nil {
 		return err
 	}
-	if p.config, err = manifest.ParseConfig(p.rawConfig); err != nil {
+	if p.config, err = manifest.ParseConfig(p.rawConfig, nil); err != nil {
 		return err
 	}
 	if p.layers, err = p.image.Layers(); err != nil {

@@ -22,7 +22,11 @@ import (
 func read(t *testing.T, raw []byte) (a *archive.Archive, names, warnings []string) {
 	t.Helper()
 	a, err := archive.Read(t.Context(), bytes.NewReader(raw), archive.Options{
-		TempDir: t.TempDir(), Name: "in.tar", Warn: func(w fault.Warning) { warnings = append(warnings, w.String()) },
+		TempDir: t.TempDir(), Name: "in.tar", Warn: func(w fault.Warning) {
+			if w.Detail != "the image names no platform" { // a random image's config has none
+				warnings = append(warnings, w.String())
+			}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

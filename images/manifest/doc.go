@@ -1,7 +1,8 @@
 // Package manifest is what archives and registries have in common: it reads
-// image manifests, configs and lists of platforms, refuses what cannot be an
-// image of ours, and gives image and layers as go-containerregistry's v1.Image
-// and v1.Layer.
+// indexes, image manifests and configs, refuses what cannot be an image of ours,
+// and gives image and layers as go-containerregistry's v1.Image and v1.Layer.
+// Input that Docker, containerd or skopeo accept is accepted, with a warning if
+// it is unusual.
 //
 // # Words
 //
@@ -19,10 +20,18 @@
 // not count before io.EOF was seen. [Layer.Raw] checks nothing and is for those
 // who compute the diff id themselves, as applying a layer does.
 //
+// Media types are often missing or wrong. The text of a manifest, index or
+// config decides what it is; [Finder] reads it from a [Source].
+//
+// A config is kept byte for byte. [ParseConfig] reads as much of it as is used;
+// a [Document] changes some of its members and leaves the others as they are.
+//
 // # Example
 //
-//	m, err := manifest.Parse(raw)
-//	if errors.Is(err, manifest.ErrForeign) {
+//	finder := manifest.Finder{Source: archive, Platform: platform, Warn: warn}
+//	found, err := finder.Choose(index.Manifests)
+//	if errors.Is(err, manifest.ErrPlatform) {
 //		...
 //	}
+//	image, err := manifest.New(found, layers)
 package manifest

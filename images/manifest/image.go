@@ -25,25 +25,24 @@ type written struct {
 	parsed *v1.Manifest
 }
 
-// New is the image that the manifest describes; the layers are its, base first.
-func New(rawManifest, rawConfig []byte, layers []v1.Layer) (*Image, error) {
-	m, err := Parse(rawManifest)
-	if err != nil {
+// New returns the image of a manifest and config that were found; the layers are
+// its, base first.
+func New(found *Found, layers []v1.Layer) (*Image, error) {
+	if err := CheckCount(len(layers), found.Config); err != nil {
 		return nil, err
 	}
-	image, err := Assemble(rawConfig, layers)
-	if err != nil {
-		return nil, err
-	}
-	image.manifest = func() (written, error) { return written{rawManifest, m}, nil }
-	return image, nil
+	m := written{found.Raw, found.Manifest}
+	return &Image{
+		rawConfig: found.RawConfig, config: found.Config, layers: layers,
+		manifest: func() (written, error) { return m, nil },
+	}, nil
 }
 
 // Assemble is an image of a config and layers that has no manifest: one is
 // written when it is first asked for, which may read all the layers. It is an
 // OCI manifest, or Docker's where the layers are Docker's.
 func Assemble(rawConfig []byte, layers []v1.Layer) (*Image, error) {
-	config, err := ParseConfig(rawConfig)
+	config, err := ParseConfig(rawConfig, nil)
 	if err != nil {
 		return nil, err
 	}

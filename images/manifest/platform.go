@@ -6,7 +6,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/platforms"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	specs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // HostPlatform is linux and the architecture that this program was built for.
@@ -14,91 +17,81 @@ func HostPlatform() v1.Platform {
 	return v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
 }
 
-// Attestation tells of an index's entry that it says something about an image
-// instead of being one: buildkit's provenance and bills of materials.
+// Attestation reports whether an index's entry describes an image instead of
+// being one: buildkit's provenance and bills of materials, signatures.
 func Attestation(d v1.Descriptor) bool {
-	return d.Annotations["vnd.docker.reference.type"] == "attestation-manifest" ||
-		d.Platform != nil && d.Platform.OS == "unknown"
+	return d.Annotations["vnd.docker.reference.type"] != "" ||
+		d.Platform != nil && d.Platform.OS == "unknown" ||
+		d.ArtifactType != "" && !types.MediaType(d.ArtifactType).IsConfig()
 }
 
-// Choose picks the entry of an index that suits the platform best: the same
-// variant, else the highest that is below it. A zero platform is the host's.
-func Choose(entries []v1.Descriptor, want v1.Platform) (v1.Descriptor, error) {
+// nameless reports whether a platform is missing or empty.
+func nameless(p *v1.Platform) bool { return p == nil || p.OS == "" && p.Architecture == "" }
+
+func spec(p v1.Platform) specs.Platform {
+	return specs.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}
+}
+
+// matcher compares platforms as Docker and containerd do: an image for an older
+// variant of the processor matches too. A zero platform is the host's.
+func matcher(want v1.Platform) platforms.MatchComparer {
+	return platforms.Only(spec(orHost(want)))
+}
+
+func orHost(want v1.Platform) v1.Platform {
 	if want.OS == "" {
-		want = HostPlatform()
+		return HostPlatform()
 	}
-	best, bestRank := v1.Descriptor{}, -1
+	return want
+}
+
+// fitting returns the entries that name a platform which suits, the best first.
+func fitting(entries []v1.Descriptor, want v1.Platform) []v1.Descriptor {
+	match := matcher(want)
+	var fit []v1.Descriptor
 	for _, d := range entries {
-		if Attestation(d) || d.Platform == nil {
-			continue
-		}
-		if rank := rank(*d.Platform, want); rank > bestRank {
-			best, bestRank = d, rank
+		if !nameless(d.Platform) && match.Match(spec(*d.Platform)) {
+			fit = append(fit, d)
 		}
 	}
-	if bestRank < 0 {
-		return v1.Descriptor{}, &Error{
-			Kind:   ErrPlatform,
-			Detail: want.String() + " is not among " + platforms(entries),
-			Remedy: "name one of these with --platform, or use an image built for it",
-		}
-	}
-	return best, nil
-}
-
-// rank is how well a platform suits: -1 not at all, else the higher the better.
-func rank(have, want v1.Platform) int {
-	if have.OS != want.OS || have.Architecture != want.Architecture {
-		return -1
-	}
-	h, w := variant(have), variant(want)
-	switch {
-	case h == w:
-		return 1000
-	case h < w:
-		return h
-	}
-	return -1
-}
-
-// variant is the number of a variant: 7 of v7, and of none what is meant by it.
-func variant(p v1.Platform) int {
-	switch {
-	case p.Variant == "" && p.Architecture == "arm64":
-		return 8
-	case p.Variant == "" && p.Architecture == "arm":
-		return 7
-	case p.Variant == "" && p.Architecture == "amd64":
-		return 1
-	}
-	n := 0
-	for _, digit := range strings.TrimPrefix(p.Variant, "v") {
-		if digit < '0' || digit > '9' || n > 99 {
-			return 0
-		}
-		n = n*10 + int(digit-'0')
-	}
-	return n
-}
-
-func platforms(entries []v1.Descriptor) string {
-	var names []string
-	for _, d := range entries {
+	slices.SortStableFunc(fit, func(a, b v1.Descriptor) int {
 		switch {
-		case Attestation(d):
-		case d.Platform == nil:
-			names = append(names, "one that names none")
-		default:
-			names = append(names, cmp.Or(d.Platform.String(), "one that names none"))
+		case match.Less(spec(*a.Platform), spec(*b.Platform)):
+			return -1
+		case match.Less(spec(*b.Platform), spec(*a.Platform)):
+			return 1
+		}
+		return 0
+	})
+	return fit
+}
+
+// notAmong returns the error for an index without an image for the platform.
+func notAmong(have []*v1.Platform, want v1.Platform) error {
+	var names []string
+	for _, p := range have {
+		if p != nil {
+			names = append(names, cmp.Or(p.String(), "one that names none"))
 		}
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
+	list := strings.Join(names[:min(len(names), 20)], ", ")
 	switch {
 	case len(names) == 0:
-		return "any, as there are no images"
+		list = "any, as there are no images"
 	case len(names) > 20:
-		names = append(names[:20], "...")
+		list += ", ..."
 	}
-	return strings.Join(names, ", ")
+	return &Error{
+		Kind:   ErrPlatform,
+		Detail: orHost(want).String() + " is not among " + list,
+		Remedy: "name one of these with --platform, or use an image built for it",
+	}
+}
+
+// platformOf returns the operating system and the processor in one spelling.
+func platformOf(p v1.Platform) string {
+	n := platforms.Normalize(spec(p))
+	return n.OS + "/" + n.Architecture
 }

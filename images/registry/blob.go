@@ -8,7 +8,6 @@ import (
 	"net/http"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"thinctl/images/manifest"
 )
@@ -16,10 +15,13 @@ import (
 // enough is how much must have come for earlier failures to be forgotten.
 const enough = 1 << 20
 
+// mostURLs bounds the addresses of a foreign layer that are tried.
+const mostURLs = 4
+
 // blob opens a blob for reading; what it gives is checked.
 func (c *client) blob(ctx context.Context, d v1.Descriptor) io.ReadCloser {
 	name := func(err error) error { return c.named(d.Digest.String(), err) }
-	return manifest.Verify(&resuming{ctx: ctx, c: c, d: d}, d.Digest, d.Size, name)
+	return manifest.Verify(&resuming{ctx: ctx, c: c, d: d, urls: d.URLs[:min(len(d.URLs), mostURLs)]}, d.Digest, d.Size, name)
 }
 
 // resuming reads a blob across connections that stall or break off.
@@ -32,7 +34,9 @@ type resuming struct {
 	at       int64         // bytes read so far
 	failures int           // since mark
 	mark     int64
-	whole    bool // the registry takes no Range
+	whole    bool     // the registry takes no Range
+	urls     []string // of a foreign layer: tried when the registry has no such blob
+	from     string   // the one that is read, "" for the registry
 }
 
 func (r *resuming) Read(p []byte) (int, error) {
@@ -84,7 +88,7 @@ func (r *resuming) again(err error) error {
 		return cause
 	}
 	if final(err) {
-		return err
+		return r.elsewhere(err)
 	}
 	if r.at-r.mark >= enough {
 		r.failures, r.mark = 0, r.at
@@ -99,9 +103,39 @@ func (r *resuming) again(err error) error {
 	return sleep(r.ctx, r.c.o.pause(r.failures))
 }
 
+// elsewhere switches to the next address of a foreign layer.
+func (r *resuming) elsewhere(err error) error {
+	if len(r.urls) == 0 {
+		if r.from != "" || len(r.d.URLs) > 0 {
+			return &Error{Kind: manifest.ErrForeign, Detail: "neither the registry nor the layer's own addresses have it", Err: err}
+		}
+		return err
+	}
+	r.from, r.urls = r.urls[0], r.urls[1:]
+	r.failures, r.mark, r.whole = 0, r.at, false
+	r.c.o.Warn.Add(r.d.Digest.String(), "a foreign layer that is read from %s", plainText(r.from))
+	return nil
+}
+
+// request returns the request for the blob, from the registry or from an address
+// of a foreign layer.
+func (r *resuming) request() (*http.Request, error) {
+	if r.from == "" {
+		return r.c.request(r.ctx, http.MethodGet, "blobs", r.d.Digest.String())
+	}
+	request, err := http.NewRequestWithContext(r.ctx, http.MethodGet, r.from, nil)
+	if err != nil {
+		return nil, &Error{Kind: manifest.ErrFormat, Detail: fmt.Sprintf("the layer's address %q", plainText(r.from)), Err: err}
+	}
+	if err := r.c.policy.check(request.URL.Host); err != nil {
+		return nil, err
+	}
+	return request, nil
+}
+
 // connect asks for what is still to come.
 func (r *resuming) connect() error {
-	request, err := r.c.request(r.ctx, http.MethodGet, "blobs", r.d.Digest.String())
+	request, err := r.request()
 	if err != nil {
 		return err
 	}
@@ -133,9 +167,12 @@ func (r *resuming) accept(response *http.Response) error {
 		r.whole = true
 		return &Error{Kind: ErrUnavailable, Detail: "the registry refuses to go on from the middle"}
 	default:
-		return explain(transport.CheckError(response, http.StatusOK))
+		return check(response)
 	}
 	if length := response.ContentLength; length >= 0 && length != r.d.Size-begin {
+		if head, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10)); isWebPage(head) {
+			return webPage(response, head)
+		}
 		return manifest.Errorf(manifest.ErrSize, "the registry has %d bytes from byte %d on, the manifest says %d in all", length, begin, r.d.Size)
 	}
 	if _, err := io.CopyN(io.Discard, response.Body, r.at-begin); err != nil {

@@ -21,6 +21,7 @@ type client struct {
 	transport  http.RoundTripper
 	http       *http.Client
 	o          Options
+	policy     policy
 	op, object string // for errors
 }
 
@@ -30,7 +31,12 @@ func newClient(ctx context.Context, op string, ref name.Reference, scope string,
 	if c.repository, err = schemed(ref.Context(), o.Insecure); err != nil {
 		return nil, c.named("", err)
 	}
-	base, err := c.o.httpTransport()
+	c.o.Warn = c.o.Warn.In(c.object, "")
+	if c.o.Keychain == nil {
+		c.o.Keychain = keychain{warn: c.o.Warn, wait: c.o.Stall}
+	}
+	c.policy = policy{registry: c.repository.RegistryStr(), insecure: o.Insecure}
+	base, err := c.o.httpTransport(c.policy)
 	if err != nil {
 		return nil, c.named("", err)
 	}
@@ -38,15 +44,17 @@ func newClient(ctx context.Context, op string, ref name.Reference, scope string,
 	if err != nil {
 		return nil, c.named("", &Error{Detail: "cannot read the registry's credentials", Err: err})
 	}
-	agent := transport.NewUserAgent(&retrying{&guarding{base, o.Insecure}, c.o}, c.o.UserAgent)
+	uniform := &answers{next: &retrying{&guarding{base, o.Insecure}, c.o}, policy: c.policy, warn: c.o.Warn}
+	agent := transport.NewUserAgent(uniform, c.o.UserAgent)
 	scopes := []string{c.repository.Scope(scope)}
+	login := &relogin{next: agent, registry: c.repository.Registry, credentials: credentials, scopes: scopes}
 	// A *transport.Wrapper: go-containerregistry then adds no retries of its
 	// own, which would not heed the context.
-	c.transport, err = transport.NewWithContext(ctx, c.repository.Registry, credentials, agent, scopes)
+	c.transport, err = transport.NewWithContext(ctx, c.repository.Registry, credentials, login, scopes)
 	if err != nil {
 		return nil, c.named("", explain(err))
 	}
-	c.http = &http.Client{Transport: c.transport, CheckRedirect: checkRedirect}
+	c.http = &http.Client{Transport: c.transport, CheckRedirect: c.policy.redirect}
 	return c, nil
 }
 

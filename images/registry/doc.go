@@ -16,10 +16,17 @@
 // The layers of a pulled image are read under the context given to [Pull].
 //
 // Plain HTTP is for this host alone, unless [Options.Insecure]; this holds for
-// redirects too.
+// redirects too. A registry may refer the client to a private address only if it
+// has one itself or if [Options.Insecure] is set, and never to a link-local one,
+// where clouds serve credentials.
 //
-// Names and passwords come from Docker's config file, its credential helpers
-// included, or from the file that REGISTRY_AUTH_FILE names.
+// Names and passwords come from Docker's config file or Podman's, its credential
+// helpers included, or from the file that REGISTRY_AUTH_FILE names. A file or a
+// helper that fails is a warning: the registry is asked without a login.
+//
+// An index or manifest with another Content-Type than its own text says is read
+// by its text. Redirects from HTTPS to plain HTTP, which Docker follows, are
+// refused without [Options.Insecure]: others could read what is transferred.
 //
 // # Example
 //

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
@@ -29,6 +31,12 @@ var (
 	ErrInsecure = errors.New("not secure")
 )
 
+// errLater: the registry asks for a longer wait than maxWait.
+var errLater = errors.New("the registry asks to wait")
+
+// errLoop: too many redirects.
+var errLoop = errors.New("a loop of redirects")
+
 // Error is every error of this package.
 type Error = manifest.Error
 
@@ -41,6 +49,7 @@ func explain(err error) error {
 		verify  *tls.CertificateVerificationError
 		unknown x509.UnknownAuthorityError
 		record  tls.RecordHeaderError
+		syntax  *json.SyntaxError
 	)
 	switch {
 	case err == nil:
@@ -57,12 +66,20 @@ func explain(err error) error {
 		return explainAnswer(answer, err)
 	case errors.As(err, &netErr) && netErr.Timeout():
 		return &Error{Kind: ErrStalled, Err: err, Remedy: "try again later"}
+	case errors.As(err, &syntax): // only tokens are read by go-containerregistry
+		return &Error{
+			Kind: ErrUnavailable, Detail: "the token server answered with something else than JSON", Err: err,
+			Remedy: "check the host in the name, and whether a proxy or a login page is in between",
+		}
 	}
-	return &Error{Kind: ErrUnavailable, Err: err}
+	return &Error{Kind: ErrUnavailable, Err: quoting{err}}
 }
 
 func explainAnswer(answer *transport.Error, err error) error {
-	e := &Error{Err: err}
+	e := &Error{Err: quoting{err}}
+	if strings.Contains(strings.ToLower(err.Error()), "<html") {
+		e.Detail = "the registry answered with a web page"
+	}
 	switch code := answer.StatusCode; {
 	case code == http.StatusNotFound:
 		e.Kind, e.Remedy = ErrNotFound, "check name and tag"
@@ -82,7 +99,7 @@ func final(err error) bool {
 		return false // net/http's own timeouts look like a context's
 	}
 	for _, kind := range []error{
-		ErrNotFound, ErrDenied, ErrInsecure, context.Canceled, context.DeadlineExceeded,
+		ErrNotFound, ErrDenied, ErrInsecure, errLater, errLoop, context.Canceled, context.DeadlineExceeded,
 		manifest.ErrSize, manifest.ErrDigest, manifest.ErrFormat, manifest.ErrTooLarge, manifest.ErrMediaType,
 	} {
 		if errors.Is(err, kind) {

@@ -1,33 +1,44 @@
 package registry
 
 import (
+	"context"
+	"errors"
+	"io/fs"
 	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/configfile"
+	"github.com/docker/cli/cli/config/types"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"thinctl/fault"
 )
 
-// keychain reads Docker's config file, or where REGISTRY_AUTH_FILE is set that
-// one alone, as skopeo and podman do.
-type keychain struct{}
+// keychain reads Docker's config file or Podman's. If REGISTRY_AUTH_FILE is set,
+// it reads only that file, as skopeo and podman do. A file or a helper that fails
+// is a warning, as it is to Docker: most images need no credentials.
+type keychain struct {
+	warn fault.Warn
+	wait time.Duration // for a credential helper
+}
 
-func (keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
-	path := os.Getenv("REGISTRY_AUTH_FILE")
-	if path == "" {
-		return authn.DefaultKeychain.Resolve(target)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	file, err := config.LoadFromReader(f)
-	if err != nil {
-		return nil, err
-	}
+var _ authn.ContextKeychain = keychain{}
+
+// Resolve implements authn.Keychain.
+func (k keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
+	return k.ResolveContext(context.Background(), target)
+}
+
+// ResolveContext implements authn.ContextKeychain.
+func (k keychain) ResolveContext(ctx context.Context, target authn.Resource) (authn.Authenticator, error) {
+	file := k.file()
 	for _, key := range keys(target) {
-		found, err := file.GetAuthConfig(key)
+		found, err := k.get(ctx, file, key, target)
 		if err != nil {
 			return nil, err
 		}
@@ -42,10 +53,109 @@ func (keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
 	return authn.Anonymous, nil
 }
 
-// keys are what a registry's entry may be called, the most exact first.
-func keys(target authn.Resource) []string {
-	if target.RegistryStr() == name.DefaultRegistry {
-		return []string{target.String(), authn.DefaultAuthKey, "docker.io"}
+// file returns the first config file that there is, as far as it can be read.
+func (k keychain) file() *configfile.ConfigFile {
+	for _, path := range paths() {
+		f, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) && path != os.Getenv("REGISTRY_AUTH_FILE") {
+			continue
+		}
+		if err != nil {
+			k.warn.Add("", "no credentials are read: %v", err)
+			break
+		}
+		defer f.Close()
+		file, err := config.LoadFromReader(f)
+		if err != nil {
+			k.warn.Add("", "not all credentials are read: %s: %v", path, err)
+		}
+		return file
 	}
-	return []string{target.String(), target.RegistryStr()}
+	return configfile.New("")
+}
+
+func paths() []string {
+	if path := os.Getenv("REGISTRY_AUTH_FILE"); path != "" {
+		return []string{path}
+	}
+	home, _ := os.UserHomeDir()
+	docker, settings := os.Getenv("DOCKER_CONFIG"), os.Getenv("XDG_CONFIG_HOME")
+	if docker == "" {
+		docker = filepath.Join(home, ".docker")
+	}
+	if settings == "" {
+		settings = filepath.Join(home, ".config")
+	}
+	all := []string{filepath.Join(docker, "config.json")}
+	if runtime := os.Getenv("XDG_RUNTIME_DIR"); runtime != "" {
+		all = append(all, filepath.Join(runtime, "containers/auth.json"))
+	}
+	return append(all, filepath.Join(settings, "containers/auth.json"))
+}
+
+// get returns the credentials that the file or its helper has for a key.
+func (k keychain) get(ctx context.Context, file *configfile.ConfigFile, key string, target authn.Resource) (types.AuthConfig, error) {
+	host := target.RegistryStr()
+	whole := key == host || key == authn.DefaultAuthKey
+	helper := file.CredentialHelpers[key]
+	if helper == "" && whole {
+		helper = file.CredentialsStore
+	}
+	switch {
+	case helper == "" && !whole: // no entry of another form may stand in for it
+		return file.AuthConfigs[key], nil
+	case helper == "":
+		return file.GetAuthConfig(key)
+	}
+	found, err := k.ask(ctx, file, key)
+	if cause := context.Cause(ctx); cause != nil {
+		return found, cause
+	}
+	if err != nil {
+		k.warn.Add("", "the credential helper docker-credential-%s has no credentials for %s: %s", helper, host, plainText(err.Error()))
+	}
+	return found, nil
+}
+
+// errNoAnswer: a helper waits, for example until a keyring is unlocked.
+var errNoAnswer = errors.New("it does not answer")
+
+// ask runs a credential helper. If that fails, the file may have credentials.
+func (k keychain) ask(ctx context.Context, file *configfile.ConfigFile, key string) (types.AuthConfig, error) {
+	type answer struct {
+		found types.AuthConfig
+		err   error
+	}
+	asked := make(chan answer, 1)
+	go func() {
+		found, err := file.GetAuthConfig(key)
+		asked <- answer{found, err}
+	}()
+	timer := time.NewTimer(k.wait)
+	defer timer.Stop()
+	select {
+	case got := <-asked:
+		return got.found, got.err
+	case <-timer.C:
+		return file.AuthConfigs[key], errNoAnswer
+	case <-ctx.Done():
+		return types.AuthConfig{}, ctx.Err()
+	}
+}
+
+// keys returns the names that a registry's entry may have, the most exact first:
+// Podman has entries for parts of a registry.
+func keys(target authn.Resource) []string {
+	registry := target.RegistryStr()
+	var all []string
+	for key := target.String(); key != registry && strings.Contains(key, "/"); key = path.Dir(key) {
+		all = append(all, key)
+		if rest, hub := strings.CutPrefix(key, name.DefaultRegistry+"/"); hub {
+			all = append(all, "docker.io/"+rest)
+		}
+	}
+	if registry == name.DefaultRegistry {
+		return append(all, authn.DefaultAuthKey, "docker.io", registry)
+	}
+	return append(all, registry)
 }

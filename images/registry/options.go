@@ -5,7 +5,9 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -52,9 +54,6 @@ type Progress struct {
 }
 
 func (o Options) withDefaults() Options {
-	if o.Keychain == nil {
-		o.Keychain = keychain{}
-	}
 	if o.Platform.OS == "" {
 		o.Platform = manifest.HostPlatform()
 	}
@@ -78,7 +77,7 @@ func (o Options) withDefaults() Options {
 
 // httpTransport speaks HTTP/1.1: with a connection for each transfer, one that
 // stalls holds up no other, and resuming never goes back to it.
-func (o Options) httpTransport() (*http.Transport, error) {
+func (o Options) httpTransport(p policy) (*http.Transport, error) {
 	config := &tls.Config{InsecureSkipVerify: o.Insecure, MinVersion: tls.VersionTLS12} //nolint:gosec // asked for
 	if o.CA != "" {
 		pem, err := os.ReadFile(o.CA)
@@ -96,9 +95,11 @@ func (o Options) httpTransport() (*http.Transport, error) {
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
+	proxies := &proxies{}
+	dial := &dialer{Dialer: net.Dialer{Timeout: o.Stall, KeepAlive: o.Stall}, policy: p, proxy: proxies.has}
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: o.Stall, KeepAlive: o.Stall}).DialContext,
+		Proxy:                 proxies.of,
+		DialContext:           dial.DialContext,
 		TLSClientConfig:       config,
 		TLSHandshakeTimeout:   o.Stall,
 		ResponseHeaderTimeout: 4 * o.Stall, // a registry may take its time over what it was sent
@@ -108,4 +109,20 @@ func (o Options) httpTransport() (*http.Transport, error) {
 		DisableCompression:    true, // blobs must come as they are
 		Protocols:             protocols,
 	}, nil
+}
+
+// proxies remembers the proxies that were used, which the environment names.
+type proxies struct{ seen sync.Map }
+
+func (p *proxies) of(request *http.Request) (*url.URL, error) {
+	proxy, err := http.ProxyFromEnvironment(request)
+	if proxy != nil {
+		p.seen.Store(bare(proxy.Host), true)
+	}
+	return proxy, err
+}
+
+func (p *proxies) has(host string) bool {
+	_, seen := p.seen.Load(bare(host))
+	return seen
 }

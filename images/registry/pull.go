@@ -1,9 +1,9 @@
 package registry
 
 import (
+	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -26,9 +26,6 @@ type Image struct {
 	Named v1.Hash
 }
 
-// maxDepth is how deep indexes may be nested.
-const maxDepth = 4
-
 // Pull reads an image's manifest and config, checked. The context must last
 // until its layers have been read.
 func Pull(ctx context.Context, ref name.Reference, o Options) (*Image, error) {
@@ -42,148 +39,120 @@ func Pull(ctx context.Context, ref name.Reference, o Options) (*Image, error) {
 			return nil, c.named("", &Error{Kind: manifest.ErrInvalid, Err: err})
 		}
 	}
-	got, err := c.manifest(ctx, ref.Identifier(), want)
+	source := &source{ctx: ctx, c: c}
+	read, err := source.read(ref.Identifier(), want)
 	if err != nil {
 		return nil, c.named("", err)
 	}
-	pulled := &Image{Named: cmp.Or(want.Digest, manifest.Digest(got.raw))}
-	if got, err = c.choose(ctx, got); err != nil {
+	finder := manifest.Finder{Source: source, Platform: c.o.Platform, Warn: c.o.Warn}
+	found, err := finder.Image(read)
+	if err != nil {
 		return nil, c.named("", err)
 	}
-	if pulled.Image, err = c.image(ctx, got.raw); err != nil {
+	layers := make([]v1.Layer, len(found.Manifest.Layers))
+	for i, d := range found.Manifest.Layers {
+		layers[i] = newLayer(ctx, c, d, found.Config.RootFS.DiffIDs[i])
+	}
+	image, err := manifest.New(found, layers)
+	if err != nil {
 		return nil, c.named("", err)
 	}
-	return pulled, nil
+	return &Image{Image: image, Named: read.Digest}, nil
 }
 
-type fetchedManifest struct {
-	raw       []byte
-	mediaType types.MediaType
+// source reads manifests and configs from the registry.
+type source struct {
+	ctx context.Context
+	c   *client
 }
 
-// choose goes from an index to the manifest for the platform.
-func (c *client) choose(ctx context.Context, got fetchedManifest) (fetchedManifest, error) {
-	for depth := 0; got.mediaType.IsIndex(); depth++ {
-		if depth == maxDepth {
-			return got, manifest.Errorf(manifest.ErrFormat, "indexes are nested more than %d deep", maxDepth)
-		}
-		index, err := manifest.ParseIndex(got.raw)
-		if err != nil {
-			return got, err
-		}
-		d, err := manifest.Choose(index.Manifests, c.o.Platform)
-		if err != nil {
-			return got, err
-		}
-		if got, err = c.manifest(ctx, d.Digest.String(), d); err != nil {
-			return got, manifest.In("", "", d.Digest.String(), err)
-		}
-	}
-	if !got.mediaType.IsImage() && !got.mediaType.IsSchema1() {
-		return got, manifest.Errorf(manifest.ErrMediaType, "%q is not an image", got.mediaType)
-	}
-	return got, nil
+var _ manifest.Source = (*source)(nil)
+
+// Manifest implements manifest.Source.
+func (s *source) Manifest(d v1.Descriptor) (manifest.Read, error) {
+	return s.read(d.Digest.String(), d)
 }
 
-func (c *client) image(ctx context.Context, raw []byte) (v1.Image, error) {
-	m, err := manifest.Parse(raw)
-	if err != nil {
-		return nil, err
-	}
-	part := m.Config.Digest.String()
-	if m.Config.Size > manifest.JSONLimit {
-		e := manifest.Errorf(manifest.ErrTooLarge, "a config of %d bytes, where at most %d are read", m.Config.Size, manifest.JSONLimit)
-		return nil, manifest.In("", "", part, e)
-	}
-	blob := c.blob(ctx, m.Config)
-	rawConfig, err := io.ReadAll(blob)
-	if err = errors.Join(err, blob.Close()); err != nil {
-		return nil, manifest.In("", "", part, err)
-	}
-	config, err := manifest.ParseConfig(rawConfig)
-	if err != nil {
-		return nil, manifest.In("", "", part, err)
-	}
-	if err := manifest.CheckCount(len(m.Layers), config); err != nil {
-		return nil, err
-	}
-	layers := make([]v1.Layer, len(m.Layers))
-	for i, d := range m.Layers {
-		layers[i] = newLayer(ctx, c, d, config.RootFS.DiffIDs[i])
-	}
-	return manifest.New(raw, rawConfig, layers)
+// Config implements manifest.Source.
+func (s *source) Config(d v1.Descriptor) ([]byte, error) {
+	blob := s.c.blob(s.ctx, d)
+	raw, err := io.ReadAll(blob)
+	return raw, errors.Join(err, blob.Close())
 }
 
-// manifest fetches a manifest or index; want has the digest and size that were
+// Part implements manifest.Source.
+func (s *source) Part(d v1.Descriptor) string { return d.Digest.String() }
+
+// read fetches a manifest or index; want has the digest and size that were
 // promised, where they were.
-func (c *client) manifest(ctx context.Context, id string, want v1.Descriptor) (got fetchedManifest, err error) {
+func (s *source) read(id string, want v1.Descriptor) (got manifest.Read, err error) {
 	for failures := 1; ; failures++ {
-		got, err = c.manifestOnce(ctx, id, want)
-		if err == nil || final(err) || failures >= c.o.Tries {
+		got, err = s.readOnce(id, want)
+		if err == nil || final(err) || failures >= s.c.o.Tries {
 			return got, err
 		}
-		if err := sleep(ctx, c.o.pause(failures)); err != nil {
+		if err := sleep(s.ctx, s.c.o.pause(failures)); err != nil {
 			return got, err
 		}
 	}
 }
 
-func (c *client) manifestOnce(ctx context.Context, id string, want v1.Descriptor) (fetchedManifest, error) {
-	request, err := c.request(ctx, http.MethodGet, "manifests", id)
+// accepted lists the media types that are asked for. All others are asked for too,
+// because an error about them is clearer than "not found".
+var accepted = strings.Join([]string{
+	string(types.DockerManifestSchema2), string(types.OCIManifestSchema1),
+	string(types.DockerManifestList), string(types.OCIImageIndex), "*/*",
+}, ", ")
+
+func (s *source) readOnce(id string, want v1.Descriptor) (got manifest.Read, err error) {
+	request, err := s.c.request(s.ctx, http.MethodGet, "manifests", id)
 	if err != nil {
-		return fetchedManifest{}, err
+		return got, err
 	}
-	request.Header.Set("Accept", strings.Join([]string{
-		string(types.DockerManifestSchema2), string(types.OCIManifestSchema1),
-		string(types.DockerManifestList), string(types.OCIImageIndex),
-	}, ", "))
-	response, err := c.do(request)
+	request.Header.Set("Accept", accepted)
+	response, err := s.c.do(request)
 	if err != nil {
-		return fetchedManifest{}, err
+		return got, err
 	}
 	defer response.Body.Close()
-	if err := transport.CheckError(response, http.StatusOK); err != nil {
-		return fetchedManifest{}, explain(err)
+	if response.StatusCode != http.StatusOK {
+		return got, check(response)
 	}
 	raw, err := io.ReadAll(io.LimitReader(response.Body, manifest.JSONLimit+1))
 	switch {
 	case err != nil:
-		return fetchedManifest{}, err
+		return got, err
 	case len(raw) > manifest.JSONLimit:
-		return fetchedManifest{}, manifest.Errorf(manifest.ErrTooLarge, "a manifest of more than %d bytes", manifest.JSONLimit)
+		return got, manifest.Errorf(manifest.ErrTooLarge, "a manifest of more than %d bytes", manifest.JSONLimit)
+	case isWebPage(raw):
+		return got, webPage(response, raw)
 	case want.Size >= 0 && int64(len(raw)) != want.Size:
-		return fetchedManifest{}, manifest.Errorf(manifest.ErrSize, "the registry sent %d bytes, the index says %d", len(raw), want.Size)
+		return got, manifest.Errorf(manifest.ErrSize, "the registry sent %d bytes, the index says %d", len(raw), want.Size)
 	}
 	if want.Digest.Hex != "" {
-		checked := manifest.Verify(io.NopCloser(strings.NewReader(string(raw))), want.Digest, -1, nil)
+		checked := manifest.Verify(io.NopCloser(bytes.NewReader(raw)), want.Digest, -1, nil)
 		if _, err := io.Copy(io.Discard, checked); err != nil {
-			return fetchedManifest{}, err
+			return got, err
 		}
 	}
-	return fetchedManifest{raw, mediaTypeOf(raw, response)}, nil
+	got = manifest.Read{Raw: raw, Descriptor: manifest.Descriptor(s.declared(response, want), raw)}
+	got.Digest = cmp.Or(want.Digest, got.Digest)
+	s.checkHeader(response, got)
+	return got, nil
 }
 
-// mediaTypeOf believes the manifest itself before the answer's header, which
-// some registries fill in badly.
-func mediaTypeOf(raw []byte, response *http.Response) types.MediaType {
-	var m struct {
-		SchemaVersion int             `json:"schemaVersion"`
-		MediaType     types.MediaType `json:"mediaType"`
-		Manifests     json.RawMessage `json:"manifests"`
-		Layers        json.RawMessage `json:"layers"`
-	}
-	if err := json.Unmarshal(raw, &m); err == nil {
-		switch {
-		case m.SchemaVersion == 1:
-			return types.DockerManifestSchema1
-		case m.MediaType != "":
-			return m.MediaType
-		case m.Manifests != nil && m.Layers == nil:
-			return types.OCIImageIndex
-		case m.Layers != nil:
-			return types.OCIManifestSchema1
-		}
-	}
+// declared returns the media type of the answer, or that of the index if the
+// answer has none.
+func (s *source) declared(response *http.Response, want v1.Descriptor) types.MediaType {
 	header, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";")
-	return types.MediaType(strings.TrimSpace(header))
+	return cmp.Or(types.MediaType(strings.TrimSpace(header)), want.MediaType)
+}
+
+// checkHeader warns of an answer whose header has another digest than its body.
+// The body counts: Docker ignores the header.
+func (s *source) checkHeader(response *http.Response, got manifest.Read) {
+	header := response.Header.Get("Docker-Content-Digest")
+	if digest, err := v1.NewHash(header); err == nil && digest.Algorithm == got.Digest.Algorithm && digest != got.Digest {
+		s.c.o.Warn.Add(got.Digest.String(), "the registry gives it the digest %s", digest)
+	}
 }

@@ -259,10 +259,9 @@ func TestManifestsThatAreRefused(t *testing.T) {
 		words     []string
 	}{
 		"no JSON":       {"<html>", types.OCIManifestSchema1, manifest.ErrFormat, nil},
-		"foreign layer": {change(layerType, string(types.DockerForeignLayer)), types.DockerManifestSchema2, manifest.ErrForeign, []string{"not with the image"}},
 		"unknown layer": {change(layerType, "application/x-tape"), types.DockerManifestSchema2, manifest.ErrMediaType, []string{"x-tape"}},
 		"unknown type":  {`{"schemaVersion":2}`, "application/x-thing", manifest.ErrMediaType, []string{"x-thing"}},
-		"web page":      {`<html>`, "text/html; charset=utf-8", manifest.ErrMediaType, []string{"text/html"}},
+		"web page":      {"<!doctype html><html><title>Sign\x1b[31m in</title>", "text/html; charset=utf-8", manifest.ErrFormat, []string{"a web page, status 200", `"Sign [31m in"`}},
 		"schema 1":      {`{"schemaVersion":1,"fsLayers":[]}`, types.DockerManifestSchema1Signed, manifest.ErrMediaType, []string{"schema 1"}},
 		"huge":          {strings.Repeat(" ", manifest.JSONLimit+5), types.OCIManifestSchema1, manifest.ErrTooLarge, nil},
 		"both":          {change(`{"schemaVersion"`, `{"manifests":[],"schemaVersion"`), types.OCIManifestSchema1, manifest.ErrFormat, []string{"both"}},

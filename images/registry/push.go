@@ -265,10 +265,10 @@ func (p *push) has(ctx context.Context, d v1.Descriptor) (bool, error) {
 	if response.StatusCode == http.StatusNotFound {
 		return false, nil
 	}
-	if err := transport.CheckError(response, http.StatusOK); err != nil {
-		return false, explain(err)
+	if response.StatusCode != http.StatusOK {
+		return false, check(response)
 	}
-	return response.ContentLength == d.Size, nil
+	return response.ContentLength == d.Size || response.ContentLength < 0, nil
 }
 
 func (p *push) tell(state *Progress, change func(*Progress)) {

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -51,22 +52,49 @@ func (r *retrying) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 		wait := r.o.pause(failures)
 		if response != nil {
-			wait = max(wait, retryAfter(response))
+			asked := retryAfter(response)
+			if asked > maxWait {
+				_ = response.Body.Close()
+				return nil, later(response, asked)
+			}
+			wait = max(wait, asked)
 			_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10)) // so that the connection can be used again
 			_ = response.Body.Close()
 		}
 		if err := sleep(request.Context(), min(wait, maxWait)); err != nil {
 			return nil, err
 		}
-		if request.GetBody != nil {
-			body, err := request.GetBody()
-			if err != nil {
-				return nil, err
-			}
-			request = request.Clone(request.Context())
-			request.Body = body
+		if request, err = again(request); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// again returns the request with its body from the beginning.
+func again(request *http.Request) (*http.Request, error) {
+	if request.GetBody == nil {
+		return request, nil
+	}
+	body, err := request.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	request = request.Clone(request.Context())
+	request.Body = body
+	return request, nil
+}
+
+// later returns the error for an answer that asks for a longer wait than maxWait.
+func later(response *http.Response, wait time.Duration) error {
+	e := &Error{
+		Kind: ErrUnavailable, Detail: fmt.Sprintf("status %d", response.StatusCode), Err: errLater,
+		Remedy: fmt.Sprintf("try again in %v", wait.Round(time.Second)),
+	}
+	if response.StatusCode == http.StatusTooManyRequests {
+		e.Kind = ErrBusy
+		e.Remedy += ", or log in for a higher limit: docker login"
+	}
+	return e
 }
 
 func repeatable(request *http.Request) bool {
@@ -92,7 +120,7 @@ func passing(response *http.Response, err error) bool {
 func retryAfter(response *http.Response) time.Duration {
 	value := response.Header.Get("Retry-After")
 	if seconds, err := strconv.Atoi(value); err == nil {
-		return time.Duration(seconds) * time.Second
+		return time.Duration(min(max(seconds, 0), 1<<30)) * time.Second
 	}
 	if at, err := http.ParseTime(value); err == nil {
 		return time.Until(at)

@@ -43,31 +43,47 @@ func TestPlainHTTPIsForThisHost(t *testing.T) {
 	}
 }
 
-func TestRedirects(t *testing.T) {
-	at := func(address string) *http.Request {
-		u, err := url.Parse(address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &http.Request{URL: u}
-	}
+func TestPolicy(t *testing.T) {
 	for _, c := range []struct {
-		from, to string
-		taken    bool
+		registry, to string
+		taken        bool // without --insecure
+		insecure     bool // with it
 	}{
-		{"https://registry.example/a", "https://cdn.example/b", true},
-		{"https://registry.example/a", "https://registry.example/b", true},
-		{"https://registry.example/a", "https://169.254.169.254/latest", false},
-		{"https://registry.example/a", "https://10.0.0.1/b", false},
-		{"https://registry.example/a", "https://127.0.0.1/b", false},
-		{"http://localhost:5000/a", "http://127.0.0.1:9000/b", true},
-		{"https://10.0.0.1/a", "https://10.0.0.1/b", true},
+		{"registry.example", "cdn.example", true, true},
+		{"registry.example", "registry.example:5001", true, true},
+		{"registry.example", "10.0.0.1", false, true},
+		{"registry.example", "10.0.0.1.:9000", false, true},
+		{"registry.example", "[fd00::1]:9000", false, true},
+		{"registry.example", "[::ffff:10.0.0.1]", false, true},
+		{"registry.example", "127.0.0.1", false, true},
+		{"registry.example", "localhost:80", false, true},
+		{"registry.example", "0.0.0.0", false, true},
+		{"registry.example", "169.254.169.254", false, false},
+		{"registry.example", "[::ffff:169.254.169.254]:80", false, false},
+		{"registry.example", "[fe80::1%25eth0]:80", false, false},
+		{"registry.example", "[fd00:ec2::254]", false, false},
+		{"registry.example", "100.100.100.200", false, false},
+		{"localhost:5000", "127.0.0.1:9000", true, true},
+		{"localhost:5000", "10.0.0.1:9000", true, true},
+		{"localhost:5000", "169.254.169.254", false, false},
+		{"10.0.0.1", "10.0.0.1:8080", true, true},
+		{"10.0.0.1", "10.0.0.2:8080", true, true},
+		{"10.0.0.1", "127.0.0.1:8080", false, true},
+		{"10.0.0.1", "169.254.169.254", false, false},
+		{"169.254.1.1:5000", "169.254.1.1:80", true, true},
 	} {
-		if err := checkRedirect(at(c.to), []*http.Request{at(c.from)}); (err == nil) != c.taken {
-			t.Errorf("%s to %s: %v", c.from, c.to, err)
+		for _, insecure := range []bool{false, true} {
+			want := c.taken
+			if insecure {
+				want = c.insecure
+			}
+			err := policy{c.registry, insecure}.check(c.to)
+			if (err == nil) != want || err != nil && !errors.Is(err, ErrInsecure) {
+				t.Errorf("%s to %s, insecure %v: %v", c.registry, c.to, insecure, err)
+			}
 		}
 	}
-	if checkRedirect(at("https://a.example"), make([]*http.Request, 10)) == nil {
-		t.Error("redirects without end")
+	if err := (policy{}).redirect(nil, make([]*http.Request, 10)); !errors.Is(err, errLoop) {
+		t.Errorf("redirects without an end: %v", err)
 	}
 }

@@ -1,0 +1,176 @@
+package registry
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"path"
+	"regexp"
+	"strings"
+	"sync"
+
+	"thinctl/fault"
+)
+
+// answers makes the answers of registries uniform for go-containerregistry, which
+// requires more of them than Docker and containerd do. It applies the policy to
+// the hosts that answers refer to.
+//
+// go-containerregistry refuses all private addresses. An address that the policy
+// allows is passed to it under an alias: the address with a final dot, which it
+// does not take for an address.
+type answers struct {
+	next   http.RoundTripper
+	policy policy
+	warn   fault.Warn
+
+	mu      sync.Mutex
+	aliases map[string]string // to hosts, both with ports
+}
+
+func (a *answers) RoundTrip(request *http.Request) (*http.Response, error) {
+	sent := a.real(request)
+	response, err := a.next.RoundTrip(sent)
+	if err != nil {
+		return nil, err
+	}
+	response.Request = request
+	err = a.locate(sent, response)
+	if err == nil {
+		err = a.challenge(response)
+	}
+	if err != nil {
+		_ = response.Body.Close()
+		return nil, err
+	}
+	a.uniform(request, response)
+	return response, nil
+}
+
+// real returns the request with the host that an alias stands for.
+func (a *answers) real(request *http.Request) *http.Request {
+	a.mu.Lock()
+	host, found := a.aliases[request.URL.Host]
+	a.mu.Unlock()
+	if !found {
+		return request
+	}
+	sent := request.Clone(request.Context())
+	sent.URL.Host, sent.Host = host, host
+	return sent
+}
+
+// alias returns the host under which an address is passed on.
+func (a *answers) alias(u *url.URL) string {
+	ip, ok := address(u.Host)
+	if !ok || u.Host == a.policy.registry {
+		return u.Host
+	}
+	alias := strings.ReplaceAll(ip.String(), ":", "-") + "."
+	if port := u.Port(); port != "" {
+		alias += ":" + port
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.aliases == nil {
+		a.aliases = map[string]string{}
+	}
+	a.aliases[alias] = u.Host
+	return alias
+}
+
+// locate checks the location that an answer refers the client to. It supplies the
+// location of an upload if the answer has none.
+func (a *answers) locate(sent *http.Request, response *http.Response) error {
+	redirect := response.StatusCode >= 300 && response.StatusCode < 400
+	upload := (sent.Method == http.MethodPost || sent.Method == http.MethodPatch) && response.StatusCode < 300
+	if !redirect && !upload {
+		return nil // the location of a created object, which is not followed
+	}
+	location := response.Header.Get("Location")
+	if location == "" && upload {
+		location = uploadLocation(sent, response)
+	}
+	if location == "" {
+		return nil
+	}
+	to, err := sent.URL.Parse(location)
+	if err != nil {
+		return &Error{Kind: ErrUnavailable, Detail: fmt.Sprintf("the registry refers to %q", plainText(location)), Err: err}
+	}
+	if err := a.policy.check(to.Host); err != nil {
+		return err
+	}
+	to.Host = a.alias(to)
+	response.Header.Set("Location", to.String())
+	return nil
+}
+
+// uploadLocation returns the location of an upload for an answer without one: by
+// the upload's id, or the address that the last part was sent to.
+func uploadLocation(sent *http.Request, response *http.Response) string {
+	id := response.Header.Get("Docker-Upload-UUID")
+	switch {
+	case sent.Method == http.MethodPatch:
+		return sent.URL.String()
+	case id != "" && response.StatusCode == http.StatusAccepted:
+		return path.Join(sent.URL.Path, url.PathEscape(id))
+	}
+	return ""
+}
+
+var realms = regexp.MustCompile(`(?i)(\brealm=")([^"]*)(")`)
+
+// challenge checks the token server that an answer names.
+func (a *answers) challenge(response *http.Response) (failed error) {
+	for i, header := range response.Header["Www-Authenticate"] {
+		response.Header["Www-Authenticate"][i] = realms.ReplaceAllStringFunc(header, func(found string) string {
+			parts := realms.FindStringSubmatch(found)
+			realm, err := url.Parse(parts[2])
+			if err != nil || realm.Host == "" {
+				return found
+			}
+			if err := a.policy.check(realm.Host); err != nil {
+				failed = err
+				return found
+			}
+			realm.Host = a.alias(realm)
+			return parts[1] + realm.String() + parts[3]
+		})
+	}
+	return failed
+}
+
+// uniform replaces answers that have the same meaning by one.
+func (a *answers) uniform(request *http.Request, response *http.Response) {
+	code, at := response.StatusCode, request.URL.Path
+	switch {
+	case at == "/v2/" && request.Method == http.MethodGet &&
+		(code == http.StatusForbidden || code == http.StatusNotFound || code == http.StatusMethodNotAllowed):
+		// containerd does not request /v2/, and Docker only reads a challenge
+		// from the answer: a tree of static files can be a registry.
+		a.warn.Add("", "%s answers /v2/ with status %d: no login was tried", request.URL.Host, code)
+		replace(response, http.StatusOK)
+	case request.Method == http.MethodPut && code >= 200 && code < 300:
+		replace(response, http.StatusCreated)
+	case request.Method == http.MethodHead && strings.Contains(at, "/manifests/") && code == http.StatusOK && !described(response):
+		// The request is only to avoid an upload.
+		replace(response, http.StatusNotFound)
+	}
+}
+
+func described(response *http.Response) bool {
+	for _, header := range []string{"Content-Type", "Content-Length", "Docker-Content-Digest"} {
+		if response.Header.Get(header) == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// replace changes an answer's status and drops its body.
+func replace(response *http.Response, code int) {
+	_ = response.Body.Close()
+	response.StatusCode, response.Status = code, fmt.Sprintf("%d %s", code, http.StatusText(code))
+	response.Body, response.ContentLength = http.NoBody, 0
+}
