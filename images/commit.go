@@ -43,27 +43,22 @@ func (s *Store) Commit(ctx context.Context, container string, o CommitOptions) (
 
 // commit writes the documents of the image that ends with layer.
 func (s *Store) commit(tx *store.Tx, c snapshots.Container, layer snapshots.Layer, edits edits, o CommitOptions) (Image, error) {
-	config := emptyConfig()
 	image := Image{Key: layer.ID, Parent: c.Image, Loaded: s.now(), Created: s.now()}
+	raw, err := marshal(emptyConfig())
+	if err != nil {
+		return image, err
+	}
 	if c.Image != "" {
 		parent, err := byKey(tx, c.Image)
 		if err != nil {
 			return image, err
 		}
-		if config, err = parent.Config(); err != nil {
-			return image, err
-		}
+		raw = parent.Raw
 		image.Layers = append(image.Layers, parent.Layers...)
 	}
 	image.Layers = append(image.Layers, layer.ID)
-	config.Created, config.Author = v1.Time{Time: image.Created}, o.Author
-	config.RootFS = v1.RootFS{Type: "layers"}
-	config.History = append(config.History, v1.History{Created: config.Created, Author: o.Author, Comment: o.Message})
-	if err := edits.apply(&config.Config); err != nil {
-		return image, err
-	}
-	var err error
-	if image.Raw, err = marshal(config); err != nil {
+	step := v1.History{Created: v1.Time{Time: image.Created}, Author: o.Author, Comment: o.Message}
+	if image.Raw, err = committed(raw, step, edits); err != nil {
 		return image, err
 	}
 	if err := tx.PutDocument(kindImages, image.Key, image); err != nil {

@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-
 	"thinctl/images/reference"
 	"thinctl/snapshots"
 	"thinctl/thinpool/store"
@@ -72,19 +70,7 @@ func identify(tx *store.Tx, key string, diffs []string) (Image, error) {
 	if err != nil || image.ID != "" {
 		return image, err
 	}
-	config, err := image.Config()
-	if err != nil {
-		return image, err
-	}
-	config.RootFS = v1.RootFS{Type: "layers"}
-	for _, diff := range diffs {
-		hash, err := v1.NewHash(diff)
-		if err != nil {
-			return image, err
-		}
-		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, hash)
-	}
-	if image.Raw, err = marshal(config); err != nil {
+	if image.Raw, err = withDiffIDs(image.Raw, diffs); err != nil {
 		return image, err
 	}
 	sum := sha256.Sum256(image.Raw)

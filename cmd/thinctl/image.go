@@ -31,7 +31,7 @@ type imageView struct {
 	Key     string    `json:"key"`
 	Names   []string  `json:"names"`
 	Parent  string    `json:"parent,omitempty"`
-	Created time.Time `json:"created"`
+	Created time.Time `json:"created,omitzero"`
 	Loaded  time.Time `json:"loaded"`
 	Layers  []string  `json:"layers"`
 	shown   string

@@ -23,7 +23,7 @@ func (a *app) imageHistory() *cli.Command {
 type stepView struct {
 	Image     string      `json:"image,omitempty"`
 	Layer     string      `json:"layer,omitempty"`
-	Created   time.Time   `json:"created"`
+	Created   time.Time   `json:"created,omitzero"`
 	CreatedBy string      `json:"created_by"`
 	Author    string      `json:"author,omitempty"`
 	Comment   string      `json:"comment,omitempty"`

@@ -7,8 +7,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-
 	"thinctl/images"
 	"thinctl/snapshots"
 	"thinctl/units"
@@ -30,9 +28,9 @@ type inspectedImage struct {
 	RepoDigests  []string
 	Parent       string
 	Comment      string
-	Created      time.Time
+	Created      time.Time `json:",omitzero"`
 	Author       string
-	Config       v1.Config
+	Config       json.RawMessage // as it came
 	Architecture string
 	Variant      string `json:",omitempty"`
 	OS           string `json:"Os"`
@@ -60,8 +58,8 @@ type inspectedPool struct {
 type inspectedLayer struct {
 	ID          string `json:"Id"`
 	Volume      string
-	DiffID      string `json:",omitempty"`
-	Created     time.Time
+	DiffID      string    `json:",omitempty"`
+	Created     time.Time `json:",omitzero"`
 	SizeBytes   units.Bytes
 	OwnBytes    *units.Bytes
 	MappedBytes *units.Bytes
@@ -116,7 +114,7 @@ func (c *call) inspect(store *images.Store, image images.Image, byKey map[string
 	own, measured := newImageView(image), byKey[image.Key]
 	v := inspectedImage{
 		ID: own.ID, RepoTags: own.Names, RepoDigests: append([]string{}, digests...), Created: own.Created,
-		Author: config.Author, Config: config.Config,
+		Author: config.Author, Config: image.RawConfig(),
 		Architecture: config.Architecture, Variant: config.Variant, OS: config.OS,
 		Size: measured.Size, VirtualSize: measured.Size,
 		RootFS:  inspectedRoot{Type: "layers", Layers: []string{}},

@@ -28,7 +28,7 @@ type layerView struct {
 	Init    bool        `json:"init"`
 	DiffID  string      `json:"diff_id,omitempty"`
 	ChainID string      `json:"chain_id,omitempty"`
-	Created time.Time   `json:"created"`
+	Created time.Time   `json:"created,omitzero"`
 	FS      string      `json:"file_system"`
 	Volume  string      `json:"volume"`
 	Virtual units.Bytes `json:"volume_bytes"`
