@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"thinctl/images/manifest"
 	"thinctl/snapshots"
@@ -53,6 +54,12 @@ func (s *Store) blobs(ctx context.Context, diffID string) (blobs []v1.Descriptor
 func remember(tx *store.Tx, diffID string, blob v1.Descriptor) error {
 	if blob.Digest.String() == diffID {
 		return nil // not compressed: nobody would miss it
+	}
+	switch {
+	case blob.MediaType == manifest.DockerZstdLayer:
+		blob.MediaType = types.OCILayerZStd // as it is written, whatever was read
+	case !blob.MediaType.IsLayer() || !blob.MediaType.IsDistributable():
+		return nil // a manifest of ours does not name such a type
 	}
 	blob = v1.Descriptor{MediaType: blob.MediaType, Digest: blob.Digest, Size: blob.Size}
 	blobs, err := blobsOf(tx, diffID)

@@ -1,14 +1,18 @@
 package images_test
 
 import (
+	"io"
+	"log"
 	"net/http/httptest"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	gcr "github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"thinctl/images"
+	"thinctl/images/manifest"
 	"thinctl/images/registry"
 )
 
@@ -60,4 +64,63 @@ func TestPushRemembersBlobs(t *testing.T) {
 	other.check(err)
 	other.check(other.s.Recover(b.ctx))
 	other.agrees(other.s)
+}
+
+// retyped is an image whose layers have another media type.
+type retyped struct {
+	v1.Image
+	mediaType types.MediaType
+}
+
+func (r retyped) Layers() ([]v1.Layer, error) {
+	layers, err := r.Image.Layers()
+	for i, layer := range layers {
+		layers[i] = retypedLayer{layer, r.mediaType}
+	}
+	return layers, err
+}
+
+type retypedLayer struct {
+	v1.Layer
+	mediaType types.MediaType
+}
+
+func (r retypedLayer) MediaType() (types.MediaType, error) { return r.mediaType, nil }
+
+// Media types that were accepted are not written again.
+func TestPushWritesUsualMediaTypes(t *testing.T) {
+	server := httptest.NewServer(gcr.New(gcr.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	ref, err := name.NewTag(server.Listener.Addr().String() + "/flat:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	push := func(b *bench, image images.Image) []v1.Descriptor {
+		opened, err := b.s.Open(b.ctx, image.ID)
+		b.check(err)
+		pushed, err := registry.Push(b.ctx, ref, opened.Image, registry.Options{}) // compresses
+		b.check(err)
+		b.check(opened.Close())
+		return pushed.Layers
+	}
+	b := newBench(t)
+	loaded, err := b.s.Load(b.ctx, knownFlat(t).image, images.LoadOptions{})
+	b.check(err)
+	push(b, loaded)
+	for from, want := range map[types.MediaType]types.MediaType{
+		"":                         types.DockerLayer,
+		"application/octet-stream": types.DockerLayer,
+		types.DockerForeignLayer:   types.DockerLayer,
+		manifest.DockerZstdLayer:   types.OCILayerZStd,
+		types.OCILayer:             types.OCILayer,
+	} {
+		pulled, err := registry.Pull(b.ctx, ref, registry.Options{})
+		b.check(err)
+		other := newBench(t)
+		image, err := other.s.Load(b.ctx, retyped{pulled, from}, images.LoadOptions{Manifest: pulled.Named.String()})
+		b.check(err)
+		if got := push(other, image)[0].MediaType; got != want {
+			t.Errorf("a layer of the type %q is pushed as %q, want %q", from, got, want)
+		}
+	}
 }
