@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,10 +28,30 @@ type udev struct {
 	options Options
 	answers bool // a rule completes cookies; without it each wait would run out
 	knows   bool // a rule keeps scanners off thinctl's devices, whatever an event says
+
+	// unreachable says why udevd cannot complete cookies, as far as it is known; it is
+	// asked for and logged at the first change that would wait.
+	unreachable func() string
+	// gaveUp: a wait ran out. What kept udevd from answering, such as a namespace
+	// that cannot be seen, will mostly keep it from the next answer.
+	gaveUp atomic.Bool
 }
 
+// disableUdev is libdevmapper's: where it is set, to whatever value, programs make
+// the nodes by themselves and wait for nothing (libdm-common.c, dm_lib_init).
+const disableUdev = "DM_DISABLE_UDEV"
+
 func newUdev(options Options) *udev {
-	return &udev{options: options, answers: hasRules("95-dm-notify.rules"), knows: hasRules("11-dm-thinctl.rules")}
+	_, disabled := os.LookupEnv(disableUdev)
+	u := &udev{options: options, answers: hasRules("95-dm-notify.rules") && !disabled, knows: hasRules("11-dm-thinctl.rules")}
+	u.unreachable = sync.OnceValue(func() string {
+		why := udevUnreachable("/proc")
+		if why != "" {
+			options.Logger.Warn("udev is not waited for; nodes are made here", "reason", why)
+		}
+		return why
+	})
+	return u
 }
 
 func hasRules(name string) bool {
@@ -49,12 +71,21 @@ func (u *udev) running() bool {
 	return err == nil
 }
 
+// waits reports whether udevd is waited for.
+func (u *udev) waits() bool { return u.running() && !u.gaveUp.Load() && u.unreachable() == "" }
+
 // run performs a command that makes the kernel tell udev something, and waits
 // until udev is done or the bound is reached. A quiet one is not waited for where
 // udev needs not be told what to leave alone: without a cookie its rules start no
 // program.
 func (u *udev) run(ctx context.Context, c *Control, r *request, flags uint32, quiet bool) error {
-	if quiet && u.knows || !u.running() {
+	if quiet && u.knows {
+		return c.do(r)
+	}
+	if !u.waits() {
+		// A udevd that cannot answer still acts on the event. The flags go without a
+		// cookie, as libdevmapper sends them (dm_task_set_cookie).
+		r.header().Event_nr = (flags | udevPrimarySource) << udevFlagShift
 		return c.do(r)
 	}
 	cookie, err := newCookie()
@@ -75,7 +106,8 @@ func (u *udev) run(ctx context.Context, c *Control, r *request, flags uint32, qu
 	defer cancel()
 	began := time.Now()
 	if err := cookie.wait(wait); err != nil {
-		u.options.Logger.Warn("udev did not answer in time; its node is made here",
+		u.gaveUp.Store(true)
+		u.options.Logger.Warn("udev did not answer in time and is not waited for again by this process; nodes are made here",
 			"device", r.ref.String(), "waited", time.Since(began).Round(time.Millisecond), "error", err)
 	}
 	return nil

@@ -3,11 +3,14 @@
 package dm_test
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -214,7 +217,12 @@ func TestUdevIsNotWaitedFor(t *testing.T) {
 // udevd does once it is back harms nothing.
 func TestUdevFrozenInTheMiddle(t *testing.T) {
 	const patience = time.Second
-	kernel := openControl(t, patience)
+	var log bytes.Buffer
+	kernel, err := dm.Open(dm.Options{UdevTimeout: patience, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { kernel.Close() })
 	bring(t, kernel, "ut-before")
 	expect(t, "with udevd", "ut-before", link)
 
@@ -241,6 +249,9 @@ func TestUdevFrozenInTheMiddle(t *testing.T) {
 	}
 	expect(t, "frozen, removed", "ut-before", none)
 	noSemaphores(t, "frozen")
+	if n := strings.Count(log.String(), "did not answer"); n != 1 {
+		t.Errorf("%d waits ran out, want one: %s", n, log.String())
+	}
 
 	signal("CONT")
 	mustRun(t, "udevadm", "settle", "--timeout=60")
@@ -255,6 +266,51 @@ func TestUdevFrozenInTheMiddle(t *testing.T) {
 		expect(t, "at the end", name, none)
 	}
 	noSemaphores(t, "at the end")
+}
+
+// In an IPC namespace of its own, and with DM_DISABLE_UDEV, a process makes and
+// removes its nodes without waiting. Here it would wait for an hour.
+func TestUdevIsOutOfReach(t *testing.T) {
+	const inner = "THINCTL_TEST_OUT_OF_REACH"
+	if os.Getenv(inner) != "" {
+		kernel := openControl(t, time.Hour)
+		for range 2 {
+			bring(t, kernel, "ut-apart")
+			if got := stands(t, "ut-apart"); got == none {
+				t.Error("there is no node")
+			}
+			if _, err := kernel.Remove(t.Context(), dm.ByName("ut-apart"), dm.RemoveOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name  string
+		flags uintptr
+		env   string
+		says  int
+	}{{"own namespace", syscall.CLONE_NEWIPC, "A=1", 1}, {"disabled", 0, "DM_DISABLE_UDEV=1", 0}} {
+		t.Run(c.name, func(t *testing.T) {
+			command := exec.Command(program, "-test.run=^TestUdevIsOutOfReach$")
+			command.Env = append(os.Environ(), inner+"=1", c.env)
+			command.SysProcAttr = &syscall.SysProcAttr{Unshareflags: c.flags}
+			out, err := command.CombinedOutput()
+			if err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+			if n := strings.Count(string(out), "udev is not waited for"); n != c.says {
+				t.Errorf("it says so %d times, want %d:\n%s", n, c.says, out)
+			}
+			mustRun(t, "udevadm", "settle", "--timeout=120")
+			expect(t, "at the end", "ut-apart", none)
+			noSemaphores(t, "at the end")
+		})
+	}
 }
 
 func TestUdevStopped(t *testing.T) {
