@@ -14,9 +14,11 @@ const Path = "/etc/thinctl/config.toml"
 
 // Config is what holds, whatever it was taken from.
 type Config struct {
-	Root  string // where the pools are
-	Serve Serve
-	Pool  Pool // what holds for a pool without a table of its own
+	Root string // where the pools are
+	// BusyTimeout is how long a removal waits for a device that is open; 0: not at all.
+	BusyTimeout time.Duration
+	Serve       Serve
+	Pool        Pool // what holds for a pool without a table of its own
 
 	path  string
 	pools map[string]settings
@@ -76,16 +78,18 @@ func (c Config) Path() string { return c.path }
 
 // settings are a Config's values, as keys set them.
 type settings struct {
-	root  string
-	serve Serve
-	pool  Pool
+	root        string
+	busyTimeout time.Duration
+	serve       Serve
+	pool        Pool
 	// containerd is that of its table, and of nobody else.
 	containerd Containerd
 }
 
 func defaults() settings {
 	return settings{
-		root: "/var/lib/thinctl",
+		root:        "/var/lib/thinctl",
+		busyTimeout: 5 * time.Second,
 		serve: Serve{
 			Listen: "127.0.0.1:9723", Interval: 15 * time.Second, VolumeMetrics: 100, LogLevel: slog.LevelInfo, LogFormat: "text",
 		},

@@ -32,6 +32,8 @@ func keys() []key {
 	return []key{
 		{"root", "Where the pools are.",
 			folder(false, func(s *settings) *string { return &s.root }), ""},
+		{"busy_timeout", "How long removing, deactivating and destroying wait for a device that another process has open, as blkid, lvm and\nmultipathd do for a moment; \"0s\" for not at all. A mounted device is refused at once.",
+			duration(time.Millisecond, time.Hour, true, func(s *settings) *time.Duration { return &s.busyTimeout }), ""},
 		{"serve.listen", "Where /metrics, /healthz and /readyz are served: \"HOST:PORT\", \"unix:/PATH\", or \"\" for nowhere.\nA socket that systemd hands over goes before it.",
 			address(func(s *settings) *string { return &s.serve.Listen }), ""},
 		{"serve.web_config", "A file with TLS and basic auth, as all Prometheus exporters take it (web configuration of exporter-toolkit).",

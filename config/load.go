@@ -48,7 +48,7 @@ func Parse(raw []byte, path string, from Sources) (Config, error) {
 	l.takeOwn(own)
 	l.takeContainerds(containerds)
 	l.checkAll()
-	c := Config{Root: l.global.root, Serve: l.global.serve, Pool: l.global.pool, path: path, pools: l.pools, containerds: l.containerds, origins: l.origins}
+	c := Config{Root: l.global.root, BusyTimeout: l.global.busyTimeout, Serve: l.global.serve, Pool: l.global.pool, path: path, pools: l.pools, containerds: l.containerds, origins: l.origins}
 	if len(l.faults) > 0 {
 		slices.SortStableFunc(l.faults, func(a, b Fault) int { return a.Origin.Line - b.Origin.Line })
 		return c, l.faults

@@ -16,7 +16,7 @@ type Setting struct {
 // Settings are all keys, in the order of the sample; with a pool's name what
 // holds for that pool, else those that pools have of their own come last.
 func (c Config) Settings(pool string) []Setting {
-	global := settings{root: c.Root, serve: c.Serve, pool: c.Pool}
+	global := settings{root: c.Root, busyTimeout: c.BusyTimeout, serve: c.Serve, pool: c.Pool}
 	var all []Setting
 	for _, k := range keys() {
 		one := Setting{k.name, k.written(&global), c.origin(k.name)}

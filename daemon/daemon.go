@@ -196,7 +196,7 @@ func restartNeeded(old, fresh config.Config) []string {
 		name string
 		same bool
 	}{
-		{"root", old.Root == fresh.Root}, {"serve.listen", old.Serve.Listen == fresh.Serve.Listen},
+		{"root", old.Root == fresh.Root}, {"busy_timeout", old.BusyTimeout == fresh.BusyTimeout}, {"serve.listen", old.Serve.Listen == fresh.Serve.Listen},
 		{"serve.web_config", old.Serve.WebConfig == fresh.Serve.WebConfig}, {"serve.pprof", old.Serve.PProf == fresh.Serve.PProf},
 		{"serve.volume_metrics", old.Serve.VolumeMetrics == fresh.Serve.VolumeMetrics},
 		{"serve.log_level", old.Serve.LogLevel == fresh.Serve.LogLevel}, {"serve.log_format", old.Serve.LogFormat == fresh.Serve.LogFormat},

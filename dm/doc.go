@@ -12,6 +12,8 @@
 // udev keeps links to devices under /dev/mapper; a cookie is a semaphore that its
 // rules count down when they are done with a change. A quiet change is one that udev
 // is not waited for; its device has a node of its own, under /dev/thinctl.
+// With DM_DISABLE_UDEV set, in an IPC namespace that udevd does not share, and once
+// a wait has run out, no change of the process is waited for.
 //
 // # Caveats
 //

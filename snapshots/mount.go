@@ -187,7 +187,7 @@ func (s *Store) Mounts(ctx context.Context) (map[string][]string, error) {
 
 // deactivateFree puts a volume's device away unless somebody still uses it.
 func (s *Store) deactivateFree(ctx context.Context, name string) error {
-	err := s.pool.DeactivateVolume(ctx, name)
+	err := s.pool.DeactivateIfClosed(ctx, name)
 	if errors.Is(err, thinpool.ErrBusy) {
 		return nil
 	}
@@ -218,6 +218,17 @@ func (s *Store) heldBy(ctx context.Context, op string, c Container, dev dm.Dev, 
 	}
 	e.Detail = strings.Join(who, "; ")
 	e.Remedy = "end those processes, or unmount it there"
+	return e
+}
+
+// heldOpen refuses what the pool has refused because a volume's device is open,
+// and says what the pool said of the holders.
+func heldOpen(op, object string, kind, cause error) error {
+	e := &Error{Op: op, Object: object, Kind: kind, Err: cause}
+	var told *thinpool.Error
+	if errors.As(cause, &told) {
+		e.Detail, e.Remedy, e.Err = told.Detail, told.Remedy, nil
+	}
 	return e
 }
 

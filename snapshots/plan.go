@@ -288,7 +288,7 @@ func (s *Store) busy(ctx context.Context, planned Plan, layers []string, o Remov
 	if fault == nil && !slices.Equal(now.Layers, planned.Layers) {
 		return errReplan
 	}
-	return errors.Join(&Error{Op: "remove", Object: "layers", Kind: ErrInUse, Err: err, Remedy: "end who looks at it"}, fault)
+	return errors.Join(heldOpen("remove", "layers", ErrInUse, err), fault)
 }
 
 // refusal names who needs what, unless that may stay.

@@ -57,8 +57,7 @@ func (s *Store) RemoveContainer(ctx context.Context, id string, o RemoveOptions)
 
 func (s *Store) removeContainer(ctx context.Context, c Container, o RemoveOptions) (Removed, error) {
 	name := containerVolume(c.ID)
-	volume, err := s.unmountOwn(ctx, c, o.Deferred)
-	if err != nil {
+	if err := s.unmountOwn(ctx, c, o.Deferred); err != nil {
 		return Removed{}, err
 	}
 	var refused error
@@ -74,7 +73,7 @@ func (s *Store) removeContainer(ctx context.Context, c Container, o RemoveOption
 	case refused != nil:
 		return Removed{}, refused
 	case len(removals) == 0 && errors.Is(err, thinpool.ErrBusy):
-		return Removed{}, s.heldBy(ctx, "remove", c, volume.Dev, err)
+		return Removed{}, heldOpen("remove", "container "+c.Name, ErrMounted, err)
 	case len(removals) == 0:
 		return Removed{}, err
 	}
@@ -84,10 +83,10 @@ func (s *Store) removeContainer(ctx context.Context, c Container, o RemoveOption
 }
 
 // unmountOwn unmounts a container from where thinctl mounts it by itself.
-func (s *Store) unmountOwn(ctx context.Context, c Container, lazy bool) (thinpool.Volume, error) {
+func (s *Store) unmountOwn(ctx context.Context, c Container, lazy bool) error {
 	volume, points, err := s.mountsOf(ctx, containerVolume(c.ID))
 	if err != nil {
-		return volume, err
+		return err
 	}
 	own := s.containerTarget(c.ID)
 	for _, point := range points {
@@ -99,11 +98,11 @@ func (s *Store) unmountOwn(ctx context.Context, c Container, lazy bool) (thinpoo
 			err = s.files.Unmount(ctx, own, filesystem.UnmountOptions{Lazy: true})
 		}
 		if errors.Is(err, filesystem.ErrBusy) {
-			return volume, s.heldBy(ctx, "remove", c, volume.Dev, err)
+			return s.heldBy(ctx, "remove", c, volume.Dev, err)
 		}
 		if err != nil {
-			return volume, err
+			return err
 		}
 	}
-	return volume, removeFolder(own)
+	return removeFolder(own)
 }

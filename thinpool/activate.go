@@ -194,8 +194,12 @@ func shrunk(path string, have, want units.Bytes) error {
 }
 
 // Deactivate removes the pool's device, those of its volumes, and its loop
-// devices. Nothing may use them.
+// devices. Nothing may use them; a device that is only open is waited for.
 func (p *Pool) Deactivate(ctx context.Context) error {
+	return p.host.patience().await(ctx, func() error { return p.deactivate(ctx) })
+}
+
+func (p *Pool) deactivate(ctx context.Context) error {
 	turn, err := p.awaitReading(ctx, "deactivate")
 	if err != nil {
 		return err
@@ -215,29 +219,26 @@ func (p *Pool) Deactivate(ctx context.Context) error {
 // stop takes down all that the kernel has of this pool. It looks for
 // devices in use first, so that a refusal changes nothing.
 func (p *Pool) stop(ctx context.Context, op string) error {
-	entries, err := p.ownDevices(ctx)
+	open, err := p.openDevices(ctx)
 	if err != nil {
 		return err
 	}
-	for _, entry := range entries {
-		if entry.isPool {
-			continue
-		}
-		info, err := p.host.Kernel.Info(ctx, dm.ByUUID(entry.UUID))
-		if err == nil && info.OpenCount > 0 {
-			return &Error{Op: op, Object: p.object(), Kind: ErrBusy,
-				Detail: fmt.Sprintf("%s is open", entry.Name),
-				Remedy: "unmount it and end who uses it; `thinctl volume status` names them"}
-		}
-	}
-	if err := p.removeDevices(ctx); err != nil {
-		return err
+	if open != nil {
+		return openError(op, p.object(), open)
 	}
 	record, err := p.Record(ctx)
 	if err != nil {
 		return err
 	}
-	return p.detach(ctx, record)
+	// A device may have been opened since.
+	err = p.removeDevices(ctx)
+	if err == nil {
+		err = p.detach(ctx, record)
+	}
+	if errors.As(err, &open) {
+		return openError(op, p.object(), open)
+	}
+	return err
 }
 
 func (p *Pool) detach(ctx context.Context, record store.Pool) error {
@@ -249,7 +250,7 @@ func (p *Pool) detach(ctx context.Context, record store.Pool) error {
 		loops, err := p.host.Loops.Find(ctx, p.path(backing.Path))
 		faults = append(faults, err)
 		for _, loop := range loops {
-			faults = append(faults, p.host.Loops.Detach(ctx, loop))
+			faults = append(faults, p.detachOnce(ctx, loop))
 		}
 	}
 	return errors.Join(faults...)

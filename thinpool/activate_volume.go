@@ -155,8 +155,14 @@ func (p *Pool) loadAndResume(ctx context.Context, ref dm.Ref, table dm.Target, l
 	return info, nil
 }
 
-// DeactivateVolume removes the volume's block device; the volume stays.
+// DeactivateVolume removes the volume's block device; the volume stays. A device
+// that is only open is waited for.
 func (p *Pool) DeactivateVolume(ctx context.Context, name string) error {
+	return p.host.patience().await(ctx, func() error { return p.DeactivateIfClosed(ctx, name) })
+}
+
+// DeactivateIfClosed is DeactivateVolume without the wait.
+func (p *Pool) DeactivateIfClosed(ctx context.Context, name string) error {
 	record, unlock, err := p.holdVolume(ctx, "deactivate", name)
 	if err != nil {
 		return err
@@ -166,13 +172,10 @@ func (p *Pool) DeactivateVolume(ctx context.Context, name string) error {
 }
 
 func (p *Pool) deactivateThin(ctx context.Context, record store.Volume) error {
-	_, err := p.host.Kernel.Remove(ctx, p.volumeRef(record.ID), dm.RemoveOptions{Quiet: private(record.For)})
-	switch {
-	case errors.Is(err, dm.ErrNotFound):
-		return nil
-	case errors.Is(err, dm.ErrBusy):
-		return &Error{Op: "deactivate", Object: p.volumeObject(record.Name), Kind: ErrBusy, Err: err,
-			Remedy: fmt.Sprintf("`thinctl volume status %s %s` names who holds it", p.name, record.Name)}
+	err := p.removeDevice(ctx, p.volumeRef(record.ID), dm.RemoveOptions{Quiet: private(record.For)})
+	var open *openDevices
+	if errors.As(err, &open) {
+		return openError("deactivate", p.volumeObject(record.Name), open)
 	}
 	return err
 }

@@ -105,12 +105,12 @@ func badPools() []badInput {
 			given: func(t *testing.T, s *stage) { s.idle() },
 		},
 		{
-			name: "deactivate in use", kind: thinpool.ErrBusy, says: []string{"thinctl-vault-base is open", "unmount"},
+			name: "deactivate in use", kind: thinpool.ErrBusy, says: []string{"thinctl-vault-base is open", "then retry"},
 			given: func(t *testing.T, s *stage) { _, err := s.Kernel.Hold(s.base.Dev); check(t, err) },
 			try:   func(ctx context.Context, s *stage) error { return s.vault.Deactivate(ctx) },
 		},
 		{
-			name: "destroy in use", kind: thinpool.ErrBusy, says: []string{"thinctl-vault-base is open", "unmount"},
+			name: "destroy in use", kind: thinpool.ErrBusy, says: []string{"thinctl-vault-base is open", "then retry"},
 			given: func(t *testing.T, s *stage) { _, err := s.Kernel.Hold(s.base.Dev); check(t, err) },
 			try:   func(ctx context.Context, s *stage) error { return s.vault.Destroy(ctx) },
 		},
@@ -152,11 +152,11 @@ func badVolumes() []badInput {
 		{name: "resize uneven", try: resize("base", 20*units.MiB+3), kind: thinpool.ErrInvalid, says: []string{"multiple of 512"}},
 		{name: "remove nothing", try: remove("none"), kind: thinpool.ErrNotFound, says: []string{"vault/none", "volume list vault"}},
 		{
-			name: "remove in use", try: remove("base"), kind: thinpool.ErrBusy, says: []string{"vault/base", "it is open", "--deferred"},
+			name: "remove in use", try: remove("base"), kind: thinpool.ErrBusy, says: []string{"vault/base", "thinctl-vault-base is open", "then retry", "--deferred"},
 			given: func(t *testing.T, s *stage) { _, err := s.Kernel.Hold(s.base.Dev); check(t, err) },
 		},
 		{
-			name: "deactivate a volume in use", kind: thinpool.ErrBusy, says: []string{"vault/base", "volume status vault base"},
+			name: "deactivate a volume in use", kind: thinpool.ErrBusy, says: []string{"vault/base", "thinctl-vault-base is open", "then retry"},
 			given: func(t *testing.T, s *stage) { _, err := s.Kernel.Hold(s.base.Dev); check(t, err) },
 			try:   func(ctx context.Context, s *stage) error { return s.vault.DeactivateVolume(ctx, "base") },
 		},

@@ -141,7 +141,16 @@ func (p *Pool) format(ctx context.Context, record store.Pool) error {
 	if _, err := p.loadAndResume(ctx, p.ref(), p.table(record, meta, data), dm.LoadOptions{}, dm.ResumeOptions{Private: true}); err != nil {
 		return err
 	}
-	if _, err := p.host.Kernel.Remove(ctx, p.ref(), dm.RemoveOptions{}); err != nil {
+	// No lock of a pool is held: it does not count before its folder is renamed.
+	err = p.host.patience().await(ctx, func() error {
+		err := p.removeDevice(ctx, p.ref(), dm.RemoveOptions{})
+		var open *openDevices
+		if errors.As(err, &open) {
+			err = openError("create", p.object(), open)
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	return p.host.Disks.Stamp(p.backingPath(record.Metadata), p.id)

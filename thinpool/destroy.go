@@ -6,34 +6,28 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"thinctl/dm"
+	"thinctl/filelock"
 )
 
-// Destroy removes the pool with all its volumes. Nothing may use them. It
-// counts from the moment its folder is renamed; a kill after that is finished
-// by the next Create or Sweep under the same root.
+// Destroy removes the pool with all its volumes. Nothing may use them; a device
+// that is only open is waited for. It counts from the moment its folder is
+// renamed; a kill after that is finished by the next Create or Sweep under the
+// same root.
 func (p *Pool) Destroy(ctx context.Context) error {
-	turn, err := p.awaitReading(ctx, "destroy")
+	var unlock func()
+	err := p.host.patience().await(ctx, func() (err error) {
+		unlock, err = p.stopLocked(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	defer turn.Release()
+	defer unlock()
 	root := filepath.Dir(p.dir)
-	rootLock, err := lockRoot(ctx, root)
-	if err != nil {
-		return err
-	}
-	defer rootLock.Release()
-	lock, err := p.lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer lock.Release()
-	if err := p.stop(ctx, "destroy"); err != nil {
-		return p.failed("destroy", err)
-	}
 	if err := p.mountsEmpty(); err != nil {
 		return p.failed("destroy", err)
 	}
@@ -44,6 +38,34 @@ func (p *Pool) Destroy(ctx context.Context) error {
 	}
 	// An open database would keep the file system of a pool that is gone busy.
 	return p.failed("destroy", errors.Join(condemned.dismantle(ctx), p.db.Close(), condemned.db.Close()))
+}
+
+// stopLocked takes all locks of a destruction and takes down what the kernel has
+// of the pool. The locks are held until unlock, and released where it fails.
+func (p *Pool) stopLocked(ctx context.Context) (unlock func(), err error) {
+	var locks []*filelock.Lock
+	unlock = func() {
+		for _, lock := range slices.Backward(locks) {
+			lock.Release()
+		}
+	}
+	for _, take := range []func() (*filelock.Lock, error){
+		func() (*filelock.Lock, error) { return p.awaitReading(ctx, "destroy") },
+		func() (*filelock.Lock, error) { return lockRoot(ctx, filepath.Dir(p.dir)) },
+		func() (*filelock.Lock, error) { return p.lock(ctx) },
+	} {
+		lock, err := take()
+		if err != nil {
+			unlock()
+			return nil, err
+		}
+		locks = append(locks, lock)
+	}
+	if err := p.stop(ctx, "destroy"); err != nil {
+		unlock()
+		return nil, p.failed("destroy", err)
+	}
+	return unlock, nil
 }
 
 // mountsEmpty clears the folder of mount points, which are empty once nothing
@@ -75,8 +97,7 @@ func (p *Pool) removeDevices(ctx context.Context) error {
 			if entry.isPool != pools {
 				continue
 			}
-			_, err := p.host.Kernel.Remove(ctx, dm.ByUUID(entry.UUID), dm.RemoveOptions{})
-			if err != nil && !errors.Is(err, dm.ErrNotFound) {
+			if err := p.removeDevice(ctx, dm.ByUUID(entry.UUID), dm.RemoveOptions{}); err != nil {
 				return err
 			}
 		}
@@ -89,12 +110,14 @@ func Sweep(ctx context.Context, host Host, root string) error {
 	if _, err := os.Stat(root); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	lock, err := lockRoot(ctx, root)
-	if err != nil {
-		return err
-	}
-	defer lock.Release()
-	return sweep(ctx, host, root)
+	return host.patience().await(ctx, func() error {
+		lock, err := lockRoot(ctx, root)
+		if err != nil {
+			return err
+		}
+		defer lock.Release()
+		return sweep(ctx, host, root)
+	})
 }
 
 func sweep(ctx context.Context, host Host, root string) error {
@@ -109,7 +132,12 @@ func sweep(ctx context.Context, host Host, root string) error {
 		if p.id, err = parseUUID(id); err != nil {
 			return fmt.Errorf("%s is not thinctl's: remove it: %w", filepath.Join(root, dir), err)
 		}
-		if err := errors.Join(p.dismantle(ctx), p.db.Close()); err != nil {
+		err := errors.Join(p.dismantle(ctx), p.db.Close())
+		var open *openDevices
+		if errors.As(err, &open) {
+			err = openError("remove", p.object(), open)
+		}
+		if err != nil {
 			return fmt.Errorf("clearing away %s, which a killed command left: %w", p.dir, err)
 		}
 	}

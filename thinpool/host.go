@@ -20,6 +20,12 @@ type Host struct {
 	// BeforeStore, where set, is asked before each transaction of the pool's
 	// database, and its error ends the transaction: tests stop a process there.
 	BeforeStore func(write bool) error
+	// Holders returns what keeps a device in use, with an error where that may not be
+	// all; nil: it is not known.
+	Holders func(context.Context, dm.Dev) (Holding, error)
+	// BusyTimeout bounds the wait for a device that another process has open; 0 is
+	// [BusyTimeout], negative is no wait.
+	BusyTimeout time.Duration
 	// Now is the clock of records; nil is time.Now.
 	Now func() time.Time
 }

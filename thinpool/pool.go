@@ -29,6 +29,8 @@ type Pool struct {
 		// ids whose blocks the kernel has back, while the database still has
 		// the tombstone; the next change drops them.
 		ids map[uint32]bool
+		// vain has the ids whose devices were waited for and stayed open.
+		vain map[uint32]bool
 	}
 }
 
@@ -55,7 +57,7 @@ func newPool(host Host, dir, name string) *Pool {
 	p := &Pool{host: host, dir: dir, name: name, db: store.At(filepath.Join(dir, databaseFile))}
 	p.db.Before = host.BeforeStore
 	p.changes.turn = make(chan struct{}, 1)
-	p.reaped.ids = map[uint32]bool{}
+	p.reaped.ids, p.reaped.vain = map[uint32]bool{}, map[uint32]bool{}
 	return p
 }
 

@@ -47,23 +47,19 @@ func (p *Pool) RemoveVolume(ctx context.Context, name string, options RemoveOpti
 // same transaction if with is not nil. It returns the removals that count, also
 // with an error that kept blocks from being given back.
 func (p *Pool) RemoveVolumes(ctx context.Context, names []string, options RemoveOptions, with func(*store.Tx) error) ([]Removal, error) {
-	records, unlock, err := p.holdVolumes(ctx, "remove", names)
+	var records []store.Volume
+	var unlock func()
+	openers := p.host.patience()
+	err := openers.await(ctx, func() (err error) {
+		records, unlock, err = p.holdRemovable(ctx, names, options)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	_, status, err := p.kernelStatus(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.writable("remove a volume of", status); err != nil {
-		return nil, err
-	}
 	tombstones := make([]store.Tombstone, len(records))
 	for i, record := range records {
-		if err := p.removable(ctx, record, options); err != nil {
-			return nil, err
-		}
 		tombstones[i] = store.Tombstone{Volume: record, Removed: p.host.now()}
 		tombstones[i].ReadOnly = false // its blocks are discarded yet
 	}
@@ -81,10 +77,32 @@ func (p *Pool) RemoveVolumes(ctx context.Context, names []string, options Remove
 			removals = append(removals, Removal{Volume: plainVolume(tombstone.Volume)})
 			continue
 		}
-		removal, err := p.reapRemoved(ctx, tombstone)
+		removal, err := p.reapRemoved(ctx, tombstone, openers, options)
 		removals, faults = append(removals, removal), append(faults, err)
 	}
 	return removals, errors.Join(faults...)
+}
+
+// holdRemovable locks the volumes if all of them may be removed.
+func (p *Pool) holdRemovable(ctx context.Context, names []string, options RemoveOptions) (_ []store.Volume, unlock func(), err error) {
+	records, unlock, err := p.holdVolumes(ctx, "remove", names)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, status, err := p.kernelStatus(ctx)
+	if err == nil {
+		err = p.writable("remove a volume of", status)
+	}
+	for _, record := range records {
+		if err == nil {
+			err = p.removable(ctx, record, options)
+		}
+	}
+	if err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	return records, unlock, nil
 }
 
 // removable refuses a volume that is somebody else's or open.
@@ -97,19 +115,27 @@ func (p *Pool) removable(ctx context.Context, record store.Volume, options Remov
 		return nil
 	}
 	if err == nil && info.OpenCount > 0 {
-		return &Error{Op: "remove", Object: p.volumeObject(record.Name), Kind: ErrBusy,
-			Detail: "it is open",
-			Remedy: fmt.Sprintf("`thinctl volume status %s %s` names who holds it; --deferred removes it when they are done", p.name, record.Name)}
+		refusal := openError("remove", p.volumeObject(record.Name), &openDevices{devices: []openDevice{{string(info.Name), info.Dev}}})
+		if record.For == "" {
+			refusal.Remedy = "use --deferred to remove it when it is closed"
+		}
+		return refusal
 	}
 	return p.volumeFailed("remove", record.Name, err)
 }
 
-func (p *Pool) reapRemoved(ctx context.Context, tombstone store.Tombstone) (Removal, error) {
+func (p *Pool) reapRemoved(ctx context.Context, tombstone store.Tombstone, openers *patience, options RemoveOptions) (Removal, error) {
 	name := tombstone.Name
 	p.guesses.drop(name)
 	removal := Removal{Volume: plainVolume(tombstone.Volume)}
-	var err error
-	removal.Discarded, err = p.reap(ctx, tombstone)
+	try := func() (err error) {
+		removal.Discarded, err = p.reap(ctx, tombstone)
+		return err
+	}
+	err := try()
+	if !options.Deferred && errors.Is(err, ErrBusy) { // it was opened since it was found closed
+		err = openers.await(ctx, try)
+	}
 	if errors.Is(err, dm.ErrBusy) || errors.Is(err, ErrBusy) {
 		return removal, p.volumeFailed("remove", name, p.freeDeviceName(ctx, tombstone))
 	}
@@ -214,7 +240,7 @@ func (p *Pool) discardThin(ctx context.Context, tombstone store.Tombstone) (unit
 		return 0, err
 	}
 	if info.OpenCount > 0 {
-		return 0, &Error{Op: "remove", Object: p.volumeObject(tombstone.Name), Kind: ErrBusy}
+		return 0, openError("remove", p.volumeObject(tombstone.Name), &openDevices{devices: []openDevice{{string(info.Name), info.Dev}}})
 	}
 	_, lines, err := p.host.Kernel.Status(ctx, ref, dm.StatusOptions{NoFlush: true})
 	if err != nil || len(lines) == 0 {
@@ -240,7 +266,8 @@ func (p *Pool) discardThin(ctx context.Context, tombstone store.Tombstone) (unit
 }
 
 // Reap gives back the blocks of removed volumes that nobody uses any more. It
-// returns what it reaped and what is still in use.
+// returns what it reaped and what is still in use. A device that is only open is
+// waited for, once in the life of p.
 func (p *Pool) Reap(ctx context.Context) (reaped, waiting []store.Tombstone, err error) {
 	var tombstones []store.Tombstone
 	err = p.db.View(ctx, func(tx *store.Tx) error {
@@ -253,16 +280,23 @@ func (p *Pool) Reap(ctx context.Context) (reaped, waiting []store.Tombstone, err
 		return nil
 	})
 	var faults []error
-	for _, tombstone := range tombstones {
-		switch err := p.reapIfFree(ctx, tombstone); {
-		case err == nil:
-			reaped = append(reaped, tombstone)
-		case errors.Is(err, ErrBusy), errors.Is(err, dm.ErrBusy), errors.Is(err, filelock.ErrHeld):
-			waiting = append(waiting, tombstone)
-		default:
-			faults = append(faults, p.volumeFailed("give back the blocks of", tombstone.Name, err))
+	try := func(reap func(context.Context, store.Tombstone) error, all []store.Tombstone) {
+		for _, tombstone := range all {
+			switch err := reap(ctx, tombstone); {
+			case err == nil:
+				reaped = append(reaped, tombstone)
+			case inUse(err):
+				waiting = append(waiting, tombstone)
+			default:
+				faults = append(faults, p.volumeFailed("give back the blocks of", tombstone.Name, err))
+			}
 		}
 	}
+	try(p.reapIfFree, tombstones)
+	// All that is free has been reaped; only then the others are waited for.
+	again := waiting
+	waiting = nil
+	try(p.reapWhenClosed(p.host.patience()), again)
 	return reaped, waiting, errors.Join(err, errors.Join(faults...), p.writeReaped(ctx))
 }
 
@@ -271,6 +305,7 @@ func (p *Pool) Reap(ctx context.Context) (reaped, waiting []store.Tombstone, err
 // database with the next change, by NoteReaped or Close.
 func (p *Pool) ReapVolumes(ctx context.Context, ids ...uint32) (waiting []uint32, err error) {
 	var faults []error
+	reap := p.reapWhenClosed(p.host.patience())
 	for _, id := range ids {
 		var tombstone store.Tombstone
 		err := p.db.View(ctx, func(tx *store.Tx) (err error) {
@@ -281,17 +316,44 @@ func (p *Pool) ReapVolumes(ctx context.Context, ids ...uint32) (waiting []uint32
 			continue
 		}
 		if err == nil {
-			err = p.reapIfFree(ctx, tombstone)
+			err = reap(ctx, tombstone)
 		}
 		switch {
 		case err == nil:
-		case errors.Is(err, ErrBusy), errors.Is(err, dm.ErrBusy), errors.Is(err, filelock.ErrHeld):
+		case inUse(err):
 			waiting = append(waiting, id)
 		default:
 			faults = append(faults, p.volumeFailed("give back the blocks of", tombstone.Name, err))
 		}
 	}
 	return waiting, errors.Join(faults...)
+}
+
+// inUse reports whether a removed volume has to wait for its users.
+func inUse(err error) bool {
+	return errors.Is(err, ErrBusy) || errors.Is(err, dm.ErrBusy) || errors.Is(err, filelock.ErrHeld)
+}
+
+// reapWhenClosed is reapIfFree with a wait for those that have the device open. A
+// volume that was waited for in vain is not waited for again: the daemon reaps often.
+func (p *Pool) reapWhenClosed(openers *patience) func(context.Context, store.Tombstone) error {
+	return func(ctx context.Context, tombstone store.Tombstone) error {
+		p.reaped.Lock()
+		vain := p.reaped.vain[tombstone.ID]
+		p.reaped.Unlock()
+		if vain {
+			return p.reapIfFree(ctx, tombstone)
+		}
+		err := openers.await(ctx, func() error { return p.reapIfFree(ctx, tombstone) })
+		p.reaped.Lock()
+		defer p.reaped.Unlock()
+		if inUse(err) {
+			p.reaped.vain[tombstone.ID] = true
+		} else {
+			delete(p.reaped.vain, tombstone.ID)
+		}
+		return err
+	}
 }
 
 func (p *Pool) reapIfFree(ctx context.Context, tombstone store.Tombstone) error {

@@ -130,6 +130,7 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "root", Value: thinpool.Root, EnvVars: []string{"THINCTL_ROOT"}, Usage: "`FOLDER` that the pools are in"},
 		&cli.BoolFlag{Name: "json", EnvVars: []string{"THINCTL_JSON"}, Usage: "write the result as JSON"},
 		&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, EnvVars: []string{"THINCTL_TIMEOUT"}, Usage: "give up after this `TIME`; 0 for never, which is the default where whole images are moved"},
+		&cli.DurationFlag{Name: "busy-timeout", Value: thinpool.BusyTimeout, Usage: "wait this `TIME` for a device that another process has open, before it is removed; 0 for not at all (THINCTL_BUSY_TIMEOUT, or busy_timeout of the configuration)"},
 		&cli.StringFlag{Name: "log-level", Value: "warn", EnvVars: []string{"THINCTL_LOG_LEVEL"}, Usage: "log from this `LEVEL` on: debug, info, warn or error"},
 		&cli.BoolFlag{Name: "no-color", Usage: "write without colors, as with NO_COLOR set"},
 		&cli.BoolFlag{Name: "version", Usage: "print the version"},

@@ -186,6 +186,9 @@ func (c *call) onHost(do func() error) (err error) {
 	}
 	defer func() { err = errors.Join(err, closer.Close()) }()
 	c.host = host
+	if c.host.BusyTimeout, err = c.busyTimeout(); err != nil {
+		return err
+	}
 	return do()
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -41,8 +42,13 @@ func configFlag() cli.Flag {
 
 // loadConfig reads the configuration as it is now, with the flags that were given.
 func (c *call) loadConfig() (config.Config, error) {
+	return config.Load(config.Sources{Path: c.flags.String("config"), Getenv: c.getenv, Flags: c.configFlags()})
+}
+
+// configFlags returns the flags that were given, by the keys that they set.
+func (c *call) configFlags() map[string]config.Flag {
 	flags := map[string]config.Flag{}
-	for key, name := range map[string]string{"root": "root", "serve.log_level": "log-level",
+	for key, name := range map[string]string{"root": "root", "busy_timeout": "busy-timeout", "serve.log_level": "log-level",
 		"serve.listen": "listen", "serve.web_config": "web-config", "serve.interval": "interval",
 		"serve.log_format": "log-format", "serve.pprof": "pprof"} {
 		// cli takes a variable for a flag that was given.
@@ -50,7 +56,40 @@ func (c *call) loadConfig() (config.Config, error) {
 			flags[key] = config.Flag{Name: name, Value: fmt.Sprint(c.flags.Value(name))}
 		}
 	}
-	return config.Load(config.Sources{Path: c.flags.String("config"), Getenv: c.getenv, Flags: flags})
+	return flags
+}
+
+// busyTimeout returns how long to wait for a device that is open, negative for not
+// at all. A fault elsewhere in the configuration stops no removal.
+func (c *call) busyTimeout() (time.Duration, error) {
+	const key, variable = "busy_timeout", "THINCTL_BUSY_TIMEOUT"
+	flags := c.configFlags()
+	own := config.Sources{Flags: map[string]config.Flag{}, Getenv: func(name string) string {
+		if name == variable {
+			return c.getenv(name)
+		}
+		return ""
+	}}
+	if flag, given := flags[key]; given {
+		own.Flags[key] = flag
+	}
+	outside, err := config.Parse(nil, "", own)
+	if err != nil {
+		return 0, err
+	}
+	path := c.flags.String("config")
+	if path == "" {
+		path = c.getenv("THINCTL_CONFIG")
+	}
+	loaded, err := config.Load(config.Sources{Path: path, Getenv: c.getenv, Flags: flags})
+	if err != nil {
+		loaded = outside
+		c.logger.Warn("the configuration is not used: `thinctl config check` lists its faults", key, loaded.BusyTimeout)
+	}
+	if loaded.BusyTimeout == 0 {
+		return -1, nil
+	}
+	return loaded.BusyTimeout, nil
 }
 
 type configView struct {

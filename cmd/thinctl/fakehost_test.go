@@ -14,6 +14,7 @@ import (
 	"thinctl/dm/dmtest"
 	"thinctl/loopback"
 	"thinctl/loopback/looptest"
+	"thinctl/snapshots"
 	"thinctl/snapshots/snapshotstest"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
@@ -29,6 +30,7 @@ type fakeHost struct {
 	disks  *fakeDisks
 
 	world *snapshotstest.World // nil: disks, and fakeFiles
+	files *fakeFiles
 }
 
 func newFakeHost(options dmtest.Options) *fakeHost {
@@ -60,6 +62,9 @@ func newFakeHost(options dmtest.Options) *fakeHost {
 
 func (h *fakeHost) open(*slog.Logger) (thinpool.Host, io.Closer, error) {
 	host := thinpool.Host{Kernel: h.kernel, Loops: h.loops, Disks: h.disks}
+	if h.files != nil {
+		host.Holders = snapshots.Holders(h.files)
+	}
 	if h.world != nil {
 		host = h.world.Host()
 	}

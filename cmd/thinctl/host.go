@@ -7,6 +7,8 @@ import (
 
 	"thinctl/dm"
 	"thinctl/loopback"
+	"thinctl/snapshots"
+	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 )
 
@@ -17,7 +19,7 @@ func localHost(logger *slog.Logger) (thinpool.Host, io.Closer, error) {
 		return thinpool.Host{}, nil, err
 	}
 	loops := loopback.New(loopback.Options{})
-	host := thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}}
+	host := thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}, Holders: snapshots.Holders(filesystem.Local{})}
 	return host, closers{kernel, loops}, nil
 }
 

@@ -64,7 +64,10 @@ func (m *machine) fileSystems() fileSystems {
 	return m.files
 }
 
-func (m *machine) use(host *fakeHost) { m.host, m.files = host, newFakeFiles(host.kernel) }
+func (m *machine) use(host *fakeHost) {
+	m.host, m.files = host, newFakeFiles(host.kernel)
+	host.files = m.files
+}
 
 func of(ts *testscript.TestScript) *machine { return ts.Value(machineKey{}).(*machine) }
 

@@ -231,7 +231,7 @@ func (s *Snapshotter) look(ctx context.Context, volume string) (all footprint, e
 			return all, err
 		}
 		all, err = s.measure(ctx, active)
-		if put := s.pool.DeactivateVolume(ctx, volume); !errors.Is(put, thinpool.ErrBusy) {
+		if put := s.pool.DeactivateIfClosed(ctx, volume); !errors.Is(put, thinpool.ErrBusy) {
 			err = errors.Join(err, put)
 		}
 		away := errors.Is(err, fs.ErrNotExist) || errors.Is(err, thinpool.ErrBusy)

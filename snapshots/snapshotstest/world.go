@@ -28,6 +28,7 @@ func New(t *testing.T) *World {
 func (w *World) Host() thinpool.Host {
 	host := w.World.Host()
 	host.Kernel = freezingKernel{host.Kernel, w}
+	host.Holders = snapshots.Holders(w.Files)
 	return host
 }
 

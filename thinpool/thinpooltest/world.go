@@ -61,9 +61,10 @@ func NewOn(t *testing.T, kernel dmtest.Options) *World {
 	return w
 }
 
-// Host returns the world as a pool sees it.
+// Host returns the world as a pool sees it. It does not wait for devices that are
+// open: whoever holds one here does not close it in the meantime.
 func (w *World) Host() thinpool.Host {
-	host := thinpool.Host{Kernel: w.Kernel, Loops: w.Loops, Disks: disks{LocalDisks: thinpool.LocalDisks{}, world: w}}
+	host := thinpool.Host{Kernel: w.Kernel, Loops: w.Loops, Disks: disks{LocalDisks: thinpool.LocalDisks{}, world: w}, BusyTimeout: -1}
 	return Steps(host, w.steps.take)
 }
 

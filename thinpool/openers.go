@@ -1,0 +1,266 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"thinctl/dm"
+	"thinctl/loopback"
+)
+
+// BusyTimeout is how long a removal waits for a device that another process has
+// open, where Host.BusyTimeout is zero. blkid, lvm, multipathd and udev's rules
+// open each new device for a moment; dmsetup --retry tries for as long.
+const BusyTimeout = 5 * time.Second
+
+// Holding is what keeps a device in use.
+type Holding struct {
+	Mounts    []string // mount points of its file system, in any mount namespace
+	Devices   []string // block devices on top of it
+	Processes []string // that have it or a file on it open: "blkid (pid 4711)"
+	Detail    string   // what else there is to say, such as why the list may not be complete
+}
+
+// lasting reports whether more than open handles keep the device in use: mounts
+// and devices on top do not go away by themselves.
+func (h Holding) lasting() bool { return len(h.Mounts)+len(h.Devices) > 0 }
+
+func (h Holding) add(other Holding) Holding {
+	return Holding{Mounts: append(h.Mounts, other.Mounts...), Devices: append(h.Devices, other.Devices...),
+		Processes: append(h.Processes, other.Processes...)}
+}
+
+func (h Holding) String() string {
+	var parts []string
+	if len(h.Mounts) > 0 {
+		parts = append(parts, "mounted at "+strings.Join(h.Mounts, ", "))
+	}
+	if len(h.Devices) > 0 {
+		parts = append(parts, "under "+strings.Join(h.Devices, ", "))
+	}
+	if who := h.Processes; len(who) > 0 {
+		const most = 8
+		text := "in use by " + strings.Join(who[:min(len(who), most)], ", ")
+		if len(who) > most {
+			text += fmt.Sprintf(" and %d more processes", len(who)-most)
+		}
+		parts = append(parts, text)
+	}
+	if h.Detail != "" {
+		parts = append(parts, h.Detail)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (h Holding) remedy() string {
+	switch {
+	case len(h.Mounts) > 0:
+		return "unmount " + strings.Join(h.Mounts, " and ") + ", then retry"
+	case len(h.Devices) > 0:
+		return "remove " + strings.Join(h.Devices, " and ") + ", then retry"
+	case len(h.Processes) > 0:
+		return "stop the process that has it open, then retry"
+	}
+	return "close it, then retry"
+}
+
+// openDevices is the cause of an ErrBusy: devices that are open. The operation that
+// returns it has changed nothing, so that it can be tried again.
+type openDevices struct {
+	devices []openDevice
+	err     error // what the kernel or the loop device said, nil where it was not asked
+}
+
+type openDevice struct {
+	name string
+	dev  dm.Dev
+}
+
+func (e *openDevices) Error() string {
+	var names []string
+	for _, device := range e.devices {
+		names = append(names, device.name)
+	}
+	verb := " is open"
+	if len(names) > 1 {
+		verb = " are open"
+	}
+	return strings.Join(names, ", ") + verb
+}
+
+func (e *openDevices) Unwrap() error { return e.err }
+
+// busyTimeout returns the bound of the wait; 0: there is none.
+func (h Host) busyTimeout() time.Duration {
+	if h.BusyTimeout == 0 {
+		return BusyTimeout
+	}
+	return max(h.BusyTimeout, 0)
+}
+
+// patience is one operation's wait for devices to be closed: however many devices
+// it meets, it waits no longer than the bound.
+type patience struct {
+	host     Host
+	deadline time.Time // zero: nothing was busy so far
+}
+
+func (h Host) patience() *patience { return &patience{host: h} }
+
+// await calls try until its error is no longer that a device is open, or the
+// bound is reached; then the error names the holders. The caller holds no pool's
+// lock, and try has released its own when it fails. A device that is mounted or
+// below another device is refused at once.
+func (w *patience) await(ctx context.Context, try func() error) error {
+	const first, longest = 10 * time.Millisecond, 200 * time.Millisecond
+	for pause := time.Duration(0); ; {
+		err := try()
+		var open *openDevices
+		if !errors.As(err, &open) {
+			return err
+		}
+		if w.deadline.IsZero() {
+			w.deadline = time.Now().Add(w.host.busyTimeout())
+		}
+		left := time.Until(w.deadline)
+		if pause == 0 || left <= 0 {
+			held, known := w.host.holding(ctx, open)
+			if left <= 0 || known && held.lasting() {
+				return nameHolders(err, open, held)
+			}
+		}
+		pause = min(max(2*pause, first), longest)
+		if stopped := sleep(ctx, min(pause, left)); stopped != nil {
+			return errors.Join(err, stopped)
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// holding asks who holds the devices. known is false where the host cannot tell.
+func (h Host) holding(ctx context.Context, open *openDevices) (all Holding, known bool) {
+	if h.Holders == nil {
+		return Holding{}, false
+	}
+	var details []string
+	for _, device := range open.devices {
+		held, err := h.Holders(ctx, device.dev)
+		all = all.add(held)
+		if err != nil {
+			details = append(details, err.Error())
+		}
+	}
+	if !all.lasting() && len(all.Processes) == 0 {
+		details = append(details, "no process is seen that has it open")
+	}
+	slices.Sort(all.Processes)
+	all.Processes = slices.Compact(all.Processes)
+	all.Detail = strings.Join(details, ", ")
+	return all, true
+}
+
+// nameHolders puts the holders into the error that the operation would return.
+func nameHolders(err error, open *openDevices, held Holding) error {
+	var told *Error
+	if !errors.As(err, &told) {
+		return err
+	}
+	told.Detail = open.Error()
+	if text := held.String(); text != "" {
+		told.Detail += ": " + text
+	}
+	remedy := held.remedy()
+	if told.Remedy != "" {
+		remedy += ", or " + told.Remedy
+	}
+	told.Remedy = remedy
+	told.Err = nil // the detail says it
+	return err
+}
+
+// openError returns the refusal of an operation because devices are open.
+func openError(op, object string, open *openDevices) *Error {
+	return &Error{Op: op, Object: object, Kind: ErrBusy, Err: open}
+}
+
+// removeDevice removes a device of this pool. A device that is open is an
+// *openDevices; one that is gone is no error.
+func (p *Pool) removeDevice(ctx context.Context, ref dm.Ref, options dm.RemoveOptions) error {
+	_, err := p.host.Kernel.Remove(ctx, ref, options)
+	switch {
+	case errors.Is(err, dm.ErrNotFound):
+		return nil
+	case errors.Is(err, dm.ErrBusy):
+		info, gone := p.host.Kernel.Info(ctx, ref)
+		if errors.Is(gone, dm.ErrNotFound) {
+			return nil
+		}
+		return &openDevices{[]openDevice{{string(info.Name), info.Dev}}, err}
+	}
+	return err
+}
+
+// detachOnce detaches a loop device, and leaves the wait for those who have it
+// open to whoever holds no lock.
+func (p *Pool) detachOnce(ctx context.Context, loop loopback.Device) error {
+	const brief = 100 * time.Millisecond // the kernel needs a moment to let go of the file
+	bounded, cancel := context.WithTimeout(ctx, brief)
+	defer cancel()
+	err := p.host.Loops.Detach(bounded, loop)
+	if errors.Is(err, loopback.ErrBusy) && ctx.Err() == nil {
+		return &openDevices{[]openDevice{{loop.Path, dm.Dev(loop.Number)}}, err}
+	}
+	return err
+}
+
+// openDevices finds the pool's devices that are open, so that an operation that
+// removes all of them is refused before it has changed anything.
+func (p *Pool) openDevices(ctx context.Context) (*openDevices, error) {
+	entries, err := p.ownDevices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := &openDevices{}
+	thins, pool := 0, dm.Info{}
+	for _, entry := range entries {
+		info, err := p.host.Kernel.Info(ctx, dm.ByUUID(entry.UUID))
+		switch {
+		case errors.Is(err, dm.ErrNotFound):
+			continue
+		case err != nil:
+			return nil, err
+		case entry.isPool:
+			pool = info
+			continue
+		case info.OpenCount > 0:
+			found.devices = append(found.devices, openDevice{string(info.Name), info.Dev})
+		}
+		// Each table of a thin device may have the pool open once, read-only or not.
+		for _, has := range []bool{info.ActiveTable, info.InactiveTable} {
+			if has {
+				thins++
+			}
+		}
+	}
+	if pool.OpenCount > thins {
+		found.devices = append(found.devices, openDevice{string(pool.Name), pool.Dev})
+	}
+	if len(found.devices) == 0 {
+		return nil, nil
+	}
+	return found, nil
+}
