@@ -50,34 +50,54 @@ func Try(path string, span Range) (*Lock, error) {
 	return lock.orClosed(lock.set(span))
 }
 
-// Acquire waits for the lock until ctx ends. A lock that is not soon free is
-// waited for in the kernel, which wakes one waiter after the other: many that
-// keep asking take the processors from whoever holds it. The error of a wait in
-// vain names the processes that have it, where that can be seen.
+// Acquire waits for the lock until ctx ends. Those who wait for a range that is not
+// shared get it in the order in which they came. A lock that is not soon free is
+// waited for in the kernel: many that keep asking take the processors from whoever
+// holds it. The error of a wait in vain names the processes that have it, where that
+// can be seen.
 func Acquire(ctx context.Context, path string, span Range) (*Lock, error) {
 	lock, err := open(path)
 	if err != nil {
 		return nil, err
 	}
+	place, err := lock.inTurn(ctx, span)
+	if place == nil {
+		return lock.orClosed(named(err, path, rangeLock, span))
+	}
+	defer place.Release()
 	soon, cancel := context.WithTimeout(ctx, 2*time.Millisecond)
 	defer cancel()
 	err = wait(soon, func() error { return lock.set(span) })
 	if err == nil || !errors.Is(err, ErrHeld) || ctx.Err() != nil {
-		return lock.orClosed(err)
+		return lock.orClosed(named(err, path, rangeLock, span))
 	}
-	got := make(chan error, 1)
-	go func() { got <- lock.call(unix.F_OFD_SETLKW, span) }()
-	select {
-	case err := <-got:
-		return lock.orClosed(err)
-	case <-ctx.Done():
-		// Nothing ends the kernel's wait but the lock: it is taken, then, and let go.
-		go func() {
-			<-got
-			unix.Close(lock.fd)
-		}()
-		return nil, fmt.Errorf("lock %s: %w%s: %w", path, ErrHeld, holders(path, rangeLock, span), ctx.Err())
+	if err := lock.waitFor(ctx, span); err != nil {
+		return nil, named(err, path, rangeLock, span)
 	}
+	return lock, nil
+}
+
+// inTurn takes the lock where nobody waits for it. Otherwise it returns a place at
+// the head of the queue, or one that is no place where the range has no queue.
+func (l *Lock) inTurn(ctx context.Context, span Range) (place *Lock, err error) {
+	base, ok := queueOf(span)
+	if !ok {
+		return &Lock{fd: -1}, nil
+	}
+	if !queued(uintptr(l.fd), base) {
+		if err := l.set(span); !errors.Is(err, ErrHeld) {
+			return nil, err
+		}
+	}
+	return queueUp(ctx, l.path, base)
+}
+
+// named adds the processes that have the lock to the error of a wait in vain.
+func named(err error, path, kind string, span Range) error {
+	if errors.Is(err, ErrHeld) {
+		return fmt.Errorf("%w%s", err, holders(path, kind, span))
+	}
+	return err
 }
 
 // wait asks again and again, with pauses that grow with the time that it waits.

@@ -11,14 +11,16 @@ import (
 
 // AcquireFile waits for the lock of an open file as a whole until ctx ends.
 // This is flock(2), the lock that bbolt and many other programs take on their
-// own files; the ranges of this package neither see nor hinder it. The error of
-// a wait in vain names the processes that have it, where that can be seen.
+// own files; the ranges of this package neither see nor hinder it. Those who wait
+// get it in the order in which they came, whether they share it or not, except where
+// the file cannot be opened for writing. The error of a wait in vain names the
+// processes that have it, where that can be seen.
 func AcquireFile(ctx context.Context, file *os.File, shared bool) error {
 	how := unix.LOCK_EX
 	if shared {
 		how = unix.LOCK_SH
 	}
-	err := wait(ctx, func() error {
+	try := func() error {
 		err := ignoreInterrupts(func() error { return unix.Flock(int(file.Fd()), how|unix.LOCK_NB) })
 		switch {
 		case errors.Is(err, unix.EWOULDBLOCK):
@@ -27,11 +29,20 @@ func AcquireFile(ctx context.Context, file *os.File, shared bool) error {
 			return fmt.Errorf("locking %s: %w", file.Name(), err)
 		}
 		return nil
-	})
-	if errors.Is(err, ErrHeld) {
-		err = fmt.Errorf("%w%s", err, holders(file.Name(), wholeLock, Range{}))
 	}
-	return err
+	if !queued(file.Fd(), wholeQueue) {
+		if err := try(); !errors.Is(err, ErrHeld) {
+			return err
+		}
+	}
+	place, err := queueUp(ctx, file.Name(), wholeQueue)
+	if err == nil {
+		defer place.Release()
+	}
+	if err == nil || !errors.Is(err, ErrHeld) {
+		err = wait(ctx, try)
+	}
+	return named(err, file.Name(), wholeLock, Range{})
 }
 
 // ReleaseFile frees the lock that AcquireFile took. So does closing the file.

@@ -1,0 +1,171 @@
+package filelock
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// inLine returns how many have a place in the queue.
+func inLine(t *testing.T, path string, base int64) int64 {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	end, err := queueEnd(file.Fd(), base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return end - base - 1
+}
+
+// await returns when so many wait; the test's own deadline bounds it.
+func await(t *testing.T, path string, base, want int64) {
+	t.Helper()
+	for inLine(t, path, base) != want {
+		if t.Context().Err() != nil {
+			t.Fatal("the test has ended")
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+// kinds are the locks that have a queue: how one is taken, and where its queue is.
+func kinds() map[string]struct {
+	base    int64
+	acquire func(ctx context.Context, path string, shared bool) (release func() error, err error)
+} {
+	span := Range{Start: 7, Length: 1}
+	base, _ := queueOf(span)
+	return map[string]struct {
+		base    int64
+		acquire func(ctx context.Context, path string, shared bool) (release func() error, err error)
+	}{
+		"range": {base, func(ctx context.Context, path string, _ bool) (func() error, error) {
+			lock, err := Acquire(ctx, path, span)
+			if err != nil {
+				return nil, err
+			}
+			return lock.Release, nil
+		}},
+		"whole file": {wholeQueue, func(ctx context.Context, path string, shared bool) (func() error, error) {
+			file, err := os.Open(path) // as a reader of the database has it open
+			if err != nil {
+				return nil, err
+			}
+			if err := AcquireFile(ctx, file, shared); err != nil {
+				return nil, errors.Join(err, file.Close())
+			}
+			return file.Close, nil
+		}},
+	}
+}
+
+// Whoever waits gets the lock after those who came before, and before all who come
+// later: also before the holder, which asks again as soon as it has released it.
+func TestLocksAreTakenInTurn(t *testing.T) {
+	for name, kind := range kinds() {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "lock")
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			release, err := kind.acquire(t.Context(), path, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var mu sync.Mutex
+			var order []int
+			var all sync.WaitGroup
+			join := func(who int, shared bool) {
+				all.Go(func() {
+					release, err := kind.acquire(t.Context(), path, shared)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					order = append(order, who)
+					mu.Unlock()
+					// A reader lets the next one in while it has the lock; one that came
+					// before is noted before.
+					if err := release(); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			const waiters = 8
+			var want []int
+			for who := range waiters {
+				join(who, who%2 == 1) // readers and writers by turns
+				await(t, path, kind.base, int64(who+1))
+				want = append(want, who)
+			}
+			if err := release(); err != nil {
+				t.Fatal(err)
+			}
+			again, err := kind.acquire(t.Context(), path, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mu.Lock()
+			if !slices.Equal(order, want) {
+				t.Errorf("got the lock in the order %v before the holder had it again, want %v", order, want)
+			}
+			mu.Unlock()
+			if err := again(); err != nil {
+				t.Fatal(err)
+			}
+			all.Wait()
+			if n := inLine(t, path, kind.base); n != 0 {
+				t.Errorf("%d places are left, want none", n)
+			}
+		})
+	}
+}
+
+// Who gives up keeps nobody waiting.
+func TestPlacesAreGivenUp(t *testing.T) {
+	for name, kind := range kinds() {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "lock")
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			release, err := kind.acquire(t.Context(), path, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all sync.WaitGroup
+			ctx, cancel := context.WithCancel(t.Context())
+			for who := range 3 {
+				all.Go(func() {
+					if _, err := kind.acquire(ctx, path, false); !errors.Is(err, ErrHeld) || !errors.Is(err, context.Canceled) {
+						t.Errorf("got %v, want %v and %v", err, ErrHeld, context.Canceled)
+					}
+				})
+				await(t, path, kind.base, int64(who+1))
+			}
+			cancel()
+			all.Wait()
+			if err := release(); err != nil {
+				t.Fatal(err)
+			}
+			release, err = kind.acquire(t.Context(), path, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := release(); err != nil {
+				t.Fatal(err)
+			}
+			await(t, path, kind.base, 0)
+		})
+	}
+}
