@@ -111,7 +111,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	if !errors.Is(err, filelock.ErrHeld) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
-	if took := time.Since(began); took < 50*time.Millisecond || took > 5*time.Second {
+	if took := time.Since(began); took < 50*time.Millisecond || took > time.Minute {
 		t.Errorf("it took %s", took)
 	}
 	if _, err := filelock.Acquire(ctx, path, filelock.Range{}); !errors.Is(err, context.DeadlineExceeded) {
@@ -210,7 +210,7 @@ func TestProcesses(t *testing.T) {
 	}
 	_ = child.Wait() // it was killed
 	// The wait that was given up above may have the lock first, for a moment.
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	lock, err := filelock.Acquire(ctx, path, span)
 	if err != nil {

@@ -144,7 +144,7 @@ func TestReadDisturbsNothing(t *testing.T) {
 	lock, err := filelock.Acquire(t.Context(), filepath.Join(s.pool.Dir(), "lock"), filelock.Range{})
 	s.check(err)
 	defer lock.Release()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	commits := s.world.Kernel.Commits()
 	host, seen := s.observed()

@@ -19,7 +19,7 @@ import (
 // end documents, volumes and trees agree.
 func TestCrowd(t *testing.T) {
 	st := newStage(t)
-	ctx, cancel := context.WithTimeout(st.ctx, 50*time.Second)
+	ctx, cancel := context.WithTimeout(st.ctx, 10*time.Minute)
 	defer cancel()
 	other, err := st.Open(ctx, poolName, snapshots.Options{})
 	check(t, err)

@@ -336,7 +336,7 @@ func TestCheckAndRepair(t *testing.T) {
 	for _, c := range ailments() {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStage(t)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
 			_, _, err := s.Kernel.Status(ctx, dm.ByName("thinctl-vault"), dm.StatusOptions{}) // a flush
 			check(t, err)

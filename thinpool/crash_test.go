@@ -36,7 +36,7 @@ func TestStoppedAtEveryStep(t *testing.T) {
 func stopped(t *testing.T, kernel dmtest.Options, operation thinpooltest.Operation, n int, phase thinpooltest.Phase, power bool) bool {
 	t.Helper()
 	w := thinpooltest.NewOn(t, kernel)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	check(t, thinpooltest.Prepare(ctx, w.Host(), w.Root, w.Blocks(), true))
 	before, err := thinpooltest.Look(ctx, w.Host(), w.Root)

@@ -33,7 +33,7 @@ type begun struct {
 
 func newBegun(t *testing.T) *begun {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
 	b := &begun{t: t, w: thinpooltest.New(t), ctx: ctx}
 	check(t, thinpooltest.Prepare(ctx, b.w.Host(), b.w.Root, b.w.Blocks(), true))

@@ -16,7 +16,7 @@ import (
 // waits for it.
 func TestActivateWhileThePoolIsExtended(t *testing.T) {
 	w := thinpooltest.New(t)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	pool, err := thinpool.Create(ctx, w.Host(), w.Root, "p", thinpooltest.SmallPool())
 	check(t, err)

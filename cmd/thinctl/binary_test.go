@@ -53,7 +53,7 @@ func TestSignals(t *testing.T) {
 	send()
 	select {
 	case <-ctx.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(5 * time.Minute):
 		t.Fatal("the first signal does not end the context")
 	}
 	send()
@@ -62,7 +62,7 @@ func TestSignals(t *testing.T) {
 		if code != codeInterrupted {
 			t.Errorf("exit code %d, want %d", code, codeInterrupted)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(5 * time.Minute):
 		t.Fatal("the second signal does not end the process")
 	}
 }

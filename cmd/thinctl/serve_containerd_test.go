@@ -96,7 +96,7 @@ func (c *containerds) reload(tables string) {
 // until waits for something that the daemon does by itself.
 func (c *containerds) until(what string, is func() bool) {
 	c.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	for !is() {
 		if time.Now().After(deadline) {
 			c.Fatalf("%s: not yet\n%s", what, c.errs.String())

@@ -70,7 +70,7 @@ func (s *service) start(args ...string) {
 // told waits until the service manager was told the state.
 func (s *service) told(state string) string {
 	s.Helper()
-	if err := s.notes.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := s.notes.SetReadDeadline(time.Now().Add(5 * time.Minute)); err != nil {
 		s.Fatal(err)
 	}
 	b := make([]byte, 4096)
@@ -151,7 +151,7 @@ func TestServe(t *testing.T) {
 		if code != 0 {
 			t.Errorf("exit code %d:\n%s", code, s.errs.String())
 		}
-	case <-time.After(60 * time.Second):
+	case <-time.After(5 * time.Minute):
 		t.Fatal("it does not end")
 	}
 	if _, err := os.Lstat(s.socket); err == nil {

@@ -547,7 +547,7 @@ func TestContextEnds(t *testing.T) {
 	if _, err := archive.Read(ctx, r, archive.Options{}); err == nil || ctx.Err() == nil {
 		t.Errorf("a pipe that nobody writes to: %v", err)
 	}
-	if took := time.Since(begin); took > 5*time.Second {
+	if took := time.Since(begin); took > 2*time.Minute {
 		t.Errorf("it took %v", took)
 	}
 

@@ -479,7 +479,7 @@ func TestContexts(t *testing.T) {
 	if _, err := readLayer(must(got.Layers())[0]); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the wait between tries: %v", err)
 	}
-	if took := time.Since(begin); took > 10*time.Second {
+	if took := time.Since(begin); took > 2*time.Minute {
 		t.Errorf("it took %v", took)
 	}
 }

@@ -202,7 +202,7 @@ func TestPushRefused(t *testing.T) {
 	begin := time.Now()
 	_, err := registry.Push(t.Context(), s.ref("app:1"), image, quick())
 	checkError(t, err, registry.ErrDenied, "push", "not yours", "docker login")
-	if took := time.Since(begin); took > 10*time.Second {
+	if took := time.Since(begin); took > 2*time.Minute {
 		t.Errorf("it took %v", took)
 	}
 	_, err = registry.Push(t.Context(), s.ref("app:1").Context().Digest(must(image.Digest()).String()), image, quick())

@@ -37,7 +37,7 @@ func newStage(t *testing.T) *stage {
 
 func newStageOn(t *testing.T, o thinpool.CreateOptions) *stage {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
 	st := &stage{World: snapshotstest.New(t), t: t, ctx: ctx}
 	_, err := thinpool.Create(ctx, st.Host(), st.Root, poolName, o)

@@ -193,7 +193,7 @@ func ourHolders(ctx context.Context, major, minor uint32) ([]Holder, error) {
 
 func waitFor(t *testing.T, done func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for !done() {
 		if err := pause(ctx, 20*time.Millisecond); err != nil {

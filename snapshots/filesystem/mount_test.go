@@ -178,7 +178,7 @@ func TestUnmountBusy(t *testing.T) {
 	if err := Unmount(ctx, target, UnmountOptions{}); !errors.Is(err, ErrBusy) {
 		t.Errorf("got %v", err)
 	}
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("took %v", took)
 	}
 	time.AfterFunc(150*time.Millisecond, func() { early.Close() })

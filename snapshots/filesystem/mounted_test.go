@@ -110,7 +110,7 @@ func TestFreezeAndThaw(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(5 * time.Minute):
 			t.Error("the writer still waits")
 		}
 	})

@@ -111,7 +111,7 @@ func (s server) await(t *testing.T, ended chan error, expr string) {
 	t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(5 * time.Minute)
 	var last error
 	for {
 		select {

@@ -49,7 +49,7 @@ func TestKilled(t *testing.T) {
 			}
 		})
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	names, err := thinpool.List(root)
 	if err != nil {
@@ -69,7 +69,7 @@ func TestKilled(t *testing.T) {
 // what the next process finds. It reports whether there was such a step.
 func killOnce(t *testing.T, host thinpool.Host, root string, operation thinpooltest.Operation, n int) (more bool, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	if err := thinpooltest.Prepare(ctx, host, root, Marks{}, operation.Spare); err != nil {
 		return false, fmt.Errorf("preparing: %w", err)

@@ -137,7 +137,7 @@ func node(pool, volume string) string { return "/dev/mapper/thinctl-" + pool + "
 
 func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	for !done() {
 		select {

@@ -7,7 +7,7 @@ import (
 )
 
 func TestShell(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	shell, err := NewShell(ctx, map[string]string{"POOL": "a b"})
 	if err != nil {

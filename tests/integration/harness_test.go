@@ -36,7 +36,7 @@ func realHost(t *testing.T) thinpool.Host {
 }
 
 func testContext(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -54,7 +54,7 @@ func newPoolUnder(t *testing.T, root string, options thinpool.CreateOptions) *th
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
 		finish(ctx, t, pool)
 	})

@@ -119,7 +119,7 @@ func TestUnlockedWhileOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		if err := filelock.AcquireFile(ctx, file, false); err != nil {
 			t.Error(err)
 		}
