@@ -17,6 +17,7 @@ type Containerd struct {
 	Socket     string // /run/thinctl/NAME.sock, unless set
 	FileSystem string // ext4 or xfs
 	Size       units.Bytes
+	ImageFS    string // where a file system shows the pool's space; "" for nowhere
 }
 
 const (
@@ -47,6 +48,8 @@ func containerdKeys() []key {
 			choice([]string{"ext4", "xfs"}, func(s *settings) *string { return &of(s).FileSystem }), "filesystem"},
 		{"size", "The size of snapshots without a parent; 0 for the pool's base size.",
 			size(func(s *settings) *units.Bytes { return &of(s).Size }), "size"},
+		{"imagefs", "Where a file system is mounted whose size and free space are the pool's, for the kubelet; \"\" for nowhere.\nIt is what containerd's proxy plugin exports as root.",
+			folder(true, func(s *settings) *string { return &of(s).ImageFS }), "imagefs"},
 	}
 }
 
@@ -113,7 +116,7 @@ func (l *loading) takeContainerds(file []entry) {
 // checkContainerds looks for tables that nothing can be done with, and for two that
 // are in each other's way.
 func (l *loading) checkContainerds() {
-	sockets, namespaces := map[string]string{}, map[string]string{}
+	sockets, namespaces, imagefs := map[string]string{}, map[string]string{}, map[string]string{}
 	if path, unix := strings.CutPrefix(l.global.serve.Listen, "unix:"); unix {
 		sockets[filepath.Clean(path)] = "serve.listen"
 	}
@@ -148,6 +151,16 @@ func (l *loading) checkContainerds() {
 		} else {
 			sockets[socket] = table
 		}
+		if path := filepath.Clean(s.ImageFS); s.ImageFS != "" {
+			if other, taken := imagefs[path]; taken {
+				tell("imagefs", "give each its own", "%s has the directory %s too", other, path)
+			} else {
+				imagefs[path] = table
+			}
+			if path == "/" || within(l.global.root, path) || within(path, l.global.root) {
+				tell("imagefs", "choose a directory of its own, such as /run/thinctl/"+name+".fs", "%s would hide the pools", path)
+			}
+		}
 		set := s.Pool + "/" + s.Namespace
 		if other, taken := namespaces[set]; taken && s.Pool != "" {
 			tell("namespace", "give each its own: a containerd removes what it does not know", "%s has the namespace %s of pool %s too", other, s.Namespace, s.Pool)
@@ -155,6 +168,12 @@ func (l *loading) checkContainerds() {
 			namespaces[set] = table
 		}
 	}
+}
+
+// within reports whether path is directory, or below it.
+func within(path, directory string) bool {
+	path, directory = filepath.Clean(path), filepath.Clean(directory)
+	return path == directory || strings.HasPrefix(path, strings.TrimSuffix(directory, "/")+"/")
 }
 
 // faulty tells whether a key has a fault already.

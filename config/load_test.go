@@ -232,6 +232,26 @@ config.toml:22: containerd.small.size: 299M is too small for xfs; write at least
 config.toml:25: containerd.twice.namespace: containerd.small has the namespace small of pool vault too; give each its own: a containerd removes what it does not know
 config.toml:26: containerd.twice.socket: containerd.small has the socket /run/thinctl/small.sock too; give each its own
 config.toml:29: containerd.web.socket: serve.listen has the socket /run/m.sock too; give each its own`},
+		{"where an imagefs would hide something", `root = "/srv/pools"
+[containerd.a]
+pool = "vault"
+imagefs = "/run/fs"
+[containerd.b]
+pool = "vault"
+imagefs = "/run/fs/"
+[containerd.c]
+pool = "vault"
+imagefs = "/srv/pools/vault"
+[containerd.d]
+pool = "vault"
+imagefs = "/srv"
+[containerd.e]
+pool = "vault"
+imagefs = "run/fs"
+`, `config.toml:7: containerd.b.imagefs: containerd.a has the directory /run/fs too; give each its own
+config.toml:10: containerd.c.imagefs: /srv/pools/vault would hide the pools; choose a directory of its own, such as /run/thinctl/c.fs
+config.toml:13: containerd.d.imagefs: /srv would hide the pools; choose a directory of its own, such as /run/thinctl/d.fs
+config.toml:16: containerd.e.imagefs: "run/fs" is not an absolute path; write a path that begins with /`},
 		{"a list of containerds", "[[containerd]]\npool = \"vault\"\n", `config.toml:1: containerd: it is no table; write [containerd.NAME]`},
 		{"listening", "[serve]\nlisten = \"localhost\"\n", `config.toml:2: serve.listen: "localhost" is not host:port; ` + listenRemedy},
 		{"port", "[serve]\nlisten = \":70000\"\n", `config.toml:2: serve.listen: "70000" is not a port from 1 to 65535; ` + listenRemedy},
@@ -261,10 +281,11 @@ namespace = "moby"
 socket = "/run/docker-snapshots.sock"
 filesystem = "xfs"
 size = "20G"
+imagefs = "/run/thinctl/docker.fs"
 `, Sources{})
 	want := []Containerd{
-		{"docker", "slow", "moby", "/run/docker-snapshots.sock", "xfs", 20 * units.GiB},
-		{"k8s", "vault", "k8s", "/run/thinctl/k8s.sock", "ext4", 0},
+		{Name: "docker", Pool: "slow", Namespace: "moby", Socket: "/run/docker-snapshots.sock", FileSystem: "xfs", Size: 20 * units.GiB, ImageFS: "/run/thinctl/docker.fs"},
+		{Name: "k8s", Pool: "vault", Namespace: "k8s", Socket: "/run/thinctl/k8s.sock", FileSystem: "ext4"},
 	}
 	if got := c.Containerds(); !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
@@ -277,10 +298,10 @@ size = "20G"
 		}
 		return lines
 	}
-	if got := shown(""); len(got) != 10 || got[1] != `containerd.docker.namespace "moby" config.toml:5` || got[6] != `containerd.k8s.namespace "k8s" default` {
+	if got := shown(""); len(got) != 12 || got[1] != `containerd.docker.namespace "moby" config.toml:5` || got[7] != `containerd.k8s.namespace "k8s" default` {
 		t.Errorf("shown: %q", got)
 	}
-	if got := shown("vault"); len(got) != 5 || got[0] != `containerd.k8s.pool "vault" config.toml:2` {
+	if got := shown("vault"); len(got) != 6 || got[0] != `containerd.k8s.pool "vault" config.toml:2` {
 		t.Errorf("of vault: %q", got)
 	}
 	_, sample, _ := strings.Cut(Sample(), "tells the rest.\n")

@@ -7,12 +7,14 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"thinctl/config"
+	"thinctl/daemon/imagefs"
 	"thinctl/metrics"
 	"thinctl/snapshots/containerd"
 	"thinctl/snapshots/filesystem"
@@ -30,6 +32,12 @@ type snapshotter struct {
 	tried chan struct{} // closed when it is ready, or could not be
 	once  sync.Once
 	kicks chan struct{} // try at once
+
+	// imagefs shows the pool's space; nil where the table has none.
+	imagefs  *imagefs.FS
+	shown    string      // what was last logged of a fault in it
+	showNext time.Time   // a fault is not tried again before
+	leaves   atomic.Bool // the table is gone, and with it the imagefs
 
 	// unready is why requests are not answered yet.
 	unready atomic.Pointer[error]
@@ -56,6 +64,9 @@ func (d *Daemon) refreshSnapshotters(ctx context.Context, all *sync.WaitGroup) {
 		if slices.Contains(tables, s.table) {
 			continue
 		}
+		s.leaves.Store(!slices.ContainsFunc(tables, func(t config.Containerd) bool {
+			return t.Name == name && t.ImageFS == s.table.ImageFS && t.Socket == s.table.Socket
+		}))
 		s.end()
 		leaving = append(leaving, s)
 		delete(d.snapshotters, name)
@@ -67,6 +78,10 @@ func (d *Daemon) refreshSnapshotters(ctx context.Context, all *sync.WaitGroup) {
 		own, end := context.WithCancel(ctx)
 		s := &snapshotter{d: d, table: table, end: end, ended: make(chan struct{}), tried: make(chan struct{}), kicks: make(chan struct{}, 1),
 			log: d.log.With("snapshotter", table.Name, "pool", table.Pool)}
+		if table.ImageFS != "" {
+			s.imagefs = &imagefs.FS{Loops: d.options.Host.Loops, Target: table.ImageFS,
+				Image: filepath.Join(filepath.Dir(table.Socket), table.Name+".imagefs")}
+		}
 		d.snapshotters[table.Name] = s
 		all.Go(func() {
 			for _, before := range leaving {
@@ -82,6 +97,7 @@ func (s *snapshotter) run(ctx context.Context) {
 	defer close(s.ended)
 	defer s.d.metrics.ForgetSnapshotter(s.table.Name)
 	defer s.settled()
+	defer s.removeImageFS()
 	for ctx.Err() == nil {
 		s.noteReady(errStarting)
 		err := s.serve(ctx)
@@ -188,6 +204,9 @@ func (s *snapshotter) keepReady(ctx context.Context, pool *thinpool.Pool, backen
 	for {
 		sample, seen := s.sample()
 		active := seen && sample.Err == nil && sample.Status.Active
+		if active {
+			s.showSpace(ctx, sample.Status.Data)
+		}
 		switch {
 		case active && sample.Status.Record.UUID != pool.UUID():
 			return errReplaced
@@ -228,6 +247,39 @@ func (s *snapshotter) keepReady(ctx context.Context, pool *thinpool.Pool, backen
 		if _, err := os.Lstat(s.table.Socket); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%w: %w", errUnserved, err)
 		}
+	}
+}
+
+// showSpace has the imagefs, if there is one, show the pool's space. A fault in it keeps
+// nothing else from working.
+func (s *snapshotter) showSpace(ctx context.Context, data thinpool.Space) {
+	if s.imagefs == nil || time.Now().Before(s.showNext) {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, actBound)
+	defer cancel()
+	err := s.imagefs.Show(bounded, data.Total, data.Available)
+	if err == nil {
+		s.shown = ""
+		return
+	}
+	s.showNext = time.Now().Add(time.Minute)
+	if text := err.Error(); text != s.shown && ctx.Err() == nil {
+		s.shown = text
+		s.log.Error("the kubelet does not see the pool's space, which is tried again", "error", err)
+	}
+}
+
+// removeImageFS takes the imagefs away when the configuration does not have it any more.
+// A daemon that ends leaves it mounted.
+func (s *snapshotter) removeImageFS() {
+	if s.imagefs == nil || !s.leaves.Load() {
+		return
+	}
+	bounded, cancel := context.WithTimeout(context.Background(), actBound)
+	defer cancel()
+	if err := s.imagefs.Remove(bounded); err != nil {
+		s.log.Error("the file system that showed the pool's space is left", "directory", s.table.ImageFS, "error", err)
 	}
 }
 
