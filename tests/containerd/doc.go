@@ -8,7 +8,8 @@
 //
 // With THINCTL_CONTAINERD_BIN it is the containerd in that folder, in place of Debian's;
 // tests/containerd/build makes one of the version in go.mod. The snippets of
-// packaging/containerd are tried on either.
+// packaging/containerd are tried on either. With THINCTL_DOCKER_BIN it is the Docker in that
+// directory, with its containerd; tests/debian/unpack makes one of another Debian suite.
 //
 // THINCTL_CONTAINERS is how many containers are started at once, THINCTL_ROUNDS how
 // many random rounds follow, THINCTL_CUTS how often the power is cut. `make

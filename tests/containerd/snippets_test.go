@@ -5,80 +5,150 @@ package containerd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"thinctl/images/imagetest"
 	"thinctl/tests/programs"
 )
 
-// snippets are the files that are handed out for one containerd, put together as
-// they say.
-type snippets struct {
-	major   int // of the containerd that they are for
+// assembly is a configuration of containerd that the snippets are put together to, as their
+// comments and docs/containerd.md say.
+type assembly struct {
+	name    string
+	suits   func(release string) bool
 	files   []string
-	plugins []string // that have to be there and well
-	without string   // a line to be taken out
+	plugins []string // that must be there and work
+	// cri is CRI's default snapshotter, and other that of the runtime kata; "" where CRI is
+	// not tried, or there is no other.
+	cri, other string
+	// imagefs replaces the directory of thinctl.toml; STORE is containerd's.
+	imagefs string
 }
 
-func allSnippets() map[string]snippets {
-	cri := []string{"io.containerd.cri.v1 images", "io.containerd.cri.v1 runtime", "io.containerd.grpc.v1 cri", "io.containerd.transfer.v1 local"}
-	return map[string]snippets{
-		"1.6":                      {1, []string{"containerd-1.6.toml"}, nil, ""},
-		"1.6, CRI":                 {1, []string{"containerd-1.6.toml", "cri-1.7.toml"}, []string{"io.containerd.grpc.v1 cri"}, ""},
-		"2.x, CRI":                 {2, []string{"containerd-2.toml"}, cri, ""},
-		"2.x, CRI of two runtimes": {2, []string{"containerd-2.toml", "runtimes-2.toml"}, cri, "  snapshotter = \"thinctl\"\n"},
+func assemblies() []assembly {
+	cri1 := []string{"io.containerd.grpc.v1 cri"}
+	cri2 := []string{"io.containerd.cri.v1 images", "io.containerd.cri.v1 runtime", "io.containerd.grpc.v1 cri", "io.containerd.transfer.v1 local"}
+	return []assembly{
+		{"1.6", before(1, 7, 16), []string{"containerd-1.6.toml"}, cri1, "", "", ""},
+		{"1.6, CRI", before(1, 7, 16), []string{"containerd-1.6.toml", "cri-1.7.toml"}, cri1, "thinctl", "", "STORE/io.containerd.snapshotter.v1.thinctl"},
+		{"1.7", between(1, 7, 16), []string{"containerd-1.7.toml"}, cri1, "overlayfs", "", ""},
+		{"1.7, CRI", between(1, 7, 16), []string{"containerd-1.7.toml", "cri-1.7.toml"}, cri1, "thinctl", "", ""},
+		{"1.7, CRI of two runtimes", between(1, 7, 16), []string{"containerd-1.7.toml", "runtimes-1.7.toml"}, cri1, "overlayfs", "thinctl", ""},
+		{"2.x", between(2, 0, 0), []string{"containerd-2.toml"}, cri2, "overlayfs", "", ""},
+		{"2.x, CRI", between(2, 0, 0), []string{"containerd-2.toml", "cri-2.toml"}, cri2, "thinctl", "", ""},
+		{"2.x, CRI of two runtimes", between(2, 0, 0), []string{"containerd-2.toml", "runtimes-2.toml"}, cri2, "overlayfs", "thinctl", ""},
 	}
 }
 
-// The snippets as they are handed out: containerd takes them, CRI included, finds the
-// snapshotter, unpacks for it, and for its own as it did before; and what another has
-// left in the namespace is cleared as docs/containerd.md says.
+// before suits releases below one; between those from it to the next major one.
+func before(major, minor, patch int) func(string) bool {
+	return func(release string) bool { return slices.Compare(numbers(release), []int{major, minor, patch}) < 0 }
+}
+
+func between(major, minor, patch int) func(string) bool {
+	return func(release string) bool {
+		is := numbers(release)
+		return is[0] == major && slices.Compare(is, []int{major, minor, patch}) >= 0
+	}
+}
+
+// numbers are those of a release such as 1.6.20~ds1.
+func numbers(release string) []int {
+	is := make([]int, 3)
+	fmt.Sscanf(release, "%d.%d.%d", &is[0], &is[1], &is[2])
+	return is
+}
+
+// Each configuration that the snippets make is taken by containerd, CRI included; an image
+// that CRI has pulled for one snapshotter is started on each; the kubelet reads the pool's
+// free space; and what another containerd has left in the namespace is cleared as
+// docs/containerd.md says.
 func TestSnippets(t *testing.T) {
 	if os.Getenv("THINCTL_LAB") == "" {
 		t.Fatal(`run it as go test -tags systemd -exec "$PWD/tests/lab/run --systemd --" ./tests/containerd`)
 	}
+	release, err := programs.ContainerdVersion(t.Context())
+	check(t, err)
 	dir, err := os.MkdirTemp("", "snippets-")
 	check(t, err)
 	pool := programs.Thinctl{Root: dir + "/pools", Pool: "vault"}
 	check(t, pool.Create(t.Context(), "--data-size", "4G", "--base-size", "1G"))
-	s, err := programs.StartSnapshotter(t.Context(), pool, dir, map[string]string{"k8s": "/run/thinctl/k8s.sock"})
+	table, err := os.ReadFile(snippetFolder + "thinctl.toml")
+	check(t, err)
+	s, err := programs.StartSnapshotterWith(t.Context(), pool, dir, nil, string(table))
 	check(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
+		if t.Failed() {
+			t.Logf("the snapshotter said:\n%s", s.Said())
+		}
 		if err := errors.Join(s.Stop(ctx), pool.Destroy(ctx)); err != nil {
 			t.Error(err)
 		}
 	})
-	major, err := programs.ContainerdMajor(t.Context())
+	archive := filepath.Join(dir, "image.tar")
+	check(t, writeImage(archive))
+	registry, err := programs.StartRegistry(t.Context(), dir)
 	check(t, err)
-	tried := 0
-	for name, each := range allSnippets() {
-		if each.major == major {
-			tried++
-			t.Run(name, func(t *testing.T) { each.try(t, pool) })
+	t.Cleanup(func() { registry.Stop(context.Background()) })
+	image := registry.Address + "/snippet:1"
+	check(t, programs.SkopeoCopy(t.Context(), "oci-archive:"+archive, "docker://"+image))
+	tried, shown := 0, "/run/thinctl/k8s.fs"
+	for _, each := range assemblies() {
+		if !each.suits(release) {
+			continue
 		}
+		tried++
+		t.Run(each.name, func(t *testing.T) {
+			store, err := os.MkdirTemp("", "snippet-")
+			check(t, err)
+			if each.imagefs != "" {
+				each.imagefs = strings.Replace(each.imagefs, "STORE", store+"/containerd/root", 1)
+				shown = each.imagefs
+				check(t, s.Reconfigure(regexp.MustCompile(`imagefs = ".*"`).ReplaceAllString(string(table), fmt.Sprintf("imagefs = %q", each.imagefs))))
+			}
+			each.try(t, store, pool, shown, archive, image)
+		})
 	}
 	if tried == 0 {
-		t.Errorf("no snippet is for containerd %d.x", major)
+		t.Errorf("no snippet is for containerd %s", release)
+	}
+	// It grows with the pool, on the same device.
+	var before, after unix.Stat_t
+	check(t, unix.Stat(shown, &before))
+	_, err = pool.Do(t.Context(), "pool", "extend", pool.Pool, "--data", "+1G")
+	check(t, err)
+	expectPool(t, shown, pool)
+	check(t, unix.Stat(shown, &after))
+	if before.Dev != after.Dev {
+		t.Errorf("the device was %#x and is %#x: cadvisor would not find it", before.Dev, after.Dev)
 	}
 }
 
-func (s snippets) try(t *testing.T, pool programs.Thinctl) {
-	dir, err := os.MkdirTemp("", "snippet-")
-	check(t, err)
+const snippetFolder = "../../packaging/containerd/"
+
+func (a assembly) try(t *testing.T, dir string, pool programs.Thinctl, shown, archive, image string) {
 	var text strings.Builder
-	for _, name := range s.files {
-		part, err := os.ReadFile("../../packaging/containerd/" + name)
+	for _, name := range a.files {
+		part, err := os.ReadFile(snippetFolder + name)
 		check(t, err)
 		text.Write(part)
 	}
+	if strings.Contains(text.String(), "discard_unpacked_layers") {
+		t.Error("layers are discarded, although there are two snapshotters")
+	}
 	file := filepath.Join(dir, "snippet.toml")
-	check(t, os.WriteFile(file, []byte(strings.Replace(text.String(), s.without, "", 1)), 0o600))
+	check(t, os.WriteFile(file, []byte(text.String()), 0o600))
 	c, err := programs.StartConfigured(t.Context(), dir, file)
 	check(t, err)
 	t.Cleanup(func() {
@@ -103,7 +173,7 @@ func (s snippets) try(t *testing.T, pool programs.Thinctl) {
 			well[fields[0]+" "+fields[1]] = true
 		}
 	}
-	for _, name := range append(s.plugins, "io.containerd.snapshotter.v1 thinctl") {
+	for _, name := range append(a.plugins, "io.containerd.snapshotter.v1 thinctl") {
 		if !well[name] {
 			t.Errorf("the plugin %s is not well:\n%s", name, plugins)
 		}
@@ -117,13 +187,65 @@ func (s snippets) try(t *testing.T, pool programs.Thinctl) {
 	if left := theirs(t, pool); len(left) > 0 {
 		t.Errorf("these are left of the one before: %q", left)
 	}
-	archive := filepath.Join(dir, "image.tar")
-	check(t, writeImage(archive))
+	committed := func(snapshotter string) bool {
+		t.Helper()
+		return strings.Contains(do("snapshots", "--snapshotter", snapshotter, "ls"), "Committed")
+	}
+	runs := func(image string) {
+		t.Helper()
+		for _, snapshotter := range []string{"overlayfs", "thinctl"} {
+			id := "runs-on-" + snapshotter
+			if out := do("run", "--rm", "--snapshotter", snapshotter, image, id, "/busybox", "echo", "hello"); out != "hello" {
+				t.Errorf("on %s the container printed %q, want hello", snapshotter, out)
+			}
+		}
+	}
+	if a.cri != "" {
+		k := newKubelet(t, c)
+		first, second := a.cri, map[string]string{"overlayfs": "thinctl", "thinctl": "overlayfs"}[a.cri]
+		k.pull(t, image, "")
+		if !committed(first) || committed(second) {
+			t.Errorf("CRI's pull has unpacked for %s: %v, for %s: %v", first, committed(first), second, committed(second))
+		}
+		if a.other != "" {
+			k.pull(t, image, "kata")
+			if !committed(a.other) {
+				t.Errorf("CRI's pull for the runtime kata has not unpacked for %s", a.other)
+			}
+		}
+		runs(image)
+		if a.cri == "thinctl" {
+			if got := k.imageFS(t); got != shown {
+				t.Errorf("the kubelet reads the free space of %s, want %s", got, shown)
+			}
+			expectPool(t, shown, pool)
+			do("run", "-d", "--snapshotter", "thinctl", image, "fills", "/busybox", "sh", "-c", "/busybox dd if=/dev/urandom of=/full bs=1M count=300 && /busybox sync; exec /busybox sleep 100000")
+			used := func() int64 {
+				space, err := pool.Space(t.Context())
+				check(t, err)
+				return space.Data.Used
+			}
+			before := used()
+			until(t, "300 MiB written to the pool", 5*time.Minute, func() error {
+				if is := used(); is < 300<<20 {
+					return fmt.Errorf("%d bytes are used, %d before", is, before)
+				}
+				return nil
+			})
+			expectPool(t, shown, pool)
+			do("tasks", "rm", "-f", "fills")
+			do("containers", "rm", "fills")
+		}
+		do("images", "rm", "--sync", image)
+	}
 	for _, snapshotter := range []string{"overlayfs", "thinctl"} {
 		do("images", "import", "--snapshotter", snapshotter, "--base-name", "test.local/snippet", archive)
-		if ls := do("snapshots", "--snapshotter", snapshotter, "ls"); !strings.Contains(ls, "Committed") {
-			t.Errorf("nothing was unpacked for %s:\n%s", snapshotter, ls)
+		if !committed(snapshotter) {
+			t.Errorf("nothing was unpacked for %s", snapshotter)
 		}
+	}
+	if a.cri == "" {
+		runs(strings.Fields(do("images", "ls", "-q"))[0])
 	}
 	if len(theirs(t, pool)) == 0 {
 		t.Error("nothing of a containerd's is in the pool")

@@ -64,9 +64,8 @@ func (r release) start(ctx context.Context, dir string, files ...string) (*Conta
 // Version is what the daemon calls itself.
 func (c *Containerd) Version() string { return c.release.version }
 
-// ContainerdMajor is the first number of the version of the containerd that
-// StartProxied starts.
-func ContainerdMajor(ctx context.Context) (int, error) {
+// ContainerdVersion is the version of the containerd that StartProxied starts.
+func ContainerdVersion(ctx context.Context) (string, error) {
 	r, err := findRelease(ctx, os.Getenv("THINCTL_CONTAINERD_BIN"))
-	return r.major, err
+	return r.version, err
 }

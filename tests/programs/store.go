@@ -1,0 +1,41 @@
+package programs
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+)
+
+// StartDockerConfigured starts the dockerd in PATH with a daemon.json, which names a
+// containerd that runs. Only its directories, socket and network are not the file's.
+func StartDockerConfigured(ctx context.Context, dir, file string) (*DockerStore, error) {
+	run, err := os.MkdirTemp("/run", "docker-")
+	if err != nil {
+		return nil, err
+	}
+	d := &DockerStore{socket: "unix://" + run + "/docker.sock"}
+	root := filepath.Join(dir, "docker")
+	d.daemon, err = startDaemon(ctx, root+".log", func(ctx context.Context) error {
+		_, err := d.Do(ctx, "version")
+		return err
+	}, "dockerd", "--config-file", file, "--data-root", root, "--exec-root", run+"/exec", "--pidfile", run+"/pid",
+		"-H", d.socket, "--bridge=none", "--iptables=false", "--ip6tables=false")
+	return d, err
+}
+
+// DockerStore is a Docker whose images are containerd's.
+type DockerStore struct {
+	*daemon
+	socket string
+}
+
+// Do is the docker command.
+func (d *DockerStore) Do(ctx context.Context, args ...string) (string, error) {
+	return Run(ctx, "docker", append([]string{"-H", d.socket}, args...)...)
+}
+
+// Load loads an archive.
+func (d *DockerStore) Load(ctx context.Context, archive string) error {
+	_, err := d.Do(ctx, "load", "-q", "-i", archive)
+	return err
+}
