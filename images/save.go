@@ -126,7 +126,7 @@ func (s *Store) writeLayer(ctx context.Context, layer snapshots.Layer, w io.Writ
 
 func (s *Store) writeDifference(ctx context.Context, layer snapshots.Layer, w io.Writer) (written layertar.Written, err error) {
 	err = s.layers.WithTrees(ctx, layer.Below(), layer.Tree(), func(lower, upper string) error {
-		written, err = layertar.Write(ctx, upper, difference(ctx, lower, upper, true), w)
+		written, err = layertar.Write(ctx, upper, difference(ctx, lower, upper, true), w, layertar.WriteOptions{})
 		return err
 	})
 	return written, err

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/containerd/containerd/v2/pkg/archive"
 	cfs "github.com/containerd/continuity/fs"
@@ -38,12 +39,19 @@ type Written struct {
 	TarSize int64 // bytes
 }
 
+// WriteOptions change what a layer has of the tree.
+type WriteOptions struct {
+	// Latest bounds modification times, as SOURCE_DATE_EPOCH asks for; zero: nothing
+	// bounds them.
+	Latest time.Time
+}
+
 // Write writes the changes as a layer: what was removed as whiteouts, the rest
 // as it is in upper. The same tree and changes make the same bytes. Where a file
 // that is written has other names that did not change, they are written too, as
 // hard links: else applying the layer would part them. Sockets are left out.
-func Write(ctx context.Context, upper string, changes Changes, w io.Writer) (Written, error) {
-	return write(ctx, upper, w, func(c *change) error {
+func Write(ctx context.Context, upper string, changes Changes, w io.Writer, o WriteOptions) (Written, error) {
+	return write(ctx, upper, w, o, func(c *change) error {
 		if err := changes(c.visit); err != nil {
 			return err
 		}
@@ -54,7 +62,7 @@ func Write(ctx context.Context, upper string, changes Changes, w io.Writer) (Wri
 // WriteAll writes all of root but root's own entry, names without "./", as
 // docker export does.
 func WriteAll(ctx context.Context, root string, w io.Writer) (Written, error) {
-	return write(ctx, root, w, func(c *change) error {
+	return write(ctx, root, w, WriteOptions{}, func(c *change) error {
 		return filepath.WalkDir(c.root, func(full string, _ fs.DirEntry, err error) error {
 			if err != nil || full == c.root {
 				return err
@@ -67,7 +75,7 @@ func WriteAll(ctx context.Context, root string, w io.Writer) (Written, error) {
 // write lets containerd's ChangeWriter write the headers, and completes them on
 // their way out: it knows neither contents with holes, nor times below a
 // second, nor extended attributes other than security.capability.
-func write(ctx context.Context, root string, w io.Writer, produce func(*change) error) (Written, error) {
+func write(ctx context.Context, root string, w io.Writer, o WriteOptions, produce func(*change) error) (Written, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return Written{}, err
@@ -87,7 +95,7 @@ func write(ctx context.Context, root string, w io.Writer, produce func(*change) 
 		produced <- err
 	}()
 	count := &counter{w: w}
-	written, err := complete(ctx, root, headers, count)
+	written, err := complete(ctx, root, headers, count, o)
 	written.TarSize = count.n
 	headers.CloseWithError(errStopped)
 	if perr := <-produced; perr != nil && !errors.Is(perr, errStopped) {
@@ -183,7 +191,7 @@ type withoutContents struct{ fs.FileInfo }
 func (withoutContents) Size() int64 { return 0 }
 
 // complete rewrites the ChangeWriter's headers with what it leaves out.
-func complete(ctx context.Context, root string, headers io.Reader, w io.Writer) (Written, error) {
+func complete(ctx context.Context, root string, headers io.Reader, w io.Writer, o WriteOptions) (Written, error) {
 	confined, err := os.OpenRoot(root)
 	if err != nil {
 		return Written{}, err
@@ -191,7 +199,7 @@ func complete(ctx context.Context, root string, headers io.Reader, w io.Writer) 
 	defer confined.Close()
 	var written Written
 	in := tar.NewReader(headers)
-	out := &completion{ctx: ctx, root: confined, tar: tar.NewWriter(w), w: w, buf: make([]byte, chunkSize)}
+	out := &completion{ctx: ctx, root: confined, latest: o.Latest, tar: tar.NewWriter(w), w: w, buf: make([]byte, chunkSize)}
 	for {
 		h, err := in.Next()
 		if err == io.EOF { //nolint:errorlint // a wrapped EOF is no end
@@ -217,6 +225,8 @@ type completion struct {
 	tar  *tar.Writer
 	w    io.Writer // what tar writes to
 	buf  []byte
+
+	latest time.Time
 }
 
 func (c *completion) entry(h *tar.Header) error {
@@ -236,7 +246,9 @@ func (c *completion) file(h *tar.Header) error {
 	if err != nil {
 		return err
 	}
-	h.ModTime = info.ModTime()
+	if h.ModTime = info.ModTime(); !c.latest.IsZero() && h.ModTime.After(c.latest) {
+		h.ModTime = c.latest
+	}
 	if err := c.xattrs(h, name); err != nil {
 		return err
 	}

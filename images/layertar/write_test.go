@@ -65,9 +65,9 @@ func copyTree(t testing.TB, from, to string) {
 func restores(t testing.TB, lower, upper string) []byte {
 	t.Helper()
 	var layer, again bytes.Buffer
-	written, err := Write(t.Context(), upper, changesOf(t, lower, upper), &layer)
+	written, err := Write(t.Context(), upper, changesOf(t, lower, upper), &layer, WriteOptions{})
 	must(t, err)
-	if _, err := Write(t.Context(), upper, changesOf(t, lower, upper), &again); err != nil || !bytes.Equal(layer.Bytes(), again.Bytes()) {
+	if _, err := Write(t.Context(), upper, changesOf(t, lower, upper), &again, WriteOptions{}); err != nil || !bytes.Equal(layer.Bytes(), again.Bytes()) {
 		t.Errorf("written twice the bytes differ: %v", err)
 	}
 	ours, theirs := t.TempDir(), t.TempDir()
@@ -165,7 +165,7 @@ func TestUnwritable(t *testing.T) {
 	_, err := WriteAll(t.Context(), root, io.Discard)
 	refused(t, err, ErrUnwritable, "/.wh.file")
 
-	_, err = Write(t.Context(), root, func(visit func(string, Kind) error) error { return visit("/gone", Added) }, io.Discard)
+	_, err = Write(t.Context(), root, func(visit func(string, Kind) error) error { return visit("/gone", Added) }, io.Discard, WriteOptions{})
 	refused(t, err, os.ErrNotExist, "/gone")
 
 	full := fmt.Errorf("disk full")
