@@ -119,6 +119,11 @@ func nodeOf(keptFor string, device dm.Name) string {
 	return device.Node()
 }
 
+// NodeOf returns the path that a volume's device has while it is active.
+func (p *Pool) NodeOf(record store.Volume) string {
+	return nodeOf(record.For, volumeDeviceName(p.name, record.Name))
+}
+
 // ownNode makes the node of a private volume's device where a killed process, or
 // whoever made the device, has not.
 func (p *Pool) ownNode(ctx context.Context, record store.Volume, info dm.Info) error {
