@@ -13,12 +13,12 @@ import (
 	"thinctl/thinpool/store"
 )
 
-// toStatus gives an error the code by which containerd knows what it means. Its
+// ToStatus gives an error the code by which containerd knows what it means. Its
 // text reaches logs, and through the kubelet a pod's events.
 //
 // Only a snapshot can be not found: containerd takes what is not found for
 // removed, and a pool that is away must not look so.
-func toStatus(err error) error {
+func ToStatus(err error) error {
 	if err == nil {
 		return nil
 	}

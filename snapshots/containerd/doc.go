@@ -23,6 +23,9 @@
 // as, whose file system is grown; and a commit after a reboot, whose journal may
 // have to be replayed.
 //
+// Compared, an active snapshot is read from a thin snapshot of it, taken while its file
+// system is frozen ([Pair]). Its own device is never mounted a second time.
+//
 // Removing is one transaction too. The blocks come back afterwards: those that a
 // stranger still has mounted when he leaves, with [Snapshotter.Cleanup] or the
 // pool's next Reap. Nobody waits for him.

@@ -98,11 +98,14 @@ func (r *reaper) linger(after int) bool {
 }
 
 func (s *Snapshotter) reap(id uint32) {
-	s.reaper.do(func() { s.reapOne(id) }, func() {
-		if err := s.pool.NoteReaped(s.reaper.ctx); err != nil && s.reaper.ctx.Err() == nil {
-			s.options.Log.Warn("what was removed could not be noted", "pool", s.pool.Name(), "error", err)
-		}
-	})
+	s.reaper.do(func() { s.reapOne(id) }, s.noteReaped)
+}
+
+// noteReaped writes down that the blocks of removed volumes are back.
+func (s *Snapshotter) noteReaped() {
+	if err := s.pool.NoteReaped(s.reaper.ctx); err != nil && s.reaper.ctx.Err() == nil {
+		s.options.Log.Warn("what was removed could not be noted", "pool", s.pool.Name(), "error", err)
+	}
 }
 
 func (s *Snapshotter) reapOne(id uint32) {

@@ -18,9 +18,11 @@ type ServeOptions struct {
 	// What it returns is called when the request has ended, with gRPC's word for the
 	// outcome, such as "OK" or "NotFound". Several are called at once.
 	Observe func(method string) (ended func(code string))
-	// Ready is asked before each request; an error is the answer to it, and has
-	// containerd come again. nil: it always is.
+	// Ready is asked before each request to the snapshotter; an error is the answer to
+	// it, and has containerd come again. nil: it always is.
 	Ready func() error
+	// Services registers what else is served on the listener; nil: nothing.
+	Services func(grpc.ServiceRegistrar)
 	// Grace is how long requests under way may take once ctx has ended; 10 s where
 	// zero.
 	Grace time.Duration
@@ -31,6 +33,9 @@ type ServeOptions struct {
 func Serve(ctx context.Context, on net.Listener, s *Snapshotter, o ServeOptions) error {
 	server := grpc.NewServer(grpc.ChainUnaryInterceptor(o.unary), grpc.ChainStreamInterceptor(o.stream))
 	api.RegisterSnapshotsServer(server, service{s: s})
+	if o.Services != nil {
+		o.Services(server)
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(on) }()
 	select {
@@ -66,7 +71,7 @@ func (o ServeOptions) stop(server *grpc.Server) {
 
 func (o ServeOptions) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	ended := o.observe(info.FullMethod)
-	answer, err := any(nil), o.ready()
+	answer, err := any(nil), o.ready(info.FullMethod)
 	if err == nil {
 		answer, err = handle(ctx, request)
 	}
@@ -76,7 +81,7 @@ func (o ServeOptions) unary(ctx context.Context, request any, info *grpc.UnarySe
 
 func (o ServeOptions) stream(server any, to grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 	ended := o.observe(info.FullMethod)
-	err := o.ready()
+	err := o.ready(info.FullMethod)
 	if err == nil {
 		err = handle(server, to)
 	}
@@ -84,8 +89,8 @@ func (o ServeOptions) stream(server any, to grpc.ServerStream, info *grpc.Stream
 	return err
 }
 
-func (o ServeOptions) ready() error {
-	if o.Ready == nil {
+func (o ServeOptions) ready(method string) error {
+	if o.Ready == nil || path.Dir(method) != "/"+api.Snapshots_ServiceDesc.ServiceName {
 		return nil
 	}
 	if err := o.Ready(); err != nil {

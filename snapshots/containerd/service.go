@@ -19,7 +19,7 @@ type service struct {
 func (v service) Prepare(ctx context.Context, q *api.PrepareSnapshotRequest) (*api.PrepareSnapshotResponse, error) {
 	mounts, err := v.s.Prepare(ctx, q.GetKey(), q.GetParent(), q.GetLabels())
 	if err != nil {
-		return nil, toStatus(err)
+		return nil, ToStatus(err)
 	}
 	return &api.PrepareSnapshotResponse{Mounts: mountsOf(mounts)}, nil
 }
@@ -27,7 +27,7 @@ func (v service) Prepare(ctx context.Context, q *api.PrepareSnapshotRequest) (*a
 func (v service) View(ctx context.Context, q *api.ViewSnapshotRequest) (*api.ViewSnapshotResponse, error) {
 	mounts, err := v.s.View(ctx, q.GetKey(), q.GetParent(), q.GetLabels())
 	if err != nil {
-		return nil, toStatus(err)
+		return nil, ToStatus(err)
 	}
 	return &api.ViewSnapshotResponse{Mounts: mountsOf(mounts)}, nil
 }
@@ -35,7 +35,7 @@ func (v service) View(ctx context.Context, q *api.ViewSnapshotRequest) (*api.Vie
 func (v service) Mounts(ctx context.Context, q *api.MountsRequest) (*api.MountsResponse, error) {
 	mounts, err := v.s.Mounts(ctx, q.GetKey())
 	if err != nil {
-		return nil, toStatus(err)
+		return nil, ToStatus(err)
 	}
 	return &api.MountsResponse{Mounts: mountsOf(mounts)}, nil
 }
@@ -49,7 +49,7 @@ func (v service) Commit(ctx context.Context, q *api.CommitSnapshotRequest) (*emp
 			err = refused("commit", q.GetKey(), ErrUnsupported, "it stands on "+quoted(info.Parent)+" and cannot be put on "+quoted(parent))
 		}
 		if err != nil {
-			return nil, toStatus(err)
+			return nil, ToStatus(err)
 		}
 	}
 	return done(v.s.Commit(ctx, q.GetName(), q.GetKey(), q.GetLabels()))
@@ -66,7 +66,7 @@ func (v service) Cleanup(ctx context.Context, _ *api.CleanupRequest) (*emptypb.E
 func (v service) Stat(ctx context.Context, q *api.StatSnapshotRequest) (*api.StatSnapshotResponse, error) {
 	info, err := v.s.Stat(ctx, q.GetKey())
 	if err != nil {
-		return nil, toStatus(err)
+		return nil, ToStatus(err)
 	}
 	return &api.StatSnapshotResponse{Info: infoOf(info)}, nil
 }
@@ -74,7 +74,7 @@ func (v service) Stat(ctx context.Context, q *api.StatSnapshotRequest) (*api.Sta
 func (v service) Update(ctx context.Context, q *api.UpdateSnapshotRequest) (*api.UpdateSnapshotResponse, error) {
 	info, err := v.s.Update(ctx, q.GetInfo().GetName(), q.GetInfo().GetLabels(), q.GetUpdateMask().GetPaths()...)
 	if err != nil {
-		return nil, toStatus(err)
+		return nil, ToStatus(err)
 	}
 	return &api.UpdateSnapshotResponse{Info: infoOf(info)}, nil
 }
@@ -82,7 +82,7 @@ func (v service) Update(ctx context.Context, q *api.UpdateSnapshotRequest) (*api
 func (v service) Usage(ctx context.Context, q *api.UsageRequest) (*api.UsageResponse, error) {
 	usage, err := v.s.Usage(ctx, q.GetKey())
 	if err != nil {
-		return nil, toStatus(err)
+		return nil, ToStatus(err)
 	}
 	return &api.UsageResponse{Size: int64(usage.Size), Inodes: int64(usage.Inodes)}, nil
 }
@@ -106,14 +106,14 @@ func (v service) List(q *api.ListSnapshotsRequest, to api.Snapshots_ListServer) 
 		return send()
 	}, q.GetFilters()...)
 	if err != nil {
-		return toStatus(err)
+		return ToStatus(err)
 	}
 	return send()
 }
 
 func done(err error) (*emptypb.Empty, error) {
 	if err != nil {
-		return nil, toStatus(err)
+		return nil, ToStatus(err)
 	}
 	return &emptypb.Empty{}, nil
 }

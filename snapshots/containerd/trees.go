@@ -1,0 +1,178 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"thinctl/thinpool/store"
+)
+
+// Trees are two file trees to be compared.
+type Trees struct {
+	// Lower is the root of the older tree, "" for an empty one.
+	Lower string
+	// Upper is the root of the newer tree.
+	Upper string
+	// Related tells whether one is a snapshot of the other, or of what it was made of.
+	Related bool
+}
+
+// Pair is two snapshots that are to be compared.
+type Pair struct {
+	s            *Snapshotter
+	lower, upper *shown // lower is nil for an empty tree
+	related      bool
+}
+
+// shown is a snapshot that a mount shows.
+type shown struct {
+	name string
+	record
+	node string
+}
+
+// Pair finds the snapshots that mounts show, as [Snapshotter.Mounts], Prepare and View
+// have returned them. No lower mounts are an empty tree. ErrUnsupported: a mount is
+// not one of this namespace's snapshots. ErrNotFound: the snapshot was removed.
+func (s *Snapshotter) Pair(ctx context.Context, lower, upper []Mount) (*Pair, error) {
+	for _, mounts := range [][]Mount{lower, upper} {
+		if err := s.one(mounts); err != nil {
+			return nil, err
+		}
+	}
+	if len(upper) == 0 {
+		return nil, foreign("no mounts")
+	}
+	p := &Pair{s: s}
+	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
+		if p.upper, err = s.behind(tx, upper[0]); err != nil {
+			return err
+		}
+		if len(lower) == 0 {
+			return nil
+		}
+		if p.lower, err = s.behind(tx, lower[0]); err == nil {
+			p.related, err = s.related(tx, p.lower.record, p.upper.record)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, failed("compare", p.object(upper), err)
+	}
+	return p, nil
+}
+
+func (p *Pair) object(mounts []Mount) string {
+	if p.upper != nil {
+		return p.upper.name
+	}
+	return mounts[0].Source
+}
+
+// one refuses, without reading anything, mounts that can be no snapshot of the pool.
+func (s *Snapshotter) one(mounts []Mount) error {
+	if len(mounts) > 1 {
+		return foreign("several mounts")
+	}
+	prefix := s.nodeOf(volumeName(""))
+	for _, m := range mounts {
+		if !strings.HasPrefix(m.Source, prefix) {
+			return foreign("the mount of " + quoted(m.Source))
+		}
+	}
+	return nil
+}
+
+func foreign(what string) error {
+	return &Error{Op: "compare", Object: what, Kind: ErrUnsupported, Detail: "it is no snapshot of this containerd's namespace"}
+}
+
+func (s *Snapshotter) nodeOf(volume string) string {
+	return s.pool.NodeOf(store.Volume{Name: volume, For: keptFor})
+}
+
+// behind finds the snapshot that a mount shows. A committed one is found before its
+// views, which show the same device.
+func (s *Snapshotter) behind(tx *store.Tx, m Mount) (*shown, error) {
+	var found *shown
+	for entry, err := range store.Documents[record](tx, kindSnapshots, "") {
+		if err != nil {
+			return nil, err
+		}
+		r := entry.Record
+		if s.nodeOf(r.Volume) != m.Source || found != nil && r.Kind != Committed {
+			continue
+		}
+		namespace, name := splitNamespace(entry.Key)
+		if namespace != s.options.Namespace {
+			return nil, foreign("the mount of " + quoted(m.Source))
+		}
+		found = &shown{name: name, record: r, node: m.Source}
+	}
+	if found == nil {
+		return nil, &Error{Op: "compare", Object: "the snapshot at " + quoted(m.Source), Kind: ErrNotFound, Detail: "it was removed or committed meanwhile"}
+	}
+	return found, nil
+}
+
+// related tells whether one snapshot was made of the other, however many commits lie
+// between.
+func (s *Snapshotter) related(tx *store.Tx, a, b record) (bool, error) {
+	for _, pair := range [2][2]record{{a, b}, {b, a}} {
+		for at := pair[1]; ; {
+			if at.Volume == pair[0].Volume {
+				return true, nil
+			}
+			if at.ParentID == "" {
+				break
+			}
+			parent, err := s.find(tx, "compare", at.Parent)
+			if errors.Is(err, ErrNotFound) || err == nil && parent.ID != at.ParentID {
+				break
+			}
+			if err != nil {
+				return false, err
+			}
+			at = parent
+		}
+	}
+	return false, nil
+}
+
+// Upper returns the name of the newer snapshot.
+func (p *Pair) Upper() string { return p.upper.name }
+
+// Read calls f while both trees can be read. Of an active snapshot the tree is what
+// it was at one moment, whoever writes to it.
+func (p *Pair) Read(ctx context.Context, f func(Trees) error) error {
+	trees := Trees{Related: p.related}
+	err := p.s.read(ctx, p.upper, func(root string) error {
+		trees.Upper = root
+		if p.lower == nil {
+			return f(trees)
+		}
+		return p.s.read(ctx, p.lower, func(root string) error {
+			trees.Lower = root
+			return f(trees)
+		})
+	})
+	return failed("compare", p.upper.name, err)
+}
+
+func (s *Snapshotter) read(ctx context.Context, one *shown, f func(root string) error) error {
+	if one.Kind == Active {
+		err := s.layers.WithFrozen(ctx, one.Volume, one.FS, f)
+		s.reaper.do(func() {}, s.noteReaped)
+		if gone(err) {
+			err = refused("compare", one.name, ErrNotFound, "it was removed or committed meanwhile")
+		}
+		return err
+	}
+	err := s.layers.WithUnwritten(ctx, one.node, one.FS, f)
+	if one.Kind == Committed {
+		// The views that have shown it may have been removed in the meantime.
+		s.reaper.do(func() { s.putAway(s.reaper.ctx, one.name, one.record) }, func() {})
+	}
+	return err
+}
