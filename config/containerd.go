@@ -15,6 +15,7 @@ type Containerd struct {
 	Pool       string // whose volumes its snapshots are
 	Namespace  string // the set of its snapshots; Name, unless set
 	Socket     string // /run/thinctl/NAME.sock, unless set
+	Containerd string // containerd's own socket; /run/containerd/containerd.sock, unless set
 	FileSystem string // ext4 or xfs
 	Size       units.Bytes
 	ImageFS    string // where a file system shows the pool's space; "" for nowhere
@@ -31,7 +32,8 @@ const (
 
 // containerdDefaults are a table's that has nothing in it.
 func containerdDefaults(name string) settings {
-	return settings{containerd: Containerd{Name: name, Namespace: name, Socket: "/run/thinctl/" + name + ".sock", FileSystem: "ext4"}}
+	return settings{containerd: Containerd{Name: name, Namespace: name, Socket: "/run/thinctl/" + name + ".sock",
+		Containerd: "/run/containerd/containerd.sock", FileSystem: "ext4"}}
 }
 
 // containerdKeys are what a table [containerd.NAME] has.
@@ -44,6 +46,8 @@ func containerdKeys() []key {
 			pattern("letters, digits and . _ -, a letter or digit first, at most 64", namespaceName, func(s *settings) *string { return &of(s).Namespace }), "namespace"},
 		{"socket", "Where containerd finds it: address in its proxy_plugins. Root alone can reach it.",
 			folder(false, func(s *settings) *string { return &of(s).Socket }), "socket"},
+		{"containerd", "The socket of containerd itself (`ctr --address`): differences between snapshots, such as those of\n`docker commit`, are written to its content store.",
+			folder(false, func(s *settings) *string { return &of(s).Containerd }), "containerd"},
 		{"filesystem", "What snapshots without a parent are formatted with: ext4 or xfs.",
 			choice([]string{"ext4", "xfs"}, func(s *settings) *string { return &of(s).FileSystem }), "filesystem"},
 		{"size", "The size of snapshots without a parent; 0 for the pool's base size.",

@@ -279,13 +279,15 @@ pool = "vault"
 pool = "slow"
 namespace = "moby"
 socket = "/run/docker-snapshots.sock"
+containerd = "/run/docker/containerd/containerd.sock"
 filesystem = "xfs"
 size = "20G"
 imagefs = "/run/thinctl/docker.fs"
 `, Sources{})
 	want := []Containerd{
-		{Name: "docker", Pool: "slow", Namespace: "moby", Socket: "/run/docker-snapshots.sock", FileSystem: "xfs", Size: 20 * units.GiB, ImageFS: "/run/thinctl/docker.fs"},
-		{Name: "k8s", Pool: "vault", Namespace: "k8s", Socket: "/run/thinctl/k8s.sock", FileSystem: "ext4"},
+		{Name: "docker", Pool: "slow", Namespace: "moby", Socket: "/run/docker-snapshots.sock",
+			Containerd: "/run/docker/containerd/containerd.sock", FileSystem: "xfs", Size: 20 * units.GiB, ImageFS: "/run/thinctl/docker.fs"},
+		{Name: "k8s", Pool: "vault", Namespace: "k8s", Socket: "/run/thinctl/k8s.sock", Containerd: "/run/containerd/containerd.sock", FileSystem: "ext4"},
 	}
 	if got := c.Containerds(); !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
@@ -298,10 +300,10 @@ imagefs = "/run/thinctl/docker.fs"
 		}
 		return lines
 	}
-	if got := shown(""); len(got) != 12 || got[1] != `containerd.docker.namespace "moby" config.toml:5` || got[7] != `containerd.k8s.namespace "k8s" default` {
+	if got := shown(""); len(got) != 14 || got[1] != `containerd.docker.namespace "moby" config.toml:5` || got[8] != `containerd.k8s.namespace "k8s" default` {
 		t.Errorf("shown: %q", got)
 	}
-	if got := shown("vault"); len(got) != 6 || got[0] != `containerd.k8s.pool "vault" config.toml:2` {
+	if got := shown("vault"); len(got) != 7 || got[0] != `containerd.k8s.pool "vault" config.toml:2` {
 		t.Errorf("of vault: %q", got)
 	}
 	_, sample, _ := strings.Cut(Sample(), "tells the rest.\n")

@@ -15,6 +15,7 @@ import (
 
 	"thinctl/config"
 	"thinctl/daemon/imagefs"
+	"thinctl/images/differ"
 	"thinctl/metrics"
 	"thinctl/snapshots/containerd"
 	"thinctl/snapshots/filesystem"
@@ -182,6 +183,11 @@ func (s *snapshotter) serve(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, backend.Close()) }()
+	diffs, err := differ.New(backend, differ.Options{Containerd: s.table.Containerd, Ready: s.answers, Log: s.log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, diffs.Close()) }()
 	listener, err := containerd.Listen(s.table.Socket)
 	if err != nil {
 		return err
@@ -190,7 +196,7 @@ func (s *snapshotter) serve(ctx context.Context) (err error) {
 	defer stop()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- containerd.Serve(serving, listener, backend, containerd.ServeOptions{Observe: s.observe, Ready: s.answers})
+		ended <- containerd.Serve(serving, listener, backend, containerd.ServeOptions{Observe: s.observe, Ready: s.answers, Services: diffs.Register})
 	}()
 	err = s.keepReady(serving, pool, backend, ended)
 	stop()
