@@ -103,6 +103,13 @@ func (c *Containerd) Snapshots(ctx context.Context, snapshotter string, args ...
 	return c.Do(ctx, append([]string{"snapshots", "--snapshotter", snapshotter}, args...)...)
 }
 
+// Diff writes the difference of a snapshot to its parent as a layer; args are further
+// flags of ctr snapshots diff.
+func (c *Containerd) Diff(ctx context.Context, snapshotter, key string, args ...string) ([]byte, error) {
+	args = append([]string{"-a", c.address, "snapshots", "--snapshotter", snapshotter, "diff"}, args...)
+	return command{ctx: ctx}.raw(c.release.program("ctr"), append(args, key)...)
+}
+
 // Import loads an archive and unpacks it.
 func (c *Containerd) Import(ctx context.Context, snapshotter, archive string) error {
 	_, err := c.Do(ctx, "images", "import", "--snapshotter", snapshotter, archive)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -13,6 +14,39 @@ import (
 
 	"thinctl/images/imagetest"
 )
+
+// StartDockerOn starts Docker with its containerd image store in a snapshotter, which is
+// behind socket. All programs are those in the folder bin, but runc.
+func StartDockerOn(ctx context.Context, dir, bin, snapshotter, socket string) (*Docker, error) {
+	r, err := findRelease(ctx, bin)
+	if err != nil {
+		return nil, err
+	}
+	config := filepath.Join(dir, "proxies.toml")
+	if err := os.WriteFile(config, []byte(r.proxies(map[string]string{snapshotter: socket})), 0o600); err != nil {
+		return nil, err
+	}
+	c, err := r.start(ctx, dir, config)
+	if err != nil {
+		return nil, err
+	}
+	run, err := os.MkdirTemp("/run", "docker-")
+	if err != nil {
+		return nil, errors.Join(err, c.Stop(ctx))
+	}
+	d := &Docker{Root: filepath.Join(dir, "docker"), Driver: snapshotter, program: r.program("docker"), socket: "unix://" + run + "/docker.sock", beside: c.daemon}
+	cmd := exec.Command(r.program("dockerd"), "--data-root", d.Root, "--exec-root", run+"/exec", "--pidfile", run+"/pid", "--containerd", c.Address(),
+		"-H", d.socket, "-s", snapshotter, "--feature", "containerd-snapshotter=true", "--bridge=none", "--iptables=false", "--ip6tables=false")
+	cmd.Env = r.environment()
+	d.itself, err = startCommand(ctx, d.Root+".log", func(ctx context.Context) error {
+		_, err := d.Do(ctx, "version")
+		return err
+	}, cmd)
+	if err != nil {
+		return nil, errors.Join(err, c.Stop(ctx))
+	}
+	return d, nil
+}
 
 // DockerOptions say which Docker. The zero value keeps images in overlay2.
 type DockerOptions struct {
@@ -24,6 +58,7 @@ type DockerOptions struct {
 type Docker struct {
 	Root           string
 	Driver         string
+	program        string // docker
 	socket         string
 	itself, beside *daemon // dockerd, and the containerd it needs
 }
@@ -38,7 +73,7 @@ func StartDocker(ctx context.Context, dir string, o DockerOptions) (*Docker, err
 	if err != nil {
 		return nil, err
 	}
-	d := &Docker{Root: filepath.Join(dir, "docker-"+o.Driver), Driver: o.Driver, socket: "unix://" + run + "/docker.sock"}
+	d := &Docker{Root: filepath.Join(dir, "docker-"+o.Driver), Driver: o.Driver, program: "docker", socket: "unix://" + run + "/docker.sock"}
 	containerd := run + "/containerd.sock"
 	config := filepath.Join(run, "containerd.toml")
 	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = %q\n",
@@ -70,9 +105,12 @@ func (d *Docker) Stop(ctx context.Context) error {
 	return errors.Join(d.itself.Stop(ctx), d.beside.Stop(ctx))
 }
 
+// Said is the end of what Docker and its containerd have written.
+func (d *Docker) Said() string { return d.beside.Said() + "\n" + d.itself.Said() }
+
 // Do is the docker command.
 func (d *Docker) Do(ctx context.Context, args ...string) (string, error) {
-	return Run(ctx, "docker", append([]string{"-H", d.socket}, args...)...)
+	return Run(ctx, d.program, append([]string{"-H", d.socket}, args...)...)
 }
 
 // Load loads an archive.

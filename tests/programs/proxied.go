@@ -2,6 +2,7 @@ package programs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -43,6 +44,10 @@ func (r release) start(ctx context.Context, dir string, files ...string) (*Conta
 		return nil, err
 	}
 	c := &Containerd{address: run + "/containerd.sock", release: r}
+	// Where StartSnapshotter has told thinctl to find it.
+	if err := replaceLink(c.address, containerdSocket(dir)); err != nil {
+		return nil, err
+	}
 	text := fmt.Sprintf("version = %d\nroot = %q\nstate = %q\nimports = [", min(r.major+1, 3), root+"/root", run+"/state")
 	for _, file := range files {
 		text += fmt.Sprintf("%q, ", file)
@@ -60,6 +65,20 @@ func (r release) start(ctx context.Context, dir string, files ...string) (*Conta
 	}, cmd)
 	return c, err
 }
+
+// containerdSocket is a link to the socket of the containerd that was started last
+// below dir.
+func containerdSocket(dir string) string { return filepath.Join(dir, "containerd.sock") }
+
+func replaceLink(to, path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.Symlink(to, path)
+}
+
+// Differs tells whether the daemon asks thinctl for differences.
+func (c *Containerd) Differs() bool { return c.release.major >= 2 }
 
 // Version is what the daemon calls itself.
 func (c *Containerd) Version() string { return c.release.version }

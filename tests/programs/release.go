@@ -57,17 +57,20 @@ func (r release) environment() []string {
 }
 
 // proxies is the configuration that has the snapshotters behind these sockets as proxy
-// plugins, by their names.
+// plugins, by their names, and from 2.0 on their differs: 1.6 has no such proxies.
 func (r release) proxies(sockets map[string]string) string {
 	if r.major < 2 {
 		return "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n" + proxies(sockets)
 	}
+	var differs []string
 	text := "version = 3\n" + `disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]` + "\n"
 	text += proxies(sockets)
-	for name := range sockets {
+	for name, socket := range sockets {
+		text += fmt.Sprintf("[proxy_plugins.%s-diff]\n  type = \"diff\"\n  address = %q\n", name, socket)
+		differs = append(differs, fmt.Sprintf("%q, ", name+"-diff"))
 		text += fmt.Sprintf("[[plugins.'io.containerd.transfer.v1.local'.unpack_config]]\n  platform = \"linux\"\n  snapshotter = %q\n  differ = \"walking\"\n", name)
 	}
-	return text
+	return text + fmt.Sprintf("[plugins.'io.containerd.service.v1.diff-service']\n  default = [%s\"walking\"]\n", strings.Join(differs, ""))
 }
 
 // proxies are the tables of proxy plugins.

@@ -19,7 +19,7 @@ type Snapshotter struct {
 }
 
 // StartSnapshotter serves p's pool on sockets, by namespace, with its configuration
-// and log in dir.
+// and log in dir. It writes layers to the containerd that StartProxied starts there.
 func StartSnapshotter(ctx context.Context, p Thinctl, dir string, sockets map[string]string) (*Snapshotter, error) {
 	return StartSnapshotterWith(ctx, p, dir, sockets, "")
 }
@@ -39,7 +39,7 @@ func StartSnapshotterWith(ctx context.Context, p Thinctl, dir string, sockets ma
 	web := log.Name() + ".sock"
 	s := &Snapshotter{config: log.Name() + ".toml", always: fmt.Sprintf("[serve]\nlisten = %q\n", "unix:"+web)}
 	for namespace, socket := range sockets {
-		s.tables += fmt.Sprintf("[containerd.%s]\npool = %q\nsocket = %q\n", namespace, p.Pool, socket)
+		s.tables += fmt.Sprintf("[containerd.%s]\npool = %q\nsocket = %q\ncontainerd = %q\n", namespace, p.Pool, socket, containerdSocket(dir))
 	}
 	if err := s.write(more); err != nil {
 		return nil, err

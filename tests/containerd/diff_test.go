@@ -1,0 +1,193 @@
+//go:build systemd
+
+package containerd
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"thinctl/tests/programs"
+)
+
+// Differences of running containers, through containerd's diff service: they are what
+// the container has written, in every compression; the daemon killed in the middle
+// leaves nothing behind.
+func TestDiffOfRunning(t *testing.T) {
+	h := newHouse(t, "", "--data-size", "8G", "--base-size", "2G")
+	h.importImage(t)
+	// The first container has its view's device made.
+	h.shell(t, "web", `echo one > /new; /busybox rm /more1; /busybox mkdir -m 700 /d; /busybox ln /new /d/link
+		/busybox mknod /d/null c 1 3; n=0; while :; do n=$((n+1)); echo $n >> /log; /busybox sleep 0.2; done`)
+	until(t, "file of the container", time.Minute, func() error {
+		_, err := os.Stat(h.root(t, "web") + "/log")
+		return err
+	})
+	before := h.left(t)
+	for _, media := range []string{"", "application/vnd.oci.image.layer.v1.tar"} {
+		var args []string
+		if media != "" {
+			args = append(args, "--media-type", media)
+		}
+		out, err := h.c.Diff(h.ctx, "thinctl", "web", args...)
+		check(t, err)
+		got := entries(t, out, media == "")
+		for name, kind := range map[string]byte{"new": tar.TypeReg, "log": tar.TypeReg, "d/": tar.TypeDir, "d/link": tar.TypeLink, "d/null": tar.TypeChar} {
+			// The first name of a file is its content, the others are links to it.
+			if is := got[name]; is != kind && (name != "d/link" && name != "new" || is != tar.TypeLink && is != tar.TypeReg) {
+				t.Errorf("%s is %q in the layer, want %q", name, is, kind)
+			}
+		}
+		if _, wrong := got["busybox"]; wrong {
+			t.Errorf("the layer has what was not changed: %q", slices.Sorted(maps.Keys(got)))
+		}
+	}
+	h.sameBut(t, before)
+	if h.c.Differs() {
+		h.killedInDiff(t, before)
+	}
+	h.kill(t, "web")
+}
+
+// sameBut compares with what was there before, but for what the container has written.
+func (h *house) sameBut(t *testing.T, before map[string]int64) {
+	t.Helper()
+	h.asBefore(t, before, "bytes", "metadata")
+}
+
+// entries are those of a layer, by name.
+func entries(t *testing.T, layer []byte, zipped bool) map[string]byte {
+	t.Helper()
+	var r io.Reader = bytes.NewReader(layer)
+	if zipped {
+		z, err := gzip.NewReader(r)
+		check(t, err)
+		r = z
+	}
+	found := map[string]byte{}
+	for in := tar.NewReader(r); ; {
+		entry, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return found
+		}
+		check(t, err)
+		found[entry.Name] = entry.Typeflag
+	}
+}
+
+// killedInDiff kills the daemon while it writes a layer.
+func (h *house) killedInDiff(t *testing.T, before map[string]int64) {
+	t.Helper()
+	_, err := h.exec("web", "fill", "/busybox dd if=/dev/urandom of=/big bs=1M count=16")
+	check(t, err)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := h.c.Diff(context.WithoutCancel(h.ctx), "thinctl", "web")
+		ended <- err
+	}()
+	until(t, "mounts of a difference", 2*time.Minute, func() error {
+		mounts, err := os.ReadFile("/proc/self/mounts")
+		if err == nil && strings.Count(string(mounts), "/mnt/.work-") < 2 {
+			err = errors.New("they are not there")
+		}
+		return err
+	})
+	check(t, h.s.Kill())
+	if err := <-ended; err == nil {
+		t.Error("the difference was written by a daemon that was killed")
+	}
+	h.serve(t)
+	// The view that containerd could not remove in the meantime, and with it a device,
+	// goes with the next garbage collection after a snapshot was removed.
+	h.asBefore(t, before, "bytes", "metadata", "devices", "nodes")
+	// And it works again.
+	out, err := h.c.Diff(h.ctx, "thinctl", "web")
+	check(t, err)
+	if entries(t, out, true)["big"] != tar.TypeReg {
+		t.Error("after the daemon was killed the layer has no /big")
+	}
+	h.sameBut(t, before)
+}
+
+// docker commit of a container that writes, with the Docker in the folder
+// THINCTL_DOCKER_BIN, whose images and containers are in a pool.
+func TestDockerCommit(t *testing.T) {
+	bin := os.Getenv("THINCTL_DOCKER_BIN")
+	if os.Getenv("THINCTL_LAB") == "" || bin == "" {
+		t.Fatal(`run tests/containerd/docker, then THINCTL_DOCKER_BIN="$PWD/.build/docker" go test -tags systemd -exec "$PWD/tests/lab/run --systemd --" -run DockerCommit ./tests/containerd`)
+	}
+	dir, err := os.MkdirTemp("", "docker-")
+	check(t, err)
+	h := &house{ctx: t.Context(), dir: dir, layers: 2, pool: programs.Thinctl{Root: dir + "/pools", Pool: "vault"}}
+	check(t, programs.InstallRules(h.ctx, "../../packaging/udev/11-dm-thinctl.rules"))
+	check(t, h.pool.Create(h.ctx, "--data-size", "8G", "--base-size", "2G"))
+	h.serve(t)
+	d, err := programs.StartDockerOn(h.ctx, dir, bin, "thinctl", socket)
+	check(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+		defer cancel()
+		if t.Failed() {
+			t.Logf("Docker said:\n%s\nthe snapshotter said:\n%s", d.Said(), h.s.Said())
+		}
+		if err := errors.Join(d.Stop(ctx), h.s.Stop(ctx), h.pool.Destroy(ctx)); err != nil {
+			t.Error(err)
+		}
+	})
+	do := func(args ...string) string {
+		t.Helper()
+		out, err := d.Do(h.ctx, args...)
+		if err != nil {
+			t.Fatalf("docker %s: %v", strings.Join(args, " "), err)
+		}
+		return out
+	}
+	t.Logf("Docker %s", do("version", "--format", "{{.Server.Version}}"))
+	check(t, d.Load(h.ctx, h.archive(t)))
+	do("run", "-d", "--network=none", "--name", "web", imageName, "/busybox", "sh", "-c",
+		`echo kept > /file; /busybox rm /more1; n=0; while :; do n=$((n+1)); echo $n >> /log; /busybox sleep 0.2; done`)
+	until(t, "file of the container", time.Minute, func() error {
+		_, err := d.Do(h.ctx, "exec", "web", "/busybox", "test", "-s", "/log")
+		return err
+	})
+	began := time.Now()
+	do("commit", "web", "test.local/committed:1")
+	t.Logf("committed in %.1f s", time.Since(began).Seconds())
+	if out := do("inspect", "--format", "{{.State.Running}}", "web"); out != "true" {
+		t.Errorf("the container runs after its commit: %s", out)
+	}
+	out := do("run", "--rm", "--network=none", "test.local/committed:1", "/busybox", "sh", "-c",
+		"/busybox cat /file; /busybox test -s /log && echo logged; /busybox test -e /more1 || echo removed")
+	if out != "kept\nlogged\nremoved" {
+		t.Errorf("a container of the committed image prints %q", out)
+	}
+	do("commit", "web", "test.local/committed:2") // again, over what the first has left
+	do("rm", "-f", "web")
+	do("image", "rm", "-f", "test.local/committed:1", "test.local/committed:2", imageName)
+	until(t, "end of the garbage collection", 3*time.Minute, func() error {
+		var usage struct {
+			Volumes []struct {
+				Volume string `json:"volume"`
+			} `json:"volumes"`
+		}
+		if err := h.pool.JSON(h.ctx, &usage, "pool", "usage", h.pool.Pool); err != nil {
+			return err
+		}
+		for _, v := range usage.Volumes {
+			if !strings.HasPrefix(v.Volume, "template-") {
+				return fmt.Errorf("left: %v", usage.Volumes)
+			}
+		}
+		return h.checked()
+	})
+}
