@@ -124,7 +124,7 @@ func (h *house) killedInDiff(t *testing.T, before map[string]int64) {
 func TestDockerCommit(t *testing.T) {
 	bin := os.Getenv("THINCTL_DOCKER_BIN")
 	if os.Getenv("THINCTL_LAB") == "" || bin == "" {
-		t.Fatal(`run tests/containerd/docker, then THINCTL_DOCKER_BIN="$PWD/.build/docker" go test -tags systemd -exec "$PWD/tests/lab/run --systemd --" -run DockerCommit ./tests/containerd`)
+		t.Fatal(`run: go run ./tests/debian/unpack sid .build/docker-sid containerd docker.io docker-cli; then THINCTL_DOCKER_BIN="$PWD/.build/docker-sid" go test -tags systemd -exec "$PWD/tests/lab/run --systemd --" -run DockerCommit ./tests/containerd`)
 	}
 	dir, err := os.MkdirTemp("", "docker-")
 	check(t, err)
