@@ -18,7 +18,7 @@ const (
 func imagePackages() []string {
 	return strings.Fields(`systemd-sysv udev dbus kmod procps iproute2 iptables jq curl
 		ca-certificates busybox-static dmsetup lvm2 thin-provisioning-tools xfsprogs
-		e2fsprogs fio docker.io containerd runc skopeo podman docker-registry prometheus`)
+		e2fsprogs fio docker.io containerd runc skopeo podman docker-registry prometheus xz-utils bzip2`)
 }
 
 // imageHook makes the boot short: what a test does not start does not run.
