@@ -10,6 +10,9 @@
 // looks at a mounted root, so that a round trip is compared with neither
 // thinctl's code nor a peer's.
 //
+// A Draft is an image as bytes, whose parts a test can change one by one: manifests
+// that lie, tars that are cut, layers compressed in unusual ways.
+//
 // Caveats: a content's digest is not the plain SHA-256 of the file, but one in
 // which blocks of zeros are counted, so that sparse files of gigabytes cost
 // nothing. A tree has no root, whose times nobody keeps. Every layer lists the

@@ -21,28 +21,20 @@ const (
 	Zstd Compression = "zstd"
 )
 
-type descriptor struct {
-	MediaType   string            `json:"mediaType"`
-	Digest      string            `json:"digest"`
-	Size        int64             `json:"size"`
-	Platform    map[string]string `json:"platform,omitempty"`
-	Annotations map[string]string `json:"annotations,omitempty"`
-}
-
 const oci = "application/vnd.oci.image."
 
 // WriteOCI writes images as a tar of an OCI layout.
 func WriteOCI(w io.Writer, c Compression, images ...*Built) error {
 	a := &archive{tw: tar.NewWriter(w), has: map[string]bool{}}
 	a.bytes("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
-	var manifests []descriptor
+	var manifests []Descriptor
 	for _, b := range images {
 		m := struct {
 			SchemaVersion int          `json:"schemaVersion"`
 			MediaType     string       `json:"mediaType"`
-			Config        descriptor   `json:"config"`
-			Layers        []descriptor `json:"layers"`
-		}{SchemaVersion: 2, MediaType: oci + "manifest.v1+json", Layers: []descriptor{}}
+			Config        Descriptor   `json:"config"`
+			Layers        []Descriptor `json:"layers"`
+		}{SchemaVersion: 2, MediaType: oci + "manifest.v1+json", Layers: []Descriptor{}}
 		for i, l := range b.Contents {
 			d, err := a.layer(c, l, b.Tars[i])
 			if err != nil {
@@ -67,7 +59,7 @@ func WriteOCI(w io.Writer, c Compression, images ...*Built) error {
 	}
 	text, err := json.Marshal(struct {
 		SchemaVersion int          `json:"schemaVersion"`
-		Manifests     []descriptor `json:"manifests"`
+		Manifests     []Descriptor `json:"manifests"`
 	}{2, manifests})
 	if err != nil {
 		return err
@@ -78,7 +70,7 @@ func WriteOCI(w io.Writer, c Compression, images ...*Built) error {
 
 func blobPath(digest string) string { return "blobs/" + strings.Replace(digest, ":", "/", 1) }
 
-func (a *archive) blob(mediaType string, text []byte) descriptor {
+func (a *archive) blob(mediaType string, text []byte) Descriptor {
 	found, err := measure(func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err
@@ -87,37 +79,37 @@ func (a *archive) blob(mediaType string, text []byte) descriptor {
 		a.fault = err
 	}
 	a.bytes(blobPath(found.Digest), text)
-	return descriptor{MediaType: mediaType, Digest: found.Digest, Size: found.Size}
+	return Descriptor{MediaType: mediaType, Digest: found.Digest, Size: found.Size}
 }
 
 // layer writes one by way of a file, since its compressed size stands before it.
-func (a *archive) layer(c Compression, l Layer, plain blob) (descriptor, error) {
+func (a *archive) layer(c Compression, l Layer, plain blob) (Descriptor, error) {
 	if c == None {
 		a.stream(blobPath(plain.Digest), plain.Size, l.WriteTar)
-		return descriptor{MediaType: oci + "layer.v1.tar", Digest: plain.Digest, Size: plain.Size}, a.fault
+		return Descriptor{MediaType: oci + "layer.v1.tar", Digest: plain.Digest, Size: plain.Size}, a.fault
 	}
 	spool, err := os.CreateTemp("", "layer-")
 	if err != nil {
-		return descriptor{}, err
+		return Descriptor{}, err
 	}
 	defer spool.Close()
 	if err := os.Remove(spool.Name()); err != nil {
-		return descriptor{}, err
+		return Descriptor{}, err
 	}
 	packed, err := measure(func(w io.Writer) error {
 		return compress(io.MultiWriter(w, spool), c, l.WriteTar)
 	})
 	if err != nil {
-		return descriptor{}, err
+		return Descriptor{}, err
 	}
 	if _, err := spool.Seek(0, io.SeekStart); err != nil {
-		return descriptor{}, err
+		return Descriptor{}, err
 	}
 	a.stream(blobPath(packed.Digest), packed.Size, func(w io.Writer) error {
 		_, err := io.Copy(w, spool)
 		return err
 	})
-	return descriptor{MediaType: oci + "layer.v1.tar+" + string(c), Digest: packed.Digest, Size: packed.Size}, a.fault
+	return Descriptor{MediaType: oci + "layer.v1.tar+" + string(c), Digest: packed.Digest, Size: packed.Size}, a.fault
 }
 
 func compress(w io.Writer, c Compression, write func(io.Writer) error) error {
