@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -15,9 +16,15 @@ func Run(ctx context.Context, name string, args ...string) (string, error) {
 	return command{ctx: ctx}.run(name, args...)
 }
 
+// RunWith is Run with more environment variables.
+func RunWith(ctx context.Context, env []string, name string, args ...string) (string, error) {
+	return command{ctx: ctx, env: env}.run(name, args...)
+}
+
 type command struct {
 	ctx   context.Context
 	dir   string
+	env   []string // added to the caller's
 	stdin io.Reader
 }
 
@@ -29,6 +36,9 @@ func (c command) run(name string, args ...string) (string, error) {
 func (c command) raw(name string, args ...string) ([]byte, error) {
 	var out, said bytes.Buffer
 	cmd := exec.CommandContext(c.ctx, name, args...)
+	if len(c.env) > 0 {
+		cmd.Env = append(os.Environ(), c.env...)
+	}
 	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = c.dir, c.stdin, &out, &said
 	if err := cmd.Run(); err != nil {
 		return out.Bytes(), fmt.Errorf("%s %s: %w\n%s%s", filepath.Base(name), strings.Join(args, " "), err,

@@ -58,7 +58,8 @@ type DockerOptions struct {
 type Docker struct {
 	Root           string
 	Driver         string
-	program        string // docker
+	program        string   // docker
+	Env            []string // of the command line, added to the caller's
 	socket         string
 	itself, beside *daemon // dockerd, and the containerd it needs
 }
@@ -110,7 +111,7 @@ func (d *Docker) Said() string { return d.beside.Said() + "\n" + d.itself.Said()
 
 // Do is the docker command.
 func (d *Docker) Do(ctx context.Context, args ...string) (string, error) {
-	return Run(ctx, d.program, append([]string{"-H", d.socket}, args...)...)
+	return RunWith(ctx, d.Env, d.program, append([]string{"-H", d.socket}, args...)...)
 }
 
 // Load loads an archive.
@@ -165,7 +166,7 @@ func (d *Docker) History(ctx context.Context, image string) ([]Step, error) {
 
 // Tree is an image's, read from the folders of the driver overlay2, laid over
 // each other without Docker.
-func (d *Docker) Tree(ctx context.Context, image string) (tree imagetest.Tree, err error) {
+func (d *Docker) Tree(ctx context.Context, image string) (imagetest.Tree, error) {
 	text, err := d.Do(ctx, "image", "inspect", "--format", "{{json .GraphDriver.Data}}", image)
 	if err != nil {
 		return nil, err
@@ -186,25 +187,7 @@ func (d *Docker) Tree(ctx context.Context, image string) (tree imagetest.Tree, e
 		}
 		dirs[i] = "l/" + string(short)
 	}
-	if len(dirs) == 1 {
-		return imagetest.ReadTree(ctx, data.UpperDir)
-	}
-	target, err := os.MkdirTemp("", "tree-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(target)
-	in := command{ctx: ctx, dir: filepath.Join(d.Root, "overlay2")}
-	if _, err := in.run("mount", "-t", "overlay", "overlay", "-o", "ro,lowerdir="+strings.Join(dirs, ":"), target); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if _, unmounted := Run(ctx, "umount", target); err == nil {
-			err = unmounted
-		}
-	}()
-	tree, err = imagetest.ReadTree(ctx, target)
-	return tree.Overlaid(), err
+	return overlaid(ctx, filepath.Join(d.Root, "overlay2"), dirs)
 }
 
 // Rootfs is where a running container's files are.

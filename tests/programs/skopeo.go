@@ -8,7 +8,12 @@ import (
 
 // SkopeoCopy copies an image: skopeo's names say of what kind each place is.
 func SkopeoCopy(ctx context.Context, from, to string) error {
-	_, err := Run(ctx, "skopeo", "copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false", from, to)
+	return SkopeoCopyWith(ctx, nil, from, to)
+}
+
+// SkopeoCopyWith is SkopeoCopy with more environment variables.
+func SkopeoCopyWith(ctx context.Context, env []string, from, to string) error {
+	_, err := RunWith(ctx, env, "skopeo", "copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false", from, to)
 	return err
 }
 

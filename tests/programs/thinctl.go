@@ -14,6 +14,7 @@ type Thinctl struct {
 	Program string // "" finds it on the path
 	Root    string
 	Pool    string
+	Env     []string // added to the caller's
 }
 
 // Do is the thinctl command.
@@ -22,7 +23,7 @@ func (p Thinctl) Do(ctx context.Context, args ...string) (string, error) {
 	if program == "" {
 		program = "thinctl"
 	}
-	return Run(ctx, program, append([]string{"--root", p.Root}, args...)...)
+	return RunWith(ctx, p.Env, program, append([]string{"--root", p.Root}, args...)...)
 }
 
 // JSON reads what the command prints with --json.
