@@ -11,7 +11,7 @@
 // # What holds
 //
 // The tree of a running container is what it was at one moment: a thin snapshot, taken
-// while the file system was frozen. The walking differ cannot compare it: since 1.7 it
+// while the file system was frozen. The walking differ of 2.x cannot compare it: it
 // mounts the device read-only a second time, which the kernel refuses (EBUSY) while a
 // container has it mounted for writing.
 //
