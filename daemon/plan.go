@@ -96,6 +96,7 @@ func urgent(s space, at config.Threshold) bool {
 // block device under it, 0 where that is a file.
 func dataSpace(s thinpool.Status, device units.Bytes) space {
 	one := space{used: s.Data.Used, total: s.Data.Total, unit: max(s.Record.Block, 1), file: s.Record.Data.Loop}
+	device = thinpool.RoomOnDevice(device, s.Record)
 	one.room = room(s, one, device, hostReserve(s))
 	return one
 }

@@ -64,6 +64,9 @@ func Contents(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if bytes.Contains(tail, []byte(DataMark)) {
+		return "the data of a thin pool", nil
+	}
 	if at := nonZero(tail); at >= 0 {
 		return fmt.Sprintf("unknown data at byte %d, near its end", tailAt+int64(at)), nil
 	}
@@ -82,3 +85,6 @@ func read(file *os.File, at, length int64) ([]byte, error) {
 func nonZero(b []byte) int {
 	return bytes.IndexFunc(b, func(r rune) bool { return r != 0 })
 }
+
+// DataMark begins the mark that a thin pool puts on its data disk.
+const DataMark = "thinctl pool data mark v1\x00\x00\x00\x00\x00\x00\x00"

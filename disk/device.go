@@ -12,11 +12,21 @@ import (
 	"thinctl/units"
 )
 
+// Number is a block device's number.
+type Number struct{ Major, Minor uint32 }
+
+// String writes the number as sysfs does: "8:16".
+func (n Number) String() string { return fmt.Sprintf("%d:%d", n.Major, n.Minor) }
+
 // Device is a block device.
 type Device struct {
-	Major, Minor uint32
-	Size         units.Bytes
-	Busy         bool
+	Number
+	Path     string
+	Size     units.Bytes
+	Busy     bool // as Describe finds it
+	Identity Identity
+	Below    []Number // the devices that it stands on, as Devices lists them
+	Err      error    // why Devices could not read all of it
 }
 
 // Describe looks at a block device without changing it.
@@ -28,7 +38,7 @@ func Describe(path string) (Device, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
 		return Device{}, fmt.Errorf("%s is not a block device", path)
 	}
-	d := Device{Major: unix.Major(st.Rdev), Minor: unix.Minor(st.Rdev)}
+	d := Device{Number: Number{unix.Major(st.Rdev), unix.Minor(st.Rdev)}, Path: path}
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_EXCL, 0)
 	if errors.Is(err, unix.EBUSY) {
 		d.Busy = true

@@ -6,15 +6,18 @@ import (
 	"fmt"
 
 	"thinctl/dm"
-	"thinctl/loopback"
 	"thinctl/thinpool/store"
-	"thinctl/units"
 )
 
 // Activate makes the pool's device, or finds it made, and finishes what a
 // killed process left. Volumes are activated when they are asked for.
 func (p *Pool) Activate(ctx context.Context) error {
-	_, err := p.activate(ctx, false)
+	return p.ActivateWith(ctx, ActivateOptions{})
+}
+
+// ActivateWith is Activate with options.
+func (p *Pool) ActivateWith(ctx context.Context, options ActivateOptions) error {
+	_, err := p.activate(ctx, false, options)
 	return err
 }
 
@@ -22,10 +25,10 @@ func (p *Pool) Activate(ctx context.Context) error {
 // whether this is one. Nobody can deactivate it between the question and the
 // answer.
 func (p *Pool) Reactivate(ctx context.Context) (wanted bool, err error) {
-	return p.activate(ctx, true)
+	return p.activate(ctx, true, ActivateOptions{})
 }
 
-func (p *Pool) activate(ctx context.Context, ifWanted bool) (wanted bool, err error) {
+func (p *Pool) activate(ctx context.Context, ifWanted bool, options ActivateOptions) (wanted bool, err error) {
 	lock, err := p.lock(ctx)
 	if err != nil {
 		return false, err
@@ -39,10 +42,14 @@ func (p *Pool) activate(ctx context.Context, ifWanted bool) (wanted bool, err er
 		return false, nil
 	}
 	_, status, err := p.kernelStatus(ctx)
-	if errors.Is(err, ErrInactive) {
-		if status, err = p.start(ctx, record); err == nil {
+	switch {
+	case errors.Is(err, ErrInactive):
+		if status, err = p.start(ctx, record, options); err == nil {
 			err = p.markActivated(ctx, true)
 		}
+	case err == nil && len(options.Accept) > 0:
+		err = &Error{Op: "activate", Object: p.object(), Kind: ErrInvalid, Detail: "the pool is active, and its disks are in use",
+			Remedy: fmt.Sprintf("run `thinctl pool deactivate %s` before other disks are accepted", p.name)}
 	}
 	if err != nil {
 		return true, p.failed("activate", err)
@@ -100,21 +107,22 @@ func (p *Pool) markActivated(ctx context.Context, activated bool) error {
 }
 
 // start brings the pool's device up from nothing, or leaves nothing.
-func (p *Pool) start(ctx context.Context, record store.Pool) (_ dm.PoolStatus, err error) {
-	if err := p.checkIdentity(ctx, record); err != nil {
+func (p *Pool) start(ctx context.Context, record store.Pool, options ActivateOptions) (_ dm.PoolStatus, err error) {
+	c, err := p.claim(ctx, record, options.Accept)
+	if err != nil {
+		return dm.PoolStatus{}, err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	if err := p.raise(ctx, c); err != nil {
 		return dm.PoolStatus{}, err
 	}
 	undo := newRollback(ctx)
 	defer func() { err = errors.Join(err, undo.unless(err == nil)) }()
-	meta, err := p.attach(ctx, record, record.Metadata, undo)
+	meta, data, err := p.attach(ctx, c, undo)
 	if err != nil {
 		return dm.PoolStatus{}, err
 	}
-	data, err := p.attach(ctx, record, record.Data, undo)
-	if err != nil {
-		return dm.PoolStatus{}, err
-	}
-	table := p.table(record, meta, data)
+	table := p.table(c.record, meta, data)
 	_, err = p.host.Kernel.Create(ctx, poolDeviceName(p.name), poolDeviceUUID(p.id.String()))
 	if errors.Is(err, dm.ErrExists) {
 		// Ours without a table is what a killed activation leaves.
@@ -129,6 +137,9 @@ func (p *Pool) start(ctx context.Context, record store.Pool) (_ dm.PoolStatus, e
 		_, err := p.host.Kernel.Remove(ctx, p.ref(), dm.RemoveOptions{})
 		return err
 	})
+	if err := p.verify(c); err != nil {
+		return dm.PoolStatus{}, err
+	}
 	if _, err := p.loadAndResume(ctx, p.ref(), table, dm.LoadOptions{}, dm.ResumeOptions{Private: true}); err != nil {
 		return dm.PoolStatus{}, err
 	}
@@ -149,48 +160,6 @@ func (p *Pool) table(record store.Pool, meta, data dm.Dev) dm.ThinPool {
 		SkipBlockZeroing: record.SkipZeroing,
 		ErrorIfNoSpace:   record.ErrorIfFull,
 	}
-}
-
-// attach returns the block device under a backing: the device itself, or the
-// loop device of a file, made where none is there.
-func (p *Pool) attach(ctx context.Context, record store.Pool, backing store.Backing, undo *rollback) (dm.Dev, error) {
-	path := p.backingPath(backing)
-	if !backing.Loop {
-		device, err := p.host.Disks.Device(path)
-		if err == nil && device.Size < backing.Size {
-			err = shrunk(path, device.Size, backing.Size)
-		}
-		return device.Dev, err
-	}
-	usage, err := p.host.Disks.Usage(path)
-	if err != nil {
-		return dm.Dev{}, err
-	}
-	// Smaller: an extension noted its new size first and was killed. A file that
-	// had its size and lost it does not get here: checkIdentity knows it.
-	if err := p.growFile(record, backing, usage.Apparent); err != nil {
-		return dm.Dev{}, err
-	}
-	before, err := p.host.Loops.Find(ctx, path)
-	if err != nil {
-		return dm.Dev{}, err
-	}
-	loop, err := p.host.Loops.Attach(ctx, path, loopback.AttachOptions{Reuse: true, Buffered: !record.DirectIO, SectorSize: backing.Sector})
-	if err != nil {
-		return dm.Dev{}, err
-	}
-	if len(before) == 0 {
-		undo.add(func(ctx context.Context) error { return p.host.Loops.Detach(ctx, loop) })
-	}
-	size, err := p.host.Loops.Refresh(ctx, loop)
-	if err == nil && size < backing.Size {
-		err = shrunk(loop.Path, size, backing.Size)
-	}
-	return dm.Dev(loop.Number), err
-}
-
-func shrunk(path string, have, want units.Bytes) error {
-	return fmt.Errorf("%s has %s, the pool needs %s: put the larger device back", path, have, want)
 }
 
 // Deactivate removes the pool's device, those of its volumes, and its loop

@@ -52,7 +52,7 @@ func badPools() []badInput {
 			given: func(t *testing.T, s *stage) { s.idle(); check(t, os.Truncate(s.file("metadata"), 2<<20)) },
 		},
 		{
-			name: "no data file", try: activating, kind: os.ErrNotExist, says: []string{"ROOT/vault/data", "put back what is missing"},
+			name: "no data file", try: activating, kind: os.ErrNotExist, says: []string{"ROOT/vault/data", "put it back"},
 			given: func(t *testing.T, s *stage) { s.idle(); check(t, os.Remove(s.file("data"))) },
 		},
 		{

@@ -50,6 +50,9 @@ type Report struct {
 	Pool     string    `json:"pool"`
 	Active   bool      `json:"active"`
 	Findings []Finding `json:"findings"`
+	// Disks are the pool's data and metadata as they were found; none where one of
+	// them was refused.
+	Disks []FoundDisk `json:"disks,omitempty"`
 
 	refused bool // the kernel gives no metadata snapshot
 }
@@ -95,6 +98,7 @@ func (p *Pool) surveyLocked(ctx context.Context) (Report, error) {
 	case err == nil:
 		report.Active = true
 		p.checkStatus(&report, known, status)
+		p.checkActiveDisks(ctx, &report, known.record)
 	case errors.Is(err, ErrInactive):
 		p.checkOffline(ctx, &report, known)
 	default:
@@ -163,14 +167,30 @@ func (p *Pool) records(ctx context.Context) (known, error) {
 }
 
 func (p *Pool) checkOffline(ctx context.Context, report *Report, known known) {
-	if err := p.checkIdentity(ctx, known.record); err != nil {
-		finding := Finding{Code: FindIdentity, Object: p.object(), Detail: err.Error(),
-			Remedy: fmt.Sprintf("`thinctl pool repair %s --dry-run` says what can be done", p.name)}
-		if errors.Is(err, ErrNeedsCheck) {
-			finding.Code, finding.Repairable = FindNeedsCheck, true
-		}
-		report.add(finding)
+	c, err := p.claim(ctx, known.record, nil)
+	if err == nil {
+		report.Disks = disksOf(c)
+		err = c.close()
 	}
+	if err != nil {
+		report.add(p.identityFinding(err))
+	}
+}
+
+// identityFinding is a refusal of the pool's disks as a finding.
+func (p *Pool) identityFinding(err error) Finding {
+	finding := Finding{Code: FindIdentity, Object: p.object(), Detail: err.Error(),
+		Remedy: fmt.Sprintf("`thinctl pool repair %s --dry-run` says what can be done", p.name)}
+	var refused *Error
+	switch {
+	case errors.Is(err, ErrNeedsCheck):
+		finding.Code, finding.Repairable = FindNeedsCheck, true
+	case errors.As(err, &refused) && refused.Remedy != "":
+		told := *refused
+		finding.Remedy, told.Remedy = told.Remedy, ""
+		finding.Detail = told.Error()
+	}
+	return finding
 }
 
 func (p *Pool) checkStatus(report *Report, known known, status dm.PoolStatus) {

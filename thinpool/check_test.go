@@ -115,7 +115,7 @@ func ailments() []ailment {
 		},
 		{
 			name: "unfinished extension", codes: []string{thinpool.FindUnfinished}, given: func(s *stage) {
-				s.cutOff("grow", thinpooltest.Before, func(p *thinpool.Pool) error {
+				s.cutOff("refresh", thinpooltest.Before, func(p *thinpool.Pool) error {
 					_, err := p.Extend(s.t.Context(), thinpool.ExtendOptions{Data: 128 * units.MiB})
 					return err
 				})

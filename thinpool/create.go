@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 
+	"thinctl/disk"
 	"thinctl/dm"
 	"thinctl/filelock"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
+	"thinctl/units"
 )
 
 // Create makes a pool under root and activates it. Until its last step, a
@@ -84,16 +86,19 @@ func (p *Pool) build(ctx context.Context, plan Plan) error {
 		UUID: p.id.String(), Name: p.name, Created: p.host.now(),
 		Data: plan.Data, Metadata: plan.Metadata, Block: plan.Block, BaseSize: plan.BaseSize, LowWater: plan.LowWater,
 		SkipZeroing: options.SkipZeroing, ErrorIfFull: options.ErrorIfFull, Reserve: plan.Reserve,
-		Activated: true, DirectIO: !options.Buffered, Preallocated: options.Preallocate,
+		Activated: true, DirectIO: !options.Buffered, Preallocated: options.Preallocate, Generation: 1,
 	}
 	// First of all the record: the clean-up after a kill reads from it which
 	// devices were being made into a pool.
 	if err := p.db.Create(ctx, record); err != nil {
 		return err
 	}
-	for _, backing := range []store.Backing{plan.Metadata, plan.Data} {
-		if backing.Loop {
-			if err := p.makeFile(p.path(backing.Path), backing, options.Preallocate); err != nil {
+	for _, file := range []struct {
+		backing store.Backing
+		size    units.Bytes
+	}{{plan.Metadata, plan.Metadata.Size}, {plan.Data, plan.Data.Size + markArea}} {
+		if file.backing.Loop {
+			if err := p.makeFile(p.path(file.backing.Path), file.backing, file.size, options.Preallocate); err != nil {
 				return err
 			}
 		}
@@ -101,20 +106,18 @@ func (p *Pool) build(ctx context.Context, plan Plan) error {
 	if err := disks.MakeDir(p.path(mountsDir)); err != nil {
 		return err
 	}
-	// The kernel formats metadata whose first block is zero, and nothing else.
-	if !plan.Metadata.Loop {
-		if err := disks.Wipe(plan.Metadata.Path, 0, metadataBlock); err != nil {
-			return err
-		}
-	}
-	if err := p.format(ctx, record); err != nil {
-		return err
-	}
-	record, err := p.noteSectors(ctx, record)
+	c, err := p.claimNew(plan, record)
 	if err != nil {
 		return err
 	}
-	status, err := p.start(ctx, record)
+	err = p.format(ctx, c)
+	if err = errors.Join(err, c.close()); err != nil {
+		return err
+	}
+	if record, err = p.noteSectors(ctx, record); err != nil {
+		return err
+	}
+	status, err := p.start(ctx, record, ActivateOptions{})
 	if err == nil && (status.Mode != dm.ModeWrite || status.TransactionID != 0 || !p.hasSizes(status, record)) {
 		err = fmt.Errorf("the new pool came up in mode %s at transaction %d with %d data and %d metadata blocks",
 			status.Mode, status.TransactionID, status.TotalData, status.TotalMetadata)
@@ -122,23 +125,61 @@ func (p *Pool) build(ctx context.Context, plan Plan) error {
 	return err
 }
 
+// claimNew opens the disks that a pool is to be made on. They must be those that
+// the plan looked at.
+func (p *Pool) claimNew(plan Plan, record store.Pool) (_ *claims, err error) {
+	c := &claims{record: record, mark: mark{Pool: p.id, Generation: record.Generation, Offset: record.Data.Size}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.close())
+		}
+	}()
+	for _, one := range []struct {
+		backing store.Backing
+		planned dm.Dev
+		held    *Disk
+	}{{record.Metadata, plan.metadata, &c.metadata}, {record.Data, plan.data, &c.data}} {
+		path := one.backing.Path
+		if one.backing.Loop {
+			path = p.path(path)
+		}
+		if *one.held, err = p.host.Disks.Open(path); err != nil {
+			return nil, err
+		}
+		about := (*one.held).About()
+		if dm.Dev(about.Number) != one.planned || one.backing.Identity.Compare(about.Identity) == disk.Different {
+			return nil, &Error{Op: "create", Object: p.object(), Kind: ErrForeign,
+				Detail: fmt.Sprintf("%s became another device, %s, while the pool was made", path, describe(path, about)), Remedy: "retry"}
+		}
+	}
+	return c, nil
+}
+
 // format lets the kernel write new metadata, and puts the pool's uuid in the
 // superblock. The kernel keeps the field but offers no way to set it, so it is
-// set while the pool is down.
-func (p *Pool) format(ctx context.Context, record store.Pool) error {
-	keep := newRollback(ctx) // dismantle detaches
-	meta, err := p.attach(ctx, record, record.Metadata, keep)
-	if err != nil {
+// set while the pool is down. The data is marked.
+func (p *Pool) format(ctx context.Context, c *claims) error {
+	// The kernel formats metadata whose first block is zero, and nothing else.
+	if !c.record.Metadata.Loop {
+		if err := c.metadata.Write(make([]byte, metadataBlock), 0); err != nil {
+			return err
+		}
+	}
+	if err := p.writeMark(c.data, c.mark); err != nil {
 		return err
 	}
-	data, err := p.attach(ctx, record, record.Data, keep)
+	keep := newRollback(ctx) // dismantle detaches
+	meta, data, err := p.attach(ctx, c, keep)
 	if err != nil {
 		return err
 	}
 	if _, err := p.host.Kernel.Create(ctx, poolDeviceName(p.name), poolDeviceUUID(p.id.String())); err != nil {
 		return nameTaken(poolDeviceName(p.name), err)
 	}
-	if _, err := p.loadAndResume(ctx, p.ref(), p.table(record, meta, data), dm.LoadOptions{}, dm.ResumeOptions{Private: true}); err != nil {
+	if err := p.verify(c); err != nil {
+		return err
+	}
+	if _, err := p.loadAndResume(ctx, p.ref(), p.table(c.record, meta, data), dm.LoadOptions{}, dm.ResumeOptions{Private: true}); err != nil {
 		return err
 	}
 	// No lock of a pool is held: it does not count before its folder is renamed.
@@ -153,7 +194,7 @@ func (p *Pool) format(ctx context.Context, record store.Pool) error {
 	if err != nil {
 		return err
 	}
-	return p.host.Disks.Stamp(p.backingPath(record.Metadata), p.id)
+	return p.host.Disks.Stamp(c.metadata.About().Path, p.id)
 }
 
 // noteSectors records the sector sizes that the loop devices got.
@@ -197,11 +238,29 @@ func (p *Pool) dismantle(ctx context.Context) error {
 		return err
 	}
 	if known && !record.Metadata.Loop {
-		if err := p.forgetDevice(record.Metadata.Path); err != nil {
+		if err := p.forgetDevice(p.backingPath(record.Metadata)); err != nil {
+			return err
+		}
+	}
+	if known && !record.Data.Loop {
+		if err := p.forgetData(record); err != nil {
 			return err
 		}
 	}
 	return p.removeFiles()
+}
+
+// forgetData wipes the mark of a data device, if it is this pool's.
+func (p *Pool) forgetData(record store.Pool) error {
+	held, err := p.host.Disks.Open(p.backingPath(record.Data))
+	if err != nil {
+		return nil // a disk that is gone or dead does not keep a pool from being destroyed
+	}
+	defer held.Close()
+	if !p.marked(held, record.Data.Size) {
+		return nil
+	}
+	return held.Write(make([]byte, markArea), record.Data.Size)
 }
 
 // forgetDevice wipes the superblock of a metadata device, if it is this

@@ -45,7 +45,26 @@ func (LocalDisks) Space(path string) (loopback.Space, error) { return loopback.F
 // Device implements [Disks].
 func (LocalDisks) Device(path string) (BlockDevice, error) {
 	d, err := disk.Describe(path)
-	return BlockDevice{Dev: dm.Dev{Major: d.Major, Minor: d.Minor}, Size: d.Size, Busy: d.Busy}, err
+	if err != nil {
+		return BlockDevice{}, err
+	}
+	identity, err := disk.Host{}.Identity(d.Number)
+	return BlockDevice{Dev: dm.Dev(d.Number), Size: d.Size, Busy: d.Busy, Identity: identity}, err
+}
+
+// Devices implements [Disks].
+func (LocalDisks) Devices() ([]disk.Device, error) { return disk.Host{}.Devices() }
+
+// Identity implements [Disks].
+func (LocalDisks) Identity(path string) (disk.Identity, error) { return disk.Host{}.IdentityAt(path) }
+
+// Open implements [Disks].
+func (LocalDisks) Open(path string) (Disk, error) {
+	handle, err := disk.Host{}.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return handle, nil
 }
 
 // Contents implements [Disks].

@@ -28,6 +28,15 @@ var (
 	ErrSwapped = errors.New("the metadata belongs to another pool")
 	// ErrDiverged: database and metadata are not of the same moment.
 	ErrDiverged = errors.New("database and pool metadata have diverged")
+	// ErrForeign: a disk is not the pool's, or it cannot be proven to be. Activate,
+	// Extend, Repair.
+	ErrForeign = errors.New("not the pool's disk")
+	// ErrGone: no disk of the host is the pool's. Activate, Extend, Repair.
+	ErrGone = errors.New("the pool's disk is gone")
+	// ErrCloned: two disks have the identity of one. Activate, Extend, Repair.
+	ErrCloned = errors.New("two disks have the same identity")
+	// ErrShrunk: a disk or file is smaller than the pool needs. Activate, Extend.
+	ErrShrunk = errors.New("the pool's disk shrank")
 	// ErrHoldsData: a device or file holds something of value. Create.
 	ErrHoldsData = errors.New("holds data already")
 	// ErrHeldByOther: the kernel holds a metadata snapshot that is not thinctl's;

@@ -54,7 +54,12 @@ func (p *Pool) Extend(ctx context.Context, options ExtendOptions) (Extension, er
 	if err != nil {
 		return Extension{}, err
 	}
-	plan, err := p.planExtension(record, options)
+	c, err := p.claimActive(ctx, "extend", record)
+	if err != nil {
+		return Extension{}, err
+	}
+	defer c.close()
+	plan, err := p.planExtension(c, options)
 	if err != nil || options.DryRun {
 		return plan, p.failed("extend", err)
 	}
@@ -62,6 +67,9 @@ func (p *Pool) Extend(ctx context.Context, options ExtendOptions) (Extension, er
 		// The same was asked for before, by a process that was killed.
 		plan.StoodStill, err = p.finishExtension(ctx)
 		return plan, p.failed("extend", err)
+	}
+	if err := p.makeRoom(c, plan); err != nil {
+		return Extension{}, p.failed("extend", err)
 	}
 	if err := p.noteSizes(ctx, plan.DataTo, plan.MetadataTo); err != nil {
 		return Extension{}, p.failed("extend", err)
@@ -71,6 +79,26 @@ func (p *Pool) Extend(ctx context.Context, options ExtendOptions) (Extension, er
 		err = errors.Join(err, p.revertExtension(ctx, plan))
 	}
 	return plan, p.failed("extend", err)
+}
+
+// makeRoom makes files larger and marks the new end of the data, before the
+// database has the new sizes: whatever size it has, there is a mark behind it.
+func (p *Pool) makeRoom(c *claims, plan Extension) error {
+	record := c.record
+	if record.Metadata.Loop {
+		if err := p.growFile(record, record.Metadata, plan.MetadataTo); err != nil {
+			return err
+		}
+	}
+	if plan.DataTo == plan.DataFrom {
+		return nil
+	}
+	if record.Data.Loop {
+		if err := p.growFile(record, record.Data, plan.DataTo+areaOfMark(record)); err != nil {
+			return err
+		}
+	}
+	return p.writeMark(c.data, mark{Pool: p.id, Generation: record.Generation, Offset: plan.DataTo})
 }
 
 func (p *Pool) noteSizes(ctx context.Context, data, metadata units.Bytes) error {
@@ -127,7 +155,8 @@ func (p *Pool) settleIfWritable(ctx context.Context, status dm.PoolStatus) error
 
 func (e Extension) nothing() bool { return e.DataFrom == e.DataTo && e.MetadataFrom == e.MetadataTo }
 
-func (p *Pool) planExtension(record store.Pool, options ExtendOptions) (Extension, error) {
+func (p *Pool) planExtension(c *claims, options ExtendOptions) (Extension, error) {
+	record := c.record
 	plan := Extension{
 		DataFrom: record.Data.Size, DataTo: target(record.Data.Size, options.Data, options.DataMore),
 		MetadataFrom: record.Metadata.Size, MetadataTo: target(record.Metadata.Size, options.Metadata, options.MetadataMore),
@@ -139,9 +168,7 @@ func (p *Pool) planExtension(record store.Pool, options ExtendOptions) (Extensio
 		if record.Data.Loop && record.Metadata.Loop {
 			return invalid(errors.New("the pool stands on files: give the new size with --data or --metadata"))
 		}
-		if err := p.sizesOfDevices(record, &plan); err != nil {
-			return plan, err
-		}
+		sizesOfDevices(c, &plan)
 	}
 	if plan.DataTo%record.Block != 0 {
 		return invalid(fmt.Errorf("data size %s is not a multiple of the block size %s: use %s",
@@ -159,19 +186,18 @@ func (p *Pool) planExtension(record store.Pool, options ExtendOptions) (Extensio
 		what     string
 		from, to units.Bytes
 		backing  store.Backing
-	}{{"data", plan.DataFrom, plan.DataTo, record.Data}, {"metadata", plan.MetadataFrom, plan.MetadataTo, record.Metadata}} {
+		held     Disk
+		behind   units.Bytes
+	}{{"data", plan.DataFrom, plan.DataTo, record.Data, c.data, areaOfMark(record)},
+		{"metadata", plan.MetadataFrom, plan.MetadataTo, record.Metadata, c.metadata, 0}} {
 		if size.to < size.from {
 			return invalid(fmt.Errorf("%s size %s is smaller than its %s: pools may only grow", size.what, size.to, size.from))
 		}
 		if size.backing.Loop || size.to == size.from {
 			continue
 		}
-		device, err := p.host.Disks.Device(size.backing.Path)
-		if err != nil {
-			return plan, err
-		}
-		if device.Size < size.to {
-			return invalid(fmt.Errorf("%s has %s, %s were asked for: make the device larger first", size.backing.Path, device.Size, size.to))
+		if has := size.held.About().Size; has < size.to+size.behind {
+			return invalid(fmt.Errorf("%s has %s, %s were asked for, with %s behind it: make the device larger first", size.held.About().Path, has.Exact(), size.to, size.behind))
 		}
 	}
 	return plan, nil
@@ -191,23 +217,21 @@ func target(has, asked units.Bytes, more bool) units.Bytes {
 	return has + asked
 }
 
-func (p *Pool) sizesOfDevices(record store.Pool, plan *Extension) error {
-	for _, target := range []struct {
-		backing store.Backing
-		unit    units.Bytes
-		limit   units.Bytes
-		size    *units.Bytes
-	}{{record.Data, record.Block, ^units.Bytes(0), &plan.DataTo}, {record.Metadata, metadataBlock, dm.MaxMetadata, &plan.MetadataTo}} {
-		if target.backing.Loop {
-			continue
-		}
-		device, err := p.host.Disks.Device(target.backing.Path)
-		if err != nil {
-			return err
-		}
-		*target.size = max(*target.size, min(device.Size-device.Size%target.unit, target.limit))
+func sizesOfDevices(c *claims, plan *Extension) {
+	if !c.record.Data.Loop {
+		plan.DataTo = max(plan.DataTo, RoomOnDevice(c.data.About().Size, c.record))
 	}
-	return nil
+	if !c.record.Metadata.Loop {
+		size := c.metadata.About().Size
+		plan.MetadataTo = max(plan.MetadataTo, min(size-size%metadataBlock, dm.MaxMetadata))
+	}
+}
+
+// RoomOnDevice returns how much data a pool of that record may have on a data
+// device of that size: whole blocks, with its mark behind them.
+func RoomOnDevice(size units.Bytes, record store.Pool) units.Bytes {
+	size -= min(size, areaOfMark(record))
+	return size - size%max(record.Block, units.SectorSize)
 }
 
 // finishExtension brings files, loop devices and the kernel's table to the
@@ -225,12 +249,13 @@ func (p *Pool) finishExtension(ctx context.Context) (time.Duration, error) {
 	if p.hasSizes(status, record) {
 		return 0, nil
 	}
-	keep := newRollback(ctx) // loop devices that are attached here stay
-	meta, err := p.growBacking(ctx, record, record.Metadata, keep)
+	c, err := p.claimActive(ctx, "extend", record)
 	if err != nil {
 		return 0, err
 	}
-	data, err := p.growBacking(ctx, record, record.Data, keep)
+	defer c.close()
+	keep := newRollback(ctx) // loop devices that are attached here stay
+	meta, data, err := p.attach(ctx, c, keep)
 	if err != nil {
 		return 0, err
 	}
@@ -283,20 +308,6 @@ func (p *Pool) swapTable(ctx context.Context) error {
 	clear := p.host.Kernel.Clear(clean, p.ref())
 	_, again := p.host.Kernel.Resume(clean, p.ref(), dm.ResumeOptions{Private: true})
 	return errors.Join(err, clear, again)
-}
-
-func (p *Pool) growBacking(ctx context.Context, record store.Pool, backing store.Backing, keep *rollback) (dm.Dev, error) {
-	if backing.Loop {
-		path := p.path(backing.Path)
-		usage, err := p.host.Disks.Usage(path)
-		if err != nil {
-			return dm.Dev{}, err
-		}
-		if err := p.growFile(record, backing, usage.Apparent); err != nil {
-			return dm.Dev{}, err
-		}
-	}
-	return p.attach(ctx, record, backing, keep)
 }
 
 // hasSizes tells whether the kernel's pool is as large as the record. Old

@@ -14,19 +14,21 @@ import (
 // and nothing else.
 
 // makeFile makes a backing's file.
-func (p *Pool) makeFile(path string, backing store.Backing, preallocate bool) error {
+func (p *Pool) makeFile(path string, backing store.Backing, size units.Bytes, preallocate bool) error {
 	return withBlocks(backing, preallocate, func(options loopback.FileOptions) error {
-		return p.host.Disks.CreateSparse(path, backing.Size, options)
+		return p.host.Disks.CreateSparse(path, size, options)
 	})
 }
 
-// growFile makes a backing's file as large as the record says.
-func (p *Pool) growFile(record store.Pool, backing store.Backing, have units.Bytes) error {
-	if have >= backing.Size {
-		return nil
+// growFile makes a backing's file that large, unless it is.
+func (p *Pool) growFile(record store.Pool, backing store.Backing, size units.Bytes) error {
+	path := p.path(backing.Path)
+	usage, err := p.host.Disks.Usage(path)
+	if err != nil || usage.Apparent >= size {
+		return err
 	}
 	return withBlocks(backing, record.Preallocated, func(options loopback.FileOptions) error {
-		return p.host.Disks.Grow(p.path(backing.Path), backing.Size, options)
+		return p.host.Disks.Grow(path, size, options)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"thinctl/disk"
 	"thinctl/dm"
 	"thinctl/loopback"
 	"thinctl/thinpool/metadata"
@@ -56,6 +57,12 @@ type Disks interface {
 
 	// Device describes a block device; an error where it is not one.
 	Device(path string) (BlockDevice, error)
+	// Devices lists all block devices of the host, with their identities.
+	Devices() ([]disk.Device, error)
+	// Identity reads the identity of the block device that a path leads to.
+	Identity(path string) (disk.Identity, error)
+	// Open holds a block device or file open, so that its number stays its own.
+	Open(path string) (Disk, error)
 	// Contents looks for anything that a new owner would destroy: it returns
 	// what was found, or "" where the first and last MiB are zero.
 	Contents(path string) (string, error)
@@ -93,7 +100,22 @@ type MetadataFile interface {
 
 // BlockDevice is a device that a pool may be put on.
 type BlockDevice struct {
-	Dev  dm.Dev
-	Size units.Bytes
-	Busy bool // mounted, or held by another device or program
+	Dev      dm.Dev
+	Size     units.Bytes
+	Busy     bool // mounted, or held by another device or program
+	Identity disk.Identity
+}
+
+// Disk is a block device or file that is held open.
+type Disk interface {
+	io.ReaderAt
+	io.Closer
+	// About describes it as it was when it was opened; a file has no number.
+	About() disk.Device
+	// Write writes to what is held, durable when it returns.
+	Write(b []byte, offset units.Bytes) error
+	// LedBy reports whether a path leads to what is held.
+	LedBy(path string) (bool, error)
+	// Inode returns the file system and inode of a file.
+	Inode() (device, inode uint64, err error)
 }

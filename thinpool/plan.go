@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"thinctl/disk"
 	"thinctl/dm"
 	"thinctl/thinpool/store"
 	"thinctl/units"
@@ -26,6 +27,8 @@ type Plan struct {
 	Reserve  store.Reserve
 	Warnings []string
 	options  CreateOptions
+	// The numbers of the devices that were looked at.
+	data, metadata dm.Dev
 }
 
 // PlanCreate checks everything that Create needs, reports all faults at once,
@@ -50,11 +53,11 @@ func PlanCreate(ctx context.Context, host Host, root, name string, options Creat
 	plan.Data, plan.Metadata = store.Backing{Path: dataFile, Loop: true, Size: options.DataSize},
 		store.Backing{Path: metadataFile, Loop: true, Size: options.MetadataSize}
 	if options.DataDevice != "" {
-		plan.Data = planDevice(host, options.DataDevice, options.DataSize, max(options.Block, units.SectorSize), options.Force, fault)
+		plan.Data, plan.data = planDevice(host, options.DataDevice, options.DataSize, max(options.Block, units.SectorSize), markArea, options.Force, fault)
 		options.DataSize = plan.Data.Size
 	}
 	if options.MetadataDevice != "" {
-		plan.Metadata = planDevice(host, options.MetadataDevice, options.MetadataSize, metadataBlock, options.Force, fault)
+		plan.Metadata, plan.metadata = planDevice(host, options.MetadataDevice, options.MetadataSize, metadataBlock, 0, options.Force, fault)
 		if plan.Metadata.Size > dm.MaxMetadata {
 			plan.Warnings = append(plan.Warnings, fmt.Sprintf("the kernel uses %s of the %s metadata device", dm.MaxMetadata, plan.Metadata.Size))
 			plan.Metadata.Size = dm.MaxMetadata
@@ -97,20 +100,29 @@ func checkTargets(ctx context.Context, host Host, options CreateOptions) error {
 }
 
 // planDevice looks at a block device that is to be the pool's. A size of zero
-// takes all of it, rounded down to whole blocks.
-func planDevice(host Host, path string, size, unit units.Bytes, force bool, fault func(error, string, ...any)) store.Backing {
+// takes all of it, but for what is to stay behind it, rounded down to whole blocks.
+func planDevice(host Host, path string, size, unit, behind units.Bytes, force bool, fault func(error, string, ...any)) (store.Backing, dm.Dev) {
 	backing := store.Backing{Path: path, Size: size}
 	device, err := host.Disks.Device(path)
 	if err != nil {
 		fault(ErrInvalid, "%v", err)
-		return backing
+		return backing, device.Dev
 	}
+	all, err := host.Disks.Devices()
+	if err != nil {
+		fault(ErrInvalid, "%v", err)
+		return backing, device.Dev
+	}
+	backing.Identity = unique(disk.Device{Number: disk.Number(device.Dev), Identity: device.Identity}, all)
 	if size == 0 {
-		backing.Size = device.Size - device.Size%unit
+		backing.Size = device.Size - min(device.Size, behind)
+		backing.Size -= backing.Size % unit
 	}
 	switch {
 	case device.Size < backing.Size || backing.Size == 0:
 		fault(ErrInvalid, "%s has %s, %s is needed: use a larger device or a smaller size", path, device.Size, backing.Size)
+	case device.Size-backing.Size < behind:
+		fault(ErrInvalid, "%s has %s, %s and %s for the pool's mark are needed: use a larger device or a smaller size", path, device.Size.Exact(), backing.Size.Exact(), behind)
 	case device.Busy:
 		fault(ErrBusy, "%s is mounted or held by another device: `lsblk %s` shows by what", path, path)
 	case !force:
@@ -120,7 +132,7 @@ func planDevice(host Host, path string, size, unit units.Bytes, force bool, faul
 			fault(ErrHoldsData, "%s holds %s: wipe it, or give --force to destroy what is on it", path, found)
 		}
 	}
-	return backing
+	return backing, device.Dev
 }
 
 func sameDevice(host Host, options CreateOptions, fault func(error, string, ...any)) {

@@ -198,10 +198,3 @@ func (p *Pool) reached(ctx context.Context, record func() (store.Pool, error)) (
 	}
 	return super.TransactionID, nil
 }
-
-func (p *Pool) backingPath(b store.Backing) string {
-	if b.Loop {
-		return p.path(b.Path)
-	}
-	return b.Path
-}

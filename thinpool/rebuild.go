@@ -35,6 +35,9 @@ func (p *Pool) mendMetadata(ctx context.Context, act func(string, func() error) 
 		return err
 	}
 	if len(faults) == 0 {
+		if super, err := p.host.Disks.Superblock(path); err != nil || super.UUID != p.id {
+			return errors.Join(err, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped, Detail: path, Remedy: "put this pool's own metadata back"})
+		}
 		return act("clear the needs_check flag of metadata that is sound", func() error {
 			return p.host.Disks.ClearNeedsCheck(path)
 		})
@@ -113,7 +116,7 @@ func (p *Pool) rebuild(ctx context.Context, record store.Pool, kept string) ([]L
 			return nil, err
 		}
 	}
-	if err := p.makeFile(fresh, backing, record.Preallocated); err != nil {
+	if err := p.makeFile(fresh, backing, backing.Size, record.Preallocated); err != nil {
 		return nil, err
 	}
 	repaired, err := p.host.Disks.RebuildMetadata(ctx, path, fresh)

@@ -53,6 +53,9 @@ func (p *Pool) Repair(ctx context.Context, options RepairOptions) (Repair, error
 
 func (p *Pool) repair(ctx context.Context, options RepairOptions) (Repair, error) {
 	repair := Repair{Actions: []string{}, Lost: []LostVolume{}, Left: []Finding{}}
+	if err := p.ownDisks(ctx, "repair"); err != nil {
+		return repair, err
+	}
 	cutOff, err := p.finishSwap(ctx, options, &repair)
 	if err != nil || cutOff && options.DryRun { // what else there is shows when it is in place
 		return repair, err
@@ -88,7 +91,7 @@ func (p *Pool) repair(ctx context.Context, options RepairOptions) (Repair, error
 			return repair, err
 		}
 	}
-	return repair, nil
+	return repair, p.adoptGeneration(ctx, report.Active, options, &repair)
 }
 
 // findMendable is Check for who has both locks. Of an active pool's metadata,

@@ -31,20 +31,21 @@ func (p *Pool) dropUnfinished() error {
 // where the device is not the pool's or the host has no room. The file has the
 // size that the kernel would use of the device.
 func (p *Pool) roomForDevice(backing store.Backing) (store.Backing, error) {
-	device, err := p.host.Disks.Device(backing.Path)
+	path := p.backingPath(backing)
+	device, err := p.host.Disks.Device(path)
 	if err != nil {
 		return backing, err
 	}
 	if device.Size < backing.Size {
-		return backing, shrunk(backing.Path, device.Size, backing.Size)
+		return backing, shrunk(path, device.Size, backing.Size)
 	}
-	super, err := p.host.Disks.Superblock(backing.Path)
+	super, err := p.host.Disks.Superblock(path)
 	if err != nil {
 		return backing, err
 	}
 	if super.UUID != p.id {
 		return backing, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped,
-			Detail: fmt.Sprintf("%s carries the uuid %x, this pool has %s", backing.Path, super.UUID, p.id),
+			Detail: fmt.Sprintf("%s carries the uuid %x, this pool has %s", path, super.UUID, p.id),
 			Remedy: "put this pool's own metadata back"}
 	}
 	size := min(device.Size-device.Size%metadataBlock, dm.MaxMetadata)
@@ -64,7 +65,7 @@ func (p *Pool) roomForDevice(backing store.Backing) (store.Backing, error) {
 // rebuilt file onto it.
 func (p *Pool) replaceOnDevice(ctx context.Context, device, kept string, backing store.Backing) error {
 	copying := p.path(copyingFile)
-	err := p.makeFile(copying, backing, false)
+	err := p.makeFile(copying, backing, backing.Size, false)
 	if err == nil {
 		err = p.host.Disks.CopyMetadata(ctx, device, copying, backing.Size)
 	}
@@ -123,7 +124,7 @@ func (p *Pool) finishSwap(ctx context.Context, options RepairOptions, repair *Re
 	}
 	what := "put the rebuilt metadata in place"
 	if !record.Metadata.Loop {
-		what = "put the rebuilt metadata on " + record.Metadata.Path
+		what = "put the rebuilt metadata on " + p.backingPath(record.Metadata)
 	}
 	repair.Actions = append(repair.Actions, what)
 	if options.DryRun {
@@ -132,7 +133,7 @@ func (p *Pool) finishSwap(ctx context.Context, options RepairOptions, repair *Re
 	if record.Metadata.Loop {
 		err = p.host.Disks.Rename(from, p.path(metadataFile))
 	} else {
-		err = p.finishRestore(ctx, record.Metadata.Path)
+		err = p.finishRestore(ctx, p.backingPath(record.Metadata))
 	}
 	if err == nil {
 		// What was lost was told to nobody; the copy shows it.

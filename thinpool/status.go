@@ -8,6 +8,7 @@ import (
 	"sort"
 	"strings"
 
+	"thinctl/disk"
 	"thinctl/dm"
 	"thinctl/loopback"
 	"thinctl/thinpool/store"
@@ -40,7 +41,8 @@ type Space struct {
 	Total     units.Bytes
 	Used      units.Bytes
 	Available units.Bytes
-	Path      string
+	Path      string              // where it is now
+	Identity  disk.Identity       // of a block device, as it is recorded
 	Loop      string              // the loop device, "" on a block device or while inactive
 	File      *loopback.FileUsage // nil on a block device
 }
@@ -100,7 +102,7 @@ func (p *Pool) reapedCount() int {
 }
 
 func (p *Pool) space(ctx context.Context, backing store.Backing, used uint64, unit units.Bytes) Space {
-	space := Space{Total: backing.Size, Used: units.Bytes(used) * unit, Path: p.backingPath(backing)}
+	space := Space{Total: backing.Size, Used: units.Bytes(used) * unit, Path: p.backingPath(backing), Identity: backing.Identity}
 	space.Available = space.Total - min(space.Used, space.Total)
 	if !backing.Loop {
 		return space

@@ -114,7 +114,7 @@ func classes() []class {
 		{codeExists, []error{thinpool.ErrExists, thinpool.ErrHoldsData}},
 		{codeBusy, []error{thinpool.ErrBusy}},
 		{codeUnhealthy, []error{errUnhealthy, thinpool.ErrUnhealthy, thinpool.ErrNeedsCheck, thinpool.ErrReserve,
-			thinpool.ErrSwapped, thinpool.ErrDiverged}},
+			thinpool.ErrSwapped, thinpool.ErrDiverged, thinpool.ErrForeign, thinpool.ErrGone, thinpool.ErrCloned, thinpool.ErrShrunk}},
 		{codeMissing, []error{dm.ErrNoDeviceMapper, dm.ErrPermission, dm.ErrProtocol, dm.ErrNoTarget,
 			registry.ErrDenied, changes.ErrUnsupported, loopback.ErrUnsupported, filesystem.ErrUnsupported, metadata.ErrUnsupported, fs.ErrPermission}},
 		{codeUsage, []error{loopback.ErrInvalid, filesystem.ErrInvalid}},

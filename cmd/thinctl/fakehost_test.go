@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"thinctl/disk"
 	"thinctl/dm"
 	"thinctl/dm/dmtest"
 	"thinctl/loopback"
@@ -113,7 +114,49 @@ func (d *fakeDisks) Device(path string) (thinpool.BlockDevice, error) {
 	if err != nil {
 		return thinpool.BlockDevice{}, err
 	}
-	return thinpool.BlockDevice{Dev: device.dev, Size: units.Bytes(info.Size()), Busy: device.busy}, nil
+	return thinpool.BlockDevice{Dev: device.dev, Size: units.Bytes(info.Size()), Busy: device.busy, Identity: device.about(path).Identity}, nil
+}
+
+func (d *fakeDisks) Devices() ([]disk.Device, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []disk.Device
+	for path, device := range d.devices {
+		all = append(all, device.about(path))
+	}
+	return all, nil
+}
+
+// about describes a device whose serial is its file's name.
+func (d *fakeDevice) about(path string) disk.Device {
+	about := disk.Device{Number: disk.Number(d.dev), Path: path, Identity: disk.Identity{Kind: disk.Whole, Serial: filepath.Base(path)}}
+	var info os.FileInfo
+	if info, about.Err = os.Stat(path); about.Err == nil {
+		about.Size = units.Bytes(info.Size())
+	}
+	return about
+}
+
+func (d *fakeDisks) Identity(path string) (disk.Identity, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if device := d.devices[path]; device != nil {
+		return device.about(path).Identity, nil
+	}
+	return disk.Identity{}, fmt.Errorf("%s is not a block device", path)
+}
+
+func (d *fakeDisks) Open(path string) (thinpool.Disk, error) {
+	held, err := d.LocalDisks.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if device := d.devices[path]; device != nil {
+		held = thinpooltest.Numbered(held, device.about(path))
+	}
+	return held, nil
 }
 
 func (d *fakeDisks) Discard(ctx context.Context, node string, offset, length units.Bytes) error {

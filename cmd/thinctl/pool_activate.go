@@ -13,9 +13,11 @@ import (
 func (a *app) poolActivate() *cli.Command {
 	return a.leaf(leaf{
 		name: "activate", args: "[NAME]", usage: "make a pool's device, as after a reboot",
-		about: "Finishes or undoes what a killed process left. Volumes are activated when they are asked for.",
-		flags: []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "every pool that was not deactivated by hand"}},
-		run:   (*call).activatePools, complete: (*call).poolNames,
+		about: "Finishes or undoes what a killed process left. Volumes are activated when they are asked for. Disks are found by their identity, under whatever name; a disk that is not the pool's is refused.",
+		flags: []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "every pool that was not deactivated by hand"},
+			&cli.StringSliceFlag{Name: "accept", TakesFile: true,
+				Usage: "use the disk or file at `PATH` although another is expected; it must hold this pool's data or metadata (repeatable)"}},
+		run: (*call).activatePools, complete: (*call).poolNames,
 	})
 }
 
@@ -42,6 +44,10 @@ func (c *call) activatePools() error {
 	if all == (c.arg(0) != "") {
 		return c.misuse("give a pool's NAME or --all, one of the two")
 	}
+	accept := c.flags.StringSlice("accept")
+	if all && len(accept) > 0 {
+		return c.misuse("--accept is for one pool: give its NAME")
+	}
 	pools := []activatedView{}
 	fault := c.onPools(c.arg(0), func(pool *thinpool.Pool) error {
 		one := activatedView{Name: pool.Name()}
@@ -57,7 +63,7 @@ func (c *call) activatePools() error {
 			}
 		}
 		done := c.progress("activating pool %s", pool.Name())
-		err := pool.Activate(c.ctx)
+		err := pool.ActivateWith(c.ctx, thinpool.ActivateOptions{Accept: accept})
 		if err == nil {
 			err = c.contents(pool).Recover(c.ctx)
 		}

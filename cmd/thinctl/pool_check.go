@@ -38,6 +38,8 @@ type checkedView struct {
 	Active   bool          `json:"active"`
 	Healthy  bool          `json:"healthy"`
 	Findings []findingView `json:"findings"`
+	// Disks are the pool's data and metadata, as they were found.
+	Disks []thinpool.FoundDisk `json:"disks"`
 }
 
 type findingView struct {
@@ -90,7 +92,8 @@ func (c *call) checkPools() error {
 			return err
 		}
 		c.nameHolders(report.Findings)
-		one := checkedView{Name: report.Pool, Active: report.Active, Findings: append(newFindingViews(report.Findings), records...)}
+		one := checkedView{Name: report.Pool, Active: report.Active, Findings: append(newFindingViews(report.Findings), records...),
+			Disks: append([]thinpool.FoundDisk{}, report.Disks...)}
 		one.Healthy = faults(one.Findings) == 0
 		pools = append(pools, one)
 		if !one.Healthy {
@@ -110,8 +113,21 @@ func (c *call) checkPools() error {
 				fmt.Fprintf(w, "pool %s: %s\n", pool.Name, plural(faults(pool.Findings), "fault"))
 			}
 			writeFindings(w, pool.Findings)
+			if len(pool.Findings) > 0 {
+				writeDisks(w, pool.Disks)
+			}
 		}
 	}))
+}
+
+// writeDisks lists where the pool's block devices are. Files of the pool's
+// directory need no mention.
+func writeDisks(w io.Writer, disks []thinpool.FoundDisk) {
+	for _, disk := range disks {
+		if disk.Identity.Kind != "" {
+			fmt.Fprintf(w, "  %s is on %s (%s)\n", disk.Role, disk.Path, disk.Identity)
+		}
+	}
 }
 
 // nameHolders says with each removed volume who still has it: no other command

@@ -143,6 +143,9 @@ func (v poolView) write(w io.Writer) {
 		name  string
 		space spaceView
 	}{{"Data", v.Data}, {"Metadata", v.Metadata}} {
+		if s.space.Identity != nil {
+			fact(w, s.name+" Identity", s.space.Identity)
+		}
 		fact(w, s.name+" Space Used", size(s.space.Used))
 		fact(w, s.name+" Space Total", s.space.Total)
 		fact(w, s.name+" Space Available", size(s.space.Available))

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"thinctl/disk"
 	"thinctl/dm"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
@@ -36,11 +37,12 @@ type poolView struct {
 	DirectIO       bool        `json:"direct_io"`
 	Preallocated   bool        `json:"preallocated"`
 
-	Data     spaceView   `json:"data"`
-	Metadata spaceView   `json:"metadata"`
-	Host     *hostView   `json:"host"`
-	Reserve  reserveView `json:"reserve_percent"`
-	MinFree  units.Bytes `json:"minimum_free_bytes"`
+	Generation uint64      `json:"generation"` // of the mark on the data
+	Data       spaceView   `json:"data"`
+	Metadata   spaceView   `json:"metadata"`
+	Host       *hostView   `json:"host"`
+	Reserve    reserveView `json:"reserve_percent"`
+	MinFree    units.Bytes `json:"minimum_free_bytes"`
 
 	Images          *int        `json:"images,omitempty"` // only `pool status` counts these
 	Layers          *int        `json:"layers,omitempty"`
@@ -55,12 +57,14 @@ type poolView struct {
 }
 
 type spaceView struct {
-	Path       string       `json:"path"`
-	LoopDevice string       `json:"loop_device,omitempty"`
-	Total      units.Bytes  `json:"total_bytes"`
-	Used       *units.Bytes `json:"used_bytes"`
-	Available  *units.Bytes `json:"available_bytes"`
-	File       *fileView    `json:"file"`
+	Path string `json:"path"`
+	// Identity is what a block device is found by; null of a file.
+	Identity   *disk.Identity `json:"identity,omitempty"`
+	LoopDevice string         `json:"loop_device,omitempty"`
+	Total      units.Bytes    `json:"total_bytes"`
+	Used       *units.Bytes   `json:"used_bytes"`
+	Available  *units.Bytes   `json:"available_bytes"`
+	File       *fileView      `json:"file"`
 	isFile     bool
 }
 
@@ -88,7 +92,7 @@ func (c *call) newPoolView(s thinpool.Status) poolView {
 		Name: s.Name, UUID: s.UUID, Dir: s.Dir, Created: r.Created.UTC(), Active: s.Active, PoolName: string(s.Device),
 		BlockBytes: r.Block, BaseBytes: r.BaseSize, LowWaterBlocks: r.LowWater, LowWaterBytes: units.Bytes(r.LowWater) * r.Block,
 		FullPolicy: fullPolicy(r.ErrorIfFull), Zeroing: !r.SkipZeroing, DirectIO: r.DirectIO, Preallocated: r.Preallocated,
-		Data: newSpaceView(s.Data, r.Data.Loop, told), Metadata: newSpaceView(s.Metadata, r.Metadata.Loop, told), Reserve: reserveView(r.Reserve),
+		Generation: r.Generation, Data: newSpaceView(s.Data, r.Data.Loop, told), Metadata: newSpaceView(s.Metadata, r.Metadata.Loop, told), Reserve: reserveView(r.Reserve),
 		MinFree: percentOf(s.Data.Total, r.Reserve.Data), Volumes: s.Volumes, VirtualBytes: s.Virtual,
 		UdevSync: c.probe.udevSync(), DeferredDelete: true, DeferredCount: s.Tombstones,
 	}
@@ -113,6 +117,9 @@ func (c *call) newPoolView(s thinpool.Status) poolView {
 
 func newSpaceView(s thinpool.Space, isFile, told bool) spaceView {
 	v := spaceView{Path: s.Path, LoopDevice: s.Loop, Total: s.Total, isFile: isFile}
+	if !isFile {
+		v.Identity = &s.Identity
+	}
 	if told {
 		v.Used, v.Available = &s.Used, &s.Available
 	}

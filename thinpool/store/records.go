@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"thinctl/disk"
 	"thinctl/units"
 )
 
@@ -28,14 +29,19 @@ type Pool struct {
 	Activated    bool    `json:"activated"` // what the operator last asked for
 	DirectIO     bool    `json:"direct_io"`
 	Preallocated bool    `json:"preallocated,omitempty"`
+	// Generation counts the pool's activations, as the mark on its data does.
+	// Zero: the data has no mark yet.
+	Generation uint64 `json:"generation,omitempty"`
 }
 
 // Backing is where blocks lie: a sparse file of ours behind a loop device, or
 // a block device.
 type Backing struct {
-	Path string      `json:"path"` // relative to the pool's folder for a file of ours
+	Path string      `json:"path"` // relative to the pool's directory for a file of ours; of a device, where it was last seen
 	Loop bool        `json:"loop"`
 	Size units.Bytes `json:"size"`
+	// Identity is what a device is found by, under whatever path.
+	Identity disk.Identity `json:"identity,omitzero"`
 	// Sector is the logical sector size that the loop device had when the pool
 	// was made. A file system made on one size does not mount on a larger one,
 	// so the file gets the same wherever it is moved.

@@ -3,10 +3,10 @@ package thinpooltest
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"testing"
 
+	"thinctl/disk"
 	"thinctl/dm"
 	"thinctl/dm/dmtest"
 	"thinctl/loopback"
@@ -29,7 +29,13 @@ type World struct {
 	mu sync.Mutex
 	// Damage changes the metadata blocks that are read from a path.
 	Damage map[string]func(block uint64, b []byte)
-	disks  map[string]dm.Dev // block devices by path
+	disks  map[string]disk.Device // block devices by path
+	added  int
+	// SysfsFault is what reading identities fails with; nil reads them.
+	SysfsFault error
+	// AfterOpen, where set, is called when a disk or file was opened: another
+	// program may change names then.
+	AfterOpen func(path string)
 }
 
 // New returns a world with an empty root and the newest kernel.
@@ -37,7 +43,7 @@ func New(t *testing.T) *World { return NewOn(t, dmtest.Options{}) }
 
 // NewOn returns a world with the kernel of those options.
 func NewOn(t *testing.T, kernel dmtest.Options) *World {
-	w := &World{Root: t.TempDir() + "/pools", store: dmtest.NewStore(), disks: map[string]dm.Dev{}, Damage: map[string]func(uint64, []byte){}}
+	w := &World{Root: t.TempDir() + "/pools", store: dmtest.NewStore(), disks: map[string]disk.Device{}, Damage: map[string]func(uint64, []byte){}}
 	kernel.Store = w.store
 	w.Kernel = dmtest.New(kernel)
 	w.Loops = looptest.New(looptest.Hooks{
@@ -68,32 +74,6 @@ func (w *World) Host() thinpool.Host {
 	return Steps(host, w.steps.take)
 }
 
-// AddDevice makes a block device of that size and returns its path. It is a
-// real file, so that what is read and written by path is really there.
-func (w *World) AddDevice(t *testing.T, name string, size units.Bytes) string {
-	t.Helper()
-	path := filepath.Join(filepath.Dir(w.Root), name)
-	if err := loopback.CreateSparse(path, size, loopback.FileOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.disks[path] = dm.Dev{Major: 8, Minor: uint32(16 * (len(w.disks) + 1))}
-	w.plug(t, path, w.disks[path])
-	return path
-}
-
-func (w *World) plug(t *testing.T, path string, dev dm.Dev) {
-	t.Helper()
-	disk, err := dmtest.OpenFileDisk(path)
-	if err == nil {
-		err = w.Kernel.AddDisk(dev, disk)
-	}
-	if err != nil {
-		t.Fatalf("%s: %v", path, err)
-	}
-}
-
 // PowerOff is a power cut and the next boot: devices and loops are gone, files
 // and disks stay.
 func (w *World) PowerOff(t *testing.T) {
@@ -103,8 +83,8 @@ func (w *World) PowerOff(t *testing.T) {
 	w.Loops.PowerOff()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for path, dev := range w.disks {
-		w.plug(t, path, dev)
+	for path, device := range w.disks {
+		w.plug(t, path, dm.Dev(device.Number))
 	}
 }
 
@@ -112,25 +92,6 @@ func (w *World) PowerOff(t *testing.T) {
 type disks struct {
 	thinpool.LocalDisks
 	world *World
-}
-
-func (d disks) Device(path string) (thinpool.BlockDevice, error) {
-	d.world.mu.Lock()
-	dev, ok := d.world.disks[path]
-	d.world.mu.Unlock()
-	if !ok {
-		return d.LocalDisks.Device(path)
-	}
-	usage, err := loopback.Usage(path)
-	return thinpool.BlockDevice{Dev: dev, Size: usage.Apparent, Busy: d.world.Kernel.DiskHeld(dev)}, err
-}
-
-func (d disks) Discard(ctx context.Context, node string, offset, length units.Bytes) error {
-	dev, err := d.behind(node)
-	if err != nil {
-		return err
-	}
-	return d.world.Kernel.Discard(dev, offset, length)
 }
 
 func (d disks) Flush(ctx context.Context, node string) error {

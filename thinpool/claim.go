@@ -1,0 +1,379 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"thinctl/disk"
+	"thinctl/dm"
+	"thinctl/loopback"
+	"thinctl/thinpool/metadata"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// claims are the pool's two disks, open from the moment they were proven to be
+// the pool's until the kernel has a table on them.
+type claims struct {
+	record   store.Pool // with the paths and identities as they are now
+	super    metadata.Superblock
+	metadata Disk
+	data     Disk
+	// mark is what data is to be marked with; of generation 0 where it has no
+	// room for a mark.
+	mark mark
+}
+
+func (c *claims) close() error {
+	var faults []error
+	for _, held := range []Disk{c.metadata, c.data} {
+		if held != nil {
+			faults = append(faults, held.Close())
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// claim finds the pool's disks and proves that they, and what they hold, are the
+// pool's and of one moment. It writes nothing. Paths that are accepted replace the
+// disk that is expected, if what they hold proves that it is the pool's.
+func (p *Pool) claim(ctx context.Context, record store.Pool, accept []string) (_ *claims, err error) {
+	c := &claims{record: record}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.close())
+		}
+	}()
+	if err := p.accept(c, accept); err != nil {
+		return nil, err
+	}
+	if err := p.claimMetadata(ctx, c); err != nil {
+		return nil, err
+	}
+	acceptedData := c.data != nil
+	if err := p.claimData(c); err != nil {
+		return nil, err
+	}
+	if err := p.checkMark(c, acceptedData); err != nil {
+		return nil, err
+	}
+	return c, p.noteIdentities(c)
+}
+
+// claimActive opens the disks of an active pool, by the numbers that the kernel's
+// table has, and compares their identities with the record.
+func (p *Pool) claimActive(ctx context.Context, op string, record store.Pool) (_ *claims, err error) {
+	c := &claims{record: record}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.close())
+		}
+	}()
+	lines, err := p.host.Kernel.Table(ctx, p.ref())
+	if err != nil {
+		return nil, p.failed(op, err)
+	}
+	if len(lines) == 0 {
+		return nil, &Error{Op: op, Object: p.object(), Kind: ErrUnhealthy, Detail: "its device has no table",
+			Remedy: fmt.Sprintf("run `thinctl pool activate %s`", p.name)}
+	}
+	table, err := dm.ParseThinPool(lines[0])
+	if err != nil {
+		return nil, p.failed(op, err)
+	}
+	if c.metadata, err = p.openActive(p.metadataWanted(op, record), table.Metadata); err != nil {
+		return nil, err
+	}
+	c.data, err = p.openActive(p.dataWanted(op, record), table.Data)
+	return c, err
+}
+
+func (p *Pool) openActive(w wanted, number dm.Dev) (Disk, error) {
+	if w.backing.Loop {
+		held, err := p.host.Disks.Open(p.path(w.backing.Path))
+		return held, p.failed(w.op, err)
+	}
+	all, err := p.hostDisks()
+	if err != nil {
+		return nil, p.refused(w, ErrUnhealthy, fmt.Sprintf("the block devices of the host cannot be read to find %s", w), "mount sysfs on /sys, then retry", err)
+	}
+	for _, device := range all {
+		if dm.Dev(device.Number) != number {
+			continue
+		}
+		if w.backing.Identity.Compare(device.Identity) == disk.Different {
+			return nil, p.refused(w, ErrForeign, fmt.Sprintf("%s is expected, the kernel's table stands on %s", w, describe(device.Path, device)),
+				fmt.Sprintf("run `thinctl pool deactivate %s`, attach the expected disk, then activate it", p.name), device.Err)
+		}
+		return p.openFound(w, device)
+	}
+	return nil, p.refused(w, ErrGone, fmt.Sprintf("%s is expected, block device %s of the kernel's table is gone", w, number),
+		fmt.Sprintf("run `thinctl pool deactivate %s`, attach the disk again, then activate it", p.name), nil)
+}
+
+// claimMetadata opens the metadata and checks its superblock.
+func (p *Pool) claimMetadata(ctx context.Context, c *claims) (err error) {
+	backing := &c.record.Metadata
+	switch {
+	case c.metadata != nil:
+	case backing.Loop:
+		c.metadata, err = p.host.Disks.Open(p.path(backing.Path))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // which checkIdentity explains
+			return p.failed("activate", err)
+		}
+	default:
+		if c.metadata, err = p.findDisk(p.metadataWanted("activate", c.record)); err != nil {
+			return err
+		}
+		p.noteDevice(backing, c.metadata)
+	}
+	if c.super, err = p.checkIdentity(ctx, c.record); err != nil {
+		return err
+	}
+	known := units.Bytes(c.super.MetadataSpaceMap.Blocks) * metadataBlock
+	return p.largeEnough("metadata", *backing, c.metadata, max(known, backing.Size))
+}
+
+// claimData opens the data disk. What is on it, checkMark tells.
+func (p *Pool) claimData(c *claims) (err error) {
+	backing := &c.record.Data
+	w := p.dataWanted("activate", c.record)
+	switch {
+	case c.data != nil:
+		return nil
+	case backing.Loop:
+		path := p.path(backing.Path)
+		c.data, err = p.host.Disks.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return p.refused(w, ErrGone, path+" is not there", "put it back, or restore it from a copy; without it the contents of all volumes are lost", err)
+		}
+		return p.failed("activate", err)
+	case !backing.Identity.Known() && c.record.Generation == 0:
+		// Made before pools had marks, and without an identity: the path is all
+		// there is.
+		if c.data, err = p.host.Disks.Open(backing.Path); err != nil {
+			return p.refused(w, ErrGone, fmt.Sprintf("%s cannot be opened", w), "attach it again, then retry", err)
+		}
+		return nil
+	}
+	if c.data, err = p.findDisk(w); err == nil {
+		p.noteDevice(backing, c.data)
+	}
+	return err
+}
+
+// noteDevice records where a device was found; the path that a user gave stays
+// while it leads there.
+func (p *Pool) noteDevice(backing *store.Backing, held Disk) {
+	if led, err := held.LedBy(backing.Path); err != nil || !led {
+		backing.Path = held.About().Path
+	}
+}
+
+// checkMark compares the mark behind the data with the database, and prepares the
+// next.
+func (p *Pool) checkMark(c *claims, accepted bool) error {
+	record, about := c.record, c.data.About()
+	w := p.dataWanted("activate", record)
+	need := max(record.Data.Size, units.Bytes(c.super.DataSpaceMap.Blocks)*record.Block) + areaOfMark(record)
+	if !accepted || !record.Data.Loop { // raise makes the file as long as it has to be
+		if err := p.largeEnough("data", record.Data, c.data, need); err != nil {
+			return err
+		}
+	}
+	m, found, err := readMark(c.data, record.Data.Size)
+	if err != nil {
+		return p.refused(w, ErrUnhealthy, describe(about.Path, about)+" cannot be read", "look into the kernel's log for its errors", err)
+	}
+	here, known := describe(about.Path, about), record.Generation
+	if record.Data.Loop {
+		here = about.Path
+	}
+	acceptIt := fmt.Sprintf("to use it as it is, run `thinctl pool activate %s --accept %s`", p.name, about.Path)
+	switch {
+	case found && m.Pool != p.id:
+		return p.refused(w, ErrForeign, fmt.Sprintf("%s holds the data of pool %s, this is pool %s", here, m.Pool, p.id), "put this pool's own data back", nil)
+	case accepted:
+	case !found && known > 0:
+		return p.refused(w, ErrForeign, fmt.Sprintf("%s is expected with this pool's mark of generation %d, %s has none: its contents were replaced", w, known, here),
+			"put this pool's own data back; "+acceptIt, nil)
+	case found && m.Generation < known:
+		return p.refused(w, ErrDiverged, fmt.Sprintf("%s is of generation %d, the database of %d: it was restored from an older copy", here, m.Generation, known),
+			"put the newest copy back; "+acceptIt+": what was written since is lost", nil)
+	case found && known > 0 && m.Generation > known+1: // one more: an activation was cut off
+		return p.refused(w, ErrDiverged, fmt.Sprintf("%s is of generation %d, the database of %d: the database was restored from an older copy", here, m.Generation, known),
+			fmt.Sprintf("put the newest copy back, or run `thinctl pool repair %s` to go on with this one", p.name), nil)
+	}
+	c.mark = mark{Pool: p.id, Generation: known + 1, Offset: record.Data.Size}
+	if accepted || known == 0 {
+		c.mark.Generation = max(known, m.Generation) + 1
+	}
+	if !record.Data.Loop && about.Size < record.Data.Size+markArea {
+		c.mark.Generation = 0
+	}
+	return nil
+}
+
+// areaOfMark is how much of the data disk lies behind the data for the mark.
+func areaOfMark(record store.Pool) units.Bytes {
+	if record.Generation == 0 {
+		return 0
+	}
+	return markArea
+}
+
+// largeEnough refuses a disk that has become smaller.
+func (p *Pool) largeEnough(role string, backing store.Backing, held Disk, need units.Bytes) error {
+	about := held.About()
+	if about.Size >= need {
+		return nil
+	}
+	w := wanted{op: "activate", role: role, backing: backing}
+	return p.refused(w, ErrShrunk, shrunk(about.Path, about.Size, need).Error(), "", nil)
+}
+
+// noteIdentities adds to the record what the devices can be found by.
+func (p *Pool) noteIdentities(c *claims) error {
+	if c.record.Data.Loop && c.record.Metadata.Loop {
+		return nil
+	}
+	all, err := p.hostDisks()
+	if err != nil {
+		return p.failed("activate", err)
+	}
+	for _, one := range []struct {
+		backing *store.Backing
+		held    Disk
+	}{{&c.record.Data, c.data}, {&c.record.Metadata, c.metadata}} {
+		if !one.backing.Loop {
+			one.backing.Identity = one.backing.Identity.Or(unique(one.held.About(), all))
+		}
+	}
+	return nil
+}
+
+// raise marks the data with the next generation, and then writes that, and where
+// the disks are now, to the database. A kill in between leaves a mark that is one
+// ahead, which the next activation writes again.
+func (p *Pool) raise(ctx context.Context, c *claims) error {
+	if size := c.mark.Offset + markArea; c.record.Data.Loop && c.data.About().Size < size {
+		if err := p.growFile(c.record, c.record.Data, size); err != nil {
+			return err
+		}
+	}
+	if err := p.writeMark(c.data, c.mark); err != nil {
+		return err
+	}
+	return p.db.Update(ctx, func(tx *store.Tx) error {
+		record, err := tx.Pool()
+		if err != nil {
+			return err
+		}
+		record.Generation = c.mark.Generation
+		for _, one := range []struct {
+			to   *store.Backing
+			from store.Backing
+		}{{&record.Data, c.record.Data}, {&record.Metadata, c.record.Metadata}} {
+			one.to.Path, one.to.Identity = one.from.Path, one.from.Identity
+		}
+		c.record = record
+		return tx.PutPool(record)
+	})
+}
+
+// writeMark writes a mark, if there is one to be written.
+func (p *Pool) writeMark(held Disk, m mark) error {
+	if m.Generation == 0 {
+		return nil
+	}
+	if err := held.Write(m.encode(), m.slot()); err != nil {
+		return fmt.Errorf("mark the data: %w", err)
+	}
+	return nil
+}
+
+// verify looks once more, just before a table is loaded, whether the paths still
+// lead to the disks that were checked.
+func (p *Pool) verify(c *claims) error {
+	for _, one := range []struct {
+		w    wanted
+		held Disk
+	}{{p.dataWanted("activate", c.record), c.data}, {p.metadataWanted("activate", c.record), c.metadata}} {
+		path := p.path(one.w.backing.Path)
+		if !one.w.backing.Loop {
+			path = one.w.backing.Path
+		}
+		led, err := one.held.LedBy(path)
+		if err == nil && led && !one.w.backing.Loop {
+			var now disk.Identity
+			now, err = p.host.Disks.Identity(path)
+			led = now == one.held.About().Identity
+		}
+		if err != nil || !led {
+			return p.refused(one.w, ErrForeign, fmt.Sprintf("%s changed while the pool was activated", path), "retry", err)
+		}
+	}
+	return nil
+}
+
+// attach returns the block devices under the pool: the disks that are held, or
+// the loop devices of its files, made where none are there.
+func (p *Pool) attach(ctx context.Context, c *claims, undo *rollback) (meta, data dm.Dev, err error) {
+	meta, err = p.attachOne(ctx, c.record, c.record.Metadata, c.metadata, undo)
+	if err != nil {
+		return meta, data, err
+	}
+	data, err = p.attachOne(ctx, c.record, c.record.Data, c.data, undo)
+	return meta, data, err
+}
+
+func (p *Pool) attachOne(ctx context.Context, record store.Pool, backing store.Backing, held Disk, undo *rollback) (dm.Dev, error) {
+	if !backing.Loop {
+		return dm.Dev(held.About().Number), nil
+	}
+	path := p.path(backing.Path)
+	before, err := p.host.Loops.Find(ctx, path)
+	if err != nil {
+		return dm.Dev{}, err
+	}
+	loop, err := p.host.Loops.Attach(ctx, path, loopback.AttachOptions{Reuse: true, Buffered: !record.DirectIO, SectorSize: backing.Sector})
+	if err != nil {
+		return dm.Dev{}, err
+	}
+	if len(before) == 0 {
+		undo.add(func(ctx context.Context) error { return p.host.Loops.Detach(ctx, loop) })
+	}
+	device, inode, err := held.Inode()
+	if err == nil && loop.Backing != (loopback.FileID{Device: device, Inode: inode}) {
+		err = &Error{Op: "activate", Object: p.object(), Kind: ErrForeign, Detail: path + " was replaced while the pool was activated", Remedy: "retry"}
+	}
+	if err != nil {
+		return dm.Dev{}, err
+	}
+	size, err := p.host.Loops.Refresh(ctx, loop)
+	if err == nil && size < backing.Size {
+		err = shrunk(loop.Path, size, backing.Size)
+	}
+	return dm.Dev(loop.Number), err
+}
+
+func shrunk(path string, have, want units.Bytes) error {
+	return fmt.Errorf("%s has %s, the pool needs %s: put the larger device back", path, have, want)
+}
+
+// readSuperblock reads past the page cache, which does not show what the kernel's
+// pool wrote.
+func (p *Pool) readSuperblock(held Disk) (metadata.Superblock, error) {
+	path := held.About().Path
+	super, err := p.host.Disks.Superblock(path)
+	if err != nil {
+		return super, err
+	}
+	led, err := held.LedBy(path)
+	if err == nil && !led {
+		err = fmt.Errorf("%s leads to another disk now", path)
+	}
+	return super, err
+}

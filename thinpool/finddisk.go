@@ -1,0 +1,215 @@
+package thinpool
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"thinctl/disk"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// wanted is one of the pool's block devices, as findDisk looks for it.
+type wanted struct {
+	op      string
+	role    string // "data" or "metadata"
+	backing store.Backing
+	// proven reports whether what a device holds is this pool's.
+	proven func(Disk) bool
+}
+
+// findDisk opens the block device of the pool that has the recorded identity,
+// under whatever name it is now. A device without an identity is found by what it
+// holds, among devices of its kind: a device of another kind is the disk below
+// it, or a copy. The search covers all devices of the host, since a second one
+// with the same identity may be the newer.
+func (p *Pool) findDisk(w wanted) (Disk, error) {
+	all, err := p.hostDisks()
+	if err != nil {
+		return nil, p.refused(w, ErrUnhealthy, fmt.Sprintf("the block devices of the host cannot be read to find %s", w), "mount sysfs on /sys, then retry", err)
+	}
+	var found []disk.Device
+	for _, device := range all {
+		if w.matches(p, device) {
+			found = append(found, device)
+		}
+	}
+	found = topmost(found, all)
+	switch len(found) {
+	case 0:
+		return nil, p.missing(w, all)
+	case 1:
+		return p.openFound(w, found[0])
+	}
+	var names []string
+	for _, device := range found {
+		names = append(names, describe(device.Path, device))
+	}
+	return nil, p.refused(w, ErrCloned, fmt.Sprintf("%s is expected, and found as %s", w, strings.Join(names, " and as ")),
+		"detach the copy, then retry", nil)
+}
+
+// hostDisks lists the block devices that may be a pool's. Volumes of pools are
+// not: their contents are their users'.
+func (p *Pool) hostDisks() ([]disk.Device, error) {
+	all, err := p.host.Disks.Devices()
+	return slices.DeleteFunc(all, func(d disk.Device) bool { return strings.HasPrefix(d.Identity.MappedUUID, uuidPrefix) }), err
+}
+
+func (w wanted) matches(p *Pool, device disk.Device) bool {
+	if device.Err != nil {
+		return false
+	}
+	if w.backing.Identity.Known() {
+		return w.backing.Identity.Compare(device.Identity) == disk.Same
+	}
+	kind := w.backing.Identity.Kind
+	return (kind == "" || kind == device.Identity.Kind) && p.holds(w, device)
+}
+
+// holds opens a device to see whether it holds what is wanted.
+func (p *Pool) holds(w wanted, device disk.Device) bool {
+	held, err := p.host.Disks.Open(device.Path)
+	if err != nil {
+		return false
+	}
+	defer held.Close()
+	return held.About().Number == device.Number && w.proven(held)
+}
+
+// topmost leaves out the devices that another one of them stands on: a mirror's
+// legs, the paths of a multipath device, the disk under a linear mapping.
+func topmost(found, all []disk.Device) []disk.Device {
+	below := map[disk.Number][]disk.Number{}
+	for _, device := range all {
+		below[device.Number] = device.Below
+	}
+	under := map[disk.Number]bool{}
+	var descend func(disk.Number)
+	descend = func(n disk.Number) {
+		for _, lower := range below[n] {
+			if !under[lower] {
+				under[lower] = true
+				descend(lower)
+			}
+		}
+	}
+	for _, device := range found {
+		descend(device.Number)
+	}
+	return slices.DeleteFunc(slices.Clone(found), func(d disk.Device) bool { return under[d.Number] })
+}
+
+// openFound opens a device that was found, and makes sure that it is still the
+// same.
+func (p *Pool) openFound(w wanted, device disk.Device) (Disk, error) {
+	path := device.Path
+	held, err := p.host.Disks.Open(path)
+	if err != nil {
+		return nil, p.refused(w, ErrGone, fmt.Sprintf("%s cannot be opened as %s", w, path), "attach it again, then retry", err)
+	}
+	about := held.About()
+	if about.Number != device.Number || w.backing.Identity.Compare(about.Identity) != w.backing.Identity.Compare(device.Identity) {
+		held.Close()
+		return nil, p.refused(w, ErrForeign, fmt.Sprintf("%s is expected, %s changed while it was opened", w, describe(path, about)), "retry", nil)
+	}
+	return held, nil
+}
+
+// missing says what is where the device was last seen, and which devices carry
+// the pool's content without its identity.
+func (p *Pool) missing(w wanted, all []disk.Device) error {
+	kind, detail := ErrGone, fmt.Sprintf("%s is expected, no device of the host is it", w)
+	if held, err := p.host.Disks.Open(w.backing.Path); err == nil {
+		kind, detail = ErrForeign, fmt.Sprintf("%s is expected, %s is found there", w, describe(w.backing.Path, held.About()))
+		held.Close()
+	}
+	remedy := "attach the expected disk again, then retry"
+	var copies []string
+	for _, device := range all {
+		if device.Err != nil {
+			detail += fmt.Sprintf("; %s cannot be read: %v", device.Path, device.Err)
+		} else if p.holds(w, device) {
+			copies = append(copies, device.Path)
+			detail += fmt.Sprintf("; %s holds this pool's %s", describe(device.Path, device), w.role)
+		}
+	}
+	if len(copies) > 0 {
+		remedy += fmt.Sprintf("; to use %s instead, run `thinctl pool activate %s --accept %s`", copies[0], p.name, copies[0])
+	}
+	return p.refused(w, kind, detail, remedy, nil)
+}
+
+func (p *Pool) refused(w wanted, kind error, detail, remedy string, err error) error {
+	return &Error{Op: w.op, Object: p.object(), Kind: kind, Detail: detail, Remedy: remedy, Err: err}
+}
+
+// String names the device that is expected.
+func (w wanted) String() string {
+	return fmt.Sprintf("the %s disk %s", w.role, describe(w.backing.Path, disk.Device{Size: w.backing.Size, Identity: w.backing.Identity}))
+}
+
+// describe names a device with its identity and size.
+func describe(path string, device disk.Device) string {
+	return fmt.Sprintf("%s (%s, %s)", path, device.Identity, device.Size)
+}
+
+// unique leaves out of an identity what other devices of the host have as well:
+// disks that were all given the same serial cannot be told apart by it.
+func unique(about disk.Device, all []disk.Device) disk.Identity {
+	identity := about.Identity
+	for _, device := range all {
+		if device.Number != about.Number {
+			identity = identity.Without(device.Identity)
+		}
+	}
+	return identity
+}
+
+// backingPath is where a backing is now: a file of the pool's directory, or the
+// device that has the recorded identity. It only finds: what is written to is
+// opened by findDisk.
+func (p *Pool) backingPath(b store.Backing) string {
+	if b.Loop {
+		return p.path(b.Path)
+	}
+	if !b.Identity.Known() {
+		return b.Path
+	}
+	if there, err := p.host.Disks.Identity(b.Path); err == nil && b.Identity.Compare(there) == disk.Same {
+		return b.Path
+	}
+	all, err := p.hostDisks()
+	if err != nil {
+		return b.Path
+	}
+	var same []disk.Device
+	for _, device := range all {
+		if device.Err == nil && b.Identity.Compare(device.Identity) == disk.Same {
+			same = append(same, device)
+		}
+	}
+	if same = topmost(same, all); len(same) == 1 {
+		return same[0].Path
+	}
+	return b.Path
+}
+
+// dataWanted and metadataWanted say what is looked for.
+func (p *Pool) dataWanted(op string, record store.Pool) wanted {
+	return wanted{op: op, role: "data", backing: record.Data, proven: func(held Disk) bool { return p.marked(held, record.Data.Size) }}
+}
+
+func (p *Pool) metadataWanted(op string, record store.Pool) wanted {
+	return wanted{op: op, role: "metadata", backing: record.Metadata, proven: func(held Disk) bool {
+		super, err := p.readSuperblock(held)
+		return err == nil && super.UUID == p.id
+	}}
+}
+
+// marked reports whether a disk carries this pool's mark behind its data.
+func (p *Pool) marked(held Disk, size units.Bytes) bool {
+	m, found, err := readMark(held, size)
+	return err == nil && found && m.Pool == p.id
+}

@@ -1,0 +1,70 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"thinctl/thinpool/store"
+)
+
+// ownDisks refuses to go on where a device of an inactive pool is not the one
+// that is recorded. A device without an identity is known by what it holds, which
+// each repair checks by itself.
+func (p *Pool) ownDisks(ctx context.Context, op string) error {
+	_, _, err := p.kernelStatus(ctx)
+	if !errors.Is(err, ErrInactive) {
+		return err // an active pool's are held by the kernel
+	}
+	record, err := p.Record(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range []wanted{p.metadataWanted(op, record), p.dataWanted(op, record)} {
+		if w.backing.Loop || !w.backing.Identity.Known() {
+			continue
+		}
+		held, err := p.findDisk(w)
+		if err != nil {
+			return err
+		}
+		if err := held.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adoptGeneration lets a database that was restored from an older copy go on with
+// the data as it is: the data is newer, and nothing of it is lost. Of an older
+// copy of the data that is not true, and only a user may accept it.
+func (p *Pool) adoptGeneration(ctx context.Context, active bool, options RepairOptions, repair *Repair) error {
+	if active {
+		return nil
+	}
+	record, err := p.Record(ctx)
+	if err != nil {
+		return err
+	}
+	held, err := p.host.Disks.Open(p.backingPath(record.Data))
+	if err != nil {
+		return nil // a finding tells that it is not there
+	}
+	defer held.Close()
+	m, found, err := readMark(held, record.Data.Size)
+	if err != nil || !found || m.Pool != p.id || m.Generation <= record.Generation+1 {
+		return err
+	}
+	repair.Actions = append(repair.Actions, fmt.Sprintf("go on with the data of generation %d, where the database has %d", m.Generation, record.Generation))
+	if options.DryRun {
+		return nil
+	}
+	return p.db.Update(ctx, func(tx *store.Tx) error {
+		record, err := tx.Pool()
+		if err != nil {
+			return err
+		}
+		record.Generation = m.Generation
+		return tx.PutPool(record)
+	})
+}
