@@ -8,6 +8,10 @@
 // LVM, RAID and LUKS all keep their marks; anything but zeroes counts, known
 // marks are named.
 //
+// A device is recognised by its [Identity], which [Host.Devices] reads from sysfs
+// and udev's database for all block devices. A [Handle] keeps a device open, and
+// with that its number from being given to another.
+//
 //	found, err := disk.Contents("/dev/sdb")
 //	if err == nil && found != "" {
 //		return fmt.Errorf("/dev/sdb holds %s", found)

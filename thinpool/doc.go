@@ -32,6 +32,36 @@
 // whose name metadata.restoring commits it: until that name is gone again, the
 // pool is not activated, and the next repair writes the device anew.
 //
+// # How disks are recognised
+//
+// The path of a device is where it was last seen. The record has what sysfs and
+// udev offer to recognise each device by (package disk), and an activation, an
+// extension and a repair find the device by that. Behind the data, outside of what
+// the pool's table maps, lies a mark with the pool's uuid and a generation, in two
+// blocks that are written in turn:
+//
+//	mark      --- generation N+1 --------------------->
+//	database  ------------------- generation N+1 ----->
+//	device    ----------------------------------- table
+//
+// An activation accepts the database's generation or one more, which a kill
+// between the first two steps leaves. A lower one is data that was restored from an
+// older copy, a higher one is an older database. An extension writes a mark at the
+// new end before the database has the new size, so that there is one behind every
+// size that the database ever had.
+//
+// Every data disk has a mark, also one with an identity: the identity shows which
+// disk it is and the mark shows what is on it, and only both together detect a
+// copy, a restored file and a wiped disk. The mark follows the data and not the end
+// of the device, so that it stays in place when the device grows. Metadata needs no
+// mark: its superblock has the uuid and the transaction id, and the kernel uses the
+// whole device.
+//
+// A device without an identity is found by its mark or superblock, among devices of
+// its kind: contents alone do not distinguish a mirror from its legs, or a linear
+// mapping from the disk below. While a device is checked it is held open, so that
+// its number stays its own until the kernel's table has it.
+//
 // # How the metadata is read
 //
 // Who maps which block stands in the pool's metadata only. [Pool.ReadMetadata]

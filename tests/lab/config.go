@@ -49,6 +49,9 @@ type Config struct {
 type Disk struct {
 	Size int64
 	File string
+	// Serial is "diskN" where it is not given, N counted from 0.
+	Serial   string
+	NoSerial bool
 }
 
 // Result is how a run ended that the lab itself carried through.

@@ -23,12 +23,12 @@ func (c Config) disks(ctx context.Context, dir, image string) (args, throwAway [
 	if err := makeScratch(ctx, scratch, c.Scratch); err != nil {
 		return nil, nil, err
 	}
-	args = diskArgs(boot.SerialScratch, scratch, false)
+	args = diskArgs(boot.SerialScratch, boot.SerialScratch, scratch, false)
 	for i, d := range c.Disks {
-		serial := fmt.Sprintf("disk%d", i)
+		id := fmt.Sprintf("disk%d", i)
 		path := d.File
 		if path == "" {
-			path = filepath.Join(dir, serial+".img")
+			path = filepath.Join(dir, id+".img")
 			throwAway = append(throwAway, path)
 			if err := sparseFile(path, d.Size); err != nil {
 				return nil, nil, err
@@ -36,10 +36,10 @@ func (c Config) disks(ctx context.Context, dir, image string) (args, throwAway [
 		} else if _, err := os.Stat(path); err != nil {
 			return nil, nil, fmt.Errorf("disk %d: %w", i, err)
 		}
-		args = append(args, diskArgs(serial, path, false)...)
+		args = append(args, diskArgs(id, d.serial(id), path, false)...)
 	}
 	if image != "" {
-		args = append(args, diskArgs(boot.SerialRoot, image, true)...)
+		args = append(args, diskArgs(boot.SerialRoot, boot.SerialRoot, image, true)...)
 	}
 	return args, throwAway, nil
 }
@@ -80,4 +80,15 @@ func sparseFile(path string, size int64) error {
 		return fmt.Errorf("making a disk of %d bytes: %w", size, err)
 	}
 	return nil
+}
+
+// serial returns the disk's serial, "" for none.
+func (d Disk) serial(otherwise string) string {
+	switch {
+	case d.NoSerial:
+		return ""
+	case d.Serial != "":
+		return d.Serial
+	}
+	return otherwise
 }

@@ -75,13 +75,17 @@ func shareArgs() []string {
 
 // diskArgs attaches a raw file. Flushes are honoured, so killing QEMU loses
 // nothing the guest flushed; what the guest discards becomes a hole.
-func diskArgs(serial, path string, snapshot bool) []string {
+func diskArgs(id, serial, path string, snapshot bool) []string {
 	drive := fmt.Sprintf("file=%s,if=none,id=%s,format=raw,cache=writeback,aio=threads,discard=unmap",
-		quote(path), serial)
+		quote(path), id)
 	if snapshot {
 		drive += ",snapshot=on"
 	}
-	return []string{"-drive", drive, "-device", fmt.Sprintf("virtio-blk-pci,drive=%s,serial=%s", serial, serial)}
+	device := "virtio-blk-pci,drive=" + id
+	if serial != "" {
+		device += ",serial=" + serial
+	}
+	return []string{"-drive", drive, "-device", device}
 }
 
 // quote doubles commas, which part QEMU's options.
