@@ -25,8 +25,10 @@ type Device struct {
 	Size     units.Bytes
 	Busy     bool // as Describe finds it
 	Identity Identity
-	Below    []Number // the devices that it stands on, as Devices lists them
-	Err      error    // why Devices could not read all of it
+	// As Devices lists them:
+	Below     []Number // the devices that it stands on
+	Suspended bool     // by device mapper; reading it waits without a bound
+	Err       error    // why not all of it could be read
 }
 
 // Describe looks at a block device without changing it.

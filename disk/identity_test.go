@@ -49,7 +49,7 @@ func TestDevices(t *testing.T) {
 		d+"sda/sda2/dev=8:2", d+"sda/sda2/size=2048", d+"sda/sda2/partition=2", d+"sda/sda2/uevent=MAJOR=8\nPARTUUID=9F3A-02",
 		d+"nvme0n1/dev=259:0", d+"nvme0n1/size=4096", d+"nvme0n1/wwid=eui.0025385b61b0", d+"nvme0n1/device/serial=of the controller",
 		d+"dm-0/dev=253:0", d+"dm-0/size=2048", d+"dm-0/dm/name=vg-lv", d+"dm-0/dm/uuid=LVM-abcdef", d+"dm-0/slaves/sda2/dev=8:2",
-		d+"dm-1/dev=253:1", d+"dm-1/size=2048", d+"dm-1/dm/name=plain", d+"dm-1/dm/uuid=",
+		d+"dm-1/dev=253:1", d+"dm-1/size=2048", d+"dm-1/dm/name=plain", d+"dm-1/dm/uuid=", d+"dm-1/dm/suspended=1",
 		d+"md0/dev=9:0", d+"md0/size=2048", d+"md0/md/level=raid1", "udev/data/b9:0=E:MD_UUID=1234abcd:5678:90",
 		d+"loop0/dev=7:0", d+"loop0/size=2048", d+"loop0/loop/backing_file=/x",
 		d+"loop1/dev=7:1", d+"loop1/size=0",
@@ -75,8 +75,8 @@ func TestDevices(t *testing.T) {
 	for _, device := range got {
 		name, _ := strings.CutPrefix(device.Path, host.Dev+"/")
 		found[name] = device.Identity
-		if device.Err != nil {
-			t.Errorf("%s: %v", name, device.Err)
+		if device.Err != nil || device.Suspended != (name == "dm-1") {
+			t.Errorf("%s: suspended %v, error %v", name, device.Suspended, device.Err)
 		}
 		switch name {
 		case "sda2":

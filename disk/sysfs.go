@@ -91,6 +91,11 @@ func (h Host) device(number Number) (Device, error) {
 	if device.Below, err = below(dir); err != nil {
 		return device, err
 	}
+	suspended, err := attribute(dir, "dm/suspended")
+	if err != nil {
+		return device, err
+	}
+	device.Suspended = suspended == "1"
 	device.Identity, err = h.identity(dir, number)
 	return device, err
 }

@@ -177,13 +177,17 @@ func (p *Pool) noteDevice(backing *store.Backing, held Disk) {
 func (p *Pool) checkMark(c *claims, accepted bool) error {
 	record, about := c.record, c.data.About()
 	w := p.dataWanted("activate", record)
-	need := max(record.Data.Size, units.Bytes(c.super.DataSpaceMap.Blocks)*record.Block) + areaOfMark(record)
+	need := max(record.Data.Size, sizeInKernel(record, c.super)) + areaOfMark(record)
 	if !accepted || !record.Data.Loop { // raise makes the file as long as it has to be
 		if err := p.largeEnough("data", record.Data, c.data, need); err != nil {
 			return err
 		}
 	}
 	m, found, err := readMark(c.data, record.Data.Size)
+	if kernels := sizeInKernel(record, c.super); err == nil && !found && kernels > record.Data.Size && p.marked(c.data, kernels) {
+		return p.refused(w, ErrDiverged, fmt.Sprintf("%s has %s of data, the database %s: the database was restored from an older copy", about.Path, kernels, record.Data.Size),
+			fmt.Sprintf("put the newest copy back, or run `thinctl pool repair %s` to go on with this one", p.name), nil)
+	}
 	if err != nil {
 		return p.refused(w, ErrUnhealthy, describe(about.Path, about)+" cannot be read", "look into the kernel's log for its errors", err)
 	}
@@ -214,6 +218,11 @@ func (p *Pool) checkMark(c *claims, accepted bool) error {
 		c.mark.Generation = 0
 	}
 	return nil
+}
+
+// sizeInKernel is how much data the kernel's metadata says that the pool has.
+func sizeInKernel(record store.Pool, super metadata.Superblock) units.Bytes {
+	return units.Bytes(super.DataSpaceMap.Blocks) * record.Block
 }
 
 // areaOfMark is how much of the data disk lies behind the data for the mark.

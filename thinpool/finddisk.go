@@ -70,6 +70,9 @@ func (w wanted) matches(p *Pool, device disk.Device) bool {
 
 // holds opens a device to see whether it holds what is wanted.
 func (p *Pool) holds(w wanted, device disk.Device) bool {
+	if device.Suspended {
+		return false
+	}
 	held, err := p.host.Disks.Open(device.Path)
 	if err != nil {
 		return false
@@ -105,6 +108,9 @@ func topmost(found, all []disk.Device) []disk.Device {
 // same.
 func (p *Pool) openFound(w wanted, device disk.Device) (Disk, error) {
 	path := device.Path
+	if device.Suspended {
+		return nil, p.refused(w, ErrUnhealthy, describe(path, device)+" is suspended", fmt.Sprintf("run `dmsetup resume %s`, then retry", path), nil)
+	}
 	held, err := p.host.Disks.Open(path)
 	if err != nil {
 		return nil, p.refused(w, ErrGone, fmt.Sprintf("%s cannot be opened as %s", w, path), "attach it again, then retry", err)

@@ -346,3 +346,48 @@ func TestExtendToDeviceChecksIt(t *testing.T) {
 	w.PowerOff(t)
 	w.works(thinpool.ActivateOptions{})
 }
+
+// A disk of another pool is not taken, not even by force.
+func TestCreateOnAnotherPoolsDisk(t *testing.T) {
+	w := poolOnDisks(t, true)
+	before := w.everything()
+	for _, path := range []string{w.data, w.metadata} {
+		options := thinpooltest.SmallPool()
+		options.DataDevice, options.DataSize, options.Force = path, units.MiB, true
+		_, err := thinpool.Create(t.Context(), w.Host(), w.Root, "second", options)
+		if !errors.Is(err, thinpool.ErrHoldsData) || !strings.Contains(err.Error(), "is a disk of pool vault") {
+			t.Errorf("%s: got %v, want ErrHoldsData", path, err)
+		}
+	}
+	for name, content := range w.everything() {
+		if before[name] != content {
+			t.Errorf("%s was changed", name)
+		}
+	}
+}
+
+// A database from before an extension is refused, and a repair leads out.
+func TestDatabaseFromBeforeAnExtension(t *testing.T) {
+	w := poolOnDisks(t, true)
+	database := filepath.Join(w.Root, "vault", "state.db")
+	older, err := os.ReadFile(database)
+	check(t, err)
+	check(t, w.open().Activate(t.Context()))
+	check(t, os.Truncate(w.data, int64(96*units.MiB)))
+	_, err = w.open().Extend(t.Context(), thinpool.ExtendOptions{ToDevice: true})
+	check(t, err)
+	volume, err := w.open().ActivateVolume(t.Context(), "base")
+	check(t, err)
+	// The old mark's place is data now.
+	check(t, w.Blocks().Write(volume, 1, 7))
+	check(t, w.open().Deactivate(t.Context()))
+	garbage, err := os.OpenFile(w.data, os.O_WRONLY, 0)
+	check(t, err)
+	_, err = garbage.WriteAt(bytes.Repeat([]byte{7}, 8192), int64(64*units.MiB-64*units.KiB))
+	check(t, errors.Join(err, garbage.Close()))
+	check(t, os.WriteFile(database, older, 0o600))
+	w.refused(thinpool.ErrDiverged, "the database was restored from an older copy", "thinctl pool repair vault")
+	_, err = w.open().Repair(t.Context(), thinpool.RepairOptions{})
+	check(t, err)
+	w.works(thinpool.ActivateOptions{})
+}

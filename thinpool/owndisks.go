@@ -51,11 +51,17 @@ func (p *Pool) adoptGeneration(ctx context.Context, active bool, options RepairO
 		return nil // a finding tells that it is not there
 	}
 	defer held.Close()
-	m, found, err := readMark(held, record.Data.Size)
-	if err != nil || !found || m.Pool != p.id || m.Generation <= record.Generation+1 {
+	size := record.Data.Size
+	m, found, err := readMark(held, size)
+	if super, unread := p.host.Disks.Superblock(p.backingPath(record.Metadata)); err == nil && !found && unread == nil && super.UUID == p.id {
+		size = max(size, sizeInKernel(record, super)) // the pool was extended since
+		m, found, err = readMark(held, size)
+	}
+	if err != nil || !found || m.Pool != p.id || m.Generation <= record.Generation+1 && size == record.Data.Size {
 		return err
 	}
-	repair.Actions = append(repair.Actions, fmt.Sprintf("go on with the data of generation %d, where the database has %d", m.Generation, record.Generation))
+	repair.Actions = append(repair.Actions, fmt.Sprintf("go on with %s of data of generation %d, where the database has %s of generation %d",
+		size, m.Generation, record.Data.Size, record.Generation))
 	if options.DryRun {
 		return nil
 	}
@@ -64,7 +70,7 @@ func (p *Pool) adoptGeneration(ctx context.Context, active bool, options RepairO
 		if err != nil {
 			return err
 		}
-		record.Generation = m.Generation
+		record.Generation, record.Data.Size = m.Generation, size
 		return tx.PutPool(record)
 	})
 }

@@ -68,6 +68,7 @@ func PlanCreate(ctx context.Context, host Host, root, name string, options Creat
 		plan.Metadata.Size = options.MetadataSize
 	}
 	sameDevice(host, options, fault)
+	usedByPools(ctx, host, root, plan, fault)
 	options.check(fault)
 	if err := errors.Join(faults...); err != nil {
 		return plan, err
@@ -133,6 +134,32 @@ func planDevice(host Host, path string, size, unit, behind units.Bytes, force bo
 		}
 	}
 	return backing, device.Dev
+}
+
+// usedByPools refuses the disks of other pools, active or not: --force is for
+// what is of no use any more.
+func usedByPools(ctx context.Context, host Host, root string, plan Plan, fault func(error, string, ...any)) {
+	if plan.Data.Loop && plan.Metadata.Loop {
+		return
+	}
+	names, err := List(root)
+	if err != nil {
+		fault(nil, "%v", err)
+	}
+	for _, name := range names {
+		other := newPool(host, filepath.Join(root, name), name)
+		record, err := other.Record(ctx)
+		if err = errors.Join(err, other.db.Close()); err != nil {
+			continue // that pool cannot be used either; the disks' contents count
+		}
+		for _, mine := range []store.Backing{plan.Data, plan.Metadata} {
+			for _, theirs := range []store.Backing{record.Data, record.Metadata} {
+				if !mine.Loop && !theirs.Loop && mine.Identity.Compare(theirs.Identity) == disk.Same {
+					fault(ErrHoldsData, "%s is a disk of pool %s: destroy that pool first, or use another disk", mine.Path, name)
+				}
+			}
+		}
+	}
 }
 
 func sameDevice(host Host, options CreateOptions, fault func(error, string, ...any)) {
