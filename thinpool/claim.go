@@ -124,6 +124,14 @@ func (p *Pool) claimMetadata(ctx context.Context, c *claims) (err error) {
 			return p.failed("activate", err)
 		}
 	default:
+		// What a repair has half written need not prove anything: checkIdentity tells.
+		restoring, err := exists(p.path(restoringFile))
+		if err != nil {
+			return err
+		}
+		if restoring {
+			break
+		}
 		if c.metadata, err = p.findDisk(p.metadataWanted("activate", c.record)); err != nil {
 			return err
 		}

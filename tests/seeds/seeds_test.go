@@ -88,7 +88,7 @@ func (e *experiment) space() programs.PoolSpace {
 func (e *experiment) newStore() {
 	e.check(e.Create(e.Context()))
 	space := e.space()
-	e.same("new store: data", "100 G", int64(100<<30), space.Data.File.Apparent)
+	e.same("new store: data", "100 G", int64(100<<30+8<<10), space.Data.File.Apparent) // with the pool's mark
 	e.same("new store: metadata", "2.0 G", int64(2<<30), space.Metadata.File.Apparent)
 	e.within("new store: data allocated", "sparse", space.Data.File.Allocated, 0, small)
 }
