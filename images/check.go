@@ -29,8 +29,13 @@ func (s *Store) Check(ctx context.Context) ([]snapshots.Disagreement, error) {
 		there := map[string]bool{}
 		for _, layer := range layers {
 			there[layer.ID] = true
-			if err := s.checkSplit(layer, say); err != nil {
+			missing, err := s.splitMissing(layer)
+			if err != nil {
 				return err
+			}
+			if missing {
+				found = append(found, snapshots.Disagreement{Object: "layer " + layer.ID, Tar: layer.ID,
+					Detail: "its files are kept, and its tar cannot be written again: " + s.splitPath(layer.ID) + " is lost"})
 			}
 		}
 		return checkImages(tx, there, say)
@@ -38,17 +43,16 @@ func (s *Store) Check(ctx context.Context) ([]snapshots.Disagreement, error) {
 	return found, err
 }
 
-// checkSplit looks for the split of a layer that came as a tar.
-func (s *Store) checkSplit(layer snapshots.Layer, say func(object, detail string)) error {
+// splitMissing looks for the split of a layer that came as a tar.
+func (s *Store) splitMissing(layer snapshots.Layer) (bool, error) {
 	if layer.DiffID == "" || layer.Base != "" {
-		return nil
+		return false, nil
 	}
 	_, err := os.Stat(s.splitPath(layer.ID))
 	if errors.Is(err, fs.ErrNotExist) {
-		say("layer "+layer.ID, "its tar cannot be written again: "+s.splitPath(layer.ID)+" is missing")
-		return nil
+		return true, nil
 	}
-	return err
+	return false, err
 }
 
 func checkImages(tx *store.Tx, layers map[string]bool, say func(object, detail string)) error {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/images"
 	"thinctl/snapshots"
 	"thinctl/thinpool/store"
 )
@@ -33,6 +34,12 @@ func TestCheckFinds(t *testing.T) {
 		b.check(b.pool.Update(b.ctx, test.damage))
 		b.finds(test.what, test.names)
 	}
+	b.check(b.pool.Update(b.ctx, func(tx *store.Tx) error { _, err := images.RepairIn(tx); return err }))
+	b.agrees(b.s)
+	if _, err := b.load(b.s, dockerArchive(t, one)); err != nil {
+		t.Errorf("loading it again after the repair: %v", err)
+	}
+	b.agrees(b.s)
 	b.check(os.Remove(b.pool.LayersDir() + "/" + one.ChainIDs[1] + ".split.gz"))
 	b.finds("no split", "layer "+one.ChainIDs[1])
 }

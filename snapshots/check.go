@@ -14,6 +14,9 @@ import (
 type Disagreement struct {
 	Object string
 	Detail string
+	// Tar is the layer that is whole but for what writes its tar again, "" if the
+	// disagreement is another. No repair brings that back.
+	Tar string
 }
 
 // Check compares the documents with the volumes and with each other, at one
@@ -32,7 +35,9 @@ type check struct {
 	found  []Disagreement
 }
 
-func (c *check) say(object, detail string) { c.found = append(c.found, Disagreement{object, detail}) }
+func (c *check) say(object, detail string) {
+	c.found = append(c.found, Disagreement{Object: object, Detail: detail})
+}
 
 func (c *check) needs(object, volume string) {
 	if _, there := c.wanted[volume]; !there {

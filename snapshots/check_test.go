@@ -67,6 +67,19 @@ func TestCheckFinds(t *testing.T) {
 			if len(c.want) == 0 && len(found) != 0 {
 				t.Errorf("%+v", found)
 			}
+			volumes, err := st.pool.Volumes(st.ctx)
+			check(t, err)
+			var done []string
+			check(t, st.pool.Update(st.ctx, func(tx *store.Tx) (err error) { done, err = snapshots.RepairIn(tx); return err }))
+			if len(done) == 0 && len(c.want) > 0 && c.name != "a name" {
+				t.Error("the repair does not say what it has done")
+			}
+			if found, err = st.s.Check(st.ctx); err != nil || len(found) > 0 {
+				t.Errorf("after the repair, which did %q: %+v, %v", done, found, err)
+			}
+			if now, err := st.pool.Volumes(st.ctx); err != nil || len(now) != len(volumes) {
+				t.Errorf("%d volumes, %v; the repair must keep all %d", len(now), err, len(volumes))
+			}
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -36,6 +37,8 @@ type DB struct {
 	session *session      // nil while closed
 	used    time.Time
 	idle    *time.Timer
+
+	changed atomic.Bool // since the last Copy
 }
 
 // At returns the database at path, which need not exist yet.
@@ -55,6 +58,7 @@ func (d *DB) Create(ctx context.Context, pool Pool) error {
 	if err := empty.Close(); err != nil {
 		return fmt.Errorf("creating the database: %w", err)
 	}
+	d.changed.Store(true)
 	return d.transact(ctx, true, func(tx *bolt.Tx) error {
 		for _, name := range buckets() {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
@@ -73,6 +77,16 @@ func (d *DB) View(ctx context.Context, f func(*Tx) error) error {
 // Update runs f and makes what it wrote durable, all or nothing. f must not
 // begin another transaction.
 func (d *DB) Update(ctx context.Context, f func(*Tx) error) error {
+	err := d.Note(ctx, f)
+	if err == nil {
+		d.changed.Store(true)
+	}
+	return err
+}
+
+// Note is Update for what holds only as long as a process works on it: no copy of
+// the database is made for its sake.
+func (d *DB) Note(ctx context.Context, f func(*Tx) error) error {
 	return d.transact(ctx, true, func(tx *bolt.Tx) error { return ours(tx, f) })
 }
 

@@ -94,8 +94,14 @@ func (t *Tx) putNumber(key []byte, v uint64) error {
 	return t.bucket(bucketMeta).Put(key, binary.BigEndian.AppendUint64(nil, v))
 }
 
-// SetLastTx brings the database to a pool's id: repair uses it.
-func (t *Tx) SetLastTx(tx uint64) error { return t.putNumber(keyLastTx, tx) }
+// Forget drops the note of the newest change and makes tx the last transaction
+// id: repair brings the database to the pool's id with it.
+func (t *Tx) Forget(tx uint64) error {
+	if err := t.bucket(bucketMeta).Delete(keyPending); err != nil {
+		return err
+	}
+	return t.putNumber(keyLastTx, tx)
+}
 
 // Begin notes a change before the kernel hears of it, and raises LastTx to
 // pending.Tx. The note of the change before it, long settled, is overwritten.

@@ -1,0 +1,80 @@
+package images
+
+import (
+	"fmt"
+
+	"thinctl/snapshots"
+	"thinctl/thinpool/store"
+)
+
+// RepairIn drops, within a transaction, what [Store.Check] finds of documents that
+// have lost what they stand on: see [snapshots.RepairIn]. An image that lacks a
+// layer goes with its names. It returns what it did.
+func RepairIn(tx *store.Tx) ([]string, error) {
+	actions, err := snapshots.RepairIn(tx)
+	if err != nil {
+		return actions, err
+	}
+	layers, err := snapshots.LayersIn(tx)
+	if err != nil {
+		return actions, err
+	}
+	there := map[string]bool{}
+	for _, layer := range layers {
+		there[layer.ID] = true
+	}
+	all, err := list(tx)
+	if err != nil {
+		return actions, err
+	}
+	keys := map[string]bool{}
+	for _, image := range all {
+		missing := ""
+		for _, id := range image.Layers {
+			if !there[id] {
+				missing = id
+			}
+		}
+		if missing == "" {
+			keys[image.Key] = true
+			continue
+		}
+		actions = append(actions, fmt.Sprintf("drop the record of %s: its layer %s is gone; load or pull it again", image, short(missing)))
+		if err := tx.DeleteDocument(kindImages, image.Key); err != nil {
+			return actions, err
+		}
+	}
+	if err := dropNames(tx, keys); err != nil {
+		return actions, err
+	}
+	return actions, snapshots.ForgetImages(tx, func(key string) bool { return keys[key] })
+}
+
+// dropNames drops names and ids of images that are not there.
+func dropNames(tx *store.Tx, keys map[string]bool) error {
+	gone := map[store.Kind][]string{}
+	for entry, err := range store.Documents[named](tx, kindNames, "") {
+		if err != nil {
+			return err
+		}
+		if !keys[entry.Record.Key] {
+			gone[kindNames] = append(gone[kindNames], entry.Key)
+		}
+	}
+	for entry, err := range store.Documents[string](tx, kindIDs, "") {
+		if err != nil {
+			return err
+		}
+		if !keys[entry.Record] {
+			gone[kindIDs] = append(gone[kindIDs], entry.Key)
+		}
+	}
+	for kind, names := range gone {
+		for _, name := range names {
+			if err := tx.DeleteDocument(kind, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

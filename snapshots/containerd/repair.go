@@ -1,0 +1,91 @@
+package containerd
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"thinctl/thinpool/store"
+)
+
+// RepairIn drops, within a transaction, the snapshots of all namespaces whose
+// volume or parent is gone: containerd unpacks what it misses again. A volume that
+// loses its snapshot so keeps its contents, as a volume of the user's own. It
+// returns what it did.
+func RepairIn(tx *store.Tx) (actions []string, err error) {
+	volumes := map[string]store.Volume{}
+	for volume, err := range tx.Volumes() {
+		if err != nil {
+			return nil, err
+		}
+		volumes[volume.Name] = volume
+	}
+	all := map[string]record{}
+	for entry, err := range store.Documents[record](tx, kindSnapshots, "") {
+		if err != nil {
+			return nil, err
+		}
+		all[entry.Key] = entry.Record
+	}
+	dropped := map[string]record{}
+	for more := true; more; {
+		more = false
+		for key, r := range all {
+			_, there := volumes[r.Volume]
+			if r.Parent != "" {
+				namespace, _ := splitNamespace(key)
+				parent, ok := all[namespace+"/"+r.Parent]
+				there = there && ok && parent.ID == r.ParentID
+			}
+			if !there {
+				dropped[key], more = r, true
+				delete(all, key)
+			}
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(dropped)) {
+		r := dropped[key]
+		actions = append(actions, fmt.Sprintf("drop the record of containerd's snapshot %s: its volume or its parent's is gone", quoted(key)))
+		if err := dropRecord(tx, key, r); err != nil {
+			return actions, err
+		}
+		if volume, there := volumes[r.Volume]; there && !r.borrows() {
+			volume.For = ""
+			if err := tx.PutVolume(volume); err != nil {
+				return actions, err
+			}
+		}
+	}
+	if len(dropped) == 0 {
+		return nil, nil
+	}
+	return actions, recountViews(tx, all)
+}
+
+func dropRecord(tx *store.Tx, key string, r record) error {
+	if err := tx.DeleteDocument(kindSnapshots, key); err != nil || r.ParentID == "" {
+		return err
+	}
+	namespace, _ := splitNamespace(key)
+	return tx.DeleteDocument(kindChildren, namespace+"/"+r.ParentID+"/"+r.ID)
+}
+
+// recountViews has committed snapshots count the views that are left.
+func recountViews(tx *store.Tx, all map[string]record) error {
+	views := map[string]int{}
+	for _, r := range all {
+		if r.borrows() {
+			views[r.Volume]++
+		}
+	}
+	for key, r := range all {
+		if r.Kind != Committed || r.Views == views[r.Volume] {
+			continue
+		}
+		r.Views = views[r.Volume]
+		if err := tx.PutDocument(kindSnapshots, key, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,229 @@
+package snapshots
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"thinctl/thinpool/store"
+)
+
+// RepairIn drops, within a transaction, what [Store.Check] finds: documents whose
+// volume is gone, and those that stand on one that is dropped. A volume that
+// loses its document so keeps its contents, as a volume of the user's own. It
+// returns what it did.
+func RepairIn(tx *store.Tx) ([]string, error) {
+	r := &repair{tx: tx, volumes: map[string]store.Volume{}, sound: map[string]bool{}}
+	for volume, err := range tx.Volumes() {
+		if err != nil {
+			return nil, err
+		}
+		r.volumes[volume.Name] = volume
+	}
+	for _, step := range []func() error{r.templates, r.layersAndInits, r.containers, r.containerNames, r.strays} {
+		if err := step(); err != nil {
+			return r.actions, err
+		}
+	}
+	return r.actions, nil
+}
+
+type repair struct {
+	tx      *store.Tx
+	volumes map[string]store.Volume
+	sound   map[string]bool // volumes whose document is
+	actions []string
+}
+
+// stands reports whether a volume is there under a document that is sound.
+func (r *repair) stands(volume string) bool { return r.sound[volume] }
+
+// keep notes the volume of a document that stays, or drops the document.
+func (r *repair) keep(kind store.Kind, key, object, volume string, on ...string) error {
+	missing := ""
+	if _, there := r.volumes[volume]; !there {
+		missing = volume
+	}
+	for _, below := range on {
+		if below != "" && !r.stands(below) {
+			missing = below
+		}
+	}
+	if missing == "" {
+		r.sound[volume] = true
+		return r.keptFor(kind, volume)
+	}
+	delete(r.sound, volume)
+	r.actions = append(r.actions, fmt.Sprintf("drop the record of %s: volume %s is gone", object, missing))
+	return r.tx.DeleteDocument(kind, key)
+}
+
+// keptFor has a volume be kept for what its document wants.
+func (r *repair) keptFor(kind store.Kind, name string) error {
+	what := map[store.Kind]string{kindTemplates: forTemplate, kindLayers: forLayer, kindInits: forLayer, kindContainers: forContainer}[kind]
+	volume := r.volumes[name]
+	if volume.For == what {
+		return nil
+	}
+	r.actions = append(r.actions, fmt.Sprintf("keep the volume %s for a %s again", name, what))
+	volume.For = what
+	return r.tx.PutVolume(volume)
+}
+
+func (r *repair) templates() error {
+	all, err := documents[Template](r.tx, kindTemplates)
+	for _, t := range all {
+		if err == nil {
+			err = r.keep(kindTemplates, t.Key, "template "+t.Key, templateVolume(t.Key))
+		}
+	}
+	return err
+}
+
+// layersAndInits goes up from the templates: a layer may stand on an init, and that
+// on a layer.
+func (r *repair) layersAndInits() error {
+	layers, err := documents[Layer](r.tx, kindLayers)
+	if err != nil {
+		return err
+	}
+	inits, err := documents[Init](r.tx, kindInits)
+	if err != nil {
+		return err
+	}
+	parent := func(l Layer) string {
+		if l.Parent == "" {
+			return ""
+		}
+		return layerVolume(l.Parent)
+	}
+	there := func(volume string) bool { _, ok := r.volumes[volume]; return ok }
+	for more := true; more; {
+		more = false
+		mark := func(volume string, sound bool) {
+			if sound && there(volume) && !r.sound[volume] {
+				r.sound[volume], more = true, true
+			}
+		}
+		for _, l := range layers {
+			mark(layerVolume(l.ID), r.stands(l.Below().volume) && (l.Parent == "" || r.stands(parent(l))))
+		}
+		for _, i := range inits {
+			mark(initVolume(i.Key), r.stands(i.below()))
+		}
+	}
+	for _, l := range layers {
+		if err := r.keep(kindLayers, l.ID, "layer "+short(l.ID), layerVolume(l.ID), l.Below().volume, parent(l)); err != nil {
+			return err
+		}
+	}
+	for _, i := range inits {
+		if err := r.keep(kindInits, i.Key, "init "+short(i.Key), initVolume(i.Key), i.below()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *repair) containers() error {
+	all, err := ContainersIn(r.tx)
+	for _, c := range all {
+		layer := ""
+		if c.Layer != "" {
+			layer = layerVolume(c.Layer)
+		}
+		if err == nil {
+			err = r.keep(kindContainers, c.ID, "container "+c.Name, containerVolume(c.ID), initVolume(c.Init), layer)
+		}
+	}
+	return err
+}
+
+// containerNames has each container reserve its name, and nothing else.
+func (r *repair) containerNames() error {
+	all, err := ContainersIn(r.tx)
+	if err != nil {
+		return err
+	}
+	named := map[string]string{}
+	for _, c := range all {
+		named[c.Name] = c.ID
+	}
+	var gone []string
+	for entry, err := range store.Documents[string](r.tx, kindNames, "") {
+		switch {
+		case err != nil:
+			return err
+		case named[entry.Key] == entry.Record:
+			delete(named, entry.Key)
+		case named[entry.Key] == "":
+			gone = append(gone, entry.Key)
+		}
+	}
+	for _, name := range gone {
+		if err := r.tx.DeleteDocument(kindNames, name); err != nil {
+			return err
+		}
+	}
+	for name, id := range named {
+		if err := r.tx.PutDocument(kindNames, name, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// strays makes the volumes that no document has the user's own.
+func (r *repair) strays() error {
+	works := map[string]bool{}
+	for entry, err := range store.Documents[Work](r.tx, kindWork, "") {
+		if err != nil {
+			return err
+		}
+		works[workVolume(entry.Key)] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.volumes)) {
+		volume := r.volumes[name]
+		if !isOurs(volume.For) || r.sound[volume.Name] || works[volume.Name] {
+			continue
+		}
+		if err := r.release(volume); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// release makes a volume the user's own. Its name goes too: the same layer may be
+// loaded again.
+func (r *repair) release(volume store.Volume) error {
+	if err := r.tx.DeleteVolume(volume); err != nil {
+		return err
+	}
+	was, first := volume.Name, fmt.Sprintf("recovered-%d", volume.ID)
+	volume.Name, volume.For = first, ""
+	for n := 2; ; n++ {
+		if _, err := r.tx.Volume(volume.Name); errors.Is(err, store.ErrNotFound) {
+			break
+		} else if err != nil {
+			return err
+		}
+		volume.Name = fmt.Sprintf("%s-%d", first, n)
+	}
+	r.actions = append(r.actions, fmt.Sprintf("keep %s as the volume %s", was, volume.Name))
+	return r.tx.PutVolume(volume)
+}
+
+// ForgetImages has containers forget images that are not there; they keep the name
+// that they were made by.
+func ForgetImages(tx *store.Tx, there func(key string) bool) error {
+	all, err := ContainersIn(tx)
+	for _, c := range all {
+		if err == nil && c.Image != "" && !there(c.Image) {
+			c.Image = ""
+			err = tx.PutDocument(kindContainers, c.ID, c)
+		}
+	}
+	return err
+}
