@@ -35,6 +35,7 @@ type chores struct {
 	scanned time.Time                     // when a scan last worked
 	tried   time.Time                     // when one was last tried
 	trimmed time.Time
+	copied  time.Time // when the database was last copied
 	once    sync.Once
 }
 
@@ -93,6 +94,9 @@ func (w *watcher) work(ctx context.Context) {
 		w.chores.mu.Lock()
 		pool := w.chores.pool
 		w.chores.mu.Unlock()
+		if pool != nil {
+			w.copyDatabase(ctx, pool)
+		}
 		if pool == nil || !seen || s.Err != nil || !growable(s) {
 			continue
 		}
@@ -120,6 +124,25 @@ func (w *watcher) slowly(ctx context.Context, do func(context.Context)) {
 	bounded, cancel := context.WithTimeout(ctx, choreBound)
 	defer cancel()
 	do(bounded)
+}
+
+// copyEvery is how often the database is copied, if it has changed.
+const copyEvery = time.Minute
+
+// copyDatabase keeps the copy from which a lost database is restored.
+func (w *watcher) copyDatabase(ctx context.Context, pool *thinpool.Pool) {
+	w.chores.mu.Lock()
+	due := time.Since(w.chores.copied) >= copyEvery
+	if due {
+		w.chores.copied = time.Now()
+	}
+	w.chores.mu.Unlock()
+	if !due {
+		return
+	}
+	if err := pool.CopyDatabase(ctx); err != nil && ctx.Err() == nil {
+		w.log.Warn("the database is not copied: a lost one is restored as it was at the last copy", "error", err)
+	}
 }
 
 // reap gives back the blocks of removed volumes that nobody has open any more.

@@ -113,6 +113,9 @@ func (p *Pool) start(ctx context.Context, record store.Pool, options ActivateOpt
 		return dm.PoolStatus{}, err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
+	if err := p.makeMountsDir(); err != nil {
+		return dm.PoolStatus{}, err
+	}
 	if err := p.raise(ctx, c); err != nil {
 		return dm.PoolStatus{}, err
 	}

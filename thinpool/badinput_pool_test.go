@@ -40,7 +40,7 @@ func badPools() []badInput {
 			},
 		},
 		{
-			name: "damaged superblock", try: activating, kind: thinpool.ErrUnhealthy, says: []string{"ROOT/vault/metadata", "pool repair vault"},
+			name: "damaged superblock", try: activating, kind: thinpool.ErrUnhealthy, says: []string{"ROOT/vault/metadata", "are lost", "are kept"},
 			given: func(t *testing.T, s *stage) { s.idle(); s.write(s.file("metadata"), 100, "damage") },
 		},
 		{
@@ -60,7 +60,7 @@ func badPools() []badInput {
 			given: func(t *testing.T, s *stage) { s.idle(); check(t, os.Remove(s.file("metadata"))) },
 		},
 		{
-			name: "older database", try: activating, kind: thinpool.ErrDiverged, says: []string{"it is at transaction 3, the database at 1", "pool check vault"},
+			name: "older database", try: activating, kind: thinpool.ErrDiverged, says: []string{"the metadata is at transaction 3, the database at 1", "pool check vault"},
 			given: func(t *testing.T, s *stage) {
 				restore := s.saved("state.db")
 				s.add("two", "three")
@@ -68,7 +68,7 @@ func badPools() []badInput {
 			},
 		},
 		{
-			name: "newer database", try: activating, kind: thinpool.ErrDiverged, says: []string{"it is at transaction 1, the database at 3", "pool check vault"},
+			name: "newer database", try: activating, kind: thinpool.ErrDiverged, says: []string{"the metadata is at transaction 1, the database at 3", "pool check vault"},
 			given: func(t *testing.T, s *stage) {
 				restore := s.saved("metadata")
 				s.add("two", "three")
@@ -76,7 +76,7 @@ func badPools() []badInput {
 			},
 		},
 		{
-			name: "damaged database", says: []string{"ROOT/vault/state.db", "damaged", "restore it from a copy"},
+			name: "damaged database", says: []string{"ROOT/vault/state.db", "damaged", "pool repair vault"},
 			given: func(t *testing.T, s *stage) {
 				s.idle()
 				check(t, s.vault.Close(t.Context()))

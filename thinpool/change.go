@@ -162,7 +162,7 @@ func (p *Pool) settle(ctx context.Context, status dm.PoolStatus) error {
 	if last != status.TransactionID+1 || pending.Tx != last {
 		return &Error{Op: "open", Object: p.object(), Kind: ErrDiverged,
 			Detail: fmt.Sprintf("the pool is at transaction %d, the database at %d", status.TransactionID, last),
-			Remedy: fmt.Sprintf("one of them was restored or driven by another program: run `thinctl pool check %s`", p.name)}
+			Err:    errMoment, Remedy: p.checkIt()}
 	}
 	return p.undo(ctx, pending, pending.IDs())
 }

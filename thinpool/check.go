@@ -1,6 +1,7 @@
 package thinpool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -179,16 +180,18 @@ func (p *Pool) checkOffline(ctx context.Context, report *Report, known known) {
 
 // identityFinding is a refusal of the pool's disks as a finding.
 func (p *Pool) identityFinding(err error) Finding {
-	finding := Finding{Code: FindIdentity, Object: p.object(), Detail: err.Error(),
-		Remedy: fmt.Sprintf("`thinctl pool repair %s --dry-run` says what can be done", p.name)}
+	finding := Finding{Code: FindIdentity, Object: p.object(), Detail: err.Error(), Remedy: p.putBack()}
 	var refused *Error
+	if errors.As(err, &refused) {
+		plain := *refused
+		plain.Op, plain.Remedy = "", ""
+		finding.Detail, finding.Remedy = plain.Error(), cmp.Or(refused.Remedy, finding.Remedy)
+	}
 	switch {
 	case errors.Is(err, ErrNeedsCheck):
 		finding.Code, finding.Repairable = FindNeedsCheck, true
-	case errors.As(err, &refused) && refused.Remedy != "":
-		told := *refused
-		finding.Remedy, told.Remedy = told.Remedy, ""
-		finding.Detail = told.Error()
+	case errors.Is(err, errMoment), errors.Is(err, errOldDatabase):
+		finding.Remedy, finding.Repairable = p.agreeIt(), true
 	}
 	return finding
 }
@@ -199,22 +202,21 @@ func (p *Pool) checkStatus(report *Report, known known, status dm.PoolStatus) {
 		if status.NeedsCheck {
 			code = FindNeedsCheck
 		}
-		report.add(Finding{Code: code, Object: p.object(), Detail: err.Error(), Remedy: fmt.Sprintf(
-			"`thinctl pool deactivate %[1]s`, then `thinctl pool repair %[1]s`", p.name), Repairable: status.NeedsCheck})
+		report.add(Finding{Code: code, Object: p.object(), Detail: err.Error(), Remedy: p.repairOffline(), Repairable: status.NeedsCheck})
 		report.refused = true
 		return
 	}
-	switch {
-	case known.last == status.TransactionID:
-	case known.last == status.TransactionID+1 && known.pending.Tx == known.last:
+	reached := moment{status.TransactionID, times(status.TotalData, known.record.Block), times(status.TotalMetadata, metadataBlock)}
+	if differs := known.differs(reached); differs != "" {
+		report.add(Finding{Code: FindIdentity, Object: p.object(), Repairable: true,
+			Detail: fmt.Sprintf("%s: %s: %s", ErrDiverged, differs, errMoment), Remedy: p.agreeIt()})
+		return
+	}
+	if known.last != status.TransactionID {
 		for _, begun := range known.pending.Volumes() {
 			report.add(Finding{Code: FindUnfinished, Object: p.volumeObject(begun.Volume), Repairable: true,
-				Detail: "its creation was cut off", Remedy: "the next change or `thinctl pool repair` undoes it"})
+				Detail: "its creation was cut off", Remedy: fmt.Sprintf("the next change or `thinctl pool repair %s` undoes it", p.name)})
 		}
-	default:
-		report.add(Finding{Code: FindIdentity, Object: p.object(),
-			Detail: fmt.Sprintf("the pool is at transaction %d, the database at %d", status.TransactionID, known.last),
-			Remedy: "one of them was restored from a copy, or another program drives the pool"})
 	}
 	if !p.hasSizes(status, known.record) {
 		report.add(Finding{Code: FindUnfinished, Object: p.object(), Repairable: true,

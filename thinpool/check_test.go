@@ -69,11 +69,11 @@ func ailments() []ailment {
 		{name: "nothing", given: func(*stage) {}},
 		{name: "nothing, inactive", given: func(s *stage) { s.idle() }},
 		{
-			name: thinpool.FindIdentity, codes: []string{thinpool.FindIdentity}, left: []string{thinpool.FindIdentity},
+			name: thinpool.FindIdentity, codes: []string{thinpool.FindIdentity},
 			given: func(s *stage) { s.send("set_transaction_id 1 9") },
 		},
 		{
-			name: "identity, inactive", codes: []string{thinpool.FindIdentity}, left: []string{thinpool.FindIdentity},
+			name: "identity, inactive", codes: []string{thinpool.FindIdentity},
 			given: func(s *stage) {
 				restore := s.saved("state.db")
 				s.add("two")
@@ -165,15 +165,21 @@ func ailments() []ailment {
 			},
 		},
 		{
-			name: "an orphan, inactive", codes: []string{thinpool.FindOrphan}, left: []string{thinpool.FindOrphan},
+			name: "an orphan, inactive", codes: []string{thinpool.FindOrphan},
 			given: func(s *stage) { s.orphan(orphan, 400); s.idle() },
+			after: func(s *stage) {
+				if adopted, err := s.vault.VolumeStatus(s.t.Context(), fmt.Sprintf("recovered-%d", orphan)); err != nil || adopted.Size != 401*64*units.KiB {
+					s.t.Errorf("%+v, %v: its highest block is 400", adopted, err)
+				}
+			},
 		},
 		{
-			name: thinpool.FindMissing, codes: []string{thinpool.FindMissing}, left: []string{thinpool.FindMissing},
+			name: thinpool.FindMissing, codes: []string{thinpool.FindMissing},
 			given: func(s *stage) { s.add("lost"); s.send("delete 2") },
-			after: func(s *stage) { // what the finding's remedy says works
-				_, err := s.vault.RemoveVolume(s.t.Context(), "lost", thinpool.RemoveOptions{})
-				check(s.t, err)
+			after: func(s *stage) {
+				if _, err := s.vault.VolumeStatus(s.t.Context(), "lost"); !errors.Is(err, thinpool.ErrNotFound) {
+					s.t.Errorf("the lost volume's record: %v", err)
+				}
 			},
 		},
 		{

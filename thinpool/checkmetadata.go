@@ -41,6 +41,9 @@ func (r *Reading) check(ctx context.Context) ([]Finding, error) {
 		return nil, err
 	}
 	r.Root = found.Superblock
+	if r.Root.UUID != r.pool.id { // told by the check of its identity
+		return nil, nil
+	}
 	var findings []Finding
 	for _, f := range found.Findings {
 		if f.Code != metadata.CodeNeedsCheck { // told by the superblock already
@@ -91,7 +94,7 @@ func (r *Reading) finding(f metadata.Finding) Finding {
 	case f.Code == metadata.CodeNotCounted: // no longer, once the damage is mended
 		finding.Repairable = true
 	case r.Active:
-		finding.Remedy = fmt.Sprintf("`thinctl pool deactivate %[1]s`, then `thinctl pool repair %[1]s`", p.name)
+		finding.Remedy = p.repairOffline()
 	}
 	for _, id := range f.Devices {
 		finding.Detail += "; volume " + r.Thin(id).String()
@@ -112,7 +115,7 @@ func (r *Reading) compareDevices(devices []metadata.Device) []Finding {
 		}
 		findings = append(findings, Finding{Code: FindOrphan, Object: fmt.Sprintf("%s, device id %d", p.object(), device.ID), id: device.ID, Repairable: true,
 			Detail: fmt.Sprintf("%d blocks are mapped by a thin device that no volume has", device.MappedBlocks),
-			Remedy: fmt.Sprintf("`thinctl pool repair %s` makes it the volume %s", p.name, adoptedName(device.ID))})
+			Remedy: fmt.Sprintf("`thinctl pool repair %s` makes a volume of it", p.name)})
 	}
 	var missing []store.Volume
 	for id, volume := range r.names.volumes {
@@ -122,9 +125,9 @@ func (r *Reading) compareDevices(devices []metadata.Device) []Finding {
 	}
 	slices.SortFunc(missing, func(a, b store.Volume) int { return int(a.ID) - int(b.ID) })
 	for _, volume := range missing {
-		findings = append(findings, Finding{Code: FindMissing, Object: p.volumeObject(volume.Name), id: volume.ID,
+		findings = append(findings, Finding{Code: FindMissing, Object: p.volumeObject(volume.Name), id: volume.ID, Repairable: true,
 			Detail: fmt.Sprintf("the metadata has no device id %d: its contents are lost", volume.ID),
-			Remedy: fmt.Sprintf("restore the metadata from a copy, or run `thinctl volume remove %s %s`", p.name, volume.Name)})
+			Remedy: fmt.Sprintf("put the metadata back that has it, or `thinctl pool repair %s` drops its record; all other volumes are kept", p.name)})
 	}
 	return findings
 }

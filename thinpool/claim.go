@@ -155,7 +155,7 @@ func (p *Pool) claimData(c *claims) (err error) {
 		path := p.path(backing.Path)
 		c.data, err = p.host.Disks.Open(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			return p.refused(w, ErrGone, path+" is not there", "put it back, or restore it from a copy; without it the contents of all volumes are lost", err)
+			return p.refused(w, ErrGone, path+" is not there", p.noData(), err)
 		}
 		return p.failed("activate", err)
 	case !backing.Identity.Known() && c.record.Generation == 0:
@@ -192,10 +192,6 @@ func (p *Pool) checkMark(c *claims, accepted bool) error {
 		}
 	}
 	m, found, err := readMark(c.data, record.Data.Size)
-	if kernels := sizeInKernel(record, c.super); err == nil && !found && kernels > record.Data.Size && p.marked(c.data, kernels) {
-		return p.refused(w, ErrDiverged, fmt.Sprintf("%s has %s of data, the database %s: the database was restored from an older copy", about.Path, kernels, record.Data.Size),
-			fmt.Sprintf("put the newest copy back, or run `thinctl pool repair %s` to go on with this one", p.name), nil)
-	}
 	if err != nil {
 		return p.refused(w, ErrUnhealthy, describe(about.Path, about)+" cannot be read", "look into the kernel's log for its errors", err)
 	}
@@ -215,8 +211,7 @@ func (p *Pool) checkMark(c *claims, accepted bool) error {
 		return p.refused(w, ErrDiverged, fmt.Sprintf("%s is of generation %d, the database of %d: it was restored from an older copy", here, m.Generation, known),
 			"put the newest copy back; "+acceptIt+": what was written since is lost", nil)
 	case found && known > 0 && m.Generation > known+1: // one more: an activation was cut off
-		return p.refused(w, ErrDiverged, fmt.Sprintf("%s is of generation %d, the database of %d: the database was restored from an older copy", here, m.Generation, known),
-			fmt.Sprintf("put the newest copy back, or run `thinctl pool repair %s` to go on with this one", p.name), nil)
+		return p.refused(w, ErrDiverged, fmt.Sprintf("%s is of generation %d, the database of %d", here, m.Generation, known), p.checkIt(), errOldDatabase)
 	}
 	c.mark = mark{Pool: p.id, Generation: known + 1, Offset: record.Data.Size}
 	if accepted || known == 0 {
@@ -248,7 +243,11 @@ func (p *Pool) largeEnough(role string, backing store.Backing, held Disk, need u
 		return nil
 	}
 	w := wanted{op: "activate", role: role, backing: backing}
-	return p.refused(w, ErrShrunk, shrunk(about.Path, about.Size, need).Error(), "", nil)
+	remedy := p.largerDevice()
+	if backing.Loop {
+		remedy = p.shortFile(role, about.Path, need)
+	}
+	return p.refused(w, ErrShrunk, shrunk(about.Path, about.Size, need).Error(), remedy, nil)
 }
 
 // noteIdentities adds to the record what the devices can be found by.
@@ -376,8 +375,11 @@ func (p *Pool) attachOne(ctx context.Context, record store.Pool, backing store.B
 	return dm.Dev(loop.Number), err
 }
 
+// errOldDatabase: the data was activated since the database was copied.
+var errOldDatabase = errors.New("the database was restored from an older copy")
+
 func shrunk(path string, have, want units.Bytes) error {
-	return fmt.Errorf("%s has %s, the pool needs %s: put the larger device back", path, have, want)
+	return fmt.Errorf("%s has %s, the pool needs %s", path, have, want)
 }
 
 // readSuperblock reads past the page cache, which does not show what the kernel's

@@ -30,6 +30,9 @@ func (LocalDisks) Grow(path string, size units.Bytes, options loopback.FileOptio
 	return loopback.Grow(path, size, options)
 }
 
+// WriteFile implements [Disks].
+func (LocalDisks) WriteFile(path string, content []byte) error { return disk.WriteFile(path, content) }
+
 // Rename implements [Disks].
 func (LocalDisks) Rename(from, to string) error { return disk.Rename(from, to) }
 
@@ -69,6 +72,11 @@ func (LocalDisks) Open(path string) (Disk, error) {
 
 // Contents implements [Disks].
 func (LocalDisks) Contents(path string) (string, error) { return disk.Contents(path) }
+
+// FileSystemSize implements [Disks].
+func (LocalDisks) FileSystemSize(path string, offset units.Bytes) (units.Bytes, error) {
+	return disk.FileSystemSize(path, offset)
+}
 
 // Wipe implements [Disks].
 func (LocalDisks) Wipe(path string, offset, length units.Bytes) error {

@@ -62,6 +62,18 @@
 // mapping from the disk below. While a device is checked it is held open, so that
 // its number stays its own until the kernel's table has it.
 //
+// # How a lost database is restored
+//
+// The metadata has neither names nor sizes. A process that has changed the database
+// copies it, compressed and with a checksum, to state.db.gz when it closes the pool,
+// and the daemon once a minute. [RepairAt] restores a database that is gone or
+// damaged from the copy, otherwise from the metadata's superblock and what lies in
+// the pool's directory; it is made beside the old one and renamed into its place.
+// A database of another moment than the metadata is then made to agree with it in
+// one transaction: thin devices that it does not have become volumes, volumes
+// without a thin device are dropped and reported, and documents that have lost
+// their volume are dropped by the packages that wrote them.
+//
 // # How the metadata is read
 //
 // Who maps which block stands in the pool's metadata only. [Pool.ReadMetadata]

@@ -20,6 +20,15 @@ func (p *Pool) makeFile(path string, backing store.Backing, size units.Bytes, pr
 	})
 }
 
+// makeMountsDir makes the directory of mounts if a copy of the pool's directory has
+// left it out.
+func (p *Pool) makeMountsDir() error {
+	if there, err := exists(p.MountsDir()); err != nil || there {
+		return err
+	}
+	return p.host.Disks.MakeDir(p.MountsDir())
+}
+
 // growFile makes a backing's file that large, unless it is.
 func (p *Pool) growFile(record store.Pool, backing store.Backing, size units.Bytes) error {
 	path := p.path(backing.Path)

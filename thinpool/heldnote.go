@@ -28,11 +28,11 @@ import (
 // same id, after a kill just before the kernel was asked, looks the same.
 
 func (p *Pool) noteReading(ctx context.Context, note store.Reading) error {
-	return p.db.Update(ctx, func(tx *store.Tx) error { return tx.PutReading(note) })
+	return p.db.Note(ctx, func(tx *store.Tx) error { return tx.PutReading(note) })
 }
 
 func (p *Pool) dropReading(ctx context.Context) error {
-	return p.db.Update(ctx, func(tx *store.Tx) error { return tx.DropReading() })
+	return p.db.Note(ctx, func(tx *store.Tx) error { return tx.DropReading() })
 }
 
 // readingNote returns the note of a reading, and whether there is one.

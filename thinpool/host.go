@@ -46,6 +46,9 @@ type Disks interface {
 	// CreateSparse and Grow are loopback's.
 	CreateSparse(path string, size units.Bytes, options loopback.FileOptions) error
 	Grow(path string, size units.Bytes, options loopback.FileOptions) error
+	// WriteFile writes a file, 0600, in the place of one that may be there: whole,
+	// old or new; durable.
+	WriteFile(path string, content []byte) error
 	// Rename moves a file or folder to a name that must be free; durable.
 	Rename(from, to string) error
 	// Remove deletes a file, an empty folder, or nothing where nothing is.
@@ -68,6 +71,9 @@ type Disks interface {
 	Contents(path string) (string, error)
 	// Wipe zeroes a range of a file or device, durable when it returns.
 	Wipe(path string, offset, length units.Bytes) error
+	// FileSystemSize reads the size of the file system, ext4 or xfs, whose first
+	// block is at that offset; 0 if there is none.
+	FileSystemSize(path string, offset units.Bytes) (units.Bytes, error)
 	// Discard tells a block device that a range is not needed any more.
 	Discard(ctx context.Context, node string, offset, length units.Bytes) error
 

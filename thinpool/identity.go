@@ -24,35 +24,34 @@ func (p *Pool) checkIdentity(ctx context.Context, record store.Pool) (metadata.S
 		return metadata.Superblock{}, err
 	}
 	if restoring {
-		return refuse(ErrUnhealthy, "a repair was cut off while it wrote it", fmt.Sprintf("run `thinctl pool repair %s`", p.name), nil)
+		return refuse(ErrUnhealthy, "a repair was cut off while it wrote it", p.repairIt(), nil)
 	}
 	super, err := p.host.Disks.Superblock(path)
 	switch {
 	case errors.Is(err, metadata.ErrEmpty):
-		return refuse(ErrUnhealthy, "the metadata is blank", "restore it from a copy; activating would make an empty pool of it", nil)
+		return refuse(ErrUnhealthy, "the metadata is blank", p.noMetadata(), nil)
 	case errors.Is(err, fs.ErrNotExist):
 		if _, rebuilt := os.Lstat(p.path(rebuiltFile)); rebuilt == nil {
-			return refuse(ErrUnhealthy, "a repair was cut off", fmt.Sprintf("run `thinctl pool repair %s`", p.name), err)
+			return refuse(ErrUnhealthy, "a repair was cut off", p.repairIt(), err)
 		}
-		return refuse(ErrUnhealthy, "the metadata is not there", "put it back, or restore it from a copy", err)
+		return refuse(ErrUnhealthy, "the metadata is not there", p.noMetadata(), err)
 	case err != nil:
-		return refuse(ErrUnhealthy, "the metadata cannot be read", fmt.Sprintf("run `thinctl pool repair %s`", p.name), err)
+		return refuse(ErrUnhealthy, "the metadata cannot be read", p.noMetadata(), err)
 	case super.UUID != p.id:
 		return refuse(ErrSwapped, fmt.Sprintf("it carries the uuid %x, this pool has %s", super.UUID, p.id),
-			"put this pool's own metadata back", nil)
+			p.otherMetadata(), nil)
 	case super.DataBlockSize != record.Block.Sectors():
 		return refuse(ErrDiverged, fmt.Sprintf("it has blocks of %s, this pool of %s", super.DataBlockSize.Bytes(), record.Block),
-			"put this pool's own metadata back", nil)
+			p.otherMetadata(), nil)
 	case super.NeedsCheck():
-		return refuse(ErrNeedsCheck, "the kernel met an error while writing it", fmt.Sprintf("run `thinctl pool repair %s`", p.name), nil)
+		return refuse(ErrNeedsCheck, "the kernel met an error while writing it", p.repairIt(), nil)
 	}
-	var last uint64
-	if err := p.db.View(ctx, func(tx *store.Tx) (err error) { last, err = tx.LastTx(); return err }); err != nil {
+	known, err := p.records(ctx)
+	if err != nil {
 		return super, err
 	}
-	if super.TransactionID != last && super.TransactionID+1 != last {
-		return refuse(ErrDiverged, fmt.Sprintf("it is at transaction %d, the database at %d", super.TransactionID, last),
-			fmt.Sprintf("one of them was restored from a copy: run `thinctl pool check %s`", p.name), nil)
+	if differs := known.differs(offlineMoment(super)); differs != "" {
+		return refuse(ErrDiverged, differs, p.checkIt(), errMoment)
 	}
 	return super, nil
 }

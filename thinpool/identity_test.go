@@ -293,7 +293,7 @@ func TestOlderDatabase(t *testing.T) {
 		check(t, w.open().Deactivate(t.Context()))
 	}
 	check(t, os.WriteFile(database, older, 0o600))
-	w.refused(thinpool.ErrDiverged, "of generation 4, the database of 2", "thinctl pool repair vault")
+	w.refused(thinpool.ErrDiverged, "of generation 4, the database of 2", "restored from an older copy", "thinctl pool check vault")
 	repair, err := w.open().Repair(t.Context(), thinpool.RepairOptions{})
 	if err != nil || len(repair.Actions) != 1 {
 		t.Errorf("repair: %+v, %v; want one action", repair, err)
@@ -386,7 +386,7 @@ func TestDatabaseFromBeforeAnExtension(t *testing.T) {
 	_, err = garbage.WriteAt(bytes.Repeat([]byte{7}, 8192), int64(64*units.MiB-64*units.KiB))
 	check(t, errors.Join(err, garbage.Close()))
 	check(t, os.WriteFile(database, older, 0o600))
-	w.refused(thinpool.ErrDiverged, "the database was restored from an older copy", "thinctl pool repair vault")
+	w.refused(thinpool.ErrDiverged, "95.94M of data, the database 63.94M", "thinctl pool check vault")
 	_, err = w.open().Repair(t.Context(), thinpool.RepairOptions{})
 	check(t, err)
 	w.works(thinpool.ActivateOptions{})

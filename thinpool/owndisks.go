@@ -38,9 +38,9 @@ func (p *Pool) ownDisks(ctx context.Context, op string) error {
 // adoptGeneration lets a database that was restored from an older copy go on with
 // the data as it is: the data is newer, and nothing of it is lost. Of an older
 // copy of the data that is not true, and only a user may accept it.
-func (p *Pool) adoptGeneration(ctx context.Context, active bool, options RepairOptions, repair *Repair) error {
-	if active {
-		return nil
+func (p *Pool) adoptGeneration(ctx context.Context, options RepairOptions, repair *Repair) error {
+	if _, _, err := p.kernelStatus(ctx); !errors.Is(err, ErrInactive) {
+		return err
 	}
 	record, err := p.Record(ctx)
 	if err != nil {
@@ -51,17 +51,11 @@ func (p *Pool) adoptGeneration(ctx context.Context, active bool, options RepairO
 		return nil // a finding tells that it is not there
 	}
 	defer held.Close()
-	size := record.Data.Size
-	m, found, err := readMark(held, size)
-	if super, unread := p.host.Disks.Superblock(p.backingPath(record.Metadata)); err == nil && !found && unread == nil && super.UUID == p.id {
-		size = max(size, sizeInKernel(record, super)) // the pool was extended since
-		m, found, err = readMark(held, size)
-	}
-	if err != nil || !found || m.Pool != p.id || m.Generation <= record.Generation+1 && size == record.Data.Size {
+	m, found, err := readMark(held, record.Data.Size)
+	if err != nil || !found || m.Pool != p.id || m.Generation <= record.Generation+1 {
 		return err
 	}
-	repair.Actions = append(repair.Actions, fmt.Sprintf("go on with %s of data of generation %d, where the database has %s of generation %d",
-		size, m.Generation, record.Data.Size, record.Generation))
+	repair.Actions = append(repair.Actions, fmt.Sprintf("go on with data of generation %d, where the database has %d", m.Generation, record.Generation))
 	if options.DryRun {
 		return nil
 	}
@@ -70,7 +64,7 @@ func (p *Pool) adoptGeneration(ctx context.Context, active bool, options RepairO
 		if err != nil {
 			return err
 		}
-		record.Generation, record.Data.Size = m.Generation, size
+		record.Generation = m.Generation
 		return tx.PutPool(record)
 	})
 }

@@ -42,12 +42,12 @@ func Open(ctx context.Context, host Host, root, name string) (*Pool, error) {
 	}
 	p := newPool(host, filepath.Join(root, name), name)
 	record, err := p.Record(ctx)
-	if errors.Is(err, store.ErrNoDatabase) {
+	if errors.Is(err, store.ErrNoDatabase) && !p.lostDatabase() {
 		return nil, &Error{Op: "open", Object: "pool " + name, Kind: ErrNotFound,
 			Detail: "no pool in " + p.dir, Remedy: "`thinctl pool list` shows the pools"}
 	}
 	if err != nil {
-		return nil, p.failed("open", err)
+		return nil, p.unreadable("open", err)
 	}
 	p.id, err = parseUUID(record.UUID)
 	return p, err
@@ -87,10 +87,14 @@ func (p *Pool) Record(ctx context.Context) (store.Pool, error) {
 	return record, err
 }
 
-// Close writes down what removals left to be noted, and closes the database.
-// The pool itself stays as it is.
+// Close writes down what removals left to be noted, copies the database if it was
+// changed, and closes it. The pool itself stays as it is.
 func (p *Pool) Close(ctx context.Context) error {
-	return errors.Join(p.writeReaped(ctx), p.db.Close())
+	err := p.writeReaped(ctx)
+	if p.db.Changed() {
+		_ = p.CopyDatabase(ctx) // the change itself is done: a copy that cannot be written is no reason to fail
+	}
+	return errors.Join(err, p.db.Close())
 }
 
 // NoteReaped writes down which removed volumes have been reaped, where no change has

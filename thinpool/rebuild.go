@@ -53,18 +53,8 @@ func (p *Pool) mendMetadata(ctx context.Context, act func(string, func() error) 
 	})
 }
 
-// keptName is a name for damaged metadata that no other has: a repair that was
-// killed may have kept a copy within the same second.
-func (p *Pool) keptName() string {
-	first := p.path(keptPrefix + p.host.now().Format("20060102T150405Z"))
-	name := first
-	for n := 2; ; n++ {
-		if _, err := os.Lstat(name); err != nil {
-			return name
-		}
-		name = fmt.Sprintf("%s-%d", first, n)
-	}
-}
+// keptName is a name for damaged metadata that no other has.
+func (p *Pool) keptName() string { return p.freeTimeName(keptPrefix, "") }
 
 // lastKept is the newest damaged metadata that is kept, "" where there is none.
 func (p *Pool) lastKept() (string, error) {

@@ -3,27 +3,39 @@ package thinpool
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 
 	"thinctl/dm"
 	"thinctl/thinpool/store"
-	"thinctl/units"
 )
 
 // RepairOptions change what a repair does.
 type RepairOptions struct {
 	DryRun bool
+	// DataDevice and MetadataDevice are where the pool's blocks are. They are only
+	// needed if the database is lost and has no copy, of a pool on block devices.
+	DataDevice, MetadataDevice string
+	// Records repairs the documents of packages above in a transaction, once the
+	// volumes are what they will be, and returns what it did; nil for none.
+	Records func(*store.Tx) ([]string, error)
 }
 
 // Repair is what a repair did, or would do.
 type Repair struct {
 	Actions []string `json:"actions"`
+	// Warnings are what to do before volumes are used again.
+	Warnings []string `json:"warnings,omitempty"`
+	// Database is where a copy of the database was kept as it was found, "" where
+	// nothing of it is gone.
+	Database string `json:"database,omitempty"`
 	// Damaged is where the metadata was kept as it was found, "" where it was
 	// not rebuilt.
 	Damaged string `json:"damaged,omitempty"`
-	// Lost is what could not be saved of the metadata. Whoever ends a rebuild that
-	// was killed does not know it; a check of Damaged tells.
+	// Lost is what could not be saved of the metadata. A repair that ends a killed
+	// one does not know it; a check of Damaged does.
 	Lost []LostVolume `json:"lost"`
+	// Kept is how many volumes the pool has after it.
+	Kept int `json:"kept_volumes"`
 	// Left are findings that no repair mends.
 	Left []Finding `json:"left"`
 }
@@ -60,38 +72,97 @@ func (p *Pool) repair(ctx context.Context, options RepairOptions) (Repair, error
 	if err != nil || cutOff && options.DryRun { // what else there is shows when it is in place
 		return repair, err
 	}
-	report, err := p.findMendable(ctx)
-	if err != nil {
+	// Sound metadata shows what the damaged one did not.
+	const passes = 3
+	for range passes {
+		repair.Left = []Finding{}
+		again, err := p.repairOnce(ctx, options.DryRun, &repair)
+		if err != nil {
+			return repair, err
+		}
+		if !again || options.DryRun {
+			break
+		}
+	}
+	if err := p.adoptGeneration(ctx, options, &repair); err != nil {
 		return repair, err
 	}
-	rebuilt := false
+	if err := p.repairRecords(ctx, options, &repair); err != nil {
+		return repair, err
+	}
+	known, err := p.records(ctx)
+	repair.Kept = len(known.volumes)
+	return repair, err
+}
+
+// repairRecords repairs documents where all changes are settled: those of a change
+// that was cut off are undone by the next activation, with it.
+func (p *Pool) repairRecords(ctx context.Context, options RepairOptions, repair *Repair) error {
+	if options.Records == nil {
+		return nil
+	}
+	reached, err := p.transactionID(ctx)
+	if err != nil {
+		return nil // what is left says why the metadata cannot be read
+	}
+	var done []string
+	err = p.db.Update(ctx, func(tx *store.Tx) error {
+		last, err := tx.LastTx()
+		if err != nil || last != reached {
+			return errors.Join(err, errDry)
+		}
+		if done, err = options.Records(tx); err == nil && (options.DryRun || len(done) == 0) {
+			err = errDry
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, errDry) {
+		return err
+	}
+	repair.Actions = append(repair.Actions, done...)
+	return nil
+}
+
+// repairOnce repairs what one check finds, and reports whether another may find
+// more: the metadata was made sound.
+func (p *Pool) repairOnce(ctx context.Context, dry bool, repair *Repair) (again bool, err error) {
+	report, err := p.findMendable(ctx)
+	if err != nil {
+		return false, err
+	}
+	reconcile := false
 	for _, finding := range report.Findings {
 		if !finding.Repairable {
 			repair.Left = append(repair.Left, finding)
 			continue
 		}
-		if offline := finding.Code == FindMetadata || finding.Code == FindLeak || finding.Code == FindNeedsCheck; offline {
+		switch finding.Code {
+		case FindIdentity, FindOrphan, FindMissing:
+			reconcile = true
+			continue
+		case FindMetadata, FindLeak, FindNeedsCheck:
 			if report.Active {
-				finding.Remedy = fmt.Sprintf("deactivate the pool first: `thinctl pool deactivate %s`", p.name)
+				finding.Remedy = p.repairOffline()
 				repair.Left = append(repair.Left, finding)
 				continue
 			}
-			if rebuilt {
+			if again {
 				continue
 			}
-			rebuilt = true
+			again = true
+		case FindDevice: // one that becomes a volume stays
+			if slices.ContainsFunc(report.Findings, func(f Finding) bool { return f.Code == FindOrphan && f.id == finding.id }) {
+				continue
+			}
 		}
-		if finding.Code == FindOrphan && !report.Active {
-			// Only the kernel knows how far its blocks reach, and so its size.
-			finding.Remedy = fmt.Sprintf("activate the pool first: `thinctl pool activate %s`", p.name)
-			repair.Left = append(repair.Left, finding)
-			continue
-		}
-		if err := p.mend(ctx, finding, options.DryRun, &repair); err != nil {
-			return repair, err
+		if err := p.mend(ctx, finding, dry, repair); err != nil {
+			return false, err
 		}
 	}
-	return repair, p.adoptGeneration(ctx, report.Active, options, &repair)
+	if !reconcile || again {
+		return again, nil
+	}
+	return false, p.reconcile(ctx, dry, repair)
 }
 
 // findMendable is Check for who has both locks. Of an active pool's metadata,
@@ -117,6 +188,9 @@ func (p *Pool) findMendable(ctx context.Context) (Report, error) {
 // mend carries out one repair, or only says what it would be.
 func (p *Pool) mend(ctx context.Context, f Finding, dry bool, repair *Repair) error {
 	act := func(what string, do func() error) error {
+		if slices.Contains(repair.Actions, what) { // by the pass before
+			return nil
+		}
 		repair.Actions = append(repair.Actions, what)
 		if dry {
 			return nil
@@ -133,8 +207,6 @@ func (p *Pool) mend(ctx context.Context, f Finding, dry bool, repair *Repair) er
 		})
 	case FindTombstone:
 		return act("give back the blocks of "+f.Object, func() error { return nil }) // Repair reaps at its end
-	case FindOrphan:
-		return act(fmt.Sprintf("make device id %d the volume %s", f.id, adoptedName(f.id)), func() error { return p.adopt(ctx, f.id) })
 	case FindMetadata, FindLeak, FindNeedsCheck:
 		return p.mendMetadata(ctx, act, repair)
 	}
@@ -162,55 +234,4 @@ func (p *Pool) mendUnfinished(ctx context.Context, f Finding, act func(string, f
 		}
 		return p.recover(ctx, status)
 	})
-}
-
-// adopt makes a volume of a thin device that the database does not know.
-func (p *Pool) adopt(ctx context.Context, id uint32) error {
-	reached, err := p.transactionID(ctx)
-	if err != nil {
-		return err
-	}
-	var volume store.Volume
-	err = p.db.Update(ctx, func(tx *store.Tx) error {
-		pool, err := tx.Pool()
-		if err != nil {
-			return err
-		}
-		if err := p.nameFree(tx, "adopt", adoptedName(id)); err != nil {
-			return err
-		}
-		volume = store.Volume{Name: adoptedName(id), ID: id, Size: pool.BaseSize, Created: p.host.now(), Tx: reached}
-		return tx.PutVolume(volume)
-	})
-	if err != nil {
-		return err
-	}
-	end, err := p.mappedEnd(ctx, volume)
-	if err != nil || end <= volume.Size {
-		return err
-	}
-	// The pool keeps no virtual size: at least everything mapped must be in reach.
-	volume.Size = end
-	return p.db.Update(ctx, func(tx *store.Tx) error { return tx.PutVolume(volume) })
-}
-
-// mappedEnd returns the end of a volume's highest mapped block; 0 while the
-// pool is inactive.
-func (p *Pool) mappedEnd(ctx context.Context, volume store.Volume) (units.Bytes, error) {
-	if _, _, err := p.kernelStatus(ctx); errors.Is(err, ErrInactive) {
-		return 0, nil
-	}
-	if _, err := p.tryActivateThin(ctx, volume, volumeDeviceName(p.name, volume.Name)); err != nil {
-		return 0, err
-	}
-	_, lines, err := p.host.Kernel.Status(ctx, p.volumeRef(volume.ID), dm.StatusOptions{NoFlush: true})
-	err = errors.Join(err, p.deactivateThin(ctx, volume))
-	if err != nil || len(lines) == 0 {
-		return 0, err
-	}
-	thin, err := dm.ParseThinStatus(lines[0])
-	if err != nil || thin.Mapped == 0 {
-		return 0, err
-	}
-	return (thin.Highest + 1).Bytes(), nil
 }

@@ -37,7 +37,7 @@ func (p *Pool) roomForDevice(backing store.Backing) (store.Backing, error) {
 		return backing, err
 	}
 	if device.Size < backing.Size {
-		return backing, shrunk(path, device.Size, backing.Size)
+		return backing, p.refused(wanted{op: "repair"}, ErrShrunk, shrunk(path, device.Size, backing.Size).Error(), p.largerDevice(), nil)
 	}
 	super, err := p.host.Disks.Superblock(path)
 	if err != nil {

@@ -200,8 +200,8 @@ func (p *Pool) StatusOf(ctx context.Context, record store.Volume) (VolumeStatus,
 	return s, nil
 }
 
-// List returns the names of the pools under root, sorted; none where root does
-// not exist.
+// List returns the names of the pools under root, sorted, those that have lost
+// their database too; none if root does not exist.
 func List(root string) ([]string, error) {
 	entries, err := os.ReadDir(root)
 	if errors.Is(err, os.ErrNotExist) {
@@ -215,7 +215,8 @@ func List(root string) ([]string, error) {
 		if !entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(root, entry.Name(), databaseFile)); err == nil {
+		dir := filepath.Join(root, entry.Name())
+		if _, err := os.Stat(filepath.Join(dir, databaseFile)); err == nil || isPoolDir(dir) {
 			names = append(names, entry.Name())
 		}
 	}

@@ -4,11 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"thinctl/dm"
+	"thinctl/images"
+	"thinctl/snapshots/containerd"
 	"thinctl/thinpool"
+	"thinctl/thinpool/store"
 )
 
 func (a *app) poolCheck() *cli.Command {
@@ -21,10 +26,14 @@ func (a *app) poolCheck() *cli.Command {
 
 func (a *app) poolRepair() *cli.Command {
 	return a.leaf(leaf{
-		name: "repair", args: "NAME", usage: "mend what `pool check` finds",
-		about: "Damaged metadata is rebuilt only while the pool is inactive, and kept as it was found. Exits 6 where something is left.",
-		flags: []cli.Flag{dryRunFlag()},
-		run:   (*call).repairPool, complete: (*call).poolNames,
+		name: "repair", args: "NAME", usage: "repair what `pool check` finds, and a lost state.db",
+		about: "Damaged metadata is rebuilt only while the pool is inactive, and kept as it was found. " +
+			"A database that is lost, damaged or of another moment is brought to agree with the metadata: thin devices that it does not have become volumes, " +
+			"volumes whose thin device is gone are listed as lost and dropped. Exits 6 if something is left.",
+		flags: []cli.Flag{dryRunFlag(),
+			&cli.StringFlag{Name: "data-device", Usage: "block device `PATH` with the data, if state.db is lost"},
+			&cli.StringFlag{Name: "metadata-device", Usage: "block device `PATH` with the metadata, if state.db is lost"}},
+		run: (*call).repairPool, complete: (*call).poolNames,
 	})
 }
 
@@ -154,13 +163,43 @@ const findRecord = "record"
 
 // checkRecords compares the records of images, layers and containers.
 func (c *call) checkRecords(pool *thinpool.Pool) ([]findingView, error) {
-	found, err := c.contents(pool).Check(c.ctx)
+	store := c.contents(pool)
+	found, err := store.Check(c.ctx)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	all, err := store.Images(c.ctx)
 	var views []findingView
 	for _, d := range found {
-		views = append(views, findingView{Code: findRecord, Object: d.Object, Detail: d.Detail,
-			Remedy: "remove the image or container and load it anew"})
+		one := findingView{Code: findRecord, Object: d.Object, Detail: d.Detail, Repairable: d.Tar == ""}
+		if one.Repairable {
+			one.Remedy = fmt.Sprintf("`thinctl pool repair %s` drops the record and keeps what is there of its volumes", pool.Name())
+		} else {
+			one.Remedy = loadAgain(pool.Name(), d.Tar, all)
+		}
+		views = append(views, one)
 	}
 	return views, err
+}
+
+// loadAgain is the remedy for a layer whose tar cannot be written again: images
+// that have it can be run, and neither saved nor pushed.
+func loadAgain(pool, layer string, all []images.Image) string {
+	var commands []string
+	for _, image := range all {
+		if !slices.Contains(image.Layers, layer) {
+			continue
+		}
+		name := image.Shown()
+		if len(image.Names) > 0 {
+			name = image.Names[0].Familiar()
+		}
+		commands = append(commands, fmt.Sprintf("`thinctl image remove %s %s --yes`", pool, name))
+	}
+	if len(commands) == 0 {
+		return fmt.Sprintf("`thinctl image prune %s --yes` removes layers that no image has", pool)
+	}
+	return strings.Join(commands, ", ") + ", then load or pull it again"
 }
 
 func writeFindings(w io.Writer, findings []findingView) {
@@ -178,29 +217,47 @@ type repairView struct {
 	DryRun  bool     `json:"dry_run"`
 	Pool    string   `json:"pool"`
 	Actions []string `json:"actions"`
-	Damaged string   `json:"damaged_copy,omitempty"`
+	// Warnings are what to do before volumes are used again.
+	Warnings []string `json:"warnings,omitempty"`
+	// Database is the copy of the database as it was found.
+	Database string `json:"database_copy,omitempty"`
+	Damaged  string `json:"damaged_copy,omitempty"`
 	// Lost are the volumes that are not whole any more.
 	Lost []thinpool.LostVolume `json:"lost"`
+	Kept int                   `json:"kept_volumes"`
 	Left []findingView         `json:"left"`
 }
 
 func (c *call) repairPool() error {
 	dry := c.flags.Bool("dry-run")
-	return c.onPool(c.arg(0), func(pool *thinpool.Pool) error {
-		done := c.progress("repairing pool %s", pool.Name())
-		repair, err := pool.Repair(c.ctx, thinpool.RepairOptions{DryRun: dry})
+	name := c.arg(0)
+	return c.onHost(func() error {
+		done := c.progress("repairing pool %s", name)
+		repair, err := thinpool.RepairAt(c.ctx, c.host, c.root(), name, thinpool.RepairOptions{DryRun: dry, Records: repairRecords,
+			DataDevice: c.flags.String("data-device"), MetadataDevice: c.flags.String("metadata-device")})
 		done()
-		if err != nil {
+		view := repairView{envelope: schema(), DryRun: dry, Pool: name, Actions: append([]string{}, repair.Actions...),
+			Warnings: repair.Warnings, Database: repair.Database, Damaged: repair.Damaged,
+			Lost: append([]thinpool.LostVolume{}, repair.Lost...), Kept: repair.Kept, Left: newFindingViews(repair.Left)}
+		if err != nil && len(view.Actions) == 0 {
 			return err
 		}
-		view := repairView{envelope: schema(), DryRun: dry, Pool: pool.Name(), Actions: append([]string{}, repair.Actions...),
-			Damaged: repair.Damaged, Lost: append([]thinpool.LostVolume{}, repair.Lost...), Left: newFindingViews(repair.Left)}
-		err = c.show(view, view.write)
+		err = errors.Join(err, c.show(view, view.write)) // what was done is shown whatever came then
 		if n := faults(view.Left); n > 0 {
-			err = errors.Join(err, failed(errUnhealthy, "repair pool %s: %s left; each says what to do", pool.Name(), plural(n, "fault")))
+			err = errors.Join(err, failed(errUnhealthy, "repair pool %s: %s left; each says what to do", name, plural(n, "fault")))
 		}
 		return err
 	})
+}
+
+// repairRecords repairs what checkRecords finds, and containerd's snapshots.
+func repairRecords(tx *store.Tx) ([]string, error) {
+	done, err := images.RepairIn(tx)
+	if err != nil {
+		return done, err
+	}
+	more, err := containerd.RepairIn(tx)
+	return append(done, more...), err
 }
 
 func (v repairView) write(w io.Writer) {
@@ -214,6 +271,12 @@ func (v repairView) write(w io.Writer) {
 	for _, action := range v.Actions {
 		fmt.Fprintf(w, "%s: %s\n", verb, action)
 	}
+	for _, warning := range v.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", warning)
+	}
+	if v.Database != "" {
+		fmt.Fprintf(w, "the database as it was is kept as %s\n", v.Database)
+	}
 	if v.Damaged != "" {
 		fmt.Fprintf(w, "the damaged metadata is kept as %s\n", v.Damaged)
 	}
@@ -223,6 +286,9 @@ func (v repairView) write(w io.Writer) {
 		} else {
 			fmt.Fprintf(w, "lost: %d blocks of %s, %d are kept\n", lost.Lost, lost.Volume, lost.Kept)
 		}
+	}
+	if len(v.Lost) > 0 {
+		fmt.Fprintf(w, "kept: %s\n", plural(v.Kept, "volume"))
 	}
 	if len(v.Left) > 0 {
 		fmt.Fprintln(w, "left:")

@@ -58,7 +58,7 @@ func Leaks(root string) error {
 		faults = append(faults, err)
 		for _, file := range inside {
 			switch file.Name() {
-			case "data", "metadata", "state.db", "state.db.lock", "lock", "mnt", "layers", "work.lock":
+			case "data", "metadata", "state.db", "state.db.lock", "state.db.gz", "lock", "mnt", "layers", "work.lock":
 			default:
 				faults = append(faults, fmt.Errorf("%s is left in %s", file.Name(), dir))
 			}

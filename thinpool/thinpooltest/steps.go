@@ -200,6 +200,10 @@ func (d stepDisks) Grow(path string, size units.Bytes, o loopback.FileOptions) e
 	return d.take("grow "+path, func() error { return d.Disks.Grow(path, size, o) })
 }
 
+func (d stepDisks) WriteFile(path string, content []byte) error {
+	return d.take("write "+path, func() error { return d.Disks.WriteFile(path, content) })
+}
+
 func (d stepDisks) Rename(from, to string) error {
 	return d.take("rename "+from, func() error { return d.Disks.Rename(from, to) })
 }
