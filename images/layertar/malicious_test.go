@@ -42,7 +42,7 @@ func (b *builder) add(t testing.TB, h tar.Header) {
 	if h.Typeflag == 0 {
 		h.Typeflag = tar.TypeReg
 	}
-	if h.Mode == 0 {
+	if h.Mode == 0 && h.Typeflag != tar.TypeXGlobalHeader {
 		h.Mode = 0o755
 	}
 	must(t, b.w.WriteHeader(&h))

@@ -40,6 +40,10 @@ func TestQuirks(t *testing.T) {
 		{"garbage after zstd", append(run(t, good, "zstd", "-c"), "garbage"...), "a b", "zstd"},
 		{"aufs's own", archiveOf(t, folder(".wh..wh.plnk/"), file(".wh..wh.plnk/1.2"), gone(".wh..wh.aufs"), folder(".wh..wh.orph/"), file("a")), "a", "aufs"},
 		{"hard links into aufs", archiveOf(t, tar.Header{Name: ".wh..wh.plnk/1.2", Size: 70_000}, link("a", ".wh..wh.plnk/1.2"), file("c"), link("b", "/.wh..wh.plnk/1.2")), "a b c", "aufs"},
+		{"global pax headers", archiveOf(t, global("a commit"), file("a"), global(strings.Repeat("c", 700)), file("b")), "a b", ""},
+		{"a global pax header of whole blocks", archiveOf(t, global(strings.Repeat("c", 1024-len("1024 comment=\n"))), file("a")), "a", ""},
+		{"a global pax header alone", archiveOf(t, global("a commit")), "", ""},
+		{"a global pax header and no end", archiveOf(t, file("a"), global("a commit"))[:512*5], "a", "end marker"},
 		{"xz", run(t, good, "xz", "-c"), "a b", ""},
 		{"bzip2", run(t, good, "bzip2", "-c"), "a b", ""},
 	} {
@@ -71,6 +75,11 @@ func TestQuirks(t *testing.T) {
 			replays(t, root, applied, whole.Bytes())
 		})
 	}
+}
+
+// global returns the header that git archive writes, with a comment of its own.
+func global(comment string) tar.Header {
+	return tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "pax_global_header", PAXRecords: map[string]string{"comment": comment}}
 }
 
 // TestReplacedContents applies layers that replace or remove much of what they

@@ -177,7 +177,11 @@ func (s *scan) one(h *tar.Header, raw []byte, pad int) (int, error) {
 	if role == roleRoot {
 		s.root = h
 	}
-	if role == roleIgnored && h.Typeflag != tar.TypeXGlobalHeader {
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		// Next has read its records, but not their padding.
+		return int(padding(int64(len(raw) - pad))), nil
+	}
+	if role == roleIgnored {
 		s.plinks.warn(s, h)
 	}
 	if role == roleFile && isPlink(h) {
