@@ -77,7 +77,7 @@ func Apply(ctx context.Context, root string, r io.Reader, o ApplyOptions) (_ App
 	}
 	defer scan.plinks.store.Close()
 	tree := &tree{
-		root: root, confined: confined, queue: queue, oddities: odd,
+		root: root, confined: confined, queue: queue, oddities: odd, warn: o.Warn,
 		applied: map[string]*entry{}, opaque: map[string]bool{}, before: info.ModTime(),
 	}
 	var applied Applied
@@ -114,7 +114,7 @@ func (t *tree) unpack(ctx context.Context) error {
 	silent := logrus.New()
 	silent.SetOutput(io.Discard)
 	quiet := log.WithLogger(ctx, logrus.NewEntry(silent))
-	_, err := archive.Apply(quiet, t.root, t.queue, archive.WithConvertWhiteout(t.convert))
+	_, err := archive.Apply(quiet, t.root, t.queue, archive.WithFilter(t.replaceParents), archive.WithConvertWhiteout(t.convert))
 	var named *EntryError
 	if err == nil || ctx.Err() != nil || errors.As(err, &named) || t.queue.at == nil {
 		return err

@@ -25,6 +25,9 @@
 // words that it wants out is refused: names and hard links with "..". An absolute
 // name, or hard link's target, is one below the root, as in every other program.
 //
+// An entry below what is no directory in a lower layer makes it one, as on
+// overlayfs. Below a file of the same layer it is an error.
+//
 // Aligned 64 KiB of zeros in a file become holes before they reach the disk.
 // Sparse entries of all of GNU tar's kinds become what they were, and only their
 // data are read and written. A file with 4 GiB of holes or more is written as

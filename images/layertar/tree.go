@@ -13,6 +13,8 @@ import (
 
 	"github.com/containerd/continuity/sysx"
 	"golang.org/x/sys/unix"
+
+	"thinctl/fault"
 )
 
 const (
@@ -28,8 +30,10 @@ type tree struct {
 	confined *os.Root
 	queue    *queue
 	oddities *oddities
+	warn     fault.Warn
 
 	present *entry
+	parent  string            // the directory that replaceParents was at last
 	applied map[string]*entry // by path relative to the root; never shrinks
 	opaque  map[string]bool
 	before  time.Time // the root's modification time
