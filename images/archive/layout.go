@@ -119,6 +119,7 @@ func (l *layout) finder() manifest.Finder {
 // Manifest implements manifest.Source.
 func (l *layout) Manifest(d v1.Descriptor) (manifest.Read, error) {
 	raw, err := l.archive.blob(d)
+	d.Size = int64(len(raw))
 	return manifest.Read{Descriptor: d, Raw: raw}, err
 }
 
@@ -154,11 +155,10 @@ func (l *layout) layer(d v1.Descriptor, id v1.Hash) (v1.Layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.size != d.Size {
-		e := manifest.Errorf(manifest.ErrSize, "it has %d bytes, %d were promised", f.size, d.Size)
-		e.Remedy = "save or copy the image again"
-		return nil, manifest.In("", "", f.name, e)
+	if err := l.archive.checkSize(d, f.size); err != nil {
+		return nil, err
 	}
+	d.Size = f.size
 	return l.archive.layer(f, d, id)
 }
 

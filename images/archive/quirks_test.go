@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"thinctl/fault"
 	"thinctl/images/archive"
 	"thinctl/images/manifest"
@@ -95,6 +97,15 @@ func TestQuirks(t *testing.T) {
 		{"OCI, a name outside of the grammar", oci, func(e *edited) { e.replace("index.json", "library/a:1", "library/A:1") }, "", "small letters"},
 		{"OCI of version 2", oci, func(e *edited) { e.replace("oci-layout", "1.0.0", "2.0.0") }, a1, "2.0.0"},
 		{"OCI without oci-layout", oci, func(e *edited) { e.remove("oci-layout") }, a1, ""},
+		{"OCI, an entry without a size", oci, func(e *edited) {
+			e.descriptor(func(i *v1.IndexManifest) { i.Manifests[0].Size = 0 })
+		}, a1, "no size"},
+		{"OCI, a config without a size", oci, func(e *edited) {
+			e.manifest(func(m *v1.Manifest) { m.Config.Size = 0 })
+		}, a1, "no size"},
+		{"OCI, a layer without a size", oci, func(e *edited) {
+			e.manifest(func(m *v1.Manifest) { m.Layers[0].Size = 0 })
+		}, a1, "no size"},
 		{"OCI, index.json there twice", oci, func(e *edited) { e.items = append(e.items, *e.at("index.json")) }, a1, "index.json: this entry is there several times"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"errors"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -127,7 +128,9 @@ func (f *finding) manifest(read Read, warn fault.Warn) (*Found, error) {
 }
 
 // choose returns the best image of an index. The platforms that the index names
-// decide. If none of them suits, the configs of the entries without a platform do.
+// decide. If none of them suits, the configs of the entries without a platform do,
+// and at last the first entry for another variant of the processor, as in Docker
+// (moby, daemon/internal/distribution/pull_v2_unix.go, filterManifests).
 func (f *finding) choose(entries []v1.Descriptor, depth int) (*Found, error) {
 	var platforms []*v1.Platform
 	var without []v1.Descriptor
@@ -152,7 +155,13 @@ func (f *finding) choose(entries []v1.Descriptor, depth int) (*Found, error) {
 		return nil, err
 	case best != nil:
 		return best, nil
-	case alone != nil && len(images) == 1:
+	}
+	if at := slices.IndexFunc(images, func(d v1.Descriptor) bool { return otherVariant(d.Platform, f.Platform) }); at >= 0 {
+		have, want := images[at].Platform, orHost(f.Platform)
+		f.Warn.Add(f.Source.Part(images[at]), "the image is for %s, not for %s", have.String(), want.String())
+		return f.entry(images[at], depth)
+	}
+	if alone != nil && len(images) == 1 {
 		return alone, nil // the only image: accepted for any platform, as Docker does
 	}
 	return nil, notAmong(platforms, f.Platform)

@@ -105,7 +105,7 @@ func TestPlatformsThatAnIndexNames(t *testing.T) {
 		"linux/arm64":    {[]string{"linux/arm/v7", "linux/arm64/v8"}, 1},
 		"linux/arm64/v8": {[]string{"linux/aarch64", "linux/arm/v7"}, 0},
 		"linux/arm/v7":   {[]string{"linux/arm/v5", "linux/arm/v6", "linux/arm64"}, 1},
-		"linux/arm/v6":   {[]string{"linux/arm/v7"}, -1},
+		"linux/arm/v6":   {[]string{"linux/arm64", "linux/386"}, -1},
 		"linux/s390x":    {[]string{"unknown/unknown", "windows/s390x"}, -1},
 		"linux/ppc64le":  {nil, -1},
 	} {
@@ -127,6 +127,31 @@ func TestPlatformsThatAnIndexNames(t *testing.T) {
 			t.Errorf("%s of %v: another image than %d was chosen", want, c.have, c.chosen)
 		case m.reads != 1:
 			t.Errorf("%s of %v: %d manifests were read, want 1", want, c.have, m.reads)
+		}
+	}
+}
+
+// If an index has the processor in other variants alone, the first of them is
+// accepted with a warning.
+func TestOtherVariants(t *testing.T) {
+	for want, c := range map[string]struct {
+		have   []string
+		chosen int
+	}{
+		"linux/amd64":  {[]string{"linux/amd64/v2"}, 0},
+		"linux/arm/v6": {[]string{"linux/arm64", "linux/arm/v8", "linux/arm/v7", "unknown/unknown"}, 1},
+	} {
+		m := &memory{}
+		var entries []v1.Descriptor
+		for _, p := range c.have {
+			entries = append(entries, forPlatform(m.image(p), p))
+		}
+		got, warnings, err := m.find(m.index(entries...), want)
+		if err != nil || got.Digest != entries[c.chosen].Digest {
+			t.Errorf("%s of %v: got %v, %v, want image %d", want, c.have, got, err, c.chosen)
+		}
+		if words := "is for " + c.have[c.chosen] + ", not for " + want; len(warnings) != 1 || !strings.Contains(warnings[0], words) {
+			t.Errorf("%s of %v: got the warnings %q, want one with %q", want, c.have, warnings, words)
 		}
 	}
 }

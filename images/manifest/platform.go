@@ -66,6 +66,12 @@ func fitting(entries []v1.Descriptor, want v1.Platform) []v1.Descriptor {
 	return fit
 }
 
+// otherVariant reports whether a platform is the wanted one in all but the variant
+// of its processor.
+func otherVariant(have *v1.Platform, want v1.Platform) bool {
+	return !nameless(have) && platformOf(*have) == platformOf(orHost(want))
+}
+
 // notAmong returns the error for an index without an image for the platform.
 func notAmong(have []*v1.Platform, want v1.Platform) error {
 	var names []string

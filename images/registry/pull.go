@@ -126,7 +126,9 @@ func (s *source) readOnce(id string, want v1.Descriptor) (got manifest.Read, err
 		return got, manifest.Errorf(manifest.ErrTooLarge, "a manifest of more than %d bytes", manifest.JSONLimit)
 	case isWebPage(raw):
 		return got, webPage(response, raw)
-	case want.Size >= 0 && int64(len(raw)) != want.Size:
+	case want.Size == 0:
+		s.c.o.Warn.Add(want.Digest.String(), "the index names no size; only the digest is checked")
+	case want.Size > 0 && int64(len(raw)) != want.Size:
 		return got, manifest.Errorf(manifest.ErrSize, "the registry sent %d bytes, the index says %d", len(raw), want.Size)
 	}
 	if want.Digest.Hex != "" {
