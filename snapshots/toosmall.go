@@ -13,7 +13,8 @@ import (
 
 // tooSmall explains a write that the file system at target had no space for:
 // which limit was met, and what lifts it. A file system that is not full has
-// refused an attribute. below is the layer under the one that is being made.
+// refused an attribute, which err names in the Op of an fs.PathError. below is the
+// layer under the one that is being made.
 func (s *Store) tooSmall(object, target string, kind filesystem.Type, size units.Bytes, below string, err error) error {
 	var told *Error
 	if !errors.Is(err, syscall.ENOSPC) || errors.As(err, &told) {
@@ -33,11 +34,11 @@ func (s *Store) tooSmall(object, target string, kind filesystem.Type, size units
 		if below == "" && kind == filesystem.Ext4 {
 			e.Remedy += ", or " + xfsFlags(size)
 		}
-	case kind == filesystem.Ext4 && errors.As(err, &failed) && strings.HasPrefix(failed.Op, "setxattr"):
+	case kind == filesystem.Ext4 && space.Free >= space.Block && errors.As(err, &failed) && strings.HasPrefix(failed.Op, "setxattr"):
 		// fs/ext4/xattr.c: all attributes that do not fit into the inode share one
 		// block, as long as the file system lacks the feature ea_inode.
 		e.Kind = ErrUnsupported
-		e.Detail = "ext4 keeps the extended attributes of a file in one block of 4 KiB"
+		e.Detail = fmt.Sprintf("ext4 keeps the extended attributes of a file in one block, here of %s", space.Block)
 		e.Remedy = "use " + xfsFlags(size)
 		if below != "" {
 			e.Remedy = fmt.Sprintf("the layers below are on ext4: remove the images that have them, run `thinctl image prune %s`, then use %s",

@@ -15,9 +15,9 @@ import (
 // it, and with that flag the same layer succeeds.
 func TestTooSmall(t *testing.T) {
 	full := &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
-	attribute := &fs.PathError{Op: "setxattr user.big", Path: "x", Err: syscall.ENOSPC}
-	space := filesystem.Space{Size: 64 * units.MiB, Inodes: 16384}
-	room := filesystem.Space{Size: 64 * units.MiB, Free: 32 * units.MiB, Inodes: 16384, FreeInodes: 5}
+	attribute := &fs.PathError{Op: "setxattr user.big of 5120 bytes", Path: "x", Err: syscall.ENOSPC}
+	space := filesystem.Space{Size: 64 * units.MiB, Inodes: 16384, Block: 4 * units.KiB}
+	room := filesystem.Space{Size: 64 * units.MiB, Free: 32 * units.MiB, Inodes: 16384, FreeInodes: 5, Block: 4 * units.KiB}
 	for _, c := range []struct {
 		name   string
 		space  filesystem.Space
@@ -34,7 +34,9 @@ func TestTooSmall(t *testing.T) {
 		{"blocks", filesystem.Space{Inodes: 16384, FreeInodes: 5}, filesystem.Ext4, full, snapshots.ErrTooSmall, []string{"a"},
 			[]string{"64M ext4 is full", "--size 128M or more"}},
 		{"blocks of an xfs", space, filesystem.XFS, full, snapshots.ErrTooSmall, []string{"a"}, []string{"64M xfs", "--size 128M"}},
-		{"attribute", room, filesystem.Ext4, attribute, snapshots.ErrUnsupported, []string{"a"}, []string{"extended attributes", "--fs xfs --size 300M"}},
+		{"attribute", room, filesystem.Ext4, attribute, snapshots.ErrUnsupported, []string{"a"}, []string{"extended attributes", "one block, here of 4K", "--fs xfs --size 300M"}},
+		{"attribute where nothing is free", filesystem.Space{Inodes: 16384, FreeInodes: 5, Block: 4 * units.KiB}, filesystem.Ext4, attribute, snapshots.ErrTooSmall, []string{"a"},
+			[]string{"64M ext4 is full", "--size 128M or more"}},
 		{"attribute over a layer", room, filesystem.Ext4, attribute, snapshots.ErrUnsupported, []string{"a", "b"},
 			[]string{"image prune vault", "--fs xfs --size 300M"}},
 	} {

@@ -119,5 +119,5 @@ func (t *tree) unpack(ctx context.Context) error {
 	if err == nil || ctx.Err() != nil || errors.As(err, &named) || t.queue.at == nil {
 		return err
 	}
-	return &EntryError{Entry: t.queue.at.name, Why: err}
+	return &EntryError{Entry: t.queue.at.name, Why: t.attribute(err)}
 }

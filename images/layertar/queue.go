@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -136,7 +135,7 @@ func (q *queue) fill() error {
 	if value, has := q.at.header.PAXRecords[xattrRecord+capability]; has {
 		err := unix.Fsetxattr(int(q.file.Fd()), capability, []byte(value), 0)
 		if err != nil && !errors.Is(err, unix.ENOTSUP) {
-			return &fs.PathError{Op: "setxattr " + capability, Path: q.at.path, Err: err}
+			return attributeError(capability, value, q.at.path, err)
 		}
 	}
 	return setTime(filepath.Join(q.root.Name(), q.at.path), q.at.mtime)

@@ -230,7 +230,7 @@ func (t *tree) setRoot(h *tar.Header) error {
 		// As containerd does it: what the file system has no room for in
 		// principle is left out.
 		if err := unix.Setxattr(t.root, name, []byte(value), 0); err != nil && !errors.Is(err, unix.ENOTSUP) {
-			return &fs.PathError{Op: "setxattr " + name, Path: t.root, Err: err}
+			return attributeError(name, value, t.root, err)
 		}
 	}
 	if err := os.Chmod(t.root, h.FileInfo().Mode()); err != nil {

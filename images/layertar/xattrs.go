@@ -2,9 +2,14 @@ package layertar
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/containerd/continuity/sysx"
 	"golang.org/x/sys/unix"
@@ -34,6 +39,34 @@ func xattrs(full string) ([]xattr, error) {
 		found = append(found, xattr{name, string(value)})
 	}
 	return found, nil
+}
+
+// attribute explains an error of containerd's archive.Apply that is no more than
+// an errno: it sets the entry's attributes again and names the one that fails in
+// the same way.
+func (t *tree) attribute(err error) error {
+	e := t.present
+	var named *fs.PathError
+	if e == nil || e != t.queue.at || errors.As(err, &named) {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(e.header.PAXRecords)) {
+		name, is := strings.CutPrefix(key, xattrRecord)
+		if !is || strings.HasPrefix(name, "trusted.") {
+			continue
+		}
+		value := e.header.PAXRecords[key]
+		if again := unix.Lsetxattr(filepath.Join(t.root, e.path), name, []byte(value), 0); again != nil && errors.Is(err, again) {
+			return attributeError(name, value, e.path, again)
+		}
+	}
+	return err
+}
+
+// attributeError returns the error for an attribute that cannot be set. Its Op
+// begins with "setxattr", by which callers recognise it.
+func attributeError(name, value, path string, err error) error {
+	return &fs.PathError{Op: fmt.Sprintf("setxattr %s of %d bytes", name, len(value)), Path: path, Err: err}
 }
 
 // openPlain opens a regular file for reading: a fifo does not block it, and a

@@ -13,6 +13,7 @@ import (
 type Space struct {
 	Size, Free         units.Bytes
 	Inodes, FreeInodes uint64
+	Block              units.Bytes
 }
 
 // SpaceAt returns the space of the file system that is mounted at target.
@@ -24,7 +25,7 @@ func SpaceAt(target string) (Space, error) {
 	block := units.Bytes(st.Frsize)
 	return Space{
 		Size: units.Bytes(st.Blocks) * block, Free: units.Bytes(st.Bavail) * block,
-		Inodes: st.Files, FreeInodes: min(st.Ffree, st.Files),
+		Inodes: st.Files, FreeInodes: min(st.Ffree, st.Files), Block: block,
 	}, nil
 }
 
