@@ -251,7 +251,8 @@ func TestBrokenTars(t *testing.T) {
 		"zstd cut":         {zstded(t, raw)[:4000], manifest.ErrTruncated, []string{"zstd"}},
 		"gzip of nothing":  {gzipped(t, nil), manifest.ErrFormat, []string{"empty"}},
 		"gzip header only": {[]byte{0x1f, 0x8b, 0x08, 0, 0}, manifest.ErrTruncated, []string{"gzip"}},
-		"xz":               {[]byte("\xfd7zXZ\x00......"), manifest.ErrTruncated, []string{"xz"}},
+		"xz header only":   {[]byte("\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4F"), manifest.ErrTruncated, []string{"xz"}},
+		"xz":               {[]byte("\xfd7zXZ\x00......"), manifest.ErrFormat, []string{"xz"}},
 		"absurd size":      {tarOf(t, item{name: "manifest.json", data: "[", size: 1 << 50}), manifest.ErrTruncated, []string{"manifest.json"}},
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, c.raw, c.kind, c.words...) })

@@ -1,25 +1,17 @@
 package compression
 
 import (
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"sync"
 
 	"github.com/ulikunitz/xz"
-	"github.com/ulikunitz/xz/lzma"
-
-	"thinctl/units"
 )
 
-// beginXz reads stream by stream, to check each one's window first.
+// beginXz reads stream by stream: the library takes what follows for an error.
 func (d *Reader) beginXz() error {
-	if err := d.checkDictionary(); err != nil {
-		return err
-	}
-	one, err := xz.ReaderConfig{SingleStream: true}.NewReader(d.source)
+	one, err := xz.ReaderConfig{SingleStream: true}.NewReader(&xzBlocks{r: d.source, window: d.o.Window})
 	if err != nil {
 		return err
 	}
@@ -67,45 +59,4 @@ func (d *Reader) skipPadding() error {
 			return err
 		}
 	}
-}
-
-// checkDictionary refuses a stream whose first block needs a dictionary beyond
-// the window: the library allocates what the block asks for, up to 4 GiB.
-func (d *Reader) checkDictionary() error {
-	const streamHeader = 12
-	head, err := d.source.Peek(streamHeader + 1)
-	if err != nil {
-		return err
-	}
-	size := int(head[streamHeader])
-	if size == 0 { // no block
-		return nil
-	}
-	if head, err = d.source.Peek(streamHeader + (size+1)*4); err != nil {
-		return err
-	}
-	block := head[streamHeader+1:]
-	flags, block := block[0], block[1:]
-	for _, present := range []byte{0x40, 0x80} { // compressed and uncompressed size
-		if flags&present == 0 {
-			continue
-		}
-		_, n := binary.Uvarint(block)
-		if n <= 0 {
-			return ErrDamaged
-		}
-		block = block[n:]
-	}
-	// The library reads no other filter than LZMA2: id 0x21, one byte.
-	if len(block) < 3 || block[0] != 0x21 || block[1] != 1 {
-		return fmt.Errorf("%w: xz with another filter than LZMA2", ErrUnsupported)
-	}
-	dictionary, err := lzma.DecodeDictCap(block[2])
-	if err != nil {
-		return err
-	}
-	if units.Bytes(dictionary) > d.o.Window {
-		return fmt.Errorf("%w: %s of at most %s", ErrWindow, units.Bytes(dictionary), d.o.Window)
-	}
-	return nil
 }
