@@ -334,6 +334,29 @@ func TestPlatforms(t *testing.T) {
 	checkError(t, err, manifest.ErrPlatform, "linux/riscv64 is not among linux/amd64, linux/arm/v6", "--platform")
 }
 
+// TestIndexWithoutSizes pulls from an index whose entry has no size.
+func TestIndexWithoutSizes(t *testing.T) {
+	s := newServer(t)
+	image := randomImage(t, 1000, 1)
+	ref := s.has("app", image)
+	index := fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"digest":%q,"platform":{"os":"linux","architecture":"amd64"}}]}`, must(image.Digest()))
+	s.spoilWith(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/manifests/"+ref.TagStr()) {
+			return false
+		}
+		w.Header().Set("Content-Type", string(types.OCIImageIndex))
+		_, _ = io.WriteString(w, index)
+		return true
+	})
+	var c collected
+	o := c.options()
+	o.Platform = v1.Platform{OS: "linux", Architecture: "amd64"}
+	if got := must(registry.Pull(t.Context(), ref, o)); must(got.Digest()) != must(image.Digest()) {
+		t.Error("another image")
+	}
+	c.check(t, ref.Name(), "names no size; only the digest is checked")
+}
+
 // A token is fetched with the password of Docker's config, and again when it
 // has run out.
 func TestTokens(t *testing.T) {
