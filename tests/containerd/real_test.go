@@ -121,6 +121,8 @@ func (h *house) commit(t *testing.T) {
 	check(t, err)
 	snap("commit", "done", "work")
 	snap("view", "look", "done")
+	// ctr marks no view as used, so a collection in the meantime would remove it.
+	snap("label", "look", "containerd.io/gc.root=test")
 	check(t, h.c.Mount(h.ctx, "thinctl", "look", target))
 	text, err := os.ReadFile(target + "/mine")
 	if err != nil || string(text) != "mine" {
