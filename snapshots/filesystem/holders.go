@@ -166,10 +166,11 @@ func (s *scan) process(pid int) error {
 }
 
 // tolerate passes over processes that end while they are looked at (a zombie's
-// mountinfo is EINVAL, fs/proc_namespace.c) and counts those out of reach.
+// mountinfo is EINVAL, fs/proc_namespace.c), over files whose path is longer than a
+// page (fs/proc/base.c, do_proc_readlink), and counts those out of reach.
 func (s *scan) tolerate(err error) error {
 	switch {
-	case isErrno(err, unix.ENOENT, unix.ESRCH, unix.EINVAL):
+	case isErrno(err, unix.ENOENT, unix.ESRCH, unix.EINVAL, unix.ENAMETOOLONG):
 		return nil
 	case isErrno(err, unix.EACCES, unix.EPERM):
 		s.denied++
