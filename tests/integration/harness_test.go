@@ -14,6 +14,8 @@ import (
 
 	"thinctl/dm"
 	"thinctl/loopback"
+	"thinctl/snapshots"
+	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -32,7 +34,7 @@ func realHost(t *testing.T) thinpool.Host {
 	t.Cleanup(func() { kernel.Close() })
 	loops := loopback.New(loopback.Options{})
 	t.Cleanup(func() { loops.Close() })
-	return thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}}
+	return thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}, Holders: snapshots.Holders(filesystem.Local{})}
 }
 
 func testContext(t *testing.T) context.Context {
