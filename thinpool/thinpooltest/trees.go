@@ -3,6 +3,7 @@ package thinpooltest
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"sync"
 
@@ -42,7 +43,7 @@ func Metadata(store *dmtest.Store, path string, damage func(block uint64, b []by
 }
 
 type trees struct {
-	image  *metadatatest.Image
+	image  sparse
 	live   []byte // the superblock that image was built of
 	disk   *dmtest.FileDisk
 	store  *dmtest.Store
@@ -51,9 +52,28 @@ type trees struct {
 	mu     sync.Mutex
 }
 
+// sparse is an image and the zeros behind it. Each reading builds one, and most of a
+// pool's metadata is free.
+type sparse struct {
+	*metadatatest.Image
+	size int64
+}
+
+func (s sparse) ReadAt(p []byte, off int64) (int, error) {
+	n := int(min(int64(len(p)), max(s.size-off, 0)))
+	clear(p[:n])
+	if off < int64(len(s.Bytes)) {
+		copy(p[:n], s.Bytes[off:])
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
 func (t *trees) Close() error { return t.disk.Close() }
 
-func (t *trees) Size() (units.Bytes, error) { return units.Bytes(len(t.image.Bytes)), nil }
+func (t *trees) Size() (units.Bytes, error) { return units.Bytes(t.image.size), nil }
 
 func (t *trees) ReadAt(p []byte, off int64) (int, error) {
 	image, err := t.at(off)
@@ -75,7 +95,7 @@ func (t *trees) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // at builds the trees anew when the superblock is read and is not what it was.
-func (t *trees) at(off int64) (*metadatatest.Image, error) {
+func (t *trees) at(off int64) (sparse, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if off != 0 {
@@ -87,7 +107,7 @@ func (t *trees) at(off int64) (*metadatatest.Image, error) {
 	}
 	contents, err := t.store.Contents(t.disk)
 	if err != nil {
-		return nil, err
+		return sparse{}, err
 	}
 	image, err := build(contents)
 	if err == nil {
@@ -105,14 +125,14 @@ func (t *trees) isHeld() bool {
 
 // build lays the trees out in order, but for the held root, whose block the
 // kernel has told already.
-func build(c dmtest.Contents) (*metadatatest.Image, error) {
+func build(c dmtest.Contents) (sparse, error) {
 	if c.HeldRoot == 0 {
 		image, _, err := buildPlaced(c, nil)
 		return image, err
 	}
 	_, s, err := buildPlaced(c, nil) // in order: tells which allocation it is
 	if err != nil {
-		return nil, err
+		return sparse{}, err
 	}
 	next := uint64(0)
 	image, _, err := buildPlaced(c, func() uint64 {
@@ -127,31 +147,28 @@ func build(c dmtest.Contents) (*metadatatest.Image, error) {
 	return image, err
 }
 
-func buildPlaced(c dmtest.Contents, place func() uint64) (*metadatatest.Image, metadata.Superblock, error) {
+func buildPlaced(c dmtest.Contents, place func() uint64) (sparse, metadata.Superblock, error) {
 	image := &metadatatest.Image{}
 	b, err := metadata.NewBuilder(image, metadata.BuildOptions{
 		DataBlockSize: c.Block, DataBlocks: c.DataBlocks, MetadataBlocks: c.MetadataBlocks,
 		Time: c.Time, TransactionID: c.TransactionID, UUID: c.UUID, NeedsCheck: c.NeedsCheck, Place: place,
 	})
 	if err != nil {
-		return nil, metadata.Superblock{}, err
+		return sparse{}, metadata.Superblock{}, err
 	}
 	if c.HeldRoot != 0 {
 		if err := addDevices(b, c.Held.Devices); err != nil {
-			return nil, metadata.Superblock{}, err
+			return sparse{}, metadata.Superblock{}, err
 		}
 		if err := b.Hold(c.Held.Time, c.Held.TransactionID); err != nil {
-			return nil, metadata.Superblock{}, err
+			return sparse{}, metadata.Superblock{}, err
 		}
 	}
 	if err := addDevices(b, c.Devices); err != nil {
-		return nil, metadata.Superblock{}, err
+		return sparse{}, metadata.Superblock{}, err
 	}
 	s, err := b.Finish()
-	if err == nil {
-		err = image.Truncate(int64(c.MetadataBlocks) * int64(metadata.BlockSize))
-	}
-	return image, s, err
+	return sparse{image, int64(c.MetadataBlocks) * int64(metadata.BlockSize)}, s, err
 }
 
 func addDevices(b *metadata.Builder, devices []dmtest.Device) error {
