@@ -93,7 +93,8 @@ func boots() []session {
 		{"other names", []string{"other", "+plain", "data", "meta"}, []step{
 			{`thinctl pool activate one && thinctl pool activate two`, 0, nil},
 			{`thinctl pool status one`, 0, []string{"serial data", "/dev/vdd", "serial meta", "/dev/vde"}},
-			{`thinctl pool check`, 0, []string{"data is on /dev/vdd (serial data)", "data is on /dev/vdc"}},
+			{`thinctl pool status two`, 0, []string{"Data file:                      /dev/vdc"}},
+			{`thinctl pool check`, 0, []string{"pool one: sound", "pool two: sound"}},
 			{intact, 0, nil},
 		}},
 		{"cloned, foreign, gone", []string{"data", "meta", "+other", "clone=data"}, []step{
