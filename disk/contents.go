@@ -83,7 +83,10 @@ func read(file *os.File, at, length int64) ([]byte, error) {
 
 // nonZero returns where the first byte other than zero is, -1 for none.
 func nonZero(b []byte) int {
-	return bytes.IndexFunc(b, func(r rune) bool { return r != 0 })
+	if rest := bytes.TrimLeft(b, "\x00"); len(rest) > 0 {
+		return len(b) - len(rest)
+	}
+	return -1
 }
 
 // DataMark begins the mark that a thin pool puts on its data disk.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -98,9 +99,19 @@ func (s *session) open(path string) (err error) {
 	return nil
 }
 
-// checkPages keeps bbolt from a file in which it would lose its way.
+// pageBuffers holds buffers of checkPages. A process opens the database again after
+// each commit of another process, and fresh memory costs more than the check.
+var pageBuffers sync.Pool
+
+// checkPages rejects a file with damaged pages, on which bbolt would panic.
 func (s *session) checkPages() error {
-	file := make([]byte, s.left.Size())
+	buffer, _ := pageBuffers.Get().(*[]byte)
+	if buffer == nil || int64(cap(*buffer)) < s.left.Size() {
+		grown := make([]byte, s.left.Size())
+		buffer = &grown
+	}
+	defer pageBuffers.Put(buffer)
+	file := (*buffer)[:s.left.Size()]
 	if _, err := s.file.ReadAt(file, 0); err != nil {
 		return fmt.Errorf("reading the database %s: %w", s.file.Name(), err)
 	}
