@@ -2,7 +2,9 @@ package thinpool_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,9 +66,12 @@ func (w *onDisks) everything() map[string]string {
 	check(w.t, err)
 	for _, name := range append(names, inside...) {
 		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
-			content, err := os.ReadFile(name)
+			file, err := os.Open(name)
 			check(w.t, err)
-			all[name] = string(content)
+			sum := sha256.New()
+			_, err = io.Copy(sum, file)
+			check(w.t, errors.Join(err, file.Close()))
+			all[name] = string(sum.Sum(nil))
 		}
 	}
 	return all
