@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"thinctl/config"
+	"thinctl/internal/contexts"
 	"thinctl/metrics"
 	"thinctl/snapshots/containerd"
 	"thinctl/thinpool"
@@ -207,7 +208,7 @@ const longestPause = 10 * time.Minute
 func (p *paced) Trim(ctx context.Context, mountPoint string) (units.Bytes, error) {
 	freed, err := p.Trimmer.Trim(ctx, mountPoint)
 	if p.rate > 0 {
-		wait(ctx, pauseFor(freed, p.rate))
+		_ = contexts.Sleep(ctx, pauseFor(freed, p.rate))
 	}
 	return freed, err
 }

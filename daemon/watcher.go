@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/internal/contexts"
 	"thinctl/metrics"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -111,7 +112,7 @@ func (w *watcher) follow(ctx context.Context) {
 		} else {
 			pause = serve.Interval // it is gone; the timer finds out what has become of it
 		}
-		wait(ctx, pause)
+		_ = contexts.Sleep(ctx, pause)
 	}
 }
 
@@ -357,14 +358,4 @@ func (w *watcher) deviceLeft(device dm.Info) bool {
 	}
 	_, err := w.d.options.Host.Kernel.Info(context.Background(), dm.ByUUID(device.UUID))
 	return err == nil
-}
-
-// wait waits, unless ctx ends.
-func wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/internal/blockdev"
 	"thinctl/units"
 )
 
@@ -55,12 +55,11 @@ func Describe(path string) (Device, error) {
 }
 
 func size(file *os.File) (units.Bytes, error) {
-	var bytes uint64
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, file.Fd(), unix.BLKGETSIZE64, uintptr(unsafe.Pointer(&bytes)))
-	if errno != 0 {
-		return 0, fmt.Errorf("size of %s: %w", file.Name(), errno)
+	bytes, err := blockdev.Size(file)
+	if err != nil {
+		return 0, fmt.Errorf("size of %s: %w", file.Name(), err)
 	}
-	return units.Bytes(bytes), nil
+	return bytes, nil
 }
 
 // Discard tells a block device that a range is not needed any more. The call
@@ -74,10 +73,8 @@ func Discard(ctx context.Context, path string, offset, length units.Bytes) error
 		return err
 	}
 	defer file.Close()
-	span := [2]uint64{uint64(offset), uint64(length)}
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, file.Fd(), unix.BLKDISCARD, uintptr(unsafe.Pointer(&span)))
-	if errno != 0 && errno != unix.EOPNOTSUPP {
-		return fmt.Errorf("discarding %s at %s of %s: %w", length, offset, path, errno)
+	if err := blockdev.Discard(file, offset, length); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+		return fmt.Errorf("discarding %s at %s of %s: %w", length, offset, path, err)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,14 +25,7 @@ type Host struct {
 }
 
 func (h Host) sys(path ...string) string {
-	return filepath.Join(append([]string{orElse(h.Sys, "/sys")}, path...)...)
-}
-
-func orElse(v, otherwise string) string {
-	if v == "" {
-		return otherwise
-	}
-	return v
+	return filepath.Join(append([]string{cmp.Or(h.Sys, "/sys")}, path...)...)
 }
 
 // Devices lists the block devices of the host that have a size, with their
@@ -104,12 +98,12 @@ func (h Host) device(number Number) (Device, error) {
 // mapper, else the kernel's name, which has ! for a slash.
 func (h Host) node(dir string) string {
 	if name, err := attribute(dir, "dm/name"); err == nil && name != "" {
-		path := filepath.Join(orElse(h.Dev, "/dev"), "mapper", name)
+		path := filepath.Join(cmp.Or(h.Dev, "/dev"), "mapper", name)
 		if _, err := os.Stat(path); err == nil {
 			return path
 		}
 	}
-	return filepath.Join(orElse(h.Dev, "/dev"), strings.ReplaceAll(filepath.Base(dir), "!", "/"))
+	return filepath.Join(cmp.Or(h.Dev, "/dev"), strings.ReplaceAll(filepath.Base(dir), "!", "/"))
 }
 
 // below lists the devices that this one stands on; of a partition, its disk.
@@ -151,11 +145,11 @@ func (h Host) identity(dir string, number Number) (Identity, error) {
 		return Identity{Kind: Mapped, MappedUUID: uuid}, err
 	case exists(filepath.Join(dir, "md")):
 		uuid, err := attribute(dir, "md/uuid") // from 6.10
-		return Identity{Kind: RAID, RAIDUUID: hexOnly(orElse(uuid, properties["MD_UUID"]))}, err
+		return Identity{Kind: RAID, RAIDUUID: hexOnly(cmp.Or(uuid, properties["MD_UUID"]))}, err
 	case strings.HasPrefix(filepath.Base(dir), "loop") && !exists(filepath.Join(dir, "partition")):
 		return Identity{Kind: Loop}, nil
 	}
-	i := Identity{Kind: Whole, UdevWWN: orElse(properties["ID_WWN_WITH_EXTENSION"], properties["ID_WWN"]), UdevSerial: properties["ID_SERIAL"]}
+	i := Identity{Kind: Whole, UdevWWN: cmp.Or(properties["ID_WWN_WITH_EXTENSION"], properties["ID_WWN"]), UdevSerial: properties["ID_SERIAL"]}
 	whole, suffix := dir, ""
 	if exists(filepath.Join(dir, "partition")) {
 		partition, err := attribute(dir, "partition")
@@ -168,7 +162,7 @@ func (h Host) identity(dir string, number Number) (Identity, error) {
 		if err != nil && !absent(err) {
 			return i, err
 		}
-		i.PartitionUUID = strings.ToLower(orElse(assignments(string(event), "")["PARTUUID"], properties["ID_PART_ENTRY_UUID"]))
+		i.PartitionUUID = strings.ToLower(cmp.Or(assignments(string(event), "")["PARTUUID"], properties["ID_PART_ENTRY_UUID"]))
 	}
 	// NVMe and virtio have theirs with the disk, SCSI, MMC and DASD with the
 	// device. An NVMe device's serial is the controller's, of all namespaces.
@@ -206,7 +200,7 @@ func unitSerial(dir string) (string, error) {
 
 // properties reads udev's database, which need not be there.
 func (h Host) properties(number Number) (map[string]string, error) {
-	text, err := os.ReadFile(filepath.Join(orElse(h.Udev, "/run/udev"), "data", "b"+number.String()))
+	text, err := os.ReadFile(filepath.Join(cmp.Or(h.Udev, "/run/udev"), "data", "b"+number.String()))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
 		return nil, err
 	}

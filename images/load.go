@@ -12,6 +12,8 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
 
 	"thinctl/disk"
 	"thinctl/fault"
@@ -96,17 +98,15 @@ func incomingOf(image v1.Image, o LoadOptions) (*incoming, error) {
 	return in, nil
 }
 
-// chainIDs are the OCI chain ids of the layers, base first (image-spec,
-// config.md, "Layer ChainID").
+// chainIDs returns the OCI chain ids of the layers, base first, without algorithm.
 func chainIDs(diffs []string) []string {
+	var ids []digest.Digest
+	for _, diff := range diffs {
+		ids = append(ids, digest.Digest(diff))
+	}
 	var chain []string
-	for i, diff := range diffs {
-		if i == 0 {
-			chain = append(chain, diff[len("sha256:"):])
-			continue
-		}
-		sum := sha256.Sum256([]byte("sha256:" + chain[i-1] + " " + diff))
-		chain = append(chain, hex.EncodeToString(sum[:]))
+	for _, id := range identity.ChainIDs(ids) {
+		chain = append(chain, id.Encoded())
 	}
 	return chain
 }

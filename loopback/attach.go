@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 
+	"thinctl/internal/errno"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -100,7 +102,7 @@ func (c *Control) attachConfigure(control *os.File, b *backing, o AttachOptions)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_CLOEXEC, 0)
 	switch {
-	case isErrno(err, unix.ENXIO, unix.ENOENT, unix.ENODEV, unix.EBUSY):
+	case errno.Is(err, unix.ENXIO, unix.ENOENT, unix.ENODEV, unix.EBUSY):
 		return Device{}, fmt.Errorf("%w: %w", errTaken, err)
 	case err != nil:
 		return Device{}, err
@@ -127,7 +129,7 @@ func configureAs(f *os.File, b *backing, o AttachOptions) error {
 		config.Info.Flags |= unix.LO_FLAGS_DIRECT_IO
 	}
 	err := configure(f, &config)
-	if isErrno(err, unix.EINVAL, unix.ENOTTY) && !canConfigure(f) {
+	if errno.Is(err, unix.EINVAL, unix.ENOTTY) && !canConfigure(f) {
 		return errLegacy
 	}
 	if errors.Is(err, unix.EINVAL) && !o.Buffered {

@@ -1,6 +1,7 @@
 package loopback
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -56,11 +57,11 @@ var _ Loops = (*Control)(nil)
 // New returns a Control. It touches nothing yet.
 func New(o Options) *Control {
 	c := &Control{
-		dev:       orElse(o.Dev, "/dev"),
-		sys:       orElse(o.Sys, "/sys"),
-		timeout:   orElse(o.Timeout, 10*time.Second),
-		attempts:  orElse(o.Attempts, 100),
-		lockFile:  orElse(o.LockFile, "/run/lock/thinctl-loop.lock"),
+		dev:       cmp.Or(o.Dev, "/dev"),
+		sys:       cmp.Or(o.Sys, "/sys"),
+		timeout:   cmp.Or(o.Timeout, 10*time.Second),
+		attempts:  cmp.Or(o.Attempts, 100),
+		lockFile:  cmp.Or(o.LockFile, "/run/lock/thinctl-loop.lock"),
 		attaching: make(chan struct{}, 1),
 	}
 	c.legacy.Store(o.Legacy)
@@ -106,14 +107,6 @@ func (c *Control) letGo(path string) (held bool) {
 // bound gives an operation its own limit beside the caller's.
 func (c *Control) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, c.timeout)
-}
-
-func orElse[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // maxSectorSize is the page size: what every kernel's loop driver takes

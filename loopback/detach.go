@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"thinctl/internal/errno"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -45,7 +47,7 @@ func (c *Control) clear(ctx context.Context, d Device) (*unix.LoopInfo64, error)
 	var wait backoff
 	for {
 		before, err := clearOnce(d)
-		if !isErrno(err, unix.EBUSY) {
+		if !errno.Is(err, unix.EBUSY) {
 			return before, err
 		}
 		if werr := wait.wait(ctx); werr != nil {
@@ -147,7 +149,7 @@ func (c *Control) exists(d Device) bool {
 }
 
 func ignore(err error, any ...unix.Errno) error {
-	if isErrno(err, any...) {
+	if errno.Is(err, any...) {
 		return nil
 	}
 	return err

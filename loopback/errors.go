@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thinctl/fault"
+	"thinctl/internal/errno"
 )
 
 // Errors that a caller may branch on with errors.Is. The errors returned are
@@ -87,19 +88,10 @@ func inOp(op, path string, err error) error {
 // kindOf names the errnos that mean the same wherever they come from.
 func kindOf(err error) error {
 	switch {
-	case isErrno(err, unix.ENOSPC, unix.EDQUOT, unix.EFBIG):
+	case errno.Is(err, unix.ENOSPC, unix.EDQUOT, unix.EFBIG):
 		return ErrNoSpace
-	case isErrno(err, unix.EOPNOTSUPP, unix.ENOTTY, unix.ENOSYS):
+	case errno.Is(err, unix.EOPNOTSUPP, unix.ENOTTY, unix.ENOSYS):
 		return ErrUnsupported
 	}
 	return nil
-}
-
-func isErrno(err error, any ...unix.Errno) bool {
-	for _, errno := range any {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
 }

@@ -1,6 +1,7 @@
 package loopback
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -50,7 +51,7 @@ func createSparse(path string, size units.Bytes, o FileOptions) error {
 }
 
 func fill(f *os.File, size units.Bytes, o FileOptions) error {
-	if err := f.Chmod(orElse(o.Mode, 0o600)); err != nil {
+	if err := f.Chmod(cmp.Or(o.Mode, 0o600)); err != nil {
 		return err
 	}
 	if o.Preallocate && size > 0 {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"thinctl/internal/errno"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -92,7 +94,7 @@ func (c *Control) list(ctx context.Context, which match) ([]Info, error) {
 	for _, index := range indexes {
 		info, matched, err := c.look(ctx, index, which)
 		switch {
-		case isErrno(err, unix.ENXIO, unix.ENOENT, unix.ENODEV):
+		case errno.Is(err, unix.ENXIO, unix.ENOENT, unix.ENODEV):
 			continue // detached or removed meanwhile
 		case err != nil:
 			return nil, err

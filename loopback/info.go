@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/internal/blockdev"
 	"thinctl/units"
 )
 
@@ -35,7 +36,7 @@ func (c *Control) info(ctx context.Context, d Device) (Info, error) {
 }
 
 func (c *Control) describe(f *os.File, index int, st *unix.LoopInfo64) (Info, error) {
-	size, err := deviceSize(f)
+	size, err := blockdev.Size(f)
 	if err != nil {
 		return Info{}, fmt.Errorf("size of %s: %w", f.Name(), err)
 	}
@@ -77,7 +78,7 @@ func (c *Control) refresh(ctx context.Context, d Device) (units.Bytes, error) {
 	if err := setCapacity(f); err != nil {
 		return 0, fmt.Errorf("LOOP_SET_CAPACITY: %w", err)
 	}
-	size, err := deviceSize(f)
+	size, err := blockdev.Size(f)
 	if err != nil {
 		return 0, err
 	}

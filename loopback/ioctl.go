@@ -3,7 +3,6 @@ package loopback
 import (
 	"errors"
 	"os"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -40,17 +39,6 @@ func setSectorSize(f *os.File, size units.Bytes) error {
 func sectorSize(f *os.File) (units.Bytes, error) {
 	v, err := unix.IoctlGetUint32(int(f.Fd()), unix.BLKSSZGET)
 	return units.Bytes(v), err
-}
-
-// deviceSize is BLKGETSIZE64, which writes 64 bits on every architecture, so
-// that x/sys' IoctlGetInt does not fit it.
-func deviceSize(f *os.File) (units.Bytes, error) {
-	var size uint64
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.BLKGETSIZE64, uintptr(unsafe.Pointer(&size)))
-	if errno != 0 {
-		return 0, errno
-	}
-	return units.Bytes(size), nil
 }
 
 func identity(st *unix.LoopInfo64) FileID { return FileID{Device: st.Device, Inode: st.Inode} }

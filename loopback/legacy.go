@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"thinctl/internal/errno"
+
 	losetup "github.com/freddierice/go-losetup"
 	"golang.org/x/sys/unix"
 )
@@ -98,7 +100,7 @@ func setLegacy(ctx context.Context, f *os.File, b *backing, o AttachOptions) err
 	// Before 4.4 there is no direct IO, and EINVAL also means that this file
 	// cannot have it: the device stays buffered, and Device says so.
 	err = setDirectIO(f)
-	if err != nil && !isErrno(err, unix.EINVAL, unix.ENOTTY) {
+	if err != nil && !errno.Is(err, unix.EINVAL, unix.ENOTTY) {
 		return fmt.Errorf("switching %s to direct IO: %w", f.Name(), err)
 	}
 	return nil
@@ -117,12 +119,12 @@ func setLegacySectors(ctx context.Context, f *os.File, b *backing, o AttachOptio
 		switch {
 		case err == nil:
 			return nil
-		case isErrno(err, unix.EINVAL, unix.ENOTTY):
+		case errno.Is(err, unix.EINVAL, unix.ENOTTY):
 			if o.SectorSize == 0 {
 				return nil
 			}
 			return &Error{Kind: ErrUnsupported, Err: err, Detail: fmt.Sprintf("sectors of %d bytes; LOOP_SET_BLOCK_SIZE needs Linux 4.14", size)}
-		case !isErrno(err, unix.EAGAIN, unix.EBUSY):
+		case !errno.Is(err, unix.EAGAIN, unix.EBUSY):
 			return fmt.Errorf("setting the sector size of %s: %w", f.Name(), err)
 		}
 		if err := wait.wait(ctx); err != nil {

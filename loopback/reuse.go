@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/internal/errno"
 	"thinctl/units"
 )
 
@@ -128,7 +129,7 @@ func oursBehind(f *os.File, d Device) (*unix.LoopInfo64, error) {
 }
 
 func notAttachedIf(err error, any ...unix.Errno) error {
-	if isErrno(err, any...) {
+	if errno.Is(err, any...) {
 		return &Error{Kind: ErrNotAttached, Err: err}
 	}
 	return err

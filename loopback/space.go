@@ -1,11 +1,13 @@
 package loopback
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/internal/errno"
 	"thinctl/units"
 )
 
@@ -63,7 +65,7 @@ func FreeSpace(path string) (Space, error) {
 	var st unix.Statfs_t
 	for {
 		err := unix.Statfs(path, &st)
-		if isErrno(err, unix.EINTR) {
+		if errno.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
@@ -72,7 +74,7 @@ func FreeSpace(path string) (Space, error) {
 		break
 	}
 	// Counted in fragments where a file system has them (statvfs(3)).
-	unit := uint64(orElse(st.Frsize, st.Bsize))
+	unit := uint64(cmp.Or(st.Frsize, st.Bsize))
 	return Space{
 		Total:     units.Bytes(st.Blocks * unit),
 		Free:      units.Bytes(st.Bfree * unit),

@@ -6,6 +6,9 @@ import (
 	"os"
 	"time"
 
+	"thinctl/internal/contexts"
+	"thinctl/internal/errno"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -16,14 +19,7 @@ type backoff struct{ tries int }
 func (b *backoff) wait(ctx context.Context) error {
 	most := min(time.Millisecond<<min(b.tries, 6), 50*time.Millisecond)
 	b.tries++
-	timer := time.NewTimer(most/2 + rand.N(most/2))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
+	return contexts.Sleep(ctx, most/2+rand.N(most/2))
 }
 
 // flock takes an exclusive lock on f, polling so that the wait ends with ctx.
@@ -35,7 +31,7 @@ func flock(ctx context.Context, f *os.File) error {
 		switch {
 		case err == nil:
 			return nil
-		case !isErrno(err, unix.EWOULDBLOCK, unix.EINTR):
+		case !errno.Is(err, unix.EWOULDBLOCK, unix.EINTR):
 			return err
 		}
 		if err := b.wait(ctx); err != nil {

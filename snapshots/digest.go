@@ -2,10 +2,11 @@ package snapshots
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
 
 	"thinctl/thinpool/store"
 	"thinctl/units"
@@ -76,11 +77,15 @@ func putChainIDs(tx *store.Tx, l Layer, all []Layer) error {
 	return nil
 }
 
-// chainID follows OCI's image-spec, config.md, "Layer ChainID".
+// chainID returns the OCI chain id of a layer on the chain id below, which is "" for a
+// base. It is "" while the layer's diff id is not computed.
 func chainID(below, diffID string) string {
-	if below == "" {
-		return strings.TrimPrefix(diffID, "sha256:")
+	if diffID == "" {
+		return ""
 	}
-	sum := sha256.Sum256([]byte("sha256:" + below + " " + diffID))
-	return hex.EncodeToString(sum[:])
+	ids := []digest.Digest{digest.Digest(diffID)}
+	if below != "" {
+		ids = []digest.Digest{digest.NewDigestFromEncoded(digest.SHA256, below), ids[0]}
+	}
+	return identity.ChainID(ids).Encoded()
 }

@@ -5,12 +5,13 @@ import (
 	"fmt"
 
 	"thinctl/dm"
+	"thinctl/internal/contexts"
 )
 
 // wrote is failed for what writes: it says that the pool is full where that was in
 // the way. File systems tell of it as of any other fault of a device.
 func (s *Store) wrote(ctx context.Context, op, object string, err error) error {
-	ctx, cancel := settling(ctx)
+	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	status, asked := s.pool.Status(ctx)
 	if asked != nil || !status.Active || status.Kernel.Mode != dm.ModeOutOfDataSpace {

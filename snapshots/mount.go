@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"thinctl/dm"
+	"thinctl/internal/contexts"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
@@ -205,7 +206,7 @@ func (s *Store) elsewhere(op string, c Container, at filesystem.MountPoint) erro
 
 // heldBy names who keeps a container's volume in use.
 func (s *Store) heldBy(ctx context.Context, op string, c Container, dev dm.Dev, cause error) error {
-	ctx, cancel := settling(ctx)
+	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	e := &Error{Op: op, Object: "container " + c.Name, Kind: ErrMounted, Err: cause}
 	holders, err := s.files.Holders(ctx, dev.Major, dev.Minor)

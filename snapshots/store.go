@@ -1,7 +1,6 @@
 package snapshots
 
 import (
-	"context"
 	"errors"
 	"path/filepath"
 	"time"
@@ -45,14 +44,6 @@ func (s *Store) now() time.Time {
 		return s.options.Now().UTC()
 	}
 	return time.Now().UTC()
-}
-
-// settleTimeout bounds what is done to leave things clean after the caller's
-// context has ended.
-const settleTimeout = 30 * time.Second
-
-func settling(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 }
 
 // mountsDir is the pool's folder of mounts as the kernel tells mount points.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"thinctl/filelock"
+	"thinctl/internal/contexts"
 	"thinctl/snapshots/filesystem"
 )
 
@@ -145,7 +146,7 @@ func (v *View) Close() error {
 		if v.alive == nil {
 			return
 		}
-		ctx, cancel := settling(context.Background())
+		ctx, cancel := contexts.Cleanup(context.Background())
 		defer cancel()
 		lock, err := v.s.lock(ctx, lockVolume, v.volume)
 		if err != nil {
@@ -159,7 +160,7 @@ func (v *View) Close() error {
 
 // close is Close under the volume's lock.
 func (v *View) close(ctx context.Context) error {
-	ctx, cancel := settling(ctx)
+	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	return errors.Join(v.s.clearView(ctx, v.Root, v.volume, false), v.alive.Release())
 }

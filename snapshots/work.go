@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"thinctl/filelock"
+	"thinctl/internal/contexts"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
@@ -134,7 +135,7 @@ func (w *work) drop(ctx context.Context) error {
 	if !w.made {
 		return nil
 	}
-	ctx, cancel := settling(ctx)
+	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	if err := w.s.unmountWork(ctx, w.id); err != nil {
 		return err
@@ -150,7 +151,7 @@ func (w *work) drop(ctx context.Context) error {
 // end throws away what is left of the work. Its lock goes in any case: if the
 // rest has failed, the next work clears it.
 func (w *work) end(ctx context.Context) error {
-	ctx, cancel := settling(ctx)
+	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	if w.made {
 		return errors.Join(w.s.clearWork(ctx, w.id), w.lock.Release())

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"thinctl/dm"
+	"thinctl/internal/contexts"
 	"thinctl/thinpool/store"
 	"thinctl/units"
 )
@@ -98,7 +99,7 @@ func (p *Pool) tryActivateThin(ctx context.Context, record store.Volume, name dm
 		return info, p.ownNode(ctx, record, info)
 	}
 	if made {
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+		clean, cancel := contexts.Cleanup(ctx)
 		defer cancel()
 		_, removed := p.host.Kernel.Remove(clean, ref, dm.RemoveOptions{Quiet: private(record.For)})
 		err = errors.Join(err, removed)
@@ -153,7 +154,7 @@ func (p *Pool) loadAndResume(ctx context.Context, ref dm.Ref, table dm.Target, l
 	}
 	info, err := p.host.Kernel.Resume(ctx, ref, resume)
 	if err != nil {
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+		clean, cancel := contexts.Cleanup(ctx)
 		defer cancel()
 		return info, errors.Join(err, p.host.Kernel.Clear(clean, ref))
 	}

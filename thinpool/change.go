@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"thinctl/dm"
+	"thinctl/internal/contexts"
 	"thinctl/thinpool/store"
 	"thinctl/units"
 )
-
-// settleTimeout bounds what is done to leave things clean after the caller's
-// context has ended.
-const settleTimeout = 30 * time.Second
 
 // errUnsettled: the database is not at the pool's transaction id.
 var errUnsettled = errors.New("the change before was not finished")
@@ -133,7 +129,7 @@ func (p *Pool) whileSuspended(ctx context.Context, ref dm.Ref, do func() error) 
 		return err
 	}
 	defer func() {
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+		clean, cancel := contexts.Cleanup(ctx)
 		defer cancel()
 		_, resumed := p.host.Kernel.Resume(clean, ref, dm.ResumeOptions{Private: true, Quiet: true})
 		err = errors.Join(err, resumed)
@@ -172,7 +168,7 @@ func (p *Pool) settle(ctx context.Context, status dm.PoolStatus) error {
 // that the kernel may have: one that was there before this change is not this
 // change's to delete.
 func (p *Pool) undo(ctx context.Context, pending store.Pending, made []uint32) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	for _, origin := range pending.Origins() {
 		if err := p.resumeIfSuspended(ctx, p.volumeRef(origin)); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/internal/contexts"
 	"thinctl/thinpool/store"
 	"thinctl/units"
 )
@@ -117,7 +118,7 @@ func (p *Pool) noteSizes(ctx context.Context, data, metadata units.Bytes) error 
 // then on. What the files have grown by is left: holes, or room for the next
 // try. Metadata has no way back once the kernel has seen it larger.
 func (p *Pool) revertExtension(ctx context.Context, plan Extension) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	record, err := p.Record(ctx)
 	if err != nil {
@@ -298,7 +299,7 @@ func (p *Pool) swapTable(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, p.host.Kernel.Clear(context.WithoutCancel(ctx), p.ref()))
 	}
-	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	clean, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	_, err = p.host.Kernel.Resume(clean, p.ref(), dm.ResumeOptions{Private: true})
 	if err == nil {

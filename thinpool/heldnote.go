@@ -122,10 +122,13 @@ func (p *Pool) releaseAfterKill(ctx context.Context) error {
 	return errors.Join(err, turn.Release())
 }
 
+// noteTimeout bounds the wait for a reading of the metadata by another process.
+const noteTimeout = 30 * time.Second
+
 // awaitReading waits a while for a reading to end, and keeps others from
 // beginning until the lock is released.
 func (p *Pool) awaitReading(ctx context.Context, op string) (*filelock.Lock, error) {
-	bounded, cancel := context.WithTimeout(ctx, settleTimeout)
+	bounded, cancel := context.WithTimeout(ctx, noteTimeout)
 	defer cancel()
 	turn, err := filelock.Acquire(bounded, p.path(lockFile), readingRange())
 	if errors.Is(err, filelock.ErrHeld) && ctx.Err() == nil {

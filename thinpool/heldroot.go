@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/internal/contexts"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
 )
@@ -56,7 +57,7 @@ func (p *Pool) reserve(ctx context.Context) (_ *held, err error) {
 		return nil, err
 	}
 	if _, err := p.host.Kernel.Message(ctx, p.ref(), "reserve_metadata_snap"); err != nil {
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+		clean, cancel := contexts.Cleanup(ctx)
 		defer cancel()
 		if errors.Is(err, dm.ErrBusy) {
 			_, status, unknown := p.kernelStatus(clean)
@@ -154,7 +155,7 @@ func (h *held) end(ctx context.Context) error {
 	if h == nil {
 		return nil
 	}
-	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	clean, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	still, err := h.still(clean)
 	switch {
@@ -194,7 +195,7 @@ func (h *held) release(ctx context.Context) error {
 // giveUp releases a snapshot that was only just taken and cannot be used, or is
 // gone already.
 func (h *held) giveUp(ctx context.Context, gone bool) error {
-	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	clean, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	var closed error
 	if h.file != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/internal/contexts"
 	"thinctl/loopback"
 )
 
@@ -134,20 +135,9 @@ func (w *patience) await(ctx context.Context, try func() error) error {
 			}
 		}
 		pause = min(max(2*pause, first), longest)
-		if stopped := sleep(ctx, min(pause, left)); stopped != nil {
+		if stopped := contexts.Sleep(ctx, min(pause, left)); stopped != nil {
 			return errors.Join(err, stopped)
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -1,6 +1,7 @@
 package thinpool
 
 import (
+	"cmp"
 	"fmt"
 
 	"thinctl/dm"
@@ -59,10 +60,10 @@ func metadataNeed(data, block units.Bytes) units.Bytes {
 }
 
 func (o CreateOptions) withDefaults() CreateOptions {
-	o.Block = orElse(o.Block, DefaultBlock)
-	o.BaseSize = orElse(o.BaseSize, DefaultBaseSize)
+	o.Block = cmp.Or(o.Block, DefaultBlock)
+	o.BaseSize = cmp.Or(o.BaseSize, DefaultBaseSize)
 	if o.DataDevice == "" {
-		o.DataSize = orElse(o.DataSize, DefaultDataSize)
+		o.DataSize = cmp.Or(o.DataSize, DefaultDataSize)
 	}
 	if o.MetadataDevice == "" && o.MetadataSize == 0 && o.Block >= dm.MinBlock {
 		o.MetadataSize = MetadataFor(o.DataSize, o.Block)
@@ -71,14 +72,6 @@ func (o CreateOptions) withDefaults() CreateOptions {
 		o.Reserve = &store.Reserve{Data: DefaultReserve, Metadata: DefaultReserve, Host: DefaultHostReserve}
 	}
 	return o
-}
-
-func orElse[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // check tells fault of everything wrong with o that shows without looking at

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+
+	"thinctl/internal/contexts"
 )
 
 // rollback collects how to take back what a call has made so far.
@@ -22,7 +24,7 @@ func (r *rollback) unless(succeeded bool) error {
 	if succeeded {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), settleTimeout)
+	ctx, cancel := contexts.Cleanup(r.ctx)
 	defer cancel()
 	var faults []error
 	for _, step := range slices.Backward(r.steps) {

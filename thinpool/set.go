@@ -1,6 +1,7 @@
 package thinpool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,7 +59,7 @@ func (s Settings) with(o SetOptions) Settings {
 			*reserve.is = *reserve.asked
 		}
 	}
-	s.BaseSize = orElse(o.BaseSize, s.BaseSize)
+	s.BaseSize = cmp.Or(o.BaseSize, s.BaseSize)
 	return s
 }
 

@@ -1,6 +1,7 @@
 package thinpool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,7 +83,7 @@ func (p *Pool) CreateVolume(ctx context.Context, name string, options VolumeOpti
 		}
 		id, err := tx.AllocateID()
 		return addition{
-			volume: store.Volume{Name: name, ID: id, Size: orElse(options.Size, pool.BaseSize), Created: p.host.now(),
+			volume: store.Volume{Name: name, ID: id, Size: cmp.Or(options.Size, pool.BaseSize), Created: p.host.now(),
 				For: options.For, ReadOnly: options.ReadOnly},
 			message: fmt.Sprintf("create_thin %d", id),
 			with:    options.With,
@@ -112,7 +113,7 @@ func (p *Pool) Snapshot(ctx context.Context, origin, name string, options Snapsh
 		return Volume{}, err
 	}
 	defer unlock()
-	size := orElse(options.Size, from.Size)
+	size := cmp.Or(options.Size, from.Size)
 	if err := checkVolumeSize(size); err != nil {
 		return Volume{}, p.volumeError("snapshot", name, ErrInvalid, err)
 	}

@@ -1,14 +1,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"thinctl/internal/contexts"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -93,7 +92,7 @@ func (c *call) formatVolume(pool *thinpool.Pool, name string, kind filesystem.Ty
 	if err == nil {
 		return nil
 	}
-	clean, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), 30*time.Second)
+	clean, cancel := contexts.Cleanup(c.ctx)
 	defer cancel()
 	_, undo := pool.RemoveVolume(clean, name, thinpool.RemoveOptions{})
 	return errors.Join(err, undo)

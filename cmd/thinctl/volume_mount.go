@@ -1,16 +1,15 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"thinctl/internal/contexts"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 )
@@ -73,7 +72,7 @@ func (c *call) deactivateAgain(pool *thinpool.Pool, before thinpool.Volume) erro
 	if before.Active {
 		return nil
 	}
-	clean, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), 30*time.Second)
+	clean, cancel := contexts.Cleanup(c.ctx)
 	defer cancel()
 	return pool.DeactivateVolume(clean, before.Name)
 }

@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
 )
 
 // Image is what is to be built.
@@ -57,6 +59,7 @@ type rootFS struct {
 func Build(i Image) (*Built, error) {
 	b := &Built{Image: i}
 	root := rootFS{Type: "layers", DiffIDs: []string{}}
+	var ids []digest.Digest
 	created := epoch
 	for _, l := range i.Layers {
 		created = created.Add(90 * time.Second)
@@ -70,7 +73,8 @@ func Build(i Image) (*Built, error) {
 		}
 		b.Contents = append(b.Contents, l)
 		b.Tars = append(b.Tars, found)
-		b.ChainIDs = append(b.ChainIDs, chainID(b.ChainIDs, found.Digest))
+		ids = append(ids, digest.Digest(found.Digest))
+		b.ChainIDs = append(b.ChainIDs, identity.ChainID(ids).Encoded())
 		root.DiffIDs = append(root.DiffIDs, found.Digest)
 	}
 	var err error
@@ -104,13 +108,4 @@ func (b *Built) Size() int64 {
 		sum += l.Size()
 	}
 	return sum
-}
-
-// chainID is as the OCI image specification says, "Layer ChainID".
-func chainID(below []string, diffID string) string {
-	if len(below) == 0 {
-		return strings.TrimPrefix(diffID, "sha256:")
-	}
-	sum := sha256.Sum256([]byte("sha256:" + below[len(below)-1] + " " + diffID))
-	return hex.EncodeToString(sum[:])
 }

@@ -10,6 +10,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"thinctl/images/manifest"
+	"thinctl/internal/contexts"
 )
 
 // enough is how much must have come for earlier failures to be forgotten.
@@ -100,7 +101,7 @@ func (r *resuming) again(err error) error {
 		}
 		return given
 	}
-	return sleep(r.ctx, r.c.o.pause(r.failures))
+	return contexts.Sleep(r.ctx, r.c.o.pause(r.failures))
 }
 
 // elsewhere switches to the next address of a foreign layer.

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"thinctl/images/manifest"
+	"thinctl/internal/contexts"
 )
 
 // Image is a pulled image. Its layers are fetched when they are read.
@@ -91,7 +92,7 @@ func (s *source) read(id string, want v1.Descriptor) (got manifest.Read, err err
 		if err == nil || final(err) || failures >= s.c.o.Tries {
 			return got, err
 		}
-		if err := sleep(s.ctx, s.c.o.pause(failures)); err != nil {
+		if err := contexts.Sleep(s.ctx, s.c.o.pause(failures)); err != nil {
 			return got, err
 		}
 	}

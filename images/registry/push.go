@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"thinctl/images/manifest"
+	"thinctl/internal/contexts"
 )
 
 // Streamed is what layers implement that exist as an uncompressed tar only. Push
@@ -135,7 +136,7 @@ func (p *push) again(ctx context.Context, f func() error) error {
 		if final(err) && !errors.Is(err, ErrUnavailable) || failures >= p.c.o.Tries {
 			return err
 		}
-		if err := sleep(ctx, p.c.o.pause(failures)); err != nil {
+		if err := contexts.Sleep(ctx, p.c.o.pause(failures)); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +8,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"thinctl/internal/contexts"
 )
 
 // maxWait bounds the wait between tries, whatever the registry asks for.
@@ -23,18 +24,6 @@ func (o Options) pause(failures int) time.Duration {
 		}
 	}
 	return wait
-}
-
-// sleep waits, or returns why the context ended.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // retrying asks again when the registry says that it is busy or failing. What
@@ -61,7 +50,7 @@ func (r *retrying) RoundTrip(request *http.Request) (*http.Response, error) {
 			_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10)) // so that the connection can be used again
 			_ = response.Body.Close()
 		}
-		if err := sleep(request.Context(), min(wait, maxWait)); err != nil {
+		if err := contexts.Sleep(request.Context(), min(wait, maxWait)); err != nil {
 			return nil, err
 		}
 		if request, err = again(request); err != nil {

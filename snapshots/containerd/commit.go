@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"thinctl/internal/contexts"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
 )
@@ -89,7 +90,7 @@ func (s *Snapshotter) leave(ctx context.Context, r record, keep thinpool.Keep) e
 	if _, err := s.pool.Snapshot(ctx, r.Volume, volumeName(newID()), thinpool.SnapshotOptions{Keep: keep}); err != nil {
 		return err
 	}
-	ctx, cancel := settling(ctx)
+	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	return s.bury(ctx, r.Volume, nil)
 }

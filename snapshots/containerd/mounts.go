@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"thinctl/filelock"
+	"thinctl/internal/contexts"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
@@ -156,7 +157,7 @@ func (s *Snapshotter) mounted(ctx context.Context, r record, volume thinpool.Vol
 // unmount takes a mount of this package's away. Somebody may have entered it, or
 // made a mount namespace meanwhile; that ends with the folder, but for open files.
 func (s *Snapshotter) unmount(ctx context.Context, target string) error {
-	ctx, cancel := settling(ctx)
+	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	err := s.files.Unmount(ctx, target, filesystem.UnmountOptions{})
 	if errors.Is(err, filesystem.ErrBusy) {

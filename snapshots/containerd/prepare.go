@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"thinctl/internal/contexts"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
@@ -163,7 +164,7 @@ func (s *Snapshotter) borrow(ctx context.Context, op, key string, on ground, r r
 
 // takeBack removes a snapshot that could not be made ready: nobody was told of it.
 func (s *Snapshotter) takeBack(ctx context.Context, key string, r record) error {
-	ctx, cancel := settling(ctx)
+	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	err := s.remove(ctx, "take back", key, r.ID)
 	if errors.Is(err, ErrNotFound) {

@@ -1,7 +1,6 @@
 package containerd
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -121,14 +120,6 @@ func (s *Snapshotter) now() time.Time {
 		return s.options.Now().UTC()
 	}
 	return time.Now().UTC()
-}
-
-// settleTimeout bounds what is done to leave things clean after the caller's
-// context has ended.
-const settleTimeout = 30 * time.Second
-
-func settling(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 }
 
 func gone(err error) bool { return errors.Is(err, thinpool.ErrNotFound) }

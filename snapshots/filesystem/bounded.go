@@ -47,15 +47,3 @@ func call(ctx context.Context, op func() error, undo func()) error {
 	return &Error{Err: context.Cause(ctx),
 		Detail: "the kernel has not answered and goes on in the background; look whether the pool is out of space"}
 }
-
-// pause waits for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

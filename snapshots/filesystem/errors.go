@@ -3,8 +3,6 @@ package filesystem
 import (
 	"errors"
 
-	"golang.org/x/sys/unix"
-
 	"thinctl/fault"
 	"thinctl/snapshots/filesystem/program"
 )
@@ -68,12 +66,3 @@ func in(op, object string, err error) error {
 }
 
 func invalid(detail string) error { return &Error{Kind: ErrInvalid, Detail: detail} }
-
-func isErrno(err error, any ...unix.Errno) bool {
-	for _, errno := range any {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
-}

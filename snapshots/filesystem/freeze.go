@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"thinctl/internal/errno"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -21,9 +23,9 @@ func Freeze(ctx context.Context, target string) error {
 	defer cancel()
 	err := call(ctx, func() error { return onMount(target, fiFreeze) }, func() { onMount(target, fiThaw) })
 	switch {
-	case isErrno(err, unix.EBUSY):
+	case errno.Is(err, unix.EBUSY):
 		err = &Error{Kind: ErrFrozen, Err: err, Detail: "thaw it first"}
-	case isErrno(err, unix.EOPNOTSUPP, unix.ENOTTY):
+	case errno.Is(err, unix.EOPNOTSUPP, unix.ENOTTY):
 		err = &Error{Kind: ErrUnsupported, Err: err}
 	}
 	return in("freeze", target, err)
@@ -34,7 +36,7 @@ func Thaw(target string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), thawBound)
 	defer cancel()
 	err := call(ctx, func() error { return onMount(target, fiThaw) }, nil)
-	if isErrno(err, unix.EINVAL) {
+	if errno.Is(err, unix.EINVAL) {
 		err = &Error{Kind: ErrNotFrozen, Err: err}
 	}
 	return in("thaw", target, err)

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"thinctl/internal/errno"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -170,9 +172,9 @@ func (s *scan) process(pid int) error {
 // page (fs/proc/base.c, do_proc_readlink), and counts those out of reach.
 func (s *scan) tolerate(err error) error {
 	switch {
-	case isErrno(err, unix.ENOENT, unix.ESRCH, unix.EINVAL, unix.ENAMETOOLONG):
+	case errno.Is(err, unix.ENOENT, unix.ESRCH, unix.EINVAL, unix.ENAMETOOLONG):
 		return nil
-	case isErrno(err, unix.EACCES, unix.EPERM):
+	case errno.Is(err, unix.EACCES, unix.EPERM):
 		s.denied++
 		return nil
 	}

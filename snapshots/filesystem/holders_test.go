@@ -17,6 +17,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"thinctl/internal/contexts"
+	"thinctl/internal/errno"
 	"thinctl/units"
 )
 
@@ -184,7 +186,7 @@ func TestHoldersInAnotherNamespace(t *testing.T) {
 func ourHolders(ctx context.Context, major, minor uint32) ([]Holder, error) {
 	held, err := Holders(ctx, major, minor)
 	_, first := os.Readlink("/proc/1/ns/mnt")
-	if errors.Is(err, ErrIncomplete) && isErrno(first, unix.EACCES, unix.EPERM) &&
+	if errors.Is(err, ErrIncomplete) && errno.Is(first, unix.EACCES, unix.EPERM) &&
 		strings.Contains(err.Error(), ": 1 processes") {
 		err = nil
 	}
@@ -196,7 +198,7 @@ func waitFor(t *testing.T, done func() bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for !done() {
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := contexts.Sleep(ctx, 20*time.Millisecond); err != nil {
 			t.Fatal("did not come about in 10 s")
 		}
 	}

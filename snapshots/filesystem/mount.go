@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 
+	"thinctl/internal/errno"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -44,7 +46,7 @@ func mount(ctx context.Context, device, target string, o MountOptions) error {
 	err = explainMount(call(ctx, attempt, undo), o)
 	if err != nil && made {
 		// Gone, the target fails a mount that is still under way.
-		if rerr := os.Remove(target); rerr != nil && !isErrno(rerr, unix.EBUSY) {
+		if rerr := os.Remove(target); rerr != nil && !errno.Is(rerr, unix.EBUSY) {
 			return errors.Join(err, rerr)
 		}
 	}
@@ -85,17 +87,17 @@ func prepareTarget(target string, create bool) (made bool, err error) {
 func explainMount(err error, o MountOptions) error {
 	e := &Error{Err: err}
 	switch {
-	case isErrno(err, unix.EBUSY):
+	case errno.Is(err, unix.EBUSY):
 		e.Kind, e.Detail = ErrBusy, "the device is mounted elsewhere with other options, or claimed by another device"
-	case isErrno(err, unix.ENODEV):
+	case errno.Is(err, unix.ENODEV):
 		e.Kind, e.Detail = ErrUnsupported, fmt.Sprintf("this kernel has no %s: load it with `modprobe %s`", o.Type, o.Type)
-	case isErrno(err, unix.EUCLEAN, unix.EBADMSG): // EFSCORRUPTED, EFSBADCRC
+	case errno.Is(err, unix.EUCLEAN, unix.EBADMSG): // EFSCORRUPTED, EFSBADCRC
 		e.Kind, e.Detail = ErrDamaged, "see dmesg; repair it with fsck"
-	case isErrno(err, unix.EINVAL):
+	case errno.Is(err, unix.EINVAL):
 		e.Detail = fmt.Sprintf("it is not a sound %s, or an option is not known to this kernel; see dmesg", o.Type)
-	case isErrno(err, unix.EACCES, unix.EROFS):
+	case errno.Is(err, unix.EACCES, unix.EROFS):
 		e.Detail = "the device is read-only: mount it read-only, and without recovery where its journal is not empty"
-	case isErrno(err, unix.EPERM):
+	case errno.Is(err, unix.EPERM):
 		e.Kind, e.Detail = ErrPermission, "mounting needs root (CAP_SYS_ADMIN)"
 	default:
 		return err

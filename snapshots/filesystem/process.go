@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 
+	"thinctl/internal/errno"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -63,7 +65,7 @@ func (s *scan) files(dir string, p *Process) error {
 	}
 	for _, link := range links {
 		err := s.file(filepath.Join(dir, link), p)
-		if err != nil && !isErrno(err, unix.ENOENT, unix.ESRCH) {
+		if err != nil && !errno.Is(err, unix.ENOENT, unix.ESRCH) {
 			return err
 		}
 	}

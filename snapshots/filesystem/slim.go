@@ -6,10 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/internal/blockdev"
 	"thinctl/units"
 )
 
@@ -52,13 +52,10 @@ func slimLog(ctx context.Context, device string) (err error) {
 		if !bytes.Equal(buf, zeros) {
 			continue
 		}
-		span := [2]uint64{uint64(at), uint64(piece)}
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.BLKDISCARD, uintptr(unsafe.Pointer(&span)))
-		if errno == unix.EOPNOTSUPP {
+		if err := blockdev.Discard(f, at, piece); errors.Is(err, unix.EOPNOTSUPP) {
 			return nil
-		}
-		if errno != 0 {
-			return errno
+		} else if err != nil {
+			return err
 		}
 	}
 	return nil

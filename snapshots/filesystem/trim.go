@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/internal/errno"
 	"thinctl/units"
 )
 
@@ -43,7 +44,7 @@ func trim(ctx context.Context, target string, part units.Bytes) (units.Bytes, er
 			freed, last, err = trimFrom(target, start, part)
 			return err
 		}, nil)
-		if isErrno(err, unix.EOPNOTSUPP, unix.ENOTTY) {
+		if errno.Is(err, unix.EOPNOTSUPP, unix.ENOTTY) {
 			err = &Error{Kind: ErrUnsupported, Err: err, Detail: "the device or the file system takes no discards"}
 		}
 		if err != nil {

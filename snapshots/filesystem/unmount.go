@@ -4,6 +4,9 @@ import (
 	"context"
 	"time"
 
+	"thinctl/internal/contexts"
+	"thinctl/internal/errno"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -35,13 +38,13 @@ func unmount(ctx context.Context, target string, o UnmountOptions) error {
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
 		err := call(ctx, func() error { return unix.Unmount(target, flags) }, nil)
 		switch {
-		case isErrno(err, unix.EBUSY):
-		case isErrno(err, unix.EINVAL, unix.ENOENT):
+		case errno.Is(err, unix.EBUSY):
+		case errno.Is(err, unix.EINVAL, unix.ENOENT):
 			return &Error{Kind: ErrNotMounted, Err: err}
 		default:
 			return err
 		}
-		if pause(patience, wait) != nil {
+		if contexts.Sleep(patience, wait) != nil {
 			return &Error{Kind: ErrBusy, Err: err, Detail: "files on it are open, or something is mounted below; end its users"}
 		}
 	}
