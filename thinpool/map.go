@@ -5,43 +5,57 @@ import (
 	"errors"
 	"fmt"
 
-	"thinctl/poolmap"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"
 )
 
-// Map calls draw with the pool's data device as a map of its blocks, which
-// holds for the call. What draw writes is only good once Map has returned nil,
-// and draw may be called twice; see ReadMetadata.
-func (p *Pool) Map(ctx context.Context, draw func(poolmap.Map) error) error {
+// DataMap describes which thin devices map the blocks of a pool's data device.
+type DataMap struct {
+	Block  units.Bytes // size of a block
+	Blocks uint64      // of the data device
+	Thins  []Thin      // the thin devices in the metadata
+	// Spans visits each block of the device once, in order. It returns visit's error.
+	Spans func(visit func(DataSpan) error) error
+}
+
+// DataSpan is a range of data blocks of one kind.
+type DataSpan struct {
+	Begin, Blocks uint64
+	Kind          metadata.SpanKind
+	Thin          int // index into DataMap.Thins, for metadata.Exclusive only
+}
+
+// DataMap calls read with a map that is valid during the call. What read made of it
+// is valid only when DataMap has returned nil, and read may be called twice; see
+// ReadMetadata.
+func (p *Pool) DataMap(ctx context.Context, read func(DataMap) error) error {
 	return p.ReadMetadata(ctx, func(r *Reading) error {
-		m, err := r.Map(ctx)
+		m, err := r.DataMap(ctx)
 		if err != nil {
 			return err
 		}
-		return draw(m)
+		return read(m)
 	})
 }
 
-// Map is Pool.Map of this reading.
-func (r *Reading) Map(ctx context.Context) (poolmap.Map, error) {
+// DataMap is Pool.DataMap of this reading.
+func (r *Reading) DataMap(ctx context.Context) (DataMap, error) {
 	m, err := r.scan(ctx)
 	if err != nil {
-		return poolmap.Map{}, err
+		return DataMap{}, err
 	}
-	drawn := poolmap.Map{BlockSize: r.Block, Blocks: r.DataBlocks}
-	owners := map[uint32]int{}
+	data := DataMap{Block: r.Block, Blocks: r.DataBlocks}
+	index := map[uint32]int{}
 	for i, device := range m.Usage().Devices {
-		owners[device.ID] = i
-		drawn.Owners = append(drawn.Owners, r.Thin(device.ID).String())
+		index[device.ID] = i
+		data.Thins = append(data.Thins, r.Thin(device.ID))
 	}
-	kinds := [...]poolmap.Kind{metadata.Free: poolmap.Free, metadata.Exclusive: poolmap.Exclusive, metadata.Shared: poolmap.Shared}
-	drawn.Spans = func(visit func(poolmap.Span) error) error {
+	data.Spans = func(visit func(DataSpan) error) error {
 		return m.Layout(ctx, func(s metadata.Span) error {
-			return visit(poolmap.Span{Begin: s.Begin, Blocks: s.Blocks, Kind: kinds[s.Kind], Owner: owners[s.Device]})
+			return visit(DataSpan{Begin: s.Begin, Blocks: s.Blocks, Kind: s.Kind, Thin: index[s.Device]})
 		})
 	}
-	return drawn, nil
+	return data, nil
 }
 
 // Owner says that a thin device maps a stretch of the pool's data, and where.

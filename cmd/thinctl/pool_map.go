@@ -11,6 +11,7 @@ import (
 
 	"thinctl/poolmap"
 	"thinctl/thinpool"
+	"thinctl/thinpool/metadata"
 	"thinctl/units"
 )
 
@@ -115,11 +116,26 @@ func (c *call) draw(pool *thinpool.Pool, how func(io.Writer, poolmap.Map) error)
 	var b bytes.Buffer
 	done := c.progress("reading the metadata of pool %s", pool.Name())
 	defer done()
-	err := pool.Map(c.ctx, func(m poolmap.Map) error {
+	err := pool.DataMap(c.ctx, func(m thinpool.DataMap) error {
 		b.Reset()
-		return how(&b, m)
+		return how(&b, drawable(m))
 	})
 	return b.Bytes(), err
+}
+
+// drawable returns the map as poolmap draws it.
+func drawable(data thinpool.DataMap) poolmap.Map {
+	drawn := poolmap.Map{BlockSize: data.Block, Blocks: data.Blocks}
+	for _, thin := range data.Thins {
+		drawn.Owners = append(drawn.Owners, thin.String())
+	}
+	kinds := [...]poolmap.Kind{metadata.Free: poolmap.Free, metadata.Exclusive: poolmap.Exclusive, metadata.Shared: poolmap.Shared}
+	drawn.Spans = func(visit func(poolmap.Span) error) error {
+		return data.Spans(func(s thinpool.DataSpan) error {
+			return visit(poolmap.Span{Begin: s.Begin, Blocks: s.Blocks, Kind: kinds[s.Kind], Owner: s.Thin})
+		})
+	}
+	return drawn
 }
 
 func (c *call) drawSVG(pool *thinpool.Pool, path string) (err error) {
@@ -170,12 +186,12 @@ func (c *call) listSpans(pool *thinpool.Pool) error {
 		Total units.Bytes `json:"total_bytes"`
 	}{envelope: schema(), Pool: pool.Name()}
 	var spans []spanView
-	err := pool.Map(c.ctx, func(m poolmap.Map) error {
-		head.Block, head.Total, spans = m.BlockSize, units.Bytes(m.Blocks)*m.BlockSize, nil
-		return m.Spans(func(s poolmap.Span) error {
-			view := spanView{Begin: units.Bytes(s.Begin) * m.BlockSize, Length: units.Bytes(s.Blocks) * m.BlockSize, Kind: s.Kind.String()}
-			if s.Kind == poolmap.Exclusive {
-				view.Volume = m.Owners[s.Owner]
+	err := pool.DataMap(c.ctx, func(m thinpool.DataMap) error {
+		head.Block, head.Total, spans = m.Block, units.Bytes(m.Blocks)*m.Block, nil
+		return m.Spans(func(s thinpool.DataSpan) error {
+			view := spanView{Begin: units.Bytes(s.Begin) * m.Block, Length: units.Bytes(s.Blocks) * m.Block, Kind: s.Kind.String()}
+			if s.Kind == metadata.Exclusive {
+				view.Volume = m.Thins[s.Thin].String()
 			}
 			spans = append(spans, view)
 			return nil
