@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"thinctl/daemon/sampler"
 	"thinctl/dm"
 	"thinctl/internal/contexts"
 	"thinctl/metrics"
@@ -181,7 +182,7 @@ func (w *watcher) read(ctx context.Context) metrics.Sample {
 		w.chores.setPool(pool)
 	}
 	serve, _ := w.d.settings(w.name)
-	s := metrics.ReadPool(ctx, w.pool, metrics.ReadOptions{VolumeLimit: serve.VolumeMetrics})
+	s := sampler.TakeOf(ctx, w.pool, sampler.Options{VolumeLimit: serve.VolumeMetrics})
 	switch {
 	case gone(s.Err):
 		w.close()

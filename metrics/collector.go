@@ -42,7 +42,7 @@ func (p *pools) Collect(to chan<- prometheus.Metric) {
 		names[i] = samples[i].Pool
 		s := series{to: to, pool: names[i]}
 		p.sampled(s, &samples[i], now)
-		if samples[i].known() {
+		if samples[i].HasStatus() {
 			p.status(s, &samples[i])
 			p.plans(s, &samples[i])
 		}
@@ -129,7 +129,7 @@ func (p *pools) status(s series, sample *Sample) {
 	}
 	s.bytes(p.blockSize, record.Block)
 	s.bytes(p.lowWater, units.Bytes(record.LowWater)*record.Block)
-	if sample.told() {
+	if sample.HasKernelStatus() {
 		kernel := &status.Kernel
 		s.flag(p.fullPolicy, !kernel.ErrorIfNoSpace, queueing)
 		s.flag(p.fullPolicy, kernel.ErrorIfNoSpace, failing)

@@ -52,10 +52,10 @@ type point struct {
 
 // Add takes a sample in. What it does not know is left out.
 func (f *Forecaster) Add(s Sample) {
-	if !s.known() {
+	if !s.HasStatus() {
 		return
 	}
-	if s.told() {
+	if s.HasKernelStatus() {
 		f.add(Data, s.At, s.Status.Data.Used, s.Status.Data.Total)
 		f.add(Metadata, s.At, s.Status.Metadata.Used, s.Status.Metadata.Total)
 	}

@@ -3,6 +3,7 @@ package metrics
 import (
 	"time"
 
+	"thinctl/dm"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -71,6 +72,14 @@ type Volume struct {
 	// Mapped includes what is shared; nil where it was not asked for, and of a
 	// volume that is not active.
 	Mapped *units.Bytes
+}
 
-	volume string // the pool's own name of it
+// HasStatus reports whether the pool's record and the kernel's answer are in the
+// sample, with a fault or without.
+func (s *Sample) HasStatus() bool { return s.Status.Data.Total > 0 }
+
+// HasKernelStatus reports whether the kernel's figures are in the sample: an inactive
+// pool has none, and a failed one returns none.
+func (s *Sample) HasKernelStatus() bool {
+	return s.HasStatus() && s.Status.Active && s.Status.Kernel.Mode != dm.ModeFail
 }

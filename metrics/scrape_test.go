@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -195,31 +196,6 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestNoDigests: no label has anything that is named by a digest.
-func TestNoDigests(t *testing.T) {
-	s := newStage(t)
-	sample := metrics.ReadPool(t.Context(), s.pool, metrics.ReadOptions{VolumeLimit: 100})
-	usage, err := s.pool.Usage(t.Context(), thinpool.UsageOptions{})
-	s.check(errors.Join(err, sample.Err))
-	if usage.Unmapped != 0 || usage.Used != units.Bytes(sample.Status.Kernel.UsedData)*sample.Status.Record.Block {
-		t.Errorf("%s unmapped, %s used", usage.Unmapped, usage.Used)
-	}
-	sample.Scan = &metrics.Scan{At: time.Now(), Usage: usage}
-	text := scrape(t, metrics.New(fixed{sample}, metrics.Options{VolumeLimit: 4}))
-	uuid := `uuid="` + sample.Status.UUID + `"`
-	if found := regexp.MustCompile(`[0-9a-f]{13,}"|layer-|init-|template-`).FindAllString(strings.Replace(text, uuid, "", 1), -1); len(found) > 0 {
-		t.Errorf("%q in\n%s", found, text)
-	}
-	if !strings.Contains(text, `thinctl_volume_exclusive_bytes{kind="volume",pool="vault",volume="base"} 65536`) {
-		t.Errorf("base is not there:\n%s", text)
-	}
-	for limit := range 4 {
-		if text := scrape(t, metrics.New(fixed{sample}, metrics.Options{VolumeLimit: limit})); strings.Contains(text, "thinctl_volume_") {
-			t.Errorf("volumes of a pool with 4 are exported above a limit of %d", limit)
-		}
-	}
-}
-
 // asked is a source that is a function.
 type asked func() []metrics.Sample
 
@@ -311,4 +287,18 @@ func TestInOtherRegistries(t *testing.T) {
 	if err != nil || n != 6 {
 		t.Errorf("%d, %v", n, err)
 	}
+}
+
+type fixed []metrics.Sample
+
+func (f fixed) Samples() []metrics.Sample { return f }
+
+func scrape(t testing.TB, m *metrics.Metrics) string {
+	t.Helper()
+	answer := httptest.NewRecorder()
+	m.Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
+	if answer.Code != 200 {
+		t.Fatalf("%d: %s", answer.Code, answer.Body)
+	}
+	return answer.Body.String()
 }

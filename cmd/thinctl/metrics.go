@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thinctl/daemon/sampler"
 	"thinctl/metrics"
 	"thinctl/thinpool"
 )
@@ -42,7 +43,7 @@ func (c *call) printMetrics() error {
 		samples = []metrics.Sample{}
 		var faults []error
 		for _, name := range names {
-			sample := metrics.ReadWith(c.ctx, c.host, c.root(), name, metrics.ReadOptions{VolumeLimit: limit})
+			sample := sampler.Take(c.ctx, c.host, c.root(), name, sampler.Options{VolumeLimit: limit})
 			samples, faults = append(samples, sample), append(faults, sample.Err)
 		}
 		return errors.Join(faults...)

@@ -1,4 +1,4 @@
-package metrics_test
+package sampler_test
 
 import (
 	"os"
@@ -7,7 +7,7 @@ import (
 
 // TestMain puts the worlds into memory where that is possible.
 func TestMain(m *testing.M) {
-	if dir, err := os.MkdirTemp("/dev/shm", "metrics-test-"); err == nil {
+	if dir, err := os.MkdirTemp("/dev/shm", "sampler-test-"); err == nil {
 		os.Setenv("TMPDIR", dir)
 		code := m.Run()
 		os.RemoveAll(dir)

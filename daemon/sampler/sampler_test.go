@@ -1,16 +1,18 @@
-package metrics_test
+package sampler_test
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http/httptest"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"thinctl/daemon/sampler"
 	"thinctl/dm"
 	"thinctl/dm/dmtest"
 	"thinctl/filelock"
@@ -104,7 +106,7 @@ func (w *watched) Message(ctx context.Context, ref dm.Ref, text string) (string,
 // TestRead: a sample has what there is, and volumes that somebody named only.
 func TestRead(t *testing.T) {
 	s := newStage(t)
-	sample := metrics.Read(t.Context(), s.world.Host(), s.world.Root, "vault")
+	sample := sampler.Take(t.Context(), s.world.Host(), s.world.Root, "vault", sampler.Options{VolumeLimit: metrics.DefaultVolumeLimit})
 	s.check(sample.Err)
 	if sample.Layers != 1 || sample.Containers != 2 || sample.Images != 1 || sample.Status.Volumes < 6 || sample.Took < 0 || sample.At.IsZero() {
 		t.Errorf("%d layers, %d containers, %d images, %d volumes", sample.Layers, sample.Containers, sample.Images, sample.Status.Volumes)
@@ -131,7 +133,7 @@ func TestRead(t *testing.T) {
 	if !slices.Equal(names, want) {
 		t.Errorf("%q\nwant %q", names, want)
 	}
-	if few := metrics.ReadPool(t.Context(), s.pool, metrics.ReadOptions{VolumeLimit: 3}); few.Err != nil || len(few.Volumes) != 4 || few.Volumes[0].Mapped != nil {
+	if few := sampler.TakeOf(t.Context(), s.pool, sampler.Options{VolumeLimit: 3}); few.Err != nil || len(few.Volumes) != 4 || few.Volumes[0].Mapped != nil {
 		t.Errorf("above the limit volumes are asked what they have: %+v", few)
 	}
 }
@@ -150,7 +152,7 @@ func TestReadDisturbsNothing(t *testing.T) {
 	host, seen := s.observed()
 	var samples []metrics.Sample
 	for range 3 {
-		samples = []metrics.Sample{metrics.Read(ctx, host, s.world.Root, "vault")}
+		samples = []metrics.Sample{sampler.Take(ctx, host, s.world.Root, "vault", sampler.Options{VolumeLimit: metrics.DefaultVolumeLimit})}
 		s.check(samples[0].Err)
 	}
 	calls := seen()
@@ -158,9 +160,8 @@ func TestReadDisturbsNothing(t *testing.T) {
 		t.Errorf("the kernel was asked for %q", calls)
 	}
 	before := s.world.Kernel.Calls()
-	m := metrics.New(fixed(samples), metrics.Options{VolumeLimit: 100})
 	for range 10 {
-		scrape(t, m)
+		text(t, samples, 100)
 	}
 	if now := s.world.Kernel.Calls(); now != before {
 		t.Errorf("a scrape made %d calls to the kernel", now-before)
@@ -173,13 +174,13 @@ func TestReadDisturbsNothing(t *testing.T) {
 // TestReadFaults: what cannot be read is told, and what was read before stays.
 func TestReadFaults(t *testing.T) {
 	s := newStage(t)
-	none := metrics.Read(t.Context(), s.world.Host(), s.world.Root, "none")
+	none := sampler.Take(t.Context(), s.world.Host(), s.world.Root, "none", sampler.Options{VolumeLimit: metrics.DefaultVolumeLimit})
 	if !errors.Is(none.Err, thinpool.ErrNotFound) || none.Pool != "none" || none.At.IsZero() {
 		t.Errorf("%+v", none)
 	}
 	host := s.world.Host()
 	host.BeforeStore = func(bool) error { return errors.New("no database today") }
-	if got := metrics.Read(t.Context(), host, s.world.Root, "vault"); got.Err == nil {
+	if got := sampler.Take(t.Context(), host, s.world.Root, "vault", sampler.Options{VolumeLimit: metrics.DefaultVolumeLimit}); got.Err == nil {
 		t.Errorf("%+v", got)
 	}
 	s.world.Kernel.SetFault(func(c dmtest.Call) error {
@@ -188,29 +189,50 @@ func TestReadFaults(t *testing.T) {
 		}
 		return nil
 	})
-	got := metrics.ReadPool(t.Context(), s.pool, metrics.ReadOptions{})
+	got := sampler.TakeOf(t.Context(), s.pool, sampler.Options{})
 	s.world.Kernel.Restart()
 	if !errors.Is(got.Err, dm.ErrPermission) || got.Pool != "vault" {
 		t.Errorf("%+v", got)
 	}
 	s.check(s.pool.DeactivateVolume(t.Context(), "base"))
 	s.check(s.pool.Deactivate(t.Context()))
-	got = metrics.ReadPool(t.Context(), s.pool, metrics.ReadOptions{VolumeLimit: 100})
+	got = sampler.TakeOf(t.Context(), s.pool, sampler.Options{VolumeLimit: 100})
 	if got.Err != nil || got.Status.Active || got.Containers != 2 || len(got.Volumes) != 4 || got.Volumes[0].Mapped != nil {
 		t.Errorf("of an inactive pool: %+v", got)
 	}
 }
 
-type fixed []metrics.Sample
-
-func (f fixed) Samples() []metrics.Sample { return f }
-
-func scrape(t testing.TB, m *metrics.Metrics) string {
-	t.Helper()
-	answer := httptest.NewRecorder()
-	m.Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
-	if answer.Code != 200 {
-		t.Fatalf("%d: %s", answer.Code, answer.Body)
+// TestNoDigests: no label has anything that is named by a digest.
+func TestNoDigests(t *testing.T) {
+	s := newStage(t)
+	sample := sampler.TakeOf(t.Context(), s.pool, sampler.Options{VolumeLimit: 100})
+	usage, err := s.pool.Usage(t.Context(), thinpool.UsageOptions{})
+	s.check(errors.Join(err, sample.Err))
+	if usage.Unmapped != 0 || usage.Used != units.Bytes(sample.Status.Kernel.UsedData)*sample.Status.Record.Block {
+		t.Errorf("%s unmapped, %s used", usage.Unmapped, usage.Used)
 	}
-	return answer.Body.String()
+	sample.Scan = &metrics.Scan{At: time.Now(), Usage: usage}
+	exported := text(t, []metrics.Sample{sample}, 4)
+	uuid := `uuid="` + sample.Status.UUID + `"`
+	if found := regexp.MustCompile(`[0-9a-f]{13,}"|layer-|init-|template-`).FindAllString(strings.Replace(exported, uuid, "", 1), -1); len(found) > 0 {
+		t.Errorf("%q in\n%s", found, exported)
+	}
+	if !strings.Contains(exported, `thinctl_volume_exclusive_bytes{kind="volume",pool="vault",volume="base"} 65536`) {
+		t.Errorf("base is not there:\n%s", exported)
+	}
+	for limit := range 4 {
+		if exported := text(t, []metrics.Sample{sample}, limit); strings.Contains(exported, "thinctl_volume_") {
+			t.Errorf("volumes of a pool with 4 are exported above a limit of %d", limit)
+		}
+	}
+}
+
+// text returns what a scrape of the samples returns.
+func text(t *testing.T, samples []metrics.Sample, limit int) string {
+	t.Helper()
+	var b strings.Builder
+	if err := metrics.WriteText(&b, samples, metrics.Options{VolumeLimit: limit}); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
