@@ -31,7 +31,7 @@ func TestDocumented(t *testing.T) {
 	}
 	bin := os.Getenv("THINCTL_DOCKER_BIN")
 	if bin != "" {
-		sh("systemctl stop docker containerd docker.socket; cp " + bin + "/containerd* " + bin + "/ctr " + bin + "/docker " + bin + "/docker-init /usr/bin; cp " + bin + "/dockerd /usr/sbin")
+		sh("systemctl stop docker containerd docker.socket; cp " + bin + "/containerd* " + bin + "/ctr " + bin + "/docker /usr/bin; cp " + bin + "/dockerd /usr/sbin")
 	}
 	release, err := programs.ContainerdVersion(t.Context())
 	check(t, err)
