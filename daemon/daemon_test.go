@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/thinpool"
 	"thinctl/thinpool/thinpooltest"
@@ -378,7 +379,7 @@ type countingFiles struct {
 	trims atomic.Int32
 }
 
-func (f *countingFiles) MountPoint(context.Context, uint32, uint32) (string, error) {
+func (f *countingFiles) MountPoint(context.Context, blockdev.Number) (string, error) {
 	return "/mnt", nil
 }
 

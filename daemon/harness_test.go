@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"thinctl/blockdev"
 	"thinctl/config"
 	"thinctl/dm"
 	"thinctl/dm/dmtest"
@@ -206,8 +207,8 @@ func (r *rig) kernel(pool string) dm.PoolStatus {
 // files are the world's file systems, with what a trimmer asks.
 type files struct{ *snapshotstest.Files }
 
-func (f files) MountPoint(_ context.Context, major, minor uint32) (string, error) {
-	mounts, err := f.Mounts(major, minor)
+func (f files) MountPoint(_ context.Context, device blockdev.Number) (string, error) {
+	mounts, err := f.Mounts(device)
 	if len(mounts) == 0 {
 		return "", err
 	}

@@ -1,18 +1,19 @@
 package disk
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"thinctl/blockdev"
 )
 
 // Above returns the names of the block devices that are built on a device, such as
 // "dm-7 (vg-root)"; none where sysfs does not show any.
-func Above(major, minor uint32) []string { return above("/sys", major, minor) }
+func Above(device blockdev.Number) []string { return above("/sys", device) }
 
-func above(sysfs string, major, minor uint32) []string {
-	dir := filepath.Join(sysfs, "dev/block", fmt.Sprintf("%d:%d", major, minor), "holders")
+func above(sysfs string, device blockdev.Number) []string {
+	dir := filepath.Join(sysfs, "dev/block", device.String(), "holders")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"thinctl/blockdev"
 )
 
 func TestAbove(t *testing.T) {
@@ -19,7 +21,7 @@ func TestAbove(t *testing.T) {
 		t.Fatal(err)
 	}
 	for minor, want := range map[uint32][]string{4: {"dm-7 (vg-root)", "md0"}, 5: nil, 6: nil} {
-		if got := above(sysfs, 253, minor); !slices.Equal(got, want) {
+		if got := above(sysfs, blockdev.Number{Major: 253, Minor: minor}); !slices.Equal(got, want) {
 			t.Errorf("on 253:%d: got %q, want %q", minor, got, want)
 		}
 	}

@@ -8,27 +8,21 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"thinctl/internal/blockdev"
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 
-// Number is a block device's number.
-type Number struct{ Major, Minor uint32 }
-
-// String writes the number as sysfs does: "8:16".
-func (n Number) String() string { return fmt.Sprintf("%d:%d", n.Major, n.Minor) }
-
 // Device is a block device.
 type Device struct {
-	Number
+	blockdev.Number
 	Path     string
 	Size     units.Bytes
 	Busy     bool // as Describe finds it
 	Identity Identity
 	// As Devices lists them:
-	Below     []Number // the devices that it stands on
-	Suspended bool     // by device mapper; reading it waits without a bound
-	Err       error    // why not all of it could be read
+	Below     []blockdev.Number // the devices that it stands on
+	Suspended bool              // by device mapper; reading it waits without a bound
+	Err       error             // why not all of it could be read
 }
 
 // Describe looks at a block device without changing it.
@@ -40,7 +34,7 @@ func Describe(path string) (Device, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
 		return Device{}, fmt.Errorf("%s is not a block device", path)
 	}
-	d := Device{Number: Number{unix.Major(st.Rdev), unix.Minor(st.Rdev)}, Path: path}
+	d := Device{Number: blockdev.NumberOf(st.Rdev), Path: path}
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_EXCL, 0)
 	if errors.Is(err, unix.EBUSY) {
 		d.Busy = true

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 
@@ -52,7 +53,7 @@ func (h Host) hold(file *os.File, path string) (*Handle, error) {
 		handle.Size = units.Bytes(st.Size)
 		return handle, nil
 	case unix.S_IFBLK:
-		handle.Number = Number{unix.Major(st.Rdev), unix.Minor(st.Rdev)}
+		handle.Number = blockdev.NumberOf(st.Rdev)
 		if handle.Size, err = size(file); err != nil {
 			return nil, err
 		}
@@ -111,15 +112,15 @@ func (h *Handle) Inode() (device, inode uint64, err error) {
 }
 
 // numberOf returns the number of the block device that a path leads to.
-func numberOf(path string) (Number, error) {
+func numberOf(path string) (blockdev.Number, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
-		return Number{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+		return blockdev.Number{}, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
-		return Number{}, fmt.Errorf("%s is not a block device", path)
+		return blockdev.Number{}, fmt.Errorf("%s is not a block device", path)
 	}
-	return Number{unix.Major(st.Rdev), unix.Minor(st.Rdev)}, nil
+	return blockdev.NumberOf(st.Rdev), nil
 }
 
 // IdentityAt reads the identity of the block device that a path leads to,

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/disk"
 )
 
@@ -80,11 +81,11 @@ func TestDevices(t *testing.T) {
 		}
 		switch name {
 		case "sda2":
-			if !reflect.DeepEqual(device.Below, []disk.Number{{Major: 8}}) {
+			if !reflect.DeepEqual(device.Below, []blockdev.Number{{Major: 8}}) {
 				t.Errorf("sda2 stands on %v, want 8:0", device.Below)
 			}
 		case "mapper/vg-lv":
-			if !reflect.DeepEqual(device.Below, []disk.Number{{Major: 8, Minor: 2}}) || device.Size != 1<<20 {
+			if !reflect.DeepEqual(device.Below, []blockdev.Number{{Major: 8, Minor: 2}}) || device.Size != 1<<20 {
 				t.Errorf("vg-lv stands on %v with %s, want 8:2 and 1M", device.Below, device.Size)
 			}
 		}
@@ -111,7 +112,7 @@ func TestUnreadable(t *testing.T) {
 			t.Errorf("%s: error %v", device.Path, device.Err)
 		}
 	}
-	if _, err := host.Identity(disk.Number{Major: 254}); !errors.Is(err, unix.EISDIR) || !strings.Contains(err.Error(), "254:0") {
+	if _, err := host.Identity(blockdev.Number{Major: 254}); !errors.Is(err, unix.EISDIR) || !strings.Contains(err.Error(), "254:0") {
 		t.Errorf("identity: %v, want EISDIR of 254:0", err)
 	}
 	for _, host := range []disk.Host{{Sys: "/nonexistent"}, {Sys: host.Dev}} {
@@ -157,7 +158,7 @@ func TestHandle(t *testing.T) {
 	handle, err := disk.Host{}.Open(path)
 	must(t, err)
 	defer handle.Close()
-	if about := handle.About(); about.Path != path || about.Size != mib || about.Number != (disk.Number{}) {
+	if about := handle.About(); about.Path != path || about.Size != mib || about.Number != (blockdev.Number{}) {
 		t.Errorf("about: %+v", about)
 	}
 	must(t, os.Rename(path, path+".moved"))

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 
@@ -56,7 +57,7 @@ func (h Host) Devices() ([]Device, error) {
 }
 
 // Identity reads the identity of one block device.
-func (h Host) Identity(number Number) (Identity, error) {
+func (h Host) Identity(number blockdev.Number) (Identity, error) {
 	device, err := h.device(number)
 	if err != nil {
 		return Identity{}, fmt.Errorf("read the identity of block device %s: %w", number, err)
@@ -66,7 +67,7 @@ func (h Host) Identity(number Number) (Identity, error) {
 
 // device reads one block device: number, size, name, identity, and what it
 // stands on.
-func (h Host) device(number Number) (Device, error) {
+func (h Host) device(number blockdev.Number) (Device, error) {
 	device := Device{Number: number}
 	dir, err := filepath.EvalSymlinks(h.sys("dev", "block", number.String()))
 	if err != nil {
@@ -107,8 +108,8 @@ func (h Host) node(dir string) string {
 }
 
 // below lists the devices that this one stands on; of a partition, its disk.
-func below(dir string) ([]Number, error) {
-	var numbers []Number
+func below(dir string) ([]blockdev.Number, error) {
+	var numbers []blockdev.Number
 	if exists(filepath.Join(dir, "partition")) {
 		if parent, err := attribute(filepath.Dir(dir), "dev"); err == nil {
 			if number, err := parseNumber(parent); err == nil {
@@ -134,7 +135,7 @@ func below(dir string) ([]Number, error) {
 	return numbers, err
 }
 
-func (h Host) identity(dir string, number Number) (Identity, error) {
+func (h Host) identity(dir string, number blockdev.Number) (Identity, error) {
 	properties, err := h.properties(number)
 	if err != nil {
 		return Identity{}, err
@@ -199,7 +200,7 @@ func unitSerial(dir string) (string, error) {
 }
 
 // properties reads udev's database, which need not be there.
-func (h Host) properties(number Number) (map[string]string, error) {
+func (h Host) properties(number blockdev.Number) (map[string]string, error) {
 	text, err := os.ReadFile(filepath.Join(cmp.Or(h.Udev, "/run/udev"), "data", "b"+number.String()))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
 		return nil, err
@@ -269,12 +270,12 @@ func exists(path string) bool {
 	return err == nil
 }
 
-func parseNumber(text string) (n Number, err error) {
+func parseNumber(text string) (n blockdev.Number, err error) {
 	major, minor, ok := strings.Cut(text, ":")
 	a, err := strconv.ParseUint(major, 10, 32)
 	b, err2 := strconv.ParseUint(minor, 10, 32)
 	if !ok || err != nil || err2 != nil {
 		return n, fmt.Errorf("%q is not a device number", text)
 	}
-	return Number{uint32(a), uint32(b)}, nil
+	return blockdev.Number{Major: uint32(a), Minor: uint32(b)}, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 
@@ -95,7 +96,7 @@ func decodeList(b []byte, version Version) ([]Entry, error) {
 		if !ok {
 			return nil, truncated("device list", at)
 		}
-		e := Entry{Name: Name(unmangle(name)), Dev: devOf(number)}
+		e := Entry{Name: Name(unmangle(name)), Dev: blockdev.NumberOf(number)}
 		tail := align8(nameAt + len(name) + 1)
 		if version.AtLeast(4, 37) && tail+4 <= len(entry) {
 			e.EventNr = binary.NativeEndian.Uint32(entry[tail:])
@@ -148,7 +149,7 @@ func decodeVersions(b []byte) ([]TargetVersion, error) {
 }
 
 // decodeDeps reads dm_target_deps.
-func decodeDeps(b []byte) ([]Dev, error) {
+func decodeDeps(b []byte) ([]blockdev.Number, error) {
 	if len(b) < 8 {
 		return nil, truncated("dependencies", 0)
 	}
@@ -156,14 +157,12 @@ func decodeDeps(b []byte) ([]Dev, error) {
 	if count > (len(b)-8)/8 {
 		return nil, truncated("dependencies", 8)
 	}
-	devs := make([]Dev, count)
+	devs := make([]blockdev.Number, count)
 	for i := range devs {
-		devs[i] = devOf(binary.NativeEndian.Uint64(b[8+8*i:]))
+		devs[i] = blockdev.NumberOf(binary.NativeEndian.Uint64(b[8+8*i:]))
 	}
 	return devs, nil
 }
-
-func devOf(number uint64) Dev { return Dev{Major: unix.Major(number), Minor: unix.Minor(number)} }
 
 func truncated(what string, at int) error {
 	return fmt.Errorf("device mapper: the kernel's %s ends or loops at byte %d", what, at)
@@ -174,7 +173,7 @@ func (r *request) info() Info {
 	return Info{
 		Name:           Name(unmangle(unix.ByteSliceToString(h.Name[:]))),
 		UUID:           UUID(unmangle(unix.ByteSliceToString(h.Uuid[:]))),
-		Dev:            devOf(h.Dev),
+		Dev:            blockdev.NumberOf(h.Dev),
 		OpenCount:      int(h.Open_count),
 		EventNr:        h.Event_nr,
 		TargetCount:    int(h.Target_count),

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/blockdev"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -42,9 +44,9 @@ func listed(entries []Entry, version Version) []byte {
 
 func sampleList() []Entry {
 	return []Entry{
-		{Name: "vault", UUID: "THINCTL-1", Dev: Dev{253, 0}, EventNr: 7},
-		{Name: "two words", Dev: Dev{253, 1}},
-		{Name: Name(strings.Repeat("n", 127)), UUID: UUID(strings.Repeat("u", 128)), Dev: Dev{4095, 1<<20 - 1}, EventNr: 1<<32 - 1},
+		{Name: "vault", UUID: "THINCTL-1", Dev: blockdev.Number{Major: 253, Minor: 0}, EventNr: 7},
+		{Name: "two words", Dev: blockdev.Number{Major: 253, Minor: 1}},
+		{Name: Name(strings.Repeat("n", 127)), UUID: UUID(strings.Repeat("u", 128)), Dev: blockdev.Number{Major: 4095, Minor: 1<<20 - 1}, EventNr: 1<<32 - 1},
 	}
 }
 
@@ -131,7 +133,7 @@ func TestDecodeDeps(t *testing.T) {
 	b = binary.NativeEndian.AppendUint64(b, unix.Mkdev(7, 1))
 	b = binary.NativeEndian.AppendUint64(b, unix.Mkdev(253, 300))
 	got, err := decodeDeps(b)
-	if err != nil || !reflect.DeepEqual(got, []Dev{{7, 1}, {253, 300}}) {
+	if err != nil || !reflect.DeepEqual(got, []blockdev.Number{{Major: 7, Minor: 1}, {Major: 253, Minor: 300}}) {
 		t.Errorf("got %v, %v", got, err)
 	}
 	for _, bad := range [][]byte{nil, b[:7], b[:len(b)-1], append(number(1<<32-1), b[4:]...)} {

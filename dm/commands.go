@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"thinctl/blockdev"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -110,7 +112,7 @@ func (c *Control) Load(ctx context.Context, ref Ref, table []Target, options Loa
 // refuseLoop clears a loaded table that lies on the device itself. Kernels before 5.15
 // accept one, and Resume then overflows the kernel's stack (drivers/md/dm-table.c,
 // dm_table_supports_dax; seen on 5.10).
-func (c *Control) refuseLoop(ctx context.Context, dev Dev, lines []Line) error {
+func (c *Control) refuseLoop(ctx context.Context, dev blockdev.Number, lines []Line) error {
 	for _, line := range lines {
 		if !slices.Contains(strings.Fields(line.Params), dev.String()) {
 			continue
@@ -189,7 +191,7 @@ func (c *Control) Status(_ context.Context, ref Ref, options StatusOptions) (Inf
 }
 
 // Deps implements [Kernel].
-func (c *Control) Deps(_ context.Context, ref Ref) ([]Dev, error) {
+func (c *Control) Deps(_ context.Context, ref Ref) ([]blockdev.Number, error) {
 	r := newRequest(unix.DM_TABLE_DEPS, "dependencies of", ref, answerSize)
 	if err := c.do(r); err != nil {
 		return nil, err

@@ -32,7 +32,7 @@
 //	if _, err := kernel.Create(ctx, "vault", "VAULT-1"); err != nil {
 //		return err
 //	}
-//	table := []dm.Target{dm.Linear{Length: 2048, Dev: dm.Dev{Major: 7, Minor: 0}}}
+//	table := []dm.Target{dm.Linear{Length: 2048, Dev: blockdev.Number{Major: 7, Minor: 0}}}
 //	if err := kernel.Load(ctx, dm.ByName("vault"), table, dm.LoadOptions{}); err != nil {
 //		return err
 //	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 
@@ -67,7 +68,7 @@ type Kernel interface {
 	Status(ctx context.Context, ref Ref, options StatusOptions) (Info, []Line, error)
 
 	// Deps lists the block devices that the live table stands on.
-	Deps(ctx context.Context, ref Ref) ([]Dev, error)
+	Deps(ctx context.Context, ref Ref) ([]blockdev.Number, error)
 
 	// List returns every device mapper device of the host.
 	List(ctx context.Context) ([]Entry, error)
@@ -98,29 +99,11 @@ type TargetVersion struct {
 	Version Version
 }
 
-// Dev is a block device's number.
-type Dev struct{ Major, Minor uint32 }
-
-func (d Dev) String() string { return fmt.Sprintf("%d:%d", d.Major, d.Minor) }
-
-// IsZero reports whether no device is meant.
-func (d Dev) IsZero() bool { return d == Dev{} }
-
-// ParseDev reads "major:minor", as tables print devices.
-func ParseDev(text string) (Dev, error) {
-	var d Dev
-	n, err := fmt.Sscanf(text, "%d:%d", &d.Major, &d.Minor)
-	if err != nil || n != 2 || d.String() != text {
-		return Dev{}, fmt.Errorf("device number %q is not major:minor", text)
-	}
-	return d, nil
-}
-
 // Info is a device's state.
 type Info struct {
 	Name           Name
 	UUID           UUID
-	Dev            Dev
+	Dev            blockdev.Number
 	OpenCount      int
 	EventNr        uint32
 	TargetCount    int
@@ -135,7 +118,7 @@ type Info struct {
 type Entry struct {
 	Name    Name
 	UUID    UUID // empty for devices without one
-	Dev     Dev
+	Dev     blockdev.Number
 	EventNr uint32 // 0 on kernels before protocol 4.37
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/dm/dmtest"
 	"thinctl/loopback"
@@ -64,7 +65,7 @@ func TestOwnNode(t *testing.T) {
 		})
 	}
 	group.Wait()
-	leads := func(want dm.Dev) {
+	leads := func(want blockdev.Number) {
 		t.Helper()
 		if got, err := dm.NodeDev(name.OwnNode()); err != nil || got != want {
 			t.Errorf("%s leads to %s, %v; want %s", name.OwnNode(), got, err, want)
@@ -93,7 +94,7 @@ func TestOwnNode(t *testing.T) {
 	}
 
 	// Somebody else has taken the device away, and its number is another's now.
-	stale := dm.Dev{Major: info.Dev.Major, Minor: info.Dev.Minor + 1000}
+	stale := blockdev.Number{Major: info.Dev.Major, Minor: info.Dev.Minor + 1000}
 	if err := unix.Mknod(name.OwnNode(), unix.S_IFBLK|0o600, int(unix.Mkdev(stale.Major, stale.Minor))); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +116,7 @@ type loopRig struct {
 	loops  *loopback.Control
 
 	mu    sync.Mutex
-	disks map[dm.Dev]loopback.Device
+	disks map[blockdev.Number]loopback.Device
 }
 
 func newLoopRig(t *testing.T) *loopRig {
@@ -124,7 +125,7 @@ func newLoopRig(t *testing.T) *loopRig {
 	if err != nil {
 		t.Fatalf("this test needs a kernel with device mapper, as root; tests/lab/run brings one: %v", err)
 	}
-	r := &loopRig{T: t, kernel: kernel, loops: loopback.New(loopback.Options{}), disks: map[dm.Dev]loopback.Device{}}
+	r := &loopRig{T: t, kernel: kernel, loops: loopback.New(loopback.Options{}), disks: map[blockdev.Number]loopback.Device{}}
 	t.TempDir() // its removal comes after the clean-up below
 	t.Cleanup(func() {
 		// Last of all, when no device stands on the disks any more.
@@ -142,7 +143,7 @@ func newLoopRig(t *testing.T) *loopRig {
 
 func (r *loopRig) Kernel() dm.Kernel { return r.kernel }
 
-func (r *loopRig) Disk(size units.Bytes) dm.Dev {
+func (r *loopRig) Disk(size units.Bytes) blockdev.Number {
 	r.Helper()
 	path := filepath.Join(r.TempDir(), "disk")
 	if err := loopback.CreateSparse(path, size, loopback.FileOptions{}); err != nil {
@@ -154,11 +155,11 @@ func (r *loopRig) Disk(size units.Bytes) dm.Dev {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.disks[dm.Dev(d.Number)] = d
-	return dm.Dev(d.Number)
+	r.disks[blockdev.Number(d.Number)] = d
+	return blockdev.Number(d.Number)
 }
 
-func (r *loopRig) Grow(dev dm.Dev, size units.Bytes) {
+func (r *loopRig) Grow(dev blockdev.Number, size units.Bytes) {
 	r.Helper()
 	r.mu.Lock()
 	d := r.disks[dev]
@@ -173,7 +174,7 @@ func (r *loopRig) Grow(dev dm.Dev, size units.Bytes) {
 }
 
 // open finds a device's node by its number, in a name that no udev rule gives.
-func (r *loopRig) open(dev dm.Dev, flags int) (*os.File, error) {
+func (r *loopRig) open(dev blockdev.Number, flags int) (*os.File, error) {
 	node := filepath.Join(r.TempDir(), "node")
 	if err := unix.Mknod(node, unix.S_IFBLK|0o600, int(unix.Mkdev(dev.Major, dev.Minor))); err != nil {
 		return nil, err
@@ -182,7 +183,7 @@ func (r *loopRig) open(dev dm.Dev, flags int) (*os.File, error) {
 	return os.OpenFile(node, flags, 0)
 }
 
-func (r *loopRig) Write(dev dm.Dev, offset, length units.Bytes) error {
+func (r *loopRig) Write(dev blockdev.Number, offset, length units.Bytes) error {
 	file, err := r.open(dev, os.O_WRONLY|unix.O_DIRECT)
 	if err != nil {
 		return err
@@ -200,7 +201,7 @@ func (r *loopRig) Write(dev dm.Dev, offset, length units.Bytes) error {
 	return err
 }
 
-func (r *loopRig) Discard(dev dm.Dev, offset, length units.Bytes) error {
+func (r *loopRig) Discard(dev blockdev.Number, offset, length units.Bytes) error {
 	file, err := r.open(dev, os.O_WRONLY)
 	if err != nil {
 		return err
@@ -213,7 +214,7 @@ func (r *loopRig) Discard(dev dm.Dev, offset, length units.Bytes) error {
 	return nil
 }
 
-func (r *loopRig) Hold(dev dm.Dev) (func(), error) {
+func (r *loopRig) Hold(dev blockdev.Number) (func(), error) {
 	file, err := r.open(dev, os.O_RDONLY)
 	if err != nil {
 		return nil, err

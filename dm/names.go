@@ -3,6 +3,8 @@ package dm
 import (
 	"fmt"
 	"strings"
+
+	"thinctl/blockdev"
 )
 
 // Limits of include/uapi/linux/dm-ioctl.h, without the closing NUL.
@@ -137,7 +139,7 @@ func (n Name) OwnNode() string { return ownDir + "/" + mangle(string(n)) }
 type Ref struct {
 	name Name
 	uuid UUID
-	dev  Dev
+	dev  blockdev.Number
 }
 
 // ByName points at the device of that name.
@@ -147,7 +149,7 @@ func ByName(name Name) Ref { return Ref{name: name} }
 func ByUUID(uuid UUID) Ref { return Ref{uuid: uuid} }
 
 // ByDev points at the device of that number.
-func ByDev(dev Dev) Ref { return Ref{dev: dev} }
+func ByDev(dev blockdev.Number) Ref { return Ref{dev: dev} }
 
 // Name returns the name in r, empty where r points by uuid or number.
 func (r Ref) Name() Name { return r.name }
@@ -156,7 +158,7 @@ func (r Ref) Name() Name { return r.name }
 func (r Ref) UUID() UUID { return r.uuid }
 
 // Dev returns the number in r, zero where r points by name or uuid.
-func (r Ref) Dev() Dev { return r.dev }
+func (r Ref) Dev() blockdev.Number { return r.dev }
 
 func (r Ref) String() string {
 	switch {

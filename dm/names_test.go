@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"pgregory.net/rapid"
+	"thinctl/blockdev"
 )
 
 func TestMangle(t *testing.T) {
@@ -72,23 +72,9 @@ func TestNode(t *testing.T) {
 	}
 }
 
-func TestParseDev(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		want := Dev{rapid.Uint32().Draw(t, "major"), rapid.Uint32().Draw(t, "minor")}
-		if got, err := ParseDev(want.String()); err != nil || got != want {
-			t.Fatalf("%s: %v, %v", want, got, err)
-		}
-	})
-	for _, text := range []string{"", ":", "7", "7:", ":1", "7:1 ", " 7:1", "7:1:2", "07:1", "7:01", "-7:1", "7:+1", "4294967296:0", "loop0", "7: 1", "0x7:1"} {
-		if got, err := ParseDev(text); err == nil {
-			t.Errorf("ParseDev(%q) = %v", text, got)
-		}
-	}
-}
-
 func TestRef(t *testing.T) {
 	for want, ref := range map[string]Ref{
-		"vault": ByName("vault"), "uuid V-1": ByUUID("V-1"), "253:7": ByDev(Dev{253, 7}),
+		"vault": ByName("vault"), "uuid V-1": ByUUID("V-1"), "253:7": ByDev(blockdev.Number{Major: 253, Minor: 7}),
 	} {
 		if got := ref.String(); got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 
+	"thinctl/blockdev"
+
 	"golang.org/x/sys/unix"
 )
 
 // ensureNode makes <dir>/<name> a block node of dev unless it leads there already,
 // as udev's link does.
-func ensureNode(dir string, name Name, dev Dev) error {
+func ensureNode(dir string, name Name, dev blockdev.Number) error {
 	path := filepath.Join(dir, mangle(string(name)))
 	if got, err := blockDev(path); err == nil && got == dev {
 		return nil
@@ -37,7 +39,7 @@ func ensureNode(dir string, name Name, dev Dev) error {
 	return nil
 }
 
-func makeNode(path string, dev Dev) error {
+func makeNode(path string, dev blockdev.Number) error {
 	err := unix.Mknod(path, unix.S_IFBLK|0o600, int(unix.Mkdev(dev.Major, dev.Minor)))
 	if errors.Is(err, unix.EEXIST) {
 		return nil
@@ -52,7 +54,7 @@ func (c *Control) removeNodes(info Info) error {
 
 // removeNode removes the device's node unless another device stands there by
 // now: names are reused.
-func removeNode(dir string, name Name, dev Dev) error {
+func removeNode(dir string, name Name, dev blockdev.Number) error {
 	path := filepath.Join(dir, mangle(string(name)))
 	got, err := blockDev(path)
 	switch {
@@ -67,13 +69,13 @@ func removeNode(dir string, name Name, dev Dev) error {
 	return fmt.Errorf("removing the node %s: %w", path, err)
 }
 
-func blockDev(path string) (Dev, error) {
+func blockDev(path string) (blockdev.Number, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
-		return Dev{}, err
+		return blockdev.Number{}, err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
-		return Dev{}, fmt.Errorf("%s is not a block device", path)
+		return blockdev.Number{}, fmt.Errorf("%s is not a block device", path)
 	}
-	return devOf(st.Rdev), nil
+	return blockdev.NumberOf(st.Rdev), nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 
@@ -126,7 +127,7 @@ func TestParseThinStatus(t *testing.T) {
 }
 
 func TestTablesAsTheKernelPrintsThem(t *testing.T) {
-	meta, data := Dev{7, 1}, Dev{253, 1048575}
+	meta, data := blockdev.Number{Major: 7, Minor: 1}, blockdev.Number{Major: 253, Minor: 1048575}
 	for _, c := range []struct {
 		target Target
 		want   string
@@ -148,9 +149,9 @@ func TestTablesAsTheKernelPrintsThem(t *testing.T) {
 	}
 }
 
-func devs() *rapid.Generator[Dev] {
-	return rapid.Custom(func(t *rapid.T) Dev {
-		return Dev{rapid.Uint32Range(1, 4095).Draw(t, "major"), rapid.Uint32Range(0, 1<<20-1).Draw(t, "minor")}
+func devs() *rapid.Generator[blockdev.Number] {
+	return rapid.Custom(func(t *rapid.T) blockdev.Number {
+		return blockdev.Number{Major: rapid.Uint32Range(1, 4095).Draw(t, "major"), Minor: rapid.Uint32Range(0, 1<<20-1).Draw(t, "minor")}
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 
@@ -12,7 +13,7 @@ import (
 type Linear struct {
 	Start  units.Sectors
 	Length units.Sectors
-	Dev    Dev
+	Dev    blockdev.Number
 	Offset units.Sectors
 }
 
@@ -50,7 +51,7 @@ func ParseFailing(line Line) (Failing, error) {
 type Flakey struct {
 	Start       units.Sectors
 	Length      units.Sectors
-	Dev         Dev
+	Dev         blockdev.Number
 	Offset      units.Sectors
 	Up, Down    uint // seconds
 	DropWrites  bool
@@ -162,12 +163,12 @@ func (p *tokens) fraction(what string) (used, total uint64) {
 	return p.parse(what, before), p.parse(what, after)
 }
 
-func (p *tokens) dev(what string) Dev {
+func (p *tokens) dev(what string) blockdev.Number {
 	token := p.next(what)
 	if p.err != nil {
-		return Dev{}
+		return blockdev.Number{}
 	}
-	dev, err := ParseDev(token)
+	dev, err := blockdev.ParseNumber(token)
 	if err != nil {
 		p.fail("%s: %v", what, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 
@@ -11,9 +12,9 @@ import (
 // owner; the pool does not store the volume's length.
 type Thin struct {
 	Length         units.Sectors
-	Pool           Dev
+	Pool           blockdev.Number
 	ID             uint32
-	ExternalOrigin Dev // zero for none: a read-only device read where nothing is mapped
+	ExternalOrigin blockdev.Number // zero for none: a read-only device read where nothing is mapped
 }
 
 // Line implements [Target].

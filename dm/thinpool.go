@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 
@@ -35,8 +36,8 @@ const MaxMetadata = 255 * 16320 * 4 * units.KiB
 // kernel's default.
 type ThinPool struct {
 	Length            units.Sectors // the data size that the pool may use
-	Metadata          Dev
-	Data              Dev
+	Metadata          blockdev.Number
+	Data              blockdev.Number
 	Block             units.Sectors // data block size
 	LowWater          uint64        // free data blocks that raise an event
 	SkipBlockZeroing  bool

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/blockdev"
 	"thinctl/loopback"
 	"thinctl/units"
 )
@@ -88,7 +89,7 @@ func TestMoreThan256(t *testing.T) {
 func distinct(t *testing.T, got []loopback.Device) {
 	t.Helper()
 	c := loopback.New(loopback.Options{})
-	seen := map[loopback.Number]string{}
+	seen := map[blockdev.Number]string{}
 	for _, d := range got {
 		if d.Path == "" {
 			continue

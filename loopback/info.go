@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"thinctl/internal/blockdev"
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 

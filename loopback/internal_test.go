@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/blockdev"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -59,10 +61,10 @@ func TestNumberComesFromSysfs(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := New(Options{Sys: sys})
-	if got := c.number(3); got != (Number{7, 24}) || got.String() != "7:24" {
+	if got := c.number(3); got != (blockdev.Number{Major: 7, Minor: 24}) || got.String() != "7:24" {
 		t.Errorf("loop3 is %v", got)
 	}
-	if got := c.number(4); got != (Number{7, 4}) {
+	if got := c.number(4); got != (blockdev.Number{Major: 7, Minor: 4}) {
 		t.Errorf("loop4, unknown to sysfs, is %v", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 
@@ -39,21 +40,12 @@ type FileID struct {
 	Inode  uint64
 }
 
-// Number is a block device's number.
-type Number struct {
-	Major uint32
-	Minor uint32
-}
-
-// String writes the number as the device mapper's tables take it: "7:3".
-func (n Number) String() string { return fmt.Sprintf("%d:%d", n.Major, n.Minor) }
-
 // Device is a loop device with a file behind it. It is a plain value: it may be
 // kept, compared and stored. Backing is what guards it: once another file is
 // behind the same path, the operations answer ErrForeign.
 type Device struct {
 	Path    string // /dev/loop3
-	Number  Number
+	Number  blockdev.Number
 	File    string // the backing file as the caller or the kernel named it
 	Backing FileID
 

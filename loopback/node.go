@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"thinctl/blockdev"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -90,7 +92,7 @@ func (c *Control) checkNode(path string, index int) error {
 		return err
 	}
 	want := c.number(index)
-	got := Number{unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev))}
+	got := blockdev.NumberOf(uint64(st.Rdev))
 	if st.Mode&unix.S_IFMT != unix.S_IFBLK || got != want {
 		return &Error{Kind: ErrNotLoop, Detail: fmt.Sprintf("%s is not block device %s; remove it", path, want)}
 	}
@@ -99,15 +101,15 @@ func (c *Control) checkNode(path string, index int) error {
 
 // number is asked of sysfs: with the max_part parameter the minor of loopN is
 // not N (drivers/block/loop.c, part_shift).
-func (c *Control) number(index int) Number {
+func (c *Control) number(index int) blockdev.Number {
 	text, err := os.ReadFile(filepath.Join(c.sysfs(index), "dev"))
 	if err == nil {
-		var n Number
+		var n blockdev.Number
 		if _, err := fmt.Sscanf(string(text), "%d:%d", &n.Major, &n.Minor); err == nil {
 			return n
 		}
 	}
-	return Number{loopMajor, uint32(index)}
+	return blockdev.Number{Major: loopMajor, Minor: uint32(index)}
 }
 
 func (c *Control) sysfs(index int) string {

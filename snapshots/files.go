@@ -3,6 +3,7 @@ package snapshots
 import (
 	"context"
 
+	"thinctl/blockdev"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
 )
@@ -22,8 +23,8 @@ type Files interface {
 	Sync(ctx context.Context, target string) error
 	// Space returns what the file system that is mounted at target has left.
 	Space(target string) (filesystem.Space, error)
-	Mounts(major, minor uint32) ([]filesystem.MountPoint, error)
-	Holders(ctx context.Context, major, minor uint32) ([]filesystem.Holder, error)
+	Mounts(device blockdev.Number) ([]filesystem.MountPoint, error)
+	Holders(ctx context.Context, device blockdev.Number) ([]filesystem.Holder, error)
 	// NeedsRecovery tells whether a file system that is not mounted must be
 	// mounted once before it can be read without its journal.
 	NeedsRecovery(device string) (bool, error)

@@ -4,19 +4,19 @@ import (
 	"context"
 	"fmt"
 
+	"thinctl/blockdev"
 	"thinctl/disk"
-	"thinctl/dm"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 )
 
 // Holders returns thinpool's view of who holds a device, for [thinpool.Host].
 func Holders(files interface {
-	Holders(ctx context.Context, major, minor uint32) ([]filesystem.Holder, error)
-}) func(context.Context, dm.Dev) (thinpool.Holding, error) {
-	return func(ctx context.Context, dev dm.Dev) (thinpool.Holding, error) {
-		held := thinpool.Holding{Devices: disk.Above(dev.Major, dev.Minor)}
-		holders, err := files.Holders(ctx, dev.Major, dev.Minor)
+	Holders(ctx context.Context, device blockdev.Number) ([]filesystem.Holder, error)
+}) func(context.Context, blockdev.Number) (thinpool.Holding, error) {
+	return func(ctx context.Context, dev blockdev.Number) (thinpool.Holding, error) {
+		held := thinpool.Holding{Devices: disk.Above(dev)}
+		holders, err := files.Holders(ctx, dev)
 		for _, h := range holders {
 			for _, point := range h.MountPoints {
 				if !h.Own {

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"thinctl/dm"
+	"thinctl/blockdev"
 	"thinctl/internal/contexts"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
@@ -55,7 +55,7 @@ func (s *Store) mountAt(ctx context.Context, c Container, target string, readOnl
 	if err != nil {
 		return err
 	}
-	points, err := s.files.Mounts(volume.Dev.Major, volume.Dev.Minor)
+	points, err := s.files.Mounts(volume.Dev)
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (s *Store) mountsOf(ctx context.Context, name string) (thinpool.Volume, []f
 	if err != nil || !status.Active {
 		return status.Volume, nil, err
 	}
-	points, err := s.files.Mounts(status.Dev.Major, status.Dev.Minor)
+	points, err := s.files.Mounts(status.Dev)
 	return status.Volume, points, err
 }
 
@@ -173,7 +173,7 @@ func (s *Store) Mounts(ctx context.Context) (map[string][]string, error) {
 		if !is || volume.For != forContainer || !volume.Active {
 			continue
 		}
-		points, err := s.files.Mounts(volume.Dev.Major, volume.Dev.Minor)
+		points, err := s.files.Mounts(volume.Dev)
 		if err != nil {
 			return nil, failed("list", "mounts", err)
 		}
@@ -205,11 +205,11 @@ func (s *Store) elsewhere(op string, c Container, at filesystem.MountPoint) erro
 }
 
 // heldBy names who keeps a container's volume in use.
-func (s *Store) heldBy(ctx context.Context, op string, c Container, dev dm.Dev, cause error) error {
+func (s *Store) heldBy(ctx context.Context, op string, c Container, dev blockdev.Number, cause error) error {
 	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	e := &Error{Op: op, Object: "container " + c.Name, Kind: ErrMounted, Err: cause}
-	holders, err := s.files.Holders(ctx, dev.Major, dev.Minor)
+	holders, err := s.files.Holders(ctx, dev)
 	var who []string
 	for _, h := range holders {
 		who = append(who, h.String())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/thinpool/store"
 )
@@ -153,7 +154,7 @@ func (p *Pool) start(ctx context.Context, record store.Pool, options ActivateOpt
 	return status, err
 }
 
-func (p *Pool) table(record store.Pool, meta, data dm.Dev) dm.ThinPool {
+func (p *Pool) table(record store.Pool, meta, data blockdev.Number) dm.ThinPool {
 	return dm.ThinPool{
 		Length:           record.Data.Size.Sectors(),
 		Metadata:         meta,

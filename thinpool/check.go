@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
@@ -24,7 +25,7 @@ type Finding struct {
 	Fault metadata.Code `json:"fault,omitempty"`
 	// Device is that of a removed volume which the kernel still has, and whose
 	// holders can be asked for; of FindTombstone.
-	Device dm.Dev `json:"-"`
+	Device blockdev.Number `json:"-"`
 
 	id uint32
 }
@@ -109,7 +110,7 @@ func (p *Pool) surveyLocked(ctx context.Context) (Report, error) {
 	if err != nil {
 		return report, p.failed("check", err)
 	}
-	there := map[uint32]dm.Dev{}
+	there := map[uint32]blockdev.Number{}
 	for _, entry := range own {
 		if err := p.checkDevice(ctx, &report, known, entry); err != nil {
 			return report, p.failed("check", err)

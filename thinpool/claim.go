@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"thinctl/blockdev"
 	"thinctl/disk"
 	"thinctl/dm"
 	"thinctl/loopback"
@@ -90,7 +91,7 @@ func (p *Pool) claimActive(ctx context.Context, op string, record store.Pool) (_
 	return c, err
 }
 
-func (p *Pool) openActive(w wanted, number dm.Dev) (Disk, error) {
+func (p *Pool) openActive(w wanted, number blockdev.Number) (Disk, error) {
 	if w.backing.Loop {
 		held, err := p.host.Disks.Open(p.path(w.backing.Path))
 		return held, p.failed(w.op, err)
@@ -100,7 +101,7 @@ func (p *Pool) openActive(w wanted, number dm.Dev) (Disk, error) {
 		return nil, p.refused(w, ErrUnhealthy, fmt.Sprintf("the block devices of the host cannot be read to find %s", w), "mount sysfs on /sys, then retry", err)
 	}
 	for _, device := range all {
-		if dm.Dev(device.Number) != number {
+		if blockdev.Number(device.Number) != number {
 			continue
 		}
 		if w.backing.Identity.Compare(device.Identity) == disk.Different {
@@ -336,7 +337,7 @@ func (p *Pool) verify(c *claims) error {
 
 // attach returns the block devices under the pool: the disks that are held, or
 // the loop devices of its files, made where none are there.
-func (p *Pool) attach(ctx context.Context, c *claims, undo *rollback) (meta, data dm.Dev, err error) {
+func (p *Pool) attach(ctx context.Context, c *claims, undo *rollback) (meta, data blockdev.Number, err error) {
 	meta, err = p.attachOne(ctx, c.record, c.record.Metadata, c.metadata, undo)
 	if err != nil {
 		return meta, data, err
@@ -345,18 +346,18 @@ func (p *Pool) attach(ctx context.Context, c *claims, undo *rollback) (meta, dat
 	return meta, data, err
 }
 
-func (p *Pool) attachOne(ctx context.Context, record store.Pool, backing store.Backing, held Disk, undo *rollback) (dm.Dev, error) {
+func (p *Pool) attachOne(ctx context.Context, record store.Pool, backing store.Backing, held Disk, undo *rollback) (blockdev.Number, error) {
 	if !backing.Loop {
-		return dm.Dev(held.About().Number), nil
+		return blockdev.Number(held.About().Number), nil
 	}
 	path := p.path(backing.Path)
 	before, err := p.host.Loops.Find(ctx, path)
 	if err != nil {
-		return dm.Dev{}, err
+		return blockdev.Number{}, err
 	}
 	loop, err := p.host.Loops.Attach(ctx, path, loopback.AttachOptions{Reuse: true, Buffered: !record.DirectIO, SectorSize: backing.Sector})
 	if err != nil {
-		return dm.Dev{}, err
+		return blockdev.Number{}, err
 	}
 	if len(before) == 0 {
 		undo.add(func(ctx context.Context) error { return p.host.Loops.Detach(ctx, loop) })
@@ -366,13 +367,13 @@ func (p *Pool) attachOne(ctx context.Context, record store.Pool, backing store.B
 		err = &Error{Op: "activate", Object: p.object(), Kind: ErrForeign, Detail: path + " was replaced while the pool was activated", Remedy: "retry"}
 	}
 	if err != nil {
-		return dm.Dev{}, err
+		return blockdev.Number{}, err
 	}
 	size, err := p.host.Loops.Refresh(ctx, loop)
 	if err == nil && size < backing.Size {
 		err = shrunk(loop.Path, size, backing.Size)
 	}
-	return dm.Dev(loop.Number), err
+	return blockdev.Number(loop.Number), err
 }
 
 // errOldDatabase: the data was activated since the database was copied.

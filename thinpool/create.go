@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"thinctl/blockdev"
 	"thinctl/disk"
 	"thinctl/dm"
 	"thinctl/filelock"
@@ -136,7 +137,7 @@ func (p *Pool) claimNew(plan Plan, record store.Pool) (_ *claims, err error) {
 	}()
 	for _, one := range []struct {
 		backing store.Backing
-		planned dm.Dev
+		planned blockdev.Number
 		held    *Disk
 	}{{record.Metadata, plan.metadata, &c.metadata}, {record.Data, plan.data, &c.data}} {
 		path := one.backing.Path
@@ -147,7 +148,7 @@ func (p *Pool) claimNew(plan Plan, record store.Pool) (_ *claims, err error) {
 			return nil, err
 		}
 		about := (*one.held).About()
-		if dm.Dev(about.Number) != one.planned || one.backing.Identity.Compare(about.Identity) == disk.Different {
+		if blockdev.Number(about.Number) != one.planned || one.backing.Identity.Compare(about.Identity) == disk.Different {
 			return nil, &Error{Op: "create", Object: p.object(), Kind: ErrForeign,
 				Detail: fmt.Sprintf("%s became another device, %s, while the pool was made", path, describe(path, about)), Remedy: "retry"}
 		}

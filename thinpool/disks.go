@@ -5,8 +5,8 @@ import (
 	"errors"
 	"os"
 
+	"thinctl/blockdev"
 	"thinctl/disk"
-	"thinctl/dm"
 	"thinctl/loopback"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"
@@ -52,7 +52,7 @@ func (LocalDisks) Device(path string) (BlockDevice, error) {
 		return BlockDevice{}, err
 	}
 	identity, err := disk.Host{}.Identity(d.Number)
-	return BlockDevice{Dev: dm.Dev(d.Number), Size: d.Size, Busy: d.Busy, Identity: identity}, err
+	return BlockDevice{Dev: blockdev.Number(d.Number), Size: d.Size, Busy: d.Busy, Identity: identity}, err
 }
 
 // Devices implements [Disks].

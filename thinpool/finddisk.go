@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"thinctl/blockdev"
 	"thinctl/disk"
 	"thinctl/thinpool/store"
 	"thinctl/units"
@@ -84,13 +85,13 @@ func (p *Pool) holds(w wanted, device disk.Device) bool {
 // topmost leaves out the devices that another one of them stands on: a mirror's
 // legs, the paths of a multipath device, the disk under a linear mapping.
 func topmost(found, all []disk.Device) []disk.Device {
-	below := map[disk.Number][]disk.Number{}
+	below := map[blockdev.Number][]blockdev.Number{}
 	for _, device := range all {
 		below[device.Number] = device.Below
 	}
-	under := map[disk.Number]bool{}
-	var descend func(disk.Number)
-	descend = func(n disk.Number) {
+	under := map[blockdev.Number]bool{}
+	var descend func(blockdev.Number)
+	descend = func(n blockdev.Number) {
 		for _, lower := range below[n] {
 			if !under[lower] {
 				under[lower] = true

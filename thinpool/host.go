@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"thinctl/blockdev"
 	"thinctl/disk"
 	"thinctl/dm"
 	"thinctl/loopback"
@@ -23,7 +24,7 @@ type Host struct {
 	BeforeStore func(write bool) error
 	// Holders returns what keeps a device in use, with an error where that may not be
 	// all; nil: it is not known.
-	Holders func(context.Context, dm.Dev) (Holding, error)
+	Holders func(context.Context, blockdev.Number) (Holding, error)
 	// BusyTimeout bounds the wait for a device that another process has open; 0 is
 	// [BusyTimeout], negative is no wait.
 	BusyTimeout time.Duration
@@ -106,7 +107,7 @@ type MetadataFile interface {
 
 // BlockDevice is a device that a pool may be put on.
 type BlockDevice struct {
-	Dev      dm.Dev
+	Dev      blockdev.Number
 	Size     units.Bytes
 	Busy     bool // mounted, or held by another device or program
 	Identity disk.Identity

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/internal/contexts"
 	"thinctl/loopback"
@@ -78,7 +79,7 @@ type openDevices struct {
 
 type openDevice struct {
 	name string
-	dev  dm.Dev
+	dev  blockdev.Number
 }
 
 func (e *openDevices) Error() string {
@@ -212,7 +213,7 @@ func (p *Pool) detachOnce(ctx context.Context, loop loopback.Device) error {
 	defer cancel()
 	err := p.host.Loops.Detach(bounded, loop)
 	if errors.Is(err, loopback.ErrBusy) && ctx.Err() == nil {
-		return &openDevices{[]openDevice{{loop.Path, dm.Dev(loop.Number)}}, err}
+		return &openDevices{[]openDevice{{loop.Path, blockdev.Number(loop.Number)}}, err}
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/filelock"
 	"thinctl/thinpool"
@@ -74,7 +75,7 @@ func TestOpenersAreWaitedFor(t *testing.T) {
 			check(t, err)
 			asked := 0
 			s.host.BusyTimeout = generous
-			s.host.Holders = func(_ context.Context, dev dm.Dev) (thinpool.Holding, error) {
+			s.host.Holders = func(_ context.Context, dev blockdev.Number) (thinpool.Holding, error) {
 				if asked++; dev != s.base.Dev {
 					t.Errorf("asked who holds %s, want %s", dev, s.base.Dev)
 				}
@@ -101,17 +102,17 @@ func TestOpenersAreWaitedFor(t *testing.T) {
 
 // The pool's own device and its loop devices are waited for too.
 func TestOpenersOfThePool(t *testing.T) {
-	for name, hold := range map[string]func(*stage) (dm.Dev, error){
-		"pool": func(s *stage) (dm.Dev, error) {
+	for name, hold := range map[string]func(*stage) (blockdev.Number, error){
+		"pool": func(s *stage) (blockdev.Number, error) {
 			info, err := s.Kernel.Info(s.t.Context(), dm.ByName("thinctl-vault"))
 			return info.Dev, err
 		},
-		"loop": func(s *stage) (dm.Dev, error) {
+		"loop": func(s *stage) (blockdev.Number, error) {
 			loops, err := s.Loops.Find(s.t.Context(), s.file("data"))
 			if err != nil {
-				return dm.Dev{}, err
+				return blockdev.Number{}, err
 			}
-			return dm.Dev(loops[0].Number), nil
+			return blockdev.Number(loops[0].Number), nil
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -121,7 +122,7 @@ func TestOpenersOfThePool(t *testing.T) {
 			release, err := s.Kernel.Hold(dev)
 			check(t, err)
 			s.host.BusyTimeout = generous
-			s.host.Holders = func(_ context.Context, got dm.Dev) (thinpool.Holding, error) {
+			s.host.Holders = func(_ context.Context, got blockdev.Number) (thinpool.Holding, error) {
 				if got != dev {
 					t.Errorf("asked who holds %s, want %s", got, dev)
 				}
@@ -167,7 +168,7 @@ func TestOpenersAreNamed(t *testing.T) {
 				defer release()
 				asked := 0
 				s.host.BusyTimeout = held.bound
-				s.host.Holders = func(context.Context, dm.Dev) (thinpool.Holding, error) { asked++; return held.holding, nil }
+				s.host.Holders = func(context.Context, blockdev.Number) (thinpool.Holding, error) { asked++; return held.holding, nil }
 				err = operation(t.Context(), s.reopened(s.host))
 				says(t, err, []error{thinpool.ErrBusy}, held.says...)
 				if asked != held.asked {
@@ -189,7 +190,10 @@ func TestOpenersAndContext(t *testing.T) {
 	check(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	s.host.BusyTimeout = generous
-	s.host.Holders = func(context.Context, dm.Dev) (thinpool.Holding, error) { cancel(); return thinpool.Holding{}, nil }
+	s.host.Holders = func(context.Context, blockdev.Number) (thinpool.Holding, error) {
+		cancel()
+		return thinpool.Holding{}, nil
+	}
 	err = s.reopened(s.host).DeactivateVolume(ctx, "base")
 	if !errors.Is(err, context.Canceled) || !errors.Is(err, thinpool.ErrBusy) {
 		t.Errorf("got %v, want %v and %v", err, context.Canceled, thinpool.ErrBusy)
@@ -209,7 +213,10 @@ func TestOpenedWhileItIsRemoved(t *testing.T) {
 		}
 	}}
 	s.host.BusyTimeout = generous
-	s.host.Holders = func(context.Context, dm.Dev) (thinpool.Holding, error) { release(); return thinpool.Holding{}, nil }
+	s.host.Holders = func(context.Context, blockdev.Number) (thinpool.Holding, error) {
+		release()
+		return thinpool.Holding{}, nil
+	}
 	removal, err := s.reopened(s.host).RemoveVolume(t.Context(), "base", thinpool.RemoveOptions{})
 	if err != nil || !removal.Reaped {
 		t.Errorf("got %+v, %v; want it reaped", removal, err)
@@ -234,7 +241,10 @@ func TestReapWaitsOnce(t *testing.T) {
 	check(t, err)
 	asked := 0
 	s.host.BusyTimeout = time.Millisecond
-	s.host.Holders = func(context.Context, dm.Dev) (thinpool.Holding, error) { asked++; return thinpool.Holding{}, nil }
+	s.host.Holders = func(context.Context, blockdev.Number) (thinpool.Holding, error) {
+		asked++
+		return thinpool.Holding{}, nil
+	}
 	pool := s.reopened(s.host)
 	_, err = pool.RemoveVolumes(t.Context(), []string{"base"}, thinpool.RemoveOptions{Deferred: true, Later: true}, nil)
 	check(t, err)

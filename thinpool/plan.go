@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"thinctl/blockdev"
 	"thinctl/disk"
 	"thinctl/dm"
 	"thinctl/thinpool/store"
@@ -28,7 +29,7 @@ type Plan struct {
 	Warnings []string
 	options  CreateOptions
 	// The numbers of the devices that were looked at.
-	data, metadata dm.Dev
+	data, metadata blockdev.Number
 }
 
 // PlanCreate checks everything that Create needs, reports all faults at once,
@@ -102,7 +103,7 @@ func checkTargets(ctx context.Context, host Host, options CreateOptions) error {
 
 // planDevice looks at a block device that is to be the pool's. A size of zero
 // takes all of it, but for what is to stay behind it, rounded down to whole blocks.
-func planDevice(host Host, path string, size, unit, behind units.Bytes, force bool, fault func(error, string, ...any)) (store.Backing, dm.Dev) {
+func planDevice(host Host, path string, size, unit, behind units.Bytes, force bool, fault func(error, string, ...any)) (store.Backing, blockdev.Number) {
 	backing := store.Backing{Path: path, Size: size}
 	device, err := host.Disks.Device(path)
 	if err != nil {
@@ -114,7 +115,7 @@ func planDevice(host Host, path string, size, unit, behind units.Bytes, force bo
 		fault(ErrInvalid, "%v", err)
 		return backing, device.Dev
 	}
-	backing.Identity = unique(disk.Device{Number: disk.Number(device.Dev), Identity: device.Identity}, all)
+	backing.Identity = unique(disk.Device{Number: blockdev.Number(device.Dev), Identity: device.Identity}, all)
 	if size == 0 {
 		backing.Size = device.Size - min(device.Size, behind)
 		backing.Size -= backing.Size % unit

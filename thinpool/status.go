@@ -8,6 +8,7 @@ import (
 	"sort"
 	"strings"
 
+	"thinctl/blockdev"
 	"thinctl/disk"
 	"thinctl/dm"
 	"thinctl/loopback"
@@ -24,7 +25,7 @@ type Status struct {
 
 	Active bool
 	Device dm.Name
-	Dev    dm.Dev
+	Dev    blockdev.Number
 	Kernel dm.PoolStatus // zero while inactive
 
 	Data     Space

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 
@@ -11,7 +12,7 @@ import (
 // filesystem's is the real one.
 type Trimmer interface {
 	// MountPoint returns where the device is mounted, "" where it is not.
-	MountPoint(ctx context.Context, major, minor uint32) (string, error)
+	MountPoint(ctx context.Context, device blockdev.Number) (string, error)
 	// Trim discards the free space of the file system mounted there.
 	Trim(ctx context.Context, mountPoint string) (units.Bytes, error)
 }
@@ -58,7 +59,7 @@ func (p *Pool) Trim(ctx context.Context, trimmer Trimmer) (Trimmed, error) {
 			return trimmed, err
 		}
 		one := TrimmedVolume{Volume: volume.Name}
-		mountPoint, err := trimmer.MountPoint(ctx, volume.Dev.Major, volume.Dev.Minor)
+		mountPoint, err := trimmer.MountPoint(ctx, volume.Dev)
 		if err == nil && mountPoint == "" {
 			continue
 		}

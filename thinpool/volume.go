@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/thinpool/store"
 	"thinctl/units"
@@ -27,7 +28,7 @@ type Volume struct {
 	Active    bool
 	Suspended bool
 	Open      int // openers of the device
-	Dev       dm.Dev
+	Dev       blockdev.Number
 	Node      string // path of the device while active
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/dm/dmtest"
 	"thinctl/snapshots/filesystem"
@@ -16,17 +17,17 @@ import (
 type fakeFiles struct {
 	kernel    *dmtest.Kernel
 	kinds     map[dm.UUID]filesystem.Type
-	mounts    map[dm.Dev][]filesystem.MountPoint
+	mounts    map[blockdev.Number][]filesystem.MountPoint
 	release   map[string]func()
-	foreign   map[dm.Dev]func()
+	foreign   map[blockdev.Number]func()
 	failing   error
 	grown     []string
 	formatted []string
 }
 
 func newFakeFiles(kernel *dmtest.Kernel) *fakeFiles {
-	return &fakeFiles{kernel: kernel, kinds: map[dm.UUID]filesystem.Type{}, mounts: map[dm.Dev][]filesystem.MountPoint{},
-		release: map[string]func(){}, foreign: map[dm.Dev]func(){}}
+	return &fakeFiles{kernel: kernel, kinds: map[dm.UUID]filesystem.Type{}, mounts: map[blockdev.Number][]filesystem.MountPoint{},
+		release: map[string]func(){}, foreign: map[blockdev.Number]func(){}}
 }
 
 var _ fileSystems = (*fakeFiles)(nil)
@@ -102,8 +103,8 @@ func (f *fakeFiles) Grow(_ context.Context, device, target string) error {
 	return nil
 }
 
-func (f *fakeFiles) Mounts(major, minor uint32) ([]filesystem.MountPoint, error) {
-	return f.mounts[dm.Dev{Major: major, Minor: minor}], nil
+func (f *fakeFiles) Mounts(device blockdev.Number) ([]filesystem.MountPoint, error) {
+	return f.mounts[device], nil
 }
 
 func (f *fakeFiles) Sync(context.Context, string) error { return nil }
@@ -116,25 +117,24 @@ func (f *fakeFiles) Inodes(string, string) (uint64, error) { return 11, nil }
 
 func (f *fakeFiles) Slim(context.Context, string) error { return nil }
 
-func (f *fakeFiles) Holders(_ context.Context, major, minor uint32) ([]filesystem.Holder, error) {
-	dev := dm.Dev{Major: major, Minor: minor}
+func (f *fakeFiles) Holders(_ context.Context, device blockdev.Number) ([]filesystem.Holder, error) {
 	var all []filesystem.Holder
-	if mounts := f.mounts[dev]; len(mounts) > 0 {
+	if mounts := f.mounts[device]; len(mounts) > 0 {
 		own := filesystem.Holder{Namespace: 4026531840, Own: true}
 		for _, mount := range mounts {
 			own.MountPoints = append(own.MountPoints, mount.Path)
 		}
 		all = append(all, own)
 	}
-	if f.foreign[dev] != nil {
+	if f.foreign[device] != nil {
 		all = append(all, filesystem.Holder{Namespace: 4026532000, MountPoints: []string{"/var/www"},
 			Processes: []filesystem.Process{{PID: 4711, Command: "nginx", Files: []string{"/var/www/index.html"}}}})
 	}
 	return all, nil
 }
 
-func (f *fakeFiles) MountPoint(_ context.Context, major, minor uint32) (string, error) {
-	for _, mount := range f.mounts[dm.Dev{Major: major, Minor: minor}] {
+func (f *fakeFiles) MountPoint(_ context.Context, device blockdev.Number) (string, error) {
+	for _, mount := range f.mounts[device] {
 		if !mount.ReadOnly {
 			return mount.Path, nil
 		}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"thinctl/blockdev"
 	"thinctl/disk"
 	"thinctl/dm"
 	"thinctl/dm/dmtest"
@@ -38,25 +39,25 @@ func newFakeHost(options dmtest.Options) *fakeHost {
 	options.Store = dmtest.NewStore()
 	h := &fakeHost{kernel: dmtest.New(options)}
 	h.disks = &fakeDisks{kernel: h.kernel, store: options.Store, devices: map[string]*fakeDevice{}}
-	files := map[dm.Dev]*dmtest.FileDisk{}
+	files := map[blockdev.Number]*dmtest.FileDisk{}
 	h.loops = looptest.New(looptest.Hooks{
 		OnAttach: func(d loopback.Device, _ units.Bytes) {
 			disk, err := dmtest.OpenFileDisk(d.File)
 			if err == nil {
-				files[dm.Dev(d.Number)] = disk
-				err = h.kernel.AddDisk(dm.Dev(d.Number), disk)
+				files[blockdev.Number(d.Number)] = disk
+				err = h.kernel.AddDisk(blockdev.Number(d.Number), disk)
 			}
 			if err != nil {
 				panic(err)
 			}
 		},
 		OnDetach: func(d loopback.Device) {
-			if err := h.kernel.RemoveDisk(dm.Dev(d.Number)); err != nil {
+			if err := h.kernel.RemoveDisk(blockdev.Number(d.Number)); err != nil {
 				panic(err)
 			}
-			files[dm.Dev(d.Number)].Close()
+			files[blockdev.Number(d.Number)].Close()
 		},
-		Busy: func(d loopback.Device) bool { return h.kernel.DiskHeld(dm.Dev(d.Number)) },
+		Busy: func(d loopback.Device) bool { return h.kernel.DiskHeld(blockdev.Number(d.Number)) },
 	})
 	return h
 }
@@ -75,7 +76,7 @@ func (h *fakeHost) open(*slog.Logger) (thinpool.Host, io.Closer, error) {
 
 // fakeDevice is a block device whose content is a file of the test.
 type fakeDevice struct {
-	dev  dm.Dev
+	dev  blockdev.Number
 	busy bool
 }
 
@@ -98,7 +99,7 @@ func (d *fakeDisks) add(path string, busy bool) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	dev := dm.Dev{Major: 8, Minor: uint32(len(d.devices))}
+	dev := blockdev.Number{Major: 8, Minor: uint32(len(d.devices))}
 	d.devices[path] = &fakeDevice{dev: dev, busy: busy}
 	return d.kernel.AddDisk(dev, disk)
 }
@@ -129,7 +130,7 @@ func (d *fakeDisks) Devices() ([]disk.Device, error) {
 
 // about describes a device whose serial is its file's name.
 func (d *fakeDevice) about(path string) disk.Device {
-	about := disk.Device{Number: disk.Number(d.dev), Path: path, Identity: disk.Identity{Kind: disk.Whole, Serial: filepath.Base(path)}}
+	about := disk.Device{Number: blockdev.Number(d.dev), Path: path, Identity: disk.Identity{Kind: disk.Whole, Serial: filepath.Base(path)}}
 	var info os.FileInfo
 	if info, about.Err = os.Stat(path); about.Err == nil {
 		about.Size = units.Bytes(info.Size())

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"thinctl/blockdev"
 	"thinctl/snapshots/containerd"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
@@ -19,8 +20,8 @@ type localFiles struct{ filesystem.Local }
 var _ fileSystems = localFiles{}
 
 // MountPoint returns the first read-write mount: another cannot be trimmed.
-func (localFiles) MountPoint(_ context.Context, major, minor uint32) (string, error) {
-	mounts, err := filesystem.Mounts(major, minor)
+func (localFiles) MountPoint(_ context.Context, device blockdev.Number) (string, error) {
+	mounts, err := filesystem.Mounts(device)
 	for _, mount := range mounts {
 		if !mount.ReadOnly {
 			return mount.Path, err

@@ -20,6 +20,7 @@ import (
 	registrytest "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"thinctl/blockdev"
 	"thinctl/images/imagetest"
 	"thinctl/loopback"
 	"thinctl/snapshots/snapshotstest"
@@ -87,8 +88,8 @@ func imageCommands() map[string]func(*testscript.TestScript, bool, []string) {
 // worldFiles are a world's file systems as the command line wants them.
 type worldFiles struct{ *snapshotstest.Files }
 
-func (f worldFiles) MountPoint(_ context.Context, major, minor uint32) (string, error) {
-	points, err := f.Mounts(major, minor)
+func (f worldFiles) MountPoint(_ context.Context, device blockdev.Number) (string, error) {
+	points, err := f.Mounts(device)
 	for _, point := range points {
 		if !point.ReadOnly {
 			return point.Path, err

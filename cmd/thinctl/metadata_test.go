@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"thinctl/dm"
+	"thinctl/blockdev"
 	"thinctl/loopback"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/metadata/metadatatest"
@@ -93,7 +93,7 @@ func (m *machine) metadata() metadataHost {
 		loops: func(ctx context.Context, file string) ([]loopback.Device, error) { return m.host.loops.Find(ctx, file) },
 		claim: func(path string) (io.Closer, error) {
 			for _, loop := range m.host.loops.Attached() {
-				if loop.Path == path && m.host.kernel.DiskHeld(dm.Dev(loop.Number)) {
+				if loop.Path == path && m.host.kernel.DiskHeld(blockdev.Number(loop.Number)) {
 					return nil, busy(path)
 				}
 			}

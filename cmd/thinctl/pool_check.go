@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"thinctl/dm"
+	"thinctl/blockdev"
 	"thinctl/images"
 	"thinctl/snapshots/containerd"
 	"thinctl/thinpool"
@@ -144,10 +144,10 @@ func writeDisks(w io.Writer, disks []thinpool.FoundDisk) {
 func (c *call) nameHolders(findings []thinpool.Finding) {
 	for i := range findings {
 		f := &findings[i]
-		if f.Code != thinpool.FindTombstone || f.Device == (dm.Dev{}) {
+		if f.Code != thinpool.FindTombstone || f.Device == (blockdev.Number{}) {
 			continue
 		}
-		holders, err := c.files.Holders(c.ctx, f.Device.Major, f.Device.Minor)
+		holders, err := c.files.Holders(c.ctx, f.Device)
 		for _, h := range holders {
 			f.Detail += fmt.Sprintf("; in use: %s", newHolderView(h))
 		}

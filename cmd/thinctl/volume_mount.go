@@ -91,7 +91,7 @@ func (c *call) unmountVolume() error {
 		}
 		var mounts []filesystem.MountPoint
 		if status.Active {
-			if mounts, err = c.files.Mounts(status.Dev.Major, status.Dev.Minor); err != nil {
+			if mounts, err = c.files.Mounts(status.Dev); err != nil {
 				return err
 			}
 		}

@@ -75,7 +75,7 @@ func (c *call) growFileSystem(volume thinpool.Volume) (string, error) {
 	if !volume.Active || c.flags.Bool("no-fs") {
 		return "", nil
 	}
-	mounts, err := c.files.Mounts(volume.Dev.Major, volume.Dev.Minor)
+	mounts, err := c.files.Mounts(volume.Dev)
 	if err != nil {
 		return "", err
 	}

@@ -124,14 +124,14 @@ func (c *call) newVolumeStatusView(pool string, s thinpool.VolumeStatus) (volume
 	if !s.Failed {
 		v.MappedBytes, v.HighestBytes = &s.Mapped, &s.Highest
 	}
-	mounts, err := c.files.Mounts(s.Dev.Major, s.Dev.Minor)
+	mounts, err := c.files.Mounts(s.Dev)
 	if err != nil {
 		return v, err
 	}
 	for _, m := range mounts {
 		v.Mounts = append(v.Mounts, mountView{m.Path, m.Type, m.ReadOnly})
 	}
-	holders, err := c.files.Holders(c.ctx, s.Dev.Major, s.Dev.Minor)
+	holders, err := c.files.Holders(c.ctx, s.Dev)
 	if errors.Is(err, filesystem.ErrIncomplete) {
 		v.Incomplete, err = err.Error(), nil
 	}

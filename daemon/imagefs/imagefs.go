@@ -80,7 +80,7 @@ func (f *FS) find(ctx context.Context, size units.Bytes) error {
 
 // mountedAt reports whether the device is mounted at the target, and there only.
 func mountedAt(d loopback.Device, target string) bool {
-	points, err := filesystem.Mounts(d.Number.Major, d.Number.Minor)
+	points, err := filesystem.Mounts(d.Number)
 	return err == nil && len(points) == 1 && points[0].Path == target
 }
 
@@ -149,7 +149,7 @@ func (f *FS) Remove(ctx context.Context) error {
 		return err
 	}
 	for _, d := range devices {
-		points, err := filesystem.Mounts(d.Number.Major, d.Number.Minor)
+		points, err := filesystem.Mounts(d.Number)
 		if err != nil {
 			return err
 		}

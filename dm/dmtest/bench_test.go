@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/units"
 )
@@ -31,7 +32,7 @@ func attachPool(t *testing.T, k *Kernel, meta, data Disk, size uint64) *testPool
 }
 
 // volume activates without a clean-up, for tests that lose the power.
-func (p *testPool) volume(id uint32, size uint64) dm.Dev {
+func (p *testPool) volume(id uint32, size uint64) blockdev.Number {
 	p.Helper()
 	info, err := p.k.Create(p.ctx, p.name(), "")
 	p.must(err)
@@ -40,7 +41,7 @@ func (p *testPool) volume(id uint32, size uint64) dm.Dev {
 	return info.Dev
 }
 
-func stamp(t *testing.T, k *Kernel, dev dm.Dev, block, want uint64) {
+func stamp(t *testing.T, k *Kernel, dev blockdev.Number, block, want uint64) {
 	t.Helper()
 	if got, err := k.ReadStamp(dev, block); err != nil || got != want {
 		t.Errorf("block %d holds %d (%v), want %d", block, got, err, want)

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/units"
 )
@@ -21,16 +22,16 @@ import (
 type Rig interface {
 	Kernel() dm.Kernel
 	// Disk returns a block device of zeros, which lives until the test's end.
-	Disk(size units.Bytes) dm.Dev
+	Disk(size units.Bytes) blockdev.Number
 	// Grow makes a device from Disk larger.
-	Grow(dev dm.Dev, size units.Bytes)
+	Grow(dev blockdev.Number, size units.Bytes)
 	// Write writes length bytes, past all caches; what, is left to the rig.
 	// Errors answer to errors.Is with the errno.
-	Write(dev dm.Dev, offset, length units.Bytes) error
+	Write(dev blockdev.Number, offset, length units.Bytes) error
 	// Discard discards a range.
-	Discard(dev dm.Dev, offset, length units.Bytes) error
+	Discard(dev blockdev.Number, offset, length units.Bytes) error
 	// Hold opens a device until release is called.
-	Hold(dev dm.Dev) (release func(), err error)
+	Hold(dev blockdev.Number) (release func(), err error)
 }
 
 // Contract is the suite that every [dm.Kernel] passes: it asserts what kernels
@@ -124,7 +125,7 @@ func (b *bench) create(name dm.Name, uuid dm.UUID) dm.Info {
 
 // remove takes a device away at a test's end. It may be gone already; a
 // scanner may have it open for a moment.
-func (b *bench) remove(dev dm.Dev) {
+func (b *bench) remove(dev blockdev.Number) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), settling)
 	defer cancel()
 	for {
@@ -143,22 +144,22 @@ func (b *bench) remove(dev dm.Dev) {
 	}
 }
 
-func (b *bench) load(dev dm.Dev, table ...dm.Target) error {
+func (b *bench) load(dev blockdev.Number, table ...dm.Target) error {
 	return b.k.Load(b.ctx, dm.ByDev(dev), table, dm.LoadOptions{})
 }
 
-func (b *bench) resume(dev dm.Dev) error {
+func (b *bench) resume(dev blockdev.Number) error {
 	_, err := b.k.Resume(b.ctx, dm.ByDev(dev), dm.ResumeOptions{Private: true})
 	return err
 }
 
-func (b *bench) suspend(dev dm.Dev) {
+func (b *bench) suspend(dev blockdev.Number) {
 	b.Helper()
 	b.must(b.k.Suspend(b.ctx, dm.ByDev(dev), dm.SuspendOptions{}))
 }
 
 // activate makes a device with a live table.
-func (b *bench) activate(table ...dm.Target) dm.Dev {
+func (b *bench) activate(table ...dm.Target) blockdev.Number {
 	b.Helper()
 	dev := b.create(b.name(), "").Dev
 	b.must(b.load(dev, table...))
@@ -167,27 +168,27 @@ func (b *bench) activate(table ...dm.Target) dm.Dev {
 }
 
 // swap loads a table into a running device and makes it live.
-func (b *bench) swap(dev dm.Dev, table ...dm.Target) error {
+func (b *bench) swap(dev blockdev.Number, table ...dm.Target) error {
 	b.Helper()
 	b.must(b.load(dev, table...))
 	b.suspend(dev)
 	return b.resume(dev)
 }
 
-func (b *bench) info(dev dm.Dev) dm.Info {
+func (b *bench) info(dev blockdev.Number) dm.Info {
 	b.Helper()
 	info, err := b.k.Info(b.ctx, dm.ByDev(dev))
 	b.must(err)
 	return info
 }
 
-func (b *bench) message(dev dm.Dev, format string, args ...any) error {
+func (b *bench) message(dev blockdev.Number, format string, args ...any) error {
 	_, err := b.k.Message(b.ctx, dm.ByDev(dev), fmt.Sprintf(format, args...))
 	return err
 }
 
 // same checks that the live table reads back as it was loaded.
-func (b *bench) same(dev dm.Dev, table ...dm.Target) {
+func (b *bench) same(dev blockdev.Number, table ...dm.Target) {
 	b.Helper()
 	lines, err := b.k.Table(b.ctx, dm.ByDev(dev))
 	b.must(err)

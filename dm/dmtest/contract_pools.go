@@ -1,6 +1,7 @@
 package dmtest
 
 import (
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/units"
 )
@@ -16,7 +17,7 @@ func blocks(n uint64) units.Bytes { return units.Bytes(n) * poolBlock }
 // testPool is a live pool and its table.
 type testPool struct {
 	*bench
-	dev   dm.Dev
+	dev   blockdev.Number
 	table dm.ThinPool
 }
 
@@ -36,19 +37,19 @@ func (b *bench) newPool(size uint64, change func(*dm.ThinPool)) *testPool {
 }
 
 // addThin makes a thin volume of so many blocks and activates it.
-func (p *testPool) addThin(id uint32, size uint64) dm.Dev {
+func (p *testPool) addThin(id uint32, size uint64) blockdev.Number {
 	p.Helper()
 	p.must(p.message(p.dev, "create_thin %d", id))
 	return p.activateThin(id, size)
 }
 
-func (p *testPool) activateThin(id uint32, size uint64) dm.Dev {
+func (p *testPool) activateThin(id uint32, size uint64) blockdev.Number {
 	p.Helper()
 	return p.activate(dm.Thin{Length: blocks(size).Sectors(), Pool: p.dev, ID: id})
 }
 
 // fill writes blocks [from, to) of a volume, one by one.
-func (p *testPool) fill(dev dm.Dev, from, to uint64) {
+func (p *testPool) fill(dev blockdev.Number, from, to uint64) {
 	p.Helper()
 	for n := from; n < to; n++ {
 		p.must(p.Write(dev, blocks(n), poolBlock))
@@ -73,7 +74,7 @@ func (p *testPool) statusWith(options dm.StatusOptions) dm.PoolStatus {
 	return s
 }
 
-func (p *testPool) thinStatus(dev dm.Dev) dm.ThinStatus {
+func (p *testPool) thinStatus(dev blockdev.Number) dm.ThinStatus {
 	p.Helper()
 	_, lines, err := p.k.Status(p.ctx, dm.ByDev(dev), dm.StatusOptions{NoFlush: true})
 	p.must(err)
@@ -86,7 +87,7 @@ func (p *testPool) thinStatus(dev dm.Dev) dm.ThinStatus {
 }
 
 // mapped checks a volume's mapped blocks and the highest of them.
-func (p *testPool) mapped(dev dm.Dev, count, end uint64) {
+func (p *testPool) mapped(dev blockdev.Number, count, end uint64) {
 	p.Helper()
 	s := p.thinStatus(dev)
 	equal(p.bench, "mapped", s.Mapped, blocks(count).Sectors())

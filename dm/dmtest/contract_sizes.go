@@ -3,6 +3,7 @@ package dmtest
 import (
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/units"
 )
@@ -73,7 +74,7 @@ func poolContract() map[string]func(*bench) {
 			dev := p.addThin(1, 8)
 			p.fill(dev, 0, 3)
 			b.must(p.message(p.dev, "set_transaction_id 0 5"))
-			for _, d := range []dm.Dev{dev, p.dev} {
+			for _, d := range []blockdev.Number{dev, p.dev} {
 				_, err := b.k.Remove(b.ctx, dm.ByDev(d), dm.RemoveOptions{})
 				b.must(err)
 			}

@@ -1,6 +1,9 @@
 package dmtest
 
-import "thinctl/dm"
+import (
+	"thinctl/blockdev"
+	"thinctl/dm"
+)
 
 // snapshotContract: sharing, and what breaks it.
 func snapshotContract() map[string]func(*bench) {
@@ -91,7 +94,7 @@ func snapshotContract() map[string]func(*bench) {
 }
 
 // snapshot takes one as callers must, with the origin suspended.
-func (p *testPool) snapshot(from dm.Dev, id, origin uint32, size uint64) dm.Dev {
+func (p *testPool) snapshot(from blockdev.Number, id, origin uint32, size uint64) blockdev.Number {
 	p.Helper()
 	p.suspend(from)
 	err := p.message(p.dev, "create_snap %d %d", id, origin)

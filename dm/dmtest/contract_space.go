@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 )
 
@@ -90,7 +91,7 @@ func spaceContract() map[string]func(*bench) {
 }
 
 // exhaust writes to a block that is not mapped, with no block left.
-func (p *testPool) exhaust(dev dm.Dev) {
+func (p *testPool) exhaust(dev blockdev.Number) {
 	p.Helper()
 	before := p.info(p.dev).EventNr
 	p.refused(p.Write(dev, blocks(15), poolBlock), unix.ENOSPC, nil)

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/units"
 )
@@ -69,7 +70,7 @@ func tableContract() map[string]func(*bench) {
 				b.same(dev, thin)
 				deps, err := b.k.Deps(b.ctx, dm.ByDev(dev))
 				b.must(err)
-				equal(b, "thin stands on its pool", slices.Equal(deps, []dm.Dev{p.dev}), true)
+				equal(b, "thin stands on its pool", slices.Equal(deps, []blockdev.Number{p.dev}), true)
 				deps, err = b.k.Deps(b.ctx, dm.ByDev(p.dev))
 				b.must(err)
 				equal(b, "pool stands on its disks",
@@ -105,7 +106,7 @@ func tableContract() map[string]func(*bench) {
 			if err := b.load(dev, unknownTarget{}); !errors.Is(err, dm.ErrNoTarget) {
 				b.Errorf("unknown target: %v", err)
 			}
-			missing := dm.Dev{Major: 60, Minor: 77}
+			missing := blockdev.Number{Major: 60, Minor: 77}
 			if err := b.load(dev, dm.Linear{Length: 8, Dev: missing}); !errors.Is(err, unix.ENXIO) && !errors.Is(err, unix.ENODEV) {
 				b.Errorf("a disk that is not there: %v", err)
 			}

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/units"
 )
@@ -18,7 +19,7 @@ const Major = 253
 type device struct {
 	name     dm.Name
 	uuid     dm.UUID
-	number   dm.Dev
+	number   blockdev.Number
 	event    uint32
 	readOnly bool
 
@@ -32,7 +33,7 @@ type device struct {
 	inner     int // suspends by the pool under it (dm_internal_suspend_noflush)
 	deferred  bool
 
-	uses map[dm.Dev]int // devices that its tables have open
+	uses map[blockdev.Number]int // devices that its tables have open
 }
 
 // find looks a device up as __find_device_hash_cell does.
@@ -113,7 +114,7 @@ func (k *Kernel) Create(ctx context.Context, name dm.Name, uuid dm.UUID) (dm.Inf
 		for k.devices[minor] != nil {
 			minor++
 		}
-		d := &device{name: name, uuid: uuid, number: dm.Dev{Major: Major, Minor: minor}, uses: make(map[dm.Dev]int)}
+		d := &device{name: name, uuid: uuid, number: blockdev.Number{Major: Major, Minor: minor}, uses: make(map[blockdev.Number]int)}
 		k.devices[minor], k.names[name] = d, d
 		if uuid != "" {
 			k.uuids[uuid] = d
@@ -175,7 +176,7 @@ func (k *Kernel) HasOwnNode(_ context.Context, info dm.Info) bool {
 }
 
 // Behind returns the device that a node leads to.
-func (k *Kernel) Behind(node string) (dm.Dev, bool) {
+func (k *Kernel) Behind(node string) (blockdev.Number, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, d := range k.devices {
@@ -183,7 +184,7 @@ func (k *Kernel) Behind(node string) (dm.Dev, bool) {
 			return d.number, true
 		}
 	}
-	return dm.Dev{}, false
+	return blockdev.Number{}, false
 }
 
 // Rename implements [dm.Kernel].
@@ -266,7 +267,7 @@ func (k *Kernel) WaitEvent(ctx context.Context, ref dm.Ref, seen uint32) (uint32
 }
 
 // Hold opens a device, as a mount or a program does, until release is called.
-func (k *Kernel) Hold(dev dm.Dev) (release func(), err error) {
+func (k *Kernel) Hold(dev blockdev.Number) (release func(), err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !k.exists(dev) {
@@ -284,7 +285,7 @@ func (k *Kernel) Hold(dev dm.Dev) (release func(), err error) {
 	}, nil
 }
 
-func (k *Kernel) exists(dev dm.Dev) bool {
+func (k *Kernel) exists(dev blockdev.Number) bool {
 	if dev.Major == Major {
 		return k.devices[dev.Minor] != nil
 	}
@@ -292,7 +293,7 @@ func (k *Kernel) exists(dev dm.Dev) bool {
 }
 
 // close drops one opener; a removal that was deferred happens with the last.
-func (k *Kernel) close(dev dm.Dev) {
+func (k *Kernel) close(dev blockdev.Number) {
 	if k.opens[dev]--; k.opens[dev] > 0 {
 		return
 	}
@@ -306,7 +307,7 @@ func (k *Kernel) close(dev dm.Dev) {
 }
 
 // sizeOf returns a device's size; a mapped device has its live table's.
-func (k *Kernel) sizeOf(dev dm.Dev) units.Bytes {
+func (k *Kernel) sizeOf(dev blockdev.Number) units.Bytes {
 	if dev.Major == Major {
 		if d := k.devices[dev.Minor]; d != nil {
 			return d.live.length().Bytes()

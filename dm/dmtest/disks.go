@@ -5,12 +5,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"thinctl/dm"
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 
 // AddDisk puts a disk under a number, for tables to stand on.
-func (k *Kernel) AddDisk(dev dm.Dev, disk Disk) error {
+func (k *Kernel) AddDisk(dev blockdev.Number, disk Disk) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if dev.Major == Major || dev.IsZero() || k.disks[dev] != nil {
@@ -21,7 +21,7 @@ func (k *Kernel) AddDisk(dev dm.Dev, disk Disk) error {
 }
 
 // RemoveDisk takes a disk away. EBUSY: a table or somebody has it open.
-func (k *Kernel) RemoveDisk(dev dm.Dev) error {
+func (k *Kernel) RemoveDisk(dev blockdev.Number) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
@@ -36,7 +36,7 @@ func (k *Kernel) RemoveDisk(dev dm.Dev) error {
 
 // ResizeDisk changes the size of a [MemDisk]. Other disks say their size
 // themselves: grow their file.
-func (k *Kernel) ResizeDisk(dev dm.Dev, size units.Bytes) error {
+func (k *Kernel) ResizeDisk(dev blockdev.Number, size units.Bytes) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	disk, ok := k.disks[dev].(interface{ Resize(units.Bytes) })
@@ -48,7 +48,7 @@ func (k *Kernel) ResizeDisk(dev dm.Dev, size units.Bytes) error {
 }
 
 // DiskHeld reports whether a table or somebody has the disk open.
-func (k *Kernel) DiskHeld(dev dm.Dev) bool {
+func (k *Kernel) DiskHeld(dev blockdev.Number) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.opens[dev] > 0

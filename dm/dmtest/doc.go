@@ -24,7 +24,7 @@
 // # Example
 //
 //	kernel := dmtest.New(dmtest.Options{})
-//	data, metadata := dm.Dev{Major: 7, Minor: 0}, dm.Dev{Major: 7, Minor: 1}
+//	data, metadata := blockdev.Number{Major: 7, Minor: 0}, blockdev.Number{Major: 7, Minor: 1}
 //	kernel.AddDisk(data, dmtest.NewMemDisk(units.GiB))
 //	kernel.AddDisk(metadata, dmtest.NewMemDisk(4*units.MiB))
 //	// ... make a pool and a volume through the dm.Kernel interface

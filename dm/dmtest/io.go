@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"thinctl/dm"
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 
@@ -31,36 +31,36 @@ const plainBlock = 64 * units.KiB
 
 // Write writes to a range without saying what: blocks are provisioned and
 // sharing is broken, stamps stay. Errors: [ErrWouldBlock], or an errno.
-func (k *Kernel) Write(dev dm.Dev, offset, length units.Bytes) error {
+func (k *Kernel) Write(dev blockdev.Number, offset, length units.Bytes) error {
 	return k.user(dev, opWrite, offset, length, nil)
 }
 
 // Read reads a range and forgets it.
-func (k *Kernel) Read(dev dm.Dev, offset, length units.Bytes) error {
+func (k *Kernel) Read(dev blockdev.Number, offset, length units.Bytes) error {
 	return k.user(dev, opRead, offset, length, nil)
 }
 
 // Discard discards a range; a thin volume gives its whole blocks back.
-func (k *Kernel) Discard(dev dm.Dev, offset, length units.Bytes) error {
+func (k *Kernel) Discard(dev blockdev.Number, offset, length units.Bytes) error {
 	return k.user(dev, opDiscard, offset, length, nil)
 }
 
 // WriteStamp writes stamp into a block: one of the pool's data blocks on a thin
 // volume, of 64 KiB elsewhere.
-func (k *Kernel) WriteStamp(dev dm.Dev, block, stamp uint64) error {
+func (k *Kernel) WriteStamp(dev blockdev.Number, block, stamp uint64) error {
 	b := binary.LittleEndian.AppendUint64(nil, stamp)
 	return k.user(dev, opWrite, units.Bytes(block)*k.StampBlock(dev), stampSize, b)
 }
 
 // ReadStamp reads what WriteStamp wrote; 0 where nothing was.
-func (k *Kernel) ReadStamp(dev dm.Dev, block uint64) (uint64, error) {
+func (k *Kernel) ReadStamp(dev blockdev.Number, block uint64) (uint64, error) {
 	b := make([]byte, stampSize)
 	err := k.user(dev, opRead, units.Bytes(block)*k.StampBlock(dev), stampSize, b)
 	return binary.LittleEndian.Uint64(b), err
 }
 
 // StampBlock returns the block size that stamps of dev are counted in.
-func (k *Kernel) StampBlock(dev dm.Dev) units.Bytes {
+func (k *Kernel) StampBlock(dev blockdev.Number) units.Bytes {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if d := k.devices[dev.Minor]; dev.Major == Major && d != nil && d.live != nil {
@@ -71,7 +71,7 @@ func (k *Kernel) StampBlock(dev dm.Dev) units.Bytes {
 	return plainBlock
 }
 
-func (k *Kernel) user(dev dm.Dev, op op, offset, length units.Bytes, data []byte) error {
+func (k *Kernel) user(dev blockdev.Number, op op, offset, length units.Bytes, data []byte) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if d := k.devices[dev.Minor]; dev.Major == Major && d != nil && d.readOnly && op != opRead {
@@ -86,17 +86,17 @@ func (k *Kernel) user(dev dm.Dev, op op, offset, length units.Bytes, data []byte
 	return nil
 }
 
-func ioError(dev dm.Dev, op op, offset units.Bytes, err error) error {
+func ioError(dev blockdev.Number, op op, offset units.Bytes, err error) error {
 	return fmt.Errorf("dmtest: %s %s at %d: %w", [...]string{"read", "write", "discard"}[op], dev, offset, err)
 }
 
 // raw does IO of the kernel's own, with data.
-func (k *Kernel) raw(dev dm.Dev, op op, offset units.Bytes, data []byte) error {
+func (k *Kernel) raw(dev blockdev.Number, op op, offset units.Bytes, data []byte) error {
 	return k.io(dev, op, offset, units.Bytes(len(data)), data)
 }
 
 // io serves a range of a device, down to the disks.
-func (k *Kernel) io(dev dm.Dev, op op, offset, length units.Bytes, data []byte) error {
+func (k *Kernel) io(dev blockdev.Number, op op, offset, length units.Bytes, data []byte) error {
 	if dev.Major != Major {
 		return k.diskIO(dev, op, offset, length, data)
 	}
@@ -129,7 +129,7 @@ func (k *Kernel) io(dev dm.Dev, op op, offset, length units.Bytes, data []byte) 
 	return nil
 }
 
-func (k *Kernel) diskIO(dev dm.Dev, op op, offset, length units.Bytes, data []byte) error {
+func (k *Kernel) diskIO(dev blockdev.Number, op op, offset, length units.Bytes, data []byte) error {
 	disk := k.disks[dev]
 	if disk == nil || offset+length > disk.Size() {
 		return unix.EIO
@@ -154,7 +154,7 @@ func (k *Kernel) diskIO(dev dm.Dev, op op, offset, length units.Bytes, data []by
 	return nil
 }
 
-func (k *Kernel) discards(dev dm.Dev) bool {
+func (k *Kernel) discards(dev blockdev.Number) bool {
 	if dev.Major != Major {
 		_, ok := k.disks[dev].(discarder)
 		return ok
@@ -173,7 +173,7 @@ func (k *Kernel) discards(dev dm.Dev) bool {
 
 // Flush makes durable what was written to a device: a thin one's pool commits
 // (dm-thin.c, process_deferred_bios).
-func (k *Kernel) Flush(dev dm.Dev) error {
+func (k *Kernel) Flush(dev blockdev.Number) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	d := k.devices[dev.Minor]

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 )
 
@@ -39,13 +40,13 @@ type Kernel struct {
 
 	mu         sync.Mutex // guards all below
 	boot       uint64     // counts power failures
-	disks      map[dm.Dev]Disk
+	disks      map[blockdev.Number]Disk
 	devices    map[uint32]*device // by minor
 	names      map[dm.Name]*device
 	uuids      map[dm.UUID]*device
-	opens      map[dm.Dev]int // by users and by other devices' tables
+	opens      map[blockdev.Number]int // by users and by other devices' tables
 	pools      map[*device]*pool
-	poolsOn    map[dm.Dev]*pool // by metadata device
+	poolsOn    map[blockdev.Number]*pool // by metadata device
 	commits    int
 	violations []string
 	changed    chan struct{} // closed and replaced at each event
@@ -66,7 +67,7 @@ func New(options Options) *Kernel {
 		},
 		unavailable: options.Unavailable,
 		store:       options.Store,
-		disks:       make(map[dm.Dev]Disk),
+		disks:       make(map[blockdev.Number]Disk),
 		changed:     make(chan struct{}),
 	}
 	if k.protocol == (dm.Version{}) {
@@ -88,9 +89,9 @@ func (k *Kernel) forget() {
 	k.devices = make(map[uint32]*device)
 	k.names = make(map[dm.Name]*device)
 	k.uuids = make(map[dm.UUID]*device)
-	k.opens = make(map[dm.Dev]int)
+	k.opens = make(map[blockdev.Number]int)
 	k.pools = make(map[*device]*pool)
-	k.poolsOn = make(map[dm.Dev]*pool)
+	k.poolsOn = make(map[blockdev.Number]*pool)
 }
 
 // PowerOff ends this boot at once: all devices and disks are gone, and pools
@@ -100,7 +101,7 @@ func (k *Kernel) PowerOff() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.forget()
-	k.disks = make(map[dm.Dev]Disk)
+	k.disks = make(map[blockdev.Number]Disk)
 	k.wakeAll()
 }
 

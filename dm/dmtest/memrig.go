@@ -4,6 +4,7 @@ import (
 	"sync"
 	"testing"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/units"
 )
@@ -26,16 +27,16 @@ func NewRig(t *testing.T, k *Kernel) *MemRig { return &MemRig{T: t, Fake: k} }
 func (r *MemRig) Kernel() dm.Kernel { return r.Fake }
 
 // Disk implements [Rig]; its numbers are those of loop devices.
-func (r *MemRig) Disk(size units.Bytes) dm.Dev {
+func (r *MemRig) Disk(size units.Bytes) blockdev.Number {
 	r.Helper()
 	return r.Attach(NewMemDisk(size))
 }
 
 // Attach puts a disk under a number that is free.
-func (r *MemRig) Attach(disk Disk) dm.Dev {
+func (r *MemRig) Attach(disk Disk) blockdev.Number {
 	r.Helper()
 	r.mu.Lock()
-	dev := dm.Dev{Major: 7, Minor: r.next}
+	dev := blockdev.Number{Major: 7, Minor: r.next}
 	r.next++
 	r.mu.Unlock()
 	if err := r.Fake.AddDisk(dev, disk); err != nil {
@@ -45,7 +46,7 @@ func (r *MemRig) Attach(disk Disk) dm.Dev {
 }
 
 // Grow implements [Rig].
-func (r *MemRig) Grow(dev dm.Dev, size units.Bytes) {
+func (r *MemRig) Grow(dev blockdev.Number, size units.Bytes) {
 	r.Helper()
 	if err := r.Fake.ResizeDisk(dev, size); err != nil {
 		r.Fatal(err)
@@ -53,14 +54,14 @@ func (r *MemRig) Grow(dev dm.Dev, size units.Bytes) {
 }
 
 // Write implements [Rig].
-func (r *MemRig) Write(dev dm.Dev, offset, length units.Bytes) error {
+func (r *MemRig) Write(dev blockdev.Number, offset, length units.Bytes) error {
 	return r.Fake.Write(dev, offset, length)
 }
 
 // Discard implements [Rig].
-func (r *MemRig) Discard(dev dm.Dev, offset, length units.Bytes) error {
+func (r *MemRig) Discard(dev blockdev.Number, offset, length units.Bytes) error {
 	return r.Fake.Discard(dev, offset, length)
 }
 
 // Hold implements [Rig].
-func (r *MemRig) Hold(dev dm.Dev) (func(), error) { return r.Fake.Hold(dev) }
+func (r *MemRig) Hold(dev blockdev.Number) (func(), error) { return r.Fake.Hold(dev) }

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/units"
 )
@@ -14,7 +15,7 @@ import (
 // struct dm_pool_metadata).
 type metadata struct {
 	kernel *Kernel
-	dev    dm.Dev
+	dev    blockdev.Number
 
 	cur     state
 	old     state
@@ -33,7 +34,7 @@ func metaBlocks(size units.Bytes) uint64 {
 
 // openMetadata reads the superblock, or writes the first one where the block
 // is zero and format is set.
-func (k *Kernel) openMetadata(dev dm.Dev, block units.Sectors, format bool) (*metadata, error) {
+func (k *Kernel) openMetadata(dev blockdev.Number, block units.Sectors, format bool) (*metadata, error) {
 	m := &metadata{kernel: k, dev: dev, open: make(map[uint32]int)}
 	b, err := m.readSuperblock()
 	if err != nil {

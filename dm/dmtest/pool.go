@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"thinctl/dm"
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 
@@ -34,7 +34,7 @@ type features struct {
 type pool struct {
 	k             *Kernel
 	owner         *device
-	metaDev, data dm.Dev
+	metaDev, data blockdev.Number
 	meta          *metadata
 	sectors       units.Sectors
 	refs          int
@@ -49,7 +49,7 @@ type pool struct {
 }
 
 // pool of a table: the one that runs already, or a new one (__pool_find).
-func (k *Kernel) findPool(d *device, meta, data dm.Dev, block units.Sectors, readOnly bool) (*pool, error) {
+func (k *Kernel) findPool(d *device, meta, data blockdev.Number, block units.Sectors, readOnly bool) (*pool, error) {
 	if p := k.poolsOn[meta]; p != nil {
 		if p.owner != d || p.data != data {
 			return nil, unix.EBUSY
@@ -220,7 +220,7 @@ func (p *pool) resizeMeta() (changed bool, err error) {
 }
 
 // poolAt returns the pool of a pool device.
-func (k *Kernel) poolAt(dev dm.Dev) (*pool, error) {
+func (k *Kernel) poolAt(dev blockdev.Number) (*pool, error) {
 	d := k.devices[dev.Minor]
 	if dev.Major != Major || d == nil || k.pools[d] == nil {
 		return nil, errors.New("dmtest: no pool on " + dev.String())
@@ -231,7 +231,7 @@ func (k *Kernel) poolAt(dev dm.Dev) (*pool, error) {
 // ExpireNoSpace lets the time pass that a full pool queues writes for (module
 // parameter no_space_timeout): from then on they fail. Targets before 1.15 turn
 // read-only instead.
-func (k *Kernel) ExpireNoSpace(dev dm.Dev) error {
+func (k *Kernel) ExpireNoSpace(dev blockdev.Number) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p, err := k.poolAt(dev)
@@ -251,7 +251,7 @@ func (k *Kernel) ExpireNoSpace(dev dm.Dev) error {
 
 // FailMetadata makes a metadata operation of the pool on dev fail: what it had
 // not committed is lost, needs_check is set and the pool is read-only.
-func (k *Kernel) FailMetadata(dev dm.Dev) error {
+func (k *Kernel) FailMetadata(dev blockdev.Number) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p, err := k.poolAt(dev)
@@ -262,7 +262,7 @@ func (k *Kernel) FailMetadata(dev dm.Dev) error {
 }
 
 // FailPool puts the pool on dev into fail mode.
-func (k *Kernel) FailPool(dev dm.Dev) error {
+func (k *Kernel) FailPool(dev blockdev.Number) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p, err := k.poolAt(dev)

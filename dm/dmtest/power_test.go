@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 )
 
@@ -69,7 +70,7 @@ func TestStampsSurvive(t *testing.T) {
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := &walk{T: t, k: New(Options{}), random: rand.New(rand.NewPCG(seed, 1)),
-				meta: NewMemDisk(diskSize), data: NewMemDisk(diskSize), devs: map[uint32]dm.Dev{}, now: map[uint32]stamps{}}
+				meta: NewMemDisk(diskSize), data: NewMemDisk(diskSize), devs: map[uint32]blockdev.Number{}, now: map[uint32]stamps{}}
 			w.pool = attachPool(t, w.k, w.meta, w.data, 100)
 			for step := range 150 {
 				w.step(uint64(1000 + step))
@@ -98,7 +99,7 @@ type walk struct {
 	pool           *testPool
 	random         *rand.Rand
 	meta, data     *MemDisk
-	devs           map[uint32]dm.Dev
+	devs           map[uint32]blockdev.Number
 	now, committed map[uint32]stamps
 }
 

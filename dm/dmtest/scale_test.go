@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/units"
 )
@@ -29,7 +30,7 @@ func TestConcurrentUse(t *testing.T) {
 }
 
 // lifetime makes a volume, writes to it, and takes it away again.
-func lifetime(b *bench, k *Kernel, pool dm.Dev, id uint32, round int) error {
+func lifetime(b *bench, k *Kernel, pool blockdev.Number, id uint32, round int) error {
 	create := b.message(pool, "create_thin %d", id)
 	info, err := k.Create(b.ctx, dm.Name(fmt.Sprintf("c-%d-%d", id, round)), "")
 	_, _, status := k.Status(b.ctx, dm.ByDev(pool), dm.StatusOptions{NoFlush: true})

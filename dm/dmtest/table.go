@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/units"
 )
@@ -16,7 +17,7 @@ import (
 type table struct {
 	targets  []placed
 	readOnly bool
-	devs     []dm.Dev // as opened, without doubles
+	devs     []blockdev.Number // as opened, without doubles
 }
 
 type placed struct {
@@ -45,7 +46,7 @@ type target interface {
 }
 
 type area struct {
-	dev           dm.Dev
+	dev           blockdev.Number
 	start, length units.Sectors
 }
 
@@ -143,8 +144,8 @@ type builder struct {
 }
 
 // open opens a device for the table (dm-table.c, dm_get_device).
-func (b builder) open(text string) (dm.Dev, error) {
-	dev, err := dm.ParseDev(text)
+func (b builder) open(text string) (blockdev.Number, error) {
+	dev, err := blockdev.ParseNumber(text)
 	switch {
 	case err != nil:
 		return dev, unix.EINVAL
@@ -260,8 +261,8 @@ func (t *table) lines(params func(target) string) []dm.Line {
 }
 
 // Deps implements [dm.Kernel].
-func (k *Kernel) Deps(ctx context.Context, ref dm.Ref) ([]dm.Dev, error) {
-	return call(ctx, k, opDeps, ref, "", func() ([]dm.Dev, error) {
+func (k *Kernel) Deps(ctx context.Context, ref dm.Ref) ([]blockdev.Number, error) {
+	return call(ctx, k, opDeps, ref, "", func() ([]blockdev.Number, error) {
 		d, err := k.find(ref)
 		if err != nil || d.live == nil {
 			return nil, err

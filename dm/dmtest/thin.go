@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/units"
 )
@@ -16,8 +17,8 @@ type thin struct {
 	idle
 	device  *device
 	pool    *pool
-	poolDev dm.Dev
-	origin  dm.Dev // read where nothing is mapped; zero for none
+	poolDev blockdev.Number
+	origin  blockdev.Number // read where nothing is mapped; zero for none
 	id      uint32
 	stopped bool // the pool counts in device.inner
 }
@@ -213,7 +214,7 @@ func (t *thin) fill(fresh, block uint64, wasMapped bool) error {
 }
 
 // zero writes zeros, by a discard where the disk's read zero after it.
-func (k *Kernel) zero(dev dm.Dev, offset, length units.Bytes) error {
+func (k *Kernel) zero(dev blockdev.Number, offset, length units.Bytes) error {
 	if k.discards(dev) {
 		return k.io(dev, opDiscard, offset, length, nil)
 	}

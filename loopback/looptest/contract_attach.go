@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"thinctl/blockdev"
 	"thinctl/loopback"
 	"thinctl/units"
 )
@@ -135,7 +136,7 @@ func (s suite) parallel() {
 	for _, d := range got {
 		defer s.mustDetach(d)
 	}
-	seen := map[loopback.Number]string{}
+	seen := map[blockdev.Number]string{}
 	for i, d := range got {
 		if other, dup := seen[d.Number]; dup {
 			s.Errorf("%s and %s are both on %s", files[i], other, d.Path)

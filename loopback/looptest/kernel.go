@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"thinctl/blockdev"
 	"thinctl/loopback"
 	"thinctl/units"
 )
@@ -121,7 +122,7 @@ func (k *Kernel) bind(f *os.File, st os.FileInfo, o loopback.AttachOptions) *bin
 	}
 	b.dev = loopback.Device{
 		Path:   fmt.Sprintf("/dev/loop%d", index),
-		Number: loopback.Number{Major: 7, Minor: uint32(index)},
+		Number: blockdev.Number{Major: 7, Minor: uint32(index)},
 		File:   f.Name(), Backing: fileID(st),
 		DirectIO: !o.Buffered && !k.hooks.NoDirectIO, ReadOnly: o.ReadOnly,
 	}

@@ -96,7 +96,7 @@ func (s *Snapshotter) target(volume thinpool.Volume) string {
 			return target
 		}
 	}
-	points, err := s.files.Mounts(volume.Dev.Major, volume.Dev.Minor)
+	points, err := s.files.Mounts(volume.Dev)
 	if err != nil || len(points) == 0 {
 		return ""
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"thinctl/blockdev"
 	"thinctl/internal/errno"
 
 	"golang.org/x/sys/unix"
@@ -57,18 +58,18 @@ type Proc struct {
 // Holders returns every mount namespace in which the device is mounted or has
 // been opened, the caller's first. Where it may not look into some processes,
 // ErrIncomplete comes with what it found.
-func Holders(ctx context.Context, major, minor uint32) ([]Holder, error) {
-	return Proc{}.Holders(ctx, major, minor)
+func Holders(ctx context.Context, device blockdev.Number) ([]Holder, error) {
+	return Proc{}.Holders(ctx, device)
 }
 
 // Holders is the function of that name, for this /proc.
-func (p Proc) Holders(ctx context.Context, major, minor uint32) ([]Holder, error) {
+func (p Proc) Holders(ctx context.Context, device blockdev.Number) ([]Holder, error) {
 	if p.Root == "" {
 		p.Root = "/proc"
 	}
 	ctx, cancel := bound(ctx, kernelBound)
 	defer cancel()
-	s := &scan{ctx: ctx, root: p.Root, major: major, minor: minor,
+	s := &scan{ctx: ctx, root: p.Root, device: device,
 		mounts: map[view][]string{}, holders: map[uint64]*Holder{}}
 	// A file on a dead network mount holds up whoever looks at it.
 	err := call(ctx, s.run, nil)
@@ -76,18 +77,18 @@ func (p Proc) Holders(ctx context.Context, major, minor uint32) ([]Holder, error
 	if err == nil || errors.Is(err, ErrIncomplete) {
 		found = s.found()
 	}
-	return found, in("find holders of", fmt.Sprintf("%d:%d", major, minor), err)
+	return found, in("find holders of", device.String(), err)
 }
 
 // scan is one pass over /proc.
 type scan struct {
-	ctx          context.Context
-	root         string
-	major, minor uint32
-	own          uint64
-	mounts       map[view][]string // a namespace's mount points, read once
-	holders      map[uint64]*Holder
-	denied       int
+	ctx     context.Context
+	root    string
+	device  blockdev.Number
+	own     uint64
+	mounts  map[view][]string // a namespace's mount points, read once
+	holders map[uint64]*Holder
+	denied  int
 }
 
 // view is what a mountinfo depends on: it shows what is below the root.

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/internal/contexts"
 	"thinctl/internal/errno"
 	"thinctl/units"
@@ -92,7 +93,7 @@ func TestHoldersInAFixture(t *testing.T) {
 		{Namespace: 300, MountPoints: []string{"/with blank"}, Processes: []Process{{PID: 200, Command: "web[31m"}, {PID: 201, Command: "worker"}}},
 		{Namespace: 500, Processes: []Process{{PID: 400, Command: "opener", Device: true}}},
 	}
-	got, err := Proc{Root: p.root}.Holders(t.Context(), 240, 77)
+	got, err := Proc{Root: p.root}.Holders(t.Context(), blockdev.Number{Major: 240, Minor: 77})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,14 +103,14 @@ func TestHoldersInAFixture(t *testing.T) {
 	if text := got[1].String(); text != "mount namespace 300, mounted at /with blank, used by web[31m (pid 200), worker (pid 201)" {
 		t.Error(text)
 	}
-	if got, err := (Proc{Root: p.root}).Holders(t.Context(), 240, 78); err != nil || got != nil {
+	if got, err := (Proc{Root: p.root}).Holders(t.Context(), blockdev.Number{Major: 240, Minor: 78}); err != nil || got != nil {
 		t.Errorf("another device: %+v, %v", got, err)
 	}
-	if _, err := (Proc{Root: filepath.Join(p.root, "none")}).Holders(t.Context(), 240, 77); !errors.Is(err, os.ErrNotExist) {
+	if _, err := (Proc{Root: filepath.Join(p.root, "none")}).Holders(t.Context(), blockdev.Number{Major: 240, Minor: 77}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no /proc: %v", err)
 	}
 	p.process(600, "600", "torn", "garbage\n")
-	if _, err := (Proc{Root: p.root}).Holders(t.Context(), 240, 77); err == nil || !strings.Contains(err.Error(), "600/mountinfo") {
+	if _, err := (Proc{Root: p.root}).Holders(t.Context(), blockdev.Number{Major: 240, Minor: 77}); err == nil || !strings.Contains(err.Error(), "600/mountinfo") {
 		t.Errorf("garbage: %v", err)
 	}
 }
@@ -138,8 +139,7 @@ func TestHoldersInAnotherNamespace(t *testing.T) {
 	}
 	t.Cleanup(end)
 
-	major, minor := d.number()
-	held, err := ourHolders(t.Context(), major, minor)
+	held, err := ourHolders(t.Context(), d.number())
 	if err != nil || len(held) != 2 {
 		t.Fatalf("%v, %v", held, err)
 	}
@@ -166,7 +166,7 @@ func TestHoldersInAnotherNamespace(t *testing.T) {
 	if err := errors.Join(open.Close(), Unmount(t.Context(), target, UnmountOptions{})); err != nil {
 		t.Fatal(err)
 	}
-	held, err = ourHolders(t.Context(), major, minor)
+	held, err = ourHolders(t.Context(), d.number())
 	if err != nil || len(held) != 2 || held[0].MountPoints != nil {
 		t.Fatalf("after unmounting: %v, %v", held, err)
 	}
@@ -176,15 +176,15 @@ func TestHoldersInAnotherNamespace(t *testing.T) {
 	}
 	end()
 	waitFor(t, func() bool {
-		held, err = ourHolders(t.Context(), major, minor)
+		held, err = ourHolders(t.Context(), d.number())
 		return err == nil && len(held) == 1
 	})
 }
 
 // ourHolders leaves out what is no fault where even root may not look into the
 // first process, as in a sandbox that keeps some capabilities to itself.
-func ourHolders(ctx context.Context, major, minor uint32) ([]Holder, error) {
-	held, err := Holders(ctx, major, minor)
+func ourHolders(ctx context.Context, device blockdev.Number) ([]Holder, error) {
+	held, err := Holders(ctx, device)
 	_, first := os.Readlink("/proc/1/ns/mnt")
 	if errors.Is(err, ErrIncomplete) && errno.Is(first, unix.EACCES, unix.EPERM) &&
 		strings.Contains(err.Error(), ": 1 processes") {
@@ -215,13 +215,13 @@ func TestHoldersWhileProcessesVanish(t *testing.T) {
 		}
 	}()
 	for range 100 {
-		if _, err := ourHolders(t.Context(), 240, 78); err != nil {
+		if _, err := ourHolders(t.Context(), blockdev.Number{Major: 240, Minor: 78}); err != nil {
 			t.Error(err)
 		}
 	}
 	cancel()
 	<-finished
-	if _, err := Holders(ctx, 240, 78); !errors.Is(err, context.Canceled) {
+	if _, err := Holders(ctx, blockdev.Number{Major: 240, Minor: 78}); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a dead context: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package filesystem
 import (
 	"context"
 
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 
@@ -32,10 +33,10 @@ func (Local) Sync(ctx context.Context, target string) error { return Sync(ctx, t
 
 func (Local) Space(target string) (Space, error) { return SpaceAt(target) }
 
-func (Local) Mounts(major, minor uint32) ([]MountPoint, error) { return Mounts(major, minor) }
+func (Local) Mounts(device blockdev.Number) ([]MountPoint, error) { return Mounts(device) }
 
-func (Local) Holders(ctx context.Context, major, minor uint32) ([]Holder, error) {
-	return Holders(ctx, major, minor)
+func (Local) Holders(ctx context.Context, device blockdev.Number) ([]Holder, error) {
+	return Holders(ctx, device)
 }
 
 func (Local) NeedsRecovery(device string) (bool, error) { return NeedsRecovery(device) }

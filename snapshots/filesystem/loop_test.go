@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/units"
 )
 
@@ -65,13 +66,13 @@ func attach(t *testing.T, file string, flags uint32) *disk {
 	return nil
 }
 
-func (d *disk) number() (major, minor uint32) {
+func (d *disk) number() blockdev.Number {
 	d.t.Helper()
 	var st unix.Stat_t
 	if err := unix.Stat(d.device, &st); err != nil {
 		d.t.Fatal(err)
 	}
-	return unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev))
+	return blockdev.NumberOf(uint64(st.Rdev))
 }
 
 func (d *disk) format(o FormatOptions) *disk {

@@ -1,9 +1,10 @@
 package filesystem
 
 import (
-	"fmt"
 	"io"
 	"strings"
+
+	"thinctl/blockdev"
 
 	"github.com/moby/sys/mountinfo"
 )
@@ -20,23 +21,23 @@ type MountPoint struct {
 
 // Mounts returns where the device is mounted in this process's mount namespace,
 // the oldest mount first.
-func Mounts(major, minor uint32) ([]MountPoint, error) {
-	infos, err := mountinfo.GetMounts(ofDevice(major, minor))
+func Mounts(device blockdev.Number) ([]MountPoint, error) {
+	infos, err := mountinfo.GetMounts(ofDevice(device))
 	if err != nil {
-		return nil, in("list mounts of", fmt.Sprintf("%d:%d", major, minor), err)
+		return nil, in("list mounts of", device.String(), err)
 	}
 	return points(infos), nil
 }
 
 // readMounts reads a mountinfo file.
-func readMounts(r io.Reader, major, minor uint32) ([]MountPoint, error) {
-	infos, err := mountinfo.GetMountsFromReader(r, ofDevice(major, minor))
+func readMounts(r io.Reader, device blockdev.Number) ([]MountPoint, error) {
+	infos, err := mountinfo.GetMountsFromReader(r, ofDevice(device))
 	return points(infos), err
 }
 
-func ofDevice(major, minor uint32) mountinfo.FilterFunc {
+func ofDevice(device blockdev.Number) mountinfo.FilterFunc {
 	return func(i *mountinfo.Info) (skip, stop bool) {
-		return i.Major != int(major) || i.Minor != int(minor), false
+		return i.Major != int(device.Major) || i.Minor != int(device.Minor), false
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode"
 
+	"thinctl/blockdev"
 	"thinctl/internal/errno"
 
 	"golang.org/x/sys/unix"
@@ -41,7 +42,7 @@ func (s *scan) mountPoints(dir string, ns uint64) ([]string, error) {
 		return nil, err
 	}
 	defer f.Close()
-	mounts, err := readMounts(f, s.major, s.minor)
+	mounts, err := readMounts(f, s.device)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", f.Name(), err)
 	}
@@ -84,9 +85,9 @@ func (s *scan) file(link string, p *Process) error {
 	switch {
 	case err != nil:
 		return err
-	case isBlock && rdev == [2]uint32{s.major, s.minor}:
+	case isBlock && rdev == s.device:
 		p.Device = true
-	case at == [2]uint32{s.major, s.minor} && !slices.Contains(p.Files, name):
+	case at == s.device && !slices.Contains(p.Files, name):
 		p.Files = append(p.Files, name)
 	}
 	return nil
@@ -94,19 +95,17 @@ func (s *scan) file(link string, p *Process) error {
 
 // numbers returns the device that a file lies on, and the one that it is. A
 // file on a network is not asked for anew: its server may be gone.
-func numbers(path string) (at, is [2]uint32, isBlock bool, err error) {
+func numbers(path string) (at, is blockdev.Number, isBlock bool, err error) {
 	var x unix.Statx_t
 	err = unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &x)
 	if err == nil {
-		return [2]uint32{x.Dev_major, x.Dev_minor}, [2]uint32{x.Rdev_major, x.Rdev_minor}, x.Mode&unix.S_IFMT == unix.S_IFBLK, nil
+		return blockdev.Number{Major: x.Dev_major, Minor: x.Dev_minor}, blockdev.Number{Major: x.Rdev_major, Minor: x.Rdev_minor}, x.Mode&unix.S_IFMT == unix.S_IFBLK, nil
 	}
 	var st unix.Stat_t
 	if errors.Is(err, unix.ENOSYS) { // before 4.11
 		err = unix.Stat(path, &st)
 	}
-	dev, rdev := uint64(st.Dev), uint64(st.Rdev)
-	return [2]uint32{unix.Major(dev), unix.Minor(dev)}, [2]uint32{unix.Major(rdev), unix.Minor(rdev)},
-		st.Mode&unix.S_IFMT == unix.S_IFBLK, err
+	return blockdev.NumberOf(uint64(st.Dev)), blockdev.NumberOf(uint64(st.Rdev)), st.Mode&unix.S_IFMT == unix.S_IFBLK, err
 }
 
 // command is the process's name; arguments may hold secrets.

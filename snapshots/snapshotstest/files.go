@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/dm/dmtest"
 	"thinctl/snapshots"
@@ -33,9 +34,9 @@ type Files struct {
 
 	mu               sync.Mutex
 	versions         map[uint64]version
-	mounts           map[string]*mount              // by target
-	formats, mounted int                            // how many so far
-	others           map[dm.Dev][]filesystem.Holder // other mount namespaces
+	mounts           map[string]*mount                       // by target
+	formats, mounted int                                     // how many so far
+	others           map[blockdev.Number][]filesystem.Holder // other mount namespaces
 }
 
 var _ snapshots.Files = (*Files)(nil)
@@ -48,7 +49,7 @@ type version struct {
 }
 
 type mount struct {
-	dev      dm.Dev
+	dev      blockdev.Number
 	target   string
 	readOnly bool
 	lazy     bool   // without barriers: an unmount does not flush
@@ -60,7 +61,7 @@ type mount struct {
 
 func newFiles(t *testing.T, kernel *dmtest.Kernel, step func(string, func() error) error) *Files {
 	return &Files{Patience: 5 * time.Second, kernel: kernel, step: step, dir: t.TempDir(), versions: map[uint64]version{}, mounts: map[string]*mount{},
-		others: map[dm.Dev][]filesystem.Holder{}}
+		others: map[blockdev.Number][]filesystem.Holder{}}
 }
 
 // Counts returns how many file systems have been formatted and mounted so far.
@@ -149,7 +150,7 @@ func (f *Files) Mount(ctx context.Context, device, target string, o filesystem.M
 	})
 }
 
-func (f *Files) attach(dev dm.Dev, target string, number uint64, v version, o filesystem.MountOptions) error {
+func (f *Files) attach(dev blockdev.Number, target string, number uint64, v version, o filesystem.MountOptions) error {
 	if o.MakeTarget {
 		if err := os.MkdirAll(target, 0o700); err != nil {
 			return err
@@ -218,7 +219,7 @@ func (f *Files) Use(target string) (leave func()) {
 }
 
 // Stranger mounts a device in another mount namespace until it leaves.
-func (f *Files) Stranger(dev dm.Dev, who filesystem.Holder) (leave func(), err error) {
+func (f *Files) Stranger(dev blockdev.Number, who filesystem.Holder) (leave func(), err error) {
 	release, err := f.kernel.Hold(dev)
 	if err != nil {
 		return nil, err
@@ -299,10 +300,10 @@ func (f *Files) Space(target string) (filesystem.Space, error) {
 }
 
 // Mounts implements [snapshots.Files].
-func (f *Files) Mounts(major, minor uint32) (points []filesystem.MountPoint, err error) {
+func (f *Files) Mounts(device blockdev.Number) (points []filesystem.MountPoint, err error) {
 	err = f.locked("list mounts", func() error {
 		for _, target := range slices.Sorted(maps.Keys(f.mounts)) {
-			if m := f.mounts[target]; m.dev == (dm.Dev{Major: major, Minor: minor}) {
+			if m := f.mounts[target]; m.dev == device {
 				points = append(points, filesystem.MountPoint{Path: target, Root: "/", ReadOnly: m.readOnly})
 			}
 		}
@@ -312,19 +313,18 @@ func (f *Files) Mounts(major, minor uint32) (points []filesystem.MountPoint, err
 }
 
 // Holders implements [snapshots.Files].
-func (f *Files) Holders(_ context.Context, major, minor uint32) (holders []filesystem.Holder, err error) {
+func (f *Files) Holders(_ context.Context, device blockdev.Number) (holders []filesystem.Holder, err error) {
 	err = f.locked("find holders", func() error {
-		dev := dm.Dev{Major: major, Minor: minor}
 		own := filesystem.Holder{Namespace: 1, Own: true}
 		for _, m := range f.mounts {
-			if m.dev == dev {
+			if m.dev == device {
 				own.MountPoints = append(own.MountPoints, m.target)
 			}
 		}
 		if own.MountPoints != nil {
 			holders = append(holders, own)
 		}
-		holders = append(holders, f.others[dev]...)
+		holders = append(holders, f.others[device]...)
 		return nil
 	})
 	return holders, err
@@ -360,7 +360,7 @@ func (f *Files) Inodes(device, target string) (count uint64, err error) {
 }
 
 // device finds what is behind a node.
-func (f *Files) device(ctx context.Context, node string) (dm.Dev, units.Bytes, error) {
+func (f *Files) device(ctx context.Context, node string) (blockdev.Number, units.Bytes, error) {
 	dev, ok := f.kernel.Behind(node)
 	if !ok {
 		return dev, 0, fmt.Errorf("%s: %w", node, os.ErrNotExist)

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	cfs "github.com/containerd/continuity/fs"
 	"hash/fnv"
 	"io/fs"
 	"maps"
@@ -15,6 +14,9 @@ import (
 	"slices"
 	"time"
 
+	cfs "github.com/containerd/continuity/fs"
+
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/dm/dmtest"
 	"thinctl/snapshots/filesystem"
@@ -24,7 +26,7 @@ import (
 func (f *Files) path(number uint64) string { return filepath.Join(f.dir, fmt.Sprint(number)) }
 
 // number returns which version a device holds, 0 for none.
-func (f *Files) number(dev dm.Dev) (number uint64, err error) {
+func (f *Files) number(dev blockdev.Number) (number uint64, err error) {
 	err = f.patiently(func() error {
 		number, err = f.kernel.ReadStamp(dev, 0)
 		return err
@@ -58,7 +60,7 @@ func (f *Files) write(m *mount) error {
 
 // save makes a folder the next version, and puts it on a device: what has
 // changed since the version before, and the number last.
-func (f *Files) save(dev dm.Dev, before uint64, kind filesystem.Type, size units.Bytes, tree string) (uint64, error) {
+func (f *Files) save(dev blockdev.Number, before uint64, kind filesystem.Type, size units.Bytes, tree string) (uint64, error) {
 	files, err := digests(tree)
 	if err != nil {
 		return before, err
@@ -85,7 +87,7 @@ func (f *Files) save(dev dm.Dev, before uint64, kind filesystem.Type, size units
 }
 
 // place is the block that a file is in.
-func (f *Files) place(dev dm.Dev, size units.Bytes, path string) uint64 {
+func (f *Files) place(dev blockdev.Number, size units.Bytes, path string) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(path))
 	return 1 + h.Sum64()%(uint64(size/f.kernel.StampBlock(dev))-1)

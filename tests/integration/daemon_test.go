@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/blockdev"
 	"thinctl/config"
 	"thinctl/daemon"
 	"thinctl/dm"
@@ -103,8 +104,8 @@ cool_down = "1s"
 // mountedFiles are the host's own.
 type mountedFiles struct{ filesystem.Local }
 
-func (mountedFiles) MountPoint(_ context.Context, major, minor uint32) (string, error) {
-	mounts, err := filesystem.Mounts(major, minor)
+func (mountedFiles) MountPoint(_ context.Context, device blockdev.Number) (string, error) {
+	mounts, err := filesystem.Mounts(device)
 	if len(mounts) == 0 {
 		return "", err
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/loopback"
 	"thinctl/thinpool"
@@ -39,12 +40,12 @@ func blockDevice(t *testing.T, size units.Bytes) loopback.Device {
 type linear struct {
 	kernel dm.Kernel
 	name   dm.Name
-	below  dm.Dev
+	below  blockdev.Number
 }
 
 func newLinear(t *testing.T, name dm.Name, below loopback.Device, size units.Bytes) *linear {
 	t.Helper()
-	l := &linear{kernel: realHost(t).Kernel, name: name, below: dm.Dev(below.Number)}
+	l := &linear{kernel: realHost(t).Kernel, name: name, below: blockdev.Number(below.Number)}
 	if _, err := l.kernel.Create(t.Context(), name, ""); err != nil {
 		t.Fatal(err)
 	}

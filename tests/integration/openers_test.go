@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
@@ -30,7 +31,7 @@ func TestOpenersAreWaitedFor(t *testing.T) {
 	var open *os.File
 	host := realHost(t)
 	host.BusyTimeout = time.Hour
-	host.Holders = func(ctx context.Context, dev dm.Dev) (thinpool.Holding, error) {
+	host.Holders = func(ctx context.Context, dev blockdev.Number) (thinpool.Holding, error) {
 		held, err := find(ctx, dev)
 		if !strings.Contains(held.String(), self) {
 			t.Errorf("holders of %s: %s, %v; want this process, %s", dev, held, err, self)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/loopback"
 )
@@ -14,7 +15,7 @@ import (
 type rawPool struct {
 	site
 	device   dm.Name
-	dev      dm.Dev
+	dev      blockdev.Number
 	metadata loopback.Device
 	data     loopback.Device
 	next     uint32 // device id
@@ -39,7 +40,7 @@ func newRawPool(ctx context.Context, s site, name string) (*rawPool, error) {
 // start brings up the pool and the volume that snapshots are taken of.
 func (p *rawPool) start(ctx context.Context) error {
 	table := dm.ThinPool{
-		Length: dataSize.Sectors(), Metadata: dm.Dev(p.metadata.Number), Data: dm.Dev(p.data.Number), Block: blockSize.Sectors(),
+		Length: dataSize.Sectors(), Metadata: blockdev.Number(p.metadata.Number), Data: blockdev.Number(p.data.Number), Block: blockSize.Sectors(),
 	}
 	var err error
 	if p.dev, err = p.bringUp(ctx, p.device, table); err != nil {
@@ -52,7 +53,7 @@ func (p *rawPool) start(ctx context.Context) error {
 	return err
 }
 
-func (p *rawPool) bringUp(ctx context.Context, name dm.Name, table dm.Target) (dm.Dev, error) {
+func (p *rawPool) bringUp(ctx context.Context, name dm.Name, table dm.Target) (blockdev.Number, error) {
 	info, err := p.kernel.Create(ctx, name, "")
 	if err == nil {
 		err = p.kernel.Load(ctx, dm.ByName(name), []dm.Target{table}, dm.LoadOptions{})

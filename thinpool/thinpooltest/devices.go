@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thinctl/blockdev"
 	"thinctl/disk"
-	"thinctl/dm"
 	"thinctl/dm/dmtest"
 	"thinctl/loopback"
 	"thinctl/thinpool"
@@ -34,12 +34,12 @@ func (w *World) insert(t *testing.T, path string, identity disk.Identity) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.added++
-	dev := dm.Dev{Major: 8, Minor: uint32(16 * w.added)}
-	w.disks[path] = disk.Device{Number: disk.Number(dev), Path: path, Identity: identity}
+	dev := blockdev.Number{Major: 8, Minor: uint32(16 * w.added)}
+	w.disks[path] = disk.Device{Number: blockdev.Number(dev), Path: path, Identity: identity}
 	w.plug(t, path, dev)
 }
 
-func (w *World) plug(t *testing.T, path string, dev dm.Dev) {
+func (w *World) plug(t *testing.T, path string, dev blockdev.Number) {
 	t.Helper()
 	disk, err := dmtest.OpenFileDisk(path)
 	if err == nil {
@@ -112,7 +112,7 @@ func (d disks) Device(path string) (thinpool.BlockDevice, error) {
 	if !ok {
 		return d.LocalDisks.Device(path)
 	}
-	dev := dm.Dev(device.Number)
+	dev := blockdev.Number(device.Number)
 	return thinpool.BlockDevice{Dev: dev, Size: device.Size, Busy: d.world.Kernel.DiskHeld(dev), Identity: device.Identity}, device.Err
 }
 

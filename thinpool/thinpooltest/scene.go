@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
@@ -221,7 +222,7 @@ func (s *Scene) look(ctx context.Context, pool *thinpool.Pool) error {
 	}
 	volumes, err := pool.Volumes(ctx)
 	for _, volume := range volumes {
-		if volume.Active && volume.Dev == (dm.Dev{}) {
+		if volume.Active && volume.Dev == (blockdev.Number{}) {
 			faults = append(faults, fmt.Errorf("%s is active without a device", volume.Name))
 		}
 		s.Volumes[volume.Name] = volume

@@ -6,8 +6,8 @@ import (
 	"sync"
 	"testing"
 
+	"thinctl/blockdev"
 	"thinctl/disk"
-	"thinctl/dm"
 	"thinctl/dm/dmtest"
 	"thinctl/loopback"
 	"thinctl/loopback/looptest"
@@ -50,18 +50,18 @@ func NewOn(t *testing.T, kernel dmtest.Options) *World {
 		OnAttach: func(d loopback.Device, _ units.Bytes) {
 			disk, err := dmtest.OpenFileDisk(d.File)
 			if err == nil {
-				err = w.Kernel.AddDisk(dm.Dev(d.Number), disk)
+				err = w.Kernel.AddDisk(blockdev.Number(d.Number), disk)
 			}
 			if err != nil {
 				t.Errorf("loop device on %s: %v", d.File, err)
 			}
 		},
 		OnDetach: func(d loopback.Device) {
-			if err := w.Kernel.RemoveDisk(dm.Dev(d.Number)); err != nil {
+			if err := w.Kernel.RemoveDisk(blockdev.Number(d.Number)); err != nil {
 				t.Errorf("detaching %s: %v", d.Path, err)
 			}
 		},
-		Busy: func(d loopback.Device) bool { return w.Kernel.DiskHeld(dm.Dev(d.Number)) },
+		Busy: func(d loopback.Device) bool { return w.Kernel.DiskHeld(blockdev.Number(d.Number)) },
 	})
 	t.Cleanup(w.Loops.PowerOff)
 	return w
@@ -84,7 +84,7 @@ func (w *World) PowerOff(t *testing.T) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for path, device := range w.disks {
-		w.plug(t, path, dm.Dev(device.Number))
+		w.plug(t, path, blockdev.Number(device.Number))
 	}
 }
 
@@ -103,7 +103,7 @@ func (d disks) Flush(ctx context.Context, node string) error {
 }
 
 // behind returns the device of a node.
-func (d disks) behind(node string) (dm.Dev, error) {
+func (d disks) behind(node string) (blockdev.Number, error) {
 	dev, ok := d.world.Kernel.Behind(node)
 	if !ok {
 		return dev, fmt.Errorf("no device behind %s", node)

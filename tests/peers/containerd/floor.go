@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/loopback"
 	"thinctl/tests/programs"
@@ -36,7 +37,7 @@ type floor struct {
 	pool   dm.Name
 	kernel devices
 	loops  *loopback.Control
-	dev    dm.Dev
+	dev    blockdev.Number
 	record *os.File
 	files  []loopback.Device
 	slot   atomic.Int64
@@ -73,7 +74,7 @@ func newFloor(ctx context.Context, title, dir string, kernel devices) (*floor, e
 			return nil, err
 		}
 	}
-	pool := dm.ThinPool{Length: floorData.Sectors(), Metadata: dm.Dev(f.files[0].Number), Data: dm.Dev(f.files[1].Number),
+	pool := dm.ThinPool{Length: floorData.Sectors(), Metadata: blockdev.Number(f.files[0].Number), Data: blockdev.Number(f.files[1].Number),
 		Block: floorBlock.Sectors(), LowWater: 32768}
 	if f.dev, err = f.kernel.bringUp(ctx, f.pool, pool, false); err != nil {
 		return nil, err

@@ -9,12 +9,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/blockdev"
 	"thinctl/dm"
 )
 
 // devices is what the floor asks of device mapper.
 type devices interface {
-	bringUp(ctx context.Context, name dm.Name, table dm.Target, readOnly bool) (dm.Dev, error)
+	bringUp(ctx context.Context, name dm.Name, table dm.Target, readOnly bool) (blockdev.Number, error)
 	remove(ctx context.Context, name dm.Name) error
 	message(ctx context.Context, name dm.Name, text string) error
 	info(ctx context.Context, name dm.Name) error
@@ -36,7 +37,7 @@ func openBare() (bare, error) {
 }
 
 // call is one ioctl (linux/dm-ioctl.h), with what follows its header.
-func (b bare) call(request uintptr, name dm.Name, flags uint32, targets uint32, with []byte) (dm.Dev, error) {
+func (b bare) call(request uintptr, name dm.Name, flags uint32, targets uint32, with []byte) (blockdev.Number, error) {
 	const room = 4096
 	header := int(unsafe.Sizeof(unix.DmIoctl{}))
 	buffer := make([]uint64, (header+room)/8)
@@ -53,15 +54,15 @@ func (b bare) call(request uintptr, name dm.Name, flags uint32, targets uint32, 
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, b.node.Fd(), request, uintptr(unsafe.Pointer(h)))
 		switch errno {
 		case 0:
-			return dm.Dev{Major: unix.Major(h.Dev), Minor: unix.Minor(h.Dev)}, nil
+			return blockdev.NumberOf(h.Dev), nil
 		case unix.EINTR:
 		default:
-			return dm.Dev{}, fmt.Errorf("ioctl %#x of %s: %w", request, name, errno)
+			return blockdev.Number{}, fmt.Errorf("ioctl %#x of %s: %w", request, name, errno)
 		}
 	}
 }
 
-func (b bare) bringUp(_ context.Context, name dm.Name, table dm.Target, readOnly bool) (dm.Dev, error) {
+func (b bare) bringUp(_ context.Context, name dm.Name, table dm.Target, readOnly bool) (blockdev.Number, error) {
 	dev, err := b.call(unix.DM_DEV_CREATE, name, 0, 0, nil)
 	if err != nil {
 		return dev, err
@@ -108,7 +109,7 @@ func (b bare) close() error { return b.node.Close() }
 // waiting are the same, with the wait for udev as libdevmapper's programs have it.
 type waiting struct{ kernel *dm.Control }
 
-func (w waiting) bringUp(ctx context.Context, name dm.Name, table dm.Target, readOnly bool) (dm.Dev, error) {
+func (w waiting) bringUp(ctx context.Context, name dm.Name, table dm.Target, readOnly bool) (blockdev.Number, error) {
 	info, err := w.kernel.Create(ctx, name, "")
 	if err == nil {
 		err = w.kernel.Load(ctx, dm.ByName(name), []dm.Target{table}, dm.LoadOptions{ReadOnly: readOnly})

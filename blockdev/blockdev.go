@@ -1,5 +1,5 @@
-// Package blockdev has the ioctls of block devices for which golang.org/x/sys has no
-// function: they read and write 64 bits on every architecture.
+// Package blockdev has the number of a block device, and the ioctls for which
+// golang.org/x/sys has no function: they read and write 64 bits on every architecture.
 package blockdev
 
 import (
