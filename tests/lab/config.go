@@ -43,6 +43,8 @@ type Config struct {
 	Tree     string    // the project; found upward from the working directory
 	Cache    string    // THINCTL_LAB_CACHE, else thinctl-lab in the user's cache
 	Progress io.Writer // what takes long is announced here; nil: nowhere
+
+	firstBoot string // added to the kernel's command line at the first boot
 }
 
 // Disk is an extra disk: blank and thrown away, or a file that is kept.

@@ -69,6 +69,11 @@ func (c Config) gather(ctx context.Context, dir string) (parts, error) {
 	return p, err
 }
 
+// mostBoots bounds how often Run boots a guest whose kernel panics before the lab's
+// program begins in it. Under emulation a kernel with two processors rarely, while it
+// starts, executes an instruction that the other processor is patching.
+const mostBoots = 3
+
 // Run boots a guest, runs the command in it and returns how it ended. The error
 // is not nil when the lab could not run it to its end: see ErrTimeout, ErrGuest.
 func Run(ctx context.Context, config Config) (Result, error) {
@@ -82,22 +87,43 @@ func Run(ctx context.Context, config Config) (Result, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout, ErrTimeout)
 	defer cancel()
+	for attempt := 1; ; attempt++ {
+		result, began, err := c.boot(ctx, attempt)
+		result.Elapsed = time.Since(begun)
+		panicked := panicLine(result.Console)
+		if began || panicked == "" || !errors.Is(err, ErrGuest) || attempt == mostBoots {
+			return result, err
+		}
+		fmt.Fprintf(c.Progress, "lab: the guest's kernel panicked before the lab's program began; booting it again: %s\n", panicked)
+	}
+}
+
+// boot boots a guest once. began reports whether the lab's program began in it.
+func (c Config) boot(ctx context.Context, attempt int) (result Result, began bool, err error) {
 	dir, err := os.MkdirTemp("", "thinctl-lab-")
 	if err != nil {
-		return Result{}, fmt.Errorf("making a folder for the run: %w", err)
+		return Result{}, false, fmt.Errorf("making a directory for the run: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	p, err := c.gather(ctx, dir)
 	if err != nil {
-		return Result{}, err
+		return Result{}, false, err
 	}
-	r := &run{config: c, machine: &machine{dir: dir}, stdout: newStream(), stderr: newStream()}
+	r := &run{config: c, machine: &machine{dir: dir}, stdout: newStream(), stderr: newStream(), began: make(chan struct{})}
+	if attempt == 1 {
+		r.machine.kernelOptions = c.firstBoot
+	}
 	if err := r.boot(ctx, p); err != nil {
-		return Result{}, err
+		return Result{}, false, err
 	}
-	result, err := r.supervise(ctx)
-	result.Accel, result.Elapsed, result.Console = p.accel, time.Since(begun), r.machine.console()
-	return result, err
+	result, err = r.supervise(ctx)
+	result.Accel, result.Console = p.accel, r.machine.console()
+	select {
+	case <-r.began:
+		began = true
+	default:
+	}
+	return result, began, err
 }
 
 // spec is the guest's orders, and the modules to load first.

@@ -92,6 +92,17 @@ func TestPanicIsAFailure(t *testing.T) {
 	}
 }
 
+func TestPanicBeforeTheProgram(t *testing.T) {
+	t.Parallel()
+	config := lab.Config{Stdin: strings.NewReader("from the caller\n")}
+	config.SetFirstBoot("rdinit=/none") // the kernel panics without an init
+	o := run(t, config, "cat; exit 7")
+	o.mustExit(t, 7)
+	if o.stdout != "from the caller\n" {
+		t.Errorf("stdout is %q", o.stdout)
+	}
+}
+
 func TestHungGuestTimesOut(t *testing.T) {
 	t.Parallel()
 	o := run(t, lab.Config{Timeout: 15 * time.Second}, "echo before; sleep 3600")

@@ -14,11 +14,12 @@ import (
 
 // machine is one QEMU process and the folder with its files.
 type machine struct {
-	dir       string
-	cmd       *exec.Cmd
-	listeners map[string]*net.UnixListener
-	dead      chan struct{} // closed when QEMU has ended
-	once      sync.Once
+	dir           string
+	kernelOptions string // added to the command line
+	cmd           *exec.Cmd
+	listeners     map[string]*net.UnixListener
+	dead          chan struct{} // closed when QEMU has ended
+	once          sync.Once
 }
 
 func (m *machine) path(name string) string { return filepath.Join(m.dir, name) }

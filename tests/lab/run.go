@@ -26,6 +26,7 @@ type run struct {
 	born           time.Time
 	lines          chan string // of the control port
 	text           chan struct{}
+	began          chan struct{} // closed at the first line of the control port
 	carrying       sync.WaitGroup
 }
 
@@ -76,7 +77,9 @@ func (r *run) connect() {
 		}}
 	}
 	r.take(boot.PortControl, func(port io.ReadWriter) {
+		begin := sync.OnceFunc(func() { close(r.began) })
 		for s := bufio.NewScanner(port); s.Scan(); {
+			begin()
 			r.lines <- s.Text()
 		}
 	}, func() { close(r.lines) })
@@ -91,6 +94,11 @@ func (r *run) connect() {
 		// Not waited for: nothing can end a read of the caller's stdin.
 		go func() {
 			port, err := r.machine.accept(boot.PortStdin)
+			select {
+			case <-r.began:
+			case <-r.machine.dead:
+				return // another boot may need the input
+			}
 			if err == nil {
 				io.Copy(port, c.Stdin)
 				port.CloseWrite()
