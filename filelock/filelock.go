@@ -52,7 +52,7 @@ func Try(path string, span Range) (*Lock, error) {
 
 // Acquire waits for the lock until ctx ends. Those who wait for a range that is not
 // shared get it in the order in which they came. A lock that is not soon free is
-// waited for in the kernel: many that keep asking take the processors from whoever
+// waited for in the kernel: many that keep asking take the processors from the process that
 // holds it. The error of a wait in vain names the processes that have it, where that
 // can be seen.
 func Acquire(ctx context.Context, path string, span Range) (*Lock, error) {

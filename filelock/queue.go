@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Those who find a lock taken form a queue, so that none of them waits for longer
-// than those before it need. The kernel has no order of its own: it wakes all who
-// wait, and whoever holds the lock and asks again at once is faster than they are.
+// Callers that find a lock taken form a queue, so that a caller waits only for those
+// before it. The kernel keeps no order: it wakes all waiters, and a holder that asks
+// again at once is faster than they are.
 //
-// A place in the queue is a byte of the same file, far beyond all ranges, locked by
-// whoever has the place: the kernel frees it when the process ends. Each takes the
-// byte behind the last one, and waits until all bytes before its own are free. Then
-// it is first, and keeps its place until it has the lock itself. Whoever comes and
-// finds the queue empty tries the lock without a place.
+// A place in the queue is a byte of the same file, far beyond all ranges, which its
+// owner has locked: the kernel frees it when the process ends. A caller takes the byte
+// behind the last place, and waits until all bytes before its own are free. It is first
+// then, and keeps its place until it has the lock itself. A caller that finds the queue
+// empty tries the lock without a place.
 
 const (
 	queues     = 1 << 62 // where the first queue begins
@@ -35,7 +35,7 @@ func queueOf(span Range) (base int64, ok bool) {
 	return queues + span.Start*queueWidth, true
 }
 
-// queued reports whether a queue has anybody in it.
+// queued reports whether a queue has waiters.
 func queued(fd uintptr, base int64) bool {
 	end, err := queueEnd(fd, base)
 	return err == nil && end > base+1

@@ -68,8 +68,8 @@ func kinds() map[string]struct {
 	}
 }
 
-// Whoever waits gets the lock after those who came before, and before all who come
-// later: also before the holder, which asks again as soon as it has released it.
+// A waiter gets the lock after earlier callers and before later ones, also before the
+// holder, which asks again as soon as it has released the lock.
 func TestLocksAreTakenInTurn(t *testing.T) {
 	for name, kind := range kinds() {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestLocksAreTakenInTurn(t *testing.T) {
 	}
 }
 
-// Who gives up keeps nobody waiting.
+// A waiter whose context ends leaves the queue.
 func TestPlacesAreGivenUp(t *testing.T) {
 	for name, kind := range kinds() {
 		t.Run(name, func(t *testing.T) {
