@@ -174,8 +174,8 @@ func (l *loading) unknown(e entry) {
 	}
 	name := strings.Join(e.key, ".")
 	remedy := "`thinctl config sample` has all of them"
-	if near := nearest(name); near != "" {
-		remedy = "is " + near + " meant?"
+	if near := nearestKey(name); near != "" {
+		remedy = "did you mean " + near + "?"
 	}
 	l.faults = append(l.faults, Fault{l.at(e), name, what, remedy})
 }

@@ -147,7 +147,7 @@ cool_down = "48h"
 x = 1
 `, `config.toml:1: root: "thin" is not an absolute path; write a path that begins with /
 config.toml:2: frob: no such key; ` + "`thinctl config sample`" + ` has all of them
-config.toml:4: serve.listne: no such key; is serve.listen meant?
+config.toml:4: serve.listne: no such key; did you mean serve.listen?
 config.toml:5: serve.interval: 15 is not a time in quotes; write a time from 1s to 1h, such as "15s"
 config.toml:6: serve.log_level: "loud" is not known; write one of debug, info, warn, error
 config.toml:7: serve.pprof: "yes" is not true or false; write true or false
@@ -186,7 +186,7 @@ data_att = 3
 config.toml:3: pools.no/pool: no pool can have that name; ` + "`thinctl pool list`" + ` shows the pools
 config.toml:5: pools.x.interval: no such key; ` + "`thinctl config sample`" + ` has all of them
 config.toml:6: pools.x.extned: no such key; ` + "`thinctl config sample`" + ` has all of them
-config.toml:8: pools.x.extend.data_att: no such key; is pools.x.extend.data_at meant?
+config.toml:8: pools.x.extend.data_att: no such key; did you mean pools.x.extend.data_at?
 config.toml:9: pools.x.other: no such table; ` + "`thinctl config sample`" + ` has all of them`},
 		{"containerds", `[serve]
 listen = "unix:/run/m.sock"
@@ -225,7 +225,7 @@ config.toml:10: containerd.odd.namespace: ".x" is not one; write letters, digits
 config.toml:11: containerd.odd.socket: "run/s" is not an absolute path; write a path that begins with /
 config.toml:12: containerd.odd.filesystem: "btrfs" is not known; write one of ext4, xfs
 config.toml:13: containerd.odd.size: "lots" is not a size; write a size such as "10G"
-config.toml:14: containerd.odd.scoket: no such key; is containerd.odd.socket meant?
+config.toml:14: containerd.odd.scoket: no such key; did you mean containerd.odd.socket?
 config.toml:15: containerd.odd.more: no such table; ` + "`thinctl config sample`" + ` has all of them
 config.toml:18: containerd.long.socket: a socket's path has at most 100 bytes here, and this has 101; choose a shorter one
 config.toml:22: containerd.small.size: 299M is too small for xfs; write at least 300M, or 0 for the pool's base size

@@ -1,9 +1,13 @@
 package config
 
-import "strings"
+import (
+	"strings"
 
-// nearest returns the key that a misspelt one may stand for, "" for none.
-func nearest(name string) string {
+	"thinctl/internal/nearest"
+)
+
+// nearestKey returns the key that a misspelt one may stand for, "" for none.
+func nearestKey(name string) string {
 	prefix, rest := "", name
 	all := keys()
 	own := strings.HasPrefix(name, "pools.")
@@ -17,39 +21,16 @@ func nearest(name string) string {
 		}
 		prefix, rest = parts[0]+"."+parts[1]+".", parts[2]
 	}
-	best, least := "", 3 // more changes than two are another word
+	var known []string
 	for _, k := range all {
-		known := k.name
 		if own {
-			known = k.own
-		}
-		if known == "" {
-			continue
-		}
-		if d := distance(rest, known); d < least {
-			best, least = prefix+known, d
+			known = append(known, k.own)
+		} else {
+			known = append(known, k.name)
 		}
 	}
-	return best
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	if near := nearest.Of(rest, known); near != "" {
+		return prefix + near
 	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := corner
-			if a[i] != b[j] {
-				cost++
-			}
-			corner = row[j+1]
-			row[j+1] = min(cost, row[j]+1, corner+1)
-		}
-	}
-	return row[len(b)]
+	return ""
 }

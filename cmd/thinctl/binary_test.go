@@ -19,7 +19,7 @@ func TestBinary(t *testing.T) {
 		code                 int
 	}{
 		{"version", "thinctl:", "", 0},
-		{"pool destroy p1 --dryrun", "", "thinctl: pool destroy: no flag --dryrun; see", codeUsage},
+		{"pool destroy p1 --dryrun", "", "thinctl: pool destroy: no flag --dryrun; did you mean --dry-run?", codeUsage},
 		{"pool create", "", "thinctl: pool create: NAME is missing", codeUsage},
 		{"image load", "", "thinctl: image load: POOL is missing", codeUsage},
 		{"help container commit", "Nothing is copied", "", 0},

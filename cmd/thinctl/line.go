@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"thinctl/internal/nearest"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -87,7 +89,7 @@ func (s *scan) flag(word string) error {
 	}
 	flag := s.find(name)
 	if flag == nil {
-		return s.usage("no flag %s", strings.SplitN(word, "=", 2)[0])
+		return s.unknown("no flag "+strings.SplitN(word, "=", 2)[0], "--"+nearest.Of(name, s.flagNames()))
 	}
 	takesValue := flag.(cli.DocGenerationFlag).TakesValue()
 	if takesValue && !hasValue {
@@ -105,6 +107,38 @@ func (s *scan) find(name string) cli.Flag {
 		}
 	}
 	return nil
+}
+
+// unknown is the error of a word that the command does not have. near is the word that
+// may be meant; "" and "--" for none.
+func (s *scan) unknown(why, near string) error {
+	err := s.usage("%s", why)
+	if strings.Trim(near, "-") != "" {
+		err.remedy = fmt.Sprintf("did you mean %s?", near)
+	}
+	return err
+}
+
+func (s *scan) flagNames() []string {
+	var names []string
+	for _, flag := range slices.Concat(s.command.Flags, s.root.Flags) {
+		for _, name := range flag.Names() {
+			if len(name) > 1 {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+func (s *scan) commandNames() []string {
+	var names []string
+	for _, command := range s.command.Subcommands {
+		if !command.Hidden {
+			names = append(names, command.Names()...)
+		}
+	}
+	return names
 }
 
 func (s *scan) put(flag cli.Flag, value string, hasValue bool) {
@@ -131,14 +165,14 @@ func (s *scan) argument(word string) error {
 	}
 	command := s.command.Command(word)
 	if command == nil {
-		return s.usage("no command %q", word)
+		return s.unknown(fmt.Sprintf("no command %q", word), nearest.Of(word, s.commandNames()))
 	}
 	s.command = command
 	s.path = append(s.path, command.Name)
 	return nil
 }
 
-func (s *scan) usage(format string, args ...any) error {
+func (s *scan) usage(format string, args ...any) *usageError {
 	where := strings.Join(s.path, " ")
 	why := fmt.Sprintf(format, args...)
 	if where != "" {
