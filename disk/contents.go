@@ -9,30 +9,6 @@ import (
 	"thinctl/units"
 )
 
-// mark is what a known owner leaves at a fixed place.
-type mark struct {
-	offset int64
-	magic  string
-	owner  string
-}
-
-func marks() []mark {
-	return []mark{
-		{1080, "\x53\xef", "an ext file system"},
-		{0, "XFSB", "an xfs file system"},
-		{65600, "_BHRfS_M", "a btrfs file system"},
-		{512, "LABELONE", "an LVM physical volume"},
-		{536, "LVM2 001", "an LVM physical volume"},
-		{0, "LUKS\xba\xbe", "a LUKS container"},
-		{512, "EFI PART", "a GPT partition table"},
-		{4086, "SWAPSPACE2", "swap space"},
-		{4096, "\xfc\x4e\x2b\xa9", "an md RAID member"},
-		// dm-thin-metadata.c, THIN_SUPERBLOCK_MAGIC: 27022010.
-		{32, "\xba\x52\x9c\x01", "thin pool metadata"},
-		{510, "\x55\xaa", "a partition table"},
-	}
-}
-
 const edge = int64(units.MiB)
 
 // Contents names what a device or file holds, "" where its first and last MiB
@@ -51,10 +27,8 @@ func Contents(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, m := range marks() {
-		if at := m.offset; at+int64(len(m.magic)) <= int64(len(head)) && string(head[at:at+int64(len(m.magic))]) == m.magic {
-			return m.owner, nil
-		}
+	if owner, err := Signature(file, end); err != nil || owner != "" {
+		return owner, err
 	}
 	if at := nonZero(head); at >= 0 {
 		return fmt.Sprintf("unknown data at byte %d", at), nil

@@ -64,10 +64,10 @@ func TestContents(t *testing.T) {
 		"blank":           {func(t *testing.T) string { return image(t, 16*mib) }, ""},
 		"blank and small": {func(t *testing.T) string { return image(t, 700) }, ""},
 		"empty":           {func(t *testing.T) string { return image(t, 0) }, ""},
-		"ext4":            {func(t *testing.T) string { return made(t, 16*mib, "", "mkfs.ext4", "-q") }, "an ext file system"},
+		"ext4":            {func(t *testing.T) string { return made(t, 16*mib, "", "mkfs.ext4", "-q") }, "an ext2, ext3 or ext4 file system"},
 		"xfs":             {func(t *testing.T) string { return made(t, 320*mib, "", "mkfs.xfs", "-q") }, "an xfs file system"},
 		"swap":            {func(t *testing.T) string { return made(t, 16*mib, "", "mkswap") }, "swap space"},
-		"MBR":             {func(t *testing.T) string { return made(t, 16*mib, "label: dos\n,4M\n", "sfdisk", "-q") }, "a partition table"},
+		"MBR":             {func(t *testing.T) string { return made(t, 16*mib, "label: dos\n,4M\n", "sfdisk", "-q") }, "a partition table or boot sector"},
 		"GPT":             {func(t *testing.T) string { return made(t, 16*mib, "label: gpt\n,4M\n", "sfdisk", "-q") }, "a GPT partition table"},
 		"LVM": {func(t *testing.T) string {
 			// As pvcreate writes it: label sector, then the physical volume's header.

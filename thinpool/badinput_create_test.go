@@ -93,7 +93,7 @@ func badPlaces() []badInput {
 				check(t, err)
 			},
 		},
-		holds("an ext file system", 1080, "\x53\xef"), holds("an LVM physical volume", 512, "LABELONE"),
+		holds("an ext2, ext3 or ext4 file system", 1080, "\x53\xef"), holds("an LVM physical volume", 512, "LABELONE"),
 		holds("a partition table", 510, "\x55\xaa"), holds("a GPT partition table", 512, "EFI PART"),
 		holds("thin pool metadata", 32, "\xba\x52\x9c\x01"), holds("unknown data", 256<<20-1, "x"),
 		{

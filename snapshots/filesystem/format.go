@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/disk"
 	"thinctl/snapshots/filesystem/program"
 	"thinctl/units"
 )
@@ -152,7 +153,7 @@ func emptyDevice(device string, force bool) (units.Bytes, error) {
 	if err != nil {
 		return 0, fmt.Errorf("finding its size: %w", err)
 	}
-	name, err := find(f, size)
+	name, err := disk.Signature(f, size)
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("looking for a signature: %w", err)

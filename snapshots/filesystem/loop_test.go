@@ -13,15 +13,15 @@ import (
 	"thinctl/units"
 )
 
-// disk is a sparse file behind a loop device, both gone with the test.
-type disk struct {
+// loopDisk is a sparse file behind a loop device, both gone with the test.
+type loopDisk struct {
 	t      *testing.T
 	file   string
 	device string
 	open   *os.File
 }
 
-func newDisk(t *testing.T, size units.Bytes) *disk {
+func newDisk(t *testing.T, size units.Bytes) *loopDisk {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "disk")
 	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Truncate(file, int64(size))); err != nil {
@@ -30,7 +30,7 @@ func newDisk(t *testing.T, size units.Bytes) *disk {
 	return attach(t, file, 0)
 }
 
-func attach(t *testing.T, file string, flags uint32) *disk {
+func attach(t *testing.T, file string, flags uint32) *loopDisk {
 	t.Helper()
 	backing, err := os.OpenFile(file, os.O_RDWR, 0)
 	if err != nil {
@@ -55,7 +55,7 @@ func attach(t *testing.T, file string, flags uint32) *disk {
 		err = unix.IoctlLoopConfigure(int(device.Fd()), &config)
 		if err == nil {
 			t.Cleanup(func() { device.Close() })
-			return &disk{t, file, device.Name(), device}
+			return &loopDisk{t, file, device.Name(), device}
 		}
 		device.Close()
 		if !errors.Is(err, unix.EBUSY) {
@@ -66,7 +66,7 @@ func attach(t *testing.T, file string, flags uint32) *disk {
 	return nil
 }
 
-func (d *disk) number() blockdev.Number {
+func (d *loopDisk) number() blockdev.Number {
 	d.t.Helper()
 	var st unix.Stat_t
 	if err := unix.Stat(d.device, &st); err != nil {
@@ -75,7 +75,7 @@ func (d *disk) number() blockdev.Number {
 	return blockdev.NumberOf(uint64(st.Rdev))
 }
 
-func (d *disk) format(o FormatOptions) *disk {
+func (d *loopDisk) format(o FormatOptions) *loopDisk {
 	d.t.Helper()
 	if err := Format(d.t.Context(), d.device, o); err != nil {
 		d.t.Fatal(err)
@@ -84,7 +84,7 @@ func (d *disk) format(o FormatOptions) *disk {
 }
 
 // mount mounts the disk at a new folder until the test ends.
-func (d *disk) mount(o MountOptions) string {
+func (d *loopDisk) mount(o MountOptions) string {
 	d.t.Helper()
 	target := filepath.Join(d.t.TempDir(), "mnt")
 	o.MakeTarget = true

@@ -73,7 +73,7 @@ func TestTakenDevicesAreRefused(t *testing.T) {
 		kind error
 		says string
 	}{
-		{"ext4", func(t *testing.T, d string) { run(t, "mkfs.ext4", "-q", d) }, thinpool.ErrHoldsData, "an ext file system"},
+		{"ext4", func(t *testing.T, d string) { run(t, "mkfs.ext4", "-q", d) }, thinpool.ErrHoldsData, "an ext2, ext3 or ext4 file system"},
 		{"LVM", func(t *testing.T, d string) { run(t, "lvm", "pvcreate", "-qq", "--config", lvmConfig, d) }, thinpool.ErrHoldsData, "an LVM physical volume"},
 		{"MBR", func(t *testing.T, d string) { partition(t, d, "dos") }, thinpool.ErrHoldsData, "a partition table"},
 		{"GPT", func(t *testing.T, d string) { partition(t, d, "gpt") }, thinpool.ErrHoldsData, "a GPT partition table"},
