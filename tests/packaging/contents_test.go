@@ -72,6 +72,7 @@ var contents = map[string]string{
 	"/usr/share/thinctl/containerd/containerd-2.toml":   "-rw-r--r--",
 	"/usr/share/thinctl/containerd/cri-2.toml":          "-rw-r--r--",
 	"/usr/share/doc/thinctl/containerd.md":              "-rw-r--r--",
+	"/usr/share/doc/thinctl/disks.md":                   "-rw-r--r--",
 	"/usr/share/doc/thinctl/install.md":                 "-rw-r--r--",
 	"/usr/share/doc/thinctl/metrics.md":                 "-rw-r--r--",
 	"/usr/share/doc/thinctl/runbooks/data-full.md":      "-rw-r--r--",
