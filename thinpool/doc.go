@@ -82,7 +82,7 @@
 // holds one for a pool and does not say whose; a note in the database tells
 // thinctl's own, so that what a killed reading left is released by the next
 // reading, activation or recovery, and another program's never. [Pool.Usage],
-// [Pool.Map], [Pool.Owners], [Pool.VolumeMap], [Pool.VolumeDelta] and
+// [Pool.DataMap], [Pool.Owners], [Pool.VolumeMap], [Pool.VolumeDelta] and
 // [Pool.Check] read so.
 //
 // # Caveats
