@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"thinctl/internal/names"
 	"thinctl/units"
 )
 
@@ -41,9 +42,9 @@ func containerdKeys() []key {
 	of := func(s *settings) *Containerd { return &s.containerd }
 	return []key{
 		{"pool", "The pool whose volumes the snapshots are. This has to be set.",
-			pattern("a pool's name; `thinctl pool list` shows the pools", poolName, func(s *settings) *string { return &of(s).Pool }), "pool"},
+			pattern("a pool's name; `thinctl pool list` shows the pools", names.Pool, func(s *settings) *string { return &of(s).Pool }), "pool"},
 		{"namespace", "The set of snapshots that this containerd sees, and removes what it does not know of; the table's name, unless set.\nNever give two containerds the same one.",
-			pattern("letters, digits and . _ -, a letter or digit first, at most 64", namespaceName, func(s *settings) *string { return &of(s).Namespace }), "namespace"},
+			pattern("letters, digits and . _ -, a letter or digit first, at most 64", names.Namespace, func(s *settings) *string { return &of(s).Namespace }), "namespace"},
 		{"socket", "Where containerd finds it: address in its proxy_plugins. Root alone can reach it.",
 			folder(false, func(s *settings) *string { return &of(s).Socket }), "socket"},
 		{"containerd", "The socket of containerd itself (`ctr --address`): differences between snapshots, such as those of\n`docker commit`, are written to its content store.",
@@ -55,20 +56,6 @@ func containerdKeys() []key {
 		{"imagefs", "Where a file system is mounted whose size and free space are the pool's, for the kubelet; \"\" for nowhere.\nIt is what containerd's proxy plugin exports as root.",
 			folder(true, func(s *settings) *string { return &of(s).ImageFS }), "imagefs"},
 	}
-}
-
-// namespaceName is package containerd's rule for namespaces.
-func namespaceName(name string) bool {
-	if name == "" || len(name) > 64 {
-		return false
-	}
-	for i, c := range []byte(name) {
-		alnum := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !alnum && (i == 0 || strings.IndexByte("._-", c) < 0) {
-			return false
-		}
-	}
-	return true
 }
 
 // Containerds are the snapshotters of containerds, by name.
@@ -93,7 +80,7 @@ func (l *loading) takeContainerds(file []entry) {
 		name := e.key[1]
 		full := "containerd." + name
 		switch {
-		case !namespaceName(name):
+		case names.Namespace.Check(name) != nil:
 			if len(e.key) == 2 {
 				l.fault(e, full, bad("use letters, digits and . _ -, a letter or digit first, at most 64", "it cannot have that name"))
 			}

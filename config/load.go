@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"thinctl/internal/names"
 )
 
 // Sources are what values are taken from. The zero value is the default file.
@@ -96,7 +98,7 @@ func (l *loading) takeOwn(file []entry) {
 			continue
 		}
 		pool := e.key[1]
-		if !poolName(pool) {
+		if names.Pool.Check(pool) != nil {
 			if len(e.key) == 2 {
 				l.fault(e, "pools."+pool, bad("`thinctl pool list` shows the pools", "no pool can have that name"))
 			}
@@ -178,19 +180,4 @@ func (l *loading) unknown(e entry) {
 		remedy = "did you mean " + near + "?"
 	}
 	l.faults = append(l.faults, Fault{l.at(e), name, what, remedy})
-}
-
-// poolName is thinpool's rule for names, which this package, being a leaf, cannot
-// ask.
-func poolName(name string) bool {
-	if name == "" || len(name) > 32 {
-		return false
-	}
-	for i, c := range []byte(name) {
-		alnum := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !alnum && (i == 0 || strings.IndexByte("-_.+:@=", c) < 0) {
-			return false
-		}
-	}
-	return true
 }

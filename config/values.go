@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"thinctl/internal/names"
 	"thinctl/units"
 )
 
@@ -227,11 +228,11 @@ func choice(of []string, at func(*settings) *string) value {
 }
 
 // pattern reads a word that fits.
-func pattern(what string, fits func(string) bool, at func(*settings) *string) value {
+func pattern(what string, rule names.Rule, at func(*settings) *string) value {
 	return value{quoted: true,
 		set: func(s *settings, v any) error {
 			word, ok := words(v)
-			if !ok || !fits(word) {
+			if !ok || rule.Check(word) != nil {
 				return bad("write "+what, "%s is not one", shown(v))
 			}
 			*at(s) = word

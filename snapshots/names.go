@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"thinctl/internal/names"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
 )
@@ -56,21 +57,9 @@ func templateKey(fs filesystem.Type, size units.Bytes) string {
 	return fmt.Sprintf("%s-%d", fs, uint64(size))
 }
 
-const maxName = 128
-
-// checkContainerName follows Docker's names.RestrictedNamePattern.
 func checkContainerName(name string) error {
-	bad := func(why string) error {
-		return &Error{Op: "create", Object: fmt.Sprintf("container %q", name), Kind: ErrInvalid, Detail: why}
-	}
-	if len(name) < 2 || len(name) > maxName {
-		return bad(fmt.Sprintf("a name has from 2 to %d characters", maxName))
-	}
-	for i, c := range []byte(name) {
-		alnum := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !alnum && (i == 0 || strings.IndexByte("_.-", c) < 0) {
-			return bad("use letters, digits and _ . -, with a letter or digit first")
-		}
+	if err := names.Container.Check(name); err != nil {
+		return &Error{Op: "create", Object: fmt.Sprintf("container %q", name), Kind: ErrInvalid, Detail: err.Error()}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"thinctl/dm"
+	"thinctl/internal/names"
 )
 
 // Root is where pools live unless a caller says otherwise.
@@ -31,34 +32,19 @@ const (
 )
 
 const (
-	maxPoolName   = 32
-	maxVolumeName = 96
-	uuidPrefix    = "THINCTL-"
-	namePrefix    = "thinctl-"
+	uuidPrefix = "THINCTL-"
+	namePrefix = "thinctl-"
 )
 
 // CheckPoolName tells whether name can be a pool's.
-func CheckPoolName(name string) error { return checkName("pool", name, maxPoolName) }
+func CheckPoolName(name string) error { return checkName("pool", name, names.Pool) }
 
 // CheckVolumeName tells whether name can be a volume's.
-func CheckVolumeName(name string) error { return checkName("volume", name, maxVolumeName) }
+func CheckVolumeName(name string) error { return checkName("volume", name, names.Volume) }
 
-func checkName(what, name string, limit int) error {
-	bad := func(why string) error {
-		return &Error{Op: "name", Object: what + " " + fmt.Sprintf("%q", name), Kind: ErrInvalid, Detail: why}
-	}
-	if name == "" {
-		return bad("it is empty")
-	}
-	if len(name) > limit {
-		return bad(fmt.Sprintf("it has %d characters, at most %d are allowed", len(name), limit))
-	}
-	for i := 0; i < len(name); i++ {
-		c := name[i]
-		alnum := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !alnum && (i == 0 || strings.IndexByte("-_.+:@=", c) < 0) {
-			return bad("use letters, digits and - _ . + : @ =, with a letter or digit first")
-		}
+func checkName(what, name string, rule names.Rule) error {
+	if err := rule.Check(name); err != nil {
+		return &Error{Op: "name", Object: what + " " + fmt.Sprintf("%q", name), Kind: ErrInvalid, Detail: err.Error()}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"thinctl/internal/names"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
@@ -89,15 +90,8 @@ func checkOptions(o Options) error {
 	if o.FS != filesystem.Ext4 && o.FS != filesystem.XFS {
 		return bad("file system " + quoted(string(o.FS)) + " is neither ext4 nor xfs")
 	}
-	const longest = 64
-	if len(o.Namespace) > longest {
-		return bad("a namespace has at most 64 characters")
-	}
-	for i, c := range []byte(o.Namespace) {
-		alnum := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !alnum && (i == 0 || c != '.' && c != '_' && c != '-') {
-			return bad("use letters, digits and . _ -, with a letter or digit first")
-		}
+	if err := names.Namespace.Check(o.Namespace); err != nil {
+		return bad(err.Error())
 	}
 	return nil
 }
