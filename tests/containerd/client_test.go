@@ -8,16 +8,22 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	containers "github.com/containerd/containerd/api/services/containers/v1"
 	snapshots "github.com/containerd/containerd/api/services/snapshots/v1"
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"thinctl/internal/contexts"
 )
 
 // client asks containerd what ctr asks it, without a process for each question.
@@ -130,10 +136,21 @@ func (c *client) wait(name string) (status uint32, err error) {
 	return ended.ExitStatus, nil
 }
 
-// unmount undoes mount.
+// unmount undoes mount. containerd gives a shim a fixed time to end, which many at once
+// exceed on a slow machine: it is asked again.
 func (c *client) unmount(name string) error {
-	_, err := c.tasks.Delete(c.ctx, &tasks.DeleteTaskRequest{ContainerID: name})
-	return err
+	for attempt := 1; ; attempt++ {
+		_, err := c.tasks.Delete(c.ctx, &tasks.DeleteTaskRequest{ContainerID: name})
+		if err == nil || attempt > 1 && status.Code(err) == codes.NotFound {
+			return nil
+		}
+		if attempt == 20 || !strings.Contains(err.Error(), context.DeadlineExceeded.Error()) {
+			return err
+		}
+		if err := contexts.Sleep(c.ctx, 3*time.Second); err != nil {
+			return err
+		}
+	}
 }
 
 // drop removes a container with its snapshot.

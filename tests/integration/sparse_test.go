@@ -33,7 +33,9 @@ func TestSparseFile(t *testing.T) {
 			s := images.New(snapshots.New(pool, filesystem.Local{}, snapshots.Options{FS: fs}), images.Options{})
 			ctx, cancel := context.WithTimeout(t.Context(), 14*time.Minute)
 			defer cancel()
-			step := func(name string, began time.Time) { t.Logf("%s took %s", name, time.Since(began).Round(time.Millisecond)) }
+			step := func(name string, began time.Time) {
+				t.Logf("%s took %s", name, time.Since(began).Round(time.Millisecond))
+			}
 
 			began := time.Now()
 			imported, err := s.Import(ctx, sparseTar(t), images.ImportOptions{})
