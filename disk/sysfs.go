@@ -40,7 +40,7 @@ func (h Host) Devices() ([]Device, error) {
 	}
 	var devices []Device
 	for _, entry := range entries {
-		number, err := parseNumber(entry.Name())
+		number, err := blockdev.ParseNumber(entry.Name())
 		if err != nil {
 			continue
 		}
@@ -112,7 +112,7 @@ func below(dir string) ([]blockdev.Number, error) {
 	var numbers []blockdev.Number
 	if exists(filepath.Join(dir, "partition")) {
 		if parent, err := attribute(filepath.Dir(dir), "dev"); err == nil {
-			if number, err := parseNumber(parent); err == nil {
+			if number, err := blockdev.ParseNumber(parent); err == nil {
 				numbers = append(numbers, number)
 			}
 		}
@@ -126,7 +126,7 @@ func below(dir string) ([]blockdev.Number, error) {
 		if err != nil {
 			return nil, err
 		}
-		number, err := parseNumber(text)
+		number, err := blockdev.ParseNumber(text)
 		if err != nil {
 			return nil, err
 		}
@@ -268,14 +268,4 @@ func hexOnly(uuid string) string {
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
-}
-
-func parseNumber(text string) (n blockdev.Number, err error) {
-	major, minor, ok := strings.Cut(text, ":")
-	a, err := strconv.ParseUint(major, 10, 32)
-	b, err2 := strconv.ParseUint(minor, 10, 32)
-	if !ok || err != nil || err2 != nil {
-		return n, fmt.Errorf("%q is not a device number", text)
-	}
-	return blockdev.Number{Major: uint32(a), Minor: uint32(b)}, nil
 }

@@ -104,8 +104,7 @@ func (c *Control) checkNode(path string, index int) error {
 func (c *Control) number(index int) blockdev.Number {
 	text, err := os.ReadFile(filepath.Join(c.sysfs(index), "dev"))
 	if err == nil {
-		var n blockdev.Number
-		if _, err := fmt.Sscanf(string(text), "%d:%d", &n.Major, &n.Minor); err == nil {
+		if n, err := blockdev.ParseNumber(strings.TrimSpace(string(text))); err == nil {
 			return n
 		}
 	}
