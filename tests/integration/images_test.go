@@ -25,13 +25,19 @@ import (
 func TestImages(t *testing.T) {
 	for _, fs := range []filesystem.Type{filesystem.Ext4, filesystem.XFS} {
 		t.Run(string(fs), func(t *testing.T) {
-			pool := newPool(t, thinpool.CreateOptions{DataSize: 2 * units.GiB, MetadataSize: 16 * units.MiB, BaseSize: units.GiB})
-			s := images.New(snapshots.New(pool, filesystem.Local{}, snapshots.Options{FS: fs}), images.Options{})
+			pool, s := newStore(t, fs)
 			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 			defer cancel()
 			liveAndDie(ctx, t, pool, s)
 		})
 	}
+}
+
+// newStore makes a pool of 2 GiB and a store of images in it.
+func newStore(t *testing.T, fs filesystem.Type) (*thinpool.Pool, *images.Store) {
+	t.Helper()
+	pool := newPool(t, thinpool.CreateOptions{DataSize: 2 * units.GiB, MetadataSize: 16 * units.MiB, BaseSize: units.GiB})
+	return pool, images.New(snapshots.New(pool, filesystem.Local{}, snapshots.Options{FS: fs}), images.Options{})
 }
 
 func liveAndDie(ctx context.Context, t *testing.T, pool *thinpool.Pool, s *images.Store) {

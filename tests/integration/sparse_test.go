@@ -16,7 +16,6 @@ import (
 	"thinctl/snapshots"
 	"thinctl/snapshots/changes"
 	"thinctl/snapshots/filesystem"
-	"thinctl/thinpool"
 	"thinctl/units"
 )
 
@@ -29,8 +28,7 @@ const lastlogSize = 300 * units.GiB
 func TestSparseFile(t *testing.T) {
 	for _, fs := range []filesystem.Type{filesystem.Ext4, filesystem.XFS} {
 		t.Run(string(fs), func(t *testing.T) {
-			pool := newPool(t, thinpool.CreateOptions{DataSize: 2 * units.GiB, MetadataSize: 16 * units.MiB, BaseSize: units.GiB})
-			s := images.New(snapshots.New(pool, filesystem.Local{}, snapshots.Options{FS: fs}), images.Options{})
+			pool, s := newStore(t, fs)
 			ctx, cancel := context.WithTimeout(t.Context(), 14*time.Minute)
 			defer cancel()
 			step := func(name string, began time.Time) {
