@@ -15,7 +15,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
-	"thinctl/dm/dmtest"
+	"thinctl/internal/testkit/dmtest"
 	"thinctl/loopback"
 	"thinctl/units"
 )

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/internal/testkit/looptest"
 	"thinctl/loopback"
-	"thinctl/loopback/looptest"
 	"thinctl/units"
 )
 

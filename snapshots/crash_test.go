@@ -9,10 +9,10 @@ import (
 	"slices"
 	"testing"
 
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
-	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 

@@ -3,7 +3,7 @@ package snapshots
 import (
 	"context"
 
-	"thinctl/snapshots/changes"
+	"thinctl/internal/changes"
 	"thinctl/thinpool/store"
 )
 

@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
-	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 

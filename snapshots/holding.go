@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"thinctl/blockdev"
-	"thinctl/disk"
+	"thinctl/internal/disk"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 )

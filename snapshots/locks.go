@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"thinctl/filelock"
+	"thinctl/internal/filelock"
 )
 
 // lockFile is in the pool's folder. Its bytes are locks by kind and name. The

@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"thinctl/filelock"
+	"thinctl/internal/filelock"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
 )

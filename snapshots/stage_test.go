@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/internal/testkit/snapshotstest"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots"
-	"thinctl/snapshots/snapshotstest"
 	"thinctl/thinpool"
-	"thinctl/thinpool/thinpooltest"
 )
 
 const poolName = "vault"

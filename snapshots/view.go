@@ -7,8 +7,8 @@ import (
 	"strings"
 	"sync"
 
-	"thinctl/filelock"
 	"thinctl/internal/contexts"
+	"thinctl/internal/filelock"
 	"thinctl/snapshots/filesystem"
 )
 

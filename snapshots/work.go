@@ -6,8 +6,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"thinctl/filelock"
 	"thinctl/internal/contexts"
+	"thinctl/internal/filelock"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"thinctl/disk"
+	"thinctl/internal/disk"
 	"thinctl/thinpool/store"
 )
 

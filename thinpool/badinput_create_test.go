@@ -10,11 +10,11 @@ import (
 	"testing"
 
 	"thinctl/dm"
-	"thinctl/dm/dmtest"
+	"thinctl/internal/testkit/dmtest"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/loopback"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
-	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
-	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 

@@ -16,9 +16,9 @@ import (
 	"testing"
 
 	"thinctl/dm"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/loopback"
 	"thinctl/thinpool"
-	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 

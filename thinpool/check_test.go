@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
-	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 

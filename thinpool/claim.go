@@ -7,8 +7,8 @@ import (
 	"io/fs"
 
 	"thinctl/blockdev"
-	"thinctl/disk"
 	"thinctl/dm"
+	"thinctl/internal/disk"
 	"thinctl/loopback"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"

@@ -3,8 +3,8 @@ package thinpool_test
 import (
 	"testing"
 
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
-	"thinctl/thinpool/thinpooltest"
 )
 
 // What a removal left to be noted goes with the pool.

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"thinctl/dm/dmtest"
+	"thinctl/internal/testkit/dmtest"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
-	"thinctl/thinpool/thinpooltest"
 )
 
 // A process that is stopped at any step of any operation leaves it done or

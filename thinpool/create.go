@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 
 	"thinctl/blockdev"
-	"thinctl/disk"
 	"thinctl/dm"
-	"thinctl/filelock"
+	"thinctl/internal/disk"
+	"thinctl/internal/filelock"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
 	"thinctl/units"

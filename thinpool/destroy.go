@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"thinctl/dm"
-	"thinctl/filelock"
+	"thinctl/internal/filelock"
 )
 
 // Destroy removes the pool with all its volumes. Nothing may use them; a device

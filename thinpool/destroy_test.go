@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
-	"thinctl/thinpool/thinpooltest"
 )
 
 func TestDestroyTakesWhatIsKeptOfLayers(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"os"
 
 	"thinctl/blockdev"
-	"thinctl/disk"
+	"thinctl/internal/disk"
 	"thinctl/loopback"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"

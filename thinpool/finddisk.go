@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"thinctl/blockdev"
-	"thinctl/disk"
+	"thinctl/internal/disk"
 	"thinctl/thinpool/store"
 	"thinctl/units"
 )

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"thinctl/filelock"
+	"thinctl/internal/filelock"
 )
 
 // ReleaseForgotten releases a metadata snapshot that a killed reading of

@@ -3,7 +3,7 @@ package thinpool
 import (
 	"context"
 
-	"thinctl/disk"
+	"thinctl/internal/disk"
 	"thinctl/thinpool/store"
 	"thinctl/units"
 )

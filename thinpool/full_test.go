@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thinctl/dm"
-	"thinctl/dm/dmtest"
+	"thinctl/internal/testkit/dmtest"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/loopback"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
-	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 

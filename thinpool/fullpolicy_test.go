@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thinctl/dm"
-	"thinctl/dm/dmtest"
+	"thinctl/internal/testkit/dmtest"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
-	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 

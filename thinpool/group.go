@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 
 	"thinctl/dm"
-	"thinctl/filelock"
+	"thinctl/internal/filelock"
 	"thinctl/thinpool/store"
 )
 

@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"thinctl/dm"
-	"thinctl/dm/dmtest"
-	"thinctl/filelock"
+	"thinctl/internal/filelock"
+	"thinctl/internal/testkit/dmtest"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
-	"thinctl/thinpool/thinpooltest"
 )
 
 const companions store.Kind = "companions"

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"thinctl/dm"
-	"thinctl/filelock"
+	"thinctl/internal/filelock"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
 )

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"thinctl/filelock"
+	"thinctl/internal/filelock"
 	"thinctl/thinpool/store"
 )
 

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"thinctl/blockdev"
-	"thinctl/disk"
 	"thinctl/dm"
+	"thinctl/internal/disk"
 	"thinctl/loopback"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"thinctl/disk"
+	"thinctl/internal/disk"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
-	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 

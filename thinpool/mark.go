@@ -8,7 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 
-	"thinctl/disk"
+	"thinctl/internal/disk"
 	"thinctl/units"
 )
 

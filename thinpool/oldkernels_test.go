@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"thinctl/dm"
-	"thinctl/dm/dmtest"
-	"thinctl/thinpool/thinpooltest"
+	"thinctl/internal/testkit/dmtest"
+	"thinctl/internal/testkit/thinpooltest"
 )
 
 // oldKernels lack, one more than the next, what the newest has: a wait that can

@@ -10,7 +10,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
-	"thinctl/filelock"
+	"thinctl/internal/filelock"
 	"thinctl/thinpool"
 )
 

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 
 	"thinctl/blockdev"
-	"thinctl/disk"
 	"thinctl/dm"
+	"thinctl/internal/disk"
 	"thinctl/thinpool/store"
 	"thinctl/units"
 )

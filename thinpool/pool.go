@@ -8,7 +8,7 @@ import (
 	"sync"
 
 	"thinctl/dm"
-	"thinctl/filelock"
+	"thinctl/internal/filelock"
 	"thinctl/thinpool/store"
 )
 

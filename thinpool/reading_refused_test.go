@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"thinctl/dm"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
-	"thinctl/thinpool/thinpooltest"
 )
 
 func TestReadMetadataRefused(t *testing.T) {

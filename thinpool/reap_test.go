@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
-	"thinctl/thinpool/thinpooltest"
 )
 
 // Blocks are given back once, also where Reap comes before it is written down that

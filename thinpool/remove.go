@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"thinctl/dm"
-	"thinctl/filelock"
+	"thinctl/internal/filelock"
 	"thinctl/thinpool/store"
 	"thinctl/units"
 )

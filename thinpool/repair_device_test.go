@@ -11,10 +11,10 @@ import (
 	"testing"
 
 	"thinctl/dm"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/loopback"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
-	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 
 	"thinctl/dm"
-	"thinctl/filelock"
+	"thinctl/internal/filelock"
 	"thinctl/thinpool/store"
 )
 

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
-	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 

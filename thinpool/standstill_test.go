@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
-	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 

@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"thinctl/blockdev"
-	"thinctl/disk"
 	"thinctl/dm"
+	"thinctl/internal/disk"
 	"thinctl/loopback"
 	"thinctl/thinpool/store"
 	"thinctl/units"

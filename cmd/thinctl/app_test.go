@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"thinctl/dm/dmtest"
+	"thinctl/internal/testkit/dmtest"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
 )

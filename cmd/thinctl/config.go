@@ -7,8 +7,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"thinctl/config"
-	"thinctl/daemon"
+	"thinctl/internal/config"
+	"thinctl/internal/daemon"
 )
 
 func (a *app) configCommands() *cli.Command {

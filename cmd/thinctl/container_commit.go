@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/urfave/cli/v2"
 
-	"thinctl/images"
+	"thinctl/internal/images"
 	"thinctl/snapshots"
 )
 

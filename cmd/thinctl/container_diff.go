@@ -10,9 +10,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"thinctl/images"
+	"thinctl/internal/changes"
+	"thinctl/internal/images"
 	"thinctl/snapshots"
-	"thinctl/snapshots/changes"
 	"thinctl/units"
 )
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"thinctl/images"
+	"thinctl/internal/images"
 	"thinctl/snapshots"
 	"thinctl/units"
 )

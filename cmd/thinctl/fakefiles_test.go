@@ -7,7 +7,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
-	"thinctl/dm/dmtest"
+	"thinctl/internal/testkit/dmtest"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
 )

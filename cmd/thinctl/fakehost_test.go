@@ -11,16 +11,16 @@ import (
 	"time"
 
 	"thinctl/blockdev"
-	"thinctl/disk"
 	"thinctl/dm"
-	"thinctl/dm/dmtest"
+	"thinctl/internal/disk"
+	"thinctl/internal/testkit/dmtest"
+	"thinctl/internal/testkit/looptest"
+	"thinctl/internal/testkit/snapshotstest"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/loopback"
-	"thinctl/loopback/looptest"
 	"thinctl/snapshots"
-	"thinctl/snapshots/snapshotstest"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
-	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 

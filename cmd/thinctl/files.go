@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"thinctl/blockdev"
-	"thinctl/snapshots/containerd"
+	"thinctl/internal/containerd"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 )

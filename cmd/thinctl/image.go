@@ -7,7 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"thinctl/images"
+	"thinctl/internal/images"
 	"thinctl/units"
 )
 

@@ -6,7 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"thinctl/images"
+	"thinctl/internal/images"
 )
 
 func (a *app) imageDigest() *cli.Command {

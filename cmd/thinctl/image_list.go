@@ -6,8 +6,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"thinctl/images"
-	"thinctl/images/reference"
+	"thinctl/internal/images"
+	"thinctl/internal/images/reference"
 )
 
 func (a *app) imageList() *cli.Command {

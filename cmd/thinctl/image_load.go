@@ -9,9 +9,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/urfave/cli/v2"
 
-	"thinctl/images"
-	"thinctl/images/archive"
-	"thinctl/images/layertar"
+	"thinctl/internal/images"
+	"thinctl/internal/images/archive"
+	"thinctl/internal/images/layertar"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
 )

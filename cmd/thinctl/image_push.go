@@ -8,9 +8,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"thinctl/images"
-	"thinctl/images/reference"
-	"thinctl/images/registry"
+	"thinctl/internal/images"
+	"thinctl/internal/images/reference"
+	"thinctl/internal/images/registry"
 	"thinctl/units"
 )
 

@@ -9,8 +9,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"thinctl/images"
-	"thinctl/images/archive"
+	"thinctl/internal/images"
+	"thinctl/internal/images/archive"
 	"thinctl/units"
 )
 

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"thinctl/images/imagetest"
-	"thinctl/snapshots/snapshotstest"
+	"thinctl/internal/testkit/imagetest"
+	"thinctl/internal/testkit/snapshotstest"
 )
 
 // TestImagesDocs: each example of docs/images.md shows what the commands really

@@ -21,9 +21,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"thinctl/blockdev"
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
+	"thinctl/internal/testkit/snapshotstest"
 	"thinctl/loopback"
-	"thinctl/snapshots/snapshotstest"
 	"thinctl/thinpool/store"
 	"thinctl/units"
 )

@@ -5,8 +5,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"thinctl/images"
-	"thinctl/snapshots/changes"
+	"thinctl/internal/changes"
+	"thinctl/internal/images"
 )
 
 func (a *app) layerDiff() *cli.Command {

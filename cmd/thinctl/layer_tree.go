@@ -5,7 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"thinctl/images"
+	"thinctl/internal/images"
 )
 
 func (a *app) layerTree() *cli.Command {

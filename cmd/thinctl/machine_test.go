@@ -17,7 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"thinctl/dm"
-	"thinctl/dm/dmtest"
+	"thinctl/internal/testkit/dmtest"
 	"thinctl/loopback"
 	"thinctl/snapshots/filesystem"
 	"thinctl/snapshots/filesystem/program"

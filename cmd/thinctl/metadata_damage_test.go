@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"thinctl/thinpool/metadata/metadatatest"
+	"thinctl/internal/testkit/metadatatest"
 )
 
 // Whatever is wrong with metadata, of each kind in one place: check says so by its exit code, no command

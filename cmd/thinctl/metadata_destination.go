@@ -10,7 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"thinctl/disk"
+	"thinctl/internal/disk"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"thinctl/dm/dmtest"
+	"thinctl/internal/testkit/dmtest"
 	"thinctl/thinpool/metadata"
 )
 

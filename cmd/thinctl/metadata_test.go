@@ -13,9 +13,9 @@ import (
 	"testing"
 
 	"thinctl/blockdev"
+	"thinctl/internal/testkit/metadatatest"
 	"thinctl/loopback"
 	"thinctl/thinpool/metadata"
-	"thinctl/thinpool/metadata/metadatatest"
 )
 
 // writeMetadata makes a pool of data blocks of 64 KiB: device 1 with 1000

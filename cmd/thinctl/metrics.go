@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"thinctl/daemon/sampler"
+	"thinctl/internal/daemon/sampler"
 	"thinctl/metrics"
 	"thinctl/thinpool"
 )

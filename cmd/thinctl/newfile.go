@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"thinctl/disk"
+	"thinctl/internal/disk"
 	"thinctl/thinpool"
 )
 

@@ -10,8 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thinctl/blockdev"
-	"thinctl/images"
-	"thinctl/snapshots/containerd"
+	"thinctl/internal/containerd"
+	"thinctl/internal/images"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
 )

@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"thinctl/poolmap"
+	"thinctl/internal/poolmap"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"

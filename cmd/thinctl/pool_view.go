@@ -4,8 +4,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"thinctl/disk"
 	"thinctl/dm"
+	"thinctl/internal/disk"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
 	"thinctl/units"

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"thinctl/dm/dmtest"
+	"thinctl/internal/testkit/dmtest"
 	"thinctl/tests/drills"
 	"thinctl/thinpool"
 )

@@ -13,7 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"thinctl/daemon"
+	"thinctl/internal/daemon"
 )
 
 func (a *app) serveCommand() *cli.Command {

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
-	"thinctl/snapshots/snapshotstest"
+	"thinctl/internal/testkit/snapshotstest"
 )
 
 // containerds are some that ask the snapshotters of a daemon.

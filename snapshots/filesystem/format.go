@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"thinctl/disk"
+	"thinctl/internal/disk"
 	"thinctl/snapshots/filesystem/program"
 	"thinctl/units"
 )

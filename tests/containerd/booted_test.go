@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 	"thinctl/tests/programs"
 )
 

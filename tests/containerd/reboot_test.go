@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 	"thinctl/tests/lab"
 )
 

@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 	"thinctl/tests/programs"
 )
 

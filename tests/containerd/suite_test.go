@@ -25,8 +25,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"thinctl/dm"
+	"thinctl/internal/containerd"
 	"thinctl/loopback"
-	"thinctl/snapshots/containerd"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"

@@ -17,7 +17,7 @@ import (
 	"syscall"
 	"testing"
 
-	"thinctl/thinpool/thinpooltest"
+	"thinctl/internal/testkit/thinpooltest"
 )
 
 // program is a copy of this test on the scratch disk: the lab shows the host's

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
-	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 

@@ -17,14 +17,14 @@ import (
 	"testing"
 	"time"
 
-	"thinctl/images"
-	"thinctl/images/imagetest"
-	"thinctl/images/reference"
+	"thinctl/internal/images"
+	"thinctl/internal/images/reference"
+	"thinctl/internal/testkit/imagetest"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
-	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
-	"thinctl/thinpool/thinpooltest"
 )
 
 // A process that is killed before a step of an operation leaves it done or undone;

@@ -15,9 +15,9 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"thinctl/images"
-	"thinctl/images/archive"
-	"thinctl/images/imagetest"
+	"thinctl/internal/images"
+	"thinctl/internal/images/archive"
+	"thinctl/internal/testkit/imagetest"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"thinctl/dm"
+	"thinctl/internal/testkit/metadatatest"
 	"thinctl/thinpool"
-	"thinctl/thinpool/metadata/metadatatest"
 	"thinctl/units"
 )
 

@@ -14,7 +14,7 @@ import (
 	"slices"
 	"strings"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 )
 
 type options struct {

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/internal/testkit/metadatatest"
 	"thinctl/thinpool/metadata"
-	"thinctl/thinpool/metadata/metadatatest"
 )
 
 // The kernel works on with metadata that it did not write: it grows the data

@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"thinctl/blockdev"
-	"thinctl/config"
-	"thinctl/daemon"
 	"thinctl/dm"
+	"thinctl/internal/config"
+	"thinctl/internal/daemon"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool/store"
 	"thinctl/units"

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"thinctl/images"
-	"thinctl/images/archive"
+	"thinctl/internal/changes"
+	"thinctl/internal/images"
+	"thinctl/internal/images/archive"
 	"thinctl/snapshots"
-	"thinctl/snapshots/changes"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
 )

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 )
 
 // archiveQuirks are those of `docker save` and its imitations.

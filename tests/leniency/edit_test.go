@@ -8,7 +8,7 @@ import (
 	"os/exec"
 	"strings"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 )
 
 // member is a member of a tar, with whatever name it has.

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 )
 
 // hostileQuirks are refused by thinctl whatever the others do.

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 )
 
 // layoutQuirks are those of OCI layouts: their index, manifests and media types.

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 )
 
 // form is how a row's image is handed over.

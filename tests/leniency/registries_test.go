@@ -5,7 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 )
 
 // Addresses of the guest that are private. Blobs of some rows are at the second.

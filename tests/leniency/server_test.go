@@ -10,7 +10,7 @@ import (
 	"net/http"
 	"time"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 )
 
 // store is a registry of one image, tag 1. It answers as the distribution

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"strings"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 )
 
 // streamQuirks are those of a layer's compression, in archives and in registries.

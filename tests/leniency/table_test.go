@@ -14,7 +14,7 @@ import (
 	"testing"
 	"text/tabwriter"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 )
 
 // answer is what a program does with a row.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 )
 
 // tarQuirks are those of a layer's tar. The image has an honest layer below, so that

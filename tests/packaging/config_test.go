@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"thinctl/config"
+	"thinctl/internal/config"
 )
 
 // TestConfigIsTheSample: the file that is installed has every key at its default.

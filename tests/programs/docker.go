@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 )
 
 // StartDockerOn starts Docker with its containerd image store in a snapshotter, which is

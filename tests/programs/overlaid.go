@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 )
 
 // overlaid is the tree of directories below root, the topmost first, as overlayfs

@@ -4,7 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 )
 
 // Podman keeps images below a folder of its own.

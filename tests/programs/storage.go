@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 )
 
 // Storage is a store of containers/storage, which skopeo and podman share, with the

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 )
 
 // Thinctl is the thinctl command with one pool.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 	"thinctl/tests/programs"
 )
 

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"thinctl/images/imagetest"
+	"thinctl/internal/testkit/imagetest"
 	"thinctl/tests/programs"
 )
 

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"thinctl/internal/testkit/metadatatest"
 	"thinctl/thinpool/metadata"
-	"thinctl/thinpool/metadata/metadatatest"
 )
 
 // largePair is a device of 20 million mappings in runs of about 16 blocks, a

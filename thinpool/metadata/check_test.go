@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/internal/testkit/metadatatest"
 	"thinctl/thinpool/metadata"
-	"thinctl/thinpool/metadata/metadatatest"
 )
 
 // rich leaves room for each damage.

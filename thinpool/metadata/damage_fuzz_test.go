@@ -6,8 +6,8 @@ import (
 	"errors"
 	"testing"
 
+	"thinctl/internal/testkit/metadatatest"
 	"thinctl/thinpool/metadata"
-	"thinctl/thinpool/metadata/metadatatest"
 )
 
 // FuzzDamage writes bytes into a sound image and seals each block again as the

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/internal/testkit/metadatatest"
 	"thinctl/thinpool/metadata"
-	"thinctl/thinpool/metadata/metadatatest"
 )
 
 // What the builder writes thin_check accepts, and Dump says of it, byte for

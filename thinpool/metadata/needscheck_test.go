@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thinctl/internal/testkit/metadatatest"
 	"thinctl/thinpool/metadata"
-	"thinctl/thinpool/metadata/metadatatest"
 )
 
 // The flag goes and nothing else, once and again; thin_check agrees. What is no

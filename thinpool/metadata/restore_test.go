@@ -12,8 +12,8 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"thinctl/internal/testkit/metadatatest"
 	"thinctl/thinpool/metadata"
-	"thinctl/thinpool/metadata/metadatatest"
 )
 
 func restored(xml string, o metadata.RestoreOptions) (*metadatatest.Image, metadata.Superblock, error) {

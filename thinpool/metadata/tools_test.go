@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/internal/testkit/metadatatest"
 	"thinctl/thinpool/metadata"
-	"thinctl/thinpool/metadata/metadatatest"
 )
 
 // thin runs one of thin-provisioning-tools, without which there is no oracle.

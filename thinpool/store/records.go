@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"thinctl/disk"
+	"thinctl/internal/disk"
 	"thinctl/units"
 )
 

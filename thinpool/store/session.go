@@ -13,8 +13,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
-	"thinctl/disk"
-	"thinctl/filelock"
+	"thinctl/internal/disk"
+	"thinctl/internal/filelock"
 	"thinctl/units"
 )
 

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"thinctl/filelock"
+	"thinctl/internal/filelock"
 	"thinctl/thinpool/store"
 )
 

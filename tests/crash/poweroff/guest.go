@@ -9,11 +9,11 @@ import (
 	"sync"
 	"time"
 
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots/filesystem"
 	"thinctl/tests/crash"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
-	"thinctl/thinpool/thinpooltest"
 	"thinctl/units"
 )
 

@@ -10,9 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"thinctl/images"
-	"thinctl/images/imagetest"
-	"thinctl/images/reference"
+	"thinctl/internal/images"
+	"thinctl/internal/images/reference"
+	"thinctl/internal/testkit/imagetest"
 	"thinctl/snapshots"
 	"thinctl/tests/crash"
 )

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"thinctl/thinpool/thinpooltest"
+	"thinctl/internal/testkit/thinpooltest"
 )
 
 // record is one sector of the journal.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"thinctl/thinpool/thinpooltest"
+	"thinctl/internal/testkit/thinpooltest"
 )
 
 func TestJournalReadsBackAndEndsAtTheBlank(t *testing.T) {

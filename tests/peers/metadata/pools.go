@@ -8,8 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	"thinctl/internal/testkit/metadatatest"
 	"thinctl/thinpool/metadata"
-	"thinctl/thinpool/metadata/metadatatest"
 )
 
 // pools are what is measured, by how many mappings their leaves hold; through

@@ -1,0 +1,213 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"thinctl/internal/config"
+)
+
+// webServer serves what the daemon saw.
+type webServer struct {
+	servers   []*http.Server // one for each listener: the toolkit changes them
+	listeners []net.Listener
+	handler   http.Handler
+	config    string
+}
+
+// listen takes the addresses, before anything is done to a pool.
+func (d *Daemon) listen() (*webServer, error) {
+	serve := d.options.Config.Serve
+	s := &webServer{config: serve.WebConfig, listeners: slices.Clone(d.options.Listeners), handler: d.handler(serve.PProf)}
+	if err := CheckWeb(serve); err != nil {
+		return nil, err
+	}
+	if len(s.listeners) > 0 || serve.Listen == "" {
+		return s, nil
+	}
+	listener, err := listenAt(serve.Listen)
+	if err != nil {
+		return nil, err
+	}
+	s.listeners = append(s.listeners, listener)
+	return s, nil
+}
+
+// CheckWeb reads the web configuration with the certificates and keys that it
+// names.
+func CheckWeb(serve config.Serve) error {
+	if err := web.Validate(serve.WebConfig); err != nil {
+		return &Error{Op: "serve with", Object: serve.WebConfig, Err: err,
+			Remedy: "see https://github.com/prometheus/exporter-toolkit, web configuration, and who may read the files it names"}
+	}
+	return nil
+}
+
+func listenAt(address string) (net.Listener, error) {
+	path, unix := strings.CutPrefix(address, "unix:")
+	network := "tcp"
+	if unix {
+		network, address = "unix", path
+		if err := dropDeadSocket(path); err != nil {
+			return nil, err
+		}
+	}
+	listener, err := net.Listen(network, address)
+	if err == nil && unix {
+		err = os.Chmod(path, 0o660)
+	}
+	if err != nil {
+		remedy := "set serve.listen to an address of this host"
+		if unix {
+			remedy = "make its folder, or set serve.listen to another path"
+		}
+		if errors.Is(err, syscall.EADDRINUSE) {
+			remedy = "end what listens there (`ss -lptn` shows it), or set serve.listen to another port"
+		}
+		return nil, &Error{Op: "listen at", Object: address, Err: err, Remedy: remedy}
+	}
+	return listener, nil
+}
+
+// dropDeadSocket removes a socket that nobody listens at: what a daemon that was
+// killed left. Anything else is not ours.
+func dropDeadSocket(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && info.Mode()&fs.ModeSocket == 0 {
+		err = errors.New("it is there, and no socket")
+	}
+	if err == nil {
+		var peer net.Conn
+		if peer, err = net.DialTimeout("unix", path, time.Second); err == nil {
+			peer.Close()
+			err = syscall.EADDRINUSE
+		} else if errors.Is(err, syscall.ECONNREFUSED) {
+			err = os.Remove(path)
+		}
+	}
+	if err != nil {
+		return &Error{Op: "listen at", Object: path, Err: err, Remedy: "set serve.listen to another path"}
+	}
+	return nil
+}
+
+// serve serves at all listeners. What it returns says when one fails.
+func (s *webServer) serve(log *slog.Logger) <-chan error {
+	failed := make(chan error, len(s.listeners))
+	// The toolkit says at each start whether there is TLS.
+	quiet := slog.New(&atLeast{Handler: log.Handler(), level: slog.LevelWarn})
+	for _, listener := range s.listeners {
+		server := &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+		s.servers = append(s.servers, server)
+		go func() {
+			err := web.Serve(listener, server, &web.FlagConfig{WebConfigFile: &s.config}, quiet)
+			if err != nil && !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serving at %s: %w", listener.Addr(), err)
+			}
+		}()
+	}
+	return failed
+}
+
+func (s *webServer) addresses() string {
+	var all []string
+	for _, listener := range s.listeners {
+		all = append(all, listener.Addr().String())
+	}
+	return strings.Join(all, ", ")
+}
+
+func (s *webServer) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for _, server := range s.servers {
+		if server.Shutdown(ctx) != nil {
+			server.Close()
+		}
+	}
+	for _, listener := range s.listeners {
+		listener.Close() // where it was never served
+	}
+}
+
+// handler is all that is served.
+func (d *Daemon) handler(profiles bool) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", d.metrics.Handler())
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, d.health()) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, d.readiness()) })
+	if profiles {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+func answer(w http.ResponseWriter, err error) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, err)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+// health: the daemon itself goes on; how its pools are is in the metrics.
+func (d *Daemon) health() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if quiet := time.Since(d.beat); d.ready && quiet > 6*listEvery {
+		return fmt.Errorf("the main loop has not come round for %s", quiet.Round(time.Second))
+	}
+	return nil
+}
+
+// readiness: each pool was looked at, and activated where it should be.
+func (d *Daemon) readiness() error {
+	d.mu.Lock()
+	ready := d.ready
+	d.mu.Unlock()
+	if !ready {
+		return errors.New("pools are being activated")
+	}
+	return nil
+}
+
+// atLeast passes records of a level and above on.
+type atLeast struct {
+	slog.Handler
+	level slog.Level
+}
+
+func (h *atLeast) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= h.level && h.Handler.Enabled(ctx, level)
+}
+
+// NewLogger returns the logger that a configuration asks for.
+func NewLogger(serve config.Serve, to interface{ Write([]byte) (int, error) }) *slog.Logger {
+	options := &slog.HandlerOptions{Level: serve.LogLevel}
+	if serve.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(to, options))
+	}
+	return slog.New(slog.NewTextHandler(to, options))
+}

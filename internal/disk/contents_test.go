@@ -1,0 +1,131 @@
+package disk_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"thinctl/internal/disk"
+)
+
+const mib = 1 << 20
+
+func image(t *testing.T, size int64) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, size); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// made runs the real program on a blank image.
+func made(t *testing.T, size int64, stdin string, command ...string) string {
+	t.Helper()
+	path := image(t, size)
+	program := exec.Command(command[0], append(command[1:], path)...)
+	program.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	if found, err := exec.LookPath("/usr/sbin/" + command[0]); err == nil {
+		program.Path, program.Err = found, nil
+	}
+	program.Stdin = strings.NewReader(stdin)
+	if out, err := program.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", command, err, out)
+	}
+	return path
+}
+
+func patched(t *testing.T, size, at int64, text string) string {
+	t.Helper()
+	path := image(t, size)
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := file.WriteAt([]byte(text), at); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestContents(t *testing.T) {
+	for name, c := range map[string]struct {
+		path func(t *testing.T) string
+		want string
+	}{
+		"blank":           {func(t *testing.T) string { return image(t, 16*mib) }, ""},
+		"blank and small": {func(t *testing.T) string { return image(t, 700) }, ""},
+		"empty":           {func(t *testing.T) string { return image(t, 0) }, ""},
+		"ext4":            {func(t *testing.T) string { return made(t, 16*mib, "", "mkfs.ext4", "-q") }, "an ext2, ext3 or ext4 file system"},
+		"xfs":             {func(t *testing.T) string { return made(t, 320*mib, "", "mkfs.xfs", "-q") }, "an xfs file system"},
+		"swap":            {func(t *testing.T) string { return made(t, 16*mib, "", "mkswap") }, "swap space"},
+		"MBR":             {func(t *testing.T) string { return made(t, 16*mib, "label: dos\n,4M\n", "sfdisk", "-q") }, "a partition table or boot sector"},
+		"GPT":             {func(t *testing.T) string { return made(t, 16*mib, "label: gpt\n,4M\n", "sfdisk", "-q") }, "a GPT partition table"},
+		"LVM": {func(t *testing.T) string {
+			// As pvcreate writes it: label sector, then the physical volume's header.
+			return patched(t, 16*mib, 512, "LABELONE\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x20\x00\x00\x00LVM2 001")
+		}, "an LVM physical volume"},
+		"thin metadata": {func(t *testing.T) string {
+			return patched(t, 4*mib, 32, string(binary.LittleEndian.AppendUint64(nil, 27022010)))
+		}, "thin pool metadata"},
+		"LUKS":              {func(t *testing.T) string { return patched(t, 16*mib, 0, "LUKS\xba\xbe\x00\x02") }, "a LUKS container"},
+		"RAID at its end":   {func(t *testing.T) string { return patched(t, 16*mib, 16*mib-4096, "\xfc\x4e\x2b\xa9") }, "unknown data at byte 16773120, near its end"},
+		"one byte":          {func(t *testing.T) string { return patched(t, 16*mib, 777777, "\x01") }, "unknown data at byte 777777"},
+		"a byte above 0x7f": {func(t *testing.T) string { return patched(t, 16*mib, 4097, "\xff") }, "unknown data at byte 4097"},
+		"the last byte":     {func(t *testing.T) string { return patched(t, 16*mib, 16*mib-1, "\x01") }, "unknown data at byte 16777215, near its end"},
+		"the middle only":   {func(t *testing.T) string { return patched(t, 16*mib, 8*mib, "\x01") }, ""},
+		"small, its end":    {func(t *testing.T) string { return patched(t, 1000, 999, "\x01") }, "unknown data at byte 999"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := c.path(t)
+			before, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := disk.Contents(path)
+			if err != nil || got != c.want {
+				t.Errorf("got %q, %v; want %q", got, err, c.want)
+			}
+			if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
+				t.Error("looking changed it")
+			}
+		})
+	}
+	if _, err := disk.Contents(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("a file that is not there")
+	}
+}
+
+// Wiping gives back a blank device, and touches no more than it was told.
+func TestWipe(t *testing.T) {
+	path := patched(t, 2*mib, 4096, "after")
+	if err := os.WriteFile(path, append(bytes.Repeat([]byte{1}, 4096), "after"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.Wipe(path, 0, 4096); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(got, append(make([]byte, 4096), "after"...)) {
+		t.Errorf("%v, %d bytes", err, len(got))
+	}
+	if err := disk.Wipe(filepath.Join(t.TempDir(), "none"), 0, 1); err == nil {
+		t.Error("wiped a file that is not there, or made it")
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	for _, path := range []string{image(t, mib), t.TempDir(), "/dev/null", "/nonexistent"} {
+		if d, err := disk.Describe(path); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %+v, %v", path, d, err)
+		}
+	}
+}

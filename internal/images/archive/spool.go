@@ -1,0 +1,69 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"thinctl/internal/images/compression"
+	"thinctl/internal/images/manifest"
+)
+
+// readStream writes r, uncompressed, to a nameless file and indexes that.
+func readStream(ctx context.Context, r io.Reader, o Options) (tree, error) {
+	if deadline, ok := r.(interface{ SetReadDeadline(time.Time) error }); ok {
+		// A pipe that nobody writes to would be waited for without end.
+		stop := context.AfterFunc(ctx, func() { _ = deadline.SetReadDeadline(time.Unix(1, 0)) })
+		defer stop()
+	}
+	plain, err := manifest.Decompress(io.NopCloser(&heeding{ctx, r}), compression.Options{Window: o.Window, Warn: o.Warn.In(o.Name, "")}, nil)
+	if err != nil {
+		return nil, errors.Join(context.Cause(ctx), err)
+	}
+	defer plain.Close()
+	f, err := spool(o.TempDir, plain)
+	if err != nil {
+		return nil, err
+	}
+	return indexFile(ctx, f, o.Warn.In(o.Name, ""))
+}
+
+// spool writes r to a file that has no name.
+func spool(dir string, r io.Reader) (*os.File, error) {
+	f, err := os.CreateTemp(dir, "thinctl-*")
+	if err != nil {
+		return nil, &Error{Err: err, Detail: "a temporary file is needed", Remedy: "set TMPDIR to a folder with room"}
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if _, err := io.Copy(f, r); err != nil {
+		err = errors.Join(err, f.Close())
+		var path *fs.PathError
+		if errors.As(err, &path) && path.Op != "read" {
+			return nil, &Error{Err: err, Detail: "cannot keep the uncompressed archive", Remedy: "set TMPDIR to a folder with room"}
+		}
+		return nil, err
+	}
+	return f, nil
+}
+
+// heeding reads until the context ends.
+type heeding struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (h *heeding) Read(p []byte) (int, error) {
+	if err := context.Cause(h.ctx); err != nil {
+		return 0, err
+	}
+	n, err := h.r.Read(p)
+	if cause := context.Cause(h.ctx); err != nil && cause != nil {
+		return n, cause
+	}
+	return n, err
+}

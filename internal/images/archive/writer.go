@@ -1,0 +1,132 @@
+package archive
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"thinctl/internal/images/manifest"
+)
+
+// WriteOptions of WriteDocker and WriteOCI.
+type WriteOptions struct {
+	// TempDir is where layers whose size is not known are kept until it is,
+	// default os.TempDir.
+	TempDir string
+	// Progress is told how many bytes of layers were written since.
+	Progress func(n int64)
+}
+
+// Sized is what layers implement that know the size of their uncompressed tar.
+// -1 says that only reading would tell.
+type Sized interface {
+	UncompressedSize() (int64, error)
+}
+
+// output writes the tar of a layout: blobs once each, then what refers to them.
+// The same images give the same bytes.
+type output struct {
+	ctx     context.Context
+	tar     *tar.Writer
+	o       WriteOptions
+	written map[v1.Hash]int64
+}
+
+func newOutput(ctx context.Context, w io.Writer, o WriteOptions) (*output, error) {
+	out := &output{ctx: ctx, tar: tar.NewWriter(w), o: o, written: map[v1.Hash]int64{}}
+	return out, errors.Join(out.folder("blobs/"), out.folder("blobs/sha256/"))
+}
+
+func (out *output) folder(name string) error {
+	return out.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755, ModTime: time.Unix(0, 0)})
+}
+
+func (out *output) header(name string, size int64) error {
+	return out.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: size, ModTime: time.Unix(0, 0)})
+}
+
+func (out *output) file(name string, contents []byte) error {
+	if err := out.header(name, int64(len(contents))); err != nil {
+		return err
+	}
+	_, err := out.tar.Write(contents)
+	return err
+}
+
+func (out *output) json(name string, contents any) error {
+	raw, err := json.Marshal(contents)
+	if err != nil {
+		return err
+	}
+	return out.file(name, raw)
+}
+
+// small writes a blob from memory.
+func (out *output) small(t types.MediaType, raw []byte) (v1.Descriptor, error) {
+	d := manifest.Descriptor(t, raw)
+	if _, done := out.written[d.Digest]; done {
+		return d, nil
+	}
+	out.written[d.Digest] = d.Size
+	return d, out.file(blobPath(d.Digest), raw)
+}
+
+// blob writes a layer's blob, which open gives and which digest names. size is
+// -1 where it is not known.
+func (out *output) blob(digest v1.Hash, size int64, open func() (io.ReadCloser, error)) (int64, error) {
+	if size, done := out.written[digest]; done {
+		return size, nil
+	}
+	r, err := open()
+	if err != nil {
+		return 0, manifest.In("", "", digest.String(), err)
+	}
+	contents := io.Reader(&heeding{out.ctx, r})
+	if size < 0 {
+		f, err := spool(out.o.TempDir, contents)
+		if err != nil {
+			return 0, manifest.In("", "", digest.String(), errors.Join(err, r.Close()))
+		}
+		defer f.Close()
+		if size, err = f.Seek(0, io.SeekCurrent); err == nil {
+			_, err = f.Seek(0, io.SeekStart)
+		}
+		if err != nil {
+			return 0, errors.Join(err, r.Close())
+		}
+		contents = &heeding{out.ctx, f}
+	}
+	if err := out.header(blobPath(digest), size); err != nil {
+		return 0, errors.Join(err, r.Close())
+	}
+	checked := manifest.Verify(io.NopCloser(contents), digest, size, nil)
+	_, err = io.Copy(counting{out.tar, out.o.Progress}, checked)
+	out.written[digest] = size
+	return size, errors.Join(err, r.Close())
+}
+
+func (out *output) layoutVersion() error {
+	return out.json("oci-layout", map[string]string{"imageLayoutVersion": "1.0.0"})
+}
+
+// close ends the tar. One that failed must not look whole and is not ended.
+func (out *output) close() error { return out.tar.Close() }
+
+type counting struct {
+	w        io.Writer
+	progress func(int64)
+}
+
+func (c counting) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if c.progress != nil {
+		c.progress(int64(n))
+	}
+	return n, err
+}

@@ -1,0 +1,274 @@
+package images_test
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"thinctl/internal/images"
+	"thinctl/internal/images/reference"
+	"thinctl/internal/testkit/imagetest"
+	"thinctl/internal/testkit/thinpooltest"
+	"thinctl/snapshots"
+	"thinctl/thinpool"
+	"thinctl/units"
+)
+
+// stoppable is something that a process is stopped in.
+type stoppable struct {
+	name string
+	// prepare makes what there is before, beside the images of first.
+	first   []*known
+	prepare func(*bench)
+	run     func(context.Context, *images.Store) error
+	// after is what there is once it is done, as sight tells it.
+	after []string
+	// twice is what there is once it is done again; nil is after.
+	twice []string
+	// Undone, it may leave whole layers that no image has.
+	loose bool
+	// stride is how many steps one way of stopping goes on by; 0 is 7.
+	stride int
+	// again is what its repetition fails with once it is done; nil for nothing.
+	again error
+}
+
+var importedAt = time.Date(2021, 2, 3, 4, 5, 6, 0, time.UTC)
+
+func stoppables(t *testing.T) []stoppable {
+	one, two, renewed := knownOne(t), knownTwo(t), knownRenewed(t)
+	flat := knownFlat(t)
+	container := func(b *bench) {
+		image, err := b.s.Image(b.ctx, "one:1")
+		b.check(err)
+		c, err := b.s.Layers().CreateContainer(b.ctx, snapshots.ContainerOptions{Name: "web", Image: image.Key, Layer: image.Top()})
+		b.check(err)
+		target, err := b.s.Layers().MountContainer(b.ctx, c.ID, snapshots.MountOptions{})
+		b.check(err)
+		b.check(imagetest.Mutate(target, 7, 10))
+		b.committed = b.container()
+	}
+	commit := func(ctx context.Context, s *images.Store) error {
+		_, err := s.Commit(ctx, "web", images.CommitOptions{Names: names(t, "mine:1"), Changes: []string{"CMD x"}})
+		return err
+	}
+	load := func(k *known, name string) func(context.Context, *images.Store) error {
+		return func(ctx context.Context, s *images.Store) error {
+			_, err := s.Load(ctx, k.image, images.LoadOptions{Names: names(t, name)})
+			return err
+		}
+	}
+	remove := func(text string) func(context.Context, *images.Store) error {
+		return func(ctx context.Context, s *images.Store) error {
+			_, err := s.Remove(ctx, []string{text}, images.RemoveOptions{})
+			return err
+		}
+	}
+	return []stoppable{
+		{name: "load", run: load(one, "one:1"), after: []string{"one: one:1"}, loose: true},
+		{name: "load of shared layers", first: []*known{one}, run: load(two, "two:1"), after: []string{"one: one:1", "two: two:1"}, loose: true},
+		{name: "load that takes a name", first: []*known{one}, run: load(renewed, "one:1"), after: []string{"one:", "renewed: one:1"}, loose: true},
+		{name: "import", first: []*known{one}, loose: true, after: []string{"flat: flat:1", "one: one:1"},
+			run: func(ctx context.Context, s *images.Store) error {
+				_, err := s.Import(ctx, bytes.NewReader(flat.tar), images.ImportOptions{Names: names(t, "flat:1"), Created: importedAt})
+				return err
+			}},
+		{name: "commit", stride: 3, first: []*known{one}, prepare: container, run: commit,
+			after: []string{"committed: mine:1", "one: one:1"}, twice: []string{"committed:", "committed: mine:1", "one: one:1"}},
+		{name: "digest", first: []*known{one}, after: []string{"committed, digested: mine:1", "one: one:1"},
+			prepare: func(b *bench) {
+				container(b)
+				b.check(commit(b.ctx, b.s))
+			},
+			run: func(ctx context.Context, s *images.Store) error {
+				image, err := s.Digest(ctx, "mine:1")
+				if err == nil && image.ID == "" {
+					err = errors.New("it has no id")
+				}
+				return err
+			}},
+		{name: "tag", stride: 1, first: []*known{one, two}, after: []string{"one: one:1 two:1", "two:"},
+			run: func(ctx context.Context, s *images.Store) error {
+				_, err := s.Tag(ctx, "one:1", names(t, "two:1")[0])
+				return err
+			}},
+		{name: "remove", first: []*known{one}, run: remove("one:1"), again: reference.ErrNotFound},
+		{name: "remove what shares layers", first: []*known{one, two}, run: remove("two:1"), after: []string{"one: one:1"}, again: reference.ErrNotFound},
+	}
+}
+
+// stop is where a process is stopped, and how.
+type stop struct {
+	step  int
+	phase thinpooltest.Phase
+	power bool
+}
+
+func (s stop) String() string {
+	return fmt.Sprintf("%s %s step %d", map[bool]string{false: "killed", true: "power cut"}[s.power],
+		[...]string{"before", "after"}[s.phase], s.step)
+}
+
+// ways are how a process can be stopped at a step.
+var ways = []stop{{phase: thinpooltest.Before}, {phase: thinpooltest.After, power: true},
+	{phase: thinpooltest.After}, {phase: thinpooltest.Before, power: true}}
+
+// A process that is stopped at any step of any operation leaves it done or
+// undone; every image that is there is whole, and nothing is left over. Of all
+// steps each way of stopping takes its share; with THINCTL_EVERY_STEP all.
+func TestStoppedAtEveryStep(t *testing.T) {
+	every := os.Getenv("THINCTL_EVERY_STEP") != ""
+	var mu sync.Mutex
+	stops := 0
+	began := time.Now()
+	t.Run("operations", func(t *testing.T) {
+		for _, o := range stoppables(t) {
+			t.Run(o.name, func(t *testing.T) {
+				t.Parallel()
+				stride := cmp.Or(o.stride, 7) // odd, so that no way keeps to every other step
+				if every {
+					stride = 1
+				}
+				steps, total := 0, 0
+				for i, way := range ways {
+					way.step = 1 + 2*i%stride
+					for ; stopped(t, o, way); way.step += stride {
+						total++
+					}
+					steps = max(steps, way.step-stride)
+				}
+				t.Logf("stopped %d times in some %d steps", total, steps)
+				mu.Lock()
+				defer mu.Unlock()
+				stops += total
+			})
+		}
+	})
+	t.Logf("stopped %d times in %s", stops, time.Since(began).Round(time.Second))
+}
+
+// stopped stops the operation in a new world and looks at what is left. It
+// reports whether there was such a step.
+func stopped(t *testing.T, o stoppable, at stop) bool {
+	t.Helper()
+	b := newBench(t)
+	for _, k := range o.first {
+		_, err := b.s.Load(b.ctx, k.image, images.LoadOptions{Names: names(t, k.Names...)})
+		b.check(err)
+	}
+	if o.prepare != nil {
+		o.prepare(b)
+	}
+	before := b.sight()
+	b.world.StopAt(at.step, at.phase)
+	said := o.run(b.ctx, b.s)
+	step, stopped := b.world.Restart()
+	if at.power {
+		b.world.PowerOff(t)
+	}
+	fault := func(format string, args ...any) {
+		t.Helper()
+		t.Errorf("%s (%s), it said %v: %s", at, step, said, fmt.Sprintf(format, args...))
+	}
+	b.reopen()
+	after := b.sight()
+	done, undone := slices.Equal(after, o.after), slices.Equal(after, before)
+	switch {
+	case done == undone:
+		fault("there is %q, there was %q", after, before)
+	case said == nil && !done:
+		fault("acknowledged, and not done: %q", after)
+	}
+	if undone && at.power && b.committed != nil {
+		b.committed = b.container() // what was not saved is lost
+	}
+	for _, f := range b.faults(undone && o.loose) {
+		fault("%v", f)
+	}
+	if b.committed != nil {
+		for _, difference := range b.committed.Diff(b.container(), 5) {
+			fault("the container: %s", difference)
+		}
+	}
+	// The next process repeats it.
+	err := o.run(b.ctx, b.s)
+	if want := o.again; done && want != nil {
+		if !errors.Is(err, want) {
+			fault("repeated, it said %v", err)
+		}
+	} else if err != nil {
+		fault("repeated, it said %v", err)
+	}
+	want := o.after
+	if done && o.twice != nil {
+		want = o.twice
+	}
+	if again := b.sight(); !slices.Equal(again, want) {
+		fault("repeated, there is %q", again)
+	}
+	// An import that was undone has a layer that no other import can find.
+	for _, f := range b.faults(o.name == "import") {
+		fault("repeated: %v", f)
+	}
+	if t.Failed() {
+		return false
+	}
+	if !stopped {
+		b.check(said)
+	}
+	return stopped
+}
+
+// reopen is the next process after a kill.
+func (b *bench) reopen() {
+	b.Helper()
+	var err error
+	b.pool, err = thinpool.Open(b.ctx, b.world.Host(), b.world.Root, "p")
+	b.check(err)
+	b.s = open(b.world, b.pool)
+	b.check(b.pool.Activate(b.ctx))
+	b.check(b.s.Recover(b.ctx))
+}
+
+// container is the tree of the one container.
+func (b *bench) container() imagetest.Tree {
+	b.Helper()
+	view, err := b.s.Layers().ViewContainer(b.ctx, "web")
+	b.check(err)
+	tree, err := imagetest.ReadTree(b.ctx, view.Root)
+	b.check(err)
+	b.check(view.Close())
+	return tree
+}
+
+// A split that was being written when its process ended is no layer's.
+func TestRecoverClearsHalfWrittenSplits(t *testing.T) {
+	b := newBench(t)
+	one := knownOne(t)
+	_, err := b.s.Load(b.ctx, one.image, images.LoadOptions{Names: names(t, one.Names...)})
+	b.check(err)
+	there, never := one.ChainIDs[0], knownTwo(t).ChainIDs[1]
+	for _, name := range []string{"." + there + ".split.gz-123", "." + never + ".split.gz-4", never + ".split.gz"} {
+		b.check(os.WriteFile(b.pool.LayersDir()+"/"+name, []byte("half"), 0o600))
+	}
+	b.check(b.s.Recover(b.ctx))
+	for _, f := range b.faults(false) {
+		b.Error(f)
+	}
+}
+
+// used is how many bytes of the pool are in use once all is reaped.
+func (b *bench) used() units.Bytes {
+	b.Helper()
+	b.check(b.pool.Close(b.ctx))
+	status, err := b.pool.Status(b.ctx)
+	b.check(err)
+	return status.Data.Used
+}

@@ -1,0 +1,135 @@
+package differ
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	api "github.com/containerd/containerd/api/services/diff/v1"
+	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/v2/defaults"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"thinctl/internal/containerd"
+)
+
+// Options change how differences are served.
+type Options struct {
+	// Containerd is the path of containerd's own socket.
+	Containerd string
+	// Ready is asked before snapshots are read; an error is the answer. nil: always.
+	Ready func() error
+	// Log records what goes wrong after an answer; nil is slog.Default.
+	Log *slog.Logger
+	// Now is the clock of leases; nil is time.Now.
+	Now func() time.Time
+}
+
+// Differ is the Diff service of one snapshotter.
+type Differ struct {
+	s       *containerd.Snapshotter
+	options Options
+	conn    *grpc.ClientConn
+}
+
+// New returns the differ of a snapshotter. It connects to containerd when a layer is
+// written, and again whenever the connection is lost.
+func New(s *containerd.Snapshotter, o Options) (*Differ, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	conn, err := grpc.NewClient("unix://"+o.Containerd, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(defaults.DefaultMaxRecvMsgSize), grpc.MaxCallSendMsgSize(defaults.DefaultMaxSendMsgSize)))
+	if err != nil {
+		return nil, err
+	}
+	return &Differ{s: s, options: o, conn: conn}, nil
+}
+
+// Register has a server answer requests.
+func (d *Differ) Register(to grpc.ServiceRegistrar) { api.RegisterDiffServer(to, service{d: d}) }
+
+// Close ends the connection to containerd.
+func (d *Differ) Close() error { return d.conn.Close() }
+
+// service is containerd's Diff service.
+type service struct {
+	api.UnimplementedDiffServer // Apply is declined
+	d                           *Differ
+}
+
+func (v service) Diff(ctx context.Context, q *api.DiffRequest) (*api.DiffResponse, error) {
+	layer, err := v.d.compare(ctx, q)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &api.DiffResponse{Diff: layer}, nil
+}
+
+func (d *Differ) compare(ctx context.Context, q *api.DiffRequest) (*types.Descriptor, error) {
+	media, err := mediaType(q.GetMediaType())
+	if err != nil {
+		return nil, err
+	}
+	pair, err := d.s.Pair(ctx, mountsOf(q.GetLeft()), mountsOf(q.GetRight()))
+	if err != nil {
+		return nil, err
+	}
+	if d.options.Ready != nil {
+		if err := d.options.Ready(); err != nil {
+			return nil, status.Error(codes.Unavailable, err.Error())
+		}
+	}
+	ctx, release, err := d.held(ctx)
+	if err != nil {
+		return nil, err
+	}
+	want := request{media: media, reference: q.GetRef(), labels: q.GetLabels()}
+	if at := q.GetSourceDateEpoch(); at != nil {
+		want.latest = at.AsTime()
+	}
+	var layer *types.Descriptor
+	err = pair.Read(ctx, func(trees containerd.Trees) (err error) {
+		layer, err = d.write(ctx, trees, want)
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(err, release(ctx))
+	}
+	d.options.Log.Debug("wrote the difference of a snapshot", "snapshot", pair.Upper(), "digest", layer.GetDigest(), "bytes", layer.GetSize())
+	return layer, nil
+}
+
+func mountsOf(mounts []*types.Mount) []containerd.Mount {
+	var all []containerd.Mount
+	for _, m := range mounts {
+		all = append(all, containerd.Mount{Type: m.GetType(), Source: m.GetSource(), Options: m.GetOptions()})
+	}
+	return all
+}
+
+// toStatus gives an error of the snapshotter or of containerd its code. Unimplemented
+// is only what is declined: containerd would try the next differ.
+func toStatus(err error) error {
+	if _, is := status.FromError(err); is {
+		return err
+	}
+	if errdefs.IsNotImplemented(err) {
+		return status.Error(codes.Internal, err.Error())
+	}
+	for _, known := range []error{errdefs.ErrUnavailable, errdefs.ErrFailedPrecondition, errdefs.ErrInvalidArgument, errdefs.ErrAlreadyExists, errdefs.ErrNotFound} {
+		if errors.Is(err, known) {
+			return errgrpc.ToGRPC(err)
+		}
+	}
+	return containerd.ToStatus(err)
+}

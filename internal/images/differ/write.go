@@ -1,0 +1,131 @@
+package differ
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"maps"
+	"time"
+
+	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/content/proxy"
+	"github.com/containerd/containerd/v2/pkg/labels"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"thinctl/internal/changes"
+	"thinctl/internal/containerd"
+	"thinctl/internal/images/layertar"
+)
+
+// request is what a layer is to be.
+type request struct {
+	media     string
+	reference string // of the write, "" for one of its own
+	labels    map[string]string
+	latest    time.Time // bounds modification times, unless zero
+}
+
+// write writes the difference of two trees into containerd's content store.
+func (d *Differ) write(ctx context.Context, trees containerd.Trees, want request) (*types.Descriptor, error) {
+	store := proxy.NewContentStore(d.conn)
+	reference := want.reference
+	if reference == "" {
+		reference = "thinctl-diff-" + rand.Text()
+	}
+	w, err := store.Writer(ctx, content.WithRef(reference), content.WithDescriptor(v1.Descriptor{MediaType: want.media}))
+	if err != nil {
+		return nil, inStore("open a writer", err)
+	}
+	info, err := d.fill(ctx, store, w, trees, want)
+	if err != nil {
+		return nil, errors.Join(err, abandon(ctx, store, w, reference, want.reference == ""))
+	}
+	return &types.Descriptor{MediaType: want.media, Digest: info.Digest.String(), Size: info.Size}, nil
+}
+
+// fill writes and commits the layer. A layer that containerd has already is as good.
+func (d *Differ) fill(ctx context.Context, store content.Store, w content.Writer, trees containerd.Trees, want request) (content.Info, error) {
+	if err := w.Truncate(0); err != nil { // an earlier attempt with the same reference
+		return content.Info{}, inStore("truncate", err)
+	}
+	diffID, err := stream(ctx, trees, want, w)
+	if err != nil {
+		return content.Info{}, err
+	}
+	marks := map[string]string{}
+	maps.Copy(marks, want.labels)
+	marks[labels.LabelUncompressed] = diffID.String()
+	sum := w.Digest()
+	if err := w.Commit(ctx, 0, sum, content.WithLabels(marks)); err != nil && !errdefs.IsAlreadyExists(err) {
+		return content.Info{}, inStore("commit", err)
+	}
+	info, err := store.Info(ctx, sum)
+	if err != nil {
+		return info, inStore("read about "+sum.String(), err)
+	}
+	if info.Labels[labels.LabelUncompressed] == "" {
+		if info.Labels == nil {
+			info.Labels = map[string]string{}
+		}
+		info.Labels[labels.LabelUncompressed] = diffID.String()
+		if _, err := store.Update(ctx, info, "labels."+labels.LabelUncompressed); err != nil {
+			return info, inStore("label "+sum.String(), err)
+		}
+	}
+	return info, nil
+}
+
+// sendSize is how much is sent to containerd at once: it answers each write.
+const sendSize = 1 << 20
+
+// stream writes the layer, compressed, to w, and returns the digest of it uncompressed.
+func stream(ctx context.Context, trees containerd.Trees, want request, w io.Writer) (digest.Digest, error) {
+	sent := bufio.NewWriterSize(w, sendSize)
+	packed, err := compressor(sent, want.media)
+	if err != nil {
+		return "", err
+	}
+	sum := digest.SHA256.Digester()
+	_, err = layertar.Write(ctx, trees.Upper, Changes(ctx, trees), io.MultiWriter(packed, sum.Hash()), layertar.WriteOptions{Latest: want.latest})
+	if err = errors.Join(err, packed.Close()); err != nil {
+		return "", err
+	}
+	return sum.Digest(), sent.Flush()
+}
+
+// Changes finds what differs between two trees, by walking both.
+func Changes(ctx context.Context, trees containerd.Trees) layertar.Changes {
+	return func(visit func(path string, kind layertar.Kind) error) error {
+		return changes.Walk(ctx, trees.Lower, trees.Upper, changes.Options{SameOrigin: trees.Related, Exact: true}, func(c changes.Change) error {
+			return visit(c.Path, layertar.Kind(c.Kind))
+		})
+	}
+}
+
+// abandonTimeout bounds what is undone after the caller's context has ended.
+const abandonTimeout = 30 * time.Second
+
+// abandon closes a writer, and removes what it has written if nobody else can go on
+// with it.
+func abandon(ctx context.Context, store content.Store, w content.Writer, reference string, ours bool) error {
+	err := w.Close()
+	if !ours {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
+	defer cancel()
+	if gone := store.Abort(ctx, reference); gone != nil && !errdefs.IsNotFound(gone) {
+		err = errors.Join(err, inStore("abort "+reference, gone))
+	}
+	return err
+}
+
+// inStore names where an error comes from.
+func inStore(op string, err error) error {
+	return &containerd.Error{Op: op, Object: "containerd's content store", Err: err}
+}

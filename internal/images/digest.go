@@ -1,0 +1,103 @@
+package images
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+
+	"thinctl/internal/images/reference"
+	"thinctl/snapshots"
+	"thinctl/thinpool/store"
+)
+
+// Digest returns the image with its id. A committed image's is computed where it
+// is not known yet: the tars of its layers are written once, to nowhere, and what
+// they digest to is kept.
+func (s *Store) Digest(ctx context.Context, text string) (Image, error) {
+	image, err := s.Image(ctx, text)
+	if err != nil || image.ID != "" {
+		return image, err
+	}
+	hold, err := s.hold(ctx, image)
+	if err != nil {
+		return image, err
+	}
+	defer hold.Close()
+	var diffs []string
+	for _, id := range image.Layers {
+		layer, err := s.digested(ctx, id)
+		if err != nil {
+			return image, &Error{Op: "compute the digest of", Object: image.String(), Err: err}
+		}
+		diffs = append(diffs, layer.DiffID)
+	}
+	err = s.pool.Update(ctx, func(tx *store.Tx) error {
+		now, err := identify(tx, image.Key, diffs)
+		if errors.Is(err, store.ErrNotFound) {
+			return gone(image)
+		}
+		image = now
+		return err
+	})
+	return image, errors.Join(err, hold.Close())
+}
+
+// hold keeps an image's layers from being removed, until it is closed.
+func (s *Store) hold(ctx context.Context, image Image) (*snapshots.Chain, error) {
+	hold, err := s.layers.BeginChain(ctx, snapshots.ChainOptions{Layers: image.Layers})
+	if err != nil {
+		return nil, err
+	}
+	if hold.Have() < len(image.Layers) {
+		return nil, errors.Join(gone(image), hold.Close())
+	}
+	return hold, nil
+}
+
+// gone is the error of an image that was there a moment ago.
+func gone(image Image) error {
+	given := image.Shown()
+	if len(image.Names) > 0 {
+		given = image.Names[0].Familiar()
+	}
+	return &reference.Error{Given: given, Kind: reference.ErrNotFound, Detail: "it was removed meanwhile"}
+}
+
+// identify gives a committed image its id.
+func identify(tx *store.Tx, key string, diffs []string) (Image, error) {
+	image, err := byKey(tx, key)
+	if err != nil || image.ID != "" {
+		return image, err
+	}
+	if image.Raw, err = withDiffIDs(image.Raw, diffs); err != nil {
+		return image, err
+	}
+	sum := sha256.Sum256(image.Raw)
+	image.ID = hex.EncodeToString(sum[:])
+	if err := tx.PutDocument(kindImages, key, image); err != nil {
+		return image, err
+	}
+	var other Image
+	if err := tx.Document(kindImages, image.ID, &other); errors.Is(err, store.ErrNotFound) {
+		return image, tx.PutDocument(kindIDs, image.ID, key)
+	}
+	return image, nil // the very same was loaded, and has the id for its key
+}
+
+// digested returns a layer whose digest is known.
+func (s *Store) digested(ctx context.Context, id string) (snapshots.Layer, error) {
+	layer, err := s.layers.Layer(ctx, id)
+	if err != nil || layer.DiffID != "" {
+		return layer, err
+	}
+	sum := sha256.New()
+	written, err := s.writeLayer(ctx, layer, sum)
+	if err != nil {
+		return layer, err
+	}
+	layer.DiffID = "sha256:" + hex.EncodeToString(sum.Sum(nil))
+	return layer, s.layers.SetDigest(ctx, layer.ID, snapshots.Digest{
+		DiffID: layer.DiffID, Size: written.Size, Entries: written.Entries, TarSize: written.TarSize,
+	})
+}

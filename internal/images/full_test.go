@@ -1,0 +1,270 @@
+package images_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"thinctl/dm"
+	"thinctl/internal/images"
+	"thinctl/internal/images/reference"
+	"thinctl/internal/testkit/imagetest"
+	"thinctl/internal/testkit/thinpooltest"
+	"thinctl/snapshots"
+	"thinctl/thinpool"
+	"thinctl/units"
+)
+
+// state is what must be again as it was: blocks, volumes, images, layers, splits.
+func (b *bench) state() string {
+	b.Helper()
+	used := b.used()
+	volumes, err := b.pool.Volumes(b.ctx)
+	b.check(err)
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s used; images %v\n", used, b.sight())
+	for _, v := range volumes {
+		fmt.Fprintln(&text, v.Name, v.Size, v.For)
+	}
+	layers, err := b.s.Layers().Layers(b.ctx)
+	b.check(err)
+	for _, l := range layers {
+		fmt.Fprintf(&text, "%+v\n", l)
+	}
+	return text.String()
+}
+
+// A pool that runs full in the middle of a load says so, and is afterwards what
+// it was; the layers that were whole by then are removed like any others.
+func TestPoolFullInALoad(t *testing.T) {
+	for _, at := range []int{0, 1, 2} { // the layer that is too large
+		t.Run(fmt.Sprintf("layer %d", at+1), func(t *testing.T) {
+			o := thinpooltest.SmallPool()
+			o.DataSize, o.ErrorIfFull = 6*units.MiB, true // 96 blocks
+			b := newBenchOn(t, o)
+			one := knownOne(t)
+			_, err := b.s.Load(b.ctx, one.image, images.LoadOptions{Names: names(t, one.Names...)})
+			b.check(err)
+			before := b.state()
+			large := knownLarge(t, at)
+			b.extra = []*known{large}
+			_, err = b.s.Load(b.ctx, large.image, images.LoadOptions{Names: names(t, "large:1")})
+			if !errors.Is(err, snapshots.ErrFull) {
+				t.Fatalf("it said %v", err)
+			}
+			for _, word := range []string{"load image large:1", large.ChainIDs[at][:12], "pool p", "thinctl pool extend p --data"} {
+				if !strings.Contains(err.Error(), word) {
+					t.Errorf("%v does not say %q", err, word)
+				}
+			}
+			if _, err := b.s.Image(b.ctx, "large:1"); !errors.Is(err, reference.ErrNotFound) {
+				t.Errorf("the name is there: %v", err)
+			}
+			b.onlyLayers(one.ChainIDs, large.ChainIDs[:at])
+			for _, f := range b.faults(true) {
+				t.Error(f)
+			}
+			status, err := b.pool.Status(b.ctx)
+			b.check(err)
+			if status.Kernel.Mode != dm.ModeWrite {
+				t.Errorf("the pool is left in mode %s", status.Kernel.Mode)
+			}
+			b.removeLayers(large.ChainIDs[:at])
+			if after := b.state(); after != before {
+				t.Errorf("it was\n%s, it is\n%s", before, after)
+			}
+			_, err = b.pool.Extend(b.ctx, thinpool.ExtendOptions{Data: 64 * units.MiB, Metadata: status.Metadata.Total})
+			b.check(err)
+			_, err = b.s.Load(b.ctx, large.image, images.LoadOptions{Names: names(t, "large:1")})
+			b.check(err)
+			for _, f := range b.faults(false) {
+				t.Errorf("extended: %v", f)
+			}
+		})
+	}
+}
+
+// The same of an import.
+func TestPoolFullInAnImport(t *testing.T) {
+	o := thinpooltest.SmallPool()
+	o.DataSize, o.ErrorIfFull = 6*units.MiB, true
+	b := newBenchOn(t, o)
+	one := knownOne(t)
+	_, err := b.s.Load(b.ctx, one.image, images.LoadOptions{Names: names(t, one.Names...)})
+	b.check(err)
+	before := b.state()
+	large := knownLarge(t, 0)
+	_, err = b.s.Import(b.ctx, strings.NewReader(string(large.tar)), images.ImportOptions{Names: names(t, "large:1")})
+	if !errors.Is(err, snapshots.ErrFull) || !strings.Contains(err.Error(), "thinctl pool extend p --data") {
+		t.Fatalf("it said %v", err)
+	}
+	for _, f := range b.faults(false) {
+		t.Error(f)
+	}
+	if after := b.state(); after != before {
+		t.Errorf("it was\n%s, it is\n%s", before, after)
+	}
+}
+
+// onlyLayers fails where there are other layers than these.
+func (b *bench) onlyLayers(sets ...[]string) {
+	b.Helper()
+	want := map[string]bool{}
+	for _, set := range sets {
+		for _, id := range set {
+			want[id] = true
+		}
+	}
+	layers, err := b.s.Layers().Layers(b.ctx)
+	b.check(err)
+	for _, l := range layers {
+		if !want[l.ID] {
+			b.Errorf("layer %s is there", l.ID)
+		}
+		delete(want, l.ID)
+	}
+	for id := range want {
+		b.Errorf("layer %s is missing", id)
+	}
+}
+
+// removeLayers removes layers that no image has; one that somebody needs stays.
+func (b *bench) removeLayers(ids []string) {
+	b.Helper()
+	_, err := b.s.Layers().RemoveLayers(b.ctx, ids, snapshots.RemovalOptions{Needed: images.Needed, Unused: true})
+	b.check(err)
+	b.check(b.s.Recover(b.ctx)) // their splits
+}
+
+// spoiled is an image one of whose layers is not what it should be.
+type spoiled struct {
+	v1.Image
+	at   int
+	with func(v1.Layer) v1.Layer
+}
+
+func (s spoiled) Layers() ([]v1.Layer, error) {
+	layers, err := s.Image.Layers()
+	if err == nil {
+		layers[s.at] = s.with(layers[s.at])
+	}
+	return layers, err
+}
+
+// cut is a layer whose tar ends early, without its reader noticing.
+type cut struct {
+	v1.Layer
+	after int64
+}
+
+func (c cut) Compressed() (io.ReadCloser, error) {
+	r, err := c.Layer.Compressed()
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(r, c.after), r}, err
+}
+
+// failing is a layer that cannot be read to its end.
+type failing struct{ v1.Layer }
+
+var errDisk = errors.New("the disk is broken")
+
+func (f failing) Compressed() (io.ReadCloser, error) {
+	r, err := f.Layer.Compressed()
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(io.LimitReader(r, 700), failingReader{}), r}, err
+}
+
+type failingReader struct{}
+
+func (failingReader) Read([]byte) (int, error) { return 0, errDisk }
+
+// A load of a bad archive names what is wrong. Of the image there is nothing but
+// the whole layers below, and when they are removed all blocks are back.
+func TestLoadOfBadInput(t *testing.T) {
+	two := knownTwo(t)
+	escaping := func(entry imagetest.Entry) *known {
+		k, err := madeOf("escaping", "escaping:1", base(), layer(folder("srv"), file("srv/page", 9000, 8), entry), layer(folder("x")))()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	climbing := escaping(file("../../outside", 10, 1))
+	linking := escaping(link("srv/link", "../../outside"))
+	for _, c := range []struct {
+		name  string
+		of    *known
+		image v1.Image
+		bad   int // the layer
+		kind  error
+		says  []string
+	}{
+		{"cut within a file", two, spoiled{two.image, 1, func(l v1.Layer) v1.Layer { return cut{l, 6000} }}, 1, nil, []string{"layer 2", two.DiffIDs()[1], "srv/page"}},
+		{"cut between entries", two, spoiled{two.image, 1, func(l v1.Layer) v1.Layer { return cut{l, 1024} }}, 1, nil, []string{"layer 2", two.DiffIDs()[1]}},
+		{"empty", two, spoiled{two.image, 1, func(l v1.Layer) v1.Layer { return cut{l, 0} }}, 1, nil, []string{"layer 2", two.DiffIDs()[1]}},
+		{"unreadable", two, spoiled{two.image, 1, func(l v1.Layer) v1.Layer { return failing{l} }}, 1, errDisk, []string{"layer 2", two.DiffIDs()[1]}},
+		{"wrong diff id", two, damaged{two.image, 1}, 1, images.ErrDigest, []string{"layer 2", two.DiffIDs()[0], two.DiffIDs()[1], "get the image anew"}},
+		{"wrong base", two, spoiled{two.image, 0, func(v1.Layer) v1.Layer { return layersOf(t, two.image)[1] }}, 0, images.ErrDigest, []string{"layer 1"}},
+		{"escaping entry", climbing, climbing.image, 1, nil, []string{"layer 2", climbing.DiffIDs()[1], "../../outside", "leads out of the root"}},
+		{"escaping link", linking, linking.image, 1, nil, []string{"layer 2", "srv/link", "leads out of the root"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			flat := knownFlat(t) // another image, and the template
+			_, err := b.s.Load(b.ctx, flat.image, images.LoadOptions{Names: names(t, flat.Names...)})
+			b.check(err)
+			before := b.state()
+			_, err = b.s.Load(b.ctx, c.image, images.LoadOptions{Names: names(t, "bad:1")})
+			if err == nil || c.kind != nil && !errors.Is(err, c.kind) {
+				t.Fatalf("it said %v, which is no %v", err, c.kind)
+			}
+			for _, word := range append(c.says, "load image bad:1") {
+				if !strings.Contains(err.Error(), word) {
+					t.Errorf("%v does not say %q", err, word)
+				}
+			}
+			b.onlyLayers(flat.ChainIDs, c.of.ChainIDs[:c.bad])
+			b.extra = []*known{c.of}
+			for _, f := range b.faults(true) {
+				t.Error(f)
+			}
+			b.removeLayers(c.of.ChainIDs[:c.bad])
+			if after := b.state(); after != before {
+				t.Errorf("it was\n%s, it is\n%s", before, after)
+			}
+		})
+	}
+}
+
+func layersOf(t *testing.T, image v1.Image) []v1.Layer {
+	t.Helper()
+	layers, err := image.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return layers
+}
+
+// knownLarge is an image of three layers, of which one does not fit into a pool
+// of a hundred blocks.
+func knownLarge(t *testing.T, at int) *known {
+	t.Helper()
+	layers := []imagetest.Layer{base(), layer(folder("srv"), file("srv/a", 10, 1)), layer(folder("srv"), file("srv/b", 10, 2))}
+	layers[at].Entries = append(layers[at].Entries, folder("large"))
+	for i := range 200 {
+		layers[at].Entries = append(layers[at].Entries, file(fmt.Sprintf("large/%d", i), 10, uint64(i)))
+	}
+	k, err := madeOf("large", "large:1", layers...)()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}

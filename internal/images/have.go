@@ -1,0 +1,65 @@
+package images
+
+import (
+	"context"
+	"errors"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"thinctl/internal/images/reference"
+	"thinctl/snapshots"
+	"thinctl/thinpool/store"
+)
+
+// ChainIDs are the ids that an image's layers have here once they are loaded,
+// base first: 64 hex digits each.
+func ChainIDs(image v1.Image) ([]string, error) {
+	in, err := incomingOf(image, LoadOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return in.chain, nil
+}
+
+// Have returns the chain ids of an image's layers, and how many of them, from the
+// base on, are in the pool now. Those need not be fetched.
+func (s *Store) Have(ctx context.Context, image v1.Image) (ids []string, have int, err error) {
+	if ids, err = ChainIDs(image); err != nil {
+		return nil, 0, err
+	}
+	chain, err := s.layers.BeginChain(ctx, snapshots.ChainOptions{Layers: ids})
+	if err != nil {
+		return nil, 0, err
+	}
+	return ids, chain.Have(), chain.Close()
+}
+
+// RepoDigests are the digests by which registries know an image, each with its
+// repository: debian@sha256:...
+func (s *Store) RepoDigests(ctx context.Context, image Image) ([]string, error) {
+	var digests []string
+	err := s.pool.View(ctx, func(tx *store.Tx) error {
+		digests = nil
+		seen := map[string]bool{}
+		for _, name := range image.Names {
+			var record named
+			err := tx.Document(kindNames, name.String(), &record)
+			if errors.Is(err, store.ErrNotFound) || err == nil && (record.Key != image.Key || record.Manifest == "") {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			digest, err := reference.Parse(name.Repository() + "@" + record.Manifest)
+			if err != nil {
+				return err
+			}
+			if !seen[digest.String()] {
+				seen[digest.String()] = true
+				digests = append(digests, digest.Familiar())
+			}
+		}
+		return nil
+	})
+	return digests, err
+}

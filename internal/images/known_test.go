@@ -1,0 +1,356 @@
+package images_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"thinctl/internal/images"
+	"thinctl/internal/images/archive"
+	"thinctl/internal/testkit/imagetest"
+)
+
+// known is an image that is ready to be loaded, any number of times, and of
+// which is known what must come of it.
+type known struct {
+	*imagetest.Built
+	label string
+	image v1.Image
+	trees []imagetest.Tree // of the layers
+	tar   []byte           // of the first layer
+}
+
+var madeAt = time.Date(2019, 5, 6, 7, 8, 9, 1000, time.UTC)
+
+func folder(path string) imagetest.Entry {
+	return imagetest.Entry{Path: path, Type: tar.TypeDir, Mode: 0o755, Time: madeAt}
+}
+
+func file(path string, size int64, seed uint64) imagetest.Entry {
+	return imagetest.Entry{Path: path, Type: tar.TypeReg, Mode: 0o640, UID: 3, GID: 4, Time: madeAt,
+		Content: imagetest.Content{Kind: imagetest.Random, Size: size, Seed: seed}}
+}
+
+func link(path, to string) imagetest.Entry {
+	return imagetest.Entry{Path: path, Type: tar.TypeLink, Mode: 0o640, UID: 3, GID: 4, Link: to, Time: madeAt}
+}
+
+func layer(entries ...imagetest.Entry) imagetest.Layer {
+	return imagetest.Layer{CreatedBy: "a step", Entries: entries}
+}
+
+// base is the layer that one and two share.
+func base() imagetest.Layer {
+	return layer(folder("etc"), file("etc/conf", 300, 1), folder("bin"), file("bin/sh", 5000, 2), link("bin/bash", "bin/sh"),
+		file("bin/old", 10, 3), folder("lib"), file("lib/a", 1000, 4), file("lib/b", 1000, 5))
+}
+
+func madeOf(label, name string, layers ...imagetest.Layer) func() (*known, error) {
+	return sync.OnceValues(func() (*known, error) {
+		built, err := imagetest.Build(imagetest.Image{Names: []string{name}, Layers: layers})
+		if err != nil {
+			return nil, err
+		}
+		k := &known{Built: built, label: label}
+		var saved, base bytes.Buffer
+		if err := errors.Join(imagetest.WriteDocker(&saved, built), layers[0].WriteTar(&base)); err != nil {
+			return nil, err
+		}
+		k.tar = base.Bytes()
+		for n := range layers {
+			tree, err := imagetest.Image{Layers: layers[:n+1]}.Tree()
+			if err != nil {
+				break // no tree comes of it
+			}
+			k.trees = append(k.trees, tree)
+		}
+		// What is read from a stream is kept in a file without a name, until the
+		// test process ends.
+		file, err := archive.Read(context.Background(), &saved, archive.Options{})
+		if err != nil {
+			return nil, err
+		}
+		k.image = file.Images()[0].Image
+		return k, nil
+	})
+}
+
+var (
+	makeOne = madeOf("one", "one:1", base(),
+		layer(folder("bin"), imagetest.Entry{Path: "bin/.wh.old", Type: tar.TypeReg, Time: madeAt}, file("bin/ls", 7000, 6)),
+		layer(folder("lib"), imagetest.Entry{Path: "lib/.wh..wh..opq", Type: tar.TypeReg, Time: madeAt}, file("lib/c", 70, 7),
+			imagetest.Entry{Path: "lib/d", Type: tar.TypeSymlink, Mode: 0o777, Link: "c", Time: madeAt}))
+	makeTwo = madeOf("two", "two:1", base(),
+		layer(folder("srv"), file("srv/page", 9000, 8), folder("etc"), file("etc/conf", 200, 9)),
+		layer(folder("srv"), file("srv/log", 100, 10)))
+	makeRenewed = madeOf("renewed", "renewed:1", base(), layer(folder("etc"), file("etc/conf", 4000, 11)))
+	makeFlat    = madeOf("flat", "flat:1", layer(folder("home"), file("home/it", 3000, 12), link("home/too", "home/it")))
+)
+
+func get(t *testing.T, make func() (*known, error)) *known {
+	t.Helper()
+	k, err := make()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func knownOne(t *testing.T) *known     { return get(t, makeOne) }
+func knownTwo(t *testing.T) *known     { return get(t, makeTwo) }
+func knownRenewed(t *testing.T) *known { return get(t, makeRenewed) }
+func knownFlat(t *testing.T) *known    { return get(t, makeFlat) }
+
+func allKnown(t *testing.T) []*known {
+	return []*known{knownOne(t), knownTwo(t), knownRenewed(t), knownFlat(t)}
+}
+
+// sight is what there is: a line per image, with its names.
+func (b *bench) sight() []string {
+	b.Helper()
+	all, err := b.s.Images(b.ctx)
+	b.check(err)
+	var lines []string
+	for _, image := range all {
+		line := b.label(image) + ":"
+		for _, name := range image.Names {
+			line += " " + name.Familiar()
+		}
+		lines = append(lines, line)
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func (b *bench) label(image images.Image) string {
+	if image.Parent != "" {
+		if image.ID != "" {
+			return "committed, digested"
+		}
+		return "committed"
+	}
+	if k := b.known(image); k != nil {
+		return k.label
+	}
+	return "unknown " + image.Key
+}
+
+// known is what an image must be. An imported one is known by its layer: its
+// config is not the archive's.
+func (b *bench) known(image images.Image) *known {
+	flat := knownFlat(b.T)
+	for _, k := range append(allKnown(b.T), b.extra...) {
+		if image.ID == k.ID {
+			return k
+		}
+	}
+	if config, err := image.Config(); err == nil && len(config.RootFS.DiffIDs) == 1 && config.RootFS.DiffIDs[0].String() == flat.DiffIDs()[0] {
+		return flat
+	}
+	return nil
+}
+
+// faults are everything that no finished or undone operation leaves. With loose
+// there may be layers that no image has.
+func (b *bench) faults(loose bool) []error {
+	b.Helper()
+	var faults []error
+	say := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	check := func(what string, err error) {
+		if err != nil {
+			say("%s: %w", what, err)
+		}
+	}
+	all, err := b.s.Images(b.ctx)
+	check("list", err)
+	needed := map[string]bool{}
+	for _, image := range all {
+		for _, id := range image.Layers {
+			needed[id] = true
+		}
+		check(image.String(), b.wholeImage(image))
+	}
+	layers, err := b.s.Layers().Layers(b.ctx)
+	check("list", err)
+	splits := map[string]bool{}
+	for _, l := range layers {
+		if !needed[l.ID] && !loose {
+			say("layer %s is left", l.ID)
+		}
+		splits[l.ID+".split.gz"] = l.Base == ""
+		tree := b.expected(l.ID, l.DiffID, l.Base != "")
+		if tree == nil {
+			say("layer %s is nobody's", l.ID)
+			continue
+		}
+		check("layer "+l.ID, b.sameTree(l.ID, tree))
+	}
+	check("splits", b.onlySplits(splits))
+	check("pool", b.tidy())
+	return faults
+}
+
+// expected is the tree that a layer must be.
+func (b *bench) expected(id, diffID string, committed bool) imagetest.Tree {
+	if committed {
+		if tree := b.commits[id]; tree != nil {
+			return tree
+		}
+		return b.committed
+	}
+	for _, k := range append(allKnown(b.T), b.extra...) {
+		if at := slices.Index(k.ChainIDs, id); at >= 0 {
+			return k.trees[at]
+		}
+	}
+	if flat := knownFlat(b.T); diffID == flat.DiffIDs()[0] {
+		return flat.trees[0]
+	}
+	return nil
+}
+
+func (b *bench) sameTree(layer string, want imagetest.Tree) error {
+	view, err := b.s.Layers().ViewLayer(b.ctx, layer)
+	if err != nil {
+		return err
+	}
+	got, err := imagetest.ReadTree(b.ctx, view.Root)
+	if err == nil {
+		if differences := want.Diff(got, 5); len(differences) > 0 {
+			err = errors.New(strings.Join(differences, "\n"))
+		}
+	}
+	return errors.Join(err, view.Close())
+}
+
+// wholeImage reads an image as Save does. Its id is computed where nobody has
+// asked for it yet, but only of another's sight.
+func (b *bench) wholeImage(image images.Image) error {
+	if image.ID == "" {
+		return nil // until somebody asks; its layers are looked at
+	}
+	opened, err := b.s.Open(b.ctx, image.ID)
+	if err != nil {
+		return err
+	}
+	return errors.Join(b.sameBytes(image, opened.Image), opened.Close())
+}
+
+func (b *bench) sameBytes(record images.Image, image v1.Image) error {
+	raw, err := image.RawConfigFile()
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(raw)
+	if got := hex.EncodeToString(sum[:]); got != record.ID {
+		return fmt.Errorf("its config digests to %s", got)
+	}
+	layers, err := image.Layers()
+	if err != nil {
+		return err
+	}
+	var digests []string
+	for _, layer := range layers {
+		r, err := layer.Uncompressed()
+		if err != nil {
+			return err
+		}
+		sum := sha256.New()
+		_, err = io.Copy(sum, r)
+		if err := errors.Join(err, r.Close()); err != nil {
+			return err
+		}
+		digests = append(digests, "sha256:"+hex.EncodeToString(sum.Sum(nil)))
+	}
+	if k := b.known(record); k != nil && !slices.Equal(digests, k.DiffIDs()) {
+		return fmt.Errorf("its layers digest to %v, want %v", digests, k.DiffIDs())
+	}
+	return nil
+}
+
+// onlySplits compares the files of splits with what there must be; of a layer
+// with false there must be none.
+func (b *bench) onlySplits(wanted map[string]bool) error {
+	entries, err := os.ReadDir(b.pool.LayersDir())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	var faults []error
+	for _, entry := range entries {
+		if !wanted[entry.Name()] {
+			faults = append(faults, fmt.Errorf("%s is left", entry.Name()))
+		}
+		delete(wanted, entry.Name())
+	}
+	for name, must := range wanted {
+		if must {
+			faults = append(faults, fmt.Errorf("%s is missing", name))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// tidy tells where documents, volumes and mounts do not agree, and what is left
+// of works and views.
+func (b *bench) tidy() error {
+	var faults []error
+	say := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	found, err := b.s.Layers().Check(b.ctx)
+	faults = append(faults, err)
+	for _, d := range found {
+		say("%s: %s", d.Object, d.Detail)
+	}
+	faults = append(faults, b.pool.Close(b.ctx)) // notes what has been reaped
+	report, err := b.pool.Check(b.ctx)
+	faults = append(faults, err)
+	for _, finding := range report.Findings {
+		say("the pool's check found %+v", finding)
+	}
+	volumes, err := b.pool.Volumes(b.ctx)
+	faults = append(faults, err)
+	for _, v := range volumes {
+		if v.For == "work" {
+			say("%s is left", v.Name)
+		}
+		if v.Active && v.For != "container" {
+			say("%s is active", v.Name)
+		}
+	}
+	status, err := b.pool.Status(b.ctx)
+	faults = append(faults, err)
+	if status.Tombstones != 0 {
+		say("%d tombstones are left", status.Tombstones)
+	}
+	for _, dir := range []string{b.pool.Dir(), b.pool.MountsDir()} {
+		entries, err := os.ReadDir(dir)
+		faults = append(faults, err)
+		for _, entry := range entries {
+			if strings.HasPrefix(entry.Name(), ".") {
+				say("%s is left in %s", entry.Name(), dir)
+			}
+		}
+	}
+	for _, target := range b.world.Files.Targets() {
+		if strings.HasPrefix(filepath.Base(target), ".") {
+			say("%s is still mounted", target)
+		}
+	}
+	if violations := b.world.Kernel.Violations(); len(violations) != 0 {
+		say("%v", violations)
+	}
+	return errors.Join(faults...)
+}

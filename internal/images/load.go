@@ -1,0 +1,304 @@
+package images
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
+
+	"thinctl/fault"
+	"thinctl/internal/disk"
+	"thinctl/internal/images/layertar"
+	"thinctl/internal/images/reference"
+	"thinctl/snapshots"
+	"thinctl/snapshots/filesystem"
+	"thinctl/thinpool/store"
+	"thinctl/units"
+)
+
+// LoadOptions change how an image is loaded.
+type LoadOptions struct {
+	// Names the image gets; one that another image had is this one's then.
+	Names []reference.Reference
+	// Manifest is the digest that the names stand for in a registry.
+	Manifest string
+	// FS and Size are of a new base layer; the store's default and the pool's
+	// base size where zero.
+	FS     filesystem.Type
+	Size   units.Bytes
+	Limits layertar.Limits
+	// Warn receives what was accepted although it is unusual.
+	Warn fault.Warn
+	// Progress hears of each layer as it comes on; it may be nil.
+	Progress func(Progress)
+}
+
+// Progress is how far a layer has come.
+type Progress struct {
+	Layer int    // of the image, from 0
+	ID    string // the layer's
+	// Read of Total bytes of the layer's blob have been applied; Total is 0 where
+	// it is not known.
+	Read, Total units.Bytes
+	State       ProgressState
+}
+
+// ProgressState tells what a layer is at.
+type ProgressState string
+
+// The states of a layer.
+const (
+	LayerExists   ProgressState = "already exists"
+	LayerApplying ProgressState = "applying"
+	LayerDone     ProgressState = "done"
+)
+
+// incoming is an image that is being loaded.
+type incoming struct {
+	id      string
+	raw     []byte
+	config  *v1.ConfigFile
+	layers  []v1.Layer
+	diffs   []string // digests, base first
+	chain   []string // 64 hex digits, base first
+	options LoadOptions
+}
+
+func incomingOf(image v1.Image, o LoadOptions) (*incoming, error) {
+	in := &incoming{options: o}
+	var err error
+	if in.raw, err = image.RawConfigFile(); err != nil {
+		return nil, err
+	}
+	if in.config, err = image.ConfigFile(); err != nil {
+		return nil, err
+	}
+	if in.layers, err = image.Layers(); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(in.raw)
+	in.id = hex.EncodeToString(sum[:])
+	for _, diff := range in.config.RootFS.DiffIDs {
+		in.diffs = append(in.diffs, diff.String())
+	}
+	if len(in.diffs) != len(in.layers) {
+		return nil, &Error{Op: "load", Object: "image " + short(in.id), Kind: ErrInvalid,
+			Detail: fmt.Sprintf("its config names %d layers, its manifest %d", len(in.diffs), len(in.layers))}
+	}
+	in.chain = chainIDs(in.diffs)
+	return in, nil
+}
+
+// chainIDs returns the OCI chain ids of the layers, base first, without algorithm.
+func chainIDs(diffs []string) []string {
+	var ids []digest.Digest
+	for _, diff := range diffs {
+		ids = append(ids, digest.Digest(diff))
+	}
+	var chain []string
+	for _, id := range identity.ChainIDs(ids) {
+		chain = append(chain, id.Encoded())
+	}
+	return chain
+}
+
+// Load makes the image's layers, as far as they are not there, and then the
+// image. Layers are verified by their digests as they are applied. A load that
+// fails or dies leaves whole layers, which the next load of the image takes.
+func (s *Store) Load(ctx context.Context, image v1.Image, o LoadOptions) (Image, error) {
+	in, err := incomingOf(image, o)
+	if err != nil {
+		return Image{}, err
+	}
+	loaded, err := s.load(ctx, in)
+	if err != nil {
+		var told *Error
+		if errors.As(err, &told) { // by fill, below the layer's own error
+			return Image{}, told
+		}
+		return Image{}, &Error{Op: "load", Object: in.object(), Err: err}
+	}
+	return loaded, nil
+}
+
+func (in *incoming) object() string {
+	if len(in.options.Names) > 0 {
+		return "image " + in.options.Names[0].Familiar()
+	}
+	return "image " + short(in.id)
+}
+
+func (s *Store) load(ctx context.Context, in *incoming) (Image, error) {
+	chain, err := s.layers.BeginChain(ctx, snapshots.ChainOptions{FS: in.options.FS, Size: in.options.Size, Layers: in.chain})
+	if err != nil {
+		return Image{}, err
+	}
+	defer chain.Close()
+	for i := range in.chain {
+		if i < chain.Have() {
+			in.tell(i, LayerExists, 0, 0)
+			continue
+		}
+		if err := s.add(ctx, chain, in, i); err != nil {
+			return Image{}, err
+		}
+	}
+	var loaded Image
+	err = chain.Finish(ctx, func(tx *store.Tx) (err error) {
+		loaded, err = s.record(tx, in, chain.Layers())
+		return err
+	})
+	return loaded, errors.Join(err, chain.Close())
+}
+
+func (in *incoming) tell(layer int, state ProgressState, read, total units.Bytes) {
+	if in.options.Progress != nil {
+		in.options.Progress(Progress{Layer: layer, ID: in.chain[layer], Read: read, Total: total, State: state})
+	}
+}
+
+// add makes the image's i-th layer.
+func (s *Store) add(ctx context.Context, chain *snapshots.Chain, in *incoming, i int) error {
+	spec := snapshots.LayerSpec{ID: in.chain[i], DiffID: in.diffs[i], Created: in.created(i), Last: i == len(in.chain)-1}
+	filled := false
+	_, err := chain.Add(ctx, spec, func(root string) (snapshots.Filled, error) {
+		filled = true
+		return s.fill(ctx, in, i, root)
+	})
+	if err != nil {
+		return errors.Join(err, s.dropLeft(ctx, spec.ID))
+	}
+	if filled {
+		in.tell(i, LayerDone, 0, 0)
+	} else {
+		in.tell(i, LayerExists, 0, 0)
+	}
+	return nil
+}
+
+// created is when the history says that the layer was made.
+func (in *incoming) created(layer int) time.Time {
+	at := 0
+	for _, step := range in.config.History {
+		if step.EmptyLayer {
+			continue
+		}
+		if at == layer {
+			return step.Created.Time
+		}
+		at++
+	}
+	return in.config.Created.Time
+}
+
+// fill applies a layer's tar to the tree below root.
+func (s *Store) fill(ctx context.Context, in *incoming, i int, root string) (snapshots.Filled, error) {
+	if err := s.makeLayersDir(); err != nil {
+		return snapshots.Filled{}, err
+	}
+	blob, total, err := open(in.layers[i])
+	if err != nil {
+		return snapshots.Filled{}, err
+	}
+	in.tell(i, LayerApplying, 0, total)
+	applied, err := layertar.Apply(ctx, root, blob, layertar.ApplyOptions{
+		Limits:   in.options.Limits,
+		TempDir:  s.pool.LayersDir(),
+		Warn:     in.options.Warn.In(in.object(), fmt.Sprintf("layer %d", i+1)),
+		Progress: func(n int64) { in.tell(i, LayerApplying, units.Bytes(n), total) },
+	})
+	if err = errors.Join(err, blob.Close()); err != nil {
+		return snapshots.Filled{}, fmt.Errorf("layer %d, %s: %w", i+1, in.diffs[i], err)
+	}
+	defer applied.Split.Close()
+	if applied.DiffID != in.diffs[i] {
+		return snapshots.Filled{}, &Error{Op: "load", Object: in.object(), Kind: ErrDigest,
+			Detail: fmt.Sprintf("layer %d has the diff id %s, its config says %s", i+1, applied.DiffID, in.diffs[i]),
+			Remedy: "get the image anew"}
+	}
+	if err := s.keepSplit(in.chain[i], applied.Split); err != nil {
+		return snapshots.Filled{}, err
+	}
+	return snapshots.Filled{Size: applied.Size, Entries: applied.Entries, TarSize: applied.TarSize}, nil
+}
+
+// open opens a layer's blob as it is stored: applying it finds out how it is
+// compressed. What is not compressed is not checked twice: its digest is its
+// diff id.
+func open(layer v1.Layer) (io.ReadCloser, units.Bytes, error) {
+	size, err := layer.Size()
+	if err != nil {
+		size = 0
+	}
+	if plain, ok := layer.(interface{ IsPlain() bool }); ok && plain.IsPlain() {
+		blob, err := layer.(interface{ Raw() (io.ReadCloser, error) }).Raw()
+		return blob, units.Bytes(size), err
+	}
+	blob, err := layer.Compressed()
+	return blob, units.Bytes(size), err
+}
+
+// keepSplit writes a layer's split, durable before the layer counts.
+func (s *Store) keepSplit(layer string, split layertar.Split) error {
+	// Only who holds the layer's lock gets here.
+	return disk.WriteFrom(s.splitPath(layer), split.Reader())
+}
+
+// makeLayersDir makes the directory of the splits, where large ones are kept
+// while they grow.
+func (s *Store) makeLayersDir() error {
+	if err := disk.MakeDir(s.pool.LayersDir()); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// record writes the image's documents.
+func (s *Store) record(tx *store.Tx, in *incoming, layers []string) (Image, error) {
+	image, err := byKey(tx, in.id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		// One that was committed here may have got this id since.
+		var key string
+		if err := tx.Document(kindIDs, in.id, &key); err == nil {
+			if image, err = byKey(tx, key); err != nil {
+				return image, err
+			}
+			break
+		}
+		image = Image{Key: in.id, ID: in.id, Raw: in.raw, Layers: layers, Created: in.config.Created.UTC(), Loaded: s.now()}
+		if err := tx.PutDocument(kindImages, image.Key, image); err != nil {
+			return image, err
+		}
+	case err != nil:
+		return image, err
+	}
+	if err := in.rememberAll(tx); err != nil {
+		return image, err
+	}
+	if err := setNames(tx, image.Key, in.options.Manifest, in.options.Names); err != nil {
+		return image, err
+	}
+	names, err := namesByKey(tx)
+	image.Names = names[image.Key]
+	return image, err
+}
+
+// marshal writes a config as Docker does: compact, keys in the order of the
+// struct.
+func marshal(config *v1.ConfigFile) ([]byte, error) {
+	raw, err := json.Marshal(config)
+	if err != nil {
+		return nil, fmt.Errorf("writing a config: %w", err)
+	}
+	return raw, nil
+}

@@ -1,0 +1,288 @@
+package images_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"thinctl/internal/images"
+	"thinctl/internal/images/reference"
+	"thinctl/internal/testkit/imagetest"
+	"thinctl/snapshots"
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+)
+
+const (
+	crowdMembers = 16
+	crowdTime    = 3 * time.Second
+)
+
+// Sixteen at once, in two processes, load, read, tag, commit and remove images
+// that overlap. In the end documents, volumes and splits agree, every image that
+// is there is whole, and what nobody needs gives its blocks back.
+func TestImagesCrowd(t *testing.T) {
+	b := newBench(t)
+	// The template stays; it is no image's.
+	_, err := b.s.Load(b.ctx, knownFlat(t).image, images.LoadOptions{Names: names(t, "flat:1")})
+	b.check(err)
+	_, err = b.s.Remove(b.ctx, []string{"flat:1"}, images.RemoveOptions{})
+	b.check(err)
+	before := b.used()
+
+	other, err := thinpool.Open(b.ctx, b.world.Host(), b.world.Root, "p")
+	b.check(err)
+	stores := []*images.Store{b.s, open(b.world, other)}
+	ctx, cancel := context.WithTimeout(b.ctx, 2*time.Minute)
+	defer cancel()
+	c := &crowd{bench: b, until: time.Now().Add(crowdTime), acts: map[string]int{}, trees: map[string]imagetest.Tree{}}
+	var all sync.WaitGroup
+	for i := range crowdMembers {
+		all.Go(func() {
+			m := &member{crowd: c, s: stores[i%2], container: fmt.Sprintf("web-%d", i), random: rand.New(rand.NewPCG(uint64(i), 9))}
+			for n := 0; time.Now().Before(c.until); n++ {
+				if err := m.step(ctx, n); err != nil {
+					t.Errorf("member %d, act %d: %v", i, n, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	t.Logf("%v", c.acts)
+	b.check(b.s.Recover(b.ctx))
+	b.check(other.Close(b.ctx))
+	b.commits = c.trees
+	for _, f := range b.faults(true) {
+		t.Error(f)
+	}
+	b.removeAll()
+	for _, f := range b.faults(false) {
+		t.Errorf("emptied: %v", f)
+	}
+	if after := b.used(); after != before {
+		t.Errorf("%s are used once all is removed, %s were", after, before)
+	}
+}
+
+// removeAll removes containers, images, and the layers that removals had to
+// leave since somebody was reading them.
+func (b *bench) removeAll() {
+	b.Helper()
+	containers, err := b.s.Layers().Containers(b.ctx)
+	b.check(err)
+	for _, c := range containers {
+		_, err := b.s.Layers().RemoveContainer(b.ctx, c.ID, snapshots.RemoveOptions{})
+		b.check(err)
+	}
+	all, err := b.s.Images(b.ctx)
+	b.check(err)
+	for _, image := range all {
+		_, err := b.s.Remove(b.ctx, []string{image.Key}, images.RemoveOptions{Force: true})
+		b.check(err)
+	}
+	layers, err := b.s.Layers().Layers(b.ctx)
+	b.check(err)
+	var left []string
+	for _, l := range layers {
+		left = append(left, l.ID)
+	}
+	if len(left) > 0 {
+		b.Logf("%d layers were left by removals and loads that met", len(left))
+		_, err = b.s.Layers().RemoveLayers(b.ctx, left, snapshots.RemovalOptions{Needed: images.Needed})
+		b.check(err)
+		b.check(b.s.Recover(b.ctx)) // their splits
+	}
+}
+
+// crowd is what its members share.
+type crowd struct {
+	*bench
+	until time.Time
+
+	mu    sync.Mutex
+	acts  map[string]int
+	trees map[string]imagetest.Tree // of committed layers
+}
+
+func (c *crowd) did(act string, err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case err == nil:
+	// Somebody has removed it, or needs it, since it was picked.
+	case errors.Is(err, reference.ErrNotFound), errors.Is(err, images.ErrInUse):
+		act += ", too late"
+	default:
+		return fmt.Errorf("%s: %w", act, err)
+	}
+	c.acts[act]++
+	return nil
+}
+
+type member struct {
+	*crowd
+	s         *images.Store
+	container string
+	random    *rand.Rand
+}
+
+func pick[T any](m *member, of []T) T { return of[m.random.IntN(len(of))] }
+
+func (m *member) name() reference.Reference {
+	return names(m.T, fmt.Sprintf("app:%d", m.random.IntN(6)))[0]
+}
+
+func (m *member) step(ctx context.Context, n int) error {
+	switch act := m.random.IntN(22); {
+	case act < 7:
+		k := pick(m, allKnown(m.T))
+		loaded, err := m.s.Load(ctx, k.image, images.LoadOptions{Names: []reference.Reference{m.name()}})
+		if err == nil && loaded.ID != k.ID {
+			err = fmt.Errorf("it has the id %s, want %s", loaded.ID, k.ID)
+		}
+		return m.did("load", err)
+	case act < 10:
+		_, err := m.s.Tag(ctx, m.name().Familiar(), m.name())
+		return m.did("tag", err)
+	case act < 15:
+		_, err := m.s.Remove(ctx, []string{m.name().Familiar()}, images.RemoveOptions{})
+		return m.did("remove", err)
+	case act < 17:
+		return m.did("read", m.read(ctx))
+	case act < 18:
+		_, err := m.s.Summaries(ctx, true)
+		return m.did("list", err)
+	case act < 19:
+		_, err := m.s.History(ctx, m.name().Familiar())
+		return m.did("history", err)
+	}
+	return m.did("commit", m.commit(ctx, n))
+}
+
+// read reads an image as Save does.
+func (m *member) read(ctx context.Context) error {
+	opened, err := m.s.Open(ctx, m.name().Familiar())
+	if err != nil {
+		return err
+	}
+	return errors.Join(m.sameBytes(opened.Record, opened.Image), opened.Close())
+}
+
+// commit makes a container of an image, changes it, and commits it.
+func (m *member) commit(ctx context.Context, n int) error {
+	image, err := m.s.Image(ctx, m.name().Familiar())
+	if err != nil {
+		return err
+	}
+	layers := m.s.Layers()
+	c, err := layers.CreateContainer(ctx, snapshots.ContainerOptions{Name: m.container, Image: image.Key, Layer: image.Top(),
+		With: func(tx *store.Tx, _ snapshots.Container) error {
+			return tx.Document("images", image.Key, &images.Image{})
+		}})
+	if errors.Is(err, snapshots.ErrNotFound) || errors.Is(err, store.ErrNotFound) {
+		return errors.Join(reference.ErrNotFound, err)
+	}
+	if err != nil {
+		return err
+	}
+	target, err := layers.MountContainer(ctx, c.ID, snapshots.MountOptions{})
+	if err != nil {
+		return err
+	}
+	err = errors.Join(os.WriteFile(filepath.Join(target, fmt.Sprintf("%s-%d", m.container, n)), []byte(time.Now().String()), 0o600),
+		os.RemoveAll(filepath.Join(target, "bin", "ls")))
+	if err != nil {
+		return err
+	}
+	tree, err := imagetest.ReadTree(ctx, target)
+	if err != nil {
+		return err
+	}
+	committed, err := m.s.Commit(ctx, c.ID, images.CommitOptions{Names: []reference.Reference{m.name()}, Message: fmt.Sprint(n)})
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.trees[committed.Top()] = tree
+	m.mu.Unlock()
+	_, err = layers.RemoveContainer(ctx, c.ID, snapshots.RemoveOptions{})
+	return err
+}
+
+// The last two names of an image that go at once take its layers along,
+// whichever of them turns out to be the last.
+func TestLastNamesRemovedAtOnce(t *testing.T) {
+	b := newBench(t)
+	other, err := thinpool.Open(b.ctx, b.world.Host(), b.world.Root, "p")
+	b.check(err)
+	stores := []*images.Store{b.s, open(b.world, other)}
+	one := knownOne(t)
+	for range 10 {
+		_, err := b.s.Load(b.ctx, one.image, images.LoadOptions{Names: names(t, "a:1", "b:1")})
+		b.check(err)
+		var all sync.WaitGroup
+		faults := make([]error, 2)
+		removed := make([]images.Removal, 2)
+		for i, name := range []string{"a:1", "b:1"} {
+			all.Go(func() { removed[i], faults[i] = stores[i].Remove(b.ctx, []string{name}, images.RemoveOptions{}) })
+		}
+		all.Wait()
+		b.check(errors.Join(faults...))
+		if gone := len(removed[0].Layers) + len(removed[1].Layers); gone != len(one.ChainIDs) {
+			t.Fatalf("%d layers were removed: %+v", gone, removed)
+		}
+		layers, err := b.s.Layers().Layers(b.ctx)
+		b.check(err)
+		if len(layers) != 0 {
+			t.Fatalf("%d layers are left", len(layers))
+		}
+	}
+	b.check(other.Close(b.ctx))
+	b.agrees(b.s)
+}
+
+// Of an image that many load at once each layer is made once, and all get it.
+func TestManyLoadOneImage(t *testing.T) {
+	b := newBench(t)
+	one, two := knownOne(t), knownTwo(t)
+	var mu sync.Mutex
+	made := map[string]int{}
+	var all sync.WaitGroup
+	for i := range crowdMembers {
+		k := []*known{one, two}[i%2]
+		all.Go(func() {
+			loaded, err := b.s.Load(b.ctx, k.image, images.LoadOptions{Names: names(t, fmt.Sprintf("n:%d", i)), Progress: func(p images.Progress) {
+				mu.Lock()
+				defer mu.Unlock()
+				if p.State == images.LayerDone {
+					made[p.ID]++
+				}
+			}})
+			if err != nil || loaded.ID != k.ID {
+				t.Errorf("%v, %v", loaded, err)
+			}
+		})
+	}
+	all.Wait()
+	want := slices.Concat(one.ChainIDs, two.ChainIDs[1:])
+	if got := slices.Sorted(maps.Keys(made)); len(got) != len(want) {
+		t.Errorf("layers %v were made, want %v", got, want)
+	}
+	for id, times := range made {
+		if times != 1 {
+			t.Errorf("layer %s was made %d times", id, times)
+		}
+	}
+	for _, f := range b.faults(false) {
+		t.Error(f)
+	}
+}

@@ -1,0 +1,120 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"thinctl/internal/images/manifest"
+)
+
+// client talks to one repository, logged in.
+type client struct {
+	repository name.Repository
+	transport  http.RoundTripper
+	http       *http.Client
+	o          Options
+	policy     policy
+	op, object string // for errors
+}
+
+func newClient(ctx context.Context, op string, ref name.Reference, scope string, o Options) (*client, error) {
+	c := &client{o: o.withDefaults(), op: op, object: ref.Name()}
+	var err error
+	if c.repository, err = schemed(ref.Context(), o.Insecure); err != nil {
+		return nil, c.named("", err)
+	}
+	c.o.Warn = c.o.Warn.In(c.object, "")
+	if c.o.Keychain == nil {
+		c.o.Keychain = keychain{warn: c.o.Warn, wait: c.o.Stall}
+	}
+	c.policy = policy{registry: c.repository.RegistryStr(), insecure: o.Insecure}
+	base, err := c.o.httpTransport(c.policy)
+	if err != nil {
+		return nil, c.named("", err)
+	}
+	credentials, err := authn.Resolve(ctx, c.o.Keychain, c.repository)
+	if err != nil {
+		return nil, c.named("", &Error{Detail: "cannot read the registry's credentials", Err: err})
+	}
+	uniform := &answers{next: &retrying{&guarding{base, o.Insecure}, c.o}, policy: c.policy, warn: c.o.Warn}
+	agent := transport.NewUserAgent(uniform, c.o.UserAgent)
+	scopes := []string{c.repository.Scope(scope)}
+	login := &relogin{next: agent, registry: c.repository.Registry, credentials: credentials, scopes: scopes}
+	// A *transport.Wrapper: go-containerregistry then adds no retries of its
+	// own, which would not heed the context.
+	c.transport, err = transport.NewWithContext(ctx, c.repository.Registry, credentials, login, scopes)
+	if err != nil {
+		return nil, c.named("", explain(err))
+	}
+	c.http = &http.Client{Transport: c.transport, CheckRedirect: c.policy.redirect}
+	return c, nil
+}
+
+func (c *client) named(part string, err error) error { return manifest.In(c.op, c.object, part, err) }
+
+// request asks for something of the repository.
+func (c *client) request(ctx context.Context, method, kind, id string) (*http.Request, error) {
+	url := fmt.Sprintf("%s://%s/v2/%s/%s/%s", c.repository.Scheme(), c.repository.RegistryStr(), c.repository.RepositoryStr(), kind, id)
+	return http.NewRequestWithContext(ctx, method, url, nil)
+}
+
+// do sends a request; the answer's body ends with ErrStalled when nothing comes.
+func (c *client) do(request *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(request.Context())
+	response, err := c.http.Do(request.WithContext(ctx))
+	if err != nil {
+		cancel(nil)
+		if cause := context.Cause(request.Context()); cause != nil {
+			return nil, cause
+		}
+		return nil, explain(err)
+	}
+	response.Body = newWatched(ctx, cancel, response.Body, c.o.Stall)
+	return response, nil
+}
+
+// watched is a body that fails when nothing comes while it is being read.
+type watched struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	body   io.ReadCloser
+	stall  time.Duration
+	timer  *time.Timer
+}
+
+func newWatched(ctx context.Context, cancel context.CancelCauseFunc, body io.ReadCloser, stall time.Duration) *watched {
+	w := &watched{ctx: ctx, cancel: cancel, body: body, stall: stall}
+	w.timer = time.AfterFunc(stall, w.expire)
+	w.timer.Stop()
+	return w
+}
+
+func (w *watched) expire() {
+	w.cancel(&Error{Kind: ErrStalled, Detail: fmt.Sprintf("nothing came for %v", w.stall), Remedy: "try again later"})
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	w.timer.Reset(w.stall)
+	n, err := w.body.Read(p)
+	w.timer.Stop()
+	if err != nil && !errors.Is(err, io.EOF) {
+		if cause := context.Cause(w.ctx); cause != nil {
+			err = cause
+		}
+	}
+	return n, err
+}
+
+func (w *watched) Close() error {
+	w.timer.Stop()
+	w.cancel(nil)
+	return w.body.Close()
+}

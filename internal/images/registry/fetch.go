@@ -1,0 +1,258 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"thinctl/internal/images/manifest"
+)
+
+// FetchOptions of Fetch.
+type FetchOptions struct {
+	// Dir is where layers are kept until they are read, default os.TempDir.
+	Dir string
+	// Parallel is how many layers come at once, default 3.
+	Parallel int
+	// Skip is how many layers, from the base, are not wanted.
+	Skip int
+	// Disk is how much may be kept, default 16 GiB. A layer larger than that is
+	// kept alone.
+	Disk int64
+	// Progress is told of the layers, from one goroutine at a time.
+	Progress func(Progress)
+}
+
+// Fetched is an image whose layers are being fetched, base first and several at
+// once. Each layer can be read at once: reading follows what has come, and ends
+// when all has come and was checked. A layer that was read to its end and closed
+// is given up; reading it again goes to the registry.
+type Fetched struct {
+	v1.Image
+	layers []v1.Layer
+	stop   context.CancelCauseFunc
+	done   chan struct{} // closed when all transfers have ended
+	spools []*spool
+
+	progress sync.Mutex
+	notify   func(Progress)
+}
+
+// errClosed is why transfers end that nobody waits for any more.
+var errClosed = errors.New("the image is not being fetched any more")
+
+// Fetch begins to fetch an image's layers.
+func Fetch(ctx context.Context, image v1.Image, o FetchOptions) (*Fetched, error) {
+	if o.Parallel <= 0 {
+		o.Parallel = 3
+	}
+	if o.Disk <= 0 {
+		o.Disk = 16 << 30
+	}
+	layers, err := image.Layers()
+	if err != nil {
+		return nil, err
+	}
+	f := &Fetched{Image: image, layers: layers, done: make(chan struct{}), notify: o.Progress}
+	room := newRoom(o.Disk)
+	ctx, f.stop = context.WithCancelCause(ctx)
+	byDigest := map[v1.Hash]*spool{}
+	for i := min(max(o.Skip, 0), len(layers)); i < len(layers); i++ {
+		s, err := newSpool(ctx, i, layers[i], o.Dir, room)
+		if err != nil {
+			f.stop(err)
+			return nil, err
+		}
+		if same, found := byDigest[s.digest]; found {
+			s = same
+		} else {
+			byDigest[s.digest] = s
+			f.spools = append(f.spools, s)
+		}
+		s.readers++
+		layers[i] = &manifest.Layer{
+			ID: s.id, Blob: manifest.Known(s.blob), Verified: true, Open: s.open, Name: nameOf(layers[i]),
+		}
+	}
+	go f.run(ctx, o.Parallel)
+	return f, nil
+}
+
+func nameOf(l v1.Layer) func(error) error {
+	if ours, ok := l.(*layer); ok {
+		return ours.Name
+	}
+	return func(err error) error { return err }
+}
+
+// Layers implements v1.Image.
+func (f *Fetched) Layers() ([]v1.Layer, error) { return append([]v1.Layer(nil), f.layers...), nil }
+
+// LayerByDigest implements v1.Image.
+func (f *Fetched) LayerByDigest(digest v1.Hash) (v1.Layer, error) {
+	return f.layer(digest, v1.Layer.Digest)
+}
+
+// LayerByDiffID implements v1.Image.
+func (f *Fetched) LayerByDiffID(id v1.Hash) (v1.Layer, error) {
+	return f.layer(id, v1.Layer.DiffID)
+}
+
+func (f *Fetched) layer(want v1.Hash, of func(v1.Layer) (v1.Hash, error)) (v1.Layer, error) {
+	for _, l := range f.layers {
+		if have, err := of(l); err != nil || have == want {
+			return l, err
+		}
+	}
+	return nil, &Error{Part: want.String(), Kind: manifest.ErrMissing, Detail: "the image has no such layer"}
+}
+
+// Close ends all transfers and gives back what they took on disk.
+func (f *Fetched) Close() error {
+	f.stop(errClosed)
+	<-f.done
+	var failed error
+	for _, s := range f.spools {
+		failed = errors.Join(failed, s.drop())
+	}
+	return failed
+}
+
+// run starts the transfers in order.
+func (f *Fetched) run(ctx context.Context, parallel int) {
+	var running sync.WaitGroup
+	defer close(f.done)
+	defer running.Wait()
+	slots := make(chan struct{}, parallel)
+	for _, s := range f.spools {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if err := s.room.take(ctx, s.blob.Size); err != nil {
+			s.fail(err)
+			continue // each is told
+		}
+		if !s.begin() {
+			s.room.give(s.blob.Size)
+			<-slots
+			continue
+		}
+		running.Go(func() {
+			defer func() { <-slots }()
+			err := s.transfer(ctx, f.tell)
+			f.tell(s, true)
+			if err != nil {
+				f.stop(err) // the image cannot be had: the others need not go on
+			}
+		})
+	}
+}
+
+func (f *Fetched) tell(s *spool, ended bool) {
+	if f.notify == nil {
+		return
+	}
+	f.progress.Lock()
+	defer f.progress.Unlock()
+	f.notify(Progress{Layer: s.layer, ID: s.id, Done: s.reached(), Total: s.blob.Size, Ended: ended})
+}
+
+// room is the space that all transfers share.
+type room struct {
+	mu      sync.Mutex
+	limit   int64
+	used    int64
+	freed   chan struct{} // closed, and renewed, when space was given back
+	starved chan struct{} // closed while a transfer waits for space
+}
+
+func newRoom(limit int64) *room {
+	return &room{limit: limit, freed: make(chan struct{}), starved: make(chan struct{})}
+}
+
+// take waits for space. What is larger than all of it gets it when it is alone.
+func (r *room) take(ctx context.Context, size int64) error {
+	waited := false
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		r.mu.Lock()
+		if r.used == 0 || r.used+size <= r.limit {
+			r.used += size
+			if waited {
+				r.starved = make(chan struct{})
+			}
+			r.mu.Unlock()
+			return nil
+		}
+		if !waited {
+			close(r.starved)
+			waited = true
+		}
+		freed := r.freed
+		r.mu.Unlock()
+		select {
+		case <-freed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// scarce is closed while there is no space.
+func (r *room) scarce() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.starved
+}
+
+func (r *room) give(size int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.used -= size
+	close(r.freed)
+	r.freed = make(chan struct{})
+}
+
+// nameless makes a file without a name.
+func nameless(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, "thinctl-*")
+	if err != nil {
+		return nil, &Error{Err: err, Detail: "a temporary file is needed", Remedy: "set TMPDIR to a folder with room"}
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// contextual is a layer that can be read under another context.
+type contextual interface {
+	CompressedContext(context.Context) (io.ReadCloser, error)
+}
+
+func compressed(ctx context.Context, l v1.Layer) (io.ReadCloser, error) {
+	if c, ok := l.(contextual); ok {
+		return c.CompressedContext(ctx)
+	}
+	r, err := l.Compressed()
+	return heeding{ctx, r}, err
+}
+
+// heeding ends reading when its context does, between two reads.
+type heeding struct {
+	ctx context.Context
+	io.ReadCloser
+}
+
+func (h heeding) Read(p []byte) (int, error) {
+	if err := context.Cause(h.ctx); err != nil {
+		return 0, err
+	}
+	return h.ReadCloser.Read(p)
+}

@@ -1,0 +1,155 @@
+package registry
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"thinctl/internal/images/manifest"
+)
+
+// local reports whether a host, with or without a port, is this one.
+func local(host string) bool {
+	host = bare(host)
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, ok := address(host)
+	return ok && ip.IsLoopback()
+}
+
+// bare returns a host without its port, the brackets of IPv6 and the final dot.
+func bare(host string) string {
+	if only, _, err := net.SplitHostPort(host); err == nil {
+		host = only
+	}
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+}
+
+// address returns the IP address that a host is written as.
+func address(host string) (netip.Addr, bool) {
+	ip, err := netip.ParseAddr(bare(host))
+	return ip.WithZone("").Unmap(), err == nil
+}
+
+// policy decides which hosts a registry may refer the client to: in redirects, in
+// locations for uploads, as its token server. It keeps a registry from using the
+// client to reach services that only this host can reach.
+type policy struct {
+	registry string // its host, with its port if it has one
+	insecure bool
+}
+
+// neverReached lists addresses where clouds serve the credentials of a virtual
+// machine to that machine, besides the link-local ones.
+var neverReached = []netip.Addr{
+	netip.MustParseAddr("fd00:ec2::254"),   // Amazon
+	netip.MustParseAddr("100.100.100.200"), // Alibaba
+	netip.MustParseAddr("168.63.129.16"),   // Azure
+}
+
+// check refuses a host that the registry names. The addresses that a name resolves
+// to are checked when it is dialed.
+func (p policy) check(host string) error {
+	if bare(host) == bare(p.registry) {
+		return nil
+	}
+	if ip, ok := address(host); ok {
+		return p.checkAddress(host, ip, false)
+	}
+	if local(host) {
+		return p.checkAddress(host, netip.IPv6Loopback(), false)
+	}
+	return nil
+}
+
+// checkAddress is check for an address. A name may resolve to a private address:
+// companies run the storage of their registries so.
+func (p policy) checkAddress(host string, ip netip.Addr, resolved bool) error {
+	switch {
+	case ip.IsLinkLocalUnicast(), ip.IsMulticast(), slices.Contains(neverReached, ip):
+		return &Error{
+			Kind: ErrInsecure, Detail: "the registry refers to " + host + ", an address of the machine's own network or cloud",
+			Remedy: "no option allows it: name that host as the registry if it is one",
+		}
+	case p.insecure, local(p.registry):
+		return nil
+	case ip.IsLoopback(), ip.IsUnspecified(), ip.IsPrivate() && !resolved && !p.private():
+		return &Error{
+			Kind: ErrInsecure, Detail: "the registry refers to the private address " + host,
+			Remedy: "use --insecure if that is meant",
+		}
+	}
+	return nil
+}
+
+// private reports whether the user named a private address as the registry.
+func (p policy) private() bool {
+	ip, ok := address(p.registry)
+	return ok && ip.IsPrivate()
+}
+
+// redirect is an http.Client's CheckRedirect.
+func (p policy) redirect(request *http.Request, via []*http.Request) error {
+	if len(via) >= 10 {
+		return &Error{Kind: ErrUnavailable, Detail: "redirected more than 10 times", Err: errLoop}
+	}
+	return p.check(request.URL.Host)
+}
+
+// dialer dials hosts and checks the addresses that their names resolve to. The
+// registry and proxies are the user's choice and are not checked.
+type dialer struct {
+	net.Dialer
+	policy policy
+	proxy  func(host string) bool
+}
+
+func (d *dialer) DialContext(ctx context.Context, network, to string) (net.Conn, error) {
+	if bare(to) == bare(d.policy.registry) || d.proxy(to) {
+		return d.Dialer.DialContext(ctx, network, to)
+	}
+	checked := d.Dialer
+	checked.Control = func(_, resolved string, _ syscall.RawConn) error {
+		ip, ok := address(resolved)
+		if !ok {
+			return &Error{Kind: manifest.ErrInvalid, Detail: "not an address: " + resolved}
+		}
+		return d.policy.checkAddress(bare(to)+" ("+ip.String()+")", ip, true)
+	}
+	return checked.DialContext(ctx, network, to)
+}
+
+// guarding lets plain HTTP go to this host only. go-containerregistry would
+// fall back to it for private addresses too.
+type guarding struct {
+	next     http.RoundTripper
+	insecure bool
+}
+
+func (g *guarding) RoundTrip(request *http.Request) (*http.Response, error) {
+	if request.URL.Scheme != "https" && !g.insecure && !local(request.URL.Host) {
+		return nil, &Error{
+			Kind: ErrInsecure, Detail: "plain HTTP to " + request.URL.Host,
+			Remedy: "use --insecure if that is meant",
+		}
+	}
+	return g.next.RoundTrip(request)
+}
+
+// schemed is the repository with the scheme allowed for it.
+func schemed(repository name.Repository, insecure bool) (name.Repository, error) {
+	var options []name.Option
+	if insecure || local(repository.RegistryStr()) {
+		options = append(options, name.Insecure)
+	}
+	registry, err := name.NewRegistry(repository.RegistryStr(), options...)
+	repository.Registry = registry
+	return repository, err
+}

@@ -1,0 +1,169 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"thinctl/internal/images/reference"
+	"thinctl/snapshots"
+	"thinctl/thinpool"
+	"thinctl/thinpool/store"
+)
+
+// Options change how a store works.
+type Options struct {
+	// Now is the clock of records; nil is time.Now.
+	Now func() time.Time
+}
+
+// Store is the images of one pool. It holds nothing between calls; any number
+// of Stores, in any number of processes, may drive one pool. Methods are safe
+// for concurrent use.
+type Store struct {
+	pool    *thinpool.Pool
+	layers  *snapshots.Store
+	options Options
+}
+
+// New returns the images of the pool that the layers are in. It changes nothing.
+func New(layers *snapshots.Store, o Options) *Store {
+	return &Store{pool: layers.Pool(), layers: layers, options: o}
+}
+
+// Layers returns the layers that the images are made of.
+func (s *Store) Layers() *snapshots.Store { return s.layers }
+
+func (s *Store) now() time.Time {
+	if s.options.Now != nil {
+		return s.options.Now().UTC()
+	}
+	return time.Now().UTC()
+}
+
+// Images returns all images with their names, the newest first.
+func (s *Store) Images(ctx context.Context) ([]Image, error) {
+	var images []Image
+	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
+		images, err = list(tx)
+		return err
+	})
+	slices.SortStableFunc(images, func(a, b Image) int { return b.Created.Compare(a.Created) })
+	return images, err
+}
+
+// CountIn returns how many images there are, within a transaction of the caller's.
+func CountIn(tx *store.Tx) int { return tx.CountDocuments(kindImages) }
+
+// list returns all images with their names, in the order of their keys.
+func list(tx *store.Tx) ([]Image, error) {
+	names, err := namesByKey(tx)
+	if err != nil {
+		return nil, err
+	}
+	var images []Image
+	for entry, err := range store.Documents[Image](tx, kindImages, "") {
+		if err != nil {
+			return nil, err
+		}
+		entry.Record.Names = names[entry.Key]
+		images = append(images, entry.Record)
+	}
+	return images, nil
+}
+
+func namesByKey(tx *store.Tx) (map[string][]reference.Reference, error) {
+	names := map[string][]reference.Reference{}
+	for entry, err := range store.Documents[named](tx, kindNames, "") {
+		if err != nil {
+			return nil, err
+		}
+		name, err := reference.Parse(entry.Key)
+		if err != nil {
+			return nil, err
+		}
+		names[entry.Record.Key] = append(names[entry.Record.Key], name)
+	}
+	return names, nil
+}
+
+// Image returns the image that text means: a name, an id or the beginning of
+// one. Errors are package reference's.
+func (s *Store) Image(ctx context.Context, text string) (Image, error) {
+	var image Image
+	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
+		image, err = find(tx, text)
+		return err
+	})
+	return image, err
+}
+
+func find(tx *store.Tx, text string) (Image, error) {
+	key, err := reference.Find(text, index{tx})
+	if err != nil {
+		return Image{}, err
+	}
+	return byKey(tx, key)
+}
+
+func byKey(tx *store.Tx, key string) (Image, error) {
+	var image Image
+	if err := tx.Document(kindImages, key, &image); err != nil {
+		return Image{}, err
+	}
+	names, err := namesByKey(tx)
+	image.Names = names[key]
+	return image, err
+}
+
+// index looks names and ids up for package reference. What it gives are keys.
+type index struct{ tx *store.Tx }
+
+func (i index) Named(name reference.Reference) (string, bool, error) {
+	var record named
+	err := i.tx.Document(kindNames, name.String(), &record)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", false, nil
+	}
+	return record.Key, err == nil, err
+}
+
+func (i index) WithPrefix(digits string) ([]string, error) {
+	var keys []string
+	for entry, err := range store.Documents[Image](i.tx, kindImages, digits) {
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, entry.Key)
+	}
+	for entry, err := range store.Documents[string](i.tx, kindIDs, digits) {
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(keys, entry.Record) {
+			keys = append(keys, entry.Record)
+		}
+	}
+	return keys, nil
+}
+
+// setNames makes the names the image's, whosever they were.
+func setNames(tx *store.Tx, key, manifest string, names []reference.Reference) error {
+	for _, name := range names {
+		if err := tx.PutDocument(kindNames, name.String(), named{Key: key, Manifest: manifest}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Familiar are names as Docker prints them, in one line.
+func Familiar(names []reference.Reference) string {
+	var all []string
+	for _, name := range names {
+		all = append(all, name.Familiar())
+	}
+	return strings.Join(all, ", ")
+}

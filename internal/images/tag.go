@@ -1,0 +1,28 @@
+package images
+
+import (
+	"context"
+
+	"thinctl/internal/images/reference"
+	"thinctl/thinpool/store"
+)
+
+// Tag gives an image one more name. What had the name loses it.
+func (s *Store) Tag(ctx context.Context, text string, name reference.Reference) (Image, error) {
+	if name.Digest() != "" {
+		return Image{}, &Error{Op: "tag", Object: "image " + text, Kind: ErrInvalid,
+			Detail: name.Familiar() + " names a digest", Remedy: "give a name with a tag"}
+	}
+	var image Image
+	err := s.pool.Update(ctx, func(tx *store.Tx) (err error) {
+		if image, err = find(tx, text); err != nil {
+			return err
+		}
+		if err := setNames(tx, image.Key, "", []reference.Reference{name}); err != nil {
+			return err
+		}
+		image, err = byKey(tx, image.Key)
+		return err
+	})
+	return image, err
+}

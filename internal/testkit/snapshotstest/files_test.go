@@ -1,0 +1,70 @@
+package snapshotstest_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"thinctl/internal/testkit/snapshotstest"
+	"thinctl/internal/testkit/thinpooltest"
+	"thinctl/snapshots/filesystem"
+	"thinctl/thinpool"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What was saved and flushed survives a power cut and nothing else does; a
+// snapshot has what was written until then, and no more.
+func TestFilesFollowTheirVolumes(t *testing.T) {
+	w := snapshotstest.New(t)
+	ctx := t.Context()
+	pool, err := thinpool.Create(ctx, w.Host(), w.Root, "p", thinpooltest.SmallPool())
+	must(t, err)
+	_, err = pool.CreateVolume(ctx, "one", thinpool.VolumeOptions{})
+	must(t, err)
+	node := activate(ctx, t, pool, "one")
+	must(t, w.Files.Format(ctx, node, filesystem.FormatOptions{Type: filesystem.Ext4}))
+	if err := w.Files.Format(ctx, node, filesystem.FormatOptions{}); !errors.Is(err, filesystem.ErrSignature) {
+		t.Errorf("formatted twice: %v", err)
+	}
+	at := filepath.Join(t.TempDir(), "one")
+	must(t, w.Files.Mount(ctx, node, at, filesystem.MountOptions{MakeTarget: true}))
+	if err := w.Files.Mount(ctx, node, at+"2", filesystem.MountOptions{MakeTarget: true, ReadOnly: true}); !errors.Is(err, filesystem.ErrBusy) {
+		t.Errorf("mounted in two ways: %v", err)
+	}
+	write := func(name string) { must(t, os.WriteFile(filepath.Join(at, name), []byte(name), 0o600)) }
+	write("synced")
+	must(t, w.Files.Sync(ctx, at))
+	write("frozen")
+	_, err = pool.Snapshot(ctx, "one", "two", thinpool.SnapshotOptions{})
+	must(t, err)
+	write("lost")
+	if err := pool.DeactivateVolume(ctx, "one"); !errors.Is(err, thinpool.ErrBusy) {
+		t.Errorf("a mounted volume is deactivated: %v", err)
+	}
+	w.PowerOff(t)
+	must(t, pool.Activate(ctx))
+	for _, volume := range []string{"one", "two"} {
+		must(t, w.Files.Mount(ctx, activate(ctx, t, pool, volume), at, filesystem.MountOptions{}))
+		for name, want := range map[string]bool{"synced": true, "frozen": true, "lost": false, "lost+found": true} {
+			if _, err := os.Stat(filepath.Join(at, name)); (err == nil) != want {
+				t.Errorf("%s in %s: %v, want %v", name, volume, err, want)
+			}
+		}
+		must(t, w.Files.Unmount(ctx, at, filesystem.UnmountOptions{}))
+	}
+}
+
+func activate(ctx context.Context, t *testing.T, pool *thinpool.Pool, name string) string {
+	t.Helper()
+	volume, err := pool.ActivateVolume(ctx, name)
+	must(t, err)
+	return volume.Node
+}
