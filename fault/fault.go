@@ -1,39 +1,41 @@
-// Package fault is the shape that the errors of all packages have: what was
-// tried, on what, why it failed and what to do about it. A package's own Error is
-// a type of this one, so that errors.As tells whose it is, and its Kinds are the
-// package's own sentinels.
+// Package fault is the form of all errors: the operation, its object, the kind of
+// the failure, its cause and what to do next. A package has an Error type of its own
+// with this form, so that errors.As finds which layer reported the failure.
+//
+// Kinds are one vocabulary for all packages. Exit codes and gRPC codes are tables
+// over [KindOf]; they depend on no order.
 package fault
 
-// Error is one failure. All of its parts but Op and Object may be missing.
+// Error is one failure. Each field but Op and Object may be empty.
 type Error struct {
-	Op     string // "create", "extend", ...; "" where whoever called will say
+	Op     string // "create", "extend", ...; "" if the caller adds it
 	Object string // "pool vault", "snapshot web", a path
-	Part   string // the entry or blob inside of it
-	Kind   error  // one of the package's sentinels
+	Part   string // the entry or blob inside the object
+	Kind   error  // a Kind, or a value made by New
 	Detail string // what was found
-	Err    error  // what the layer below said
+	Err    error  // the error of the layer below
 	Remedy string // what to do next
 }
 
-// Error returns the parts in that order.
+// Error returns the fields that are set, in their order.
 func (e *Error) Error() string {
 	text := ""
-	say := func(part string) {
+	add := func(part string) {
 		if text != "" && part != "" {
 			text += ": "
 		}
 		text += part
 	}
 	if e.Op != "" {
-		say(e.Op + " " + e.Object)
+		add(e.Op + " " + e.Object)
 	}
-	say(e.Part)
+	add(e.Part)
 	if e.Kind != nil {
-		say(e.Kind.Error())
+		add(e.Kind.Error())
 	}
-	say(e.Detail)
+	add(e.Detail)
 	if e.Err != nil {
-		say(e.Err.Error())
+		add(e.Err.Error())
 	}
 	if e.Remedy != "" {
 		text += "; " + e.Remedy
@@ -41,7 +43,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap yields the sentinel and the cause.
+// Unwrap returns the kind and the cause.
 func (e *Error) Unwrap() []error {
 	var wrapped []error
 	for _, err := range []error{e.Kind, e.Err} {

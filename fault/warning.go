@@ -6,7 +6,7 @@ import "fmt"
 type Warning struct {
 	Object string // the input as a whole: "busybox.tar", "image web:1"
 	Part   string // the entry, layer or blob inside of it
-	Detail string // what is unusual, and what was done about it
+	Detail string // what is unusual, and how it was read
 }
 
 // String returns the parts in that order.
