@@ -1,10 +1,10 @@
-// Package filelock orders processes and goroutines by byte ranges of a lock
-// file.
+// Package filelock locks byte ranges of a file against other processes and
+// goroutines.
 //
-// The locks are open file description locks (fcntl F_OFD_SETLK): each
-// acquisition opens the file anew, so two goroutines exclude each other as two
-// processes do, and a killed process leaves nothing behind. Waiting hears its
-// context.
+// The locks are open file description locks (fcntl F_OFD_SETLK). Each acquisition
+// opens the file again, so that two goroutines exclude each other as two processes
+// do. The kernel releases the locks of a killed process. A wait ends when its context
+// ends.
 //
 //	lock, err := filelock.Acquire(ctx, path, filelock.Range{Start: 7, Length: 1})
 //	if err != nil {
@@ -24,10 +24,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrHeld: the lock was not free when the context ended, or at once for Try.
+// ErrHeld is the error of Try for a lock that is held, and of Acquire for a lock that
+// is still held when the context ends.
 var ErrHeld = errors.New("held by another thinctl process or operation")
 
-// Range is a span of the lock file; the zero value spans all of it.
+// Range is a span of the lock file. The zero value spans all of it.
 type Range struct {
 	Start, Length int64
 	Shared        bool
@@ -35,13 +36,13 @@ type Range struct {
 
 // Lock is held until Release.
 type Lock struct {
-	// A bare descriptor: os.File would make it non-blocking and back again, four
-	// calls more than the lock itself takes.
+	// os.File would make the descriptor non-blocking and back again: four calls more
+	// than the lock itself needs.
 	fd   int
 	path string
 }
 
-// Try takes the lock if it is free now, else fails with ErrHeld.
+// Try takes the lock if it is free, else it fails with ErrHeld.
 func Try(path string, span Range) (*Lock, error) {
 	lock, err := open(path)
 	if err != nil {
@@ -50,11 +51,10 @@ func Try(path string, span Range) (*Lock, error) {
 	return lock.orClosed(lock.set(span))
 }
 
-// Acquire waits for the lock until ctx ends. Those who wait for a range that is not
-// shared get it in the order in which they came. A lock that is not soon free is
-// waited for in the kernel: many that keep asking take the processors from the process that
-// holds it. The error of a wait in vain names the processes that have it, where that
-// can be seen.
+// Acquire waits for the lock until ctx ends. Waiters for a range that is not shared
+// get it in the order of their calls. After a short time Acquire waits in the kernel:
+// many waiters that poll take processor time from the holder. The error of an
+// unsuccessful wait names the processes that hold the lock, if /proc shows them.
 func Acquire(ctx context.Context, path string, span Range) (*Lock, error) {
 	lock, err := open(path)
 	if err != nil {
@@ -77,8 +77,8 @@ func Acquire(ctx context.Context, path string, span Range) (*Lock, error) {
 	return lock, nil
 }
 
-// inTurn takes the lock where nobody waits for it. Otherwise it returns a place at
-// the head of the queue, or one that is no place where the range has no queue.
+// inTurn takes the lock if the queue is empty. Otherwise it returns a place at the
+// head of the queue, or an empty place if the range has no queue.
 func (l *Lock) inTurn(ctx context.Context, span Range) (place *Lock, err error) {
 	base, ok := queueOf(span)
 	if !ok {
@@ -92,7 +92,7 @@ func (l *Lock) inTurn(ctx context.Context, span Range) (place *Lock, err error) 
 	return queueUp(ctx, l.path, base)
 }
 
-// named adds the processes that have the lock to the error of a wait in vain.
+// named adds the processes that hold the lock to an ErrHeld.
 func named(err error, path, kind string, span Range) error {
 	if errors.Is(err, ErrHeld) {
 		return fmt.Errorf("%w%s", err, holders(path, kind, span))
@@ -100,7 +100,7 @@ func named(err error, path, kind string, span Range) error {
 	return err
 }
 
-// wait asks again and again, with pauses that grow with the time that it waits.
+// wait calls try until it succeeds or ctx ends, with growing pauses.
 func wait(ctx context.Context, try func() error) error {
 	const longest = 20 * time.Millisecond
 	for pause := 100 * time.Microsecond; ; pause = min(pause+pause/2, longest) {
@@ -124,7 +124,7 @@ func open(path string) (*Lock, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("opening the lock: %w", &fs.PathError{Op: "open", Path: path, Err: err})
+		return nil, fmt.Errorf("lock: %w", &fs.PathError{Op: "open", Path: path, Err: err})
 	}
 	return lock, nil
 }
@@ -141,7 +141,7 @@ func (l *Lock) call(command int, span Range) error {
 		return fmt.Errorf("lock %s: %w", l.path, ErrHeld)
 	}
 	if err != nil {
-		return fmt.Errorf("locking %s: %w", l.path, err)
+		return fmt.Errorf("lock %s: %w", l.path, err)
 	}
 	return nil
 }
@@ -153,12 +153,12 @@ func (l *Lock) orClosed(err error) (*Lock, error) {
 	return l, nil
 }
 
-// Release frees the lock. A second call is an error, and does nothing.
+// Release releases the lock. A second call fails and has no effect.
 func (l *Lock) Release() error {
 	fd := l.fd
-	l.fd = -1 // by now the number may be another file's
+	l.fd = -1 // the number may belong to another file after the close
 	if err := unix.Close(fd); err != nil {
-		return fmt.Errorf("releasing the lock %s: %w", l.path, err)
+		return fmt.Errorf("unlock %s: %w", l.path, err)
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func held(t *testing.T, path string, span filelock.Range) bool {
 	return false
 }
 
-func take(t *testing.T, path string, span filelock.Range) *filelock.Lock {
+func acquire(t *testing.T, path string, span filelock.Range) *filelock.Lock {
 	t.Helper()
 	lock, err := filelock.Try(path, span)
 	if err != nil {
@@ -46,7 +46,8 @@ func TestRangesAndSharing(t *testing.T) {
 		far  = int64(1)<<24 + 1
 		most = int64(1) << 40
 	)
-	all, one, two, last := filelock.Range{}, filelock.Range{Start: 1, Length: 1}, filelock.Range{Start: 2, Length: 1}, filelock.Range{Start: far, Length: 1}
+	all, one := filelock.Range{}, filelock.Range{Start: 1, Length: 1}
+	two, last := filelock.Range{Start: 2, Length: 1}, filelock.Range{Start: far, Length: 1}
 	shared := func(r filelock.Range) filelock.Range { r.Shared = true; return r }
 	for _, c := range []struct {
 		mine, other filelock.Range
@@ -58,22 +59,22 @@ func TestRangesAndSharing(t *testing.T) {
 		{shared(all), shared(one), false}, {shared(all), last, true},
 	} {
 		path := filepath.Join(t.TempDir(), "lock")
-		lock := take(t, path, c.mine)
+		lock := acquire(t, path, c.mine)
 		if got := held(t, path, c.other); got != c.excluded {
-			t.Errorf("%+v is held: %+v excluded %v, want %v", c.mine, c.other, got, c.excluded)
+			t.Errorf("%+v is held: %+v excluded: got %v, want %v", c.mine, c.other, got, c.excluded)
 		}
 		if err := lock.Release(); err != nil {
 			t.Error(err)
 		}
 		if held(t, path, c.other) {
-			t.Errorf("%+v was released, and %+v is still excluded", c.mine, c.other)
+			t.Errorf("%+v was released: %+v excluded: got true, want false", c.mine, c.other)
 		}
 	}
 }
 
 func TestGoroutinesTakeTurns(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	var inside, total atomic.Int32 // the race detector does not know file locks
+	var inside, total atomic.Int32 // atomic, since the race detector does not follow file locks
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
@@ -84,7 +85,7 @@ func TestGoroutinesTakeTurns(t *testing.T) {
 					return
 				}
 				if n := inside.Add(1); n != 1 {
-					t.Errorf("%d are inside", n)
+					t.Errorf("goroutines with the lock: got %d, want 1", n)
 				}
 				total.Add(1)
 				inside.Add(-1)
@@ -96,32 +97,32 @@ func TestGoroutinesTakeTurns(t *testing.T) {
 	}
 	group.Wait()
 	if total.Load() != 200 {
-		t.Errorf("%d turns, want 200", total.Load())
+		t.Errorf("got %d acquisitions, want 200", total.Load())
 	}
 }
 
 func TestWaitEndsWithItsContext(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	lock := take(t, path, filelock.Range{})
+	lock := acquire(t, path, filelock.Range{})
 	defer lock.Release()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	began := time.Now()
 	_, err := filelock.Acquire(ctx, path, filelock.Range{})
 	if !errors.Is(err, filelock.ErrHeld) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want %v and %v", err, filelock.ErrHeld, context.DeadlineExceeded)
 	}
 	if took := time.Since(began); took < 50*time.Millisecond || took > time.Minute {
-		t.Errorf("it took %s", took)
+		t.Errorf("the wait took %s, want 50ms to 1m", took)
 	}
 	if _, err := filelock.Acquire(ctx, path, filelock.Range{}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("with a context that has ended: %v", err)
+		t.Errorf("a context that has ended: got %v, want %v", err, context.DeadlineExceeded)
 	}
 }
 
 func TestWaiterGetsTheLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	lock := take(t, path, filelock.Range{})
+	lock := acquire(t, path, filelock.Range{})
 	got := make(chan error, 1)
 	go func() {
 		next, err := filelock.Acquire(t.Context(), path, filelock.Range{})
@@ -132,7 +133,7 @@ func TestWaiterGetsTheLock(t *testing.T) {
 	}()
 	select {
 	case err := <-got:
-		t.Fatalf("it did not wait: %v", err)
+		t.Fatalf("Acquire did not wait: got %v", err)
 	case <-time.After(20 * time.Millisecond):
 	}
 	if err := lock.Release(); err != nil {
@@ -143,10 +144,10 @@ func TestWaiterGetsTheLock(t *testing.T) {
 	}
 }
 
-// A waiter that has given up keeps nobody out for long.
+// A wait that was given up does not keep the lock for long.
 func TestGivenUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	lock := take(t, path, filelock.Range{})
+	lock := acquire(t, path, filelock.Range{})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	for range 3 {
@@ -168,8 +169,8 @@ func TestGivenUp(t *testing.T) {
 
 const childLock = "FILELOCK_TEST_CHILD"
 
-// TestMain lets the test binary be the other process: it takes the lock, says
-// so, and keeps it until it is killed.
+// TestMain lets the test binary be the other process: it takes the lock, prints
+// that, and holds the lock until it is killed.
 func TestMain(m *testing.M) {
 	path := os.Getenv(childLock)
 	if path == "" {
@@ -202,19 +203,20 @@ func TestProcesses(t *testing.T) {
 	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err = filelock.Acquire(soon, path, filelock.Range{})
-	if who := fmt.Sprintf("(process %d, %q)", child.Process.Pid, os.Args[0]); !errors.Is(err, filelock.ErrHeld) || !strings.Contains(err.Error(), who) {
-		t.Errorf("%v; the holder is %s", err, who)
+	holder := fmt.Sprintf("(process %d, %q)", child.Process.Pid, os.Args[0])
+	if !errors.Is(err, filelock.ErrHeld) || !strings.Contains(err.Error(), holder) {
+		t.Errorf("got %v, want %v with %s", err, filelock.ErrHeld, holder)
 	}
 	if err := child.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = child.Wait() // it was killed
-	// The wait that was given up above may have the lock first, for a moment.
+	// The wait that was given up above may get the lock first, for a moment.
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	lock, err := filelock.Acquire(ctx, path, span)
 	if err != nil {
-		t.Fatalf("the killed process still has the lock: %v", err)
+		t.Fatalf("the lock of a killed process: got %v, want it released", err)
 	}
 	if err := lock.Release(); err != nil {
 		t.Error(err)
@@ -224,11 +226,11 @@ func TestProcesses(t *testing.T) {
 func TestLockFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "lock")
-	if err := take(t, path, filelock.Range{}).Release(); err != nil {
+	if err := acquire(t, path, filelock.Range{}).Release(); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 || info.Size() != 0 {
-		t.Errorf("%v, %v", info, err)
+		t.Errorf("lock file: got %v, %v, want an empty file of mode 0600", info, err)
 	}
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(path, link); err != nil {
@@ -236,7 +238,7 @@ func TestLockFile(t *testing.T) {
 	}
 	for _, bad := range []string{link, dir, filepath.Join(dir, "no", "lock")} {
 		if lock, err := filelock.Try(bad, filelock.Range{}); err == nil {
-			t.Errorf("%s was taken", bad)
+			t.Errorf("Try(%s) succeeded, want an error", bad)
 			lock.Release()
 		}
 	}
@@ -259,22 +261,23 @@ func TestWholeFiles(t *testing.T) {
 	}
 	a, b := open(), open()
 	if err := errors.Join(try(a, true), try(b, true)); err != nil {
-		t.Errorf("shared twice: %v", err)
+		t.Errorf("shared twice: got %v, want nil", err)
 	}
-	if err := try(b, false); !errors.Is(err, filelock.ErrHeld) || !strings.Contains(err.Error(), fmt.Sprintf("(this process, %d)", os.Getpid())) {
-		t.Errorf("exclusive beside shared: %v", err)
+	holder := fmt.Sprintf("(this process, %d)", os.Getpid())
+	if err := try(b, false); !errors.Is(err, filelock.ErrHeld) || !strings.Contains(err.Error(), holder) {
+		t.Errorf("exclusive beside shared: got %v, want %v with %s", err, filelock.ErrHeld, holder)
 	}
 	if err := filelock.ReleaseFile(a); err != nil {
 		t.Error(err)
 	}
 	if err := try(b, false); err != nil {
-		t.Errorf("exclusive alone: %v", err)
+		t.Errorf("exclusive alone: got %v, want nil", err)
 	}
 	if err := try(a, true); !errors.Is(err, filelock.ErrHeld) {
-		t.Errorf("shared beside exclusive: %v", err)
+		t.Errorf("shared beside exclusive: got %v, want %v", err, filelock.ErrHeld)
 	}
 	b.Close()
 	if err := try(a, false); err != nil {
-		t.Errorf("after a close: %v", err)
+		t.Errorf("after a close: got %v, want nil", err)
 	}
 }

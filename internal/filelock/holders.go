@@ -16,16 +16,16 @@ const (
 	wholeLock = "FLOCK"
 )
 
-// holders says who has a part of span locked, as ` (process 7, "thinctl serve")`,
-// as far as it can be seen; "" where it cannot. The lock of an open file has no
-// process in /proc/locks: the files that each process has open tell
-// (Documentation/filesystems/proc.rst, fdinfo).
+// holders lists the processes that hold a lock on a part of span, as
+// ` (process 7, "thinctl serve")`; "" if /proc shows none. /proc/locks has no process
+// for the lock of an open file, so holders reads the fdinfo of all processes
+// (Documentation/filesystems/proc.rst).
 func holders(path, kind string, span Range) string {
 	at, err := os.Stat(path)
 	if err != nil {
 		return ""
 	}
-	infos, _ := filepath.Glob("/proc/[0-9]*/fdinfo/*") // the pattern is sound
+	infos, _ := filepath.Glob("/proc/[0-9]*/fdinfo/*") // it fails only for a bad pattern
 	var found []string
 	for _, info := range infos {
 		text, err := os.ReadFile(info)
@@ -53,7 +53,7 @@ func describe(process string) string {
 		return "this process, " + id
 	}
 	const most = 80
-	words, _ := os.ReadFile(filepath.Join(process, "cmdline")) // its number is enough
+	words, _ := os.ReadFile(filepath.Join(process, "cmdline")) // if it fails, the process id must do
 	line := strings.ToValidUTF8(string(bytes.TrimSpace(bytes.ReplaceAll(words, []byte{0}, []byte{' '}))), "?")
 	if len(line) > most {
 		line = strings.ToValidUTF8(line[:most], "") + "..."
@@ -61,7 +61,7 @@ func describe(process string) string {
 	return strings.TrimSuffix(fmt.Sprintf("process %s, %q", id, line), `, ""`)
 }
 
-// locks tells whether a file of which fdinfo says text has a part of span locked.
+// locks reports whether the fdinfo of a file shows a lock on a part of span.
 func locks(text []byte, kind string, span Range) bool {
 	for line := range strings.Lines(string(text)) {
 		// lock:	1: OFDLCK  ADVISORY  WRITE -1 fe:00:1234 3 3

@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Callers that find a lock taken form a queue, so that a caller waits only for those
-// before it. The kernel keeps no order: it wakes all waiters, and a holder that asks
+// Callers that find a lock held form a queue, so that a caller waits only for earlier
+// callers. The kernel keeps no order: it wakes all waiters, and a holder that locks
 // again at once is faster than they are.
 //
-// A place in the queue is a byte of the same file, far beyond all ranges, which its
-// owner has locked: the kernel frees it when the process ends. A caller takes the byte
-// behind the last place, and waits until all bytes before its own are free. It is first
-// then, and keeps its place until it has the lock itself. A caller that finds the queue
-// empty tries the lock without a place.
+// A place in the queue is a locked byte of the same file, far beyond all ranges. The
+// kernel unlocks it when the process ends. A caller locks the byte behind the last
+// place, and waits until all bytes before its own are unlocked. Its place is then the
+// first, and the caller keeps it until it has the lock itself. A caller that finds the
+// queue empty tries the lock without a place.
 
 const (
 	queues     = 1 << 62 // where the first queue begins
@@ -26,8 +26,8 @@ const (
 )
 
 // queueOf returns where the queue for a range begins. Shared locks have none: a
-// goroutine may take one twice, which a queue between the two would keep apart.
-// Whole files have none either, since their range has the queues in it.
+// goroutine may take one twice, and with a queue the second call could wait for the
+// first. The range of a whole file has none either, since it contains the queues.
 func queueOf(span Range) (base int64, ok bool) {
 	if span.Shared || span.Length <= 0 || span.Start < 0 || span.Start >= maxQueued {
 		return 0, false
@@ -56,7 +56,7 @@ func queueEnd(fd uintptr, base int64) (int64, error) {
 	}
 }
 
-// queueUp takes a place in the queue at base, and returns when it is the first.
+// queueUp takes a place in the queue at base, and returns when the place is the first.
 func queueUp(ctx context.Context, path string, base int64) (*Lock, error) {
 	place := &Lock{path: path}
 	err := ignoreInterrupts(func() (err error) {
@@ -76,8 +76,8 @@ func queueUp(ctx context.Context, path string, base int64) (*Lock, error) {
 	return place, nil
 }
 
-// takePlace locks the byte behind the last place. The queue's first byte keeps
-// those apart who do so at the same moment.
+// takePlace locks the byte behind the last place. The queue's first byte is locked in
+// the meantime, so that two callers do not take the same place.
 func (l *Lock) takePlace(ctx context.Context, base int64) (at int64, err error) {
 	gate := Range{Start: base, Length: 1}
 	if err := wait(ctx, func() error { return l.set(gate) }); err != nil {
@@ -90,8 +90,8 @@ func (l *Lock) takePlace(ctx context.Context, base int64) (at int64, err error) 
 	return at, errors.Join(err, ignoreInterrupts(func() error { return unix.FcntlFlock(uintptr(l.fd), unix.F_OFD_SETLK, &open) }))
 }
 
-// waitFor waits for a range in the kernel. Where ctx ends first, l is closed as soon
-// as the kernel answers.
+// waitFor waits for a range in the kernel. If ctx ends first, l is closed as soon as
+// the kernel's call returns.
 func (l *Lock) waitFor(ctx context.Context, span Range) error {
 	got := make(chan error, 1)
 	go func() { got <- l.call(unix.F_OFD_SETLKW, span) }()
@@ -102,7 +102,7 @@ func (l *Lock) waitFor(ctx context.Context, span Range) error {
 		}
 		return err
 	case <-ctx.Done():
-		// Nothing ends the kernel's wait but the lock: it is taken, then, and let go.
+		// The kernel's wait ends only with the lock, which is then released.
 		go func() {
 			<-got
 			unix.Close(l.fd)

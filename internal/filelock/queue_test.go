@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// inLine returns how many have a place in the queue.
-func inLine(t *testing.T, path string, base int64) int64 {
+// places returns the number of places in the queue that are taken.
+func places(t *testing.T, path string, base int64) int64 {
 	t.Helper()
 	file, err := os.Open(path)
 	if err != nil {
@@ -26,10 +26,10 @@ func inLine(t *testing.T, path string, base int64) int64 {
 	return end - base - 1
 }
 
-// await returns when so many wait; the test's own deadline bounds it.
+// await returns when want places are taken; the test's own deadline bounds it.
 func await(t *testing.T, path string, base, want int64) {
 	t.Helper()
-	for inLine(t, path, base) != want {
+	for places(t, path, base) != want {
 		if t.Context().Err() != nil {
 			t.Fatal("the test has ended")
 		}
@@ -37,7 +37,7 @@ func await(t *testing.T, path string, base, want int64) {
 	}
 }
 
-// kinds are the locks that have a queue: how one is taken, and where its queue is.
+// kinds returns the locks that have a queue, each with its queue's place.
 func kinds() map[string]struct {
 	base    int64
 	acquire func(ctx context.Context, path string, shared bool) (release func() error, err error)
@@ -56,7 +56,7 @@ func kinds() map[string]struct {
 			return lock.Release, nil
 		}},
 		"whole file": {wholeQueue, func(ctx context.Context, path string, shared bool) (func() error, error) {
-			file, err := os.Open(path) // as a reader of the database has it open
+			file, err := os.Open(path) // read-only, as readers of the database open it
 			if err != nil {
 				return nil, err
 			}
@@ -94,8 +94,8 @@ func TestLocksAreTakenInTurn(t *testing.T) {
 					mu.Lock()
 					order = append(order, who)
 					mu.Unlock()
-					// A reader lets the next one in while it has the lock; one that came
-					// before is noted before.
+					// Readers hold the lock at the same time, so each adds itself to the
+					// order before it releases the lock.
 					if err := release(); err != nil {
 						t.Error(err)
 					}
@@ -124,7 +124,7 @@ func TestLocksAreTakenInTurn(t *testing.T) {
 				t.Fatal(err)
 			}
 			all.Wait()
-			if n := inLine(t, path, kind.base); n != 0 {
+			if n := places(t, path, kind.base); n != 0 {
 				t.Errorf("%d places are left, want none", n)
 			}
 		})

@@ -9,12 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AcquireFile waits for the lock of an open file as a whole until ctx ends.
-// This is flock(2), the lock that bbolt and many other programs take on their
-// own files; the ranges of this package neither see nor hinder it. Those who wait
-// get it in the order in which they came, whether they share it or not, except where
-// the file cannot be opened for writing. The error of a wait in vain names the
-// processes that have it, where that can be seen.
+// AcquireFile waits for the lock of an open file as a whole until ctx ends. This is
+// flock(2), the lock that bbolt and many other programs take on their own files. It is
+// independent of this package's ranges. Waiters get it in the order of their calls,
+// shared or not, unless the file cannot be opened for writing. The error of an
+// unsuccessful wait names the processes that hold the lock, if /proc shows them.
 func AcquireFile(ctx context.Context, file *os.File, shared bool) error {
 	how := unix.LOCK_EX
 	if shared {
@@ -26,7 +25,7 @@ func AcquireFile(ctx context.Context, file *os.File, shared bool) error {
 		case errors.Is(err, unix.EWOULDBLOCK):
 			return fmt.Errorf("lock %s: %w", file.Name(), ErrHeld)
 		case err != nil:
-			return fmt.Errorf("locking %s: %w", file.Name(), err)
+			return fmt.Errorf("lock %s: %w", file.Name(), err)
 		}
 		return nil
 	}
@@ -45,10 +44,10 @@ func AcquireFile(ctx context.Context, file *os.File, shared bool) error {
 	return named(err, file.Name(), wholeLock, Range{})
 }
 
-// ReleaseFile frees the lock that AcquireFile took. So does closing the file.
+// ReleaseFile releases the lock that AcquireFile took. Closing the file does so, too.
 func ReleaseFile(file *os.File) error {
 	if err := ignoreInterrupts(func() error { return unix.Flock(int(file.Fd()), unix.LOCK_UN) }); err != nil {
-		return fmt.Errorf("releasing the lock %s: %w", file.Name(), err)
+		return fmt.Errorf("unlock %s: %w", file.Name(), err)
 	}
 	return nil
 }
