@@ -54,7 +54,7 @@ func (p *Pool) accept(c *claims, paths []string) error {
 // expected reports whether a disk is the one that is recorded, whatever it holds.
 func (p *Pool) expected(held Disk, backing store.Backing) bool {
 	if backing.Loop {
-		led, err := held.LedBy(p.path(backing.Path))
+		led, err := held.IsAt(p.path(backing.Path))
 		return err == nil && led
 	}
 	return backing.Identity.Compare(held.About().Identity) == disk.Same

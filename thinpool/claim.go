@@ -176,7 +176,7 @@ func (p *Pool) claimData(c *claims) (err error) {
 // noteDevice records where a device was found; the path that a user gave stays
 // while it leads there.
 func (p *Pool) noteDevice(backing *store.Backing, held Disk) {
-	if led, err := held.LedBy(backing.Path); err != nil || !led {
+	if led, err := held.IsAt(backing.Path); err != nil || !led {
 		backing.Path = held.About().Path
 	}
 }
@@ -322,7 +322,7 @@ func (p *Pool) verify(c *claims) error {
 		if !one.w.backing.Loop {
 			path = one.w.backing.Path
 		}
-		led, err := one.held.LedBy(path)
+		led, err := one.held.IsAt(path)
 		if err == nil && led && !one.w.backing.Loop {
 			var now disk.Identity
 			now, err = p.host.Disks.Identity(path)
@@ -391,7 +391,7 @@ func (p *Pool) readSuperblock(held Disk) (metadata.Superblock, error) {
 	if err != nil {
 		return super, err
 	}
-	led, err := held.LedBy(path)
+	led, err := held.IsAt(path)
 	if err == nil && !led {
 		err = fmt.Errorf("%s leads to another disk now", path)
 	}

@@ -121,8 +121,8 @@ type Disk interface {
 	About() disk.Device
 	// Write writes to what is held, durable when it returns.
 	Write(b []byte, offset units.Bytes) error
-	// LedBy reports whether a path leads to what is held.
-	LedBy(path string) (bool, error)
+	// IsAt reports whether a path leads to the device or file.
+	IsAt(path string) (bool, error)
 	// Inode returns the file system and inode of a file.
 	Inode() (device, inode uint64, err error)
 }

@@ -1,8 +1,8 @@
-// Package units holds the sizes that thinctl computes with, each a type of its
-// own, so that sectors are never added to bytes.
+// Package units has types for sizes in bytes and in sectors, so that the compiler
+// rejects a mixture of the two.
 //
-// Sizes are exact integers. The letters K, M, G, T and P are 1024-based, as
-// they were in Docker's devicemapper options.
+// Sizes are exact integers. The suffixes K, M, G, T and P are powers of 1024, as in the
+// options of Docker's devicemapper driver.
 package units
 
 import (
@@ -18,8 +18,8 @@ type Bytes uint64
 // Sectors is a size or an offset in the kernel's 512-byte sectors.
 type Sectors uint64
 
-// SectorSize is the device mapper's unit in tables and statuses; it does not
-// depend on the device's logical block size.
+// SectorSize is the size of a sector in device mapper's tables and statuses. It does not
+// depend on a device's logical block size.
 const SectorSize Bytes = 512
 
 // Binary multiples of a byte.
@@ -37,8 +37,8 @@ func (s Sectors) Bytes() Bytes { return Bytes(s) * SectorSize }
 // Sectors returns the number of whole sectors in b.
 func (b Bytes) Sectors() Sectors { return Sectors(b / SectorSize) }
 
-// RoundUp returns b raised to the next multiple of unit, which must not be
-// zero; it saturates at the largest multiple that fits.
+// RoundUp rounds b up to a multiple of unit, which must not be zero. If the result does
+// not fit, RoundUp returns the largest multiple that does.
 func (b Bytes) RoundUp(unit Bytes) Bytes {
 	rest := b % unit
 	if rest == 0 {
@@ -55,8 +55,7 @@ var suffixes = []struct {
 	size   Bytes
 }{{"P", PiB}, {"T", TiB}, {"G", GiB}, {"M", MiB}, {"K", KiB}}
 
-// String writes b for people: "64K", "10G", "1.50G"; exact multiples carry no
-// fraction.
+// String formats b for people, with a fraction if it is not exact: "64K", "1.50G".
 func (b Bytes) String() string {
 	for _, s := range suffixes {
 		if b < s.size {
@@ -70,8 +69,8 @@ func (b Bytes) String() string {
 	return fmt.Sprintf("%dB", uint64(b))
 }
 
-// Exact writes b without rounding, in the largest unit that it is whole in, as
-// Parse reads it back.
+// Exact formats b without rounding, in the largest unit of which it is a multiple. Parse
+// reads the text.
 func (b Bytes) Exact() string {
 	for _, s := range suffixes {
 		if b >= s.size && b%s.size == 0 {
@@ -81,12 +80,12 @@ func (b Bytes) Exact() string {
 	return strconv.FormatUint(uint64(b), 10)
 }
 
-// Parse reads a size such as "100G", "64k", "1.5T", "4096" or "512MiB". A bare
-// number is in bytes. The result must be a whole number of bytes that fits in
-// 63 bits, as the kernel's file sizes do.
+// Parse reads a size such as "100G", "64k", "1.5T", "4096" or "512MiB". A number without
+// a suffix is in bytes. The result must be a whole number of bytes that fits in 63 bits,
+// as the kernel's file sizes do.
 func Parse(text string) (Bytes, error) {
 	fail := func(why string) (Bytes, error) {
-		return 0, fmt.Errorf("size %q: %s; write a number with K, M, G, T or P (1024-based), such as 10G", text, why)
+		return 0, fmt.Errorf("size %q: %s; write a number with K, M, G, T or P (powers of 1024), such as 10G", text, why)
 	}
 	s := strings.ToUpper(strings.TrimSpace(text))
 	s = strings.TrimSuffix(s, "B")
@@ -138,7 +137,7 @@ func digits(s string) (uint64, error) {
 	return v, nil
 }
 
-// fractionOf returns 0.<fraction> of unit, refusing what is not a whole byte.
+// fractionOf returns 0.<fraction> of unit in bytes. It rejects fractions of a byte.
 func fractionOf(fraction string, unit uint64) (uint64, error) {
 	if len(fraction) > 6 {
 		return 0, fmt.Errorf("more than six digits after the point")

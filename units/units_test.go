@@ -46,7 +46,7 @@ func TestString(t *testing.T) {
 	}
 	for size, want := range tests {
 		if got := size.String(); got != want {
-			t.Errorf("%d: %q, want %q", uint64(size), got, want)
+			t.Errorf("%d: got %q, want %q", uint64(size), got, want)
 		}
 	}
 }
@@ -65,23 +65,25 @@ func FuzzParse(f *testing.F) {
 
 func TestRoundUp(t *testing.T) {
 	if got := Bytes(1).RoundUp(4 * KiB); got != 4*KiB {
-		t.Errorf("RoundUp(1) = %d", got)
+		t.Errorf("RoundUp(1) = %d, want %d", got, 4*KiB)
 	}
 	if got := (8 * KiB).RoundUp(4 * KiB); got != 8*KiB {
-		t.Errorf("RoundUp(8K) = %d", got)
+		t.Errorf("RoundUp(8K) = %d, want %d", got, 8*KiB)
 	}
 	if got := Bytes(1<<64 - 1).RoundUp(4 * KiB); got%(4*KiB) != 0 {
-		t.Errorf("RoundUp(max) = %d is not a multiple", got)
+		t.Errorf("RoundUp(max) = %d, want a multiple of 4K", got)
 	}
 }
 
 func TestExact(t *testing.T) {
-	for b, want := range map[Bytes]string{0: "0", 511: "511", KiB: "1K", 64*MiB + 64*KiB: "65600K", 16192 * MiB: "16192M", 3 * PiB: "3P"} {
+	for b, want := range map[Bytes]string{
+		0: "0", 511: "511", KiB: "1K", 64*MiB + 64*KiB: "65600K", 16192 * MiB: "16192M", 3 * PiB: "3P",
+	} {
 		if got := b.Exact(); got != want {
-			t.Errorf("%d: %q, want %q", uint64(b), got, want)
+			t.Errorf("%d: got %q, want %q", uint64(b), got, want)
 		}
-		if again, err := Parse(b.Exact()); err != nil || again != b {
-			t.Errorf("%d became %d, %v", uint64(b), uint64(again), err)
+		if parsed, err := Parse(want); err != nil || parsed != b {
+			t.Errorf("Parse(%q): got %d, %v, want %d", want, uint64(parsed), err, uint64(b))
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // Above returns the names of the block devices that are built on a device, such as
-// "dm-7 (vg-root)"; none where sysfs does not show any.
+// "dm-7 (vg-root)"; none if sysfs shows none.
 func Above(device blockdev.Number) []string { return above("/sys", device) }
 
 func above(sysfs string, device blockdev.Number) []string {

@@ -10,8 +10,8 @@ import (
 	"thinctl/units"
 )
 
-// Allocate gives an open file real blocks from its start to size on the host's
-// file system, and makes it that long where it is shorter. What it holds stays.
+// Allocate allocates blocks of the host's file system for an open file, from its start
+// to size. A shorter file grows to size. The file's contents stay as they are.
 func Allocate(file *os.File, size units.Bytes) error {
 	for {
 		err := unix.Fallocate(int(file.Fd()), 0, 0, int64(size))
@@ -19,18 +19,18 @@ func Allocate(file *os.File, size units.Bytes) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("allocating %s of %s: %w", size, file.Name(), err)
+			return fmt.Errorf("allocate %s of %s: %w", size, file.Name(), err)
 		}
 		return nil
 	}
 }
 
-// Allocated returns the bytes that an open file really takes.
+// Allocated returns the bytes of all blocks that an open file has.
 func Allocated(file *os.File) (units.Bytes, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
 		return 0, fmt.Errorf("size of %s: %w", file.Name(), err)
 	}
-	// st_blocks counts 512-byte units whatever the file system's block is (stat(2)).
+	// st_blocks counts units of 512 bytes, not file system blocks (stat(2)).
 	return units.Sectors(st.Blocks).Bytes(), nil
 }

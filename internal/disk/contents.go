@@ -11,8 +11,8 @@ import (
 
 const edge = int64(units.MiB)
 
-// Contents names what a device or file holds, "" where its first and last MiB
-// are zero.
+// Contents describes the data in a device or file; "" if its first and last MiB are
+// zero.
 func Contents(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -50,12 +50,12 @@ func Contents(path string) (string, error) {
 func read(file *os.File, at, length int64) ([]byte, error) {
 	b := make([]byte, length)
 	if _, err := file.ReadAt(b, at); err != nil && err != io.EOF {
-		return nil, fmt.Errorf("reading %s: %w", file.Name(), err)
+		return nil, fmt.Errorf("read %s: %w", file.Name(), err)
 	}
 	return b, nil
 }
 
-// nonZero returns where the first byte other than zero is, -1 for none.
+// nonZero returns the index of the first byte other than zero, -1 if there is none.
 func nonZero(b []byte) int {
 	if rest := bytes.TrimLeft(b, "\x00"); len(rest) > 0 {
 		return len(b) - len(rest)

@@ -26,8 +26,8 @@ func image(t *testing.T, size int64) string {
 	return path
 }
 
-// made runs the real program on a blank image.
-func made(t *testing.T, size int64, stdin string, command ...string) string {
+// formatted runs a program such as mkfs.ext4 on a blank image.
+func formatted(t *testing.T, size int64, stdin string, command ...string) string {
 	t.Helper()
 	path := image(t, size)
 	program := exec.Command(command[0], append(command[1:], path)...)
@@ -64,11 +64,11 @@ func TestContents(t *testing.T) {
 		"blank":           {func(t *testing.T) string { return image(t, 16*mib) }, ""},
 		"blank and small": {func(t *testing.T) string { return image(t, 700) }, ""},
 		"empty":           {func(t *testing.T) string { return image(t, 0) }, ""},
-		"ext4":            {func(t *testing.T) string { return made(t, 16*mib, "", "mkfs.ext4", "-q") }, "an ext2, ext3 or ext4 file system"},
-		"xfs":             {func(t *testing.T) string { return made(t, 320*mib, "", "mkfs.xfs", "-q") }, "an xfs file system"},
-		"swap":            {func(t *testing.T) string { return made(t, 16*mib, "", "mkswap") }, "swap space"},
-		"MBR":             {func(t *testing.T) string { return made(t, 16*mib, "label: dos\n,4M\n", "sfdisk", "-q") }, "a partition table or boot sector"},
-		"GPT":             {func(t *testing.T) string { return made(t, 16*mib, "label: gpt\n,4M\n", "sfdisk", "-q") }, "a GPT partition table"},
+		"ext4":            {func(t *testing.T) string { return formatted(t, 16*mib, "", "mkfs.ext4", "-q") }, "an ext2, ext3 or ext4 file system"},
+		"xfs":             {func(t *testing.T) string { return formatted(t, 320*mib, "", "mkfs.xfs", "-q") }, "an xfs file system"},
+		"swap":            {func(t *testing.T) string { return formatted(t, 16*mib, "", "mkswap") }, "swap space"},
+		"MBR":             {func(t *testing.T) string { return formatted(t, 16*mib, "label: dos\n,4M\n", "sfdisk", "-q") }, "a partition table or boot sector"},
+		"GPT":             {func(t *testing.T) string { return formatted(t, 16*mib, "label: gpt\n,4M\n", "sfdisk", "-q") }, "a GPT partition table"},
 		"LVM": {func(t *testing.T) string {
 			// As pvcreate writes it: label sector, then the physical volume's header.
 			return patched(t, 16*mib, 512, "LABELONE\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x20\x00\x00\x00LVM2 001")
@@ -95,16 +95,16 @@ func TestContents(t *testing.T) {
 				t.Errorf("got %q, %v; want %q", got, err, c.want)
 			}
 			if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
-				t.Error("looking changed it")
+				t.Error("Contents changed the file")
 			}
 		})
 	}
 	if _, err := disk.Contents(filepath.Join(t.TempDir(), "none")); err == nil {
-		t.Error("a file that is not there")
+		t.Error("a missing file: got nil, want an error")
 	}
 }
 
-// Wiping gives back a blank device, and touches no more than it was told.
+// Wipe writes no byte outside its range.
 func TestWipe(t *testing.T) {
 	path := patched(t, 2*mib, 4096, "after")
 	if err := os.WriteFile(path, append(bytes.Repeat([]byte{1}, 4096), "after"...), 0o600); err != nil {
@@ -115,17 +115,17 @@ func TestWipe(t *testing.T) {
 	}
 	got, err := os.ReadFile(path)
 	if err != nil || !bytes.Equal(got, append(make([]byte, 4096), "after"...)) {
-		t.Errorf("%v, %d bytes", err, len(got))
+		t.Errorf("wiped 4096 bytes: got %q of %d bytes, %v", bytes.Trim(got, "\x00"), len(got), err)
 	}
 	if err := disk.Wipe(filepath.Join(t.TempDir(), "none"), 0, 1); err == nil {
-		t.Error("wiped a file that is not there, or made it")
+		t.Error("wipe a missing file: got nil, want an error")
 	}
 }
 
 func TestDescribe(t *testing.T) {
 	for _, path := range []string{image(t, mib), t.TempDir(), "/dev/null", "/nonexistent"} {
 		if d, err := disk.Describe(path); err == nil || !strings.Contains(err.Error(), path) {
-			t.Errorf("%s: %+v, %v", path, d, err)
+			t.Errorf("%s: got %+v, %v, want an error with the path", path, d, err)
 		}
 	}
 }

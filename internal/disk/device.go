@@ -17,15 +17,15 @@ type Device struct {
 	blockdev.Number
 	Path     string
 	Size     units.Bytes
-	Busy     bool // as Describe finds it
+	Busy     bool // set by Describe
 	Identity Identity
-	// As Devices lists them:
-	Below     []blockdev.Number // the devices that it stands on
-	Suspended bool              // by device mapper; reading it waits without a bound
-	Err       error             // why not all of it could be read
+	// Set by Devices:
+	Below     []blockdev.Number // the devices that it is built on
+	Suspended bool              // by device mapper; a read blocks until it is resumed
+	Err       error             // why some of the fields could not be read
 }
 
-// Describe looks at a block device without changing it.
+// Describe reads a block device's number and size, and whether it is busy.
 func Describe(path string) (Device, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
@@ -56,8 +56,8 @@ func size(file *os.File) (units.Bytes, error) {
 	return bytes, nil
 }
 
-// Discard tells a block device that a range is not needed any more. The call
-// into the kernel cannot be interrupted: callers pass ranges of bounded length.
+// Discard discards a range of a block device, if the device supports that. The system
+// call cannot be interrupted, so callers pass ranges of bounded length.
 func Discard(ctx context.Context, path string, offset, length units.Bytes) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -68,13 +68,13 @@ func Discard(ctx context.Context, path string, offset, length units.Bytes) error
 	}
 	defer file.Close()
 	if err := blockdev.Discard(file, offset, length); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("discarding %s at %s of %s: %w", length, offset, path, err)
+		return fmt.Errorf("discard %s at %s of %s: %w", length, offset, path, err)
 	}
 	return nil
 }
 
-// Flush makes durable what was written to a block device, its own cache
-// included.
+// Flush makes all writes to a block device durable; it flushes the device's own cache,
+// too.
 func Flush(ctx context.Context, path string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -94,7 +94,7 @@ func Wipe(path string, offset, length units.Bytes) error {
 	}
 	defer file.Close()
 	if _, err := file.WriteAt(make([]byte, length), int64(offset)); err != nil {
-		return fmt.Errorf("wiping %s: %w", path, err)
+		return fmt.Errorf("wipe %s: %w", path, err)
 	}
 	return file.Sync()
 }

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MakeDir makes a folder, 0700 whatever the umask, whose name is on disk when
-// it returns. One that stands already is fs.ErrExist.
+// MakeDir makes a directory of mode 0700, independent of the umask. Its name is durable
+// when MakeDir returns. It fails with fs.ErrExist if the path exists.
 func MakeDir(path string) error {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		return err
@@ -22,12 +22,12 @@ func MakeDir(path string) error {
 	return SyncDir(filepath.Dir(path))
 }
 
-// Rename gives a file or folder another name, which must be free, and has both
-// folders on disk when it returns.
+// Rename renames a file or directory durably. It fails with fs.ErrExist if the new path
+// exists.
 func Rename(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
-		// The file system or kernel has no such flag (renameat2(2)).
+		// The file system or kernel does not support the flag (renameat2(2)).
 		if _, exists := os.Lstat(to); exists == nil {
 			err = fs.ErrExist
 		} else {
@@ -35,7 +35,7 @@ func Rename(from, to string) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("renaming %s to %s: %w", from, to, err)
+		return fmt.Errorf("rename %s to %s: %w", from, to, err)
 	}
 	if err := SyncDir(filepath.Dir(to)); err != nil {
 		return err
@@ -46,7 +46,7 @@ func Rename(from, to string) error {
 	return SyncDir(filepath.Dir(from))
 }
 
-// Remove deletes a file or an empty folder; one that is not there is no error.
+// Remove deletes a file or an empty directory. It succeeds if the path does not exist.
 func Remove(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -54,7 +54,7 @@ func Remove(path string) error {
 	return nil
 }
 
-// SyncDir brings a folder's names to disk.
+// SyncDir makes the names in a directory durable.
 func SyncDir(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {
@@ -62,7 +62,7 @@ func SyncDir(path string) error {
 	}
 	defer dir.Close()
 	if err := dir.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("syncing %s: %w", path, err)
+		return fmt.Errorf("sync %s: %w", path, err)
 	}
 	return nil
 }

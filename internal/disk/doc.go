@@ -1,16 +1,14 @@
-// Package disk does what a pool needs of folders and block devices: changes
-// that are on disk when they return, and looks that find what a new owner
-// would destroy.
+// Package disk changes files and directories durably, and inspects block devices
+// before a pool takes them.
 //
-// A device is busy when something has claimed it: a mount, another device
-// mapper or md device, or a program that opened it with O_EXCL. Its contents
-// are judged by the first and last MiB, where file systems, partition tables,
-// LVM, RAID and LUKS all keep their marks; anything but zeroes counts, known
-// marks are named.
+// A device is busy if it is mounted, if another device mapper or md device uses it, or
+// if a program has opened it with O_EXCL. [Contents] reads its first and last MiB, where
+// file systems, partition tables, LVM, RAID and LUKS have their signatures. A device
+// whose first and last MiB are not all zeroes holds data; known signatures are named.
 //
-// A device is recognised by its [Identity], which [Host.Devices] reads from sysfs
-// and udev's database for all block devices. A [Handle] keeps a device open, and
-// with that its number from being given to another.
+// An [Identity] recognises a device under any name. [Host.Devices] reads the identities
+// of all block devices from sysfs and udev's database. A [Handle] keeps a device open,
+// so that the kernel does not give its number to another device.
 //
 //	found, err := disk.Contents("/dev/sdb")
 //	if err == nil && found != "" {

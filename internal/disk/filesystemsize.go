@@ -11,8 +11,8 @@ import (
 	"thinctl/units"
 )
 
-// FileSystemSize returns the size that the superblock at a byte offset of a file
-// or device gives for its file system, ext2 to ext4 or xfs; 0 if there is none.
+// FileSystemSize reads a file system's size from the superblock at a byte offset of a
+// file or device. It supports ext2 to ext4 and xfs, and returns 0 for anything else.
 func FileSystemSize(path string, offset units.Bytes) (units.Bytes, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -21,13 +21,13 @@ func FileSystemSize(path string, offset units.Bytes) (units.Bytes, error) {
 	defer file.Close()
 	b := make([]byte, 4096)
 	if _, err := file.ReadAt(b, int64(offset)); err != nil && !errors.Is(err, io.EOF) {
-		return 0, fmt.Errorf("reading the superblock at byte %d of %s: %w", uint64(offset), path, err)
+		return 0, fmt.Errorf("read the superblock at byte %d of %s: %w", uint64(offset), path, err)
 	}
 	return sizeInSuperblock(b), nil
 }
 
-// sizeInSuperblock reads the first 4 KiB of a file system. A size that cannot be
-// is taken for no size.
+// sizeInSuperblock reads the size from the first 4 KiB of a file system. It returns 0
+// for an impossible size.
 func sizeInSuperblock(b []byte) units.Bytes {
 	const ext4At = 1024
 	switch {

@@ -10,7 +10,7 @@ import (
 	"thinctl/units"
 )
 
-// The tools that make the file systems are the judges of the offsets.
+// Real file systems check the offsets in the superblocks.
 func TestFileSystemSize(t *testing.T) {
 	const offset = 3 * units.MiB
 	for _, test := range []struct {
@@ -51,7 +51,7 @@ func TestFileSystemSize(t *testing.T) {
 				t.Errorf("got %s, %v; want %s", got, err, test.want)
 			}
 			if got, err := FileSystemSize(pool, 100*units.MiB); err != nil || got != 0 {
-				t.Errorf("beyond the end: %s, %v; want 0", got, err)
+				t.Errorf("beyond the end: got %s, %v, want 0", got, err)
 			}
 		})
 	}

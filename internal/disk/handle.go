@@ -12,23 +12,23 @@ import (
 	"thinctl/units"
 )
 
-// Handle is a block device or regular file that is held open. While it is open
-// the kernel gives its device number to no other device, so that what was read
-// through it is true of the number as well, whatever becomes of the path.
+// Handle is a block device or regular file that is held open. The kernel does not give
+// its device number to another device in the meantime: what was read through the handle
+// is true of the number, even if the path leads elsewhere later.
 type Handle struct {
-	Device // of a regular file only Path and Size
+	Device // a regular file has only Path and Size
 	file   *os.File
 }
 
 // Open opens a block device or regular file for reading.
 func (h Host) Open(path string) (*Handle, error) {
-	// Looked at before it is opened: opening a pipe or a terminal has effects.
+	// Check the type first, since opening a pipe or a terminal has effects.
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	if format := st.Mode & unix.S_IFMT; format != unix.S_IFBLK && format != unix.S_IFREG {
-		return nil, fmt.Errorf("%s is neither a block device nor a file", path)
+		return nil, fmt.Errorf("%s is neither a block device nor a regular file", path)
 	}
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -60,22 +60,21 @@ func (h Host) hold(file *os.File, path string) (*Handle, error) {
 		handle.Identity, err = h.Identity(handle.Number)
 		return handle, err
 	}
-	return nil, fmt.Errorf("%s is neither a block device nor a file", path)
+	return nil, fmt.Errorf("%s is neither a block device nor a regular file", path)
 }
 
-// About describes the device or file as it was when it was opened.
+// About returns the description of the device or file from when it was opened.
 func (h *Handle) About() Device { return h.Device }
 
 // ReadAt implements io.ReaderAt.
 func (h *Handle) ReadAt(b []byte, offset int64) (int, error) { return h.file.ReadAt(b, offset) }
 
-// Close lets the device go.
+// Close closes the device or file.
 func (h *Handle) Close() error { return h.file.Close() }
 
-// Write writes to the device or file that is held, durable when it returns. A
-// file that is too short becomes longer.
+// Write writes to the device or file durably. A file that is too short grows.
 func (h *Handle) Write(b []byte, offset units.Bytes) error {
-	// Opened by the descriptor: the path may lead elsewhere by now.
+	// Open it through the descriptor: the path may lead elsewhere now.
 	file, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", h.file.Fd()), os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", h.Path, err)
@@ -87,8 +86,8 @@ func (h *Handle) Write(b []byte, offset units.Bytes) error {
 	return errors.Join(err, file.Close())
 }
 
-// LedBy reports whether a path leads to the device or file that is held.
-func (h *Handle) LedBy(path string) (bool, error) {
+// IsAt reports whether a path leads to the device or file.
+func (h *Handle) IsAt(path string) (bool, error) {
 	there, err := os.Stat(path)
 	if err != nil {
 		return false, err
@@ -104,7 +103,7 @@ func (h *Handle) LedBy(path string) (bool, error) {
 	return err == nil && number == h.Number, err
 }
 
-// Inode returns the file system and inode of the file that is held.
+// Inode returns the file system's device number and the inode number of the file.
 func (h *Handle) Inode() (device, inode uint64, err error) {
 	var st unix.Stat_t
 	err = unix.Fstat(int(h.file.Fd()), &st)

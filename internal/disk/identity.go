@@ -2,7 +2,7 @@ package disk
 
 import "strings"
 
-// Kind is what the kernel makes a block device of.
+// Kind is the type of a block device.
 type Kind string
 
 // The kinds of block devices.
@@ -14,9 +14,9 @@ const (
 	Whole     Kind = "disk"
 )
 
-// Identity is what the kernel and udev offer to recognise a block device by,
-// wherever it is attached and whatever its name is. Parts that a device does not
-// have are empty. It does not depend on what the device holds.
+// Identity holds identifiers from the kernel and udev by which a block device is
+// recognised, independent of its name, its place of attachment and its contents. Parts
+// that a device does not have are empty.
 type Identity struct {
 	Kind Kind `json:"kind,omitempty"`
 	// From sysfs. The dm uuid contains the uuid of a logical volume. The wwid and
@@ -26,44 +26,52 @@ type Identity struct {
 	PartitionUUID string `json:"partition_uuid,omitempty"`
 	WWID          string `json:"wwid,omitempty"`
 	Serial        string `json:"serial,omitempty"`
-	// From udev's database; the links of /dev/disk/by-id are made of them. A new
+	// From udev's database, which has them for the links in /dev/disk/by-id. Another
 	// version of udev may spell them differently.
 	UdevWWN    string `json:"udev_wwn,omitempty"`
 	UdevSerial string `json:"udev_serial,omitempty"`
 }
 
-// part is one way to recognise a device.
+// part is one of the identifiers.
 type part struct {
 	name  string
 	value *string
 }
 
 func (i *Identity) kernelParts() []part {
-	return []part{{"dm uuid", &i.MappedUUID}, {"md uuid", &i.RAIDUUID}, {"partition uuid", &i.PartitionUUID}, {"wwid", &i.WWID}, {"serial", &i.Serial}}
+	return []part{
+		{"dm uuid", &i.MappedUUID},
+		{"md uuid", &i.RAIDUUID},
+		{"partition uuid", &i.PartitionUUID},
+		{"wwid", &i.WWID},
+		{"serial", &i.Serial},
+	}
 }
 
 func (i *Identity) udevParts() []part {
 	return []part{{"udev wwn", &i.UdevWWN}, {"udev serial", &i.UdevSerial}}
 }
 
-// Known reports whether a device of this identity can be recognised.
+func (i *Identity) parts() []part { return append(i.kernelParts(), i.udevParts()...) }
+
+// Known reports whether the identity has any identifier.
 func (i Identity) Known() bool {
 	i.Kind = ""
 	return i != Identity{}
 }
 
-// Match is how two identities compare.
+// Match is the outcome of comparing two identities.
 type Match int
 
-// The outcomes of a comparison.
+// The outcomes.
 const (
-	Incomparable Match = iota // they have no part in common
+	Incomparable Match = iota // no part is known of both
 	Same
 	Different
 )
 
-// Compare compares two identities by all parts that the kernel offers for both,
-// which must be equal. The parts of udev count where there is no such part.
+// Compare compares two identities by all parts from the kernel that both have. If there
+// are none, it compares the parts from udev.
 func (i Identity) Compare(other Identity) Match {
 	if m := compare(i.kernelParts(), other.kernelParts()); m != Incomparable {
 		return m
@@ -85,9 +93,9 @@ func compare(a, b []part) Match {
 	return match
 }
 
-// Without returns the identity without the parts that it shares with another.
+// Without returns the identity without the parts that are equal in another.
 func (i Identity) Without(other Identity) Identity {
-	mine, others := append(i.kernelParts(), i.udevParts()...), append(other.kernelParts(), other.udevParts()...)
+	mine, others := i.parts(), other.parts()
 	for n := range mine {
 		if *mine[n].value == *others[n].value {
 			*mine[n].value = ""
@@ -96,9 +104,9 @@ func (i Identity) Without(other Identity) Identity {
 	return i
 }
 
-// Or returns the identity with the parts of another where it has none.
+// Or returns the identity, completed with the parts of another that it does not have.
 func (i Identity) Or(other Identity) Identity {
-	mine, others := append(i.kernelParts(), i.udevParts()...), append(other.kernelParts(), other.udevParts()...)
+	mine, others := i.parts(), other.parts()
 	for n := range mine {
 		if *mine[n].value == "" {
 			*mine[n].value = *others[n].value
@@ -113,7 +121,7 @@ func (i Identity) Or(other Identity) Identity {
 // String lists the parts, as in "wwid naa.5000c500a1b2c3d4, serial Z1".
 func (i Identity) String() string {
 	var parts []string
-	for _, p := range append(i.kernelParts(), i.udevParts()...) {
+	for _, p := range i.parts() {
 		if *p.value != "" {
 			parts = append(parts, p.name+" "+*p.value)
 		}

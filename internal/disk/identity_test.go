@@ -97,27 +97,31 @@ func TestDevices(t *testing.T) {
 		delete(found, name)
 	}
 	if len(found) > 0 {
-		t.Errorf("also found %v", found)
+		t.Errorf("unexpected devices: got %v, want none", found)
 	}
 }
 
-// An unreadable attribute is an error of that device, not a device without it.
+// An attribute that cannot be read is an error of its device.
 func TestUnreadable(t *testing.T) {
 	host := fixture(t, "sys/devices/vda/dev=254:0", "sys/devices/vda/size=8", "sys/devices/vdb/dev=254:16", "sys/devices/vdb/size=8")
-	must(t, os.Mkdir(host.Sys+"/devices/vda/serial", 0o700)) // reading it is EISDIR
+	must(t, os.Mkdir(host.Sys+"/devices/vda/serial", 0o700)) // a read of it fails with EISDIR
 	got, err := host.Devices()
 	must(t, err)
 	for _, device := range got {
-		if unreadable := device.Path == host.Dev+"/vda"; (device.Err != nil) != unreadable || unreadable && !errors.Is(device.Err, unix.EISDIR) {
-			t.Errorf("%s: error %v", device.Path, device.Err)
+		var want error
+		if device.Path == host.Dev+"/vda" {
+			want = unix.EISDIR
+		}
+		if !errors.Is(device.Err, want) {
+			t.Errorf("%s: got error %v, want %v", device.Path, device.Err, want)
 		}
 	}
 	if _, err := host.Identity(blockdev.Number{Major: 254}); !errors.Is(err, unix.EISDIR) || !strings.Contains(err.Error(), "254:0") {
-		t.Errorf("identity: %v, want EISDIR of 254:0", err)
+		t.Errorf("identity: got %v, want EISDIR of 254:0", err)
 	}
 	for _, host := range []disk.Host{{Sys: "/nonexistent"}, {Sys: host.Dev}} {
 		if _, err := host.Devices(); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("without sysfs: %v, want ErrNotExist", err)
+			t.Errorf("without sysfs: got %v, want %v", err, fs.ErrNotExist)
 		}
 	}
 }
@@ -142,44 +146,44 @@ func TestCompare(t *testing.T) {
 	}
 	i := disk.Identity{Kind: disk.Whole, Serial: "same", WWID: "own"}
 	if got := i.Without(disk.Identity{Serial: "same", WWID: "other"}); got != (disk.Identity{Kind: disk.Whole, WWID: "own"}) {
-		t.Errorf("without a shared serial: %+v", got)
+		t.Errorf("without an equal serial: got %+v", got)
 	}
 	if i.Serial != "same" {
 		t.Error("Without changed its receiver")
 	}
 	if got := (disk.Identity{Serial: "old"}).Or(i); got != (disk.Identity{Kind: disk.Whole, Serial: "old", WWID: "own"}) {
-		t.Errorf("completed: %+v", got)
+		t.Errorf("completed: got %+v", got)
 	}
 }
 
-// A handle stays with what was opened, whatever becomes of the path.
+// A handle keeps the file that was opened after the path leads to another one.
 func TestHandle(t *testing.T) {
 	path := image(t, mib)
 	handle, err := disk.Host{}.Open(path)
 	must(t, err)
 	defer handle.Close()
 	if about := handle.About(); about.Path != path || about.Size != mib || about.Number != (blockdev.Number{}) {
-		t.Errorf("about: %+v", about)
+		t.Errorf("About: got %+v, want path %s and size %d only", about, path, mib)
 	}
 	must(t, os.Rename(path, path+".moved"))
 	must(t, os.WriteFile(path, make([]byte, mib), 0o600))
 	must(t, handle.Write([]byte("mark"), 4096))
 	b := make([]byte, 4)
 	if _, err := handle.ReadAt(b, 4096); err != nil || string(b) != "mark" {
-		t.Errorf("read back %q, %v", b, err)
+		t.Errorf("ReadAt: got %q, %v, want %q", b, err, "mark")
 	}
 	for at, want := range map[string]bool{path: false, path + ".moved": true} {
-		if led, err := handle.LedBy(at); err != nil || led != want {
-			t.Errorf("%s leads to it: %v, %v; want %v", at, led, err, want)
+		if got, err := handle.IsAt(at); err != nil || got != want {
+			t.Errorf("IsAt(%s): got %v, %v, want %v", at, got, err, want)
 		}
 	}
 	if now, _ := os.ReadFile(path); string(now[4096:4100]) != "\x00\x00\x00\x00" {
-		t.Error("the file that took its name was written to")
+		t.Error("Write changed the new file at the old path")
 	}
 	for _, path := range []string{"/dev/null", "/nonexistent", t.TempDir()} {
 		if handle, err := (disk.Host{}).Open(path); err == nil {
 			handle.Close()
-			t.Errorf("%s was opened", path)
+			t.Errorf("open %s: got nil, want an error", path)
 		}
 	}
 }

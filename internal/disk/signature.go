@@ -6,16 +6,16 @@ import (
 	"io"
 )
 
-// signature is a magic number at a fixed place, from which an owner is recognized.
+// signature is a magic number at a fixed offset, which identifies an owner.
 type signature struct {
 	owner  string
-	offset int64 // below zero: from the device's end
+	offset int64 // from the end of the device if negative
 	magic  string
 }
 
-// signatures lists file systems, volume managers and partition tables, after
-// util-linux' libblkid, which has more. A partition table comes last, since file
-// systems have boot sectors, too.
+// signatures lists file systems, volume managers and partition tables. It is a part of
+// the list in util-linux' libblkid. Partition tables come last, since file systems have
+// boot sectors, too.
 func signatures() []signature {
 	return []signature{
 		{"an ext2, ext3 or ext4 file system", 1080, "\x53\xef"},
@@ -65,7 +65,7 @@ func Signature(r io.ReaderAt, size int64) (string, error) {
 		}
 		b := make([]byte, len(s.magic))
 		if _, err := r.ReadAt(b, at); err != nil && !errors.Is(err, io.EOF) {
-			return "", fmt.Errorf("reading at byte %d: %w", at, err)
+			return "", fmt.Errorf("read at byte %d: %w", at, err)
 		}
 		if string(b) == s.magic {
 			return s.owner, nil

@@ -17,8 +17,8 @@ import (
 	"thinctl/units"
 )
 
-// Host is where the block devices of a host are found. The zero value is this
-// host; tests let fixtures stand in.
+// Host holds the directories in which block devices are found. The zero value is this
+// host's; tests pass fixtures.
 type Host struct {
 	Sys  string // /sys
 	Dev  string // /dev
@@ -30,7 +30,7 @@ func (h Host) sys(path ...string) string {
 }
 
 // Devices lists the block devices of the host that have a size, with their
-// identities. A device that cannot be read has Err set; one that vanishes in the
+// identities. A device that cannot be read has Err set. A device that disappears in the
 // meantime is left out.
 func (h Host) Devices() ([]Device, error) {
 	dir := h.sys("dev", "block")
@@ -65,8 +65,7 @@ func (h Host) Identity(number blockdev.Number) (Identity, error) {
 	return device.Identity, nil
 }
 
-// device reads one block device: number, size, name, identity, and what it
-// stands on.
+// device reads the size, path, identity and lower devices of one block device.
 func (h Host) device(number blockdev.Number) (Device, error) {
 	device := Device{Number: number}
 	dir, err := filepath.EvalSymlinks(h.sys("dev", "block", number.String()))
@@ -95,8 +94,8 @@ func (h Host) device(number blockdev.Number) (Device, error) {
 	return device, err
 }
 
-// node returns the path of a device's node: udev's /dev/mapper/NAME for device
-// mapper, else the kernel's name, which has ! for a slash.
+// node returns the path of a device's node: /dev/mapper/NAME for device mapper if udev
+// has made it, else the kernel's name, in which ! stands for a slash.
 func (h Host) node(dir string) string {
 	if name, err := attribute(dir, "dm/name"); err == nil && name != "" {
 		path := filepath.Join(cmp.Or(h.Dev, "/dev"), "mapper", name)
@@ -107,7 +106,7 @@ func (h Host) node(dir string) string {
 	return filepath.Join(cmp.Or(h.Dev, "/dev"), strings.ReplaceAll(filepath.Base(dir), "!", "/"))
 }
 
-// below lists the devices that this one stands on; of a partition, its disk.
+// below lists the devices that this one is built on, such as the disk of a partition.
 func below(dir string) ([]blockdev.Number, error) {
 	var numbers []blockdev.Number
 	if exists(filepath.Join(dir, "partition")) {
@@ -150,7 +149,11 @@ func (h Host) identity(dir string, number blockdev.Number) (Identity, error) {
 	case strings.HasPrefix(filepath.Base(dir), "loop") && !exists(filepath.Join(dir, "partition")):
 		return Identity{Kind: Loop}, nil
 	}
-	i := Identity{Kind: Whole, UdevWWN: cmp.Or(properties["ID_WWN_WITH_EXTENSION"], properties["ID_WWN"]), UdevSerial: properties["ID_SERIAL"]}
+	i := Identity{
+		Kind:       Whole,
+		UdevWWN:    cmp.Or(properties["ID_WWN_WITH_EXTENSION"], properties["ID_WWN"]),
+		UdevSerial: properties["ID_SERIAL"],
+	}
 	whole, suffix := dir, ""
 	if exists(filepath.Join(dir, "partition")) {
 		partition, err := attribute(dir, "partition")
@@ -158,15 +161,17 @@ func (h Host) identity(dir string, number blockdev.Number) (Identity, error) {
 			return i, err
 		}
 		i.Kind, whole, suffix = Partition, filepath.Dir(dir), "-part"+partition
-		// The kernel's event has it from 6.13 on, udev always.
+		// The kernel's uevent has PARTUUID since 6.13, udev's database always.
 		event, err := os.ReadFile(filepath.Join(dir, "uevent"))
 		if err != nil && !absent(err) {
 			return i, err
 		}
-		i.PartitionUUID = strings.ToLower(cmp.Or(assignments(string(event), "")["PARTUUID"], properties["ID_PART_ENTRY_UUID"]))
+		uuid := cmp.Or(assignments(string(event), "")["PARTUUID"], properties["ID_PART_ENTRY_UUID"])
+		i.PartitionUUID = strings.ToLower(uuid)
 	}
-	// NVMe and virtio have theirs with the disk, SCSI, MMC and DASD with the
-	// device. An NVMe device's serial is the controller's, of all namespaces.
+	// NVMe and virtio have the attributes in the disk's directory, SCSI, MMC and DASD in
+	// the device's. device/serial is left out: for NVMe it is the controller's, and the
+	// same for all namespaces.
 	if i.WWID, err = first(whole, "wwid", "device/wwid", "device/cid", "device/uid"); err != nil {
 		return i, err
 	}
@@ -199,7 +204,7 @@ func unitSerial(dir string) (string, error) {
 	return clean(string(page[4:])), nil
 }
 
-// properties reads udev's database, which need not be there.
+// properties reads a device's entry in udev's database; none if there is no entry.
 func (h Host) properties(number blockdev.Number) (map[string]string, error) {
 	text, err := os.ReadFile(filepath.Join(cmp.Or(h.Udev, "/run/udev"), "data", "b"+number.String()))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
@@ -220,7 +225,7 @@ func assignments(text, prefix string) map[string]string {
 	return values
 }
 
-// first returns the first of the attributes that a device has.
+// first returns the first of the attributes that a device has and that is not empty.
 func first(dir string, names ...string) (string, error) {
 	for _, name := range names {
 		value, err := attribute(dir, name)
@@ -231,7 +236,7 @@ func first(dir string, names ...string) (string, error) {
 	return "", nil
 }
 
-// attribute reads one file of sysfs, "" where the device does not have it.
+// attribute reads one file of sysfs; "" if the device does not have it.
 func attribute(dir, name string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(dir, name))
 	if absent(err) {
@@ -243,8 +248,8 @@ func attribute(dir, name string) (string, error) {
 	return clean(string(text)), err
 }
 
-// absent reports an attribute that the device does not have. Some are listed and
-// answer an error where the device does not offer them (drivers/scsi/scsi_sysfs.c,
+// absent reports whether an error means that the device does not have an attribute. The
+// kernel lists some attributes whose read then fails (drivers/scsi/scsi_sysfs.c,
 // sdev_show_wwid).
 func absent(err error) bool {
 	for _, absent := range []error{fs.ErrNotExist, unix.ENXIO, unix.EINVAL, unix.ENODATA, unix.EOPNOTSUPP} {
@@ -255,12 +260,12 @@ func absent(err error) bool {
 	return false
 }
 
-// clean joins words by one space, without what a device padded its text with.
+// clean removes the padding of a device's text, and joins its words by single spaces.
 func clean(text string) string {
 	return strings.Join(strings.Fields(string(bytes.ReplaceAll([]byte(text), []byte{0}, []byte{' '}))), " ")
 }
 
-// hexOnly unites the spellings of md uuids: sysfs has hyphens, udev colons.
+// hexOnly removes the separators of an md uuid: sysfs has hyphens, udev has colons.
 func hexOnly(uuid string) string {
 	return strings.ToLower(strings.NewReplacer("-", "", ":", "").Replace(uuid))
 }

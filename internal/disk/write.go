@@ -8,11 +8,12 @@ import (
 	"path/filepath"
 )
 
-// WriteFile writes a file, 0600, in the place of one that may be there. Old or
-// new, it is always whole; the new one is on disk when WriteFile returns.
+// WriteFile replaces or creates a file of mode 0600. After a crash the path has either
+// the old contents or all of the new ones. The new ones are durable when WriteFile
+// returns.
 func WriteFile(path string, data []byte) error { return WriteFrom(path, bytes.NewReader(data)) }
 
-// WriteFrom is WriteFile of what is read from r.
+// WriteFrom does the same as WriteFile with the data that it reads from r.
 func WriteFrom(path string, r io.Reader) (err error) {
 	dir := filepath.Dir(path)
 	file, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")

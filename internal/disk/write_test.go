@@ -16,24 +16,24 @@ func TestWriteFile(t *testing.T) {
 		}
 		got, err := os.ReadFile(path)
 		if err != nil || !bytes.Equal(got, []byte(text)) {
-			t.Errorf("%q, %v", got, err)
+			t.Errorf("read back: got %q, %v, want %q", got, err, text)
 		}
 	}
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("%v, %v", info.Mode(), err)
+		t.Errorf("got mode %v, %v, want 0600", info.Mode(), err)
 	}
 	if err := os.Mkdir(filepath.Join(dir, "d"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := WriteFile(filepath.Join(dir, "d"), nil); err == nil {
-		t.Error("a folder was replaced")
+		t.Error("replace a directory: got nil, want an error")
 	}
 	if err := WriteFile(filepath.Join(dir, "none", "f"), nil); err == nil {
-		t.Error("written below no folder")
+		t.Error("write into a missing directory: got nil, want an error")
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 2 {
-		t.Errorf("%v, %v", entries, err)
+		t.Errorf("directory afterwards: got %v, %v, want 2 entries", entries, err)
 	}
 }

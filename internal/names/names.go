@@ -23,7 +23,7 @@ var (
 	Namespace = Rule{1, 64, "._-"}
 )
 
-// Check returns why a name breaks the rule, nil if it does not.
+// Check returns an error that says how a name breaks the rule, or nil.
 func (r Rule) Check(name string) error {
 	switch {
 	case name == "":
@@ -36,7 +36,8 @@ func (r Rule) Check(name string) error {
 	for i, c := range []byte(name) {
 		alnum := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 		if !alnum && (i == 0 || strings.IndexByte(r.others, c) < 0) {
-			return fmt.Errorf("use letters, digits and %s, with a letter or digit first", strings.Join(strings.Split(r.others, ""), " "))
+			others := strings.Join(strings.Split(r.others, ""), " ")
+			return fmt.Errorf("use letters, digits and %s, with a letter or digit first", others)
 		}
 	}
 	return nil

@@ -1,19 +1,18 @@
-// Package nearest finds the word that a misspelt one may stand for.
+// Package nearest suggests a known word for a misspelt one.
 package nearest
 
 import "github.com/agext/levenshtein"
 
-// mostChanges bounds how much a misspelt word differs: with more changes it is another
-// word.
+// mostChanges is the largest number of changes for which a word counts as misspelt.
 const mostChanges = 2
 
-// Of returns the candidate with the fewest changes to word, the first of several; "" if
-// each needs more than two.
+// Of returns the candidate that needs the fewest changes to word, or the first of them;
+// "" if all need more than two.
 func Of(word string, candidates []string) string {
-	best, least := "", mostChanges+1
+	best, fewest := "", mostChanges+1
 	for _, candidate := range candidates {
-		if changes := levenshtein.Distance(word, candidate, nil); changes < least && changes < len(candidate) {
-			best, least = candidate, changes
+		if changes := levenshtein.Distance(word, candidate, nil); changes < fewest && changes < len(candidate) {
+			best, fewest = candidate, changes
 		}
 	}
 	return best
