@@ -97,7 +97,7 @@ func (LocalDisks) Superblock(path string) (metadata.Superblock, error) {
 }
 
 // Stamp implements [Disks].
-func (LocalDisks) Stamp(path string, uuid [16]byte) error { return metadata.Stamp(path, uuid) }
+func (LocalDisks) Stamp(path string, uuid [16]byte) error { return metadata.WriteUUID(path, uuid) }
 
 // ClearNeedsCheck implements [Disks].
 func (LocalDisks) ClearNeedsCheck(path string) error { return metadata.ClearNeedsCheck(path) }

@@ -65,7 +65,7 @@ func (p *Pool) freedNow(ctx context.Context, names []string) (_ units.Bytes, err
 	if err := (&Reading{pool: p}).ours(root); err != nil {
 		return 0, err
 	}
-	blocks, err := metadata.Alone(ctx, file, root, ids...)
+	blocks, err := metadata.Freed(ctx, file, root, ids...)
 	if now, unread := metadata.ReadSuperblock(file); unread != nil || now != root {
 		return 0, errors.Join(errCommitted, err, unread)
 	}

@@ -236,7 +236,7 @@ func TestRepairOfADeviceRefuses(t *testing.T) {
 			given: func(w *ward) {
 				b := bytes.Clone(w.damaged)
 				b[16] ^= 1 // the uuid
-				metadata.Seal(b[:metadata.BlockSize], metadata.SuperblockBlock)
+				metadata.SetChecksum(b[:metadata.BlockSize], metadata.SuperblockBlock)
 				check(w.t, os.WriteFile(w.meta, b, 0o600))
 			},
 			kind: thinpool.ErrSwapped, says: []string{"put this pool's own metadata back"},
@@ -299,7 +299,7 @@ func TestRepairIsNotFinishedOnAnother(t *testing.T) {
 	other := bytes.Clone(own)
 	other[16] ^= 1
 	for kind, content := range map[error][]byte{
-		metadata.ErrStamped: other, metadata.ErrNotMetadata: bytes.Repeat([]byte{7}, len(own)), metadata.ErrTruncated: own[:3*units.MiB],
+		metadata.ErrOtherPool: other, metadata.ErrNotMetadata: bytes.Repeat([]byte{7}, len(own)), metadata.ErrTruncated: own[:3*units.MiB],
 	} {
 		check(t, os.WriteFile(w.meta, content, 0o600))
 		if _, err := w.reopened().Repair(ctx, thinpool.RepairOptions{}); !errors.Is(err, kind) || !strings.Contains(err.Error(), "run `thinctl pool repair vault` again") {

@@ -120,7 +120,7 @@ func (p *Pool) finishSwap(ctx context.Context, options RepairOptions, repair *Re
 	}
 	super, err := p.host.Disks.Superblock(from)
 	if err != nil || super.UUID != p.id {
-		return true, errors.Join(err, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped, Detail: from, Err: metadata.ErrStamped})
+		return true, errors.Join(err, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped, Detail: from, Err: metadata.ErrOtherPool})
 	}
 	what := "put the rebuilt metadata in place"
 	if !record.Metadata.Loop {

@@ -67,7 +67,7 @@ func writeMetadata(path string, kinds []string) error {
 	default:
 		return fmt.Errorf("metadata %q is not known", kind)
 	}
-	metadata.Seal(super, metadata.SuperblockBlock)
+	metadata.SetChecksum(super, metadata.SuperblockBlock)
 	return os.WriteFile(path, m.Bytes, 0o600)
 }
 
@@ -136,8 +136,8 @@ func TestHeldRootReleasedMeanwhile(t *testing.T) {
 		b := bytes.Clone(old)
 		super, held := b[:metadata.BlockSize], b[s.live.HeldRoot*uint64(metadata.BlockSize):][:metadata.BlockSize]
 		change(held, super)
-		metadata.Seal(super, metadata.SuperblockBlock)
-		metadata.Seal(held, metadata.SuperblockBlock)
+		metadata.SetChecksum(super, metadata.SuperblockBlock)
+		metadata.SetChecksum(held, metadata.SuperblockBlock)
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}

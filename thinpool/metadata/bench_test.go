@@ -83,7 +83,7 @@ func BenchmarkLargePair(b *testing.B) {
 		})
 	}
 	for id, name := range map[uint32]string{2: "alone, 2000 blocks in 80 places", 3: "alone, 2000 blocks anywhere"} {
-		measure(name, func(m *meter) (uint64, error) { return metadata.Alone(ctx, m, root, id) })
+		measure(name, func(m *meter) (uint64, error) { return metadata.Freed(ctx, m, root, id) })
 	}
 	measure("freed, with a scan", func(m *meter) (uint64, error) {
 		all, err := metadata.Scan(ctx, m, root, metadata.ScanOptions{})

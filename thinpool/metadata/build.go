@@ -30,9 +30,9 @@ type BuildOptions struct {
 	// Fill is how full nodes are made, in per cent from 34 to 100. 0 is 50, as
 	// thin_restore does: room for the copy-on-write to come.
 	Fill int
-	// Place, where set, chooses each metadata block: a free one, from 1 on. Nil
+	// Allocate, where set, chooses each metadata block: a free one, from 1 on. Nil
 	// takes them in order.
-	Place func() uint64
+	Allocate func() uint64
 }
 
 // Mapping is one entry of a thin device's tree.
@@ -80,7 +80,7 @@ func NewBuilder(w io.WriterAt, o BuildOptions) (*Builder, error) {
 		return nil, fmt.Errorf("building metadata: %w", err)
 	}
 	b := &Builder{
-		o: o, fill: o.Fill, out: newBlockWriter(w, o.MetadataBlocks, o.Place),
+		o: o, fill: o.Fill, out: newBlockWriter(w, o.MetadataBlocks, o.Allocate),
 		metadata: newTally(o.MetadataBlocks), data: newTally(o.DataBlocks),
 		ids: make(map[uint32]struct{}), scratch: make([]byte, blockSize),
 	}

@@ -26,7 +26,7 @@ func (s Subtree) Height() int { return s.height }
 
 // Under is s as it stands in a parent under a key below its first, which the
 // kernel leaves there when the first mapping goes.
-func (s Subtree) Under(key uint64) Subtree {
+func (s Subtree) WithFirstKey(key uint64) Subtree {
 	s.first = min(s.first, key)
 	return s
 }

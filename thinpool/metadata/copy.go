@@ -22,7 +22,7 @@ const copyChunk = 1 << 20 // bytes
 //
 // A file is written over where it is blank or the same pool's already, a block
 // device only where it is the same pool's: its path may have come to mean
-// another disk since (ErrStamped, ErrNotMetadata).
+// another disk since (ErrOtherPool, ErrNotMetadata).
 func Copy(ctx context.Context, from, to string, size units.Bytes) error {
 	if err := copyAll(ctx, from, to, size); err != nil {
 		return fmt.Errorf("copying metadata %s to %s: %w", from, to, err)
@@ -112,7 +112,7 @@ func (f *File) mayTake(source *File) error {
 	}
 	theirs, mine := [16]byte(held[offUUID:]), [16]byte(own[offUUID:])
 	if theirs != mine || mine == [16]byte{} {
-		return fmt.Errorf("%w, of uuid %x", ErrStamped, theirs)
+		return fmt.Errorf("%w, of uuid %x", ErrOtherPool, theirs)
 	}
 	return nil
 }

@@ -79,9 +79,9 @@ func TestCopyRefuses(t *testing.T) {
 		size units.Bytes
 		kind error
 	}{
-		"another pool's":      {to: stamped(t, "other", 7, [16]byte{1}, copied), kind: ErrStamped},
-		"no pool's":           {to: stamped(t, "none", 7, [16]byte{}, copied), kind: ErrStamped},
-		"both no pool's":      {from: stamped(t, "no-from", 7, [16]byte{}, copied), to: stamped(t, "no-to", 7, [16]byte{}, copied), kind: ErrStamped},
+		"another pool's":      {to: stamped(t, "other", 7, [16]byte{1}, copied), kind: ErrOtherPool},
+		"no pool's":           {to: stamped(t, "none", 7, [16]byte{}, copied), kind: ErrOtherPool},
+		"both no pool's":      {from: stamped(t, "no-from", 7, [16]byte{}, copied), to: stamped(t, "no-to", 7, [16]byte{}, copied), kind: ErrOtherPool},
 		"a file system":       {to: writeFile(t, "fs", bytes.Repeat([]byte{7}, copied*blockSize)), kind: ErrNotMetadata},
 		"too small a target":  {to: stamped(t, "small", 7, uuid, copied-1), kind: ErrTruncated},
 		"too small a source":  {to: stamped(t, "large", 7, uuid, copied+1), size: (copied + 1) * BlockSize, kind: ErrTruncated},

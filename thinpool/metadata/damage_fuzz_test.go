@@ -38,7 +38,7 @@ func FuzzDamage(f *testing.F) {
 			kind := metadata.KindOf(b)
 			b[binary.LittleEndian.Uint16(patches[2:])%4096] = patches[4]
 			if kind != 0 {
-				metadata.Seal(b, kind)
+				metadata.SetChecksum(b, kind)
 			}
 		}
 		if cut {

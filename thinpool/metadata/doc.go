@@ -20,7 +20,7 @@
 //   - The uuid is a field of the superblock that the kernel writes as zeros at
 //     format and leaves alone ever after: it updates the superblock in place
 //     (dm-thin-metadata.c, __commit_transaction) and copies it whole into a held
-//     root. [Stamp] puts a pool's identity there.
+//     root. [WriteUUID] puts a pool's identity there.
 //
 // [Builder] writes new metadata, subtrees shared, for [Restore] and all others
 // that need some; [Dump] and [Restore] speak the XML of thin_dump and
@@ -53,7 +53,7 @@
 // Block devices are read with O_DIRECT: the kernel's dm-bufio goes past the
 // device's page cache, so buffered pages may be stale.
 //
-// [OpenOffline], [Stamp] and [Copy] know a live pool by the kernel's exclusive claim on
+// [OpenOffline], [WriteUUID] and [Copy] know a live pool by the kernel's exclusive claim on
 // the block device (EBUSY). The claim is not on a file behind a loop device:
 // open the loop device first.
 //

@@ -217,7 +217,7 @@ func FuzzDump(f *testing.F) {
 			block := m.Bytes[int(patches[0])%blocks*int(metadata.BlockSize):][:metadata.BlockSize]
 			kind := metadata.KindOf(block)
 			block[(int(patches[1])|int(patches[2])<<8)%len(block)] = patches[3]
-			metadata.Seal(block, kind)
+			metadata.SetChecksum(block, kind)
 		}
 		root, err := metadata.ReadSuperblock(m)
 		if err != nil {

@@ -8,10 +8,10 @@ import (
 // What was found instead of good metadata, for errors.Is.
 var (
 	// ErrEmpty: the superblock's 4 KiB are all zero: no pool was made here yet.
-	// ReadSuperblock, Stamp.
+	// ReadSuperblock, WriteUUID.
 	ErrEmpty = errors.New("empty")
 	// ErrNotMetadata: the superblock's magic is not dm-thin's. ReadSuperblock,
-	// HeldRoot, Stamp, Copy.
+	// HeldRoot, WriteUUID, Copy.
 	ErrNotMetadata = errors.New("not thin pool metadata")
 	// ErrChecksum: a block's content does not match its checksum. All.
 	ErrChecksum = errors.New("wrong checksum")
@@ -26,10 +26,10 @@ var (
 	// ErrNoDevice: the metadata has no thin device of that id. Runs, Delta, Freed,
 	// Dump.
 	ErrNoDevice = errors.New("no such thin device")
-	// ErrStamped: the superblock carries the uuid of another pool. Stamp, Copy.
-	ErrStamped = errors.New("belongs to another pool")
+	// ErrOtherPool: the superblock carries the uuid of another pool. WriteUUID, Copy.
+	ErrOtherPool = errors.New("belongs to another pool")
 	// ErrBusy: the device is claimed, mostly by the active pool.
-	// Stamp, OpenOffline, ClearNeedsCheck, Copy.
+	// WriteUUID, OpenOffline, ClearNeedsCheck, Copy.
 	ErrBusy = errors.New("in use")
 )
 

@@ -65,7 +65,7 @@ func TestWithoutDirectIO(t *testing.T) {
 	if err := os.WriteFile(path, newImage(someDevices(20), 3).b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Stamp(path, uuid); err != nil {
+	if err := WriteUUID(path, uuid); err != nil {
 		t.Fatal(err)
 	}
 	m, err := Open(path)

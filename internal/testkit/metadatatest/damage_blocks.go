@@ -34,13 +34,13 @@ func blockDamages() []Damage {
 		raw("blocknr", func(s *survey, v view) {
 			kind := metadata.KindOf(v.b)
 			v.put64(atBlock, v.u64(atBlock)^(1+s.rng.Uint64N(100))) // at 8 in every kind
-			metadata.Seal(v.b, kind)
+			metadata.SetChecksum(v.b, kind)
 		})
 		raw("salt", func(_ *survey, v view) {
 			if metadata.KindOf(v.b) == metadata.BitmapBlock {
-				metadata.Seal(v.b, metadata.NodeBlock)
+				metadata.SetChecksum(v.b, metadata.NodeBlock)
 			} else {
-				metadata.Seal(v.b, metadata.BitmapBlock)
+				metadata.SetChecksum(v.b, metadata.BitmapBlock)
 			}
 		})
 	}

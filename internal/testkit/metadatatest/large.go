@@ -53,7 +53,7 @@ func (l Large) Save(w io.WriterAt, usage func(map[uint32]Usage)) (metadata.Super
 	l = l.complete()
 	b, err := metadata.NewBuilder(w, metadata.BuildOptions{
 		DataBlocks: l.dataBlocks(), MetadataBlocks: l.MetadataBlocks, Time: uint32(l.Devices + 1), TransactionID: l.Seed,
-		Place: placer(l.MetadataBlocks, l.Shuffle, l.Seed),
+		Allocate: placer(l.MetadataBlocks, l.Shuffle, l.Seed),
 	})
 	if err != nil {
 		return metadata.Superblock{}, err

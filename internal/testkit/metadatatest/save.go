@@ -50,7 +50,7 @@ func (p *Pool) save(w io.WriterAt, o SaveOptions) (metadata.Superblock, error) {
 	b, err := metadata.NewBuilder(w, metadata.BuildOptions{
 		DataBlockSize: o.DataBlockSize, DataBlocks: o.DataBlocks, MetadataBlocks: o.MetadataBlocks,
 		Time: p.time, TransactionID: p.transaction, UUID: o.UUID, NeedsCheck: o.NeedsCheck,
-		Fill: 34 + int(p.transaction%67), Place: placer(o.MetadataBlocks, o.Shuffle, p.next),
+		Fill: 34 + int(p.transaction%67), Allocate: placer(o.MetadataBlocks, o.Shuffle, p.next),
 	})
 	if err != nil {
 		return metadata.Superblock{}, err
@@ -123,7 +123,7 @@ func (s *saver) fresh(n *node) (metadata.Subtree, error) {
 			if err != nil {
 				return metadata.Subtree{}, err
 			}
-			kids[i] = subtree.Under(n.keys[i])
+			kids[i] = subtree.WithFirstKey(n.keys[i])
 		}
 		return s.b.Node(kids)
 	}

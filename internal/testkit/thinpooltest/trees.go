@@ -151,7 +151,7 @@ func buildPlaced(c dmtest.Contents, place func() uint64) (sparse, metadata.Super
 	image := &metadatatest.Image{}
 	b, err := metadata.NewBuilder(image, metadata.BuildOptions{
 		DataBlockSize: c.Block, DataBlocks: c.DataBlocks, MetadataBlocks: c.MetadataBlocks,
-		Time: c.Time, TransactionID: c.TransactionID, UUID: c.UUID, NeedsCheck: c.NeedsCheck, Place: place,
+		Time: c.Time, TransactionID: c.TransactionID, UUID: c.UUID, NeedsCheck: c.NeedsCheck, Allocate: place,
 	})
 	if err != nil {
 		return sparse{}, metadata.Superblock{}, err

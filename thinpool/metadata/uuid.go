@@ -7,13 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Stamp writes uuid into the superblock of a pool that is not active, so that
+// WriteUUID writes uuid into the superblock of a pool that is not active, so that
 // the metadata says itself which pool it is. The superblock must be sound and
 // carry either no uuid or this one, and then nothing is changed. On return the
 // uuid is on stable storage; where power fails before, the block is the old one
 // or the new one, as far as the disk writes 4096 bytes whole: the kernel relies
 // on the same in every commit.
-func Stamp(device string, uuid [16]byte) error {
+func WriteUUID(device string, uuid [16]byte) error {
 	if err := stamp(device, uuid); err != nil {
 		return fmt.Errorf("stamping metadata %s with pool uuid %x: %w", device, uuid, err)
 	}
@@ -45,7 +45,7 @@ func (f *File) stamp(uuid [16]byte) error {
 		// An earlier call may have died between its write and its sync.
 		return f.f.Sync()
 	case s.UUID != [16]byte{}:
-		return fmt.Errorf("%w, of uuid %x", ErrStamped, s.UUID)
+		return fmt.Errorf("%w, of uuid %x", ErrOtherPool, s.UUID)
 	}
 	copy(b[offUUID:], uuid[:])
 	seal(b, superblockSalt)

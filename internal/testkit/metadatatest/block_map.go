@@ -183,7 +183,7 @@ func (s *survey) edit(block uint64, change func(view)) {
 	v := s.read(block)
 	kind := metadata.KindOf(v.b)
 	change(v)
-	metadata.Seal(v.b, kind)
+	metadata.SetChecksum(v.b, kind)
 	s.write(block, v)
 }
 

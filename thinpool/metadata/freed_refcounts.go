@@ -8,18 +8,18 @@ import (
 	"io"
 )
 
-// Alone returns what [Map.Freed] does, the number of data blocks that come back
+// Freed returns what [Map.Freed] does, the number of data blocks that come back
 // when all the devices of ids go, at the cost of what comes back and not of the
 // whole pool: the kernel counts what points at each node and each data block,
 // so whatever is counted more often than these devices point at it belongs to
 // others too, and so does all below it.
 //
 // root must be a superblock whose transaction is on the disk and stays there
-// until Alone returns, for what is reached from it must not be used again
+// until Freed returns, for what is reached from it must not be used again
 // meanwhile; and it must hold no other root, which would be counted as well.
 // Errors are ErrNoDevice, ErrChecksum, ErrCorrupt, ErrTruncated, and
 // ErrTooLarge where the devices share over 2^22 blocks among each other: scan.
-func Alone(ctx context.Context, r io.ReaderAt, root Superblock, ids ...uint32) (uint64, error) {
+func Freed(ctx context.Context, r io.ReaderAt, root Superblock, ids ...uint32) (uint64, error) {
 	if root.Block != 0 || root.HeldRoot != 0 {
 		return 0, errors.New("what devices have alone is counted in a superblock that holds no other root")
 	}

@@ -78,7 +78,7 @@ func usageIs(image *metadatatest.Image, root metadata.Superblock, state metadata
 	if freed != want {
 		return fmt.Errorf("without %v: %d freed, by the model %d", some, freed, want)
 	}
-	alone, err := metadata.Alone(ctx, image, root, some...)
+	alone, err := metadata.Freed(ctx, image, root, some...)
 	if held := root.Block != 0 || root.HeldRoot != 0; held {
 		if err == nil {
 			return errors.New("what devices have alone was told while a root is held")

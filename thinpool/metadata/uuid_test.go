@@ -27,7 +27,7 @@ func TestStampLeavesTheRestClean(t *testing.T) {
 	}
 	dumped := tool(t, "thin_dump", path)
 	for range 2 { // the second finds its own
-		if err := Stamp(path, uuid); err != nil {
+		if err := WriteUUID(path, uuid); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -48,7 +48,7 @@ func TestStampLeavesTheRestClean(t *testing.T) {
 	if !bytes.Equal(before, after) {
 		t.Error("more than the checksum and the uuid changed")
 	}
-	if err := Stamp(path, [16]byte{1}); !errors.Is(err, ErrStamped) {
+	if err := WriteUUID(path, [16]byte{1}); !errors.Is(err, ErrOtherPool) {
 		t.Errorf("another uuid: %v", err)
 	}
 }
@@ -65,7 +65,7 @@ func TestStampOutlivesClearingNeedsCheck(t *testing.T) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Stamp(path, uuid); err != nil {
+	if err := WriteUUID(path, uuid); err != nil {
 		t.Fatal(err)
 	}
 	if s, err := ReadSuperblockFile(path); err != nil || !s.NeedsCheck() {
@@ -95,13 +95,13 @@ func TestStampRefuses(t *testing.T) {
 		"a wrong checksum":        {damaged, ErrChecksum},
 		"a newer version":         {sealed(offVersion, 3), ErrUnsupported},
 		"features to only read":   {sealed(offCompatRO, 1), ErrUnsupported},
-		"another pool's":          {sealed(offUUID, 77), ErrStamped},
+		"another pool's":          {sealed(offUUID, 77), ErrOtherPool},
 		"another block's address": {sealed(offBlock, 1), ErrCorrupt},
 		"no content":              {nil, ErrTruncated},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := writeFile(t, "meta", c.content)
-			if err := Stamp(path, uuid); !errors.Is(err, c.want) {
+			if err := WriteUUID(path, uuid); !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
 			if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, c.content) {
@@ -110,18 +110,18 @@ func TestStampRefuses(t *testing.T) {
 		})
 	}
 	path := writeFile(t, "meta", newImage(nil, 3).b)
-	if err := Stamp(path, [16]byte{}); err == nil {
+	if err := WriteUUID(path, [16]byte{}); err == nil {
 		t.Error("a uuid of zeros was taken")
 	}
 	missing := filepath.Join(t.TempDir(), "none")
-	if err := Stamp(missing, uuid); !errors.Is(err, os.ErrNotExist) {
+	if err := WriteUUID(missing, uuid); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}
 	if _, err := os.Stat(missing); err == nil {
 		t.Error("the missing file was made")
 	}
 	for _, kind := range []string{"/dev/null", t.TempDir()} {
-		if err := Stamp(kind, uuid); err == nil {
+		if err := WriteUUID(kind, uuid); err == nil {
 			t.Errorf("%s was taken for metadata", kind)
 		}
 	}
@@ -135,7 +135,7 @@ func TestBlockDevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = Stamp(device, uuid)
+	err = WriteUUID(device, uuid)
 	if !errors.Is(err, ErrBusy) || !errors.Is(err, unix.EBUSY) {
 		t.Errorf("a claimed device: %v", err)
 	}
@@ -145,7 +145,7 @@ func TestBlockDevice(t *testing.T) {
 	if err := claim.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := Stamp(device, uuid); err != nil {
+	if err := WriteUUID(device, uuid); err != nil {
 		t.Fatal(err)
 	}
 	if s, err := ReadSuperblockFile(device); err != nil || s.UUID != uuid {

@@ -15,9 +15,9 @@ const (
 
 func (k BlockKind) String() string { return salt(k).String() }
 
-// Seal puts into b, a whole metadata block, the checksum that its content has
+// SetChecksum puts into b, a whole metadata block, the checksum that its content has
 // as a block of kind.
-func Seal(b []byte, kind BlockKind) { seal(b[:blockSize], salt(kind)) }
+func SetChecksum(b []byte, kind BlockKind) { seal(b[:blockSize], salt(kind)) }
 
 // KindOf tells which kind of block b, a whole one, is sealed as.
 func KindOf(b []byte) BlockKind {
