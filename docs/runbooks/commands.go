@@ -6,27 +6,27 @@ import (
 	"strings"
 )
 
-// Sections are those that each runbook has, in their order.
+// Sections returns the sections that each runbook has, in their order.
 func Sections() []string { return []string{"Symptom", "Check", "Act", "Verify"} }
 
-// Step is one command of a runbook, as it is pasted.
+// Step is one command of a runbook.
 type Step struct {
 	Section string
-	// Case is the heading below Act that the command stands under: it is only for
-	// those whom the heading is true for. "" is for all.
+	// Case is the heading below Act that the command belongs to. The command applies
+	// only if the heading is true; with "" it always applies.
 	Case    string
 	Line    int
 	Command string
-	// Want is what has to be seen; see [Step.Matches].
+	// Want is the expected output; see [Step.Matches].
 	Want []string
-	// Code is the exit status that the next command, `echo $?`, has below it. It is
-	// 0 where nothing is said.
+	// Code is the expected exit status: the output of the next command if that is
+	// `echo $?`, else 0.
 	Code string
 }
 
-// Commands returns a runbook's commands in their order. They stand in blocks
-// marked `console`, one to a line, after "# ", the prompt of root's shell. What
-// follows a command up to the next is what has to be seen.
+// Commands parses a runbook and returns its commands in their order. Commands are
+// in blocks marked `console`, one to a line, after "# ", the prompt of root's
+// shell. The lines between a command and the next are its expected output.
 func Commands(text string) ([]Step, error) {
 	p := parser{}
 	for i, line := range strings.Split(text, "\n") {
@@ -36,7 +36,7 @@ func Commands(text string) ([]Step, error) {
 		}
 	}
 	if p.fence != "" {
-		return nil, fmt.Errorf("a block marked %s has no end", p.fence)
+		return nil, fmt.Errorf("a block marked %s is not closed", p.fence)
 	}
 	return p.steps, nil
 }
@@ -45,8 +45,8 @@ type parser struct {
 	number  int
 	section string
 	heading string
-	fence   string // what the block is marked with; "" outside
-	first   bool   // no command of the block was read yet
+	fence   string // the mark of the present block; "" outside of blocks
+	first   bool   // no command of the block has been read yet
 	steps   []Step
 }
 
@@ -70,13 +70,13 @@ func (p *parser) mark(kind string) error {
 	case p.fence != "" && kind == "":
 		p.fence = ""
 	case p.fence != "":
-		return fmt.Errorf("a block within a block marked %s", p.fence)
+		return fmt.Errorf("a block starts within a block marked %s", p.fence)
 	case kind == "console" && !slices.Contains(Sections()[1:], p.section):
-		return fmt.Errorf("commands in the section %q, where nobody looks for them", p.section)
+		return fmt.Errorf("commands in section %q, which may have none", p.section)
 	case kind == "console", kind == "toml":
 		p.fence, p.first = kind, true
 	default:
-		return fmt.Errorf("a block marked %q: use console for commands, toml for settings", kind)
+		return fmt.Errorf("unknown mark %q of a block: use console for commands, toml for settings", kind)
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func (p *parser) console(line string) error {
 		return nil
 	}
 	if p.first {
-		return fmt.Errorf("%q stands before any command", line)
+		return fmt.Errorf("output %q before any command", line)
 	}
 	last := &p.steps[len(p.steps)-1]
 	last.Want = append(last.Want, line)
@@ -99,14 +99,14 @@ func (p *parser) console(line string) error {
 	return nil
 }
 
-// Matches compares what the command has written with what has to be seen, if
-// anything has to. A line `...` stands for any lines or none, `...` in a line for
-// anything, and blanks are only that there are some.
+// Matches compares the output of the command with the expected output. Without
+// expected output every output matches. A line `...` matches any number of lines,
+// `...` within a line any text, and a blank any number of blanks.
 func (s Step) Matches(output string) error {
 	if s.Want == nil || matchLines(s.Want, lines(output)) {
 		return nil
 	}
-	return fmt.Errorf("`%s` (line %d) has to show\n%s\nand shows\n%s", s.Command, s.Line, strings.Join(s.Want, "\n"), output)
+	return fmt.Errorf("`%s` (line %d): got output\n%s\nwant\n%s", s.Command, s.Line, output, strings.Join(s.Want, "\n"))
 }
 
 func lines(output string) []string {
@@ -127,8 +127,8 @@ func matchLines(want, got []string) bool {
 	return len(got) > 0 && matchLine(want[0], got[0]) && matchLines(want[1:], got[1:])
 }
 
-// matchLine finds the parts between `...` one after the other, the first at the
-// beginning and the last at the end.
+// matchLine reports whether the line has the parts between `...` in their order,
+// the first at its beginning and the last at its end.
 func matchLine(want, got string) bool {
 	want, got = folded(want), folded(got)
 	parts := strings.Split(want, "...")

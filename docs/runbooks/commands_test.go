@@ -52,14 +52,14 @@ a ... b
 
 func TestBadCommands(t *testing.T) {
 	for why, text := range map[string]string{
-		"has no end":             "## Act\n```console\n# one\n",
-		"stands before any":      "## Act\n```console\none\n```\n",
-		"nobody looks for them":  "## Symptom\n```console\n# one\n```\n",
-		"marked \"bash\"":        "## Act\n```bash\none\n```\n",
-		"a block within a block": "## Act\n```console\n# one\n```console\n```\n",
+		"is not closed":         "## Act\n```console\n# one\n",
+		"before any command":    "## Act\n```console\none\n```\n",
+		"which may have none":   "## Symptom\n```console\n# one\n```\n",
+		"unknown mark \"bash\"": "## Act\n```bash\none\n```\n",
+		"a block starts within": "## Act\n```console\n# one\n```console\n```\n",
 	} {
 		if steps, err := Commands(text); err == nil || !strings.Contains(err.Error(), why) {
-			t.Errorf("%q: %+v, %v; want an error with %q", text, steps, err, why)
+			t.Errorf("Commands(%q): got %+v, %v, want an error that contains %q", text, steps, err, why)
 		}
 	}
 }
@@ -86,7 +86,7 @@ func TestMatches(t *testing.T) {
 	} {
 		step := Step{Want: strings.Split(test.want, "\n")}
 		if err := step.Matches(test.got); (err == nil) != test.match {
-			t.Errorf("%q of %q: %v", test.want, test.got, err)
+			t.Errorf("match of %q with %q: got error %v, want a match: %v", test.got, test.want, err, test.match)
 		}
 	}
 	if err := (Step{}).Matches("anything"); err != nil {

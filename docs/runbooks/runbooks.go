@@ -1,18 +1,17 @@
-// Package runbooks holds what to do at three in the morning: a text for each
-// state of a pool that an alert may tell of, by its code, and for each procedure
-// that an operator plans.
+// Package runbooks embeds the runbooks: one for each state of a pool that an
+// alert reports, and one for each procedure that an operator plans.
 //
 // # Words
 //
 // A code names a state and never changes: alerts, the daemon and
-// `thinctl explain` say it. A procedure has a name, but nobody is woken for it.
-// Both have a runbook: what is seen, what to check, what to do, and how to know
-// that it has helped.
+// `thinctl explain` print it. A procedure has a name too, but no alert refers to
+// it. Every runbook has the same sections: Symptom, Check, Act and Verify.
 //
 // # Caveats
 //
-// A drill (tests/drills) brings about what each runbook is for and pastes its
-// commands, so what the blocks may hold is strict: see [Commands].
+// A drill (tests/drills) causes the fault that a runbook is for and runs the
+// runbook's commands. The format of the code blocks is therefore strict: see
+// [Commands].
 //
 // # Example
 //
@@ -31,21 +30,21 @@ import (
 //go:embed *.md
 var texts embed.FS
 
-// Codes are the states that an alert may tell of, sorted.
+// Codes returns the states that an alert can report, sorted.
 func Codes() []string {
 	return slices.DeleteFunc(Names(), func(name string) bool { return slices.Contains(Procedures(), name) })
 }
 
-// Procedures are the runbooks that stand for no state, sorted.
+// Procedures returns the names of the runbooks for planned work, sorted.
 func Procedures() []string {
 	return []string{"extend-device-pool", "extend-loop-pool", "move-pool-directory", "reboot", "replace-lvm-thin"}
 }
 
-// Names are all runbooks, sorted.
+// Names returns the names of all runbooks, sorted.
 func Names() []string {
 	entries, err := texts.ReadDir(".")
 	if err != nil {
-		panic(err) // what was built in cannot be missing
+		panic(err) // the texts are embedded in the program
 	}
 	var names []string
 	for _, entry := range entries {
@@ -54,21 +53,21 @@ func Names() []string {
 	return names
 }
 
-// Text is the runbook of a code or a procedure; false where there is none.
+// Text returns the runbook of a code or a procedure, and false if there is none.
 func Text(name string) (string, bool) {
 	text, err := texts.ReadFile(name + ".md")
 	return string(text), err == nil
 }
 
-// Title is the heading of a runbook; "" where there is none.
+// Title returns the heading of a runbook, or "" if there is no such runbook.
 func Title(name string) string {
 	text, _ := Text(name)
 	line, _, _ := strings.Cut(text, "\n")
 	return strings.TrimPrefix(line, "# ")
 }
 
-// Sentence is the first of a runbook: what is the matter; "" where there is
-// none.
+// Sentence returns the first sentence of a runbook, which describes the fault,
+// or "" if there is no such runbook.
 func Sentence(name string) string {
 	text, _ := Text(name)
 	_, symptom, _ := strings.Cut(text, "\n## Symptom\n")

@@ -47,7 +47,7 @@ func TestPaste(t *testing.T) {
 	}{
 		{runbooks.Step{Command: "echo $PID", Code: "0"}, "nothing has shown PID"},
 		{runbooks.Step{Command: "echo pid 42", Code: "0", Want: []string{"pid ..."}}, ""},
-		{runbooks.Step{Command: "echo $PID", Code: "0", Want: []string{"43"}}, "has to show"},
+		{runbooks.Step{Command: "echo $PID", Code: "0", Want: []string{"43"}}, "got output"},
 		{runbooks.Step{Command: "false", Code: "0"}, "ends with 1"},
 		{runbooks.Step{Command: "true", Code: "6"}, "ends with 0"},
 	} {

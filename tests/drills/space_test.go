@@ -66,12 +66,12 @@ func refused(t *testing.T, pool string) {
 }
 
 func dataLow(t *testing.T) Drill {
-	return Drill{Runbook: "data-low", Cases: []string{"There is room for more", "Something can go"},
+	return Drill{Runbook: "data-low", Cases: []string{"The host or the disk has space", "A volume can be removed"},
 		Vars: map[string]string{"POOL": nearlyFull(t, "low"), "MORE": "64M", "VOLUME": "old"}}
 }
 
 func atMaximum(t *testing.T) Drill {
-	return Drill{Runbook: "at-maximum", Cases: []string{"Something can go", "The pool may have more", "It is the metadata"},
+	return Drill{Runbook: "at-maximum", Cases: []string{"A volume can be removed", "The pool may have more data", "The pool may have more metadata"},
 		Vars: map[string]string{"POOL": nearlyFull(t, "maximum"), "MORE": "64M", "MORE_METADATA": "4M", "VOLUME": "old"}}
 }
 
@@ -89,7 +89,7 @@ func dataFullWithRoom(t *testing.T) Drill {
 			t.Errorf("a write that waited: %v", err)
 		}
 	})
-	return Drill{Runbook: "data-full", Cases: []string{"There is room for more", "Afterwards"},
+	return Drill{Runbook: "data-full", Cases: []string{"The host or the disk has space", "Afterwards"},
 		Vars: map[string]string{"POOL": pool, "MORE": "256M"}}
 }
 
@@ -107,7 +107,7 @@ func dataFullWithoutRoom(t *testing.T) Drill {
 		t.Fatal("the pool does not fill")
 	}
 	outOfSpace(t, pool)
-	return Drill{Runbook: "data-full", Cases: []string{"There is none", "Afterwards"},
+	return Drill{Runbook: "data-full", Cases: []string{"The host or the disk has no space", "Afterwards"},
 		Vars: map[string]string{"POOL": pool, "VOLUME": "old"}}
 }
 
@@ -117,7 +117,7 @@ func hostLow(t *testing.T) Drill {
 	written(t, pool, "old", 16)
 	ballast(t, 2)
 	refused(t, pool)
-	return Drill{Runbook: "host-low", Cases: []string{"It is the pool"}, Vars: map[string]string{"POOL": pool, "VOLUME": "old"}}
+	return Drill{Runbook: "host-low", Cases: []string{"The pool uses the space"}, Vars: map[string]string{"POOL": pool, "VOLUME": "old"}}
 }
 
 // ballast leaves so many MiB of the file system under the pools.

@@ -28,7 +28,7 @@ func poolGone(t *testing.T) Drill {
 	crash(t, pool)
 	unmount(t, root)
 	return Drill{Runbook: "pool-gone", Vars: map[string]string{"POOL": pool},
-		Cases: []string{"The file system is not mounted", "It is there again"}}
+		Cases: []string{"The file system is not mounted", "The directory is there again"}}
 }
 
 // fstab puts /etc/fstab back as it was.
@@ -126,6 +126,6 @@ func movePoolDirectory(t *testing.T) Drill {
 		unmount(t, root)
 		run(t, "rm", "-r", filepath.Join(root, "moved"))
 	})
-	return Drill{Runbook: "move-pool-directory", Cases: []string{"The new file system takes the old one's place", "Afterwards"},
+	return Drill{Runbook: "move-pool-directory", Cases: []string{"The new file system replaces the old one", "Afterwards"},
 		Vars: map[string]string{"POOL": "moved", "VOLUME": "web", "NEW": fresh, "DISK": disk}}
 }

@@ -55,7 +55,7 @@ func dataFilling() *filling {
 		load:  []string{"--rw=write", "--bs=64k", fmt.Sprintf("--size=%dM", mebibytes), "--fallocate=none", "--rate=,2m"},
 		bytes: mebibytes << 20,
 		vars:  map[string]string{"POOL": "vault", "MORE": "192M", "KEY": "data_maximum", "MAXIMUM": "768M"},
-		cases: []string{"The pool may have more", "The maximum is the pool's own", "The maximum was raised"},
+		cases: []string{"The pool may have more data", "The maximum is the pool's own", "The maximum was raised"},
 	}
 }
 
@@ -73,7 +73,7 @@ func metadataFilling() *filling {
 			thinctl(t, fmt.Sprintf("volume snapshot index load snapshot%d", n))
 		},
 		vars:  map[string]string{"POOL": "index", "MORE_METADATA": "512K", "KEY": "metadata_maximum", "MAXIMUM": "6M"},
-		cases: []string{"It is the metadata", "The maximum is that of all pools", "The maximum was raised"},
+		cases: []string{"The pool may have more metadata", "The maximum is that of all pools", "The maximum was raised"},
 	}
 }
 
