@@ -11,14 +11,14 @@ import (
 	"thinctl/units"
 )
 
-// The kernel's answers, decoded by offset (include/uapi/linux/dm-ioctl.h): the
-// structs end in strings of any length, so no Go struct fits them.
+// The kernel's answers are decoded by offset (include/uapi/linux/dm-ioctl.h).
+// Their structs end in strings of any length, which a Go struct cannot describe.
 
 const targetSpecSize = 40
 
 func align8(n int) int { return (n + 7) &^ 7 }
 
-// cstring returns the text up to the NUL, and what follows it.
+// cstring returns the text before the first NUL and the bytes after that NUL.
 func cstring(b []byte) (string, []byte, bool) {
 	text, rest, ok := bytes.Cut(b, []byte{0})
 	return string(text), rest, ok
@@ -29,8 +29,8 @@ func text(b []byte) string {
 	return s
 }
 
-// encodeTable lays out target specs for DM_TABLE_LOAD: each spec's next counts
-// from its own start.
+// encodeTable lays out target specs for DM_TABLE_LOAD. The field next of a spec
+// counts from the start of the same spec.
 func encodeTable(lines []Line) []byte {
 	var out []byte
 	for _, line := range lines {
@@ -46,8 +46,8 @@ func encodeTable(lines []Line) []byte {
 	return out
 }
 
-// decodeTable reads count target specs as DM_TABLE_STATUS lays them out: next
-// counts from the first spec.
+// decodeTable reads count target specs as DM_TABLE_STATUS lays them out. The
+// field next of a spec counts from the start of the first spec.
 func decodeTable(b []byte, count int) ([]Line, error) {
 	var lines []Line
 	at := 0
@@ -75,13 +75,13 @@ func decodeTable(b []byte, count int) ([]Line, error) {
 	return lines, nil
 }
 
-// decodeList reads dm_name_list entries. The event number after the name came
-// with protocol 4.37, the flags and the uuid with 4.45.
+// decodeList reads dm_name_list entries. Protocol 4.37 added the event number
+// after the name, protocol 4.45 the flags and the uuid.
 func decodeList(b []byte, version Version) ([]Entry, error) {
 	const nameAt = 12
 	var entries []Entry
 	if len(b) == 0 {
-		return nil, nil // no device at all
+		return nil, nil // no devices
 	}
 	for at := 0; ; {
 		if at < 0 || at+nameAt > len(b) {
@@ -90,7 +90,7 @@ func decodeList(b []byte, version Version) ([]Entry, error) {
 		entry := b[at:]
 		number := binary.NativeEndian.Uint64(entry)
 		if number == 0 {
-			return entries, nil // the mark of an empty list
+			return entries, nil // number 0 marks an empty list
 		}
 		name, _, ok := cstring(entry[nameAt:])
 		if !ok {
@@ -119,7 +119,7 @@ func decodeList(b []byte, version Version) ([]Entry, error) {
 	}
 }
 
-// decodeVersions reads dm_target_versions entries.
+// decodeVersions reads dm_target_versions entries. It returns at least one, or an error.
 func decodeVersions(b []byte) ([]TargetVersion, error) {
 	const nameAt = 16
 	var versions []TargetVersion
@@ -148,7 +148,7 @@ func decodeVersions(b []byte) ([]TargetVersion, error) {
 	}
 }
 
-// decodeDeps reads dm_target_deps.
+// decodeDeps reads a dm_target_deps struct.
 func decodeDeps(b []byte) ([]blockdev.Number, error) {
 	if len(b) < 8 {
 		return nil, truncated("dependencies", 0)
@@ -165,7 +165,7 @@ func decodeDeps(b []byte) ([]blockdev.Number, error) {
 }
 
 func truncated(what string, at int) error {
-	return fmt.Errorf("device mapper: the kernel's %s ends or loops at byte %d", what, at)
+	return fmt.Errorf("device mapper: decode the kernel's %s: it is cut off or repeats itself at byte %d", what, at)
 }
 
 func (r *request) info() Info {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// answerSize is room for a usual answer, so that the first try fits.
+// answerSize is large enough for most answers, so that one ioctl is enough.
 const answerSize = 4096
 
 // Targets implements [Kernel].
@@ -87,7 +87,7 @@ func (c *Control) Load(ctx context.Context, ref Ref, table []Target, options Loa
 	}
 	err := c.do(r)
 	if err == nil {
-		return c.refuseLoop(ctx, r.info().Dev, lines)
+		return c.rejectSelfReference(ctx, r.info().Dev, lines)
 	}
 	var refused *Error
 	if !errors.As(err, &refused) {
@@ -95,7 +95,7 @@ func (c *Control) Load(ctx context.Context, ref Ref, table []Target, options Loa
 	}
 	switch refused.Errno {
 	case unix.ENXIO, unix.EPERM:
-		// Both may speak of a device in the table rather than of this one.
+		// Both errors may concern a device in the table instead of the device ref.
 		if _, missing := c.Info(ctx, ref); missing == nil {
 			refused.Kind = nil
 		}
@@ -109,10 +109,10 @@ func (c *Control) Load(ctx context.Context, ref Ref, table []Target, options Loa
 	return err
 }
 
-// refuseLoop clears a loaded table that lies on the device itself. Kernels before 5.15
-// accept one, and Resume then overflows the kernel's stack (drivers/md/dm-table.c,
-// dm_table_supports_dax; seen on 5.10).
-func (c *Control) refuseLoop(ctx context.Context, dev blockdev.Number, lines []Line) error {
+// rejectSelfReference clears a loaded table that maps the device onto itself.
+// Kernels before 5.15 accept such a table, and Resume then overflows the kernel's
+// stack (drivers/md/dm-table.c, dm_table_supports_dax; observed on 5.10).
+func (c *Control) rejectSelfReference(ctx context.Context, dev blockdev.Number, lines []Line) error {
 	for _, line := range lines {
 		if !slices.Contains(strings.Fields(line.Params), dev.String()) {
 			continue
@@ -152,10 +152,10 @@ func (c *Control) Suspend(ctx context.Context, ref Ref, options SuspendOptions) 
 			return
 		}
 		if _, err := c.Resume(context.WithoutCancel(ctx), ref, ResumeOptions{}); err != nil {
-			c.options.Logger.Error("a suspend that was given up could not be undone", "device", ref.String(), "error", err)
+			c.options.Logger.Error("resume after an abandoned suspend failed", "device", ref.String(), "error", err)
 		}
 	}()
-	return fmt.Errorf("device mapper: suspend %s: IO in flight did not end in time: %w", ref, ctx.Err())
+	return fmt.Errorf("device mapper: suspend %s: IO is still in flight: %w", ref, ctx.Err())
 }
 
 // Info implements [Kernel].
@@ -199,12 +199,12 @@ func (c *Control) Deps(_ context.Context, ref Ref) ([]blockdev.Number, error) {
 	return decodeDeps(r.answer())
 }
 
-// List implements [Kernel]. On kernels that do not list uuids each device is
-// asked for its own.
+// List implements [Kernel]. Kernels before protocol 4.45 do not list uuids: List
+// then reads the uuid of each device separately.
 func (c *Control) List(ctx context.Context) ([]Entry, error) {
 	r := newRequest(unix.DM_LIST_DEVICES, "list devices", Ref{}, 4*answerSize)
 	if c.version.AtLeast(4, 45) {
-		r.set(unix.DM_UUID_FLAG) // uuids are listed on request only
+		r.set(unix.DM_UUID_FLAG) // the kernel lists uuids only on request
 	}
 	if err := c.do(r); err != nil {
 		return nil, err
@@ -217,7 +217,7 @@ func (c *Control) List(ctx context.Context) ([]Entry, error) {
 	for _, entry := range entries {
 		info, err := c.Info(ctx, ByDev(entry.Dev))
 		if errors.Is(err, ErrNotFound) {
-			continue // it went away since it was listed
+			continue // removed since it was listed
 		}
 		if err != nil {
 			return nil, err

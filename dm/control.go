@@ -14,19 +14,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Options changes how the control node is used. The zero value is right on
-// every ordinary host.
+// Options changes how Open finds and uses the control node. The zero value is
+// right on every ordinary host.
 type Options struct {
-	// Dir holds the control node and the devices' nodes; default /dev/mapper.
+	// Dir is the directory of the control node and of the devices' nodes; default
+	// /dev/mapper.
 	Dir string
-	// UdevTimeout bounds the wait for udev after a change; default 20 s. At its
-	// end the node is made here and the change stands.
+	// UdevTimeout limits the wait for udev after a change; default 20 s. When it
+	// expires, the change stays in place and Control creates the node itself.
 	UdevTimeout time.Duration
-	// Logger hears of waits that ran out; default slog.Default.
+	// Logger receives warnings about waits for udev that timed out; default
+	// slog.Default.
 	Logger *slog.Logger
 }
 
-// Control is the kernel's device mapper, driven through /dev/mapper/control.
+// Control drives the kernel's device mapper through /dev/mapper/control.
 type Control struct {
 	options Options
 	node    *os.File
@@ -36,9 +38,9 @@ type Control struct {
 
 var _ Kernel = (*Control)(nil)
 
-// Open opens the control node, making it where udev has not, and agrees on the
-// protocol. Close it when done. Errors: ErrNoDeviceMapper, ErrPermission,
-// ErrProtocol.
+// Open opens the control node and checks the protocol version. It creates the
+// node if udev has not. The caller closes the Control. Errors: ErrNoDeviceMapper,
+// ErrPermission, ErrProtocol.
 func Open(options Options) (*Control, error) {
 	if options.Dir == "" {
 		options.Dir = "/dev/mapper"
@@ -54,14 +56,14 @@ func Open(options Options) (*Control, error) {
 		return nil, err
 	}
 	c := &Control{options: options, node: node, udev: newUdev(options)}
-	if c.version, err = c.askVersion(); err != nil {
+	if c.version, err = c.readVersion(); err != nil {
 		node.Close()
 		return nil, err
 	}
 	return c, nil
 }
 
-// Close closes the control node. Devices stay as they are.
+// Close closes the control node. It does not change any device.
 func (c *Control) Close() error { return c.node.Close() }
 
 func openNode(dir string) (*os.File, error) {
@@ -80,13 +82,13 @@ func openNode(dir string) (*os.File, error) {
 	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO), errors.Is(err, errNotRegistered):
 		return nil, &Error{Op: "open", Device: path, Errno: errnoOf(err), Kind: ErrNoDeviceMapper}
 	}
-	return nil, fmt.Errorf("opening the device mapper: %w", err)
+	return nil, fmt.Errorf("device mapper: open %s: %w", path, err)
 }
 
 var errNotRegistered = errors.New("device-mapper is not in /proc/misc")
 
-// makeControlNode makes the node from the minor that the kernel registered,
-// for hosts and containers whose /dev is not kept by devtmpfs.
+// makeControlNode creates the control node with the minor number that the kernel
+// registered. Hosts and containers whose /dev is not a devtmpfs need it.
 func makeControlNode(dir, path string) error {
 	minor, err := controlMinor()
 	if err != nil {
@@ -98,7 +100,7 @@ func makeControlNode(dir, path string) error {
 	const miscMajor = 10
 	err = unix.Mknod(path, unix.S_IFCHR|0o600, int(unix.Mkdev(miscMajor, minor)))
 	if err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("making %s: %w", path, err)
+		return fmt.Errorf("mknod %s: %w", path, err)
 	}
 	return nil
 }
@@ -124,7 +126,7 @@ func errnoOf(err error) unix.Errno {
 	return errno
 }
 
-func (c *Control) askVersion() (Version, error) {
+func (c *Control) readVersion() (Version, error) {
 	r := newRequest(unix.DM_VERSION, "version", Ref{}, 0)
 	err := c.do(r)
 	got := Version(r.header().Version)
@@ -135,5 +137,5 @@ func (c *Control) askVersion() (Version, error) {
 	return got, err
 }
 
-// Version implements [Kernel]; it was asked for once, at Open.
+// Version implements [Kernel]. It returns the version that Open read.
 func (c *Control) Version(context.Context) (Version, error) { return c.version, nil }

@@ -14,9 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A cookie is a System V semaphore that libdevmapper's udev rules count down
-// (`dmsetup udevcomplete`). x/sys has no calls for them.
-
+// System V semaphores, for which golang.org/x/sys has no functions.
 const (
 	cookieMagic = 0x0D4D // libdm-common.h, DM_COOKIE_MAGIC
 	ipcCreate   = 0o1000
@@ -26,12 +24,14 @@ const (
 	ipc64       = 0 // 64-bit architectures take no IPC_64 flag
 )
 
+// cookie is a System V semaphore that libdevmapper's udev rules decrement with
+// `dmsetup udevcomplete`.
 type cookie struct {
 	key uint32
 	sem uintptr
 }
 
-// newCookie makes a semaphore that stands at 1: one event to be completed.
+// newCookie creates a semaphore with the value 1: one event is to be completed.
 func newCookie() (*cookie, error) {
 	const tries = 64
 	for range tries {
@@ -51,7 +51,7 @@ func newCookie() (*cookie, error) {
 		}
 		return k, nil
 	}
-	return nil, fmt.Errorf("no free udev cookie in %d tries: look for leaked semaphores with `dmsetup udevcookies`", tries)
+	return nil, fmt.Errorf("udev cookie: all of %d random keys are in use: `dmsetup udevcookies` lists them", tries)
 }
 
 func (k *cookie) id() uint32 { return k.key & 0xffff }
@@ -60,8 +60,8 @@ func (k *cookie) remove() {
 	unix.Syscall(unix.SYS_SEMCTL, k.sem, 0, ipcRemove)
 }
 
-// wait returns when the semaphore is zero. The kernel's wait is cut into short
-// ones, so that the context is heard.
+// wait returns when the semaphore is zero or ctx ends. It waits in short steps,
+// because semtimedop does not observe ctx.
 func (k *cookie) wait(ctx context.Context) error {
 	var op [6]byte // struct sembuf {num 0, op 0, flags 0}: wait for zero
 	for {
@@ -70,7 +70,7 @@ func (k *cookie) wait(ctx context.Context) error {
 			uintptr(unsafe.Pointer(&slice)), 0, 0)
 		switch errno {
 		case 0, unix.EIDRM, unix.EINVAL:
-			return nil // completed; or removed by somebody who completed all
+			return nil // completed, or removed by `dmsetup udevcomplete_all`
 		case unix.EAGAIN, unix.EINTR:
 		default:
 			return fmt.Errorf("semtimedop: %w", errno)
@@ -81,27 +81,28 @@ func (k *cookie) wait(ctx context.Context) error {
 	}
 }
 
-// Cookie is a udev semaphore found on the host.
+// Cookie describes a udev semaphore of the host.
 type Cookie struct {
-	ID      uint32 // as `dmsetup udevcomplete` takes it
+	ID      uint32 // the argument of `dmsetup udevcomplete`
 	Changed time.Time
 }
 
-// Cookies lists the udev semaphores of all device mapper programs. One that
-// has not changed for minutes was left behind by a killed program.
+// Cookies lists the udev semaphores of all programs that use device mapper. A
+// semaphore without a change for minutes belonged to a program that was killed.
 func Cookies() ([]Cookie, error) {
 	table, err := os.ReadFile("/proc/sysvipc/sem")
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listing udev cookies: %w", err)
+		return nil, fmt.Errorf("list udev cookies: %w", err)
 	}
 	return parseCookies(string(table))
 }
 
-// parseCookies reads /proc/sysvipc/sem: key semid perms nsems uid gid cuid
-// cgid otime ctime (ipc/sem.c, sysvipc_sem_proc_show). Keys print as signed.
+// parseCookies parses /proc/sysvipc/sem, whose columns are key semid perms nsems
+// uid gid cuid cgid otime ctime (ipc/sem.c, sysvipc_sem_proc_show). The kernel
+// prints keys as signed numbers.
 func parseCookies(table string) ([]Cookie, error) {
 	var cookies []Cookie
 	for i, line := range strings.Split(strings.TrimSpace(table), "\n") {
@@ -112,7 +113,7 @@ func parseCookies(table string) ([]Cookie, error) {
 		var skip string
 		n, err := fmt.Sscan(line, &key, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &changed)
 		if err != nil || n != 10 {
-			return nil, fmt.Errorf("listing udev cookies: line %q is not a semaphore's", line)
+			return nil, fmt.Errorf("list udev cookies: line %q does not describe a semaphore", line)
 		}
 		var raw [4]byte
 		binary.NativeEndian.PutUint32(raw[:], uint32(key))

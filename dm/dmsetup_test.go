@@ -123,11 +123,11 @@ func (r *loopRig) parsed(line dm.Line) dm.Line {
 	r.Helper()
 	var err error
 	switch line.Type {
-	case dm.ThinPoolTarget:
+	case dm.TypeThinPool:
 		var s dm.PoolStatus
 		s, err = dm.ParsePoolStatus(line)
 		line = s.Line(line.Length)
-	case dm.ThinTarget:
+	case dm.TypeThin:
 		var s dm.ThinStatus
 		s, err = dm.ParseThinStatus(line)
 		line = s.Line(line.Length)
@@ -145,7 +145,7 @@ func TestDmsetupReadsTheSame(t *testing.T) {
 	loaded := map[dm.Name][]dm.Target{
 		"kt-linear": {
 			dm.Linear{Length: mib, Dev: one, Offset: 16}, dm.Linear{Start: mib, Length: mib, Dev: two},
-			dm.Failing{Start: 2 * mib, Length: 8},
+			dm.ErrorTarget{Start: 2 * mib, Length: 8},
 		},
 		"kt-drop": {dm.Flakey{Length: mib, Dev: one, Offset: 8, Up: 1, Down: 2, DropWrites: true}},
 		"kt-errw": {dm.Flakey{Length: mib, Dev: one, Up: 60, Down: 1, ErrorWrites: true}},
@@ -191,7 +191,7 @@ func TestDmsetupShowsTheSameNames(t *testing.T) {
 	// No name with \x in itself: libdevmapper's auto mode refuses what is mangled twice.
 	ours := []dm.Name{"kt plain words", "kt-größe", `kt"quoted' \back`, "kt#+:=@_.x" + dm.Name(strings.Repeat("n", 117))}
 	for i, name := range ours {
-		dev := r.device(name, dm.UUID(fmt.Sprintf("KT näme %d", i)), dm.Failing{Length: 8}).Dev
+		dev := r.device(name, dm.UUID(fmt.Sprintf("KT näme %d", i)), dm.ErrorTarget{Length: 8}).Dev
 		shown := strings.TrimSpace(r.dmsetup("info", "-c", "--noheadings", "--separator", "|", "-o", "mangled_name,unmangled_name",
 			"-j", fmt.Sprint(dev.Major), "-m", fmt.Sprint(dev.Minor)))
 		if want := filepath.Base(name.Node()) + "|" + string(name); shown != want {

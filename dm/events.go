@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WaitEvent implements [Kernel]. From protocol 4.37 on it polls a control node
-// of its own, so that ctx ends the wait at once. Older kernels only have
-// DM_DEV_WAIT, which nothing but an event ends: there a wait that was given up
-// leaves its thread in the kernel until the device's next event or removal.
+// WaitEvent implements [Kernel]. From protocol 4.37 on it polls a second handle of
+// the control node, so that the end of ctx ends the wait at once. Older kernels
+// have only DM_DEV_WAIT, which returns at an event and at nothing else. After the
+// end of ctx its thread stays in the kernel until the device's next event or removal.
 func (c *Control) WaitEvent(ctx context.Context, ref Ref, seen uint32) (uint32, error) {
 	if !c.version.AtLeast(4, 37) {
 		return c.blockForEvent(ctx, ref, seen)
@@ -27,7 +27,7 @@ func (c *Control) WaitEvent(ctx context.Context, ref Ref, seen uint32) (uint32, 
 	}
 	defer wake.close()
 	for {
-		// Arming comes before the look, so that an event between the two is seen.
+		// Arm before reading the event number: an event in between then ends the poll.
 		arm := newRequest(unix.DM_DEV_ARM_POLL, "arm poll for", ref, 0)
 		arm.header().Name, arm.header().Uuid, arm.header().Dev = [128]byte{}, [129]byte{}, 0
 		if errno := rawIoctl(node.Fd(), arm); errno != 0 {
@@ -44,7 +44,7 @@ func (c *Control) WaitEvent(ctx context.Context, ref Ref, seen uint32) (uint32, 
 			return seen, err
 		}
 		if err := wake.poll(node); err != nil {
-			return 0, fmt.Errorf("device mapper: waiting for an event of %s: %w", ref, err)
+			return 0, fmt.Errorf("device mapper: wait for an event of %s: %w", ref, err)
 		}
 	}
 }
@@ -69,7 +69,7 @@ func (c *Control) blockForEvent(ctx context.Context, ref Ref, seen uint32) (uint
 	}
 }
 
-// waker makes the end of a context readable for poll(2).
+// waker holds an eventfd that becomes readable for poll(2) when a context ends.
 type waker struct {
 	event *os.File
 	stop  func() bool
@@ -82,7 +82,7 @@ func newWaker(ctx context.Context) (*waker, error) {
 	}
 	w := &waker{event: os.NewFile(uintptr(fd), "eventfd")}
 	w.stop = context.AfterFunc(ctx, func() {
-		_, _ = w.event.Write([]byte{7: 1}) // closed already: nobody waits any more
+		_, _ = w.event.Write([]byte{7: 1}) // it fails if the wait is over and the file is closed
 	})
 	return w, nil
 }

@@ -2,8 +2,8 @@ package dm
 
 import "thinctl/blockdev"
 
-// Pretend makes c take the kernel's protocol for an older one.
-func (c *Control) Pretend(protocol Version) { c.version = protocol }
+// PretendProtocol makes c use the ioctls of an older protocol.
+func (c *Control) PretendProtocol(protocol Version) { c.version = protocol }
 
-// NodeDev returns the device that a node leads to.
-func NodeDev(path string) (blockdev.Number, error) { return blockDev(path) }
+// NodeNumber returns the device number of a block node.
+func NodeNumber(path string) (blockdev.Number, error) { return nodeNumber(path) }

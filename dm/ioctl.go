@@ -9,30 +9,29 @@ import (
 
 const (
 	headerSize = int(unsafe.Sizeof(unix.DmIoctl{}))
-	// maxBuffer bounds what an answer may grow to: a list of 100,000 devices
-	// with the longest names takes about 32 MiB.
+	// maxBuffer limits the size of an answer: a list of 100,000 devices with the
+	// longest names takes about 32 MiB.
 	maxBuffer = 64 << 20
 )
 
-// request is one ioctl's buffer: the header, then the payload.
+// request is one ioctl and its buffer: the header, then the payload.
 type request struct {
-	cmd  uint
-	op   string
-	ref  Ref
-	buf  []byte
-	flag uint32 // flags asked for
+	cmd   uint
+	op    string
+	ref   Ref
+	buf   []byte
+	flags uint32 // of the request; the kernel writes others into the header
 }
 
-// newRequest prepares a command for the device that ref points at, with room
-// for a payload of size bytes.
+// newRequest prepares a command for the device ref, with a payload of size bytes.
 func newRequest(cmd uint, op string, ref Ref, size int) *request {
 	r := &request{cmd: cmd, op: op, ref: ref, buf: make([]byte, headerSize+size)}
 	r.reset()
 	return r
 }
 
-// minor is the protocol minor that a command came with. Asking for no more
-// than that lets old kernels, which refuse newer minors, serve the rest.
+// minor returns the protocol's minor version that introduced a command. Kernels
+// reject newer minor versions than their own, so each request carries the oldest.
 func minor(cmd uint) uint32 {
 	switch cmd {
 	case unix.DM_LIST_VERSIONS:
@@ -52,7 +51,7 @@ func (r *request) reset() {
 	h.Version = [3]uint32{unix.DM_VERSION_MAJOR, minor(r.cmd), 0}
 	h.Data_size = uint32(len(r.buf))
 	h.Data_start = uint32(headerSize)
-	h.Flags = r.flag
+	h.Flags = r.flags
 	if !r.ref.dev.IsZero() {
 		h.Dev = unix.Mkdev(r.ref.dev.Major, r.ref.dev.Minor)
 	}
@@ -60,13 +59,13 @@ func (r *request) reset() {
 	copy(h.Uuid[:], mangle(string(r.ref.uuid)))
 }
 
-// header views the start of the buffer. The allocator aligns buffers of this
-// size to at least 8 bytes, as the struct's uint64 needs.
+// header returns the start of the buffer as a struct. Go aligns buffers of this
+// size to at least 8 bytes, as the struct's uint64 requires.
 func (r *request) header() *unix.DmIoctl { return (*unix.DmIoctl)(unsafe.Pointer(&r.buf[0])) }
 
 func (r *request) payload() []byte { return r.buf[headerSize:] }
 
-// answer is the payload that the kernel wrote.
+// answer returns the payload that the kernel wrote.
 func (r *request) answer() []byte {
 	h := r.header()
 	start, end := int(h.Data_start), int(h.Data_size)
@@ -77,21 +76,21 @@ func (r *request) answer() []byte {
 }
 
 func (r *request) set(flag uint32) *request {
-	r.flag |= flag
+	r.flags |= flag
 	r.header().Flags |= flag
 	return r
 }
 
-// do runs r, again with a larger buffer while the kernel says that the answer
-// did not fit, and again where a signal interrupted it. Only commands without
-// a payload of their own have answers that grow.
+// do runs r. It repeats r with a larger buffer while the answer does not fit, and
+// after an interruption by a signal. Only commands without a payload have answers
+// that may not fit, so the new buffer needs the header only.
 func (c *Control) do(r *request) error {
 	event := r.header().Event_nr
 	for {
 		errno := c.ioctl(r)
 		switch {
 		case errno == unix.EINTR:
-			r.header().Flags = r.flag
+			r.header().Flags = r.flags
 			r.header().Event_nr = event
 			continue
 		case errno != 0:
@@ -124,8 +123,8 @@ func (r *request) fail(errno unix.Errno) error {
 	return e
 }
 
-// kind sorts an errno by what it means for the command (drivers/md/dm-ioctl.c,
-// dm-thin.c).
+// kind returns the meaning of an errno for the command (drivers/md/dm-ioctl.c,
+// dm-thin.c), nil if there is none.
 func kind(cmd uint, errno unix.Errno) error {
 	switch errno {
 	case unix.EACCES, unix.EPERM:

@@ -8,29 +8,31 @@ import (
 	"thinctl/units"
 )
 
-// Kernel is the device mapper as everything above this package sees it.
-// [Control] is the real one; dmtest.Kernel keeps the same contract in memory.
+// Kernel is the interface to the device mapper: the kernel's calls and the devices'
+// own nodes. [Control] implements it with the real kernel, and the tests with one
+// in memory.
 //
-// Errors are [*Error] wrapping the kernel's errno, and answer to the sentinels
-// in errors.go. All methods are safe for concurrent use.
+// An error is an [*Error] that wraps the kernel's errno and matches one of the
+// errors in errors.go. All methods are safe for concurrent use.
 type Kernel interface {
-	// Version returns the ioctl protocol's version.
+	OwnNodes
+
+	// Version returns the version of the ioctl protocol.
 	Version(ctx context.Context) (Version, error)
 
-	// TargetVersion returns the version of one target, loading its module where
-	// the kernel can. ErrNoTarget: the kernel has no such target.
+	// TargetVersion returns the version of one target. The kernel loads the
+	// target's module if necessary. ErrNoTarget: the kernel has no such target.
 	TargetVersion(ctx context.Context, target string) (Version, error)
 
-	// Targets lists the targets registered at this moment.
+	// Targets lists the targets that are registered at present.
 	Targets(ctx context.Context) ([]TargetVersion, error)
 
-	// Create makes a device without a table. ErrExists: the name or the uuid is
-	// taken. The uuid may be empty.
+	// Create creates a device without a table. ErrExists: another device has the
+	// name or the uuid. The uuid may be empty.
 	Create(ctx context.Context, name Name, uuid UUID) (Info, error)
 
-	// Remove takes a device away. ErrBusy: somebody has it open, unless
-	// Deferred is set: then it goes when the last opener closes, and Remove
-	// reports deferred.
+	// Remove removes a device and its nodes. ErrBusy: the device is open. With
+	// Deferred the kernel then removes it at the last close, and Remove returns true.
 	Remove(ctx context.Context, ref Ref, options RemoveOptions) (deferred bool, err error)
 
 	// Rename gives a device another name.
@@ -42,20 +44,14 @@ type Kernel interface {
 	// Clear empties the inactive slot.
 	Clear(ctx context.Context, ref Ref) error
 
-	// Suspend stops IO. It may wait for IO in flight; where ctx ends first the
-	// error is ctx's, and the device is resumed as soon as the kernel lets go.
+	// Suspend stops IO. It may have to wait for IO in flight. If ctx ends first,
+	// Suspend returns the error of ctx, and resumes the device as soon as the kernel
+	// has suspended it.
 	Suspend(ctx context.Context, ref Ref, options SuspendOptions) error
 
-	// Resume swaps a loaded table in and lets IO flow. On return the device's
-	// node under /dev/mapper exists, unless Quiet is set.
+	// Resume makes a loaded table live and starts IO. When it returns, the device's
+	// node in /dev/mapper exists, unless NoUdevSync is set.
 	Resume(ctx context.Context, ref Ref, options ResumeOptions) (Info, error)
-
-	// OwnNode makes sure that the device has the node [Name.OwnNode], whoever has
-	// made the device. It goes with the device.
-	OwnNode(ctx context.Context, info Info) error
-
-	// HasOwnNode tells whether that node is there.
-	HasOwnNode(ctx context.Context, info Info) bool
 
 	// Info returns a device's state. ErrNotFound: no such device.
 	Info(ctx context.Context, ref Ref) (Info, error)
@@ -67,23 +63,35 @@ type Kernel interface {
 	// its metadata first (drivers/md/dm-thin.c, pool_status).
 	Status(ctx context.Context, ref Ref, options StatusOptions) (Info, []Line, error)
 
-	// Deps lists the block devices that the live table stands on.
+	// Deps lists the block devices that the live table uses.
 	Deps(ctx context.Context, ref Ref) ([]blockdev.Number, error)
 
 	// List returns every device mapper device of the host.
 	List(ctx context.Context) ([]Entry, error)
 
-	// Message sends text to the target at sector 0 and returns its answer,
-	// which is mostly empty.
+	// Message sends text to the target at sector 0 and returns the target's answer,
+	// which most messages leave empty.
 	Message(ctx context.Context, ref Ref, text string) (string, error)
 
-	// WaitEvent returns when the device's event number differs from seen, with
-	// the present one, or when ctx ends. Events alone miss states that held
-	// already: callers keep a timer beside it.
+	// WaitEvent waits until the device's event number differs from seen, and returns
+	// the present one. It also returns when ctx ends. A state that existed before
+	// seen was read raises no event, so callers poll on a timer as well.
 	WaitEvent(ctx context.Context, ref Ref, seen uint32) (uint32, error)
 }
 
-// Version is major, minor, patch.
+// OwnNodes creates and checks device nodes that are independent of udev: see
+// [Name.OwnNode]. The methods make no device mapper call. They belong to [Kernel]
+// because a node has the lifetime of its device: Remove removes both.
+type OwnNodes interface {
+	// MakeOwnNode creates the device's own node if it does not exist, or leads to
+	// another device.
+	MakeOwnNode(ctx context.Context, info Info) error
+
+	// HasOwnNode reports whether the device's own node exists and leads to the device.
+	HasOwnNode(ctx context.Context, info Info) bool
+}
+
+// Version holds a major, a minor and a patch number.
 type Version [3]uint32
 
 // AtLeast reports whether v is major.minor or newer within the same major.
@@ -99,7 +107,7 @@ type TargetVersion struct {
 	Version Version
 }
 
-// Info is a device's state.
+// Info holds a device's state.
 type Info struct {
 	Name           Name
 	UUID           UUID
@@ -122,8 +130,8 @@ type Entry struct {
 	EventNr uint32 // 0 on kernels before protocol 4.37
 }
 
-// Line is a target's table or status, as the kernel prints it, trailing space
-// removed.
+// Line is a target's table or status, as the kernel prints it but without
+// trailing spaces.
 type Line struct {
 	Start  units.Sectors
 	Length units.Sectors
@@ -140,14 +148,15 @@ func (l Line) String() string {
 
 // Target is one line of a table to load.
 type Target interface {
-	// Line returns the target as the kernel will print it.
+	// Line returns the target as the kernel prints it.
 	Line() Line
 }
 
 // RemoveOptions changes how a device is removed.
 type RemoveOptions struct {
 	Deferred bool // protocol 4.27
-	Quiet    bool // as in ResumeOptions
+	// NoUdevSync has the same meaning as in ResumeOptions.
+	NoUdevSync bool
 }
 
 // LoadOptions changes how a table is loaded.
@@ -157,23 +166,23 @@ type LoadOptions struct {
 
 // SuspendOptions changes what a suspend waits for.
 type SuspendOptions struct {
-	NoFlush    bool // do not wait for queued IO (needed where a pool queues for space)
+	NoFlush    bool // do not wait for queued IO (needed if a pool queues writes for lack of space)
 	SkipLockFS bool // do not freeze the file system on the device
 }
 
-// ResumeOptions changes what udev is told.
+// ResumeOptions changes how udev handles the device.
 type ResumeOptions struct {
-	// Private keeps udev's scanners (blkid, multipath, LVM) off the device; it
-	// still gets its node. Scanners hold devices open and make removal fail.
+	// Private keeps udev's scanners (blkid, multipath, LVM) away from the device,
+	// which still gets its node. Scanners open devices, so that removals fail.
 	Private bool
 
-	// Quiet neither waits for udev nor makes a node under /dev/mapper: udev's link
-	// comes there when udev gets round to it. Where udev's rules do not know
-	// thinctl's devices by themselves they are told, and waited for, as ever.
-	Quiet bool
+	// NoUdevSync does not wait for udev and creates no node in /dev/mapper: udev
+	// adds its link there later. It has an effect only if thinctl's udev rules are
+	// installed. Without them, the flag Private reaches udev through a cookie only.
+	NoUdevSync bool
 }
 
-// StatusOptions changes what a status costs.
+// StatusOptions changes what a status does before it is read.
 type StatusOptions struct {
 	NoFlush bool // do not commit the pool's metadata first
 }

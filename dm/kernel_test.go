@@ -31,7 +31,7 @@ func TestContract(t *testing.T) {
 func TestContractOfAnOldProtocol(t *testing.T) {
 	dmtest.Contract(t, func(t *testing.T) dmtest.Rig {
 		r := newLoopRig(t)
-		r.kernel.Pretend(dm.Version{4, 27, 0})
+		r.kernel.PretendProtocol(dm.Version{4, 27, 0})
 		return r
 	})
 }
@@ -44,12 +44,12 @@ func TestOwnNode(t *testing.T) {
 		t.Helper()
 		_, err := kernel.Create(t.Context(), name, "")
 		if err == nil {
-			err = kernel.Load(t.Context(), dm.ByName(name), []dm.Target{dm.Failing{Length: 8}}, dm.LoadOptions{})
+			err = kernel.Load(t.Context(), dm.ByName(name), []dm.Target{dm.ErrorTarget{Length: 8}}, dm.LoadOptions{})
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		info, err := kernel.Resume(t.Context(), dm.ByName(name), dm.ResumeOptions{Private: true, Quiet: true})
+		info, err := kernel.Resume(t.Context(), dm.ByName(name), dm.ResumeOptions{Private: true, NoUdevSync: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func TestOwnNode(t *testing.T) {
 	var group sync.WaitGroup
 	for range 16 {
 		group.Go(func() {
-			if err := kernel.OwnNode(t.Context(), info); err != nil {
+			if err := kernel.MakeOwnNode(t.Context(), info); err != nil {
 				t.Error(err)
 			}
 		})
@@ -67,7 +67,7 @@ func TestOwnNode(t *testing.T) {
 	group.Wait()
 	leads := func(want blockdev.Number) {
 		t.Helper()
-		if got, err := dm.NodeDev(name.OwnNode()); err != nil || got != want {
+		if got, err := dm.NodeNumber(name.OwnNode()); err != nil || got != want {
 			t.Errorf("%s leads to %s, %v; want %s", name.OwnNode(), got, err, want)
 		}
 	}
@@ -84,12 +84,12 @@ func TestOwnNode(t *testing.T) {
 	}
 	remove := func() {
 		t.Helper()
-		if _, err := kernel.Remove(t.Context(), dm.ByName(name), dm.RemoveOptions{Quiet: true}); err != nil {
+		if _, err := kernel.Remove(t.Context(), dm.ByName(name), dm.RemoveOptions{NoUdevSync: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	remove()
-	if _, err := dm.NodeDev(name.OwnNode()); !errors.Is(err, os.ErrNotExist) {
+	if _, err := dm.NodeNumber(name.OwnNode()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("removed: %s is still there: %v", name.OwnNode(), err)
 	}
 
@@ -102,7 +102,7 @@ func TestOwnNode(t *testing.T) {
 	if kernel.HasOwnNode(t.Context(), info) {
 		t.Error("another device's node is taken for it")
 	}
-	if err := kernel.OwnNode(t.Context(), info); err != nil {
+	if err := kernel.MakeOwnNode(t.Context(), info); err != nil {
 		t.Error(err)
 	}
 	leads(info.Dev)

@@ -7,28 +7,28 @@ import (
 	"thinctl/blockdev"
 )
 
-// Limits of include/uapi/linux/dm-ioctl.h, without the closing NUL.
+// The limits of include/uapi/linux/dm-ioctl.h, without the terminating NUL.
 const (
 	maxNameLen = 127
 	maxUUIDLen = 128
 )
 
-// Name is a device's name as people write it. The kernel holds its mangled
-// form: characters that udev would refuse in a file name are written \xNN, as
-// libdevmapper does, so that dmsetup shows the same name.
+// Name is a device's name as users write it. The kernel stores it in mangled form:
+// each character that udev rejects in a file name is written as \xNN. libdevmapper
+// does the same, so dmsetup shows the same name.
 type Name string
 
-// UUID is a device's persistent identity; it is mangled as names are.
+// UUID is a device's persistent identifier. The kernel stores it in mangled form too.
 type UUID string
 
-// NewName checks that text can be a device's name: not empty, no slash, no
-// control character, and within the kernel's 127 bytes once mangled.
+// NewName checks that text is a valid device name: not empty, no slash, no control
+// character, and at most 127 bytes in mangled form.
 func NewName(text string) (Name, error) {
 	if text == "" {
 		return "", fmt.Errorf("device name is empty")
 	}
 	if text == "." || text == ".." {
-		return "", fmt.Errorf("device name %q names a directory", text)
+		return "", fmt.Errorf("device name %q is the name of a directory", text)
 	}
 	if strings.Contains(text, "/") {
 		return "", fmt.Errorf("device name %q contains a slash", text)
@@ -39,7 +39,8 @@ func NewName(text string) (Name, error) {
 	return Name(text), nil
 }
 
-// NewUUID checks that text can be a device's uuid; the empty text means none.
+// NewUUID checks that text is a valid device uuid. An empty text is valid and
+// stands for no uuid.
 func NewUUID(text string) (UUID, error) {
 	if err := checkIdentity("device uuid", text, maxUUIDLen); err != nil {
 		return "", err
@@ -54,12 +55,12 @@ func checkIdentity(what, text string, limit int) error {
 		}
 	}
 	if n := len(mangle(text)); n > limit {
-		return fmt.Errorf("%s %q takes %d bytes, the kernel's limit is %d: shorten it", what, text, n, limit)
+		return fmt.Errorf("%s %q takes %d bytes, the kernel's limit is %d", what, text, n, limit)
 	}
 	return nil
 }
 
-// plain tells the characters that libdevmapper leaves alone
+// plain reports whether libdevmapper leaves a character as it is
 // (libdm-common.c, _is_whitelisted_char).
 func plain(c byte) bool {
 	switch {
@@ -124,40 +125,40 @@ func hexValue(c byte) (byte, bool) {
 	return 0, false
 }
 
-// Node returns the path of the device's node: /dev/mapper and the mangled name.
+// Node returns the path of the device's node in /dev/mapper.
 func (n Name) Node() string { return "/dev/mapper/" + mangle(string(n)) }
 
-// ownDir holds the nodes that udev has no part in.
-const ownDir = "/dev/thinctl"
+// ownNodeDir is the directory of the nodes that udev does not handle.
+const ownNodeDir = "/dev/thinctl"
 
-// OwnNode returns the path of the node that [Kernel.OwnNode] makes. Udev's links
-// under /dev/mapper come late, and go late: the event of a device that is gone may
-// take the link of the next one away, whose name or number is the same.
-func (n Name) OwnNode() string { return ownDir + "/" + mangle(string(n)) }
+// OwnNode returns the path of the node that [OwnNodes] makes, in /dev/thinctl. udev
+// adds and removes its links in /dev/mapper with a delay. The event of a removed
+// device may even remove the link of a later device with the same name or number.
+func (n Name) OwnNode() string { return ownNodeDir + "/" + mangle(string(n)) }
 
-// Ref points at one device: by name, uuid or number.
+// Ref identifies one device by its name, uuid or number.
 type Ref struct {
 	name Name
 	uuid UUID
 	dev  blockdev.Number
 }
 
-// ByName points at the device of that name.
+// ByName returns a reference to the device with that name.
 func ByName(name Name) Ref { return Ref{name: name} }
 
-// ByUUID points at the device of that uuid.
+// ByUUID returns a reference to the device with that uuid.
 func ByUUID(uuid UUID) Ref { return Ref{uuid: uuid} }
 
-// ByDev points at the device of that number.
+// ByDev returns a reference to the device with that number.
 func ByDev(dev blockdev.Number) Ref { return Ref{dev: dev} }
 
-// Name returns the name in r, empty where r points by uuid or number.
+// Name returns the name in r, empty if r has a uuid or a number instead.
 func (r Ref) Name() Name { return r.name }
 
-// UUID returns the uuid in r, empty where r points by name or number.
+// UUID returns the uuid in r, empty if r has a name or a number instead.
 func (r Ref) UUID() UUID { return r.uuid }
 
-// Dev returns the number in r, zero where r points by name or uuid.
+// Dev returns the number in r, zero if r has a name or a uuid instead.
 func (r Ref) Dev() blockdev.Number { return r.dev }
 
 func (r Ref) String() string {

@@ -12,14 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ensureNode makes <dir>/<name> a block node of dev unless it leads there already,
-// as udev's link does.
+// ensureNode creates the block node <dir>/<name> for dev, unless the path leads to
+// dev already, as udev's link does.
 func ensureNode(dir string, name Name, dev blockdev.Number) error {
 	path := filepath.Join(dir, mangle(string(name)))
-	if got, err := blockDev(path); err == nil && got == dev {
+	if got, err := nodeNumber(path); err == nil && got == dev {
 		return nil
 	}
-	// Made aside and renamed: whoever opens the path sees the old device or the new.
+	// The rename is atomic: a process that opens path gets the old device or the new.
 	temporary := filepath.Join(dir, fmt.Sprintf(".thinctl-%d-%d-%d", os.Getpid(), dev.Major, dev.Minor))
 	err := makeNode(temporary, dev)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -28,13 +28,13 @@ func ensureNode(dir string, name Name, dev blockdev.Number) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("making the node %s: %w", path, err)
+		return fmt.Errorf("create node %s: %w", path, err)
 	}
 	if err := os.Rename(temporary, path); err != nil {
-		if got, gone := blockDev(path); gone == nil && got == dev {
-			return nil // another thread has made it, out of the same one
+		if got, err := nodeNumber(path); err == nil && got == dev {
+			return nil // another goroutine has renamed the same temporary node
 		}
-		return fmt.Errorf("making the node %s: %w", path, errors.Join(err, os.Remove(temporary)))
+		return fmt.Errorf("create node %s: %w", path, errors.Join(err, os.Remove(temporary)))
 	}
 	return nil
 }
@@ -47,29 +47,30 @@ func makeNode(path string, dev blockdev.Number) error {
 	return err
 }
 
-// removeNodes removes both nodes of a device that is gone.
+// removeNodes removes both nodes of a removed device.
 func (c *Control) removeNodes(info Info) error {
-	return errors.Join(removeNode(ownDir, info.Name, info.Dev), removeNode(c.options.Dir, info.Name, info.Dev))
+	return errors.Join(removeNode(ownNodeDir, info.Name, info.Dev), removeNode(c.options.Dir, info.Name, info.Dev))
 }
 
-// removeNode removes the device's node unless another device stands there by
-// now: names are reused.
+// removeNode removes the node of a removed device, unless a new device with the
+// same name already has it.
 func removeNode(dir string, name Name, dev blockdev.Number) error {
 	path := filepath.Join(dir, mangle(string(name)))
-	got, err := blockDev(path)
+	got, err := nodeNumber(path)
 	switch {
 	case err == nil && got != dev:
 		return nil
 	case err == nil || errors.Is(err, fs.ErrNotExist):
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("removing the node %s: %w", path, err)
+			return fmt.Errorf("remove node %s: %w", path, err)
 		}
 		return nil
 	}
-	return fmt.Errorf("removing the node %s: %w", path, err)
+	return fmt.Errorf("remove node %s: %w", path, err)
 }
 
-func blockDev(path string) (blockdev.Number, error) {
+// nodeNumber returns the number of the block device that path leads to.
+func nodeNumber(path string) (blockdev.Number, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
 		return blockdev.Number{}, err

@@ -10,9 +10,9 @@ import (
 	"thinctl/units"
 )
 
-func poolLine(params string) Line { return Line{Length: 2048, Type: ThinPoolTarget, Params: params} }
+func poolLine(params string) Line { return Line{Length: 2048, Type: TypeThinPool, Params: params} }
 
-func thinLine(params string) Line { return Line{Length: 2048, Type: ThinTarget, Params: params} }
+func thinLine(params string) Line { return Line{Length: 2048, Type: TypeThin, Params: params} }
 
 func TestParsePoolStatus(t *testing.T) {
 	for _, c := range []struct {
@@ -67,20 +67,20 @@ func TestMalformedLines(t *testing.T) {
 		short      []int
 		parse      func(Line) error
 	}{
-		"pool status": {ThinPoolTarget, "5 12/1024 7/160 9 rw discard_passdown queue_if_no_space needs_check 1024", []int{6, 7, 8},
+		"pool status": {TypeThinPool, "5 12/1024 7/160 9 rw discard_passdown queue_if_no_space needs_check 1024", []int{6, 7, 8},
 			func(l Line) error { _, err := ParsePoolStatus(l); return err }},
-		"pool table": {ThinPoolTarget, "7:1 7:2 128 64 2 skip_block_zeroing error_if_no_space", []int{4},
+		"pool table": {TypeThinPool, "7:1 7:2 128 64 2 skip_block_zeroing error_if_no_space", []int{4},
 			func(l Line) error { _, err := ParseThinPool(l); return err }},
-		"thin table": {ThinTarget, "253:4 17 7:3", []int{2},
+		"thin table": {TypeThin, "253:4 17 7:3", []int{2},
 			func(l Line) error { _, err := ParseThin(l); return err }},
-		"thin status": {ThinTarget, "128 1023", nil,
+		"thin status": {TypeThin, "128 1023", nil,
 			func(l Line) error { _, err := ParseThinStatus(l); return err }},
-		"linear": {LinearTarget, "7:1 2048", nil,
+		"linear": {TypeLinear, "7:1 2048", nil,
 			func(l Line) error { _, err := ParseLinear(l); return err }},
-		"flakey": {FlakeyTarget, "7:1 0 1 2 2 drop_writes error_reads", []int{4},
+		"flakey": {TypeFlakey, "7:1 0 1 2 2 drop_writes error_reads", []int{4},
 			func(l Line) error { _, err := ParseFlakey(l); return err }},
-		"error": {ErrorTarget, "", nil,
-			func(l Line) error { _, err := ParseFailing(l); return err }},
+		"error": {TypeError, "", nil,
+			func(l Line) error { _, err := ParseErrorTarget(l); return err }},
 	} {
 		if err := c.parse(Line{Length: 8, Type: c.kind, Params: c.good}); err != nil {
 			t.Errorf("%s: %v", what, err)
@@ -139,7 +139,7 @@ func TestTablesAsTheKernelPrintsThem(t *testing.T) {
 		{Thin{Length: 8, Pool: data, ID: MaxThinID}, "0 8 thin 253:1048575 16777215"},
 		{Thin{Length: 8, Pool: data, ID: 0, ExternalOrigin: meta}, "0 8 thin 253:1048575 0 7:1"},
 		{Linear{Start: 3, Length: 8, Dev: meta, Offset: 9}, "3 8 linear 7:1 9"},
-		{Failing{Start: 3, Length: 8}, "3 8 error"},
+		{ErrorTarget{Start: 3, Length: 8}, "3 8 error"},
 		{Flakey{Length: 8, Dev: meta, Up: 1, Down: 2, DropWrites: true}, "0 8 flakey 7:1 0 1 2 1 drop_writes"},
 		{Flakey{Length: 8, Dev: meta, Up: 1, ErrorReads: true, ErrorWrites: true}, "0 8 flakey 7:1 0 1 0 2 error_reads error_writes"},
 	} {

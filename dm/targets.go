@@ -9,7 +9,7 @@ import (
 	"thinctl/units"
 )
 
-// Linear maps a range onto a device from an offset.
+// Linear is the linear target: it maps a range to a device, from an offset on.
 type Linear struct {
 	Start  units.Sectors
 	Length units.Sectors
@@ -19,35 +19,35 @@ type Linear struct {
 
 // Line implements [Target].
 func (t Linear) Line() Line {
-	return Line{Start: t.Start, Length: t.Length, Type: LinearTarget, Params: fmt.Sprintf("%s %d", t.Dev, t.Offset)}
+	return Line{Start: t.Start, Length: t.Length, Type: TypeLinear, Params: fmt.Sprintf("%s %d", t.Dev, t.Offset)}
 }
 
-// ParseLinear reads a linear table line.
+// ParseLinear parses a table line of a linear target.
 func ParseLinear(line Line) (Linear, error) {
-	p := newTokens(line, LinearTarget)
+	p := newTokens(line, TypeLinear)
 	t := Linear{Start: line.Start, Length: line.Length, Dev: p.dev("device")}
 	t.Offset = units.Sectors(p.number("offset"))
 	return t, p.end()
 }
 
-// Failing is the error target: every IO in the range fails with EIO.
-type Failing struct {
+// ErrorTarget is the error target: every IO in the range fails with EIO.
+type ErrorTarget struct {
 	Start  units.Sectors
 	Length units.Sectors
 }
 
 // Line implements [Target].
-func (t Failing) Line() Line { return Line{Start: t.Start, Length: t.Length, Type: ErrorTarget} }
+func (t ErrorTarget) Line() Line { return Line{Start: t.Start, Length: t.Length, Type: TypeError} }
 
-// ParseFailing reads an error table line.
-func ParseFailing(line Line) (Failing, error) {
-	p := newTokens(line, ErrorTarget)
-	return Failing{Start: line.Start, Length: line.Length}, p.end()
+// ParseErrorTarget parses a table line of an error target.
+func ParseErrorTarget(line Line) (ErrorTarget, error) {
+	p := newTokens(line, TypeError)
+	return ErrorTarget{Start: line.Start, Length: line.Length}, p.end()
 }
 
-// Flakey works for Up seconds, then misbehaves for Down seconds, in turn. It
-// is how tests lose writes. Without a feature all IO fails while it is down;
-// newer kernels (6.12) then print both error features.
+// Flakey is the flakey target, with which tests lose writes. It is up for Up
+// seconds, then down for Down seconds, in turn. Without a feature all IO fails while
+// it is down; newer kernels (6.12) then print both error features.
 type Flakey struct {
 	Start       units.Sectors
 	Length      units.Sectors
@@ -76,13 +76,13 @@ func (t Flakey) Line() Line {
 	if len(features) > 0 {
 		params += " " + strings.Join(features, " ")
 	}
-	return Line{Start: t.Start, Length: t.Length, Type: FlakeyTarget, Params: params}
+	return Line{Start: t.Start, Length: t.Length, Type: TypeFlakey, Params: params}
 }
 
-// ParseFlakey reads a flakey table line; bio corruption features, which
-// thinctl never loads, are refused as unknown.
+// ParseFlakey parses a table line of a flakey target. It rejects the features that
+// corrupt IO as unknown.
 func ParseFlakey(line Line) (Flakey, error) {
-	p := newTokens(line, FlakeyTarget)
+	p := newTokens(line, TypeFlakey)
 	t := Flakey{Start: line.Start, Length: line.Length, Dev: p.dev("device")}
 	t.Offset = units.Sectors(p.number("offset"))
 	t.Up = uint(p.number("up interval"))
@@ -104,8 +104,8 @@ func ParseFlakey(line Line) (Flakey, error) {
 	return t, p.end()
 }
 
-// tokens reads a line's parameters from left to right and keeps the first
-// fault, which always shows the whole line.
+// tokens parses a line's parameters from left to right. It keeps the first error,
+// which always contains the whole line.
 type tokens struct {
 	line Line
 	rest []string

@@ -8,13 +8,13 @@ import (
 	"thinctl/units"
 )
 
-// Thin is the table of a thin volume. ID is 24-bit and chosen by the pool's
-// owner; the pool does not store the volume's length.
+// Thin is the thin target, the table of a thin volume. The caller chooses ID, which
+// has 24 bits. The pool does not store the volume's length.
 type Thin struct {
 	Length         units.Sectors
 	Pool           blockdev.Number
 	ID             uint32
-	ExternalOrigin blockdev.Number // zero for none: a read-only device read where nothing is mapped
+	ExternalOrigin blockdev.Number // read-only device with the content of unmapped blocks; zero for none
 }
 
 // Line implements [Target].
@@ -23,12 +23,12 @@ func (t Thin) Line() Line {
 	if !t.ExternalOrigin.IsZero() {
 		params += " " + t.ExternalOrigin.String()
 	}
-	return Line{Length: t.Length, Type: ThinTarget, Params: params}
+	return Line{Length: t.Length, Type: TypeThin, Params: params}
 }
 
-// ParseThin reads a thin volume's table line.
+// ParseThin parses a thin volume's table line.
 func ParseThin(line Line) (Thin, error) {
-	p := newTokens(line, ThinTarget)
+	p := newTokens(line, TypeThin)
 	t := Thin{Length: line.Length, Pool: p.dev("pool")}
 	id := p.number("device id")
 	if id > MaxThinID {
@@ -41,16 +41,16 @@ func ParseThin(line Line) (Thin, error) {
 	return t, p.end()
 }
 
-// ThinStatus is what a thin volume says of itself.
+// ThinStatus holds a thin volume's status.
 type ThinStatus struct {
-	Failed  bool          // the pool has failed, or the status could not be read
+	Failed  bool          // the pool has failed, or the kernel could not read the status
 	Mapped  units.Sectors // includes blocks shared with other volumes
-	Highest units.Sectors // highest mapped sector; holds only where Mapped > 0
+	Highest units.Sectors // highest mapped sector; valid only if Mapped > 0
 }
 
-// ParseThinStatus reads a thin volume's status.
+// ParseThinStatus parses a thin volume's status.
 func ParseThinStatus(line Line) (ThinStatus, error) {
-	p := newTokens(line, ThinTarget)
+	p := newTokens(line, TypeThin)
 	switch line.Params {
 	case "Fail", "Error", "-":
 		return ThinStatus{Failed: true}, p.err
@@ -62,7 +62,7 @@ func ParseThinStatus(line Line) (ThinStatus, error) {
 	return s, p.end()
 }
 
-// Line writes s as the kernel would.
+// Line returns s as the kernel prints it.
 func (s ThinStatus) Line(length units.Sectors) Line {
 	params := "Fail"
 	if !s.Failed {
@@ -72,5 +72,5 @@ func (s ThinStatus) Line(length units.Sectors) Line {
 		}
 		params = fmt.Sprintf("%d %s", s.Mapped, highest)
 	}
-	return Line{Length: length, Type: ThinTarget, Params: params}
+	return Line{Length: length, Type: TypeThin, Params: params}
 }

@@ -9,16 +9,16 @@ import (
 	"thinctl/units"
 )
 
-// Target names.
+// The types of targets.
 const (
-	ThinPoolTarget = "thin-pool"
-	ThinTarget     = "thin"
-	LinearTarget   = "linear"
-	ErrorTarget    = "error"
-	FlakeyTarget   = "flakey"
+	TypeThinPool = "thin-pool"
+	TypeThin     = "thin"
+	TypeLinear   = "linear"
+	TypeError    = "error"
+	TypeFlakey   = "flakey"
 )
 
-// Limits of a pool's data block and of ids (drivers/md/dm-thin.c and
+// The limits of a pool's data block size and of thin ids (drivers/md/dm-thin.c and
 // dm-thin-metadata.h).
 const (
 	MinBlock  = 64 * units.KiB
@@ -26,14 +26,14 @@ const (
 	MaxThinID = 1<<24 - 1
 )
 
-// MaxMetadata is what every kernel's thin-pool uses of its metadata device;
-// more is left idle with a warning (THIN_METADATA_MAX_SECTORS_WARNING is 16 GiB,
-// the real limit is 255 bitmaps of 16320 blocks of 4 KiB; old kernels stop at
-// one bitmap less).
+// MaxMetadata is the part of a metadata device that a thin-pool target uses: 255
+// bitmaps of 16320 blocks of 4 KiB. Kernels leave the rest of a larger device unused,
+// with a warning from 16 GiB on (THIN_METADATA_MAX_SECTORS_WARNING). Old kernels use
+// one bitmap less.
 const MaxMetadata = 255 * 16320 * 4 * units.KiB
 
-// ThinPool is the table of a pool. The zero value of each feature is the
-// kernel's default.
+// ThinPool is the thin-pool target, the table of a pool. The zero value of each
+// feature is the kernel's default.
 type ThinPool struct {
 	Length            units.Sectors // the data size that the pool may use
 	Metadata          blockdev.Number
@@ -44,11 +44,11 @@ type ThinPool struct {
 	IgnoreDiscard     bool
 	NoDiscardPassdown bool
 	ReadOnly          bool
-	ErrorIfNoSpace    bool // target 1.10; else writes queue for space
+	ErrorIfNoSpace    bool // needs target 1.10; without it, writes wait for space
 }
 
-// Line implements [Target]. The features stand in the kernel's own order, so
-// that what is loaded is what dmsetup prints.
+// Line implements [Target]. The features are in the order in which the kernel
+// prints them, so that a loaded table and a printed one are equal.
 func (t ThinPool) Line() Line {
 	var features []string
 	for _, f := range []struct {
@@ -69,12 +69,12 @@ func (t ThinPool) Line() Line {
 	if len(features) > 0 {
 		params += " " + strings.Join(features, " ")
 	}
-	return Line{Length: t.Length, Type: ThinPoolTarget, Params: params}
+	return Line{Length: t.Length, Type: TypeThinPool, Params: params}
 }
 
-// ParseThinPool reads a pool's table line.
+// ParseThinPool parses a pool's table line.
 func ParseThinPool(line Line) (ThinPool, error) {
-	p := newTokens(line, ThinPoolTarget)
+	p := newTokens(line, TypeThinPool)
 	t := ThinPool{Length: line.Length}
 	t.Metadata = p.dev("metadata device")
 	t.Data = p.dev("data device")
@@ -101,15 +101,15 @@ func ParseThinPool(line Line) (ThinPool, error) {
 	return t, p.end()
 }
 
-// Mode is what a pool lets happen; see the states in drivers/md/dm-thin.c.
+// Mode is a pool's mode (drivers/md/dm-thin.c, enum pool_mode).
 type Mode int
 
 // The modes, from best to worst.
 const (
-	ModeWrite          Mode = iota // reads, writes, messages
-	ModeOutOfDataSpace             // writes to new blocks queue or fail; messages work
-	ModeReadOnly                   // no change at all; also out of metadata space
-	ModeFail                       // all IO fails; left only through offline repair
+	ModeWrite          Mode = iota // the pool accepts reads, writes and messages
+	ModeOutOfDataSpace             // writes to new blocks wait or fail; messages work
+	ModeReadOnly                   // the pool accepts no change; also if it is out of metadata space
+	ModeFail                       // all IO fails; only an offline repair ends this mode
 )
 
 var modeNames = [...]string{"rw", "out_of_data_space", "ro", "fail"}
@@ -121,11 +121,11 @@ func (m Mode) String() string {
 	return fmt.Sprintf("mode %d", int(m))
 }
 
-// Discard is what becomes of discards sent to a pool's volumes.
+// Discard is a pool's handling of the discards that its volumes get.
 type Discard int
 
-// The three ways; passdown is switched off at run time where the data device
-// cannot discard.
+// The ways to handle discards. The kernel switches from passdown to no passdown if
+// the data device does not support discards.
 const (
 	DiscardPassdown Discard = iota
 	DiscardNoPassdown
@@ -136,33 +136,33 @@ func (d Discard) String() string {
 	return [...]string{"discard_passdown", "no_discard_passdown", "ignore_discard"}[d]
 }
 
-// PoolStatus is what a pool says of itself. In [ModeFail] only Mode holds.
+// PoolStatus holds a pool's status. In [ModeFail] only Mode is valid.
 type PoolStatus struct {
 	TransactionID  uint64
 	UsedMetadata   uint64 // blocks of 4 KiB
 	TotalMetadata  uint64
 	UsedData       uint64 // data blocks
 	TotalData      uint64
-	HeldRoot       uint64 // metadata block of the held snapshot, 0 for none
+	HeldRoot       uint64 // root block of the metadata snapshot, 0 for none
 	Mode           Mode
 	Discard        Discard
-	ErrorIfNoSpace bool   // before target 1.10: false, writes queue
-	NeedsCheck     bool   // before target 1.15 never reported
-	MetadataLow    uint64 // metadata low-water mark, blocks; before target 1.19 zero
+	ErrorIfNoSpace bool   // false before target 1.10, whose writes always wait for space
+	NeedsCheck     bool   // not reported before target 1.15
+	MetadataLow    uint64 // metadata low-water mark in blocks; zero before target 1.19
 }
 
-// FreeData returns the data blocks not in use.
+// FreeData returns the number of free data blocks.
 func (s PoolStatus) FreeData() uint64 { return s.TotalData - min(s.UsedData, s.TotalData) }
 
-// FreeMetadata returns the metadata blocks not in use.
+// FreeMetadata returns the number of free metadata blocks.
 func (s PoolStatus) FreeMetadata() uint64 {
 	return s.TotalMetadata - min(s.UsedMetadata, s.TotalMetadata)
 }
 
-// ParsePoolStatus reads a pool's status. Older kernels print fewer tokens:
-// 6 on 3.10, 7 from 1.10, 8 with needs_check, 9 with the metadata mark.
+// ParsePoolStatus parses a pool's status. Older targets print fewer tokens: 6 before
+// 1.10, 7 from 1.10 on, 8 with needs_check (1.15), 9 with the metadata mark (1.19).
 func ParsePoolStatus(line Line) (PoolStatus, error) {
-	p := newTokens(line, ThinPoolTarget)
+	p := newTokens(line, TypeThinPool)
 	if line.Params == "Fail" || line.Params == "Error" {
 		return PoolStatus{Mode: ModeFail}, p.err
 	}
@@ -215,10 +215,10 @@ func ParsePoolStatus(line Line) (PoolStatus, error) {
 	return s, p.end()
 }
 
-// Line writes s as a modern kernel would: what tests compare with.
+// Line returns s as a target from 1.19 on prints it.
 func (s PoolStatus) Line(length units.Sectors) Line {
 	if s.Mode == ModeFail {
-		return Line{Length: length, Type: ThinPoolTarget, Params: "Fail"}
+		return Line{Length: length, Type: TypeThinPool, Params: "Fail"}
 	}
 	held, full, check := "-", "queue_if_no_space", "-"
 	if s.HeldRoot != 0 {
@@ -230,7 +230,7 @@ func (s PoolStatus) Line(length units.Sectors) Line {
 	if s.NeedsCheck {
 		check = "needs_check"
 	}
-	return Line{Length: length, Type: ThinPoolTarget, Params: fmt.Sprintf("%d %d/%d %d/%d %s %s %s %s %s %d",
+	return Line{Length: length, Type: TypeThinPool, Params: fmt.Sprintf("%d %d/%d %d/%d %s %s %s %s %s %d",
 		s.TransactionID, s.UsedMetadata, s.TotalMetadata, s.UsedData, s.TotalData,
 		held, s.Mode, s.Discard, full, check, s.MetadataLow)}
 }

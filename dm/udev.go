@@ -11,8 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Flags that travel to udev's rules in the upper half of the cookie
-// (libdevmapper.h, DM_UDEV_*).
+// The flags for udev's rules in the upper half of a cookie (libdevmapper.h, DM_UDEV_*).
 const (
 	udevFlagShift             = 16
 	udevDisableSubsystemRules = 0x0002
@@ -22,32 +21,37 @@ const (
 	udevPrivate               = udevDisableSubsystemRules | udevDisableDiskRules | udevDisableOtherRules
 )
 
-// udev waits for udevd where it runs and knows device mapper's rules: each
-// change carries a cookie, a rule completes it when nodes and links are there.
+// udev synchronises with udevd: each change carries a cookie, and a rule completes
+// the cookie when the device's nodes and links exist.
 type udev struct {
 	options Options
-	answers bool // a rule completes cookies; without it each wait would run out
-	knows   bool // a rule keeps scanners off thinctl's devices, whatever an event says
 
-	// unreachable says why udevd cannot complete cookies, as far as it is known; it is
-	// asked for and logged at the first change that would wait.
+	notifyRules  bool // device mapper's rules complete cookies
+	thinctlRules bool // thinctl's rules keep scanners off its devices without a cookie's flags
+
+	// unreachable returns the reason why udevd cannot complete cookies, "" if there is
+	// none. The first change that would wait evaluates it, and logs the reason.
 	unreachable func() string
-	// gaveUp: a wait ran out. What kept udevd from answering, such as a namespace
-	// that cannot be seen, will mostly keep it from the next answer.
-	gaveUp atomic.Bool
+	// timedOut is set after a wait has timed out. Its cause, such as a namespace that
+	// /proc does not show, probably affects the next wait too.
+	timedOut atomic.Bool
 }
 
-// disableUdev is libdevmapper's: where it is set, to whatever value, programs make
-// the nodes by themselves and wait for nothing (libdm-common.c, dm_lib_init).
+// disableUdev is libdevmapper's variable. If it is set, even to an empty value,
+// programs create nodes themselves and do not wait (libdm-common.c, dm_lib_init).
 const disableUdev = "DM_DISABLE_UDEV"
 
 func newUdev(options Options) *udev {
 	_, disabled := os.LookupEnv(disableUdev)
-	u := &udev{options: options, answers: hasRules("95-dm-notify.rules") && !disabled, knows: hasRules("11-dm-thinctl.rules")}
+	u := &udev{
+		options:      options,
+		notifyRules:  hasRules("95-dm-notify.rules") && !disabled,
+		thinctlRules: hasRules("11-dm-thinctl.rules"),
+	}
 	u.unreachable = sync.OnceValue(func() string {
 		why := udevUnreachable("/proc")
 		if why != "" {
-			options.Logger.Warn("udev is not waited for; nodes are made here", "reason", why)
+			options.Logger.Warn("not waiting for udev, creating device nodes without it", "reason", why)
 		}
 		return why
 	})
@@ -64,33 +68,32 @@ func hasRules(name string) bool {
 }
 
 func (u *udev) running() bool {
-	if !u.answers {
+	if !u.notifyRules {
 		return false
 	}
 	_, err := os.Stat("/run/udev/control")
 	return err == nil
 }
 
-// waits reports whether udevd is waited for.
-func (u *udev) waits() bool { return u.running() && !u.gaveUp.Load() && u.unreachable() == "" }
+// waits reports whether changes wait for udevd.
+func (u *udev) waits() bool { return u.running() && !u.timedOut.Load() && u.unreachable() == "" }
 
-// run performs a command that makes the kernel tell udev something, and waits
-// until udev is done or the bound is reached. A quiet one is not waited for where
-// udev needs not be told what to leave alone: without a cookie its rules start no
-// program.
-func (u *udev) run(ctx context.Context, c *Control, r *request, flags uint32, quiet bool) error {
-	if quiet && u.knows {
+// run performs a command that makes the kernel send an event to udev. Then it waits
+// until udev has handled the event, but not longer than UdevTimeout. With noSync it
+// does not wait, if thinctl's rules make the flags of a cookie unnecessary.
+func (u *udev) run(ctx context.Context, c *Control, r *request, flags uint32, noSync bool) error {
+	if noSync && u.thinctlRules {
 		return c.do(r)
 	}
 	if !u.waits() {
-		// A udevd that cannot answer still acts on the event. The flags go without a
-		// cookie, as libdevmapper sends them (dm_task_set_cookie).
+		// A udevd that cannot complete cookies still handles the event, so the flags
+		// are sent without a cookie, as in libdevmapper (dm_task_set_cookie).
 		r.header().Event_nr = (flags | udevPrimarySource) << udevFlagShift
 		return c.do(r)
 	}
 	cookie, err := newCookie()
 	if err != nil {
-		u.options.Logger.Warn("no udev cookie; going on without waiting for udev", "error", err)
+		u.options.Logger.Warn("not waiting for udev: no cookie", "error", err)
 		return c.do(r)
 	}
 	defer cookie.remove()
@@ -99,15 +102,15 @@ func (u *udev) run(ctx context.Context, c *Control, r *request, flags uint32, qu
 		return err
 	}
 	if r.header().Flags&unix.DM_UEVENT_GENERATED_FLAG == 0 {
-		return nil // nothing was sent, so nobody will answer
+		return nil // the kernel sent no event
 	}
-	// The change is made; it must not be reported as failed for the wait's sake.
+	// The change is made: an end of the wait must not turn it into a failure.
 	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), u.options.UdevTimeout)
 	defer cancel()
 	began := time.Now()
 	if err := cookie.wait(wait); err != nil {
-		u.gaveUp.Store(true)
-		u.options.Logger.Warn("udev did not answer in time and is not waited for again by this process; nodes are made here",
+		u.timedOut.Store(true)
+		u.options.Logger.Warn("wait for udev timed out; this process creates device nodes and waits for udev no more",
 			"device", r.ref.String(), "waited", time.Since(began).Round(time.Millisecond), "error", err)
 	}
 	return nil
@@ -120,24 +123,24 @@ func (c *Control) Resume(ctx context.Context, ref Ref, options ResumeOptions) (I
 		flags = udevPrivate
 	}
 	r := newRequest(unix.DM_DEV_SUSPEND, "resume", ref, 0)
-	if err := c.udev.run(ctx, c, r, flags, options.Quiet); err != nil {
+	if err := c.udev.run(ctx, c, r, flags, options.NoUdevSync); err != nil {
 		return Info{}, err
 	}
 	info := r.info()
-	if options.Quiet {
+	if options.NoUdevSync {
 		return info, nil
 	}
 	return info, ensureNode(c.options.Dir, info.Name, info.Dev)
 }
 
-// OwnNode implements [Kernel].
-func (c *Control) OwnNode(_ context.Context, info Info) error {
-	return ensureNode(ownDir, info.Name, info.Dev)
+// MakeOwnNode implements [OwnNodes].
+func (c *Control) MakeOwnNode(_ context.Context, info Info) error {
+	return ensureNode(ownNodeDir, info.Name, info.Dev)
 }
 
-// HasOwnNode implements [Kernel].
+// HasOwnNode implements [OwnNodes].
 func (c *Control) HasOwnNode(_ context.Context, info Info) bool {
-	got, err := blockDev(info.Name.OwnNode())
+	got, err := nodeNumber(info.Name.OwnNode())
 	return err == nil && got == info.Dev
 }
 
@@ -151,7 +154,7 @@ func (c *Control) Remove(ctx context.Context, ref Ref, options RemoveOptions) (b
 	if err != nil {
 		return false, err
 	}
-	if err := c.udev.run(ctx, c, r, 0, options.Quiet); err != nil {
+	if err := c.udev.run(ctx, c, r, 0, options.NoUdevSync); err != nil {
 		return false, err
 	}
 	if r.header().Flags&unix.DM_DEFERRED_REMOVE != 0 {
@@ -171,10 +174,10 @@ func (c *Control) Rename(ctx context.Context, ref Ref, name Name) error {
 	if err != nil {
 		return err
 	}
-	wire := mangle(string(name))
-	// The kernel's rename finds its device by name or uuid only.
-	r := newRequest(unix.DM_DEV_RENAME, "rename to "+string(name), ByName(before.Name), len(wire)+1)
-	copy(r.payload(), wire)
+	mangled := mangle(string(name))
+	// DM_DEV_RENAME accepts a name or a uuid, but no device number.
+	r := newRequest(unix.DM_DEV_RENAME, "rename to "+string(name), ByName(before.Name), len(mangled)+1)
+	copy(r.payload(), mangled)
 	if err := c.udev.run(ctx, c, r, 0, false); err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func bring(t *testing.T, kernel *dm.Control, name dm.Name) dm.Info {
 	t.Helper()
 	made, err := kernel.Create(t.Context(), name, dm.UUID("UT-"+name))
 	if err == nil {
-		err = kernel.Load(t.Context(), dm.ByDev(made.Dev), []dm.Target{dm.Failing{Length: 8}}, dm.LoadOptions{})
+		err = kernel.Load(t.Context(), dm.ByDev(made.Dev), []dm.Target{dm.ErrorTarget{Length: 8}}, dm.LoadOptions{})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -158,13 +158,13 @@ func TestUdevIsNotWaitedFor(t *testing.T) {
 	made := func(name dm.Name) dm.Info {
 		info, err := kernel.Create(t.Context(), name, dm.UUID("THINCTL-"+name))
 		if err == nil {
-			err = kernel.Load(t.Context(), dm.ByName(name), []dm.Target{dm.Failing{Length: 8}}, dm.LoadOptions{})
+			err = kernel.Load(t.Context(), dm.ByName(name), []dm.Target{dm.ErrorTarget{Length: 8}}, dm.LoadOptions{})
 		}
 		if err == nil {
-			info, err = kernel.Resume(t.Context(), dm.ByName(name), dm.ResumeOptions{Private: true, Quiet: true})
+			info, err = kernel.Resume(t.Context(), dm.ByName(name), dm.ResumeOptions{Private: true, NoUdevSync: true})
 		}
 		if err == nil {
-			err = kernel.OwnNode(t.Context(), info)
+			err = kernel.MakeOwnNode(t.Context(), info)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -172,14 +172,14 @@ func TestUdevIsNotWaitedFor(t *testing.T) {
 		return info
 	}
 	remove := func(name dm.Name) {
-		if _, err := kernel.Remove(t.Context(), dm.ByName(name), dm.RemoveOptions{Quiet: true}); err != nil {
+		if _, err := kernel.Remove(t.Context(), dm.ByName(name), dm.RemoveOptions{NoUdevSync: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	began := time.Now()
 	for range 5 { // the same name and the same minor, again and again
 		info := made("ut-quiet")
-		if got, err := dm.NodeDev(dm.Name("ut-quiet").OwnNode()); err != nil || got != info.Dev {
+		if got, err := dm.NodeNumber(dm.Name("ut-quiet").OwnNode()); err != nil || got != info.Dev {
 			t.Errorf("%s leads to %s, %v; want %s", dm.Name("ut-quiet").OwnNode(), got, err, info.Dev)
 		}
 		expect(t, "frozen", "ut-quiet", none)
@@ -196,7 +196,7 @@ func TestUdevIsNotWaitedFor(t *testing.T) {
 
 	thaw()
 	mustRun(t, "udevadm", "settle", "--timeout=120")
-	if got, err := dm.NodeDev(dm.Name("ut-stays").OwnNode()); err != nil || got != stays.Dev {
+	if got, err := dm.NodeNumber(dm.Name("ut-stays").OwnNode()); err != nil || got != stays.Dev {
 		t.Errorf("thawed: %s leads to %s, %v; want %s", dm.Name("ut-stays").OwnNode(), got, err, stays.Dev)
 	}
 	expect(t, "thawed", "ut-stays", link)
@@ -249,7 +249,7 @@ func TestUdevFrozenInTheMiddle(t *testing.T) {
 	}
 	expect(t, "frozen, removed", "ut-before", none)
 	noSemaphores(t, "frozen")
-	if n := strings.Count(log.String(), "did not answer"); n != 1 {
+	if n := strings.Count(log.String(), "wait for udev timed out"); n != 1 {
 		t.Errorf("%d waits ran out, want one: %s", n, log.String())
 	}
 
@@ -303,7 +303,7 @@ func TestUdevIsOutOfReach(t *testing.T) {
 			if err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
-			if n := strings.Count(string(out), "udev is not waited for"); n != c.says {
+			if n := strings.Count(string(out), "not waiting for udev, creating"); n != c.says {
 				t.Errorf("it says so %d times, want %d:\n%s", n, c.says, out)
 			}
 			mustRun(t, "udevadm", "settle", "--timeout=120")

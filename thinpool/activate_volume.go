@@ -94,14 +94,14 @@ func (p *Pool) tryActivateThin(ctx context.Context, record store.Volume, name dm
 			return info, p.ownNode(ctx, record, info)
 		}
 	}
-	info, err = p.loadAndResume(ctx, ref, table, dm.LoadOptions{ReadOnly: record.ReadOnly}, dm.ResumeOptions{Private: true, Quiet: private(record.For)})
+	info, err = p.loadAndResume(ctx, ref, table, dm.LoadOptions{ReadOnly: record.ReadOnly}, dm.ResumeOptions{Private: true, NoUdevSync: private(record.For)})
 	if err == nil {
 		return info, p.ownNode(ctx, record, info)
 	}
 	if made {
 		clean, cancel := contexts.Cleanup(ctx)
 		defer cancel()
-		_, removed := p.host.Kernel.Remove(clean, ref, dm.RemoveOptions{Quiet: private(record.For)})
+		_, removed := p.host.Kernel.Remove(clean, ref, dm.RemoveOptions{NoUdevSync: private(record.For)})
 		err = errors.Join(err, removed)
 	}
 	return info, err
@@ -131,7 +131,7 @@ func (p *Pool) ownNode(ctx context.Context, record store.Volume, info dm.Info) e
 	if !private(record.For) {
 		return nil
 	}
-	return p.host.Kernel.OwnNode(ctx, info)
+	return p.host.Kernel.MakeOwnNode(ctx, info)
 }
 
 func nameTaken(name dm.Name, err error) error {
@@ -178,7 +178,7 @@ func (p *Pool) DeactivateIfClosed(ctx context.Context, name string) error {
 }
 
 func (p *Pool) deactivateThin(ctx context.Context, record store.Volume) error {
-	err := p.removeDevice(ctx, p.volumeRef(record.ID), dm.RemoveOptions{Quiet: private(record.For)})
+	err := p.removeDevice(ctx, p.volumeRef(record.ID), dm.RemoveOptions{NoUdevSync: private(record.For)})
 	var open *openDevices
 	if errors.As(err, &open) {
 		return openError("deactivate", p.volumeObject(record.Name), open)

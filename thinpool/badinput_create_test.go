@@ -129,13 +129,13 @@ func badPlaces() []badInput {
 		{
 			name: "no thin target", try: creating(nil), kind: thinpool.ErrUnsupported, says: []string{"thin-pool", "modprobe dm_thin_pool"},
 			given: func(t *testing.T, s *stage) {
-				s.host.Kernel = dmtest.New(dmtest.Options{TargetVersions: map[string]dm.Version{dm.ThinPoolTarget: {}, dm.ThinTarget: {}}})
+				s.host.Kernel = dmtest.New(dmtest.Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: {}, dm.TypeThin: {}}})
 			},
 		},
 		{
 			name: "full policy on an old kernel", kind: thinpool.ErrUnsupported, says: []string{"1.9", "leave the full policy at queue"},
 			given: func(t *testing.T, s *stage) {
-				s.host.Kernel = dmtest.New(dmtest.Options{TargetVersions: map[string]dm.Version{dm.ThinPoolTarget: {1, 9, 0}}})
+				s.host.Kernel = dmtest.New(dmtest.Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: {1, 9, 0}}})
 			},
 			try: creating(func(_ *stage, o *thinpool.CreateOptions) { o.ErrorIfFull = true }),
 		},

@@ -131,7 +131,7 @@ func (p *Pool) whileSuspended(ctx context.Context, ref dm.Ref, do func() error) 
 	defer func() {
 		clean, cancel := contexts.Cleanup(ctx)
 		defer cancel()
-		_, resumed := p.host.Kernel.Resume(clean, ref, dm.ResumeOptions{Private: true, Quiet: true})
+		_, resumed := p.host.Kernel.Resume(clean, ref, dm.ResumeOptions{Private: true, NoUdevSync: true})
 		err = errors.Join(err, resumed)
 	}()
 	return do()

@@ -41,7 +41,7 @@ func (p *Pool) reloadPolicy(ctx context.Context, errorIfFull bool) (changed bool
 	if err != nil || table.ErrorIfNoSpace == errorIfFull {
 		return false, err
 	}
-	version, err := p.host.Kernel.TargetVersion(ctx, dm.ThinPoolTarget)
+	version, err := p.host.Kernel.TargetVersion(ctx, dm.TypeThinPool)
 	if err != nil {
 		return false, err
 	}

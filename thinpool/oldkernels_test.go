@@ -15,7 +15,7 @@ import (
 // the status (1.15), and an error instead of a queue when full (1.10).
 func oldKernels() map[string]dmtest.Options {
 	of := func(protocol, pool dm.Version) dmtest.Options {
-		return dmtest.Options{Protocol: protocol, TargetVersions: map[string]dm.Version{dm.ThinPoolTarget: pool, dm.ThinTarget: pool}}
+		return dmtest.Options{Protocol: protocol, TargetVersions: map[string]dm.Version{dm.TypeThinPool: pool, dm.TypeThin: pool}}
 	}
 	return map[string]dmtest.Options{
 		"5.14, as of CentOS 9":    of(dm.Version{4, 45, 0}, dm.Version{1, 22, 0}),
@@ -30,7 +30,7 @@ func oldKernels() map[string]dmtest.Options {
 func TestOldKernels(t *testing.T) {
 	for name, kernel := range oldKernels() {
 		for _, operation := range thinpooltest.Operations() {
-			if operation.Name == "set full policy" && !kernel.TargetVersions[dm.ThinPoolTarget].AtLeast(1, 10) {
+			if operation.Name == "set full policy" && !kernel.TargetVersions[dm.TypeThinPool].AtLeast(1, 10) {
 				continue // TestSetFullPolicyUnsupported
 			}
 			t.Run(name+"/"+operation.Name, func(t *testing.T) {

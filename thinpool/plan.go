@@ -86,7 +86,7 @@ func checkTargets(ctx context.Context, host Host, options CreateOptions) error {
 	if _, err := host.Kernel.Version(ctx); err != nil {
 		return err
 	}
-	pool, err := host.Kernel.TargetVersion(ctx, dm.ThinPoolTarget)
+	pool, err := host.Kernel.TargetVersion(ctx, dm.TypeThinPool)
 	if errors.Is(err, dm.ErrNoTarget) {
 		return &Error{Op: "create", Object: "a pool", Kind: ErrUnsupported, Err: err, Remedy: "load the module with `modprobe dm_thin_pool`"}
 	}

@@ -203,7 +203,7 @@ type leaking struct {
 
 func (k leaking) Status(ctx context.Context, ref dm.Ref, o dm.StatusOptions) (dm.Info, []dm.Line, error) {
 	info, lines, err := k.Kernel.Status(ctx, ref, o)
-	if err == nil && len(lines) == 1 && lines[0].Type == dm.ThinPoolTarget {
+	if err == nil && len(lines) == 1 && lines[0].Type == dm.TypeThinPool {
 		var status dm.PoolStatus
 		if status, err = dm.ParsePoolStatus(lines[0]); err == nil {
 			status.UsedData += k.blocks

@@ -25,8 +25,8 @@ func (u *checkup) kernel() {
 		return
 	}
 	u.ok("device mapper", "protocol %s", version)
-	u.target(dm.ThinPoolTarget)
-	u.target(dm.ThinTarget)
+	u.target(dm.TypeThinPool)
+	u.target(dm.TypeThin)
 	u.devices()
 }
 
@@ -44,7 +44,7 @@ func (u *checkup) target(name string) {
 		u.fail("target "+name, "run `modprobe dm_thin_pool`", "this kernel has none")
 	case err != nil:
 		u.fail("target "+name, remedyFor(err), "%v", err)
-	case name == dm.ThinPoolTarget && !version.AtLeast(1, 10):
+	case name == dm.TypeThinPool && !version.AtLeast(1, 10):
 		u.warn("target "+name, "leave --full at queue", "%s: a full pool cannot fail writes", version)
 	default:
 		u.ok("target "+name, "%s", version)

@@ -102,9 +102,9 @@ func (m *machine) setKernel(fault string) error {
 	case "denied":
 		m.refused = &dm.Error{Op: "open", Device: "/dev/mapper/control", Kind: dm.ErrPermission}
 	case "no-thin":
-		m.use(newFakeHost(dmtest.Options{TargetVersions: map[string]dm.Version{dm.ThinPoolTarget: {}, dm.ThinTarget: {}}}))
+		m.use(newFakeHost(dmtest.Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: {}, dm.TypeThin: {}}}))
 	case "rhel7":
-		m.use(newFakeHost(dmtest.Options{Protocol: dm.Version{4, 27, 0}, TargetVersions: map[string]dm.Version{dm.ThinPoolTarget: {1, 9, 0}, dm.ThinTarget: {1, 9, 0}}}))
+		m.use(newFakeHost(dmtest.Options{Protocol: dm.Version{4, 27, 0}, TargetVersions: map[string]dm.Version{dm.TypeThinPool: {1, 9, 0}, dm.TypeThin: {1, 9, 0}}}))
 	default:
 		return fmt.Errorf("kernel %q is not known", fault)
 	}

@@ -24,11 +24,11 @@ func deviceContract() map[string]func(*bench) {
 			v, err := b.k.Version(b.ctx)
 			b.must(err)
 			equal(b, "protocol", v[0], 4)
-			pool, err := b.k.TargetVersion(b.ctx, dm.ThinPoolTarget)
+			pool, err := b.k.TargetVersion(b.ctx, dm.TypeThinPool)
 			b.must(err)
 			all, err := b.k.Targets(b.ctx)
 			b.must(err)
-			if !slices.Contains(all, dm.TargetVersion{Name: dm.ThinPoolTarget, Version: pool}) {
+			if !slices.Contains(all, dm.TargetVersion{Name: dm.TypeThinPool, Version: pool}) {
 				b.Errorf("thin-pool %s is not among the targets %v", pool, all)
 			}
 			if _, err := b.k.TargetVersion(b.ctx, "dmtest-none"); !errors.Is(err, dm.ErrNoTarget) {

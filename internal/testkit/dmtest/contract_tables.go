@@ -30,7 +30,7 @@ func tableContract() map[string]func(*bench) {
 			table := []dm.Target{
 				dm.Linear{Length: oneMiB, Dev: one, Offset: 8},
 				dm.Linear{Start: oneMiB, Length: oneMiB, Dev: two},
-				dm.Failing{Start: 2 * oneMiB, Length: 8},
+				dm.ErrorTarget{Start: 2 * oneMiB, Length: 8},
 			}
 			dev := b.activate(table...)
 			b.same(dev, table...)
@@ -110,9 +110,9 @@ func tableContract() map[string]func(*bench) {
 			if err := b.load(dev, dm.Linear{Length: 8, Dev: missing}); !errors.Is(err, unix.ENXIO) && !errors.Is(err, unix.ENODEV) {
 				b.Errorf("a disk that is not there: %v", err)
 			}
-			try("gap", dm.Failing{Length: 8}, dm.Failing{Start: 16, Length: 8})
-			try("late start", dm.Failing{Start: 8, Length: 8})
-			try("no length", dm.Failing{})
+			try("gap", dm.ErrorTarget{Length: 8}, dm.ErrorTarget{Start: 16, Length: 8})
+			try("late start", dm.ErrorTarget{Start: 8, Length: 8})
+			try("no length", dm.ErrorTarget{})
 			// 6.1 has no disk for a device without a table yet, hence ENXIO.
 			if err := b.load(dev, dm.Linear{Length: 8, Dev: dev}); !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENXIO) {
 				b.Errorf("loading a table over itself: got %v, want EINVAL or ENXIO", err)
@@ -128,7 +128,7 @@ func tableContract() map[string]func(*bench) {
 			line := pool.Line()
 			line.Params = strings.TrimSuffix(line.Params, "0") + "1 dmtest_feature"
 			try("unknown feature", rawLine(line))
-			try("not alone", pool, dm.Failing{Start: pool.Length, Length: 8})
+			try("not alone", pool, dm.ErrorTarget{Start: pool.Length, Length: 8})
 			try("beyond the data disk", with(func(p *dm.ThinPool) { p.Length = (diskSize + poolBlock).Sectors() }))
 			equal(b, "a refused load leaves a table", b.info(dev).InactiveTable, false)
 		},

@@ -158,7 +158,7 @@ func (k *Kernel) destroy(d *device) {
 }
 
 // OwnNode implements [dm.Kernel].
-func (k *Kernel) OwnNode(ctx context.Context, info dm.Info) error {
+func (k *Kernel) MakeOwnNode(ctx context.Context, info dm.Info) error {
 	_, err := call(ctx, k, opOwnNode, dm.ByDev(info.Dev), "", func() (struct{}, error) {
 		d, err := k.find(dm.ByDev(info.Dev))
 		if err == nil {

@@ -20,8 +20,8 @@ func TestAbsences(t *testing.T) {
 			t.Errorf("got %v, want %v", err, kind)
 		}
 	}
-	k := New(Options{TargetVersions: map[string]dm.Version{dm.ThinPoolTarget: {}}})
-	if _, err := k.TargetVersion(t.Context(), dm.ThinPoolTarget); !errors.Is(err, dm.ErrNoTarget) {
+	k := New(Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: {}}})
+	if _, err := k.TargetVersion(t.Context(), dm.TypeThinPool); !errors.Is(err, dm.ErrNoTarget) {
 		t.Errorf("got %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())

@@ -59,11 +59,11 @@ func New(options Options) *Kernel {
 	k := &Kernel{
 		protocol: options.Protocol,
 		targets: map[string]dm.Version{
-			dm.ThinPoolTarget: {1, 23, 0},
-			dm.ThinTarget:     {1, 23, 0},
-			dm.LinearTarget:   {1, 4, 0},
-			dm.ErrorTarget:    {1, 7, 0},
-			dm.FlakeyTarget:   {1, 5, 0},
+			dm.TypeThinPool: {1, 23, 0},
+			dm.TypeThin:     {1, 23, 0},
+			dm.TypeLinear:   {1, 4, 0},
+			dm.TypeError:    {1, 7, 0},
+			dm.TypeFlakey:   {1, 5, 0},
 		},
 		unavailable: options.Unavailable,
 		store:       options.Store,
@@ -121,7 +121,7 @@ func (k *Kernel) Violations() []string {
 	return append([]string(nil), k.violations...)
 }
 
-func (k *Kernel) poolVersion() dm.Version { return k.targets[dm.ThinPoolTarget] }
+func (k *Kernel) poolVersion() dm.Version { return k.targets[dm.TypeThinPool] }
 
 // wakeAll wakes everybody in WaitEvent.
 func (k *Kernel) wakeAll() {

@@ -100,7 +100,7 @@ func TestMetadataRunsOut(t *testing.T) {
 		needsCheck bool
 	}{{dm.Version{1, 23, 0}, false}, {dm.Version{1, 19, 0}, true}} {
 		t.Run(c.version.String(), func(t *testing.T) {
-			b, _ := newBench(t, Options{TargetVersions: map[string]dm.Version{dm.ThinPoolTarget: c.version}})
+			b, _ := newBench(t, Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: c.version}})
 			p := b.newPool(8, func(p *dm.ThinPool) { p.Metadata = b.Disk(256 * units.KiB) })
 			before := b.info(p.dev).EventNr
 			made, lowAt := 0, -1
@@ -171,7 +171,7 @@ func TestOldStatuses(t *testing.T) {
 		version dm.Version
 		tokens  int
 	}{{dm.Version{1, 8, 0}, 6}, {dm.Version{1, 14, 0}, 7}, {dm.Version{1, 15, 0}, 8}, {dm.Version{1, 22, 0}, 9}} {
-		b, _ := newBench(t, Options{TargetVersions: map[string]dm.Version{dm.ThinPoolTarget: c.version}})
+		b, _ := newBench(t, Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: c.version}})
 		p := b.newPool(8, nil)
 		_, lines, err := b.k.Status(b.ctx, dm.ByDev(p.dev), dm.StatusOptions{})
 		b.must(err)

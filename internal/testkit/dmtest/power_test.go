@@ -208,7 +208,7 @@ func TestFailingMetadataDisk(t *testing.T) {
 	disk := b.Disk(diskSize)
 	mapped := b.activate(dm.Linear{Length: diskSize.Sectors(), Dev: disk})
 	p := b.newPool(8, func(p *dm.ThinPool) { p.Metadata = mapped })
-	b.must(b.swap(mapped, dm.Failing{Length: diskSize.Sectors()}))
+	b.must(b.swap(mapped, dm.ErrorTarget{Length: diskSize.Sectors()}))
 	b.must(p.message(p.dev, "create_thin 2")) // the commit's failure is not the message's
 	equal(b, "mode", p.status().Mode, dm.ModeFail)
 }

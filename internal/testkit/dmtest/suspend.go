@@ -72,8 +72,8 @@ func (k *Kernel) resume(d *device) error {
 		}
 		old, d.live = d.live, fresh
 		d.readOnly = fresh.readOnly
-		if fresh.targets[0].kind == dm.ThinPoolTarget {
-			d.fixed = dm.ThinPoolTarget // DM_TARGET_IMMUTABLE
+		if fresh.targets[0].kind == dm.TypeThinPool {
+			d.fixed = dm.TypeThinPool // DM_TARGET_IMMUTABLE
 		}
 		defer k.drop(d, old)
 	}

@@ -96,7 +96,7 @@ func (k *Kernel) Load(ctx context.Context, ref dm.Ref, targets []dm.Target, opti
 func (k *Kernel) build(d *device, lines []dm.Line, readOnly bool) (*table, error) {
 	t := &table{readOnly: readOnly}
 	for i, line := range lines {
-		single := line.Type == dm.ThinPoolTarget
+		single := line.Type == dm.TypeThinPool
 		if _, ok := k.targets[line.Type]; !ok {
 			k.drop(d, t)
 			return nil, fmt.Errorf("%w (%w)", missingTarget(line.Type), unix.EINVAL)
@@ -120,15 +120,15 @@ func (k *Kernel) construct(d *device, t *table, line dm.Line) (target, error) {
 	args := strings.Fields(line.Params)
 	b := builder{k: k, d: d, t: t, line: line, args: args}
 	switch line.Type {
-	case dm.ThinPoolTarget:
+	case dm.TypeThinPool:
 		return b.pool()
-	case dm.ThinTarget:
+	case dm.TypeThin:
 		return b.thin()
-	case dm.LinearTarget:
+	case dm.TypeLinear:
 		return b.linear()
-	case dm.FlakeyTarget:
+	case dm.TypeFlakey:
 		return b.flakey()
-	case dm.ErrorTarget:
+	case dm.TypeError:
 		return failing{}, nil
 	}
 	return nil, unix.EINVAL
@@ -184,7 +184,7 @@ func (k *Kernel) drop(d *device, t *table) {
 // admit does the checks of dm-ioctl.c, table_load. What a table stands on is
 // measured at a device's first load; later only when the table is swapped in.
 func (k *Kernel) admit(d *device, t *table) error {
-	if d.fixed != "" && t.targets[0].kind != d.fixed && t.targets[0].kind != dm.ErrorTarget {
+	if d.fixed != "" && t.targets[0].kind != d.fixed && t.targets[0].kind != dm.TypeError {
 		return unix.EINVAL
 	}
 	if d.loaded {

@@ -118,8 +118,8 @@ func (k stepKernel) Rename(ctx context.Context, ref dm.Ref, name dm.Name) error 
 	return k.take("rename "+ref.String(), func() error { return k.Kernel.Rename(ctx, ref, name) })
 }
 
-func (k stepKernel) OwnNode(ctx context.Context, info dm.Info) error {
-	return k.take("own node of "+string(info.Name), func() error { return k.Kernel.OwnNode(ctx, info) })
+func (k stepKernel) MakeOwnNode(ctx context.Context, info dm.Info) error {
+	return k.take("own node of "+string(info.Name), func() error { return k.Kernel.MakeOwnNode(ctx, info) })
 }
 
 func (k stepKernel) Load(ctx context.Context, ref dm.Ref, table []dm.Target, o dm.LoadOptions) error {

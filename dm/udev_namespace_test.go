@@ -69,7 +69,7 @@ func TestUdevUnreachable(t *testing.T) {
 func TestUdevDisabled(t *testing.T) {
 	for _, value := range []string{"1", "0", ""} {
 		t.Setenv(disableUdev, value)
-		if u := newUdev(Options{Logger: slog.New(slog.DiscardHandler)}); u.answers {
+		if u := newUdev(Options{Logger: slog.New(slog.DiscardHandler)}); u.notifyRules {
 			t.Errorf("udev is waited for with %s=%q", disableUdev, value)
 		}
 	}
