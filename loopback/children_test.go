@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"thinctl/blockdev"
+	"thinctl/internal/testkit/need"
 	"thinctl/loopback"
 	"thinctl/units"
 )
@@ -32,7 +33,7 @@ func TestParallelAttaches(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			needKernel(t)
+			need.Loops(t)
 			dir := tempDir(t)
 			names := makeFiles(t, dir)
 			got := make([]loopback.Device, len(names))
@@ -70,7 +71,7 @@ func TestParallelAttaches(t *testing.T) {
 
 // More devices than the 256 that old tools stop at.
 func TestMoreThan256(t *testing.T) {
-	needKernel(t)
+	need.Loops(t)
 	dir := tempDir(t)
 	c := loopback.New(loopback.Options{})
 	var got []loopback.Device
@@ -134,7 +135,7 @@ func makeFiles(t *testing.T, dir string) []string {
 func TestFourProcesses(t *testing.T) {
 	for _, job := range []string{"attach", "attach-legacy"} {
 		t.Run(job, func(t *testing.T) {
-			needKernel(t)
+			need.Loops(t)
 			dir := tempDir(t)
 			names := makeFiles(t, dir)
 			var got []loopback.Device
@@ -165,7 +166,7 @@ func TestFourProcesses(t *testing.T) {
 
 // Four processes want one device on the same file.
 func TestFourProcessesReuse(t *testing.T) {
-	needKernel(t)
+	need.Loops(t)
 	dir := tempDir(t)
 	path := makeFile(t, dir, "file", units.MiB)
 	var all sync.WaitGroup
@@ -189,7 +190,7 @@ func TestFourProcessesReuse(t *testing.T) {
 
 // A pool's devices outlive a killed process, autoclear ones do not.
 func TestKilledProcess(t *testing.T) {
-	needKernel(t)
+	need.Loops(t)
 	dir := tempDir(t)
 	c := loopback.New(loopback.Options{})
 	for job, survives := range map[string]bool{"attach": true, "autoclear": false} {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thinctl/internal/testkit/looptest"
+	"thinctl/internal/testkit/need"
 	"thinctl/loopback"
 	"thinctl/units"
 )
@@ -22,7 +23,7 @@ func TestContract(t *testing.T) {
 		"legacy":    {Timeout: 2 * time.Second, Legacy: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			needKernel(t)
+			need.Loops(t)
 			looptest.Contract(t, func(t *testing.T) looptest.Env {
 				dir, o := tempDir(t), o
 				o.LockFile = filepath.Join(dir, "lock")
@@ -49,7 +50,7 @@ func open(t *testing.T, d loopback.Device, flags int) func() {
 }
 
 func TestDataPassesThrough(t *testing.T) {
-	needKernel(t)
+	need.Loops(t)
 	dir := tempDir(t)
 	c := loopback.New(loopback.Options{})
 	for name, o := range map[string]loopback.AttachOptions{"direct": {}, "buffered": {Buffered: true}} {
@@ -75,7 +76,7 @@ func TestDataPassesThrough(t *testing.T) {
 
 // A file system without direct IO: the attachment is buffered and says so.
 func TestDirectIORefused(t *testing.T) {
-	needKernel(t)
+	need.Loops(t)
 	dir := mount(t, "ramfs", "")
 	for _, legacy := range []bool{false, true} {
 		c := loopback.New(loopback.Options{Legacy: legacy, LockFile: filepath.Join(t.TempDir(), "lock")})
@@ -108,7 +109,7 @@ func mount(t *testing.T, fstype, data string) string {
 }
 
 func TestFoundThroughBindMount(t *testing.T) {
-	needKernel(t)
+	need.Loops(t)
 	dir, other := tempDir(t), t.TempDir()
 	c := loopback.New(loopback.Options{})
 	d := attach(t, c, makeFile(t, dir, "file", units.MiB), loopback.AttachOptions{})
@@ -125,7 +126,7 @@ func TestFoundThroughBindMount(t *testing.T) {
 
 // A reader without a claim: LOOP_CLR_FD answers 0 and defers.
 func TestDetachWithReader(t *testing.T) {
-	needKernel(t)
+	need.Loops(t)
 	c := loopback.New(loopback.Options{})
 	path := makeFile(t, tempDir(t), "file", units.MiB)
 	d := attach(t, c, path, loopback.AttachOptions{})
@@ -153,7 +154,7 @@ func TestDetachWithReader(t *testing.T) {
 
 // What losetup can make of our file, and Attach must not touch.
 func TestReuseRefusesOthersParameters(t *testing.T) {
-	needKernel(t)
+	need.Loops(t)
 	c := loopback.New(loopback.Options{})
 	path := makeFile(t, tempDir(t), "file", units.MiB)
 	d := attach(t, c, path, loopback.AttachOptions{})
@@ -204,7 +205,7 @@ func alter(t *testing.T, d loopback.Device, change func(*unix.LoopInfo64)) (was 
 }
 
 func TestAutoclearEndsWithClose(t *testing.T) {
-	needKernel(t)
+	need.Loops(t)
 	c := loopback.New(loopback.Options{})
 	path := makeFile(t, tempDir(t), "file", units.MiB)
 	d := attach(t, c, path, loopback.AttachOptions{Autoclear: true})

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/internal/testkit/need"
 	"thinctl/loopback"
 	"thinctl/units"
 )
@@ -90,7 +91,7 @@ func TestCreateSparseFailsCleanly(t *testing.T) {
 
 // A host file system of 2 MiB.
 func TestHostFileSystemFull(t *testing.T) {
-	needKernel(t)
+	need.Loops(t)
 	dir := mount(t, "tmpfs", "size=2m")
 	path := filepath.Join(dir, "file")
 	err := loopback.CreateSparse(path, 4*units.MiB, loopback.FileOptions{Preallocate: true})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"thinctl/blockdev"
+	"thinctl/internal/testkit/need"
 
 	"golang.org/x/sys/unix"
 )
@@ -97,9 +98,7 @@ func TestLockEndsWithContext(t *testing.T) {
 // What tells this kernel from one before 5.8: an old driver answers EINVAL as
 // everything that is no loop device answers ENOTTY.
 func TestCanConfigure(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("needs root: run `make test` as root")
-	}
+	need.Loops(t)
 	for path, want := range map[string]bool{"/dev/loop0": true, "/dev/null": false} {
 		f, err := os.Open(path)
 		if err != nil {

@@ -11,13 +11,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/internal/testkit/need"
 	"thinctl/loopback"
 	"thinctl/units"
 )
 
 // A container has a /dev of its own, without the nodes.
 func TestNodeIsMade(t *testing.T) {
-	needKernel(t)
+	need.Loops(t)
 	old := unix.Umask(0o777)
 	defer unix.Umask(old)
 	for _, legacy := range []bool{false, true} {
@@ -36,7 +37,7 @@ func TestNodeIsMade(t *testing.T) {
 }
 
 func TestWrongNodeIsRefused(t *testing.T) {
-	needKernel(t)
+	need.Loops(t)
 	dir, dev := tempDir(t), t.TempDir()
 	for i := range 1024 {
 		if err := os.WriteFile(fmt.Sprintf("%s/loop%d", dev, i), nil, 0o600); err != nil {
@@ -59,7 +60,7 @@ func TestWrongNodeIsRefused(t *testing.T) {
 
 // The device that the kernel calls free is claimed for good by someone else.
 func TestExhausted(t *testing.T) {
-	needKernel(t)
+	need.Loops(t)
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)

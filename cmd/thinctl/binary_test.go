@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"thinctl/internal/testkit/need"
 )
 
 // TestBinary runs the program itself for what needs no device mapper.
@@ -69,10 +71,7 @@ func TestSignals(t *testing.T) {
 
 // TestBashCompletes asks bash itself.
 func TestBashCompletes(t *testing.T) {
-	bash, err := exec.LookPath("bash")
-	if err != nil {
-		t.Fatal("the completion needs bash to be tested: apt-get install bash")
-	}
+	bash := need.Program(t, "bash")
 	for _, test := range []struct{ line, want string }{
 		{"thinctl-binary pool st", "status"},
 		{"thinctl-binary pool destroy --dr", "--dry-run"},

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/internal/testkit/need"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
 )
@@ -22,6 +23,7 @@ type twins struct{ lower, upper string }
 
 func newTwins(t testing.TB, kind filesystem.Type, size units.Bytes, fill func(root string)) twins {
 	t.Helper()
+	need.Program(t, "mkfs."+string(kind))
 	folder := t.TempDir()
 	lower, upper := filepath.Join(folder, "lower.img"), filepath.Join(folder, "upper.img")
 	if err := errors.Join(os.WriteFile(lower, nil, 0o600), os.Truncate(lower, int64(size))); err != nil {
@@ -46,6 +48,7 @@ func newTwins(t testing.TB, kind filesystem.Type, size units.Bytes, fill func(ro
 
 func attach(t testing.TB, file string) string {
 	t.Helper()
+	need.Loops(t)
 	device := strings.TrimSpace(run(t, "losetup", "--find", "--show", file))
 	t.Cleanup(func() { run(t, "losetup", "--detach", device) })
 	return device
@@ -63,6 +66,7 @@ func mount(t testing.TB, device, target string) string {
 // memory is a folder in which making many files takes no time.
 func memory(t testing.TB) string {
 	t.Helper()
+	need.Root(t)
 	folder := t.TempDir()
 	must(t, unix.Mount("none", folder, "tmpfs", 0, "mode=755"))
 	unmountAfter(t, folder)

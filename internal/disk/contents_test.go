@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"thinctl/internal/disk"
+	"thinctl/internal/testkit/need"
 )
 
 const mib = 1 << 20
@@ -30,11 +31,8 @@ func image(t *testing.T, size int64) string {
 func formatted(t *testing.T, size int64, stdin string, command ...string) string {
 	t.Helper()
 	path := image(t, size)
-	program := exec.Command(command[0], append(command[1:], path)...)
+	program := exec.Command(need.Program(t, command[0]), append(command[1:], path)...)
 	program.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
-	if found, err := exec.LookPath("/usr/sbin/" + command[0]); err == nil {
-		program.Path, program.Err = found, nil
-	}
 	program.Stdin = strings.NewReader(stdin)
 	if out, err := program.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", command, err, out)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thinctl/internal/testkit/need"
 	"thinctl/units"
 )
 
@@ -35,7 +36,7 @@ func TestFileSystemSize(t *testing.T) {
 				t.Fatal(err)
 			}
 			if test.make != nil {
-				if out, err := exec.Command(test.make[0], append(test.make[1:], made)...).CombinedOutput(); err != nil {
+				if out, err := exec.Command(need.Program(t, test.make[0]), append(test.make[1:], made)...).CombinedOutput(); err != nil {
 					t.Fatalf("%v: %v: %s", test.make, err, out)
 				}
 			}

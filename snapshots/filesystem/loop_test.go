@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thinctl/blockdev"
+	"thinctl/internal/testkit/need"
 	"thinctl/units"
 )
 
@@ -32,6 +33,7 @@ func newDisk(t *testing.T, size units.Bytes) *loopDisk {
 
 func attach(t *testing.T, file string, flags uint32) *loopDisk {
 	t.Helper()
+	need.Loops(t)
 	backing, err := os.OpenFile(file, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +41,7 @@ func attach(t *testing.T, file string, flags uint32) *loopDisk {
 	defer backing.Close()
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
-		t.Fatalf("loop devices are needed, and root: %v", err)
+		t.Fatal(err)
 	}
 	defer control.Close()
 	for range 100 { // others take free devices too

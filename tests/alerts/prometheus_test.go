@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/internal/testkit/need"
 	"thinctl/tests/debian"
 )
 
@@ -36,9 +37,7 @@ func house(t *testing.T, path string) string {
 func program(t *testing.T, name, pkg string) string {
 	t.Helper()
 	path, err := debian.Unpacked(t.Context(), name, pkg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	need.Ready(t, name, err)
 	return path
 }
 

@@ -6,14 +6,13 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/internal/testkit/need"
 	"thinctl/tests/debian"
 )
 
 // An apt-get without lists finds nothing; with new ones it finds what there is.
 func TestApt(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("only root may get new lists: run the tests as root")
-	}
+	need.Root(t) // for new package lists
 	dir := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", dir)
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))

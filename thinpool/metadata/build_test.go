@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thinctl/internal/testkit/need"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -86,6 +88,7 @@ func TestBuildShared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	need.Program(t, "thin_check")
 	tool(t, "thin_check", f.Name())
 	got, err := ReadSuperblock(f)
 	if err != nil {
@@ -112,6 +115,7 @@ func TestBuildShared(t *testing.T) {
 }
 
 func TestBuildIsTooLargeForTheDevice(t *testing.T) {
+	need.Program(t, "thin_check")
 	build := func(f *os.File, blocks uint64) error {
 		b := builder(t, f, BuildOptions{DataBlocks: 1 << 20, MetadataBlocks: blocks})
 		var leaves []Subtree

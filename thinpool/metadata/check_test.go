@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"thinctl/internal/testkit/metadatatest"
+	"thinctl/internal/testkit/need"
 	"thinctl/thinpool/metadata"
 )
 
@@ -78,6 +79,7 @@ func bytesEqual(a, b *metadatatest.Image) bool { return slices.Equal(a.Bytes, b.
 // Whatever is damaged, what a repair makes of it is sound by thin_check and by
 // our own check, and each device has only what it had.
 func TestRepairAfterEachDamage(t *testing.T) {
+	need.Program(t, "thin_check")
 	dir := t.TempDir()
 	for seed := range uint64(1) {
 		pool := metadatatest.Rich(seed)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/internal/testkit/need"
+
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
@@ -198,6 +200,7 @@ func asThinDelta(all []Difference, data bool) string {
 }
 
 func TestDeltaAgreesWithThinDelta(t *testing.T) {
+	need.Program(t, "thin_delta")
 	path := filepath.Join(t.TempDir(), "meta")
 	rapid.Check(t, func(t *rapid.T) {
 		devices := drawDevices(t)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/internal/testkit/need"
+
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
@@ -116,6 +118,7 @@ func drawDump(t *rapid.T) dump {
 // What thin_restore has written, thin_ls and thin_dump must read as this
 // package does.
 func TestDevicesAgreeWithTheTools(t *testing.T) {
+	need.Program(t, "thin_restore")
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawDump(t)

@@ -11,12 +11,14 @@ import (
 	"testing"
 
 	"thinctl/internal/testkit/metadatatest"
+	"thinctl/internal/testkit/need"
 	"thinctl/thinpool/metadata"
 )
 
 // What the builder writes thin_check accepts, and Dump says of it, byte for
 // byte, what thin_dump says; of its held root too.
 func TestDumpAgreesWithThinDump(t *testing.T) {
+	need.Program(t, "thin_dump")
 	each(t, 200, func(seed uint64, dir string) error {
 		p := metadatatest.Random(seed)
 		m, s, err := p.Image(metadatatest.SaveOptions{Shuffle: seed%2 == 0, NeedsCheck: seed%7 == 0})
@@ -95,6 +97,7 @@ func TestDumpOfManyBatches(t *testing.T) {
 }
 
 func TestDumpOptions(t *testing.T) {
+	need.Program(t, "thin_dump")
 	m, s := image(t, metadatatest.Rich(4), metadatatest.SaveOptions{})
 	path, err := written(t.TempDir(), m)
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thinctl/internal/testkit/need"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -87,6 +89,7 @@ func TestWithoutDirectIO(t *testing.T) {
 // loop attaches file to a loop device that goes with the test.
 func loop(t *testing.T, file string) string {
 	t.Helper()
+	need.Loops(t)
 	backing, err := os.OpenFile(file, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +97,7 @@ func loop(t *testing.T, file string) string {
 	defer backing.Close()
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
-		t.Fatalf("loop devices are needed, and root: %v", err)
+		t.Fatal(err)
 	}
 	defer control.Close()
 	for range 100 { // others take free devices too

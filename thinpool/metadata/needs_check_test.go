@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"thinctl/internal/testkit/metadatatest"
+	"thinctl/internal/testkit/need"
 	"thinctl/thinpool/metadata"
 )
 
@@ -40,7 +41,7 @@ func TestClearNeedsCheck(t *testing.T) {
 		if !bytes.Equal(after[checksumAndFlags:], before.Bytes[checksumAndFlags:]) {
 			t.Error("more than the flag has changed")
 		}
-		if out, err := exec.Command("thin_check", path).CombinedOutput(); err != nil {
+		if out, err := exec.Command(need.Program(t, "thin_check"), path).CombinedOutput(); err != nil {
 			t.Errorf("thin_check: %v\n%s", err, out)
 		}
 		before.Bytes[100] ^= 1

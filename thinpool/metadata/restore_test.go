@@ -13,6 +13,7 @@ import (
 	"testing/iotest"
 
 	"thinctl/internal/testkit/metadatatest"
+	"thinctl/internal/testkit/need"
 	"thinctl/thinpool/metadata"
 )
 
@@ -28,6 +29,7 @@ func restored(xml string, o metadata.RestoreOptions) (*metadatatest.Image, metad
 // What thin_dump wrote Restore makes into metadata that thin_check accepts and
 // that has the same dump; thin_restore makes the same of what Dump wrote.
 func TestRestoreAgreesWithThinRestore(t *testing.T) {
+	need.Program(t, "thin_restore")
 	each(t, 90, func(seed uint64, dir string) error {
 		m, s, err := metadatatest.Random(seed + 10000).Image(metadatatest.SaveOptions{NeedsCheck: seed%9 == 0})
 		if err != nil {
@@ -274,6 +276,7 @@ func TestRestoreEnds(t *testing.T) {
 
 // Definitions of all sizes are referred to, or not, with mappings between them.
 func TestRestoreSharesDefinitions(t *testing.T) {
+	need.Program(t, "thin_check")
 	each(t, 40, func(seed uint64, dir string) error {
 		xml, plain := definitions(rand.New(rand.NewPCG(seed, 5)))
 		o := metadata.RestoreOptions{MetadataBlocks: 5000, Fill: 34 + int(seed%67)}

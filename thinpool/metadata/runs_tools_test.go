@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"thinctl/internal/testkit/metadatatest"
+	"thinctl/internal/testkit/need"
 	"thinctl/thinpool/metadata"
 )
 
@@ -88,6 +89,7 @@ func modelDelta(s metadatatest.State, left, right uint32, o metadata.DeltaOption
 // all say what Runs and Delta say; and still do once thin_restore has copied
 // the pool without sharing.
 func TestPoolsAgreeWithTheTools(t *testing.T) {
+	need.Program(t, "thin_dump")
 	dir := t.TempDir()
 	path, copied, text := filepath.Join(dir, "meta"), filepath.Join(dir, "copy"), filepath.Join(dir, "xml")
 	rapid.Check(t, func(t *rapid.T) {

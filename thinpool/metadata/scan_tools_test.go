@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"thinctl/internal/testkit/metadatatest"
+	"thinctl/internal/testkit/need"
 	"thinctl/thinpool/metadata"
 )
 
@@ -130,6 +131,7 @@ func ownersAre(m *metadata.Map, state metadatatest.State, r *rand.Rand) error {
 // What thin_ls says of a pool with sharing, live and held, and thin_rmap of a
 // copy without, is what a scan says.
 func TestUsageAgreesWithTheTools(t *testing.T) {
+	need.Program(t, "thin_ls")
 	each(t, 90, func(seed uint64, dir string) error {
 		p := metadatatest.Random(seed)
 		image, live, err := p.Image(metadatatest.SaveOptions{})

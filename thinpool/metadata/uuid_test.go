@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thinctl/internal/testkit/need"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -15,6 +17,7 @@ var uuid = [16]byte{0xde, 0xad, 0xbe, 0xef, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 1
 
 func restored(t *testing.T) string {
 	t.Helper()
+	need.Program(t, "thin_restore")
 	return restore(t, t.TempDir(), dump{Time: 4, Transaction: 9, Version: 2, DataBlockSize: 128, DataBlocks: 100,
 		Devices: []dumpDevice{{ID: 1, Ranges: []extent{{Length: 10}}}, {ID: 7, Transaction: 3}}})
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/internal/testkit/need"
 	"thinctl/loopback"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
@@ -17,9 +18,7 @@ import (
 // The figures are shown as they are, over the daemon's restarts, a smaller pool of the
 // same name and a lost image; removed, nothing is left.
 func TestShow(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("it mounts file systems: run the tests as root")
-	}
+	need.Loops(t)
 	loops := loopback.New(loopback.Options{})
 	t.Cleanup(func() { loops.Close() })
 	dir := t.TempDir()

@@ -18,6 +18,7 @@ import (
 	"thinctl/fault"
 	"thinctl/internal/images/archive"
 	"thinctl/internal/images/manifest"
+	"thinctl/internal/testkit/need"
 )
 
 // read opens an archive, and returns its images' names and its warnings.
@@ -133,7 +134,7 @@ func TestQuirks(t *testing.T) {
 func TestCompressedArchives(t *testing.T) {
 	raw := written(t, archive.WriteDocker, archive.Entry{Names: []string{"a:1"}, Image: randomImage(t, 1)})
 	for _, command := range [][]string{{"gzip"}, {"xz"}, {"bzip2"}, {"zstd", "--ultra", "--long=27"}} {
-		c := exec.Command(command[0], append(command[1:], "-c")...)
+		c := exec.Command(need.Program(t, command[0]), append(command[1:], "-c")...)
 		c.Stdin = bytes.NewReader(raw)
 		packed, err := c.Output()
 		if err != nil {

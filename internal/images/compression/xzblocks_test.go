@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"thinctl/internal/images/compression"
+	"thinctl/internal/testkit/need"
 	"thinctl/units"
 )
 
@@ -23,7 +24,7 @@ func xzHeader(dictionary byte) []byte {
 
 func xzOf(t *testing.T, data []byte, flags ...string) []byte {
 	t.Helper()
-	c := exec.Command("xz", append(flags, "-T1", "--lzma2=dict=8MiB", "-c")...)
+	c := exec.Command(need.Program(t, "xz"), append(flags, "-T1", "--lzma2=dict=8MiB", "-c")...)
 	c.Stdin = bytes.NewReader(data)
 	packed, err := c.Output()
 	if err != nil {

@@ -14,16 +14,18 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/internal/testkit/need"
+
 	"github.com/klauspost/compress/gzip"
 	"github.com/vbatts/tar-split/tar/asm"
 	"github.com/vbatts/tar-split/tar/storage"
 	"golang.org/x/sys/unix"
 )
 
-// run runs a program that the tests need; where it is missing they fail.
+// run runs a program that the tests need.
 func run(t testing.TB, stdin []byte, name string, args ...string) []byte {
 	t.Helper()
-	c := exec.Command(name, args...)
+	c := exec.Command(need.Program(t, name), args...)
 	var out, complaint bytes.Buffer
 	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(stdin), &out, &complaint
 	if err := c.Run(); err != nil {

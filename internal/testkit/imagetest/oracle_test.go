@@ -8,13 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"thinctl/internal/testkit/need"
 )
 
 // GNU tar knows nothing of layers, but all of what a single one holds.
 func TestFirstLayersAsGNUTarUnpacksThem(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("owners and device nodes need root")
-	}
+	need.Root(t) // for owners and device nodes
 	one, _ := Seeds(SeedOptions{Scale: 64})
 	for name, layer := range map[string]Layer{
 		"special": Special().Layers[0], "links": Links().Layers[0], "seed": one.Layers[5],

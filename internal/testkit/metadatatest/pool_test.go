@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"thinctl/internal/testkit/need"
 	"thinctl/thinpool/metadata"
 )
 
@@ -19,7 +20,7 @@ func thinCheck(t *testing.T, m *Image) {
 	if err := os.WriteFile(path, m.Bytes, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("thin_check", path).CombinedOutput(); err != nil {
+	if out, err := exec.Command(need.Program(t, "thin_check"), path).CombinedOutput(); err != nil {
 		t.Fatalf("thin_check: %v\n%s", err, out)
 	}
 }
