@@ -13,7 +13,7 @@ import (
 
 // Each constant is listed once, with a meaning.
 func TestCodes(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "codes.go", nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), "finding_codes.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
