@@ -4,12 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
 
-	"github.com/containerd/containerd/v2/pkg/archive"
-	"github.com/containerd/log"
-	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
 	"thinctl/fault"
@@ -43,21 +38,6 @@ type Applied struct {
 // that blocks is the caller's to do when ctx ends. After an error root holds a
 // part of the layer. Nothing is synced.
 func Apply(ctx context.Context, root string, r io.Reader, o ApplyOptions) (_ Applied, err error) {
-	if root, err = filepath.Abs(root); err != nil {
-		return Applied{}, err
-	}
-	if root, err = filepath.EvalSymlinks(root); err != nil {
-		return Applied{}, err
-	}
-	confined, err := os.OpenRoot(root)
-	if err != nil {
-		return Applied{}, err
-	}
-	defer confined.Close()
-	info, err := confined.Stat(".")
-	if err != nil {
-		return Applied{}, err
-	}
 	limits := o.Limits.orDefaults()
 	odd := &oddities{rec: newRecorder(2*limits.Kept+limits.Split, o.TempDir), room: limits.Kept}
 	split := newRecorder(limits.Split, o.TempDir)
@@ -67,31 +47,32 @@ func Apply(ctx context.Context, root string, r io.Reader, o ApplyOptions) (_ App
 		}
 	}()
 
+	queue := newQueue()
+	tree, err := newTree(root, queue, odd, o.Warn)
+	if err != nil {
+		return Applied{}, err
+	}
+	defer tree.close()
 	group, inner := errgroup.WithContext(ctx)
 	stream := newStream(r, limits, o)
-	queue := newQueue(inner, confined)
 	scan := &scan{
 		limits: limits, ctx: inner, stream: &chunkReader{ctx: inner, s: stream},
 		split: split, oddities: odd, queue: queue, warn: o.Warn,
 		plinks: plinks{files: map[string]plink{}, store: &spool{dir: o.TempDir}},
 	}
 	defer scan.plinks.store.Close()
-	tree := &tree{
-		root: root, confined: confined, queue: queue, oddities: odd, warn: o.Warn,
-		applied: map[string]*entry{}, opaque: map[string]bool{}, before: info.ModTime(),
-	}
 	var applied Applied
 	group.Go(func() error { return stream.run(inner) })
 	group.Go(func() (err error) { applied.DiffID, applied.TarSize, err = stream.sum(inner); return err })
 	group.Go(scan.run)
-	group.Go(func() error { return tree.unpack(inner) })
+	group.Go(func() error { return tree.run(inner) })
 	if err := group.Wait(); err != nil {
 		if ctx.Err() != nil {
 			return Applied{}, context.Cause(ctx)
 		}
 		return Applied{}, err
 	}
-	if err := errors.Join(tree.finish(), tree.setTimes()); err != nil {
+	if err := tree.setDirectoryTimes(); err != nil {
 		return Applied{}, err
 	}
 	if err := tree.setRoot(scan.root); err != nil {
@@ -106,18 +87,4 @@ func Apply(ctx context.Context, root string, r io.Reader, o ApplyOptions) (_ App
 	}
 	applied.Split.parts = append(applied.Split.parts, split.out)
 	return applied, nil
-}
-
-// unpack is containerd's part.
-func (t *tree) unpack(ctx context.Context) error {
-	defer t.queue.leave()
-	silent := logrus.New()
-	silent.SetOutput(io.Discard)
-	quiet := log.WithLogger(ctx, logrus.NewEntry(silent))
-	_, err := archive.Apply(quiet, t.root, t.queue, archive.WithFilter(t.replaceParents), archive.WithConvertWhiteout(t.convert))
-	var named *EntryError
-	if err == nil || ctx.Err() != nil || errors.As(err, &named) || t.queue.at == nil {
-		return err
-	}
-	return &EntryError{Entry: t.queue.at.name, Why: t.attribute(err)}
 }

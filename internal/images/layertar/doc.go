@@ -1,6 +1,5 @@
-// Package layertar applies layer tars to a tree and writes them from trees.
-// containerd's archive package does the one and the other; this package guards
-// it and adds what it leaves out. Nothing else knows it.
+// Package layertar applies layer tars to a directory tree and writes them from
+// trees. It follows containerd's pkg/archive, with which the tests compare it.
 //
 // # Words
 //
@@ -15,20 +14,21 @@
 //
 // # How a layer is applied
 //
-// Four goroutines pass it on: one uncompresses, one computes the digest, one
-// reads the entries ahead, records the split and refuses, and containerd's Apply
-// writes the tree. What is under way between them is bounded (about 8 MiB). The
-// digest alone takes a core where the CPU has no SHA instructions.
+// Four goroutines share the work: one uncompresses the tar, one computes its
+// digest, one reads and checks the entries and records the split, and one writes
+// the tree. About 8 MiB are in progress between them. On a CPU without SHA
+// instructions the digest alone takes a core.
 //
-// containerd resolves names and symbolic links inside the root, so that what
-// goes through a link to /etc lands in the root's own etc. What says in so many
-// words that it wants out is refused: names and hard links with "..". An absolute
-// name, or hard link's target, is one below the root, as in every other program.
+// Names and symbolic links are resolved as if the root were the whole file system:
+// an entry that goes through a link to /etc arrives in the root's own etc. Each
+// call of the kernel takes a name in an open directory and follows no link. Names
+// and hard links with ".." that lead out of the root are rejected. An absolute
+// name, or an absolute target of a hard link, is below the root.
 //
 // An entry below what is no directory in a lower layer makes it one, as on
 // overlayfs. Below a file of the same layer it is an error.
 //
-// Aligned 64 KiB of zeros in a file become holes before they reach the disk.
+// Aligned 64 KiB of zeros in a file become holes: they are not written.
 // Sparse entries of all of GNU tar's kinds become what they were, and only their
 // data are read and written. A file with 4 GiB of holes or more is written as
 // such an entry.
@@ -37,7 +37,7 @@
 //
 // The tree must not be changed by others meanwhile.
 //
-// A file's times are the entry's modification time; access times are not kept.
+// A file's access time is the entry's, unless the modification time is later.
 // Folders that no entry names have the time of day. The root changes only by an
 // entry of its own, and keeps its time without one.
 //

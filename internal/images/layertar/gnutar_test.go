@@ -1,6 +1,7 @@
 package layertar
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -321,5 +322,34 @@ func TestRoot(t *testing.T) {
 	}
 	if applied.Size != 1 || applied.Entries != 1 {
 		t.Errorf("%+v", applied)
+	}
+}
+
+// TestAccessTimes applies access times before and after the modification time.
+func TestAccessTimes(t *testing.T) {
+	early, late := time.Unix(1000, 5), time.Unix(2000, 7)
+	with := func(name string, kind byte, accessed, modified time.Time) tar.Header {
+		return tar.Header{Name: name, Typeflag: kind, AccessTime: accessed, ModTime: modified, Format: tar.FormatPAX, Linkname: "x"}
+	}
+	root := t.TempDir()
+	apply(t, root, archiveOf(t, with("file", tar.TypeReg, late, early), with("link", tar.TypeSymlink, early, late), with("dir/", tar.TypeDir, late, early)))
+	for name, want := range map[string][2]time.Time{"file": {late, early}, "link": {late, late}, "dir": {late, early}} {
+		var st unix.Stat_t
+		must(t, unix.Lstat(filepath.Join(root, name), &st))
+		if got := [2]time.Time{time.Unix(st.Atim.Unix()), time.Unix(st.Mtim.Unix())}; got != want {
+			t.Errorf("%s: got the access and modification times %v, want %v", name, got, want)
+		}
+	}
+}
+
+// TestLongNames applies a name of the longest size that is allowed.
+func TestLongNames(t *testing.T) {
+	root, name := t.TempDir(), strings.Repeat("n/", 2000)+"file"
+	layer := archiveOf(t, file(name), link("same", name))
+	applied := apply(t, root, layer)
+	replays(t, root, applied, layer)
+	apply(t, root, archiveOf(t, gone(".wh.n")))
+	if got, want := treeOf(t, root), "same"; got != want {
+		t.Errorf("after the whiteout: got the tree %.100q, want %q", got, want)
 	}
 }

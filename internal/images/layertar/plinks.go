@@ -44,7 +44,7 @@ func (p *plinks) add(s *scan, h *tar.Header, e *entry) error {
 	if err := s.oddities.reserve(e.size); err != nil {
 		return err
 	}
-	p.files[name] = plink{h, stretch{p.store.n, e.size}}
+	p.files[name] = plink{e.header, stretch{p.store.n, e.size}}
 	s.tap.seen = func(b []byte) error {
 		if _, err := p.store.Write(b); err != nil {
 			return err
@@ -64,29 +64,19 @@ func (p *plinks) use(s *scan, h *tar.Header, e *entry) error {
 	if s.size += units.Bytes(file.at.size); s.size > s.limits.Bytes {
 		return over("bytes", "files of more than %s", s.limits.Bytes)
 	}
-	copied := *file.header
-	copied.Name = h.Name
-	header, err := plainHeader(&copied, false)
-	if err != nil {
-		return err
-	}
-	e.size = file.at.size
-	if err := s.queue.put(s.ctx, item{entry: e, data: header}); err != nil {
+	e.header, e.size = file.header, file.at.size
+	if err := s.queue.put(s.ctx, item{entry: e}); err != nil {
 		return err
 	}
 	r := p.store.section(file.at.offset, file.at.size)
-	for left := e.size; left > 0; {
-		it := s.queue.piece(min(pieceSize, left))
+	for offset := int64(0); offset < e.size; offset += pieceSize {
+		it := s.queue.data(offset, min(pieceSize, e.size-offset))
 		if n, err := fill(r, it.data); n < len(it.data) {
 			return err
 		}
-		left -= int64(len(it.data))
 		if err := s.queue.put(s.ctx, it); err != nil {
 			return err
 		}
-	}
-	if rest := padding(e.size); rest > 0 {
-		return s.queue.put(s.ctx, item{zeros: rest})
 	}
 	return nil
 }

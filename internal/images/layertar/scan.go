@@ -9,7 +9,6 @@ import (
 	"hash/crc64"
 	"io"
 	"path"
-	"time"
 
 	"github.com/vbatts/tar-split/tar/storage"
 
@@ -26,42 +25,27 @@ const (
 
 // entry is one entry of the tar on its way into the tree.
 type entry struct {
-	name  string // as the tar has it
-	clean string
-	role  role
-	size  int64
-	parts []part // where the split has its contents
+	name   string // as the tar has it
+	clean  string
+	role   role
+	header *tar.Header
+	size   int64  // of the contents
+	parts  []part // where the split has the contents
 
 	// The tree's side alone:
-	path   string // where it is, relative to the root
-	header *tar.Header
-	mtime  time.Time
-	gone   bool
+	path string // where it is, relative to the root
+	gone bool
 }
 
-// part is a stretch of a file's contents that one line of the split stands for.
+// part is a range of a file's contents that one line of the split stands for.
 // Only sparse entries have other than one.
 type part struct {
 	position     int
 	offset, size int64
 }
 
-// item is a piece of the tar that containerd is given.
-type item struct {
-	entry *entry // not nil: data is its header
-	data  []byte
-	buf   *[pieceSize]byte // where data is a pooled buffer
-	zeros int64            // instead of data
-	inner bool             // contents of a file, not its header or padding
-
-	// Of sparse files, which containerd is given as empty ones: data belong at
-	// offset, and the last item ends the file.
-	sparse, ends bool
-	offset       int64
-}
-
-// scan reads the tar before containerd does: it refuses what must be refused,
-// records the split, looks for zeros, and hands on what is left.
+// scan reads the tar. It rejects entries that must not be applied, records the
+// split, and hands the other entries and their contents to the tree.
 type scan struct {
 	limits   Limits
 	ctx      context.Context
@@ -161,7 +145,7 @@ func (s *scan) one(h *tar.Header, raw []byte, pad int) (int, error) {
 	if err := s.split.segment(raw); err != nil {
 		return 0, err
 	}
-	e := &entry{name: h.Name, clean: path.Clean("/" + h.Name)[1:], role: role}
+	e := &entry{name: h.Name, clean: path.Clean("/" + h.Name)[1:], role: role, header: plain(h)}
 	if hasContents(h) {
 		e.size = h.Size
 	}
@@ -187,22 +171,15 @@ func (s *scan) one(h *tar.Header, raw []byte, pad int) (int, error) {
 	if role == roleFile && isPlink(h) {
 		return int(padding(0)), s.plinks.use(s, h, e)
 	}
-	passes := role == roleFile || role == roleWhiteout
-	header := raw[min(pad, len(raw)):]
 	var data []stretch
 	sparse := false
 	if role == roleFile && isSparse(h) {
-		if data, sparse, err = sparseData(h, header); err != nil {
+		if data, sparse, err = sparseData(h, raw[min(pad, len(raw)):]); err != nil {
 			return 0, err
 		}
 	}
-	if passes {
-		if isSparse(h) {
-			if header, err = plainHeader(h, sparse); err != nil {
-				return 0, err
-			}
-		}
-		if err := s.queue.put(s.ctx, item{entry: e, data: header}); err != nil {
+	if role == roleFile || role == roleWhiteout {
+		if err := s.queue.put(s.ctx, item{entry: e}); err != nil {
 			return 0, err
 		}
 	}
@@ -212,15 +189,18 @@ func (s *scan) one(h *tar.Header, raw []byte, pad int) (int, error) {
 	}
 	err = s.contents(h, e)
 	s.tap.contents, s.tap.seen = false, nil
-	if err != nil {
-		return 0, err
+	return int(padding(s.tap.passed)), err
+}
+
+// plain returns the header of the file that an entry becomes. Some writers add
+// bits of the type to the mode, which may contradict the type.
+func plain(h *tar.Header) *tar.Header {
+	changed := *h
+	changed.Mode &= 0o7777
+	if h.Typeflag == tar.TypeGNUSparse || h.Typeflag == tar.TypeCont {
+		changed.Typeflag = tar.TypeReg // POSIX: where TypeCont means nothing, a regular file
 	}
-	if rest := padding(e.size); passes && rest > 0 {
-		if err := s.queue.put(s.ctx, item{zeros: rest}); err != nil {
-			return 0, err
-		}
-	}
-	return int(padding(s.tap.passed)), nil
+	return &changed
 }
 
 func (s *scan) contents(h *tar.Header, e *entry) error {
@@ -232,11 +212,6 @@ func (s *scan) contents(h *tar.Header, e *entry) error {
 		s.tap.seen = s.split.segment
 		if e.role == roleIgnored {
 			if err := s.plinks.add(s, h, e); err != nil {
-				return err
-			}
-		}
-		if e.role == roleWhiteout {
-			if err := s.queue.put(s.ctx, item{zeros: e.size}); err != nil {
 				return err
 			}
 		}
@@ -253,39 +228,22 @@ func (s *scan) contents(h *tar.Header, e *entry) error {
 	return err
 }
 
-// pieces hands on contents, as zeros where a piece is nothing else.
+// pieces hands on contents. Pieces of zeros are left out: they become holes.
 func (s *scan) pieces(size int64) error {
-	zeros := int64(0)
-	flush := func() error {
-		if zeros == 0 {
-			return nil
-		}
-		it := item{zeros: zeros, inner: true}
-		zeros = 0
-		return s.queue.put(s.ctx, it)
-	}
 	for offset := int64(0); offset < size; offset += pieceSize {
-		it := s.queue.piece(min(pieceSize, size-offset))
+		it := s.queue.data(offset, min(pieceSize, size-offset))
 		if n, err := fill(s.reader, it.data); n < len(it.data) {
 			return s.explain(err)
 		}
 		if len(it.data) == pieceSize && allZero(it.data) {
 			s.queue.recycle(it)
-			if zeros += pieceSize; zeros >= truncateEvery {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
 			continue
-		}
-		if err := flush(); err != nil {
-			return err
 		}
 		if err := s.queue.put(s.ctx, it); err != nil {
 			return err
 		}
 	}
-	return flush()
+	return nil
 }
 
 // checkEnd warns of a tar without its end, which some writers leave out. Docker,
@@ -322,21 +280,6 @@ func (s *scan) rest() error {
 			return err
 		}
 	}
-}
-
-// plainHeader writes the header of a sparse entry as that of a plain file, or of
-// an empty one.
-func plainHeader(h *tar.Header, empty bool) ([]byte, error) {
-	plain := *h
-	if empty {
-		plain.Size = 0
-	}
-	plain.Typeflag, plain.Format = tar.TypeReg, tar.FormatPAX
-	var b bytes.Buffer
-	if err := tar.NewWriter(&b).WriteHeader(&plain); err != nil {
-		return nil, wrong(ErrFormat, "a sparse file's header: %v", err)
-	}
-	return b.Bytes(), nil
 }
 
 // explain tells what archive/tar finds wrong from errors that it hands through.

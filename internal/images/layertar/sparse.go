@@ -35,9 +35,6 @@ func (s *scan) sparse(e *entry, data []stretch) (int, error) {
 		}
 		e.parts = append(e.parts, part{position: position, offset: d.offset, size: d.size})
 	}
-	if err := s.queue.put(s.ctx, item{sparse: true, ends: true}); err != nil {
-		return 0, err
-	}
 	pad := int(padding(passed))
 	s.tap.contents = false
 	if _, err := io.CopyN(io.Discard, &s.tap, int64(pad)); err != nil && err != io.EOF { //nolint:errorlint // a wrapped EOF is no end
@@ -50,8 +47,7 @@ func (s *scan) sparse(e *entry, data []stretch) (int, error) {
 // stretch hands on one stretch of data.
 func (s *scan) stretch(d stretch) error {
 	for offset, end := d.offset, d.offset+d.size; offset < end; {
-		it := s.queue.piece(min(pieceSize, end-offset))
-		it.inner, it.sparse, it.offset = false, true, offset
+		it := s.queue.data(offset, min(pieceSize, end-offset))
 		if n, err := fill(&s.tap, it.data); n < len(it.data) {
 			return s.explain(err)
 		}

@@ -2,100 +2,147 @@ package layertar
 
 import (
 	"archive/tar"
+	"context"
 	"errors"
 	"io/fs"
-	"math"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/containerd/continuity/sysx"
-	"golang.org/x/sys/unix"
+	"github.com/moby/sys/userns"
 
 	"thinctl/fault"
 )
 
-const (
-	xattrRecord = "SCHILY.xattr."
-	capability  = "security.capability"
-)
-
-// tree follows what containerd does to the root, and does beside it what
-// containerd's Apply leaves out: it keeps contents that the split needs before
-// they are removed, and sets times that would otherwise be lost.
+// tree writes the entries of a layer below the root. It follows the rules of
+// containerd's pkg/archive, Apply.
 type tree struct {
-	root     string
-	confined *os.Root
-	queue    *queue
-	oddities *oddities
-	warn     fault.Warn
+	queue       *queue
+	oddities    *oddities
+	warn        fault.Warn
+	dirs        *directories
+	applied     map[string]*entry // by path; an entry that is removed stays in it
+	emptied     map[string]bool   // directories with an opaque whiteout, by path
+	directories []*entry          // in the order of the tar
+	unchanged   time.Time         // the root's modification time before
 
+	// The entry in progress:
 	present *entry
-	parent  string            // the directory that replaceParents was at last
-	applied map[string]*entry // by path relative to the root; never shrinks
-	opaque  map[string]bool
-	before  time.Time // the root's modification time
+	in      *directory // that it is in
+	base    string     // its name there
+	file    *os.File   // nil unless it is a regular file
+	end     int64      // of the data written
 }
 
-// convert is called for each entry once its parents exist, with the path that
-// it goes to; symbolic links on the way are resolved inside the root.
-func (t *tree) convert(h *tar.Header, full string) (bool, error) {
-	if err := t.finish(); err != nil {
-		return false, err
+func newTree(root string, q *queue, o *oddities, warn fault.Warn) (*tree, error) {
+	opened, err := os.OpenRoot(root)
+	if err != nil {
+		return nil, err
 	}
-	e := t.queue.at
-	if path.Base(h.Name) != path.Base(e.clean) {
-		return false, wrong(ErrFormat, "containerd reads the name as %q", h.Name)
+	top := &directory{root: opened}
+	t := &tree{
+		queue: q, oddities: o, warn: warn, dirs: &directories{top: top},
+		applied: map[string]*entry{}, emptied: map[string]bool{},
 	}
-	rel, inside := strings.CutPrefix(full, strings.TrimSuffix(t.root, "/")+"/")
-	if !inside {
-		return false, wrong(ErrEscapes, "%q", full)
+	t.dirs.replace = t.replaceParent
+	info, err := opened.Stat(".")
+	if err == nil {
+		err = top.openHandle()
 	}
-	e.path, e.header = rel, h
-	if e.role == roleWhiteout {
-		return false, t.whiteout(full)
+	if err != nil {
+		return nil, errors.Join(err, t.close())
 	}
-	if info, err := os.Lstat(full); err == nil && (!info.IsDir() || h.Typeflag != tar.TypeDir) {
-		if err := t.remove(full); err != nil {
-			return false, err
+	t.unchanged = info.ModTime()
+	return t, nil
+}
+
+func (t *tree) close() error {
+	var err error
+	if t.file != nil {
+		err = t.file.Close()
+	}
+	return errors.Join(err, t.dirs.close())
+}
+
+// run writes what the queue has.
+func (t *tree) run(ctx context.Context) error {
+	for {
+		it, more, err := t.queue.next(ctx)
+		if err != nil {
+			return err
+		}
+		if it.entry == nil && more {
+			err = t.write(it)
+			t.queue.recycle(it)
+		} else {
+			err = t.finish()
+		}
+		if err == nil && it.entry != nil {
+			t.present = it.entry
+			err = t.begin(it.entry)
+		}
+		if err != nil {
+			return &EntryError{Entry: t.present.name, Why: err}
+		}
+		if !more {
+			return nil
 		}
 	}
-	h.Mode &= 0o7777 // some writers add the type's bits, which may contradict it
-	switch h.Typeflag {
-	case tar.TypeCont:
-		h.Typeflag = tar.TypeReg // POSIX: where it means nothing, a regular file
-	case tar.TypeLink:
-		h.Linkname = path.Clean("/" + h.Linkname)[1:]
-		t.keepCapability(h)
-	}
-	e.mtime = h.ModTime
-	t.present = e
-	t.applied[rel] = e
-	return true, nil
 }
 
-// finish does what is left to do for the entry that containerd has dealt with.
+// begin makes an entry, or does what a whiteout asks for.
+func (t *tree) begin(e *entry) error {
+	kind := e.header.Typeflag
+	if (kind == tar.TypeBlock || kind == tar.TypeChar) && userns.RunningInUserNS() {
+		t.warn.Add(e.name, "a device cannot be made in a user namespace and is left out")
+		return nil
+	}
+	parent, base := path.Split(e.clean)
+	in, err := t.dirs.open(strings.TrimSuffix(parent, "/"))
+	if err != nil {
+		return err
+	}
+	t.in, t.base, t.end = in, base, 0
+	if e.role == roleWhiteout {
+		return t.whiteout(in, base)
+	}
+	e.path = path.Join(in.path, base)
+	if err := t.create(e); err != nil {
+		return err
+	}
+	t.applied[e.path] = e
+	if t.file != nil {
+		return nil
+	}
+	return t.describe(e)
+}
+
+// write writes data of a file. Zeros become holes.
+func (t *tree) write(it item) error {
+	if len(it.data) == pieceSize && allZero(it.data) {
+		return nil
+	}
+	_, err := t.file.WriteAt(it.data, it.offset)
+	t.end = it.offset + int64(len(it.data))
+	return err
+}
+
+// finish completes the entry in progress.
 func (t *tree) finish() error {
 	e := t.present
 	if e == nil {
 		return nil
 	}
-	t.present = nil
-	if e.header.Typeflag == tar.TypeDir {
-		// containerd sets folders' times at its end, by name: the name may lead
-		// elsewhere by then, or nowhere. setTimes does it by path.
-		e.header.Name = "."
-	} else if e.mtime.Unix() < 0 || e.mtime.Unix() >= math.MaxInt64/int64(time.Second) {
-		if err := setTime(filepath.Join(t.root, e.path), e.mtime); err != nil {
+	if t.file != nil {
+		if err := t.finishFile(e); err != nil {
 			return err
 		}
 	}
+	if e.path == e.clean {
+		return nil
+	}
 	for _, p := range e.parts {
-		if e.path == e.clean {
-			break
-		}
 		if err := t.oddities.place(p.position, e.path, p.offset); err != nil {
 			return err
 		}
@@ -103,79 +150,110 @@ func (t *tree) finish() error {
 	return nil
 }
 
-// keepCapability lets a hard link's header bring the capabilities that its file
-// has, which setting the owner takes away and which not all writers repeat.
-func (t *tree) keepCapability(h *tar.Header) {
-	if _, has := h.PAXRecords[xattrRecord+capability]; has {
-		return
+// replaceParent removes a file of a lower layer where an entry needs a directory.
+// On overlayfs containerd and Docker unpack into a tree of the layer alone, where
+// nothing is in the way. What the layer itself brought is kept, and the entry is
+// an error, as it is there.
+func (t *tree) replaceParent(place string, found *notDirectory) (bool, error) {
+	at := place
+	if t.applied[place] != nil {
+		if at = found.path; found.inner || t.applied[at] != nil {
+			return false, nil
+		}
 	}
-	f, err := t.confined.OpenFile(h.Linkname, unix.O_PATH|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return // containerd's own attempt says what is wrong
-	}
-	defer f.Close()
-	value, err := sysx.Getxattr(procPath(f), capability)
-	if err != nil || len(value) == 0 {
-		return
-	}
-	if h.PAXRecords == nil {
-		h.PAXRecords = map[string]string{}
-	}
-	h.PAXRecords[xattrRecord+capability] = string(value)
+	t.warn.Add(t.present.name, "%s is not a directory in the layers below; it becomes one", at)
+	return true, t.dirs.top.root.Remove(at)
 }
 
-// whiteout does what archive.Apply does by itself without a convert function.
-func (t *tree) whiteout(full string) error {
-	dir, base := filepath.Split(full)
-	dir = filepath.Clean(dir)
+func (t *tree) whiteout(in *directory, base string) error {
 	if base != opaque {
-		return t.remove(filepath.Join(dir, base[len(whiteout):]))
+		hidden := base[len(whiteout):]
+		return t.remove(in.root, hidden, path.Join(in.path, hidden))
 	}
-	if t.opaque[dir] {
+	if t.emptied[in.path] {
 		return nil
 	}
-	t.opaque[dir] = true
-	return filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || p == dir || t.applied[t.relative(p)] != nil {
-			return ignoreMissing(err)
-		}
-		if err := t.remove(p); err != nil {
-			return err
-		}
-		if d.IsDir() {
-			return fs.SkipDir
-		}
-		return nil
-	})
+	t.emptied[in.path] = true
+	return t.empty(in.root, in.path)
 }
 
-// remove takes away what is at full, and keeps contents that came with this
-// very layer.
-func (t *tree) remove(full string) error {
-	err := filepath.WalkDir(full, func(p string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return ignoreMissing(err)
-		}
-		if e := t.applied[t.relative(p)]; e != nil && !e.gone {
-			e.gone = true
-			return t.keep(e)
-		}
-		return nil
-	})
+// empty removes what lower layers have in a directory. What this layer brought
+// stays, in whichever order the entries came.
+func (t *tree) empty(root *os.Root, at string) error {
+	names, err := namesIn(root)
 	if err != nil {
 		return err
 	}
-	return os.RemoveAll(full)
+	for _, name := range names {
+		below := path.Join(at, name)
+		if t.applied[below] == nil {
+			err = t.remove(root, name, below)
+		} else if info, lerr := root.Lstat(name); lerr != nil || info.IsDir() {
+			err = errors.Join(lerr, within(root, name, func(sub *os.Root) error { return t.empty(sub, below) }))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove removes the file or directory name of root, which is at the path at.
+// The split keeps contents that this very layer brought.
+func (t *tree) remove(root *os.Root, name, at string) error {
+	info, err := root.Lstat(name)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	if info.IsDir() || info.Mode()&fs.ModeSymlink != 0 {
+		t.dirs.stale = true
+	}
+	if e := t.applied[at]; e != nil && !e.gone {
+		e.gone = true
+		if err := t.keep(e, root, name); err != nil {
+			return err
+		}
+	}
+	if info.IsDir() {
+		err := within(root, name, func(sub *os.Root) error { return t.removeAll(sub, at) })
+		if err != nil {
+			return err
+		}
+	}
+	return root.Remove(name)
+}
+
+// removeAll removes what is in root, which is at the path at.
+func (t *tree) removeAll(root *os.Root, at string) error {
+	names, err := namesIn(root)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := t.remove(root, name, path.Join(at, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// within calls do with a directory of root.
+func within(root *os.Root, name string, do func(*os.Root) error) error {
+	sub, err := root.OpenRoot(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(sub), sub.Close())
 }
 
 // keptPiece is how much of kept contents a line of the split has.
 const keptPiece = 1 << 20
 
-func (t *tree) keep(e *entry) error {
+func (t *tree) keep(e *entry, root *os.Root, name string) error {
 	if len(e.parts) == 0 {
 		return nil
 	}
-	f, err := t.confined.Open(e.path)
+	f, err := root.Open(name)
 	if err != nil {
 		return err
 	}
@@ -197,56 +275,15 @@ func (t *tree) keep(e *entry) error {
 	return nil
 }
 
-func (t *tree) relative(full string) string {
-	return strings.TrimPrefix(full[len(t.root):], "/")
-}
+// path returns where the entry in progress is.
+func (t *tree) path() string { return path.Join(t.in.path, t.base) }
 
-// setTimes gives folders their times, after all that was made in them.
-func (t *tree) setTimes() error {
-	for rel, e := range t.applied {
-		if e.gone || e.header.Typeflag != tar.TypeDir {
-			continue
-		}
-		if err := setTime(filepath.Join(t.root, rel), e.mtime); err != nil {
-			return &EntryError{Entry: e.name, Why: err}
-		}
+// failed returns the error of a call on the entry in progress.
+func (t *tree) failed(op string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
-}
-
-// setRoot gives the root what its own entry says; without one it keeps its time.
-func (t *tree) setRoot(h *tar.Header) error {
-	if h == nil {
-		return setTime(t.root, t.before)
-	}
-	if err := os.Chown(t.root, h.Uid, h.Gid); err != nil {
-		return err
-	}
-	for key, value := range h.PAXRecords {
-		name, is := strings.CutPrefix(key, xattrRecord)
-		if !is || strings.HasPrefix(name, "trusted.") {
-			continue
-		}
-		// As containerd does it: what the file system has no room for in
-		// principle is left out.
-		if err := unix.Setxattr(t.root, name, []byte(value), 0); err != nil && !errors.Is(err, unix.ENOTSUP) {
-			return attributeError(name, value, t.root, err)
-		}
-	}
-	if err := os.Chmod(t.root, h.FileInfo().Mode()); err != nil {
-		return err
-	}
-	return setTime(t.root, h.ModTime)
-}
-
-// setTime sets the modification time, of a symbolic link its own, and the same
-// as access time: reading a layer's file says nothing.
-func setTime(full string, t time.Time) error {
-	ts := unix.Timespec{Sec: t.Unix(), Nsec: int64(t.Nanosecond())}
-	if err := unix.UtimesNanoAt(unix.AT_FDCWD, full, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return &fs.PathError{Op: "utimensat", Path: full, Err: err}
-	}
-	return nil
+	return &fs.PathError{Op: op, Path: t.path(), Err: err}
 }
 
 func ignoreMissing(err error) error {

@@ -10,9 +10,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/containerd/continuity/sysx"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 // describe tells all of a tree that a layer carries, path by path. Files with
@@ -72,6 +74,12 @@ func describe(t testing.TB, root string) map[string]string {
 		t.Fatal(err)
 	}
 	return found
+}
+
+// setTime sets the modification time, of a symbolic link its own.
+func setTime(full string, t time.Time) error {
+	times := []unix.Timespec{timespec(t), timespec(t)}
+	return unix.UtimesNanoAt(unix.AT_FDCWD, full, times, unix.AT_SYMLINK_NOFOLLOW)
 }
 
 func contents(p string) (string, error) {

@@ -53,6 +53,13 @@ var whiteouts = []struct {
 	{"hard link over its target's folder", []tar.Header{{Name: "p/x", Size: 9}, link("y", "p/x"), file("p")}},
 	{"metadata of aufs", []tar.Header{folder(".wh..wh.plnk/"), file(".wh..wh.plnk/1.2"), gone(".wh..wh.aufs"), file("new")}},
 	{"with contents", []tar.Header{file(".wh.top"), file("new")}},
+	{"a link on the way is replaced through itself", []tar.Header{symlink("a/self", "."), file("a/self/x"), symlink("a/self/self", "b"), file("a/self/y")}},
+	{"a directory on the way becomes a link", []tar.Header{file("d/e/x"), symlink("d/e", "../a"), file("d/e/y")}},
+	{"a link on the way is removed", []tar.Header{file("l/x"), gone(".wh.l"), file("l/y")}},
+	{"a missing directory behind links", []tar.Header{symlink("m", "/n/o"), symlink("k", "m/p"), file("k/x"), file("m/y")}},
+	{"a hard link to a link, then to its target", []tar.Header{link("h", "l"), link("g", "l/1"), link("i", "abs/3")}},
+	{"a hard link from the directory before", []tar.Header{file("a/b/x"), link("d/x", "a/b/x"), file("d/y"), link("a/b/z", "d/y")}},
+	{"devices over files", []tar.Header{{Name: "a/1", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3}, {Name: "a", Typeflag: tar.TypeFifo}}},
 }
 
 // TestWhiteouts compares with containerd's own rules, and replays.

@@ -7,103 +7,332 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/containerd/containerd/v2/pkg/archive"
-	cfs "github.com/containerd/continuity/fs"
+	"golang.org/x/sys/unix"
 
 	"thinctl/units"
 )
 
-// Kind is how a path differs: Docker's letters.
+// Kind is the way in which a path differs, with Docker's letters.
 type Kind byte
 
+// The kinds of changes.
 const (
 	Modified Kind = 'C'
 	Added    Kind = 'A'
 	Deleted  Kind = 'D'
 )
 
-// Changes tells visit each change, once, parents before what is in them, with
-// paths such as "/a/b".
+// Changes calls visit once for each change, with paths such as "/a/b". A directory
+// comes before what is in it.
 type Changes func(visit func(path string, kind Kind) error) error
 
-// Written is what was written.
+// Written describes a layer that was written.
 type Written struct {
 	Size    units.Bytes // of the files, as in Applied
 	Entries int
 	TarSize int64 // bytes
 }
 
-// WriteOptions change what a layer has of the tree.
+// WriteOptions are the options of Write.
 type WriteOptions struct {
-	// Latest bounds modification times, as SOURCE_DATE_EPOCH asks for; zero: nothing
-	// bounds them.
+	// Latest is the upper bound of modification times, as SOURCE_DATE_EPOCH asks for.
+	// The zero value sets no bound.
 	Latest time.Time
 }
 
-// Write writes the changes as a layer: what was removed as whiteouts, the rest
-// as it is in upper. The same tree and changes make the same bytes. Where a file
-// that is written has other names that did not change, they are written too, as
-// hard links: else applying the layer would part them. Sockets are left out.
+// Write writes changes as a layer: a whiteout for each removed path, and the
+// other paths as they are in upper. The same tree and changes give the same bytes.
+// If a written file has other names, which did not change, these are written too,
+// as hard links: otherwise they would be separate files where the layer is
+// applied. Sockets are left out.
 func Write(ctx context.Context, upper string, changes Changes, w io.Writer, o WriteOptions) (Written, error) {
-	return write(ctx, upper, w, o, func(c *change) error {
-		if err := changes(c.visit); err != nil {
+	return write(ctx, upper, w, o, func(l *layerWriter) error {
+		if err := changes(l.visit); err != nil {
 			return err
 		}
-		return c.otherNames()
+		return l.otherNames()
 	})
 }
 
-// WriteAll writes all of root but root's own entry, names without "./", as
-// docker export does.
+// WriteAll writes all that is in root, but not root itself, with names without a
+// leading "./", as docker export does.
 func WriteAll(ctx context.Context, root string, w io.Writer) (Written, error) {
-	return write(ctx, root, w, WriteOptions{}, func(c *change) error {
-		return filepath.WalkDir(c.root, func(full string, _ fs.DirEntry, err error) error {
-			if err != nil || full == c.root {
-				return err
-			}
-			return c.visit(full[len(c.root):], Added)
-		})
+	return write(ctx, root, w, WriteOptions{}, func(l *layerWriter) error {
+		return l.walk(func(at string, _ fs.DirEntry) error { return l.visit(at, Added) })
 	})
 }
 
-// write lets containerd's ChangeWriter write the headers, and completes them on
-// their way out: it knows neither contents with holes, nor times below a
-// second, nor extended attributes other than security.capability.
-func write(ctx context.Context, root string, w io.Writer, o WriteOptions, produce func(*change) error) (Written, error) {
-	root, err := filepath.Abs(root)
+func write(ctx context.Context, at string, w io.Writer, o WriteOptions, produce func(*layerWriter) error) (Written, error) {
+	at, err := filepath.EvalSymlinks(at)
 	if err != nil {
 		return Written{}, err
 	}
-	if root, err = filepath.EvalSymlinks(root); err != nil {
+	root, err := os.OpenRoot(at)
+	if err != nil {
 		return Written{}, err
 	}
-	headers, to := io.Pipe()
-	c := &change{ctx: ctx, root: root, out: archive.NewChangeWriter(to, root), names: map[string]bool{}, inodes: map[inode]uint64{}}
-	produced := make(chan error, 1)
-	go func() {
-		err := produce(c)
-		if err == nil {
-			err = c.out.Close()
-		}
-		to.CloseWithError(err)
-		produced <- err
-	}()
+	defer root.Close()
 	count := &counter{w: w}
-	written, err := complete(ctx, root, headers, count, o)
-	written.TarSize = count.n
-	headers.CloseWithError(errStopped)
-	if perr := <-produced; perr != nil && !errors.Is(perr, errStopped) {
-		return Written{}, perr
+	l := &layerWriter{
+		ctx: ctx, root: root, latest: o.Latest, out: count, tar: tar.NewWriter(count), buf: make([]byte, chunkSize),
+		directories: map[string]bool{}, names: map[string]bool{}, linked: map[inode]*linkedFile{},
 	}
-	return written, err
+	if err := produce(l); err != nil {
+		return Written{}, err
+	}
+	if err := l.tar.Close(); err != nil {
+		return Written{}, err
+	}
+	l.written.TarSize = count.n
+	return l.written, nil
 }
 
+// layerWriter writes the entries of a layer in the way of containerd's pkg/archive,
+// ChangeWriter. It also writes extended attributes, and times to the nanosecond,
+// and does not read holes.
+type layerWriter struct {
+	ctx    context.Context
+	root   *os.Root
+	latest time.Time
+	out    io.Writer // that tar writes to
+	tar    *tar.Writer
+	buf    []byte
+
+	written     Written
+	directories map[string]bool // written, by path
+	names       map[string]bool // written, of files with several names
+	linked      map[inode]*linkedFile
+}
+
+type inode struct{ dev, ino uint64 }
+
+// linkedFile is a written file with several names.
+type linkedFile struct {
+	first string // its first name in the layer
+	left  uint64 // names that are not yet written
+}
+
+// visit writes one change.
+func (l *layerWriter) visit(at string, kind Kind) error {
+	if err := l.ctx.Err(); err != nil {
+		return context.Cause(l.ctx)
+	}
+	if at == "/" {
+		return nil // a layer has no entry for the root
+	}
+	if err := l.change(at, kind); err != nil {
+		return named(at, err)
+	}
+	return nil
+}
+
+func (l *layerWriter) change(at string, kind Kind) error {
+	if strings.HasPrefix(path.Base(at), whiteout) {
+		return wrong(ErrUnwritable, "a layer would take it for a whiteout; rename or remove it")
+	}
+	if kind == Deleted {
+		return l.whiteout(at)
+	}
+	info, err := l.root.Lstat(at[1:])
+	if err != nil || info.Mode()&fs.ModeSocket != 0 {
+		return err
+	}
+	return l.file(at, info)
+}
+
+// whiteout writes the entry that removes a path. Its time is 1970, as containerd's.
+func (l *layerWriter) whiteout(at string) error {
+	if err := l.parents(at); err != nil {
+		return err
+	}
+	parent, base := path.Split(at)
+	h := &tar.Header{
+		Name: parent[1:] + whiteout + base, Typeflag: tar.TypeReg, ModTime: time.Unix(0, 0), Format: tar.FormatPAX,
+	}
+	l.written.Entries++
+	return l.tar.WriteHeader(h)
+}
+
+// file writes an entry as it is in the tree, after the directories that it is in.
+func (l *layerWriter) file(at string, info fs.FileInfo) error {
+	h, err := l.header(at, info)
+	if err != nil {
+		return err
+	}
+	if err := l.parents(at); err != nil {
+		return err
+	}
+	if h.Typeflag == tar.TypeDir {
+		l.directories[at] = true
+	}
+	l.written.Entries++
+	switch h.Typeflag {
+	case tar.TypeReg:
+		return l.contents(at[1:], h)
+	case tar.TypeSymlink:
+		l.written.Size += units.Bytes(len(h.Linkname))
+	}
+	return l.tar.WriteHeader(h)
+}
+
+// contents writes a regular file.
+func (l *layerWriter) contents(name string, h *tar.Header) error {
+	f, info, err := openPlain(l.root, name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h.Size = info.Size()
+	l.written.Size += units.Bytes(h.Size)
+	if isHuge(info) {
+		return l.sparse(h, f)
+	}
+	if err := l.tar.WriteHeader(h); err != nil {
+		return err
+	}
+	return copyStretch(l.ctx, l.tar, f, info, 0, h.Size, l.buf)
+}
+
+// parents writes the directories above a path that the layer does not have yet.
+// Without them, their owners and modes would be lost where the layer is unpacked
+// into an empty directory.
+func (l *layerWriter) parents(at string) error {
+	parent := path.Dir(at)
+	if parent == "/" || l.directories[parent] {
+		return nil
+	}
+	info, err := l.root.Lstat(parent[1:])
+	if err == nil && !info.IsDir() {
+		err = &fs.PathError{Op: "open directory", Path: parent, Err: unix.ENOTDIR}
+	}
+	if err == nil {
+		err = l.file(parent, info)
+	}
+	return named(parent, err)
+}
+
+// header returns the header of an entry, without the size. The second name of a
+// file becomes a hard link to the first.
+func (l *layerWriter) header(at string, info fs.FileInfo) (*tar.Header, error) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	h := &tar.Header{
+		Name: at[1:], Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid),
+		ModTime: info.ModTime(), Format: tar.FormatPAX,
+	}
+	if !l.latest.IsZero() && h.ModTime.After(l.latest) {
+		h.ModTime = l.latest
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		h.Typeflag = tar.TypeReg
+	case unix.S_IFDIR:
+		h.Typeflag, h.Name = tar.TypeDir, h.Name+"/"
+	case unix.S_IFLNK:
+		target, err := l.root.Readlink(at[1:])
+		if err != nil {
+			return nil, err
+		}
+		h.Typeflag, h.Linkname = tar.TypeSymlink, target
+	case unix.S_IFIFO:
+		h.Typeflag = tar.TypeFifo
+	case unix.S_IFCHR, unix.S_IFBLK:
+		h.Typeflag = tar.TypeChar
+		if st.Mode&unix.S_IFMT == unix.S_IFBLK {
+			h.Typeflag = tar.TypeBlock
+		}
+		h.Devmajor, h.Devminor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
+	}
+	if !info.IsDir() && st.Nlink > 1 {
+		l.link(h, at, st)
+	}
+	return h, l.xattrs(h, at)
+}
+
+// link makes the header that of a hard link if the file has been written under
+// another name.
+func (l *layerWriter) link(h *tar.Header, at string, st *syscall.Stat_t) {
+	key := inode{st.Dev, st.Ino}
+	file := l.linked[key]
+	if file == nil {
+		file = &linkedFile{first: h.Name, left: st.Nlink}
+		l.linked[key] = file
+	} else {
+		h.Typeflag, h.Linkname = tar.TypeLink, file.first
+	}
+	file.left--
+	l.names[at] = true
+}
+
+func (l *layerWriter) xattrs(h *tar.Header, at string) error {
+	found, err := xattrs(filepath.Join(l.root.Name(), at))
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	h.PAXRecords = map[string]string{}
+	for _, x := range found {
+		if strings.Contains(x.name, "=") {
+			return wrong(ErrUnwritable, "the extended attribute %q has a = in its name", x.name)
+		}
+		h.PAXRecords[xattrRecord+x.name] = x.value
+	}
+	return nil
+}
+
+// otherNames writes the names of written files that were not among the changes.
+func (l *layerWriter) otherNames() error {
+	missing := false
+	for _, file := range l.linked {
+		missing = missing || file.left > 0
+	}
+	if !missing {
+		return nil
+	}
+	return l.walk(func(at string, d fs.DirEntry) error {
+		if d.IsDir() || l.names[at] {
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok || st.Nlink < 2 || l.linked[inode{st.Dev, st.Ino}] == nil {
+			return nil
+		}
+		return l.visit(at, Modified)
+	})
+}
+
+// walk calls visit for all that is in the tree, with paths such as "/a/b".
+func (l *layerWriter) walk(visit func(at string, d fs.DirEntry) error) error {
+	top := l.root.Name()
+	return filepath.WalkDir(top, func(full string, d fs.DirEntry, err error) error {
+		if err != nil || full == top {
+			return err
+		}
+		return visit("/"+strings.TrimPrefix(full[len(top):], "/"), d)
+	})
+}
+
+// named adds the entry's name to an error, unless it has one.
+func named(at string, err error) error {
+	var entry *EntryError
+	if err == nil || errors.As(err, &entry) {
+		return err
+	}
+	return &EntryError{Entry: at, Why: err}
+}
+
+// counter counts the bytes that pass.
 type counter struct {
 	w io.Writer
 	n int64
@@ -113,197 +342,4 @@ func (c *counter) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
 	c.n += int64(n)
 	return n, err
-}
-
-var errStopped = errors.New("stopped")
-
-type inode struct{ dev, ino uint64 }
-
-// change hands changes to containerd's writer.
-type change struct {
-	ctx    context.Context
-	root   string
-	out    *archive.ChangeWriter
-	names  map[string]bool  // with hard links, written
-	inodes map[inode]uint64 // links of a written file that were not yet met
-}
-
-func (c *change) visit(path string, kind Kind) error {
-	if err := c.ctx.Err(); err != nil {
-		return context.Cause(c.ctx)
-	}
-	if path == "/" {
-		return nil // layers do not say anything of the root
-	}
-	if strings.HasPrefix(filepath.Base(path), whiteout) {
-		return &EntryError{Entry: path, Why: wrong(ErrUnwritable, "a layer would take it for a whiteout; rename or remove it")}
-	}
-	if kind == Deleted {
-		return in(path, c.out.HandleChange(cfs.ChangeKindDelete, path, nil, nil))
-	}
-	info, err := os.Lstat(filepath.Join(c.root, path))
-	if err != nil {
-		return in(path, err)
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && !info.IsDir() && st.Nlink > 1 {
-		at := inode{st.Dev, st.Ino}
-		if _, met := c.inodes[at]; !met {
-			c.inodes[at] = st.Nlink
-		}
-		c.inodes[at]--
-		c.names[path] = true
-	}
-	var how cfs.ChangeKind = cfs.ChangeKindModify
-	if kind == Added {
-		how = cfs.ChangeKindAdd
-	}
-	return in(path, c.out.HandleChange(how, path, withoutContents{info}, nil))
-}
-
-// otherNames adds the names of written files that were not among the changes.
-func (c *change) otherNames() error {
-	missing := false
-	for _, left := range c.inodes {
-		missing = missing || left > 0
-	}
-	if !missing {
-		return nil
-	}
-	return filepath.WalkDir(c.root, func(full string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || c.names[full[len(c.root):]] {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		st, ok := info.Sys().(*syscall.Stat_t)
-		if !ok || st.Nlink < 2 || c.inodes[inode{st.Dev, st.Ino}] == 0 {
-			return nil
-		}
-		return c.visit(full[len(c.root):], Modified)
-	})
-}
-
-// withoutContents keeps the ChangeWriter from reading a file.
-type withoutContents struct{ fs.FileInfo }
-
-func (withoutContents) Size() int64 { return 0 }
-
-// complete rewrites the ChangeWriter's headers with what it leaves out.
-func complete(ctx context.Context, root string, headers io.Reader, w io.Writer, o WriteOptions) (Written, error) {
-	confined, err := os.OpenRoot(root)
-	if err != nil {
-		return Written{}, err
-	}
-	defer confined.Close()
-	var written Written
-	in := tar.NewReader(headers)
-	out := &completion{ctx: ctx, root: confined, latest: o.Latest, tar: tar.NewWriter(w), w: w, buf: make([]byte, chunkSize)}
-	for {
-		h, err := in.Next()
-		if err == io.EOF { //nolint:errorlint // a wrapped EOF is no end
-			return written, out.tar.Close()
-		}
-		if err != nil {
-			return Written{}, err
-		}
-		if err := out.entry(h); err != nil {
-			return Written{}, err
-		}
-		written.Entries++
-		written.Size += units.Bytes(h.Size)
-		if h.Typeflag == tar.TypeSymlink {
-			written.Size += units.Bytes(len(h.Linkname))
-		}
-	}
-}
-
-type completion struct {
-	ctx  context.Context
-	root *os.Root
-	tar  *tar.Writer
-	w    io.Writer // what tar writes to
-	buf  []byte
-
-	latest time.Time
-}
-
-func (c *completion) entry(h *tar.Header) error {
-	h.Format = tar.FormatPAX
-	if strings.HasPrefix(filepath.Base(h.Name), whiteout) {
-		return c.tar.WriteHeader(h)
-	}
-	if err := c.file(h); err != nil {
-		return in(h.Name, err)
-	}
-	return nil
-}
-
-func (c *completion) file(h *tar.Header) error {
-	name := filepath.Clean(h.Name)
-	info, err := c.root.Lstat(name)
-	if err != nil {
-		return err
-	}
-	if h.ModTime = info.ModTime(); !c.latest.IsZero() && h.ModTime.After(c.latest) {
-		h.ModTime = c.latest
-	}
-	if err := c.xattrs(h, name); err != nil {
-		return err
-	}
-	if h.Typeflag != tar.TypeReg {
-		return c.tar.WriteHeader(h)
-	}
-	f, info, err := openPlain(c.root, name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	h.Size = info.Size()
-	if isHuge(info) {
-		return c.sparse(h, f)
-	}
-	if err := c.tar.WriteHeader(h); err != nil {
-		return err
-	}
-	return copyStretch(c.ctx, c.tar, f, info, 0, h.Size, c.buf)
-}
-
-func (c *completion) xattrs(h *tar.Header, name string) error {
-	found, err := xattrs(filepath.Join(c.root.Name(), name))
-	if err != nil {
-		return err
-	}
-	for k := range h.PAXRecords {
-		if !strings.HasPrefix(k, xattrRecord) {
-			delete(h.PAXRecords, k) // the reader's; the writer makes them anew
-		}
-	}
-	for _, x := range found {
-		if strings.Contains(x.name, "=") {
-			return wrong(ErrUnwritable, "the extended attribute %q has a = in its name", x.name)
-		}
-		if h.PAXRecords == nil {
-			h.PAXRecords = map[string]string{}
-		}
-		h.PAXRecords[xattrRecord+x.name] = x.value
-	}
-	return nil
-}
-
-func in(name string, err error) error {
-	var named *EntryError
-	if err == nil || errors.As(err, &named) || errors.Is(err, errStopped) {
-		return err
-	}
-	return &EntryError{Entry: name, Why: err}
-}
-
-// carried are the extended attributes that belong to an image: not the host's
-// labels and signatures, nor what only its administrator sees.
-var carried = []string{capability, "system.posix_acl_access", "system.posix_acl_default"}
-
-func isCarried(name string) bool {
-	return strings.HasPrefix(name, "user.") || slices.Contains(carried, name)
 }

@@ -30,8 +30,8 @@ func isHuge(info fs.FileInfo) bool {
 
 // sparse writes a file as a sparse entry of GNU tar's version 1.0, which
 // archive/tar reads but does not write.
-func (c *completion) sparse(h *tar.Header, f *os.File) error {
-	data, err := dataOf(c.ctx, f, h.Size, c.buf)
+func (l *layerWriter) sparse(h *tar.Header, f *os.File) error {
+	data, err := dataOf(l.ctx, f, h.Size, l.buf)
 	if err != nil {
 		return err
 	}
@@ -47,18 +47,18 @@ func (c *completion) sparse(h *tar.Header, f *os.File) error {
 	if err != nil {
 		return err
 	}
-	if err := c.tar.Flush(); err != nil { // the padding of the entry before
+	if err := l.tar.Flush(); err != nil { // the padding of the entry before
 		return err
 	}
-	if _, err := c.w.Write(append(header, list.Bytes()...)); err != nil {
+	if _, err := l.out.Write(append(header, list.Bytes()...)); err != nil {
 		return err
 	}
 	for _, d := range data {
-		if err := copyData(c.ctx, c.w, f, d.offset, d.size, c.buf); err != nil {
+		if err := copyData(l.ctx, l.out, f, d.offset, d.size, l.buf); err != nil {
 			return err
 		}
 	}
-	_, err = c.w.Write(make([]byte, padding(sum)))
+	_, err = l.out.Write(make([]byte, padding(sum)))
 	return err
 }
 

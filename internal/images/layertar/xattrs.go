@@ -2,13 +2,9 @@ package layertar
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
-	"maps"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/containerd/continuity/sysx"
@@ -41,34 +37,6 @@ func xattrs(full string) ([]xattr, error) {
 	return found, nil
 }
 
-// attribute explains an error of containerd's archive.Apply that is no more than
-// an errno: it sets the entry's attributes again and names the one that fails in
-// the same way.
-func (t *tree) attribute(err error) error {
-	e := t.present
-	var named *fs.PathError
-	if e == nil || e != t.queue.at || errors.As(err, &named) {
-		return err
-	}
-	for _, key := range slices.Sorted(maps.Keys(e.header.PAXRecords)) {
-		name, is := strings.CutPrefix(key, xattrRecord)
-		if !is || strings.HasPrefix(name, "trusted.") {
-			continue
-		}
-		value := e.header.PAXRecords[key]
-		if again := unix.Lsetxattr(filepath.Join(t.root, e.path), name, []byte(value), 0); again != nil && errors.Is(err, again) {
-			return attributeError(name, value, e.path, again)
-		}
-	}
-	return err
-}
-
-// attributeError returns the error for an attribute that cannot be set. Its Op
-// begins with "setxattr", by which callers recognise it.
-func attributeError(name, value, path string, err error) error {
-	return &fs.PathError{Op: fmt.Sprintf("setxattr %s of %d bytes", name, len(value)), Path: path, Err: err}
-}
-
 // openPlain opens a regular file for reading: a fifo does not block it, and a
 // link out of the root is not followed.
 func openPlain(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
@@ -86,4 +54,10 @@ func openPlain(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
-func procPath(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
+// carried are the extended attributes that belong to an image, beside those in
+// user. The others are labels and signatures of the host, or for its administrator.
+var carried = []string{capability, "system.posix_acl_access", "system.posix_acl_default"}
+
+func isCarried(name string) bool {
+	return strings.HasPrefix(name, "user.") || slices.Contains(carried, name)
+}

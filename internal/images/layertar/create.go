@@ -1,0 +1,228 @@
+package layertar
+
+import (
+	"archive/tar"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	xattrRecord = "SCHILY.xattr."
+	capability  = "security.capability"
+)
+
+// create makes the entry's file, directory, link or device. What is there already
+// is replaced, except that a directory stays one.
+func (t *tree) create(e *entry) error {
+	err := t.make(e.header)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if e.header.Typeflag == tar.TypeDir {
+		if info, err := t.in.root.Lstat(t.base); err != nil || info.IsDir() {
+			return err
+		}
+	}
+	if err := t.remove(t.in.root, t.base, e.path); err != nil {
+		return err
+	}
+	return t.make(e.header)
+}
+
+// make fails with fs.ErrExist if there is anything of the name.
+func (t *tree) make(h *tar.Header) (err error) {
+	switch h.Typeflag {
+	case tar.TypeDir:
+		return t.in.root.Mkdir(t.base, 0o700)
+	case tar.TypeSymlink:
+		return t.in.root.Symlink(h.Linkname, t.base)
+	case tar.TypeLink:
+		return t.link(h.Linkname)
+	case tar.TypeBlock:
+		return t.mknod(h, unix.S_IFBLK)
+	case tar.TypeChar:
+		return t.mknod(h, unix.S_IFCHR)
+	case tar.TypeFifo:
+		return t.mknod(h, unix.S_IFIFO)
+	}
+	t.file, err = t.in.root.OpenFile(t.base, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	return err
+}
+
+func (t *tree) mknod(h *tar.Header, kind uint32) error {
+	number := unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor))
+	return t.failed("mknodat", unix.Mknodat(t.in.fd(), t.base, kind|0o600, int(number)))
+}
+
+// link makes a hard link. A symbolic link that is its target is not followed.
+func (t *tree) link(target string) (err error) {
+	parent, base := path.Split(path.Clean("/" + target)[1:])
+	from, err := t.dirs.find(strings.TrimSuffix(parent, "/"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.dirs.release(from)) }()
+	if err := unix.Linkat(from.fd(), base, t.in.fd(), t.base, 0); err != nil {
+		return &os.LinkError{Op: "linkat", Old: path.Join(from.path, base), New: t.path(), Err: err}
+	}
+	return nil
+}
+
+// finishFile completes a regular file after its contents.
+func (t *tree) finishFile(e *entry) error {
+	f := t.file
+	t.file = nil
+	err := func() error {
+		if t.end < e.size {
+			if err := f.Truncate(e.size); err != nil {
+				return err
+			}
+		}
+		if err := f.Chown(e.header.Uid, e.header.Gid); err != nil {
+			return err
+		}
+		if err := t.setXattrs(e.header.PAXRecords); err != nil {
+			return err
+		}
+		return f.Chmod(e.header.FileInfo().Mode())
+	}()
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return t.in.setTimes(t.base, e.header)
+}
+
+// describe sets all that the header of an entry without contents says. The owner
+// comes first: chown clears capabilities and the set-user-id bit.
+func (t *tree) describe(e *entry) error {
+	h := e.header
+	records, isLink := h.PAXRecords, h.Typeflag == tar.TypeSymlink
+	if h.Typeflag == tar.TypeLink {
+		info, err := t.in.root.Lstat(t.base)
+		if err != nil {
+			return err
+		}
+		isLink = info.Mode()&fs.ModeSymlink != 0
+		records = t.withCapability(records)
+	}
+	if err := t.in.root.Lchown(t.base, h.Uid, h.Gid); err != nil {
+		return err
+	}
+	if err := t.setXattrs(records); err != nil {
+		return err
+	}
+	if !isLink {
+		if err := t.in.root.Chmod(t.base, h.FileInfo().Mode()); err != nil {
+			return err
+		}
+	}
+	if h.Typeflag == tar.TypeDir {
+		t.directories = append(t.directories, e) // what comes into it changes its time
+		return nil
+	}
+	return t.in.setTimes(t.base, h)
+}
+
+// withCapability adds the capabilities that the file of a hard link has. Not all
+// writers repeat them in the link's header.
+func (t *tree) withCapability(records map[string]string) map[string]string {
+	if _, has := records[xattrRecord+capability]; has {
+		return records
+	}
+	var value [256]byte
+	n, err := unix.Lgetxattr(t.in.procPath(t.base), capability, value[:])
+	if err != nil || n == 0 {
+		return records
+	}
+	all := map[string]string{xattrRecord + capability: string(value[:n])}
+	maps.Copy(all, records)
+	return all
+}
+
+// setXattrs sets extended attributes. Those in trusted., and those that the file
+// system or the type of file does not have, are left out.
+func (t *tree) setXattrs(records map[string]string) error {
+	for _, key := range slices.Sorted(maps.Keys(records)) {
+		name, is := strings.CutPrefix(key, xattrRecord)
+		if !is || strings.HasPrefix(name, "trusted.") {
+			continue
+		}
+		value := records[key]
+		err := unix.Lsetxattr(t.in.procPath(t.base), name, []byte(value), 0)
+		switch {
+		case err == nil, errors.Is(err, unix.ENOTSUP):
+			continue
+		case errors.Is(err, unix.EPERM) && strings.HasPrefix(name, "user."):
+			// xattr(7): user attributes are for regular files and directories only.
+			if info, serr := t.in.root.Lstat(t.base); serr == nil && !info.Mode().IsRegular() && !info.IsDir() {
+				continue
+			}
+		}
+		// Callers recognise the error by the operation's first word.
+		return t.failed("setxattr "+name+" of "+strconv.Itoa(len(value))+" bytes", err)
+	}
+	return nil
+}
+
+// setDirectoryTimes gives directories their times, after all that was made in them.
+func (t *tree) setDirectoryTimes() error {
+	for _, e := range t.directories {
+		if e.gone || t.applied[e.path] != e {
+			continue
+		}
+		parent, base := path.Split(e.path)
+		in, err := t.dirs.open(strings.TrimSuffix(parent, "/"))
+		if err == nil {
+			err = in.setTimes(base, e.header)
+		}
+		if err != nil {
+			return &EntryError{Entry: e.name, Why: err}
+		}
+	}
+	return nil
+}
+
+// setRoot gives the root what its own entry says. Without one it keeps its time.
+func (t *tree) setRoot(h *tar.Header) error {
+	t.in, t.base = t.dirs.top, "."
+	if h == nil {
+		return t.in.setTimes(".", &tar.Header{ModTime: t.unchanged})
+	}
+	if err := t.in.root.Lchown(".", h.Uid, h.Gid); err != nil {
+		return err
+	}
+	if err := t.setXattrs(h.PAXRecords); err != nil {
+		return err
+	}
+	if err := t.in.root.Chmod(".", h.FileInfo().Mode()); err != nil {
+		return err
+	}
+	return t.in.setTimes(".", h)
+}
+
+// setTimes sets the times of base, of a symbolic link its own. The access time is
+// the entry's, unless the modification time is later, as in containerd.
+func (d *directory) setTimes(base string, h *tar.Header) error {
+	accessed := h.ModTime
+	if h.AccessTime.After(accessed) {
+		accessed = h.AccessTime
+	}
+	times := []unix.Timespec{timespec(accessed), timespec(h.ModTime)}
+	if err := unix.UtimesNanoAt(d.fd(), base, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return &fs.PathError{Op: "utimensat", Path: path.Join(d.path, base), Err: err}
+	}
+	return nil
+}
+
+func timespec(t time.Time) unix.Timespec {
+	return unix.Timespec{Sec: t.Unix(), Nsec: int64(t.Nanosecond())}
+}
