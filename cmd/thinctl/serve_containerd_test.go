@@ -187,7 +187,7 @@ func TestServeContainerds(t *testing.T) {
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	c.told("READY=1\nSTATUS=the configuration has faults")
+	c.told("READY=1\nSTATUS=the configuration has errors")
 	if keys := c.keys("new"); len(keys) != 1 {
 		t.Errorf("after a reload with faults: %q", keys)
 	}

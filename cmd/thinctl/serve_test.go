@@ -137,7 +137,7 @@ func TestServe(t *testing.T) {
 	s.told("READY=1")
 	s.configure("frob = 1\n")
 	hup()
-	if got := s.told("READY=1\nSTATUS=the configuration has faults"); !strings.Contains(got, "the old one stays") {
+	if got := s.told("READY=1\nSTATUS=the configuration has errors"); !strings.Contains(got, "the old one is still used") {
 		t.Errorf("a bad configuration: %q", got)
 	}
 	if !strings.Contains(s.errs.String(), `config.toml:3: serve.frob: no such key`) {
@@ -181,7 +181,7 @@ func TestServeAddressTaken(t *testing.T) {
 	}
 	defer port.Close()
 	errs.Reset()
-	if code := second.run(context.Background(), []string{"serve", "--listen", port.Addr().String()}); code != codeBusy || !strings.Contains(errs.String(), "end what listens there") {
+	if code := second.run(context.Background(), []string{"serve", "--listen", port.Addr().String()}); code != codeBusy || !strings.Contains(errs.String(), "stop the process that listens there") {
 		t.Errorf("a port in use: exit code %d, %q", code, errs.String())
 	}
 	dead.Close()

@@ -9,7 +9,7 @@ import (
 	"thinctl/units"
 )
 
-// The codes of conditions. They are stable: alerts, logs and runbooks go by them.
+// The codes of conditions. They are stable, since alerts and runbooks use them.
 const (
 	DataLow        = "data-low"
 	DataFull       = "data-full"
@@ -31,115 +31,116 @@ const (
 	Leak           = "leak"
 )
 
-// Codes are all conditions, sorted.
+// Codes returns the codes of all conditions, sorted.
 func Codes() []string {
-	codes := []string{DataLow, DataFull, MetadataLow, MetadataFull, HostLow, HostFull, NeedsCheck, PoolReadOnly, PoolFailed,
-		PoolInactive, PoolGone, ExtendFailed, AtMaximum, SampleStale, ScanStale, HeldRoot, RemovalWaiting, Leak}
+	codes := []string{
+		DataLow, DataFull, MetadataLow, MetadataFull, HostLow, HostFull, NeedsCheck, PoolReadOnly, PoolFailed,
+		PoolInactive, PoolGone, ExtendFailed, AtMaximum, SampleStale, ScanStale, HeldRoot, RemovalWaiting, Leak,
+	}
 	slices.Sort(codes)
 	return codes
 }
 
 const (
-	// staleAfter is how many intervals may pass without a sample or scan.
+	// staleAfter is the number of intervals that may pass without a sample or scan.
 	staleAfter = 5
-	// longRemoval is how long a removed volume may wait for who has it open.
+	// longRemoval is the time that a removed volume may stay open without a condition.
 	longRemoval = time.Hour
 )
 
-// seen is all that conditions are made of.
-type seen struct {
+// assessment holds a sample and all else from which conditions follow.
+type assessment struct {
 	sample metrics.Sample
 	now    time.Time
-	gone   bool // the pool is not where it was
-	// lastGood and lastScan are when a sample and a scan last worked, or were
-	// first due.
+	gone   bool // the pool's directory is missing
+	// lastGood and lastScan are the times of the last successful sample and scan, or the
+	// times when the first ones were due.
 	lastGood, lastScan  time.Time
 	interval, scanEvery time.Duration
 	extending           bool // automatic extension is on
-	data, metadata      outlook
-	foreignRoot         bool      // somebody else holds a metadata snapshot
-	waiting             time.Time // since when a removed volume waits; zero for none
+	data, metadata      spaceState
+	foreignRoot         bool      // another program holds a metadata snapshot
+	waiting             time.Time // when the oldest volume was removed that is still open; zero if there is none
 	leaked              units.Bytes
 }
 
-// outlook is how a space stands to its threshold.
-type outlook struct {
-	verdict
+// spaceState is the decision about a space, with the last attempt to extend it.
+type spaceState struct {
+	decision
 	last attempt
 }
 
-// conditions are the codes that hold, sorted. It knows nothing but its argument.
-func conditions(o seen) []string {
+// conditions returns the codes of the conditions that hold, sorted.
+func conditions(a assessment) []string {
 	var codes []string
-	holds := func(is bool, code string) {
-		if is {
+	add := func(holds bool, code string) {
+		if holds {
 			codes = append(codes, code)
 		}
 	}
-	holds(o.gone, PoolGone)
-	holds(stale(o.now, o.lastGood, o.interval), SampleStale)
-	holds(stale(o.now, o.lastScan, o.scanEvery), ScanStale)
-	holds(!o.waiting.IsZero() && o.now.Sub(o.waiting) > longRemoval, RemovalWaiting)
-	holds(o.leaked > 0, Leak)
-	if !o.gone && o.sample.Err == nil {
-		o.ofStatus(holds)
+	add(a.gone, PoolGone)
+	add(stale(a.now, a.lastGood, a.interval), SampleStale)
+	add(stale(a.now, a.lastScan, a.scanEvery), ScanStale)
+	add(!a.waiting.IsZero() && a.now.Sub(a.waiting) > longRemoval, RemovalWaiting)
+	add(a.leaked > 0, Leak)
+	if !a.gone && a.sample.Err == nil {
+		a.ofStatus(add)
 	}
 	slices.Sort(codes)
 	return codes
 }
 
-// stale: nothing came for several times as long as it should take; every of 0 is
-// never.
+// stale reports whether several intervals have passed since the last success. It is
+// never true for an interval of 0.
 func stale(now, last time.Time, every time.Duration) bool {
 	return every > 0 && !last.IsZero() && now.Sub(last) > staleAfter*every
 }
 
-// ofStatus are the conditions that a status shows.
-func (o seen) ofStatus(holds func(bool, string)) {
-	s := o.sample.Status
+// ofStatus adds the conditions that follow from the pool's status.
+func (a assessment) ofStatus(add func(bool, string)) {
+	s := a.sample.Status
 	if !s.Active {
-		holds(s.Record.Activated, PoolInactive)
+		add(s.Record.Activated, PoolInactive)
 		return
 	}
 	kernel := s.Kernel
 	if kernel.Mode == dm.ModeFail {
-		holds(true, PoolFailed)
+		add(true, PoolFailed)
 		return
 	}
 	dataFull := kernel.Mode == dm.ModeOutOfDataSpace || kernel.TotalData > 0 && kernel.FreeData() == 0
 	metadataFull := kernel.TotalMetadata > 0 && kernel.FreeMetadata() == 0
-	holds(dataFull, DataFull)
-	holds(!dataFull && o.low(o.data), DataLow)
-	holds(metadataFull, MetadataFull)
-	holds(!metadataFull && o.low(o.metadata), MetadataLow)
-	holds(kernel.NeedsCheck, NeedsCheck)
-	// Out of metadata the kernel says read-only too, and growth mends it.
-	holds(kernel.Mode == dm.ModeReadOnly && (kernel.NeedsCheck || !metadataFull), PoolReadOnly)
-	holds(o.foreignRoot, HeldRoot)
-	holds(o.data.failed() || o.metadata.failed(), ExtendFailed)
-	holds(o.data.blocked == metrics.AtMaximum || o.metadata.blocked == metrics.AtMaximum, AtMaximum)
-	o.ofHost(holds)
+	add(dataFull, DataFull)
+	add(!dataFull && a.low(a.data), DataLow)
+	add(metadataFull, MetadataFull)
+	add(!metadataFull && a.low(a.metadata), MetadataLow)
+	add(kernel.NeedsCheck, NeedsCheck)
+	// The kernel also reports read-only if no metadata is free. Growth ends that.
+	add(kernel.Mode == dm.ModeReadOnly && (kernel.NeedsCheck || !metadataFull), PoolReadOnly)
+	add(a.foreignRoot, HeldRoot)
+	add(a.data.failed() || a.metadata.failed(), ExtendFailed)
+	add(a.data.blocked == metrics.AtMaximum || a.metadata.blocked == metrics.AtMaximum, AtMaximum)
+	a.ofHost(add)
 }
 
-// low: the threshold is passed, and nothing is going to be done about it.
-func (o seen) low(l outlook) bool {
-	return l.passed && (!o.extending || l.blocked != "" || l.failed())
+// low reports whether the threshold is passed and no extension is to come.
+func (a assessment) low(s spaceState) bool {
+	return s.passed && (!a.extending || s.blocked != "" || s.failed())
 }
 
-// failed: the threshold is passed, and the last try to do something about it came
-// to nothing.
-func (l outlook) failed() bool {
-	return l.passed && (l.last.result == metrics.Failed || l.last.result == metrics.Refused && l.last.err != nil)
+// failed reports whether the threshold is passed and the last extension has failed.
+func (s spaceState) failed() bool {
+	return s.passed && (s.last.result == metrics.Failed || s.last.result == metrics.Refused && s.last.err != nil)
 }
 
-func (o seen) ofHost(holds func(bool, string)) {
-	host := o.sample.Status.Host
+func (a assessment) ofHost(add func(bool, string)) {
+	host := a.sample.Status.Host
 	if host == nil {
 		return
 	}
-	full := host.Available == 0 || host.Free < leastHost
-	short := host.Available < hostReserve(o.sample.Status) ||
-		o.extending && (o.data.blocked == metrics.NoHostSpace || o.metadata.blocked == metrics.NoHostSpace)
-	holds(full, HostFull)
-	holds(!full && short, HostLow)
+	full := host.Available == 0 || host.Free < hostMinimum
+	short := host.Available < hostReserve(a.sample.Status) ||
+		a.extending && (a.data.blocked == metrics.NoHostSpace || a.metadata.blocked == metrics.NoHostSpace)
+	add(full, HostFull)
+	add(!full && short, HostLow)
 }

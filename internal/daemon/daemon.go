@@ -12,40 +12,39 @@ import (
 	"sync"
 	"time"
 
+	"thinctl/fault"
 	"thinctl/internal/config"
 	"thinctl/internal/filelock"
 	"thinctl/metrics"
 	"thinctl/thinpool"
 )
 
-// Bounds of waits.
 const (
-	startBound = 60 * time.Second // for all pools, before the daemon says ready
-	stopBound  = 40 * time.Second // for what goes on when it is ended
-	lookBound  = 30 * time.Second // for one look
-	actBound   = 30 * time.Second // for one extension, whatever ends meanwhile
-	listEvery  = 5 * time.Second  // pools that came and went
-	lockName   = ".daemon.lock"
+	startTimeout  = 60 * time.Second // for all pools, before the daemon reports that it is ready
+	stopTimeout   = 40 * time.Second // for all that is in progress when the daemon is stopped
+	pollTimeout   = 30 * time.Second
+	actionTimeout = 30 * time.Second // for one extension, even if the daemon is stopped
+	listInterval  = 5 * time.Second  // between two looks for new and destroyed pools
+	lockName      = ".daemon.lock"
 )
 
 // Daemon watches the pools of one root.
 type Daemon struct {
-	options Options
-	log     *slog.Logger
-	metrics *metrics.Metrics
-	reloads chan struct{}
-	slow    chan struct{} // a token for who scans or trims: one at a time
+	options   Options
+	log       *slog.Logger
+	metrics   *metrics.Metrics
+	reloads   chan struct{}
+	exclusive chan struct{} // holds a token while a pool is scanned or trimmed
 
-	mu       sync.Mutex
-	config   config.Config
-	watchers map[string]*watcher
-	// snapshotters are those of containerds, by their tables' names.
-	snapshotters map[string]*snapshotter
+	mu           sync.Mutex // guards the fields below
+	config       config.Config
+	watchers     map[string]*watcher     // by pool
+	snapshotters map[string]*snapshotter // by the configuration table's name
 	ready        bool
-	beat         time.Time // when the main loop last came round
+	heartbeat    time.Time // of the main loop
 }
 
-// New returns a daemon that does nothing yet.
+// New returns a daemon. Run starts it.
 func New(o Options) (*Daemon, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -53,17 +52,20 @@ func New(o Options) (*Daemon, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &Daemon{options: o, log: o.Logger, config: o.Config, watchers: map[string]*watcher{}, snapshotters: map[string]*snapshotter{},
-		reloads: make(chan struct{}, 1), slow: make(chan struct{}, 1)}
+	d := &Daemon{
+		options: o, log: o.Logger, config: o.Config,
+		watchers: map[string]*watcher{}, snapshotters: map[string]*snapshotter{},
+		reloads: make(chan struct{}, 1), exclusive: make(chan struct{}, 1),
+	}
 	d.metrics = metrics.New(d, metrics.Options{VolumeLimit: o.Config.Serve.VolumeMetrics, Version: o.Version})
 	return d, nil
 }
 
-// Run serves until ctx ends, which is no error. It activates the pools before it
-// says that it is ready, and leaves all devices as they are.
+// Run serves until ctx ends, and then returns nil. It activates the pools before it
+// reports that it is ready. It leaves all devices as they are.
 func (d *Daemon) Run(ctx context.Context) (err error) {
 	root := d.options.Config.Root
-	lock, err := d.takeRoot(root)
+	lock, err := d.lockRoot(root)
 	if err != nil {
 		return err
 	}
@@ -74,15 +76,16 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	}
 	defer web.close()
 	if err := thinpool.Sweep(ctx, d.options.Host, root); err != nil {
-		d.log.Warn("what killed commands left is not cleared away", "root", root, "error", err)
+		d.log.Warn("the remains of killed commands were not removed", "root", root, "error", err)
 	}
 	watching, end := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	defer func() {
 		end()
 		d.notify("STOPPING=1")
-		if !within(stopBound, all.Wait) {
-			err = errors.Join(err, &Error{Op: "end", Object: "the daemon", Err: context.DeadlineExceeded, Remedy: "what goes on is finished by the next start"})
+		if !returnsWithin(stopTimeout, all.Wait) {
+			err = errors.Join(err, &fault.Error{Op: "stop", Object: "the daemon", Err: context.DeadlineExceeded,
+				Remedy: "the next start finishes the operations in progress"})
 		}
 	}()
 	failed := web.serve(d.log)
@@ -93,15 +96,15 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	return d.loop(watching, &all, failed)
 }
 
-// takeRoot keeps a second daemon out.
-func (d *Daemon) takeRoot(root string) (*filelock.Lock, error) {
+// lockRoot takes the lock that keeps a second daemon from serving the root.
+func (d *Daemon) lockRoot(root string) (*filelock.Lock, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, err
 	}
 	lock, err := filelock.Try(filepath.Join(root, lockName), filelock.Range{})
 	if errors.Is(err, filelock.ErrHeld) {
-		return nil, &Error{Op: "serve", Object: "the pools of " + root, Kind: ErrRunning, Err: err,
-			Remedy: "`systemctl status thinctl` shows it; one is enough for all pools"}
+		return nil, &fault.Error{Op: "serve", Object: "the pools of " + root, Kind: ErrRunning, Err: err,
+			Remedy: "`systemctl status thinctl` shows it; one daemon serves all pools"}
 	}
 	return lock, err
 }
@@ -111,17 +114,18 @@ func (d *Daemon) setReady(ctx context.Context) {
 		return
 	}
 	d.mu.Lock()
-	d.ready, d.beat = true, time.Now()
+	d.ready, d.heartbeat = true, time.Now()
 	d.mu.Unlock()
 	d.notify("READY=1\n" + d.statusLine())
 	d.log.Info("ready", "pools", len(d.Samples()))
 }
 
-// loop keeps the list of pools current until ctx ends.
+// loop updates the list of pools, reloads the configuration and feeds the watchdog until
+// ctx ends.
 func (d *Daemon) loop(ctx context.Context, all *sync.WaitGroup, failed <-chan error) error {
-	list := time.NewTicker(listEvery)
+	list := time.NewTicker(listInterval)
 	defer list.Stop()
-	watchdog := ticks(d.options.Watchdog / 2)
+	watchdog := newTicker(d.options.Watchdog / 2)
 	defer watchdog.Stop()
 	for {
 		select {
@@ -137,26 +141,26 @@ func (d *Daemon) loop(ctx context.Context, all *sync.WaitGroup, failed <-chan er
 		case <-list.C:
 			d.refresh(ctx, all)
 			d.mu.Lock()
-			d.beat = time.Now()
+			d.heartbeat = time.Now()
 			d.mu.Unlock()
 		}
 	}
 }
 
-// ticks is a ticker; one that never ticks where every is 0.
-func ticks(every time.Duration) *time.Ticker {
-	ticker := time.NewTicker(max(every, time.Millisecond))
-	if every <= 0 {
+// newTicker returns a ticker that never ticks if the interval is 0.
+func newTicker(interval time.Duration) *time.Ticker {
+	ticker := time.NewTicker(max(interval, time.Millisecond))
+	if interval <= 0 {
 		ticker.Stop()
 	}
 	return ticker
 }
 
-// Reload has the configuration read anew, soon. It never waits.
+// Reload makes the daemon read its configuration again soon. It does not wait for that.
 func (d *Daemon) Reload() {
 	select {
 	case d.reloads <- struct{}{}:
-	default: // one is to come, which will see it all
+	default: // a reload is pending already
 	}
 }
 
@@ -167,14 +171,14 @@ func (d *Daemon) reload() {
 	d.notify("RELOADING=1")
 	fresh, err := d.options.Reload()
 	if err != nil {
-		d.log.Error("the configuration was not read, the old one stays", "error", err)
-		d.notify("READY=1\nSTATUS=the configuration has faults, the old one stays")
+		d.log.Error("the configuration has errors, the old one is still used", "error", err)
+		d.notify("READY=1\nSTATUS=the configuration has errors, the old one is still used")
 		return
 	}
 	d.mu.Lock()
 	old := d.config
 	if fixed := restartNeeded(old, fresh); len(fixed) > 0 {
-		d.log.Warn("these are used after a restart", "keys", strings.Join(fixed, ", "))
+		d.log.Warn("some changes need a restart of the daemon", "keys", strings.Join(fixed, ", "))
 	}
 	fresh.Root = old.Root
 	d.config = fresh
@@ -189,17 +193,21 @@ func (d *Daemon) reload() {
 	d.notify("READY=1\n" + d.statusLine())
 }
 
-// restartNeeded are the keys whose change a reload does not carry out.
+// restartNeeded returns the keys that have changed and that a reload does not apply.
 func restartNeeded(old, fresh config.Config) []string {
 	var keys []string
 	for _, key := range []struct {
 		name string
 		same bool
 	}{
-		{"root", old.Root == fresh.Root}, {"busy_timeout", old.BusyTimeout == fresh.BusyTimeout}, {"serve.listen", old.Serve.Listen == fresh.Serve.Listen},
-		{"serve.web_config", old.Serve.WebConfig == fresh.Serve.WebConfig}, {"serve.pprof", old.Serve.PProf == fresh.Serve.PProf},
+		{"root", old.Root == fresh.Root},
+		{"busy_timeout", old.BusyTimeout == fresh.BusyTimeout},
+		{"serve.listen", old.Serve.Listen == fresh.Serve.Listen},
+		{"serve.web_config", old.Serve.WebConfig == fresh.Serve.WebConfig},
+		{"serve.pprof", old.Serve.PProf == fresh.Serve.PProf},
 		{"serve.volume_metrics", old.Serve.VolumeMetrics == fresh.Serve.VolumeMetrics},
-		{"serve.log_level", old.Serve.LogLevel == fresh.Serve.LogLevel}, {"serve.log_format", old.Serve.LogFormat == fresh.Serve.LogFormat},
+		{"serve.log_level", old.Serve.LogLevel == fresh.Serve.LogLevel},
+		{"serve.log_format", old.Serve.LogFormat == fresh.Serve.LogFormat},
 	} {
 		if !key.same {
 			keys = append(keys, key.name)
@@ -208,22 +216,22 @@ func restartNeeded(old, fresh config.Config) []string {
 	return keys
 }
 
-// settings are what holds for a pool at this moment.
+// settings returns the present settings of a pool.
 func (d *Daemon) settings(pool string) (config.Serve, config.Pool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.config.Serve, d.config.For(pool)
 }
 
-// refresh begins to watch pools that are new, or named by the configuration, and
-// stops for those that are gone for good. So with snapshotters of containerds.
+// refresh starts watchers for new pools and for those in the configuration, and stops
+// those of destroyed pools. It does the same for snapshotters.
 func (d *Daemon) refresh(ctx context.Context, all *sync.WaitGroup) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	defer d.refreshSnapshotters(ctx, all)
 	listed, err := thinpool.List(d.config.Root)
 	if err != nil {
-		d.log.Error("the pools are not listed", "root", d.config.Root, "error", err)
+		d.log.Error("the pools could not be listed", "root", d.config.Root, "error", err)
 		return
 	}
 	names := slices.Concat(listed, d.config.Pools())
@@ -234,7 +242,7 @@ func (d *Daemon) refresh(ctx context.Context, all *sync.WaitGroup) {
 		if !slices.Contains(listed, name) {
 			w.kick()
 		}
-		if !slices.Contains(names, name) && w.leftForGood() {
+		if !slices.Contains(names, name) && w.isDestroyed() {
 			w.end()
 			delete(d.watchers, name)
 			d.metrics.Forget(name)
@@ -253,10 +261,10 @@ func (d *Daemon) refresh(ctx context.Context, all *sync.WaitGroup) {
 	}
 }
 
-// awaitStart waits until each pool was activated, or could not be, and each
-// containerd is served, or cannot be.
+// awaitStart waits until the daemon has tried to activate each pool and to serve each
+// containerd.
 func (d *Daemon) awaitStart(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, startBound)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	d.mu.Lock()
 	watchers := make([]*watcher, 0, len(d.watchers))
@@ -269,19 +277,20 @@ func (d *Daemon) awaitStart(ctx context.Context) {
 		select {
 		case <-w.started:
 		case <-ctx.Done():
-			d.log.Warn("not waited for any longer", "pool", w.name)
+			d.log.Warn("the daemon starts without waiting for a pool any longer", "pool", w.name)
 		}
 	}
 	for _, s := range snapshotters {
 		select {
-		case <-s.tried:
+		case <-s.started:
 		case <-ctx.Done():
-			d.log.Warn("not waited for any longer", "snapshotter", s.table.Name)
+			d.log.Warn("the daemon starts without waiting for a snapshotter any longer", "snapshotter", s.table.Name)
 		}
 	}
 }
 
-// Samples implements [metrics.Source]: the last sample of each pool, by name.
+// Samples implements [metrics.Source]. It returns the last sample of each pool, sorted by
+// name.
 func (d *Daemon) Samples() []metrics.Sample {
 	d.mu.Lock()
 	watchers := make([]*watcher, 0, len(d.watchers))
@@ -304,15 +313,15 @@ func (d *Daemon) notify(state string) {
 		return
 	}
 	if err := d.options.Notify(state); err != nil {
-		d.log.Warn("the service manager does not listen", "error", err)
+		d.log.Warn("the service manager was not notified", "error", err)
 	}
 }
 
-// within runs wait, and tells whether it came to an end in time.
-func within(bound time.Duration, wait func()) bool {
+// returnsWithin calls wait, and reports whether it returns before the timeout.
+func returnsWithin(timeout time.Duration, wait func()) bool {
 	done := make(chan struct{})
 	go func() { defer close(done); wait() }()
-	timer := time.NewTimer(bound)
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
 	case <-done:

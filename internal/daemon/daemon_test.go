@@ -17,339 +17,343 @@ import (
 	"thinctl/units"
 )
 
-// Pools are active before the daemon says that it is ready, but not those that
-// were deactivated by hand.
+// Pools are active before the daemon reports that it is ready, except those that a user
+// has deactivated.
 func TestStartActivates(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		r.pool("one", nil)
-		two, v := r.pool("two", nil)
-		r.check(two.DeactivateVolume(r.Context(), v.Name))
-		r.check(two.Deactivate(r.Context()))
-		r.world.PowerOff(r.T)
-		r.start()
-		if s := r.sample("one"); !s.Status.Active {
-			r.Errorf("one is not active: %+v", s)
+	inBubble(t, func(h *harness) {
+		h.pool("one", nil)
+		two, v := h.pool("two", nil)
+		h.check(two.DeactivateVolume(h.Context(), v.Name))
+		h.check(two.Deactivate(h.Context()))
+		h.fixture.PowerOff(h.T)
+		h.start()
+		if s := h.sample("one"); !s.Status.Active {
+			h.Errorf("pool one: got %+v, want it active", s)
 		}
-		if s := r.sample("two"); s.Status.Active {
-			r.Error("two is active, and was deactivated by hand")
+		if s := h.sample("two"); s.Status.Active {
+			h.Error("pool two, deactivated by hand: got it active, want it inactive")
 		}
-		r.conditions("one")
-		r.conditions("two")
-		r.mu.Lock()
-		states := strings.Join(r.states, "|")
-		r.mu.Unlock()
+		h.conditions("one")
+		h.conditions("two")
+		h.mu.Lock()
+		states := strings.Join(h.states, "|")
+		h.mu.Unlock()
 		if states != "READY=1\nSTATUS=2 pools" {
-			r.Errorf("the service manager was told %q", states)
+			h.Errorf("states for the service manager: got %q, want %q", states, "READY=1\nSTATUS=2 pools")
 		}
 	})
 }
 
 func TestStartWithoutActivation(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		r.config = quietConfig + "activate = false\n[pools.two]\nactivate = true\n"
-		r.pool("one", nil)
-		r.pool("two", nil)
-		r.world.PowerOff(r.T)
-		r.start()
-		r.conditions("one", PoolInactive)
-		r.conditions("two")
+	inBubble(t, func(h *harness) {
+		h.config = quietConfig + "activate = false\n[pools.two]\nactivate = true\n"
+		h.pool("one", nil)
+		h.pool("two", nil)
+		h.fixture.PowerOff(h.T)
+		h.start()
+		h.conditions("one", PoolInactive)
+		h.conditions("two")
 	})
 }
 
-// A pool that cannot be activated keeps neither the others nor the daemon, and is
-// tried again.
+// A pool that cannot be activated does not keep the daemon from starting. The activation
+// is tried again.
 func TestActivationFails(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		r.pool("one", nil)
-		r.world.PowerOff(r.T)
-		r.world.Kernel.SetFault(failLoads)
-		r.start()
-		r.conditions("one", PoolInactive)
-		r.world.Kernel.SetFault(nil)
-		r.pass(reviveEvery + 20*time.Second)
-		r.conditions("one")
+	inBubble(t, func(h *harness) {
+		h.pool("one", nil)
+		h.fixture.PowerOff(h.T)
+		h.fixture.Kernel.SetFault(failLoads)
+		h.start()
+		h.conditions("one", PoolInactive)
+		h.fixture.Kernel.SetFault(nil)
+		h.advance(activateInterval + 20*time.Second)
+		h.conditions("one")
 	})
 }
 
-// The command line works beside the daemon: what is made, deactivated and
-// destroyed by hand stays so.
+// The daemon does not undo what commands create, deactivate and destroy.
 func TestPoolsComeAndGo(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		r.start()
-		if got := len(r.daemon.Samples()); got != 0 {
-			r.Errorf("%d samples, and there is no pool", got)
+	inBubble(t, func(h *harness) {
+		h.start()
+		if got := len(h.daemon.Samples()); got != 0 {
+			h.Errorf("without pools: got %d samples, want none", got)
 		}
-		pool, v := r.pool("late", nil)
-		r.pass(6 * time.Second)
-		r.conditions("late")
-		r.check(pool.DeactivateVolume(r.Context(), v.Name))
-		r.check(pool.Deactivate(r.Context()))
-		r.pass(5 * time.Minute)
-		if r.sample("late").Status.Active {
-			r.Error("it was activated against somebody's will")
+		pool, v := h.pool("late", nil)
+		h.advance(6 * time.Second)
+		h.conditions("late")
+		h.check(pool.DeactivateVolume(h.Context(), v.Name))
+		h.check(pool.Deactivate(h.Context()))
+		h.advance(5 * time.Minute)
+		if h.sample("late").Status.Active {
+			h.Error("a pool deactivated by hand: got it active, want it inactive")
 		}
-		r.conditions("late")
-		r.check(pool.Activate(r.Context()))
-		r.pass(20 * time.Second)
-		r.check(pool.Destroy(r.Context()))
-		r.pass(30 * time.Second)
-		if got := r.daemon.Samples(); len(got) != 0 {
-			r.Errorf("there are samples of a pool that was destroyed: %+v", got)
+		h.conditions("late")
+		h.check(pool.Activate(h.Context()))
+		h.advance(20 * time.Second)
+		h.check(pool.Destroy(h.Context()))
+		h.advance(30 * time.Second)
+		if got := h.daemon.Samples(); len(got) != 0 {
+			h.Errorf("after the pool was destroyed: got samples %+v, want none", got)
 		}
-		if text := r.log.String(); strings.Contains(text, PoolGone) {
-			r.Errorf("a destroyed pool was reported as gone:\n%s", text)
+		if text := h.log.String(); strings.Contains(text, PoolGone) {
+			h.Errorf("log after the pool was destroyed: got %s in it:\n%s", PoolGone, text)
 		}
-		r.pool("late", nil) // another one of that name
-		r.pass(20 * time.Second)
-		r.conditions("late")
+		h.pool("late", nil) // another pool of the same name
+		h.advance(20 * time.Second)
+		h.conditions("late")
 	})
 }
 
-// A pool whose folder went away under it, and one that the configuration names
-// and that was never there, are told of; when it comes back that is over.
+// A pool whose directory has disappeared is a condition, as is a missing pool in the
+// configuration. The condition ends when the directory is back.
 func TestPoolGone(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		r.config = quietConfig + "[pools.missing]\n"
-		r.pool("p", nil)
-		r.start()
-		r.pass(30 * time.Second)
-		r.conditions("missing", PoolGone)
-		aside := filepath.Join(r.TempDir(), "aside")
-		r.check(os.Rename(filepath.Join(r.world.Root, "p"), aside))
-		r.pass(time.Minute)
-		r.conditions("p", PoolGone)
-		r.pass(time.Minute)
-		r.conditions("p", PoolGone, SampleStale)
-		r.check(os.Rename(aside, filepath.Join(r.world.Root, "p")))
-		r.pass(20 * time.Second)
-		r.conditions("p")
+	inBubble(t, func(h *harness) {
+		h.config = quietConfig + "[pools.missing]\n"
+		h.pool("p", nil)
+		h.start()
+		h.advance(30 * time.Second)
+		h.conditions("missing", PoolGone)
+		aside := filepath.Join(h.TempDir(), "aside")
+		h.check(os.Rename(filepath.Join(h.fixture.Root, "p"), aside))
+		h.advance(time.Minute)
+		h.conditions("p", PoolGone)
+		h.advance(time.Minute)
+		h.conditions("p", PoolGone, SampleStale)
+		h.check(os.Rename(aside, filepath.Join(h.fixture.Root, "p")))
+		h.advance(20 * time.Second)
+		h.conditions("p")
 	})
 }
 
-// One daemon serves a root. The second one changes nothing.
+// A second daemon on the same root fails and changes nothing.
 func TestTwoDaemons(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		r.pool("p", nil)
-		r.start()
-		second := r.new()
-		err := second.Run(r.Context())
-		if !errors.Is(err, ErrRunning) || !strings.Contains(err.Error(), r.world.Root) {
-			r.Errorf("a second daemon: %v", err)
+	inBubble(t, func(h *harness) {
+		h.pool("p", nil)
+		h.start()
+		second := h.new()
+		err := second.Run(h.Context())
+		if !errors.Is(err, ErrRunning) || !strings.Contains(err.Error(), h.fixture.Root) {
+			h.Errorf("second daemon: got %v, want %v with the root", err, ErrRunning)
 		}
-		r.end()
-		r.start() // and once the first has ended, the next may
+		h.end()
+		h.start() // another daemon starts after the first has ended
 	})
 }
 
-// Ending a daemon leaves all devices as they are, in no time.
+// The daemon ends quickly, and all devices stay as they are.
 func TestEndLeavesDevices(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		_, v := r.pool("p", nil)
-		r.fill(v, 0, 10)
-		r.start()
-		before, err := r.world.Kernel.List(r.Context())
-		r.check(err)
+	inBubble(t, func(h *harness) {
+		_, v := h.pool("p", nil)
+		h.fill(v, 0, 10)
+		h.start()
+		before, err := h.fixture.Kernel.List(h.Context())
+		h.check(err)
 		begun := time.Now()
-		r.end()
+		h.end()
 		if took := time.Since(begun); took > 6*time.Second {
-			r.Errorf("it took %s", took)
+			h.Errorf("stopping the daemon took %s, want at most 6s", took)
 		}
-		after, err := r.world.Kernel.List(r.Context())
-		r.check(err)
+		after, err := h.fixture.Kernel.List(h.Context())
+		h.check(err)
 		if len(before) == 0 || len(before) != len(after) {
-			r.Errorf("devices before %v, after %v", before, after)
+			h.Errorf("devices: got %v, want %v", after, before)
 		}
-		r.fill(v, 10, 20)
-		if last := r.states[len(r.states)-1]; last != "STOPPING=1" {
-			r.Errorf("told last: %q", last)
+		h.fill(v, 10, 20)
+		if last := h.states[len(h.states)-1]; last != "STOPPING=1" {
+			h.Errorf("last state for the service manager: got %q, want STOPPING=1", last)
 		}
 	})
 }
 
 func TestReload(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		r.config = quietConfig + "[extend]\nenabled = false\n"
-		_, v := r.pool("p", nil)
-		r.start()
-		r.fill(v, 0, 900)
-		r.pass(20 * time.Second)
-		r.conditions("p", DataLow)
-		r.config = quietConfig + "frob = 1\n[extend]\nenabled = \"yes\"\n"
-		r.daemon.Reload()
-		r.pass(20 * time.Second)
-		r.conditions("p", DataLow)
-		if text := r.log.String(); !strings.Contains(text, "the old one stays") || !strings.Contains(text, "serve.frob") || !strings.Contains(text, "extend.enabled") {
-			r.Errorf("the faults are not told:\n%s", text)
+	inBubble(t, func(h *harness) {
+		h.config = quietConfig + "[extend]\nenabled = false\n"
+		_, v := h.pool("p", nil)
+		h.start()
+		h.fill(v, 0, 900)
+		h.advance(20 * time.Second)
+		h.conditions("p", DataLow)
+		h.config = quietConfig + "frob = 1\n[extend]\nenabled = \"yes\"\n"
+		h.daemon.Reload()
+		h.advance(20 * time.Second)
+		h.conditions("p", DataLow)
+		for _, want := range []string{"the old one is still used", "serve.frob", "extend.enabled"} {
+			if text := h.log.String(); !strings.Contains(text, want) {
+				h.Errorf("log: want %q, got:\n%s", want, text)
+			}
 		}
-		r.config = "[serve]\nlisten = \"127.0.0.1:9\"\ninterval = \"1h\"\n"
-		r.daemon.Reload()
-		r.pass(time.Second)
-		r.conditions("p")
-		if text := r.log.String(); !strings.Contains(text, "serve.listen") {
-			r.Errorf("it is not told what takes a restart:\n%s", text)
+		h.config = "[serve]\nlisten = \"127.0.0.1:9\"\ninterval = \"1h\"\n"
+		h.daemon.Reload()
+		h.advance(time.Second)
+		h.conditions("p")
+		if text := h.log.String(); !strings.Contains(text, "serve.listen") {
+			h.Errorf("log: want serve.listen as a key that needs a restart, got:\n%s", text)
 		}
 	})
 }
 
 func TestWatchdog(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		r.options = func(o *Options) { o.Watchdog = 10 * time.Second }
-		r.start()
-		r.pass(time.Minute)
-		r.mu.Lock()
-		defer r.mu.Unlock()
+	inBubble(t, func(h *harness) {
+		h.options = func(o *Options) { o.Watchdog = 10 * time.Second }
+		h.start()
+		h.advance(time.Minute)
+		h.mu.Lock()
+		defer h.mu.Unlock()
 		pings := 0
-		for _, state := range r.states {
+		for _, state := range h.states {
 			if state == "WATCHDOG=1" {
 				pings++
 			}
 		}
 		if pings < 11 {
-			r.Errorf("%d pings in a minute", pings)
+			h.Errorf("got %d pings in a minute, want at least 11", pings)
 		}
 	})
 }
 
-// What cannot be read is told once it is old, and what was read before stays.
+// A pool that cannot be read keeps its last figures; after some time it is a condition.
 func TestSampleStale(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		_, v := r.pool("p", nil)
-		r.fill(v, 0, 10)
-		r.start()
+	inBubble(t, func(h *harness) {
+		_, v := h.pool("p", nil)
+		h.fill(v, 0, 10)
+		h.start()
 		broken := errors.New("the kernel does not answer")
-		r.world.Kernel.SetFault(failStatus(broken))
-		r.pass(50 * time.Second)
-		r.conditions("p")
-		if s := r.sample("p"); !errors.Is(s.Err, broken) || s.Status.Data.Used != 10*64*units.KiB {
-			r.Errorf("%v, %s used", s.Err, s.Status.Data.Used)
+		h.fixture.Kernel.SetFault(failStatus(broken))
+		h.advance(50 * time.Second)
+		h.conditions("p")
+		if s := h.sample("p"); !errors.Is(s.Err, broken) || s.Status.Data.Used != 10*64*units.KiB {
+			h.Errorf("got %v, %s used, want %v and 640K", s.Err, s.Status.Data.Used, broken)
 		}
-		r.pass(time.Minute)
-		r.conditions("p", SampleStale)
-		r.world.Kernel.SetFault(nil)
-		r.pass(20 * time.Second)
-		r.conditions("p")
-		if n := strings.Count(r.log.String(), "the pool could not be read"); n != 1 {
-			r.Errorf("logged %d times", n)
+		h.advance(time.Minute)
+		h.conditions("p", SampleStale)
+		h.fixture.Kernel.SetFault(nil)
+		h.advance(20 * time.Second)
+		h.conditions("p")
+		if n := strings.Count(h.log.String(), "the pool could not be read"); n != 1 {
+			h.Errorf("logged %d times, want once", n)
 		}
 	})
 }
 
 func TestHeldRoot(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		pool, _ := r.pool("p", nil)
-		r.start()
-		// A reading of ours that was killed.
-		_ = pool.ReadMetadata(r.Context(), func(*thinpool.Reading) error { r.world.StopAt(1, thinpooltest.Before); return nil })
-		r.world.Restart()
-		if r.kernel("p").HeldRoot == 0 {
-			r.Fatal("a killed reading left nothing")
+	inBubble(t, func(h *harness) {
+		pool, _ := h.pool("p", nil)
+		h.start()
+		// A process is killed while it reads metadata.
+		_ = pool.ReadMetadata(h.Context(), func(*thinpool.Reading) error {
+			h.fixture.StopAt(1, thinpooltest.Before)
+			return nil
+		})
+		h.fixture.Restart()
+		if h.kernel("p").HeldRoot == 0 {
+			h.Fatal("the killed process holds no metadata snapshot")
 		}
-		r.pass(20 * time.Second)
-		if r.kernel("p").HeldRoot != 0 {
-			r.Errorf("what a killed reading left is still held\n%s", r.log.String())
+		h.advance(20 * time.Second)
+		if h.kernel("p").HeldRoot != 0 {
+			h.Errorf("the killed process's metadata snapshot was not released\n%s", h.log.String())
 		}
-		r.conditions("p")
-		_, err := r.world.Kernel.Message(r.Context(), dm.ByName("thinctl-p"), "reserve_metadata_snap")
-		r.check(err)
-		r.pass(20 * time.Second)
-		r.conditions("p", HeldRoot)
-		if r.kernel("p").HeldRoot == 0 {
-			r.Error("somebody else's was released")
+		h.conditions("p")
+		_, err := h.fixture.Kernel.Message(h.Context(), dm.ByName("thinctl-p"), "reserve_metadata_snap")
+		h.check(err)
+		h.advance(20 * time.Second)
+		h.conditions("p", HeldRoot)
+		if h.kernel("p").HeldRoot == 0 {
+			h.Error("another program's metadata snapshot was released")
 		}
-		_, err = r.world.Kernel.Message(r.Context(), dm.ByName("thinctl-p"), "release_metadata_snap")
-		r.check(err)
-		r.pass(20 * time.Second)
-		r.conditions("p")
+		_, err = h.fixture.Kernel.Message(h.Context(), dm.ByName("thinctl-p"), "release_metadata_snap")
+		h.check(err)
+		h.advance(20 * time.Second)
+		h.conditions("p")
 	})
 }
 
 func TestRemovedVolumes(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		pool, v := r.pool("p", nil)
-		r.fill(v, 0, 100)
-		r.start()
-		release, err := r.world.Kernel.Hold(v.Dev)
-		r.check(err)
-		removal, err := pool.RemoveVolume(r.Context(), "v", thinpool.RemoveOptions{Deferred: true})
+	inBubble(t, func(h *harness) {
+		pool, v := h.pool("p", nil)
+		h.fill(v, 0, 100)
+		h.start()
+		release, err := h.fixture.Kernel.Hold(v.Dev)
+		h.check(err)
+		removal, err := pool.RemoveVolume(h.Context(), "v", thinpool.RemoveOptions{Deferred: true})
 		if err != nil || removal.Reaped {
-			r.Fatalf("%+v, %v", removal, err)
+			h.Fatalf("remove an open volume: got %+v, %v, want it not reaped", removal, err)
 		}
-		r.pass(30 * time.Minute)
-		r.conditions("p")
-		r.pass(31 * time.Minute)
-		r.conditions("p", RemovalWaiting)
+		h.advance(30 * time.Minute)
+		h.conditions("p")
+		h.advance(31 * time.Minute)
+		h.conditions("p", RemovalWaiting)
 		release()
-		r.pass(time.Minute)
-		r.conditions("p")
-		if used := r.kernel("p").UsedData; used != 0 {
-			r.Errorf("%d blocks are not given back", used)
+		h.advance(time.Minute)
+		h.conditions("p")
+		if used := h.kernel("p").UsedData; used != 0 {
+			h.Errorf("got %d blocks in use, want 0", used)
 		}
 	})
 }
 
 func TestTrimAndScan(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		r.config = quietConfig + "trim_every = \"1h\"\ntrim_rate = \"1M\"\nscan_every = \"30m\"\n"
-		_, v := r.pool("p", nil)
-		r.fill(v, 0, 64)
-		trims := &countingFiles{files: files{r.world.Files}}
-		r.options = func(o *Options) { o.Files = trims }
-		r.start()
-		r.pass(20 * time.Second)
-		s := r.sample("p")
+	inBubble(t, func(h *harness) {
+		h.config = quietConfig + "trim_every = \"1h\"\ntrim_rate = \"1M\"\nscan_every = \"30m\"\n"
+		_, v := h.pool("p", nil)
+		h.fill(v, 0, 64)
+		trims := &countingFiles{files: files{h.fixture.Files}}
+		h.options = func(o *Options) { o.Files = trims }
+		h.start()
+		h.advance(20 * time.Second)
+		s := h.sample("p")
 		if s.Scan == nil || s.Scan.Err != nil || s.Scan.Usage.Exclusive != 4*units.MiB {
-			r.Errorf("the first scan: %+v", s.Scan)
+			h.Errorf("first scan: got %+v, want 4M exclusive", s.Scan)
 		}
-		if trims.trims.Load() != 0 {
-			r.Error("it trims at once")
+		if got := trims.trims.Load(); got != 0 {
+			h.Errorf("after 20 seconds: got %d trims, want none", got)
 		}
-		r.pass(11 * time.Minute)
+		h.advance(11 * time.Minute)
 		if trims.trims.Load() != 1 {
-			r.Errorf("%d trims in eleven minutes", trims.trims.Load())
+			h.Errorf("after eleven minutes: got %d trims, want 1", trims.trims.Load())
 		}
-		r.pass(3 * time.Hour)
+		h.advance(3 * time.Hour)
 		if trims.trims.Load() != 3 {
-			r.Errorf("%d trims in three hours", trims.trims.Load())
+			h.Errorf("after three hours: got %d trims, want 3", trims.trims.Load())
 		}
-		if at := r.sample("p").Scan.At; time.Since(at) > 31*time.Minute {
-			r.Errorf("the last scan is of %s", at)
+		if at := h.sample("p").Scan.At; time.Since(at) > 31*time.Minute {
+			h.Errorf("the last scan is from %s, want one in the last 31 minutes", at)
 		}
-		r.conditions("p")
-		// Somebody else holds the one metadata snapshot that there can be.
-		_, err := r.world.Kernel.Message(r.Context(), dm.ByName("thinctl-p"), "reserve_metadata_snap")
-		r.check(err)
-		r.pass(4 * time.Hour)
-		r.conditions("p", HeldRoot, ScanStale)
+		h.conditions("p")
+		// Another program holds the pool's only metadata snapshot.
+		_, err := h.fixture.Kernel.Message(h.Context(), dm.ByName("thinctl-p"), "reserve_metadata_snap")
+		h.check(err)
+		h.advance(4 * time.Hour)
+		h.conditions("p", HeldRoot, ScanStale)
 	})
 }
 
-// TestEndInScan: a scan that the daemon's end cuts short is nothing to warn of.
-func TestEndInScan(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		r.config = quietConfig + "scan_every = \"30m\"\n"
-		r.pool("p", nil)
-		reads := &endingDisks{end: func() { r.stop() }}
-		r.options = func(o *Options) {
+// A scan that ends because the daemon is stopped does not log a warning.
+func TestStopDuringScan(t *testing.T) {
+	inBubble(t, func(h *harness) {
+		h.config = quietConfig + "scan_every = \"30m\"\n"
+		h.pool("p", nil)
+		reads := &endingDisks{end: func() { h.stop() }}
+		h.options = func(o *Options) {
 			reads.Disks = o.Host.Disks
 			o.Host.Disks = reads
 		}
-		r.daemon = r.new()
-		r.run()
-		r.pass(time.Minute)
-		if err := <-r.ended; err != nil {
-			r.Error(err)
+		h.daemon = h.new()
+		h.run()
+		h.advance(time.Minute)
+		if err := <-h.ended; err != nil {
+			h.Error(err)
 		}
-		r.daemon = nil
+		h.daemon = nil
 		if !reads.ended.Load() {
-			r.Fatal("no scan")
+			h.Fatal("no scan was started")
 		}
-		if text := r.log.String(); strings.Contains(text, "level=WARN") {
-			r.Errorf("the log warns:\n%s", text)
+		if text := h.log.String(); strings.Contains(text, "level=WARN") {
+			h.Errorf("log: want no warning, got:\n%s", text)
 		}
 	})
 }
 
-// endingDisks call end when metadata is read.
+// endingDisks calls end when metadata is read.
 type endingDisks struct {
 	thinpool.Disks
 	end   func()
@@ -372,8 +376,7 @@ func (f endingFile) ReadAt(b []byte, at int64) (int, error) {
 	return f.MetadataFile.ReadAt(b, at)
 }
 
-// countingFiles have one file system, on whatever volume, that gives back 64M at
-// each trim.
+// countingFiles has a file system on each volume, and each trim of it frees 64M.
 type countingFiles struct {
 	files
 	trims atomic.Int32
@@ -394,7 +397,7 @@ func TestPauseFor(t *testing.T) {
 		want        time.Duration
 	}{{0, 1, 0}, {mi, mi, time.Second}, {mi / 2, mi, time.Second / 2}, {1 << 62, 1, longestPause}} {
 		if got := pauseFor(test.freed, test.rate); got != test.want {
-			t.Errorf("%s at %s a second: %s, want %s", test.freed, test.rate, got, test.want)
+			t.Errorf("%s at %s a second: got %s, want %s", test.freed, test.rate, got, test.want)
 		}
 	}
 }

@@ -17,10 +17,10 @@ import (
 	"thinctl/units"
 )
 
-// A day of pools that grow and shrink at random, while the daemon is ended, killed
-// at any step and started again, and the power fails: none is ever extended past
-// its maximum, and no threshold stands for longer than the interval and the
-// cool-down while a daemon is there that could do something about it.
+// Two pools grow and shrink at random for a day, while the daemon is stopped, killed at
+// any step and started again, and the power fails. No pool is extended past its maximum.
+// While a daemon runs, no threshold is passed for longer than the interval plus the
+// cool-down.
 func TestADay(t *testing.T) {
 	seeds := []uint64{1, 2}
 	if text := os.Getenv("THINCTL_DAY_SEED"); text != "" {
@@ -32,7 +32,9 @@ func TestADay(t *testing.T) {
 	}
 	for _, seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			inBubble(t, func(r *rig) { (&day{rig: r, random: rand.New(rand.NewPCG(seed, 24))}).run() })
+			inBubble(t, func(h *harness) {
+				(&day{harness: h, random: rand.New(rand.NewPCG(seed, 24))}).run()
+			})
 		})
 	}
 }
@@ -60,7 +62,7 @@ data_maximum = "150M"
 `
 
 type day struct {
-	*rig
+	*harness
 	random *rand.Rand
 	pools  []*dayPool
 	up     bool
@@ -74,7 +76,7 @@ type dayPool struct {
 	name    string
 	volume  thinpool.Volume
 	extend  config.Extend
-	written uint64 // blocks from the start on
+	written uint64 // blocks from the start of the volume
 	since   map[string]time.Time
 	size    units.Bytes
 }
@@ -93,10 +95,10 @@ func (d *day) run() {
 		for _, p := range d.pools {
 			d.change(p)
 		}
-		d.pass(dayTick)
-		d.upset()
+		d.advance(dayTick)
+		d.disturb()
 		for _, p := range d.pools {
-			d.judge(p)
+			d.verify(p)
 		}
 		if d.Failed() {
 			return
@@ -105,31 +107,35 @@ func (d *day) run() {
 	if !d.up {
 		d.begin()
 	}
-	d.Logf("%d extensions, %d kills, %d ends, %d power cuts; a threshold stood for %s at most", d.extended, d.kills, d.ends, d.cuts, d.longest)
+	d.Logf("%d extensions, %d kills, %d stops, %d power cuts; a threshold was passed for %s at most",
+		d.extended, d.kills, d.ends, d.cuts, d.longest)
 	if d.extended < 4 || d.kills < 10 || d.ends < 5 || d.cuts < 2 || d.refills < 5 {
-		d.Errorf("a dull day: %d extensions, %d kills, %d ends, %d power cuts, %d refills", d.extended, d.kills, d.ends, d.cuts, d.refills)
+		d.Errorf("got %d extensions, %d kills, %d stops, %d power cuts, %d refills, want at least 4, 10, 5, 2, 5",
+			d.extended, d.kills, d.ends, d.cuts, d.refills)
 	}
-	if violations := d.world.Kernel.Violations(); len(violations) > 0 {
+	if violations := d.fixture.Kernel.Violations(); len(violations) > 0 {
 		d.Error(violations)
 	}
 }
 
-// begin starts a daemon, and activates the volumes as their users would.
+// begin starts a daemon, and activates the volumes as a user does.
 func (d *day) begin() {
 	d.start()
 	d.up = true
 	for _, p := range d.pools {
 		clear(p.since)
-		err := thinpooltest.WithPool(context.Background(), d.world.Host(), d.world.Root, p.name, func(pool *thinpool.Pool) (err error) {
-			p.volume, err = pool.ActivateVolume(context.Background(), "v")
+		ctx := context.Background()
+		activate := func(pool *thinpool.Pool) (err error) {
+			p.volume, err = pool.ActivateVolume(ctx, "v")
 			return err
-		})
-		d.check(err)
+		}
+		d.check(thinpooltest.WithPool(ctx, d.fixture.Host(), d.fixture.Root, p.name, activate))
 	}
 }
 
-// upset ends or kills the daemon, cuts the power, fills the host, or mends it all.
-func (d *day) upset() {
+// disturb sometimes stops, kills or starts the daemon, cuts the power, or fills or empties
+// the host.
+func (d *day) disturb() {
 	switch n := d.random.IntN(1000); {
 	case !d.up:
 		if n < 100 {
@@ -140,16 +146,16 @@ func (d *day) upset() {
 		d.up = false
 		d.ends++
 	case n < 6:
-		d.world.StopAt(1+d.random.IntN(60), thinpooltest.Phase(d.random.IntN(2)))
-		d.pass(time.Duration(d.random.IntN(60)) * time.Second)
+		d.fixture.StopAt(1+d.random.IntN(60), thinpooltest.Phase(d.random.IntN(2)))
+		d.advance(time.Duration(d.random.IntN(60)) * time.Second)
 		d.stop()
-		<-d.ended // whatever a process says that is dead
+		<-d.ended // the result of a killed process is lost
 		d.daemon, d.up = nil, false
-		d.world.Restart()
+		d.fixture.Restart()
 		d.kills++
 	case n < 7:
 		d.end()
-		d.world.PowerOff(d.T)
+		d.fixture.PowerOff(d.T)
 		d.cuts++
 		d.begin()
 	case n < 12:
@@ -161,22 +167,22 @@ func (d *day) upset() {
 	}
 }
 
-// change writes or discards at the end of what was written. What is lost of it in
-// a power cut does not matter: blocks are counted by the kernel.
+// change writes or discards blocks at the end of the written ones. Power cuts may lose
+// some of them: verify uses the kernel's counts.
 func (d *day) change(p *dayPool) {
 	if !d.up {
-		return // its users wait for it
+		return
 	}
 	switch n := d.random.IntN(100); {
 	case n < 50:
 		for range d.random.IntN(12) {
-			err := d.world.Kernel.WriteStamp(p.volume.Dev, p.written, 1)
+			err := d.fixture.Kernel.WriteStamp(p.volume.Dev, p.written, 1)
 			if errors.Is(err, dmtest.ErrWouldBlock) {
-				return // full, or suspended by who was killed
+				return // full, or suspended by a killed process
 			}
 			if err != nil {
 				if p.written > 0 {
-					return // full, and writes fail at once
+					return // full with the policy "fail"
 				}
 				d.Fatal(err)
 			}
@@ -184,31 +190,37 @@ func (d *day) change(p *dayPool) {
 		}
 	case n < 51 && p.written > 1500:
 		kept := p.written / uint64(2+d.random.IntN(3))
-		err := d.world.Kernel.Discard(p.volume.Dev, units.Bytes(kept)*64*units.KiB, units.Bytes(p.written-kept)*64*units.KiB)
-		if err == nil {
+		offset, length := units.Bytes(kept)*64*units.KiB, units.Bytes(p.written-kept)*64*units.KiB
+		if err := d.fixture.Kernel.Discard(p.volume.Dev, offset, length); err == nil {
 			p.written = kept
 			d.refills++
 		}
 	}
 }
 
-// judge looks at a pool from outside.
-func (d *day) judge(p *dayPool) {
+// verify checks a pool's sizes and thresholds by the kernel's status.
+func (d *day) verify(p *dayPool) {
 	s := d.kernel(p.name)
 	data, metadata := units.Bytes(s.TotalData)*64*units.KiB, units.Bytes(s.TotalMetadata)*4*units.KiB
 	if data > p.extend.DataMaximum || metadata > p.extend.MetadataMaximum {
-		d.Fatalf("%s has %s data and %s metadata: beyond the maximum\n%s", p.name, data, metadata, d.log.String())
+		d.Fatalf("%s: got %s data and %s metadata, want at most %s and %s\n%s",
+			p.name, data, metadata, p.extend.DataMaximum, p.extend.MetadataMaximum, d.log.String())
 	}
 	if data > p.size && p.size != 0 {
 		d.extended++
 	}
 	p.size = data
-	d.stands(p, "data", p.extend.DataAt, units.Bytes(s.UsedData)*64*units.KiB, data, data >= p.extend.DataMaximum-64*units.KiB || d.short)
-	d.stands(p, "metadata", p.extend.MetadataAt, units.Bytes(s.UsedMetadata)*4*units.KiB, metadata, metadata >= p.extend.MetadataMaximum || d.short)
+	usedData, usedMetadata := units.Bytes(s.UsedData)*64*units.KiB, units.Bytes(s.UsedMetadata)*4*units.KiB
+	atMaximum := data >= p.extend.DataMaximum-64*units.KiB
+	d.verifyThreshold(p, "data", p.extend.DataAt, usedData, data, atMaximum || d.short)
+	atMaximum = metadata >= p.extend.MetadataMaximum
+	d.verifyThreshold(p, "metadata", p.extend.MetadataAt, usedMetadata, metadata, atMaximum || d.short)
 }
 
-func (d *day) stands(p *dayPool, space string, at config.Threshold, used, total units.Bytes, excused bool) {
-	if !at.Passed(used, total) || excused || !d.up {
+// verifyThreshold checks for how long a threshold has been passed, unless the space
+// cannot be extended.
+func (d *day) verifyThreshold(p *dayPool, space string, at config.Threshold, used, total units.Bytes, fixed bool) {
+	if !at.Passed(used, total) || fixed || !d.up {
 		delete(p.since, space)
 		return
 	}
@@ -217,9 +229,10 @@ func (d *day) stands(p *dayPool, space string, at config.Threshold, used, total 
 		p.since[space] = time.Now()
 		return
 	}
-	stood := time.Since(since)
-	d.longest = max(d.longest, stood)
-	if stood > dayInterval+dayCoolDown+dayTick {
-		d.Fatalf("%s: the threshold of %s stands for %s with %s of %s used\n%s", p.name, space, stood, used, total, d.log.String())
+	passed := time.Since(since)
+	d.longest = max(d.longest, passed)
+	if passed > dayInterval+dayCoolDown+dayTick {
+		d.Fatalf("%s: the threshold of %s is passed for %s with %s of %s used\n%s",
+			p.name, space, passed, used, total, d.log.String())
 	}
 }

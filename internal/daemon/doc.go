@@ -1,43 +1,40 @@
-// Package daemon watches pools and keeps them from running full: it samples each
-// one at the kernel's events and by a timer, extends data and metadata, and serves
-// what it saw.
+// Package daemon watches pools and extends them before they are full. It samples each
+// pool after events of the kernel and by a timer, extends data and metadata, and serves
+// the samples as metrics.
 //
 // # Words
 //
-// A look is one round over a pool: a sample is taken, what it calls for is done,
-// and a fresh sample shows what has come of it. A condition is a state that
-// somebody should be told of; its code is stable, and package runbooks has a text
-// for it. A threshold is passed where too much of a space is used; the room is
-// what its backing could still give. A chore is what may take long: giving back
-// the blocks of removed volumes, trimming, exact scans.
+// A poll is one round over a pool: the daemon takes a sample, acts on it, and takes
+// another sample to see the result. A condition is a state that needs the user's
+// attention; its code is stable, and package runbooks has a text for it. A threshold is
+// passed when too much of a space is used. Maintenance is work that may take long:
+// discarding the blocks of removed volumes, trimming, exact scans.
 //
 // # How it watches
 //
-//	events of the pool --+                  +-> extend -> fresh sample
-//	timer ---------------+--> look: sample -+-> activate, full policy, held root
+//	events of the pool --+                  +-> extend -> new sample
+//	timer ---------------+--> poll: sample -+-> activate, full policy, held root
 //	reload --------------+                  +-> conditions -> published
 //
-// A threshold that is passed is acted on at the latest after the interval and the
-// cool-down. The low-water event comes once for each resume of the pool, so it is
-// never relied on alone. A space that is nearly full does not wait for the
-// cool-down after an extension that has worked.
+// The daemon acts on a passed threshold within the interval plus the cool-down. The
+// kernel raises the low-water event once for each resume of the pool, so the daemon does
+// not rely on it alone. A space that is nearly full does not wait for the cool-down after
+// a successful extension.
 //
 // # Snapshotters
 //
-// For each containerd that the configuration has, a snapshotter is served beside
-// this: its socket is there once its pool can be opened, and answers once the pool
-// is active and what killed processes left is finished, which the daemon waits for
-// before it says that it is ready. A fault keeps none of the others, and is tried
-// again. A reload begins with tables that are new, ends those that are gone once
-// their requests are answered, and does both for those that have changed; the rest
-// goes on.
+// The daemon serves a snapshotter for each containerd in the configuration. Its socket
+// exists as soon as its pool can be opened. It answers requests when the pool is active
+// and the unfinished changes of killed processes are recovered. The daemon waits for that
+// before it reports that it is ready. A failed snapshotter is started again, and does not
+// affect the others. A reload starts the snapshotters of new tables, stops those of
+// removed tables after their pending requests, and restarts those of changed tables.
 //
 // # Caveats
 //
-// The daemon needs nobody to know of it and holds no lock but while it changes
-// something: the command line works beside it. One daemon serves a root; a second
-// one is refused. Ending it changes no device. A pool that somebody deactivated by
-// hand is left alone.
+// The daemon holds locks only while it changes something, so that commands work
+// concurrently. One daemon serves a root; a second one is refused. Devices stay as they
+// are when the daemon ends. The daemon does not activate a pool that a user deactivated.
 //
 // # Example
 //

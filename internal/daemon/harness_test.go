@@ -22,12 +22,12 @@ import (
 	"thinctl/units"
 )
 
-// rig is a host in memory with a pool and a daemon, in a bubble of time.
-type rig struct {
+// harness runs a daemon on an in-memory host, in a synctest bubble.
+type harness struct {
 	*testing.T
-	world  *snapshotstest.World
-	config string // the daemon's file
-	log    logs
+	fixture *snapshotstest.World
+	config  string // the daemon's file
+	log     logs
 
 	mu   sync.Mutex
 	host loopback.Space
@@ -35,176 +35,179 @@ type rig struct {
 	daemon  *Daemon
 	stop    func()
 	ended   chan error
-	states  []string // what the service manager was told
+	states  []string // that the service manager received
 	options func(*Options)
 }
 
 const quietConfig = "[serve]\nlisten = \"\"\n"
 
-func inBubble(t *testing.T, do func(*rig)) {
+func inBubble(t *testing.T, do func(*harness)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{T: t, world: snapshotstest.New(t), config: quietConfig,
+		h := &harness{T: t, fixture: snapshotstest.New(t), config: quietConfig,
 			host: loopback.Space{Total: 100 * units.GiB, Free: 60 * units.GiB, Available: 50 * units.GiB}}
-		r.world.Space = func() loopback.Space {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			return r.host
+		h.fixture.Space = func() loopback.Space {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.host
 		}
 		defer func() {
-			if r.daemon != nil {
-				r.end()
+			if h.daemon != nil {
+				h.end()
 			}
 		}()
-		do(r)
+		do(h)
 	})
 }
 
-// available changes what the host's file system has.
-func (r *rig) available(b units.Bytes) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.host.Free, r.host.Available = b, b
+// available sets the free space of the host's file system.
+func (h *harness) available(b units.Bytes) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.host.Free, h.host.Available = b, b
 }
 
-func (r *rig) check(err error) {
-	r.Helper()
+func (h *harness) check(err error) {
+	h.Helper()
 	if err != nil {
-		r.Fatal(err)
+		h.Fatal(err)
 	}
 }
 
-// pool makes a pool of 64M data with one large active volume.
-func (r *rig) pool(name string, change func(*thinpool.CreateOptions)) (*thinpool.Pool, thinpool.Volume) {
-	r.Helper()
-	options := thinpool.CreateOptions{DataSize: 64 * units.MiB, MetadataSize: 4 * units.MiB, BaseSize: units.GiB, Reserve: &store.Reserve{Host: 5}}
+// pool makes a pool of 64M data with an active volume of 1G.
+func (h *harness) pool(name string, change func(*thinpool.CreateOptions)) (*thinpool.Pool, thinpool.Volume) {
+	h.Helper()
+	options := thinpool.CreateOptions{
+		DataSize: 64 * units.MiB, MetadataSize: 4 * units.MiB, BaseSize: units.GiB, Reserve: &store.Reserve{Host: 5},
+	}
 	if change != nil {
 		change(&options)
 	}
-	pool, err := thinpool.Create(r.Context(), r.world.Host(), r.world.Root, name, options)
-	r.check(err)
-	_, err = pool.CreateVolume(r.Context(), "v", thinpool.VolumeOptions{})
-	r.check(err)
-	volume, err := pool.ActivateVolume(r.Context(), "v")
-	r.check(err)
+	pool, err := thinpool.Create(h.Context(), h.fixture.Host(), h.fixture.Root, name, options)
+	h.check(err)
+	_, err = pool.CreateVolume(h.Context(), "v", thinpool.VolumeOptions{})
+	h.check(err)
+	volume, err := pool.ActivateVolume(h.Context(), "v")
+	h.check(err)
 	return pool, volume
 }
 
-// fill writes blocks from first up to last.
-func (r *rig) fill(v thinpool.Volume, first, last uint64) {
-	r.Helper()
+// fill writes the blocks from first to last-1.
+func (h *harness) fill(v thinpool.Volume, first, last uint64) {
+	h.Helper()
 	for block := first; block < last; block++ {
-		r.check(r.world.Kernel.WriteStamp(v.Dev, block, block+1))
+		h.check(h.fixture.Kernel.WriteStamp(v.Dev, block, block+1))
 	}
 }
 
-func (r *rig) load() (config.Config, error) {
-	return config.Parse([]byte("root = \""+r.world.Root+"\"\n"+r.config), "config.toml", config.Sources{})
+func (h *harness) load() (config.Config, error) {
+	return config.Parse([]byte("root = \""+h.fixture.Root+"\"\n"+h.config), "config.toml", config.Sources{})
 }
 
-func (r *rig) new() *Daemon {
-	r.Helper()
-	c, err := r.load()
-	r.check(err)
-	o := Options{Host: r.world.Host(), Files: files{r.world.Files}, Config: c, Reload: r.load,
-		Logger: slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+func (h *harness) new() *Daemon {
+	h.Helper()
+	c, err := h.load()
+	h.check(err)
+	o := Options{Host: h.fixture.Host(), Files: files{h.fixture.Files}, Config: c, Reload: h.load,
+		Logger: slog.New(slog.NewTextHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Notify: func(state string) error {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.states = append(r.states, state)
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.states = append(h.states, state)
 			return nil
 		}}
-	if r.options != nil {
-		r.options(&o)
+	if h.options != nil {
+		h.options(&o)
 	}
 	d, err := New(o)
-	r.check(err)
+	h.check(err)
 	return d
 }
 
 // start runs a daemon and waits until it is ready.
-func (r *rig) start() {
-	r.Helper()
-	r.daemon = r.new()
-	r.run()
-	r.settle()
-	if err := r.daemon.readiness(); err != nil {
-		r.Fatalf("not ready: %v\n%s", err, r.log.String())
+func (h *harness) start() {
+	h.Helper()
+	h.daemon = h.new()
+	h.run()
+	h.wait()
+	if err := h.daemon.readiness(); err != nil {
+		h.Fatalf("readiness: got %v, want nil\n%s", err, h.log.String())
 	}
 }
 
-// run has the daemon begin.
-func (r *rig) run() {
+// run starts the daemon.
+func (h *harness) run() {
 	ctx, stop := context.WithCancelCause(context.Background())
-	r.stop, r.ended = func() { stop(errSignal) }, make(chan error, 1)
-	d := r.daemon
-	go func() { r.ended <- d.Run(ctx) }()
+	h.stop, h.ended = func() { stop(errSignal) }, make(chan error, 1)
+	d := h.daemon
+	go func() { h.ended <- d.Run(ctx) }()
 }
 
-// settle lets all that is to happen at this moment happen.
-func (r *rig) settle() { r.pass(0) }
+// wait returns when all goroutines are blocked.
+func (h *harness) wait() { h.advance(0) }
 
-func (r *rig) pass(d time.Duration) {
+func (h *harness) advance(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// end ends the daemon as SIGTERM does.
-func (r *rig) end() {
-	r.Helper()
-	if err := r.endWith(); err != nil {
-		r.Errorf("the daemon ended with %v", err)
+// end stops the daemon as SIGTERM does.
+func (h *harness) end() {
+	h.Helper()
+	if err := h.endWith(); err != nil {
+		h.Errorf("Run: got %v, want nil", err)
 	}
 }
 
-func (r *rig) endWith() error {
-	r.Helper()
-	r.stop()
+func (h *harness) endWith() error {
+	h.Helper()
+	h.stop()
 	begun := time.Now()
-	err := <-r.ended
-	if took := time.Since(begun); took > stopBound+5*time.Second {
-		r.Errorf("it took %s to end", took)
+	err := <-h.ended
+	if took := time.Since(begun); took > stopTimeout+5*time.Second {
+		h.Errorf("stopping the daemon took %s, want at most %s", took, stopTimeout+5*time.Second)
 	}
-	r.daemon = nil
+	h.daemon = nil
 	return err
 }
 
-func (r *rig) sample(pool string) metrics.Sample {
-	r.Helper()
-	for _, s := range r.daemon.Samples() {
+func (h *harness) sample(pool string) metrics.Sample {
+	h.Helper()
+	for _, s := range h.daemon.Samples() {
 		if s.Pool == pool {
 			return s
 		}
 	}
-	r.Fatalf("no sample of %s", pool)
+	h.Fatalf("got no sample of pool %s", pool)
 	return metrics.Sample{}
 }
 
-func (r *rig) conditions(pool string, want ...string) {
-	r.Helper()
-	got := r.sample(pool).Conditions
+func (h *harness) conditions(pool string, want ...string) {
+	h.Helper()
+	got := h.sample(pool).Conditions
 	if len(got) != len(want) {
-		r.Errorf("conditions %v, want %v (%v)\n%s", got, want, r.sample(pool).Err, r.log.String())
+		h.Errorf("conditions: got %v, want %v (%v)\n%s", got, want, h.sample(pool).Err, h.log.String())
 		return
 	}
 	for i := range got {
 		if got[i] != want[i] {
-			r.Errorf("conditions %v, want %v", got, want)
+			h.Errorf("conditions: got %v, want %v", got, want)
 		}
 	}
 }
 
-// kernel is the pool's status, past all that the daemon may be stopped at.
-func (r *rig) kernel(pool string) dm.PoolStatus {
-	r.Helper()
-	_, lines, err := r.world.Kernel.Status(context.Background(), dm.ByName(dm.Name("thinctl-"+pool)), dm.StatusOptions{NoFlush: true})
-	r.check(err)
+// kernel reads the pool's status from the fake kernel, even if the daemon was killed.
+func (h *harness) kernel(pool string) dm.PoolStatus {
+	h.Helper()
+	device := dm.ByName(dm.Name("thinctl-" + pool))
+	_, lines, err := h.fixture.Kernel.Status(context.Background(), device, dm.StatusOptions{NoFlush: true})
+	h.check(err)
 	status, err := dm.ParsePoolStatus(lines[0])
-	r.check(err)
+	h.check(err)
 	return status
 }
 
-// files are the world's file systems, with what a trimmer asks.
+// files adds to the fixture's file systems a method that a trimmer needs.
 type files struct{ *snapshotstest.Files }
 
 func (f files) MountPoint(_ context.Context, device blockdev.Number) (string, error) {
@@ -232,12 +235,12 @@ func (l *logs) String() string {
 	return l.b.String()
 }
 
-// errSignal is the cause by which the program's context ends.
+// errSignal is the cause of the context's end, as in the program after a signal.
 var errSignal = errors.New("interrupted")
 
 var errNoLoad = errors.New("no memory for a table")
 
-// failLoads is a kernel that takes no new tables.
+// failLoads makes the kernel fail each load of a table.
 func failLoads(c dmtest.Call) error {
 	if c.Op == "load" && c.Phase == dmtest.Before {
 		return errNoLoad
@@ -245,7 +248,7 @@ func failLoads(c dmtest.Call) error {
 	return nil
 }
 
-// failStatus is a kernel that does not say how devices are.
+// failStatus makes the kernel fail each request for a status.
 func failStatus(err error) func(dmtest.Call) error {
 	return func(c dmtest.Call) error {
 		if c.Op == "status" && c.Phase == dmtest.Before {

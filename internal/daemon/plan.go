@@ -9,21 +9,21 @@ import (
 	"thinctl/units"
 )
 
-// unlimited is room without end.
+// unlimited stands for a size without a limit.
 const unlimited = units.Bytes(1 << 62)
 
-// metadataMost is how large metadata grows: LVM's cap, which old kernels keep.
-const metadataMost = 16192 * units.MiB
+// metadataLimit is the largest size of metadata, as in LVM: old kernels use no more.
+const metadataLimit = 16192 * units.MiB
 
-// space is one of a pool's two devices as a plan sees it.
+// space holds the sizes of one of a pool's two devices.
 type space struct {
 	used, total units.Bytes
 	unit        units.Bytes // sizes are multiples of it
-	room        units.Bytes // what the backing can still give
+	available   units.Bytes // by which the backing can grow
 	file        bool        // the backing is a file on the host
 }
 
-// rule is what config says of one space.
+// rule is the configuration for one space.
 type rule struct {
 	at       config.Threshold
 	step     config.Step
@@ -31,59 +31,58 @@ type rule struct {
 	coolDown time.Duration
 }
 
-// attempt is the last extension of a space that was tried, or found impossible.
+// attempt is the last extension of a space, whether it was made or found impossible.
 type attempt struct {
 	at     time.Time
-	result string // of package metrics; "" where there was none yet
+	result string // of package metrics; "" if there was none yet
 	err    error
 }
 
-// verdict says what is to become of a space.
-type verdict struct {
-	passed bool        // its threshold
-	to     units.Bytes // the size to extend to; 0 where it is not to be extended now
-	// blocked is why it cannot be extended, as a result of package metrics.
+// decision says whether to extend a space.
+type decision struct {
+	passed bool        // the threshold is passed
+	to     units.Bytes // the size to extend to; 0 for no extension now
+	// blocked is the reason against an extension, as a result of package metrics.
 	blocked string
 }
 
-// decide is the extension policy. It knows nothing but its arguments.
-func decide(s space, r rule, last attempt, now time.Time) verdict {
+// decide is the extension policy, a pure function.
+func decide(s space, r rule, last attempt, now time.Time) decision {
 	if s.total == 0 || !r.at.Passed(s.used, s.total) {
-		return verdict{}
+		return decision{}
 	}
 	limit := unlimited
 	if r.maximum != 0 {
 		limit = r.maximum - r.maximum%s.unit
 	}
 	if s.total >= limit {
-		return verdict{passed: true, blocked: metrics.AtMaximum}
+		return decision{passed: true, blocked: metrics.AtMaximum}
 	}
 	to := r.at.Enough(s.used, s.total, r.step).RoundUp(s.unit)
-	to = min(to, limit, s.total+s.room-s.room%s.unit)
+	to = min(to, limit, s.total+s.available-s.available%s.unit)
 	if to <= s.total {
 		if s.file {
-			return verdict{passed: true, blocked: metrics.NoHostSpace}
+			return decision{passed: true, blocked: metrics.NoHostSpace}
 		}
-		return verdict{passed: true, blocked: metrics.Refused}
+		return decision{passed: true, blocked: metrics.Refused}
 	}
-	if cooling(s, r, last, now) {
-		return verdict{passed: true}
+	if coolingDown(s, r, last, now) {
+		return decision{passed: true}
 	}
-	return verdict{passed: true, to: to}
+	return decision{passed: true, to: to}
 }
 
-// cooling tells whether it is too early for another extension. After one that
-// has worked a space that is nearly full does not wait: it fills faster than it
-// was thought to.
-func cooling(s space, r rule, last attempt, now time.Time) bool {
-	tried := last.result == metrics.Done || last.err != nil // else it was only found impossible
+// coolingDown reports whether it is too early for another extension. A space that is
+// nearly full soon after a successful one does not wait: it fills faster than planned.
+func coolingDown(s space, r rule, last attempt, now time.Time) bool {
+	tried := last.result == metrics.Done || last.err != nil // otherwise it was found impossible
 	if !tried || now.Sub(last.at) >= r.coolDown {
 		return false
 	}
 	return last.result != metrics.Done || !urgent(s, r.at)
 }
 
-// urgent: less than half is free of what the threshold wants free.
+// urgent reports whether less than half of the threshold's free space is free.
 func urgent(s space, at config.Threshold) bool {
 	wanted := at.Free
 	if at.Percent != 0 {
@@ -92,30 +91,30 @@ func urgent(s space, at config.Threshold) bool {
 	return s.total-min(s.used, s.total) < wanted/2
 }
 
-// dataSpace and metadataSpace read a pool's status. device is the size of the
-// block device under it, 0 where that is a file.
+// dataSpace returns the sizes of a pool's data. device is the size of the data's block
+// device, 0 for a file.
 func dataSpace(s thinpool.Status, device units.Bytes) space {
-	one := space{used: s.Data.Used, total: s.Data.Total, unit: max(s.Record.Block, 1), file: s.Record.Data.Loop}
+	data := space{used: s.Data.Used, total: s.Data.Total, unit: max(s.Record.Block, 1), file: s.Record.Data.Loop}
 	device = thinpool.RoomOnDevice(device, s.Record)
-	one.room = room(s, one, device, hostReserve(s))
-	return one
+	data.available = available(s, data, device, hostReserve(s))
+	return data
 }
 
 func metadataSpace(s thinpool.Status, device units.Bytes) space {
 	const block = 4 * units.KiB
-	one := space{used: s.Metadata.Used, total: s.Metadata.Total, unit: block, file: s.Record.Metadata.Loop}
-	// Metadata is little, and a pool without it is worse off than a full host: it
-	// may take of the reserve.
-	one.room = min(room(s, one, device, min(hostReserve(s), 16*units.MiB)), metadataMost-min(metadataMost, one.total))
-	return one
+	metadata := space{used: s.Metadata.Used, total: s.Metadata.Total, unit: block, file: s.Record.Metadata.Loop}
+	// Metadata may use the reserve: it is small, and a pool without free metadata is worse
+	// than a full host.
+	most := metadataLimit - min(metadataLimit, metadata.total)
+	metadata.available = min(available(s, metadata, device, min(hostReserve(s), 16*units.MiB)), most)
+	return metadata
 }
 
-// room is what a space's backing can still give. Of the host's file system what
-// files of the pool were promised and do not have yet is gone already: it is what
-// the pool itself may still fill.
-func room(s thinpool.Status, one space, device, keep units.Bytes) units.Bytes {
-	if !one.file {
-		return device - min(device, one.total)
+// available returns the size by which the backing of a space can grow. It subtracts the
+// holes of the pool's files from the host's free space, since the pool may fill them.
+func available(s thinpool.Status, of space, device, keep units.Bytes) units.Bytes {
+	if !of.file {
+		return device - min(device, of.total)
 	}
 	if s.Host == nil {
 		return unlimited
@@ -131,7 +130,7 @@ func holes(s thinpool.Space) units.Bytes {
 	return s.File.Apparent - min(s.File.Allocated, s.File.Apparent)
 }
 
-// hostReserve is what is to stay free on the host's file system.
+// hostReserve returns the free space that the host's file system is to keep.
 func hostReserve(s thinpool.Status) units.Bytes {
 	if s.Host == nil {
 		return 0
@@ -140,5 +139,7 @@ func hostReserve(s thinpool.Status) units.Bytes {
 }
 
 func rules(e config.Extend) (data, metadata rule) {
-	return rule{e.DataAt, e.DataStep, e.DataMaximum, e.CoolDown}, rule{e.MetadataAt, e.MetadataStep, e.MetadataMaximum, e.CoolDown}
+	data = rule{e.DataAt, e.DataStep, e.DataMaximum, e.CoolDown}
+	metadata = rule{e.MetadataAt, e.MetadataStep, e.MetadataMaximum, e.CoolDown}
+	return data, metadata
 }

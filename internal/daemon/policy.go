@@ -1,15 +1,19 @@
 package daemon
 
 import (
+	"context"
+	"errors"
+
+	"thinctl/dm"
+	"thinctl/metrics"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
 
-// failWhenFull tells whether writes to the pool should fail at once when it is
-// full. A queued write waits for growth: where the host has no room for any it
-// would wait in vain, up to the kernel's timeout, with all that wait behind it.
-// failing is what the pool does now; it goes back with some room to spare only,
-// so that it does not switch to and fro.
+// failWhenFull reports whether writes to the pool should fail at once when it is full.
+// Without the full policy "fail", writes wait until the pool grows. If the host has no
+// space for that, they block until the kernel's timeout. failing is the present policy:
+// the switch back needs more free space, so that the policy does not alternate.
 func failWhenFull(s thinpool.Status, failing bool) bool {
 	if s.Record.ErrorIfFull {
 		return true
@@ -17,12 +21,41 @@ func failWhenFull(s thinpool.Status, failing bool) bool {
 	if s.Host == nil || !s.Record.Data.Loop {
 		return false
 	}
-	keep := max(hostReserve(s), leastHost)
+	keep := max(hostReserve(s), hostMinimum)
 	if failing {
 		keep += s.Host.Total / 100
 	}
 	return s.Host.Available < keep
 }
 
-// leastHost is what the host needs free, whatever reserve the pool has.
-const leastHost = 16 * units.MiB
+// hostMinimum is the free space that the host needs, even if the pool has no reserve.
+const hostMinimum = 16 * units.MiB
+
+// switchPolicy sets the full policy to "fail" while the pool's host has no space for
+// growth, and back to "queue" afterwards.
+func (w *watcher) switchPolicy(ctx context.Context, s metrics.Sample) {
+	_, pool := w.d.settings(w.name)
+	if w.noPolicy || !pool.Extend.Enabled || !pool.Extend.SwitchFullPolicy {
+		return
+	}
+	if !growable(s) || s.Status.Kernel.Mode == dm.ModeReadOnly {
+		return
+	}
+	failing := s.Status.Kernel.ErrorIfNoSpace
+	want := failWhenFull(s.Status, failing)
+	if want == failing || !want && s.Status.Kernel.Mode == dm.ModeOutOfDataSpace {
+		return // a full pool fails writes by itself when the kernel's timeout has passed
+	}
+	changed, err := w.pool.SetFullPolicy(ctx, want)
+	switch {
+	case errors.Is(err, thinpool.ErrUnsupported):
+		w.noPolicy = true
+		w.log.Warn("the full policy cannot be changed", "error", err)
+	case err != nil:
+		w.log.Error("the full policy was not changed", "error", err)
+	case changed && want:
+		w.log.Warn("full policy: writes fail at once, since the host has no space for growth", "code", HostLow)
+	case changed:
+		w.log.Info("full policy: writes wait for growth again, since the host has space")
+	}
+}

@@ -22,50 +22,46 @@ import (
 	"thinctl/thinpool"
 )
 
-// snapshotter serves one containerd for as long as its table in the configuration
-// stays as it is.
+// snapshotter serves one containerd, until its table in the configuration changes.
 type snapshotter struct {
 	d     *Daemon
 	table config.Containerd
 	log   *slog.Logger
 	end   context.CancelFunc
-	ended chan struct{} // closed when it serves no more
-	tried chan struct{} // closed when it is ready, or could not be
-	once  sync.Once
-	kicks chan struct{} // try at once
+	ended chan struct{} // closed when it no longer serves
+	// started is closed when it is ready, or when the first attempt has failed.
+	started chan struct{}
+	once    sync.Once
+	kicks   chan struct{} // each asks for another attempt at once
 
-	// imagefs shows the pool's space; nil where the table has none.
-	imagefs  *imagefs.FS
-	shown    string      // what was last logged of a fault in it
-	showNext time.Time   // a fault is not tried again before
-	leaves   atomic.Bool // the table is gone, and with it the imagefs
+	imagefs      *imagefs.FS // shows the pool's space; nil if the table has none
+	imagefsError string      // the last one that was logged
+	imagefsRetry time.Time   // the earliest time for another attempt after an error
+	tableGone    atomic.Bool // the configuration no longer has the imagefs
 
-	// unready is why requests are not answered yet.
-	unready atomic.Pointer[error]
-	trouble string // what was last logged
+	notReady  atomic.Pointer[error] // why requests are refused; nil if they are not
+	lastError string                // the last one that was logged
 }
 
-// retryEvery is how soon what keeps a snapshotter from answering is looked at again.
-const retryEvery = 2 * time.Second
+// retryInterval is the time between two attempts, and between two checks of the pool.
+const retryInterval = 2 * time.Second
 
 var (
-	errStarting = errors.New("it has just been started")
-	// errReplaced: another pool has the name now.
-	errReplaced = errors.New("another pool of that name has taken its place")
-	// errUnserved: nobody can connect any more.
-	errUnserved = errors.New("the socket is lost")
+	errStarting   = errors.New("the snapshotter is starting")
+	errReplaced   = errors.New("another pool now has this name")
+	errSocketLost = errors.New("the socket is gone")
 )
 
-// refreshSnapshotters begins to serve what the configuration has and ends what it
-// has no more; a table that has changed is both. d.mu is held.
+// refreshSnapshotters starts snapshotters for new tables of the configuration and stops
+// those of removed tables. For a changed table it does both. The caller holds d.mu.
 func (d *Daemon) refreshSnapshotters(ctx context.Context, all *sync.WaitGroup) {
 	tables := d.config.Containerds()
-	var leaving []*snapshotter // a new one may need a socket of theirs
+	var leaving []*snapshotter // a new snapshotter may need the socket of one of these
 	for name, s := range d.snapshotters {
 		if slices.Contains(tables, s.table) {
 			continue
 		}
-		s.leaves.Store(!slices.ContainsFunc(tables, func(t config.Containerd) bool {
+		s.tableGone.Store(!slices.ContainsFunc(tables, func(t config.Containerd) bool {
 			return t.Name == name && t.ImageFS == s.table.ImageFS && t.Socket == s.table.Socket
 		}))
 		s.end()
@@ -77,8 +73,11 @@ func (d *Daemon) refreshSnapshotters(ctx context.Context, all *sync.WaitGroup) {
 			continue
 		}
 		own, end := context.WithCancel(ctx)
-		s := &snapshotter{d: d, table: table, end: end, ended: make(chan struct{}), tried: make(chan struct{}), kicks: make(chan struct{}, 1),
-			log: d.log.With("snapshotter", table.Name, "pool", table.Pool)}
+		s := &snapshotter{
+			d: d, table: table, end: end,
+			ended: make(chan struct{}), started: make(chan struct{}), kicks: make(chan struct{}, 1),
+			log: d.log.With("snapshotter", table.Name, "pool", table.Pool),
+		}
 		if table.ImageFS != "" {
 			s.imagefs = &imagefs.FS{Loops: d.options.Host.Loops, Target: table.ImageFS,
 				Image: filepath.Join(filepath.Dir(table.Socket), table.Name+".imagefs")}
@@ -93,18 +92,18 @@ func (d *Daemon) refreshSnapshotters(ctx context.Context, all *sync.WaitGroup) {
 	}
 }
 
-// run serves until ctx ends, and tries again whatever keeps it from that.
+// run serves until ctx ends. After an error it tries again.
 func (s *snapshotter) run(ctx context.Context) {
 	defer close(s.ended)
 	defer s.d.metrics.ForgetSnapshotter(s.table.Name)
-	defer s.settled()
+	defer s.markStarted()
 	defer s.removeImageFS()
 	for ctx.Err() == nil {
 		s.noteReady(errStarting)
 		err := s.serve(ctx)
 		if ctx.Err() != nil {
 			if err != nil {
-				s.log.Warn("a snapshotter did not end well", "error", err)
+				s.log.Warn("the snapshotter ended with an error", "error", err)
 			}
 			return
 		}
@@ -113,11 +112,11 @@ func (s *snapshotter) run(ctx context.Context) {
 	}
 }
 
-// settled lets the daemon say that it is ready.
-func (s *snapshotter) settled() { s.once.Do(func() { close(s.tried) }) }
+// markStarted ends the daemon's wait for this snapshotter.
+func (s *snapshotter) markStarted() { s.once.Do(func() { close(s.started) }) }
 
 func (s *snapshotter) pause(ctx context.Context) {
-	bounded, cancel := context.WithTimeout(ctx, retryEvery)
+	bounded, cancel := context.WithTimeout(ctx, retryInterval)
 	defer cancel()
 	select {
 	case <-bounded.Done():
@@ -132,41 +131,40 @@ func (s *snapshotter) kick() {
 	}
 }
 
-// failed tells of a fault, once.
+// failed logs an error, once until it changes.
 func (s *snapshotter) failed(err error) {
 	s.noteReady(err)
-	if text := err.Error(); text != s.trouble {
-		s.trouble = text
-		s.log.Error("containerd is not served, which is tried again", "error", err)
+	if text := err.Error(); text != s.lastError {
+		s.lastError = text
+		s.log.Error("containerd is not served, the daemon will try again", "error", err)
 	}
-	s.settled()
+	s.markStarted()
 }
 
-// noteReady notes why requests cannot be answered, or with nil that they can.
+// noteReady sets the error with which requests are refused; nil if they are answered.
 func (s *snapshotter) noteReady(err error) {
 	s.d.metrics.Snapshotter(s.table.Name, s.table.Pool, err == nil)
 	if err == nil {
-		s.unready.Store(nil)
+		s.notReady.Store(nil)
 		return
 	}
 	err = fmt.Errorf("pool %s is not ready for containerd: %w", s.table.Pool, err)
-	s.unready.Store(&err)
+	s.notReady.Store(&err)
 }
 
-func (s *snapshotter) answers() error {
-	if why := s.unready.Load(); why != nil {
+func (s *snapshotter) readyError() error {
+	if why := s.notReady.Load(); why != nil {
 		return *why
 	}
 	return nil
 }
 
-// serve opens the pool and answers on the socket until ctx ends, or the pool is
-// another one. Requests that come before what killed processes have left is
-// finished are told to come again.
+// serve opens the pool and answers at the socket until ctx ends or another pool has the
+// name. Requests are refused as unavailable until the recovery is complete.
 func (s *snapshotter) serve(ctx context.Context) (err error) {
 	if w := s.d.watcher(s.table.Pool); w != nil {
 		select {
-		case <-w.started: // it has activated the pool, or could not
+		case <-w.started: // the first attempt to activate the pool is over
 		case <-ctx.Done():
 			return nil
 		}
@@ -177,13 +175,15 @@ func (s *snapshotter) serve(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, pool.Close(context.Background())) }()
-	backend, err := containerd.New(pool, o.Files, containerd.Options{Namespace: s.table.Namespace, FS: filesystem.Type(s.table.FileSystem),
-		Size: s.table.Size, Log: s.log, Exclusive: func(volume string) (containerd.Scanned, bool) { return s.d.scanned(s.table.Pool, volume) }})
+	backend, err := containerd.New(pool, o.Files, containerd.Options{
+		Namespace: s.table.Namespace, FS: filesystem.Type(s.table.FileSystem), Size: s.table.Size, Log: s.log,
+		Exclusive: func(volume string) (containerd.Scanned, bool) { return s.d.scanned(s.table.Pool, volume) },
+	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, backend.Close()) }()
-	diffs, err := differ.New(backend, differ.Options{Containerd: s.table.Containerd, Ready: s.answers, Log: s.log})
+	diffs, err := differ.New(backend, differ.Options{Containerd: s.table.Containerd, Ready: s.readyError, Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -196,20 +196,23 @@ func (s *snapshotter) serve(ctx context.Context) (err error) {
 	defer stop()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- containerd.Serve(serving, listener, backend, containerd.ServeOptions{Observe: s.observe, Ready: s.answers, Services: diffs.Register})
+		ended <- containerd.Serve(serving, listener, backend,
+			containerd.ServeOptions{Observe: s.observe, Ready: s.readyError, Services: diffs.Register})
 	}()
 	err = s.keepReady(serving, pool, backend, ended)
 	stop()
 	return errors.Join(err, <-ended)
 }
 
-// keepReady finishes what was left once the pool is active, and again when it has
-// been away. It returns when serving has ended or must.
-func (s *snapshotter) keepReady(ctx context.Context, pool *thinpool.Pool, backend *containerd.Snapshotter, ended chan error) error {
+// keepReady recovers unfinished changes when the pool becomes active, and each time after
+// it was inactive. It returns when serving has ended or has to end.
+func (s *snapshotter) keepReady(
+	ctx context.Context, pool *thinpool.Pool, backend *containerd.Snapshotter, ended chan error,
+) error {
 	ready, first := false, true
 	for {
-		sample, seen := s.sample()
-		active := seen && sample.Err == nil && sample.Status.Active
+		sample, ok := s.sample()
+		active := ok && sample.Err == nil && sample.Status.Active
 		if active {
 			s.showSpace(ctx, sample.Status.Data)
 		}
@@ -217,10 +220,10 @@ func (s *snapshotter) keepReady(ctx context.Context, pool *thinpool.Pool, backen
 		case active && sample.Status.Record.UUID != pool.UUID():
 			return errReplaced
 		case !active && ready:
-			ready = false
-			s.d.metrics.Snapshotter(s.table.Name, s.table.Pool, false) // requests are told what is wrong by whom they ask
+			ready = false // requests fail with the pool's own error
+			s.d.metrics.Snapshotter(s.table.Name, s.table.Pool, false)
 		case !ready:
-			bounded, cancel := context.WithTimeout(ctx, reviveBound)
+			bounded, cancel := context.WithTimeout(ctx, activateTimeout)
 			err := backend.Recover(bounded)
 			cancel()
 			if ctx.Err() != nil {
@@ -231,61 +234,62 @@ func (s *snapshotter) keepReady(ctx context.Context, pool *thinpool.Pool, backen
 			}
 			if ready = err == nil; ready {
 				first = false
-				s.trouble = ""
+				s.lastError = ""
 				s.noteReady(nil)
 				s.log.Info("containerd is served", "socket", s.table.Socket, "namespace", s.table.Namespace)
-				s.settled()
+				s.markStarted()
 			}
 		}
-		bounded, cancel := context.WithTimeout(ctx, retryEvery)
+		bounded, cancel := context.WithTimeout(ctx, retryInterval)
 		select {
 		case <-bounded.Done():
 		case <-s.kicks:
 		case err := <-ended:
 			cancel()
 			ended <- nil
-			return errors.Join(errUnserved, err)
+			return errors.Join(errSocketLost, err)
 		}
 		cancel()
 		if ctx.Err() != nil {
 			return nil
 		}
 		if _, err := os.Lstat(s.table.Socket); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: %w", errUnserved, err)
+			return fmt.Errorf("%w: %w", errSocketLost, err)
 		}
 	}
 }
 
-// showSpace has the imagefs, if there is one, show the pool's space. A fault in it keeps
-// nothing else from working.
+// showSpace updates the imagefs, if there is one, to the pool's space. An error of it is
+// only logged.
 func (s *snapshotter) showSpace(ctx context.Context, data thinpool.Space) {
-	if s.imagefs == nil || time.Now().Before(s.showNext) {
+	if s.imagefs == nil || time.Now().Before(s.imagefsRetry) {
 		return
 	}
-	bounded, cancel := context.WithTimeout(ctx, actBound)
+	bounded, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
 	err := s.imagefs.Show(bounded, data.Total, data.Available)
 	if err == nil {
-		s.shown = ""
+		s.imagefsError = ""
 		return
 	}
-	s.showNext = time.Now().Add(time.Minute)
-	if text := err.Error(); text != s.shown && ctx.Err() == nil {
-		s.shown = text
-		s.log.Error("the kubelet does not see the pool's space, which is tried again", "error", err)
+	s.imagefsRetry = time.Now().Add(time.Minute)
+	if text := err.Error(); text != s.imagefsError && ctx.Err() == nil {
+		s.imagefsError = text
+		s.log.Error("the kubelet does not see the pool's space, the daemon will try again", "error", err)
 	}
 }
 
-// removeImageFS takes the imagefs away when the configuration does not have it any more.
-// A daemon that ends leaves it mounted.
+// removeImageFS removes the imagefs if the configuration no longer has it. A daemon that
+// is stopped leaves it mounted.
 func (s *snapshotter) removeImageFS() {
-	if s.imagefs == nil || !s.leaves.Load() {
+	if s.imagefs == nil || !s.tableGone.Load() {
 		return
 	}
-	bounded, cancel := context.WithTimeout(context.Background(), actBound)
+	bounded, cancel := context.WithTimeout(context.Background(), actionTimeout)
 	defer cancel()
 	if err := s.imagefs.Remove(bounded); err != nil {
-		s.log.Error("the file system that showed the pool's space is left", "directory", s.table.ImageFS, "error", err)
+		s.log.Error("the file system that shows the pool's space was not removed",
+			"directory", s.table.ImageFS, "error", err)
 	}
 }
 
@@ -297,7 +301,7 @@ func (s *snapshotter) sample() (metrics.Sample, bool) {
 	return w.published()
 }
 
-// observe counts a request, and logs it where everything is.
+// observe counts a request, and logs it at level debug.
 func (s *snapshotter) observe(method string) (ended func(code string)) {
 	counted := s.d.metrics.Request(s.table.Name, method)
 	return func(code string) {
@@ -306,32 +310,32 @@ func (s *snapshotter) observe(method string) (ended func(code string)) {
 	}
 }
 
-// watcher returns that of a pool, nil where there is none.
+// watcher returns the watcher of a pool, nil if there is none.
 func (d *Daemon) watcher(pool string) *watcher {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.watchers[pool]
 }
 
-// scanned is what the last scan of a pool has found of a volume.
+// scanned returns the result for a volume of the pool's last scan.
 func (d *Daemon) scanned(pool, volume string) (containerd.Scanned, bool) {
 	w := d.watcher(pool)
 	if w == nil {
 		return containerd.Scanned{}, false
 	}
-	w.chores.mu.Lock()
-	defer w.chores.mu.Unlock()
-	found, known := w.chores.exact[volume]
-	return found, known
+	w.maintenance.mu.Lock()
+	defer w.maintenance.mu.Unlock()
+	result, ok := w.maintenance.volumes[volume]
+	return result, ok
 }
 
-// exactOf makes a scan quick to ask.
-func exactOf(u thinpool.Usage) map[string]containerd.Scanned {
-	exact := map[string]containerd.Scanned{}
+// scannedVolumes returns the results of a scan by volume.
+func scannedVolumes(u thinpool.Usage) map[string]containerd.Scanned {
+	volumes := map[string]containerd.Scanned{}
 	for _, volume := range u.Volumes {
 		if volume.Name != "" && !volume.Removed {
-			exact[volume.Name] = containerd.Scanned{Exclusive: volume.Exclusive, Mapped: volume.Mapped}
+			volumes[volume.Name] = containerd.Scanned{Exclusive: volume.Exclusive, Mapped: volume.Mapped}
 		}
 	}
-	return exact
+	return volumes
 }

@@ -6,36 +6,36 @@ import (
 	"time"
 )
 
-// A containerd whose pool is not there keeps nobody from anything, and is told of
-// once; that the pool is missing is told as of any that the configuration names.
+// A containerd with a missing pool does not affect the rest. Its error is logged once, and
+// the missing pool is a condition, as for any pool in the configuration.
 func TestContainerdWithoutPool(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		r.pool("p", nil)
-		r.config = quietConfig + "[containerd.k8s]\npool = \"missing\"\n"
-		r.start()
-		r.pass(30 * time.Second)
-		r.conditions("p")
-		r.conditions("missing", PoolGone)
-		if n := strings.Count(r.log.String(), "containerd is not served"); n != 1 {
-			r.Errorf("it is told %d times\n%s", n, r.log.String())
+	inBubble(t, func(h *harness) {
+		h.pool("p", nil)
+		h.config = quietConfig + "[containerd.k8s]\npool = \"missing\"\n"
+		h.start()
+		h.advance(30 * time.Second)
+		h.conditions("p")
+		h.conditions("missing", PoolGone)
+		if n := strings.Count(h.log.String(), "containerd is not served"); n != 1 {
+			h.Errorf("logged %d times, want once\n%s", n, h.log.String())
 		}
 	})
 }
 
-// What a scan has found of a volume is what Usage goes by.
+// scanned returns the results of the last scan.
 func TestScanned(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		_, v := r.pool("p", nil)
-		r.fill(v, 0, 3)
-		r.config = quietConfig + "scan_every = \"1h\"\n"
-		r.start()
-		r.pass(20 * time.Second)
-		if found, known := r.daemon.scanned("p", "v"); !known || found.Exclusive != found.Mapped || found.Mapped == 0 {
-			r.Errorf("%+v, %t", found, known)
+	inBubble(t, func(h *harness) {
+		_, v := h.pool("p", nil)
+		h.fill(v, 0, 3)
+		h.config = quietConfig + "scan_every = \"1h\"\n"
+		h.start()
+		h.advance(20 * time.Second)
+		if got, ok := h.daemon.scanned("p", "v"); !ok || got.Exclusive != got.Mapped || got.Mapped == 0 {
+			h.Errorf("got %+v, %t, want equal sizes above 0", got, ok)
 		}
-		for _, of := range [][2]string{{"p", "other"}, {"other", "v"}} {
-			if found, known := r.daemon.scanned(of[0], of[1]); known {
-				r.Errorf("of %s: %+v", of, found)
+		for _, missing := range [][2]string{{"p", "other"}, {"other", "v"}} {
+			if got, ok := h.daemon.scanned(missing[0], missing[1]); ok {
+				h.Errorf("%s: got %+v, want nothing", missing, got)
 			}
 		}
 	})

@@ -16,51 +16,51 @@ import (
 	"thinctl/units"
 )
 
-// watcher keeps one pool. Its fields without a lock are its run's own.
+// watcher polls one pool. Only its run uses the fields above chores.
 type watcher struct {
 	d       *Daemon
 	name    string
 	log     *slog.Logger
 	end     context.CancelFunc
-	started chan struct{} // closed after the first look
-	kicks   chan struct{} // look at once
-	events  chan struct{} // the device has raised an event
+	started chan struct{} // closed after the first poll
+	kicks   chan struct{} // each asks for a poll at once
+	events  chan struct{} // each is an event of the device
 
-	pool     *thinpool.Pool // nil until it could be opened
-	forecast metrics.Forecaster
-	last     map[metrics.Space]attempt
-	revived  time.Time // when it was last tried to activate it
-	held     []string  // the codes of the last look
-	gone     time.Time // since when it is not where it was
-	noPolicy bool      // the kernel cannot switch the full policy
-	trouble  string    // what was last logged of a look that failed
+	pool           *thinpool.Pool // nil until it could be opened
+	forecast       metrics.Forecaster
+	last           map[metrics.Space]attempt
+	lastActivation time.Time // of the last attempt to activate the pool
+	codes          []string  // the conditions of the last poll
+	gone           time.Time // since when the pool's directory is missing
+	noPolicy       bool      // the kernel cannot switch the full policy
+	lastError      string    // of the last poll, if it failed
 
-	chores chores
+	maintenance maintenance
 
-	mu       sync.Mutex
-	sample   metrics.Sample
-	seen     bool
-	device   dm.Info // of the pool, when it was last active
-	lastGood time.Time
-	finished bool // nothing of the pool is left
+	mu        sync.Mutex
+	sample    metrics.Sample
+	sampled   bool    // sample is set
+	device    dm.Info // of the pool when it was last active
+	lastGood  time.Time
+	destroyed bool // the pool has neither a directory nor a device
 }
 
 func newWatcher(d *Daemon, name string) *watcher {
 	now := time.Now()
 	return &watcher{d: d, name: name, log: d.log.With("pool", name), lastGood: now,
 		started: make(chan struct{}), kicks: make(chan struct{}, 1), events: make(chan struct{}, 1),
-		last: map[metrics.Space]attempt{}, chores: chores{begun: now}}
+		last: map[metrics.Space]attempt{}, maintenance: maintenance{begun: now}}
 }
 
-// run looks at the pool until ctx ends.
+// run polls the pool until ctx ends.
 func (w *watcher) run(ctx context.Context) {
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
 	defer w.close()
-	w.look(ctx)
+	w.poll(ctx)
 	close(w.started)
 	helpers.Go(func() { w.follow(ctx) })
-	helpers.Go(func() { w.work(ctx) })
+	helpers.Go(func() { w.maintain(ctx) })
 	for {
 		serve, _ := w.d.settings(w.name)
 		timer := time.NewTimer(serve.Interval)
@@ -74,20 +74,20 @@ func (w *watcher) run(ctx context.Context) {
 			w.d.metrics.Event(w.name)
 		}
 		timer.Stop()
-		w.look(ctx)
+		w.poll(ctx)
 	}
 }
 
 func (w *watcher) close() {
-	if pool := w.chores.setPool(nil); pool != nil {
+	if pool := w.maintenance.setPool(nil); pool != nil {
 		if err := pool.Close(context.Background()); err != nil {
-			w.log.Warn("the database is not closed", "error", err)
+			w.log.Warn("the database was not closed", "error", err)
 		}
 	}
 	w.pool = nil
 }
 
-// kick has the pool looked at soon.
+// kick asks for a poll at once.
 func (w *watcher) kick() {
 	select {
 	case w.kicks <- struct{}{}:
@@ -95,8 +95,7 @@ func (w *watcher) kick() {
 	}
 }
 
-// follow waits for the device's events, of which a storm makes no more than some
-// looks a second.
+// follow turns the device's events into polls, at most five a second.
 func (w *watcher) follow(ctx context.Context) {
 	const calm = 200 * time.Millisecond
 	for ctx.Err() == nil {
@@ -111,13 +110,13 @@ func (w *watcher) follow(ctx context.Context) {
 			default:
 			}
 		} else {
-			pause = serve.Interval // it is gone; the timer finds out what has become of it
+			pause = serve.Interval // the device is gone; the next timed poll finds out why
 		}
 		_ = contexts.Sleep(ctx, pause)
 	}
 }
 
-// awaitEvent waits for an event after those that the last look has seen.
+// awaitEvent waits for an event after the last one that was received.
 func (w *watcher) awaitEvent(ctx context.Context, device dm.Info) bool {
 	now, err := w.d.options.Host.Kernel.WaitEvent(ctx, dm.ByDev(device.Dev), device.EventNr)
 	if err != nil {
@@ -140,33 +139,33 @@ func (w *watcher) activeDevice() dm.Info {
 	return w.device
 }
 
-// look is one round: sample, act, sample anew, publish.
-func (w *watcher) look(ctx context.Context) {
-	bounded, cancel := context.WithTimeout(ctx, lookBound)
+// poll is one round: sample, act, sample again, publish.
+func (w *watcher) poll(ctx context.Context) {
+	bounded, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	s := w.read(bounded)
-	if w.revive(ctx, s) {
+	if w.activate(ctx, s) {
 		s = w.read(bounded)
 	}
-	o := w.assess(s)
-	if w.extend(bounded, o) {
-		// The kernel's low-water event comes once for each resume: what is still low
-		// after one is seen here or never.
-		o = w.assess(w.read(bounded))
-		if o.data.again() || o.metadata.again() {
+	a := w.assess(s)
+	if w.extend(bounded, a) {
+		// The kernel raises the low-water event once for each resume, so only this sample
+		// shows that a space is still low.
+		a = w.assess(w.read(bounded))
+		if a.data.needsAnother() || a.metadata.needsAnother() {
 			w.kick()
 		}
 	}
-	w.switchPolicy(bounded, o.sample)
-	o.foreignRoot = w.releaseHeld(bounded, o.sample)
+	w.switchPolicy(bounded, a.sample)
+	a.foreignRoot = w.releaseHeld(bounded, a.sample)
 	if ctx.Err() != nil {
 		return
 	}
-	w.publish(o)
-	w.chores.wake()
+	w.publish(a)
+	w.maintenance.wake()
 }
 
-// read takes a sample, and opens the pool where that was not done yet.
+// read takes a sample. It opens the pool if that has not been done yet.
 func (w *watcher) read(ctx context.Context) metrics.Sample {
 	begun := time.Now()
 	fail := func(err error) metrics.Sample {
@@ -179,7 +178,7 @@ func (w *watcher) read(ctx context.Context) metrics.Sample {
 			return fail(err)
 		}
 		w.pool = pool
-		w.chores.setPool(pool)
+		w.maintenance.setPool(pool)
 	}
 	serve, _ := w.d.settings(w.name)
 	s := sampler.TakeOf(ctx, w.pool, sampler.Options{VolumeLimit: serve.VolumeMetrics})
@@ -187,7 +186,7 @@ func (w *watcher) read(ctx context.Context) metrics.Sample {
 	case gone(s.Err):
 		w.close()
 	case s.Err == nil && s.Status.Record.UUID != w.pool.UUID():
-		// Another pool of that name has taken its place.
+		// It is another pool of the same name.
 		w.close()
 		w.last = map[metrics.Space]attempt{}
 		w.forecast = metrics.Forecaster{}
@@ -198,9 +197,8 @@ func (w *watcher) read(ctx context.Context) metrics.Sample {
 	return s
 }
 
-// noteDevice remembers the pool's device for who waits for its events. The number
-// of events is asked for first the device is known, and then goes by what was
-// waited for.
+// noteDevice keeps the pool's device for awaitEvent. It reads the device's event number
+// once; later awaitEvent updates it.
 func (w *watcher) noteDevice(ctx context.Context, s metrics.Sample) {
 	w.mu.Lock()
 	known := w.device.Dev == s.Status.Dev
@@ -221,29 +219,31 @@ func gone(err error) bool {
 	return errors.Is(err, thinpool.ErrNotFound) || isNoDatabase(err)
 }
 
-// assess makes of a sample all that is to be known before it is acted on.
-func (w *watcher) assess(s metrics.Sample) seen {
+// assess derives from a sample all that the following steps need.
+func (w *watcher) assess(s metrics.Sample) assessment {
 	serve, pool := w.d.settings(w.name)
 	now := time.Now()
 	w.noteGone(s, now)
-	o := seen{sample: s, now: now, interval: serve.Interval, scanEvery: pool.ScanEvery, extending: pool.Extend.Enabled,
-		gone: !w.gone.IsZero() && now.Sub(w.gone) >= goneAfter}
+	a := assessment{
+		sample: s, now: now, interval: serve.Interval, scanEvery: pool.ScanEvery, extending: pool.Extend.Enabled,
+		gone: !w.gone.IsZero() && now.Sub(w.gone) >= goneAfter,
+	}
 	if s.Err != nil || !s.Status.Active {
-		return o
+		return a
 	}
 	data, metadata := w.spaces(s.Status)
 	dataRule, metadataRule := rules(pool.Extend)
-	o.metadata = w.outlook(metrics.Metadata, metadata, metadataRule, now)
-	// What metadata takes of the host, data does not get.
-	if data.file && metadata.file && o.metadata.to > metadata.total {
-		data.room -= min(data.room, o.metadata.to-metadata.total)
+	a.metadata = w.assessSpace(metrics.Metadata, metadata, metadataRule, now)
+	// Data cannot use the host's space that metadata is about to use.
+	if data.file && metadata.file && a.metadata.to > metadata.total {
+		data.available -= min(data.available, a.metadata.to-metadata.total)
 	}
-	o.data = w.outlook(metrics.Data, data, dataRule, now)
-	return o
+	a.data = w.assessSpace(metrics.Data, data, dataRule, now)
+	return a
 }
 
-// goneAfter is how long a pool may be missing before anybody is told: destroying
-// one takes a moment.
+// goneAfter is the time that a pool may be missing without a condition: while a pool is
+// being destroyed, its directory goes before its watcher.
 const goneAfter = 10 * time.Second
 
 func (w *watcher) noteGone(s metrics.Sample, now time.Time) {
@@ -255,25 +255,25 @@ func (w *watcher) noteGone(s metrics.Sample, now time.Time) {
 	}
 }
 
-func (w *watcher) outlook(space metrics.Space, is space, by rule, now time.Time) outlook {
-	last := w.last[space]
-	v := decide(is, by, last, now)
-	if !v.passed {
+func (w *watcher) assessSpace(name metrics.Space, sizes space, by rule, now time.Time) spaceState {
+	last := w.last[name]
+	d := decide(sizes, by, last, now)
+	if !d.passed {
 		if last.result != metrics.Done && last.err == nil {
-			delete(w.last, space) // what made it impossible is over
+			delete(w.last, name) // an extension was impossible, and is no longer needed
 		}
-		return outlook{verdict: v}
+		return spaceState{decision: d}
 	}
-	if v.blocked == "" && v.to == 0 && last.result == metrics.NoHostSpace {
-		v.blocked = metrics.NoHostSpace // it looked as if there was room, and there was not
+	if d.blocked == "" && d.to == 0 && last.result == metrics.NoHostSpace {
+		d.blocked = metrics.NoHostSpace // there was less free space than expected
 	}
-	return outlook{v, last}
+	return spaceState{d, last}
 }
 
-// again: an extension has worked, and it takes another at once.
-func (l outlook) again() bool { return l.to != 0 && l.last.result == metrics.Done }
+// needsAnother reports whether a space needs another extension right after one.
+func (s spaceState) needsAnother() bool { return s.to != 0 && s.last.result == metrics.Done }
 
-// spaces are a pool's two devices with what their backings can still give.
+// spaces returns the sizes of a pool's two devices.
 func (w *watcher) spaces(s thinpool.Status) (data, metadata space) {
 	size := func(backing thinpool.Space, loop bool) (size units.Bytes) {
 		if loop {
@@ -285,75 +285,78 @@ func (w *watcher) spaces(s thinpool.Status) (data, metadata space) {
 		}
 		return device.Size
 	}
-	return dataSpace(s, size(s.Data, s.Record.Data.Loop)), metadataSpace(s, size(s.Metadata, s.Record.Metadata.Loop))
+	data = dataSpace(s, size(s.Data, s.Record.Data.Loop))
+	metadata = metadataSpace(s, size(s.Metadata, s.Record.Metadata.Loop))
+	return data, metadata
 }
 
-// publish gives the sample away with what it means, and logs what is new of it.
-func (w *watcher) publish(o seen) {
+// publish makes the sample available with its conditions, and logs changes of these.
+func (w *watcher) publish(a assessment) {
 	_, pool := w.d.settings(w.name)
-	w.chores.report(&o, pool)
-	s := o.sample
+	w.maintenance.report(&a, pool)
+	s := a.sample
 	w.forecast.Add(s)
-	s.Forecast = w.forecast.Forecast(o.now)
+	s.Forecast = w.forecast.Forecast(a.now)
 	if pool.Extend.Enabled {
 		s.Limits = map[metrics.Space]units.Bytes{}
-		for space, most := range map[metrics.Space]units.Bytes{metrics.Data: pool.Extend.DataMaximum, metrics.Metadata: pool.Extend.MetadataMaximum} {
-			if most > 0 {
-				s.Limits[space] = most
-			}
+		if most := pool.Extend.DataMaximum; most > 0 {
+			s.Limits[metrics.Data] = most
+		}
+		if most := pool.Extend.MetadataMaximum; most > 0 {
+			s.Limits[metrics.Metadata] = most
 		}
 	}
 	w.mu.Lock()
 	if s.Err == nil {
-		w.lastGood = o.now
+		w.lastGood = a.now
 	}
-	o.lastGood = w.lastGood
-	s.Conditions = conditions(o)
-	if s.Err != nil && w.seen {
+	a.lastGood = w.lastGood
+	s.Conditions = conditions(a)
+	if s.Err != nil && w.sampled {
 		s = keep(w.sample, s)
 	}
-	w.sample, w.seen = s, true
+	w.sample, w.sampled = s, true
 	device := w.device
 	w.mu.Unlock()
 	if !w.gone.IsZero() {
-		left := w.deviceLeft(device)
+		exists := w.hasDevice(device)
 		w.mu.Lock()
-		w.finished = !left
+		w.destroyed = !exists
 		w.mu.Unlock()
 	}
-	w.tell(o, s.Conditions)
+	w.logConditions(a, s.Conditions)
 }
 
-// keep is a sample that failed, with what the one before it saw.
+// keep returns a failed sample, completed with the figures of the sample before it.
 func keep(before, failed metrics.Sample) metrics.Sample {
 	before.At, before.Took, before.Err, before.Conditions = failed.At, failed.Took, failed.Err, failed.Conditions
 	return before
 }
 
-// published is the last sample, with what has come of it since: a look that hangs
-// is told by its age.
+// published returns the last sample. It adds SampleStale if the sample is old, in case
+// the present poll hangs.
 func (w *watcher) published() (metrics.Sample, bool) {
 	serve, _ := w.d.settings(w.name)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.sample
-	if w.seen && stale(time.Now(), w.lastGood, serve.Interval) && !slices.Contains(s.Conditions, SampleStale) {
+	if w.sampled && stale(time.Now(), w.lastGood, serve.Interval) && !slices.Contains(s.Conditions, SampleStale) {
 		s.Conditions = append(slices.Clone(s.Conditions), SampleStale)
 		slices.Sort(s.Conditions)
 	}
-	return s, w.seen
+	return s, w.sampled
 }
 
-// leftForGood: the pool is not there any more, and neither is its device.
-func (w *watcher) leftForGood() bool {
+// isDestroyed reports whether the pool has neither a directory nor a device.
+func (w *watcher) isDestroyed() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.finished
+	return w.destroyed
 }
 
-// deviceLeft tells whether the kernel still has the device of a pool whose folder
+// hasDevice reports whether the kernel still has the device of a pool whose directory
 // is gone.
-func (w *watcher) deviceLeft(device dm.Info) bool {
+func (w *watcher) hasDevice(device dm.Info) bool {
 	if device.Name == "" {
 		return false
 	}

@@ -17,18 +17,19 @@ import (
 
 	"github.com/prometheus/exporter-toolkit/web"
 
+	"thinctl/fault"
 	"thinctl/internal/config"
 )
 
-// webServer serves what the daemon saw.
+// webServer serves metrics and health checks.
 type webServer struct {
-	servers   []*http.Server // one for each listener: the toolkit changes them
+	servers   []*http.Server // one for each listener, since web.Serve changes it
 	listeners []net.Listener
 	handler   http.Handler
 	config    string
 }
 
-// listen takes the addresses, before anything is done to a pool.
+// listen opens the listeners. Run calls it before it changes any pool.
 func (d *Daemon) listen() (*webServer, error) {
 	serve := d.options.Config.Serve
 	s := &webServer{config: serve.WebConfig, listeners: slices.Clone(d.options.Listeners), handler: d.handler(serve.PProf)}
@@ -46,12 +47,12 @@ func (d *Daemon) listen() (*webServer, error) {
 	return s, nil
 }
 
-// CheckWeb reads the web configuration with the certificates and keys that it
-// names.
+// CheckWeb checks the web configuration with its certificates and keys.
 func CheckWeb(serve config.Serve) error {
 	if err := web.Validate(serve.WebConfig); err != nil {
-		return &Error{Op: "serve with", Object: serve.WebConfig, Err: err,
-			Remedy: "see https://github.com/prometheus/exporter-toolkit, web configuration, and who may read the files it names"}
+		return &fault.Error{Op: "serve with", Object: serve.WebConfig, Err: err,
+			Remedy: "see https://github.com/prometheus/exporter-toolkit (web configuration), " +
+				"and check that thinctl may read the files that it names"}
 	}
 	return nil
 }
@@ -61,7 +62,7 @@ func listenAt(address string) (net.Listener, error) {
 	network := "tcp"
 	if unix {
 		network, address = "unix", path
-		if err := dropDeadSocket(path); err != nil {
+		if err := removeStaleSocket(path); err != nil {
 			return nil, err
 		}
 	}
@@ -72,25 +73,25 @@ func listenAt(address string) (net.Listener, error) {
 	if err != nil {
 		remedy := "set serve.listen to an address of this host"
 		if unix {
-			remedy = "make its folder, or set serve.listen to another path"
+			remedy = "create the directory, or set serve.listen to another path"
 		}
 		if errors.Is(err, syscall.EADDRINUSE) {
-			remedy = "end what listens there (`ss -lptn` shows it), or set serve.listen to another port"
+			remedy = "stop the process that listens there (`ss -lptn` shows it), or set serve.listen to another port"
 		}
-		return nil, &Error{Op: "listen at", Object: address, Err: err, Remedy: remedy}
+		return nil, &fault.Error{Op: "listen at", Object: address, Err: err, Remedy: remedy}
 	}
 	return listener, nil
 }
 
-// dropDeadSocket removes a socket that nobody listens at: what a daemon that was
-// killed left. Anything else is not ours.
-func dropDeadSocket(path string) error {
+// removeStaleSocket removes the socket of a daemon that was killed. It leaves a socket at
+// which a process listens, and other files, and returns an error for them.
+func removeStaleSocket(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil && info.Mode()&fs.ModeSocket == 0 {
-		err = errors.New("it is there, and no socket")
+		err = errors.New("the path exists and is not a socket")
 	}
 	if err == nil {
 		var peer net.Conn
@@ -102,16 +103,16 @@ func dropDeadSocket(path string) error {
 		}
 	}
 	if err != nil {
-		return &Error{Op: "listen at", Object: path, Err: err, Remedy: "set serve.listen to another path"}
+		return &fault.Error{Op: "listen at", Object: path, Err: err, Remedy: "set serve.listen to another path"}
 	}
 	return nil
 }
 
-// serve serves at all listeners. What it returns says when one fails.
+// serve serves at all listeners. It returns a channel that receives their errors.
 func (s *webServer) serve(log *slog.Logger) <-chan error {
 	failed := make(chan error, len(s.listeners))
-	// The toolkit says at each start whether there is TLS.
-	quiet := slog.New(&atLeast{Handler: log.Handler(), level: slog.LevelWarn})
+	// web.Serve logs at each start whether TLS is on.
+	quiet := slog.New(&minLevel{Handler: log.Handler(), level: slog.LevelWarn})
 	for _, listener := range s.listeners {
 		server := &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
@@ -143,16 +144,16 @@ func (s *webServer) close() {
 		}
 	}
 	for _, listener := range s.listeners {
-		listener.Close() // where it was never served
+		listener.Close() // fails if a server has closed it
 	}
 }
 
-// handler is all that is served.
+// handler returns the handler of all URLs.
 func (d *Daemon) handler(profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", d.metrics.Handler())
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, d.health()) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, d.readiness()) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, d.health()) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { reply(w, d.readiness()) })
 	if profiles {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -162,7 +163,7 @@ func (d *Daemon) handler(profiles bool) http.Handler {
 	return mux
 }
 
-func answer(w http.ResponseWriter, err error) {
+func reply(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if err != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -172,38 +173,39 @@ func answer(w http.ResponseWriter, err error) {
 	fmt.Fprintln(w, "ok")
 }
 
-// health: the daemon itself goes on; how its pools are is in the metrics.
+// health returns an error if the daemon itself hangs. The state of its pools is in the
+// metrics.
 func (d *Daemon) health() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if quiet := time.Since(d.beat); d.ready && quiet > 6*listEvery {
-		return fmt.Errorf("the main loop has not come round for %s", quiet.Round(time.Second))
+	if quiet := time.Since(d.heartbeat); d.ready && quiet > 6*listInterval {
+		return fmt.Errorf("the main loop has been blocked for %s", quiet.Round(time.Second))
 	}
 	return nil
 }
 
-// readiness: each pool was looked at, and activated where it should be.
+// readiness returns an error until the daemon has tried to activate all pools.
 func (d *Daemon) readiness() error {
 	d.mu.Lock()
 	ready := d.ready
 	d.mu.Unlock()
 	if !ready {
-		return errors.New("pools are being activated")
+		return errors.New("the daemon is activating the pools")
 	}
 	return nil
 }
 
-// atLeast passes records of a level and above on.
-type atLeast struct {
+// minLevel is a handler that drops the records below a level.
+type minLevel struct {
 	slog.Handler
 	level slog.Level
 }
 
-func (h *atLeast) Enabled(ctx context.Context, level slog.Level) bool {
+func (h *minLevel) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= h.level && h.Handler.Enabled(ctx, level)
 }
 
-// NewLogger returns the logger that a configuration asks for.
+// NewLogger returns a logger with the level and format of a configuration.
 func NewLogger(serve config.Serve, to interface{ Write([]byte) (int, error) }) *slog.Logger {
 	options := &slog.HandlerOptions{Level: serve.LogLevel}
 	if serve.LogFormat == "json" {

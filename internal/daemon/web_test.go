@@ -25,7 +25,7 @@ import (
 	"thinctl/internal/testkit/snapshotstest"
 )
 
-// keyPair writes a certificate of 127.0.0.1 and its key.
+// keyPair writes a certificate for 127.0.0.1 and its key.
 func keyPair(t *testing.T, dir string) *x509.CertPool {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -50,20 +50,21 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// With TLS and basic auth, on a socket that the service manager handed over.
+// The daemon serves with TLS and basic auth at a socket from the service manager.
 func TestTLSAndBasicAuth(t *testing.T) {
 	dir := t.TempDir()
 	roots := keyPair(t, dir)
 	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
 	check(t, err)
 	web := filepath.Join(dir, "web.yml")
-	check(t, os.WriteFile(web, fmt.Appendf(nil, "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\nbasic_auth_users:\n  prometheus: %s\n", hash), 0o600))
+	const format = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\nbasic_auth_users:\n  prometheus: %s\n"
+	check(t, os.WriteFile(web, fmt.Appendf(nil, format, hash), 0o600))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
-	world := snapshotstest.New(t)
-	settings, err := config.Parse(fmt.Appendf(nil, "root = %q\n[serve]\nweb_config = %q\n", world.Root, web), "f", config.Sources{})
+	fixture := snapshotstest.New(t)
+	settings, err := config.Parse(fmt.Appendf(nil, "root = %q\n[serve]\nweb_config = %q\n", fixture.Root, web), "f", config.Sources{})
 	check(t, err)
-	d, err := New(Options{Host: world.Host(), Files: files{world.Files}, Config: settings, Listeners: []net.Listener{listener}})
+	d, err := New(Options{Host: fixture.Host(), Files: files{fixture.Files}, Config: settings, Listeners: []net.Listener{listener}})
 	check(t, err)
 	ctx, end := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -81,20 +82,20 @@ func TestTLSAndBasicAuth(t *testing.T) {
 		return answer.StatusCode, string(body)
 	}
 	if code, body := get("https", "secret"); code != http.StatusOK || !strings.Contains(body, "thinctl_build_info") {
-		t.Errorf("with the password: %d %.200q", code, body)
+		t.Errorf("with the password: got %d %.200q, want 200 and metrics", code, body)
 	}
 	if code, body := get("https", "guess"); code != http.StatusUnauthorized || strings.Contains(body, "thinctl_") {
-		t.Errorf("with another password: %d", code)
+		t.Errorf("with another password: got %d, want 401", code)
 	}
 	if code, body := get("http", "secret"); code != http.StatusBadRequest || strings.Contains(body, "thinctl_build_info") {
-		t.Errorf("without TLS: %d", code)
+		t.Errorf("without TLS: got %d, want 400", code)
 	}
 	client.CloseIdleConnections()
 	end()
 	check(t, <-ended)
 }
 
-// What the web configuration names is read before anything is done.
+// CheckWeb finds errors in the web configuration and in the files that it names.
 func TestBadWebConfig(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"no file", "", "no such file"},
@@ -112,7 +113,7 @@ func TestBadWebConfig(t *testing.T) {
 		}
 		err := CheckWeb(config.Serve{WebConfig: path})
 		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), path) {
-			t.Errorf("%s: %v, want %q", test.name, err, test.want)
+			t.Errorf("%s: got %v, want %q", test.name, err, test.want)
 		}
 	}
 }

@@ -13,24 +13,21 @@ import (
 	"thinctl/units"
 )
 
-// FS is one file system that shows figures. It is used by one goroutine at a time.
+// FS is a file system that shows a size. Only one goroutine may use it at a time.
 type FS struct {
-	// Loops are the host's loop devices.
-	Loops loopback.Loops
-	// Image is the path of the image, on a tmpfs where there is one.
-	Image string
-	// Target is where it is mounted.
-	Target string
+	Loops  loopback.Loops // of the host
+	Image  string         // the path of the image, preferably on a tmpfs
+	Target string         // the mount point
 
-	device loopback.Device // "" until Show has found or made it
+	device loopback.Device // empty until Show has found or made it
 	size   units.Bytes     // of the image
 }
 
-// Show makes statfs(2) on the target report these figures.
+// Show makes statfs(2) on the target report these sizes.
 func (f *FS) Show(ctx context.Context, size, available units.Bytes) error {
 	err := f.show(ctx, size, available)
 	if err != nil {
-		f.device = loopback.Device{} // it is looked up again by the next call
+		f.device = loopback.Device{} // the next call looks it up again
 		return fmt.Errorf("show the pool's space at %s: %w", f.Target, err)
 	}
 	return nil
@@ -55,7 +52,7 @@ func (f *FS) show(ctx context.Context, size, available units.Bytes) error {
 	return filesystem.SetAvailable(f.device.Path, f.Target, available)
 }
 
-// find takes over what an earlier process has mounted, or makes it.
+// find takes over the file system of an earlier process, or makes one.
 func (f *FS) find(ctx context.Context, size units.Bytes) error {
 	info, err := os.Stat(f.Image)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -69,7 +66,7 @@ func (f *FS) find(ctx context.Context, size units.Bytes) error {
 		return f.remake(ctx, size)
 	}
 	f.device = devices[0]
-	// A process that ended while it grew the file system may have grown the image only.
+	// A process that was killed while it grew the file system may have grown only the image.
 	total, err := filesystem.Total(f.Target)
 	if err != nil {
 		return err
@@ -84,7 +81,7 @@ func mountedAt(d loopback.Device, target string) bool {
 	return err == nil && len(points) == 1 && points[0].Path == target
 }
 
-// remake makes the image and mounts it, in the place of what there was.
+// remake removes the image, if there is one, and makes and mounts a new one.
 func (f *FS) remake(ctx context.Context, size units.Bytes) (err error) {
 	if err := f.Remove(ctx); err != nil {
 		return err
@@ -104,15 +101,17 @@ func (f *FS) remake(ctx context.Context, size units.Bytes) (err error) {
 	if err != nil {
 		return err
 	}
-	// Clusters of 64 KiB keep the bitmaps small, no journal is needed by what is never
-	// written, and meta_bg lets it grow without limit. The inodes are many enough that the
-	// kubelet sees most of them free.
+	// Clusters of 64 KiB keep the bitmaps small. A file system that is never written needs
+	// no journal. meta_bg allows growth without a limit. With this number of inodes most
+	// are free, which the kubelet checks, too.
 	err = filesystem.Format(ctx, device.Path, filesystem.FormatOptions{Type: filesystem.Ext4, Label: "thinctl-space",
-		Args: []string{"-O", "^has_journal,^resize_inode,meta_bg,64bit,bigalloc", "-b", "4096", "-C", "65536", "-m", "0", "-i", "67108864"}})
+		Args: []string{
+			"-O", "^has_journal,^resize_inode,meta_bg,64bit,bigalloc", "-b", "4096", "-C", "65536", "-m", "0", "-i", "67108864",
+		}})
 	if err != nil {
 		return err
 	}
-	// minixdf: the size is the device's, the file system's own structures included.
+	// With minixdf, statfs reports the size of the whole device.
 	err = filesystem.Mount(ctx, device.Path, f.Target, filesystem.MountOptions{Type: filesystem.Ext4, ReadOnly: true,
 		MakeTarget: true, Options: []string{"minixdf", "nosuid", "nodev", "noexec"}})
 	if err != nil {
@@ -141,7 +140,7 @@ func (f *FS) grow(ctx context.Context, size units.Bytes) (err error) {
 	return nil
 }
 
-// Remove unmounts the file system and removes its image. It is no error if there is none.
+// Remove unmounts the file system and removes its image, if there is one.
 func (f *FS) Remove(ctx context.Context) error {
 	f.device = loopback.Device{}
 	devices, err := f.Loops.Find(ctx, f.Image)
@@ -154,7 +153,7 @@ func (f *FS) Remove(ctx context.Context) error {
 			return err
 		}
 		for _, p := range points {
-			// A program that looks at it keeps the device until it leaves; the target is free at once.
+			// A program that has the directory open keeps the device, but not the target.
 			if err := filesystem.Unmount(ctx, p.Path, filesystem.UnmountOptions{Lazy: true}); err != nil {
 				return err
 			}
@@ -166,7 +165,7 @@ func (f *FS) Remove(ctx context.Context) error {
 	if err := os.Remove(f.Image); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	// An empty directory was made by Mount; one with files in it is left.
+	// Mount has made the directory. One with files in it stays.
 	if err := os.Remove(f.Target); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
 		return err
 	}

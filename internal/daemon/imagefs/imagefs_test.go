@@ -3,6 +3,7 @@ package imagefs
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,8 +16,8 @@ import (
 	"thinctl/units"
 )
 
-// The figures are shown as they are, over the daemon's restarts, a smaller pool of the
-// same name and a lost image; removed, nothing is left.
+// The sizes are right also after a restart of the daemon, a smaller pool of the same name
+// and the loss of the image. Remove leaves nothing behind.
 func TestShow(t *testing.T) {
 	need.Loops(t)
 	loops := loopback.New(loopback.Options{})
@@ -47,27 +48,27 @@ func TestShow(t *testing.T) {
 	}
 	for _, s := range steps {
 		if err := s.fs.Show(t.Context(), s.size, s.available); err != nil {
-			t.Fatalf("%s: %v", s.name, err)
+			t.Fatalf("%s: got %v, want nil", s.name, err)
 		}
 		expect(t, s.name, f.Target, s.size, s.available)
 		is := deviceOf(t, f.Target)
 		if s.sameDevice && is != device {
-			t.Errorf("%s: the device is %#x, it was %#x", s.name, is, device)
+			t.Errorf("%s: got device %#x, want %#x", s.name, is, device)
 		}
 		device = is
 	}
 	if err := os.WriteFile(filepath.Join(f.Target, "file"), nil, 0o600); !errors.Is(err, unix.EROFS) {
-		t.Errorf("a file was written to it: %v, want EROFS", err)
+		t.Errorf("write a file: got %v, want EROFS", err)
 	}
 	var taken unix.Stat_t
 	if err := unix.Stat(f.Image, &taken); err != nil || taken.Blocks*512 > 1<<20 {
-		t.Errorf("the image takes %d bytes, want less than 1 MiB (%v)", taken.Blocks*512, err)
+		t.Errorf("image: got %d bytes allocated, %v, want less than 1 MiB", taken.Blocks*512, err)
 	}
 	if err := os.Remove(f.Image); err != nil {
 		t.Fatal(err)
 	}
 	if err := fresh().Show(t.Context(), 256*units.MiB, 100*units.MiB); err != nil {
-		t.Fatalf("without its image: %v", err)
+		t.Fatalf("without its image: got %v, want nil", err)
 	}
 	expect(t, "without its image", f.Target, 256*units.MiB, 100*units.MiB)
 	grows(t, fresh())
@@ -76,24 +77,24 @@ func TestShow(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(f.Image); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the image is left: %v", err)
+		t.Errorf("image after Remove: got %v, want %v", err, fs.ErrNotExist)
 	}
 	if _, err := os.Stat(f.Target); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the mount point is left: %v", err)
+		t.Errorf("mount point after Remove: got %v, want %v", err, fs.ErrNotExist)
 	}
-	// A directory with files in it is another's.
+	// A directory with files in it stays.
 	if err := os.MkdirAll(filepath.Join(f.Target, "kept"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Remove(t.Context()); err != nil {
-		t.Errorf("a directory with files in it: %v", err)
+		t.Errorf("a directory with files in it: got %v, want nil", err)
 	}
 	if _, err := os.Stat(filepath.Join(f.Target, "kept")); err != nil {
 		t.Error(err)
 	}
 }
 
-// grows shows more on the same device, which cadvisor goes by.
+// grows shows a larger size and checks that the device, which cadvisor uses, is the same.
 func grows(t *testing.T, f *FS) {
 	device := deviceOf(t, f.Target)
 	err := f.Show(t.Context(), 512*units.MiB, 400*units.MiB)
@@ -102,19 +103,19 @@ func grows(t *testing.T, f *FS) {
 		return
 	}
 	if err != nil {
-		t.Fatalf("grown: %v", err)
+		t.Fatalf("grown: got %v, want nil", err)
 	}
 	expect(t, "grown", f.Target, 512*units.MiB, 400*units.MiB)
 	if is := deviceOf(t, f.Target); is != device {
-		t.Errorf("grown: the device is %#x, it was %#x", is, device)
+		t.Errorf("grown: got device %#x, want %#x", is, device)
 	}
 	if err := os.WriteFile(filepath.Join(f.Target, "file"), nil, 0o600); !errors.Is(err, unix.EROFS) {
-		t.Errorf("grown: a file was written to it: %v, want EROFS", err)
+		t.Errorf("grown, write a file: got %v, want EROFS", err)
 	}
 }
 
-// expect compares what statfs reports: the size to the byte, the available space less than
-// a cluster or, of an empty pool, the file system's own structures below it.
+// expect checks the sizes from statfs: the size is exact. The available space is less than
+// a cluster below the pool's; for an empty pool, the file system's structures below it.
 func expect(t *testing.T, name, target string, size, available units.Bytes) {
 	t.Helper()
 	var st unix.Statfs_t
@@ -122,17 +123,17 @@ func expect(t *testing.T, name, target string, size, available units.Bytes) {
 		t.Fatal(err)
 	}
 	if got := units.Bytes(st.Blocks) * units.Bytes(st.Frsize); got != size {
-		t.Errorf("%s: the size is %d, want %d", name, got, size)
+		t.Errorf("%s: got size %d, want %d", name, got, size)
 	}
 	got, slack := units.Bytes(st.Bavail)*units.Bytes(st.Frsize), 64*units.KiB
 	if available == size {
 		slack = size/500 + units.MiB
 	}
 	if got > available+slack || got+slack < available {
-		t.Errorf("%s: %d bytes are available, want %d", name, got, available)
+		t.Errorf("%s: got %d bytes available, want %d", name, got, available)
 	}
 	if st.Ffree*20 < st.Files {
-		t.Errorf("%s: %d of %d inodes are free: the kubelet would evict pods", name, st.Ffree, st.Files)
+		t.Errorf("%s: got %d of %d inodes free, want enough for the kubelet", name, st.Ffree, st.Files)
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestMain puts the worlds into memory where that is possible.
+// TestMain puts the temporary directories on a tmpfs if there is one.
 func TestMain(m *testing.M) {
 	if dir, err := os.MkdirTemp("/dev/shm", "sampler-test-"); err == nil {
 		os.Setenv("TMPDIR", dir)

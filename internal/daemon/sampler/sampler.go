@@ -1,5 +1,5 @@
-// Package sampler takes the samples that package metrics exports: it reads a pool's
-// status, and counts what images, layers and containers keep in its database.
+// Package sampler takes the samples that package metrics exports. It reads a pool's
+// status, and counts the images, layers and containers in its database.
 package sampler
 
 import (
@@ -16,12 +16,12 @@ import (
 	"thinctl/thinpool/store"
 )
 
-// Options change what a sample has.
+// Options change the contents of a sample.
 type Options struct {
-	// VolumeLimit is the largest number of named volumes of a pool for which the
-	// kernel is asked how much each has mapped.
+	// VolumeLimit is the largest number of named volumes. A sample of a pool with more has
+	// no sizes of single volumes.
 	VolumeLimit int
-	// Now is the clock of samples; nil is time.Now.
+	// Now returns the time of a sample; nil for time.Now.
 	Now func() time.Time
 }
 
@@ -32,8 +32,9 @@ func (o Options) now() time.Time {
 	return time.Now()
 }
 
-// Take opens the pool of that name and takes a sample of it. It takes no lock of the
-// pool's and commits nothing. Limits, forecast, conditions and scan are left empty.
+// Take opens a pool by its name and takes a sample of it. It takes none of the pool's
+// locks and does not make the kernel commit. Limits, forecast, conditions and scan of the
+// sample are empty.
 func Take(ctx context.Context, host thinpool.Host, root, pool string, o Options) metrics.Sample {
 	if o.Now == nil {
 		o.Now = host.Now
@@ -47,8 +48,8 @@ func Take(ctx context.Context, host thinpool.Host, root, pool string, o Options)
 	})
 }
 
-// TakeOf is Take of an open pool. The sample includes what that has reaped and not
-// yet written to the database.
+// TakeOf takes a sample of an open pool. It includes volumes that the pool has reaped, but
+// not yet deleted from the database.
 func TakeOf(ctx context.Context, pool *thinpool.Pool, o Options) metrics.Sample {
 	return o.sample(pool.Name(), func(s *metrics.Sample) error { return read(ctx, pool, s, o) })
 }
@@ -74,7 +75,8 @@ func read(ctx context.Context, pool *thinpool.Pool, s *metrics.Sample, o Options
 	return nil
 }
 
-// count reads what only the database has. It returns the pool's names of the volumes.
+// count adds the objects in the database to a sample. It returns the names of the volumes
+// in the pool.
 func count(tx *store.Tx, s *metrics.Sample) ([]string, error) {
 	containers, err := snapshots.ContainersIn(tx)
 	if err != nil {
@@ -115,7 +117,7 @@ func count(tx *store.Tx, s *metrics.Sample) ([]string, error) {
 	return names, nil
 }
 
-// measure asks the kernel how much each active volume has mapped.
+// measure reads the mapped size of each active volume from the kernel.
 func measure(ctx context.Context, pool *thinpool.Pool, s *metrics.Sample, volumes []string) error {
 	var faults []error
 	for i, name := range volumes {
