@@ -14,12 +14,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/internal/testkit/need"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
 )
 
 // Something happens to a folder after it was seen and before it is read.
 func TestVanishedFolders(t *testing.T) {
+	need.Root(t)
 	folderWithFile := func(d string) error {
 		return errors.Join(os.Mkdir(d, 0o700), os.WriteFile(d+"/f", nil, 0o600))
 	}
@@ -161,6 +163,7 @@ func TestLiveTree(t *testing.T) {
 }
 
 func TestMountPoints(t *testing.T) {
+	need.Root(t)
 	lower, upper := t.TempDir(), t.TempDir()
 	for _, root := range []string{lower, upper} {
 		must(t, os.Mkdir(root+"/tmpfs", 0o755), os.Mkdir(root+"/bind", 0o755), os.Mkdir(root+"/both", 0o755), os.Mkdir(root+"/plain", 0o755))

@@ -12,10 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/internal/testkit/need"
+
 	"golang.org/x/sys/unix"
 )
 
 func TestChangeInfo(t *testing.T) {
+	need.Root(t)
 	lower, upper := t.TempDir(), t.TempDir()
 	must(t, os.Mkdir(lower+"/folder", 0o755), os.Mkdir(upper+"/new", 0o700), os.Symlink("/target", upper+"/link"))
 	must(t, os.Chmod(upper+"/new", 0o700|fs.ModeSetgid))

@@ -17,6 +17,7 @@ import (
 	"thinctl/internal/images/archive"
 	"thinctl/internal/images/reference"
 	"thinctl/internal/testkit/imagetest"
+	"thinctl/internal/testkit/need"
 	"thinctl/internal/testkit/snapshotstest"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
@@ -49,6 +50,7 @@ func newBench(t *testing.T) *bench {
 
 func newBenchOn(t *testing.T, o thinpool.CreateOptions) *bench {
 	t.Helper()
+	need.Root(t) // for the owners in layers
 	world := snapshotstest.New(t)
 	pool, err := thinpool.Create(t.Context(), world.Host(), world.Root, "p", o)
 	if err != nil {

@@ -21,12 +21,14 @@ import (
 	"thinctl/internal/containerd"
 	"thinctl/internal/images/layertar"
 	"thinctl/internal/testkit/imagetest"
+	"thinctl/internal/testkit/need"
 )
 
 // The layer is what containerd's walking differ makes of the same trees, and more: it
 // has the same entries, and extracted by containerd both give the same tree, which is
 // the upper one; ours with its attributes and times, too.
 func TestAsWalking(t *testing.T) {
+	need.Root(t)
 	ctx := t.Context()
 	base, after := t.TempDir(), t.TempDir()
 	image := imagetest.Special()

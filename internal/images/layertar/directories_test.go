@@ -11,11 +11,13 @@ import (
 	"testing"
 
 	"thinctl/fault"
+	"thinctl/internal/testkit/need"
 )
 
 // TestParentsThatWereFiles applies layers with entries below what was no
 // directory. The trees are those of containerd and Docker on overlayfs.
 func TestParentsThatWereFiles(t *testing.T) {
+	need.Root(t)
 	for _, c := range []struct {
 		name    string
 		headers []tar.Header

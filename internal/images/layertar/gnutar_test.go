@@ -132,6 +132,7 @@ func replays(t testing.TB, root string, applied Applied, layer []byte) {
 }
 
 func TestGNUTarRoundTrip(t *testing.T) {
+	need.Root(t)
 	from := t.TempDir()
 	zoo(t, from)
 	tests := []struct {
@@ -159,6 +160,7 @@ func TestGNUTarRoundTrip(t *testing.T) {
 // Formats that cannot tell all of the zoo: tar's own extraction is what to
 // compare with.
 func TestOlderFormats(t *testing.T) {
+	need.Root(t)
 	from := t.TempDir()
 	zoo(t, from)
 	must(t, os.Remove(filepath.Join(from, "dangling"))) // of a time before 1970
@@ -183,6 +185,7 @@ func TestOlderFormats(t *testing.T) {
 }
 
 func TestCompressions(t *testing.T) {
+	need.Root(t)
 	from := t.TempDir()
 	zoo(t, from)
 	layer := run(t, nil, "tar", append(append([]string{"-C", from, "-c", "--format=posix"}, everything...), ".")...)
@@ -263,6 +266,7 @@ func TestZerosBecomeHoles(t *testing.T) {
 
 // TestSplitIsTarSplits: tar-split itself makes the layer of its split again.
 func TestSplitIsTarSplits(t *testing.T) {
+	need.Root(t)
 	from, to := t.TempDir(), t.TempDir()
 	zoo(t, from)
 	layer := run(t, nil, "tar", append(append([]string{"-C", from, "-c", "--format=posix"}, everything...), ".")...)
@@ -280,6 +284,7 @@ func TestSplitIsTarSplits(t *testing.T) {
 
 // TestStopped: the cause of a context's end is the error, at any time.
 func TestStopped(t *testing.T) {
+	need.Root(t)
 	from := t.TempDir()
 	zoo(t, from)
 	layer := run(t, nil, "tar", "-C", from, "-c", "--format=posix", ".")
@@ -309,6 +314,7 @@ func (e endless) Read([]byte) (int, error) {
 // TestRoot: the root's own entry sets all that a folder has; without one the
 // root stays as it was.
 func TestRoot(t *testing.T) {
+	need.Root(t)
 	from, to := t.TempDir(), t.TempDir()
 	must(t, unix.Setxattr(from, "user.root", []byte("r"), 0))
 	must(t, os.Chown(from, 5, 6))

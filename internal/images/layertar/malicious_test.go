@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"thinctl/internal/testkit/need"
 	"thinctl/units"
 )
 
@@ -281,6 +282,7 @@ func corrupt(b []byte, at int) []byte {
 
 // What looks dangerous and is not: it stays inside the root.
 func TestStaysInside(t *testing.T) {
+	need.Root(t)
 	tests := []struct {
 		name    string
 		headers []tar.Header
@@ -327,6 +329,7 @@ func TestStaysInside(t *testing.T) {
 }
 
 func TestReaderFails(t *testing.T) {
+	need.Root(t)
 	layer := archiveOf(t, file("a"), tar.Header{Name: "b", Size: 1 << 20})
 	broken := errors.New("connection reset")
 	for _, b := range [][]byte{layer, gzipped(layer)} {

@@ -11,6 +11,7 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/images/compression"
+	"thinctl/internal/testkit/need"
 )
 
 // TestQuirks applies layers that are unusual, but that Docker, containerd or
@@ -85,6 +86,7 @@ func global(comment string) tar.Header {
 // TestReplacedContents applies layers that replace or remove much of what they
 // bring, and writes them again.
 func TestReplacedContents(t *testing.T) {
+	need.Root(t)
 	big := func(name string) tar.Header { return tar.Header{Name: name, Size: 40 << 20} }
 	for _, c := range []struct {
 		name    string

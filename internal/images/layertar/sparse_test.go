@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/internal/testkit/need"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -60,6 +62,7 @@ func isHugeFile(t testing.TB, at string, capabilities bool) {
 // TestHugeSparseFiles applies and replays a sparse file of each of GNU tar's
 // formats. That takes as long as its data do: by its size it would take minutes.
 func TestHugeSparseFiles(t *testing.T) {
+	need.Root(t)
 	from := t.TempDir()
 	hugeFile(t, filepath.Join(from, "lastlog"))
 	must(t, os.WriteFile(filepath.Join(from, "next"), []byte("next"), 0o600))
@@ -88,6 +91,7 @@ func TestHugeSparseFiles(t *testing.T) {
 // TestWriteHugeSparseFile writes such a file, for GNU tar, archive/tar and Apply
 // to read.
 func TestWriteHugeSparseFile(t *testing.T) {
+	need.Root(t)
 	from := t.TempDir()
 	hugeFile(t, filepath.Join(from, "lastlog"))
 	must(t, os.WriteFile(filepath.Join(from, "a"), []byte("before"), 0o600))
@@ -121,6 +125,7 @@ func TestWriteHugeSparseFile(t *testing.T) {
 }
 
 func TestSparseMaps(t *testing.T) {
+	need.Root(t)
 	sparse := func(list, data string) []byte {
 		records := record("GNU.sparse.map", list) + record("GNU.sparse.numblocks", "1") + record("GNU.sparse.size", "100")
 		layer := pax(records, "a")

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thinctl/internal/testkit/need"
+
 	"github.com/containerd/containerd/v2/pkg/archive"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -64,6 +66,7 @@ var whiteouts = []struct {
 
 // TestWhiteouts compares with containerd's own rules, and replays.
 func TestWhiteouts(t *testing.T) {
+	need.Root(t)
 	for _, test := range whiteouts {
 		t.Run(test.name, func(t *testing.T) { likeContainerd(t, archiveOf(t, test.headers...), test.name != "metadata of aufs") })
 	}
@@ -104,6 +107,7 @@ func withoutTimes(tree map[string]string) map[string]string {
 // TestRandomLayers: random entries of one another's names, as no program writes
 // them, leave containerd's tree, and replay.
 func TestRandomLayers(t *testing.T) {
+	need.Root(t)
 	names := []string{"a", "a/b", "a/b/3", "a/1", "d", "d/5", "l", "l/b", "abs/c", "n", "n/x", "top"}
 	rapid.Check(t, func(rt *rapid.T) {
 		var headers []tar.Header

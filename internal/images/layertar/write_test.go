@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/internal/testkit/need"
+
 	"github.com/containerd/containerd/v2/pkg/archive"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -98,6 +100,7 @@ func sameRootTime(from, to string) error {
 }
 
 func TestWrite(t *testing.T) {
+	need.Root(t)
 	lower, upper := t.TempDir(), t.TempDir()
 	zoo(t, lower)
 	copyTree(t, lower, upper)
@@ -130,6 +133,7 @@ func TestWrite(t *testing.T) {
 
 // TestWriteAll: what tar makes of the whole tree is the tree.
 func TestWriteAll(t *testing.T) {
+	need.Root(t)
 	from := t.TempDir()
 	zoo(t, from)
 	var layer bytes.Buffer
@@ -160,6 +164,7 @@ func TestWriteAll(t *testing.T) {
 }
 
 func TestUnwritable(t *testing.T) {
+	need.Root(t)
 	root := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(root, ".wh.file"), nil, 0o644))
 	_, err := WriteAll(t.Context(), root, io.Discard)
@@ -216,6 +221,7 @@ func cached(t testing.TB) int64 {
 }
 
 func TestReplayNamesWhatChanged(t *testing.T) {
+	need.Root(t)
 	layer := archiveOf(t, folder("d/"), file("d/a"), tar.Header{Name: "d/b", Size: 200_000}, file("c"))
 	tests := []struct {
 		name   string
@@ -258,6 +264,7 @@ func TestReplayNamesWhatChanged(t *testing.T) {
 
 // TestRandomTrees: a random tree, changed at random, through Write and back.
 func TestRandomTrees(t *testing.T) {
+	need.Root(t)
 	for range 24 {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/internal/testkit/need"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
 )
@@ -29,6 +30,7 @@ func withAttributes(name string, kind byte, lengths ...int) tar.Header {
 // TestAttributesOfFileSystems applies attributes that ext4 has no place for and
 // xfs has, to file systems that are not full.
 func TestAttributesOfFileSystems(t *testing.T) {
+	need.Root(t)
 	ext4 := mounted(t, filesystem.Ext4, 64*units.MiB)
 	xfs := mounted(t, filesystem.XFS, filesystem.MinXFS)
 	for _, c := range []struct {

@@ -98,6 +98,7 @@ func TestWhiteouts(t *testing.T) {
 }
 
 func TestMutateIsTheSameInTheSameTree(t *testing.T) {
+	need.Root(t)
 	one, _ := Seeds(SeedOptions{Scale: 16})
 	var trees []Tree
 	for range 2 {
