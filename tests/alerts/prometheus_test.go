@@ -20,8 +20,8 @@ import (
 	"thinctl/tests/debian"
 )
 
-// house is a file of the project's.
-func house(t *testing.T, path string) string {
+// projectFile returns the path of a file of the project.
+func projectFile(t *testing.T, path string) string {
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("../..", path))
 	if err == nil {

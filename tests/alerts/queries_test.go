@@ -12,7 +12,7 @@ import (
 // TestQueries asks a real Prometheus, which scrapes the exporter, everything that
 // the dashboard and the rules ask.
 func TestQueries(t *testing.T) {
-	prometheus := startPrometheus(t, serveExporter(t), house(t, rulesFile))
+	prometheus := startPrometheus(t, serveExporter(t), projectFile(t, rulesFile))
 	t.Run("dashboard", func(t *testing.T) { testDashboard(t, prometheus) })
 	t.Run("rules", func(t *testing.T) { testRules(t, prometheus) })
 }

@@ -15,8 +15,8 @@ const rulesFile = "packaging/prometheus/thinctl.rules.yml"
 
 func TestRulesDoAsTheirUnitTestsSay(t *testing.T) {
 	promtool := program(t, "promtool", "prometheus")
-	mustRun(t, promtool, "check", "rules", house(t, rulesFile))
-	mustRun(t, promtool, "test", "rules", house(t, "packaging/prometheus/thinctl.rules_test.yml"))
+	mustRun(t, promtool, "check", "rules", projectFile(t, rulesFile))
+	mustRun(t, promtool, "test", "rules", projectFile(t, "packaging/prometheus/thinctl.rules_test.yml"))
 }
 
 // TestEachRuleHasUnitTests: each alert is seen firing and seen not firing, each
@@ -83,7 +83,7 @@ func names(t *testing.T, pattern string) []string {
 
 func read(t *testing.T, path string) string {
 	t.Helper()
-	text, err := os.ReadFile(house(t, path))
+	text, err := os.ReadFile(projectFile(t, path))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func read(t *testing.T, path string) string {
 
 func TestExampleOfAlertmanager(t *testing.T) {
 	amtool := program(t, "amtool", "prometheus-alertmanager")
-	file := house(t, "packaging/prometheus/alertmanager.yml")
+	file := projectFile(t, "packaging/prometheus/alertmanager.yml")
 	mustRun(t, amtool, "check-config", file)
 	for severity, want := range map[string]string{"critical": "pager", "warning": "mail"} {
 		out := mustRun(t, amtool, "config", "routes", "test", "--config.file="+file, "severity="+severity, "alertname=ThinctlDataLow")
@@ -116,7 +116,7 @@ func TestExampleOfAlertmanager(t *testing.T) {
 }
 
 func TestExampleOfScraping(t *testing.T) {
-	config := strings.ReplaceAll(read(t, "packaging/prometheus/scrape.yml"), "/usr/share/thinctl/prometheus/thinctl.rules.yml", house(t, rulesFile))
+	config := strings.ReplaceAll(read(t, "packaging/prometheus/scrape.yml"), "/usr/share/thinctl/prometheus/thinctl.rules.yml", projectFile(t, rulesFile))
 	file := filepath.Join(t.TempDir(), "prometheus.yml")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		t.Fatal(err)

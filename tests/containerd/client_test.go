@@ -46,7 +46,7 @@ const (
 // kept keeps containerd's garbage collector from what no container has yet.
 var kept = map[string]string{"containerd.io/gc.root": "test"}
 
-func (h *house) client(t *testing.T) *client {
+func (f *fixture) client(t *testing.T) *client {
 	t.Helper()
 	named := func(ctx context.Context, method string, asked, answer any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, o ...grpc.CallOption) error {
 		if err := invoke(ctx, method, asked, answer, conn, o...); err != nil {
@@ -54,16 +54,16 @@ func (h *house) client(t *testing.T) *client {
 		}
 		return nil
 	}
-	conn, err := grpc.NewClient("unix:"+h.c.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUnaryInterceptor(named))
+	conn, err := grpc.NewClient("unix:"+f.c.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUnaryInterceptor(named))
 	check(t, err)
 	t.Cleanup(func() { conn.Close() })
-	c := &client{ctx: metadata.AppendToOutgoingContext(h.ctx, "containerd-namespace", "default"), image: h.image, top: h.top(t),
+	c := &client{ctx: metadata.AppendToOutgoingContext(f.ctx, "containerd-namespace", "default"), image: f.image, top: f.top(t),
 		snapshots: snapshots.NewSnapshotsClient(conn), containers: containers.NewContainersClient(conn), tasks: tasks.NewTasksClient(conn)}
-	h.do(t, "containers", "create", "--snapshotter", snapshotter, h.image, example)
+	f.do(t, "containers", "create", "--snapshotter", snapshotter, f.image, example)
 	got, err := c.containers.Get(c.ctx, &containers.GetContainerRequest{ID: example})
 	check(t, err)
 	c.spec = got.Container.Spec
-	h.do(t, "containers", "rm", example)
+	f.do(t, "containers", "rm", example)
 	return c
 }
 

@@ -24,22 +24,22 @@ import (
 // the container has written, in every compression; the daemon killed in the middle
 // leaves nothing behind.
 func TestDiffOfRunning(t *testing.T) {
-	h := newHouse(t, "", "--data-size", "8G", "--base-size", "2G")
-	h.importImage(t)
+	f := newFixture(t, "", "--data-size", "8G", "--base-size", "2G")
+	f.importImage(t)
 	// The first container has its view's device made.
-	h.shell(t, "web", `echo one > /new; /busybox rm /more1; /busybox mkdir -m 700 /d; /busybox ln /new /d/link
+	f.shell(t, "web", `echo one > /new; /busybox rm /more1; /busybox mkdir -m 700 /d; /busybox ln /new /d/link
 		/busybox mknod /d/null c 1 3; n=0; while :; do n=$((n+1)); echo $n >> /log; /busybox sleep 0.2; done`)
 	until(t, "file of the container", time.Minute, func() error {
-		_, err := os.Stat(h.root(t, "web") + "/log")
+		_, err := os.Stat(f.root(t, "web") + "/log")
 		return err
 	})
-	before := h.left(t)
+	before := f.left(t)
 	for _, media := range []string{"", "application/vnd.oci.image.layer.v1.tar"} {
 		var args []string
 		if media != "" {
 			args = append(args, "--media-type", media)
 		}
-		out, err := h.c.Diff(h.ctx, "thinctl", "web", args...)
+		out, err := f.c.Diff(f.ctx, "thinctl", "web", args...)
 		check(t, err)
 		got := entries(t, out, media == "")
 		for name, kind := range map[string]byte{"new": tar.TypeReg, "log": tar.TypeReg, "d/": tar.TypeDir, "d/link": tar.TypeLink, "d/null": tar.TypeChar} {
@@ -52,17 +52,17 @@ func TestDiffOfRunning(t *testing.T) {
 			t.Errorf("the layer has what was not changed: %q", slices.Sorted(maps.Keys(got)))
 		}
 	}
-	h.sameBut(t, before)
-	if h.c.Differs() {
-		h.killedInDiff(t, before)
+	f.sameBut(t, before)
+	if f.c.Differs() {
+		f.killedInDiff(t, before)
 	}
-	h.kill(t, "web")
+	f.kill(t, "web")
 }
 
 // sameBut compares with what was there before, but for what the container has written.
-func (h *house) sameBut(t *testing.T, before map[string]int64) {
+func (f *fixture) sameBut(t *testing.T, before map[string]int64) {
 	t.Helper()
-	h.asBefore(t, before, "bytes", "metadata")
+	f.asBefore(t, before, "bytes", "metadata")
 }
 
 // entries are those of a layer, by name.
@@ -86,13 +86,13 @@ func entries(t *testing.T, layer []byte, zipped bool) map[string]byte {
 }
 
 // killedInDiff kills the daemon while it writes a layer.
-func (h *house) killedInDiff(t *testing.T, before map[string]int64) {
+func (f *fixture) killedInDiff(t *testing.T, before map[string]int64) {
 	t.Helper()
-	_, err := h.exec("web", "fill", "/busybox dd if=/dev/urandom of=/big bs=1M count=16")
+	_, err := f.exec("web", "fill", "/busybox dd if=/dev/urandom of=/big bs=1M count=16")
 	check(t, err)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := h.c.Diff(context.WithoutCancel(h.ctx), "thinctl", "web")
+		_, err := f.c.Diff(context.WithoutCancel(f.ctx), "thinctl", "web")
 		ended <- err
 	}()
 	until(t, "mounts of a difference", 2*time.Minute, func() error {
@@ -102,21 +102,21 @@ func (h *house) killedInDiff(t *testing.T, before map[string]int64) {
 		}
 		return err
 	})
-	check(t, h.s.Kill())
+	check(t, f.s.Kill())
 	if err := <-ended; err == nil {
 		t.Error("the difference was written by a daemon that was killed")
 	}
-	h.serve(t)
+	f.serve(t)
 	// The view that containerd could not remove in the meantime, and with it a device,
 	// goes with the next garbage collection after a snapshot was removed.
-	h.asBefore(t, before, "bytes", "metadata", "devices", "nodes")
+	f.asBefore(t, before, "bytes", "metadata", "devices", "nodes")
 	// And it works again.
-	out, err := h.c.Diff(h.ctx, "thinctl", "web")
+	out, err := f.c.Diff(f.ctx, "thinctl", "web")
 	check(t, err)
 	if entries(t, out, true)["big"] != tar.TypeReg {
 		t.Error("after the daemon was killed the layer has no /big")
 	}
-	h.sameBut(t, before)
+	f.sameBut(t, before)
 }
 
 // docker commit of a container that writes, with the Docker in the folder
@@ -128,36 +128,36 @@ func TestDockerCommit(t *testing.T) {
 	}
 	dir, err := os.MkdirTemp("", "docker-")
 	check(t, err)
-	h := &house{ctx: t.Context(), dir: dir, layers: 2, pool: programs.Thinctl{Root: dir + "/pools", Pool: "vault"}}
-	check(t, programs.InstallRules(h.ctx, "../../packaging/udev/11-dm-thinctl.rules"))
-	check(t, h.pool.Create(h.ctx, "--data-size", "8G", "--base-size", "2G"))
-	h.serve(t)
-	d, err := programs.StartDockerOn(h.ctx, dir, bin, "thinctl", socket)
+	f := &fixture{ctx: t.Context(), dir: dir, layers: 2, pool: programs.Thinctl{Root: dir + "/pools", Pool: "vault"}}
+	check(t, programs.InstallRules(f.ctx, "../../packaging/udev/11-dm-thinctl.rules"))
+	check(t, f.pool.Create(f.ctx, "--data-size", "8G", "--base-size", "2G"))
+	f.serve(t)
+	d, err := programs.StartDockerOn(f.ctx, dir, bin, "thinctl", socket)
 	check(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 		defer cancel()
 		if t.Failed() {
-			t.Logf("Docker said:\n%s\nthe snapshotter said:\n%s", d.Said(), h.s.Said())
+			t.Logf("Docker said:\n%s\nthe snapshotter said:\n%s", d.Said(), f.s.Said())
 		}
-		if err := errors.Join(d.Stop(ctx), h.s.Stop(ctx), h.pool.Destroy(ctx)); err != nil {
+		if err := errors.Join(d.Stop(ctx), f.s.Stop(ctx), f.pool.Destroy(ctx)); err != nil {
 			t.Error(err)
 		}
 	})
 	do := func(args ...string) string {
 		t.Helper()
-		out, err := d.Do(h.ctx, args...)
+		out, err := d.Do(f.ctx, args...)
 		if err != nil {
 			t.Fatalf("docker %s: %v", strings.Join(args, " "), err)
 		}
 		return out
 	}
 	t.Logf("Docker %s", do("version", "--format", "{{.Server.Version}}"))
-	check(t, d.Load(h.ctx, h.archive(t)))
+	check(t, d.Load(f.ctx, f.archive(t)))
 	do("run", "-d", "--network=none", "--name", "web", imageName, "/busybox", "sh", "-c",
 		`echo kept > /file; /busybox rm /more1; n=0; while :; do n=$((n+1)); echo $n >> /log; /busybox sleep 0.2; done`)
 	until(t, "file of the container", time.Minute, func() error {
-		_, err := d.Do(h.ctx, "exec", "web", "/busybox", "test", "-s", "/log")
+		_, err := d.Do(f.ctx, "exec", "web", "/busybox", "test", "-s", "/log")
 		return err
 	})
 	began := time.Now()
@@ -180,7 +180,7 @@ func TestDockerCommit(t *testing.T) {
 				Volume string `json:"volume"`
 			} `json:"volumes"`
 		}
-		if err := h.pool.JSON(h.ctx, &usage, "pool", "usage", h.pool.Pool); err != nil {
+		if err := f.pool.JSON(f.ctx, &usage, "pool", "usage", f.pool.Pool); err != nil {
 			return err
 		}
 		for _, v := range usage.Volumes {
@@ -188,6 +188,6 @@ func TestDockerCommit(t *testing.T) {
 				return fmt.Errorf("left: %v", usage.Volumes)
 			}
 		}
-		return h.checked()
+		return f.checked()
 	})
 }

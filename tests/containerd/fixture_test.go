@@ -23,7 +23,7 @@ const imageName = "test.local/program:1"
 const socket = "/run/thinctl-test/snapshotter.sock"
 
 // house is a pool with a snapshotter and a containerd that uses it.
-type house struct {
+type fixture struct {
 	ctx  context.Context
 	dir  string
 	pool programs.Thinctl
@@ -37,44 +37,44 @@ type house struct {
 
 // newHouse makes a pool with these flags, whose daemon's configuration has more of
 // [serve], and tables after it.
-func newHouse(t *testing.T, more string, flags ...string) *house {
+func newFixture(t *testing.T, more string, flags ...string) *fixture {
 	t.Helper()
 	if os.Getenv("THINCTL_LAB") == "" {
 		t.Fatal(`run it as go test -tags systemd -exec "$PWD/tests/lab/run --systemd --" ./tests/containerd`)
 	}
 	dir, err := os.MkdirTemp("", "containerd-")
 	check(t, err)
-	h := &house{ctx: t.Context(), dir: dir, more: more, layers: 5, pool: programs.Thinctl{Root: dir + "/pools", Pool: "vault"}}
-	check(t, programs.InstallRules(h.ctx, "../../packaging/udev/11-dm-thinctl.rules"))
-	check(t, h.pool.Create(h.ctx, flags...))
-	h.serve(t)
-	h.c, err = programs.StartProxied(h.ctx, dir, map[string]string{"thinctl": socket})
+	f := &fixture{ctx: t.Context(), dir: dir, more: more, layers: 5, pool: programs.Thinctl{Root: dir + "/pools", Pool: "vault"}}
+	check(t, programs.InstallRules(f.ctx, "../../packaging/udev/11-dm-thinctl.rules"))
+	check(t, f.pool.Create(f.ctx, flags...))
+	f.serve(t)
+	f.c, err = programs.StartProxied(f.ctx, dir, map[string]string{"thinctl": socket})
 	check(t, err)
-	t.Logf("containerd %s", h.c.Version())
+	t.Logf("containerd %s", f.c.Version())
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		if t.Failed() {
-			t.Logf("containerd said:\n%s\nthe snapshotter said:\n%s", h.c.Said(), h.s.Said())
+			t.Logf("containerd said:\n%s\nthe snapshotter said:\n%s", f.c.Said(), f.s.Said())
 		}
-		if err := errors.Join(h.c.Stop(ctx), h.s.Stop(ctx), h.pool.Destroy(ctx)); err != nil {
+		if err := errors.Join(f.c.Stop(ctx), f.s.Stop(ctx), f.pool.Destroy(ctx)); err != nil {
 			t.Error(err)
 		}
 	})
-	return h
+	return f
 }
 
 // serve starts the snapshotter, and waits until containerd has found it.
-func (h *house) serve(t *testing.T) {
+func (f *fixture) serve(t *testing.T) {
 	t.Helper()
 	var err error
-	h.s, err = programs.StartSnapshotterWith(h.ctx, h.pool, h.dir, map[string]string{"test": socket}, h.more)
+	f.s, err = programs.StartSnapshotterWith(f.ctx, f.pool, f.dir, map[string]string{"test": socket}, f.more)
 	check(t, err)
 	// containerd tries a lost connection again after some seconds, and fails what is
 	// asked of it until then.
-	if h.c != nil {
+	if f.c != nil {
 		until(t, "answer through containerd", time.Minute, func() error {
-			_, err := h.c.Snapshots(h.ctx, "thinctl", "ls")
+			_, err := f.c.Snapshots(f.ctx, "thinctl", "ls")
 			return err
 		})
 	}
@@ -105,17 +105,17 @@ func until(t *testing.T, what string, patience time.Duration, try func() error) 
 }
 
 // archive is an image of a program and of layers more.
-func (h *house) archive(t *testing.T) string {
+func (f *fixture) archive(t *testing.T) string {
 	t.Helper()
 	busybox, err := os.ReadFile("/bin/busybox")
 	check(t, err)
 	image := imagetest.Program(imageName, "/busybox", busybox)
-	for n := range h.layers {
+	for n := range f.layers {
 		image.Layers = append(image.Layers, imagetest.Plain(fmt.Sprint("more", n), 1<<20, uint64(n)).Layers...)
 	}
 	built, err := imagetest.Build(image)
 	check(t, err)
-	path := filepath.Join(h.dir, "image.tar")
+	path := filepath.Join(f.dir, "image.tar")
 	file, err := os.Create(path)
 	check(t, err)
 	check(t, errors.Join(imagetest.WriteOCI(file, imagetest.Gzip, built), file.Close()))
@@ -123,53 +123,53 @@ func (h *house) archive(t *testing.T) string {
 }
 
 // importImage has the archive's image in containerd.
-func (h *house) importImage(t *testing.T) {
+func (f *fixture) importImage(t *testing.T) {
 	t.Helper()
-	h.do(t, "images", "import", "--snapshotter", "thinctl", "--base-name", "test.local/program", h.archive(t))
-	names := strings.Fields(h.do(t, "images", "ls", "-q"))
+	f.do(t, "images", "import", "--snapshotter", "thinctl", "--base-name", "test.local/program", f.archive(t))
+	names := strings.Fields(f.do(t, "images", "ls", "-q"))
 	if len(names) != 1 {
 		t.Fatalf("the images are %q", names)
 	}
-	h.image = names[0]
+	f.image = names[0]
 }
 
-func (h *house) do(t *testing.T, args ...string) string {
+func (f *fixture) do(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := h.c.Do(h.ctx, args...)
+	out, err := f.c.Do(f.ctx, args...)
 	if err != nil {
 		t.Fatalf("ctr %s: %v", strings.Join(args, " "), err)
 	}
 	return out
 }
 
-func (h *house) start(args ...string) (string, error) {
-	return h.c.Do(h.ctx, append([]string{"run", "--snapshotter", "thinctl"}, args...)...)
+func (f *fixture) start(args ...string) (string, error) {
+	return f.c.Do(f.ctx, append([]string{"run", "--snapshotter", "thinctl"}, args...)...)
 }
 
 // shell starts a container in the background.
-func (h *house) shell(t *testing.T, name, line string) {
+func (f *fixture) shell(t *testing.T, name, line string) {
 	t.Helper()
-	_, err := h.start("-d", h.image, name, "/busybox", "sh", "-c", line)
+	_, err := f.start("-d", f.image, name, "/busybox", "sh", "-c", line)
 	check(t, err)
 }
 
 // exec runs a line in a container that runs.
-func (h *house) exec(container, id, line string) (string, error) {
-	return h.c.Do(h.ctx, "tasks", "exec", "--exec-id", id, container, "/busybox", "sh", "-c", line)
+func (f *fixture) exec(container, id, line string) (string, error) {
+	return f.c.Do(f.ctx, "tasks", "exec", "--exec-id", id, container, "/busybox", "sh", "-c", line)
 }
 
 // kill ends a container and removes it.
-func (h *house) kill(t *testing.T, name string) {
+func (f *fixture) kill(t *testing.T, name string) {
 	t.Helper()
-	h.do(t, "tasks", "kill", "--signal", "SIGKILL", name)
-	check(t, h.remove(name))
+	f.do(t, "tasks", "kill", "--signal", "SIGKILL", name)
+	check(t, f.remove(name))
 }
 
 // remove waits until a container's process has ended.
-func (h *house) remove(name string) error {
+func (f *fixture) remove(name string) error {
 	deadline := time.Now().Add(2 * time.Minute)
 	for {
-		_, err := h.c.Do(h.ctx, "tasks", "rm", name)
+		_, err := f.c.Do(f.ctx, "tasks", "rm", name)
 		if err == nil || strings.Contains(err.Error(), "not found") {
 			break
 		}
@@ -178,12 +178,12 @@ func (h *house) remove(name string) error {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	_, err := h.c.Do(h.ctx, "containers", "rm", name)
+	_, err := f.c.Do(f.ctx, "containers", "rm", name)
 	return err
 }
 
 // root is where containerd has mounted a container's files.
-func (h *house) root(t *testing.T, name string) string {
+func (f *fixture) root(t *testing.T, name string) string {
 	t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	check(t, err)

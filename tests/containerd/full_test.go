@@ -67,7 +67,7 @@ n=0; while :; do n=$((n+1)); turn; echo $n > /dev/shm/turns; done`
 
 // crowded is a house with a container that is calm and one that fills the pool.
 type crowded struct {
-	*house
+	*fixture
 	t     *testing.T
 	calm  int // its process
 	ran   int // lines in containers
@@ -86,7 +86,7 @@ func newCrowded(t *testing.T, more string, flags ...string) *crowded {
 	flags = append(flags, "--data-size", fullData, "--metadata-size", "8M", "--base-size", fullBase)
 	h := &crowded{t: t, began: time.Now()}
 	h.step("a pool, a snapshotter and a containerd")
-	h.house = newHouse(t, "interval = \"1s\"\n"+more, flags...)
+	h.fixture = newFixture(t, "interval = \"1s\"\n"+more, flags...)
 	h.step("import")
 	h.layers = 0
 	h.importImage(t)

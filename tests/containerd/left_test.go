@@ -19,19 +19,19 @@ import (
 
 // left counts what tests may leave behind, of each kind, once containerd has
 // collected its garbage.
-func (h *house) left(t *testing.T) map[string]int64 {
+func (f *fixture) left(t *testing.T) map[string]int64 {
 	t.Helper()
 	count := map[string]int64{}
 	// Removing a lease so is how containerd is made to collect its garbage at once.
-	h.do(t, "leases", "create", "--id", "collect")
-	h.do(t, "leases", "delete", "--sync", "collect")
+	f.do(t, "leases", "create", "--id", "collect")
+	f.do(t, "leases", "delete", "--sync", "collect")
 	// Blocks come back in the background.
-	until(t, "check without findings", time.Minute, h.checked)
+	until(t, "check without findings", time.Minute, f.checked)
 	lines := func(name, program string, args ...string) {
-		out, err := programs.Run(h.ctx, program, args...)
+		out, err := programs.Run(f.ctx, program, args...)
 		check(t, err)
 		for line := range strings.Lines(out) {
-			if strings.Contains(line, "thinctl") || strings.Contains(line, h.dir) {
+			if strings.Contains(line, "thinctl") || strings.Contains(line, f.dir) {
 				count[name]++
 			}
 		}
@@ -55,7 +55,7 @@ func (h *house) left(t *testing.T) map[string]int64 {
 			Removed bool   `json:"removed"`
 		} `json:"volumes"`
 	}
-	check(t, h.pool.JSON(h.ctx, &usage, "pool", "usage", h.pool.Pool))
+	check(t, f.pool.JSON(f.ctx, &usage, "pool", "usage", f.pool.Pool))
 	count["ids"], count["bytes"], count["metadata"] = int64(len(usage.Volumes)), usage.Used, usage.Metadata
 	for _, v := range usage.Volumes {
 		if v.Volume == "" || v.Removed {
@@ -70,13 +70,13 @@ func (h *house) left(t *testing.T) map[string]int64 {
 }
 
 // checked is nil when `thinctl pool check` finds nothing.
-func (h *house) checked() error {
+func (f *fixture) checked() error {
 	var report struct {
 		Pools []struct {
 			Findings []json.RawMessage `json:"findings"`
 		} `json:"pools"`
 	}
-	if err := h.pool.JSON(h.ctx, &report, "pool", "check", h.pool.Pool); err != nil {
+	if err := f.pool.JSON(f.ctx, &report, "pool", "check", f.pool.Pool); err != nil {
 		return err
 	}
 	var found []error
@@ -93,9 +93,9 @@ func (h *house) checked() error {
 
 // asBefore compares what is left with what there was; but for these kinds, all of it
 // has to be the same.
-func (h *house) asBefore(t *testing.T, before map[string]int64, but ...string) {
+func (f *fixture) asBefore(t *testing.T, before map[string]int64, but ...string) {
 	t.Helper()
-	after := h.left(t)
+	after := f.left(t)
 	for _, what := range slices.Sorted(maps.Keys(after)) {
 		t.Logf("%s: %d, %d at first", what, after[what], before[what])
 		if after[what] != before[what] && !slices.Contains(but, what) {

@@ -22,9 +22,9 @@ import (
 var rounds = []struct {
 	what  string
 	often int
-	do    func(h *house, c *client, name string, dice *rand.Rand) error
+	do    func(f *fixture, c *client, name string, dice *rand.Rand) error
 }{
-	{"a container runs to its end", 5, func(_ *house, c *client, name string, dice *rand.Rand) error {
+	{"a container runs to its end", 5, func(f *fixture, c *client, name string, dice *rand.Rand) error {
 		err := c.begin(name, "/busybox", "dd", "if=/dev/zero", "of=/f", "bs=64k", "count="+strconv.Itoa(dice.IntN(64)))
 		if err != nil {
 			return err
@@ -35,18 +35,18 @@ var rounds = []struct {
 		}
 		return errors.Join(err, c.unmount(name), c.drop(name))
 	}},
-	{"a container is killed", 5, func(_ *house, c *client, name string, _ *rand.Rand) error {
+	{"a container is killed", 5, func(f *fixture, c *client, name string, _ *rand.Rand) error {
 		err := c.begin(name, "/busybox", "sh", "-c", "while echo line; do :; done > /f")
 		return errors.Join(err, c.end(name))
 	}},
-	{"a container is made and never started", 3, func(_ *house, c *client, name string, _ *rand.Rand) error {
+	{"a container is made and never started", 3, func(f *fixture, c *client, name string, _ *rand.Rand) error {
 		return first(func() error { return c.create(name, "/busybox", "true") }, c.do(c.mount, name), c.do(c.unmount, name), c.do(c.drop, name))
 	}},
-	{"ctr run --rm", 1, func(h *house, _ *client, name string, _ *rand.Rand) error {
-		_, err := h.start("--rm", h.image, name, "/busybox", "touch", "/f")
+	{"ctr run --rm", 1, func(f *fixture, _ *client, name string, _ *rand.Rand) error {
+		_, err := f.start("--rm", f.image, name, "/busybox", "touch", "/f")
 		return err
 	}},
-	{"a snapshot is removed unused", 40, func(_ *house, c *client, name string, _ *rand.Rand) error {
+	{"a snapshot is removed unused", 40, func(f *fixture, c *client, name string, _ *rand.Rand) error {
 		_, err := c.prepare(name)
 		return errors.Join(err, c.remove(name))
 	}},
@@ -54,7 +54,7 @@ var rounds = []struct {
 }
 
 // layer is what an unpacking does, and what takes it away again.
-func layer(_ *house, c *client, name string, dice *rand.Rand) (err error) {
+func layer(f *fixture, c *client, name string, dice *rand.Rand) (err error) {
 	mounts, err := c.prepare(name)
 	if err != nil {
 		return err
@@ -91,17 +91,17 @@ func layer(_ *house, c *client, name string, dice *rand.Rand) (err error) {
 
 // random makes and ends containers and snapshots, some at a time, and in between
 // kills the snapshotter while a container runs. All is left as it was.
-func (h *house) random(t *testing.T) {
+func (f *fixture) random(t *testing.T) {
 	const atOnce, between = 3, 100
 	count := number("THINCTL_ROUNDS", 10)
-	c := h.client(t)
+	c := f.client(t)
 	var lots []int
 	for i, round := range rounds {
 		for range round.often {
 			lots = append(lots, i)
 		}
 	}
-	before, began := h.left(t), time.Now()
+	before, began := f.left(t), time.Now()
 	var mu sync.Mutex
 	done, spent := map[string]int{}, map[string]time.Duration{}
 	for from := 0; from < count; from += between {
@@ -114,7 +114,7 @@ func (h *house) random(t *testing.T) {
 					if n < len(rounds) {
 						round = rounds[n] // each once at least
 					}
-					if err := round.do(h, c, fmt.Sprint("r", n), dice); err != nil {
+					if err := round.do(f, c, fmt.Sprint("r", n), dice); err != nil {
 						t.Errorf("round %d, %s: %v", n, round.what, err)
 					}
 					mu.Lock()
@@ -129,10 +129,10 @@ func (h *house) random(t *testing.T) {
 			return
 		}
 		name := fmt.Sprint("over", from)
-		h.shell(t, name, "exec /busybox sleep 100000")
-		check(t, h.s.Kill())
-		h.serve(t)
-		h.kill(t, name)
+		f.shell(t, name, "exec /busybox sleep 100000")
+		check(t, f.s.Kill())
+		f.serve(t)
+		f.kill(t, name)
 		t.Logf("%d rounds, %.0f s", min(from+between, count), time.Since(began).Seconds())
 	}
 	for _, round := range rounds {
@@ -140,5 +140,5 @@ func (h *house) random(t *testing.T) {
 			t.Logf("%s: %d times, %.2f s each with %d at once", round.what, n, spent[round.what].Seconds()/float64(n), atOnce)
 		}
 	}
-	h.asBefore(t, before, "metadata")
+	f.asBefore(t, before, "metadata")
 }

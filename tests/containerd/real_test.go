@@ -19,22 +19,22 @@ import (
 // snapshotter ended and killed while containers run; many containers at once,
 // and at random; in the end nothing is left.
 func TestContainerd(t *testing.T) {
-	h := newHouse(t, "", "--data-size", "12G", "--base-size", "2G")
-	before := h.left(t)
-	if _, err := h.pool.Do(h.ctx, "volume", "create", h.pool.Pool, "own"); err != nil {
+	f := newFixture(t, "", "--data-size", "12G", "--base-size", "2G")
+	before := f.left(t)
+	if _, err := f.pool.Do(f.ctx, "volume", "create", f.pool.Pool, "own"); err != nil {
 		t.Fatal(err)
 	}
 	steps := []struct {
 		name string
 		do   func(*testing.T)
 	}{
-		{"import", h.importImage},
-		{"run", h.run},
-		{"exec while the snapshotter is away", h.away},
-		{"commit", h.commit},
-		{"at random", h.random},
-		{"many at once", h.many},
-		{"remove the image", h.removeImage},
+		{"import", f.importImage},
+		{"run", f.run},
+		{"exec while the snapshotter is away", f.away},
+		{"commit", f.commit},
+		{"at random", f.random},
+		{"many at once", f.many},
+		{"remove the image", f.removeImage},
 	}
 	for _, step := range steps {
 		began := time.Now()
@@ -43,15 +43,15 @@ func TestContainerd(t *testing.T) {
 		}
 		t.Logf("%s: %.1f s", step.name, time.Since(began).Seconds())
 	}
-	if _, err := h.pool.Do(h.ctx, "volume", "remove", h.pool.Pool, "own", "--yes"); err != nil {
+	if _, err := f.pool.Do(f.ctx, "volume", "remove", f.pool.Pool, "own", "--yes"); err != nil {
 		t.Errorf("the user's own volume: %v", err)
 	}
 	// The template has come, and stays.
-	h.asBefore(t, before, "bytes", "metadata")
+	f.asBefore(t, before, "bytes", "metadata")
 }
 
-func (h *house) run(t *testing.T) {
-	out, err := h.start("--rm", h.image, "once", "/busybox", "sh", "-c", "echo it runs; echo written > /file && /busybox cat /file && /busybox df /")
+func (f *fixture) run(t *testing.T) {
+	out, err := f.start("--rm", f.image, "once", "/busybox", "sh", "-c", "echo it runs; echo written > /file && /busybox cat /file && /busybox df /")
 	check(t, err)
 	if !strings.Contains(out, "it runs\nwritten") || !strings.Contains(out, "thinctl-vault-containerd") {
 		t.Errorf("the container said %q", out)
@@ -59,39 +59,39 @@ func (h *house) run(t *testing.T) {
 }
 
 // away keeps a container running over the snapshotter's end and death.
-func (h *house) away(t *testing.T) {
-	h.shell(t, "stays", "exec /busybox sleep 100000")
+func (f *fixture) away(t *testing.T) {
+	f.shell(t, "stays", "exec /busybox sleep 100000")
 	exec := func(n, text string) {
 		t.Helper()
-		out, err := h.exec("stays", "e"+n, "echo "+text+" >> /kept; /busybox cat /kept")
+		out, err := f.exec("stays", "e"+n, "echo "+text+" >> /kept; /busybox cat /kept")
 		if err != nil || !strings.HasSuffix(out, text) {
 			t.Errorf("exec %s said %q, %v", n, out, err)
 		}
 	}
 	exec("1", "one")
-	check(t, h.s.Stop(h.ctx))
+	check(t, f.s.Stop(f.ctx))
 	exec("2", "two")
-	if _, err := h.start("--rm", h.image, "refused", "/busybox", "true"); err == nil {
+	if _, err := f.start("--rm", f.image, "refused", "/busybox", "true"); err == nil {
 		t.Error("a container was started without its snapshotter")
 	}
-	h.serve(t)
-	check(t, h.s.Kill())
+	f.serve(t)
+	check(t, f.s.Kill())
 	exec("3", "three")
-	h.serve(t) // over the socket that was left
-	h.run(t)
+	f.serve(t) // over the socket that was left
+	f.run(t)
 	exec("4", "four")
-	info := h.do(t, "snapshots", "--snapshotter", "thinctl", "usage", "stays")
+	info := f.do(t, "snapshots", "--snapshotter", "thinctl", "usage", "stays")
 	if !strings.Contains(info, "stays") {
 		t.Errorf("usage says %q", info)
 	}
-	h.kill(t, "stays")
+	f.kill(t, "stays")
 }
 
 // top is the name of the image's last snapshot.
-func (h *house) top(t *testing.T) string {
+func (f *fixture) top(t *testing.T) string {
 	t.Helper()
 	parents, names := map[string]bool{}, []string{}
-	for line := range strings.Lines(h.do(t, "snapshots", "--snapshotter", "thinctl", "ls")) {
+	for line := range strings.Lines(f.do(t, "snapshots", "--snapshotter", "thinctl", "ls")) {
 		fields := strings.Fields(line)
 		if len(fields) < 2 || fields[len(fields)-1] != "Committed" {
 			continue
@@ -108,22 +108,22 @@ func (h *house) top(t *testing.T) string {
 	return names[0]
 }
 
-func (h *house) commit(t *testing.T) {
+func (f *fixture) commit(t *testing.T) {
 	snap := func(args ...string) {
 		t.Helper()
-		h.do(t, append([]string{"snapshots", "--snapshotter", "thinctl"}, args...)...)
+		f.do(t, append([]string{"snapshots", "--snapshotter", "thinctl"}, args...)...)
 	}
-	top, target := h.top(t), t.TempDir()
+	top, target := f.top(t), t.TempDir()
 	snap("prepare", "work", top)
-	check(t, h.c.Mount(h.ctx, "thinctl", "work", target))
+	check(t, f.c.Mount(f.ctx, "thinctl", "work", target))
 	check(t, os.WriteFile(target+"/mine", []byte("mine"), 0o644))
-	_, err := programs.Run(h.ctx, "umount", target)
+	_, err := programs.Run(f.ctx, "umount", target)
 	check(t, err)
 	snap("commit", "done", "work")
 	snap("view", "look", "done")
 	// ctr marks no view as used, so a collection in the meantime would remove it.
 	snap("label", "look", "containerd.io/gc.root=test")
-	check(t, h.c.Mount(h.ctx, "thinctl", "look", target))
+	check(t, f.c.Mount(f.ctx, "thinctl", "look", target))
 	text, err := os.ReadFile(target + "/mine")
 	if err != nil || string(text) != "mine" {
 		t.Errorf("the view has %q, %v", text, err)
@@ -131,9 +131,9 @@ func (h *house) commit(t *testing.T) {
 	if err := os.WriteFile(target+"/mine", nil, 0o644); err == nil {
 		t.Error("a view was written to")
 	}
-	_, err = programs.Run(h.ctx, "umount", target)
+	_, err = programs.Run(f.ctx, "umount", target)
 	check(t, err)
-	if _, err := h.c.Snapshots(h.ctx, "thinctl", "rm", "done"); err == nil {
+	if _, err := f.c.Snapshots(f.ctx, "thinctl", "rm", "done"); err == nil {
 		t.Error("a snapshot was removed under its view")
 	}
 	snap("rm", "look")
@@ -149,7 +149,7 @@ func number(name string, otherwise int) int {
 }
 
 // many starts containers at once and ends them at once.
-func (h *house) many(t *testing.T) {
+func (f *fixture) many(t *testing.T) {
 	count := number("THINCTL_CONTAINERS", 8)
 	each := func(do func(name string) error) time.Duration {
 		var all sync.WaitGroup
@@ -164,7 +164,7 @@ func (h *house) many(t *testing.T) {
 		all.Wait()
 		return time.Since(began)
 	}
-	c, before := h.client(t), h.left(t)
+	c, before := f.client(t), f.left(t)
 	took := each(func(name string) error {
 		return c.begin(name, "/busybox", "sh", "-c", "echo "+name+" > /own; exec /busybox sleep 100000")
 	})
@@ -175,7 +175,7 @@ func (h *house) many(t *testing.T) {
 	for i := range count {
 		name := fmt.Sprint("many", i)
 		until(t, "file of "+name, time.Minute, func() error {
-			text, err := os.ReadFile(h.root(t, name) + "/own")
+			text, err := os.ReadFile(f.root(t, name) + "/own")
 			if err == nil && string(text) != name+"\n" {
 				err = fmt.Errorf("it has %q", text)
 			}
@@ -184,13 +184,13 @@ func (h *house) many(t *testing.T) {
 	}
 	took = each(c.end)
 	t.Logf("%d containers killed and removed in %.1f s", count, took.Seconds())
-	h.asBefore(t, before, "metadata")
+	f.asBefore(t, before, "metadata")
 }
 
-func (h *house) removeImage(t *testing.T) {
-	h.do(t, "images", "rm", "--sync", h.image)
+func (f *fixture) removeImage(t *testing.T) {
+	f.do(t, "images", "rm", "--sync", f.image)
 	until(t, "end of the garbage collection", 2*time.Minute, func() error {
-		out := h.do(t, "snapshots", "--snapshotter", "thinctl", "ls")
+		out := f.do(t, "snapshots", "--snapshotter", "thinctl", "ls")
 		if strings.Count(out, "\n") > 0 {
 			return fmt.Errorf("it has left\n%s", out)
 		}

@@ -38,16 +38,16 @@ func TestConformanceXFS(t *testing.T)  { conformance(t, filesystem.XFS) }
 // conformance runs the suite and then looks for what it has left.
 func conformance(t *testing.T, fs filesystem.Type) {
 	t.Parallel()
-	s := &site{t: t, fs: fs, pool: newPool(t, "suite-"+string(fs)), spent: map[string]spent{}}
+	f := &suiteFixture{t: t, fs: fs, pool: newPool(t, "suite-"+string(fs)), spent: map[string]spent{}}
 	t.Run("suite", func(t *testing.T) {
-		testsuite.SnapshotterSuite(t, "thinctl", s.factory)
+		testsuite.SnapshotterSuite(t, "thinctl", f.factory)
 	})
-	if n := s.served.Load(); n != 21 && whole() {
+	if n := f.served.Load(); n != 21 && whole() {
 		t.Errorf("the suite has asked for %d snapshotters, not for 21", n)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	last := s.open(t, "last")
+	last := f.open(t, "last")
 	defer last.Close()
 	if err := last.Cleanup(ctx); err != nil {
 		t.Error(err)
@@ -56,11 +56,11 @@ func conformance(t *testing.T, fs filesystem.Type) {
 	if err != nil || len(found) != 0 {
 		t.Errorf("documents and volumes do not agree: %v %v", found, err)
 	}
-	report, err := s.pool.Check(ctx)
+	report, err := f.pool.Check(ctx)
 	if err != nil || len(report.Findings) != 0 {
 		t.Errorf("the pool's check: %+v %v", report.Findings, err)
 	}
-	volumes, err := s.pool.Volumes(ctx)
+	volumes, err := f.pool.Volumes(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,12 +69,12 @@ func conformance(t *testing.T, fs filesystem.Type) {
 			t.Errorf("volume %s is left, active: %t", v.Name, v.Active)
 		}
 	}
-	status, err := s.pool.Status(ctx)
+	status, err := f.pool.Status(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("transactions: %d, data used at the end: %s, tombstones: %d", status.Kernel.TransactionID, status.Data.Used, status.Tombstones)
-	for method, one := range s.spent {
+	for method, one := range f.spent {
 		t.Logf("%s: %d, %s on average, %s at most", method, one.n, (one.all / time.Duration(one.n)).Round(time.Millisecond), one.most.Round(time.Millisecond))
 	}
 	if status.Tombstones != 0 {
@@ -88,7 +88,7 @@ func whole() bool {
 }
 
 // site is a pool whose snapshotters are served, each in a namespace of its own.
-type site struct {
+type suiteFixture struct {
 	t      *testing.T
 	fs     filesystem.Type
 	pool   *thinpool.Pool
@@ -105,14 +105,14 @@ type spent struct {
 	most time.Duration
 }
 
-func (s *site) observe(method string) (ended func(string)) {
+func (f *suiteFixture) observe(method string) (ended func(string)) {
 	began := time.Now()
 	return func(string) {
 		took := time.Since(began)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		one := s.spent[method]
-		s.spent[method] = spent{one.n + 1, one.all + took, max(one.most, took)}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		one := f.spent[method]
+		f.spent[method] = spent{one.n + 1, one.all + took, max(one.most, took)}
 	}
 }
 
@@ -141,9 +141,9 @@ func newPool(t *testing.T, name string) *thinpool.Pool {
 	return pool
 }
 
-func (s *site) open(t *testing.T, namespace string) *containerd.Snapshotter {
+func (f *suiteFixture) open(t *testing.T, namespace string) *containerd.Snapshotter {
 	t.Helper()
-	snapshotter, err := containerd.New(s.pool, filesystem.Local{}, containerd.Options{Namespace: namespace, FS: s.fs})
+	snapshotter, err := containerd.New(f.pool, filesystem.Local{}, containerd.Options{Namespace: namespace, FS: f.fs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,9 +151,9 @@ func (s *site) open(t *testing.T, namespace string) *containerd.Snapshotter {
 }
 
 // factory serves a namespace and returns containerd's own client of it.
-func (s *site) factory(ctx context.Context, _ string) (snapshots.Snapshotter, func() error, error) {
-	n := s.served.Add(1)
-	backend := s.open(s.t, fmt.Sprintf("suite%d", n))
+func (f *suiteFixture) factory(ctx context.Context, _ string) (snapshots.Snapshotter, func() error, error) {
+	n := f.served.Add(1)
+	backend := f.open(f.t, fmt.Sprintf("suite%d", n))
 	dir, err := os.MkdirTemp("/tmp", "s") // a socket's path must be short
 	if err != nil {
 		return nil, nil, err
@@ -166,7 +166,7 @@ func (s *site) factory(ctx context.Context, _ string) (snapshots.Snapshotter, fu
 	serving, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- containerd.Serve(serving, listener, backend, containerd.ServeOptions{Observe: s.observe})
+		ended <- containerd.Serve(serving, listener, backend, containerd.ServeOptions{Observe: f.observe})
 	}()
 	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

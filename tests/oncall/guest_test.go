@@ -88,8 +88,8 @@ func service(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, "install", "-m755", program, "/usr/bin/thinctl")
-	run(t, "install", "-Dm644", house("packaging/systemd/thinctl.service"), "/etc/systemd/system/thinctl.service")
-	text := changed(t, read(t, house("packaging/config.toml")),
+	run(t, "install", "-Dm644", projectFile("packaging/systemd/thinctl.service"), "/etc/systemd/system/thinctl.service")
+	text := changed(t, read(t, projectFile("packaging/config.toml")),
 		`#interval = "15s"`, `interval = "2s"`,
 		`#data_step = "20%"`, `data_step = "30%"`,
 		`#metadata_step = "50%"`, `metadata_step = "25%"`,
@@ -140,7 +140,7 @@ func leave(t *testing.T, record Record) {
 	}
 }
 
-func house(path string) string { return filepath.Join(tree, path) }
+func projectFile(path string) string { return filepath.Join(tree, path) }
 
 func read(t *testing.T, path string) string {
 	t.Helper()

@@ -12,8 +12,8 @@ import (
 // database.
 type dmsetup struct{ *rawPool }
 
-func newDmsetup(ctx context.Context, s site) (peer, error) {
-	pool, err := newRawPool(ctx, s, "dmsetup")
+func newDmsetup(ctx context.Context, f fixture) (peer, error) {
+	pool, err := newRawPool(ctx, f, "dmsetup")
 	return &dmsetup{pool}, err
 }
 

@@ -14,12 +14,12 @@ type floor struct {
 	journal *syncedFile
 }
 
-func newFloor(ctx context.Context, s site) (peer, error) {
-	pool, err := newRawPool(ctx, s, "floor")
+func newFloor(ctx context.Context, f fixture) (peer, error) {
+	pool, err := newRawPool(ctx, f, "floor")
 	if err != nil {
 		return nil, err
 	}
-	journal, err := newSyncedFile(filepath.Join(s.dir, "floor.journal"))
+	journal, err := newSyncedFile(filepath.Join(f.dir, "floor.journal"))
 	return &floor{pool, journal}, err
 }
 

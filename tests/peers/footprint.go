@@ -14,9 +14,9 @@ import (
 
 // footprint is the part of the program that runs in a process of its own:
 // open the pool, list it, change it, and tell time and memory.
-func footprint(ctx context.Context, s site, root, name string, w io.Writer) error {
+func footprint(ctx context.Context, f fixture, root, name string, w io.Writer) error {
 	began := time.Now()
-	pool, err := thinpool.Open(ctx, s.host(), root, name)
+	pool, err := thinpool.Open(ctx, f.host(), root, name)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 
 // lvm is LVM's thin pool in a volume group of one loop device.
 type lvm struct {
-	site
+	fixture
 	disk   loopback.Device
 	config string
 	filled int
@@ -26,12 +26,12 @@ const (
 	lvmFirstID = 100
 )
 
-func newLVM(ctx context.Context, s site) (peer, error) {
-	disk, err := s.loop(ctx, "lvm.disk", dataSize+4*metadataSize, false)
+func newLVM(ctx context.Context, f fixture) (peer, error) {
+	disk, err := f.loop(ctx, "lvm.disk", dataSize+4*metadataSize, false)
 	if err != nil {
 		return nil, err
 	}
-	l := &lvm{site: s, disk: disk}
+	l := &lvm{fixture: f, disk: disk}
 	// What LVM would wait for or write besides the change itself is off: udev,
 	// which plain guests lack, backups, monitoring; and it looks at one device.
 	l.config = fmt.Sprintf(`activation{udev_sync=0 udev_rules=0 monitoring=0} backup{backup=0 archive=0} `+

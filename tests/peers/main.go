@@ -66,24 +66,24 @@ func (f *flags) run(ctx context.Context) error {
 	defer kernel.Close()
 	loops := loopback.New(loopback.Options{})
 	defer loops.Close()
-	s := site{kernel: kernel, loops: loops, thinctl: f.thinctl}
+	fx := fixture{kernel: kernel, loops: loops, thinctl: f.thinctl}
 	if f.footprint != "" {
-		return footprint(ctx, s, f.root, f.footprint, os.Stdout)
+		return footprint(ctx, fx, f.root, f.footprint, os.Stdout)
 	}
-	if s.dir, err = os.MkdirTemp("", "peers"); err != nil {
+	if fx.dir, err = os.MkdirTemp("", "peers"); err != nil {
 		return err
 	}
-	return f.compare(ctx, s, os.Stdout)
+	return f.compare(ctx, fx, os.Stdout)
 }
 
-func (f *flags) compare(ctx context.Context, s site, w io.Writer) error {
+func (f *flags) compare(ctx context.Context, fx fixture, w io.Writer) error {
 	var peers []peer
 	var names []string
-	makers := map[string]func(context.Context, site) (peer, error){
+	makers := map[string]func(context.Context, fixture) (peer, error){
 		"floor": newFloor, "library": newLibrary, "program": newCommandLine, "dmsetup": newDmsetup, "lvm": newLVM,
 	}
 	for _, name := range strings.Split(f.peers, ",") {
-		missing := name == "program" && !has(s.thinctl) || (name == "dmsetup" || name == "lvm") && !has(name)
+		missing := name == "program" && !has(fx.thinctl) || (name == "dmsetup" || name == "lvm") && !has(name)
 		if missing {
 			fmt.Fprintf(os.Stderr, "%s is not there: it is left out\n", name)
 			continue
@@ -92,7 +92,7 @@ func (f *flags) compare(ctx context.Context, s site, w io.Writer) error {
 		if !ok {
 			return fmt.Errorf("no peer %q", name)
 		}
-		one, err := maker(ctx, s)
+		one, err := maker(ctx, fx)
 		if err != nil {
 			return fmt.Errorf("preparing %s: %w", name, err)
 		}

@@ -37,7 +37,7 @@ type peer interface {
 }
 
 // site is what the peers share: a folder on the scratch disk, the kernel.
-type site struct {
+type fixture struct {
 	dir     string
 	kernel  *dm.Control
 	loops   *loopback.Control
@@ -46,12 +46,12 @@ type site struct {
 
 // loop makes a file with a loop device on it, as thinctl does for its pools:
 // data sparse, metadata with its blocks.
-func (s site) loop(ctx context.Context, name string, size units.Bytes, preallocate bool) (loopback.Device, error) {
-	path := filepath.Join(s.dir, name)
+func (f fixture) loop(ctx context.Context, name string, size units.Bytes, preallocate bool) (loopback.Device, error) {
+	path := filepath.Join(f.dir, name)
 	if err := loopback.CreateSparse(path, size, loopback.FileOptions{Preallocate: preallocate}); err != nil {
 		return loopback.Device{}, err
 	}
-	return s.loops.Attach(ctx, path, loopback.AttachOptions{})
+	return f.loops.Attach(ctx, path, loopback.AttachOptions{})
 }
 
 // command runs a program; what it wrote is part of its error.

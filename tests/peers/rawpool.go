@@ -13,7 +13,7 @@ import (
 // rawPool is a thin pool without anybody's database: the floor and dmsetup
 // drive one each.
 type rawPool struct {
-	site
+	fixture
 	device   dm.Name
 	dev      blockdev.Number
 	metadata loopback.Device
@@ -25,13 +25,13 @@ type rawPool struct {
 
 const originID = 1
 
-func newRawPool(ctx context.Context, s site, name string) (*rawPool, error) {
-	p := &rawPool{site: s, device: dm.Name("peers-" + name), next: originID + 1, ids: map[string]uint32{}}
+func newRawPool(ctx context.Context, f fixture, name string) (*rawPool, error) {
+	p := &rawPool{fixture: f, device: dm.Name("peers-" + name), next: originID + 1, ids: map[string]uint32{}}
 	var err error
-	if p.metadata, err = s.loop(ctx, name+".metadata", metadataSize, true); err != nil {
+	if p.metadata, err = f.loop(ctx, name+".metadata", metadataSize, true); err != nil {
 		return nil, err
 	}
-	if p.data, err = s.loop(ctx, name+".data", dataSize, false); err != nil {
+	if p.data, err = f.loop(ctx, name+".data", dataSize, false); err != nil {
 		return nil, err
 	}
 	return p, p.start(ctx)

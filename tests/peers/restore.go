@@ -11,8 +11,8 @@ import (
 // restore writes metadata with these empty thin devices to a file or device
 // that is not in use. Making them by messages takes a commit for each, which is
 // most of an hour for all the pools.
-func (s site) restore(ctx context.Context, path string, tx uint64, ids []uint32) error {
-	xml, err := os.Create(filepath.Join(s.dir, "restore.xml"))
+func (f fixture) restore(ctx context.Context, path string, tx uint64, ids []uint32) error {
+	xml, err := os.Create(filepath.Join(f.dir, "restore.xml"))
 	if err != nil {
 		return err
 	}

@@ -14,21 +14,21 @@ import (
 
 // ours is thinctl's own pool, driven from this process, as the daemon does.
 type ours struct {
-	site
+	fixture
 	title  string
 	root   string
 	pool   *thinpool.Pool
 	filled int
 }
 
-func (s site) host() thinpool.Host {
-	return thinpool.Host{Kernel: s.kernel, Loops: s.loops, Disks: thinpool.LocalDisks{}}
+func (f fixture) host() thinpool.Host {
+	return thinpool.Host{Kernel: f.kernel, Loops: f.loops, Disks: thinpool.LocalDisks{}}
 }
 
-func newOurs(ctx context.Context, s site, title, name string) (*ours, error) {
-	o := &ours{site: s, title: title, root: filepath.Join(s.dir, "pools")}
+func newOurs(ctx context.Context, f fixture, title, name string) (*ours, error) {
+	o := &ours{fixture: f, title: title, root: filepath.Join(f.dir, "pools")}
 	var err error
-	o.pool, err = thinpool.Create(ctx, s.host(), o.root, name, thinpool.CreateOptions{
+	o.pool, err = thinpool.Create(ctx, f.host(), o.root, name, thinpool.CreateOptions{
 		DataSize: dataSize, MetadataSize: metadataSize, Block: blockSize, BaseSize: volumeSize,
 	})
 	if err != nil {
@@ -41,8 +41,8 @@ func newOurs(ctx context.Context, s site, title, name string) (*ours, error) {
 	return o, err
 }
 
-func newLibrary(ctx context.Context, s site) (peer, error) {
-	return newOurs(ctx, s, "thinctl, one process", "library")
+func newLibrary(ctx context.Context, f fixture) (peer, error) {
+	return newOurs(ctx, f, "thinctl, one process", "library")
 }
 
 func (o *ours) name() string { return o.title }
@@ -118,8 +118,8 @@ func (o *ours) remove(ctx context.Context, volume string) error {
 // commandLine is the same by the thinctl program, a process for each step.
 type commandLine struct{ *ours }
 
-func newCommandLine(ctx context.Context, s site) (peer, error) {
-	o, err := newOurs(ctx, s, "thinctl, a process each", "program")
+func newCommandLine(ctx context.Context, f fixture) (peer, error) {
+	o, err := newOurs(ctx, f, "thinctl, a process each", "program")
 	return &commandLine{o}, err
 }
 

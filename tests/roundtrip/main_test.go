@@ -19,7 +19,7 @@ import (
 
 // site is what the tests share: programs that are started when a test first
 // asks for one, and archives that are written once.
-type site struct {
+type fixture struct {
 	dir   string
 	mutex sync.Mutex
 	stops []func(context.Context) error
@@ -31,7 +31,7 @@ type site struct {
 }
 
 // here is set by TestMain for the time of the tests.
-var here *site
+var here *fixture
 
 func TestMain(m *testing.M) {
 	os.Exit(runAll(m))
@@ -47,7 +47,7 @@ func runAll(m *testing.M) (status int) {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	here = &site{dir: dir, built: map[string]*imagetest.Built{}}
+	here = &fixture{dir: dir, built: map[string]*imagetest.Built{}}
 	status = m.Run()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -62,7 +62,7 @@ func runAll(m *testing.M) (status int) {
 	return status
 }
 
-func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
+func (f *fixture) path(name string) string { return filepath.Join(f.dir, name) }
 
 // theDocker is the one that all tests share: images of tests have names of their own.
 func theDocker(t *testing.T) *programs.Docker {

@@ -32,8 +32,8 @@ const sole = `[plugins."io.containerd.gc.v1.scheduler"]
   mutation_threshold = 1000000000
 `
 
-// bench starts what is measured, measures it, and prints the tables.
-func (f *flags) bench(ctx context.Context, w io.Writer) (found table, err error) {
+// compare starts the snapshotters, measures them and prints the tables.
+func (f *flags) compare(ctx context.Context, w io.Writer) (found table, err error) {
 	depths, err := numbers(f.depths)
 	if err != nil {
 		return nil, err
@@ -45,21 +45,21 @@ func (f *flags) bench(ctx context.Context, w io.Writer) (found table, err error)
 	if f.unpacks > 0 && f.image == "" {
 		return nil, errors.New("-unpacks needs -image")
 	}
-	s := &site{}
-	defer func() { err = errors.Join(err, s.close(ctx)) }()
+	fx := &fixture{}
+	defer func() { err = errors.Join(err, fx.close(ctx)) }()
 	if f.rules != "" {
 		if err := programs.InstallRules(ctx, f.rules); err != nil {
 			return nil, err
 		}
 	}
-	peers, err := s.start(ctx, f.thinctl, strings.Split(f.peers, ","))
+	peers, err := fx.start(ctx, f.thinctl, strings.Split(f.peers, ","))
 	if len(peers) == 0 {
 		return nil, err
 	}
 	r := results{}
 	err = errors.Join(err, f.measure(ctx, r, peers, depths, clients))
 	if f.unpacks > 0 && ctx.Err() == nil {
-		err = errors.Join(err, f.images(ctx, r, s, peers))
+		err = errors.Join(err, f.images(ctx, r, fx, peers))
 	}
 	found = r.table()
 	conditions(w, f.plan)
@@ -68,74 +68,74 @@ func (f *flags) bench(ctx context.Context, w io.Writer) (found table, err error)
 }
 
 // site is what runs in the guest.
-type site struct {
+type fixture struct {
 	dir    string
 	daemon *programs.Containerd
 	closes []func(context.Context) error // in the order of their beginning
 }
 
-func (s *site) close(ctx context.Context) error {
+func (f *fixture) close(ctx context.Context) error {
 	var faults []error
-	for _, one := range slices.Backward(s.closes) {
+	for _, one := range slices.Backward(f.closes) {
 		faults = append(faults, one(context.WithoutCancel(ctx)))
 	}
 	return errors.Join(faults...)
 }
 
 // start starts all, and returns those that could be along with the fault of others.
-func (s *site) start(ctx context.Context, thinctl string, names []string) ([]peer, error) {
+func (f *fixture) start(ctx context.Context, thinctl string, names []string) ([]peer, error) {
 	var err error
-	if s.dir, err = os.MkdirTemp("", "peers-"); err != nil {
+	if f.dir, err = os.MkdirTemp("", "peers-"); err != nil {
 		return nil, err
 	}
-	pool := programs.Thinctl{Program: thinctl, Root: filepath.Join(s.dir, "pools"), Pool: "peers"}
+	pool := programs.Thinctl{Program: thinctl, Root: filepath.Join(f.dir, "pools"), Pool: "peers"}
 	// As devmapper's pool in programs.StartContainerdWith.
 	if err := pool.Create(ctx, "--data-size", "20G", "--metadata-size", "1G", "--base-size", "10G"); err != nil {
 		return nil, err
 	}
 	const proxied, direct = "/run/peers/proxied.sock", "/run/peers/direct.sock"
-	served, err := programs.StartSnapshotter(ctx, pool, s.dir, map[string]string{"proxied": proxied, "direct": direct})
+	served, err := programs.StartSnapshotter(ctx, pool, f.dir, map[string]string{"proxied": proxied, "direct": direct})
 	if err != nil {
 		return nil, err
 	}
-	s.closes = append(s.closes, served.Stop)
-	if s.daemon, err = programs.StartContainerdWith(ctx, s.dir, map[string]string{thinctlName: proxied}, sole); err != nil {
+	f.closes = append(f.closes, served.Stop)
+	if f.daemon, err = programs.StartContainerdWith(ctx, f.dir, map[string]string{thinctlName: proxied}, sole); err != nil {
 		return nil, err
 	}
-	s.closes = append(s.closes, s.daemon.Stop)
+	f.closes = append(f.closes, f.daemon.Stop)
 	var peers []peer
 	var faults []error
 	for _, name := range names {
-		one, err := s.peer(ctx, name, direct)
+		one, err := f.peer(ctx, name, direct)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("preparing %s: %w", name, err))
 			fmt.Fprintln(os.Stderr, faults[len(faults)-1])
 			continue
 		}
-		s.closes = append(s.closes, one.close)
+		f.closes = append(f.closes, one.close)
 		peers = append(peers, one)
 	}
 	return peers, errors.Join(faults...)
 }
 
-func (s *site) peer(ctx context.Context, name, direct string) (peer, error) {
+func (f *fixture) peer(ctx context.Context, name, direct string) (peer, error) {
 	switch name {
 	case floorName:
 		kernel, err := openBare()
 		if err != nil {
 			return nil, err
 		}
-		return newFloor(ctx, floorName, s.dir, kernel)
+		return newFloor(ctx, floorName, f.dir, kernel)
 	case "udev":
 		kernel, err := dm.Open(dm.Options{})
 		if err != nil {
 			return nil, err
 		}
-		return newFloor(ctx, udevName, s.dir, waiting{kernel})
+		return newFloor(ctx, udevName, f.dir, waiting{kernel})
 	case "direct":
 		return connect(directName, direct, thinctlName)
 	case thinctlName, devmapper, overlayfs:
-		return connect(name, s.daemon.Address(), name)
+		return connect(name, f.daemon.Address(), name)
 	}
 	return nil, fmt.Errorf("there is none of that name; there are %s", strings.Join(everyone, ", "))
 }

@@ -43,8 +43,8 @@ func (i image) top() string { return i.Chains[len(i.Chains)-1] }
 const layersBeside = 5 // the program's
 
 // images measures what snapshotters of containerd do with an image.
-func (p plan) images(ctx context.Context, r results, s *site, peers []peer) error {
-	image, err := s.imported(ctx, p.image)
+func (p plan) images(ctx context.Context, r results, f *fixture, peers []peer) error {
+	image, err := f.imported(ctx, p.image)
 	if err != nil {
 		return fmt.Errorf("importing an image: %w", err)
 	}
@@ -128,14 +128,14 @@ func (s *server) unpack(ctx context.Context, r results, i image) error {
 }
 
 // imported has containerd take the content of the image in a folder in.
-func (s *site) imported(ctx context.Context, dir string) (image, error) {
+func (f *fixture) imported(ctx context.Context, dir string) (image, error) {
 	var i image
 	text, err := os.ReadFile(filepath.Join(dir, imageList))
 	if err == nil {
 		err = json.Unmarshal(text, &i)
 	}
 	if err == nil {
-		_, err = s.daemon.Do(ctx, "--namespace", namespace, "images", "import", "--no-unpack", filepath.Join(dir, imageArchive))
+		_, err = f.daemon.Do(ctx, "--namespace", namespace, "images", "import", "--no-unpack", filepath.Join(dir, imageArchive))
 	}
 	return i, err
 }

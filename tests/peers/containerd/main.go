@@ -63,7 +63,7 @@ func (f *flags) run(ctx context.Context, w io.Writer) error {
 		return makeImage(f.makeImage)
 	}
 	if f.from == "" {
-		found, err := f.bench(ctx, w)
+		found, err := f.compare(ctx, w)
 		if err == nil && f.picture != "" {
 			err = draw(f.picture, found)
 		}

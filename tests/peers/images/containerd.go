@@ -12,18 +12,18 @@ import (
 
 type containerd struct {
 	*programs.Containerd
-	site
+	fixture
 	snapshotter string
 }
 
-func newContainerd(snapshotter string) func(context.Context, site) (peer, error) {
-	return func(ctx context.Context, s site) (peer, error) {
-		dir := filepath.Join(s.dir, snapshotter)
+func newContainerd(snapshotter string) func(context.Context, fixture) (peer, error) {
+	return func(ctx context.Context, f fixture) (peer, error) {
+		dir := filepath.Join(f.dir, snapshotter)
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return nil, err
 		}
 		daemon, err := programs.StartContainerd(ctx, dir)
-		return &containerd{Containerd: daemon, site: s, snapshotter: snapshotter}, err
+		return &containerd{Containerd: daemon, fixture: f, snapshotter: snapshotter}, err
 	}
 }
 

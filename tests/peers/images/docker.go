@@ -11,12 +11,12 @@ type docker struct {
 	image string
 }
 
-func newDocker(ctx context.Context, s site) (peer, error) {
-	d, err := programs.StartDocker(ctx, s.dir, programs.DockerOptions{
+func newDocker(ctx context.Context, f fixture) (peer, error) {
+	d, err := programs.StartDocker(ctx, f.dir, programs.DockerOptions{
 		Driver: "devicemapper",
 		Flags:  []string{"--storage-opt", "dm.loopdatasize=20G", "--storage-opt", "dm.loopmetadatasize=1G"},
 	})
-	return &docker{d, s.image}, err
+	return &docker{d, f.image}, err
 }
 
 func (d *docker) name() string { return "docker devicemapper" }

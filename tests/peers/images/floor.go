@@ -12,9 +12,9 @@ import (
 // floorLoad is how long tar takes for a tar into a fresh ext4 on a loop
 // device, with a sync of that file system, and then with a sha256sum of the tar,
 // for every loader must verify it; making and mounting it is not counted.
-func floorLoad(ctx context.Context, s site) (took, hashed time.Duration, err error) {
-	file := filepath.Join(s.dir, "floor.img")
-	target := filepath.Join(s.dir, "floor")
+func floorLoad(ctx context.Context, f fixture) (took, hashed time.Duration, err error) {
+	file := filepath.Join(f.dir, "floor.img")
+	target := filepath.Join(f.dir, "floor")
 	for _, args := range [][]string{
 		{"truncate", "-s", "10G", file},
 		{"mkfs.ext4", "-q", "-F", "-E", "nodiscard,lazy_itable_init=1", file},
@@ -32,7 +32,7 @@ func floorLoad(ctx context.Context, s site) (took, hashed time.Duration, err err
 		os.Remove(file)
 	}()
 	began := time.Now()
-	for _, layer := range s.layers {
+	for _, layer := range f.layers {
 		if _, err := programs.Run(ctx, "tar", "--numeric-owner", "-xpf", layer, "-C", target); err != nil {
 			return 0, 0, err
 		}
@@ -40,7 +40,7 @@ func floorLoad(ctx context.Context, s site) (took, hashed time.Duration, err err
 	_, err = programs.Run(ctx, "sync", "-f", target)
 	took = time.Since(began)
 	if err == nil {
-		_, err = programs.Run(ctx, "sha256sum", s.layers...)
+		_, err = programs.Run(ctx, "sha256sum", f.layers...)
 	}
 	return took, time.Since(began), err
 }

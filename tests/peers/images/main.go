@@ -23,7 +23,7 @@ const (
 )
 
 // site is what the peers share.
-type site struct {
+type fixture struct {
 	dir     string
 	thinctl string
 	archive string   // as docker save writes it
@@ -66,7 +66,7 @@ func (f *flags) run(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	makers := map[string]func(context.Context, site) (peer, error){
+	makers := map[string]func(context.Context, fixture) (peer, error){
 		"thinctl": newOurs, "docker": newDocker,
 		"devmapper": newContainerd("devmapper"), "overlayfs": newContainerd("overlayfs"),
 	}
@@ -101,10 +101,10 @@ func (f *flags) run(ctx context.Context, w io.Writer) error {
 }
 
 // measure has the peers take turns. One that fails is left out from there on.
-func (f *flags) measure(ctx context.Context, s site, lives []life, withFloor bool, found results) (faults []error) {
+func (f *flags) measure(ctx context.Context, fx fixture, lives []life, withFloor bool, found results) (faults []error) {
 	for range f.rounds {
 		if withFloor {
-			took, hashed, err := floorLoad(ctx, s)
+			took, hashed, err := floorLoad(ctx, fx)
 			if err != nil {
 				return append(faults, fmt.Errorf("floor: %w", err))
 			}
@@ -113,7 +113,7 @@ func (f *flags) measure(ctx context.Context, s site, lives []life, withFloor boo
 			fmt.Fprintf(os.Stderr, "floor: %s, with digests %s\n", took.Round(time.Millisecond), hashed.Round(time.Millisecond))
 		}
 		lives = slices.DeleteFunc(slices.Clone(lives), func(l life) bool {
-			err := f.round(ctx, l, s)
+			err := f.round(ctx, l, fx)
 			if err != nil {
 				faults = append(faults, err)
 			}
@@ -126,35 +126,35 @@ func (f *flags) measure(ctx context.Context, s site, lives []life, withFloor boo
 
 // prepare writes the image: one large layer of a distribution's files, and a
 // program that keeps a container of Docker's running.
-func (f *flags) prepare(dir string) (site, error) {
-	s := site{dir: dir, archive: filepath.Join(dir, "image.tar"), image: "thinctl/bench:latest"}
+func (f *flags) prepare(dir string) (fixture, error) {
+	fx := fixture{dir: dir, archive: filepath.Join(dir, "image.tar"), image: "thinctl/bench:latest"}
 	busybox, err := os.ReadFile("/bin/busybox")
 	if err != nil {
-		return s, err
+		return fx, err
 	}
 	// On the guest's own disk, as the peers' programs are.
 	program, err := os.ReadFile(f.thinctl)
 	if err == nil {
-		s.thinctl = filepath.Join(dir, "thinctl-program")
-		err = os.WriteFile(s.thinctl, program, 0o700)
+		fx.thinctl = filepath.Join(dir, "thinctl-program")
+		err = os.WriteFile(fx.thinctl, program, 0o700)
 	}
 	if err != nil {
-		return s, err
+		return fx, err
 	}
-	image := imagetest.Program(s.image, "/busybox", busybox)
-	image.Layers = append(imagetest.Plain(s.image, f.megabytes*imagetest.MB, 8).Layers, image.Layers...)
+	image := imagetest.Program(fx.image, "/busybox", busybox)
+	image.Layers = append(imagetest.Plain(fx.image, f.megabytes*imagetest.MB, 8).Layers, image.Layers...)
 	b, err := imagetest.Build(image)
 	if err != nil {
-		return s, err
+		return fx, err
 	}
-	s.chain = b.ChainIDs[len(b.ChainIDs)-1]
-	err = toFile(s.archive, func(w io.Writer) error { return imagetest.WriteDocker(w, b) })
+	fx.chain = b.ChainIDs[len(b.ChainIDs)-1]
+	err = toFile(fx.archive, func(w io.Writer) error { return imagetest.WriteDocker(w, b) })
 	for i, l := range b.Contents {
 		path := filepath.Join(dir, fmt.Sprintf("layer-%d.tar", i))
-		s.layers = append(s.layers, path)
+		fx.layers = append(fx.layers, path)
 		err = errors.Join(err, toFile(path, l.WriteTar))
 	}
-	return s, err
+	return fx, err
 }
 
 func toFile(path string, write func(io.Writer) error) error {

@@ -71,8 +71,8 @@ func (l life) time(operation string, do func() error) error {
 }
 
 // round is the whole life of the image once.
-func (p plan) round(ctx context.Context, l life, s site) error {
-	if err := l.time(load, func() error { return l.load(ctx, s.archive) }); err != nil {
+func (p plan) round(ctx context.Context, l life, f fixture) error {
+	if err := l.time(load, func() error { return l.load(ctx, f.archive) }); err != nil {
 		return err
 	}
 	for range p.lives {

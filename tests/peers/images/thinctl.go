@@ -12,8 +12,8 @@ type ours struct {
 	image string
 }
 
-func newOurs(ctx context.Context, s site) (peer, error) {
-	o := &ours{programs.Thinctl{Program: s.thinctl, Root: filepath.Join(s.dir, "thinctl"), Pool: "bench"}, s.image}
+func newOurs(ctx context.Context, f fixture) (peer, error) {
+	o := &ours{programs.Thinctl{Program: f.thinctl, Root: filepath.Join(f.dir, "thinctl"), Pool: "bench"}, f.image}
 	return o, o.Create(ctx, "--data-size", "20G", "--metadata-size", "1G")
 }
 
