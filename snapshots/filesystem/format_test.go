@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/internal/testkit/need"
 	"thinctl/units"
 )
 
@@ -55,6 +56,7 @@ func TestFormatRefusesWhatHoldsSomething(t *testing.T) {
 }
 
 func TestFormatDefaults(t *testing.T) {
+	need.Program(t, "mkfs.xfs")
 	none := programs{dirs: []string{t.TempDir()}}
 	for _, c := range []struct {
 		p    programs

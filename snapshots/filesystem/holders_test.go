@@ -20,6 +20,7 @@ import (
 	"thinctl/blockdev"
 	"thinctl/internal/contexts"
 	"thinctl/internal/errno"
+	"thinctl/internal/testkit/need"
 	"thinctl/units"
 )
 
@@ -32,9 +33,11 @@ type fakeProc struct {
 }
 
 func newFakeProc(t *testing.T) *fakeProc {
+	t.Helper()
+	need.Root(t) // for the device node
 	p := &fakeProc{t, t.TempDir(), filepath.Join(t.TempDir(), "node")}
 	if err := unix.Mknod(p.node, unix.S_IFBLK|0o600, int(unix.Mkdev(240, 77))); err != nil {
-		t.Fatalf("making a device node needs root: %v", err)
+		t.Fatal(err)
 	}
 	p.link("self/ns/mnt", "mnt:[100]")
 	return p
@@ -206,6 +209,7 @@ func waitFor(t *testing.T, done func() bool) {
 
 // Processes that come and go must not make the scan fail.
 func TestHoldersWhileProcessesVanish(t *testing.T) {
+	need.Root(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	finished := make(chan struct{})
 	go func() {

@@ -79,6 +79,9 @@ func (d *loopDisk) number() blockdev.Number {
 
 func (d *loopDisk) format(o FormatOptions) *loopDisk {
 	d.t.Helper()
+	if o.Type != "" {
+		need.Program(d.t, "mkfs."+string(o.Type))
+	}
 	if err := Format(d.t.Context(), d.device, o); err != nil {
 		d.t.Fatal(err)
 	}

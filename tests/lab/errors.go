@@ -6,16 +6,19 @@ import (
 )
 
 var (
-	// ErrTimeout: the run outlasted Config.Timeout and the guest was killed.
+	// ErrUnprepared means that a program, the kernel or the image of a guest is
+	// missing and cannot be installed.
+	ErrUnprepared = errors.New("the guest is not prepared")
+	// ErrTimeout means that the run outlasted Config.Timeout and the guest was killed.
 	ErrTimeout = errors.New("timed out")
-	// ErrGuest: the guest panicked, died or ended without an exit status.
+	// ErrGuest means that the guest panicked, died or ended without an exit status.
 	ErrGuest = errors.New("the guest failed")
 )
 
 // consoleTail is how many lines of the console a failure quotes.
 const consoleTail = 40
 
-// GuestError is a failure of the guest, with what its kernel said last.
+// GuestError is a failure of the guest, with the last lines of its console.
 type GuestError struct {
 	Kind    error // ErrTimeout or ErrGuest
 	What    string

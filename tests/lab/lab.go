@@ -52,14 +52,14 @@ func (c Config) gather(ctx context.Context, dir string) (parts, error) {
 	err = require(ctx, programs, c.Progress)
 	unlock()
 	if err != nil {
-		return p, err
+		return p, fmt.Errorf("%w: %w", ErrUnprepared, err)
 	}
 	if p.kernel, err = cache.kernel(ctx, c.Kernel, c.Progress); err != nil {
-		return p, err
+		return p, fmt.Errorf("%w: %w", ErrUnprepared, err)
 	}
 	if c.Systemd {
 		if p.image, err = cache.image(ctx, c.Progress); err != nil {
-			return p, err
+			return p, fmt.Errorf("%w: %w", ErrUnprepared, err)
 		}
 	}
 	if err = cache.programs(ctx, c.Tree, p.bin, !c.NoBuild); err != nil {

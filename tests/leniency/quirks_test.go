@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"testing"
 
+	"thinctl/internal/testkit/need"
 	"thinctl/tests/debian"
 )
 
@@ -11,9 +12,8 @@ import (
 // contents that no other has.
 func TestQuirks(t *testing.T) {
 	for _, program := range []struct{ name, pkg string }{{"xz", "xz-utils"}, {"bzip2", "bzip2"}} {
-		if _, err := debian.Installed(t.Context(), program.name, program.pkg); err != nil {
-			t.Fatal(err)
-		}
+		_, err := debian.Installed(t.Context(), program.name, program.pkg)
+		need.Ready(t, program.name, err)
 	}
 	valid := regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 	names, ids := map[string]bool{}, map[string]string{}
