@@ -10,6 +10,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thinctl/internal/doctor"
+	"thinctl/internal/metadatafile"
 	"thinctl/thinpool"
 )
 
@@ -28,8 +30,8 @@ type app struct {
 
 	host     func(*slog.Logger) (thinpool.Host, io.Closer, error)
 	files    fileSystems
-	probe    probe
-	metadata metadataHost
+	probe    doctor.Probe
+	metadata metadatafile.Host
 
 	completing string // the word under the cursor
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/internal/doctor"
 	"thinctl/internal/testkit/dmtest"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
@@ -24,7 +25,7 @@ func testApp(t *testing.T, out, errs io.Writer) (*app, *fakeHost) {
 	root := filepath.Join(t.TempDir(), "root")
 	t.Setenv("THINCTL_ROOT", root)
 	return &app{in: strings.NewReader(""), out: out, err: errs, getenv: os.Getenv, euid: func() int { return 0 },
-		host: host.open, files: newFakeFiles(host.kernel), probe: localProbe()}, host
+		host: host.open, files: newFakeFiles(host.kernel), probe: doctor.Local()}, host
 }
 
 // TestEnvironment: a flag goes before the environment.
@@ -128,21 +129,21 @@ func (s *syncBuffer) String() string {
 
 func TestProgress(t *testing.T) {
 	var errs syncBuffer
-	a := &app{err: &errs, progressOn: true}
-	a.progress("quick")()
+	p := progressLine{w: &errs, on: true}
+	p.start("quick")()
 	if errs.String() != "" {
 		t.Errorf("a quick command says %q", errs.String())
 	}
-	done := a.progress("slow %s", "work")
+	done := p.start("slow %s", "work")
 	time.Sleep(progressAfter + 300*time.Millisecond)
 	done()
 	done()
 	if got := errs.String(); !strings.HasPrefix(got, "\rslow work ... ") || !strings.HasSuffix(got, "\r\033[K") {
 		t.Errorf("a slow command says %q", got)
 	}
-	silent := &app{err: &errs}
+	silent := progressLine{w: &errs}
 	before := errs.String()
-	done = silent.progress("unseen")
+	done = silent.start("unseen")
 	time.Sleep(progressAfter + 100*time.Millisecond)
 	done()
 	if errs.String() != before {
@@ -152,8 +153,8 @@ func TestProgress(t *testing.T) {
 
 func TestReading(t *testing.T) {
 	var errs syncBuffer
-	a := &app{err: &errs, progressOn: true}
-	read, done := a.reading("checking %s", "it")
+	p := progressLine{w: &errs, on: true}
+	read, done := p.reading("checking %s", "it")
 	read(metadata.Progress{Read: 7, Known: 9})
 	time.Sleep(progressAfter + 100*time.Millisecond)
 	done()

@@ -4,7 +4,6 @@ import (
 	"embed"
 	"fmt"
 	"io"
-	"log/slog"
 
 	"github.com/urfave/cli/v2"
 )
@@ -47,5 +46,3 @@ func (c *call) printCompletion() error {
 		Script string `json:"script"`
 	}{schema(), c.arg(0), string(script)}, func(w io.Writer) { fmt.Fprint(c.out, string(script)) })
 }
-
-func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

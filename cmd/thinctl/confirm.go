@@ -4,20 +4,14 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"strings"
 )
 
-// confirm asks on the terminal for the word that must be typed. Without a
-// terminal nothing is done without --yes.
-func (c *call) confirm(what, word string) error {
-	if c.flags.Bool("yes") {
-		return nil
-	}
-	if !c.dialog {
-		return &usageError{why: c.name() + " asks before it destroys, and nobody is at a terminal", remedy: "say --yes if that is meant, or --dry-run to see what would go"}
-	}
-	fmt.Fprintf(c.err, "%s\nType %q to go on: ", what, word)
-	answer, err := c.readLine()
+// ask shows what would be done and reads an answer, which must be word.
+func ask(ctx context.Context, in io.Reader, out io.Writer, what, word string) error {
+	fmt.Fprintf(out, "%s\nType %q to go on: ", what, word)
+	answer, err := readLine(ctx, in)
 	if err != nil {
 		return err
 	}
@@ -28,14 +22,14 @@ func (c *call) confirm(what, word string) error {
 }
 
 // readLine reads an answer; an interrupt ends the wait, not the read.
-func (c *call) readLine() (string, error) {
+func readLine(ctx context.Context, in io.Reader) (string, error) {
 	type answer struct {
 		text string
 		err  error
 	}
 	got := make(chan answer, 1)
 	go func() {
-		text, err := bufio.NewReader(c.in).ReadString('\n')
+		text, err := bufio.NewReader(in).ReadString('\n')
 		got <- answer{text, err}
 	}()
 	select {
@@ -44,7 +38,7 @@ func (c *call) readLine() (string, error) {
 			return "", &usageError{why: "no answer was given: nothing was changed"}
 		}
 		return a.text, nil
-	case <-c.ctx.Done():
-		return "", context.Cause(c.ctx)
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
 	}
 }

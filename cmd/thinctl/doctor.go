@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"io"
 
+	"thinctl/internal/doctor"
+	"thinctl/thinpool"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -15,63 +18,24 @@ func (a *app) doctorCommand() *cli.Command {
 	})
 }
 
-type verdict string
-
-const (
-	verdictOK   verdict = "ok"
-	verdictWarn verdict = "warn"
-	verdictFail verdict = "fail"
-)
-
 type checkupView struct {
 	envelope
-	Healthy bool         `json:"healthy"`
-	Checks  []symptomRow `json:"checks"`
-}
-
-type symptomRow struct {
-	Check   string  `json:"check"`
-	Verdict verdict `json:"verdict"`
-	Found   string  `json:"found"`
-	Remedy  string  `json:"remedy,omitempty"`
-}
-
-// checkup gathers what the doctor finds.
-type checkup struct {
-	*call
-	rows []symptomRow
-}
-
-func (u *checkup) ok(check, format string, args ...any) {
-	u.rows = append(u.rows, symptomRow{check, verdictOK, fmt.Sprintf(format, args...), ""})
-}
-
-func (u *checkup) warn(check, remedy, format string, args ...any) {
-	u.rows = append(u.rows, symptomRow{check, verdictWarn, fmt.Sprintf(format, args...), remedy})
-}
-
-func (u *checkup) fail(check, remedy, format string, args ...any) {
-	u.rows = append(u.rows, symptomRow{check, verdictFail, fmt.Sprintf(format, args...), remedy})
+	Healthy bool           `json:"healthy"`
+	Checks  []doctor.Check `json:"checks"`
 }
 
 func (c *call) doctor() error {
-	u := &checkup{call: c}
-	u.permissions()
-	u.kernel()
-	u.loops()
-	u.udev()
-	u.programs()
-	u.space()
-	u.leftovers()
-	view := checkupView{envelope: schema(), Healthy: true, Checks: u.rows}
+	open := func() (thinpool.Host, io.Closer, error) { return c.app.host(c.logger) }
+	checks := doctor.Examine(c.ctx, doctor.Options{Root: c.root(), EUID: c.euid, Open: open, Probe: c.probe})
+	view := checkupView{envelope: schema(), Healthy: true, Checks: checks}
 	failures := 0
-	for _, row := range u.rows {
-		if row.Verdict == verdictFail {
+	for _, row := range checks {
+		if row.Verdict == doctor.Fail {
 			view.Healthy = false
 			failures++
 		}
 	}
-	if err := c.show(view, func(w io.Writer) { c.writeCheckup(w, u.rows) }); err != nil {
+	if err := c.show(view, func(w io.Writer) { c.writeCheckup(w, checks) }); err != nil {
 		return err
 	}
 	if failures > 0 {
@@ -82,8 +46,8 @@ func (c *call) doctor() error {
 
 // writeCheckup puts the verdict first. Colors of the same length keep
 // tabwriter's columns.
-func (c *call) writeCheckup(w io.Writer, rows []symptomRow) {
-	colors := map[verdict]string{verdictOK: "\033[32m", verdictWarn: "\033[33m", verdictFail: "\033[31m"}
+func (c *call) writeCheckup(w io.Writer, rows []doctor.Check) {
+	colors := map[doctor.Verdict]string{doctor.OK: "\033[32m", doctor.Warn: "\033[33m", doctor.Fail: "\033[31m"}
 	colored := c.colored()
 	for _, row := range rows {
 		mark := string(row.Verdict)

@@ -148,7 +148,7 @@ func (c *call) loadEntry(store *images.Store, entry archive.Entry, o images.Load
 	if err != nil {
 		return imageView{}, err
 	}
-	lines := c.newLayerLines(ids)
+	lines := c.layerLines(ids)
 	defer lines.close()
 	o.Progress = lines.loading("Loading layer", "Loaded")
 	image, err := store.Load(c.ctx, entry.Image, o)

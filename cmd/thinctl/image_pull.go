@@ -103,7 +103,7 @@ func (c *call) pull(store *images.Store, name reference.Reference, ro registry.O
 	if err != nil {
 		return image, "", err
 	}
-	lines := c.newLayerLines(ids)
+	lines := c.layerLines(ids)
 	defer lines.close()
 	fetched, err := registry.Fetch(c.ctx, pulled, registry.FetchOptions{Dir: c.tempDir(), Skip: have, Progress: lines.transfer("Downloading", "Download complete")})
 	if err != nil {

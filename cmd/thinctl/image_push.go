@@ -48,7 +48,7 @@ func (c *call) pushImage() error {
 		if !slices.Contains(opened.Names, name) {
 			return c.misuse("%s is no name of the image: give it one with `thinctl image tag`", c.arg(1))
 		}
-		lines := c.newLayerLines(opened.Record.Layers)
+		lines := c.layerLines(opened.Record.Layers)
 		o := c.registry()
 		o.Progress = lines.pushing()
 		pushed, err := registry.Push(c.ctx, remote, opened.Image, o)

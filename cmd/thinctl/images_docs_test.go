@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/internal/doctor"
 	"thinctl/internal/testkit/imagetest"
 	"thinctl/internal/testkit/snapshotstest"
 )
@@ -106,7 +107,7 @@ func (d *docsMachine) replay(example string) string {
 
 func (d *docsMachine) app(out *bytes.Buffer) *app {
 	return &app{in: strings.NewReader(""), out: out, err: out, getenv: func(string) string { return "" }, euid: func() int { return 0 },
-		host: d.host.open, files: worldFiles{d.world.Files}, probe: localProbe()}
+		host: d.host.open, files: worldFiles{d.world.Files}, probe: doctor.Local()}
 }
 
 // words takes a command line apart as a shell does, as far as the page needs it.

@@ -36,10 +36,9 @@ const (
 	mostLines = 16
 )
 
-// newLayerLines begins the lines of layers of those ids, base first. JSON has
-// readers that want none.
-func (c *call) newLayerLines(ids []string) *layerLines {
-	l := &layerLines{w: c.err, live: c.progressOn, silent: c.flags.Bool("json") || c.flags.Bool("quiet")}
+// newLayerLines begins the lines of layers of those ids, base first.
+func newLayerLines(w io.Writer, live, silent bool, ids []string) *layerLines {
+	l := &layerLines{w: w, live: live, silent: silent}
 	for _, id := range ids {
 		l.lines = append(l.lines, layerLine{name: shortID(id)})
 	}

@@ -19,10 +19,10 @@ type listing struct {
 
 const columnWidth = 17
 
-// list writes head's fields, the items that each gives to add, and the fields
-// of what each returns, or what that writes as text.
-func (c *call) list(head any, name string, columns []any, each func(add func(item any, cells ...any) error) (tail, error)) error {
-	l := &listing{w: bufio.NewWriterSize(c.out, 64<<10), json: c.flags.Bool("json")}
+// writeListing writes head's fields, the items that each gives to add, and the
+// fields of what each returns, or what that writes as text.
+func writeListing(w io.Writer, asJSON bool, head any, name string, columns []any, each func(add func(item any, cells ...any) error) (tail, error)) error {
+	l := &listing{w: bufio.NewWriterSize(w, 64<<10), json: asJSON}
 	if err := l.begin(head, name, columns); err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"thinctl/dm"
+	"thinctl/internal/doctor"
 	"thinctl/internal/testkit/dmtest"
 	"thinctl/loopback"
 	"thinctl/snapshots/filesystem"
@@ -33,7 +34,7 @@ type machine struct {
 	host  *fakeHost
 	files *fakeFiles
 
-	probe      probe
+	probe      doctor.Probe
 	uid        int
 	answer     string
 	code       int
@@ -48,11 +49,11 @@ type machine struct {
 func newMachine(dir string) *machine {
 	m := &machine{}
 	m.use(newFakeHost(dmtest.Options{}))
-	m.probe = probe{
-		root: filepath.Join(dir, "host"), now: func() time.Time { return time.Unix(100000, 0) },
-		cookies: func() ([]dm.Cookie, error) { return nil, nil },
-		find:    func(p program.Program) (string, error) { return "/usr/sbin/" + p.Name, nil },
-		space:   func(path string) (loopback.Space, error) { return m.host.disks.Space(path) },
+	m.probe = doctor.Probe{
+		Root: filepath.Join(dir, "host"), Now: func() time.Time { return time.Unix(100000, 0) },
+		Cookies: func() ([]dm.Cookie, error) { return nil, nil },
+		Find:    func(p program.Program) (string, error) { return "/usr/sbin/" + p.Name, nil },
+		Space:   func(path string) (loopback.Space, error) { return m.host.disks.Space(path) },
 	}
 	return m
 }

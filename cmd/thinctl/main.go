@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/term"
 
+	"thinctl/internal/doctor"
+	"thinctl/internal/metadatafile"
 	"thinctl/units"
 )
 
@@ -33,8 +35,8 @@ func main() {
 		progressOn: term.IsTerminal(int(os.Stderr.Fd())),
 		host:       localHost,
 		files:      localFiles{},
-		probe:      localProbe(),
-		metadata:   localMetadata(),
+		probe:      doctor.Local(),
+		metadata:   metadatafile.Local(),
 		colorOn:    term.IsTerminal(int(os.Stdout.Fd())),
 	}
 	a.columns, _, _ = term.GetSize(int(os.Stdout.Fd()))

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thinctl/internal/disk"
+	"thinctl/internal/metadatafile"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"
@@ -24,7 +25,7 @@ type destination struct {
 	fresh  *newFile // nil: it was there before
 	device bool
 	room   uint64 // a device's metadata blocks
-	claims closers
+	claims metadatafile.Claims
 	began  bool
 	done   bool
 }
@@ -52,7 +53,7 @@ func (c *call) openDestination(path string, force bool) (_ *destination, err err
 		if info.Size() > 0 && !force {
 			return t, failed(thinpool.ErrHoldsData, "target %s is a file with %s in it: give another name, or remove it first", path, units.Bytes(info.Size()))
 		}
-		if t.claims, err = c.metadata.claimLoops(c.ctx, path); errors.Is(err, metadata.ErrBusy) {
+		if t.claims, err = c.metadata.ClaimLoops(c.ctx, path); errors.Is(err, metadata.ErrBusy) {
 			return t, failed(thinpool.ErrBusy, "target %s is in use behind a loop device: give another name", path)
 		} else if err != nil {
 			return t, err

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/internal/metadatafile"
 	"thinctl/loopback"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"
@@ -19,7 +20,7 @@ func onThisMachine(t *testing.T, ctx context.Context, args ...string) (code int,
 	t.Helper()
 	var o, e bytes.Buffer
 	a, _ := testApp(t, &o, &e)
-	a.metadata = localMetadata()
+	a.metadata = metadatafile.Local()
 	code = a.run(ctx, args)
 	return code, o.String(), e.String()
 }
@@ -158,7 +159,7 @@ func TestDumpOfAHeldRootThatWent(t *testing.T) {
 	}
 	var out, errs bytes.Buffer
 	a, _ := testApp(t, &out, &errs)
-	a.metadata = localMetadata()
+	a.metadata = metadatafile.Local()
 	s := &source{path: meta}
 	if err := s.open(t.Context(), a.metadata, true); err != nil {
 		t.Fatal(err)

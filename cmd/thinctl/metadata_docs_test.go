@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/internal/doctor"
+	"thinctl/internal/metadatafile"
 	"thinctl/internal/testkit/dmtest"
 	"thinctl/thinpool/metadata"
 )
@@ -72,7 +74,7 @@ func replay(t *testing.T, example string) string {
 			shown.WriteString(line)
 			host := newFakeHost(dmtest.Options{})
 			a := &app{in: strings.NewReader(""), out: &shown, err: &shown, getenv: func(string) string { return "" }, euid: os.Geteuid,
-				host: host.open, files: newFakeFiles(host.kernel), probe: localProbe(), metadata: localMetadata()}
+				host: host.open, files: newFakeFiles(host.kernel), probe: doctor.Local(), metadata: metadatafile.Local()}
 			code = a.run(context.Background(), append([]string{"--root=" + filepath.Join(t.TempDir(), "root")}, words[2:]...))
 		}
 	}

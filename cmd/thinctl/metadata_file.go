@@ -4,31 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 
-	"thinctl/loopback"
+	"thinctl/internal/metadatafile"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"
 )
-
-// metadataHost is what the machine knows of who uses a file or device. Tests
-// have their own.
-type metadataHost struct {
-	loops   func(ctx context.Context, file string) ([]loopback.Device, error)
-	claim   func(device string) (io.Closer, error)
-	offline func(path string) (*metadata.File, error)
-}
-
-func localMetadata() metadataHost {
-	return metadataHost{
-		loops:   loopback.New(loopback.Options{}).Find,
-		claim:   func(device string) (io.Closer, error) { return metadata.OpenOffline(device) },
-		offline: metadata.OpenOffline,
-	}
-}
 
 // source is metadata open for reading, with the root that was asked for.
 type source struct {
@@ -38,7 +20,7 @@ type source struct {
 	live   metadata.Superblock // block 0's
 	root   metadata.Superblock // the held root, or the same
 	held   uint64              // where the held root is; 0: not asked for
-	claims closers
+	claims metadatafile.Claims
 	// damaged: what is wrong is for the command to find out. live and root are
 	// zero where they cannot be read.
 	damaged  bool
@@ -94,11 +76,11 @@ func (s *source) unmoved(fault error) error {
 	return errors.Join(failed(errUnhealthy, "metadata %s: the metadata snapshot was released while it was read: what was read of it counts for nothing; reserve another and try again", s.path), err)
 }
 
-func (s *source) open(ctx context.Context, host metadataHost, held bool) (err error) {
+func (s *source) open(ctx context.Context, host metadatafile.Host, held bool) (err error) {
 	if held {
 		s.File, err = metadata.Open(s.path)
 	} else {
-		s.File, err = s.openIdle(ctx, host)
+		s.File, s.claims, err = host.OpenOffline(ctx, s.path)
 	}
 	if err != nil {
 		return err
@@ -147,37 +129,6 @@ func (s *source) dataBlocks() uint64 {
 
 // maxDataBlocks: a mapping has 40 bits for the data block (dm-thin-metadata.c).
 const maxDataBlocks = 1 << 40
-
-// openIdle claims the loop devices that have a file behind them: a pool claims
-// the device, and the file does not show it.
-func (s *source) openIdle(ctx context.Context, host metadataHost) (*metadata.File, error) {
-	info, err := os.Stat(s.path)
-	if err != nil {
-		return nil, fmt.Errorf("opening metadata %s: %w", s.path, err)
-	}
-	if info.Mode().IsRegular() {
-		if s.claims, err = host.claimLoops(ctx, s.path); err != nil {
-			return nil, err
-		}
-	}
-	return host.offline(s.path)
-}
-
-// claimLoops claims the loop devices on a file, until they are closed.
-func (h metadataHost) claimLoops(ctx context.Context, path string) (claims closers, err error) {
-	loops, err := h.loops(ctx, path)
-	if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("looking for loop devices on metadata %s: %w", path, err)
-	}
-	for _, loop := range loops {
-		claim, err := h.claim(loop.Path)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("metadata %s is behind %s: %w", path, loop.Path, err), claims.Close())
-		}
-		claims = append(claims, claim)
-	}
-	return claims, nil
-}
 
 func (s *source) close() error {
 	var fault error

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"thinctl/blockdev"
+	"thinctl/internal/metadatafile"
 	"thinctl/internal/testkit/metadatatest"
 	"thinctl/loopback"
 	"thinctl/thinpool/metadata"
@@ -85,13 +86,13 @@ func damage(m *metadatatest.Image, name string) error {
 }
 
 // metadata knows who uses what on the machine in memory.
-func (m *machine) metadata() metadataHost {
+func (m *machine) metadata() metadatafile.Host {
 	busy := func(path string) error {
 		return fmt.Errorf("opening metadata %s: %w", path, metadata.ErrBusy)
 	}
-	return metadataHost{
-		loops: func(ctx context.Context, file string) ([]loopback.Device, error) { return m.host.loops.Find(ctx, file) },
-		claim: func(path string) (io.Closer, error) {
+	return metadatafile.Host{
+		Loops: func(ctx context.Context, file string) ([]loopback.Device, error) { return m.host.loops.Find(ctx, file) },
+		Claim: func(path string) (io.Closer, error) {
 			for _, loop := range m.host.loops.Attached() {
 				if loop.Path == path && m.host.kernel.DiskHeld(blockdev.Number(loop.Number)) {
 					return nil, busy(path)
@@ -99,7 +100,7 @@ func (m *machine) metadata() metadataHost {
 			}
 			return io.NopCloser(nil), nil
 		},
-		offline: func(path string) (*metadata.File, error) {
+		Offline: func(path string) (*metadata.File, error) {
 			m.host.disks.mu.Lock()
 			defer m.host.disks.mu.Unlock()
 			if device := m.host.disks.devices[path]; device != nil && device.busy {
@@ -117,7 +118,7 @@ func TestHeldRootReleasedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &source{path: path}
-	if err := s.open(t.Context(), localMetadata(), true); err != nil {
+	if err := s.open(t.Context(), metadatafile.Local(), true); err != nil {
 		t.Fatal(err)
 	}
 	defer s.close()
@@ -161,7 +162,7 @@ func TestMetadataBehindALoopDevice(t *testing.T) {
 	}
 	open := func() error {
 		s := &source{path: path}
-		return errors.Join(s.open(t.Context(), localMetadata(), false), s.close())
+		return errors.Join(s.open(t.Context(), metadatafile.Local(), false), s.close())
 	}
 	if err := open(); err != nil {
 		t.Errorf("nobody uses %s: %v", device.Path, err)

@@ -22,17 +22,16 @@ type envelope struct {
 
 func schema() envelope { return envelope{SchemaVersion: schemaVersion} }
 
-// show writes a result: view as JSON where that was asked for, else what text
-// writes, whose tabs become columns.
-func (c *call) show(view any, text func(w io.Writer)) error {
-	c.writeWarnings()
-	if c.flags.Bool("json") {
-		encoder := json.NewEncoder(c.out)
-		encoder.SetEscapeHTML(false)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(view)
-	}
-	table := tabwriter.NewWriter(c.out, 0, 8, 2, ' ', 0)
+func writeJSON(w io.Writer, view any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(view)
+}
+
+// writeTable writes text, whose tabs become columns.
+func writeTable(w io.Writer, text func(w io.Writer)) error {
+	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	text(table)
 	return table.Flush()
 }
@@ -98,8 +97,3 @@ func plural(n int, noun string) string {
 }
 
 func sentence(parts ...string) string { return strings.Join(parts, ", ") }
-
-// colored reports whether the result may have colors.
-func (c *call) colored() bool {
-	return c.colorOn && c.getenv("NO_COLOR") == "" && !c.flags.Bool("no-color")
-}

@@ -94,7 +94,7 @@ func (c *call) newPoolView(s thinpool.Status) poolView {
 		FullPolicy: fullPolicy(r.ErrorIfFull), Zeroing: !r.SkipZeroing, DirectIO: r.DirectIO, Preallocated: r.Preallocated,
 		Generation: r.Generation, Data: newSpaceView(s.Data, r.Data.Loop, told), Metadata: newSpaceView(s.Metadata, r.Metadata.Loop, told), Reserve: reserveView(r.Reserve),
 		MinFree: percentOf(s.Data.Total, r.Reserve.Data), Volumes: s.Volumes, VirtualBytes: s.Virtual,
-		UdevSync: c.probe.udevSync(), DeferredDelete: true, DeferredCount: s.Tombstones,
+		UdevSync: c.probe.UdevSync(), DeferredDelete: true, DeferredCount: s.Tombstones,
 	}
 	if s.Data.Total > 0 {
 		v.Overcommit = float64(s.Virtual) / float64(s.Data.Total)

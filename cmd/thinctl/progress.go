@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,42 +14,48 @@ import (
 // progressAfter is how long nothing is said of something under way.
 const progressAfter = 500 * time.Millisecond
 
-// progress tells on a terminal what is under way, once it takes long. The
-// function it returns ends that and clears the line.
-func (a *app) progress(format string, args ...any) (done func()) {
+// progressLine shows on a terminal what is in progress.
+type progressLine struct {
+	w  io.Writer
+	on bool
+}
+
+// start shows a line once the work takes long. The function that it returns ends
+// that and clears the line.
+func (p progressLine) start(format string, args ...any) (done func()) {
 	what := fmt.Sprintf(format, args...)
-	return a.tell(what, func() string { return "" })
+	return p.tell(what, func() string { return "" })
 }
 
 // reading is progress that also tells how many metadata blocks were read, of
 // those known to be needed so far.
-func (a *app) reading(format string, args ...any) (read func(metadata.Progress), done func()) {
+func (p progressLine) reading(format string, args ...any) (read func(metadata.Progress), done func()) {
 	var last atomic.Pointer[metadata.Progress]
 	what := fmt.Sprintf(format, args...)
-	return func(p metadata.Progress) { last.Store(&p) }, a.tell(what, func() string {
-		if p := last.Load(); p != nil {
-			return fmt.Sprintf(", %d of %d blocks", p.Read, p.Known)
+	return func(r metadata.Progress) { last.Store(&r) }, p.tell(what, func() string {
+		if r := last.Load(); r != nil {
+			return fmt.Sprintf(", %d of %d blocks", r.Read, r.Known)
 		}
 		return ""
 	})
 }
 
 // moving is progress that also tells how many bytes have come by so far.
-func (a *app) moving(format string, args ...any) (moved func(int64), done func()) {
+func (p progressLine) moving(format string, args ...any) (moved func(int64), done func()) {
 	var last atomic.Int64
-	return last.Store, a.tell(fmt.Sprintf(format, args...), func() string {
+	return last.Store, p.tell(fmt.Sprintf(format, args...), func() string {
 		return ", " + humanSize(units.Bytes(last.Load()))
 	})
 }
 
-func (a *app) tell(what string, far func() string) (done func()) {
-	if !a.progressOn {
+func (p progressLine) tell(what string, far func() string) (done func()) {
+	if !p.on {
 		return func() {}
 	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		a.spin(what, far, stop)
+		p.spin(what, far, stop)
 	}()
 	return sync.OnceFunc(func() {
 		close(stop)
@@ -56,7 +63,7 @@ func (a *app) tell(what string, far func() string) (done func()) {
 	})
 }
 
-func (a *app) spin(what string, far func() string, stop <-chan struct{}) {
+func (p progressLine) spin(what string, far func() string, stop <-chan struct{}) {
 	began := time.Now()
 	select {
 	case <-stop:
@@ -66,10 +73,10 @@ func (a *app) spin(what string, far func() string, stop <-chan struct{}) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		fmt.Fprintf(a.err, "\r%s ... %ds%s", what, int(time.Since(began).Seconds()), far())
+		fmt.Fprintf(p.w, "\r%s ... %ds%s", what, int(time.Since(began).Seconds()), far())
 		select {
 		case <-stop:
-			fmt.Fprint(a.err, "\r\033[K")
+			fmt.Fprint(p.w, "\r\033[K")
 			return
 		case <-tick.C:
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/internal/doctor"
 	"thinctl/internal/testkit/dmtest"
 	"thinctl/tests/drills"
 	"thinctl/thinpool"
@@ -77,7 +78,7 @@ func TestRemediesLeadOut(t *testing.T) {
 func inMemory(host *fakeHost, root, command string) (printed string, code int) {
 	var out bytes.Buffer
 	a := &app{in: strings.NewReader(""), out: &out, err: &out, getenv: func(string) string { return "" }, euid: func() int { return 0 },
-		files: newFakeFiles(host.kernel), probe: localProbe(),
+		files: newFakeFiles(host.kernel), probe: doctor.Local(),
 		host: func(logger *slog.Logger) (thinpool.Host, io.Closer, error) { return host.open(logger) }}
 	code = a.run(context.Background(), append([]string{"--root=" + root}, strings.Fields(command)[1:]...))
 	return out.String(), code

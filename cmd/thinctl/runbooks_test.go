@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"thinctl/docs/runbooks"
+	"thinctl/internal/doctor"
 	"thinctl/thinpool"
 )
 
@@ -55,7 +56,7 @@ func meant(t *testing.T, words []string) string {
 	t.Helper()
 	t.Setenv("THINCTL_ROOT", t.TempDir())
 	var errs strings.Builder
-	a := &app{in: strings.NewReader(""), out: io.Discard, err: &errs, getenv: os.Getenv, euid: func() int { return 0 }, probe: localProbe(),
+	a := &app{in: strings.NewReader(""), out: io.Discard, err: &errs, getenv: os.Getenv, euid: func() int { return 0 }, probe: doctor.Local(),
 		host: func(*slog.Logger) (thinpool.Host, io.Closer, error) { return thinpool.Host{}, nil, errNoHost }}
 	if a.run(context.Background(), words) == codeUsage {
 		return errs.String()

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"os"
@@ -12,39 +12,40 @@ import (
 	"thinctl/snapshots/filesystem/program"
 )
 
-// probe looks at the host beside the device mapper. Its root is "/" but in
-// tests, where a folder stands in for it.
-type probe struct {
-	root    string
-	cookies func() ([]dm.Cookie, error)
-	find    func(program.Program) (string, error)
-	space   func(path string) (loopback.Space, error)
-	now     func() time.Time
+// Probe reads the host beside the device mapper. Its root is "/", or in tests a
+// directory.
+type Probe struct {
+	Root    string
+	Cookies func() ([]dm.Cookie, error)
+	Find    func(program.Program) (string, error)
+	Space   func(path string) (loopback.Space, error)
+	Now     func() time.Time
 }
 
-func localProbe() probe {
-	return probe{
-		root: "/", cookies: dm.Cookies, space: loopback.FreeSpace, now: time.Now,
-		find: func(p program.Program) (string, error) { return p.Find(nil) },
+// Local probes this host.
+func Local() Probe {
+	return Probe{
+		Root: "/", Cookies: dm.Cookies, Space: loopback.FreeSpace, Now: time.Now,
+		Find: func(p program.Program) (string, error) { return p.Find(nil) },
 	}
 }
 
-func (p probe) path(name string) string { return filepath.Join(p.root, name) }
+func (p Probe) path(name string) string { return filepath.Join(p.Root, name) }
 
-func (p probe) exists(name string) bool {
+func (p Probe) exists(name string) bool {
 	_, err := os.Stat(p.path(name))
 	return err == nil
 }
 
-func (p probe) read(name string) (string, error) {
+func (p Probe) read(name string) (string, error) {
 	text, err := os.ReadFile(p.path(name))
 	return strings.TrimSpace(string(text)), err
 }
 
-func (p probe) udevRunning() bool { return p.exists("run/udev/control") }
+func (p Probe) udevRunning() bool { return p.exists("run/udev/control") }
 
 // udevHas tells whether udev has these rules (dm/udev.go asks the same).
-func (p probe) udevHas(rules string) bool {
+func (p Probe) udevHas(rules string) bool {
 	for _, dir := range []string{"etc/udev/rules.d", "run/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d"} {
 		if p.exists(filepath.Join(dir, rules)) {
 			return true
@@ -53,11 +54,11 @@ func (p probe) udevHas(rules string) bool {
 	return false
 }
 
-// udevSync: without the last of device mapper's rules nobody answers a cookie.
-func (p probe) udevSync() bool { return p.udevRunning() && p.udevHas("95-dm-notify.rules") }
+// UdevSync: without the last of device mapper's rules nobody answers a cookie.
+func (p Probe) UdevSync() bool { return p.udevRunning() && p.udevHas("95-dm-notify.rules") }
 
 // kernelRelease returns the kernel's release and its first two numbers.
-func (p probe) kernelRelease() (release string, major, minor int) {
+func (p Probe) kernelRelease() (release string, major, minor int) {
 	release, err := p.read("proc/sys/kernel/osrelease")
 	if err != nil {
 		return "unknown", 0, 0
@@ -72,7 +73,7 @@ func (p probe) kernelRelease() (release string, major, minor int) {
 
 // mayAdminister tells whether this process has CAP_SYS_ADMIN, bit 21 of the
 // effective set (include/uapi/linux/capability.h).
-func (p probe) mayAdminister() bool {
+func (p Probe) mayAdminister() bool {
 	status, err := p.read("proc/self/status")
 	if err != nil {
 		return false

@@ -1,0 +1,109 @@
+package doctor
+
+import (
+	"errors"
+	"strings"
+
+	"thinctl/dm"
+	"thinctl/thinpool"
+)
+
+// kernel looks at the device mapper: what it can do, and what is in it.
+func (e *examination) kernel() {
+	release, _, _ := e.o.Probe.kernelRelease()
+	e.ok("kernel", "%s", release)
+	host, closer, err := e.o.Open()
+	if err != nil {
+		e.fail("device mapper", remedyFor(err), "%v", err)
+		return
+	}
+	defer closer.Close()
+	e.host = host
+	version, err := host.Kernel.Version(e.ctx)
+	if err != nil {
+		e.fail("device mapper", remedyFor(err), "%v", err)
+		return
+	}
+	e.ok("device mapper", "protocol %s", version)
+	e.target(dm.TypeThinPool)
+	e.target(dm.TypeThin)
+	e.devices()
+}
+
+func remedyFor(err error) string {
+	if errors.Is(err, dm.ErrPermission) || errors.Is(err, dm.ErrNoDeviceMapper) {
+		return "" // both say it themselves
+	}
+	return "see the kernel's log"
+}
+
+func (e *examination) target(name string) {
+	version, err := e.host.Kernel.TargetVersion(e.ctx, name)
+	switch {
+	case errors.Is(err, dm.ErrNoTarget):
+		e.fail("target "+name, "run `modprobe dm_thin_pool`", "this kernel has none")
+	case err != nil:
+		e.fail("target "+name, remedyFor(err), "%v", err)
+	case name == dm.TypeThinPool && !version.AtLeast(1, 10):
+		e.warn("target "+name, "leave --full at queue", "%s: a full pool cannot fail writes", version)
+	default:
+		e.ok("target "+name, "%s", version)
+	}
+}
+
+// devices looks for device mapper devices that nobody here owns, and for those
+// whose IO waits.
+func (e *examination) devices() {
+	entries, err := e.host.Kernel.List(e.ctx)
+	if err != nil {
+		e.fail("devices", remedyFor(err), "%v", err)
+		return
+	}
+	owners, err := e.poolsByUUID()
+	if err != nil {
+		e.warn("pools", "run `thinctl pool check`", "%v", err)
+	}
+	var foreign, suspended []string
+	for _, entry := range entries {
+		if id, ours := poolOf(entry.UUID); ours && owners[id] == "" {
+			foreign = append(foreign, string(entry.Name))
+		}
+		if info, err := e.host.Kernel.Info(e.ctx, dm.ByDev(entry.Dev)); err == nil && info.Suspended && info.ActiveTable {
+			suspended = append(suspended, string(entry.Name))
+		}
+	}
+	if len(foreign) > 0 {
+		e.warn("foreign devices", "they may be of pools under another --root; else `dmsetup remove` them, volumes first",
+			"%s with thinctl's uuid and no pool in %s: %s", plural(len(foreign), "device"), e.o.Root, listed(foreign))
+	} else {
+		e.ok("foreign devices", "none")
+	}
+	if len(suspended) > 0 {
+		e.fail("suspended devices", "`thinctl pool repair` resumes a pool's; else run `dmsetup resume`", "all IO waits on %s", listed(suspended))
+	} else {
+		e.ok("suspended devices", "none")
+	}
+}
+
+// poolsByUUID returns the names of the pools under the root.
+func (e *examination) poolsByUUID() (map[string]string, error) {
+	owners := map[string]string{}
+	names, err := thinpool.List(e.o.Root)
+	faults := []error{err}
+	for _, name := range names {
+		pool, err := thinpool.Open(e.ctx, e.host, e.o.Root, name)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		owners[pool.UUID()] = name
+	}
+	return owners, errors.Join(faults...)
+}
+
+// poolOf reads the pool's uuid out of a device's: THINCTL-<pool uuid>-<what>.
+func poolOf(id dm.UUID) (pool string, ours bool) {
+	rest, ours := strings.CutPrefix(string(id), "THINCTL-")
+	pool, _, _ = strings.Cut(rest, "-")
+	return pool, ours
+}
