@@ -88,7 +88,7 @@ func (a *app) root() *cli.App {
 			"Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 exists already, 5 in use, 6 not healthy, " +
 			"7 privilege or kernel feature missing, 130 interrupted.",
 		Flags:                globalFlags(),
-		Commands:             []*cli.Command{a.poolCommands(), a.volumeCommands(), a.layerCommands(), a.containerCommands(), a.imageCommands(), a.metadataCommands(), a.metricsCommand(), a.serveCommand(), a.configCommands(), a.explainCommand(), a.doctorCommand(), a.completionCommand(), a.versionCommand(), a.docsCommand()},
+		Commands:             []*cli.Command{a.poolCommands(), a.volumeCommands(), a.layerCommands(), a.containerCommands(), a.imageCommands(), a.metadataCommands(), a.metricsCommand(), a.serveCommand(), a.configCommands(), a.explainCommand(), a.doctorCommand(), a.completionCommand(), a.versionCommand(), a.docsCommand(a.root)},
 		Writer:               a.out,
 		ErrWriter:            a.err,
 		HideHelpCommand:      true,

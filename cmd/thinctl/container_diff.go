@@ -75,7 +75,7 @@ func (c *call) diffContainer() error {
 func (c *call) diff(store *images.Store, view changesView, walk func(func(changes.Change) error) error, write func(io.Writer) error) error {
 	view.poolHead = headOf(store)
 	if c.flags.IsSet("tar") {
-		tar := savedView{poolHead: view.poolHead, noun: "changes"}
+		tar := newSavedView(view.poolHead, "changes")
 		return c.toFile("tar", &tar, func(w io.Writer) error {
 			done := c.progress("writing the changes")
 			defer done()

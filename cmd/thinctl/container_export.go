@@ -20,7 +20,7 @@ func (a *app) containerExport() *cli.Command {
 
 func (c *call) exportContainer() error {
 	return c.onContainer(func(store *images.Store, container snapshots.Container) error {
-		view := savedView{poolHead: headOf(store), noun: "container " + container.Name}
+		view := newSavedView(headOf(store), "container "+container.Name)
 		return c.toFile("output", &view, func(w io.Writer) error {
 			moved, done := c.moving("exporting container %s", container.Name)
 			defer done()

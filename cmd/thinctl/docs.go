@@ -9,17 +9,17 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func (a *app) docsCommand() *cli.Command {
+func (a *app) docsCommand(tree func() *cli.App) *cli.Command {
 	return a.leaf(leaf{
 		name: "docs", usage: "write the man page, the completion scripts and the list of metrics", hidden: true,
 		flags: []cli.Flag{&cli.StringFlag{Name: "dir", Value: ".", Usage: "the project's `FOLDER`"}},
-		run:   (*call).writeDocs,
+		run:   func(c *call) error { return c.writeDocs(tree()) },
 	})
 }
 
 // writeDocs is what `make docs` runs.
-func (c *call) writeDocs() error {
-	files, err := c.docs()
+func (c *call) writeDocs(root *cli.App) error {
+	files, err := docFiles(root)
 	if err != nil {
 		return err
 	}
@@ -49,9 +49,8 @@ type docFile struct {
 	text []byte
 }
 
-// docs are the generated files, with their paths in the project.
-func (a *app) docs() ([]docFile, error) {
-	root := a.root()
+// docFiles returns the generated files, with their paths in the project.
+func docFiles(root *cli.App) ([]docFile, error) {
 	describe(root.Commands)
 	man, err := root.ToManWithSection(8)
 	if err != nil {

@@ -68,6 +68,12 @@ func failed(kind error, format string, args ...any) error {
 	return &failure{text: fmt.Sprintf(format, args...), kind: kind}
 }
 
+// isFailure reports whether an error has a text of this program already.
+func isFailure(err error) bool {
+	var own *failure
+	return errors.As(err, &own)
+}
+
 // exitCode is the one place that turns errors into exit codes. What thinpool
 // says of an error goes before what the layers below it said: a pool that is
 // unhealthy because a file is missing is unhealthy, not a name unknown.

@@ -53,6 +53,9 @@ func (v imageView) full() string {
 	return v.Key
 }
 
+// shortID is the short form of the id that is shown.
+func (v imageView) shortID() string { return shortID(v.shown) }
+
 // measuredImage is an image with what it takes.
 type measuredImage struct {
 	imageView

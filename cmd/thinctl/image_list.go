@@ -74,7 +74,7 @@ func (c *call) imageID(v imageView) string {
 	if c.flags.Bool("no-trunc") {
 		return v.full()
 	}
-	return shortID(v.shown)
+	return v.shortID()
 }
 
 const none = "<none>"

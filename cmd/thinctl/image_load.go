@@ -150,7 +150,7 @@ func (c *call) loadEntry(store *images.Store, entry archive.Entry, o images.Load
 	}
 	lines := c.layerLines(ids)
 	defer lines.close()
-	o.Progress = lines.loading("Loading layer", "Loaded")
+	o.Progress = loading(lines, "Loading layer", "Loaded")
 	image, err := store.Load(c.ctx, entry.Image, o)
 	if err != nil {
 		return imageView{}, err
@@ -159,7 +159,7 @@ func (c *call) loadEntry(store *images.Store, entry archive.Entry, o images.Load
 }
 
 // loading tells of an image's layers as they are applied.
-func (l *layerLines) loading(doing, done string) func(images.Progress) {
+func loading(l *layerLines, doing, done string) func(images.Progress) {
 	return func(p images.Progress) {
 		switch p.State {
 		case images.LayerExists:

@@ -105,18 +105,18 @@ func (c *call) pull(store *images.Store, name reference.Reference, ro registry.O
 	}
 	lines := c.layerLines(ids)
 	defer lines.close()
-	fetched, err := registry.Fetch(c.ctx, pulled, registry.FetchOptions{Dir: c.tempDir(), Skip: have, Progress: lines.transfer("Downloading", "Download complete")})
+	fetched, err := registry.Fetch(c.ctx, pulled, registry.FetchOptions{Dir: c.tempDir(), Skip: have, Progress: transfer(lines, "Downloading", "Download complete")})
 	if err != nil {
 		return image, "", err
 	}
 	defer func() { err = errors.Join(err, fetched.Close()) }()
-	lo.Manifest, lo.Progress = pulled.Named.String(), lines.loading("Extracting", "Pull complete")
+	lo.Manifest, lo.Progress = pulled.Named.String(), loading(lines, "Extracting", "Pull complete")
 	image, err = store.Load(c.ctx, fetched, lo)
 	return image, lo.Manifest, err
 }
 
 // transfer tells of layers on their way.
-func (l *layerLines) transfer(doing, done string) func(registry.Progress) {
+func transfer(l *layerLines, doing, done string) func(registry.Progress) {
 	return func(p registry.Progress) {
 		if p.Ended {
 			l.set(p.Layer, done, false)

@@ -50,7 +50,7 @@ func (c *call) pushImage() error {
 		}
 		lines := c.layerLines(opened.Record.Layers)
 		o := c.registry()
-		o.Progress = lines.pushing()
+		o.Progress = pushing(lines)
 		pushed, err := registry.Push(c.ctx, remote, opened.Image, o)
 		lines.close()
 		if err == nil {
@@ -70,7 +70,7 @@ func (c *call) pushImage() error {
 	})
 }
 
-func (l *layerLines) pushing() func(registry.Progress) {
+func pushing(l *layerLines) func(registry.Progress) {
 	return func(p registry.Progress) {
 		switch {
 		case p.Had:

@@ -97,7 +97,7 @@ func sortedKeys(m map[string]string) []string {
 func (v goneView) prompt() string {
 	var what []string
 	for _, image := range v.Images {
-		what = append(what, "image "+shortID(image.shown))
+		what = append(what, "image "+image.shortID())
 	}
 	if len(v.Layers) > 0 {
 		what = append(what, plural(len(v.Layers), "layer"))

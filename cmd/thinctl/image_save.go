@@ -39,6 +39,8 @@ type savedView struct {
 	noun   string
 }
 
+func newSavedView(head poolHead, noun string) savedView { return savedView{poolHead: head, noun: noun} }
+
 func (v savedView) write(w io.Writer) {
 	fmt.Fprintf(w, "%s written to %s, %s\n", v.noun, v.Output, humanSize(v.Bytes))
 }
@@ -58,9 +60,11 @@ func (c *call) saveImages() error {
 		if err != nil {
 			return err
 		}
-		view := savedView{poolHead: headOf(store), Images: views, noun: plural(len(views), "image")}
+		noun := plural(len(views), "image")
+		view := newSavedView(headOf(store), noun)
+		view.Images = views
 		return c.toFile("output", &view, func(w io.Writer) error {
-			tell, done := c.moving("saving %s", view.noun)
+			tell, done := c.moving("saving %s", noun)
 			defer done()
 			var written atomic.Int64
 			return write(c.ctx, w, entries, archive.WriteOptions{TempDir: c.tempDir(), Progress: func(n int64) { tell(written.Add(n)) }})

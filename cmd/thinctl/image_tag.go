@@ -29,6 +29,6 @@ func (c *call) tagImage() error {
 			return err
 		}
 		view := oneImage{headOf(store), newImageView(image)}
-		return c.show(view, func(w io.Writer) { fmt.Fprintf(w, "%s is image %s\n", name.Familiar(), shortID(view.Image.shown)) })
+		return c.show(view, func(w io.Writer) { fmt.Fprintf(w, "%s is image %s\n", name.Familiar(), view.Image.shortID()) })
 	})
 }

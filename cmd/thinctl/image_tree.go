@@ -77,7 +77,7 @@ func (v imageNodeView) text() string {
 	for _, image := range v.Images {
 		names = append(names, image.Names...)
 		if len(image.Names) == 0 {
-			names = append(names, none+"@"+shortID(image.shown))
+			names = append(names, none+"@"+image.shortID())
 		}
 	}
 	if len(names) > 0 {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"thinctl/internal/metadatafile"
+	"thinctl/internal/testkit/metadatatest"
 	"thinctl/loopback"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"
@@ -48,7 +49,7 @@ func attach(t *testing.T, path string, size units.Bytes) string {
 func TestRestoreToADevice(t *testing.T) {
 	dir := t.TempDir()
 	meta, xml, backing := filepath.Join(dir, "meta"), filepath.Join(dir, "xml"), filepath.Join(dir, "backing")
-	if err := writeMetadata(meta, nil); err != nil {
+	if err := metadatatest.WriteFile(meta); err != nil {
 		t.Fatal(err)
 	}
 	device := attach(t, backing, 4*units.MiB)
@@ -86,7 +87,7 @@ func TestRestoreToADevice(t *testing.T) {
 func TestRepairToADeviceTooSmall(t *testing.T) {
 	dir := t.TempDir()
 	meta := filepath.Join(dir, "meta")
-	if err := writeMetadata(meta, nil); err != nil {
+	if err := metadatatest.WriteFile(meta); err != nil {
 		t.Fatal(err)
 	}
 	device := attach(t, filepath.Join(dir, "backing"), 64*units.KiB)
@@ -107,7 +108,7 @@ func TestRepairToADeviceTooSmall(t *testing.T) {
 func TestNewFiles(t *testing.T) {
 	dir := t.TempDir()
 	meta := filepath.Join(dir, "meta")
-	if err := writeMetadata(meta, nil); err != nil {
+	if err := metadatatest.WriteFile(meta); err != nil {
 		t.Fatal(err)
 	}
 	interrupted, interrupt := context.WithCancelCause(t.Context())
@@ -154,21 +155,18 @@ func TestNewFiles(t *testing.T) {
 func TestDumpOfAHeldRootThatWent(t *testing.T) {
 	dir := t.TempDir()
 	meta, path := filepath.Join(dir, "meta"), filepath.Join(dir, "xml")
-	if err := writeMetadata(meta, nil); err != nil {
+	if err := metadatatest.WriteFile(meta); err != nil {
 		t.Fatal(err)
 	}
-	var out, errs bytes.Buffer
-	a, _ := testApp(t, &out, &errs)
-	a.metadata = metadatafile.Local()
 	s := &source{path: meta}
-	if err := s.open(t.Context(), a.metadata, true); err != nil {
+	if err := s.open(t.Context(), metadatafile.Local(), true); err != nil {
 		t.Fatal(err)
 	}
 	defer s.close()
-	if err := writeMetadata(meta, []string{"unheld"}); err != nil {
+	if err := metadatatest.WriteFile(meta, "unheld"); err != nil {
 		t.Fatal(err)
 	}
-	c := &call{app: a, ctx: t.Context()}
+	c := &call{app: &app{}, ctx: t.Context()}
 	if err := c.dumpTo(s, path, metadata.DumpOptions{SkipMappings: true}); !errors.Is(err, errUnhealthy) {
 		t.Errorf("%v", err)
 	}

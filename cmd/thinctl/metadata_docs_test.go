@@ -12,6 +12,7 @@ import (
 	"thinctl/internal/doctor"
 	"thinctl/internal/metadatafile"
 	"thinctl/internal/testkit/dmtest"
+	"thinctl/internal/testkit/metadatatest"
 	"thinctl/thinpool/metadata"
 )
 
@@ -38,7 +39,7 @@ func TestMetadataDocs(t *testing.T) {
 
 	t.Chdir(t.TempDir())
 	for name, kind := range docsFiles() {
-		if err := writeMetadata(name, []string{kind}); err != nil {
+		if err := metadatatest.WriteFile(name, kind); err != nil {
 			t.Fatal(err)
 		}
 	}

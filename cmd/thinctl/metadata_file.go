@@ -189,11 +189,6 @@ func (c *call) metadataRemedy(path string, err error) error {
 	return fmt.Errorf("%w; %s", err, remedy)
 }
 
-func isFailure(err error) bool {
-	var own *failure
-	return errors.As(err, &own)
-}
-
 // times is how large so many blocks are, at most what 64 bits hold.
 func times(blocks uint64, size units.Bytes) units.Bytes {
 	if size > 0 && blocks > uint64(^units.Bytes(0)/size) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"thinctl/internal/testkit/metadatatest"
 	"thinctl/units"
 )
 
@@ -90,7 +91,7 @@ func scriptCommands(cliOnce *sync.Mutex) map[string]func(*testscript.TestScript,
 		"fail":    func(ts *testscript.TestScript, _ bool, args []string) { of(ts).fail(strings.Join(args, " ")) },
 		"damage":  func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).host.disks.damageNodes() },
 		"metadata": func(ts *testscript.TestScript, _ bool, args []string) {
-			ts.Check(writeMetadata(ts.MkAbs(args[0]), args[1:]))
+			ts.Check(metadatatest.WriteFile(ts.MkAbs(args[0]), args[1:]...))
 		},
 		"hostfull":   func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).host.disks.full = true },
 		"message":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).message(args[0], args[1])) },
