@@ -1,16 +1,9 @@
-// Command thinctl is the command line of the thin-provisioning storage manager.
-// It parses, calls packages images, snapshots and thinpool, and prints; what it decides itself is only
-// what belongs to a terminal.
+// Command thinctl is the command line of the thin-provisioning storage manager. Its
+// commands are in thinctl/internal/cli.
 //
-// # Words
-//
-// The words of a command line are arranged before urfave/cli sees them (see
-// line.go): that library stops looking for flags at the first argument, and
-// would destroy on `thinctl pool destroy p1 --dry-run`.
-//
-// Results go to standard output, as tables or, with --json, as one JSON object
-// with schema_version, sizes in bytes and times as RFC 3339. All else goes to
-// standard error. The exit codes are in exit.go.
+// Results go to standard output, as tables or, with --json, as one JSON object with
+// schema_version, sizes in bytes and times as RFC 3339. Everything else goes to standard
+// error. The exit codes are in package exit.
 //
 // # Example
 //

@@ -58,7 +58,7 @@ func WriteFile(path string, kinds ...string) error {
 	default:
 		return fmt.Errorf("metadata %q is not known", kind)
 	}
-	metadata.Seal(super, metadata.SuperblockBlock)
+	metadata.SetChecksum(super, metadata.SuperblockBlock)
 	return os.WriteFile(path, m.Bytes, 0o600)
 }
 

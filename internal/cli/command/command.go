@@ -1,0 +1,70 @@
+package command
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/exit"
+)
+
+// Spec describes a command that does something.
+type Spec struct {
+	Name  string
+	Args  string // "POOL NAME [DIR]"; a trailing ... takes any number
+	Usage string
+	About string
+	Flags []cli.Flag
+	Run   func(*Call) error
+	// Complete proposes words for the argument that comes after args.
+	Complete func(c *Call) []string
+	Hidden   bool
+	// Long commands move whole images: they end when nothing comes any more, and
+	// after a time only where one was asked for.
+	Long bool
+}
+
+// aliases is what Docker's and LVM's users type.
+func aliases(name string) []string {
+	switch name {
+	case "list":
+		return []string{"ls"}
+	case "remove":
+		return []string{"rm"}
+	}
+	return nil
+}
+
+func (a *Environment) Command(l Spec) *cli.Command {
+	return &cli.Command{
+		Name: l.Name, Aliases: aliases(l.Name), ArgsUsage: l.Args, Usage: l.Usage, Description: l.About, Flags: l.Flags, Hidden: l.Hidden,
+		Action: a.Action(func(c *Call) error {
+			if err := c.takeArgs(); err != nil {
+				return err
+			}
+			ctx, cancel, err := c.limit(l.Long)
+			if err != nil {
+				return err
+			}
+			defer cancel()
+			c.Ctx = ctx
+			defer c.writeWarnings()
+			return l.Run(c)
+		}),
+		BashComplete: a.Completer(l.Complete),
+	}
+}
+
+// Action makes the call that a command works with.
+func (a *Environment) Action(run func(*Call) error) cli.ActionFunc {
+	return func(flags *cli.Context) error {
+		c := &Call{Environment: a, Ctx: flags.Context, Flags: flags, Args: flags.Args().Slice()}
+		var level slog.Level
+		if err := level.UnmarshalText([]byte(flags.String("log-level"))); err != nil {
+			return &exit.UsageError{Why: fmt.Sprintf("log level %q is not known", flags.String("log-level")), Remedy: "use debug, info, warn or error"}
+		}
+		c.Logger = slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: level}))
+		return run(c)
+	}
+}

@@ -1,0 +1,67 @@
+package command
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/config"
+)
+
+func ConfigFlag() cli.Flag {
+	return &cli.StringFlag{Name: "config", EnvVars: []string{"THINCTL_CONFIG"}, TakesFile: true,
+		Usage: "read this `FILE`, not " + config.Path}
+}
+
+// LoadConfig reads the configuration as it is now, with the flags that were given.
+func (c *Call) LoadConfig() (config.Config, error) {
+	return config.Load(config.Sources{Path: c.Flags.String("config"), Getenv: c.Getenv, Flags: c.configFlags()})
+}
+
+// configFlags returns the flags that were given, by the keys that they set.
+func (c *Call) configFlags() map[string]config.Flag {
+	flags := map[string]config.Flag{}
+	for key, name := range map[string]string{"root": "root", "busy_timeout": "busy-timeout", "serve.log_level": "log-level",
+		"serve.listen": "listen", "serve.web_config": "web-config", "serve.interval": "interval",
+		"serve.log_format": "log-format", "serve.pprof": "pprof"} {
+		// cli takes a variable for a flag that was given.
+		if c.Flags.IsSet(name) && (name != "root" || c.Root() != c.Getenv("THINCTL_ROOT")) {
+			flags[key] = config.Flag{Name: name, Value: fmt.Sprint(c.Flags.Value(name))}
+		}
+	}
+	return flags
+}
+
+// busyTimeout returns how long to wait for a device that is open, negative for not
+// at all. A fault elsewhere in the configuration stops no removal.
+func (c *Call) busyTimeout() (time.Duration, error) {
+	const key, variable = "busy_timeout", "THINCTL_BUSY_TIMEOUT"
+	flags := c.configFlags()
+	own := config.Sources{Flags: map[string]config.Flag{}, Getenv: func(name string) string {
+		if name == variable {
+			return c.Getenv(name)
+		}
+		return ""
+	}}
+	if flag, given := flags[key]; given {
+		own.Flags[key] = flag
+	}
+	outside, err := config.Parse(nil, "", own)
+	if err != nil {
+		return 0, err
+	}
+	path := c.Flags.String("config")
+	if path == "" {
+		path = c.Getenv("THINCTL_CONFIG")
+	}
+	loaded, err := config.Load(config.Sources{Path: path, Getenv: c.Getenv, Flags: flags})
+	if err != nil {
+		loaded = outside
+		c.Logger.Warn("the configuration is not used: `thinctl config check` lists its faults", key, loaded.BusyTimeout)
+	}
+	if loaded.BusyTimeout == 0 {
+		return -1, nil
+	}
+	return loaded.BusyTimeout, nil
+}

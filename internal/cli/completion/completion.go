@@ -1,0 +1,52 @@
+// Package completion prints the completion scripts of the shells.
+package completion
+
+import (
+	"embed"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/output"
+)
+
+//go:embed all:completions
+var CompletionScripts embed.FS
+
+// CompletionFiles are the scripts by shell, under the names that each shell
+// looks for.
+func CompletionFiles() map[string]string {
+	return map[string]string{"bash": "thinctl.bash", "zsh": "_thinctl", "fish": "thinctl.fish"}
+}
+
+func Command(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "completion", Args: "SHELL", Usage: "print the completion script for bash, zsh or fish",
+		About: "For bash: source <(thinctl completion bash)",
+		Run:   printCompletion,
+		Complete: func(c *command.Call) []string {
+			if len(c.Args) > 0 {
+				return nil
+			}
+			return []string{"bash", "fish", "zsh"}
+		},
+	})
+}
+
+func printCompletion(c *command.Call) error {
+	file, ok := CompletionFiles()[c.Arg(0)]
+	if !ok {
+		return c.Misuse("no completion for %q, only for bash, zsh and fish", c.Arg(0))
+	}
+	script, err := CompletionScripts.ReadFile("completions/" + file)
+	if err != nil {
+		return err
+	}
+	return c.Show(struct {
+		output.Envelope
+		Shell  string `json:"shell"`
+		Script string `json:"script"`
+	}{output.Schema(), c.Arg(0), string(script)}, func(w io.Writer) { fmt.Fprint(c.Out, string(script)) })
+}

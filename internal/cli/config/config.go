@@ -1,0 +1,91 @@
+// Package config has the commands that show and check the configuration.
+package config
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/output"
+	"thinctl/internal/config"
+	"thinctl/internal/daemon"
+)
+
+func Commands(a *command.Environment) *cli.Command {
+	return &cli.Command{
+		Name:  "config",
+		Usage: "look at the configuration",
+		Subcommands: []*cli.Command{
+			a.Command(command.Spec{
+				Name: "show", Args: "[POOL]", Usage: "show what holds, and where each value came from",
+				About: "A flag goes before a THINCTL_ variable, a variable before the file, the file before the default; a pool's own table before all of them. With a pool's name: what holds for that pool.",
+				Flags: []cli.Flag{command.ConfigFlag()}, Run: showConfig, Complete: (*command.Call).PoolNames,
+			}),
+			a.Command(command.Spec{
+				Name: "check", Usage: "tell all faults of the configuration",
+				About: "Exits 2 where there are any; nothing is changed.",
+				Flags: []cli.Flag{command.ConfigFlag()}, Run: checkConfig,
+			}),
+			a.Command(command.Spec{
+				Name: "sample", Usage: "print a file that has every key, commented out, with its default",
+				Run: func(c *command.Call) error { _, err := io.WriteString(c.Out, config.Sample()); return err },
+			}),
+		},
+		BashComplete: a.Completer(nil),
+	}
+}
+
+type configView struct {
+	output.Envelope
+	File     string        `json:"file,omitempty"`
+	Settings []settingView `json:"settings"`
+}
+
+type settingView struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"` // as the file has it
+	Origin string `json:"origin"`
+	Line   int    `json:"line,omitempty"`
+}
+
+func showConfig(c *command.Call) error {
+	loaded, err := c.LoadConfig()
+	if err != nil {
+		return err
+	}
+	view := configView{Envelope: output.Schema(), File: loaded.Path(), Settings: []settingView{}}
+	settings := loaded.Settings(c.Arg(0))
+	for _, one := range settings {
+		view.Settings = append(view.Settings, settingView{one.Key, one.Value, one.Origin.Name, one.Origin.Line})
+	}
+	return c.Show(view, func(w io.Writer) {
+		output.Row(w, "KEY", "VALUE", "FROM")
+		for _, one := range settings {
+			output.Row(w, one.Key, one.Value, one.Origin)
+		}
+	})
+}
+
+func checkConfig(c *command.Call) error {
+	loaded, err := c.LoadConfig()
+	if err == nil {
+		err = daemon.CheckWeb(loaded.Serve)
+	}
+	if err != nil {
+		return err
+	}
+	view := struct {
+		output.Envelope
+		File   string `json:"file,omitempty"`
+		Faults int    `json:"faults"`
+	}{output.Schema(), loaded.Path(), 0}
+	return c.Show(view, func(w io.Writer) {
+		if view.File == "" {
+			fmt.Fprintf(w, "there is no %s: the defaults hold\n", config.Path)
+			return
+		}
+		fmt.Fprintf(w, "%s: sound\n", view.File)
+	})
+}

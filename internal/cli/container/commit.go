@@ -1,0 +1,44 @@
+package container
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/content"
+	"thinctl/internal/images"
+	"thinctl/snapshots"
+)
+
+func commitCommand(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "commit", Args: "POOL CONTAINER [IMAGE]", Usage: "make an image of what a container holds now, and write its id",
+		About: "Nothing is copied, and a container that is in use stands still for a moment only. IMAGE is the name that the image gets. " +
+			"Its id is Docker's once it is computed: with --digest, or when the image is first saved, pushed or asked for it.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "author", Aliases: []string{"a"}, Usage: "`WHO` made it"},
+			content.MessageFlag(), content.ChangeFlag(),
+			&cli.BoolFlag{Name: "digest", Usage: "compute Docker's id at once: reads what was changed"},
+		},
+		Run: commitContainer, Complete: (*command.Call).ContainerOnce, Long: true,
+	})
+}
+
+func commitContainer(c *command.Call) error {
+	o := images.CommitOptions{Author: c.Flags.String("author"), Message: c.Flags.String("message"), Changes: c.Texts("change")}
+	var err error
+	if o.Names, err = command.ParseNames(c.Arg(2)); err != nil {
+		return err
+	}
+	return onContainer(c, func(store *images.Store, container snapshots.Container) error {
+		done := c.Progress("committing container %s", container.Name)
+		image, err := store.Commit(c.Ctx, container.ID, o)
+		done()
+		if err == nil && c.Flags.Bool("digest") {
+			image, err = content.Identified(c, store, image)
+		}
+		if err != nil {
+			return err
+		}
+		return content.ShowImage(c, store, image)
+	})
+}

@@ -1,0 +1,48 @@
+package container
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/content"
+	"thinctl/internal/images"
+	"thinctl/snapshots"
+)
+
+func createCommand(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "create", Args: "POOL IMAGE", Usage: "make a container of an image, and write its id",
+		About: "A container is a snapshot: it takes no space until it is written. Its first one of an image makes the image's init layer, " +
+			"which has the stubs that a runtime mounts things over, and which all containers of the image share.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "name", DefaultText: "the short id", Usage: "`NAME` of the container"},
+			&cli.StringFlag{Name: "size", DefaultText: "the image's", Usage: "virtual `SIZE`, not below the image's; its file system grows when it is mounted"},
+			&cli.StringFlag{Name: "mount-label", Usage: "SELinux `CONTEXT` to mount it with"},
+		},
+		Run: createContainer, Complete: (*command.Call).ImageOnce,
+	})
+}
+
+func createContainer(c *command.Call) error {
+	size, err := c.SizeFlag("size")
+	if err != nil {
+		return err
+	}
+	if c.Flags.IsSet("name") && c.Flags.String("name") == "" {
+		return c.Misuse("--name is empty")
+	}
+	o := snapshots.ContainerOptions{Name: c.Flags.String("name"), Size: size, MountLabel: c.Flags.String("mount-label")}
+	return c.OnImages(func(store *images.Store) error {
+		done := c.Progress("making a container of %s", c.Arg(1))
+		container, err := store.CreateContainer(c.Ctx, c.Arg(1), o)
+		done()
+		if err != nil {
+			return err
+		}
+		view := oneContainer{command.HeadOf(store), content.NewContainerView(container)}
+		return c.Show(view, func(w io.Writer) { fmt.Fprintln(w, container.ID) })
+	})
+}

@@ -1,0 +1,32 @@
+package container
+
+import (
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/changes"
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/content"
+	"thinctl/internal/images"
+	"thinctl/snapshots"
+)
+
+func diffCommand(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "diff", Args: "POOL CONTAINER", Usage: "say what a container has changed of its image",
+		About: "A was added, C changed, D deleted, in the order of docker diff. The container may be in use.",
+		Flags: content.DiffFlags(),
+		Run:   diffContainer, Complete: (*command.Call).ContainerOnce, Long: true,
+	})
+}
+
+func diffContainer(c *command.Call) error {
+	return onContainer(c, func(store *images.Store, container snapshots.Container) error {
+		return content.Diff(c, store, content.ChangesView{Upper: container.ID},
+			func(visit func(changes.Change) error) error {
+				return store.Layers().ContainerChanges(c.Ctx, container.ID, visit)
+			},
+			func(w io.Writer) error { return store.WriteContainerChanges(c.Ctx, container.ID, w) })
+	})
+}

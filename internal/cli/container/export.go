@@ -1,0 +1,46 @@
+package container
+
+import (
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/content"
+	"thinctl/internal/images"
+	"thinctl/snapshots"
+)
+
+func exportCommand(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "export", Args: "POOL CONTAINER", Usage: "write a container's whole file tree as a tar",
+		About: "`image import` makes an image of it again, without history. The tar goes to standard output, whatever --json says, or to a new file.",
+		Flags: []cli.Flag{content.OutputFlag()},
+		Run:   exportContainer, Complete: (*command.Call).ContainerOnce, Long: true,
+	})
+}
+
+func exportContainer(c *command.Call) error {
+	return onContainer(c, func(store *images.Store, container snapshots.Container) error {
+		view := content.NewSavedView(command.HeadOf(store), "container "+container.Name)
+		return content.ToFile(c, "output", &view, func(w io.Writer) error {
+			moved, done := c.Moving("exporting container %s", container.Name)
+			defer done()
+			return store.Export(c.Ctx, container.ID, &counted{w: w, tell: moved})
+		})
+	})
+}
+
+// counted tells how much was written.
+type counted struct {
+	w    io.Writer
+	n    int64
+	tell func(int64)
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	c.tell(c.n)
+	return n, err
+}

@@ -1,0 +1,167 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/content"
+	"thinctl/internal/cli/output"
+	"thinctl/internal/images"
+	"thinctl/snapshots"
+	"thinctl/units"
+)
+
+func removeCommand(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "remove", Args: "POOL CONTAINER...", Usage: "delete containers, and give back their blocks",
+		About: "A mount in the pool's folder is unmounted. Images that were committed stay whole. Works where the pool or the host is full.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "deferred", Usage: "take a container away that somebody has mounted: its blocks come back when they have left"},
+			command.YesFlag(), command.DryRunFlag(),
+		},
+		Run: removeContainers, Complete: (*command.Call).ContainerWords,
+	})
+}
+
+type removedContainers struct {
+	output.PoolHead
+	DryRun     bool               `json:"dry_run"`
+	Containers []removedContainer `json:"containers"`
+	Freed      *units.Bytes       `json:"freed_bytes"` // null where the metadata cannot be read
+}
+
+type removedContainer struct {
+	content.ContainerView
+	Mounts  []string     `json:"mounts"`
+	Freed   *units.Bytes `json:"freed_bytes"`
+	Waiting bool         `json:"waiting"`
+}
+
+func removeContainers(c *command.Call) error {
+	return c.OnImages(func(store *images.Store) error {
+		view := removedContainers{PoolHead: command.HeadOf(store), DryRun: c.Flags.Bool("dry-run")}
+		plan, err := planContainers(c, store)
+		if err != nil {
+			return err
+		}
+		if view.DryRun {
+			view.take(plan)
+			return c.Show(view, view.write)
+		}
+		if err := c.Confirm(promptContainers(view.Pool, plan), "yes"); err != nil {
+			return err
+		}
+		removed, fault := removePlanned(c, store, plan)
+		if fault != nil && len(removed) == 0 {
+			return fault
+		}
+		view.take(removed)
+		return errors.Join(fault, c.Show(view, view.write))
+	})
+}
+
+// planContainers finds the containers of all arguments: one wrong name, and none
+// is removed.
+func planContainers(c *command.Call, store *images.Store) ([]removedContainer, error) {
+	var plan []removedContainer
+	var faults []error
+	seen := map[string]bool{}
+	for _, text := range c.Args[1:] {
+		container, err := store.Layers().Container(c.Ctx, text)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		if !seen[container.ID] {
+			seen[container.ID] = true
+			plan = append(plan, removedContainer{ContainerView: content.NewContainerView(container), Mounts: []string{}})
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	mounts, err := store.Layers().Mounts(c.Ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i, one := range plan {
+		plan[i].Mounts = append(plan[i].Mounts, mounts[one.ID]...)
+		done := c.ReadingSizes(store)
+		freed, err := store.Layers().FreedByContainer(c.Ctx, one.ID)
+		done()
+		if err == nil {
+			plan[i].Freed = &freed
+		} else if err := c.IgnoreUnmeasured(err); err != nil {
+			return nil, err
+		}
+	}
+	return plan, nil
+}
+
+func promptContainers(pool string, plan []removedContainer) string {
+	var names []string
+	for _, one := range plan {
+		names = append(names, one.Name)
+	}
+	return fmt.Sprintf("This removes %s of pool %s with all their data: %s; %s will come back.", output.Plural(len(plan), "container"), pool, strings.Join(names, ", "), output.AmountOf(freedBy(plan)))
+}
+
+// removePlanned goes on after a container that cannot be removed.
+func removePlanned(c *command.Call, store *images.Store, plan []removedContainer) ([]removedContainer, error) {
+	var removed []removedContainer
+	var faults []error
+	for _, one := range plan {
+		done := c.Progress("removing container %s", one.Name)
+		gone, err := store.Layers().RemoveContainer(c.Ctx, one.ID, snapshots.RemoveOptions{Deferred: c.Flags.Bool("deferred")})
+		done()
+		faults = append(faults, err)
+		if gone.Container == "" {
+			continue
+		}
+		one.Waiting = gone.Waiting
+		removed = append(removed, one)
+	}
+	return removed, errors.Join(faults...)
+}
+
+func (v *removedContainers) take(all []removedContainer) {
+	v.Containers = append([]removedContainer{}, all...)
+	v.Freed = freedBy(all)
+}
+
+// freedBy is the sum; nil where a part of it is not known.
+func freedBy(all []removedContainer) *units.Bytes {
+	sum := new(units.Bytes)
+	for _, one := range all {
+		if one.Freed == nil {
+			return nil
+		}
+		*sum += *one.Freed
+	}
+	return sum
+}
+
+func (v removedContainers) write(w io.Writer) {
+	for _, one := range v.Containers {
+		switch {
+		case v.DryRun:
+			fmt.Fprintf(w, "would remove container %s; %s would come back%s\n", one.Name, output.AmountOf(one.Freed), one.mounted())
+		case one.Waiting:
+			fmt.Fprintf(w, "container %s removed; %s comes back when its users are gone\n", one.Name, output.AmountOf(one.Freed))
+		default:
+			fmt.Fprintf(w, "container %s removed; %s came back\n", one.Name, output.AmountOf(one.Freed))
+		}
+	}
+}
+
+func (v removedContainer) mounted() string {
+	if len(v.Mounts) == 0 {
+		return ""
+	}
+	return "; it is mounted at " + strings.Join(v.Mounts, " and ")
+}

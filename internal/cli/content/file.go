@@ -1,0 +1,74 @@
+package content
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/output"
+	"thinctl/units"
+)
+
+// raw is standard output for what is no text, unless a terminal has it.
+func raw(c *command.Call, flag string) (io.Writer, error) {
+	if c.ColorOn {
+		return nil, c.Misuse("this is nothing for a terminal: name a file with %s", flag)
+	}
+	return c.Out, nil
+}
+
+func OutputFlag() cli.Flag {
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to a new `FILE`, which appears once it is whole; - for standard output"}
+}
+
+type savedView struct {
+	output.PoolHead
+	Output string      `json:"output"`
+	Bytes  units.Bytes `json:"bytes"`
+	Images []ImageView `json:"images,omitempty"`
+	noun   string
+}
+
+func NewSavedView(head output.PoolHead, noun string) savedView {
+	return savedView{PoolHead: head, noun: noun}
+}
+
+func (v savedView) write(w io.Writer) {
+	fmt.Fprintf(w, "%s written to %s, %s\n", v.noun, v.Output, output.HumanSize(v.Bytes))
+}
+
+// ToFile writes to the new file that a flag names, and shows view, or to
+// standard output and shows nothing.
+func ToFile(c *command.Call, flag string, view *savedView, write func(io.Writer) error) (err error) {
+	path := c.Flags.String(flag)
+	if path == "" && c.Flags.IsSet(flag) {
+		return c.Misuse("--%s has no name", flag)
+	}
+	if path == "" || path == "-" {
+		out, err := raw(c, "--"+flag)
+		if err != nil {
+			return err
+		}
+		return write(out)
+	}
+	file, err := output.CreateFile(path, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if err := write(file); err != nil {
+		return err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if err := file.Commit(); err != nil {
+		return err
+	}
+	view.Output, view.Bytes = path, units.Bytes(info.Size())
+	return c.Show(*view, view.write)
+}

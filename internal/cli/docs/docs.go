@@ -1,0 +1,84 @@
+// Package docs generates the man page, the completion scripts and the list of metrics.
+package docs
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/completion"
+	"thinctl/internal/cli/output"
+)
+
+func Command(a *command.Environment, tree func() *cli.App) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "docs", Usage: "write the man page, the completion scripts and the list of metrics", Hidden: true,
+		Flags: []cli.Flag{&cli.StringFlag{Name: "dir", Value: ".", Usage: "the project's `FOLDER`"}},
+		Run:   func(c *command.Call) error { return writeDocs(c, tree()) },
+	})
+}
+
+// writeDocs is what `make docs` runs.
+func writeDocs(c *command.Call, root *cli.App) error {
+	files, err := Files(root)
+	if err != nil {
+		return err
+	}
+	written := []string{}
+	for _, file := range files {
+		path := filepath.Join(c.Flags.String("dir"), file.Path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, file.Text, 0o644); err != nil {
+			return err
+		}
+		written = append(written, path)
+	}
+	return c.Show(struct {
+		output.Envelope
+		Files []string `json:"files"`
+	}{output.Schema(), written}, func(w io.Writer) {
+		for _, path := range written {
+			fmt.Fprintln(w, path)
+		}
+	})
+}
+
+type file struct {
+	Path string
+	Text []byte
+}
+
+// Files returns the generated files, with their paths in the project.
+func Files(root *cli.App) ([]file, error) {
+	describe(root.Commands)
+	man, err := root.ToManWithSection(8)
+	if err != nil {
+		return nil, err
+	}
+	files := []file{{"docs/man/thinctl.8", []byte(man)}}
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		name := completion.CompletionFiles()[shell]
+		script, err := completion.CompletionScripts.ReadFile("completions/" + name)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file{"packaging/completions/" + name, script})
+	}
+	return append(files, file{"docs/metrics.md", metricsDoc()}), nil
+}
+
+// describe puts the descriptions where cli's template for man pages looks.
+func describe(commands []*cli.Command) {
+	for _, command := range commands {
+		if command.Description != "" {
+			command.Usage += ". " + command.Description
+		}
+		describe(command.Subcommands)
+	}
+}

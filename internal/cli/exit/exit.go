@@ -1,0 +1,160 @@
+// Package exit maps errors to exit codes and prints them.
+package exit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"thinctl/dm"
+	"thinctl/internal/changes"
+	"thinctl/internal/config"
+	"thinctl/internal/containerd"
+	"thinctl/internal/daemon"
+	"thinctl/internal/filelock"
+	"thinctl/internal/images"
+	"thinctl/internal/images/layertar"
+	"thinctl/internal/images/manifest"
+	"thinctl/internal/images/reference"
+	"thinctl/internal/images/registry"
+	"thinctl/loopback"
+	"thinctl/snapshots"
+	"thinctl/snapshots/filesystem"
+	"thinctl/thinpool"
+	"thinctl/thinpool/metadata"
+)
+
+// The exit codes; scripts rely on them.
+const (
+	CodeDone        = 0
+	CodeFailed      = 1
+	CodeUsage       = 2
+	codeNotFound    = 3
+	CodeExists      = 4
+	CodeBusy        = 5
+	CodeUnhealthy   = 6
+	CodeMissing     = 7 // privilege or kernel feature
+	CodeInterrupted = 130
+)
+
+// UsageError is a command line that cannot be meant.
+type UsageError struct{ Why, Remedy string }
+
+func (e *UsageError) Error() string {
+	if e.Remedy == "" {
+		return e.Why
+	}
+	return e.Why + "; " + e.Remedy
+}
+
+var (
+	ErrUnhealthy = errors.New("not healthy")
+	ErrNoRoot    = errors.New("not root")
+)
+
+// failure is an error of this package's own: what was tried on what, and why
+// not, with what to do.
+type failure struct {
+	text string
+	kind error
+}
+
+func (e *failure) Error() string { return e.text }
+
+func (e *failure) Unwrap() error { return e.kind }
+
+func Errorf(kind error, format string, args ...any) error {
+	return &failure{text: fmt.Sprintf(format, args...), kind: kind}
+}
+
+// IsFailure reports whether an error has a text of this program already.
+func IsFailure(err error) bool {
+	var own *failure
+	return errors.As(err, &own)
+}
+
+// Code is the one place that turns errors into exit codes. What thinpool
+// says of an error goes before what the layers below it said: a pool that is
+// unhealthy because a file is missing is unhealthy, not a name unknown.
+func Code(ctx context.Context, err error) int {
+	if err == nil {
+		return CodeDone
+	}
+	if errors.Is(context.Cause(ctx), ErrInterrupted) {
+		return CodeInterrupted
+	}
+	var usage *UsageError
+	if errors.As(err, &usage) {
+		return CodeUsage
+	}
+	for _, class := range classes() {
+		for _, kind := range class.kinds {
+			if errors.Is(err, kind) {
+				return class.code
+			}
+		}
+	}
+	return CodeFailed
+}
+
+type class struct {
+	code  int
+	kinds []error
+}
+
+func classes() []class {
+	return []class{
+		{CodeMissing, []error{ErrNoRoot, thinpool.ErrUnsupported}},
+		{CodeUsage, []error{config.ErrInvalid}},
+		{CodeBusy, []error{daemon.ErrRunning, syscall.EADDRINUSE}},
+		// An image that is in use is that, whatever the pool said of its volumes.
+		{CodeUsage, []error{images.ErrInvalid, reference.ErrInvalid, reference.ErrAmbiguous, manifest.ErrInvalid,
+			snapshots.ErrInvalid, snapshots.ErrAmbiguous, containerd.ErrInvalid}},
+		{codeNotFound, []error{reference.ErrNotFound, registry.ErrNotFound, manifest.ErrPlatform, snapshots.ErrNotFound}},
+		{CodeExists, []error{snapshots.ErrExists}},
+		{CodeBusy, []error{images.ErrInUse, registry.ErrBusy, snapshots.ErrInUse, snapshots.ErrMounted, containerd.ErrInUse}},
+		{CodeUnhealthy, []error{snapshots.ErrFull}},
+		{CodeUsage, []error{thinpool.ErrInvalid}},
+		{codeNotFound, []error{thinpool.ErrNotFound}},
+		{CodeExists, []error{thinpool.ErrExists, thinpool.ErrHoldsData}},
+		{CodeBusy, []error{thinpool.ErrBusy}},
+		{CodeUnhealthy, []error{ErrUnhealthy, thinpool.ErrUnhealthy, thinpool.ErrNeedsCheck, thinpool.ErrReserve,
+			thinpool.ErrSwapped, thinpool.ErrDiverged, thinpool.ErrForeign, thinpool.ErrGone, thinpool.ErrCloned, thinpool.ErrShrunk}},
+		{CodeMissing, []error{dm.ErrNoDeviceMapper, dm.ErrPermission, dm.ErrProtocol, dm.ErrNoTarget,
+			registry.ErrDenied, changes.ErrUnsupported, loopback.ErrUnsupported, filesystem.ErrUnsupported, metadata.ErrUnsupported, fs.ErrPermission}},
+		{CodeUsage, []error{loopback.ErrInvalid, filesystem.ErrInvalid}},
+		{CodeBusy, []error{dm.ErrBusy, loopback.ErrBusy, filesystem.ErrBusy, filesystem.ErrMountPoint, filelock.ErrHeld, metadata.ErrBusy}},
+		{CodeExists, []error{dm.ErrExists, filesystem.ErrSignature}},
+		{CodeUnhealthy, []error{dm.ErrRefused, dm.ErrNoSpace, filesystem.ErrDamaged,
+			metadata.ErrChecksum, metadata.ErrCorrupt, metadata.ErrTruncated}},
+		{codeNotFound, []error{dm.ErrNotFound, dm.ErrNoThinDevice, metadata.ErrNoDevice}},
+	}
+}
+
+// Message writes an error for people: one line for each fault.
+func Message(ctx context.Context, err error) string {
+	text := err.Error()
+	switch {
+	case errors.Is(context.Cause(ctx), ErrInterrupted):
+		text += "; interrupted: run it again to go on"
+	case errors.Is(err, context.DeadlineExceeded):
+		text += "; it took too long: give it more with --timeout"
+	}
+	var limit *layertar.LimitError
+	if errors.As(err, &limit) {
+		text += fmt.Sprintf("; if the source is trusted, raise the limit with --limit %s=VALUE", limit.Name)
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			b.WriteString("thinctl: " + line + "\n")
+		}
+	}
+	return b.String()
+}
+
+// ErrInterrupted is the cause of a context that a signal has ended.
+var ErrInterrupted = errors.New("interrupted")

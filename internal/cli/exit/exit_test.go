@@ -1,0 +1,107 @@
+package exit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+	"testing"
+
+	"thinctl/dm"
+	"thinctl/internal/filelock"
+	"thinctl/internal/images"
+	"thinctl/internal/images/manifest"
+	"thinctl/internal/images/reference"
+	"thinctl/internal/images/registry"
+	"thinctl/loopback"
+	"thinctl/snapshots"
+	"thinctl/snapshots/filesystem"
+	"thinctl/thinpool"
+)
+
+func TestExitCode(t *testing.T) {
+	pool := func(kind, cause error) error {
+		return &thinpool.Error{Op: "test", Object: "pool p", Kind: kind, Err: cause}
+	}
+	for _, test := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{errors.New("anything"), 1},
+		{context.DeadlineExceeded, 1},
+		{pool(thinpool.ErrInactive, nil), 1},
+		{&UsageError{Why: "no"}, 2},
+		{pool(thinpool.ErrInvalid, nil), 2},
+		{pool(thinpool.ErrNotFound, nil), 3},
+		{&dm.Error{Kind: dm.ErrNotFound, Errno: syscall.ENXIO}, 3},
+		{pool(thinpool.ErrExists, nil), 4},
+		{pool(thinpool.ErrHoldsData, nil), 4},
+		{&dm.Error{Kind: dm.ErrExists}, 4},
+		{pool(thinpool.ErrBusy, nil), 5},
+		{&dm.Error{Kind: dm.ErrBusy}, 5},
+		{&loopback.Error{Kind: loopback.ErrBusy}, 5},
+		{&filesystem.Error{Kind: filesystem.ErrBusy}, 5},
+		{fmt.Errorf("lock: %w", filelock.ErrHeld), 5},
+		{fmt.Errorf("lock: %w: %w", filelock.ErrHeld, context.DeadlineExceeded), 5},
+		{&images.Error{Kind: images.ErrInvalid}, 2},
+		{&reference.Error{Kind: reference.ErrInvalid}, 2},
+		{&reference.Error{Kind: reference.ErrAmbiguous}, 2},
+		{&snapshots.Error{Kind: snapshots.ErrAmbiguous}, 2},
+		{&reference.Error{Kind: reference.ErrNotFound}, 3},
+		{&snapshots.Error{Kind: snapshots.ErrNotFound}, 3},
+		{&registry.Error{Kind: registry.ErrNotFound}, 3},
+		{&manifest.Error{Kind: manifest.ErrPlatform}, 3},
+		{&snapshots.Error{Kind: snapshots.ErrExists}, 4},
+		{&images.Error{Kind: images.ErrInUse}, 5},
+		{&snapshots.Error{Kind: snapshots.ErrInUse}, 5},
+		{&snapshots.Error{Kind: snapshots.ErrMounted, Err: pool(thinpool.ErrBusy, nil)}, 5},
+		{&registry.Error{Kind: registry.ErrBusy}, 5},
+		{&snapshots.Error{Kind: snapshots.ErrFull, Err: syscall.ENOSPC}, 6},
+		{&registry.Error{Kind: registry.ErrDenied}, 7},
+		{&manifest.Error{Kind: manifest.ErrDigest}, 1},
+		{&images.Error{Kind: images.ErrDigest}, 1},
+		{&registry.Error{Kind: registry.ErrUnavailable}, 1},
+		{&snapshots.Error{Kind: snapshots.ErrNotMounted}, 1},
+		{pool(thinpool.ErrUnhealthy, nil), 6},
+		{pool(thinpool.ErrReserve, nil), 6},
+		{pool(thinpool.ErrSwapped, nil), 6},
+		{pool(thinpool.ErrDiverged, nil), 6},
+		{&dm.Error{Kind: dm.ErrRefused}, 6},
+		{pool(thinpool.ErrUnsupported, &dm.Error{Kind: dm.ErrNoTarget}), 7},
+		{&dm.Error{Kind: dm.ErrPermission}, 7},
+		{&dm.Error{Kind: dm.ErrNoDeviceMapper}, 7},
+		{&fs.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}, 7},
+		// What thinpool says goes before what was below it.
+		{pool(thinpool.ErrUnhealthy, &dm.Error{Kind: dm.ErrNotFound}), 6},
+		{pool(thinpool.ErrBusy, &dm.Error{Kind: dm.ErrPermission}), 5},
+		// Of several, the one without which nothing goes.
+		{errors.Join(pool(thinpool.ErrExists, nil), pool(thinpool.ErrUnsupported, nil)), 7},
+		{errors.Join(pool(thinpool.ErrExists, nil), pool(thinpool.ErrInvalid, nil)), 2},
+	} {
+		if got := Code(context.Background(), test.err); got != test.want {
+			t.Errorf("%v: %d, want %d", test.err, got, test.want)
+		}
+	}
+	ended, cancel := context.WithCancelCause(context.Background())
+	cancel(ErrInterrupted)
+	if got := Code(ended, pool(thinpool.ErrBusy, context.Canceled)); got != CodeInterrupted {
+		t.Errorf("interrupted: %d, want %d", got, CodeInterrupted)
+	}
+	if got := Code(ended, nil); got != 0 {
+		t.Errorf("done in spite of an interrupt: %d, want 0", got)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	ctx := context.Background()
+	err := errors.Join(errors.New("one"), errors.New("two\n\nthree"))
+	if got, want := Message(ctx, err), "thinctl: one\nthinctl: two\nthinctl: three\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	slow := fmt.Errorf("mount: %w", context.DeadlineExceeded)
+	if got, want := Message(ctx, slow), "thinctl: mount: context deadline exceeded; it took too long: give it more with --timeout\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

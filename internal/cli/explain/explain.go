@@ -1,0 +1,87 @@
+// Package explain has the command that prints runbooks.
+package explain
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/docs/runbooks"
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/exit"
+	"thinctl/internal/cli/output"
+	"thinctl/thinpool"
+)
+
+func Command(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "explain", Args: "[CODE]", Usage: "show what to do about a condition that an alert or the log tells of",
+		About: "Without a code: all of them, and the procedures that have a runbook too.",
+		Run:   explainCode,
+		Complete: func(c *command.Call) []string {
+			if len(c.Args) > 0 {
+				return nil
+			}
+			return runbooks.Names()
+		},
+	})
+}
+
+type runbookView struct {
+	Code     string `json:"code"`
+	Title    string `json:"title"`
+	Sentence string `json:"sentence"`
+	// Text is the runbook, in Markdown.
+	Text string `json:"text,omitempty"`
+}
+
+func viewRunbook(code string) runbookView {
+	return runbookView{Code: code, Title: runbooks.Title(code), Sentence: runbooks.Sentence(code)}
+}
+
+func explainCode(c *command.Call) error {
+	if len(c.Args) == 0 {
+		return listRunbooks(c)
+	}
+	text, known := runbooks.Text(c.Arg(0))
+	if !known {
+		return exit.Errorf(thinpool.ErrNotFound, "explain %s: no runbook has that name; `thinctl explain` shows all", c.Arg(0))
+	}
+	one := viewRunbook(c.Arg(0))
+	one.Text = text
+	view := struct {
+		output.Envelope
+		runbookView
+	}{output.Schema(), one}
+	if c.Flags.Bool("json") {
+		return c.Show(view, nil)
+	}
+	_, err := io.WriteString(c.Out, text)
+	return err
+}
+
+func listRunbooks(c *command.Call) error {
+	view := struct {
+		output.Envelope
+		Conditions []runbookView `json:"conditions"`
+		Procedures []runbookView `json:"procedures"`
+	}{output.Schema(), []runbookView{}, []runbookView{}}
+	for _, code := range runbooks.Codes() {
+		view.Conditions = append(view.Conditions, viewRunbook(code))
+	}
+	for _, name := range runbooks.Procedures() {
+		view.Procedures = append(view.Procedures, viewRunbook(name))
+	}
+	return c.Show(view, func(w io.Writer) {
+		output.Row(w, "CODE", "WHAT IT MEANS")
+		for _, one := range view.Conditions {
+			output.Row(w, one.Code, one.Sentence)
+		}
+		fmt.Fprintln(w)
+		output.Row(w, "PROCEDURE", "WHAT IT IS")
+		for _, one := range view.Procedures {
+			output.Row(w, one.Code, one.Title)
+		}
+	})
+}

@@ -1,0 +1,169 @@
+package image
+
+import (
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/content"
+	"thinctl/internal/cli/output"
+	"thinctl/internal/images"
+	"thinctl/snapshots"
+	"thinctl/units"
+)
+
+func inspectCommand(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "inspect", Args: "POOL IMAGE...", Usage: "say all of images, as JSON",
+		About: "The fields are those of docker inspect, and under Thinctl what the image's layers take of the pool.",
+		Flags: []cli.Flag{digestFlag()},
+		Run:   inspectImages, Complete: (*command.Call).ImageWords,
+	})
+}
+
+// inspectedImage has docker inspect's fields in its order.
+type inspectedImage struct {
+	ID           string `json:"Id"` // "" until it is computed
+	RepoTags     []string
+	RepoDigests  []string
+	Parent       string
+	Comment      string
+	Created      time.Time `json:",omitzero"`
+	Author       string
+	Config       json.RawMessage // as it came
+	Architecture string
+	Variant      string `json:",omitempty"`
+	OS           string `json:"Os"`
+	Size         units.Bytes
+	VirtualSize  units.Bytes
+	RootFS       inspectedRoot
+	Thinctl      inspectedPool
+}
+
+type inspectedRoot struct {
+	Type   string
+	Layers []string
+}
+
+// inspectedPool is what Docker calls GraphDriver.
+type inspectedPool struct {
+	Pool           string
+	Key            string
+	Loaded         time.Time
+	Containers     []string
+	ExclusiveBytes *units.Bytes
+	Layers         []inspectedLayer // base first
+}
+
+type inspectedLayer struct {
+	ID          string `json:"Id"`
+	Volume      string
+	DiffID      string    `json:",omitempty"`
+	Created     time.Time `json:",omitzero"`
+	SizeBytes   units.Bytes
+	OwnBytes    *units.Bytes
+	MappedBytes *units.Bytes
+}
+
+func inspectImages(c *command.Call) error {
+	return c.OnImages(func(store *images.Store) error {
+		measured, err := summaries(c, store, true)
+		if err != nil {
+			return err
+		}
+		byKey := map[string]measuredImage{}
+		for _, v := range measured {
+			byKey[v.Key] = v
+		}
+		views := []inspectedImage{}
+		for _, text := range c.Args[1:] {
+			image, err := store.Image(c.Ctx, text)
+			if err == nil && c.Flags.Bool("digest") {
+				image, err = content.Identified(c, store, image)
+			}
+			if err != nil {
+				return err
+			}
+			view, err := inspect(c, store, image, byKey)
+			if err != nil {
+				return err
+			}
+			views = append(views, view)
+		}
+		return c.Show(struct {
+			output.PoolHead
+			Images []inspectedImage `json:"images"`
+		}{command.HeadOf(store), views}, func(io.Writer) {
+			encoder := json.NewEncoder(c.Out)
+			encoder.SetEscapeHTML(false)
+			encoder.SetIndent("", "    ")
+			_ = encoder.Encode(views) // the sink keeps what fails
+		})
+	})
+}
+
+func inspect(c *command.Call, store *images.Store, image images.Image, byKey map[string]measuredImage) (inspectedImage, error) {
+	config, err := image.Config()
+	if err != nil {
+		return inspectedImage{}, err
+	}
+	digests, err := store.RepoDigests(c.Ctx, image)
+	if err != nil {
+		return inspectedImage{}, err
+	}
+	own, measured := content.NewImageView(image), byKey[image.Key]
+	v := inspectedImage{
+		ID: own.ID, RepoTags: own.Names, RepoDigests: append([]string{}, digests...), Created: own.Created,
+		Author: config.Author, Config: image.RawConfig(),
+		Architecture: config.Architecture, Variant: config.Variant, OS: config.OS,
+		Size: measured.Size, VirtualSize: measured.Size,
+		RootFS:  inspectedRoot{Type: "layers", Layers: []string{}},
+		Thinctl: inspectedPool{Key: image.Key, Loaded: own.Loaded, ExclusiveBytes: measured.Exclusive, Containers: []string{}, Layers: []inspectedLayer{}},
+	}
+	if parent, there := byKey[image.Parent]; there {
+		v.Parent = parent.Full()
+	}
+	for _, diff := range config.RootFS.DiffIDs {
+		v.RootFS.Layers = append(v.RootFS.Layers, diff.String())
+	}
+	if n := len(config.History); n > 0 {
+		v.Comment = config.History[n-1].Comment
+	}
+	return v, inspectPool(c, store, image, &v.Thinctl)
+}
+
+// inspectPool adds what the pool has of an image.
+func inspectPool(c *command.Call, store *images.Store, image images.Image, v *inspectedPool) error {
+	v.Pool = store.Layers().Pool().Name()
+	containers, err := store.Layers().Containers(c.Ctx)
+	if err != nil {
+		return err
+	}
+	for _, one := range containers {
+		if one.Image == image.Key {
+			v.Containers = append(v.Containers, one.Name)
+		}
+	}
+	if len(image.Layers) == 0 {
+		return nil
+	}
+	sizes, err := c.Sizes(store, snapshots.SizesOptions{Layers: image.Layers})
+	if err != nil {
+		return err
+	}
+	for _, id := range image.Layers {
+		layer, err := store.Layers().Layer(c.Ctx, id)
+		if err != nil {
+			return err
+		}
+		one := inspectedLayer{ID: layer.ID, Volume: snapshots.LayerVolume(layer.ID), DiffID: layer.DiffID, Created: layer.Created.UTC(), SizeBytes: layer.Size}
+		if size, known := sizes.Layers[layer.ID]; known {
+			one.OwnBytes, one.MappedBytes = &size.Own, &size.Mapped
+		}
+		v.Layers = append(v.Layers, one)
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package image
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/content"
+	"thinctl/internal/cli/output"
+	"thinctl/internal/images"
+	"thinctl/internal/images/reference"
+)
+
+func listCommand(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "list", Args: "POOL", Usage: "list the images",
+		About: "SIZE is what all of an image's layers hold, shared or not; EXCLUSIVE is what comes back to the pool when the image is removed. " +
+			"The id of an image that was committed here, and never saved, pushed or asked for its digest, is not Docker's yet.",
+		Flags: []cli.Flag{command.QuietFlag("write only ids"), command.NoTruncFlag(), digestFlag()},
+		Run:   listImages, Complete: (*command.Call).PoolNames,
+	})
+}
+
+func digestFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "digest", Usage: "compute Docker's ids that are not known yet: reads the committed layers"}
+}
+
+func listImages(c *command.Call) error {
+	quiet := c.Flags.Bool("quiet")
+	return c.OnImages(func(store *images.Store) error {
+		if c.Flags.Bool("digest") {
+			if err := identifyAll(c, store); err != nil {
+				return err
+			}
+		}
+		views, err := summaries(c, store, !quiet)
+		if err != nil {
+			return err
+		}
+		return c.Show(struct {
+			output.PoolHead
+			Images []measuredImage `json:"images"`
+		}{command.HeadOf(store), views}, func(w io.Writer) {
+			if quiet {
+				for _, v := range views {
+					fmt.Fprintln(w, imageID(c, v.ImageView))
+				}
+				return
+			}
+			output.Row(w, "REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "EXCLUSIVE")
+			for _, v := range views {
+				for _, name := range columnsOf(v.Names) {
+					output.Row(w, name[0], name[1], imageID(c, v.ImageView), c.Ago(v.Created), output.HumanSize(v.Size), output.HumanSizeOf(v.Exclusive))
+				}
+			}
+		})
+	})
+}
+
+func identifyAll(c *command.Call, store *images.Store) error {
+	all, err := store.Images(c.Ctx)
+	if err != nil {
+		return err
+	}
+	for _, image := range all {
+		if _, err := content.Identified(c, store, image); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// imageID is the id as Docker shows it.
+func imageID(c *command.Call, v content.ImageView) string {
+	if c.Flags.Bool("no-trunc") {
+		return v.Full()
+	}
+	return v.ShortID()
+}
+
+const none = "<none>"
+
+// columnsOf are repository and tag of each name, or of a nameless image.
+func columnsOf(names []string) [][2]string {
+	var columns [][2]string
+	for _, text := range names {
+		name, err := reference.Parse(text)
+		if err != nil { // the names were references just now
+			continue
+		}
+		tag := name.Tag()
+		if tag == "" {
+			tag = none
+		}
+		columns = append(columns, [2]string{name.FamiliarRepository(), tag})
+	}
+	if len(columns) == 0 {
+		columns = [][2]string{{none, none}}
+	}
+	return columns
+}

@@ -1,0 +1,130 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/content"
+	"thinctl/internal/cli/terminal"
+	"thinctl/internal/images"
+	"thinctl/internal/images/reference"
+	"thinctl/internal/images/registry"
+)
+
+func pullCommand(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "pull", Args: "POOL IMAGE", Usage: "get an image from a registry",
+		About: "Without a host in its name the image comes from Docker Hub, without a tag it is the latest. " +
+			"Several layers come at once, and a transfer that breaks off goes on from where it was. " +
+			"Names and passwords are those of docker login.",
+		Flags: append(append(registryFlags(), platformFlag()), layerFlags()...),
+		Run:   pullImage, Complete: (*command.Call).PoolNames, Long: true,
+	})
+}
+
+func registryFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "insecure", Usage: "allow plain HTTP, any certificate, and private addresses"},
+		&cli.StringFlag{Name: "tls-ca", Usage: "`FILE` of certificates in PEM to be trusted beside the system's"},
+		command.QuietFlag("write only the result, and nothing of the layers"),
+	}
+}
+
+func registryOptions(c *command.Call) registry.Options {
+	return registry.Options{Insecure: c.Flags.Bool("insecure"), CA: c.Flags.String("tls-ca"), Warn: c.Warn()}
+}
+
+type pulledView struct {
+	content.OneImage
+	command.WarnedView
+	Digest  string `json:"digest"`
+	Changed bool   `json:"changed"` // the name stood for another image, or for none
+	name    reference.Reference
+}
+
+func (v pulledView) write(w io.Writer) {
+	status := "Image is up to date for "
+	if v.Changed {
+		status = "Downloaded newer image for "
+	}
+	fmt.Fprintf(w, "Digest: %s\nStatus: %s%s\n%s\n", v.Digest, status, v.name.Familiar(), v.name)
+}
+
+func pullImage(c *command.Call) error {
+	name, err := reference.Parse(c.Arg(1))
+	if err != nil {
+		return err
+	}
+	ro := registryOptions(c)
+	lo := images.LoadOptions{Names: []reference.Reference{name}, Warn: c.Warn()}
+	if ro.Platform, err = platform(c); err == nil {
+		lo.FS, lo.Size, err = base(c)
+	}
+	if err == nil {
+		lo.Limits, err = limits(c)
+	}
+	if err != nil {
+		return err
+	}
+	return c.OnImages(func(store *images.Store) error {
+		before, err := store.Image(c.Ctx, name.String())
+		if err != nil && !errors.Is(err, reference.ErrNotFound) {
+			return err
+		}
+		image, digest, err := pull(c, store, name, ro, lo)
+		if err != nil {
+			return err
+		}
+		view := pulledView{content.OneImage{PoolHead: command.HeadOf(store), Image: content.NewImageView(image)}, c.Warned(), digest, before.Key != image.Key, name}
+		return c.Show(view, func(w io.Writer) {
+			if c.Flags.Bool("quiet") {
+				fmt.Fprintln(w, name)
+				return
+			}
+			view.write(w)
+		})
+	})
+}
+
+// pull fetches layers while those before them are applied.
+func pull(c *command.Call, store *images.Store, name reference.Reference, ro registry.Options, lo images.LoadOptions) (image images.Image, digest string, err error) {
+	remote, err := name.Remote()
+	if err != nil {
+		return image, "", err
+	}
+	done := c.Progress("asking %s for %s", name.Host(), name.Familiar())
+	pulled, err := registry.Pull(c.Ctx, remote, ro)
+	done()
+	if err != nil {
+		return image, "", err
+	}
+	ids, have, err := store.Have(c.Ctx, pulled)
+	if err != nil {
+		return image, "", err
+	}
+	lines := c.LayerLines(ids)
+	defer lines.Close()
+	fetched, err := registry.Fetch(c.Ctx, pulled, registry.FetchOptions{Dir: tempDir(c), Skip: have, Progress: transfer(lines, "Downloading", "Download complete")})
+	if err != nil {
+		return image, "", err
+	}
+	defer func() { err = errors.Join(err, fetched.Close()) }()
+	lo.Manifest, lo.Progress = pulled.Named.String(), loading(lines, "Extracting", "Pull complete")
+	image, err = store.Load(c.Ctx, fetched, lo)
+	return image, lo.Manifest, err
+}
+
+// transfer tells of layers on their way.
+func transfer(l *terminal.Layers, doing, done string) func(registry.Progress) {
+	return func(p registry.Progress) {
+		if p.Ended {
+			l.Set(p.Layer, done, false)
+			return
+		}
+		l.Count(p.Layer, doing, p.Done, p.Total)
+	}
+}

@@ -1,0 +1,87 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/content"
+	"thinctl/internal/cli/terminal"
+	"thinctl/internal/images"
+	"thinctl/internal/images/reference"
+	"thinctl/internal/images/registry"
+	"thinctl/units"
+)
+
+func pushCommand(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "push", Args: "POOL IMAGE", Usage: "send an image to a registry",
+		About: "The image is given by the name that it is to have there; `image tag` makes one. Layers that the registry has are not sent again.",
+		Flags: registryFlags(),
+		Run:   pushImage, Complete: (*command.Call).ImageOnce, Long: true,
+	})
+}
+
+type pushedView struct {
+	content.OneImage
+	Name   string      `json:"name"`
+	Digest string      `json:"digest"`
+	Size   units.Bytes `json:"manifest_bytes"`
+}
+
+func pushImage(c *command.Call) error {
+	name, err := reference.Parse(c.Arg(1))
+	if err != nil {
+		return err
+	}
+	remote, err := name.Remote()
+	if err != nil {
+		return err
+	}
+	return c.OnImages(func(store *images.Store) (err error) {
+		opened, err := openImage(c, store, c.Arg(1))
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, opened.Close()) }()
+		if !slices.Contains(opened.Names, name) {
+			return c.Misuse("%s is no name of the image: give it one with `thinctl image tag`", c.Arg(1))
+		}
+		lines := c.LayerLines(opened.Record.Layers)
+		o := registryOptions(c)
+		o.Progress = pushing(lines)
+		pushed, err := registry.Push(c.Ctx, remote, opened.Image, o)
+		lines.Close()
+		if err == nil {
+			err = store.Pushed(c.Ctx, opened, pushed.Layers)
+		}
+		if err != nil {
+			return err
+		}
+		view := pushedView{content.OneImage{PoolHead: command.HeadOf(store), Image: content.NewImageView(opened.Record)}, name.Familiar(), pushed.Digest.String(), units.Bytes(pushed.Size)}
+		return c.Show(view, func(w io.Writer) {
+			if c.Flags.Bool("quiet") {
+				fmt.Fprintln(w, name)
+				return
+			}
+			fmt.Fprintf(w, "%s: digest: %s size: %d\n", name.Tag(), view.Digest, uint64(view.Size))
+		})
+	})
+}
+
+func pushing(l *terminal.Layers) func(registry.Progress) {
+	return func(p registry.Progress) {
+		switch {
+		case p.Had:
+			l.End(p.Layer, "Layer already exists")
+		case p.Ended:
+			l.End(p.Layer, "Pushed")
+		default:
+			l.Count(p.Layer, "Pushing", p.Done, p.Total)
+		}
+	}
+}

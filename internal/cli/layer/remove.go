@@ -1,0 +1,60 @@
+package layer
+
+import (
+	"errors"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/content"
+	"thinctl/internal/cli/exit"
+	"thinctl/internal/cli/output"
+	"thinctl/internal/images"
+	"thinctl/snapshots"
+)
+
+func removeCommand(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "remove", Args: "POOL [LAYER...]", Usage: "remove layers that nobody needs",
+		About: "A load that failed leaves layers that no image has; the next load of the image takes them, or this removes them. All that are named go, or none.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "unused", Usage: "remove all that no image and no container needs"}, command.YesFlag(), command.DryRunFlag()},
+		Run:   removeLayers, Complete: (*command.Call).LayerWords,
+	})
+}
+
+func removeLayers(c *command.Call) error {
+	unused, words := c.Flags.Bool("unused"), c.Args[1:]
+	if unused == (len(words) > 0) {
+		return c.Misuse("give layers or --unused, one of the two")
+	}
+	return c.OnImages(func(store *images.Store) error {
+		if unused {
+			return content.Prune(c, store, images.PruneOptions{})
+		}
+		var ids []string
+		var faults []error
+		for _, word := range words {
+			layer, err := store.Layers().Layer(c.Ctx, word)
+			ids, faults = append(ids, layer.ID), append(faults, err)
+		}
+		if err := errors.Join(faults...); err != nil {
+			return err
+		}
+		return content.Remove(c, store,
+			func() (images.Removal, error) { return planLayers(c, store, ids) },
+			func() (images.Removal, error) { return store.RemoveLayers(c.Ctx, ids) })
+	})
+}
+
+// planLayers refuses what cannot be done before anybody is asked whether to do it.
+func planLayers(c *command.Call, store *images.Store, ids []string) (images.Removal, error) {
+	plan, err := store.PlanLayerRemoval(c.Ctx, ids)
+	if err != nil || c.Flags.Bool("dry-run") {
+		return plan, err
+	}
+	var faults []error
+	for _, id := range output.SortedKeys(plan.Kept) {
+		faults = append(faults, exit.Errorf(snapshots.ErrInUse, "remove layer %s: in use: %s needs it; remove that first", output.ShortID(id), plan.Kept[id]))
+	}
+	return plan, errors.Join(faults...)
+}

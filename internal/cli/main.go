@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/exit"
+	"thinctl/internal/doctor"
+	"thinctl/internal/metadatafile"
+	"thinctl/units"
+)
+
+func Main() {
+	// Large tables live long here, and there is little garbage. The ballast is
+	// never touched, so it takes no memory, and keeps small heaps from being
+	// collected again and again.
+	debug.SetGCPercent(25)
+	ballast := make([]byte, 64*units.MiB)
+	ctx, stop := untilSignal(context.Background(), os.Exit)
+	a := &command.Environment{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		Getenv:     os.Getenv,
+		EUID:       os.Geteuid,
+		Keyboard:   term.IsTerminal(int(os.Stdin.Fd())),
+		Dialog:     term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())),
+		ProgressOn: term.IsTerminal(int(os.Stderr.Fd())),
+		OpenHost:   command.LocalHost,
+		Files:      command.LocalFiles{},
+		Probe:      doctor.Local(),
+		Metadata:   metadatafile.Local(),
+		ColorOn:    term.IsTerminal(int(os.Stdout.Fd())),
+	}
+	a.Columns, _, _ = term.GetSize(int(os.Stdout.Fd()))
+	code := run(ctx, a, os.Args[1:])
+	runtime.KeepAlive(ballast)
+	stop()
+	os.Exit(code)
+}
+
+// untilSignal returns a context that the first SIGINT or SIGTERM cancels, so
+// that what was begun is undone; the second one calls exit at once.
+func untilSignal(parent context.Context, end func(int)) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		if _, ok := <-signals; !ok {
+			return
+		}
+		cancel(exit.ErrInterrupted)
+		if _, ok := <-signals; ok {
+			end(exit.CodeInterrupted)
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(signals)
+		cancel(nil)
+	}
+}

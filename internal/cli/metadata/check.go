@@ -1,0 +1,176 @@
+package metadata
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/exit"
+	"thinctl/internal/cli/output"
+	"thinctl/thinpool/metadata"
+)
+
+func checkCommand(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "check", Args: "FILE", Usage: "verify all of it, and say what is wrong",
+		About: "Writes nothing. Checksums, trees, devices and space maps are looked at. Findings are notices, leaks, which only cost space, or damage. " +
+			"Exits 0 where it is sound, notices allowed, and 6 where there are leaks or damage. " +
+			"With --held, what the metadata snapshot leads to is checked; no leaks can be found then, since space maps move while a pool is active.",
+		Flags: []cli.Flag{heldFlag()}, Run: checkMetadata,
+	})
+}
+
+type metadataFinding struct {
+	Code       metadata.Code `json:"code"`
+	Severity   string        `json:"severity"`
+	Meaning    string        `json:"meaning"`
+	Block      uint64        `json:"block"` // of the metadata; of the data where the code begins with data-
+	Count      uint64        `json:"count"`
+	Devices    []uint32      `json:"device_ids"`
+	Detail     string        `json:"detail"`
+	Repairable bool          `json:"repairable"`
+	Lost       uint64        `json:"lost_mappings"` // at most
+}
+
+func newMetadataFindings(found []metadata.Finding) []metadataFinding {
+	views := []metadataFinding{}
+	for _, f := range found {
+		views = append(views, metadataFinding{Code: f.Code, Severity: f.Severity.String(), Meaning: f.Code.Meaning(), Block: f.Block, Count: f.Count,
+			Devices: append([]uint32{}, f.Devices...), Detail: f.Text, Repairable: f.Repairable, Lost: f.Lost})
+	}
+	return views
+}
+
+type metadataCheckView struct {
+	output.Envelope
+	Path     string             `json:"path"`
+	Held     bool               `json:"held"`
+	Verdict  string             `json:"verdict"` // sound, leaks or damage
+	Complete bool               `json:"complete"`
+	Findings []metadataFinding  `json:"findings"`
+	Usage    *metadataUsageView `json:"usage,omitempty"` // where nothing is damaged
+}
+
+func checkMetadata(c *command.Call) error {
+	return onDamaged(c, c.Arg(0), func(s *source) error {
+		o := metadata.CheckOptions{Blocks: s.blocks(), Held: s.held}
+		if s.held != 0 {
+			o.DataBlocks = s.dataBlocks()
+		}
+		read, done := c.Reading("checking metadata %s", s.path)
+		o.Progress = read
+		report, err := metadata.Check(c.Ctx, s, o)
+		done()
+		if err = s.finish(err); err != nil {
+			return err
+		}
+		view := metadataCheckView{Envelope: output.Schema(), Path: s.path, Held: s.held != 0, Verdict: checkVerdict(report), Complete: report.Complete, Findings: newMetadataFindings(report.Findings)}
+		if report.Usage != nil {
+			view.Usage = newMetadataUsageView(s, *report.Usage)
+		}
+		if err := c.Show(view, view.write); err != nil {
+			return err
+		}
+		switch view.Verdict {
+		case "sound":
+			return nil
+		case "leaks":
+			return exit.Errorf(exit.ErrUnhealthy, "metadata %s has leaks: no data is at risk, and the space comes back when `thinctl metadata repair %[1]s -o NEW` has written it anew", s.path)
+		}
+		if s.live.Version == 0 {
+			return exit.Errorf(exit.ErrUnhealthy, "metadata %s is damaged: %s", s.path, noSuperblock)
+		}
+		if s.held != 0 {
+			return exit.Errorf(exit.ErrUnhealthy, "metadata %s is damaged: deactivate the pool, and check all of it without --held", s.path)
+		}
+		return exit.Errorf(exit.ErrUnhealthy, "metadata %s is damaged: do not activate the pool; `thinctl metadata repair %[1]s -o NEW` writes what is left to another file or device", s.path)
+	})
+}
+
+func checkVerdict(r metadata.Report) string {
+	switch worst, _ := r.Worst(); worst {
+	case metadata.Damage:
+		return "damage"
+	case metadata.Leak:
+		return "leaks"
+	}
+	return "sound"
+}
+
+func (v metadataCheckView) write(w io.Writer) {
+	writeMetadataFindings(w, v.Findings)
+	what := "metadata " + v.Path
+	if v.Held {
+		what = "the metadata snapshot in " + v.Path
+	}
+	fmt.Fprintf(w, "%s: %s\n", what, v.summary())
+}
+
+// writeMetadataFindings lists findings, and then what their codes mean.
+func writeMetadataFindings(w io.Writer, found []metadataFinding) {
+	var codes []metadata.Code
+	for _, f := range found {
+		fmt.Fprintf(w, "%s: %s: %s", f.Severity, f.Code, f.Detail)
+		if f.Lost > 0 {
+			fmt.Fprintf(w, "; up to %d mappings are lost", f.Lost)
+		}
+		if f.Severity != metadata.Notice.String() && !f.Repairable {
+			fmt.Fprint(w, "; cannot be repaired")
+		}
+		fmt.Fprintln(w)
+		if !slices.Contains(codes, f.Code) {
+			codes = append(codes, f.Code)
+		}
+	}
+	if len(codes) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	for _, code := range codes {
+		output.Row(w, code, code.Meaning())
+	}
+	fmt.Fprintln(w)
+}
+
+// summary counts the findings of each severity, and says what comes of them.
+func (v metadataCheckView) summary() string {
+	count, lost, mended := map[string]int{}, uint64(0), true
+	for _, f := range v.Findings {
+		count[f.Severity] += int(min(f.Count, 1<<40))
+		lost += f.Lost
+		mended = mended && (f.Repairable || f.Severity == metadata.Notice.String())
+	}
+	var said []string
+	for _, of := range []struct {
+		severity metadata.Severity
+		noun     string
+	}{{metadata.Damage, "fault"}, {metadata.Leak, "leak"}, {metadata.Notice, "notice"}} {
+		if n := count[of.severity.String()]; n > 0 {
+			said = append(said, output.Plural(n, of.noun))
+		}
+	}
+	counted := strings.Join(said, ", ")
+	switch {
+	case v.Verdict == "leaks":
+		return "leaks only, no data is at risk: " + counted
+	case v.Verdict == "sound" && v.Held:
+		return strings.TrimSuffix("sound; leaks cannot be seen in it: "+counted, ": ")
+	case v.Verdict == "sound":
+		return strings.TrimSuffix("sound: "+counted, ": ")
+	}
+	said = []string{"damaged: " + counted}
+	if !v.Complete {
+		said = append(said, "part of it is out of reach")
+	}
+	if lost > 0 {
+		said = append(said, fmt.Sprintf("up to %d mappings are lost", lost))
+	}
+	if mended {
+		return strings.Join(append(said, "the rest can be repaired"), ", ")
+	}
+	return strings.Join(append(said, "cannot be repaired"), ", ")
+}

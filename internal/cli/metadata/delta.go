@@ -1,0 +1,121 @@
+package metadata
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/output"
+	"thinctl/thinpool/metadata"
+	"thinctl/units"
+)
+
+func deltaCommand(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "delta", Args: "FILE A B", Usage: "list how the blocks of two thin devices differ",
+		About: "Ranges of virtual blocks are different, left_only (mapped by A alone) or right_only, as thin_delta says. " +
+			"What both share is not read, so that a snapshot is quickly compared with its origin.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "same", Usage: "list what is the same, too; all is read for it"},
+			&cli.BoolFlag{Name: "data", Usage: "say in which data blocks a range lies; it ends where they are not consecutive"},
+			heldFlag(),
+		},
+		Run: deltaMetadata,
+	})
+}
+
+type differenceView struct {
+	Kind    string  `json:"kind"`
+	Virtual uint64  `json:"virtual_block"`
+	Blocks  uint64  `json:"blocks"`
+	Left    *uint64 `json:"left_data_block,omitempty"`
+	Right   *uint64 `json:"right_data_block,omitempty"`
+}
+
+// deltaSum counts the blocks of each kind.
+type deltaSum struct {
+	Different uint64  `json:"different_blocks"`
+	LeftOnly  uint64  `json:"left_only_blocks"`
+	RightOnly uint64  `json:"right_only_blocks"`
+	Same      *uint64 `json:"same_blocks,omitempty"` // with --same
+
+	block units.Bytes
+}
+
+func (d *deltaSum) add(one metadata.Difference) {
+	switch one.Kind {
+	case metadata.Different:
+		d.Different += one.Blocks
+	case metadata.LeftOnly:
+		d.LeftOnly += one.Blocks
+	case metadata.RightOnly:
+		d.RightOnly += one.Blocks
+	case metadata.Same:
+		*d.Same += one.Blocks
+	}
+}
+
+func (d *deltaSum) Write(w io.Writer) {
+	fmt.Fprintln(w)
+	for _, kind := range []struct {
+		kind   metadata.DeltaKind
+		blocks *uint64
+	}{{metadata.Different, &d.Different}, {metadata.LeftOnly, &d.LeftOnly}, {metadata.RightOnly, &d.RightOnly}, {metadata.Same, d.Same}} {
+		if kind.blocks != nil {
+			fmt.Fprintf(w, "%v: %s, %d blocks\n", kind.kind, times(*kind.blocks, d.block), *kind.blocks)
+		}
+	}
+}
+
+func deltaMetadata(c *command.Call) error {
+	left, err := deviceID(c, 1)
+	if err != nil {
+		return err
+	}
+	right, err := deviceID(c, 2)
+	if err != nil {
+		return err
+	}
+	o := metadata.DeltaOptions{Same: c.Flags.Bool("same"), Data: c.Flags.Bool("data")}
+	return onMetadata(c, c.Arg(0), func(s *source) error {
+		return listDelta(c, s, left, right, o)
+	})
+}
+
+func listDelta(c *command.Call, s *source, left, right uint32, o metadata.DeltaOptions) error {
+	sum := &deltaSum{block: s.root.DataBlockSize.Bytes()}
+	if o.Same {
+		sum.Same = new(uint64)
+	}
+	head := struct {
+		output.Envelope
+		Path       string      `json:"path"`
+		Left       uint32      `json:"left_device_id"`
+		Right      uint32      `json:"right_device_id"`
+		BlockBytes units.Bytes `json:"block_bytes"`
+	}{output.Schema(), s.path, left, right, sum.block}
+	columns := []any{"KIND", "VIRTUAL BLOCK", "BLOCKS"}
+	if o.Data {
+		columns = append(columns, "LEFT DATA BLOCK", "RIGHT DATA BLOCK")
+	}
+	return c.List(head, "ranges", columns, func(add func(any, ...any) error) (output.Tail, error) {
+		err := metadata.Delta(c.Ctx, s, s.root, left, right, o, func(d metadata.Difference) error {
+			sum.add(d)
+			view := differenceView{Kind: d.Kind.String(), Virtual: d.Virtual, Blocks: d.Blocks}
+			cells := []any{view.Kind, d.Virtual, d.Blocks}
+			if o.Data {
+				cells = append(cells, "-", "-")
+				if d.Kind != metadata.RightOnly {
+					view.Left, cells[3] = &d.Left, d.Left
+				}
+				if d.Kind != metadata.LeftOnly {
+					view.Right, cells[4] = &d.Right, d.Right
+				}
+			}
+			return add(view, cells...)
+		})
+		return sum, s.about(err)
+	})
+}

@@ -1,0 +1,191 @@
+package metadata
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/exit"
+	"thinctl/internal/cli/output"
+	"thinctl/internal/disk"
+	"thinctl/internal/metadatafile"
+	"thinctl/thinpool"
+	"thinctl/thinpool/metadata"
+	"thinctl/units"
+)
+
+// destination is where new metadata is written: a new file, an empty one, or a
+// device. Until commit it holds none.
+type destination struct {
+	*os.File
+	path   string
+	fresh  *output.NewFile // nil: it was there before
+	device bool
+	room   uint64 // a device's metadata blocks
+	claims metadatafile.Claims
+	began  bool
+	done   bool
+}
+
+// openDestination claims what is at path. Unless forced it must hold nothing; what
+// is in use is refused in any case.
+func openDestination(c *command.Call, path string, force bool) (_ *destination, err error) {
+	t := &destination{path: path}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.close())
+		}
+	}()
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if t.fresh, err = output.CreateFile(path, false); err == nil {
+			t.File = t.fresh.File
+		}
+		return t, err
+	}
+	switch {
+	case err != nil:
+		return t, fmt.Errorf("opening target %s: %w", path, err)
+	case info.Mode().IsRegular():
+		if info.Size() > 0 && !force {
+			return t, exit.Errorf(thinpool.ErrHoldsData, "target %s is a file with %s in it: give another name, or remove it first", path, units.Bytes(info.Size()))
+		}
+		if t.claims, err = c.Metadata.ClaimLoops(c.Ctx, path); errors.Is(err, metadata.ErrBusy) {
+			return t, exit.Errorf(thinpool.ErrBusy, "target %s is in use behind a loop device: give another name", path)
+		} else if err != nil {
+			return t, err
+		}
+	case info.Mode()&(os.ModeDevice|os.ModeCharDevice) == os.ModeDevice:
+		t.device = true
+	default:
+		return t, fmt.Errorf("target %s: %v is neither a block device nor a regular file", path, info.Mode().Type())
+	}
+	if err := t.openOld(info); err != nil || !t.device {
+		return t, err
+	}
+	found, err := disk.Contents(path)
+	if err == nil && found != "" && !force {
+		err = exit.Errorf(thinpool.ErrHoldsData, "target %s holds %s: give another device, or wipe it first", path, found)
+	}
+	return t, err
+}
+
+// openOld opens a device or file that is there, and nothing put into its place.
+func (t *destination) openOld(info os.FileInfo) (err error) {
+	how := os.O_RDWR
+	if t.device {
+		how |= unix.O_EXCL // claims a device; it is no order to make one
+	}
+	t.File, err = os.OpenFile(t.path, how, 0)
+	if errors.Is(err, unix.EBUSY) {
+		return exit.Errorf(thinpool.ErrBusy, "target %s is in use: give another device", t.path)
+	}
+	if err != nil {
+		return fmt.Errorf("opening target %s: %w", t.path, err)
+	}
+	if opened, err := t.Stat(); err != nil || !os.SameFile(info, opened) {
+		return errors.Join(fmt.Errorf("target %s was replaced by another while it was opened: try again", t.path), err)
+	}
+	if !t.device {
+		return nil
+	}
+	end, err := t.Seek(0, io.SeekEnd)
+	t.room = min(uint64(end)/uint64(metadata.BlockSize), metadata.MaxBlocks)
+	return err
+}
+
+// begin makes room for so many metadata blocks, and blots out what is there.
+func (t *destination) begin(blocks uint64) error {
+	t.began = true
+	size := times(blocks, metadata.BlockSize)
+	if t.device {
+		if blocks > t.room {
+			return exit.Errorf(metadata.ErrNoSpace, "target %s has room for %d metadata blocks, not for %d", t.path, t.room, blocks)
+		}
+		return t.blot()
+	}
+	if err := t.Truncate(0); err != nil {
+		return err
+	}
+	return disk.Allocate(t.File, size)
+}
+
+// blot makes a device look empty: no superblock, no known mark.
+func (t *destination) blot() error {
+	room := times(t.room, metadata.BlockSize)
+	if _, err := t.WriteAt(make([]byte, min(room, units.MiB)), 0); err != nil {
+		return fmt.Errorf("wiping the start of %s: %w", t.path, err)
+	}
+	return t.Sync()
+}
+
+// commit brings all to disk, a new file's name too.
+func (t *destination) commit() error {
+	if t.fresh != nil {
+		if err := t.fresh.Commit(); err != nil {
+			return err
+		}
+	} else if err := t.Sync(); err != nil {
+		return fmt.Errorf("bringing %s to disk: %w", t.path, err)
+	}
+	t.done = true
+	return nil
+}
+
+// close leaves nothing behind of what was not committed.
+func (t *destination) close() error {
+	var fault error
+	switch {
+	case t.File == nil:
+	case t.fresh != nil:
+		fault = t.fresh.Close()
+	default:
+		if t.began && !t.done {
+			fault = t.undo()
+		}
+		fault = errors.Join(fault, t.Close())
+	}
+	return errors.Join(fault, t.claims.Close())
+}
+
+func (t *destination) undo() error {
+	if t.device {
+		return t.blot()
+	}
+	return t.Truncate(0)
+}
+
+func sizeFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "size", Usage: "`SIZE` of the new metadata"},
+		&cli.Uint64Flag{Name: "blocks", Usage: "the same as a `NUMBER` of blocks of 4K"},
+	}
+}
+
+// askedBlocks is how many metadata blocks --size or --blocks ask for, 0 for
+// neither.
+func askedBlocks(c *command.Call) (uint64, error) {
+	size, err := c.SizeFlag("size")
+	if err != nil {
+		return 0, err
+	}
+	blocks := uint64(size / metadata.BlockSize)
+	switch {
+	case c.Flags.IsSet("size") && c.Flags.IsSet("blocks"):
+		return 0, c.Misuse("--size and --blocks say the same: give one of them")
+	case c.Flags.IsSet("blocks"):
+		blocks = c.Flags.Uint64("blocks")
+	case !c.Flags.IsSet("size"):
+		return 0, nil
+	}
+	if blocks == 0 || blocks > metadata.MaxBlocks {
+		return 0, c.Misuse("%d metadata blocks: from 1 to %d can be, %s", blocks, uint64(metadata.MaxBlocks), times(metadata.MaxBlocks, metadata.BlockSize))
+	}
+	return blocks, nil
+}

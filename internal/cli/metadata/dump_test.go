@@ -1,0 +1,38 @@
+package metadata
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/exit"
+	"thinctl/internal/metadatafile"
+	"thinctl/internal/testkit/metadatatest"
+	"thinctl/thinpool/metadata"
+)
+
+// What was read of a metadata snapshot that went meanwhile gets no name.
+func TestDumpOfAHeldRootThatWent(t *testing.T) {
+	dir := t.TempDir()
+	meta, path := filepath.Join(dir, "meta"), filepath.Join(dir, "xml")
+	if err := metadatatest.WriteFile(meta); err != nil {
+		t.Fatal(err)
+	}
+	s := &source{path: meta}
+	if err := s.open(t.Context(), metadatafile.Local(), true); err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	if err := metadatatest.WriteFile(meta, "unheld"); err != nil {
+		t.Fatal(err)
+	}
+	c := &command.Call{Environment: &command.Environment{}, Ctx: t.Context()}
+	if err := dumpTo(c, s, path, metadata.DumpOptions{SkipMappings: true}); !errors.Is(err, exit.ErrUnhealthy) {
+		t.Errorf("%v", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}

@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"thinctl/internal/cli/exit"
+	"thinctl/internal/testkit/metadatatest"
+)
+
+// Whatever is wrong with metadata, of each kind in one place: check says so by its exit code, no command
+// writes to it, and what repair writes is sound.
+func TestCommandsOnEachDamage(t *testing.T) {
+	dir := t.TempDir()
+	path, fresh, xml := filepath.Join(dir, "meta"), filepath.Join(dir, "new"), filepath.Join(dir, "xml")
+	good, _, err := metadatatest.Rich(1).Image(metadatatest.SaveOptions{DataBlocks: metadatatest.RichDataBlocks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, applied := map[string]bool{}, 0
+	for _, d := range metadatatest.Damages() {
+		kind, _, _ := strings.Cut(d.Name, "/")
+		if kind != "superblock" && kind != "truncated" && done[kind] {
+			continue
+		}
+		done[kind] = true
+		image := good.Clone()
+		if _, ok, err := d.Apply(image, 1); err != nil {
+			t.Fatal(err)
+		} else if !ok {
+			continue // the pool has nothing to damage so
+		}
+		applied++
+		if err := os.WriteFile(path, image.Bytes, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want := []int{exit.CodeUnhealthy, exit.CodeFailed, exit.CodeMissing}
+		if d.Flag {
+			want = []int{exit.CodeDone}
+		}
+		if code, _, errs := onThisMachine(t, t.Context(), "metadata", "check", path); !slices.Contains(want, code) {
+			t.Errorf("%s: check: exit code %d: %s", d.Name, code, errs)
+		}
+		code, _, errs := onThisMachine(t, t.Context(), "metadata", "repair", path, "-o", fresh, "--size", "16M", "--data-blocks", "1000000")
+		switch _, missing := os.Stat(fresh); {
+		case missing == nil:
+			if code != exit.CodeDone && code != exit.CodeUnhealthy || (d.Leak || d.Flag) && code != exit.CodeDone {
+				t.Errorf("%s: repair: exit code %d: %s", d.Name, code, errs)
+			}
+			if code, out, _ := onThisMachine(t, t.Context(), "metadata", "check", fresh); code != exit.CodeDone {
+				t.Errorf("%s: repaired: exit code %d: %s", d.Name, code, out)
+			}
+			os.Remove(fresh)
+		case code == exit.CodeDone:
+			t.Errorf("%s: nothing was written, and all is said to be well", d.Name)
+		}
+		if code, _, errs := onThisMachine(t, t.Context(), "metadata", "dump", path, "-o", xml); code != exit.CodeDone {
+			if _, err := os.Stat(xml); err == nil {
+				t.Errorf("%s: dump: exit code %d, and a file: %s", d.Name, code, errs)
+			}
+		}
+		os.Remove(xml)
+		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, image.Bytes) {
+			t.Errorf("%s: the metadata was written to: %v", d.Name, err)
+		}
+	}
+	if applied < 70 {
+		t.Errorf("only %d damages", applied)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}

@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"thinctl/blockdev"
+	"thinctl/internal/metadatafile"
+	"thinctl/loopback"
+	"thinctl/thinpool/metadata"
+)
+
+// metadata knows who uses what on the machine in memory.
+func (m *machine) metadata() metadatafile.Host {
+	busy := func(path string) error {
+		return fmt.Errorf("opening metadata %s: %w", path, metadata.ErrBusy)
+	}
+	return metadatafile.Host{
+		Loops: func(ctx context.Context, file string) ([]loopback.Device, error) { return m.host.loops.Find(ctx, file) },
+		Claim: func(path string) (io.Closer, error) {
+			for _, loop := range m.host.loops.Attached() {
+				if loop.Path == path && m.host.kernel.DiskHeld(blockdev.Number(loop.Number)) {
+					return nil, busy(path)
+				}
+			}
+			return io.NopCloser(nil), nil
+		},
+		Offline: func(path string) (*metadata.File, error) {
+			m.host.disks.mu.Lock()
+			defer m.host.disks.mu.Unlock()
+			if device := m.host.disks.devices[path]; device != nil && device.busy {
+				return nil, busy(path)
+			}
+			return metadata.OpenOffline(path)
+		},
+	}
+}

@@ -1,0 +1,107 @@
+// Package metrics has the command that prints metrics once.
+package metrics
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/exit"
+	"thinctl/internal/cli/output"
+	"thinctl/internal/daemon/sampler"
+	"thinctl/metrics"
+	"thinctl/thinpool"
+)
+
+func Command(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "metrics", Args: "[POOL...]", Usage: "print what Prometheus would see of the pools, once",
+		About: "Writes the text format, for the textfile collector of node_exporter, with --json too. No lock is taken and nothing is committed. " +
+			"A pool that cannot be read has thinctl_pool_sample_success 0; the others are written all the same, and the exit code tells. " +
+			"What only holds at the moment of a scrape, and what `thinctl serve` counts, is not in it.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "output", Usage: "write this `FILE` instead, in one step, 0644; node_exporter reads names that end in .prom"},
+			&cli.IntFlag{Name: "volumes", Value: metrics.DefaultVolumeLimit, Usage: "list volumes one by one in pools that have at most this `NUMBER` of volumes and containers"},
+		},
+		Run: printMetrics, Complete: poolNamesOnce,
+	})
+}
+
+func printMetrics(c *command.Call) error {
+	limit := c.Flags.Int("volumes")
+	if limit < 0 {
+		return c.Misuse("--volumes cannot be %d", limit)
+	}
+	var samples []metrics.Sample
+	faults := c.OnHost(func() error {
+		names, err := asked(c)
+		if err != nil {
+			return err
+		}
+		samples = []metrics.Sample{}
+		var faults []error
+		for _, name := range names {
+			sample := sampler.Take(c.Ctx, c.Host, c.Root(), name, sampler.Options{VolumeLimit: limit})
+			samples, faults = append(samples, sample), append(faults, sample.Err)
+		}
+		return errors.Join(faults...)
+	})
+	if samples == nil || errors.Is(context.Cause(c.Ctx), exit.ErrInterrupted) {
+		return faults
+	}
+	var text bytes.Buffer
+	err := metrics.WriteText(&text, samples, metrics.Options{VolumeLimit: limit, Version: command.ProgramVersion()})
+	return errors.Join(faults, err, deliver(c, text.Bytes()))
+}
+
+// asked are the pools that the command line names, each once; all where it names
+// none.
+func asked(c *command.Call) ([]string, error) {
+	if len(c.Args) > 0 {
+		for _, name := range c.Args {
+			if err := thinpool.CheckPoolName(name); err != nil {
+				return nil, err
+			}
+		}
+		return slices.Compact(slices.Sorted(slices.Values(c.Args))), nil
+	}
+	names, err := thinpool.List(c.Root())
+	if err != nil {
+		return nil, fmt.Errorf("list the pools of %s: %w", c.Root(), err)
+	}
+	return names, nil
+}
+
+// deliver writes to standard output, or makes the file that --output names. A
+// reader sees what it was or what it is, whole.
+func deliver(c *command.Call, text []byte) (err error) {
+	path := c.Flags.String("output")
+	if path == "" {
+		_, err := c.Out.Write(text)
+		return err
+	}
+	file, err := output.CreateFile(path, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if _, err := io.Copy(file, bytes.NewReader(text)); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := file.Chmod(0o644); err != nil {
+		return fmt.Errorf("making %s readable: %w", path, err)
+	}
+	return file.Commit()
+}
+
+// poolNamesOnce proposes pools that are not there yet.
+func poolNamesOnce(c *command.Call) []string {
+	names, _ := thinpool.List(c.Root())
+	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(c.Args, name) })
+}

@@ -1,0 +1,79 @@
+package output
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"thinctl/internal/cli/exit"
+	"thinctl/internal/disk"
+	"thinctl/thinpool"
+)
+
+// NewFile is a file that gets its name once all of it is there.
+type NewFile struct {
+	*os.File
+	path  string
+	force bool
+	named bool
+}
+
+// CreateFile begins a file, 0600. Whatever has the name is refused, unless
+// force is set and it is a regular file: then it is replaced at the end.
+func CreateFile(path string, force bool) (*NewFile, error) {
+	if err := freePath(path, force); err != nil {
+		return nil, err
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), ".thinctl-*")
+	if err != nil {
+		return nil, fmt.Errorf("making %s: %w", path, err)
+	}
+	return &NewFile{File: file, path: path, force: force}, nil
+}
+
+// freePath refuses a path where something is, before work is done for it.
+func freePath(path string, force bool) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("making %s: %w", path, err)
+	case !info.Mode().IsRegular():
+		return exit.Errorf(thinpool.ErrExists, "%s is there and is no regular file: give another name", path)
+	case !force:
+		return exit.Errorf(thinpool.ErrExists, "%s exists already: give a name that is free", path)
+	}
+	return nil
+}
+
+// Commit brings the file to disk and gives it its name.
+func (f *NewFile) Commit() error {
+	err := f.Sync()
+	if err == nil && f.force {
+		if err = os.Rename(f.Name(), f.path); err == nil {
+			err = disk.SyncDir(filepath.Dir(f.path))
+		}
+	} else if err == nil {
+		err = disk.Rename(f.Name(), f.path)
+	}
+	if errors.Is(err, fs.ErrExist) { // it came meanwhile
+		return freePath(f.path, false)
+	}
+	if err != nil {
+		return fmt.Errorf("bringing %s to disk: %w", f.path, err)
+	}
+	f.named = true
+	return nil
+}
+
+// Close closes the file, and removes it where it has no name yet.
+func (f *NewFile) Close() error {
+	err := f.File.Close()
+	if !f.named {
+		err = errors.Join(err, disk.Remove(f.Name()))
+	}
+	return err
+}

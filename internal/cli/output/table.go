@@ -1,0 +1,117 @@
+// Package output writes results: tables, trees and JSON, to standard output or to a new file.
+package output
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"thinctl/units"
+)
+
+func SortedKeys(m map[string]string) []string {
+	var keys []string
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// schemaVersion is raised when a field of the JSON changes its meaning or goes;
+// new fields do not raise it.
+const schemaVersion = 1
+
+// Envelope begins every JSON result.
+type Envelope struct {
+	SchemaVersion int `json:"schema_version"`
+}
+
+func Schema() Envelope { return Envelope{SchemaVersion: schemaVersion} }
+
+func WriteJSON(w io.Writer, view any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(view)
+}
+
+// WriteTable writes text, whose tabs become columns.
+func WriteTable(w io.Writer, text func(w io.Writer)) error {
+	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	text(table)
+	return table.Flush()
+}
+
+func Row(w io.Writer, cells ...any) {
+	for i, cell := range cells {
+		if i > 0 {
+			io.WriteString(w, "\t")
+		}
+		fmt.Fprint(w, orDash(fmt.Sprint(cell)))
+	}
+	io.WriteString(w, "\n")
+}
+
+// Fact is one line of a status.
+func Fact(w io.Writer, name string, value any) {
+	fmt.Fprintf(w, "%s:\t%v\n", name, orDash(fmt.Sprint(value)))
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+// Size writes what may be unknown.
+func Size(b *units.Bytes) string {
+	if b == nil {
+		return "unknown"
+	}
+	return b.String()
+}
+
+func UsedOf(used *units.Bytes, total units.Bytes) string {
+	if used == nil {
+		return "- / " + total.String()
+	}
+	return fmt.Sprintf("%s / %s (%s)", *used, total, Percent(*used, total))
+}
+
+func Percent(part, whole units.Bytes) string {
+	if whole == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f%%", 100*float64(part)/float64(whole))
+}
+
+func Stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
+
+func YesNo(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return "no"
+}
+
+func Plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func Sentence(parts ...string) string { return strings.Join(parts, ", ") }
+
+func Removed(names []string) string {
+	if len(names) == 1 {
+		return names[0] + " goes"
+	}
+	return Sentence(names...) + " go together"
+}

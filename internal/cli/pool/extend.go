@@ -1,0 +1,95 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/output"
+	"thinctl/thinpool"
+	"thinctl/units"
+)
+
+func extendCommand(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "extend", Args: "NAME", Usage: "make a pool larger, while it is in use",
+		About: "Metadata grows along with the data by rule. A pool never shrinks.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "data", Usage: "new data `SIZE`, or +SIZE for so much more"},
+			&cli.StringFlag{Name: "metadata", Usage: "new metadata `SIZE`, or +SIZE for so much more"},
+			&cli.BoolFlag{Name: "to-device", Usage: "take all of the block devices, after they were made larger"},
+			command.DryRunFlag(),
+		},
+		Run: extendPool, Complete: (*command.Call).PoolNames,
+	})
+}
+
+type extensionView struct {
+	output.Envelope
+	DryRun     bool       `json:"dry_run"`
+	Pool       string     `json:"pool"`
+	Data       growthView `json:"data"`
+	Metadata   growthView `json:"metadata"`
+	StoodStill int64      `json:"io_stood_still_microseconds"`
+}
+
+type growthView struct {
+	From units.Bytes `json:"from_bytes"`
+	To   units.Bytes `json:"to_bytes"`
+}
+
+func extendPool(c *command.Call) error {
+	targets := map[string]command.Growth{}
+	var faults []error
+	for _, flag := range []string{"data", "metadata"} {
+		if c.Flags.IsSet(flag) {
+			t, err := command.ParseGrowth(c.Flags.String(flag))
+			targets[flag] = t
+			faults = append(faults, err)
+		}
+	}
+	if len(targets) == 0 && !c.Flags.Bool("to-device") {
+		return c.Misuse("how far? give --data, --metadata or --to-device")
+	}
+	if err := errors.Join(faults...); err != nil {
+		return err
+	}
+	return c.OnPool(c.Arg(0), func(pool *thinpool.Pool) error {
+		options := thinpool.ExtendOptions{ToDevice: c.Flags.Bool("to-device"), DryRun: c.Flags.Bool("dry-run"),
+			Data: targets["data"].Size, DataMore: targets["data"].More,
+			Metadata: targets["metadata"].Size, MetadataMore: targets["metadata"].More}
+		done := c.Progress("extending pool %s", pool.Name())
+		e, err := pool.Extend(c.Ctx, options)
+		done()
+		if err != nil {
+			return err
+		}
+		view := extensionView{Envelope: output.Schema(), DryRun: options.DryRun, Pool: pool.Name(), Data: growthView{e.DataFrom, e.DataTo},
+			Metadata: growthView{e.MetadataFrom, e.MetadataTo}, StoodStill: e.StoodStill.Microseconds()}
+		return c.Show(view, view.write)
+	})
+}
+
+func (v extensionView) write(w io.Writer) {
+	if v.Data.From == v.Data.To && v.Metadata.From == v.Metadata.To {
+		fmt.Fprintf(w, "pool %s has these sizes already\n", v.Pool)
+		return
+	}
+	verb := "extended"
+	if v.DryRun {
+		verb = "would be extended"
+	}
+	fmt.Fprintf(w, "pool %s %s:\n", v.Pool, verb)
+	output.Fact(w, "Data", v.Data)
+	output.Fact(w, "Metadata", v.Metadata)
+}
+
+func (v growthView) String() string {
+	if v.From == v.To {
+		return fmt.Sprintf("%s, unchanged", v.From)
+	}
+	return fmt.Sprintf("%s to %s", v.From, v.To)
+}

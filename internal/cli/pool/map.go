@@ -1,0 +1,254 @@
+package pool
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/exit"
+	"thinctl/internal/cli/output"
+	"thinctl/internal/poolmap"
+	"thinctl/thinpool"
+	"thinctl/thinpool/metadata"
+	"thinctl/units"
+)
+
+func mapCommand(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "map", Args: "POOL", Usage: "draw whose each block of a pool's data is",
+		About: "Draws in the terminal, in colors where there are some, or with --svg into a file. " +
+			"With --range: a list of all volumes that have blocks in that part of the data device.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "svg", Usage: "draw into this `FILE`, which must not exist"},
+			&cli.BoolFlag{Name: "force", Usage: "overwrite the file of --svg"},
+			&cli.IntFlag{Name: "width", Usage: "`COLUMNS` of the drawing, at least 60; of --svg pixels, 720 to 4096"},
+			&cli.StringFlag{Name: "range", Usage: "list the owners of this part of the data device: `FROM-TO`, such as 1G-2G"},
+		},
+		Run: mapPool, Complete: (*command.Call).PoolNames,
+	})
+}
+
+func mapPool(c *command.Call) error {
+	svg, part := c.Flags.String("svg"), c.Flags.String("range")
+	if err := fitsMap(c, svg, part); err != nil {
+		return err
+	}
+	if part != "" {
+		from, to, err := parseRange(part)
+		if err != nil {
+			return err
+		}
+		return c.OnPool(c.Arg(0), func(pool *thinpool.Pool) error { return listOwners(c, pool, from, to) })
+	}
+	return c.OnPool(c.Arg(0), func(pool *thinpool.Pool) error {
+		if svg != "" {
+			return drawSVG(c, pool, svg)
+		}
+		if c.Flags.Bool("json") {
+			return listSpans(c, pool)
+		}
+		drawn, err := draw(c, pool, func(w io.Writer, m poolmap.Map) error {
+			return poolmap.Terminal(w, m, poolmap.TerminalOptions{Width: mapWidth(c), Color: mapColor(c)})
+		})
+		if err == nil {
+			_, err = c.Out.Write(drawn)
+		}
+		return err
+	})
+}
+
+func fitsMap(c *command.Call, svg, part string) error {
+	width := c.Flags.Int("width")
+	switch {
+	case svg != "" && part != "":
+		return c.Misuse("--svg and --range do not go together")
+	case c.Flags.Bool("force") && svg == "":
+		return c.Misuse("--force is for --svg")
+	case !c.Flags.IsSet("width"):
+	case part != "" || c.Flags.Bool("json") && svg == "":
+		return c.Misuse("--width is for drawings")
+	case svg != "" && (width < 720 || width > 4096):
+		return c.Misuse("an SVG can be 720 to 4096 pixels wide, not %d", width)
+	case svg == "" && width < 60:
+		return c.Misuse("a drawing takes at least 60 columns, not %d", width)
+	}
+	return nil
+}
+
+func parseRange(text string) (from, to units.Bytes, err error) {
+	first, second, ok := strings.Cut(text, "-")
+	if ok {
+		if from, err = units.Parse(first); err == nil {
+			to, err = units.Parse(second)
+		}
+	}
+	if !ok || err != nil || from >= to {
+		return 0, 0, &exit.UsageError{Why: fmt.Sprintf("range %q is no part of a device", text), Remedy: "give FROM-TO, such as 0-64M or 1G-2G"}
+	}
+	return from, to, nil
+}
+
+func mapWidth(c *command.Call) int {
+	if width := c.Flags.Int("width"); width != 0 {
+		return width
+	}
+	if c.Columns < 60 {
+		return 0
+	}
+	return c.Columns
+}
+
+// mapColor is what the terminal can show, as it says itself.
+func mapColor(c *command.Call) poolmap.Color {
+	switch kind := c.Getenv("COLORTERM"); {
+	case !c.Colored() || c.Getenv("TERM") == "dumb":
+		return poolmap.NoColor
+	case kind == "truecolor" || kind == "24bit":
+		return poolmap.TrueColor
+	}
+	return poolmap.Color256
+}
+
+// draw draws into memory: only once the reading has ended is it known to hold.
+func draw(c *command.Call, pool *thinpool.Pool, how func(io.Writer, poolmap.Map) error) ([]byte, error) {
+	var b bytes.Buffer
+	done := c.Progress("reading the metadata of pool %s", pool.Name())
+	defer done()
+	err := pool.DataMap(c.Ctx, func(m thinpool.DataMap) error {
+		b.Reset()
+		return how(&b, drawable(m))
+	})
+	return b.Bytes(), err
+}
+
+// drawable returns the map as poolmap draws it.
+func drawable(data thinpool.DataMap) poolmap.Map {
+	drawn := poolmap.Map{BlockSize: data.Block, Blocks: data.Blocks}
+	for _, thin := range data.Thins {
+		drawn.Owners = append(drawn.Owners, thin.String())
+	}
+	kinds := [...]poolmap.Kind{metadata.Free: poolmap.Free, metadata.Exclusive: poolmap.Exclusive, metadata.Shared: poolmap.Shared}
+	drawn.Spans = func(visit func(poolmap.Span) error) error {
+		return data.Spans(func(s thinpool.DataSpan) error {
+			return visit(poolmap.Span{Begin: s.Begin, Blocks: s.Blocks, Kind: kinds[s.Kind], Owner: s.Thin})
+		})
+	}
+	return drawn
+}
+
+func drawSVG(c *command.Call, pool *thinpool.Pool, path string) (err error) {
+	force := c.Flags.Bool("force")
+	file, err := output.CreateFile(path, force)
+	if errors.Is(err, thinpool.ErrExists) && !force {
+		return fmt.Errorf("%w, or --force to overwrite it", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	drawn, err := draw(c, pool, func(w io.Writer, m poolmap.Map) error {
+		return poolmap.SVG(w, m, poolmap.SVGOptions{Title: "Pool " + pool.Name(), Width: c.Flags.Int("width")})
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := file.Write(drawn); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := file.Commit(); err != nil {
+		return err
+	}
+	return c.Show(struct {
+		output.Envelope
+		Pool  string `json:"pool"`
+		File  string `json:"file"`
+		Bytes int    `json:"bytes"`
+	}{output.Schema(), pool.Name(), path, len(drawn)}, func(w io.Writer) {
+		fmt.Fprintf(w, "pool %s is drawn in %s\n", pool.Name(), path)
+	})
+}
+
+type spanView struct {
+	Begin  units.Bytes `json:"begin_bytes"`
+	Length units.Bytes `json:"length_bytes"`
+	Kind   string      `json:"kind"`
+	Volume string      `json:"volume,omitempty"`
+}
+
+// listSpans is the map as JSON.
+func listSpans(c *command.Call, pool *thinpool.Pool) error {
+	head := struct {
+		output.Envelope
+		Pool  string      `json:"pool"`
+		Block units.Bytes `json:"block_bytes"`
+		Total units.Bytes `json:"total_bytes"`
+	}{Envelope: output.Schema(), Pool: pool.Name()}
+	var spans []spanView
+	err := pool.DataMap(c.Ctx, func(m thinpool.DataMap) error {
+		head.Block, head.Total, spans = m.Block, units.Bytes(m.Blocks)*m.Block, nil
+		return m.Spans(func(s thinpool.DataSpan) error {
+			view := spanView{Begin: units.Bytes(s.Begin) * m.Block, Length: units.Bytes(s.Blocks) * m.Block, Kind: s.Kind.String()}
+			if s.Kind == metadata.Exclusive {
+				view.Volume = m.Thins[s.Thin].String()
+			}
+			spans = append(spans, view)
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return c.List(head, "spans", nil, func(add func(any, ...any) error) (output.Tail, error) {
+		sum := count{what: "span"}
+		for _, s := range spans {
+			sum.Count++
+			if err := add(s); err != nil {
+				return nil, err
+			}
+		}
+		return sum, nil
+	})
+}
+
+// count ends a list with how long it is.
+type count struct {
+	Count int `json:"count"`
+	what  string
+}
+
+func (n count) Write(w io.Writer) { fmt.Fprintf(w, "\n%s\n", output.Plural(n.Count, n.what)) }
+
+type ownerView struct {
+	Data   units.Bytes `json:"data_bytes"`
+	Length units.Bytes `json:"length_bytes"`
+	thinView
+	Virtual units.Bytes `json:"virtual_bytes"`
+}
+
+func listOwners(c *command.Call, pool *thinpool.Pool, from, to units.Bytes) error {
+	done := c.Progress("reading the metadata of pool %s", pool.Name())
+	owners, err := pool.Owners(c.Ctx, from, to)
+	done()
+	if err != nil {
+		return err
+	}
+	head := struct {
+		output.Envelope
+		Pool string      `json:"pool"`
+		From units.Bytes `json:"from_bytes"`
+		To   units.Bytes `json:"to_bytes"`
+	}{output.Schema(), pool.Name(), from, to}
+	return c.List(head, "owners", []any{"DATA", "LENGTH", "VIRTUAL", "VOLUME"}, func(add func(any, ...any) error) (output.Tail, error) {
+		for _, o := range owners {
+			if err := add(ownerView{o.Data, o.Length, newThinView(o.Thin), o.Virtual}, o.Data.Exact(), o.Length.Exact(), o.Virtual.Exact(), o.Thin); err != nil {
+				return nil, err
+			}
+		}
+		return count{len(owners), "run"}, nil
+	})
+}

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"thinctl/docs/runbooks"
+	"thinctl/internal/cli/command"
+	"thinctl/internal/cli/commandline"
+	"thinctl/internal/cli/exit"
+	"thinctl/internal/doctor"
+	"thinctl/thinpool"
+)
+
+// Whatever a runbook pastes or names is a command that thinctl has, with flags
+// and arguments that it takes.
+func TestRunbooksNameOnlyWhatThereIs(t *testing.T) {
+	quoted := regexp.MustCompile("`(thinctl [^`]+)`")
+	variable := regexp.MustCompile(`\$[A-Z_]+`)
+	pasted := 0
+	for _, name := range runbooks.Names() {
+		text, _ := runbooks.Text(name)
+		steps, err := runbooks.Commands(text)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, step := range steps {
+			command, ours := strings.CutPrefix(variable.ReplaceAllString(step.Command, "1G"), "thinctl ")
+			if !ours {
+				continue
+			}
+			pasted++
+			if errs := meant(t, strings.Fields(command)); errs != "" {
+				t.Errorf("%s.md:%d: `%s`: %s", name, step.Line, step.Command, errs)
+			}
+		}
+		for _, match := range quoted.FindAllStringSubmatch(text, -1) {
+			if _, err := commandline.Parse(newApp(&command.Environment{}), strings.Fields(match[1])[1:]); err != nil {
+				t.Errorf("%s.md: `%s`: %v", name, match[1], err)
+			}
+		}
+	}
+	if pasted < 100 {
+		t.Errorf("only %d commands", pasted)
+	}
+}
+
+var errNoHost = errors.New("no host in this test")
+
+// meant runs a command line up to where it asks for the host, and returns what
+// it says if it cannot be meant.
+func meant(t *testing.T, words []string) string {
+	t.Helper()
+	t.Setenv("THINCTL_ROOT", t.TempDir())
+	var errs strings.Builder
+	a := &command.Environment{In: strings.NewReader(""), Out: io.Discard, Err: &errs, Getenv: os.Getenv, EUID: func() int { return 0 }, Probe: doctor.Local(),
+		OpenHost: func(*slog.Logger) (thinpool.Host, io.Closer, error) { return thinpool.Host{}, nil, errNoHost }}
+	if run(context.Background(), a, words) == exit.CodeUsage {
+		return errs.String()
+	}
+	return ""
+}

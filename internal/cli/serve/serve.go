@@ -1,0 +1,93 @@
+// Package serve has the command that runs the daemon.
+package serve
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"thinctl/internal/cli/command"
+	"thinctl/internal/daemon"
+)
+
+func Command(a *command.Environment) *cli.Command {
+	return a.Command(command.Spec{
+		Name: "serve", Usage: "watch all pools, extend them, serve them to containerds, and serve metrics", Long: true,
+		About: "Runs until SIGTERM, which leaves all devices as they are; SIGHUP has the configuration read anew. " +
+			"Activates the pools that were not deactivated by hand before it says that it is ready. " +
+			"Is the snapshotter of each containerd that the configuration has, [containerd.NAME]: containerd uses it as a proxy plugin, its snapshots are thin volumes of the pool, " +
+			"and what it runs goes on while the daemon is away. A reload begins with tables that are new, ends those that are gone, and does both for those that have changed. " +
+			"Serves /metrics, /healthz and /readyz. " +
+			"Under systemd it notifies, keeps the watchdog, and takes sockets. The other commands need no daemon, and work beside it.",
+		Flags: []cli.Flag{
+			command.ConfigFlag(),
+			&cli.StringFlag{Name: "listen", Usage: "serve at this `ADDRESS`, host:port or unix:/path"},
+			&cli.StringFlag{Name: "web-config", TakesFile: true, Usage: "`FILE` with TLS and basic auth, as exporter-toolkit has it"},
+			&cli.StringFlag{Name: "interval", Usage: "look at each pool after this `TIME`, beside events"},
+			&cli.StringFlag{Name: "log-format", Usage: "log as `FORMAT`: text or json"},
+			&cli.BoolFlag{Name: "pprof", Usage: "serve /debug/pprof/"},
+		},
+		Run: serve,
+	})
+}
+
+func serve(c *command.Call) error {
+	settings, err := c.LoadConfig()
+	if err != nil {
+		return err
+	}
+	log := daemon.NewLogger(settings.Serve, c.Err)
+	c.Logger = log
+	listeners, err := activation.Listeners()
+	if err != nil {
+		return fmt.Errorf("taking the service manager's sockets: %w", err)
+	}
+	watchdog, err := sd.SdWatchdogEnabled(false)
+	if err != nil {
+		log.Warn("no watchdog", "error", err)
+	}
+	return c.OnHost(func() error {
+		d, err := daemon.New(daemon.Options{Host: c.Host, Files: c.Files, Config: settings, Logger: log, Reload: c.LoadConfig,
+			Listeners: listeners, Notify: notifyManager, Watchdog: watchdog, Version: command.ProgramVersion()})
+		if err != nil {
+			return err
+		}
+		stop := onHangup(d.Reload)
+		defer stop()
+		return d.Run(c.Ctx)
+	})
+}
+
+// onHangup calls do at each SIGHUP until stop is called.
+func onHangup(do func()) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		for range signals {
+			do()
+		}
+	}()
+	return func() { signal.Stop(signals); close(signals) }
+}
+
+// notifyManager tells systemd a state. With RELOADING goes the time, by which it
+// knows which reload is meant (sd_notify(3)).
+func notifyManager(state string) error {
+	if strings.HasPrefix(state, sd.SdNotifyReloading) {
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+			return err
+		}
+		state += fmt.Sprintf("\nMONOTONIC_USEC=%d", time.Duration(now.Nano()).Microseconds())
+	}
+	_, err := sd.SdNotify(false, state)
+	return err
+}

@@ -1,0 +1,85 @@
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"thinctl/internal/cli/output"
+	"thinctl/thinpool/metadata"
+	"thinctl/units"
+)
+
+// progressAfter is how long nothing is said of something under way.
+const progressAfter = 500 * time.Millisecond
+
+// Progress shows on a terminal what is in progress.
+type Progress struct {
+	Out     io.Writer
+	Enabled bool
+}
+
+// Start shows a line once the work takes long. The function that it returns ends
+// that and clears the line.
+func (p Progress) Start(format string, args ...any) (done func()) {
+	what := fmt.Sprintf(format, args...)
+	return p.tell(what, func() string { return "" })
+}
+
+// Reading is progress that also tells how many metadata blocks were read, of
+// those known to be needed so far.
+func (p Progress) Reading(format string, args ...any) (read func(metadata.Progress), done func()) {
+	var last atomic.Pointer[metadata.Progress]
+	what := fmt.Sprintf(format, args...)
+	return func(r metadata.Progress) { last.Store(&r) }, p.tell(what, func() string {
+		if r := last.Load(); r != nil {
+			return fmt.Sprintf(", %d of %d blocks", r.Read, r.Known)
+		}
+		return ""
+	})
+}
+
+// Moving is progress that also tells how many bytes have come by so far.
+func (p Progress) Moving(format string, args ...any) (moved func(int64), done func()) {
+	var last atomic.Int64
+	return last.Store, p.tell(fmt.Sprintf(format, args...), func() string {
+		return ", " + output.HumanSize(units.Bytes(last.Load()))
+	})
+}
+
+func (p Progress) tell(what string, far func() string) (done func()) {
+	if !p.Enabled {
+		return func() {}
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		p.spin(what, far, stop)
+	}()
+	return sync.OnceFunc(func() {
+		close(stop)
+		<-stopped
+	})
+}
+
+func (p Progress) spin(what string, far func() string, stop <-chan struct{}) {
+	began := time.Now()
+	select {
+	case <-stop:
+		return
+	case <-time.After(progressAfter):
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		fmt.Fprintf(p.Out, "\r%s ... %ds%s", what, int(time.Since(began).Seconds()), far())
+		select {
+		case <-stop:
+			fmt.Fprint(p.Out, "\r\033[K")
+			return
+		case <-tick.C:
+		}
+	}
+}
