@@ -10,7 +10,6 @@ import (
 
 	"thinctl/dm"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -169,7 +168,7 @@ func modes() []string {
 	return []string{dm.ModeWrite.String(), dm.ModeOutOfDataSpace.String(), dm.ModeReadOnly.String(), dm.ModeFail.String(), "inactive"}
 }
 
-func (p *pools) host(s series, status *thinpool.Status, record *store.Pool) {
+func (p *pools) host(s series, status *thinpool.Status, record *thinpool.PoolRecord) {
 	if host := status.Host; host != nil {
 		s.bytes(p.hostSize, host.Total)
 		s.bytes(p.hostFree, host.Available)

@@ -22,7 +22,6 @@ import (
 	"thinctl/loopback"
 	"thinctl/metrics"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -37,8 +36,8 @@ func pools() fixed {
 		Pool: "vault", At: noon().Add(-4 * time.Second), Took: 1500 * time.Microsecond,
 		Status: thinpool.Status{
 			Name: "vault", UUID: "0123456789abcdef0123456789abcdef", Dir: "/var/lib/thinctl/vault",
-			Record: store.Pool{Data: store.Backing{Loop: true}, Metadata: store.Backing{Loop: true}, Block: 64 * units.KiB, LowWater: 32768,
-				Reserve: store.Reserve{Data: 10, Metadata: 10, Host: 5}},
+			Record: thinpool.PoolRecord{Data: thinpool.Backing{Loop: true}, Metadata: thinpool.Backing{Loop: true}, Block: 64 * units.KiB, LowWater: 32768,
+				Reserve: thinpool.Reserve{Data: 10, Metadata: 10, Host: 5}},
 			Active: true, Kernel: dm.PoolStatus{TransactionID: 12},
 			Data: thinpool.Space{Total: 100 * units.GiB, Used: 40 * units.GiB,
 				File: &loopback.FileUsage{Apparent: 100 * units.GiB, Allocated: 41 * units.GiB}},

@@ -9,7 +9,6 @@ import (
 
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -90,7 +89,7 @@ func checkChain(o ChainOptions) error {
 
 // look finds the layers that are there, by their ids or, where they were
 // committed here, by their chain ids.
-func (c *Chain) look(tx *store.Tx) error {
+func (c *Chain) look(tx *thinpool.Tx) error {
 	c.have, c.next, c.below = 0, 0, Layer{}
 	copy(c.options.Layers, c.wanted)
 	for i, id := range c.wanted {
@@ -113,8 +112,8 @@ func (c *Chain) look(tx *store.Tx) error {
 
 // committed finds the layer over the one below that has come to have the chain
 // id.
-func (c *Chain) committed(tx *store.Tx, chainID string) (Layer, bool, error) {
-	for entry, err := range store.Documents[Layer](tx, kindLayers, "") {
+func (c *Chain) committed(tx *thinpool.Tx, chainID string) (Layer, bool, error) {
+	for entry, err := range thinpool.Documents[Layer](tx, kindLayers, "") {
 		if err != nil {
 			return Layer{}, false, err
 		}
@@ -240,13 +239,13 @@ func (c *Chain) open(ctx context.Context) error {
 
 // keep makes the layer of what the working volume holds.
 func (c *Chain) keep(ctx context.Context, layer Layer, last bool) error {
-	put := func(tx *store.Tx) error { return tx.PutDocument(kindLayers, layer.ID, layer) }
+	put := func(tx *thinpool.Tx) error { return tx.Put(kindLayers, layer.ID, layer) }
 	if last {
 		c.target = ""
 		return c.w.keep(ctx, layerVolume(layer.ID), forLayer, put)
 	}
 	_, err := c.s.pool.Snapshot(ctx, c.w.volume(), layerVolume(layer.ID), thinpool.SnapshotOptions{
-		Keep: thinpool.Keep{For: forLayer, ReadOnly: true, With: func(tx *store.Tx, _ store.Volume) error { return put(tx) }},
+		Keep: thinpool.Keep{For: forLayer, ReadOnly: true, With: func(tx *thinpool.Tx, _ thinpool.VolumeRecord) error { return put(tx) }},
 	})
 	return err
 }
@@ -259,20 +258,20 @@ func (c *Chain) drop(ctx context.Context) error {
 
 // Finish lets the layers go in the transaction in which with, which may be nil,
 // writes who needs them from now on. All of them must have been made.
-func (c *Chain) Finish(ctx context.Context, with func(*store.Tx) error) error {
+func (c *Chain) Finish(ctx context.Context, with func(*thinpool.Tx) error) error {
 	if c.done || c.next < len(c.options.Layers) {
 		return &Error{Op: "finish", Object: "a chain of layers", Kind: ErrInvalid, Detail: "layers are missing, or it has been closed"}
 	}
 	if err := c.drop(ctx); err != nil {
 		return failed("finish", "a chain of layers", err)
 	}
-	err := c.s.pool.Update(ctx, func(tx *store.Tx) error {
+	err := c.s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		if with != nil {
 			if err := with(tx); err != nil {
 				return err
 			}
 		}
-		return tx.DeleteDocument(kindWork, c.w.id)
+		return tx.Delete(kindWork, c.w.id)
 	})
 	if err != nil {
 		return failed("finish", "a chain of layers", err)

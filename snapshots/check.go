@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // Disagreement is something that no sequence of finished and undone operations
@@ -23,7 +23,7 @@ type Disagreement struct {
 // moment. Works that are under way or were killed are none; see Recover.
 func (s *Store) Check(ctx context.Context) ([]Disagreement, error) {
 	var found []Disagreement
-	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err := s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		found, err = checkIn(tx)
 		return err
 	})
@@ -45,7 +45,7 @@ func (c *check) needs(object, volume string) {
 	}
 }
 
-func checkIn(tx *store.Tx) ([]Disagreement, error) {
+func checkIn(tx *thinpool.Tx) ([]Disagreement, error) {
 	c := &check{wanted: map[string]string{}}
 	layers, err := documents[Layer](tx, kindLayers)
 	if err != nil {
@@ -90,7 +90,7 @@ func checkIn(tx *store.Tx) ([]Disagreement, error) {
 	return c.found, c.volumes(tx)
 }
 
-func (c *check) names(tx *store.Tx, containers []Container) error {
+func (c *check) names(tx *thinpool.Tx, containers []Container) error {
 	named := map[string]string{}
 	for _, at := range containers {
 		c.needs("container "+at.Name, initVolume(at.Init))
@@ -99,7 +99,7 @@ func (c *check) names(tx *store.Tx, containers []Container) error {
 		}
 		named[at.Name] = at.ID
 	}
-	for entry, err := range store.Documents[string](tx, kindNames, "") {
+	for entry, err := range thinpool.Documents[string](tx, kindNames, "") {
 		if err != nil {
 			return err
 		}
@@ -114,9 +114,9 @@ func (c *check) names(tx *store.Tx, containers []Container) error {
 	return nil
 }
 
-func (c *check) volumes(tx *store.Tx) error {
+func (c *check) volumes(tx *thinpool.Tx) error {
 	works := map[string]bool{}
-	for entry, err := range store.Documents[Work](tx, kindWork, "") {
+	for entry, err := range thinpool.Documents[Work](tx, kindWork, "") {
 		if err != nil {
 			return err
 		}

@@ -7,13 +7,12 @@ import (
 
 	"thinctl/snapshots"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 )
 
 func TestCheckFinds(t *testing.T) {
-	drop := func(kind store.Kind, key string) func(*stage) error {
+	drop := func(kind thinpool.DocumentKind, key string) func(*stage) error {
 		return func(st *stage) error {
-			return st.pool.Update(st.ctx, func(tx *store.Tx) error { return tx.DeleteDocument(kind, key) })
+			return st.pool.Update(st.ctx, func(tx *thinpool.Tx) error { return tx.Delete(kind, key) })
 		}
 	}
 	for _, c := range []struct {
@@ -31,10 +30,9 @@ func TestCheckFinds(t *testing.T) {
 			return err
 		}, []string{"volume layer-" + id("a")}},
 		{"what a volume is for", func(st *stage) error {
-			return st.pool.Update(st.ctx, func(tx *store.Tx) error {
+			return st.pool.Update(st.ctx, func(tx *thinpool.Tx) error {
 				v, err := tx.Volume("layer-" + id("a"))
-				v.For = "container"
-				return errors.Join(err, tx.PutVolume(v))
+				return errors.Join(err, tx.Keep(v, "container"))
 			})
 		}, []string{"volume layer-" + id("a")}},
 		{"a volume of nobody's work", func(st *stage) error {
@@ -70,7 +68,7 @@ func TestCheckFinds(t *testing.T) {
 			volumes, err := st.pool.Volumes(st.ctx)
 			check(t, err)
 			var done []string
-			check(t, st.pool.Update(st.ctx, func(tx *store.Tx) (err error) { done, err = snapshots.RepairIn(tx); return err }))
+			check(t, st.pool.Update(st.ctx, func(tx *thinpool.Tx) (err error) { done, err = snapshots.RepairIn(tx); return err }))
 			if len(done) == 0 && len(c.want) > 0 && c.name != "a name" {
 				t.Error("the repair does not say what it has done")
 			}

@@ -4,13 +4,12 @@ import (
 	"context"
 
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 )
 
 // CommitOptions change what a commit does.
 type CommitOptions struct {
 	// With writes the caller's documents in the same transaction, or refuses.
-	With func(*store.Tx, Layer) error
+	With func(*thinpool.Tx, Layer) error
 }
 
 // CommitContainer makes a layer of what a container holds now, mounted or not:
@@ -31,7 +30,7 @@ func (s *Store) CommitContainer(ctx context.Context, id string, o CommitOptions)
 	layer := Layer{ID: newID(idDigits), Created: s.now()}
 	var refused error
 	_, err = s.pool.Snapshot(ctx, containerVolume(c.ID), layerVolume(layer.ID), thinpool.SnapshotOptions{
-		Keep: thinpool.Keep{For: forLayer, ReadOnly: true, With: func(tx *store.Tx, v store.Volume) error {
+		Keep: thinpool.Keep{For: forLayer, ReadOnly: true, With: func(tx *thinpool.Tx, v thinpool.VolumeRecord) error {
 			var now Container
 			if now, refused = byPrefix[Container](tx, kindContainers, "container", c.ID); refused != nil {
 				return refused
@@ -42,7 +41,7 @@ func (s *Store) CommitContainer(ctx context.Context, id string, o CommitOptions)
 					return refused
 				}
 			}
-			return tx.PutDocument(kindLayers, layer.ID, layer)
+			return tx.Put(kindLayers, layer.ID, layer)
 		}},
 	})
 	if refused != nil {

@@ -11,7 +11,7 @@ import (
 
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // Sixteen at once, in two processes, load and remove chains that overlap, and
@@ -97,7 +97,7 @@ func (m *member) contain(ctx context.Context, words []string, n int) error {
 	if _, err := m.s.CreateContainer(ctx, snapshots.ContainerOptions{Name: name, Layer: id(words[len(words)-1])}); err != nil {
 		return err
 	}
-	if err := chain.Finish(ctx, func(*store.Tx) error { return nil }); err != nil {
+	if err := chain.Finish(ctx, func(*thinpool.Tx) error { return nil }); err != nil {
 		return err
 	}
 	root, err := m.s.MountContainer(ctx, name, snapshots.MountOptions{})

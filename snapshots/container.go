@@ -7,7 +7,6 @@ import (
 
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -24,7 +23,7 @@ type ContainerOptions struct {
 	// MountLabel is the SELinux context that it is mounted with.
 	MountLabel string
 	// With writes the caller's documents in the same transaction, or refuses.
-	With func(*store.Tx, Container) error
+	With func(*thinpool.Tx, Container) error
 }
 
 // CreateContainer makes a container. Where another of the same layer was made
@@ -72,7 +71,7 @@ func (s *Store) createOn(ctx context.Context, g ground, c Container, o Container
 	var refused error
 	_, err = s.pool.Snapshot(ctx, initVolume(init.Key), containerVolume(c.ID), thinpool.SnapshotOptions{
 		Size: c.Size,
-		Keep: thinpool.Keep{For: forContainer, With: func(tx *store.Tx, _ store.Volume) error {
+		Keep: thinpool.Keep{For: forContainer, With: func(tx *thinpool.Tx, _ thinpool.VolumeRecord) error {
 			refused = putContainer(tx, c, o.With)
 			return refused
 		}},
@@ -86,7 +85,7 @@ func (s *Store) createOn(ctx context.Context, g ground, c Container, o Container
 	return c, nil
 }
 
-func putContainer(tx *store.Tx, c Container, with func(*store.Tx, Container) error) error {
+func putContainer(tx *thinpool.Tx, c Container, with func(*thinpool.Tx, Container) error) error {
 	holder, taken, err := document[string](tx, kindNames, c.Name)
 	if err != nil {
 		return err
@@ -100,5 +99,5 @@ func putContainer(tx *store.Tx, c Container, with func(*store.Tx, Container) err
 			return err
 		}
 	}
-	return errors.Join(tx.PutDocument(kindContainers, c.ID, c), tx.PutDocument(kindNames, c.Name, c.ID))
+	return errors.Join(tx.Put(kindContainers, c.ID, c), tx.Put(kindNames, c.Name, c.ID))
 }

@@ -10,7 +10,7 @@ import (
 	"thinctl/blockdev"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 	"thinctl/units"
 )
 
@@ -86,7 +86,7 @@ func TestContainerRefuses(t *testing.T) {
 	_, err = st.s.CreateContainer(st.ctx, snapshots.ContainerOptions{Layer: id("a"), Size: units.MiB})
 	says(t, err, snapshots.ErrInvalid, "smaller")
 	refusal := errors.New("no such image any more")
-	_, err = st.s.CreateContainer(st.ctx, snapshots.ContainerOptions{Layer: id("a"), With: func(*store.Tx, snapshots.Container) error { return refusal }})
+	_, err = st.s.CreateContainer(st.ctx, snapshots.ContainerOptions{Layer: id("a"), With: func(*thinpool.Tx, snapshots.Container) error { return refusal }})
 	says(t, err, refusal)
 	containers, err := st.s.Containers(st.ctx)
 	check(t, err)
@@ -193,7 +193,7 @@ func TestCommit(t *testing.T) {
 		check(t, view.Close())
 	}
 	refusal := errors.New("no")
-	_, err = st.s.CommitContainer(st.ctx, "web", snapshots.CommitOptions{With: func(*store.Tx, snapshots.Layer) error { return refusal }})
+	_, err = st.s.CommitContainer(st.ctx, "web", snapshots.CommitOptions{With: func(*thinpool.Tx, snapshots.Layer) error { return refusal }})
 	says(t, err, refusal)
 	// A container over a committed layer, whose init is its own.
 	over := st.create("over", still.ID)

@@ -9,10 +9,10 @@ import (
 	"slices"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -168,7 +168,7 @@ func (st *stage) takeDown() error {
 	return err
 }
 
-const kindTestImages = store.Kind("images")
+const kindTestImages = thinpool.DocumentKind("images")
 
 func operations() []operation {
 	nothing := func(*stage) {}
@@ -187,8 +187,8 @@ func operations() []operation {
 		}
 	}
 	commit := func(ctx context.Context, s *snapshots.Store, _ func(string)) error {
-		_, err := s.CommitContainer(ctx, "web", snapshots.CommitOptions{With: func(tx *store.Tx, l snapshots.Layer) error {
-			return tx.PutDocument(kindTestImages, "committed", l.ID)
+		_, err := s.CommitContainer(ctx, "web", snapshots.CommitOptions{With: func(tx *thinpool.Tx, l snapshots.Layer) error {
+			return tx.Put(kindTestImages, "committed", l.ID)
 		}})
 		return err
 	}
@@ -284,17 +284,17 @@ func loadImage(words ...string) func(context.Context, *snapshots.Store, func(str
 			}
 			acked(words[i])
 		}
-		return chain.Finish(ctx, func(tx *store.Tx) error { return tx.PutDocument(kindTestImages, words[len(words)-1], "image") })
+		return chain.Finish(ctx, func(tx *thinpool.Tx) error { return tx.Put(kindTestImages, words[len(words)-1], "image") })
 	}
 }
 
 func imageThere(word string) func(*stage) (bool, error) {
 	return func(st *stage) (bool, error) {
 		there := false
-		err := st.pool.View(st.ctx, func(tx *store.Tx) error {
+		err := st.pool.View(st.ctx, func(tx *thinpool.Tx) error {
 			var text string
-			err := tx.Document(kindTestImages, word, &text)
-			if there = err == nil; errors.Is(err, store.ErrNotFound) {
+			err := tx.Get(kindTestImages, word, &text)
+			if there = err == nil; errors.Is(err, fault.NotFound) {
 				err = nil
 			}
 			return err
@@ -331,8 +331,8 @@ func committed(st *stage) (bool, error) {
 		return false, err
 	}
 	var layer string
-	err = st.pool.View(st.ctx, func(tx *store.Tx) error { return tx.Document(kindTestImages, "committed", &layer) })
-	if errors.Is(err, store.ErrNotFound) {
+	err = st.pool.View(st.ctx, func(tx *thinpool.Tx) error { return tx.Get(kindTestImages, "committed", &layer) })
+	if errors.Is(err, fault.NotFound) {
 		err = nil
 	}
 	i := slices.IndexFunc(layers, func(l snapshots.Layer) bool { return l.Base != "" })

@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"thinctl/internal/changes"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // LayerChanges tells visit what differs in the upper layer's tree from the lower
@@ -50,7 +50,7 @@ func (s *Store) walk(ctx context.Context, lower, upper Tree, related bool, visit
 // have the same inode number and, to the kernel's tick, the same times.
 func (s *Store) Related(ctx context.Context, a, b string) (bool, error) {
 	found := false
-	err := s.pool.View(ctx, func(tx *store.Tx) error {
+	err := s.pool.View(ctx, func(tx *thinpool.Tx) error {
 		for _, pair := range [][2]string{{a, b}, {b, a}} {
 			for at := pair[0]; at != "" && !found; {
 				found = at == pair[1]

@@ -8,7 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 	"thinctl/units"
 )
 
@@ -29,7 +29,7 @@ func (s *Store) SetDigest(ctx context.Context, layer string, d Digest) error {
 	if !ok || !isID(digits) {
 		return &Error{Op: "note the digest of", Object: "layer " + short(layer), Kind: ErrInvalid, Detail: fmt.Sprintf("%q is not a sha256 digest", diffID)}
 	}
-	err := s.pool.Update(ctx, func(tx *store.Tx) error {
+	err := s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		l, err := LayerIn(tx, layer)
 		if err != nil {
 			return err
@@ -50,7 +50,7 @@ func (s *Store) SetDigest(ctx context.Context, layer string, d Digest) error {
 
 // putChainIDs writes a layer and those above it with the chain ids that can be
 // computed now.
-func putChainIDs(tx *store.Tx, l Layer, all []Layer) error {
+func putChainIDs(tx *thinpool.Tx, l Layer, all []Layer) error {
 	below := ""
 	if l.Parent != "" {
 		parent, found, err := document[Layer](tx, kindLayers, l.Parent)
@@ -58,13 +58,13 @@ func putChainIDs(tx *store.Tx, l Layer, all []Layer) error {
 			return err
 		}
 		if below = parent.ChainID; !found || below == "" {
-			return tx.PutDocument(kindLayers, l.ID, l)
+			return tx.Put(kindLayers, l.ID, l)
 		}
 	}
 	if l.ChainID == "" {
 		l.ChainID = chainID(below, l.DiffID)
 	}
-	if err := tx.PutDocument(kindLayers, l.ID, l); err != nil {
+	if err := tx.Put(kindLayers, l.ID, l); err != nil {
 		return err
 	}
 	for _, child := range all {

@@ -10,7 +10,6 @@ import (
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -58,7 +57,7 @@ func fullInAChain(t *testing.T, queues bool) {
 // Below the pool's reserve no layer is begun.
 func TestReserveInAChain(t *testing.T) {
 	o := thinpooltest.SmallPool()
-	o.Reserve = &store.Reserve{Data: 50}
+	o.Reserve = &thinpool.Reserve{Data: 50}
 	o.DataSize = 4 * units.MiB
 	st := newStageOn(t, o)
 	chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids("a", "b")})

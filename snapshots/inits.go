@@ -6,7 +6,6 @@ import (
 
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -52,7 +51,7 @@ func (s *Store) initOn(ctx context.Context, g ground) (Init, error) {
 // findInit also clears what dead works have left, where it sees any.
 func (s *Store) findInit(ctx context.Context, key string) (init Init, found bool, err error) {
 	var works []Work
-	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err = s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		if works, err = documents[Work](tx, kindWork); err != nil {
 			return err
 		}
@@ -94,8 +93,8 @@ func (w *work) prepare(ctx context.Context, g ground, init Init) error {
 	if err := w.s.files.Sync(ctx, target); err != nil {
 		return err
 	}
-	return w.keep(ctx, initVolume(init.Key), forLayer, func(tx *store.Tx) error {
-		return tx.PutDocument(kindInits, init.Key, init)
+	return w.keep(ctx, initVolume(init.Key), forLayer, func(tx *thinpool.Tx) error {
+		return tx.Put(kindInits, init.Key, init)
 	})
 }
 

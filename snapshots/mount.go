@@ -11,7 +11,6 @@ import (
 	"thinctl/internal/contexts"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -96,13 +95,13 @@ func (s *Store) grow(ctx context.Context, c Container, volume thinpool.Volume, t
 	if err := s.files.Grow(ctx, volume.Node, target); err != nil {
 		return err
 	}
-	return s.pool.Update(ctx, func(tx *store.Tx) error {
+	return s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		now, found, err := document[Container](tx, kindContainers, c.ID)
 		if err != nil || !found {
 			return err
 		}
 		now.FileSystem = 0
-		return tx.PutDocument(kindContainers, c.ID, now)
+		return tx.Put(kindContainers, c.ID, now)
 	})
 }
 

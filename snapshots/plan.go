@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -17,10 +16,10 @@ type RemovalOptions struct {
 	// Needed returns who else needs which layers, by layer id: images do. It must
 	// leave out who With is going to drop. It is asked for the plan, and again in
 	// the transaction.
-	Needed func(*store.Tx) (map[string]string, error)
+	Needed func(*thinpool.Tx) (map[string]string, error)
 	// With writes the caller's documents in the transaction of the removal, before
 	// Needed is asked; it may run more than once. A plan does not run it.
-	With func(*store.Tx) error
+	With func(*thinpool.Tx) error
 	// Measure: a plan also says what would come back, for which the metadata of
 	// the pool is read.
 	Measure bool
@@ -85,7 +84,7 @@ const removalTries = 10
 // plan plans on the present state, without those that dead works hold.
 func (s *Store) plan(ctx context.Context, layers []string, o RemovalOptions) (p Plan, err error) {
 	var works []Work
-	look := func(tx *store.Tx) (err error) {
+	look := func(tx *thinpool.Tx) (err error) {
 		if works, err = documents[Work](tx, kindWork); err != nil {
 			return err
 		}
@@ -102,7 +101,7 @@ func (s *Store) plan(ctx context.Context, layers []string, o RemovalOptions) (p 
 }
 
 // planIn plans within a transaction. layers are whole ids.
-func planIn(tx *store.Tx, layers []string, o RemovalOptions) (Plan, error) {
+func planIn(tx *thinpool.Tx, layers []string, o RemovalOptions) (Plan, error) {
 	n, err := readNeeds(tx, o.Needed)
 	if err != nil {
 		return Plan{}, err
@@ -137,7 +136,7 @@ type needs struct {
 	direct   map[string]string
 }
 
-func readNeeds(tx *store.Tx, others func(*store.Tx) (map[string]string, error)) (needs, error) {
+func readNeeds(tx *thinpool.Tx, others func(*thinpool.Tx) (map[string]string, error)) (needs, error) {
 	n := needs{layers: map[string]Layer{}, children: map[string][]string{}, inits: map[string]bool{}, direct: map[string]string{}}
 	layers, err := documents[Layer](tx, kindLayers)
 	if err != nil {
@@ -255,7 +254,7 @@ func (s *Store) removeLayers(ctx context.Context, layers []string, o RemovalOpti
 		return Removed{}, err
 	}
 	if len(planned.Layers) == 0 {
-		return Removed{}, s.pool.Update(ctx, func(tx *store.Tx) error { return planned.carryOut(tx, layers, o) })
+		return Removed{}, s.pool.Update(ctx, func(tx *thinpool.Tx) error { return planned.carryOut(tx, layers, o) })
 	}
 	// Whoever is about to look at one finds it gone, or is found.
 	unlock, err := s.lockVolumes(ctx, planned.volumes())
@@ -264,7 +263,7 @@ func (s *Store) removeLayers(ctx context.Context, layers []string, o RemovalOpti
 	}
 	defer unlock()
 	var refused error
-	removals, err := s.pool.RemoveVolumes(ctx, planned.volumes(), thinpool.RemoveOptions{For: forLayer}, func(tx *store.Tx) error {
+	removals, err := s.pool.RemoveVolumes(ctx, planned.volumes(), thinpool.RemoveOptions{For: forLayer}, func(tx *thinpool.Tx) error {
 		refused = planned.carryOut(tx, layers, o)
 		return refused
 	})
@@ -310,7 +309,7 @@ func (p Plan) refusal(unused bool) error {
 
 // carryOut is the documents' part of a removal. It plans anew: between plan and
 // transaction anything may have come to need a layer.
-func (p Plan) carryOut(tx *store.Tx, layers []string, o RemovalOptions) error {
+func (p Plan) carryOut(tx *thinpool.Tx, layers []string, o RemovalOptions) error {
 	if o.With != nil {
 		if err := o.With(tx); err != nil {
 			return err
@@ -330,12 +329,12 @@ func (p Plan) carryOut(tx *store.Tx, layers []string, o RemovalOptions) error {
 		return errReplan
 	}
 	for _, id := range p.Layers {
-		if err := tx.DeleteDocument(kindLayers, id); err != nil {
+		if err := tx.Delete(kindLayers, id); err != nil {
 			return err
 		}
 	}
 	for _, key := range p.Inits {
-		if err := tx.DeleteDocument(kindInits, key); err != nil {
+		if err := tx.Delete(kindInits, key); err != nil {
 			return err
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"thinctl/snapshots"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 	"thinctl/units"
 )
 
@@ -21,8 +21,8 @@ func planStage(t *testing.T) *stage {
 	return st
 }
 
-func imageNeeds(words ...string) func(*store.Tx) (map[string]string, error) {
-	return func(*store.Tx) (map[string]string, error) {
+func imageNeeds(words ...string) func(*thinpool.Tx) (map[string]string, error) {
+	return func(*thinpool.Tx) (map[string]string, error) {
 		needed := map[string]string{}
 		for _, word := range words {
 			needed[id(word)] = "image " + word
@@ -102,14 +102,14 @@ func TestRemoveLayers(t *testing.T) {
 	check(t, err)
 	with := 0
 	refusal := errors.New("the image has gone")
-	_, err = st.s.RemoveLayers(st.ctx, all, snapshots.RemovalOptions{With: func(*store.Tx) error { return refusal }})
+	_, err = st.s.RemoveLayers(st.ctx, all, snapshots.RemovalOptions{With: func(*thinpool.Tx) error { return refusal }})
 	says(t, err, refusal)
 	view, err := st.s.ViewLayer(st.ctx, id("e"))
 	check(t, err)
 	_, err = st.s.RemoveLayers(st.ctx, all, snapshots.RemovalOptions{})
 	says(t, err, snapshots.ErrInUse, "open")
 	check(t, view.Close())
-	removed, err := st.s.RemoveLayers(st.ctx, all, snapshots.RemovalOptions{With: func(*store.Tx) error { with++; return nil }})
+	removed, err := st.s.RemoveLayers(st.ctx, all, snapshots.RemovalOptions{With: func(*thinpool.Tx) error { with++; return nil }})
 	check(t, err)
 	if !slices.Equal(removed.Layers, plan.Layers) || removed.Waiting || with == 0 {
 		t.Errorf("%+v, with %d", removed, with)
@@ -132,7 +132,7 @@ func TestRemoveLayers(t *testing.T) {
 func TestRemoveUnused(t *testing.T) {
 	st := planStage(t)
 	dropped := false
-	o := snapshots.RemovalOptions{Unused: true, With: func(*store.Tx) error { dropped = true; return nil }}
+	o := snapshots.RemovalOptions{Unused: true, With: func(*thinpool.Tx) error { dropped = true; return nil }}
 	removed, err := st.s.RemoveLayers(st.ctx, ids("a", "b", "d", "z"), o)
 	check(t, err)
 	if len(removed.Layers) != 0 || !dropped {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // Layers returns all layers, in the order of their ids.
@@ -23,8 +23,8 @@ func (s *Store) Inits(ctx context.Context) ([]Init, error) {
 	return all[Init](ctx, s, kindInits, "inits")
 }
 
-func all[T any](ctx context.Context, s *Store, kind store.Kind, what string) (records []T, err error) {
-	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+func all[T any](ctx context.Context, s *Store, kind thinpool.DocumentKind, what string) (records []T, err error) {
+	err = s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		records, err = documents[T](tx, kind)
 		return err
 	})
@@ -32,19 +32,19 @@ func all[T any](ctx context.Context, s *Store, kind store.Kind, what string) (re
 }
 
 // LayersIn is Layers within a transaction of the caller's.
-func LayersIn(tx *store.Tx) ([]Layer, error) { return documents[Layer](tx, kindLayers) }
+func LayersIn(tx *thinpool.Tx) ([]Layer, error) { return documents[Layer](tx, kindLayers) }
 
 // CountLayersIn returns how many layers there are.
-func CountLayersIn(tx *store.Tx) int { return tx.CountDocuments(kindLayers) }
+func CountLayersIn(tx *thinpool.Tx) int { return tx.Count(kindLayers) }
 
 // ContainersIn is Containers within a transaction of the caller's.
-func ContainersIn(tx *store.Tx) ([]Container, error) {
+func ContainersIn(tx *thinpool.Tx) ([]Container, error) {
 	return documents[Container](tx, kindContainers)
 }
 
 // Layer returns the layer of that id, or the only one whose id begins so.
 func (s *Store) Layer(ctx context.Context, id string) (layer Layer, err error) {
-	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err = s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		layer, err = LayerIn(tx, id)
 		return err
 	})
@@ -52,21 +52,21 @@ func (s *Store) Layer(ctx context.Context, id string) (layer Layer, err error) {
 }
 
 // LayerIn is Layer within a transaction of the caller's.
-func LayerIn(tx *store.Tx, id string) (Layer, error) {
+func LayerIn(tx *thinpool.Tx, id string) (Layer, error) {
 	return byPrefix[Layer](tx, kindLayers, "layer", id)
 }
 
 // Container returns the container of that id or name, or the only one whose id
 // begins so.
 func (s *Store) Container(ctx context.Context, idOrName string) (c Container, err error) {
-	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err = s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		c, err = containerIn(tx, idOrName)
 		return err
 	})
 	return c, failed("find", "container "+idOrName, err)
 }
 
-func containerIn(tx *store.Tx, idOrName string) (Container, error) {
+func containerIn(tx *thinpool.Tx, idOrName string) (Container, error) {
 	if !isID(idOrName) {
 		id, named, err := document[string](tx, kindNames, idOrName)
 		if err != nil {
@@ -79,8 +79,8 @@ func containerIn(tx *store.Tx, idOrName string) (Container, error) {
 	return byPrefix[Container](tx, kindContainers, "container", idOrName)
 }
 
-func byPrefix[T any](tx *store.Tx, kind store.Kind, what, prefix string) (T, error) {
-	var found []store.Entry[T]
+func byPrefix[T any](tx *thinpool.Tx, kind thinpool.DocumentKind, what, prefix string) (T, error) {
+	var found []thinpool.DocumentEntry[T]
 	var none T
 	refuse := func(kind error, detail, remedy string) (T, error) {
 		return none, &Error{Op: "find", Object: what + " " + prefix, Kind: kind, Detail: detail, Remedy: remedy}
@@ -89,7 +89,7 @@ func byPrefix[T any](tx *store.Tx, kind store.Kind, what, prefix string) (T, err
 	if prefix == "" || !isHex(prefix) {
 		return refuse(ErrNotFound, "", missing)
 	}
-	for entry, err := range store.Documents[T](tx, kind, prefix) {
+	for entry, err := range thinpool.Documents[T](tx, kind, prefix) {
 		if err != nil {
 			return none, err
 		}
@@ -110,7 +110,7 @@ func byPrefix[T any](tx *store.Tx, kind store.Kind, what, prefix string) (T, err
 
 // findLayer finds a layer by its whole id.
 func (s *Store) findLayer(ctx context.Context, id string) (layer Layer, found bool, err error) {
-	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err = s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		layer, found, err = document[Layer](tx, kindLayers, id)
 		return err
 	})

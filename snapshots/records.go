@@ -4,18 +4,18 @@ import (
 	"time"
 
 	"thinctl/snapshots/filesystem"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 	"thinctl/units"
 )
 
 // The documents that this package keeps in the pool's database.
 const (
-	kindLayers     store.Kind = "layers"          // layer id -> Layer
-	kindContainers store.Kind = "containers"      // container id -> Container
-	kindNames      store.Kind = "container-names" // name -> container id
-	kindInits      store.Kind = "inits"           // layer id, or a template's key -> Init
-	kindTemplates  store.Kind = "templates"       // key -> Template
-	kindWork       store.Kind = "work"            // work id -> Work
+	kindLayers     thinpool.DocumentKind = "layers"          // layer id -> Layer
+	kindContainers thinpool.DocumentKind = "containers"      // container id -> Container
+	kindNames      thinpool.DocumentKind = "container-names" // name -> container id
+	kindInits      thinpool.DocumentKind = "inits"           // layer id, or a template's key -> Init
+	kindTemplates  thinpool.DocumentKind = "templates"       // key -> Template
+	kindWork       thinpool.DocumentKind = "work"            // work id -> Work
 )
 
 // What the volumes are kept for. An init goes along with its layer.

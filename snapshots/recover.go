@@ -8,7 +8,6 @@ import (
 
 	"thinctl/internal/filelock"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 )
 
 // Recover clears what killed processes have left: working volumes, views, devices
@@ -18,7 +17,7 @@ func (s *Store) Recover(ctx context.Context) error {
 		return err
 	}
 	var works []Work
-	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err := s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		works, err = documents[Work](tx, kindWork)
 		return err
 	})

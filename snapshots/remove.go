@@ -6,7 +6,6 @@ import (
 
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -16,7 +15,7 @@ type RemoveOptions struct {
 	// back when they have left.
 	Deferred bool
 	// With writes the caller's documents in the same transaction, or refuses.
-	With func(*store.Tx, Container) error
+	With func(*thinpool.Tx, Container) error
 }
 
 // Removed says what has gone.
@@ -61,13 +60,13 @@ func (s *Store) removeContainer(ctx context.Context, c Container, o RemoveOption
 		return Removed{}, err
 	}
 	var refused error
-	removals, err := s.pool.RemoveVolumes(ctx, []string{name}, thinpool.RemoveOptions{Deferred: o.Deferred, For: forContainer}, func(tx *store.Tx) error {
+	removals, err := s.pool.RemoveVolumes(ctx, []string{name}, thinpool.RemoveOptions{Deferred: o.Deferred, For: forContainer}, func(tx *thinpool.Tx) error {
 		if o.With != nil {
 			if refused = o.With(tx, c); refused != nil {
 				return refused
 			}
 		}
-		return errors.Join(tx.DeleteDocument(kindContainers, c.ID), tx.DeleteDocument(kindNames, c.Name))
+		return errors.Join(tx.Delete(kindContainers, c.ID), tx.Delete(kindNames, c.Name))
 	})
 	switch {
 	case refused != nil:

@@ -1,20 +1,19 @@
 package snapshots
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // RepairIn drops, within a transaction, what [Store.Check] finds: documents whose
 // volume is gone, and those that stand on one that is dropped. A volume that
 // loses its document so keeps its contents, as a volume of the user's own. It
 // returns what it did.
-func RepairIn(tx *store.Tx) ([]string, error) {
-	r := &repair{tx: tx, volumes: map[string]store.Volume{}, sound: map[string]bool{}}
+func RepairIn(tx *thinpool.Tx) ([]string, error) {
+	r := &repair{tx: tx, volumes: map[string]thinpool.VolumeRecord{}, sound: map[string]bool{}}
 	for volume, err := range tx.Volumes() {
 		if err != nil {
 			return nil, err
@@ -30,8 +29,8 @@ func RepairIn(tx *store.Tx) ([]string, error) {
 }
 
 type repair struct {
-	tx      *store.Tx
-	volumes map[string]store.Volume
+	tx      *thinpool.Tx
+	volumes map[string]thinpool.VolumeRecord
 	sound   map[string]bool // volumes whose document is
 	actions []string
 }
@@ -40,7 +39,7 @@ type repair struct {
 func (r *repair) stands(volume string) bool { return r.sound[volume] }
 
 // keep notes the volume of a document that stays, or drops the document.
-func (r *repair) keep(kind store.Kind, key, object, volume string, on ...string) error {
+func (r *repair) keep(kind thinpool.DocumentKind, key, object, volume string, on ...string) error {
 	missing := ""
 	if _, there := r.volumes[volume]; !there {
 		missing = volume
@@ -56,19 +55,18 @@ func (r *repair) keep(kind store.Kind, key, object, volume string, on ...string)
 	}
 	delete(r.sound, volume)
 	r.actions = append(r.actions, fmt.Sprintf("drop the record of %s: volume %s is gone", object, missing))
-	return r.tx.DeleteDocument(kind, key)
+	return r.tx.Delete(kind, key)
 }
 
 // keptFor has a volume be kept for what its document wants.
-func (r *repair) keptFor(kind store.Kind, name string) error {
-	what := map[store.Kind]string{kindTemplates: forTemplate, kindLayers: forLayer, kindInits: forLayer, kindContainers: forContainer}[kind]
+func (r *repair) keptFor(kind thinpool.DocumentKind, name string) error {
+	what := map[thinpool.DocumentKind]string{kindTemplates: forTemplate, kindLayers: forLayer, kindInits: forLayer, kindContainers: forContainer}[kind]
 	volume := r.volumes[name]
 	if volume.For == what {
 		return nil
 	}
 	r.actions = append(r.actions, fmt.Sprintf("keep the volume %s for a %s again", name, what))
-	volume.For = what
-	return r.tx.PutVolume(volume)
+	return r.tx.Keep(volume, what)
 }
 
 func (r *repair) templates() error {
@@ -151,7 +149,7 @@ func (r *repair) containerNames() error {
 		named[c.Name] = c.ID
 	}
 	var gone []string
-	for entry, err := range store.Documents[string](r.tx, kindNames, "") {
+	for entry, err := range thinpool.Documents[string](r.tx, kindNames, "") {
 		switch {
 		case err != nil:
 			return err
@@ -162,12 +160,12 @@ func (r *repair) containerNames() error {
 		}
 	}
 	for _, name := range gone {
-		if err := r.tx.DeleteDocument(kindNames, name); err != nil {
+		if err := r.tx.Delete(kindNames, name); err != nil {
 			return err
 		}
 	}
 	for name, id := range named {
-		if err := r.tx.PutDocument(kindNames, name, id); err != nil {
+		if err := r.tx.Put(kindNames, name, id); err != nil {
 			return err
 		}
 	}
@@ -177,7 +175,7 @@ func (r *repair) containerNames() error {
 // strays makes the volumes that no document has the user's own.
 func (r *repair) strays() error {
 	works := map[string]bool{}
-	for entry, err := range store.Documents[Work](r.tx, kindWork, "") {
+	for entry, err := range thinpool.Documents[Work](r.tx, kindWork, "") {
 		if err != nil {
 			return err
 		}
@@ -195,34 +193,23 @@ func (r *repair) strays() error {
 	return nil
 }
 
-// release makes a volume the user's own. Its name goes too: the same layer may be
-// loaded again.
-func (r *repair) release(volume store.Volume) error {
-	if err := r.tx.DeleteVolume(volume); err != nil {
-		return err
+// release turns a volume into one of the user's.
+func (r *repair) release(volume thinpool.VolumeRecord) error {
+	name, err := r.tx.Release(volume)
+	if err == nil {
+		r.actions = append(r.actions, fmt.Sprintf("keep %s as the volume %s", volume.Name, name))
 	}
-	was, first := volume.Name, fmt.Sprintf("recovered-%d", volume.ID)
-	volume.Name, volume.For = first, ""
-	for n := 2; ; n++ {
-		if _, err := r.tx.Volume(volume.Name); errors.Is(err, store.ErrNotFound) {
-			break
-		} else if err != nil {
-			return err
-		}
-		volume.Name = fmt.Sprintf("%s-%d", first, n)
-	}
-	r.actions = append(r.actions, fmt.Sprintf("keep %s as the volume %s", was, volume.Name))
-	return r.tx.PutVolume(volume)
+	return err
 }
 
 // ForgetImages has containers forget images that are not there; they keep the name
 // that they were made by.
-func ForgetImages(tx *store.Tx, there func(key string) bool) error {
+func ForgetImages(tx *thinpool.Tx, there func(key string) bool) error {
 	all, err := ContainersIn(tx)
 	for _, c := range all {
 		if err == nil && c.Image != "" && !there(c.Image) {
 			c.Image = ""
-			err = tx.PutDocument(kindContainers, c.ID, c)
+			err = tx.Put(kindContainers, c.ID, c)
 		}
 	}
 	return err

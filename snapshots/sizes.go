@@ -6,7 +6,6 @@ import (
 
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -67,7 +66,7 @@ func (s *Store) subjects(ctx context.Context, o SizesOptions) (subjects []subjec
 			wanted[id] = true
 		}
 	}
-	err = s.pool.View(ctx, func(tx *store.Tx) error {
+	err = s.pool.View(ctx, func(tx *thinpool.Tx) error {
 		subjects = nil
 		layers, err := documents[Layer](tx, kindLayers)
 		if err != nil {

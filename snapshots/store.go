@@ -5,9 +5,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"thinctl/fault"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 )
 
 // Options change what a store makes.
@@ -61,18 +61,18 @@ func resolved(path string) string {
 }
 
 // document reads one document; ok is false where it is not there.
-func document[T any](tx *store.Tx, kind store.Kind, key string) (record T, ok bool, err error) {
-	err = tx.Document(kind, key, &record)
-	if errors.Is(err, store.ErrNotFound) {
+func document[T any](tx *thinpool.Tx, kind thinpool.DocumentKind, key string) (record T, ok bool, err error) {
+	err = tx.Get(kind, key, &record)
+	if errors.Is(err, fault.NotFound) {
 		return record, false, nil
 	}
 	return record, err == nil, err
 }
 
 // documents reads all documents of a kind, in the order of their keys.
-func documents[T any](tx *store.Tx, kind store.Kind) ([]T, error) {
+func documents[T any](tx *thinpool.Tx, kind thinpool.DocumentKind) ([]T, error) {
 	var all []T
-	for entry, err := range store.Documents[T](tx, kind, "") {
+	for entry, err := range thinpool.Documents[T](tx, kind, "") {
 		if err != nil {
 			return nil, err
 		}

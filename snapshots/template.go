@@ -8,7 +8,6 @@ import (
 
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -58,7 +57,7 @@ func (s *Store) template(ctx context.Context, fs filesystem.Type, size units.Byt
 }
 
 func (s *Store) findTemplate(ctx context.Context, key string) (t Template, found bool, err error) {
-	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err = s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		t, found, err = document[Template](tx, kindTemplates, key)
 		return err
 	})
@@ -107,7 +106,7 @@ func (w *work) format(ctx context.Context, t Template) error {
 	if err := w.s.files.Sync(ctx, target); err != nil {
 		return err
 	}
-	return w.keep(ctx, templateVolume(t.Key), forTemplate, func(tx *store.Tx) error {
-		return tx.PutDocument(kindTemplates, t.Key, t)
+	return w.keep(ctx, templateVolume(t.Key), forTemplate, func(tx *thinpool.Tx) error {
+		return tx.Put(kindTemplates, t.Key, t)
 	})
 }

@@ -10,7 +10,6 @@ import (
 	"thinctl/internal/filelock"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -25,14 +24,14 @@ type work struct {
 
 // beginWork registers a work that holds layers. look, which may be nil, sees the
 // same moment. What dead works have left is cleared.
-func (s *Store) beginWork(ctx context.Context, layers []string, look func(*store.Tx) error) (*work, error) {
+func (s *Store) beginWork(ctx context.Context, layers []string, look func(*thinpool.Tx) error) (*work, error) {
 	w := &work{s: s, id: newID(16)}
 	var err error
 	if w.lock, err = s.lock(ctx, lockWork, w.id); err != nil {
 		return nil, err
 	}
 	var others []Work
-	err = s.pool.Update(ctx, func(tx *store.Tx) error {
+	err = s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		var err error
 		if others, err = documents[Work](tx, kindWork); err != nil {
 			return err
@@ -42,7 +41,7 @@ func (s *Store) beginWork(ctx context.Context, layers []string, look func(*store
 				return err
 			}
 		}
-		return tx.PutDocument(kindWork, w.id, Work{ID: w.id, Layers: layers, Created: s.now()})
+		return tx.Put(kindWork, w.id, Work{ID: w.id, Layers: layers, Created: s.now()})
 	})
 	if err != nil {
 		return nil, errors.Join(err, w.end(ctx))
@@ -114,11 +113,11 @@ func removeFolder(path string) error {
 // keep turns the filled, synced working volume into what it was made for, and
 // unmounts it. put writes the documents. The volume is renamed; where somebody
 // else keeps its file system, a snapshot of it becomes what was wanted.
-func (w *work) keep(ctx context.Context, name, what string, put func(*store.Tx) error) error {
+func (w *work) keep(ctx context.Context, name, what string, put func(*thinpool.Tx) error) error {
 	if err := w.s.unmountWork(ctx, w.id); err != nil {
 		return err
 	}
-	keep := thinpool.Keep{For: what, ReadOnly: true, With: func(tx *store.Tx, _ store.Volume) error { return put(tx) }}
+	keep := thinpool.Keep{For: what, ReadOnly: true, With: func(tx *thinpool.Tx, _ thinpool.VolumeRecord) error { return put(tx) }}
 	_, err := w.s.pool.RenameVolume(ctx, w.volume(), name, thinpool.RenameOptions{Was: forWork, Keep: keep})
 	if errors.Is(err, thinpool.ErrBusy) {
 		_, err = w.s.pool.Snapshot(ctx, w.volume(), name, thinpool.SnapshotOptions{Keep: keep})
@@ -168,7 +167,7 @@ func (s *Store) clearWork(ctx context.Context, id string) error {
 		return err
 	}
 	removals, err := s.pool.RemoveVolumes(ctx, []string{workVolume(id)}, thinpool.RemoveOptions{Deferred: true, For: forWork},
-		func(tx *store.Tx) error { return tx.DeleteDocument(kindWork, id) })
+		func(tx *thinpool.Tx) error { return tx.Delete(kindWork, id) })
 	if len(removals) == 0 && errors.Is(err, thinpool.ErrNotFound) {
 		return s.forgetWork(ctx, id)
 	}
@@ -177,7 +176,7 @@ func (s *Store) clearWork(ctx context.Context, id string) error {
 
 // forgetWork drops the document of a work that has no volume.
 func (s *Store) forgetWork(ctx context.Context, id string) error {
-	return s.pool.Update(ctx, func(tx *store.Tx) error { return tx.DeleteDocument(kindWork, id) })
+	return s.pool.Update(ctx, func(tx *thinpool.Tx) error { return tx.Delete(kindWork, id) })
 }
 
 // clearDead clears the works whose process has ended.
@@ -200,7 +199,7 @@ func (s *Store) clearDead(ctx context.Context, works []Work) error {
 // lock is held.
 func (s *Store) clearIfLeft(ctx context.Context, id string) error {
 	var left bool
-	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err := s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		_, left, err = document[Work](tx, kindWork, id)
 		return err
 	})

@@ -19,7 +19,7 @@ type addition struct {
 	volume  store.Volume
 	message string // the kernel message
 	origin  uint32 // of a snapshot of a volume that may be written: the device id that is suspended meanwhile
-	with    func(*store.Tx, store.Volume) error
+	with    func(*Tx, store.Volume) error
 }
 
 // write puts the volume and what the caller keeps along with it.
@@ -27,7 +27,7 @@ func (a addition) write(tx *store.Tx) error {
 	if err := tx.PutVolume(a.volume); err != nil || a.with == nil {
 		return err
 	}
-	return a.with(tx, a.volume)
+	return a.with(&Tx{tx}, a.volume)
 }
 
 // add makes one new thin device, in company if others do at the moment (see

@@ -10,7 +10,7 @@ import (
 
 // View runs f over one consistent state of what counts: a change that the kernel
 // has not committed is not in it. It takes no lock of the pool's.
-func (p *Pool) View(ctx context.Context, f func(*store.Tx) error) error {
+func (p *Pool) View(ctx context.Context, f func(*Tx) error) error {
 	return p.db.View(ctx, func(tx *store.Tx) error {
 		last, err := tx.LastTx()
 		if err != nil {
@@ -25,7 +25,7 @@ func (p *Pool) View(ctx context.Context, f func(*store.Tx) error) error {
 				return err
 			}
 		}
-		return f(tx)
+		return f(&Tx{tx})
 	})
 }
 
@@ -33,7 +33,9 @@ func (p *Pool) View(ctx context.Context, f func(*store.Tx) error) error {
 // What a killed process began is finished first, so the pool must be active.
 // Those who do this at the same moment may share one transaction, so f may be run
 // more than once; the last run counts.
-func (p *Pool) Update(ctx context.Context, f func(*store.Tx) error) error {
+func (p *Pool) Update(ctx context.Context, f func(*Tx) error) error { return p.change(ctx, wrap(f)) }
+
+func (p *Pool) change(ctx context.Context, f func(*store.Tx) error) error {
 	return p.changes.join(ctx, &change{plan: func(tx *store.Tx, _ dm.PoolStatus) (*addition, error) { return nil, f(tx) }}, p)
 }
 
@@ -60,7 +62,7 @@ func (p *Pool) RenameVolume(ctx context.Context, from, to string, keep RenameOpt
 	}
 	renamed := record
 	renamed.Name, renamed.For, renamed.ReadOnly = to, keep.For, keep.ReadOnly
-	err = p.Update(ctx, func(tx *store.Tx) error {
+	err = p.change(ctx, func(tx *store.Tx) error {
 		if to != from {
 			if err := p.nameFree(tx, "rename", to); err != nil {
 				return err
@@ -73,7 +75,7 @@ func (p *Pool) RenameVolume(ctx context.Context, from, to string, keep RenameOpt
 			return err
 		}
 		if keep.With != nil {
-			return keep.With(tx, renamed)
+			return keep.With(&Tx{tx}, renamed)
 		}
 		return nil
 	})

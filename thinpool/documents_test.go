@@ -7,7 +7,6 @@ import (
 
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -112,21 +111,21 @@ func TestViewShowsWhatCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write := thinpool.Keep{With: func(tx *store.Tx, v store.Volume) error { return tx.PutDocument("layers", v.Name, v.Name) }}
+	write := thinpool.Keep{With: func(tx *thinpool.Tx, v thinpool.VolumeRecord) error { return tx.Put("layers", v.Name, v.Name) }}
 	if _, err := pool.CreateVolume(t.Context(), "first", thinpool.VolumeOptions{Keep: write}); err != nil {
 		t.Fatal(err)
 	}
 	refused := errors.New("refused")
-	_, err = pool.CreateVolume(t.Context(), "second", thinpool.VolumeOptions{Keep: thinpool.Keep{With: func(tx *store.Tx, _ store.Volume) error {
-		return errors.Join(tx.PutDocument("layers", "second", "x"), refused)
+	_, err = pool.CreateVolume(t.Context(), "second", thinpool.VolumeOptions{Keep: thinpool.Keep{With: func(tx *thinpool.Tx, _ thinpool.VolumeRecord) error {
+		return errors.Join(tx.Put("layers", "second", "x"), refused)
 	}}})
 	if !errors.Is(err, refused) {
 		t.Fatal(err)
 	}
 	seen := func() (keys []string) {
 		t.Helper()
-		err := pool.View(t.Context(), func(tx *store.Tx) error {
-			for entry, err := range store.Documents[string](tx, "layers", "") {
+		err := pool.View(t.Context(), func(tx *thinpool.Tx) error {
+			for entry, err := range thinpool.Documents[string](tx, "layers", "") {
 				if err != nil {
 					return err
 				}
@@ -160,7 +159,7 @@ func TestViewShowsWhatCounts(t *testing.T) {
 			}
 			return
 		}
-		_, err = pool.RemoveVolumes(t.Context(), []string{"third"}, thinpool.RemoveOptions{}, func(tx *store.Tx) error { return tx.DeleteDocument("layers", "third") })
+		_, err = pool.RemoveVolumes(t.Context(), []string{"third"}, thinpool.RemoveOptions{}, func(tx *thinpool.Tx) error { return tx.Delete("layers", "third") })
 		if err != nil && !errors.Is(err, thinpool.ErrNotFound) {
 			t.Fatal(err)
 		}

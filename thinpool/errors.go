@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"thinctl/fault"
+	"thinctl/thinpool/store"
 )
 
 // What went wrong, for errors.Is.
@@ -47,6 +48,12 @@ var (
 	// read, twice over, so that what was read cannot be trusted. Also an ErrBusy.
 	// All that read an active pool's metadata.
 	ErrMoved = errors.New("the metadata snapshot was released while it was read")
+	// ErrNoDatabase: the pool's directory has no database. All calls.
+	ErrNoDatabase = store.ErrNoDatabase
+	// ErrCorrupt: the database is damaged. All calls.
+	ErrCorrupt = store.ErrCorrupt
+	// ErrIDsExhausted: all device ids of the pool are in use. CreateVolume, Snapshot.
+	ErrIDsExhausted = store.ErrIDsExhausted
 	// ErrUnsupported: the kernel lacks a feature. Create, Activate.
 	ErrUnsupported = errors.New("not supported by this kernel")
 )

@@ -16,10 +16,9 @@ import (
 	"thinctl/internal/testkit/dmtest"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 )
 
-const companions store.Kind = "companions"
+const companions thinpool.DocumentKind = "companions"
 
 // begun is a world in which changes wait for the pool's lock.
 type begun struct {
@@ -65,7 +64,7 @@ func (b *begun) together(all ...func(context.Context) error) []error {
 func (b *begun) snapshot(origin, name string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := b.pool.Snapshot(ctx, origin, name, thinpool.SnapshotOptions{Keep: thinpool.Keep{
-			With: func(tx *store.Tx, v store.Volume) error { return tx.PutDocument(companions, v.Name, v.ID) }}})
+			With: func(tx *thinpool.Tx, v thinpool.VolumeRecord) error { return tx.Put(companions, v.Name, v.ID) }}})
 		return err
 	}
 }
@@ -79,8 +78,8 @@ func (b *begun) state() (tx uint64, names []string) {
 	volumes, err := b.pool.Volumes(b.ctx)
 	check(b.t, err)
 	documents := map[string]uint32{}
-	check(b.t, b.pool.View(b.ctx, func(tx *store.Tx) error {
-		for entry, err := range store.Documents[uint32](tx, companions, "") {
+	check(b.t, b.pool.View(b.ctx, func(tx *thinpool.Tx) error {
+		for entry, err := range thinpool.Documents[uint32](tx, companions, "") {
 			if err != nil {
 				return err
 			}
@@ -145,8 +144,8 @@ func TestTogetherRefusesOne(t *testing.T) {
 	own := errors.New("this one will not")
 	refuses := func(ctx context.Context) error {
 		_, err := b.pool.Snapshot(ctx, "base", "s9", thinpool.SnapshotOptions{Keep: thinpool.Keep{
-			With: func(tx *store.Tx, v store.Volume) error {
-				return errors.Join(tx.PutDocument(companions, v.Name, v.ID), own)
+			With: func(tx *thinpool.Tx, v thinpool.VolumeRecord) error {
+				return errors.Join(tx.Put(companions, v.Name, v.ID), own)
 			}}})
 		return err
 	}
@@ -211,7 +210,7 @@ func TestTogetherKeepsDocumentsApart(t *testing.T) {
 	})
 	document := func(key string) func(context.Context) error {
 		return func(ctx context.Context) error {
-			return b.pool.Update(ctx, func(tx *store.Tx) error { return tx.PutDocument("own", key, key) })
+			return b.pool.Update(ctx, func(tx *thinpool.Tx) error { return tx.Put("own", key, key) })
 		}
 	}
 	faults := b.together(document("a"), b.snapshot("base", "s1"), document("b"), b.snapshot("base", "s2"))
@@ -221,8 +220,8 @@ func TestTogetherKeepsDocumentsApart(t *testing.T) {
 	b.w.Kernel.SetFault(nil)
 	_, names := b.state()
 	wantNames(t, names)
-	check(t, b.pool.View(b.ctx, func(tx *store.Tx) error {
-		if n := tx.CountDocuments("own"); n != 2 {
+	check(t, b.pool.View(b.ctx, func(tx *thinpool.Tx) error {
+		if n := tx.Count("own"); n != 2 {
 			t.Errorf("%d documents", n)
 		}
 		return nil

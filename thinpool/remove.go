@@ -46,7 +46,7 @@ func (p *Pool) RemoveVolume(ctx context.Context, name string, options RemoveOpti
 // RemoveVolumes deletes volumes, all or none of them, and writes documents in the
 // same transaction if with is not nil. It returns the removals that count, also
 // with an error that kept blocks from being given back.
-func (p *Pool) RemoveVolumes(ctx context.Context, names []string, options RemoveOptions, with func(*store.Tx) error) ([]Removal, error) {
+func (p *Pool) RemoveVolumes(ctx context.Context, names []string, options RemoveOptions, with func(*Tx) error) ([]Removal, error) {
 	var records []store.Volume
 	var unlock func()
 	openers := p.host.patience()
@@ -63,7 +63,7 @@ func (p *Pool) RemoveVolumes(ctx context.Context, names []string, options Remove
 		tombstones[i] = store.Tombstone{Volume: record, Removed: p.host.now()}
 		tombstones[i].ReadOnly = false // its blocks are discarded yet
 	}
-	if err := p.bury(ctx, tombstones, with); err != nil {
+	if err := p.bury(ctx, tombstones, wrap(with)); err != nil {
 		if len(names) == 1 {
 			return nil, p.volumeFailed("remove", names[0], err)
 		}
@@ -176,7 +176,7 @@ func (p *Pool) bury(ctx context.Context, tombstones []store.Tombstone, with func
 		return nil
 	}
 	if with != nil {
-		return p.Update(ctx, bury)
+		return p.change(ctx, bury)
 	}
 	lock, err := p.lock(ctx)
 	if err != nil {

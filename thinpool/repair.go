@@ -17,7 +17,7 @@ type RepairOptions struct {
 	DataDevice, MetadataDevice string
 	// Records repairs the documents of packages above in a transaction, once the
 	// volumes are what they will be, and returns what it did; nil for none.
-	Records func(*store.Tx) ([]string, error)
+	Records func(*Tx) ([]string, error)
 }
 
 // Repair is what a repair did, or would do.
@@ -111,7 +111,7 @@ func (p *Pool) repairRecords(ctx context.Context, options RepairOptions, repair 
 		if err != nil || last != reached {
 			return errors.Join(err, errDry)
 		}
-		if done, err = options.Records(tx); err == nil && (options.DryRun || len(done) == 0) {
+		if done, err = options.Records(&Tx{tx}); err == nil && (options.DryRun || len(done) == 0) {
 			err = errDry
 		}
 		return err

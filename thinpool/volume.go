@@ -49,7 +49,7 @@ type Keep struct {
 	// With writes documents in the transaction of the change: it counts, or is
 	// undone, along with it. It must not begin a transaction, and may be called more
 	// than once: the last call counts.
-	With func(*store.Tx, store.Volume) error
+	With func(*Tx, VolumeRecord) error
 }
 
 const (

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // Disagreement is something that no sequence of finished and undone operations
@@ -20,16 +20,16 @@ type Disagreement struct {
 // Recover has removed it.
 func (s *Snapshotter) Check(ctx context.Context) ([]Disagreement, error) {
 	var found []Disagreement
-	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err := s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		found, err = checkIn(tx)
 		return err
 	})
 	return found, err
 }
 
-func checkIn(tx *store.Tx) (found []Disagreement, err error) {
+func checkIn(tx *thinpool.Tx) (found []Disagreement, err error) {
 	say := func(object, detail string) { found = append(found, Disagreement{object, detail}) }
-	volumes := map[string]store.Volume{}
+	volumes := map[string]thinpool.VolumeRecord{}
 	for volume, err := range tx.Volumes() {
 		if err != nil {
 			return nil, err
@@ -39,13 +39,13 @@ func checkIn(tx *store.Tx) (found []Disagreement, err error) {
 		}
 	}
 	all, children := map[string]record{}, map[string]string{}
-	for entry, err := range store.Documents[record](tx, kindSnapshots, "") {
+	for entry, err := range thinpool.Documents[record](tx, kindSnapshots, "") {
 		if err != nil {
 			return nil, err
 		}
 		all[entry.Key] = entry.Record
 	}
-	for entry, err := range store.Documents[string](tx, kindChildren, "") {
+	for entry, err := range thinpool.Documents[string](tx, kindChildren, "") {
 		if err != nil {
 			return nil, err
 		}

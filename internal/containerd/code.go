@@ -10,7 +10,6 @@ import (
 
 	"thinctl/snapshots"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 )
 
 // ToStatus gives an error the code by which containerd knows what it means. Its
@@ -39,9 +38,9 @@ func code(err error) codes.Code {
 		return codes.Canceled
 	case is(context.DeadlineExceeded):
 		return codes.DeadlineExceeded
-	case is(thinpool.ErrReserve, snapshots.ErrFull, store.ErrIDsExhausted):
+	case is(thinpool.ErrReserve, snapshots.ErrFull, thinpool.ErrIDsExhausted):
 		return codes.ResourceExhausted
-	case is(thinpool.ErrInactive, store.ErrNoDatabase):
+	case is(thinpool.ErrInactive, thinpool.ErrNoDatabase):
 		return codes.Unavailable
 	case is(thinpool.ErrUnhealthy, thinpool.ErrNeedsCheck, thinpool.ErrDiverged):
 		return codes.Unavailable
@@ -55,7 +54,7 @@ func code(err error) codes.Code {
 		return codes.FailedPrecondition
 	case is(ErrUnsupported):
 		return codes.Unimplemented
-	case is(store.ErrCorrupt):
+	case is(thinpool.ErrCorrupt):
 		return codes.DataLoss
 	case is(thinpool.ErrBusy, fs.ErrNotExist): // the pool's folder, or a file of it, is away
 		return codes.Unavailable

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 )
 
 // Commit makes an active snapshot one that is never written again, under a name.
@@ -31,9 +31,9 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, labels map[s
 	const op = "commit"
 	var (
 		r      record
-		volume store.Volume
+		volume thinpool.VolumeRecord
 	)
-	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err := s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		if r, err = s.find(tx, op, key); err != nil {
 			return err
 		}
@@ -44,7 +44,7 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, labels map[s
 			return err
 		}
 		volume, err = tx.Volume(r.Volume)
-		if errors.Is(err, store.ErrNotFound) {
+		if errors.Is(err, fault.NotFound) {
 			return refused(op, key, ErrNotFound, "its volume "+r.Volume+" is gone")
 		}
 		return err
@@ -62,7 +62,7 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, labels map[s
 		return err
 	}
 	var told error
-	move := func(tx *store.Tx, volume store.Volume) error {
+	move := func(tx *thinpool.Tx, volume thinpool.VolumeRecord) error {
 		told = s.move(tx, name, key, r, volume.Name, all, labels)
 		return told
 	}
@@ -96,7 +96,7 @@ func (s *Snapshotter) leave(ctx context.Context, r record, keep thinpool.Keep) e
 }
 
 // move writes the document of a snapshot that becomes committed.
-func (s *Snapshotter) move(tx *store.Tx, name, key string, was record, volume string, all footprint, labels map[string]string) error {
+func (s *Snapshotter) move(tx *thinpool.Tx, name, key string, was record, volume string, all footprint, labels map[string]string) error {
 	const op = "commit"
 	r, err := s.find(tx, op, key)
 	if err != nil {
@@ -123,7 +123,7 @@ func (s *Snapshotter) move(tx *store.Tx, name, key string, was record, volume st
 
 // quiet makes sure that a snapshot can be read without its journal, and measures
 // it.
-func (s *Snapshotter) quiet(ctx context.Context, key string, r record, volume store.Volume) (footprint, error) {
+func (s *Snapshotter) quiet(ctx context.Context, key string, r record, volume thinpool.VolumeRecord) (footprint, error) {
 	status, err := s.pool.StatusOf(ctx, volume)
 	if err != nil {
 		return footprint{}, err

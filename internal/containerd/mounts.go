@@ -8,11 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/internal/filelock"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 )
 
 // Mount says how a snapshot is mounted, as mount(8) would be told.
@@ -44,7 +44,7 @@ func (s *Snapshotter) Mounts(ctx context.Context, key string) ([]Mount, error) {
 
 // get reads a snapshot's document in a transaction of its own.
 func (s *Snapshotter) get(ctx context.Context, op, name string) (r record, err error) {
-	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err = s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		r, err = s.find(tx, op, name)
 		return err
 	})
@@ -52,12 +52,12 @@ func (s *Snapshotter) get(ctx context.Context, op, name string) (r record, err e
 }
 
 // withVolume is get with the record of the snapshot's volume, if that is there.
-func (s *Snapshotter) withVolume(ctx context.Context, op, name string) (r record, volume store.Volume, err error) {
-	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+func (s *Snapshotter) withVolume(ctx context.Context, op, name string) (r record, volume thinpool.VolumeRecord, err error) {
+	err = s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		if r, err = s.find(tx, op, name); err == nil {
 			volume, err = tx.Volume(r.Volume)
 		}
-		if errors.Is(err, store.ErrNotFound) {
+		if errors.Is(err, fault.NotFound) {
 			err = nil // whoever needs it says so
 		}
 		return err
@@ -129,7 +129,7 @@ func (s *Snapshotter) grow(ctx context.Context, key string, r record, volume thi
 	if err != nil {
 		return err
 	}
-	return s.pool.Update(ctx, func(tx *store.Tx) error {
+	return s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		now, err := s.find(tx, "grow", key)
 		if err != nil || now.ID != r.ID {
 			return err

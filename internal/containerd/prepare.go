@@ -10,7 +10,6 @@ import (
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -80,7 +79,7 @@ func (s *Snapshotter) create(ctx context.Context, op string, kind Kind, key, par
 // ground finds the parent, or the template that stands for none. That the key is
 // taken is told before anything is made; the transaction looks again.
 func (s *Snapshotter) ground(ctx context.Context, op, key, parent string, size units.Bytes) (on ground, err error) {
-	err = s.pool.View(ctx, func(tx *store.Tx) error {
+	err = s.pool.View(ctx, func(tx *thinpool.Tx) error {
 		if err := s.free(tx, op, key); err != nil || parent == "" {
 			return err
 		}
@@ -94,7 +93,7 @@ func (s *Snapshotter) ground(ctx context.Context, op, key, parent string, size u
 	return s.template(ctx, size)
 }
 
-func (s *Snapshotter) parent(tx *store.Tx, op, key, parent string) (record, error) {
+func (s *Snapshotter) parent(tx *thinpool.Tx, op, key, parent string) (record, error) {
 	if err := checkName(op, "parent", parent); err != nil {
 		return record{}, err
 	}
@@ -111,7 +110,7 @@ func (s *Snapshotter) parent(tx *store.Tx, op, key, parent string) (record, erro
 // copy makes the volume with its document.
 func (s *Snapshotter) copy(ctx context.Context, op, key string, on ground, r record) (record, error) {
 	var told error
-	with := func(tx *store.Tx, _ store.Volume) error {
+	with := func(tx *thinpool.Tx, _ thinpool.VolumeRecord) error {
 		r.Created = s.now()
 		r.Updated = r.Created
 		told = s.stand(tx, op, key, on, r)
@@ -131,7 +130,7 @@ func (s *Snapshotter) copy(ctx context.Context, op, key string, on ground, r rec
 }
 
 // stand writes the document of a new snapshot if it still may stand there.
-func (s *Snapshotter) stand(tx *store.Tx, op, key string, on ground, r record) error {
+func (s *Snapshotter) stand(tx *thinpool.Tx, op, key string, on ground, r record) error {
 	if err := s.free(tx, op, key); err != nil {
 		return err
 	}
@@ -155,7 +154,7 @@ func (s *Snapshotter) stand(tx *store.Tx, op, key string, on ground, r record) e
 
 // borrow writes the document of a view, which has no volume of its own.
 func (s *Snapshotter) borrow(ctx context.Context, op, key string, on ground, r record) error {
-	return s.pool.Update(ctx, func(tx *store.Tx) error {
+	return s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		r.Created = s.now()
 		r.Updated = r.Created
 		return s.stand(tx, op, key, on, r)

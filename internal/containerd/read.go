@@ -4,9 +4,9 @@ import (
 	"context"
 	"strings"
 
-	"github.com/containerd/containerd/v2/pkg/filters"
+	"thinctl/thinpool"
 
-	"thinctl/thinpool/store"
+	"github.com/containerd/containerd/v2/pkg/filters"
 )
 
 // Stat tells what is known of a snapshot.
@@ -27,9 +27,9 @@ func (s *Snapshotter) Walk(ctx context.Context, f func(Info) error, match ...str
 		return &Error{Op: "list", Object: "snapshots", Kind: ErrInvalid, Detail: "the filter", Err: err}
 	}
 	var found []Info
-	err = s.pool.View(ctx, func(tx *store.Tx) error {
+	err = s.pool.View(ctx, func(tx *thinpool.Tx) error {
 		found = nil
-		for entry, err := range store.Documents[record](tx, kindSnapshots, s.key("")) {
+		for entry, err := range thinpool.Documents[record](tx, kindSnapshots, s.key("")) {
 			if err != nil {
 				return err
 			}

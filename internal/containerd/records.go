@@ -10,16 +10,17 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"thinctl/fault"
 	"thinctl/snapshots/filesystem"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 	"thinctl/units"
 )
 
 // The documents that this package keeps in the pool's database. A namespace has
 // no slash.
 const (
-	kindSnapshots store.Kind = "containerd-snapshots" // namespace/key -> record
-	kindChildren  store.Kind = "containerd-children"  // namespace/parent's id/id -> key
+	kindSnapshots thinpool.DocumentKind = "containerd-snapshots" // namespace/key -> record
+	kindChildren  thinpool.DocumentKind = "containerd-children"  // namespace/parent's id/id -> key
 )
 
 // keptFor is what the volumes are kept for.
@@ -93,17 +94,17 @@ func (s *Snapshotter) childKey(parent, id string) string {
 }
 
 // find reads a snapshot's document; ErrNotFound.
-func (s *Snapshotter) find(tx *store.Tx, op, name string) (record, error) {
+func (s *Snapshotter) find(tx *thinpool.Tx, op, name string) (record, error) {
 	var r record
-	err := tx.Document(kindSnapshots, s.key(name), &r)
-	if errors.Is(err, store.ErrNotFound) {
+	err := tx.Get(kindSnapshots, s.key(name), &r)
+	if errors.Is(err, fault.NotFound) {
 		return r, refused(op, name, ErrNotFound, "")
 	}
 	return r, err
 }
 
 // free refuses a name that is taken.
-func (s *Snapshotter) free(tx *store.Tx, op, name string) error {
+func (s *Snapshotter) free(tx *thinpool.Tx, op, name string) error {
 	_, err := s.find(tx, op, name)
 	switch {
 	case errors.Is(err, ErrNotFound):
@@ -114,26 +115,26 @@ func (s *Snapshotter) free(tx *store.Tx, op, name string) error {
 	return err
 }
 
-func (s *Snapshotter) put(tx *store.Tx, name string, r record) error {
-	if err := tx.PutDocument(kindSnapshots, s.key(name), r); err != nil {
+func (s *Snapshotter) put(tx *thinpool.Tx, name string, r record) error {
+	if err := tx.Put(kindSnapshots, s.key(name), r); err != nil {
 		return err
 	}
 	if r.ParentID == "" {
 		return nil
 	}
-	return tx.PutDocument(kindChildren, s.childKey(r.ParentID, r.ID), name)
+	return tx.Put(kindChildren, s.childKey(r.ParentID, r.ID), name)
 }
 
-func (s *Snapshotter) drop(tx *store.Tx, name string, r record) error {
-	if err := tx.DeleteDocument(kindSnapshots, s.key(name)); err != nil || r.ParentID == "" {
+func (s *Snapshotter) drop(tx *thinpool.Tx, name string, r record) error {
+	if err := tx.Delete(kindSnapshots, s.key(name)); err != nil || r.ParentID == "" {
 		return err
 	}
-	return tx.DeleteDocument(kindChildren, s.childKey(r.ParentID, r.ID))
+	return tx.Delete(kindChildren, s.childKey(r.ParentID, r.ID))
 }
 
 // child returns the name of a snapshot that stands on r; "" where none does.
-func (s *Snapshotter) child(tx *store.Tx, r record) (string, error) {
-	for entry, err := range store.Documents[string](tx, kindChildren, s.childKey(r.ID, "")) {
+func (s *Snapshotter) child(tx *thinpool.Tx, r record) (string, error) {
+	for entry, err := range thinpool.Documents[string](tx, kindChildren, s.childKey(r.ID, "")) {
 		return entry.Record, err
 	}
 	return "", nil

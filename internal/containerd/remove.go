@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 )
 
 // Remove removes a snapshot that is no other's parent. It is gone, and its key may
@@ -32,7 +31,7 @@ func (s *Snapshotter) remove(ctx context.Context, op, key, id string) error {
 			return s.unborrow(ctx, op, key, r)
 		}
 		var told error
-		err = s.bury(ctx, r.Volume, func(tx *store.Tx) error {
+		err = s.bury(ctx, r.Volume, func(tx *thinpool.Tx) error {
 			told = s.unwrite(tx, op, key, r)
 			return told
 		})
@@ -57,7 +56,7 @@ func (s *Snapshotter) remove(ctx context.Context, op, key, id string) error {
 // needs no device any more.
 func (s *Snapshotter) unborrow(ctx context.Context, op, key string, r record) error {
 	var parent record
-	err := s.pool.Update(ctx, func(tx *store.Tx) (err error) {
+	err := s.pool.Update(ctx, func(tx *thinpool.Tx) (err error) {
 		if err := s.unwrite(tx, op, key, r); err != nil {
 			return err
 		}
@@ -90,7 +89,7 @@ func (s *Snapshotter) putAway(ctx context.Context, name string, r record) {
 }
 
 // unwrite takes a snapshot's document away.
-func (s *Snapshotter) unwrite(tx *store.Tx, op, key string, was record) error {
+func (s *Snapshotter) unwrite(tx *thinpool.Tx, op, key string, was record) error {
 	r, err := s.find(tx, op, key)
 	if err != nil {
 		return err
@@ -111,7 +110,7 @@ func (s *Snapshotter) unwrite(tx *store.Tx, op, key string, was record) error {
 // lost drops the document of a snapshot that has no volume. again: there is
 // another by now.
 func (s *Snapshotter) lost(ctx context.Context, op, key string, was record) (again bool, err error) {
-	err = s.pool.Update(ctx, func(tx *store.Tx) error {
+	err = s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		r, err := s.find(tx, op, key)
 		if err != nil {
 			return err
@@ -126,7 +125,7 @@ func (s *Snapshotter) lost(ctx context.Context, op, key string, was record) (aga
 
 // bury removes a volume and what with takes away, and leaves its blocks to the
 // reaper.
-func (s *Snapshotter) bury(ctx context.Context, volume string, with func(*store.Tx) error) error {
+func (s *Snapshotter) bury(ctx context.Context, volume string, with func(*thinpool.Tx) error) error {
 	removals, err := s.pool.RemoveVolumes(ctx, []string{volume}, thinpool.RemoveOptions{Deferred: true, Later: true, For: keptFor}, with)
 	for _, removal := range removals {
 		s.reap(removal.Volume.ID)
@@ -172,9 +171,9 @@ func (s *Snapshotter) clearVolumes(ctx context.Context) error {
 }
 
 func (s *Snapshotter) strays(ctx context.Context) (left []string, err error) {
-	err = s.pool.View(ctx, func(tx *store.Tx) error {
+	err = s.pool.View(ctx, func(tx *thinpool.Tx) error {
 		known := map[string]bool{}
-		for entry, err := range store.Documents[record](tx, kindSnapshots, "") {
+		for entry, err := range thinpool.Documents[record](tx, kindSnapshots, "") {
 			if err != nil {
 				return err
 			}
@@ -197,8 +196,8 @@ func (s *Snapshotter) strays(ctx context.Context) (left []string, err error) {
 // nothing shows.
 func (s *Snapshotter) putAllAway(ctx context.Context) error {
 	idle := map[string]record{}
-	err := s.pool.View(ctx, func(tx *store.Tx) error {
-		for entry, err := range store.Documents[record](tx, kindSnapshots, s.key("")) {
+	err := s.pool.View(ctx, func(tx *thinpool.Tx) error {
+		for entry, err := range thinpool.Documents[record](tx, kindSnapshots, s.key("")) {
 			if err != nil {
 				return err
 			}

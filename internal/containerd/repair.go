@@ -5,15 +5,15 @@ import (
 	"maps"
 	"slices"
 
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // RepairIn drops, within a transaction, the snapshots of all namespaces whose
 // volume or parent is gone: containerd unpacks what it misses again. A volume that
 // loses its snapshot so keeps its contents, as a volume of the user's own. It
 // returns what it did.
-func RepairIn(tx *store.Tx) (actions []string, err error) {
-	volumes := map[string]store.Volume{}
+func RepairIn(tx *thinpool.Tx) (actions []string, err error) {
+	volumes := map[string]thinpool.VolumeRecord{}
 	for volume, err := range tx.Volumes() {
 		if err != nil {
 			return nil, err
@@ -21,7 +21,7 @@ func RepairIn(tx *store.Tx) (actions []string, err error) {
 		volumes[volume.Name] = volume
 	}
 	all := map[string]record{}
-	for entry, err := range store.Documents[record](tx, kindSnapshots, "") {
+	for entry, err := range thinpool.Documents[record](tx, kindSnapshots, "") {
 		if err != nil {
 			return nil, err
 		}
@@ -50,8 +50,7 @@ func RepairIn(tx *store.Tx) (actions []string, err error) {
 			return actions, err
 		}
 		if volume, there := volumes[r.Volume]; there && !r.borrows() {
-			volume.For = ""
-			if err := tx.PutVolume(volume); err != nil {
+			if err := tx.Keep(volume, ""); err != nil {
 				return actions, err
 			}
 		}
@@ -62,16 +61,16 @@ func RepairIn(tx *store.Tx) (actions []string, err error) {
 	return actions, recountViews(tx, all)
 }
 
-func dropRecord(tx *store.Tx, key string, r record) error {
-	if err := tx.DeleteDocument(kindSnapshots, key); err != nil || r.ParentID == "" {
+func dropRecord(tx *thinpool.Tx, key string, r record) error {
+	if err := tx.Delete(kindSnapshots, key); err != nil || r.ParentID == "" {
 		return err
 	}
 	namespace, _ := splitNamespace(key)
-	return tx.DeleteDocument(kindChildren, namespace+"/"+r.ParentID+"/"+r.ID)
+	return tx.Delete(kindChildren, namespace+"/"+r.ParentID+"/"+r.ID)
 }
 
 // recountViews has committed snapshots count the views that are left.
-func recountViews(tx *store.Tx, all map[string]record) error {
+func recountViews(tx *thinpool.Tx, all map[string]record) error {
 	views := map[string]int{}
 	for _, r := range all {
 		if r.borrows() {
@@ -83,7 +82,7 @@ func recountViews(tx *store.Tx, all map[string]record) error {
 			continue
 		}
 		r.Views = views[r.Volume]
-		if err := tx.PutDocument(kindSnapshots, key, r); err != nil {
+		if err := tx.Put(kindSnapshots, key, r); err != nil {
 			return err
 		}
 	}

@@ -24,7 +24,7 @@ import (
 
 	"thinctl/internal/containerd"
 	"thinctl/internal/testkit/thinpooltest"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // requests counts what Serve tells of.
@@ -174,7 +174,7 @@ func TestListMany(t *testing.T) {
 // snapshot that is not there.
 func TestRefusals(t *testing.T) {
 	o := thinpooltest.SmallPool()
-	o.Reserve = &store.Reserve{Data: 90}
+	o.Reserve = &thinpool.Reserve{Data: 90}
 	st := newStageOn(t, o)
 	client, _, stop := st.serve(containerd.ServeOptions{})
 	mounts, err := st.s.Prepare(st.ctx, "first", "", nil)

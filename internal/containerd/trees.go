@@ -5,7 +5,7 @@ import (
 	"errors"
 	"strings"
 
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // Trees are two file trees to be compared.
@@ -45,7 +45,7 @@ func (s *Snapshotter) Pair(ctx context.Context, lower, upper []Mount) (*Pair, er
 		return nil, foreign("no mounts")
 	}
 	p := &Pair{s: s}
-	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err := s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		if p.upper, err = s.behind(tx, upper[0]); err != nil {
 			return err
 		}
@@ -89,14 +89,14 @@ func foreign(what string) error {
 }
 
 func (s *Snapshotter) nodeOf(volume string) string {
-	return s.pool.NodeOf(store.Volume{Name: volume, For: keptFor})
+	return s.pool.NodeOf(thinpool.VolumeRecord{Name: volume, For: keptFor})
 }
 
 // behind finds the snapshot that a mount shows. A committed one is found before its
 // views, which show the same device.
-func (s *Snapshotter) behind(tx *store.Tx, m Mount) (*shown, error) {
+func (s *Snapshotter) behind(tx *thinpool.Tx, m Mount) (*shown, error) {
 	var found *shown
-	for entry, err := range store.Documents[record](tx, kindSnapshots, "") {
+	for entry, err := range thinpool.Documents[record](tx, kindSnapshots, "") {
 		if err != nil {
 			return nil, err
 		}
@@ -118,7 +118,7 @@ func (s *Snapshotter) behind(tx *store.Tx, m Mount) (*shown, error) {
 
 // related tells whether one snapshot was made of the other, however many commits lie
 // between.
-func (s *Snapshotter) related(tx *store.Tx, a, b record) (bool, error) {
+func (s *Snapshotter) related(tx *thinpool.Tx, a, b record) (bool, error) {
 	for _, pair := range [2][2]record{{a, b}, {b, a}} {
 		for at := pair[1]; ; {
 			if at.Volume == pair[0].Volume {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"strings"
 
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // Update changes a snapshot's labels: all of them, or those that fields name as
@@ -23,7 +23,7 @@ func (s *Snapshotter) Update(ctx context.Context, key string, labels map[string]
 		}
 	}
 	var info Info
-	err := s.pool.Update(ctx, func(tx *store.Tx) error {
+	err := s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		r, err := s.find(tx, op, key)
 		if err != nil {
 			return err

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -36,7 +35,7 @@ func (s *Snapshotter) Usage(ctx context.Context, key string) (Usage, error) {
 	return Usage{Size: own.Mapped, Inodes: own.Inodes}, failed("measure", key, err)
 }
 
-func (s *Snapshotter) written(ctx context.Context, key string, r record, volume store.Volume) (footprint, error) {
+func (s *Snapshotter) written(ctx context.Context, key string, r record, volume thinpool.VolumeRecord) (footprint, error) {
 	status, err := s.pool.StatusOf(ctx, volume)
 	if err == nil && !status.Active { // after a reboot
 		if _, err = s.pool.ActivateVolume(ctx, r.Volume); err == nil {

@@ -8,7 +8,7 @@ import (
 	"thinctl/internal/images"
 	"thinctl/metrics"
 	"thinctl/snapshots"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // activateInterval is the shortest time between two attempts to activate a pool.
@@ -17,7 +17,7 @@ const activateInterval = time.Minute
 // activateTimeout bounds an activation together with the recovery after it.
 const activateTimeout = 5 * time.Minute
 
-func isNoDatabase(err error) bool { return errors.Is(err, store.ErrNoDatabase) }
+func isNoDatabase(err error) bool { return errors.Is(err, thinpool.ErrNoDatabase) }
 
 // activate activates a pool unless a user has deactivated it, and recovers what killed
 // processes left unfinished. It reports whether a new sample is needed.

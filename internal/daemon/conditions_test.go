@@ -11,7 +11,7 @@ import (
 	"thinctl/docs/runbooks"
 	"thinctl/loopback"
 	"thinctl/metrics"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 func TestConditions(t *testing.T) {
@@ -67,7 +67,7 @@ func TestConditions(t *testing.T) {
 	} {
 		a := assessment{now: now, lastGood: now, lastScan: now, interval: 15 * time.Second, extending: true}
 		s := &a.sample.Status
-		s.Active, s.Record = true, store.Pool{Activated: true, Reserve: store.Reserve{Host: 5}}
+		s.Active, s.Record = true, thinpool.PoolRecord{Activated: true, Reserve: thinpool.Reserve{Host: 5}}
 		s.Kernel = dm.PoolStatus{UsedData: 10, TotalData: 1000, UsedMetadata: 10, TotalMetadata: 1000}
 		s.Host = &loopback.Space{Total: 100 * gi, Free: 60 * gi, Available: 50 * gi}
 		test.change(&a)

@@ -18,7 +18,6 @@ import (
 	"thinctl/loopback"
 	"thinctl/metrics"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -78,7 +77,7 @@ func (h *harness) check(err error) {
 func (h *harness) pool(name string, change func(*thinpool.CreateOptions)) (*thinpool.Pool, thinpool.Volume) {
 	h.Helper()
 	options := thinpool.CreateOptions{
-		DataSize: 64 * units.MiB, MetadataSize: 4 * units.MiB, BaseSize: units.GiB, Reserve: &store.Reserve{Host: 5},
+		DataSize: 64 * units.MiB, MetadataSize: 4 * units.MiB, BaseSize: units.GiB, Reserve: &thinpool.Reserve{Host: 5},
 	}
 	if change != nil {
 		change(&options)

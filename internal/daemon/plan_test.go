@@ -11,7 +11,6 @@ import (
 	"thinctl/loopback"
 	"thinctl/metrics"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -114,9 +113,9 @@ func TestDecideProperties(t *testing.T) {
 func TestAvailable(t *testing.T) {
 	status := func(available, apparent, allocated units.Bytes) thinpool.Status {
 		return thinpool.Status{
-			Record: store.Pool{
-				Block: 64 * units.KiB, Reserve: store.Reserve{Host: 5},
-				Data: store.Backing{Loop: true}, Metadata: store.Backing{Loop: true},
+			Record: thinpool.PoolRecord{
+				Block: 64 * units.KiB, Reserve: thinpool.Reserve{Host: 5},
+				Data: thinpool.Backing{Loop: true}, Metadata: thinpool.Backing{Loop: true},
 			},
 			Data:     thinpool.Space{Total: apparent, File: &loopback.FileUsage{Apparent: apparent, Allocated: allocated}},
 			Metadata: thinpool.Space{Total: gi, File: &loopback.FileUsage{Apparent: gi, Allocated: gi}},
@@ -141,7 +140,7 @@ func TestAvailable(t *testing.T) {
 		}
 	}
 	onDisks := thinpool.Status{
-		Record: store.Pool{Block: mi}, Data: thinpool.Space{Total: 10 * gi}, Metadata: thinpool.Space{Total: gi},
+		Record: thinpool.PoolRecord{Block: mi}, Data: thinpool.Space{Total: 10 * gi}, Metadata: thinpool.Space{Total: gi},
 	}
 	if got := dataSpace(onDisks, 12*gi).available; got != 2*gi {
 		t.Errorf("a device with 2G more: got %s, want 2G", got)
@@ -153,8 +152,8 @@ func TestAvailable(t *testing.T) {
 
 func TestFailWhenFull(t *testing.T) {
 	status := func(available units.Bytes, loop, asked bool) thinpool.Status {
-		s := thinpool.Status{Record: store.Pool{
-			ErrorIfFull: asked, Reserve: store.Reserve{Host: 5}, Data: store.Backing{Loop: loop},
+		s := thinpool.Status{Record: thinpool.PoolRecord{
+			ErrorIfFull: asked, Reserve: thinpool.Reserve{Host: 5}, Data: thinpool.Backing{Loop: loop},
 		}}
 		if loop {
 			s.Host = &loopback.Space{Total: 100 * gi, Available: available}

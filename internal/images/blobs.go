@@ -8,14 +8,15 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"thinctl/fault"
 	"thinctl/internal/images/manifest"
 	"thinctl/snapshots"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // kindBlobs has, by diff id, the blobs that registries were seen to hold of a
 // layer, so that one which has them is not sent them again.
-const kindBlobs store.Kind = "blobs"
+const kindBlobs thinpool.DocumentKind = "blobs"
 
 // maxBlobs of a layer are remembered, the newest first. There is one for each way
 // that somebody has compressed it.
@@ -33,17 +34,17 @@ func (layer) Streamed() bool { return true }
 // Remembered are the blobs that need not be sent where they are.
 func (l layer) Remembered() []v1.Descriptor { return l.blobs }
 
-func blobsOf(tx *store.Tx, diffID string) ([]v1.Descriptor, error) {
+func blobsOf(tx *thinpool.Tx, diffID string) ([]v1.Descriptor, error) {
 	var blobs []v1.Descriptor
-	err := tx.Document(kindBlobs, diffID, &blobs)
-	if errors.Is(err, store.ErrNotFound) {
+	err := tx.Get(kindBlobs, diffID, &blobs)
+	if errors.Is(err, fault.NotFound) {
 		err = nil
 	}
 	return blobs, err
 }
 
 func (s *Store) blobs(ctx context.Context, diffID string) (blobs []v1.Descriptor, err error) {
-	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err = s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		blobs, err = blobsOf(tx, diffID)
 		return err
 	})
@@ -51,7 +52,7 @@ func (s *Store) blobs(ctx context.Context, diffID string) (blobs []v1.Descriptor
 }
 
 // remember writes down which blob a registry has of a layer.
-func remember(tx *store.Tx, diffID string, blob v1.Descriptor) error {
+func remember(tx *thinpool.Tx, diffID string, blob v1.Descriptor) error {
 	if blob.Digest.String() == diffID {
 		return nil // not compressed: nobody would miss it
 	}
@@ -68,11 +69,11 @@ func remember(tx *store.Tx, diffID string, blob v1.Descriptor) error {
 	}
 	blobs = slices.DeleteFunc(blobs, func(d v1.Descriptor) bool { return d.Digest == blob.Digest })
 	blobs = append([]v1.Descriptor{blob}, blobs...)
-	return tx.PutDocument(kindBlobs, diffID, blobs[:min(len(blobs), maxBlobs)])
+	return tx.Put(kindBlobs, diffID, blobs[:min(len(blobs), maxBlobs)])
 }
 
 // rememberAll writes down what the registry had that the image came from.
-func (in *incoming) rememberAll(tx *store.Tx) error {
+func (in *incoming) rememberAll(tx *thinpool.Tx) error {
 	if in.options.Manifest == "" {
 		return nil
 	}
@@ -109,7 +110,7 @@ func (s *Store) Pushed(ctx context.Context, o *Opened, blobs []v1.Descriptor) er
 	if len(layers) != len(blobs) {
 		return &Error{Op: "push", Object: o.Record.String(), Kind: ErrInvalid, Detail: "the registry has another number of layers"}
 	}
-	return s.pool.Update(ctx, func(tx *store.Tx) error {
+	return s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		for i, layer := range layers {
 			diff, err := layer.DiffID()
 			if err == nil {
@@ -130,8 +131,8 @@ func (s *Store) forgetBlobs(ctx context.Context, layers []snapshots.Layer) error
 		there[layer.DiffID] = true
 	}
 	var gone []string
-	err := s.pool.View(ctx, func(tx *store.Tx) error {
-		for entry, err := range store.Documents[[]v1.Descriptor](tx, kindBlobs, "") {
+	err := s.pool.View(ctx, func(tx *thinpool.Tx) error {
+		for entry, err := range thinpool.Documents[[]v1.Descriptor](tx, kindBlobs, "") {
 			if err != nil {
 				return err
 			}
@@ -144,9 +145,9 @@ func (s *Store) forgetBlobs(ctx context.Context, layers []snapshots.Layer) error
 	if err != nil || len(gone) == 0 {
 		return err
 	}
-	return s.pool.Update(ctx, func(tx *store.Tx) error {
+	return s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		for _, diffID := range gone {
-			if err := tx.DeleteDocument(kindBlobs, diffID); err != nil {
+			if err := tx.Delete(kindBlobs, diffID); err != nil {
 				return err
 			}
 		}

@@ -7,7 +7,7 @@ import (
 	"os"
 
 	"thinctl/snapshots"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // Check compares the documents of images, layers and containers with the volumes
@@ -21,7 +21,7 @@ func (s *Store) Check(ctx context.Context) ([]snapshots.Disagreement, error) {
 	say := func(object, detail string) {
 		found = append(found, snapshots.Disagreement{Object: object, Detail: detail})
 	}
-	err = s.pool.View(ctx, func(tx *store.Tx) error {
+	err = s.pool.View(ctx, func(tx *thinpool.Tx) error {
 		layers, err := snapshots.LayersIn(tx)
 		if err != nil {
 			return err
@@ -55,7 +55,7 @@ func (s *Store) splitMissing(layer snapshots.Layer) (bool, error) {
 	return false, err
 }
 
-func checkImages(tx *store.Tx, layers map[string]bool, say func(object, detail string)) error {
+func checkImages(tx *thinpool.Tx, layers map[string]bool, say func(object, detail string)) error {
 	images, err := list(tx)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func checkImages(tx *store.Tx, layers map[string]bool, say func(object, detail s
 			}
 		}
 	}
-	for entry, err := range store.Documents[named](tx, kindNames, "") {
+	for entry, err := range thinpool.Documents[named](tx, kindNames, "") {
 		if err != nil {
 			return err
 		}
@@ -77,7 +77,7 @@ func checkImages(tx *store.Tx, layers map[string]bool, say func(object, detail s
 			say("name "+entry.Key, "it names no image")
 		}
 	}
-	for entry, err := range store.Documents[string](tx, kindIDs, "") {
+	for entry, err := range thinpool.Documents[string](tx, kindIDs, "") {
 		if err != nil {
 			return err
 		}

@@ -7,7 +7,7 @@ import (
 
 	"thinctl/internal/images"
 	"thinctl/snapshots"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // Each disagreement is found, and names its object.
@@ -21,20 +21,20 @@ func TestCheckFinds(t *testing.T) {
 	b.agrees(b.s)
 	for _, test := range []struct {
 		what, names string
-		damage      func(*store.Tx) error
+		damage      func(*thinpool.Tx) error
 	}{
-		{"no image", "name docker.io/thinctl/one", func(tx *store.Tx) error { return tx.DeleteDocument("images", loaded[0].Key) }},
-		{"no image", "container web", func(tx *store.Tx) error { return nil }},
-		{"no layer", "image " + loaded[0].ID, func(tx *store.Tx) error {
-			return joined(tx.PutDocument("images", loaded[0].Key, loaded[0]), tx.DeleteDocument("layers", one.ChainIDs[2]))
+		{"no image", "name docker.io/thinctl/one", func(tx *thinpool.Tx) error { return tx.Delete("images", loaded[0].Key) }},
+		{"no image", "container web", func(tx *thinpool.Tx) error { return nil }},
+		{"no layer", "image " + loaded[0].ID, func(tx *thinpool.Tx) error {
+			return joined(tx.Put("images", loaded[0].Key, loaded[0]), tx.Delete("layers", one.ChainIDs[2]))
 		}},
-		{"no container", "name web", func(tx *store.Tx) error { return tx.DeleteDocument("containers", c.ID) }},
-		{"an id of none", "id 00", func(tx *store.Tx) error { return tx.PutDocument("image-ids", "00", "11") }},
+		{"no container", "name web", func(tx *thinpool.Tx) error { return tx.Delete("containers", c.ID) }},
+		{"an id of none", "id 00", func(tx *thinpool.Tx) error { return tx.Put("image-ids", "00", "11") }},
 	} {
 		b.check(b.pool.Update(b.ctx, test.damage))
 		b.finds(test.what, test.names)
 	}
-	b.check(b.pool.Update(b.ctx, func(tx *store.Tx) error { _, err := images.RepairIn(tx); return err }))
+	b.check(b.pool.Update(b.ctx, func(tx *thinpool.Tx) error { _, err := images.RepairIn(tx); return err }))
 	b.agrees(b.s)
 	if _, err := b.load(b.s, dockerArchive(t, one)); err != nil {
 		t.Errorf("loading it again after the repair: %v", err)

@@ -8,7 +8,7 @@ import (
 
 	"thinctl/internal/images/reference"
 	"thinctl/snapshots"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // CommitOptions describe the image that a commit makes.
@@ -34,7 +34,7 @@ func (s *Store) Commit(ctx context.Context, container string, o CommitOptions) (
 		return Image{}, err
 	}
 	var made Image
-	_, err = s.layers.CommitContainer(ctx, c.ID, snapshots.CommitOptions{With: func(tx *store.Tx, layer snapshots.Layer) (err error) {
+	_, err = s.layers.CommitContainer(ctx, c.ID, snapshots.CommitOptions{With: func(tx *thinpool.Tx, layer snapshots.Layer) (err error) {
 		made, err = s.commit(tx, c, layer, edits, o)
 		return err
 	}})
@@ -42,7 +42,7 @@ func (s *Store) Commit(ctx context.Context, container string, o CommitOptions) (
 }
 
 // commit writes the documents of the image that ends with layer.
-func (s *Store) commit(tx *store.Tx, c snapshots.Container, layer snapshots.Layer, edits edits, o CommitOptions) (Image, error) {
+func (s *Store) commit(tx *thinpool.Tx, c snapshots.Container, layer snapshots.Layer, edits edits, o CommitOptions) (Image, error) {
 	image := Image{Key: layer.ID, Parent: c.Image, Loaded: s.now(), Created: s.now()}
 	raw, err := marshal(emptyConfig())
 	if err != nil {
@@ -61,7 +61,7 @@ func (s *Store) commit(tx *store.Tx, c snapshots.Container, layer snapshots.Laye
 	if image.Raw, err = committed(raw, step, edits); err != nil {
 		return image, err
 	}
-	if err := tx.PutDocument(kindImages, image.Key, image); err != nil {
+	if err := tx.Put(kindImages, image.Key, image); err != nil {
 		return image, err
 	}
 	if err := setNames(tx, image.Key, "", o.Names); err != nil {

@@ -5,10 +5,11 @@ import (
 	"errors"
 	"io"
 
+	"thinctl/fault"
 	"thinctl/internal/images/layertar"
 	"thinctl/internal/images/reference"
 	"thinctl/snapshots"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // CreateContainer makes a container of the image that text means. The image, its
@@ -23,8 +24,8 @@ func (s *Store) CreateContainer(ctx context.Context, text string, o snapshots.Co
 		o.ImageName = names[0].Familiar()
 	}
 	with := o.With
-	o.With = func(tx *store.Tx, c snapshots.Container) error {
-		if _, err := byKey(tx, image.Key); errors.Is(err, store.ErrNotFound) {
+	o.With = func(tx *thinpool.Tx, c snapshots.Container) error {
+		if _, err := byKey(tx, image.Key); errors.Is(err, fault.NotFound) {
 			return &reference.Error{Given: text, Kind: reference.ErrNotFound, Detail: "it was removed meanwhile"}
 		} else if err != nil || with == nil {
 			return err

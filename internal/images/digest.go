@@ -6,9 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 
+	"thinctl/fault"
 	"thinctl/internal/images/reference"
 	"thinctl/snapshots"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // Digest returns the image with its id. A committed image's is computed where it
@@ -32,9 +33,9 @@ func (s *Store) Digest(ctx context.Context, text string) (Image, error) {
 		}
 		diffs = append(diffs, layer.DiffID)
 	}
-	err = s.pool.Update(ctx, func(tx *store.Tx) error {
+	err = s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		now, err := identify(tx, image.Key, diffs)
-		if errors.Is(err, store.ErrNotFound) {
+		if errors.Is(err, fault.NotFound) {
 			return gone(image)
 		}
 		image = now
@@ -65,7 +66,7 @@ func gone(image Image) error {
 }
 
 // identify gives a committed image its id.
-func identify(tx *store.Tx, key string, diffs []string) (Image, error) {
+func identify(tx *thinpool.Tx, key string, diffs []string) (Image, error) {
 	image, err := byKey(tx, key)
 	if err != nil || image.ID != "" {
 		return image, err
@@ -75,12 +76,12 @@ func identify(tx *store.Tx, key string, diffs []string) (Image, error) {
 	}
 	sum := sha256.Sum256(image.Raw)
 	image.ID = hex.EncodeToString(sum[:])
-	if err := tx.PutDocument(kindImages, key, image); err != nil {
+	if err := tx.Put(kindImages, key, image); err != nil {
 		return image, err
 	}
 	var other Image
-	if err := tx.Document(kindImages, image.ID, &other); errors.Is(err, store.ErrNotFound) {
-		return image, tx.PutDocument(kindIDs, image.ID, key)
+	if err := tx.Get(kindImages, image.ID, &other); errors.Is(err, fault.NotFound) {
+		return image, tx.Put(kindIDs, image.ID, key)
 	}
 	return image, nil // the very same was loaded, and has the id for its key
 }

@@ -6,9 +6,10 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"thinctl/fault"
 	"thinctl/internal/images/reference"
 	"thinctl/snapshots"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // ChainIDs are the ids that an image's layers have here once they are loaded,
@@ -38,13 +39,13 @@ func (s *Store) Have(ctx context.Context, image v1.Image) (ids []string, have in
 // repository: debian@sha256:...
 func (s *Store) RepoDigests(ctx context.Context, image Image) ([]string, error) {
 	var digests []string
-	err := s.pool.View(ctx, func(tx *store.Tx) error {
+	err := s.pool.View(ctx, func(tx *thinpool.Tx) error {
 		digests = nil
 		seen := map[string]bool{}
 		for _, name := range image.Names {
 			var record named
-			err := tx.Document(kindNames, name.String(), &record)
-			if errors.Is(err, store.ErrNotFound) || err == nil && (record.Key != image.Key || record.Manifest == "") {
+			err := tx.Get(kindNames, name.String(), &record)
+			if errors.Is(err, fault.NotFound) || err == nil && (record.Key != image.Key || record.Manifest == "") {
 				continue
 			}
 			if err != nil {

@@ -8,14 +8,14 @@ import (
 
 	"thinctl/internal/images/manifest"
 	"thinctl/internal/images/reference"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // The documents that this package keeps in the pool's database.
 const (
-	kindImages store.Kind = "images"      // key -> Image
-	kindNames  store.Kind = "image-names" // canonical name -> named
-	kindIDs    store.Kind = "image-ids"   // id -> key, where the two differ
+	kindImages thinpool.DocumentKind = "images"      // key -> Image
+	kindNames  thinpool.DocumentKind = "image-names" // canonical name -> named
+	kindIDs    thinpool.DocumentKind = "image-ids"   // id -> key, where the two differ
 )
 
 // Image is a config and a chain of layers.

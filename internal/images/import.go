@@ -16,7 +16,7 @@ import (
 	"thinctl/internal/images/reference"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 	"thinctl/units"
 )
 
@@ -73,12 +73,12 @@ func (s *Store) Import(ctx context.Context, tar io.Reader, o ImportOptions) (Ima
 		return Image{}, err
 	}
 	image.Loaded = s.now()
-	err = chain.Finish(ctx, func(tx *store.Tx) error {
+	err = chain.Finish(ctx, func(tx *thinpool.Tx) error {
 		was, err := byKey(tx, image.Key)
 		if err == nil {
 			image = was
-		} else if errors.Is(err, store.ErrNotFound) {
-			err = tx.PutDocument(kindImages, image.Key, image)
+		} else if errors.Is(err, fault.NotFound) {
+			err = tx.Put(kindImages, image.Key, image)
 		}
 		return errors.Join(err, setNames(tx, image.Key, "", o.Names))
 	})

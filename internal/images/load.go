@@ -21,7 +21,7 @@ import (
 	"thinctl/internal/images/reference"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 	"thinctl/units"
 )
 
@@ -153,7 +153,7 @@ func (s *Store) load(ctx context.Context, in *incoming) (Image, error) {
 		}
 	}
 	var loaded Image
-	err = chain.Finish(ctx, func(tx *store.Tx) (err error) {
+	err = chain.Finish(ctx, func(tx *thinpool.Tx) (err error) {
 		loaded, err = s.record(tx, in, chain.Layers())
 		return err
 	})
@@ -263,20 +263,20 @@ func (s *Store) makeLayersDir() error {
 }
 
 // record writes the image's documents.
-func (s *Store) record(tx *store.Tx, in *incoming, layers []string) (Image, error) {
+func (s *Store) record(tx *thinpool.Tx, in *incoming, layers []string) (Image, error) {
 	image, err := byKey(tx, in.id)
 	switch {
-	case errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, fault.NotFound):
 		// One that was committed here may have got this id since.
 		var key string
-		if err := tx.Document(kindIDs, in.id, &key); err == nil {
+		if err := tx.Get(kindIDs, in.id, &key); err == nil {
 			if image, err = byKey(tx, key); err != nil {
 				return image, err
 			}
 			break
 		}
 		image = Image{Key: in.id, ID: in.id, Raw: in.raw, Layers: layers, Created: in.config.Created.UTC(), Loaded: s.now()}
-		if err := tx.PutDocument(kindImages, image.Key, image); err != nil {
+		if err := tx.Put(kindImages, image.Key, image); err != nil {
 			return image, err
 		}
 	case err != nil:

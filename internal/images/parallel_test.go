@@ -13,12 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/fault"
 	"thinctl/internal/images"
 	"thinctl/internal/images/reference"
 	"thinctl/internal/testkit/imagetest"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 )
 
 const (
@@ -185,10 +185,10 @@ func (m *member) commit(ctx context.Context, n int) error {
 	}
 	layers := m.s.Layers()
 	c, err := layers.CreateContainer(ctx, snapshots.ContainerOptions{Name: m.container, Image: image.Key, Layer: image.Top(),
-		With: func(tx *store.Tx, _ snapshots.Container) error {
-			return tx.Document("images", image.Key, &images.Image{})
+		With: func(tx *thinpool.Tx, _ snapshots.Container) error {
+			return tx.Get("images", image.Key, &images.Image{})
 		}})
-	if errors.Is(err, snapshots.ErrNotFound) || errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, snapshots.ErrNotFound) || errors.Is(err, fault.NotFound) {
 		return errors.Join(reference.ErrNotFound, err)
 	}
 	if err != nil {

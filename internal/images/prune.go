@@ -5,7 +5,7 @@ import (
 	"errors"
 
 	"thinctl/snapshots"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // PruneOptions say what goes besides layers that nothing needs.
@@ -22,7 +22,7 @@ func (s *Store) PlanPrune(ctx context.Context, o PruneOptions) (Removal, error) 
 func (s *Store) planPrune(ctx context.Context, o PruneOptions, measure bool) (Removal, error) {
 	var what intent
 	var layers []string
-	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err := s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		what, err = loose(tx, o)
 		return err
 	})
@@ -52,8 +52,8 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Removal, error) {
 	what := intent{images: plan.Images}
 	removed, err := s.layers.RemoveLayers(ctx, layers, snapshots.RemovalOptions{
 		Unused: true,
-		Needed: func(tx *store.Tx) (map[string]string, error) { return neededBut(what.keys())(tx) },
-		With: func(tx *store.Tx) (err error) {
+		Needed: func(tx *thinpool.Tx) (map[string]string, error) { return neededBut(what.keys())(tx) },
+		With: func(tx *thinpool.Tx) (err error) {
 			if what, err = loose(tx, o); err != nil {
 				return err
 			}
@@ -67,7 +67,7 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Removal, error) {
 }
 
 // loose are the images that nobody can name.
-func loose(tx *store.Tx, o PruneOptions) (intent, error) {
+func loose(tx *thinpool.Tx, o PruneOptions) (intent, error) {
 	var what intent
 	if !o.Images {
 		return what, nil

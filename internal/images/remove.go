@@ -9,7 +9,7 @@ import (
 
 	"thinctl/internal/images/reference"
 	"thinctl/snapshots"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 	"thinctl/units"
 )
 
@@ -57,7 +57,7 @@ func planned(p snapshots.Plan) Removal {
 }
 
 func (s *Store) intended(ctx context.Context, texts []string, o RemoveOptions) (what intent, err error) {
-	err = s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err = s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		what, err = intend(tx, texts, o)
 		return err
 	})
@@ -89,8 +89,8 @@ func (s *Store) remove(ctx context.Context, texts []string, o RemoveOptions) (Re
 	layers := what.layers()
 	removed, err := s.layers.RemoveLayers(ctx, layers, snapshots.RemovalOptions{
 		Unused: true,
-		Needed: func(tx *store.Tx) (map[string]string, error) { return neededBut(what.keys())(tx) },
-		With: func(tx *store.Tx) (err error) {
+		Needed: func(tx *thinpool.Tx) (map[string]string, error) { return neededBut(what.keys())(tx) },
+		With: func(tx *thinpool.Tx) (err error) {
 			if what, err = intend(tx, texts, o); err != nil {
 				return err
 			}
@@ -108,7 +108,7 @@ func (s *Store) remove(ctx context.Context, texts []string, o RemoveOptions) (Re
 }
 
 // intend finds out what the texts mean.
-func intend(tx *store.Tx, texts []string, o RemoveOptions) (intent, error) {
+func intend(tx *thinpool.Tx, texts []string, o RemoveOptions) (intent, error) {
 	var what intent
 	left := map[string][]reference.Reference{} // of images that are named
 	for _, text := range texts {
@@ -147,7 +147,7 @@ func intend(tx *store.Tx, texts []string, o RemoveOptions) (intent, error) {
 }
 
 // unused refuses an image that containers were made of.
-func unused(tx *store.Tx, image Image) error {
+func unused(tx *thinpool.Tx, image Image) error {
 	containers, err := snapshots.ContainersIn(tx)
 	if err != nil {
 		return err
@@ -190,21 +190,21 @@ func (w intent) layers() []string {
 	return layers
 }
 
-func (w intent) carryOut(tx *store.Tx) error {
+func (w intent) carryOut(tx *thinpool.Tx) error {
 	for _, name := range w.names {
-		if err := tx.DeleteDocument(kindNames, name.String()); err != nil {
+		if err := tx.Delete(kindNames, name.String()); err != nil {
 			return err
 		}
 	}
 	for _, image := range w.images {
-		if err := tx.DeleteDocument(kindImages, image.Key); err != nil {
+		if err := tx.Delete(kindImages, image.Key); err != nil {
 			return err
 		}
 		var key string
-		if image.ID == "" || tx.Document(kindIDs, image.ID, &key) != nil || key != image.Key {
+		if image.ID == "" || tx.Get(kindIDs, image.ID, &key) != nil || key != image.Key {
 			continue
 		}
-		if err := tx.DeleteDocument(kindIDs, image.ID); err != nil {
+		if err := tx.Delete(kindIDs, image.ID); err != nil {
 			return err
 		}
 	}
@@ -212,8 +212,8 @@ func (w intent) carryOut(tx *store.Tx) error {
 }
 
 // neededBut tells which layers images need, but for those of the given keys.
-func neededBut(keys []string) func(*store.Tx) (map[string]string, error) {
-	return func(tx *store.Tx) (map[string]string, error) {
+func neededBut(keys []string) func(*thinpool.Tx) (map[string]string, error) {
+	return func(tx *thinpool.Tx) (map[string]string, error) {
 		images, err := list(tx)
 		needed := map[string]string{}
 		for _, image := range images {
@@ -229,4 +229,4 @@ func neededBut(keys []string) func(*store.Tx) (map[string]string, error) {
 }
 
 // Needed tells which layers images need.
-func Needed(tx *store.Tx) (map[string]string, error) { return neededBut(nil)(tx) }
+func Needed(tx *thinpool.Tx) (map[string]string, error) { return neededBut(nil)(tx) }

@@ -4,13 +4,13 @@ import (
 	"fmt"
 
 	"thinctl/snapshots"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // RepairIn drops, within a transaction, what [Store.Check] finds of documents that
 // have lost what they stand on: see [snapshots.RepairIn]. An image that lacks a
 // layer goes with its names. It returns what it did.
-func RepairIn(tx *store.Tx) ([]string, error) {
+func RepairIn(tx *thinpool.Tx) ([]string, error) {
 	actions, err := snapshots.RepairIn(tx)
 	if err != nil {
 		return actions, err
@@ -40,7 +40,7 @@ func RepairIn(tx *store.Tx) ([]string, error) {
 			continue
 		}
 		actions = append(actions, fmt.Sprintf("drop the record of %s: its layer %s is gone; load or pull it again", image, short(missing)))
-		if err := tx.DeleteDocument(kindImages, image.Key); err != nil {
+		if err := tx.Delete(kindImages, image.Key); err != nil {
 			return actions, err
 		}
 	}
@@ -51,9 +51,9 @@ func RepairIn(tx *store.Tx) ([]string, error) {
 }
 
 // dropNames drops names and ids of images that are not there.
-func dropNames(tx *store.Tx, keys map[string]bool) error {
-	gone := map[store.Kind][]string{}
-	for entry, err := range store.Documents[named](tx, kindNames, "") {
+func dropNames(tx *thinpool.Tx, keys map[string]bool) error {
+	gone := map[thinpool.DocumentKind][]string{}
+	for entry, err := range thinpool.Documents[named](tx, kindNames, "") {
 		if err != nil {
 			return err
 		}
@@ -61,7 +61,7 @@ func dropNames(tx *store.Tx, keys map[string]bool) error {
 			gone[kindNames] = append(gone[kindNames], entry.Key)
 		}
 	}
-	for entry, err := range store.Documents[string](tx, kindIDs, "") {
+	for entry, err := range thinpool.Documents[string](tx, kindIDs, "") {
 		if err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func dropNames(tx *store.Tx, keys map[string]bool) error {
 	}
 	for kind, names := range gone {
 		for _, name := range names {
-			if err := tx.DeleteDocument(kind, name); err != nil {
+			if err := tx.Delete(kind, name); err != nil {
 				return err
 			}
 		}

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"thinctl/fault"
 	"thinctl/internal/images/reference"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 )
 
 // Options change how a store works.
@@ -46,7 +46,7 @@ func (s *Store) now() time.Time {
 // Images returns all images with their names, the newest first.
 func (s *Store) Images(ctx context.Context) ([]Image, error) {
 	var images []Image
-	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err := s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		images, err = list(tx)
 		return err
 	})
@@ -55,16 +55,16 @@ func (s *Store) Images(ctx context.Context) ([]Image, error) {
 }
 
 // CountIn returns how many images there are, within a transaction of the caller's.
-func CountIn(tx *store.Tx) int { return tx.CountDocuments(kindImages) }
+func CountIn(tx *thinpool.Tx) int { return tx.Count(kindImages) }
 
 // list returns all images with their names, in the order of their keys.
-func list(tx *store.Tx) ([]Image, error) {
+func list(tx *thinpool.Tx) ([]Image, error) {
 	names, err := namesByKey(tx)
 	if err != nil {
 		return nil, err
 	}
 	var images []Image
-	for entry, err := range store.Documents[Image](tx, kindImages, "") {
+	for entry, err := range thinpool.Documents[Image](tx, kindImages, "") {
 		if err != nil {
 			return nil, err
 		}
@@ -74,9 +74,9 @@ func list(tx *store.Tx) ([]Image, error) {
 	return images, nil
 }
 
-func namesByKey(tx *store.Tx) (map[string][]reference.Reference, error) {
+func namesByKey(tx *thinpool.Tx) (map[string][]reference.Reference, error) {
 	names := map[string][]reference.Reference{}
-	for entry, err := range store.Documents[named](tx, kindNames, "") {
+	for entry, err := range thinpool.Documents[named](tx, kindNames, "") {
 		if err != nil {
 			return nil, err
 		}
@@ -93,14 +93,14 @@ func namesByKey(tx *store.Tx) (map[string][]reference.Reference, error) {
 // one. Errors are package reference's.
 func (s *Store) Image(ctx context.Context, text string) (Image, error) {
 	var image Image
-	err := s.pool.View(ctx, func(tx *store.Tx) (err error) {
+	err := s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		image, err = find(tx, text)
 		return err
 	})
 	return image, err
 }
 
-func find(tx *store.Tx, text string) (Image, error) {
+func find(tx *thinpool.Tx, text string) (Image, error) {
 	key, err := reference.Find(text, index{tx})
 	if err != nil {
 		return Image{}, err
@@ -108,9 +108,9 @@ func find(tx *store.Tx, text string) (Image, error) {
 	return byKey(tx, key)
 }
 
-func byKey(tx *store.Tx, key string) (Image, error) {
+func byKey(tx *thinpool.Tx, key string) (Image, error) {
 	var image Image
-	if err := tx.Document(kindImages, key, &image); err != nil {
+	if err := tx.Get(kindImages, key, &image); err != nil {
 		return Image{}, err
 	}
 	names, err := namesByKey(tx)
@@ -119,12 +119,12 @@ func byKey(tx *store.Tx, key string) (Image, error) {
 }
 
 // index looks names and ids up for package reference. What it gives are keys.
-type index struct{ tx *store.Tx }
+type index struct{ tx *thinpool.Tx }
 
 func (i index) Named(name reference.Reference) (string, bool, error) {
 	var record named
-	err := i.tx.Document(kindNames, name.String(), &record)
-	if errors.Is(err, store.ErrNotFound) {
+	err := i.tx.Get(kindNames, name.String(), &record)
+	if errors.Is(err, fault.NotFound) {
 		return "", false, nil
 	}
 	return record.Key, err == nil, err
@@ -132,13 +132,13 @@ func (i index) Named(name reference.Reference) (string, bool, error) {
 
 func (i index) WithPrefix(digits string) ([]string, error) {
 	var keys []string
-	for entry, err := range store.Documents[Image](i.tx, kindImages, digits) {
+	for entry, err := range thinpool.Documents[Image](i.tx, kindImages, digits) {
 		if err != nil {
 			return nil, err
 		}
 		keys = append(keys, entry.Key)
 	}
-	for entry, err := range store.Documents[string](i.tx, kindIDs, digits) {
+	for entry, err := range thinpool.Documents[string](i.tx, kindIDs, digits) {
 		if err != nil {
 			return nil, err
 		}
@@ -150,9 +150,9 @@ func (i index) WithPrefix(digits string) ([]string, error) {
 }
 
 // setNames makes the names the image's, whosever they were.
-func setNames(tx *store.Tx, key, manifest string, names []reference.Reference) error {
+func setNames(tx *thinpool.Tx, key, manifest string, names []reference.Reference) error {
 	for _, name := range names {
-		if err := tx.PutDocument(kindNames, name.String(), named{Key: key, Manifest: manifest}); err != nil {
+		if err := tx.Put(kindNames, name.String(), named{Key: key, Manifest: manifest}); err != nil {
 			return err
 		}
 	}

@@ -22,7 +22,6 @@ import (
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -40,7 +39,7 @@ type bench struct {
 }
 
 func small() thinpool.CreateOptions {
-	return thinpool.CreateOptions{DataSize: 256 * units.MiB, MetadataSize: 4 * units.MiB, BaseSize: 64 * units.MiB, Reserve: &store.Reserve{}}
+	return thinpool.CreateOptions{DataSize: 256 * units.MiB, MetadataSize: 4 * units.MiB, BaseSize: 64 * units.MiB, Reserve: &thinpool.Reserve{}}
 }
 
 func newBench(t *testing.T) *bench {

@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"thinctl/internal/images/reference"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 )
 
 // Tag gives an image one more name. What had the name loses it.
@@ -14,7 +14,7 @@ func (s *Store) Tag(ctx context.Context, text string, name reference.Reference) 
 			Detail: name.Familiar() + " names a digest", Remedy: "give a name with a tag"}
 	}
 	var image Image
-	err := s.pool.Update(ctx, func(tx *store.Tx) (err error) {
+	err := s.pool.Update(ctx, func(tx *thinpool.Tx) (err error) {
 		if image, err = find(tx, text); err != nil {
 			return err
 		}

@@ -11,7 +11,6 @@ import (
 	"thinctl/loopback"
 	"thinctl/metrics"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -28,8 +27,8 @@ func (p pools) Samples() []metrics.Sample {
 		Pool: "vault", At: time.Now(), Took: 3 * time.Millisecond,
 		Status: thinpool.Status{
 			Name: "vault", UUID: "5b1f", Dir: "/var/lib/thinctl/vault", Active: true,
-			Record: store.Pool{Data: store.Backing{Loop: true}, Block: 64 << 10, LowWater: 1 << 14,
-				Reserve: store.Reserve{Data: 10, Metadata: 10, Host: 10}},
+			Record: thinpool.PoolRecord{Data: thinpool.Backing{Loop: true}, Block: 64 << 10, LowWater: 1 << 14,
+				Reserve: thinpool.Reserve{Data: 10, Metadata: 10, Host: 10}},
 			Kernel:   dm.PoolStatus{TransactionID: 7},
 			Data:     thinpool.Space{Total: 100 * gib, Used: 40 * gib, File: &loopback.FileUsage{Apparent: 100 * gib, Allocated: 41 * gib}},
 			Metadata: thinpool.Space{Total: gib, Used: gib / 10, File: &loopback.FileUsage{Apparent: gib, Allocated: gib / 5}},

@@ -15,7 +15,6 @@ import (
 
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -39,7 +38,7 @@ func TestTwoProcesses(t *testing.T) {
 	defer cancel()
 	root := t.TempDir()
 	pool, err := thinpool.Create(ctx, host, root, thinpooltest.CrashPool, thinpool.CreateOptions{
-		DataSize: 512 * units.MiB, MetadataSize: 8 * units.MiB, BaseSize: 16 * units.MiB, Reserve: &store.Reserve{}})
+		DataSize: 512 * units.MiB, MetadataSize: 8 * units.MiB, BaseSize: 16 * units.MiB, Reserve: &thinpool.Reserve{}})
 	if err != nil {
 		t.Fatal(err)
 	}

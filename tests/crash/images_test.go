@@ -24,7 +24,6 @@ import (
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -109,7 +108,7 @@ func TestImagesKilled(t *testing.T) {
 	}
 	for _, p := range imagePools {
 		pool, err := thinpool.Create(ctx, host, root, p.name, thinpool.CreateOptions{
-			DataSize: 512 * units.MiB, MetadataSize: 8 * units.MiB, BaseSize: p.size, Reserve: &store.Reserve{}})
+			DataSize: 512 * units.MiB, MetadataSize: 8 * units.MiB, BaseSize: p.size, Reserve: &thinpool.Reserve{}})
 		if err != nil {
 			t.Fatal(err)
 		}

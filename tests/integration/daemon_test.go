@@ -20,7 +20,7 @@ import (
 	"thinctl/internal/config"
 	"thinctl/internal/daemon"
 	"thinctl/snapshots/filesystem"
-	"thinctl/thinpool/store"
+	"thinctl/thinpool"
 	"thinctl/units"
 )
 
@@ -30,7 +30,7 @@ func TestDaemon(t *testing.T) {
 	root := t.TempDir()
 	options := small()
 	options.DataSize, options.ErrorIfFull, options.LowWater = 64*units.MiB, true, 320
-	options.Reserve = &store.Reserve{}
+	options.Reserve = &thinpool.Reserve{}
 	pool := newPoolUnder(t, root, options)
 	socket := filepath.Join(t.TempDir(), "web.sock")
 	settings, err := config.Parse(fmt.Appendf(nil, `root = %q

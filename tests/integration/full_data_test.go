@@ -14,7 +14,6 @@ import (
 
 	"thinctl/dm"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -135,7 +134,7 @@ func TestDataFullAndWritesFail(t *testing.T) {
 
 func TestDataFullAndWritesWait(t *testing.T) {
 	options := tiny()
-	options.Reserve = &store.Reserve{}
+	options.Reserve = &thinpool.Reserve{}
 	pool := newPool(t, options)
 	doomed := newLoad(t, pool, "doomed")
 	if err := doomed.fill(span(0, 64, 1), 1); err != nil {

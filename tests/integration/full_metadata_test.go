@@ -10,7 +10,6 @@ import (
 
 	"thinctl/dm"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -21,7 +20,7 @@ func TestMetadataFull(t *testing.T) {
 	began := time.Now()
 	pool := newPool(t, thinpool.CreateOptions{
 		DataSize: 512 * units.MiB, MetadataSize: 2 * units.MiB, BaseSize: 512 * units.MiB,
-		SkipZeroing: true, Reserve: &store.Reserve{},
+		SkipZeroing: true, Reserve: &thinpool.Reserve{},
 	})
 	base := newLoad(t, pool, "base")
 	base.block, base.every = 4*units.KiB, 512 // of each 64K block: metadata is what is used up

@@ -19,7 +19,6 @@ import (
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 )
 
 // Each operation that removes a device waits for a process that has it open, and
@@ -153,7 +152,7 @@ func destroyedPool(t *testing.T, host thinpool.Host) *thinpool.Pool {
 	}
 	t.Cleanup(func() {
 		err := pool.Destroy(context.Background())
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, store.ErrNoDatabase) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, thinpool.ErrNoDatabase) {
 			t.Error(err)
 		}
 	})

@@ -8,19 +8,21 @@ import (
 	"sync/atomic"
 	"time"
 
+	"thinctl/fault"
+
 	bolt "go.etcd.io/bbolt"
 )
 
 // Errors of this package.
 var (
 	// ErrNoDatabase: the file does not exist. View, Update.
-	ErrNoDatabase = errors.New("no database")
+	ErrNoDatabase = fault.New(fault.Unavailable, "no database")
 	// ErrCorrupt: the file is not a database of ours, or is damaged. View, Update.
-	ErrCorrupt = errors.New("the database is damaged")
+	ErrCorrupt = fault.New(fault.Damaged, "the database is damaged")
 	// ErrNotFound: no such record. Pool, Volume.
-	ErrNotFound = errors.New("no such record")
+	ErrNotFound = fault.New(fault.NotFound, "no such record")
 	// ErrIDsExhausted: all 2^24 device ids are taken. AllocateID.
-	ErrIDsExhausted = errors.New("all 16777215 device ids of the pool are in use")
+	ErrIDsExhausted = fault.New(fault.Full, "all 16777215 device ids of the pool are in use")
 )
 
 // keepOpen is how long the file stays open, unlocked, after a transaction.

@@ -16,7 +16,6 @@ import (
 	"thinctl/internal/containerd"
 	"thinctl/internal/images"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 )
 
 func checkCommand(a *command.Environment) *cli.Command {
@@ -254,7 +253,7 @@ func repairPool(c *command.Call) error {
 }
 
 // repairRecords repairs what checkRecords finds, and containerd's snapshots.
-func repairRecords(tx *store.Tx) ([]string, error) {
+func repairRecords(tx *thinpool.Tx) ([]string, error) {
 	done, err := images.RepairIn(tx)
 	if err != nil {
 		return done, err

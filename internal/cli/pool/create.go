@@ -11,7 +11,6 @@ import (
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/cli/output"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -80,7 +79,7 @@ func createOptions(c *command.Call) (thinpool.CreateOptions, error) {
 	o := thinpool.CreateOptions{
 		LowWater: c.Flags.Uint64("low-water"), DataDevice: c.Flags.String("data-device"), MetadataDevice: c.Flags.String("metadata-device"),
 		Force: c.Flags.Bool("force"), SkipZeroing: c.Flags.Bool("no-zeroing"), Buffered: c.Flags.Bool("buffered"), Preallocate: c.Flags.Bool("preallocate"),
-		Reserve: &store.Reserve{Data: c.Flags.Int("reserve-data"), Metadata: c.Flags.Int("reserve-metadata"), Host: c.Flags.Int("reserve-host")},
+		Reserve: &thinpool.Reserve{Data: c.Flags.Int("reserve-data"), Metadata: c.Flags.Int("reserve-metadata"), Host: c.Flags.Int("reserve-host")},
 	}
 	var faults []error
 	for _, s := range []struct {
@@ -139,7 +138,7 @@ func newPlanView(plan thinpool.Plan, options thinpool.CreateOptions) planView {
 	return v
 }
 
-func newBackingView(dir string, b store.Backing) backingView {
+func newBackingView(dir string, b thinpool.Backing) backingView {
 	return backingView{Path: backingPath(dir, b), Sparse: b.Loop, SizeBytes: b.Size}
 }
 
@@ -149,7 +148,7 @@ func writePlan(w io.Writer, plan thinpool.Plan, options thinpool.CreateOptions) 
 	output.Fact(w, "Device", plan.Device)
 	for _, b := range []struct {
 		name    string
-		backing store.Backing
+		backing thinpool.Backing
 	}{{"Data", plan.Data}, {"Metadata", plan.Metadata}} {
 		kind := "block device"
 		if b.backing.Loop {

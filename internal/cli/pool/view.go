@@ -8,7 +8,6 @@ import (
 	"thinctl/internal/cli/command"
 	"thinctl/internal/disk"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -152,7 +151,7 @@ func fullPolicy(fails bool) string {
 	return "queue"
 }
 
-func backingPath(dir string, b store.Backing) string {
+func backingPath(dir string, b thinpool.Backing) string {
 	if b.Loop {
 		return filepath.Join(dir, b.Path)
 	}

@@ -13,7 +13,6 @@ import (
 	"thinctl/metrics"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 )
 
 // Options change the contents of a sample.
@@ -66,7 +65,7 @@ func read(ctx context.Context, pool *thinpool.Pool, s *metrics.Sample, o Options
 		return err
 	}
 	var volumes []string // the pool's names of s.Volumes
-	if err := pool.View(ctx, func(tx *store.Tx) (err error) { volumes, err = count(tx, s); return err }); err != nil {
+	if err := pool.View(ctx, func(tx *thinpool.Tx) (err error) { volumes, err = count(tx, s); return err }); err != nil {
 		return err
 	}
 	if s.HasKernelStatus() && len(volumes) <= o.VolumeLimit {
@@ -77,7 +76,7 @@ func read(ctx context.Context, pool *thinpool.Pool, s *metrics.Sample, o Options
 
 // count adds the objects in the database to a sample. It returns the names of the volumes
 // in the pool.
-func count(tx *store.Tx, s *metrics.Sample) ([]string, error) {
+func count(tx *thinpool.Tx, s *metrics.Sample) ([]string, error) {
 	containers, err := snapshots.ContainersIn(tx)
 	if err != nil {
 		return nil, err

@@ -22,7 +22,6 @@ import (
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -39,7 +38,7 @@ func newFixture(t *testing.T) *fixture {
 	ctx := t.Context()
 	var err error
 	f.pool, err = thinpool.Create(ctx, f.host.Host(), f.host.Root, "vault", thinpool.CreateOptions{
-		DataSize: 256 * units.MiB, MetadataSize: 4 * units.MiB, BaseSize: 64 * units.MiB, Reserve: &store.Reserve{Data: 10}})
+		DataSize: 256 * units.MiB, MetadataSize: 4 * units.MiB, BaseSize: 64 * units.MiB, Reserve: &thinpool.Reserve{Data: 10}})
 	f.check(err)
 	layers := snapshots.New(f.pool, f.host.Files, snapshots.Options{})
 	first, err := layers.CreateContainer(ctx, snapshots.ContainerOptions{Name: "web", FS: filesystem.Ext4})

@@ -4,34 +4,34 @@ import (
 	"context"
 	"errors"
 
+	"thinctl/fault"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 )
 
 // notes is the kind of the document that operations write along with a volume.
-const notes store.Kind = "notes"
+const notes thinpool.DocumentKind = "notes"
 
 const (
 	noteKey = "note"
 	kept    = "test"
 )
 
-func note(text string) func(*store.Tx) error {
-	return func(tx *store.Tx) error {
+func note(text string) func(*thinpool.Tx) error {
+	return func(tx *thinpool.Tx) error {
 		if text == "" {
-			return tx.DeleteDocument(notes, noteKey)
+			return tx.Delete(notes, noteKey)
 		}
-		return tx.PutDocument(notes, noteKey, text)
+		return tx.Put(notes, noteKey, text)
 	}
 }
 
 func keep(text string, readOnly bool) thinpool.Keep {
-	return thinpool.Keep{For: kept, ReadOnly: readOnly, With: func(tx *store.Tx, _ store.Volume) error { return note(text)(tx) }}
+	return thinpool.Keep{For: kept, ReadOnly: readOnly, With: func(tx *thinpool.Tx, _ thinpool.VolumeRecord) error { return note(text)(tx) }}
 }
 
-func (s *Scene) readNote(tx *store.Tx) error {
-	err := tx.Document(notes, noteKey, &s.Note)
-	if errors.Is(err, store.ErrNotFound) {
+func (s *Scene) readNote(tx *thinpool.Tx) error {
+	err := tx.Get(notes, noteKey, &s.Note)
+	if errors.Is(err, fault.NotFound) {
 		return nil
 	}
 	return err

@@ -8,7 +8,6 @@ import (
 	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -44,7 +43,7 @@ func Expect(b Blocks, v thinpool.Volume, block, want uint64) error {
 
 // SmallPool are the options of the operations' pools.
 func SmallPool() thinpool.CreateOptions {
-	return thinpool.CreateOptions{DataSize: 64 * units.MiB, MetadataSize: 4 * units.MiB, BaseSize: 16 * units.MiB, Reserve: &store.Reserve{}}
+	return thinpool.CreateOptions{DataSize: 64 * units.MiB, MetadataSize: 4 * units.MiB, BaseSize: 16 * units.MiB, Reserve: &thinpool.Reserve{}}
 }
 
 // Scene is what a world shows when nobody is at work in it.

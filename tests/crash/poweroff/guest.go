@@ -13,7 +13,6 @@ import (
 	"thinctl/snapshots/filesystem"
 	"thinctl/tests/crash"
 	"thinctl/thinpool"
-	"thinctl/thinpool/store"
 	"thinctl/units"
 )
 
@@ -78,7 +77,7 @@ func guest(ctx context.Context, seed uint64, boot int, last bool) error {
 // is a matter of its own.
 func begin(ctx context.Context, host thinpool.Host) error {
 	pool, err := thinpool.Create(ctx, host, root, poolName, thinpool.CreateOptions{
-		DataSize: 128 * units.MiB, MetadataSize: 8 * units.MiB, BaseSize: 32 * units.MiB, Reserve: &store.Reserve{}})
+		DataSize: 128 * units.MiB, MetadataSize: 8 * units.MiB, BaseSize: 32 * units.MiB, Reserve: &thinpool.Reserve{}})
 	if err != nil {
 		return err
 	}
