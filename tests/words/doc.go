@@ -1,0 +1,17 @@
+// Command words checks the language of the repository: comments and strings of Go
+// files, documents, and the texts in packaging. It finds words that this repository
+// does not use (see CONTRIBUTING.md), and prints the word to write instead.
+//
+//	go run ./tests/words                 # print each finding, and fail if there is one
+//	go run ./tests/words docs packaging  # only these directories
+//	go run ./tests/words -all            # print advice too
+//	go run ./tests/words -count          # the number of findings in each directory
+//	go run ./tests/words -count -C DIR   # the same in another checkout
+//
+// words.txt has the words. A finding that is right as it is (a quotation, or a name of
+// another project) is listed in allow.txt with the reason; an entry there that matches
+// nothing is a fault too.
+//
+// The check reads neither identifiers nor code in documents and comments, that is,
+// text in backquotes, in fenced blocks and in indented blocks.
+package main
