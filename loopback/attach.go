@@ -6,24 +6,25 @@ import (
 	"fmt"
 	"os"
 
-	"thinctl/internal/errno"
-
 	"golang.org/x/sys/unix"
+
+	"thinctl/fault"
+	"thinctl/internal/errno"
 )
 
-// errTaken: someone else attached to the device, or removed it, between our
-// being told that it is free and our using it.
+// errTaken reports that another process has attached a file to the free device, or
+// has removed the device, before this process could use it.
 var errTaken = errors.New("taken by another process")
 
-// errLegacy: this kernel has no LOOP_CONFIGURE.
+// errLegacy reports that this kernel has no LOOP_CONFIGURE.
 var errLegacy = errors.New("no LOOP_CONFIGURE")
 
 // Attach implements Loops.
 func (c *Control) Attach(ctx context.Context, file string, o AttachOptions) (Device, error) {
-	ctx, cancel := c.bound(ctx)
+	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
 	d, err := c.attach(ctx, file, o)
-	return d, inOp("attach", file, err)
+	return d, withOp("attach", file, err)
 }
 
 func (c *Control) attach(ctx context.Context, file string, o AttachOptions) (Device, error) {
@@ -43,7 +44,7 @@ func (c *Control) attach(ctx context.Context, file string, o AttachOptions) (Dev
 		return Device{}, err
 	}
 	defer unlock()
-	existing, err := c.behind(ctx, file, b.id)
+	existing, err := c.backedBy(ctx, file, b.id)
 	if err != nil {
 		return Device{}, err
 	}
@@ -58,7 +59,7 @@ func (c *Control) attachNew(ctx context.Context, b *backing, o AttachOptions) (D
 	case c.attaching <- struct{}{}:
 		defer func() { <-c.attaching }()
 	case <-ctx.Done():
-		return Device{}, &Error{Kind: ErrBusy, Err: context.Cause(ctx), Detail: "waiting for other attachments of this process"}
+		return Device{}, &Error{Kind: fault.Busy, Err: context.Cause(ctx), Detail: "this process is attaching other files"}
 	}
 	control, err := c.openControl()
 	if err != nil {
@@ -72,12 +73,14 @@ func (c *Control) attachNew(ctx context.Context, b *backing, o AttachOptions) (D
 			return d, err
 		}
 		if werr := wait.wait(ctx); werr != nil {
-			return Device{}, &Error{Kind: ErrExhausted, Err: werr,
-				Detail: fmt.Sprintf("%d times another process took the device first; %s", wait.tries, exhaustedAdvice)}
+			return Device{}, &Error{Kind: ErrExhausted, Err: werr, Detail: takenDetail(wait.tries)}
 		}
 	}
-	return Device{}, &Error{Kind: ErrExhausted, Err: unix.EBUSY,
-		Detail: fmt.Sprintf("%d times another process took the device first; %s", c.attempts, exhaustedAdvice)}
+	return Device{}, &Error{Kind: ErrExhausted, Err: unix.EBUSY, Detail: takenDetail(c.attempts)}
+}
+
+func takenDetail(attempts int) string {
+	return fmt.Sprintf("other processes took the free device first in %d attempts; %s", attempts, exhaustedAdvice)
 }
 
 func (c *Control) attachOnce(ctx context.Context, control *os.File, b *backing, o AttachOptions) (Device, error) {
@@ -111,11 +114,12 @@ func (c *Control) attachConfigure(control *os.File, b *backing, o AttachOptions)
 		f.Close()
 		return Device{}, err
 	}
-	return c.attached(f, index, b, o)
+	return c.finish(f, index, b, o)
 }
 
-// configureAs attaches in one call. A kernel that refuses direct IO mostly just
-// leaves it off; where it says EINVAL instead, it is asked again without.
+// configureAs attaches the file in one call. If a file cannot have direct IO, most
+// kernels leave it off without an error. Others return EINVAL: configureAs then
+// repeats the call without direct IO.
 func configureAs(f *os.File, b *backing, o AttachOptions) error {
 	config := unix.LoopConfig{Fd: uint32(b.Fd()), Size: uint32(b.sectorSize(o))}
 	copy(config.Info.File_name[:unix.LO_NAME_SIZE-1], b.Name())
@@ -141,25 +145,26 @@ func configureAs(f *os.File, b *backing, o AttachOptions) error {
 	case errors.Is(err, unix.EBUSY):
 		return errTaken
 	case errors.Is(err, unix.EINVAL) && o.SectorSize != 0:
-		return &Error{Kind: ErrUnsupported, Err: err, Detail: fmt.Sprintf("with sectors of %d bytes", o.SectorSize)}
+		return &Error{Kind: fault.Unsupported, Err: err, Detail: fmt.Sprintf("sectors of %d bytes", o.SectorSize)}
 	}
 	return err
 }
 
-// attached finishes an attachment made through f, which it closes or keeps: it
-// looks whose file is really behind the device, and undoes what it cannot finish.
-func (c *Control) attached(f *os.File, index int, b *backing, o AttachOptions) (Device, error) {
+// finish completes an attachment that was made through f. It checks which file the
+// device really has, and detaches the file if it cannot complete. It closes f, or
+// keeps it open for an autoclear device.
+func (c *Control) finish(f *os.File, index int, b *backing, o AttachOptions) (Device, error) {
 	st, err := status(f)
 	switch {
 	case errors.Is(err, unix.ENXIO) || (err == nil && identity(st) != b.id):
 		f.Close()
 		return Device{}, errTaken
 	case err != nil:
-		return Device{}, errors.Join(fmt.Errorf("verifying %s: %w", f.Name(), err), clearFd(f), f.Close())
+		return Device{}, errors.Join(fmt.Errorf("status of %s: %w", f.Name(), err), clearFd(f), f.Close())
 	}
 	d := c.device(f.Name(), index, b.Name(), st)
 	if o.Autoclear {
-		c.hold(d.Path, f)
+		c.keepOpen(d.Path, f)
 		return d, nil
 	}
 	if err := f.Close(); err != nil {

@@ -9,7 +9,7 @@ import (
 	"thinctl/units"
 )
 
-// backing is a regular file that is open to be attached.
+// backing is an open regular file that is to be attached.
 type backing struct {
 	*os.File
 	id FileID
@@ -20,7 +20,7 @@ func openBacking(path string, readOnly bool) (*backing, error) {
 	if readOnly {
 		flags = os.O_RDONLY
 	}
-	// Looked at before it is opened: opening a device or a pipe has effects.
+	// Check the type before opening: opening a device or a pipe has effects.
 	if err := regular(os.Stat(path)); err != nil {
 		return nil, err
 	}
@@ -50,10 +50,10 @@ func regular(st os.FileInfo, err error) error {
 	return nil
 }
 
-// lock serialises the attaching of one file across processes, so that two with
-// Reuse do not both find nothing and attach it twice. It is taken on a handle of
-// its own: a lock belongs to the open file, and the kernel's loop device would
-// keep it for as long as it has the file.
+// lock serialises the attachments of one file across processes. Without it, two
+// processes could both find no device and attach the file twice. The lock needs a
+// file handle of its own: the loop device keeps the handle that it is given open,
+// and with it the lock.
 func (b *backing) lock(ctx context.Context) (unlock func(), err error) {
 	f, err := os.OpenFile(procPath(b.File), os.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -66,8 +66,8 @@ func (b *backing) lock(ctx context.Context) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// directAlign is the block size that direct IO on the file needs, or 0 where the
-// kernel does not tell (statx(2), STATX_DIOALIGN, from 6.1).
+// directAlign returns the block size that direct IO on the file requires, 0 if the
+// kernel does not report it (statx(2), STATX_DIOALIGN, from 6.1 on).
 func (b *backing) directAlign() units.Bytes {
 	var st unix.Statx_t
 	err := unix.Statx(int(b.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &st)
@@ -77,9 +77,9 @@ func (b *backing) directAlign() units.Bytes {
 	return units.Bytes(st.Dio_offset_align)
 }
 
-// sectorSize is what to ask the kernel for; 0 leaves it to the kernel. Kernels
-// before 6.15 stay at 512 and refuse direct IO where the disk below needs more
-// (drivers/block/loop.c, loop_default_blocksize).
+// sectorSize returns the sector size to request, 0 for the kernel's default. Kernels
+// before 6.15 choose 512 bytes, and then refuse direct IO if the disk below the file
+// has larger sectors (drivers/block/loop.c, loop_default_blocksize).
 func (b *backing) sectorSize(o AttachOptions) units.Bytes {
 	if o.SectorSize != 0 || o.Buffered {
 		return o.SectorSize

@@ -24,11 +24,11 @@ const parallelFiles = 200
 func TestParallelAttaches(t *testing.T) {
 	shared := loopback.New(loopback.Options{Timeout: time.Minute})
 	for name, control := range map[string]func(dir string) *loopback.Control{
-		"one control": func(string) *loopback.Control { return shared },
-		"one for each": func(string) *loopback.Control {
+		"one Control": func(string) *loopback.Control { return shared },
+		"a Control for each file": func(string) *loopback.Control {
 			return loopback.New(loopback.Options{Timeout: time.Minute, Attempts: 1000})
 		},
-		"one for each, legacy": func(dir string) *loopback.Control {
+		"a legacy Control for each file": func(dir string) *loopback.Control {
 			return loopback.New(loopback.Options{Timeout: time.Minute, Legacy: true, LockFile: filepath.Join(dir, "lock")})
 		},
 	} {
@@ -49,8 +49,8 @@ func TestParallelAttaches(t *testing.T) {
 				})
 			}
 			all.Wait()
-			t.Logf("%d attached in %v", len(got), time.Since(start))
-			distinct(t, got)
+			t.Logf("attached %d files in %v", len(got), time.Since(start))
+			checkDistinct(t, got)
 			start = time.Now()
 			for i, d := range got {
 				c := control(dir)
@@ -59,7 +59,7 @@ func TestParallelAttaches(t *testing.T) {
 						return
 					}
 					if err := c.Detach(context.Background(), d); err != nil {
-						t.Errorf("%s: %v", names[i], err)
+						t.Errorf("detach %s: %v", names[i], err)
 					}
 				})
 			}
@@ -69,8 +69,8 @@ func TestParallelAttaches(t *testing.T) {
 	}
 }
 
-// More devices than the 256 that old tools stop at.
-func TestMoreThan256(t *testing.T) {
+// Some old programs support only 256 devices.
+func TestMoreThan256Devices(t *testing.T) {
 	need.Loops(t)
 	dir := tempDir(t)
 	c := loopback.New(loopback.Options{})
@@ -80,14 +80,14 @@ func TestMoreThan256(t *testing.T) {
 		defer detach(t, c, d)
 		got = append(got, d)
 	}
-	distinct(t, got)
+	checkDistinct(t, got)
 	if last := got[len(got)-1]; last.Number.Minor < 256 {
-		t.Errorf("the 300th is %+v", last)
+		t.Errorf("device 300: got minor %d, want at least 256", last.Number.Minor)
 	}
 }
 
-// distinct looks that every device is another and has its own file behind it.
-func distinct(t *testing.T, got []loopback.Device) {
+// checkDistinct checks that all devices differ and that each has its own file.
+func checkDistinct(t *testing.T, got []loopback.Device) {
 	t.Helper()
 	c := loopback.New(loopback.Options{})
 	seen := map[blockdev.Number]string{}
@@ -96,7 +96,7 @@ func distinct(t *testing.T, got []loopback.Device) {
 			continue
 		}
 		if other := seen[d.Number]; other != "" {
-			t.Errorf("%s and %s are both on %s", d.File, other, d.Path)
+			t.Errorf("%s and %s are both attached to %s", d.File, other, d.Path)
 		}
 		seen[d.Number] = d.File
 		st, err := os.Stat(d.File)
@@ -106,13 +106,13 @@ func distinct(t *testing.T, got []loopback.Device) {
 		}
 		info, err := c.Info(t.Context(), d)
 		if err != nil || info.BackingPath != d.File || info.Size != units.Bytes(st.Size()) {
-			t.Errorf("%+v has %+v behind it, %v", d, info, err)
+			t.Errorf("info of %+v: got %+v, %v, want %s of %d bytes", d, info, err, d.File, st.Size())
 		}
 	}
 }
 
-// quickFile is not synced, for there are many; each has a size of its own, so
-// that a mix-up shows.
+// quickFile creates a file without a sync, because a test needs many. Each file has
+// another size, so that the tests notice a device with the wrong file.
 func quickFile(t *testing.T, dir string, i int) string {
 	t.Helper()
 	path := filepath.Join(dir, fmt.Sprint("file", i))
@@ -154,9 +154,9 @@ func TestFourProcesses(t *testing.T) {
 			}
 			all.Wait()
 			if len(got) != parallelFiles {
-				t.Errorf("%d devices, want %d", len(got), parallelFiles)
+				t.Errorf("got %d devices, want %d", len(got), parallelFiles)
 			}
-			distinct(t, got)
+			checkDistinct(t, got)
 			for _, d := range got {
 				detach(t, loopback.New(loopback.Options{}), d)
 			}
@@ -164,7 +164,7 @@ func TestFourProcesses(t *testing.T) {
 	}
 }
 
-// Four processes want one device on the same file.
+// Four processes attach the same file and must get one device.
 func TestFourProcessesReuse(t *testing.T) {
 	need.Loops(t)
 	dir := tempDir(t)
@@ -181,14 +181,14 @@ func TestFourProcessesReuse(t *testing.T) {
 	c := loopback.New(loopback.Options{})
 	got, err := c.Find(t.Context(), path)
 	if err != nil || len(got) != 1 {
-		t.Errorf("attached as %v, %v", got, err)
+		t.Errorf("devices of the file: got %v, %v, want one", got, err)
 	}
 	for _, d := range got {
 		detach(t, c, d)
 	}
 }
 
-// A pool's devices outlive a killed process, autoclear ones do not.
+// Autoclear devices are detached when their process is killed, others are not.
 func TestKilledProcess(t *testing.T) {
 	need.Loops(t)
 	dir := tempDir(t)
@@ -201,7 +201,7 @@ func TestKilledProcess(t *testing.T) {
 		}
 		got, err := c.Find(t.Context(), path)
 		if err != nil || (len(got) == 1) != survives {
-			t.Errorf("%s: after the kill found %v, %v", job, got, err)
+			t.Errorf("%s: devices after the kill: got %v, %v, want any: %v", job, got, err, survives)
 		}
 		for _, d := range got {
 			detach(t, c, d)
@@ -209,8 +209,8 @@ func TestKilledProcess(t *testing.T) {
 	}
 }
 
-// child runs this binary with a job and returns what it attached; killed, it
-// gets SIGKILL once it has said so.
+// child runs this binary with a job and returns the devices that it attached. With
+// kill, child ends it with SIGKILL after it has reported them.
 func child(t *testing.T, job, dir string, files []string, kill bool) ([]loopback.Device, error) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], files...)
 	cmd.Env = append(os.Environ(), childJob+"="+job, "LOCK="+filepath.Join(dir, "lock"))
@@ -242,7 +242,7 @@ func ignoreExit(err error) error {
 	return err
 }
 
-// runChild attaches the files given, all at once, and waits for its input's end.
+// runChild attaches the files in os.Args concurrently and waits for the end of its input.
 func runChild(job string) int {
 	o := loopback.Options{Timeout: time.Minute, LockFile: os.Getenv("LOCK"), Legacy: job == "attach-legacy"}
 	as := loopback.AttachOptions{Reuse: job == "reuse", Autoclear: job == "autoclear"}

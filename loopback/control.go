@@ -12,29 +12,29 @@ import (
 	"thinctl/units"
 )
 
-// Options say where and how patiently a Control works. The zero value is right
-// for a host.
+// Options sets the paths and the limits of a Control. The zero value is right on
+// every ordinary host.
 type Options struct {
-	Dev string // where the device nodes are: /dev
-	Sys string // where sysfs is: /sys
+	Dev string // directory of the device nodes; default /dev
+	Sys string // mount point of sysfs; default /sys
 
-	// Timeout bounds each operation, beside its context: 10 s.
+	// Timeout limits each operation, in addition to its context; default 10 s.
 	Timeout time.Duration
 
-	// Attempts bounds how often Attach tries again after another process took
-	// the device first: 100.
+	// Attempts limits how often Attach tries again after another process took the
+	// free device first; default 100.
 	Attempts int
 
-	// LockFile serialises the attaching of processes on kernels before 5.8:
-	// /run/lock/thinctl-loop.lock.
+	// LockFile serialises the attachments of all processes on kernels before 5.8;
+	// default /run/lock/thinctl-loop.lock.
 	LockFile string
 
-	// Legacy attaches the way of kernels before 5.8 even on a newer one.
+	// Legacy uses the calls of kernels before 5.8 on newer kernels too.
 	Legacy bool
 }
 
-// Control is the kernel's loop driver. It may be used by many goroutines and
-// many processes at once.
+// Control attaches files with the kernel's loop driver. Goroutines and processes
+// may use it concurrently.
 type Control struct {
 	dev, sys string
 	timeout  time.Duration
@@ -42,8 +42,8 @@ type Control struct {
 	lockFile string
 	legacy   atomic.Bool
 
-	// attaching lets one goroutine at a time look for a free device: the kernel
-	// hands the same one to all that ask.
+	// attaching lets one goroutine at a time search for a free device: the kernel
+	// returns the same device to all of them.
 	attaching chan struct{}
 
 	autoclear struct {
@@ -54,7 +54,7 @@ type Control struct {
 
 var _ Loops = (*Control)(nil)
 
-// New returns a Control. It touches nothing yet.
+// New returns a Control. It opens no device.
 func New(o Options) *Control {
 	c := &Control{
 		dev:       cmp.Or(o.Dev, "/dev"),
@@ -69,8 +69,8 @@ func New(o Options) *Control {
 	return c
 }
 
-// Close lets go of the devices attached with Autoclear: the kernel detaches
-// those that nobody else has open.
+// Close closes the devices that were attached with Autoclear. The kernel detaches
+// each one that no other process has open.
 func (c *Control) Close() error {
 	c.autoclear.Lock()
 	defer c.autoclear.Unlock()
@@ -82,7 +82,8 @@ func (c *Control) Close() error {
 	return errors.Join(errs...)
 }
 
-func (c *Control) hold(path string, f *os.File) {
+// keepOpen keeps an autoclear device open until Close.
+func (c *Control) keepOpen(path string, f *os.File) {
 	c.autoclear.Lock()
 	defer c.autoclear.Unlock()
 	if old := c.autoclear.open[path]; old != nil {
@@ -91,24 +92,21 @@ func (c *Control) hold(path string, f *os.File) {
 	c.autoclear.open[path] = f
 }
 
-// letGo closes the handle that keeps an autoclear device, if there is one.
-func (c *Control) letGo(path string) (held bool) {
+// release closes the handle that keeps an autoclear device open, if there is one.
+func (c *Control) release(path string) {
 	c.autoclear.Lock()
 	defer c.autoclear.Unlock()
-	f := c.autoclear.open[path]
-	if f == nil {
-		return false
+	if f := c.autoclear.open[path]; f != nil {
+		delete(c.autoclear.open, path)
+		f.Close()
 	}
-	delete(c.autoclear.open, path)
-	f.Close()
-	return true
 }
 
-// bound gives an operation its own limit beside the caller's.
-func (c *Control) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+// withTimeout adds the limit of one operation to ctx.
+func (c *Control) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, c.timeout)
 }
 
-// maxSectorSize is the page size: what every kernel's loop driver takes
-// (drivers/block/loop.c, loop_validate_block_size; blk_validate_block_size).
+// maxSectorSize returns the page size, the largest sector size of every kernel's loop
+// driver (drivers/block/loop.c, loop_validate_block_size; blk_validate_block_size).
 func maxSectorSize() units.Bytes { return units.Bytes(os.Getpagesize()) }

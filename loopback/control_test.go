@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/fault"
 	"thinctl/internal/testkit/looptest"
 	"thinctl/internal/testkit/need"
 	"thinctl/loopback"
@@ -24,18 +25,18 @@ func TestContract(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			need.Loops(t)
-			looptest.Contract(t, func(t *testing.T) looptest.Env {
+			looptest.Contract(t, func(t *testing.T) looptest.Fixture {
 				dir, o := tempDir(t), o
 				o.LockFile = filepath.Join(dir, "lock")
 				c := loopback.New(o)
 				t.Cleanup(func() { c.Close() })
-				return looptest.Env{Loops: c, Dir: dir, Claim: claim}
+				return looptest.Fixture{Loops: c, Dir: dir, Claim: claim}
 			})
 		})
 	}
 }
 
-// claim opens the device as a mount or a device-mapper table does.
+// claim opens the device exclusively, as a mount or a device mapper table does.
 func claim(t *testing.T, d loopback.Device) func() {
 	return open(t, d, os.O_RDONLY|unix.O_EXCL)
 }
@@ -69,13 +70,13 @@ func TestDataPassesThrough(t *testing.T) {
 		detach(t, c, d)
 		got, err := os.ReadFile(path)
 		if err != nil || !bytes.Equal(got[8192:8192+4096], block) {
-			t.Errorf("%s: the file does not have what the device was given (%v)", name, err)
+			t.Errorf("%s: the file lacks the data that was written to the device (%v)", name, err)
 		}
 	}
 }
 
-// A file system without direct IO: the attachment is buffered and says so.
-func TestDirectIORefused(t *testing.T) {
+// On a file system without direct IO the device is buffered, and DirectIO is false.
+func TestNoDirectIO(t *testing.T) {
 	need.Loops(t)
 	dir := mount(t, "ramfs", "")
 	for _, legacy := range []bool{false, true} {
@@ -85,7 +86,7 @@ func TestDirectIORefused(t *testing.T) {
 		d := attach(t, c, path, loopback.AttachOptions{})
 		info, err := c.Info(t.Context(), d)
 		if err != nil || d.DirectIO || info.DirectIO {
-			t.Errorf("direct IO on ramfs: %+v, %+v, %v", d, info, err)
+			t.Errorf("device on ramfs: got %+v, %+v, %v, want no direct IO", d, info, err)
 		}
 		detach(t, c, d)
 		if err := os.Remove(path); err != nil {
@@ -120,11 +121,11 @@ func TestFoundThroughBindMount(t *testing.T) {
 	defer unix.Unmount(other, 0)
 	got, err := c.Find(t.Context(), filepath.Join(other, "file"))
 	if err != nil || len(got) != 1 || got[0].Path != d.Path {
-		t.Errorf("found %+v, %v", got, err)
+		t.Errorf("found through the bind mount: got %+v, %v, want %s", got, err, d.Path)
 	}
 }
 
-// A reader without a claim: LOOP_CLR_FD answers 0 and defers.
+// LOOP_CLR_FD of a device with a reader succeeds, and detaches at the last close.
 func TestDetachWithReader(t *testing.T) {
 	need.Loops(t)
 	c := loopback.New(loopback.Options{})
@@ -132,28 +133,28 @@ func TestDetachWithReader(t *testing.T) {
 	d := attach(t, c, path, loopback.AttachOptions{})
 	release := open(t, d, os.O_RDONLY)
 	err := c.Detach(within(t, 200*time.Millisecond), d)
-	if !errors.Is(err, loopback.ErrBusy) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("detached under a reader: %v", err)
+	if !errors.Is(err, fault.Busy) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("detach while the device is open: got %v, want %v and %v", err, fault.Busy, context.DeadlineExceeded)
 	}
 	t.Log(err)
 	info, err := c.Info(t.Context(), d)
 	if err != nil || info.Autoclear {
-		t.Errorf("the Detach that failed left %+v, %v", info, err)
+		t.Errorf("info after a failed Detach: got %+v, %v, want no autoclear", info, err)
 	}
 	release()
 	if _, err := c.Info(t.Context(), d); err != nil {
-		t.Errorf("gone at the reader's close: %v", err)
+		t.Errorf("info after the reader's close: got %v, want nil", err)
 	}
 
 	release = open(t, d, os.O_RDONLY)
 	time.AfterFunc(100*time.Millisecond, release)
 	if err := c.Detach(t.Context(), d); err != nil {
-		t.Errorf("the reader left, but: %v", err)
+		t.Errorf("detach after the reader's close: got %v, want nil", err)
 	}
 }
 
-// What losetup can make of our file, and Attach must not touch.
-func TestReuseRefusesOthersParameters(t *testing.T) {
+// Another program can attach the file with parameters that Reuse does not accept.
+func TestReuseOfOtherParameters(t *testing.T) {
 	need.Loops(t)
 	c := loopback.New(loopback.Options{})
 	path := makeFile(t, tempDir(t), "file", units.MiB)
@@ -166,7 +167,7 @@ func TestReuseRefusesOthersParameters(t *testing.T) {
 		was := alter(t, d, change)
 		_, err := c.Attach(t.Context(), path, loopback.AttachOptions{Reuse: true})
 		if !errors.Is(err, loopback.ErrAttached) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want %v", name, err, loopback.ErrAttached)
 		}
 		t.Log(err)
 		alter(t, d, func(st *unix.LoopInfo64) { *st = was })
@@ -176,12 +177,12 @@ func TestReuseRefusesOthersParameters(t *testing.T) {
 	defer detach(t, c, second)
 	_, err := c.Attach(t.Context(), path, loopback.AttachOptions{Reuse: true})
 	if !errors.Is(err, loopback.ErrAttached) {
-		t.Errorf("attached twice: %v", err)
+		t.Errorf("attach of a file with two devices: got %v, want %v", err, loopback.ErrAttached)
 	}
 	t.Log(err)
 	got, err := c.Find(t.Context(), path)
 	if err != nil || len(got) != 2 {
-		t.Errorf("found %v, %v", got, err)
+		t.Errorf("found: got %v, %v, want two devices", got, err)
 	}
 }
 
@@ -214,11 +215,11 @@ func TestAutoclearEndsWithClose(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := c.Info(t.Context(), d); err != nil {
-		t.Errorf("gone although someone has it open: %v", err)
+		t.Errorf("info while the device is open: got %v, want nil", err)
 	}
 	release()
 	got, err := c.Find(t.Context(), path)
 	if err != nil || len(got) != 0 {
-		t.Errorf("still attached: %v, %v", got, err)
+		t.Errorf("found after the last close: got %v, %v, want none", got, err)
 	}
 }

@@ -7,21 +7,22 @@ import (
 	"path/filepath"
 	"strings"
 
-	"thinctl/internal/errno"
-
 	"golang.org/x/sys/unix"
+
+	"thinctl/fault"
+	"thinctl/internal/errno"
 )
 
 // Detach implements Loops.
 //
-// It opens the device exclusively first: mounts and device-mapper tables do the
-// same, so a device below one is refused before anything is changed. Without
-// that, LOOP_CLR_FD of a device in use answers 0 and makes it vanish at its last
-// close (drivers/block/loop.c, loop_clr_fd).
+// It opens the device exclusively first. Mounts and device mapper tables do the
+// same, so Detach fails before it changes a device that one of them uses. Without
+// this, LOOP_CLR_FD succeeds on a device in use, and the kernel detaches it at its
+// last close (drivers/block/loop.c, loop_clr_fd).
 func (c *Control) Detach(ctx context.Context, d Device) error {
-	ctx, cancel := c.bound(ctx)
+	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
-	return inOp("detach", d.Path, c.detach(ctx, d))
+	return withOp("detach", d.Path, c.detach(ctx, d))
 }
 
 func (c *Control) detach(ctx context.Context, d Device) error {
@@ -29,7 +30,7 @@ func (c *Control) detach(ctx context.Context, d Device) error {
 		return err
 	}
 	if d.Backing == (FileID{}) {
-		return &Error{Kind: ErrForeign, Detail: "the device does not say which file it expects"}
+		return &Error{Kind: ErrForeign, Detail: "the Device has no Backing to compare with"}
 	}
 	if err := c.check(d); err != nil {
 		return err
@@ -38,11 +39,12 @@ func (c *Control) detach(ctx context.Context, d Device) error {
 	if err != nil {
 		return err
 	}
-	c.letGo(d.Path)
-	return c.awaitGone(ctx, d, before)
+	c.release(d.Path)
+	return c.awaitDetached(ctx, d, before)
 }
 
-// clear asks the kernel to take the file away and returns what the device was.
+// clear calls LOOP_CLR_FD, and again while the device is busy. It returns the
+// device's status from before the call.
 func (c *Control) clear(ctx context.Context, d Device) (*unix.LoopInfo64, error) {
 	var wait backoff
 	for {
@@ -51,80 +53,81 @@ func (c *Control) clear(ctx context.Context, d Device) (*unix.LoopInfo64, error)
 			return before, err
 		}
 		if werr := wait.wait(ctx); werr != nil {
-			return nil, c.busy(d, errors.Join(err, werr))
+			return nil, c.busyError(d, errors.Join(err, werr))
 		}
 	}
 }
 
-// clearOnce looks and clears through one handle: what is behind the device
-// cannot change while it is open.
+// clearOnce checks the backing file and calls LOOP_CLR_FD through one handle: the
+// file behind a device cannot change while the device is open.
 func clearOnce(d Device) (*unix.LoopInfo64, error) {
 	f, err := os.OpenFile(d.Path, os.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, notAttachedIf(err, unix.ENXIO, unix.ENOENT)
 	}
 	defer f.Close()
-	before, err := oursBehind(f, d)
+	before, err := checkBacking(f, d)
 	if err != nil {
 		return nil, err
 	}
 	return before, notAttachedIf(clearFd(f), unix.ENXIO)
 }
 
-// awaitGone waits until the device is free or another's. Whoever has it open
-// without a claim (blkid, a reader) delays that. At the bound the autoclear flag
-// that LOOP_CLR_FD left behind is taken back, so that a Detach that failed has
-// changed nothing.
-func (c *Control) awaitGone(ctx context.Context, d Device, before *unix.LoopInfo64) error {
+// awaitDetached waits until the device is free or has another file. A process that
+// has it open without exclusive access, such as blkid, delays that. When ctx ends,
+// awaitDetached resets the autoclear flag that LOOP_CLR_FD has set, so that a failed
+// Detach has changed nothing.
+func (c *Control) awaitDetached(ctx context.Context, d Device, before *unix.LoopInfo64) error {
 	var wait backoff
 	for {
-		gone, err := c.gone(d)
-		if gone || err != nil {
+		detached, err := c.isDetached(d)
+		if detached || err != nil {
 			return err
 		}
 		if werr := wait.wait(ctx); werr != nil {
-			return c.keep(d, before, werr)
+			return c.undoClear(d, before, werr)
 		}
 	}
 }
 
-func (c *Control) gone(d Device) (bool, error) {
+func (c *Control) isDetached(d Device) (bool, error) {
 	f, err := os.OpenFile(d.Path, os.O_RDONLY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENXIO) {
-		// The kernel refuses to open a device that is still being cleared, and
-		// one that was removed altogether (drivers/block/loop.c, lo_open).
+		// The kernel does not open a device that it is detaching or has removed
+		// (drivers/block/loop.c, lo_open).
 		return !c.exists(d), nil
 	}
 	if err != nil {
 		return errors.Is(err, unix.ENOENT), ignore(err, unix.ENOENT)
 	}
 	defer f.Close()
-	_, err = oursBehind(f, d)
+	_, err = checkBacking(f, d)
 	if errors.Is(err, ErrNotAttached) || errors.Is(err, ErrForeign) {
 		return true, nil
 	}
 	return false, err
 }
 
-// keep undoes what LOOP_CLR_FD began and reports why it could not end.
-func (c *Control) keep(d Device, before *unix.LoopInfo64, cause error) error {
-	f, now, err := c.openOurs(d)
+// undoClear resets the autoclear flag after a LOOP_CLR_FD that did not complete, and
+// returns an error with its cause.
+func (c *Control) undoClear(d Device, before *unix.LoopInfo64, cause error) error {
+	f, now, err := c.openChecked(d)
 	if errors.Is(err, ErrNotAttached) || errors.Is(err, ErrForeign) {
-		gone, err := c.gone(d)
-		if !gone && err == nil {
-			err = c.busy(d, cause)
+		detached, err := c.isDetached(d)
+		if !detached && err == nil {
+			err = c.busyError(d, cause)
 		}
 		return err
 	}
 	if err != nil {
-		return c.busy(d, errors.Join(cause, err))
+		return c.busyError(d, errors.Join(cause, err))
 	}
 	defer f.Close()
 	err = setAutoclear(f, now, before.Flags&unix.LO_FLAGS_AUTOCLEAR != 0)
-	return c.busy(d, errors.Join(cause, err))
+	return c.busyError(d, errors.Join(cause, err))
 }
 
-func (c *Control) busy(d Device, cause error) error {
+func (c *Control) busyError(d Device, cause error) error {
 	detail := "mounted, or open in another process"
 	if index, err := indexOf(d.Path); err == nil {
 		holders, err := os.ReadDir(filepath.Join(c.sysfs(index), "holders"))
@@ -136,7 +139,7 @@ func (c *Control) busy(d Device, cause error) error {
 			detail = "held by " + strings.Join(names, ", ")
 		}
 	}
-	return &Error{Kind: ErrBusy, Err: cause, Detail: detail}
+	return &Error{Kind: fault.Busy, Err: cause, Detail: detail}
 }
 
 func (c *Control) exists(d Device) bool {
@@ -148,8 +151,9 @@ func (c *Control) exists(d Device) bool {
 	return err == nil
 }
 
-func ignore(err error, any ...unix.Errno) error {
-	if errno.Is(err, any...) {
+// ignore returns err, or nil if err has one of the error numbers.
+func ignore(err error, numbers ...unix.Errno) error {
+	if errno.Is(err, numbers...) {
 		return nil
 	}
 	return err

@@ -10,25 +10,27 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/fault"
 	"thinctl/units"
 )
 
-// FileOptions say how a file is made or grown. The zero value is sparse, 0600.
+// FileOptions changes how a file is created or grown. The zero value is for a sparse
+// file with mode 0600.
 type FileOptions struct {
-	// Mode is the new file's permissions, whatever the umask: 0600. Grow has no
-	// use for it.
+	// Mode is the permissions of a new file, independent of the umask; default 0600.
+	// Grow ignores it.
 	Mode os.FileMode
 
-	// Preallocate reserves the blocks on the host file system, so that a full
-	// host cannot fail a write later.
+	// Preallocate reserves the blocks on the host file system, so that no later write
+	// fails because the host is full.
 	Preallocate bool
 }
 
-// CreateSparse makes a file of exactly that size, which is on disk, with its
-// name, when it returns. A file that exists is refused (os.ErrExist); on failure
-// nothing is left behind.
+// CreateSparse creates a file of exactly that size. When it returns, the file and
+// its name are on disk. If the file exists already, it returns os.ErrExist. After a
+// failure it removes the file.
 func CreateSparse(path string, size units.Bytes, o FileOptions) error {
-	return inOp("create", path, createSparse(path, size, o))
+	return withOp("create", path, createSparse(path, size, o))
 }
 
 func createSparse(path string, size units.Bytes, o FileOptions) error {
@@ -65,11 +67,11 @@ func fill(f *os.File, size units.Bytes, o FileOptions) error {
 	return f.Sync()
 }
 
-// Grow makes a file larger, on disk when it returns; the loop device on it has
-// to be told with Refresh. It refuses to shrink (ErrShrink), and leaves the size
-// alone where it fails. With Preallocate the added range gets its blocks.
+// Grow makes a file larger. When it returns, the new size is on disk; Refresh then
+// updates the loop device. A smaller size is fault.Invalid. After a failure the file
+// has its old size. With Preallocate it reserves the blocks of the added range.
 func Grow(path string, size units.Bytes, o FileOptions) error {
-	return inOp("grow", path, grow(path, size, o))
+	return withOp("grow", path, grow(path, size, o))
 }
 
 func grow(path string, size units.Bytes, o FileOptions) error {
@@ -87,11 +89,11 @@ func grow(path string, size units.Bytes, o FileOptions) error {
 	}
 	old := units.Bytes(st.Size())
 	if size < old {
-		return &Error{Kind: ErrShrink, Detail: fmt.Sprintf("it has %d bytes, %d were asked for", old, size)}
+		return &Error{Kind: fault.Invalid, Detail: fmt.Sprintf("new size of %d bytes is smaller than the file, which has %d", size, old)}
 	}
 	if o.Preallocate && size > old {
-		// Allocated beyond the end first: the size changes only once that has
-		// worked, and truncating to the same size gives the blocks back.
+		// Allocate the blocks beyond the end first: then the size changes only if that
+		// succeeds. Truncating the file to its present size frees the blocks.
 		if err := allocate(b.File, old, size-old); err != nil {
 			return errors.Join(err, b.Truncate(int64(old)))
 		}
@@ -104,12 +106,13 @@ func grow(path string, size units.Bytes, o FileOptions) error {
 	return b.Sync()
 }
 
-// allocate reserves blocks without changing the file's size. The Go runtime's
-// preemption signals interrupt it, hence the EINTR.
+// allocate reserves blocks without changing the file's size.
 func allocate(f *os.File, off, length units.Bytes) error {
 	return fallocate(f, unix.FALLOC_FL_KEEP_SIZE, off, length)
 }
 
+// fallocate repeats the call after EINTR: the Go runtime's preemption signals
+// interrupt it.
 func fallocate(f *os.File, mode uint32, off, length units.Bytes) error {
 	for {
 		err := unix.Fallocate(int(f.Fd()), mode, int64(off), int64(length))
@@ -125,12 +128,12 @@ func fallocate(f *os.File, mode uint32, off, length units.Bytes) error {
 
 func checkSize(size units.Bytes) error {
 	if size > math.MaxInt64 {
-		return &Error{Kind: ErrInvalid, Detail: fmt.Sprintf("%d bytes are more than a file can have", uint64(size))}
+		return &Error{Kind: fault.Invalid, Detail: fmt.Sprintf("%d bytes exceed the largest size of a file", uint64(size))}
 	}
 	return nil
 }
 
-// syncDir makes a new name last. File systems that cannot sync a folder answer
+// syncDir makes a new name durable. File systems that cannot sync a directory return
 // EINVAL (fsync(2)) and have nothing to sync.
 func syncDir(path string) error {
 	dir, err := os.Open(path)

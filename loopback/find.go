@@ -9,41 +9,41 @@ import (
 	"strconv"
 	"strings"
 
-	"thinctl/internal/errno"
-
 	"golang.org/x/sys/unix"
+
+	"thinctl/internal/errno"
 )
 
 const deletedMark = " (deleted)"
 
 // Find implements Loops.
 func (c *Control) Find(ctx context.Context, file string) ([]Device, error) {
-	ctx, cancel := c.bound(ctx)
+	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
 	found, err := c.find(ctx, file)
-	return found, inOp("find", file, err)
+	return found, withOp("find", file, err)
 }
 
 func (c *Control) find(ctx context.Context, file string) ([]Device, error) {
 	var st unix.Stat_t
 	err := unix.Stat(file, &st)
 	if err == nil {
-		return c.behind(ctx, file, statID(&st))
+		return c.backedBy(ctx, file, statID(&st))
 	}
 	if !errors.Is(err, unix.ENOENT) {
 		return nil, err
 	}
-	gone, err := canonical(file)
+	deleted, err := canonical(file)
 	if err != nil {
 		return nil, err
 	}
 	return c.devices(ctx, func(index int, st *unix.LoopInfo64) bool {
-		return c.backingPath(index, st) == gone+deletedMark
+		return c.backingPath(index, st) == deleted+deletedMark
 	})
 }
 
-// behind returns the devices with the file id behind them.
-func (c *Control) behind(ctx context.Context, file string, id FileID) ([]Device, error) {
+// backedBy returns the devices whose backing file is the file id.
+func (c *Control) backedBy(ctx context.Context, file string, id FileID) ([]Device, error) {
 	found, err := c.devices(ctx, func(_ int, st *unix.LoopInfo64) bool { return identity(st) == id })
 	for i := range found {
 		found[i].File = file
@@ -60,16 +60,17 @@ func (c *Control) devices(ctx context.Context, which match) ([]Device, error) {
 	return found, err
 }
 
-// match picks devices by what is quick to ask: every Attach looks at them all.
+// match selects devices. It gets only what is cheap to read, because every Attach
+// checks all devices.
 type match func(index int, st *unix.LoopInfo64) bool
 
-// List returns every attached loop device of the host, in order: whoever looks
-// for leftovers starts here.
+// List returns every attached loop device of the host, by index. It also finds the
+// devices that a killed process has left.
 func (c *Control) List(ctx context.Context) ([]Info, error) {
-	ctx, cancel := c.bound(ctx)
+	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
 	all, err := c.list(ctx, func(int, *unix.LoopInfo64) bool { return true })
-	return all, inOp("list", filepath.Join(c.sys, "block"), err)
+	return all, withOp("list", filepath.Join(c.sys, "block"), err)
 }
 
 func (c *Control) list(ctx context.Context, which match) ([]Info, error) {
@@ -83,8 +84,8 @@ func (c *Control) list(ctx context.Context, which match) ([]Info, error) {
 		if err != nil {
 			continue
 		}
-		// The kernel makes this folder before the device counts as attached and
-		// removes it after (drivers/block/loop.c, loop_sysfs_init).
+		// The kernel creates this directory before it attaches a file, and removes it
+		// after detaching (drivers/block/loop.c, loop_sysfs_init).
 		if _, err := os.Stat(filepath.Join(c.sysfs(index), "loop")); err == nil {
 			indexes = append(indexes, index)
 		}
@@ -92,10 +93,10 @@ func (c *Control) list(ctx context.Context, which match) ([]Info, error) {
 	slices.Sort(indexes)
 	var all []Info
 	for _, index := range indexes {
-		info, matched, err := c.look(ctx, index, which)
+		info, matched, err := c.inspect(ctx, index, which)
 		switch {
 		case errno.Is(err, unix.ENXIO, unix.ENOENT, unix.ENODEV):
-			continue // detached or removed meanwhile
+			continue // detached or removed concurrently
 		case err != nil:
 			return nil, err
 		case matched:
@@ -105,7 +106,7 @@ func (c *Control) list(ctx context.Context, which match) ([]Info, error) {
 	return all, nil
 }
 
-func (c *Control) look(ctx context.Context, index int, which match) (Info, bool, error) {
+func (c *Control) inspect(ctx context.Context, index int, which match) (Info, bool, error) {
 	if err := ctx.Err(); err != nil {
 		return Info{}, false, err
 	}
@@ -130,7 +131,7 @@ func (c *Control) look(ctx context.Context, index int, which match) (Info, bool,
 	return info, true, err
 }
 
-// canonical is the path as the kernel would have it for a file that is gone.
+// canonical returns the path that the kernel has for a deleted file.
 func canonical(file string) (string, error) {
 	abs, err := filepath.Abs(file)
 	if err != nil {
@@ -138,13 +139,14 @@ func canonical(file string) (string, error) {
 	}
 	dir, err := filepath.EvalSymlinks(filepath.Dir(abs))
 	if err != nil {
-		return abs, nil // the folder is gone too
+		return abs, nil // the directory is deleted too
 	}
 	return filepath.Join(dir, filepath.Base(abs)), nil
 }
 
-// backingPath is sysfs' answer, which follows renames; LOOP_GET_STATUS64 has
-// what the attaching process wrote, cut at 63 bytes.
+// backingPath returns the path in sysfs, which follows renames. Without it, it
+// returns the name in LOOP_GET_STATUS64: the first 63 bytes of the path that the
+// attaching process wrote.
 func (c *Control) backingPath(index int, st *unix.LoopInfo64) string {
 	text, err := os.ReadFile(filepath.Join(c.sysfs(index), "loop", "backing_file"))
 	if err != nil || len(text) == 0 {

@@ -14,14 +14,14 @@ import (
 // Info implements Loops.
 func (c *Control) Info(ctx context.Context, d Device) (Info, error) {
 	info, err := c.info(ctx, d)
-	return info, inOp("info", d.Path, err)
+	return info, withOp("info", d.Path, err)
 }
 
 func (c *Control) info(ctx context.Context, d Device) (Info, error) {
 	if err := ctx.Err(); err != nil {
 		return Info{}, err
 	}
-	f, st, err := c.openOurs(d)
+	f, st, err := c.openChecked(d)
 	if err != nil {
 		return Info{}, err
 	}
@@ -62,19 +62,19 @@ func (c *Control) describe(f *os.File, index int, st *unix.LoopInfo64) (Info, er
 // Refresh implements Loops.
 func (c *Control) Refresh(ctx context.Context, d Device) (units.Bytes, error) {
 	size, err := c.refresh(ctx, d)
-	return size, inOp("refresh", d.Path, err)
+	return size, withOp("refresh", d.Path, err)
 }
 
 func (c *Control) refresh(ctx context.Context, d Device) (units.Bytes, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	f, st, err := c.openOurs(d)
+	f, st, err := c.openChecked(d)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
-	least, known := expected(d, st)
+	least, known := sizeFromFile(d, st)
 	if err := setCapacity(f); err != nil {
 		return 0, fmt.Errorf("LOOP_SET_CAPACITY: %w", err)
 	}
@@ -82,24 +82,23 @@ func (c *Control) refresh(ctx context.Context, d Device) (units.Bytes, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The file may have grown in between, which is why it is not compared for
-	// being equal.
+	// The device may be larger: the file may have grown between the two calls.
 	if known && size < least {
-		return size, &Error{Kind: ErrResize, Detail: fmt.Sprintf("the device has %d bytes, its file gives %d", size, least)}
+		return size, &Error{Detail: fmt.Sprintf("the device still has %d bytes, its file has %d", size, least)}
 	}
 	return size, nil
 }
 
-// expected is the size that the file gives the device, if its path still names
-// it (drivers/block/loop.c, lo_calculate_size).
-func expected(d Device, lo *unix.LoopInfo64) (units.Bytes, bool) {
+// sizeFromFile returns the size that the device gets from its file (drivers/block/loop.c,
+// lo_calculate_size). It reports false if the path leads to another file by now.
+func sizeFromFile(d Device, lo *unix.LoopInfo64) (size units.Bytes, known bool) {
 	var st unix.Stat_t
 	if err := unix.Stat(d.File, &st); err != nil || statID(&st) != d.Backing || uint64(st.Size) < lo.Offset {
 		return 0, false
 	}
-	size := uint64(st.Size) - lo.Offset
+	usable := uint64(st.Size) - lo.Offset
 	if lo.Sizelimit > 0 {
-		size = min(size, lo.Sizelimit)
+		usable = min(usable, lo.Sizelimit)
 	}
-	return units.Bytes(size).Sectors().Bytes(), true
+	return units.Bytes(usable).Sectors().Bytes(), true
 }

@@ -21,9 +21,9 @@ func configure(f *os.File, c *unix.LoopConfig) error {
 	return unix.IoctlLoopConfigure(int(f.Fd()), c)
 }
 
-// canConfigure tells an EINVAL for the configuration's sake from that of a
-// kernel before 5.8, which knows no LOOP_CONFIGURE: a newer one looks at the
-// file descriptor first (drivers/block/loop.c, loop_configure).
+// canConfigure reports whether the kernel has LOOP_CONFIGURE. Kernels before 5.8
+// return EINVAL for every call. Newer kernels also do so for a wrong configuration,
+// but check the file descriptor first (drivers/block/loop.c, loop_configure).
 func canConfigure(f *os.File) bool {
 	return errors.Is(configure(f, &unix.LoopConfig{Fd: ^uint32(0)}), unix.EBADF)
 }

@@ -7,26 +7,27 @@ import (
 	"os"
 	"path/filepath"
 
-	"thinctl/internal/errno"
-
 	losetup "github.com/freddierice/go-losetup"
 	"golang.org/x/sys/unix"
+
+	"thinctl/fault"
+	"thinctl/internal/errno"
 )
 
-// attachLegacy is the way of kernels before 5.8: LOOP_SET_FD, then one call per
-// parameter. go-losetup takes the device that the kernel calls free without a
-// second try, so that processes would collide: a file lock serialises ours, and
-// the caller tries again when someone else's comes between.
+// attachLegacy attaches a file with the calls of kernels before 5.8: LOOP_SET_FD,
+// then one call per parameter. go-losetup tries one free device only, so processes
+// would collide. A lock file serialises the processes that use this package. If
+// another program takes the device, attachLegacy returns errTaken.
 func (c *Control) attachLegacy(ctx context.Context, control *os.File, b *backing, o AttachOptions) (Device, error) {
 	lock, err := os.OpenFile(c.lockFile, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return Device{}, fmt.Errorf("opening the lock file: %w", err)
+		return Device{}, fmt.Errorf("open lock file: %w", err)
 	}
 	defer lock.Close()
 	if err := flock(ctx, lock); err != nil {
 		return Device{}, err
 	}
-	// go-losetup neither reports that there is no free device nor makes a node.
+	// go-losetup neither reports that no device is free nor creates a node.
 	index, err := free(control)
 	if err != nil {
 		return Device{}, err
@@ -69,10 +70,10 @@ func (c *Control) finishLegacy(ctx context.Context, made losetup.Device, b *back
 		f.Close()
 		return Device{}, err
 	}
-	return c.attached(f, index, b, o)
+	return c.finish(f, index, b, o)
 }
 
-// setLegacy gives the device its name, flags, sector size and direct IO, in that
+// setLegacy sets the device's file name, flags, sector size and direct IO, in that
 // order: direct IO depends on the sector size.
 func setLegacy(ctx context.Context, f *os.File, b *backing, o AttachOptions) error {
 	st, err := status(f)
@@ -89,7 +90,7 @@ func setLegacy(ctx context.Context, f *os.File, b *backing, o AttachOptions) err
 		named.Flags |= unix.LO_FLAGS_AUTOCLEAR
 	}
 	if err := setStatus(f, &named); err != nil {
-		return fmt.Errorf("naming %s: %w", f.Name(), err)
+		return fmt.Errorf("set file name of %s: %w", f.Name(), err)
 	}
 	if err := setLegacySectors(ctx, f, b, o); err != nil {
 		return err
@@ -97,17 +98,17 @@ func setLegacy(ctx context.Context, f *os.File, b *backing, o AttachOptions) err
 	if o.Buffered {
 		return nil
 	}
-	// Before 4.4 there is no direct IO, and EINVAL also means that this file
-	// cannot have it: the device stays buffered, and Device says so.
+	// Kernels before 4.4 have no direct IO, and EINVAL means that this file cannot
+	// have it. The device then stays buffered, and Device.DirectIO is false.
 	err = setDirectIO(f)
 	if err != nil && !errno.Is(err, unix.EINVAL, unix.ENOTTY) {
-		return fmt.Errorf("switching %s to direct IO: %w", f.Name(), err)
+		return fmt.Errorf("switch %s to direct IO: %w", f.Name(), err)
 	}
 	return nil
 }
 
-// setLegacySectors needs LOOP_SET_BLOCK_SIZE (4.14), which says EAGAIN while the
-// device's cache is not empty.
+// setLegacySectors calls LOOP_SET_BLOCK_SIZE (from 4.14 on), which returns EAGAIN
+// while the device's cache is not empty.
 func setLegacySectors(ctx context.Context, f *os.File, b *backing, o AttachOptions) error {
 	size := b.sectorSize(o)
 	if size == 0 {
@@ -123,9 +124,10 @@ func setLegacySectors(ctx context.Context, f *os.File, b *backing, o AttachOptio
 			if o.SectorSize == 0 {
 				return nil
 			}
-			return &Error{Kind: ErrUnsupported, Err: err, Detail: fmt.Sprintf("sectors of %d bytes; LOOP_SET_BLOCK_SIZE needs Linux 4.14", size)}
+			return &Error{Kind: fault.Unsupported, Err: err,
+				Detail: fmt.Sprintf("sectors of %d bytes (LOOP_SET_BLOCK_SIZE needs Linux 4.14)", size)}
 		case !errno.Is(err, unix.EAGAIN, unix.EBUSY):
-			return fmt.Errorf("setting the sector size of %s: %w", f.Name(), err)
+			return fmt.Errorf("set sector size of %s: %w", f.Name(), err)
 		}
 		if err := wait.wait(ctx); err != nil {
 			return err
@@ -133,5 +135,5 @@ func setLegacySectors(ctx context.Context, f *os.File, b *backing, o AttachOptio
 	}
 }
 
-// procPath names an open file whatever happens to its path.
+// procPath returns a path that leads to the open file, even after a rename.
 func procPath(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }

@@ -5,88 +5,88 @@ import (
 	"fmt"
 
 	"thinctl/blockdev"
+	"thinctl/fault"
 	"thinctl/units"
 )
 
-// Loops attaches files to loop devices. Control is the kernel's; looptest has
-// one in memory.
+// Loops attaches files to loop devices. Control implements it with the kernel, and
+// the tests with loop devices in memory.
 type Loops interface {
-	// Attach puts a regular file behind a free loop device. The device outlives
-	// the process unless AttachOptions.Autoclear says otherwise.
+	// Attach attaches a regular file to a free loop device. The device outlives the
+	// process, unless AttachOptions.Autoclear is set.
 	Attach(ctx context.Context, file string, o AttachOptions) (Device, error)
 
-	// Find returns the devices that the file is behind, by the inode: a renamed
-	// or bind-mounted path finds the same ones. If no file of that name exists
-	// any more, it returns those whose file was deleted under that name.
+	// Find returns the devices whose backing file this is. It compares inodes, so a
+	// renamed or bind-mounted path finds the same devices. If the file does not exist,
+	// Find returns the devices whose file was deleted under this name.
 	Find(ctx context.Context, file string) ([]Device, error)
 
-	// Info asks the kernel about a device.
+	// Info reads a device's state from the kernel.
 	Info(ctx context.Context, d Device) (Info, error)
 
-	// Refresh makes the device take over its file's present size and returns
-	// what the device then has.
+	// Refresh sets the device's size to its file's present size, and returns it.
 	Refresh(ctx context.Context, d Device) (units.Bytes, error)
 
-	// Detach takes the file away from the device and returns when it is gone.
-	// A device that someone has open gives ErrBusy at the bound, one that has
-	// another file behind it ErrForeign; neither is changed.
+	// Detach detaches the file and returns when the device is free. If the device
+	// stays open until the time limit, the error is fault.Busy. If it has another
+	// file, the error is ErrForeign. In both cases the device is unchanged.
 	Detach(ctx context.Context, d Device) error
 }
 
-// FileID is a file's identity: the file system's device number and the inode,
-// as stat(2) and LOOP_GET_STATUS64 both give them.
+// FileID identifies a file: the device number of its file system and its inode, as
+// stat(2) and LOOP_GET_STATUS64 return them.
 type FileID struct {
 	Device uint64
 	Inode  uint64
 }
 
-// Device is a loop device with a file behind it. It is a plain value: it may be
-// kept, compared and stored. Backing is what guards it: once another file is
-// behind the same path, the operations answer ErrForeign.
+// Device is a loop device with its backing file. It is a plain value that callers may
+// compare and store. Each operation compares Backing with the device's present file,
+// and returns ErrForeign if they differ.
 type Device struct {
 	Path    string // /dev/loop3
 	Number  blockdev.Number
-	File    string // the backing file as the caller or the kernel named it
+	File    string // path of the backing file, from the caller or from the kernel
 	Backing FileID
 
-	DirectIO bool // what the kernel granted, not what was asked
+	DirectIO bool // whether the kernel granted direct IO
 	ReadOnly bool
 }
 
-// AttachOptions say how a file is attached. The zero value is read-write, with
-// direct IO where the file allows it, for longer than the process lives.
+// AttachOptions changes how a file is attached. The zero value is a read-write device
+// that outlives the process, with direct IO if the file supports it.
 type AttachOptions struct {
 	ReadOnly bool
 
 	// Buffered attaches without direct IO.
 	Buffered bool
 
-	// SectorSize is the device's logical block size: a power of two from 512 to
-	// the page size. Zero leaves the choice to what the device can do: what
-	// direct IO on the file needs, or 512. A pool should store what it got and
-	// ask for that again: file systems do not mount on larger sectors.
+	// SectorSize is the device's logical block size: a power of two from 512 to the
+	// page size. Zero stands for the size that direct IO on the file requires, or 512.
+	// A pool should store the size that it got and request it again, because file
+	// systems do not mount on a device with larger sectors.
 	SectorSize units.Bytes
 
-	// Autoclear makes the kernel detach the device at its last close. The
-	// attaching Control keeps it open until its Close or the process's end.
+	// Autoclear makes the kernel detach the device at its last close. The Control
+	// that attached it keeps it open until Close or the end of the process.
 	Autoclear bool
 
-	// Reuse returns the device that the file is already behind, if it starts at
-	// offset 0 without a size limit, with the same ReadOnly and, if given,
-	// SectorSize. Its autoclear flag is set as asked; direct IO stays as it is.
+	// Reuse returns the device to which the file is already attached, if there is one.
+	// The device must start at offset 0, without a size limit, and have the requested
+	// ReadOnly and SectorSize. Reuse changes its autoclear flag, but not direct IO.
 	Reuse bool
 }
 
-// Info is what the kernel says of a device.
+// Info holds the state of a device.
 type Info struct {
 	Device Device
 
-	// BackingPath is the file's path as the kernel has it now, seen from this
-	// mount namespace; a deleted file's ends in " (deleted)".
+	// BackingPath is the present path of the file, as seen from this mount namespace.
+	// The path of a deleted file ends in " (deleted)".
 	BackingPath string
 
 	Offset    units.Bytes
-	SizeLimit units.Bytes // 0: none
+	SizeLimit units.Bytes // 0 for none
 	Size      units.Bytes
 	// SectorSize is the logical block size.
 	SectorSize units.Bytes
@@ -97,12 +97,12 @@ type Info struct {
 	PartScan  bool
 }
 
-// Validate reports options that no kernel could follow.
+// Validate returns an error if no kernel accepts the options.
 func (o AttachOptions) Validate() error {
 	s := o.SectorSize
 	if s == 0 || (s >= units.SectorSize && s <= maxSectorSize() && s&(s-1) == 0) {
 		return nil
 	}
-	return &Error{Kind: ErrInvalid, Detail: fmt.Sprintf("sector size %d: it must be a power of two from 512 to %d",
+	return &Error{Kind: fault.Invalid, Detail: fmt.Sprintf("sector size %d is not a power of two from 512 to %d",
 		uint64(s), uint64(maxSectorSize()))}
 }

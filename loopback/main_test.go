@@ -2,7 +2,6 @@ package loopback_test
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,34 +11,26 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"thinctl/internal/testkit/need"
 	"thinctl/loopback"
 	"thinctl/units"
 )
 
-// childJob, if set, makes the test binary one of the processes that a test
-// starts: see children_test.go.
+// childJob is a variable that makes the test binary run as a child process of a test:
+// see children_test.go.
 const childJob = "THINCTL_LOOPBACK_CHILD"
 
 func TestMain(m *testing.M) {
 	if job := os.Getenv(childJob); job != "" {
 		os.Exit(runChild(job))
 	}
-	flag.Parse()
-	if os.Geteuid() != 0 && os.Getenv(need.Variable) == "" {
-		// An example cannot skip itself, and this package's attaches a device.
-		if err := flag.Set("test.skip", "^Example"); err != nil {
-			panic(err)
-		}
-	}
 	before := indexes()
 	code := m.Run()
-	removeFresh(before)
+	removeAdded(before)
 	os.Exit(code)
 }
 
-// tempDir is a folder for backing files; at the test's end no loop device may
-// have a file in it any more.
+// tempDir returns a directory for backing files. At the end of the test no loop
+// device may have a file in it.
 func tempDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -51,7 +42,7 @@ func tempDir(t *testing.T) string {
 		}
 		for _, info := range all {
 			if strings.HasPrefix(info.BackingPath, dir+"/") {
-				t.Errorf("left attached: %+v; detaching: %v", info, c.Detach(context.Background(), info.Device))
+				t.Errorf("still attached at the end: %+v; detach: %v", info, c.Detach(context.Background(), info.Device))
 			}
 		}
 	})
@@ -99,9 +90,9 @@ func indexes() map[string]bool {
 	return have
 }
 
-// removeFresh leaves the host with the loop devices that it had; the kernel
-// refuses to remove one in use.
-func removeFresh(before map[string]bool) {
+// removeAdded removes the loop devices that the tests have added to the host. The
+// kernel does not remove a device in use.
+func removeAdded(before map[string]bool) {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return

@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"strings"
 
-	"thinctl/blockdev"
-
 	"golang.org/x/sys/unix"
+
+	"thinctl/blockdev"
 )
 
 const loopMajor = 7
@@ -21,13 +21,13 @@ func (c *Control) openControl() (*os.File, error) {
 		f, err = os.OpenFile("/dev/loop-control", os.O_RDWR|unix.O_CLOEXEC, 0)
 	}
 	if err != nil {
-		return nil, &Error{Kind: kindOf(err), Err: err, Detail: "loop devices need root and the loop module"}
+		return nil, &Error{Kind: kindOf(err), Err: err, Detail: "loop devices require root and the loop module"}
 	}
 	return f, nil
 }
 
-// free asks for a device that nothing is attached to; the kernel makes one if
-// there is none. It reserves nothing: others get the same answer.
+// free returns the index of a free device. The kernel adds a device if none is free.
+// It does not reserve the device: other processes get the same index.
 func free(control *os.File) (int, error) {
 	index, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
 	if err != nil {
@@ -38,10 +38,10 @@ func free(control *os.File) (int, error) {
 
 const exhaustedAdvice = "detach unused ones (losetup -l, losetup -d) or raise the loop module's max_loop"
 
-// node returns the path of a loop device's node in dir, making the device or
-// the node if they are missing, as they are in a container with a /dev of its
-// own. devtmpfs has the node before the kernel answers (drivers/base/devtmpfs.c);
-// if udev is to make it and comes later, it finds ours and sets its mode.
+// node returns the path of a loop device's node in dir. It creates the device and the
+// node if they are missing, as they are in a container with its own /dev. devtmpfs
+// creates the node before the ioctl returns (drivers/base/devtmpfs.c). If udev creates
+// nodes, it finds this one later and sets its mode.
 func (c *Control) node(dir string, index int) (string, error) {
 	path := filepath.Join(dir, "loop"+strconv.Itoa(index))
 	err := c.checkNode(path, index)
@@ -65,7 +65,7 @@ func (c *Control) addDevice(index int) error {
 	defer control.Close()
 	err = unix.IoctlSetInt(int(control.Fd()), unix.LOOP_CTL_ADD, index)
 	if err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("adding loop%d: %w", index, err)
+		return fmt.Errorf("add loop%d: %w", index, err)
 	}
 	return nil
 }
@@ -76,16 +76,16 @@ func (c *Control) makeNode(path string, index int) error {
 	switch err := unix.Mknod(path, unix.S_IFBLK|0o600, dev); {
 	case errors.Is(err, unix.EEXIST):
 	case err != nil:
-		return &Error{Kind: kindOf(err), Err: err, Detail: "making " + path}
+		return &Error{Kind: kindOf(err), Err: err, Detail: "create node " + path}
 	default:
-		if err := os.Chmod(path, 0o600); err != nil {
-			return fmt.Errorf("setting the mode of %s: %w", path, err)
+		if err := os.Chmod(path, 0o600); err != nil { // the umask affects mknod
+			return fmt.Errorf("set mode of %s: %w", path, err)
 		}
 	}
 	return c.checkNode(path, index)
 }
 
-// checkNode refuses a node that would lead to another device than its name says.
+// checkNode returns an error if the node at path is not that of the loop device index.
 func (c *Control) checkNode(path string, index int) error {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
@@ -99,8 +99,8 @@ func (c *Control) checkNode(path string, index int) error {
 	return nil
 }
 
-// number is asked of sysfs: with the max_part parameter the minor of loopN is
-// not N (drivers/block/loop.c, part_shift).
+// number reads the device number from sysfs: with the module parameter max_part, the
+// minor of loopN is not N (drivers/block/loop.c, part_shift).
 func (c *Control) number(index int) blockdev.Number {
 	text, err := os.ReadFile(filepath.Join(c.sysfs(index), "dev"))
 	if err == nil {
@@ -115,12 +115,12 @@ func (c *Control) sysfs(index int) string {
 	return filepath.Join(c.sys, "block", "loop"+strconv.Itoa(index))
 }
 
-// indexOf reads the N of .../loopN.
+// indexOf returns the N of a path .../loopN.
 func indexOf(path string) (int, error) {
 	digits, ok := strings.CutPrefix(filepath.Base(path), "loop")
 	index, err := strconv.Atoi(digits)
 	if !ok || err != nil || index < 0 || strconv.Itoa(index) != digits {
-		return 0, &Error{Kind: ErrNotLoop, Detail: "its name is not loopN"}
+		return 0, &Error{Kind: ErrNotLoop, Detail: "the name is not loopN"}
 	}
 	return index, nil
 }

@@ -16,8 +16,8 @@ import (
 	"thinctl/units"
 )
 
-// A container has a /dev of its own, without the nodes.
-func TestNodeIsMade(t *testing.T) {
+// The /dev of a container has no nodes of loop devices.
+func TestCreatesMissingNodes(t *testing.T) {
 	need.Loops(t)
 	old := unix.Umask(0o777)
 	defer unix.Umask(old)
@@ -30,13 +30,13 @@ func TestNodeIsMade(t *testing.T) {
 		d := attach(t, c, makeFile(t, dir, "file", units.MiB), loopback.AttachOptions{})
 		st, err := os.Stat(d.Path)
 		if err != nil || filepath.Dir(d.Path) != dev || st.Mode() != os.ModeDevice|0o600 {
-			t.Errorf("node %s: %v, %v", d.Path, st.Mode(), err)
+			t.Errorf("node %s: got mode %v, %v, want a device in %s with mode 0600", d.Path, st.Mode(), err, dev)
 		}
 		detach(t, c, d)
 	}
 }
 
-func TestWrongNodeIsRefused(t *testing.T) {
+func TestRejectsWrongNodes(t *testing.T) {
 	need.Loops(t)
 	dir, dev := tempDir(t), t.TempDir()
 	for i := range 1024 {
@@ -47,18 +47,18 @@ func TestWrongNodeIsRefused(t *testing.T) {
 	c := loopback.New(loopback.Options{Dev: dev})
 	_, err := c.Attach(t.Context(), makeFile(t, dir, "file", units.MiB), loopback.AttachOptions{})
 	if !errors.Is(err, loopback.ErrNotLoop) {
-		t.Errorf("attached to a plain file: %v", err)
+		t.Errorf("attach with regular files as nodes: got %v, want %v", err, loopback.ErrNotLoop)
 	}
 	t.Log(err)
 	for _, path := range []string{"/dev/null", "/dev/loop", "/dev/loop01", "/dev/loopx", dev + "/loop0"} {
 		d := loopback.Device{Path: path, Backing: loopback.FileID{Device: 1, Inode: 1}}
 		if err := c.Detach(t.Context(), d); !errors.Is(err, loopback.ErrNotLoop) {
-			t.Errorf("detach %s: %v", path, err)
+			t.Errorf("detach %s: got %v, want %v", path, err, loopback.ErrNotLoop)
 		}
 	}
 }
 
-// The device that the kernel calls free is claimed for good by someone else.
+// Another program keeps the free device open exclusively.
 func TestExhausted(t *testing.T) {
 	need.Loops(t)
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
@@ -80,12 +80,13 @@ func TestExhausted(t *testing.T) {
 	} {
 		_, err = c.Attach(t.Context(), path, loopback.AttachOptions{})
 		if !errors.Is(err, loopback.ErrExhausted) || !strings.Contains(err.Error(), "max_loop") {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want %v with a hint to max_loop", name, err, loopback.ErrExhausted)
 		}
 		t.Log(err)
 	}
 }
 
+// attachRaw attaches a file without the checks of package loopback.
 func attachRaw(t *testing.T, path string) loopback.Device {
 	t.Helper()
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)

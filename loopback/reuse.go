@@ -12,8 +12,9 @@ import (
 	"thinctl/units"
 )
 
-// reuse answers an Attach of a file that is attached already. Two devices on one
-// file have a cache each and would destroy it, so there is never a second.
+// reuse returns the device of a file that is attached already, or ErrAttached. It
+// never attaches a second device: each has a cache of its own, and two devices on one
+// file would destroy its content.
 func (c *Control) reuse(existing []Device, o AttachOptions) (Device, error) {
 	d := existing[0]
 	switch {
@@ -26,7 +27,7 @@ func (c *Control) reuse(existing []Device, o AttachOptions) (Device, error) {
 	case !o.Reuse:
 		return Device{}, &Error{Kind: ErrAttached, Detail: "as " + d.Path}
 	}
-	f, st, err := c.openOurs(d)
+	f, st, err := c.openChecked(d)
 	if err != nil {
 		return Device{}, err
 	}
@@ -42,12 +43,13 @@ func (c *Control) reuse(existing []Device, o AttachOptions) (Device, error) {
 		return Device{}, err
 	}
 	if o.Autoclear {
-		c.hold(d.Path, f)
+		c.keepOpen(d.Path, f)
 		return d, nil
 	}
 	return d, f.Close()
 }
 
+// reusable returns an error that lists the device's differences from the options.
 func reusable(d Device, st *unix.LoopInfo64, sector units.Bytes, o AttachOptions) error {
 	var differs []string
 	if st.Offset != 0 {
@@ -68,8 +70,8 @@ func reusable(d Device, st *unix.LoopInfo64, sector units.Bytes, o AttachOptions
 	return &Error{Kind: ErrAttached, Detail: fmt.Sprintf("as %s, with %s", d.Path, strings.Join(differs, ", "))}
 }
 
-// setAutoclear is the one flag that LOOP_SET_STATUS64 can set and clear again
-// (linux/loop.h, LOOP_SET_STATUS_CLEARABLE_FLAGS).
+// setAutoclear sets or clears the autoclear flag, the only flag that LOOP_SET_STATUS64
+// can clear (linux/loop.h, LOOP_SET_STATUS_CLEARABLE_FLAGS).
 func setAutoclear(f *os.File, st *unix.LoopInfo64, on bool) error {
 	want := st.Flags &^ unix.LO_FLAGS_AUTOCLEAR
 	if on {
@@ -81,15 +83,15 @@ func setAutoclear(f *os.File, st *unix.LoopInfo64, on bool) error {
 	changed := *st
 	changed.Flags = want
 	if err := setStatus(f, &changed); err != nil {
-		return fmt.Errorf("setting autoclear of %s: %w", f.Name(), err)
+		return fmt.Errorf("set autoclear of %s: %w", f.Name(), err)
 	}
 	return nil
 }
 
-// openOurs opens a device and makes sure that the file is behind it that the
-// Device names. While the handle is open it stays there: LOOP_CLR_FD waits for
-// the last close (drivers/block/loop.c, loop_clr_fd).
-func (c *Control) openOurs(d Device) (*os.File, *unix.LoopInfo64, error) {
+// openChecked opens a device and checks that it has the backing file d.Backing. The
+// file stays attached while the handle is open: LOOP_CLR_FD takes effect at the last
+// close (drivers/block/loop.c, loop_clr_fd).
+func (c *Control) openChecked(d Device) (*os.File, *unix.LoopInfo64, error) {
 	if err := c.check(d); err != nil {
 		return nil, nil, err
 	}
@@ -97,7 +99,7 @@ func (c *Control) openOurs(d Device) (*os.File, *unix.LoopInfo64, error) {
 	if err != nil {
 		return nil, nil, notAttachedIf(err, unix.ENXIO, unix.ENOENT)
 	}
-	st, err := oursBehind(f, d)
+	st, err := checkBacking(f, d)
 	if err != nil {
 		f.Close()
 		return nil, nil, err
@@ -114,7 +116,9 @@ func (c *Control) check(d Device) error {
 	return notAttachedIf(err, unix.ENOENT)
 }
 
-func oursBehind(f *os.File, d Device) (*unix.LoopInfo64, error) {
+// checkBacking returns the status of the open device, or ErrForeign if its backing
+// file is not d.Backing.
+func checkBacking(f *os.File, d Device) (*unix.LoopInfo64, error) {
 	st, err := status(f)
 	switch {
 	case errors.Is(err, unix.ENOTTY):
@@ -128,8 +132,9 @@ func oursBehind(f *os.File, d Device) (*unix.LoopInfo64, error) {
 	return st, nil
 }
 
-func notAttachedIf(err error, any ...unix.Errno) error {
-	if errno.Is(err, any...) {
+// notAttachedIf returns ErrNotAttached if err has one of the error numbers, else err.
+func notAttachedIf(err error, numbers ...unix.Errno) error {
+	if errno.Is(err, numbers...) {
 		return &Error{Kind: ErrNotAttached, Err: err}
 	}
 	return err

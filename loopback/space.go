@@ -7,35 +7,36 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/fault"
 	"thinctl/internal/errno"
 	"thinctl/units"
 )
 
-// FileUsage is what a file seems to be and what it takes on the host.
+// FileUsage holds a file's size and the space that it takes on the host.
 type FileUsage struct {
-	Apparent  units.Bytes // its size
-	Allocated units.Bytes // its blocks, with those beyond its end
+	Apparent  units.Bytes // the file's size
+	Allocated units.Bytes // the file's blocks, including those beyond its end
 }
 
-// Usage says how much of a sparse file is really there.
+// Usage returns the size and the allocated blocks of a sparse file.
 func Usage(path string) (FileUsage, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
-		return FileUsage{}, inOp("usage", path, err)
+		return FileUsage{}, withOp("usage", path, err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return FileUsage{}, &Error{Op: "usage", Object: path, Kind: ErrNotRegular}
 	}
-	// st_blocks counts 512-byte units whatever the file system's block is (stat(2)).
+	// st_blocks counts units of 512 bytes on every file system (stat(2)).
 	return FileUsage{Apparent: units.Bytes(st.Size), Allocated: units.Sectors(st.Blocks).Bytes()}, nil
 }
 
-// PunchHole gives a range's blocks back to the host file system; it then reads
-// as zeroes. The file keeps its size. Only whole blocks of the file system are
-// given back, the rest is zeroed. A device that is in use should be discarded
-// instead: what it has cached does not know of the hole.
+// PunchHole frees a range's blocks on the host file system; the range then reads as
+// zeros. The file keeps its size. The file system frees whole blocks only, and zeros
+// the rest. Discard a range of the device instead if it is in use: a hole in the file
+// does not change the device's cache.
 func PunchHole(path string, off, length units.Bytes) error {
-	return inOp("punch", path, punchHole(path, off, length))
+	return withOp("punch hole in", path, punchHole(path, off, length))
 }
 
 func punchHole(path string, off, length units.Bytes) error {
@@ -43,7 +44,7 @@ func punchHole(path string, off, length units.Bytes) error {
 		return nil
 	}
 	if off > math.MaxInt64 || length > math.MaxInt64-off {
-		return &Error{Kind: ErrInvalid, Detail: fmt.Sprintf("%d bytes at %d", uint64(length), uint64(off))}
+		return &Error{Kind: fault.Invalid, Detail: fmt.Sprintf("a range of %d bytes at %d", uint64(length), uint64(off))}
 	}
 	b, err := openBacking(path, false)
 	if err != nil {
@@ -53,14 +54,14 @@ func punchHole(path string, off, length units.Bytes) error {
 	return fallocate(b.File, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, length)
 }
 
-// Space is the room on a host file system.
+// Space holds the size and the free space of a host file system.
 type Space struct {
 	Total     units.Bytes
-	Free      units.Bytes // for root, with the reserve
-	Available units.Bytes // for everyone else
+	Free      units.Bytes // for root, including the reserved blocks
+	Available units.Bytes // for other users
 }
 
-// FreeSpace asks the file system that holds path.
+// FreeSpace returns the space of the file system that contains path.
 func FreeSpace(path string) (Space, error) {
 	var st unix.Statfs_t
 	for {
@@ -69,11 +70,11 @@ func FreeSpace(path string) (Space, error) {
 			continue
 		}
 		if err != nil {
-			return Space{}, inOp("statfs", path, err)
+			return Space{}, withOp("statfs", path, err)
 		}
 		break
 	}
-	// Counted in fragments where a file system has them (statvfs(3)).
+	// Block counts are in units of f_frsize (statvfs(3)).
 	unit := uint64(cmp.Or(st.Frsize, st.Bsize))
 	return Space{
 		Total:     units.Bytes(st.Blocks * unit),

@@ -6,13 +6,14 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/internal/errno"
-
-	"golang.org/x/sys/unix"
 )
 
-// backoff spaces attempts out, from a millisecond to 50 ms, each jittered so
+// backoff waits between attempts, from 1 ms to 50 ms. Each wait has a random part, so
 // that processes that collided once do not collide again.
 type backoff struct{ tries int }
 
@@ -22,8 +23,8 @@ func (b *backoff) wait(ctx context.Context) error {
 	return contexts.Sleep(ctx, most/2+rand.N(most/2))
 }
 
-// flock takes an exclusive lock on f, polling so that the wait ends with ctx.
-// Closing f lets go of it, as the process's end does.
+// flock takes an exclusive lock on f. It polls, so that the end of ctx ends the wait.
+// Closing f, or the end of the process, releases the lock.
 func flock(ctx context.Context, f *os.File) error {
 	var b backoff
 	for {
@@ -35,7 +36,7 @@ func flock(ctx context.Context, f *os.File) error {
 			return err
 		}
 		if err := b.wait(ctx); err != nil {
-			return &Error{Kind: ErrBusy, Err: err, Detail: f.Name() + " is locked by another process"}
+			return &Error{Kind: fault.Busy, Err: err, Detail: "another process has locked " + f.Name()}
 		}
 	}
 }

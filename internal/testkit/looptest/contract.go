@@ -11,46 +11,46 @@ import (
 	"thinctl/units"
 )
 
-// Env is an implementation of Loops for the contract to run against.
-type Env struct {
+// Fixture is an implementation of Loops for [Contract].
+type Fixture struct {
 	Loops loopback.Loops
-	Dir   string // an empty folder for files; the suite detaches what it attaches
+	Dir   string // an empty directory for backing files; Contract detaches all of them
 
-	// Claim opens the device as a mount does, until release is called.
+	// Claim opens the device exclusively, as a mount does, until release is called.
 	Claim func(t *testing.T, d loopback.Device) (release func())
 }
 
-// Contract runs what every implementation of Loops must do. The factory is
-// called for each part; Detach must give up within seconds where it is busy.
-func Contract(t *testing.T, factory func(t *testing.T) Env) {
-	parts := []struct {
+// Contract checks the behaviour that every implementation of Loops must have. It
+// calls newFixture for each test. Detach of a busy device must fail within seconds.
+func Contract(t *testing.T, newFixture func(t *testing.T) Fixture) {
+	tests := []struct {
 		name string
 		run  func(s suite)
 	}{
-		{"attach tells what the kernel has", suite.attach},
-		{"sizes are whole sectors", suite.odd},
-		{"options are kept", suite.options},
+		{"attach returns the kernel's state", suite.attach},
+		{"sizes are whole sectors", suite.sectors},
+		{"options have an effect", suite.options},
 		{"a file is attached once", suite.once},
-		{"reuse is one device for all", suite.reuseParallel},
+		{"parallel reuse gives one device", suite.reuseParallel},
 		{"reuse sets autoclear", suite.reuseAutoclear},
 		{"parallel attaches are distinct", suite.parallel},
-		{"found by its inode", suite.find},
-		{"found when deleted", suite.findDeleted},
-		{"refresh takes growth over", suite.refresh},
+		{"find by inode", suite.find},
+		{"find a deleted file", suite.findDeleted},
+		{"refresh applies growth", suite.refresh},
 		{"a claimed device is not detached", suite.busy},
-		{"a stranger's device is left alone", suite.foreign},
-		{"detached is detached", suite.detached},
-		{"what cannot be attached", suite.refused},
-		{"an ended context ends everything", suite.cancelled},
+		{"a device with another file is not changed", suite.foreign},
+		{"a free device is not attached", suite.detached},
+		{"invalid attachments fail", suite.invalid},
+		{"an ended context ends each operation", suite.cancelled},
 	}
-	for _, part := range parts {
-		t.Run(part.name, func(t *testing.T) { part.run(suite{T: t, Env: factory(t)}) })
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) { test.run(suite{T: t, Fixture: newFixture(t)}) })
 	}
 }
 
 type suite struct {
 	*testing.T
-	Env
+	Fixture
 }
 
 func (s suite) file(name string, size units.Bytes) string {
@@ -100,23 +100,24 @@ func (s suite) found(file string, want ...loopback.Device) {
 		s.Fatal(err)
 	}
 	if len(got) != len(want) {
-		s.Fatalf("found %v behind %s, want %v", got, file, want)
+		s.Fatalf("devices of %s: got %v, want %v", file, got, want)
 	}
 	for i := range want {
 		if got[i].Path != want[i].Path || got[i].Backing != want[i].Backing || got[i].Number != want[i].Number {
-			s.Errorf("found %+v, want %+v", got[i], want[i])
+			s.Errorf("device of %s: got %+v, want %+v", file, got[i], want[i])
 		}
 	}
 }
 
-func (s suite) is(err, want error) {
+// wantError checks that err matches want and has an operation and an object.
+func (s suite) wantError(err, want error) {
 	s.Helper()
 	if !errors.Is(err, want) {
-		s.Errorf("error %v, want %v", err, want)
+		s.Errorf("got error %v, want %v", err, want)
 	}
 	var op *loopback.Error
 	if err != nil && (!errors.As(err, &op) || op.Op == "" || op.Object == "") {
-		s.Errorf("error %#v names no operation and object", err)
+		s.Errorf("got error %#v, want an operation and an object", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"thinctl/blockdev"
+	"thinctl/fault"
 	"thinctl/loopback"
 	"thinctl/units"
 )
@@ -14,7 +15,7 @@ func (s suite) attach() {
 	path := s.file("data", 8*units.MiB)
 	d := s.mustAttach(path, loopback.AttachOptions{})
 	if d.Backing != id(s.T, path) || d.File != path || d.Number.Major != 7 || d.ReadOnly {
-		s.Errorf("device %+v is not %s read-write", d, path)
+		s.Errorf("device: got %+v, want %s, read-write", d, path)
 	}
 	info := s.mustInfo(d)
 	want := loopback.Info{
@@ -22,17 +23,17 @@ func (s suite) attach() {
 		SectorSize: info.SectorSize, DirectIO: d.DirectIO,
 	}
 	if info != want {
-		s.Errorf("info %+v, want %+v", info, want)
+		s.Errorf("info: got %+v, want %+v", info, want)
 	}
 	if info.SectorSize < 512 || info.SectorSize > 4096 {
-		s.Errorf("sectors of %d bytes", info.SectorSize)
+		s.Errorf("sector size: got %d, want 512 to 4096", info.SectorSize)
 	}
 }
 
-func (s suite) odd() {
+func (s suite) sectors() {
 	d := s.mustAttach(s.file("odd", units.MiB+513), loopback.AttachOptions{Buffered: true})
 	if size := s.mustInfo(d).Size; size != units.MiB+512 {
-		s.Errorf("size %d, want %d", size, units.MiB+512)
+		s.Errorf("size: got %d, want %d", size, units.MiB+512)
 	}
 }
 
@@ -49,13 +50,13 @@ func (s suite) options() {
 		d := s.mustAttach(path, o)
 		info := s.mustInfo(d)
 		if info.ReadOnly != o.ReadOnly || info.Autoclear != o.Autoclear {
-			s.Errorf("asked for %+v, got %+v", o, info)
+			s.Errorf("info: got %+v, want %+v", info, o)
 		}
 		if o.Buffered && (info.DirectIO || d.DirectIO) {
-			s.Errorf("asked for %+v, got direct IO", o)
+			s.Errorf("got direct IO, want %+v", o)
 		}
 		if o.SectorSize != 0 && info.SectorSize != o.SectorSize {
-			s.Errorf("asked for %+v, got sectors of %d", o, info.SectorSize)
+			s.Errorf("sector size: got %d, want %d", info.SectorSize, o.SectorSize)
 		}
 		s.mustDetach(d)
 	}
@@ -71,11 +72,11 @@ func (s suite) once() {
 		{Reuse: true, SectorSize: 2048},
 	} {
 		_, err := s.Loops.Attach(s.Context(), path, o)
-		s.is(err, loopback.ErrAttached)
+		s.wantError(err, loopback.ErrAttached)
 	}
 	again := s.mustAttach(path, loopback.AttachOptions{Reuse: true})
 	if again != d {
-		s.Errorf("reused %+v, want %+v", again, d)
+		s.Errorf("reused device: got %+v, want %+v", again, d)
 	}
 	s.found(path, d)
 }
@@ -97,7 +98,7 @@ func (s suite) reuseParallel() {
 	defer s.mustDetach(got[0])
 	for _, d := range got {
 		if d != got[0] {
-			s.Fatalf("attached as %s and as %s", got[0].Path, d.Path)
+			s.Fatalf("got %s and %s, want one device", got[0].Path, d.Path)
 		}
 	}
 	s.found(path, got[0])
@@ -108,11 +109,11 @@ func (s suite) reuseAutoclear() {
 	d := s.mustAttach(path, loopback.AttachOptions{})
 	s.mustAttach(path, loopback.AttachOptions{Reuse: true, Autoclear: true})
 	if !s.mustInfo(d).Autoclear {
-		s.Error("reused with autoclear, but it is off")
+		s.Error("after reuse with autoclear: got it off, want it on")
 	}
 	s.mustAttach(path, loopback.AttachOptions{Reuse: true})
 	if s.mustInfo(d).Autoclear {
-		s.Error("reused without autoclear, but it is on")
+		s.Error("after reuse without autoclear: got it on, want it off")
 	}
 	s.mustDetach(d)
 	s.found(path)
@@ -139,22 +140,22 @@ func (s suite) parallel() {
 	seen := map[blockdev.Number]string{}
 	for i, d := range got {
 		if other, dup := seen[d.Number]; dup {
-			s.Errorf("%s and %s are both on %s", files[i], other, d.Path)
+			s.Errorf("%s and %s are both attached to %s", files[i], other, d.Path)
 		}
 		seen[d.Number] = files[i]
 		s.found(files[i], d)
 	}
 }
 
-func (s suite) refused() {
+func (s suite) invalid() {
 	_, err := s.Loops.Attach(s.Context(), filepath.Join(s.Dir, "none"), loopback.AttachOptions{})
-	s.is(err, os.ErrNotExist)
+	s.wantError(err, os.ErrNotExist)
 	_, err = s.Loops.Attach(s.Context(), s.Dir, loopback.AttachOptions{})
-	s.is(err, loopback.ErrNotRegular)
+	s.wantError(err, loopback.ErrNotRegular)
 	path := s.file("file", units.MiB)
 	for _, size := range []units.Bytes{1, 256, 513, 1536, units.MiB} {
 		_, err := s.Loops.Attach(s.Context(), path, loopback.AttachOptions{SectorSize: size})
-		s.is(err, loopback.ErrInvalid)
+		s.wantError(err, fault.Invalid)
 	}
 	s.found(path)
 }

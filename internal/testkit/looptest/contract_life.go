@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"thinctl/fault"
 	"thinctl/loopback"
 	"thinctl/units"
 )
@@ -28,7 +29,7 @@ func (s suite) find() {
 	s.found(moved, d)
 	s.found(path)
 	if info := s.mustInfo(d); info.BackingPath != moved {
-		s.Errorf("backing path %q, want %q", info.BackingPath, moved)
+		s.Errorf("backing path: got %q, want %q", info.BackingPath, moved)
 	}
 	other := s.file("file", units.MiB)
 	s.found(other)
@@ -42,14 +43,14 @@ func (s suite) findDeleted() {
 	}
 	s.found(path, d)
 	if info := s.mustInfo(d); info.BackingPath != path+" (deleted)" {
-		s.Errorf("backing path %q", info.BackingPath)
+		s.Errorf("backing path: got %q, want %q", info.BackingPath, path+" (deleted)")
 	}
 	// A new file of that name is another file.
 	s.file("file", units.MiB)
 	s.found(path)
 	fresh := s.mustAttach(path, loopback.AttachOptions{Reuse: true})
 	if fresh.Path == d.Path || fresh.Backing == d.Backing {
-		s.Errorf("the new file got the deleted one's device %+v", fresh)
+		s.Errorf("device of the new file: got %+v, want another than %s", fresh, d.Path)
 	}
 	s.found(path, fresh)
 	s.mustDetach(d)
@@ -62,16 +63,16 @@ func (s suite) refresh() {
 		s.Fatal(err)
 	}
 	if size := s.mustInfo(d).Size; size != units.MiB {
-		s.Errorf("size %d before refresh, want %d", size, units.MiB)
+		s.Errorf("size before refresh: got %d, want %d", size, units.MiB)
 	}
 	for range 2 {
 		size, err := s.Loops.Refresh(s.Context(), d)
 		if err != nil || size != 3*units.MiB {
-			s.Errorf("refreshed to %d, %v", size, err)
+			s.Errorf("refresh: got %d, %v, want %d", size, err, 3*units.MiB)
 		}
 	}
 	if size := s.mustInfo(d).Size; size != 3*units.MiB {
-		s.Errorf("size %d after refresh", size)
+		s.Errorf("size after refresh: got %d, want %d", size, 3*units.MiB)
 	}
 }
 
@@ -80,9 +81,9 @@ func (s suite) busy() {
 	d := s.mustAttach(path, loopback.AttachOptions{})
 	release := s.Claim(s.T, d)
 	before := s.mustInfo(d)
-	s.is(s.Loops.Detach(s.Context(), d), loopback.ErrBusy)
+	s.wantError(s.Loops.Detach(s.Context(), d), fault.Busy)
 	if after := s.mustInfo(d); after != before {
-		s.Errorf("a Detach that failed made %+v of %+v", after, before)
+		s.Errorf("info after a failed Detach: got %+v, want %+v", after, before)
 	}
 	release()
 	s.mustDetach(d)
@@ -96,14 +97,14 @@ func (s suite) foreign() {
 	db := s.mustAttach(b, loopback.AttachOptions{})
 	stale := db
 	stale.File, stale.Backing = da.File, da.Backing
-	s.is(s.Loops.Detach(s.Context(), stale), loopback.ErrForeign)
+	s.wantError(s.Loops.Detach(s.Context(), stale), loopback.ErrForeign)
 	_, err := s.Loops.Info(s.Context(), stale)
-	s.is(err, loopback.ErrForeign)
+	s.wantError(err, loopback.ErrForeign)
 	_, err = s.Loops.Refresh(s.Context(), stale)
-	s.is(err, loopback.ErrForeign)
-	unsaid := db
-	unsaid.Backing = loopback.FileID{}
-	s.is(s.Loops.Detach(s.Context(), unsaid), loopback.ErrForeign)
+	s.wantError(err, loopback.ErrForeign)
+	noBacking := db
+	noBacking.Backing = loopback.FileID{}
+	s.wantError(s.Loops.Detach(s.Context(), noBacking), loopback.ErrForeign)
 	s.found(b, db)
 }
 
@@ -116,7 +117,7 @@ func (s suite) detached() {
 	_, info := s.Loops.Info(s.Context(), d)
 	_, refresh := s.Loops.Refresh(s.Context(), d)
 	for _, err := range []error{again, info, refresh} {
-		s.is(err, loopback.ErrNotAttached)
+		s.wantError(err, loopback.ErrNotAttached)
 	}
 }
 
@@ -132,7 +133,7 @@ func (s suite) cancelled() {
 	_, refresh := s.Loops.Refresh(ctx, d)
 	detach := s.Loops.Detach(ctx, d)
 	for _, err := range []error{attach, find, info, refresh, detach} {
-		s.is(err, context.Canceled)
+		s.wantError(err, context.Canceled)
 	}
 	s.found(other)
 	s.found(path, d)

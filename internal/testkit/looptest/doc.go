@@ -1,12 +1,11 @@
-// Package looptest has loop devices in memory, for tests of what stands on
-// them, and the contract that they and the kernel's keep alike.
+// Package looptest has loop devices in memory, for tests of the packages above them,
+// and a contract that checks them and the kernel's loop devices alike.
 //
-// Kernel is the loop driver: it keeps the inodes, sizes and names of real files,
-// but its devices have no node, no content and cannot be opened. It needs no
-// privilege. Its callbacks tell an in-memory device mapper which block devices
-// there are. Survival: attachments are the Kernel's, so that a test that throws
-// away everything else has killed the process; Kill adds what the kernel does
-// then to autoclear devices. PowerOff forgets all.
+// Kernel stands for the loop driver. It uses the inodes, sizes and names of real files,
+// but its devices have no node and no content, and cannot be opened. It needs no
+// privilege. Its hooks report the block devices to a device mapper in memory. A Kernel
+// keeps its attachments until PowerOff, so a test kills the process by dropping every
+// other object; Kill detaches the autoclear devices, as the kernel then does.
 //
 //	k := looptest.New(looptest.Hooks{OnAttach: dm.AddDisk, OnDetach: dm.RemoveDisk})
 //	defer k.PowerOff()

@@ -11,38 +11,39 @@ import (
 	"time"
 
 	"thinctl/blockdev"
+	"thinctl/fault"
 	"thinctl/loopback"
 	"thinctl/units"
 )
 
-// Hooks let a test look on and interfere. Each may be nil. They are called one
-// at a time and must not call the operations of Loops; Attached and PowerOff
-// they may.
+// Hooks observes and changes the operations of a Kernel. Each function may be nil. A
+// Kernel calls one at a time. They may call Attached and PowerOff, but no operation of
+// Loops.
 type Hooks struct {
 	OnAttach func(d loopback.Device, size units.Bytes)
 	OnResize func(d loopback.Device, size units.Bytes)
 	OnDetach func(d loopback.Device)
 
-	// Busy says that a device is open: Detach then waits for it.
+	// Busy reports whether a device is open: Detach then waits.
 	Busy func(d loopback.Device) bool
 
-	// Fault is asked before each operation: attach and find with the file;
-	// info, refresh and detach with the device. Its error ends the operation
-	// with nothing done.
+	// Fault is called before each operation: for attach and find with the file, for
+	// info, refresh and detach with the device. If it returns an error, the operation
+	// fails with it and changes nothing.
 	Fault func(op, path string) error
 
-	// NoDirectIO is a host file system that refuses direct IO.
+	// NoDirectIO stands for a host file system without direct IO.
 	NoDirectIO bool
 }
 
 // Kernel implements loopback.Loops in memory.
 type Kernel struct {
-	// Timeout bounds Detach's wait for Busy: 100 ms.
+	// Timeout limits the time for which Detach waits for Busy; New sets 100 ms.
 	Timeout time.Duration
 
 	hooks Hooks
 
-	// operation makes each operation with its callbacks one step to the others.
+	// operation serialises the operations, each with its callbacks.
 	operation chan struct{}
 
 	mu    sync.Mutex
@@ -51,7 +52,7 @@ type Kernel struct {
 
 type binding struct {
 	dev    loopback.Device
-	file   *os.File // held, as the kernel holds it: the inode is not given to another file
+	file   *os.File // open, so that the host does not reuse the inode
 	size   units.Bytes
 	sector units.Bytes
 	auto   bool
@@ -59,12 +60,16 @@ type binding struct {
 
 var _ loopback.Loops = (*Kernel)(nil)
 
-// New returns a Kernel without attachments. PowerOff releases its files.
+// New returns a Kernel without attachments. PowerOff closes its files.
 func New(h Hooks) *Kernel {
-	return &Kernel{Timeout: 100 * time.Millisecond, hooks: h, operation: make(chan struct{}, 1), bound: map[int]*binding{}}
+	return &Kernel{
+		Timeout: 100 * time.Millisecond, hooks: h,
+		operation: make(chan struct{}, 1), bound: map[int]*binding{},
+	}
 }
 
-// begin waits for the operation before, asks for a fault and returns end.
+// begin waits for the operation in progress and calls the hook Fault. The caller calls
+// end when its operation is complete.
 func (k *Kernel) begin(ctx context.Context, op, path string) (end func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, opError(op, path, nil, err, "")
@@ -72,7 +77,7 @@ func (k *Kernel) begin(ctx context.Context, op, path string) (end func(), err er
 	select {
 	case k.operation <- struct{}{}:
 	case <-ctx.Done():
-		return nil, opError(op, path, loopback.ErrBusy, context.Cause(ctx), "")
+		return nil, opError(op, path, fault.Busy, context.Cause(ctx), "")
 	}
 	end = func() { <-k.operation }
 	if k.hooks.Fault != nil {
@@ -92,7 +97,7 @@ func (k *Kernel) Attach(ctx context.Context, file string, o loopback.AttachOptio
 	}
 	defer end()
 	if err := o.Validate(); err != nil {
-		return loopback.Device{}, opError("attach", file, loopback.ErrInvalid, err, "")
+		return loopback.Device{}, opError("attach", file, fault.Invalid, err, "")
 	}
 	f, st, err := openRegular(file, o.ReadOnly)
 	if err != nil {
@@ -131,16 +136,16 @@ func (k *Kernel) bind(f *os.File, st os.FileInfo, o loopback.AttachOptions) *bin
 }
 
 func (k *Kernel) reuse(file string, b *binding, o loopback.AttachOptions) (loopback.Device, error) {
-	refuse := func(why string) (loopback.Device, error) {
-		return loopback.Device{}, opError("attach", file, loopback.ErrAttached, nil, "as "+b.dev.Path+why)
+	attached := func(how string) (loopback.Device, error) {
+		return loopback.Device{}, opError("attach", file, loopback.ErrAttached, nil, "as "+b.dev.Path+how)
 	}
 	switch {
 	case !o.Reuse:
-		return refuse("")
+		return attached("")
 	case b.dev.ReadOnly != o.ReadOnly:
-		return refuse(", with another read-only flag")
+		return attached(", with another read-only flag")
 	case o.SectorSize != 0 && o.SectorSize != b.sector:
-		return refuse(", with other sectors")
+		return attached(", with another sector size")
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -227,14 +232,14 @@ func (k *Kernel) Refresh(ctx context.Context, d loopback.Device) (units.Bytes, e
 func (k *Kernel) Detach(ctx context.Context, d loopback.Device) error {
 	ctx, cancel := context.WithTimeout(ctx, k.Timeout)
 	defer cancel()
-	for asked := false; ; asked = true {
-		done, err := k.detachOnce(ctx, d, asked)
+	for again := false; ; again = true {
+		done, err := k.detachOnce(ctx, d, again)
 		if done || err != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return opError("detach", d.Path, loopback.ErrBusy, errors.Join(syscall.EBUSY, context.Cause(ctx)), "held by the test")
+			return opError("detach", d.Path, fault.Busy, errors.Join(syscall.EBUSY, context.Cause(ctx)), "held by the test")
 		case <-time.After(time.Millisecond):
 		}
 	}

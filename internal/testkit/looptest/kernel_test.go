@@ -15,16 +15,16 @@ import (
 )
 
 func TestContract(t *testing.T) {
-	looptest.Contract(t, func(t *testing.T) looptest.Env {
+	looptest.Contract(t, func(t *testing.T) looptest.Fixture {
 		claimed := map[string]bool{}
 		k := looptest.New(looptest.Hooks{Busy: func(d loopback.Device) bool { return claimed[d.Path] }})
 		t.Cleanup(func() {
 			if left := k.Attached(); len(left) > 0 {
-				t.Errorf("left attached: %v", left)
+				t.Errorf("attached at the end: got %v, want none", left)
 			}
 			k.PowerOff()
 		})
-		return looptest.Env{Loops: k, Dir: t.TempDir(), Claim: func(t *testing.T, d loopback.Device) func() {
+		return looptest.Fixture{Loops: k, Dir: t.TempDir(), Claim: func(t *testing.T, d loopback.Device) func() {
 			claimed[d.Path] = true
 			return func() { delete(claimed, d.Path) }
 		}}
@@ -40,7 +40,7 @@ func file(t *testing.T, name string) string {
 	return path
 }
 
-func TestHooksTellOfDevices(t *testing.T) {
+func TestHooks(t *testing.T) {
 	var seen []string
 	note := func(what string) func(loopback.Device, units.Bytes) {
 		return func(d loopback.Device, size units.Bytes) {
@@ -64,11 +64,11 @@ func TestHooksTellOfDevices(t *testing.T) {
 	}
 	want := []string{"attach 7:0 1M", "resize 7:0 2M", "detach 7:0"}
 	if !slices.Equal(seen, want) {
-		t.Errorf("saw %q, want %q", seen, want)
+		t.Errorf("got %q, want %q", seen, want)
 	}
 }
 
-func TestFaultLeavesNothingDone(t *testing.T) {
+func TestFaultChangesNothing(t *testing.T) {
 	boom := errors.New("boom")
 	var at string
 	k := looptest.New(looptest.Hooks{Fault: func(op, _ string) error {
@@ -81,7 +81,7 @@ func TestFaultLeavesNothingDone(t *testing.T) {
 	path, ctx := file(t, "data"), t.Context()
 	at = "attach"
 	if _, err := k.Attach(ctx, path, loopback.AttachOptions{}); !errors.Is(err, boom) || len(k.Attached()) != 0 {
-		t.Errorf("attach: %v, attached %v", err, k.Attached())
+		t.Errorf("attach: got %v and %v, want %v and no device", err, k.Attached(), boom)
 	}
 	at = "detach"
 	d, err := k.Attach(ctx, path, loopback.AttachOptions{})
@@ -89,7 +89,7 @@ func TestFaultLeavesNothingDone(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := k.Detach(ctx, d); !errors.Is(err, boom) || len(k.Attached()) != 1 {
-		t.Errorf("detach: %v, attached %v", err, k.Attached())
+		t.Errorf("detach: got %v and %v, want %v and one device", err, k.Attached(), boom)
 	}
 }
 
@@ -105,17 +105,17 @@ func TestKillAndPowerOff(t *testing.T) {
 	}
 	k.Kill()
 	if got := k.Attached(); len(got) != 1 || got[0] != da {
-		t.Errorf("after the kill %v, want %v", got, da)
+		t.Errorf("attached after the kill: got %v, want %v", got, da)
 	}
 	k.PowerOff()
 	if got := k.Attached(); len(got) != 0 {
-		t.Errorf("after the power cut %v", got)
+		t.Errorf("attached after the power cut: got %v, want none", got)
 	}
 	if _, err := k.Info(ctx, da); !errors.Is(err, loopback.ErrNotAttached) {
-		t.Errorf("after the power cut: %v", err)
+		t.Errorf("info after the power cut: got %v, want %v", err, loopback.ErrNotAttached)
 	}
 	if _, err := k.Attach(ctx, a, loopback.AttachOptions{Reuse: true}); err != nil {
-		t.Errorf("after the boot: %v", err)
+		t.Errorf("attach after the boot: got %v, want nil", err)
 	}
 	k.PowerOff()
 }
@@ -125,7 +125,7 @@ func TestNoDirectIO(t *testing.T) {
 	defer k.PowerOff()
 	d, err := k.Attach(context.Background(), file(t, "data"), loopback.AttachOptions{})
 	if err != nil || d.DirectIO {
-		t.Errorf("%+v, %v", d, err)
+		t.Errorf("got %+v, %v, want no direct IO", d, err)
 	}
 }
 

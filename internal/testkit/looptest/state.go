@@ -8,6 +8,7 @@ import (
 	"slices"
 	"syscall"
 
+	"thinctl/fault"
 	"thinctl/loopback"
 	"thinctl/units"
 )
@@ -21,8 +22,8 @@ func (k *Kernel) Attached() []loopback.Device {
 	return all
 }
 
-// Kill is the process's end: the kernel detaches the autoclear devices that
-// nobody has open, and leaves the others.
+// Kill simulates the end of the process: the kernel detaches the autoclear devices
+// that are not open, and keeps the others.
 func (k *Kernel) Kill() {
 	k.operation <- struct{}{}
 	defer func() { <-k.operation }()
@@ -36,8 +37,8 @@ func (k *Kernel) Kill() {
 	}
 }
 
-// PowerOff forgets all attachments. It tells nobody: at a power cut the device
-// mapper above is gone as well. The Kernel may be used again, as after a boot.
+// PowerOff drops all attachments, without a call of OnDetach: a power cut also ends
+// the device mapper above. The Kernel can be used again, as after a boot.
 func (k *Kernel) PowerOff() {
 	for _, b := range k.bindings() {
 		k.forget(b)
@@ -48,12 +49,12 @@ func (k *Kernel) beginAgain(ctx context.Context, d loopback.Device, again bool) 
 	if !again {
 		return k.begin(ctx, "detach", d.Path)
 	}
-	// The fault was asked for once.
+	// The first attempt has called the hook Fault.
 	select {
 	case k.operation <- struct{}{}:
 		return func() { <-k.operation }, nil
 	case <-ctx.Done():
-		return nil, opError("detach", d.Path, loopback.ErrBusy, context.Cause(ctx), "")
+		return nil, opError("detach", d.Path, fault.Busy, context.Cause(ctx), "")
 	}
 }
 
@@ -108,8 +109,8 @@ func (k *Kernel) ours(op string, d loopback.Device) (*binding, error) {
 	return nil, opError(op, d.Path, loopback.ErrNotAttached, syscall.ENXIO, "")
 }
 
-// kernelPath is the open file's path as the real kernel has it, which is the
-// same text that the real loop driver shows in sysfs.
+// kernelPath returns the kernel's path of the open file. The real loop driver shows
+// the same text in sysfs.
 func kernelPath(f *os.File) string {
 	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 	if err != nil {
