@@ -7,9 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	"thinctl/blockdev"
-
 	"golang.org/x/sys/unix"
+
+	"thinctl/blockdev"
+	"thinctl/fault"
 )
 
 // answerSize is large enough for most answers, so that one ioctl is enough.
@@ -17,7 +18,7 @@ const answerSize = 4096
 
 // Targets implements [Kernel].
 func (c *Control) Targets(context.Context) ([]TargetVersion, error) {
-	r := newRequest(unix.DM_LIST_VERSIONS, "list targets", Ref{}, answerSize)
+	r := newControlRequest(unix.DM_LIST_VERSIONS, "list", "targets", answerSize)
 	if err := c.do(r); err != nil {
 		return nil, err
 	}
@@ -26,9 +27,9 @@ func (c *Control) Targets(context.Context) ([]TargetVersion, error) {
 
 // TargetVersion implements [Kernel].
 func (c *Control) TargetVersion(ctx context.Context, target string) (Version, error) {
-	missing := &Error{Op: "find target " + target, Kind: ErrNoTarget}
+	missing := &Error{Op: "find", Object: "target " + target, Kind: ErrNoTarget}
 	if c.version.AtLeast(4, 41) {
-		r := newRequest(unix.DM_GET_TARGET_VERSION, "find target "+target, Ref{}, answerSize)
+		r := newControlRequest(unix.DM_GET_TARGET_VERSION, "find", "target "+target, answerSize)
 		copy(r.header().Name[:], target)
 		if err := c.do(r); err != nil {
 			if errnoOf(err) == unix.EINVAL {
@@ -89,15 +90,15 @@ func (c *Control) Load(ctx context.Context, ref Ref, table []Target, options Loa
 	if err == nil {
 		return c.rejectSelfReference(ctx, r.info().Dev, lines)
 	}
-	var refused *Error
-	if !errors.As(err, &refused) {
+	var failed *Error
+	if !errors.As(err, &failed) {
 		return err
 	}
-	switch refused.Errno {
+	switch errnoOf(err) {
 	case unix.ENXIO, unix.EPERM:
 		// Both errors may concern a device in the table instead of the device ref.
 		if _, missing := c.Info(ctx, ref); missing == nil {
-			refused.Kind = nil
+			failed.Kind, failed.Detail = nil, ""
 		}
 	case unix.EINVAL:
 		for _, line := range lines {
@@ -117,7 +118,7 @@ func (c *Control) rejectSelfReference(ctx context.Context, dev blockdev.Number, 
 		if !slices.Contains(strings.Fields(line.Params), dev.String()) {
 			continue
 		}
-		err := &Error{Op: fmt.Sprintf("load %q into", line), Device: dev.String(), Errno: unix.EINVAL}
+		err := &Error{Op: fmt.Sprintf("load %q into", line), Object: dev.String(), Err: unix.EINVAL}
 		return errors.Join(err, c.Clear(ctx, ByDev(dev)))
 	}
 	return nil
@@ -160,7 +161,7 @@ func (c *Control) Suspend(ctx context.Context, ref Ref, options SuspendOptions) 
 
 // Info implements [Kernel].
 func (c *Control) Info(_ context.Context, ref Ref) (Info, error) {
-	r := newRequest(unix.DM_DEV_STATUS, "info of", ref, 0)
+	r := newRequest(unix.DM_DEV_STATUS, "read info of", ref, 0)
 	if err := c.do(r); err != nil {
 		return Info{}, err
 	}
@@ -169,7 +170,7 @@ func (c *Control) Info(_ context.Context, ref Ref) (Info, error) {
 
 // Table implements [Kernel].
 func (c *Control) Table(_ context.Context, ref Ref) ([]Line, error) {
-	r := newRequest(unix.DM_TABLE_STATUS, "table of", ref, answerSize).
+	r := newRequest(unix.DM_TABLE_STATUS, "read table of", ref, answerSize).
 		set(unix.DM_STATUS_TABLE_FLAG | unix.DM_NOFLUSH_FLAG)
 	if err := c.do(r); err != nil {
 		return nil, err
@@ -179,7 +180,7 @@ func (c *Control) Table(_ context.Context, ref Ref) ([]Line, error) {
 
 // Status implements [Kernel].
 func (c *Control) Status(_ context.Context, ref Ref, options StatusOptions) (Info, []Line, error) {
-	r := newRequest(unix.DM_TABLE_STATUS, "status of", ref, answerSize)
+	r := newRequest(unix.DM_TABLE_STATUS, "read status of", ref, answerSize)
 	if options.NoFlush {
 		r.set(unix.DM_NOFLUSH_FLAG)
 	}
@@ -192,7 +193,7 @@ func (c *Control) Status(_ context.Context, ref Ref, options StatusOptions) (Inf
 
 // Deps implements [Kernel].
 func (c *Control) Deps(_ context.Context, ref Ref) ([]blockdev.Number, error) {
-	r := newRequest(unix.DM_TABLE_DEPS, "dependencies of", ref, answerSize)
+	r := newRequest(unix.DM_TABLE_DEPS, "read dependencies of", ref, answerSize)
 	if err := c.do(r); err != nil {
 		return nil, err
 	}
@@ -202,7 +203,7 @@ func (c *Control) Deps(_ context.Context, ref Ref) ([]blockdev.Number, error) {
 // List implements [Kernel]. Kernels before protocol 4.45 do not list uuids: List
 // then reads the uuid of each device separately.
 func (c *Control) List(ctx context.Context) ([]Entry, error) {
-	r := newRequest(unix.DM_LIST_DEVICES, "list devices", Ref{}, 4*answerSize)
+	r := newControlRequest(unix.DM_LIST_DEVICES, "list", "devices", 4*answerSize)
 	if c.version.AtLeast(4, 45) {
 		r.set(unix.DM_UUID_FLAG) // the kernel lists uuids only on request
 	}
@@ -216,7 +217,7 @@ func (c *Control) List(ctx context.Context) ([]Entry, error) {
 	kept := entries[:0]
 	for _, entry := range entries {
 		info, err := c.Info(ctx, ByDev(entry.Dev))
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, fault.NotFound) {
 			continue // removed since it was listed
 		}
 		if err != nil {

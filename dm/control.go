@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"thinctl/fault"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -40,7 +42,7 @@ var _ Kernel = (*Control)(nil)
 
 // Open opens the control node and checks the protocol version. It creates the
 // node if udev has not. The caller closes the Control. Errors: ErrNoDeviceMapper,
-// ErrPermission, ErrProtocol.
+// fault.Denied, fault.Unsupported.
 func Open(options Options) (*Control, error) {
 	if options.Dir == "" {
 		options.Dir = "/dev/mapper"
@@ -78,9 +80,9 @@ func openNode(dir string) (*os.File, error) {
 	case err == nil:
 		return node, nil
 	case errors.Is(err, fs.ErrPermission):
-		return nil, &Error{Op: "open", Device: path, Errno: errnoOf(err), Kind: ErrPermission}
+		return nil, &Error{Op: "open", Object: path, Kind: fault.Denied, Detail: needsRoot, Err: errnoOf(err)}
 	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO), errors.Is(err, errNotRegistered):
-		return nil, &Error{Op: "open", Device: path, Errno: errnoOf(err), Kind: ErrNoDeviceMapper}
+		return nil, &Error{Op: "open", Object: path, Kind: ErrNoDeviceMapper, Err: err}
 	}
 	return nil, fmt.Errorf("device mapper: open %s: %w", path, err)
 }
@@ -120,19 +122,13 @@ func controlMinor() (uint32, error) {
 	return 0, errNotRegistered
 }
 
-func errnoOf(err error) unix.Errno {
-	var errno unix.Errno
-	errors.As(err, &errno)
-	return errno
-}
-
 func (c *Control) readVersion() (Version, error) {
-	r := newRequest(unix.DM_VERSION, "version", Ref{}, 0)
+	const op, object = "read", "the protocol version"
+	r := newControlRequest(unix.DM_VERSION, op, object, 0)
 	err := c.do(r)
 	got := Version(r.header().Version)
-	var refused *Error
-	if errors.As(err, &refused) && refused.Errno == unix.EINVAL || err == nil && got[0] != unix.DM_VERSION_MAJOR {
-		return got, &Error{Op: fmt.Sprintf("version (kernel has %s)", got), Kind: ErrProtocol}
+	if errnoOf(err) == unix.EINVAL || err == nil && got[0] != unix.DM_VERSION_MAJOR {
+		return got, &Error{Op: op, Object: object, Kind: fault.Unsupported, Detail: fmt.Sprintf("the kernel has %s", got)}
 	}
 	return got, err
 }

@@ -2,67 +2,74 @@ package dm
 
 import (
 	"errors"
-	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"thinctl/fault"
 )
 
-// What went wrong, for errors.Is.
+// The errors that callers may test for with errors.Is, beside the kinds of package
+// fault. The methods of [Kernel] return these kinds:
+//
+//   - fault.NotFound: no device has that name, uuid or number
+//   - fault.Exists: another device has the name or the uuid, or the pool has the thin id
+//   - fault.Busy: the device is open, or the pool has a metadata snapshot already
+//   - fault.Unhealthy: the pool is in a mode, read-only or failed, that forbids the message
+//   - fault.Full: the pool has no metadata space or data space left
+//   - fault.Denied: the caller may not use the device mapper
+//   - fault.Unsupported: the kernel has another version of the protocol
 var (
-	// ErrNoDeviceMapper: the kernel has no device mapper, or its control node
-	// cannot be made. Every command.
-	ErrNoDeviceMapper = errors.New("no device mapper in this kernel: load it with `modprobe dm_mod`")
-	// ErrPermission: the caller may not use the control node. Every command.
-	ErrPermission = errors.New("no permission: the device mapper needs root (CAP_SYS_ADMIN)")
-	// ErrProtocol: the kernel speaks another protocol. Every command.
-	ErrProtocol = errors.New("the kernel's device mapper protocol is not known to this program")
-	// ErrNoTarget: the kernel lacks the target. TargetVersion, Load.
-	ErrNoTarget = errors.New("no such target in this kernel")
-	// ErrNotFound: no device has that name, uuid or number. All but Create.
-	ErrNotFound = errors.New("no such device")
-	// ErrExists: the name, uuid or thin id is taken. Create, Rename, Message.
-	ErrExists = errors.New("exists already")
-	// ErrBusy: somebody has the device open, or a pool holds a metadata
-	// snapshot already. Remove, Message.
-	ErrBusy = errors.New("in use")
-	// ErrNoThinDevice: the pool has no thin device of that id. Message, Load.
-	ErrNoThinDevice = errors.New("the pool has no thin device of that id")
-	// ErrRefused: the pool's mode (read-only, failed) forbids it. Message.
-	ErrRefused = errors.New("refused: the pool is read-only or has failed")
-	// ErrNoSpace: the pool has no metadata or data space for it. Message.
-	ErrNoSpace = errors.New("the pool is out of space")
+	// ErrNoDeviceMapper reports that the kernel has no device mapper, or that its
+	// control node cannot be created.
+	ErrNoDeviceMapper = fault.New(fault.Unsupported, "no device mapper in this kernel: load it with `modprobe dm_mod`")
+	// ErrNoTarget reports that the kernel lacks a target, in TargetVersion and Load.
+	ErrNoTarget = fault.New(fault.Unsupported, "no such target in this kernel")
+	// ErrNoThinDevice reports that the pool has no thin device with that id, in Message
+	// and Load.
+	ErrNoThinDevice = fault.New(fault.NotFound, "the pool has no thin device of that id")
 )
 
-// Error is a device mapper command that failed.
-type Error struct {
-	Op     string // the command, such as "create" or "message create_thin 7"
-	Device string // the device it was meant for, empty for the control node
-	Errno  unix.Errno
-	Kind   error // one of the sentinels of this package, or nil
-}
+// Error is a failed device mapper command. Kind is an error from above, a fault.Kind,
+// or nil. Err is the kernel's errno, or nil.
+type Error fault.Error
 
 func (e *Error) Error() string {
-	text := "device mapper: " + e.Op
-	if e.Device != "" {
-		text += " " + e.Device
-	}
-	if e.Kind != nil {
-		text += ": " + e.Kind.Error()
-	}
-	if e.Errno != 0 {
-		text += fmt.Sprintf(" (%s: %v)", unix.ErrnoName(e.Errno), e.Errno)
-	}
-	return text
+	named := fault.Error(*e)
+	named.Op = "device mapper: " + named.Op
+	return named.Error()
 }
 
-// Unwrap yields the sentinel and the errno, for errors.Is and errors.As.
-func (e *Error) Unwrap() []error {
-	var wrapped []error
-	if e.Kind != nil {
-		wrapped = append(wrapped, e.Kind)
-	}
-	if e.Errno != 0 {
-		wrapped = append(wrapped, e.Errno)
-	}
-	return wrapped
+// Unwrap returns the kind and the errno.
+func (e *Error) Unwrap() []error { return (*fault.Error)(e).Unwrap() }
+
+func errnoOf(err error) unix.Errno {
+	var errno unix.Errno
+	errors.As(err, &errno)
+	return errno
 }
+
+// setKind sets the meaning of an errno for the command (drivers/md/dm-ioctl.c,
+// dm-thin.c).
+func (e *Error) setKind(cmd uint, errno unix.Errno) {
+	switch errno {
+	case unix.EACCES, unix.EPERM:
+		e.Kind, e.Detail = fault.Denied, needsRoot
+	case unix.ENXIO:
+		e.Kind = fault.NotFound
+	case unix.EEXIST:
+		e.Kind = fault.Exists
+	case unix.EBUSY:
+		e.Kind = fault.Busy
+		if cmd == unix.DM_DEV_CREATE || cmd == unix.DM_DEV_RENAME {
+			e.Kind = fault.Exists
+		}
+	case unix.ENODATA:
+		e.Kind = ErrNoThinDevice
+	case unix.EOPNOTSUPP:
+		e.Kind, e.Detail = fault.Unhealthy, "the pool is read-only or has failed"
+	case unix.ENOSPC:
+		e.Kind, e.Detail = fault.Full, "the pool has no space left"
+	}
+}
+
+const needsRoot = "the device mapper needs root (CAP_SYS_ADMIN)"

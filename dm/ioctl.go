@@ -16,17 +16,25 @@ const (
 
 // request is one ioctl and its buffer: the header, then the payload.
 type request struct {
-	cmd   uint
-	op    string
-	ref   Ref
-	buf   []byte
-	flags uint32 // of the request; the kernel writes others into the header
+	cmd    uint
+	op     string
+	object string
+	ref    Ref
+	buf    []byte
+	flags  uint32 // of the request; the kernel writes others into the header
 }
 
 // newRequest prepares a command for the device ref, with a payload of size bytes.
 func newRequest(cmd uint, op string, ref Ref, size int) *request {
-	r := &request{cmd: cmd, op: op, ref: ref, buf: make([]byte, headerSize+size)}
+	r := &request{cmd: cmd, op: op, object: ref.String(), ref: ref, buf: make([]byte, headerSize+size)}
 	r.reset()
+	return r
+}
+
+// newControlRequest prepares a command for no device; object is for its error.
+func newControlRequest(cmd uint, op, object string, size int) *request {
+	r := newRequest(cmd, op, Ref{}, size)
+	r.object = object
 	return r
 }
 
@@ -116,34 +124,7 @@ func rawIoctl(fd uintptr, r *request) unix.Errno {
 }
 
 func (r *request) fail(errno unix.Errno) error {
-	e := &Error{Op: r.op, Errno: errno, Kind: kind(r.cmd, errno)}
-	if r.ref != (Ref{}) {
-		e.Device = r.ref.String()
-	}
+	e := &Error{Op: r.op, Object: r.object, Err: errno}
+	e.setKind(r.cmd, errno)
 	return e
-}
-
-// kind returns the meaning of an errno for the command (drivers/md/dm-ioctl.c,
-// dm-thin.c), nil if there is none.
-func kind(cmd uint, errno unix.Errno) error {
-	switch errno {
-	case unix.EACCES, unix.EPERM:
-		return ErrPermission
-	case unix.ENXIO:
-		return ErrNotFound
-	case unix.EEXIST:
-		return ErrExists
-	case unix.EBUSY:
-		if cmd == unix.DM_DEV_CREATE || cmd == unix.DM_DEV_RENAME {
-			return ErrExists
-		}
-		return ErrBusy
-	case unix.ENODATA:
-		return ErrNoThinDevice
-	case unix.EOPNOTSUPP:
-		return ErrRefused
-	case unix.ENOSPC:
-		return ErrNoSpace
-	}
-	return nil
 }

@@ -13,7 +13,7 @@ import (
 // in memory.
 //
 // An error is an [*Error] that wraps the kernel's errno and matches one of the
-// errors in errors.go. All methods are safe for concurrent use.
+// kinds listed in errors.go. All methods are safe for concurrent use.
 type Kernel interface {
 	OwnNodes
 
@@ -27,11 +27,11 @@ type Kernel interface {
 	// Targets lists the targets that are registered at present.
 	Targets(ctx context.Context) ([]TargetVersion, error)
 
-	// Create creates a device without a table. ErrExists: another device has the
+	// Create creates a device without a table. fault.Exists: another device has the
 	// name or the uuid. The uuid may be empty.
 	Create(ctx context.Context, name Name, uuid UUID) (Info, error)
 
-	// Remove removes a device and its nodes. ErrBusy: the device is open. With
+	// Remove removes a device and its nodes. fault.Busy: the device is open. With
 	// Deferred the kernel then removes it at the last close, and Remove returns true.
 	Remove(ctx context.Context, ref Ref, options RemoveOptions) (deferred bool, err error)
 
@@ -53,7 +53,7 @@ type Kernel interface {
 	// node in /dev/mapper exists, unless NoUdevSync is set.
 	Resume(ctx context.Context, ref Ref, options ResumeOptions) (Info, error)
 
-	// Info returns a device's state. ErrNotFound: no such device.
+	// Info returns a device's state. fault.NotFound: no such device.
 	Info(ctx context.Context, ref Ref) (Info, error)
 
 	// Table returns the live table, as the kernel prints it.

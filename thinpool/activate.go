@@ -7,6 +7,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/thinpool/store"
 )
 
@@ -128,7 +129,7 @@ func (p *Pool) start(ctx context.Context, record store.Pool, options ActivateOpt
 	}
 	table := p.table(c.record, meta, data)
 	_, err = p.host.Kernel.Create(ctx, poolDeviceName(p.name), poolDeviceUUID(p.id.String()))
-	if errors.Is(err, dm.ErrExists) {
+	if errors.Is(err, fault.Exists) {
 		// Ours without a table is what a killed activation leaves.
 		if _, mine := p.host.Kernel.Info(ctx, p.ref()); mine == nil {
 			err = nil

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/thinpool/store"
 	"thinctl/units"
@@ -78,7 +79,7 @@ func (p *Pool) tryActivateThin(ctx context.Context, record store.Volume, name dm
 	info, err := p.host.Kernel.Info(ctx, ref)
 	made := false
 	switch {
-	case errors.Is(err, dm.ErrNotFound):
+	case errors.Is(err, fault.NotFound):
 		if info, err = p.host.Kernel.Create(ctx, name, volumeDeviceUUID(p.id.String(), record.ID)); err != nil {
 			return info, nameTaken(name, err)
 		}
@@ -135,7 +136,7 @@ func (p *Pool) ownNode(ctx context.Context, record store.Volume, info dm.Info) e
 }
 
 func nameTaken(name dm.Name, err error) error {
-	if errors.Is(err, dm.ErrExists) {
+	if errors.Is(err, fault.Exists) {
 		return fmt.Errorf("%w: another device has the name %s: remove or rename it (%w)", ErrExists, name, err)
 	}
 	return err
@@ -229,7 +230,7 @@ func (p *Pool) resizeVolume(ctx context.Context, name string, asked units.Bytes,
 		}
 	}
 	info, err := p.host.Kernel.Info(ctx, p.volumeRef(record.ID))
-	if errors.Is(err, dm.ErrNotFound) {
+	if errors.Is(err, fault.NotFound) {
 		return plainVolume(record), nil
 	}
 	if err == nil {

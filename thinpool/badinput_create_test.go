@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/testkit/dmtest"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/loopback"
@@ -146,9 +147,9 @@ func badPlaces() []badInput {
 			},
 		},
 		{
-			name: "not root", try: creating(nil), kind: dm.ErrPermission, says: []string{"needs root"},
+			name: "not root", try: creating(nil), kind: fault.Denied, says: []string{"needs root"},
 			given: func(t *testing.T, s *stage) {
-				s.host.Kernel = dmtest.New(dmtest.Options{Unavailable: dm.ErrPermission})
+				s.host.Kernel = dmtest.New(dmtest.Options{Unavailable: fault.Denied})
 			},
 		},
 		{
@@ -156,7 +157,7 @@ func badPlaces() []badInput {
 			given: func(t *testing.T, s *stage) { s.host.Loops = exhausted{s.host.Loops} },
 		},
 		{
-			name: "no room for the files", try: creating(nil), kind: loopback.ErrNoSpace, says: []string{"pool new", "no room", "free some of"},
+			name: "no room for the files", try: creating(nil), kind: loopback.ErrNoSpace, says: []string{"pool new", "no space on the host file system", "free some of"},
 			given: func(t *testing.T, s *stage) { s.host.Disks = fullDisks{s.host.Disks} },
 		},
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/thinpool/store"
 	"thinctl/units"
@@ -89,7 +90,7 @@ func (p *Pool) perform(ctx context.Context, adds []*addition, pending store.Pend
 		send := func() error {
 			for _, add := range adds[from:to] {
 				_, err := p.host.Kernel.Message(ctx, p.ref(), add.message)
-				if !errors.Is(err, dm.ErrExists) {
+				if !errors.Is(err, fault.Exists) {
 					made = append(made, add.volume.ID)
 				}
 				if err != nil {
@@ -122,7 +123,7 @@ func (p *Pool) perform(ctx context.Context, adds []*addition, pending store.Pend
 // resumes it whatever happens.
 func (p *Pool) whileSuspended(ctx context.Context, ref dm.Ref, do func() error) (err error) {
 	err = p.host.Kernel.Suspend(ctx, ref, dm.SuspendOptions{})
-	if errors.Is(err, dm.ErrNotFound) {
+	if errors.Is(err, fault.NotFound) {
 		return do()
 	}
 	if err != nil {
@@ -186,7 +187,7 @@ func (p *Pool) undo(ctx context.Context, pending store.Pending, made []uint32) e
 
 func (p *Pool) resumeIfSuspended(ctx context.Context, ref dm.Ref) error {
 	info, err := p.host.Kernel.Info(ctx, ref)
-	if errors.Is(err, dm.ErrNotFound) || err == nil && !info.Suspended {
+	if errors.Is(err, fault.NotFound) || err == nil && !info.Suspended {
 		return nil
 	}
 	if err == nil {

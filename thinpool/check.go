@@ -8,6 +8,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
 )
@@ -227,7 +228,7 @@ func (p *Pool) checkStatus(report *Report, known known, status dm.PoolStatus) {
 
 func (p *Pool) checkDevice(ctx context.Context, report *Report, known known, entry ownEntry) error {
 	info, err := p.host.Kernel.Info(ctx, dm.ByUUID(entry.UUID))
-	if errors.Is(err, dm.ErrNotFound) {
+	if errors.Is(err, fault.NotFound) {
 		return nil
 	}
 	if err != nil {

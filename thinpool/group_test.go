@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/filelock"
 	"thinctl/internal/testkit/dmtest"
 	"thinctl/internal/testkit/thinpooltest"
@@ -171,7 +171,7 @@ func TestTogetherRefusesOne(t *testing.T) {
 
 // What the kernel refuses is undone for all, and each is tried by itself.
 func TestTogetherRefusedByTheKernel(t *testing.T) {
-	for _, refused := range []error{dm.ErrExists, dm.ErrNoSpace} {
+	for _, refused := range []error{fault.Exists, fault.Full} {
 		b := newBegun(t)
 		before, _ := b.state()
 		var creations atomic.Int32

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
@@ -59,7 +60,7 @@ func (p *Pool) reserve(ctx context.Context) (_ *held, err error) {
 	if _, err := p.host.Kernel.Message(ctx, p.ref(), "reserve_metadata_snap"); err != nil {
 		clean, cancel := contexts.Cleanup(ctx)
 		defer cancel()
-		if errors.Is(err, dm.ErrBusy) {
+		if errors.Is(err, fault.Busy) {
 			_, status, unknown := p.kernelStatus(clean)
 			return nil, errors.Join(p.heldByOther(status.HeldRoot), unknown, p.dropReading(clean))
 		}

@@ -10,6 +10,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/loopback"
 )
@@ -193,11 +194,11 @@ func openError(op, object string, open *openDevices) *Error {
 func (p *Pool) removeDevice(ctx context.Context, ref dm.Ref, options dm.RemoveOptions) error {
 	_, err := p.host.Kernel.Remove(ctx, ref, options)
 	switch {
-	case errors.Is(err, dm.ErrNotFound):
+	case errors.Is(err, fault.NotFound):
 		return nil
-	case errors.Is(err, dm.ErrBusy):
+	case errors.Is(err, fault.Busy):
 		info, gone := p.host.Kernel.Info(ctx, ref)
-		if errors.Is(gone, dm.ErrNotFound) {
+		if errors.Is(gone, fault.NotFound) {
 			return nil
 		}
 		return &openDevices{[]openDevice{{string(info.Name), info.Dev}}, err}
@@ -212,7 +213,7 @@ func (p *Pool) detachOnce(ctx context.Context, loop loopback.Device) error {
 	bounded, cancel := context.WithTimeout(ctx, brief)
 	defer cancel()
 	err := p.host.Loops.Detach(bounded, loop)
-	if errors.Is(err, loopback.ErrBusy) && ctx.Err() == nil {
+	if errors.Is(err, fault.Busy) && ctx.Err() == nil {
 		return &openDevices{[]openDevice{{loop.Path, blockdev.Number(loop.Number)}}, err}
 	}
 	return err
@@ -230,7 +231,7 @@ func (p *Pool) openDevices(ctx context.Context) (*openDevices, error) {
 	for _, entry := range entries {
 		info, err := p.host.Kernel.Info(ctx, dm.ByUUID(entry.UUID))
 		switch {
-		case errors.Is(err, dm.ErrNotFound):
+		case errors.Is(err, fault.NotFound):
 			continue
 		case err != nil:
 			return nil, err

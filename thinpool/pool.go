@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/filelock"
 	"thinctl/thinpool/store"
 )
@@ -166,7 +167,7 @@ func (p *Pool) lockVolume(ctx context.Context, id uint32, shared bool) (*fileloc
 // kernelStatus asks the active pool; without committing its metadata.
 func (p *Pool) kernelStatus(ctx context.Context) (dm.Info, dm.PoolStatus, error) {
 	info, lines, err := p.host.Kernel.Status(ctx, p.ref(), dm.StatusOptions{NoFlush: true})
-	if errors.Is(err, dm.ErrNotFound) || err == nil && len(lines) == 0 {
+	if errors.Is(err, fault.NotFound) || err == nil && len(lines) == 0 {
 		return info, dm.PoolStatus{}, &Error{Op: "status", Object: p.object(), Kind: ErrInactive,
 			Remedy: fmt.Sprintf("run `thinctl pool activate %s`", p.name)}
 	}

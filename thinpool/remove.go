@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/filelock"
 	"thinctl/thinpool/store"
 	"thinctl/units"
@@ -111,7 +112,7 @@ func (p *Pool) removable(ctx context.Context, record store.Volume, options Remov
 		return err
 	}
 	info, err := p.host.Kernel.Info(ctx, p.volumeRef(record.ID))
-	if errors.Is(err, dm.ErrNotFound) {
+	if errors.Is(err, fault.NotFound) {
 		return nil
 	}
 	if err == nil && info.OpenCount > 0 {
@@ -136,7 +137,7 @@ func (p *Pool) reapRemoved(ctx context.Context, tombstone store.Tombstone, opene
 	if !options.Deferred && errors.Is(err, ErrBusy) { // it was opened since it was found closed
 		err = openers.await(ctx, try)
 	}
-	if errors.Is(err, dm.ErrBusy) || errors.Is(err, ErrBusy) {
+	if deviceInUse(err) {
 		return removal, p.volumeFailed("remove", name, p.freeDeviceName(ctx, tombstone))
 	}
 	removal.Reaped = err == nil
@@ -155,7 +156,7 @@ func (p *Pool) freeDeviceName(ctx context.Context, tombstone store.Tombstone) er
 	if err == nil && info.Name != p.removedName(tombstone.ID) {
 		err = p.host.Kernel.Rename(ctx, p.volumeRef(tombstone.ID), p.removedName(tombstone.ID))
 	}
-	if errors.Is(err, dm.ErrNotFound) {
+	if errors.Is(err, fault.NotFound) {
 		return nil // its last user went meanwhile
 	}
 	return err
@@ -222,7 +223,7 @@ func (p *Pool) discardThin(ctx context.Context, tombstone store.Tombstone) (unit
 	ref := p.volumeRef(tombstone.ID)
 	info, err := p.host.Kernel.Info(ctx, ref)
 	switch {
-	case errors.Is(err, dm.ErrNotFound) || err == nil && (!info.ActiveTable || info.Suspended || info.ReadOnly && info.OpenCount == 0):
+	case errors.Is(err, fault.NotFound) || err == nil && (!info.ActiveTable || info.Suspended || info.ReadOnly && info.OpenCount == 0):
 		name := p.removedName(tombstone.ID)
 		if err == nil {
 			name = info.Name
@@ -329,9 +330,15 @@ func (p *Pool) ReapVolumes(ctx context.Context, ids ...uint32) (waiting []uint32
 	return waiting, errors.Join(faults...)
 }
 
+// deviceInUse reports whether a device is open. A lock that another process holds does
+// not count.
+func deviceInUse(err error) bool {
+	return (errors.Is(err, ErrBusy) || errors.Is(err, fault.Busy)) && !errors.Is(err, filelock.ErrHeld)
+}
+
 // inUse reports whether a removed volume has to wait for its users.
 func inUse(err error) bool {
-	return errors.Is(err, ErrBusy) || errors.Is(err, dm.ErrBusy) || errors.Is(err, filelock.ErrHeld)
+	return errors.Is(err, ErrBusy) || errors.Is(err, fault.Busy) || errors.Is(err, filelock.ErrHeld)
 }
 
 // reapWhenClosed is reapIfFree with a wait for those that have the device open. A
@@ -373,7 +380,7 @@ func (p *Pool) reapIfFree(ctx context.Context, tombstone store.Tombstone) error 
 	if err == nil {
 		_, err = p.reap(ctx, tombstone)
 	}
-	if errors.Is(err, dm.ErrBusy) || errors.Is(err, ErrBusy) {
+	if deviceInUse(err) {
 		err = errors.Join(err, p.freeDeviceName(ctx, tombstone))
 	}
 	return err

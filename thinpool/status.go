@@ -10,6 +10,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/disk"
 	"thinctl/loopback"
 	"thinctl/thinpool/store"
@@ -179,7 +180,7 @@ func (p *Pool) VolumeStatus(ctx context.Context, name string) (VolumeStatus, err
 // StatusOf is VolumeStatus for who has the record already, as View showed it.
 func (p *Pool) StatusOf(ctx context.Context, record store.Volume) (VolumeStatus, error) {
 	info, lines, err := p.host.Kernel.Status(ctx, p.volumeRef(record.ID), dm.StatusOptions{NoFlush: true})
-	if errors.Is(err, dm.ErrNotFound) {
+	if errors.Is(err, fault.NotFound) {
 		return VolumeStatus{Volume: plainVolume(record)}, nil
 	}
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/cli/command"
 	"thinctl/internal/doctor"
 	"thinctl/internal/testkit/dmtest"
@@ -96,19 +97,19 @@ func (m *machine) thinctl(ts *testscript.TestScript, neg bool, args []string, on
 	}
 }
 
-func (m *machine) setKernel(fault string) error {
+func (m *machine) setKernel(state string) error {
 	m.refused = nil
-	switch fault {
+	switch state {
 	case "none":
-		m.refused = &dm.Error{Op: "open", Device: "/dev/mapper/control", Kind: dm.ErrNoDeviceMapper}
+		m.refused = &dm.Error{Op: "open", Object: "/dev/mapper/control", Kind: dm.ErrNoDeviceMapper}
 	case "denied":
-		m.refused = &dm.Error{Op: "open", Device: "/dev/mapper/control", Kind: dm.ErrPermission}
+		m.refused = &dm.Error{Op: "open", Object: "/dev/mapper/control", Kind: fault.Denied, Detail: "the device mapper needs root"}
 	case "no-thin":
 		m.use(newFakeHost(dmtest.Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: {}, dm.TypeThin: {}}}))
 	case "rhel7":
 		m.use(newFakeHost(dmtest.Options{Protocol: dm.Version{4, 27, 0}, TargetVersions: map[string]dm.Version{dm.TypeThinPool: {1, 9, 0}, dm.TypeThin: {1, 9, 0}}}))
 	default:
-		return fmt.Errorf("kernel %q is not known", fault)
+		return fmt.Errorf("unknown kernel %q", state)
 	}
 	return nil
 }

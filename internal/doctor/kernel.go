@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/thinpool"
 )
 
@@ -31,7 +32,7 @@ func (e *examination) kernel() {
 }
 
 func remedyFor(err error) string {
-	if errors.Is(err, dm.ErrPermission) || errors.Is(err, dm.ErrNoDeviceMapper) {
+	if errors.Is(err, fault.Denied) || errors.Is(err, dm.ErrNoDeviceMapper) {
 		return "" // both say it themselves
 	}
 	return "see the kernel's log"

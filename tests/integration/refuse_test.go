@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/loopback"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -176,7 +177,7 @@ func TestMain(m *testing.M) {
 	}
 	if _, err := dm.Open(dm.Options{}); err != nil {
 		os.Stdout.WriteString(err.Error())
-		if errors.Is(err, dm.ErrPermission) {
+		if errors.Is(err, fault.Denied) {
 			os.Exit(7)
 		}
 	}

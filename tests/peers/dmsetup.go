@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"thinctl/dm"
+	"thinctl/fault"
 )
 
 // dmsetup is what a script would do: one process for each step, and no
@@ -53,7 +54,7 @@ func (d *dmsetup) remove(ctx context.Context, volume string) error {
 	if err == nil {
 		err = command(ctx, "dmsetup", "remove", string(d.node(volume)))
 	}
-	if err != nil && !errors.Is(err, dm.ErrNotFound) {
+	if err != nil && !errors.Is(err, fault.NotFound) {
 		return err
 	}
 	return d.say(ctx, fmt.Sprintf("delete %d", d.ids[volume]))

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"thinctl/dm"
+	"thinctl/fault"
 )
 
 // floor is the ioctls alone, with one fsync for each operation.
@@ -60,7 +61,7 @@ func (f *floor) remove(ctx context.Context, volume string) error {
 		return err
 	}
 	_, err := f.kernel.Remove(ctx, dm.ByName(f.node(volume)), dm.RemoveOptions{})
-	if err != nil && !errors.Is(err, dm.ErrNotFound) {
+	if err != nil && !errors.Is(err, fault.NotFound) {
 		return err
 	}
 	return f.message(ctx, "delete %d", f.ids[volume])

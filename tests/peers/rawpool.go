@@ -7,6 +7,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/loopback"
 )
 
@@ -46,7 +47,7 @@ func (p *rawPool) start(ctx context.Context) error {
 	if p.dev, err = p.bringUp(ctx, p.device, table); err != nil {
 		return err
 	}
-	if err := p.message(ctx, "create_thin %d", originID); err != nil && !errors.Is(err, dm.ErrExists) {
+	if err := p.message(ctx, "create_thin %d", originID); err != nil && !errors.Is(err, fault.Exists) {
 		return err
 	}
 	_, err = p.bringUp(ctx, p.node("origin"), p.table(originID))

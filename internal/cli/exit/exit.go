@@ -9,7 +9,7 @@ import (
 	"strings"
 	"syscall"
 
-	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/changes"
 	"thinctl/internal/config"
 	"thinctl/internal/containerd"
@@ -20,7 +20,6 @@ import (
 	"thinctl/internal/images/manifest"
 	"thinctl/internal/images/reference"
 	"thinctl/internal/images/registry"
-	"thinctl/loopback"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
@@ -123,14 +122,14 @@ func classes() []class {
 		{CodeBusy, []error{thinpool.ErrBusy}},
 		{CodeUnhealthy, []error{ErrUnhealthy, thinpool.ErrUnhealthy, thinpool.ErrNeedsCheck, thinpool.ErrReserve,
 			thinpool.ErrSwapped, thinpool.ErrDiverged, thinpool.ErrForeign, thinpool.ErrGone, thinpool.ErrCloned, thinpool.ErrShrunk}},
-		{CodeMissing, []error{dm.ErrNoDeviceMapper, dm.ErrPermission, dm.ErrProtocol, dm.ErrNoTarget,
-			registry.ErrDenied, changes.ErrUnsupported, loopback.ErrUnsupported, filesystem.ErrUnsupported, metadata.ErrUnsupported, fs.ErrPermission}},
-		{CodeUsage, []error{loopback.ErrInvalid, filesystem.ErrInvalid}},
-		{CodeBusy, []error{dm.ErrBusy, loopback.ErrBusy, filesystem.ErrBusy, filesystem.ErrMountPoint, filelock.ErrHeld, metadata.ErrBusy}},
-		{CodeExists, []error{dm.ErrExists, filesystem.ErrSignature}},
-		{CodeUnhealthy, []error{dm.ErrRefused, dm.ErrNoSpace, filesystem.ErrDamaged,
+		{CodeMissing, []error{fault.Unsupported, fault.Denied,
+			registry.ErrDenied, changes.ErrUnsupported, filesystem.ErrUnsupported, metadata.ErrUnsupported, fs.ErrPermission}},
+		{CodeUsage, []error{fault.Invalid, filesystem.ErrInvalid}},
+		{CodeBusy, []error{fault.Busy, filesystem.ErrBusy, filesystem.ErrMountPoint, filelock.ErrHeld, metadata.ErrBusy}},
+		{CodeExists, []error{fault.Exists, filesystem.ErrSignature}},
+		{CodeUnhealthy, []error{fault.Unhealthy, fault.Full, filesystem.ErrDamaged,
 			metadata.ErrChecksum, metadata.ErrCorrupt, metadata.ErrTruncated}},
-		{codeNotFound, []error{dm.ErrNotFound, dm.ErrNoThinDevice, metadata.ErrNoDevice}},
+		{codeNotFound, []error{fault.NotFound, metadata.ErrNoDevice}},
 	}
 }
 

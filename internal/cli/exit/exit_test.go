@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/filelock"
 	"thinctl/internal/images"
 	"thinctl/internal/images/manifest"
@@ -35,13 +36,13 @@ func TestExitCode(t *testing.T) {
 		{&UsageError{Why: "no"}, 2},
 		{pool(thinpool.ErrInvalid, nil), 2},
 		{pool(thinpool.ErrNotFound, nil), 3},
-		{&dm.Error{Kind: dm.ErrNotFound, Errno: syscall.ENXIO}, 3},
+		{&dm.Error{Kind: fault.NotFound, Err: syscall.ENXIO}, 3},
 		{pool(thinpool.ErrExists, nil), 4},
 		{pool(thinpool.ErrHoldsData, nil), 4},
-		{&dm.Error{Kind: dm.ErrExists}, 4},
+		{&dm.Error{Kind: fault.Exists}, 4},
 		{pool(thinpool.ErrBusy, nil), 5},
-		{&dm.Error{Kind: dm.ErrBusy}, 5},
-		{&loopback.Error{Kind: loopback.ErrBusy}, 5},
+		{&dm.Error{Kind: fault.Busy}, 5},
+		{&loopback.Error{Kind: fault.Busy}, 5},
 		{&filesystem.Error{Kind: filesystem.ErrBusy}, 5},
 		{fmt.Errorf("lock: %w", filelock.ErrHeld), 5},
 		{fmt.Errorf("lock: %w: %w", filelock.ErrHeld, context.DeadlineExceeded), 5},
@@ -68,14 +69,14 @@ func TestExitCode(t *testing.T) {
 		{pool(thinpool.ErrReserve, nil), 6},
 		{pool(thinpool.ErrSwapped, nil), 6},
 		{pool(thinpool.ErrDiverged, nil), 6},
-		{&dm.Error{Kind: dm.ErrRefused}, 6},
+		{&dm.Error{Kind: fault.Unhealthy}, 6},
 		{pool(thinpool.ErrUnsupported, &dm.Error{Kind: dm.ErrNoTarget}), 7},
-		{&dm.Error{Kind: dm.ErrPermission}, 7},
+		{&dm.Error{Kind: fault.Denied}, 7},
 		{&dm.Error{Kind: dm.ErrNoDeviceMapper}, 7},
 		{&fs.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}, 7},
 		// What thinpool says goes before what was below it.
-		{pool(thinpool.ErrUnhealthy, &dm.Error{Kind: dm.ErrNotFound}), 6},
-		{pool(thinpool.ErrBusy, &dm.Error{Kind: dm.ErrPermission}), 5},
+		{pool(thinpool.ErrUnhealthy, &dm.Error{Kind: fault.NotFound}), 6},
+		{pool(thinpool.ErrBusy, &dm.Error{Kind: fault.Denied}), 5},
 		// Of several, the one without which nothing goes.
 		{errors.Join(pool(thinpool.ErrExists, nil), pool(thinpool.ErrUnsupported, nil)), 7},
 		{errors.Join(pool(thinpool.ErrExists, nil), pool(thinpool.ErrInvalid, nil)), 2},

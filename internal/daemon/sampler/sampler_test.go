@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/daemon/sampler"
 	"thinctl/internal/filelock"
 	"thinctl/internal/images"
@@ -191,14 +192,14 @@ func TestTakeErrors(t *testing.T) {
 	}
 	f.host.Kernel.SetFault(func(c dmtest.Call) error {
 		if c.Op == "status" && c.Phase == dmtest.Before {
-			return dm.ErrPermission
+			return fault.Denied
 		}
 		return nil
 	})
 	got := sampler.TakeOf(t.Context(), f.pool, sampler.Options{})
 	f.host.Kernel.Restart()
-	if !errors.Is(got.Err, dm.ErrPermission) || got.Pool != "vault" {
-		t.Errorf("without the kernel's status: got %+v, want %v", got, dm.ErrPermission)
+	if !errors.Is(got.Err, fault.Denied) || got.Pool != "vault" {
+		t.Errorf("without the kernel's status: got %+v, want %v", got, fault.Denied)
 	}
 	f.check(f.pool.DeactivateVolume(t.Context(), "base"))
 	f.check(f.pool.Deactivate(t.Context()))

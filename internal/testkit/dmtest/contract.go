@@ -14,6 +14,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/units"
 )
 
@@ -131,9 +132,9 @@ func (b *bench) remove(dev blockdev.Number) {
 	for {
 		_, err := b.k.Remove(ctx, dm.ByDev(dev), dm.RemoveOptions{})
 		switch {
-		case err == nil || errors.Is(err, dm.ErrNotFound):
+		case err == nil || errors.Is(err, fault.NotFound):
 			return
-		case !errors.Is(err, dm.ErrBusy) || ctx.Err() != nil:
+		case !errors.Is(err, fault.Busy) || ctx.Err() != nil:
 			b.Errorf("removing %s at the end: %v", dev, err)
 			return
 		}

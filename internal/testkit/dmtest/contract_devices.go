@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/units"
 )
 
@@ -114,41 +115,41 @@ func deviceContract() map[string]func(*bench) {
 			name, uuid := b.name(), dm.UUID("DMTEST-"+b.prefix)
 			b.create(name, uuid)
 			_, err := b.k.Create(b.ctx, name, "")
-			b.refused(err, unix.EBUSY, dm.ErrExists)
+			b.refused(err, unix.EBUSY, fault.Exists)
 			_, err = b.k.Create(b.ctx, b.name(), uuid)
-			b.refused(err, unix.EBUSY, dm.ErrExists)
+			b.refused(err, unix.EBUSY, fault.Exists)
 		},
 		"not found": func(b *bench) {
 			ref := dm.ByName(b.name())
 			_, err := b.k.Info(b.ctx, ref)
-			b.refused(err, unix.ENXIO, dm.ErrNotFound)
+			b.refused(err, unix.ENXIO, fault.NotFound)
 			_, err = b.k.Remove(b.ctx, ref, dm.RemoveOptions{})
-			b.refused(err, unix.ENXIO, dm.ErrNotFound)
-			b.refused(b.k.Rename(b.ctx, ref, b.name()), unix.ENXIO, dm.ErrNotFound)
-			b.refused(b.k.Load(b.ctx, ref, []dm.Target{b.line()}, dm.LoadOptions{}), unix.ENXIO, dm.ErrNotFound)
-			b.refused(b.k.Clear(b.ctx, ref), unix.ENXIO, dm.ErrNotFound)
-			b.refused(b.k.Suspend(b.ctx, ref, dm.SuspendOptions{}), unix.ENXIO, dm.ErrNotFound)
+			b.refused(err, unix.ENXIO, fault.NotFound)
+			b.refused(b.k.Rename(b.ctx, ref, b.name()), unix.ENXIO, fault.NotFound)
+			b.refused(b.k.Load(b.ctx, ref, []dm.Target{b.line()}, dm.LoadOptions{}), unix.ENXIO, fault.NotFound)
+			b.refused(b.k.Clear(b.ctx, ref), unix.ENXIO, fault.NotFound)
+			b.refused(b.k.Suspend(b.ctx, ref, dm.SuspendOptions{}), unix.ENXIO, fault.NotFound)
 			_, err = b.k.Resume(b.ctx, ref, dm.ResumeOptions{})
-			b.refused(err, unix.ENXIO, dm.ErrNotFound)
+			b.refused(err, unix.ENXIO, fault.NotFound)
 			_, err = b.k.Table(b.ctx, ref)
-			b.refused(err, unix.ENXIO, dm.ErrNotFound)
+			b.refused(err, unix.ENXIO, fault.NotFound)
 			_, _, err = b.k.Status(b.ctx, ref, dm.StatusOptions{})
-			b.refused(err, unix.ENXIO, dm.ErrNotFound)
+			b.refused(err, unix.ENXIO, fault.NotFound)
 			_, err = b.k.Deps(b.ctx, ref)
-			b.refused(err, unix.ENXIO, dm.ErrNotFound)
+			b.refused(err, unix.ENXIO, fault.NotFound)
 			_, err = b.k.Message(b.ctx, ref, "delete 1")
-			b.refused(err, unix.ENXIO, dm.ErrNotFound)
+			b.refused(err, unix.ENXIO, fault.NotFound)
 			_, err = b.k.WaitEvent(b.ctx, ref, 0)
-			b.refused(err, unix.ENXIO, dm.ErrNotFound)
+			b.refused(err, unix.ENXIO, fault.NotFound)
 		},
 		"rename": func(b *bench) {
 			dev := b.activate(b.line())
 			before := b.info(dev)
 			taken, fresh := b.create(b.name(), "").Name, b.name()
-			b.refused(b.k.Rename(b.ctx, dm.ByDev(dev), taken), unix.EBUSY, dm.ErrExists)
+			b.refused(b.k.Rename(b.ctx, dm.ByDev(dev), taken), unix.EBUSY, fault.Exists)
 			b.must(b.k.Rename(b.ctx, dm.ByDev(dev), fresh))
 			_, err := b.k.Info(b.ctx, dm.ByName(before.Name))
-			b.refused(err, unix.ENXIO, dm.ErrNotFound)
+			b.refused(err, unix.ENXIO, fault.NotFound)
 			after, err := b.k.Info(b.ctx, dm.ByName(fresh))
 			b.must(err)
 			equal(b, "number", after.Dev, dev)
@@ -165,7 +166,7 @@ func deviceContract() map[string]func(*bench) {
 				b.Errorf("held, but the open count is %d", n)
 			}
 			_, err = b.k.Remove(b.ctx, dm.ByDev(dev), dm.RemoveOptions{})
-			b.refused(err, unix.EBUSY, dm.ErrBusy)
+			b.refused(err, unix.EBUSY, fault.Busy)
 			deferred, err := b.k.Remove(b.ctx, dm.ByDev(dev), dm.RemoveOptions{Deferred: true})
 			b.must(err)
 			equal(b, "deferred", deferred, true)
@@ -173,7 +174,7 @@ func deviceContract() map[string]func(*bench) {
 			release()
 			b.eventually("removal at the last close", func() bool {
 				_, err := b.k.Info(b.ctx, dm.ByDev(dev))
-				return errors.Is(err, dm.ErrNotFound)
+				return errors.Is(err, fault.NotFound)
 			})
 			other := b.activate(b.line())
 			b.eventually("nobody has it open", func() bool { return b.info(other).OpenCount == 0 })
@@ -186,7 +187,7 @@ func deviceContract() map[string]func(*bench) {
 			above := b.create(b.name(), "").Dev
 			b.must(b.load(above, dm.Linear{Length: oneMiB, Dev: below}))
 			_, err := b.k.Remove(b.ctx, dm.ByDev(below), dm.RemoveOptions{})
-			b.refused(err, unix.EBUSY, dm.ErrBusy)
+			b.refused(err, unix.EBUSY, fault.Busy)
 			b.must(b.k.Clear(b.ctx, dm.ByDev(above)))
 			b.eventually("removal once nothing stands on it", func() bool {
 				_, err := b.k.Remove(b.ctx, dm.ByDev(below), dm.RemoveOptions{})

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thinctl/dm"
+	"thinctl/fault"
 )
 
 // messageContract: what pools are told, and what they answer.
@@ -18,11 +19,11 @@ func messageContract() map[string]func(*bench) {
 				errno unix.Errno
 				kind  error
 			}{
-				{"create_thin 1", unix.EEXIST, dm.ErrExists},
-				{"create_snap 2 1", unix.EEXIST, dm.ErrExists},
+				{"create_thin 1", unix.EEXIST, fault.Exists},
+				{"create_snap 2 1", unix.EEXIST, fault.Exists},
 				{"create_snap 3 9", unix.ENODATA, dm.ErrNoThinDevice},
 				{"delete 9", unix.ENODATA, dm.ErrNoThinDevice},
-				{"delete 1", unix.EBUSY, dm.ErrBusy},
+				{"delete 1", unix.EBUSY, fault.Busy},
 				{"set_transaction_id 5 6", unix.EINVAL, nil},
 				{"release_metadata_snap", unix.EINVAL, nil},
 				{"create_thin", unix.EINVAL, nil},
@@ -60,7 +61,7 @@ func messageContract() map[string]func(*bench) {
 			b.must(p.message(p.dev, "create_thin 1"))
 			dev := b.create(b.name(), "").Dev
 			b.must(b.load(dev, dm.Thin{Length: oneMiB, Pool: p.dev, ID: 1}))
-			b.refused(p.message(p.dev, "delete 1"), unix.EBUSY, dm.ErrBusy)
+			b.refused(p.message(p.dev, "delete 1"), unix.EBUSY, fault.Busy)
 			b.must(b.k.Clear(b.ctx, dm.ByDev(dev)))
 			b.must(p.message(p.dev, "delete 1"))
 		},
@@ -82,7 +83,7 @@ func messageContract() map[string]func(*bench) {
 			if p.status().HeldRoot == 0 {
 				b.Error("a metadata snapshot is held, but the status shows none")
 			}
-			b.refused(p.message(p.dev, "reserve_metadata_snap"), unix.EBUSY, dm.ErrBusy)
+			b.refused(p.message(p.dev, "reserve_metadata_snap"), unix.EBUSY, fault.Busy)
 			b.must(p.message(p.dev, "release_metadata_snap"))
 			equal(b, "held", p.status().HeldRoot, 0)
 		},
@@ -111,7 +112,7 @@ func messageContract() map[string]func(*bench) {
 			b.must(b.swap(p.dev, readOnly))
 			b.same(p.dev, readOnly)
 			equal(b, "mode", p.status().Mode, dm.ModeReadOnly)
-			b.refused(p.message(p.dev, "create_thin 1"), unix.EOPNOTSUPP, dm.ErrRefused)
+			b.refused(p.message(p.dev, "create_thin 1"), unix.EOPNOTSUPP, fault.Unhealthy)
 			b.must(b.swap(p.dev, p.table))
 			equal(b, "mode", p.status().Mode, dm.ModeWrite)
 			b.must(p.message(p.dev, "create_thin 1"))

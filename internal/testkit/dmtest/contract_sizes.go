@@ -5,6 +5,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/units"
 )
 
@@ -52,7 +53,7 @@ func poolContract() map[string]func(*bench) {
 			thief := p.table
 			thief.Data = b.Disk(diskSize)
 			dev := b.create(b.name(), "").Dev
-			b.refused(b.load(dev, thief), unix.EBUSY, dm.ErrBusy)
+			b.refused(b.load(dev, thief), unix.EBUSY, fault.Busy)
 		},
 		"another pool in its place": func(b *bench) {
 			p := b.newPool(8, nil)

@@ -9,6 +9,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/units"
 )
 
@@ -168,7 +169,7 @@ func tableContract() map[string]func(*bench) {
 			b.activate(thin) // twice is allowed
 
 			_, err := b.k.Remove(b.ctx, dm.ByDev(p.dev), dm.RemoveOptions{})
-			b.refused(err, unix.EBUSY, dm.ErrBusy)
+			b.refused(err, unix.EBUSY, fault.Busy)
 		},
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/units"
 )
 
@@ -83,7 +84,7 @@ func (k *Kernel) TargetVersion(ctx context.Context, target string) (dm.Version, 
 }
 
 func missingTarget(target string) error {
-	return &dm.Error{Op: opTargetVersion + " " + target, Kind: dm.ErrNoTarget}
+	return &dm.Error{Op: "find", Object: "target " + target, Kind: dm.ErrNoTarget}
 }
 
 // Targets implements [dm.Kernel].
@@ -239,7 +240,7 @@ func (k *Kernel) List(ctx context.Context) ([]dm.Entry, error) {
 }
 
 // WaitEvent implements [dm.Kernel]. A device that goes away meanwhile is
-// dm.ErrNotFound.
+// fault.NotFound.
 func (k *Kernel) WaitEvent(ctx context.Context, ref dm.Ref, seen uint32) (uint32, error) {
 	if err := k.enter(ctx, opWait, ref, ""); err != nil {
 		return seen, err
@@ -271,7 +272,7 @@ func (k *Kernel) Hold(dev blockdev.Number) (release func(), err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !k.exists(dev) {
-		return nil, &dm.Error{Op: "open", Device: dev.String(), Errno: unix.ENXIO, Kind: dm.ErrNotFound}
+		return nil, &dm.Error{Op: "open", Object: dev.String(), Err: unix.ENXIO, Kind: fault.NotFound}
 	}
 	k.opens[dev]++
 	boot, done := k.boot, false

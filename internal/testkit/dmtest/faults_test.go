@@ -8,10 +8,11 @@ import (
 	"testing"
 
 	"thinctl/dm"
+	"thinctl/fault"
 )
 
 func TestAbsences(t *testing.T) {
-	for _, kind := range []error{dm.ErrNoDeviceMapper, dm.ErrPermission} {
+	for _, kind := range []error{dm.ErrNoDeviceMapper, fault.Denied} {
 		k := New(Options{Unavailable: kind})
 		if _, err := k.Version(t.Context()); !errors.Is(err, kind) {
 			t.Errorf("got %v, want %v", err, kind)

@@ -10,6 +10,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 )
 
 // Options changes what kernel is played. The zero value is a kernel 6.12 with
@@ -21,7 +22,7 @@ type Options struct {
 	// target away.
 	TargetVersions map[string]dm.Version
 	// Unavailable, where set, is the kind of the error that every call returns:
-	// dm.ErrNoDeviceMapper or dm.ErrPermission.
+	// dm.ErrNoDeviceMapper or fault.Denied.
 	Unavailable error
 	// Store keeps committed pools beyond this kernel; default a new one.
 	Store *Store
@@ -157,7 +158,11 @@ func (k *Kernel) enter(ctx context.Context, op string, ref dm.Ref, detail string
 		return err
 	}
 	if k.unavailable != nil {
-		return &dm.Error{Op: "open", Device: "/dev/mapper/control", Kind: k.unavailable}
+		failed := &dm.Error{Op: "open", Object: "/dev/mapper/control", Kind: k.unavailable}
+		if k.unavailable == fault.Denied {
+			failed.Detail = "the device mapper needs root (CAP_SYS_ADMIN)"
+		}
+		return failed
 	}
 	return k.faults.ask(Call{Op: op, Ref: ref, Detail: detail, Phase: Before})
 }
@@ -172,12 +177,13 @@ func asError(op, detail string, ref dm.Ref, err error) error {
 	if errors.As(err, &already) {
 		return err
 	}
-	e := &dm.Error{Op: op, Errno: errno, Kind: kindOf(op, errno)}
+	e := &dm.Error{Op: op, Err: errno, Kind: kindOf(op, errno)}
 	if detail != "" {
 		e.Op += " " + detail
 	}
+	e.Object = "the control node"
 	if ref != (dm.Ref{}) {
-		e.Device = ref.String()
+		e.Object = ref.String()
 	}
 	return e
 }
@@ -186,22 +192,22 @@ func asError(op, detail string, ref dm.Ref, err error) error {
 func kindOf(op string, errno unix.Errno) error {
 	switch errno {
 	case unix.EACCES, unix.EPERM:
-		return dm.ErrPermission
+		return fault.Denied
 	case unix.ENXIO:
-		return dm.ErrNotFound
+		return fault.NotFound
 	case unix.EEXIST:
-		return dm.ErrExists
+		return fault.Exists
 	case unix.EBUSY:
 		if op == opCreate || op == opRename {
-			return dm.ErrExists
+			return fault.Exists
 		}
-		return dm.ErrBusy
+		return fault.Busy
 	case unix.ENODATA:
 		return dm.ErrNoThinDevice
 	case unix.EOPNOTSUPP:
-		return dm.ErrRefused
+		return fault.Unhealthy
 	case unix.ENOSPC:
-		return dm.ErrNoSpace
+		return fault.Full
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/units"
 )
 
@@ -64,7 +65,7 @@ func TestNeedsCheckSkipsGrowth(t *testing.T) {
 	equal(b, "mode", s.Mode, dm.ModeReadOnly)
 	equal(b, "needs check", s.NeedsCheck, true)
 	p.mapped(dev, 2, 2)
-	b.refused(p.message(p.dev, "create_thin 2"), unix.EOPNOTSUPP, dm.ErrRefused)
+	b.refused(p.message(p.dev, "create_thin 2"), unix.EOPNOTSUPP, fault.Unhealthy)
 	b.refused(k.Write(dev, blocks(7), 512), unix.EIO, nil)
 	p.fill(dev, 0, 2)
 	b.Grow(p.table.Metadata, 2*diskSize)
@@ -87,7 +88,7 @@ func TestFailedPool(t *testing.T) {
 	b.must(err)
 	equal(b, "thin's table", lines[0].Params, "Fail")
 	b.refused(k.Write(dev, 0, 512), unix.EIO, nil)
-	b.refused(p.message(p.dev, "create_thin 2"), unix.EOPNOTSUPP, dm.ErrRefused)
+	b.refused(p.message(p.dev, "create_thin 2"), unix.EOPNOTSUPP, fault.Unhealthy)
 	other := b.create(b.name(), "").Dev
 	b.refused(b.load(other, dm.Thin{Length: oneMiB, Pool: p.dev, ID: 1}), unix.EINVAL, nil)
 	b.must(b.swap(p.dev, p.table))

@@ -11,6 +11,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 )
 
 func TestPowerOff(t *testing.T) {
@@ -200,7 +201,7 @@ func TestLostCommits(t *testing.T) {
 	k.PowerOff()
 	p = attachPool(t, k, under, NewMemDisk(diskSize), 8)
 	p.must(p.message(p.dev, "create_thin 2")) // the first was dropped
-	p.refused(p.message(p.dev, "create_thin 1"), unix.EEXIST, dm.ErrExists)
+	p.refused(p.message(p.dev, "create_thin 1"), unix.EEXIST, fault.Exists)
 }
 
 func TestFailingMetadataDisk(t *testing.T) {

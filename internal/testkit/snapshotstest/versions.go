@@ -18,6 +18,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/testkit/dmtest"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
@@ -96,7 +97,7 @@ func (f *Files) place(dev blockdev.Number, size units.Bytes, path string) uint64
 // saveDevice saves what is mounted of a device, as freezing it does.
 func (f *Files) saveDevice(ctx context.Context, ref dm.Ref) error {
 	info, err := f.kernel.Info(ctx, ref)
-	if errors.Is(err, dm.ErrNotFound) || err == nil && info.Suspended {
+	if errors.Is(err, fault.NotFound) || err == nil && info.Suspended {
 		return nil
 	}
 	if err != nil {

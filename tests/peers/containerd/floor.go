@@ -15,6 +15,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/loopback"
 	"thinctl/tests/programs"
 	"thinctl/units"
@@ -104,7 +105,7 @@ func (f *floor) put(ctx context.Context, name dm.Name) error {
 	defer tick.Stop()
 	for {
 		err := f.kernel.remove(ctx, name)
-		if !errors.Is(err, dm.ErrBusy) && !errors.Is(err, unix.EBUSY) {
+		if !errors.Is(err, fault.Busy) && !errors.Is(err, unix.EBUSY) {
 			return err
 		}
 		select {
