@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"thinctl/blockdev"
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
@@ -70,7 +71,7 @@ func (s *Store) mountAt(ctx context.Context, c Container, target string, readOnl
 	if !mounted {
 		err = s.files.Mount(ctx, volume.Node, target, mountOptions(c, readOnly))
 	}
-	if errors.Is(err, filesystem.ErrBusy) {
+	if errors.Is(err, fault.Busy) && !errors.Is(err, filesystem.ErrMountPoint) {
 		return s.heldBy(ctx, "mount", c, volume.Dev, err)
 	}
 	if err != nil {
@@ -132,7 +133,7 @@ func (s *Store) unmountAll(ctx context.Context, c Container) error {
 		}
 		found = true
 		err := s.files.Unmount(ctx, point.Path, filesystem.UnmountOptions{})
-		if errors.Is(err, filesystem.ErrBusy) {
+		if errors.Is(err, fault.Busy) {
 			return s.heldBy(ctx, "unmount", c, volume.Dev, err)
 		}
 		if err != nil {

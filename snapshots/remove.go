@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"thinctl/fault"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -93,10 +94,10 @@ func (s *Store) unmountOwn(ctx context.Context, c Container, lazy bool) error {
 			continue
 		}
 		err := s.files.Unmount(ctx, own, filesystem.UnmountOptions{})
-		if errors.Is(err, filesystem.ErrBusy) && lazy {
+		if errors.Is(err, fault.Busy) && lazy {
 			err = s.files.Unmount(ctx, own, filesystem.UnmountOptions{Lazy: true})
 		}
-		if errors.Is(err, filesystem.ErrBusy) {
+		if errors.Is(err, fault.Busy) {
 			return s.heldBy(ctx, "remove", c, volume.Dev, err)
 		}
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/internal/filelock"
 	"thinctl/snapshots/filesystem"
@@ -91,7 +92,7 @@ func (w *work) mount(ctx context.Context, fs filesystem.Type, grow bool) (target
 func (s *Store) unmountWork(ctx context.Context, id string) error {
 	target := s.workTarget(id)
 	err := s.files.Unmount(ctx, target, filesystem.UnmountOptions{})
-	if errors.Is(err, filesystem.ErrBusy) {
+	if errors.Is(err, fault.Busy) {
 		err = s.files.Unmount(ctx, target, filesystem.UnmountOptions{Lazy: true})
 	}
 	if err != nil && !errors.Is(err, filesystem.ErrNotMounted) {

@@ -160,7 +160,7 @@ func (s *Snapshotter) unmount(ctx context.Context, target string) error {
 	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	err := s.files.Unmount(ctx, target, filesystem.UnmountOptions{})
-	if errors.Is(err, filesystem.ErrBusy) {
+	if errors.Is(err, fault.Busy) {
 		err = s.files.Unmount(ctx, target, filesystem.UnmountOptions{Lazy: true})
 	}
 	if err != nil && !errors.Is(err, filesystem.ErrNotMounted) {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/fault"
 	"thinctl/units"
 )
 
@@ -44,7 +45,7 @@ func setAvailable(sys, device, target string, available units.Bytes) error {
 	}
 	f, err := os.OpenFile(filepath.Join(sys, "fs/ext4", filepath.Base(name), "reserved_clusters"), os.O_WRONLY, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		return &Error{Kind: ErrUnsupported, Err: err, Detail: "this kernel's ext4 has no reserved_clusters"}
+		return &Error{Kind: fault.Unsupported, Err: err, Detail: "this kernel's ext4 has no reserved_clusters"}
 	}
 	if err != nil {
 		return err
@@ -71,7 +72,7 @@ func clusterSize(device string) (units.Bytes, error) {
 	}
 	log := super[28]
 	if log > 20 {
-		return 0, &Error{Kind: ErrDamaged, Detail: fmt.Sprintf("its superblock has clusters of 2^%d KiB", log)}
+		return 0, &Error{Kind: fault.Damaged, Detail: fmt.Sprintf("its superblock has clusters of 2^%d KiB", log)}
 	}
 	return units.KiB << log, nil
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 
+	"thinctl/fault"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -50,7 +52,7 @@ func detect(r io.ReaderAt) (Type, UUID, error) {
 	isExt4, isXFS := binary.LittleEndian.Uint16(b[ext4At+56:]) == unix.EXT4_SUPER_MAGIC, string(b[:4]) == xfsMagic
 	switch {
 	case isExt4 && isXFS:
-		return "", UUID{}, &Error{Kind: ErrDamaged, Detail: "it has the magic of both ext4 and xfs"}
+		return "", UUID{}, &Error{Kind: fault.Damaged, Detail: "it has the magic of both ext4 and xfs"}
 	case isExt4:
 		return detectExt4(b[ext4At:])
 	case isXFS:
@@ -62,7 +64,7 @@ func detect(r io.ReaderAt) (Type, UUID, error) {
 // detectExt4 reads struct ext4_super_block (fs/ext4/ext4.h).
 func detectExt4(sb []byte) (Type, UUID, error) {
 	if log := binary.LittleEndian.Uint32(sb[24:]); log > maxLogBlock {
-		return "", UUID{}, &Error{Kind: ErrDamaged, Detail: fmt.Sprintf("ext4 with blocks of 2^%d KiB", log)}
+		return "", UUID{}, &Error{Kind: fault.Damaged, Detail: fmt.Sprintf("ext4 with blocks of 2^%d KiB", log)}
 	}
 	if binary.LittleEndian.Uint32(sb[96:])&journalOnly != 0 {
 		return "", UUID{}, nil // the journal of another device's file system
@@ -74,7 +76,7 @@ func detectExt4(sb []byte) (Type, UUID, error) {
 func detectXFS(sb []byte) (Type, UUID, error) {
 	size := binary.BigEndian.Uint32(sb[xfsBlockSize:])
 	if size < 512 || size > 65536 || size&(size-1) != 0 {
-		return "", UUID{}, &Error{Kind: ErrDamaged, Detail: fmt.Sprintf("xfs with blocks of %d bytes", size)}
+		return "", UUID{}, &Error{Kind: fault.Damaged, Detail: fmt.Sprintf("xfs with blocks of %d bytes", size)}
 	}
 	return XFS, UUID(sb[xfsUUID : xfsUUID+16]), nil
 }
@@ -93,7 +95,7 @@ func openDevice(device string, flags int) (*os.File, error) {
 	}
 	f, err := os.OpenFile(device, os.O_RDONLY|flags, 0)
 	if errors.Is(err, unix.EBUSY) {
-		return nil, &Error{Kind: ErrBusy, Err: err, Detail: "it is mounted, or another device or program claims it; unmount it first"}
+		return nil, &Error{Kind: fault.Busy, Err: err, Detail: "it is mounted, or another device or program claims it; unmount it first"}
 	}
 	return f, err
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"testing"
+
+	"thinctl/fault"
 )
 
 func TestDetectBytes(t *testing.T) {
@@ -34,12 +36,12 @@ func TestDetectBytes(t *testing.T) {
 		"zeros":               {make([]byte, 8192), "", nil},
 		"ext4":                {ext4(same), Ext4, nil},
 		"ext4, cut off":       {ext4(same)[:1024+57], "", nil},
-		"ext4, absurd blocks": {ext4(func(b []byte) { b[1024+24] = 7 }), "", ErrDamaged},
+		"ext4, absurd blocks": {ext4(func(b []byte) { b[1024+24] = 7 }), "", fault.Damaged},
 		"an external journal": {ext4(func(b []byte) { b[1024+96] = 8 }), "", nil},
 		"xfs":                 {xfs(same), XFS, nil},
-		"xfs, blocks of zero": {xfs(func(b []byte) { b[6] = 0 }), "", ErrDamaged},
-		"xfs, blocks of 4097": {xfs(func(b []byte) { b[7] = 1 }), "", ErrDamaged},
-		"the magics of both":  {xfs(func(b []byte) { b[1024+56], b[1024+57] = 0x53, 0xef }), "", ErrDamaged},
+		"xfs, blocks of zero": {xfs(func(b []byte) { b[6] = 0 }), "", fault.Damaged},
+		"xfs, blocks of 4097": {xfs(func(b []byte) { b[7] = 1 }), "", fault.Damaged},
+		"the magics of both":  {xfs(func(b []byte) { b[1024+56], b[1024+57] = 0x53, 0xef }), "", fault.Damaged},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, id, err := detect(bytes.NewReader(c.b))

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/fault"
 	"thinctl/internal/disk"
 	"thinctl/snapshots/filesystem/program"
 	"thinctl/units"
@@ -57,7 +58,7 @@ func (p programs) format(ctx context.Context, device string, o FormatOptions) er
 	defer cancel()
 	if _, err := program.Run(ctx, path, append(o.arguments(), device)...); err != nil {
 		if least := smallest(o.Type); size < least {
-			e := &Error{Kind: ErrTooSmall, Err: err, Detail: fmt.Sprintf("%s needs at least %s, the volume has %s", o.Type, least, size),
+			e := &Error{Kind: fault.Refused, Err: err, Detail: fmt.Sprintf("%s needs at least %s, the volume has %s", o.Type, least, size),
 				Remedy: fmt.Sprintf("use a larger volume with --size %s or more", least.Exact())}
 			if o.Type == XFS && size >= smallest(Ext4) {
 				e.Remedy += ", or --fs ext4"

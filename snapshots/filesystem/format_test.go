@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/fault"
 	"thinctl/internal/testkit/need"
 	"thinctl/units"
 )
@@ -28,7 +29,7 @@ func TestFormatAndDetect(t *testing.T) {
 			t.Errorf("got %q, %v, %v", got, id, err)
 		}
 		target := d.mount(MountOptions{})
-		if err := Format(t.Context(), d.device, FormatOptions{Type: kind, Force: true}); !errors.Is(err, ErrBusy) {
+		if err := Format(t.Context(), d.device, FormatOptions{Type: kind, Force: true}); !errors.Is(err, fault.Busy) {
 			t.Errorf("formatting a mounted device by force: %v", err)
 		}
 		write(t, filepath.Join(target, "file"), 1000)
@@ -99,11 +100,11 @@ func TestFormatFailures(t *testing.T) {
 		t.Errorf("a bad argument: %v", err)
 	}
 	err = Format(ctx, d.device, FormatOptions{Type: "btrfs", Label: "- a label far too long"})
-	if !errors.Is(err, ErrInvalid) || strings.Count(err.Error(), ";") != 2 {
+	if !errors.Is(err, fault.Invalid) || strings.Count(err.Error(), ";") != 2 {
 		t.Errorf("three faults: %v", err)
 	}
 	for _, path := range []string{"relative", "/dev/../dev/loop0", d.file, "/dev/null", "/"} {
-		if err := Format(ctx, path, FormatOptions{}); !errors.Is(err, ErrInvalid) {
+		if err := Format(ctx, path, FormatOptions{}); !errors.Is(err, fault.Invalid) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -111,7 +112,7 @@ func TestFormatFailures(t *testing.T) {
 		t.Errorf("a missing device: %v", err)
 	}
 	none := programs{dirs: []string{t.TempDir()}}
-	if err := none.format(ctx, d.device, FormatOptions{Type: XFS}); !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), "xfsprogs") {
+	if err := none.format(ctx, d.device, FormatOptions{Type: XFS}); !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "xfsprogs") {
 		t.Errorf("no mkfs: %v", err)
 	}
 	if kind, _, err := Detect(d.device); kind != "" || err != nil {
@@ -151,7 +152,7 @@ func TestFormatRefusesSignatures(t *testing.T) {
 
 func TestParseUUID(t *testing.T) {
 	for _, bad := range []string{"", "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1", "zf1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"} {
-		if _, err := ParseUUID(bad); !errors.Is(err, ErrInvalid) {
+		if _, err := ParseUUID(bad); !errors.Is(err, fault.Invalid) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"thinctl/fault"
 	"thinctl/internal/errno"
 
 	"golang.org/x/sys/unix"
@@ -24,9 +25,9 @@ func Freeze(ctx context.Context, target string) error {
 	err := call(ctx, func() error { return onMount(target, fiFreeze) }, func() { onMount(target, fiThaw) })
 	switch {
 	case errno.Is(err, unix.EBUSY):
-		err = &Error{Kind: ErrFrozen, Err: err, Detail: "thaw it first"}
+		err = &Error{Kind: fault.Refused, Err: err, Detail: "it is frozen already; thaw it first"}
 	case errno.Is(err, unix.EOPNOTSUPP, unix.ENOTTY):
-		err = &Error{Kind: ErrUnsupported, Err: err}
+		err = &Error{Kind: fault.Unsupported, Err: err}
 	}
 	return in("freeze", target, err)
 }
@@ -37,7 +38,7 @@ func Thaw(target string) error {
 	defer cancel()
 	err := call(ctx, func() error { return onMount(target, fiThaw) }, nil)
 	if errno.Is(err, unix.EINVAL) {
-		err = &Error{Kind: ErrNotFrozen, Err: err}
+		err = &Error{Kind: fault.Refused, Err: err, Detail: "it is not frozen"}
 	}
 	return in("thaw", target, err)
 }

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/fault"
 	"thinctl/snapshots/filesystem/program"
 )
 
@@ -40,7 +41,7 @@ func (p programs) grow(ctx context.Context, device, target string) error {
 	}
 	if _, err := program.Run(ctx, path, args...); err != nil {
 		if found == Ext4 && !capable(unix.CAP_SYS_RESOURCE) {
-			return &Error{Kind: ErrPermission, Err: err, Detail: "growing a mounted ext4 needs CAP_SYS_RESOURCE (fs/ext4/resize.c)"}
+			return &Error{Kind: fault.Denied, Err: err, Detail: "growing a mounted ext4 needs CAP_SYS_RESOURCE (fs/ext4/resize.c)"}
 		}
 		return &Error{Err: err, Detail: "the file system is whole, at its old size or part of the way; grow it again"}
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thinctl/blockdev"
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/internal/errno"
 	"thinctl/internal/testkit/need"
@@ -174,7 +175,7 @@ func TestHoldersInAnotherNamespace(t *testing.T) {
 		t.Fatalf("after unmounting: %v, %v", held, err)
 	}
 	checkOther(held[1])
-	if err := Format(t.Context(), d.device, FormatOptions{Force: true}); !errors.Is(err, ErrBusy) {
+	if err := Format(t.Context(), d.device, FormatOptions{Force: true}); !errors.Is(err, fault.Busy) {
 		t.Errorf("formatting what another namespace has mounted: %v", err)
 	}
 	end()

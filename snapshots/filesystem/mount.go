@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"thinctl/fault"
 	"thinctl/internal/errno"
 
 	"golang.org/x/sys/unix"
@@ -88,17 +89,17 @@ func explainMount(err error, o MountOptions) error {
 	e := &Error{Err: err}
 	switch {
 	case errno.Is(err, unix.EBUSY):
-		e.Kind, e.Detail = ErrBusy, "the device is mounted elsewhere with other options, or claimed by another device"
+		e.Kind, e.Detail = fault.Busy, "the device is mounted elsewhere with other options, or claimed by another device"
 	case errno.Is(err, unix.ENODEV):
-		e.Kind, e.Detail = ErrUnsupported, fmt.Sprintf("this kernel has no %s: load it with `modprobe %s`", o.Type, o.Type)
+		e.Kind, e.Detail = fault.Unsupported, fmt.Sprintf("this kernel has no %s: load it with `modprobe %s`", o.Type, o.Type)
 	case errno.Is(err, unix.EUCLEAN, unix.EBADMSG): // EFSCORRUPTED, EFSBADCRC
-		e.Kind, e.Detail = ErrDamaged, "see dmesg; repair it with fsck"
+		e.Kind, e.Detail = fault.Damaged, "see dmesg; repair it with fsck"
 	case errno.Is(err, unix.EINVAL):
 		e.Detail = fmt.Sprintf("it is not a sound %s, or an option is not known to this kernel; see dmesg", o.Type)
 	case errno.Is(err, unix.EACCES, unix.EROFS):
 		e.Detail = "the device is read-only: mount it read-only, and without recovery where its journal is not empty"
 	case errno.Is(err, unix.EPERM):
-		e.Kind, e.Detail = ErrPermission, "mounting needs root (CAP_SYS_ADMIN)"
+		e.Kind, e.Detail = fault.Denied, "mounting needs root (CAP_SYS_ADMIN)"
 	default:
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/fault"
 	"thinctl/units"
 )
 
@@ -136,13 +137,13 @@ func TestMountRefuses(t *testing.T) {
 		o      MountOptions
 		want   error
 	}{
-		"a link":                  {link, MountOptions{}, ErrInvalid},
-		"a file":                  {file, MountOptions{}, ErrInvalid},
-		"a relative target":       {"mnt", MountOptions{}, ErrInvalid},
-		"no recovery but writing": {dir, MountOptions{NoRecovery: true}, ErrInvalid},
-		"a bind mount":            {dir, MountOptions{Options: []string{"bind"}}, ErrInvalid},
-		"a remount":               {dir, MountOptions{Options: []string{"noatime,remount"}}, ErrInvalid},
-		"another type":            {dir, MountOptions{Type: "proc"}, ErrInvalid},
+		"a link":                  {link, MountOptions{}, fault.Invalid},
+		"a file":                  {file, MountOptions{}, fault.Invalid},
+		"a relative target":       {"mnt", MountOptions{}, fault.Invalid},
+		"no recovery but writing": {dir, MountOptions{NoRecovery: true}, fault.Invalid},
+		"a bind mount":            {dir, MountOptions{Options: []string{"bind"}}, fault.Invalid},
+		"a remount":               {dir, MountOptions{Options: []string{"noatime,remount"}}, fault.Invalid},
+		"another type":            {dir, MountOptions{Type: "proc"}, fault.Invalid},
 		"the wrong type":          {dir, MountOptions{Type: XFS}, unix.EINVAL},
 		"an option nobody knows":  {dir, MountOptions{Options: []string{"nonsense"}}, unix.EINVAL},
 		"an option for the other": {dir, MountOptions{Options: []string{"nouuid"}}, unix.EINVAL},
@@ -175,7 +176,7 @@ func TestUnmountBusy(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	if err := Unmount(ctx, target, UnmountOptions{}); !errors.Is(err, ErrBusy) {
+	if err := Unmount(ctx, target, UnmountOptions{}); !errors.Is(err, fault.Busy) {
 		t.Errorf("got %v", err)
 	}
 	if took := time.Since(start); took > time.Minute {
@@ -195,7 +196,7 @@ func TestUnmountBusy(t *testing.T) {
 	if points, err := Mounts(d.number()); err != nil || points != nil {
 		t.Errorf("%+v, %v", points, err)
 	}
-	if err := Format(t.Context(), d.device, FormatOptions{Force: true}); !errors.Is(err, ErrBusy) {
+	if err := Format(t.Context(), d.device, FormatOptions{Force: true}); !errors.Is(err, fault.Busy) {
 		t.Errorf("the device is free while a file is open: %v", err)
 	}
 	f.Close()

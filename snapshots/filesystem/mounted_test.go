@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/fault"
 	"thinctl/units"
 )
 
@@ -52,7 +53,7 @@ func TestGrow(t *testing.T) {
 		err := Grow(t.Context(), d.device, target)
 		if kind == Ext4 && !capable(unix.CAP_SYS_RESOURCE) {
 			// Even root may lack it (in a sandbox): the refusal is tested then.
-			if !errors.Is(err, ErrPermission) || !strings.Contains(err.Error(), "CAP_SYS_RESOURCE") {
+			if !errors.Is(err, fault.Denied) || !strings.Contains(err.Error(), "CAP_SYS_RESOURCE") {
 				t.Errorf("without CAP_SYS_RESOURCE: %v", err)
 			}
 			t.Log("NOT SHOWN HERE: an ext4 that grows; this machine's root has no CAP_SYS_RESOURCE")
@@ -69,7 +70,7 @@ func TestGrow(t *testing.T) {
 			t.Errorf("another device: %v", err)
 		}
 		none := programs{dirs: []string{t.TempDir()}}
-		if err := none.grow(t.Context(), d.device, target); !errors.Is(err, ErrMissing) {
+		if err := none.grow(t.Context(), d.device, target); !errors.Is(err, fault.Unavailable) {
 			t.Errorf("no program: %v", err)
 		}
 	})
@@ -79,7 +80,7 @@ func TestFreezeAndThaw(t *testing.T) {
 	eachType(t, func(t *testing.T, kind Type, size units.Bytes) {
 		d := newDisk(t, size).format(FormatOptions{Type: kind})
 		target := d.mount(MountOptions{})
-		if err := Thaw(target); !errors.Is(err, ErrNotFrozen) {
+		if err := Thaw(target); !errors.Is(err, fault.Refused) || !strings.Contains(err.Error(), "not frozen") {
 			t.Errorf("thawing what flows: %v", err)
 		}
 		if err := Freeze(t.Context(), target); err != nil {
@@ -91,7 +92,7 @@ func TestFreezeAndThaw(t *testing.T) {
 				Thaw(target) // or the test could never be cleaned up
 			}
 		}()
-		if err := Freeze(t.Context(), target); !errors.Is(err, ErrFrozen) {
+		if err := Freeze(t.Context(), target); !errors.Is(err, fault.Refused) || !strings.Contains(err.Error(), "frozen already") {
 			t.Errorf("freezing twice: %v", err)
 		}
 		written := make(chan error, 1)
@@ -133,7 +134,7 @@ func TestOnlyMountPoints(t *testing.T) {
 		if err := Freeze(t.Context(), path); err == nil {
 			t.Errorf("%s was frozen: %v", path, Thaw(path))
 		}
-		if err := Thaw(path); err == nil || errors.Is(err, ErrNotFrozen) {
+		if err := Thaw(path); err == nil || errors.Is(err, fault.Refused) {
 			t.Errorf("%s reached the file system: %v", path, err)
 		}
 		if _, err := Trim(t.Context(), path); err == nil {

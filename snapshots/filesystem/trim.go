@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/fault"
 	"thinctl/internal/errno"
 	"thinctl/units"
 )
@@ -45,7 +46,7 @@ func trim(ctx context.Context, target string, part units.Bytes) (units.Bytes, er
 			return err
 		}, nil)
 		if errno.Is(err, unix.EOPNOTSUPP, unix.ENOTTY) {
-			err = &Error{Kind: ErrUnsupported, Err: err, Detail: "the device or the file system takes no discards"}
+			err = &Error{Kind: fault.Unsupported, Err: err, Detail: "the device or the file system takes no discards"}
 		}
 		if err != nil {
 			return total, err

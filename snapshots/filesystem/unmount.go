@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/internal/errno"
 
@@ -45,7 +46,7 @@ func unmount(ctx context.Context, target string, o UnmountOptions) error {
 			return err
 		}
 		if contexts.Sleep(patience, wait) != nil {
-			return &Error{Kind: ErrBusy, Err: err, Detail: "files on it are open, or something is mounted below; end its users"}
+			return &Error{Kind: fault.Busy, Err: err, Detail: "files on it are open, or something is mounted below; end its users"}
 		}
 	}
 }

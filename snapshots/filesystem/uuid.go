@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+
+	"thinctl/fault"
 )
 
 // UUID is a file system's; zeros mean none.
@@ -21,7 +23,7 @@ func ParseUUID(text string) (UUID, error) {
 	b, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
 	var u UUID
 	if err != nil || copy(u[:], b) != len(u) || len(b) != len(u) || u.String() != strings.ToLower(text) {
-		return UUID{}, fmt.Errorf("uuid %q: %w: write it as 123e4567-e89b-12d3-a456-426614174000", text, ErrInvalid)
+		return UUID{}, fmt.Errorf("uuid %q: %w: write it as 123e4567-e89b-12d3-a456-426614174000", text, fault.Invalid)
 	}
 	return u, nil
 }

@@ -21,7 +21,6 @@ import (
 	"thinctl/internal/images/reference"
 	"thinctl/internal/images/registry"
 	"thinctl/snapshots"
-	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
 )
@@ -123,11 +122,11 @@ func classes() []class {
 		{CodeUnhealthy, []error{ErrUnhealthy, thinpool.ErrUnhealthy, thinpool.ErrNeedsCheck, thinpool.ErrReserve,
 			thinpool.ErrSwapped, thinpool.ErrDiverged, thinpool.ErrForeign, thinpool.ErrGone, thinpool.ErrCloned, thinpool.ErrShrunk}},
 		{CodeMissing, []error{fault.Unsupported, fault.Denied,
-			registry.ErrDenied, changes.ErrUnsupported, filesystem.ErrUnsupported, metadata.ErrUnsupported, fs.ErrPermission}},
-		{CodeUsage, []error{fault.Invalid, filesystem.ErrInvalid}},
-		{CodeBusy, []error{fault.Busy, filesystem.ErrBusy, filesystem.ErrMountPoint, filelock.ErrHeld, metadata.ErrBusy}},
-		{CodeExists, []error{fault.Exists, filesystem.ErrSignature}},
-		{CodeUnhealthy, []error{fault.Unhealthy, fault.Full, filesystem.ErrDamaged,
+			registry.ErrDenied, changes.ErrUnsupported, metadata.ErrUnsupported, fs.ErrPermission}},
+		{CodeUsage, []error{fault.Invalid}},
+		{CodeBusy, []error{fault.Busy, filelock.ErrHeld, metadata.ErrBusy}},
+		{CodeExists, []error{fault.Exists}},
+		{CodeUnhealthy, []error{fault.Unhealthy, fault.Full, fault.Damaged,
 			metadata.ErrChecksum, metadata.ErrCorrupt, metadata.ErrTruncated}},
 		{codeNotFound, []error{fault.NotFound, metadata.ErrNoDevice}},
 	}

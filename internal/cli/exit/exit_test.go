@@ -43,7 +43,7 @@ func TestExitCode(t *testing.T) {
 		{pool(thinpool.ErrBusy, nil), 5},
 		{&dm.Error{Kind: fault.Busy}, 5},
 		{&loopback.Error{Kind: fault.Busy}, 5},
-		{&filesystem.Error{Kind: filesystem.ErrBusy}, 5},
+		{&filesystem.Error{Kind: fault.Busy}, 5},
 		{fmt.Errorf("lock: %w", filelock.ErrHeld), 5},
 		{fmt.Errorf("lock: %w: %w", filelock.ErrHeld, context.DeadlineExceeded), 5},
 		{&images.Error{Kind: images.ErrInvalid}, 2},

@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/fault"
 	"thinctl/internal/testkit/need"
 	"thinctl/loopback"
-	"thinctl/snapshots/filesystem"
 	"thinctl/units"
 )
 
@@ -98,7 +98,7 @@ func TestShow(t *testing.T) {
 func grows(t *testing.T, f *FS) {
 	device := deviceOf(t, f.Target)
 	err := f.Show(t.Context(), 512*units.MiB, 400*units.MiB)
-	if errors.Is(err, filesystem.ErrPermission) {
+	if errors.Is(err, fault.Denied) {
 		t.Log("NOT SHOWN HERE: a file system that grows; this machine's root has no CAP_SYS_RESOURCE")
 		return
 	}

@@ -14,6 +14,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/testkit/dmtest"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
@@ -130,20 +131,20 @@ func (f *Files) Mount(ctx context.Context, device, target string, o filesystem.M
 			return err
 		}
 		v, formatted := f.versions[number]
-		fault := func(kind error) error {
+		failed := func(kind error) error {
 			return &filesystem.Error{Op: "mount", Object: device + " at " + target, Kind: kind}
 		}
 		switch {
 		case !formatted:
-			return fault(filesystem.ErrNoFilesystem)
+			return failed(filesystem.ErrNoFilesystem)
 		case o.Type != "" && o.Type != v.kind || v.size > size:
-			return fault(filesystem.ErrDamaged)
+			return failed(fault.Damaged)
 		case f.mounts[target] != nil:
-			return fault(filesystem.ErrMountPoint)
+			return failed(filesystem.ErrMountPoint)
 		}
 		for _, m := range f.mounts {
 			if m.dev == dev && (!m.readOnly || !o.ReadOnly) {
-				return fault(filesystem.ErrBusy)
+				return failed(fault.Busy)
 			}
 		}
 		return f.attach(dev, target, number, v, o)
@@ -174,12 +175,12 @@ func (f *Files) attach(dev blockdev.Number, target string, number uint64, v vers
 func (f *Files) Unmount(_ context.Context, target string, o filesystem.UnmountOptions) error {
 	return f.locked("unmount "+target, func() error {
 		m := f.mounts[target]
-		fault := func(kind error) error { return &filesystem.Error{Op: "unmount", Object: target, Kind: kind} }
+		failed := func(kind error) error { return &filesystem.Error{Op: "unmount", Object: target, Kind: kind} }
 		switch {
 		case m == nil:
-			return fault(filesystem.ErrNotMounted)
+			return failed(filesystem.ErrNotMounted)
 		case m.users > 0 && !o.Lazy:
-			return fault(filesystem.ErrBusy)
+			return failed(fault.Busy)
 		}
 		// The kernel does not let a failed write be in an unmount's way.
 		if err := f.write(m); err == nil {
@@ -294,7 +295,7 @@ func (f *Files) Sync(_ context.Context, target string) error {
 // Space implements [snapshots.Files].
 func (f *Files) Space(target string) (filesystem.Space, error) {
 	if f.Left == nil {
-		return filesystem.Space{}, &filesystem.Error{Op: "measure", Object: target, Kind: filesystem.ErrUnsupported}
+		return filesystem.Space{}, &filesystem.Error{Op: "measure", Object: target, Kind: fault.Unsupported}
 	}
 	return f.Left(target), nil
 }

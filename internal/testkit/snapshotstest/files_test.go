@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/internal/testkit/snapshotstest"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots/filesystem"
@@ -36,7 +37,7 @@ func TestFilesFollowTheirVolumes(t *testing.T) {
 	}
 	at := filepath.Join(t.TempDir(), "one")
 	must(t, w.Files.Mount(ctx, node, at, filesystem.MountOptions{MakeTarget: true}))
-	if err := w.Files.Mount(ctx, node, at+"2", filesystem.MountOptions{MakeTarget: true, ReadOnly: true}); !errors.Is(err, filesystem.ErrBusy) {
+	if err := w.Files.Mount(ctx, node, at+"2", filesystem.MountOptions{MakeTarget: true, ReadOnly: true}); !errors.Is(err, fault.Busy) {
 		t.Errorf("mounted in two ways: %v", err)
 	}
 	write := func(name string) { must(t, os.WriteFile(filepath.Join(at, name), []byte(name), 0o600)) }

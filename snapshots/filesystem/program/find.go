@@ -1,24 +1,23 @@
 package program
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"thinctl/fault"
 )
 
-// ErrMissing: the program is not installed. Find.
-var ErrMissing = errors.New("program not found")
-
-// Program is one that thinctl does not bring along.
+// Program is a program of another package of the system.
 type Program struct {
 	Name     string
-	Packages string // where it comes from, for people
+	Packages string // that install it, for messages
 }
 
-// MissingError is an ErrMissing: which program, and how to get it.
+// MissingError is the error for a program that is not installed. Its kind is
+// fault.Unavailable.
 type MissingError struct {
 	Program Program
 	Dirs    []string
@@ -28,12 +27,12 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("%s is not in %s: install %s", e.Program.Name, strings.Join(e.Dirs, ", "), e.Program.Packages)
 }
 
-// Is makes a MissingError answer to ErrMissing.
-func (e *MissingError) Is(target error) bool { return target == ErrMissing }
+// Unwrap returns the kind.
+func (e *MissingError) Unwrap() error { return fault.Unavailable }
 
-// Find returns the program's path in the first of dirs that has it; nil means
-// PATH, then the system's folders. Folders that are not absolute are passed
-// over: what lies in the current one is not the system's.
+// Find returns the path of the program in the first of dirs that has it. If dirs
+// is nil it searches PATH, then the system's directories. Find ignores relative
+// directories: a program in the current directory is not the system's.
 func (p Program) Find(dirs []string) (string, error) {
 	if dirs == nil {
 		dirs = defaultDirs()

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"thinctl/fault"
 )
 
 func script(t *testing.T, text string) string {
@@ -125,7 +127,7 @@ func TestFind(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	_, err := p.Find([]string{plain})
-	if !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), "install progs (Debian)") {
+	if !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "install progs (Debian)") {
 		t.Errorf("got %v", err)
 	}
 	t.Setenv("PATH", "relative:"+have)
