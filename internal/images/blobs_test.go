@@ -104,7 +104,7 @@ func TestPushWritesUsualMediaTypes(t *testing.T) {
 		return pushed.Layers
 	}
 	b := newBench(t)
-	loaded, err := b.s.Load(b.ctx, knownFlat(t).image, images.LoadOptions{})
+	loaded, err := b.s.Load(b.ctx, knownFlat(t).Image, images.LoadOptions{})
 	b.check(err)
 	push(b, loaded)
 	for from, want := range map[types.MediaType]types.MediaType{

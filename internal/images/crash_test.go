@@ -61,7 +61,7 @@ func stoppables(t *testing.T) []stoppable {
 	}
 	load := func(k *known, name string) func(context.Context, *images.Store) error {
 		return func(ctx context.Context, s *images.Store) error {
-			_, err := s.Load(ctx, k.image, images.LoadOptions{Names: names(t, name)})
+			_, err := s.Load(ctx, k.Image, images.LoadOptions{Names: names(t, name)})
 			return err
 		}
 	}
@@ -160,7 +160,7 @@ func stopped(t *testing.T, o stoppable, at stop) bool {
 	t.Helper()
 	b := newBench(t)
 	for _, k := range o.first {
-		_, err := b.s.Load(b.ctx, k.image, images.LoadOptions{Names: names(t, k.Names...)})
+		_, err := b.s.Load(b.ctx, k.Image, images.LoadOptions{Names: names(t, k.Names...)})
 		b.check(err)
 	}
 	if o.prepare != nil {
@@ -252,7 +252,7 @@ func (b *bench) container() imagetest.Tree {
 func TestRecoverClearsHalfWrittenSplits(t *testing.T) {
 	b := newBench(t)
 	one := knownOne(t)
-	_, err := b.s.Load(b.ctx, one.image, images.LoadOptions{Names: names(t, one.Names...)})
+	_, err := b.s.Load(b.ctx, one.Image, images.LoadOptions{Names: names(t, one.Names...)})
 	b.check(err)
 	there, never := one.ChainIDs[0], knownTwo(t).ChainIDs[1]
 	for _, name := range []string{"." + there + ".split.gz-123", "." + never + ".split.gz-4", never + ".split.gz"} {

@@ -47,12 +47,12 @@ func TestPoolFullInALoad(t *testing.T) {
 			o.DataSize, o.ErrorIfFull = 6*units.MiB, true // 96 blocks
 			b := newBenchOn(t, o)
 			one := knownOne(t)
-			_, err := b.s.Load(b.ctx, one.image, images.LoadOptions{Names: names(t, one.Names...)})
+			_, err := b.s.Load(b.ctx, one.Image, images.LoadOptions{Names: names(t, one.Names...)})
 			b.check(err)
 			before := b.state()
 			large := knownLarge(t, at)
 			b.extra = []*known{large}
-			_, err = b.s.Load(b.ctx, large.image, images.LoadOptions{Names: names(t, "large:1")})
+			_, err = b.s.Load(b.ctx, large.Image, images.LoadOptions{Names: names(t, "large:1")})
 			if !errors.Is(err, snapshots.ErrFull) {
 				t.Fatalf("it said %v", err)
 			}
@@ -79,7 +79,7 @@ func TestPoolFullInALoad(t *testing.T) {
 			}
 			_, err = b.pool.Extend(b.ctx, thinpool.ExtendOptions{Data: 64 * units.MiB, Metadata: status.Metadata.Total})
 			b.check(err)
-			_, err = b.s.Load(b.ctx, large.image, images.LoadOptions{Names: names(t, "large:1")})
+			_, err = b.s.Load(b.ctx, large.Image, images.LoadOptions{Names: names(t, "large:1")})
 			b.check(err)
 			for _, f := range b.faults(false) {
 				t.Errorf("extended: %v", f)
@@ -94,7 +94,7 @@ func TestPoolFullInAnImport(t *testing.T) {
 	o.DataSize, o.ErrorIfFull = 6*units.MiB, true
 	b := newBenchOn(t, o)
 	one := knownOne(t)
-	_, err := b.s.Load(b.ctx, one.image, images.LoadOptions{Names: names(t, one.Names...)})
+	_, err := b.s.Load(b.ctx, one.Image, images.LoadOptions{Names: names(t, one.Names...)})
 	b.check(err)
 	before := b.state()
 	large := knownLarge(t, 0)
@@ -207,19 +207,19 @@ func TestLoadOfBadInput(t *testing.T) {
 		kind  error
 		says  []string
 	}{
-		{"cut within a file", two, spoiled{two.image, 1, func(l v1.Layer) v1.Layer { return cut{l, 6000} }}, 1, nil, []string{"layer 2", two.DiffIDs()[1], "srv/page"}},
-		{"cut between entries", two, spoiled{two.image, 1, func(l v1.Layer) v1.Layer { return cut{l, 1024} }}, 1, nil, []string{"layer 2", two.DiffIDs()[1]}},
-		{"empty", two, spoiled{two.image, 1, func(l v1.Layer) v1.Layer { return cut{l, 0} }}, 1, nil, []string{"layer 2", two.DiffIDs()[1]}},
-		{"unreadable", two, spoiled{two.image, 1, func(l v1.Layer) v1.Layer { return failing{l} }}, 1, errDisk, []string{"layer 2", two.DiffIDs()[1]}},
-		{"wrong diff id", two, damaged{two.image, 1}, 1, images.ErrDigest, []string{"layer 2", two.DiffIDs()[0], two.DiffIDs()[1], "get the image anew"}},
-		{"wrong base", two, spoiled{two.image, 0, func(v1.Layer) v1.Layer { return layersOf(t, two.image)[1] }}, 0, images.ErrDigest, []string{"layer 1"}},
-		{"escaping entry", climbing, climbing.image, 1, nil, []string{"layer 2", climbing.DiffIDs()[1], "../../outside", "leads out of the root"}},
-		{"escaping link", linking, linking.image, 1, nil, []string{"layer 2", "srv/link", "leads out of the root"}},
+		{"cut within a file", two, spoiled{two.Image, 1, func(l v1.Layer) v1.Layer { return cut{l, 6000} }}, 1, nil, []string{"layer 2", two.DiffIDs()[1], "srv/page"}},
+		{"cut between entries", two, spoiled{two.Image, 1, func(l v1.Layer) v1.Layer { return cut{l, 1024} }}, 1, nil, []string{"layer 2", two.DiffIDs()[1]}},
+		{"empty", two, spoiled{two.Image, 1, func(l v1.Layer) v1.Layer { return cut{l, 0} }}, 1, nil, []string{"layer 2", two.DiffIDs()[1]}},
+		{"unreadable", two, spoiled{two.Image, 1, func(l v1.Layer) v1.Layer { return failing{l} }}, 1, errDisk, []string{"layer 2", two.DiffIDs()[1]}},
+		{"wrong diff id", two, damaged{two.Image, 1}, 1, images.ErrDigest, []string{"layer 2", two.DiffIDs()[0], two.DiffIDs()[1], "get the image anew"}},
+		{"wrong base", two, spoiled{two.Image, 0, func(v1.Layer) v1.Layer { return layersOf(t, two.Image)[1] }}, 0, images.ErrDigest, []string{"layer 1"}},
+		{"escaping entry", climbing, climbing.Image, 1, nil, []string{"layer 2", climbing.DiffIDs()[1], "../../outside", "leads out of the root"}},
+		{"escaping link", linking, linking.Image, 1, nil, []string{"layer 2", "srv/link", "leads out of the root"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
 			flat := knownFlat(t) // another image, and the template
-			_, err := b.s.Load(b.ctx, flat.image, images.LoadOptions{Names: names(t, flat.Names...)})
+			_, err := b.s.Load(b.ctx, flat.Image, images.LoadOptions{Names: names(t, flat.Names...)})
 			b.check(err)
 			before := b.state()
 			_, err = b.s.Load(b.ctx, c.image, images.LoadOptions{Names: names(t, "bad:1")})

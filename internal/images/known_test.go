@@ -8,8 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,18 +18,15 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"thinctl/internal/images"
-	"thinctl/internal/images/archive"
+	"thinctl/internal/testkit/imagestest"
 	"thinctl/internal/testkit/imagetest"
 )
 
-// known is an image that is ready to be loaded, any number of times, and of
-// which is known what must come of it.
+// known is an image that the tests load.
 type known struct {
-	*imagetest.Built
+	*imagestest.Prepared
 	label string
-	image v1.Image
-	trees []imagetest.Tree // of the layers
-	tar   []byte           // of the first layer
+	tar   []byte // of the first layer
 }
 
 var madeAt = time.Date(2019, 5, 6, 7, 8, 9, 1000, time.UTC)
@@ -61,31 +56,15 @@ func base() imagetest.Layer {
 
 func madeOf(label, name string, layers ...imagetest.Layer) func() (*known, error) {
 	return sync.OnceValues(func() (*known, error) {
-		built, err := imagetest.Build(imagetest.Image{Names: []string{name}, Layers: layers})
+		prepared, err := imagestest.Prepare(context.Background(), imagetest.Image{Names: []string{name}, Layers: layers})
 		if err != nil {
 			return nil, err
 		}
-		k := &known{Built: built, label: label}
-		var saved, base bytes.Buffer
-		if err := errors.Join(imagetest.WriteDocker(&saved, built), layers[0].WriteTar(&base)); err != nil {
+		var base bytes.Buffer
+		if err := layers[0].WriteTar(&base); err != nil {
 			return nil, err
 		}
-		k.tar = base.Bytes()
-		for n := range layers {
-			tree, err := imagetest.Image{Layers: layers[:n+1]}.Tree()
-			if err != nil {
-				break // no tree comes of it
-			}
-			k.trees = append(k.trees, tree)
-		}
-		// What is read from a stream is kept in a file without a name, until the
-		// test process ends.
-		file, err := archive.Read(context.Background(), &saved, archive.Options{})
-		if err != nil {
-			return nil, err
-		}
-		k.image = file.Images()[0].Image
-		return k, nil
+		return &known{Prepared: prepared, label: label, tar: base.Bytes()}, nil
 	})
 }
 
@@ -199,7 +178,7 @@ func (b *bench) faults(loose bool) []error {
 		}
 		check("layer "+l.ID, b.sameTree(l.ID, tree))
 	}
-	check("splits", b.onlySplits(splits))
+	check("splits", imagestest.CheckSplits(b.pool.LayersDir(), splits))
 	check("pool", b.tidy())
 	return faults
 }
@@ -214,27 +193,24 @@ func (b *bench) expected(id, diffID string, committed bool) imagetest.Tree {
 	}
 	for _, k := range append(allKnown(b.T), b.extra...) {
 		if at := slices.Index(k.ChainIDs, id); at >= 0 {
-			return k.trees[at]
+			return k.Trees[at]
 		}
 	}
 	if flat := knownFlat(b.T); diffID == flat.DiffIDs()[0] {
-		return flat.trees[0]
+		return flat.Trees[0]
 	}
 	return nil
 }
 
 func (b *bench) sameTree(layer string, want imagetest.Tree) error {
-	view, err := b.s.Layers().ViewLayer(b.ctx, layer)
+	got, err := imagestest.ReadTree(b.ctx, b.s.Layers(), layer)
 	if err != nil {
 		return err
 	}
-	got, err := imagetest.ReadTree(b.ctx, view.Root)
-	if err == nil {
-		if differences := want.Diff(got, 5); len(differences) > 0 {
-			err = errors.New(strings.Join(differences, "\n"))
-		}
+	if differences := want.Diff(got, 5); len(differences) > 0 {
+		return errors.New(strings.Join(differences, "\n"))
 	}
-	return errors.Join(err, view.Close())
+	return nil
 }
 
 // wholeImage reads an image as Save does. Its id is computed where nobody has
@@ -259,49 +235,14 @@ func (b *bench) sameBytes(record images.Image, image v1.Image) error {
 	if got := hex.EncodeToString(sum[:]); got != record.ID {
 		return fmt.Errorf("its config digests to %s", got)
 	}
-	layers, err := image.Layers()
+	digests, err := imagestest.DiffIDs(image)
 	if err != nil {
 		return err
-	}
-	var digests []string
-	for _, layer := range layers {
-		r, err := layer.Uncompressed()
-		if err != nil {
-			return err
-		}
-		sum := sha256.New()
-		_, err = io.Copy(sum, r)
-		if err := errors.Join(err, r.Close()); err != nil {
-			return err
-		}
-		digests = append(digests, "sha256:"+hex.EncodeToString(sum.Sum(nil)))
 	}
 	if k := b.known(record); k != nil && !slices.Equal(digests, k.DiffIDs()) {
 		return fmt.Errorf("its layers digest to %v, want %v", digests, k.DiffIDs())
 	}
 	return nil
-}
-
-// onlySplits compares the files of splits with what there must be; of a layer
-// with false there must be none.
-func (b *bench) onlySplits(wanted map[string]bool) error {
-	entries, err := os.ReadDir(b.pool.LayersDir())
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	var faults []error
-	for _, entry := range entries {
-		if !wanted[entry.Name()] {
-			faults = append(faults, fmt.Errorf("%s is left", entry.Name()))
-		}
-		delete(wanted, entry.Name())
-	}
-	for name, must := range wanted {
-		if must {
-			faults = append(faults, fmt.Errorf("%s is missing", name))
-		}
-	}
-	return errors.Join(faults...)
 }
 
 // tidy tells where documents, volumes and mounts do not agree, and what is left
@@ -336,13 +277,7 @@ func (b *bench) tidy() error {
 		say("%d tombstones are left", status.Tombstones)
 	}
 	for _, dir := range []string{b.pool.Dir(), b.pool.MountsDir()} {
-		entries, err := os.ReadDir(dir)
-		faults = append(faults, err)
-		for _, entry := range entries {
-			if strings.HasPrefix(entry.Name(), ".") {
-				say("%s is left in %s", entry.Name(), dir)
-			}
-		}
+		faults = append(faults, imagestest.CheckHidden(dir))
 	}
 	for _, target := range b.world.Files.Targets() {
 		if strings.HasPrefix(filepath.Base(target), ".") {

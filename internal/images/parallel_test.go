@@ -32,7 +32,7 @@ const (
 func TestImagesCrowd(t *testing.T) {
 	b := newBench(t)
 	// The template stays; it is no image's.
-	_, err := b.s.Load(b.ctx, knownFlat(t).image, images.LoadOptions{Names: names(t, "flat:1")})
+	_, err := b.s.Load(b.ctx, knownFlat(t).Image, images.LoadOptions{Names: names(t, "flat:1")})
 	b.check(err)
 	_, err = b.s.Remove(b.ctx, []string{"flat:1"}, images.RemoveOptions{})
 	b.check(err)
@@ -145,7 +145,7 @@ func (m *member) step(ctx context.Context, n int) error {
 	switch act := m.random.IntN(22); {
 	case act < 7:
 		k := pick(m, allKnown(m.T))
-		loaded, err := m.s.Load(ctx, k.image, images.LoadOptions{Names: []reference.Reference{m.name()}})
+		loaded, err := m.s.Load(ctx, k.Image, images.LoadOptions{Names: []reference.Reference{m.name()}})
 		if err == nil && loaded.ID != k.ID {
 			err = fmt.Errorf("it has the id %s, want %s", loaded.ID, k.ID)
 		}
@@ -227,7 +227,7 @@ func TestLastNamesRemovedAtOnce(t *testing.T) {
 	stores := []*images.Store{b.s, open(b.world, other)}
 	one := knownOne(t)
 	for range 10 {
-		_, err := b.s.Load(b.ctx, one.image, images.LoadOptions{Names: names(t, "a:1", "b:1")})
+		_, err := b.s.Load(b.ctx, one.Image, images.LoadOptions{Names: names(t, "a:1", "b:1")})
 		b.check(err)
 		var all sync.WaitGroup
 		faults := make([]error, 2)
@@ -260,7 +260,7 @@ func TestManyLoadOneImage(t *testing.T) {
 	for i := range crowdMembers {
 		k := []*known{one, two}[i%2]
 		all.Go(func() {
-			loaded, err := b.s.Load(b.ctx, k.image, images.LoadOptions{Names: names(t, fmt.Sprintf("n:%d", i)), Progress: func(p images.Progress) {
+			loaded, err := b.s.Load(b.ctx, k.Image, images.LoadOptions{Names: names(t, fmt.Sprintf("n:%d", i)), Progress: func(p images.Progress) {
 				mu.Lock()
 				defer mu.Unlock()
 				if p.State == images.LayerDone {

@@ -35,15 +35,16 @@ import (
 func TestConformanceExt4(t *testing.T) { conformance(t, filesystem.Ext4) }
 func TestConformanceXFS(t *testing.T)  { conformance(t, filesystem.XFS) }
 
-// conformance runs the suite and then looks for what it has left.
+// conformance runs the suite, then checks that it has left nothing.
 func conformance(t *testing.T, fs filesystem.Type) {
 	t.Parallel()
 	f := &suiteFixture{t: t, fs: fs, pool: newPool(t, "suite-"+string(fs)), spent: map[string]spent{}}
 	t.Run("suite", func(t *testing.T) {
 		testsuite.SnapshotterSuite(t, "thinctl", f.factory)
 	})
-	if n := f.served.Load(); n != 21 && whole() {
-		t.Errorf("the suite has asked for %d snapshotters, not for 21", n)
+	// On Linux no test of the suite skips itself; a test that fails fails this one.
+	if n := f.served.Load(); n == 0 && whole() {
+		t.Error("the suite has asked for no snapshotter")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
@@ -54,11 +55,11 @@ func conformance(t *testing.T, fs filesystem.Type) {
 	}
 	found, err := last.Check(ctx)
 	if err != nil || len(found) != 0 {
-		t.Errorf("documents and volumes do not agree: %v %v", found, err)
+		t.Errorf("documents and volumes do not agree: got %v, %v, want no findings", found, err)
 	}
 	report, err := f.pool.Check(ctx)
 	if err != nil || len(report.Findings) != 0 {
-		t.Errorf("the pool's check: %+v %v", report.Findings, err)
+		t.Errorf("check of the pool: got %+v, %v, want no findings", report.Findings, err)
 	}
 	volumes, err := f.pool.Volumes(ctx)
 	if err != nil {
@@ -78,16 +79,17 @@ func conformance(t *testing.T, fs filesystem.Type) {
 		t.Logf("%s: %d, %s on average, %s at most", method, one.n, (one.all / time.Duration(one.n)).Round(time.Millisecond), one.most.Round(time.Millisecond))
 	}
 	if status.Tombstones != 0 {
-		t.Errorf("%d removed volumes wait", status.Tombstones)
+		t.Errorf("got %d tombstones, want none", status.Tombstones)
 	}
 }
 
-// whole tells whether no part was left out.
+// whole reports whether all tests were chosen.
 func whole() bool {
 	return flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.skip").Value.String() == ""
 }
 
-// site is a pool whose snapshotters are served, each in a namespace of its own.
+// suiteFixture is a pool and its snapshotters, each of which is served in a namespace
+// of its own.
 type suiteFixture struct {
 	t      *testing.T
 	fs     filesystem.Type
@@ -98,7 +100,7 @@ type suiteFixture struct {
 	spent map[string]spent // by method
 }
 
-// spent is what requests took.
+// spent is the time that requests took.
 type spent struct {
 	n    int
 	all  time.Duration

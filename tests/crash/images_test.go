@@ -19,6 +19,7 @@ import (
 
 	"thinctl/internal/images"
 	"thinctl/internal/images/reference"
+	"thinctl/internal/testkit/imagestest"
 	"thinctl/internal/testkit/imagetest"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots"
@@ -32,7 +33,7 @@ type imageOperation struct {
 	name string
 	// first are the names that must be there before; no others are.
 	first []string
-	run   func(ctx context.Context, s *images.Store, stocks []*Stock, tell func(images.Progress)) error
+	run   func(ctx context.Context, s *images.Store, loadable []*imagestest.Prepared, tell func(images.Progress)) error
 	// name that it brings, or takes.
 	brings, takes string
 	// kills is how many of its steps a process is killed at.
@@ -45,16 +46,16 @@ const (
 )
 
 func imageOperations() []imageOperation {
-	load := func(at int) func(context.Context, *images.Store, []*Stock, func(images.Progress)) error {
-		return func(ctx context.Context, s *images.Store, stocks []*Stock, tell func(images.Progress)) error {
-			return loadStock(ctx, s, stocks[at], tell)
+	load := func(at int) func(context.Context, *images.Store, []*imagestest.Prepared, func(images.Progress)) error {
+		return func(ctx context.Context, s *images.Store, loadable []*imagestest.Prepared, tell func(images.Progress)) error {
+			return loadImage(ctx, s, loadable[at], tell)
 		}
 	}
 	return []imageOperation{
 		{name: "load", run: load(0), brings: "one:1", kills: 5},
 		{name: "load shared", first: []string{"one:1"}, run: load(1), brings: "two:1", kills: 3},
 		{name: "commit", first: []string{"one:1"}, brings: "mine:1", kills: 3,
-			run: func(ctx context.Context, s *images.Store, _ []*Stock, _ func(images.Progress)) error {
+			run: func(ctx context.Context, s *images.Store, _ []*imagestest.Prepared, _ func(images.Progress)) error {
 				name, err := reference.Parse("mine:1")
 				if err == nil {
 					_, err = s.Commit(ctx, containerName, images.CommitOptions{Names: []reference.Reference{name}})
@@ -62,23 +63,23 @@ func imageOperations() []imageOperation {
 				return err
 			}},
 		{name: "remove", first: []string{"one:1", "two:1"}, takes: "two:1", kills: 3,
-			run: func(ctx context.Context, s *images.Store, _ []*Stock, _ func(images.Progress)) error {
+			run: func(ctx context.Context, s *images.Store, _ []*imagestest.Prepared, _ func(images.Progress)) error {
 				_, err := s.Remove(ctx, []string{"two:1"}, images.RemoveOptions{})
 				return err
 			}},
 	}
 }
 
-func loadStock(ctx context.Context, s *images.Store, stock *Stock, tell func(images.Progress)) error {
+func loadImage(ctx context.Context, s *images.Store, image *imagestest.Prepared, tell func(images.Progress)) error {
 	var refs []reference.Reference
-	for _, name := range stock.Names {
+	for _, name := range image.Names {
 		ref, err := reference.Parse(name)
 		if err != nil {
 			return err
 		}
 		refs = append(refs, ref)
 	}
-	_, err := s.Load(ctx, stock.Image, images.LoadOptions{Names: refs, Progress: tell})
+	_, err := s.Load(ctx, image.Image, images.LoadOptions{Names: refs, Progress: tell})
 	return err
 }
 
@@ -103,7 +104,7 @@ func TestImagesKilled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
 	k := &imageKills{t: t, host: host, root: root}
-	if k.Stocks, err = Stocks(ctx, layerSize); err != nil {
+	if k.Images, err = Images(ctx, layerSize); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range imagePools {
@@ -229,11 +230,11 @@ func (k *imageKills) prepare(ctx context.Context, s *images.Store, o imageOperat
 		return err
 	}
 	for _, name := range o.first {
-		for _, stock := range k.Stocks {
-			if stock.Names[0] != name || there[name] != "" {
+		for _, image := range k.Images {
+			if image.Names[0] != name || there[name] != "" {
 				continue
 			}
-			if err := loadStock(ctx, s, stock, nil); err != nil {
+			if err := loadImage(ctx, s, image, nil); err != nil {
 				return err
 			}
 		}
@@ -358,7 +359,7 @@ func (k *imageKills) verify(ctx context.Context, s *images.Store, o imageOperati
 		return fmt.Errorf("there was %v, there is %v", before, after)
 	}
 	if !done {
-		if err := o.run(ctx, s, k.Stocks, nil); err != nil {
+		if err := o.run(ctx, s, k.Images, nil); err != nil {
 			return fmt.Errorf("repeated: %w", err)
 		}
 		if err := agree(ctx, s); err != nil {
@@ -413,7 +414,7 @@ func imagesKilled(ctx context.Context, rest string) error {
 	if pool != imagePools[0].name {
 		fs = imagePools[1].fs
 	}
-	stocks, err := Stocks(ctx, layerSize)
+	loadable, err := Images(ctx, layerSize)
 	if err != nil {
 		return err
 	}
@@ -429,7 +430,7 @@ func imagesKilled(ctx context.Context, rest string) error {
 		if o.name != name {
 			continue
 		}
-		if err := o.run(ctx, s, stocks, tell); err != nil {
+		if err := o.run(ctx, s, loadable, tell); err != nil {
 			return err
 		}
 		fmt.Fprintf(os.Stdout, "%d %s\n", count, acknowledged)

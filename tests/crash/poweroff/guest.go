@@ -85,12 +85,12 @@ func begin(ctx context.Context, host thinpool.Host) error {
 }
 
 func newImageClient(ctx context.Context, host thinpool.Host, records []record, journal *journal) (*imageClient, error) {
-	stocks, err := crash.Stocks(ctx, layerSize)
+	loadable, err := crash.Images(ctx, layerSize)
 	if err != nil {
 		return nil, err
 	}
 	store, err := crash.OpenImages(ctx, host, filesystem.Local{}, root, poolName, filesystem.Ext4)
-	return &imageClient{store: store, stocks: stocks, shelf: shelfOf(records), note: journal.noteImage}, err
+	return &imageClient{store: store, images: loadable, shelf: shelfOf(records), note: journal.noteImage}, err
 }
 
 // verify reopens the pool and holds it against the ledger, and its images against

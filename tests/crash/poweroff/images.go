@@ -12,6 +12,7 @@ import (
 
 	"thinctl/internal/images"
 	"thinctl/internal/images/reference"
+	"thinctl/internal/testkit/imagestest"
 	"thinctl/internal/testkit/imagetest"
 	"thinctl/snapshots"
 	"thinctl/tests/crash"
@@ -73,7 +74,7 @@ func (s *shelf) undone() { s.open = nil }
 // imageClient drives the images of the pool, one act at a time.
 type imageClient struct {
 	store  *images.Store
-	stocks []*crash.Stock
+	images []*imagestest.Prepared
 	shelf  *shelf
 	note   func(act imageAct, state string) error
 }
@@ -83,7 +84,7 @@ func (c *imageClient) verify(ctx context.Context) error {
 	if err := c.store.Recover(ctx); err != nil {
 		return err
 	}
-	inventory := crash.Inventory{Stocks: c.stocks, Committed: c.shelf.committed}
+	inventory := crash.Inventory{Images: c.images, Committed: c.shelf.committed}
 	trees, err := inventory.Whole(ctx, c.store)
 	if err != nil {
 		return err
@@ -141,7 +142,7 @@ func (c *imageClient) names(ctx context.Context, trees map[string]string) (map[s
 			continue
 		}
 		if trees[image.Top()] == "" {
-			tree, err := crash.TreeOf(ctx, c.store, image.Top())
+			tree, err := imagestest.ReadTree(ctx, c.store.Layers(), image.Top())
 			if err != nil {
 				return nil, err
 			}
@@ -191,7 +192,7 @@ func (c *imageClient) empty(ctx context.Context) error {
 	if err := errors.Join(err, c.store.Recover(ctx)); err != nil {
 		return err
 	}
-	_, err = crash.Inventory{Stocks: c.stocks}.Whole(ctx, c.store)
+	_, err = crash.Inventory{Images: c.images}.Whole(ctx, c.store)
 	return err
 }
 
@@ -217,7 +218,7 @@ func (c *imageClient) step(ctx context.Context, random *rand.Rand) error {
 	}
 	switch pick := random.IntN(10); {
 	case pick < 4 || some == "":
-		return c.load(ctx, c.stocks[random.IntN(len(c.stocks))], ref)
+		return c.load(ctx, c.images[random.IntN(len(c.images))], ref)
 	case pick < 5:
 		return c.do(imageAct{Op: actTag, Name: name, Tree: c.shelf.trees[some]}, func() error {
 			_, err := c.store.Tag(ctx, some, ref)
@@ -238,13 +239,13 @@ func (c *imageClient) first(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.load(ctx, c.stocks[0], name)
+	return c.load(ctx, c.images[0], name)
 }
 
-func (c *imageClient) load(ctx context.Context, stock *crash.Stock, name reference.Reference) error {
-	act := imageAct{Op: actLoad, Name: name.Familiar(), Tree: stock.Trees[len(stock.Trees)-1].Digest()}
+func (c *imageClient) load(ctx context.Context, one *imagestest.Prepared, name reference.Reference) error {
+	act := imageAct{Op: actLoad, Name: name.Familiar(), Tree: one.Trees[len(one.Trees)-1].Digest()}
 	return c.do(act, func() error {
-		_, err := c.store.Load(ctx, stock.Image, images.LoadOptions{Names: []reference.Reference{name}})
+		_, err := c.store.Load(ctx, one.Image, images.LoadOptions{Names: []reference.Reference{name}})
 		return err
 	})
 }
