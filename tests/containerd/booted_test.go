@@ -19,7 +19,7 @@ import (
 
 const (
 	tree        = "../.."
-	store       = "/scratch/containerd" // which outlives a boot, as the pools do
+	store       = "/scratch/containerd" // kept over the boots, as the pools are
 	stays       = "stays"
 	snapshotter = "thinctl"
 )
@@ -33,8 +33,8 @@ type guest struct {
 	dice     *rand.Rand
 }
 
-// booted is one boot: all is as the last one has left it, goes on, and is cut off
-// in the middle of an import; or at last all is removed.
+// booted is one boot. It verifies that all is as the last boot has left it, and goes on
+// until the power is cut in the middle of an import. The last boot removes everything.
 func booted(ctx context.Context, boot int, last bool, archives string) error {
 	g := &guest{ctx: ctx, boot: boot, archives: archives, dice: rand.New(rand.NewPCG(7, uint64(boot))),
 		pool: programs.Thinctl{Program: "/usr/bin/thinctl", Root: "/var/lib/thinctl", Pool: "vault"}}
@@ -73,9 +73,9 @@ func (g *guest) run(name string, args ...string) (string, error) {
 
 func (g *guest) ctr(args ...string) (string, error) { return g.run("ctr", args...) }
 
-// services installs thinctl's units and containerd's configuration as the packages
-// and docs/containerd.md have them, and does what a boot does: it starts all that
-// is enabled at once, in the units' own order.
+// services installs thinctl's units and containerd's configuration as the packages and
+// docs/containerd.md describe. Then it does what a boot does: it starts all enabled units
+// in a batch, in their own order.
 func (g *guest) services() error {
 	program, err := exec("thinctl")
 	if err != nil {
@@ -91,8 +91,8 @@ func (g *guest) services() error {
 	for path, text := range map[string]string{
 		"/etc/thinctl/config.toml":    string(own) + string(table),
 		"/etc/containerd/config.toml": theirs,
-		// A system call that the unit does not let through kills the daemon: a refusal might
-		// go by unseen.
+		// A system call that the unit does not allow kills the daemon: the test might miss
+		// a call that is refused.
 		"/etc/systemd/system/thinctl.service.d/strict.conf": "[Service]\nSystemCallErrorNumber=kill\n",
 	} {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
@@ -136,7 +136,7 @@ func (g *guest) services() error {
 	return nil
 }
 
-// exec is where a program is.
+// exec returns the path of a program.
 func exec(name string) (string, error) {
 	for dir := range strings.SplitSeq(os.Getenv("PATH"), ":") {
 		if path := filepath.Join(dir, name); dir != "/usr/bin" {
@@ -156,7 +156,7 @@ func (g *guest) clock(unit, property string) (at time.Duration, err error) {
 	return at * time.Microsecond, err
 }
 
-// image is what containerd calls one of the images.
+// image returns containerd's name of one of the images.
 func (g *guest) image(name string) (string, error) {
 	out, err := g.ctr("images", "ls", "-q")
 	for _, full := range strings.Fields(out) {
@@ -167,7 +167,7 @@ func (g *guest) image(name string) (string, error) {
 	return "", errors.Join(fmt.Errorf("there is no image %s: %q", name, out), err)
 }
 
-// first leaves a container with files that are on the disk.
+// first starts a container with files that are on the disk.
 func (g *guest) first() error {
 	if _, err := g.ctr("images", "import", "--snapshotter", snapshotter, filepath.Join(g.archives, "small")); err != nil {
 		return err
@@ -184,7 +184,7 @@ func (g *guest) first() error {
 	return g.whole()
 }
 
-// again starts the container that the power was cut off under.
+// again starts the container that was running when the power was cut.
 func (g *guest) again() error {
 	if _, err := g.ctr("tasks", "start", "-d", stays); err != nil {
 		return err
@@ -192,7 +192,7 @@ func (g *guest) again() error {
 	return g.whole()
 }
 
-// whole is nil when the container has all its files, once it is up.
+// whole returns nil if the running container has all its files.
 func (g *guest) whole() error {
 	var out string
 	err := g.until("container that is up", func() (err error) {
@@ -229,8 +229,8 @@ func (g *guest) importLarge() error {
 	return err
 }
 
-// imports brings the image in that the power was cut off under, looks at each of
-// its files, and takes it away again for the next cut.
+// imports imports the image whose import the power cut has interrupted, reads each of its
+// files, and removes it for the next cut.
 func (g *guest) imports() error {
 	if err := g.importLarge(); err != nil {
 		return err
@@ -261,8 +261,7 @@ func (g *guest) imports() error {
 	if _, err := g.ctr("images", "rm", "--sync", name); err != nil {
 		return err
 	}
-	// The import that was cut off has left its lease, which holds its snapshots for a
-	// day.
+	// The interrupted import has left its lease, which keeps its snapshots for a day.
 	leases, err := g.ctr("leases", "list", "-q")
 	if err != nil {
 		return err
@@ -275,7 +274,7 @@ func (g *guest) imports() error {
 	return g.until("end of the garbage collection", func() error { return g.snapshots(smallLayers + 1) })
 }
 
-// snapshots is nil when there are so many.
+// snapshots returns nil if there are so many.
 func (g *guest) snapshots(want int) error {
 	out, err := g.ctr("snapshots", "--snapshotter", snapshotter, "ls")
 	if n := strings.Count(out, "\n"); err == nil && n != want {
@@ -284,8 +283,8 @@ func (g *guest) snapshots(want int) error {
 	return err
 }
 
-// cut asks for the power to be cut in an import: once in the middle, and then at
-// any moment of it.
+// cut asks for the power cut in an import: the first time in the middle, then at a random
+// moment.
 func (g *guest) cut() error {
 	have := smallLayers + 1
 	ended := make(chan error, 1)
@@ -320,7 +319,7 @@ func (g *guest) cut() error {
 	return errors.New("the power stayed on")
 }
 
-// checked is nil when `thinctl pool check` finds nothing.
+// checked returns nil if `thinctl pool check` finds nothing.
 func (g *guest) checked() error {
 	var report struct {
 		Pools []struct {
@@ -337,8 +336,8 @@ func (g *guest) checked() error {
 	return nil
 }
 
-// denied is nil when the daemon, in its sandbox, was neither refused anything nor
-// killed for a system call. It has formatted a file system, on the first boot.
+// denied returns nil if the sandboxed daemon was refused nothing and not killed for a
+// system call. On the first boot it must have formatted a file system.
 func (g *guest) denied() error {
 	if out, err := g.run("systemctl", "show", "--value", "-p", "NRestarts", "thinctl.service"); err != nil || out != "0" {
 		return fmt.Errorf("the daemon was restarted %s times: %w", out, err)
@@ -383,7 +382,7 @@ func (g *guest) empty() error {
 	return g.until("end of the garbage collection", func() error { return g.snapshots(0) })
 }
 
-// nothing looks for what is left in the pool, and has thin_check look too.
+// nothing verifies, also with thin_check, that nothing is left in the pool.
 func (g *guest) nothing() error {
 	var usage struct {
 		Volumes []struct {

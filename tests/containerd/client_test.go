@@ -26,7 +26,7 @@ import (
 	"thinctl/internal/contexts"
 )
 
-// client asks containerd what ctr asks it, without a process for each question.
+// client sends containerd the requests that ctr sends, without a process for each of them.
 type client struct {
 	ctx        context.Context
 	snapshots  snapshots.SnapshotsClient
@@ -39,11 +39,11 @@ type client struct {
 
 const (
 	snapshotter = "thinctl"
-	// example is long enough to be found in a specification by its text.
+	// example is so long that it can be found in a specification by its text.
 	example = "the-example-container"
 )
 
-// kept keeps containerd's garbage collector from what no container has yet.
+// kept keeps containerd's garbage collector from objects that no container has yet.
 var kept = map[string]string{"containerd.io/gc.root": "test"}
 
 func (f *fixture) client(t *testing.T) *client {
@@ -76,7 +76,7 @@ func (c *client) remove(key string) error {
 	return err
 }
 
-// specOf is the example's specification with another name and another program.
+// specOf returns the example's specification with another name and another program.
 func (c *client) specOf(name string, args []string) (*anypb.Any, error) {
 	text := bytes.ReplaceAll(c.spec.Value, []byte(example), []byte(name))
 	var spec map[string]any
@@ -106,8 +106,7 @@ func (c *client) create(name string, args ...string) error {
 	return err
 }
 
-// mount has containerd mount a container's snapshot, and runc make ready what is to
-// run there.
+// mount makes containerd mount a container's snapshot, and runc prepare the process.
 func (c *client) mount(name string) error {
 	mounts, err := c.snapshots.Mounts(c.ctx, &snapshots.MountsRequest{Snapshotter: snapshotter, Key: name})
 	if err != nil {
@@ -136,8 +135,8 @@ func (c *client) wait(name string) (status uint32, err error) {
 	return ended.ExitStatus, nil
 }
 
-// unmount undoes mount. containerd gives a shim a fixed time to end, which many at once
-// exceed on a slow machine: it is asked again.
+// unmount undoes mount. containerd gives a shim a fixed time to end. Many shims on a slow
+// machine exceed it, so the request is repeated.
 func (c *client) unmount(name string) error {
 	for attempt := 1; ; attempt++ {
 		_, err := c.tasks.Delete(c.ctx, &tasks.DeleteTaskRequest{ContainerID: name})
@@ -159,7 +158,7 @@ func (c *client) drop(name string) error {
 	return errors.Join(err, c.remove(name))
 }
 
-// begin starts a container, which end ends and removes.
+// begin starts a container and returns a function that ends and removes it.
 func (c *client) begin(name string, args ...string) error {
 	return first(func() error { return c.create(name, args...) }, c.do(c.mount, name), c.do(c.start, name))
 }
@@ -173,7 +172,7 @@ func (c *client) do(what func(string) error, name string) func() error {
 	return func() error { return what(name) }
 }
 
-// first does one thing after the other until one fails.
+// first calls functions one after the other until one fails.
 func first(steps ...func() error) error {
 	for _, step := range steps {
 		if err := step(); err != nil {

@@ -16,7 +16,7 @@ import (
 	"thinctl/tests/programs"
 )
 
-// kubelet asks containerd what the kubelet asks it.
+// kubelet sends containerd the requests that the kubelet sends.
 type kubelet struct {
 	images runtime.ImageServiceClient
 }
@@ -29,12 +29,12 @@ func newKubelet(t *testing.T, c *programs.Containerd) kubelet {
 	return kubelet{runtime.NewImageServiceClient(conn)}
 }
 
-// pull pulls an image for pods of a runtime; "" is the default one.
+// pull pulls an image for the pods of a runtime; "" is the default runtime.
 func (k kubelet) pull(t *testing.T, image, handler string) {
 	t.Helper()
 	request := &runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: image, RuntimeHandler: handler}}
 	if handler != "" {
-		// containerd before 2.2 has the handler from here.
+		// containerd before 2.2 reads the handler from here.
 		request.SandboxConfig = &runtime.PodSandboxConfig{Metadata: &runtime.PodSandboxMetadata{Name: "pod", Namespace: "default", Uid: "1"},
 			Annotations: map[string]string{"io.containerd.cri.runtime-handler": handler}}
 	}
@@ -43,8 +43,8 @@ func (k kubelet) pull(t *testing.T, image, handler string) {
 	}
 }
 
-// imageFS is the directory whose free space the kubelet takes for the images': it uses the
-// first one only.
+// imageFS returns the directory whose free space the kubelet takes for that of the images:
+// the first that is reported.
 func (k kubelet) imageFS(t *testing.T) string {
 	t.Helper()
 	answer, err := k.images.ImageFsInfo(t.Context(), &runtime.ImageFsInfoRequest{})
@@ -55,8 +55,8 @@ func (k kubelet) imageFS(t *testing.T) string {
 	return answer.ImageFilesystems[0].FsId.Mountpoint
 }
 
-// expectPool compares what the kubelet's cadvisor reads of a directory, which is statfs(2)
-// of its mount, with what `thinctl pool status` reports.
+// expectPool compares the free space that the kubelet's cadvisor reads for a directory,
+// which is statfs(2) of its mount, with `thinctl pool status`.
 func expectPool(t *testing.T, directory string, pool programs.Thinctl) {
 	t.Helper()
 	const slack = 64 << 10 // a cluster
@@ -71,7 +71,7 @@ func expectPool(t *testing.T, directory string, pool programs.Thinctl) {
 		}
 		total, available := int64(st.Blocks)*st.Frsize, int64(st.Bavail)*st.Frsize
 		want := space.Data.Total - space.Data.Used
-		// What its own structures take, of an empty pool only.
+		// The file system's own structures count only while the pool is empty.
 		most := int64(st.Bfree) * st.Frsize
 		if total != space.Data.Total || available > want || available < min(want, most)-slack {
 			return fmt.Errorf("%d of %d bytes are available, want %d of %d", available, total, want, space.Data.Total)

@@ -20,13 +20,13 @@ import (
 	"thinctl/tests/programs"
 )
 
-// Differences of running containers, through containerd's diff service: they are what
-// the container has written, in every compression; the daemon killed in the middle
-// leaves nothing behind.
+// TestDiffOfRunning requests differences of running containers through containerd's diff
+// service. They hold what the container has written, in every compression. A daemon that is
+// killed in the middle leaves nothing behind.
 func TestDiffOfRunning(t *testing.T) {
 	f := newFixture(t, "", "--data-size", "8G", "--base-size", "2G")
 	f.importImage(t)
-	// The first container has its view's device made.
+	// The first container's view gets a device.
 	f.shell(t, "web", `echo one > /new; /busybox rm /more1; /busybox mkdir -m 700 /d; /busybox ln /new /d/link
 		/busybox mknod /d/null c 1 3; n=0; while :; do n=$((n+1)); echo $n >> /log; /busybox sleep 0.2; done`)
 	until(t, "file of the container", time.Minute, func() error {
@@ -43,7 +43,7 @@ func TestDiffOfRunning(t *testing.T) {
 		check(t, err)
 		got := entries(t, out, media == "")
 		for name, kind := range map[string]byte{"new": tar.TypeReg, "log": tar.TypeReg, "d/": tar.TypeDir, "d/link": tar.TypeLink, "d/null": tar.TypeChar} {
-			// The first name of a file is its content, the others are links to it.
+			// The first name of a file has its contents, the others are links to it.
 			if is := got[name]; is != kind && (name != "d/link" && name != "new" || is != tar.TypeLink && is != tar.TypeReg) {
 				t.Errorf("%s is %q in the layer, want %q", name, is, kind)
 			}
@@ -59,13 +59,13 @@ func TestDiffOfRunning(t *testing.T) {
 	f.kill(t, "web")
 }
 
-// sameBut compares with what was there before, but for what the container has written.
+// sameBut compares with the earlier counts, without the container's own files.
 func (f *fixture) sameBut(t *testing.T, before map[string]int64) {
 	t.Helper()
 	f.asBefore(t, before, "bytes", "metadata")
 }
 
-// entries are those of a layer, by name.
+// entries returns the entries of a layer, by name.
 func entries(t *testing.T, layer []byte, zipped bool) map[string]byte {
 	t.Helper()
 	var r io.Reader = bytes.NewReader(layer)
@@ -107,10 +107,10 @@ func (f *fixture) killedInDiff(t *testing.T, before map[string]int64) {
 		t.Error("the difference was written by a daemon that was killed")
 	}
 	f.serve(t)
-	// The view that containerd could not remove in the meantime, and with it a device,
-	// goes with the next garbage collection after a snapshot was removed.
+	// containerd could not remove the view in the meantime. The view and its device are
+	// removed by the next garbage collection after a snapshot was removed.
 	f.asBefore(t, before, "bytes", "metadata", "devices", "nodes")
-	// And it works again.
+	// Differences work again.
 	out, err := f.c.Diff(f.ctx, "thinctl", "web")
 	check(t, err)
 	if entries(t, out, true)["big"] != tar.TypeReg {
@@ -119,8 +119,8 @@ func (f *fixture) killedInDiff(t *testing.T, before map[string]int64) {
 	f.sameBut(t, before)
 }
 
-// docker commit of a container that writes, with the Docker in the folder
-// THINCTL_DOCKER_BIN, whose images and containers are in a pool.
+// TestDockerCommit runs docker commit on a container that writes, with the Docker in the
+// directory THINCTL_DOCKER_BIN. Its images and containers are in a pool.
 func TestDockerCommit(t *testing.T) {
 	bin := os.Getenv("THINCTL_DOCKER_BIN")
 	if os.Getenv("THINCTL_LAB") == "" || bin == "" {
@@ -171,7 +171,7 @@ func TestDockerCommit(t *testing.T) {
 	if out != "kept\nlogged\nremoved" {
 		t.Errorf("a container of the committed image prints %q", out)
 	}
-	do("commit", "web", "test.local/committed:2") // again, over what the first has left
+	do("commit", "web", "test.local/committed:2") // again, over the first one's rest
 	do("rm", "-f", "web")
 	do("image", "rm", "-f", "test.local/committed:1", "test.local/committed:2", imageName)
 	until(t, "end of the garbage collection", 3*time.Minute, func() error {

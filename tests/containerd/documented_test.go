@@ -14,8 +14,8 @@ import (
 	"thinctl/tests/programs"
 )
 
-// What the documents tell an administrator to do by hand is done, with the commands that
-// they have: thinctl without a package, containerd, and with THINCTL_DOCKER_BIN Docker.
+// TestDocumented runs the commands that the documents give to an administrator: thinctl
+// without a package, containerd, and Docker with THINCTL_DOCKER_BIN.
 func TestDocumented(t *testing.T) {
 	if os.Getenv("THINCTL_LAB") == "" {
 		t.Fatal(`run it as go test -tags systemd -run Documented -exec "$PWD/tests/lab/run --systemd --" ./tests/containerd`)
@@ -55,7 +55,7 @@ func TestDocumented(t *testing.T) {
 		}
 	}
 
-	// docs/containerd.md, for the containerd that is here.
+	// docs/containerd.md, for the installed containerd.
 	plugin := map[bool]string{true: "containerd-2.toml", false: "containerd-1.7.toml"}[numbers(release)[0] >= 2]
 	if numbers(release)[0] == 1 && numbers(release)[1] < 7 {
 		plugin = "containerd-1.6.toml"
@@ -79,7 +79,7 @@ func TestDocumented(t *testing.T) {
 			done++
 			out := sh(line)
 			for _, want := range c.output {
-				// Figures are the machine's, columns are as wide as their contents.
+				// Numbers depend on the machine, and columns are as wide as their contents.
 				want = regexp.MustCompile(`\s+`).ReplaceAllString(regexp.QuoteMeta(strings.TrimSpace(want)), `\s+`)
 				want = regexp.MustCompile(`\d+G`).ReplaceAllString(want, `[\d.]+[GM]`)
 				if !regexp.MustCompile(want).MatchString(out) {
@@ -99,7 +99,7 @@ func TestDocumented(t *testing.T) {
 		})
 		perform("### The kubelet and the pool's free space")
 		expectPool(t, "/run/thinctl/k8s.fs", programs.Thinctl{Root: "/var/lib/thinctl", Pool: "vault"})
-		// It stays while the daemon is away, and is the same device after.
+		// The device stays while the daemon is stopped, and is the same afterwards.
 		before := sh("stat -c %d /run/thinctl/k8s.fs")
 		sh("systemctl stop thinctl && mountpoint /run/thinctl/k8s.fs && systemctl start thinctl")
 		if after := sh("stat -c %d /run/thinctl/k8s.fs"); after != before {
@@ -117,7 +117,7 @@ func TestDocumented(t *testing.T) {
 	sh("docker rmi " + storeImage)
 }
 
-// document is the section of a document below a heading.
+// document returns the section of a document below a heading.
 func document(t *testing.T, name, heading string) string {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/" + name)
@@ -132,13 +132,13 @@ func document(t *testing.T, name, heading string) string {
 	return section
 }
 
-// step is a command of a document with the output that follows it there.
+// step is a command of a document with the output that follows it.
 type step struct {
 	line   string
 	output []string
 }
 
-// steps are those of the indented blocks, whose commands begin with "# ".
+// steps returns the commands of the indented blocks, which begin with "# ".
 func steps(section string) (all []step) {
 	for line := range strings.Lines(section) {
 		text, indented := strings.CutPrefix(strings.TrimRight(line, "\n"), "    ")

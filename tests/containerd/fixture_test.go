@@ -16,13 +16,13 @@ import (
 	"thinctl/tests/programs"
 )
 
-// imageName is what the archive calls the image; containerd has names of its own
-// for what it imports.
+// imageName is the image's name in the archive; containerd gives imported images names of
+// its own.
 const imageName = "test.local/program:1"
 
 const socket = "/run/thinctl-test/snapshotter.sock"
 
-// house is a pool with a snapshotter and a containerd that uses it.
+// fixture is a pool with a snapshotter and a containerd that uses it.
 type fixture struct {
 	ctx  context.Context
 	dir  string
@@ -32,11 +32,11 @@ type fixture struct {
 
 	more   string // of the daemon's configuration
 	layers int    // of the image, above its program
-	image  string // as containerd calls it
+	image  string // containerd's name of it
 }
 
-// newHouse makes a pool with these flags, whose daemon's configuration has more of
-// [serve], and tables after it.
+// newFixture makes a pool with these flags. The daemon's configuration has more in [serve],
+// and tables after it.
 func newFixture(t *testing.T, more string, flags ...string) *fixture {
 	t.Helper()
 	if os.Getenv("THINCTL_LAB") == "" {
@@ -64,14 +64,14 @@ func newFixture(t *testing.T, more string, flags ...string) *fixture {
 	return f
 }
 
-// serve starts the snapshotter, and waits until containerd has found it.
+// serve starts the snapshotter, and waits until containerd has connected to it.
 func (f *fixture) serve(t *testing.T) {
 	t.Helper()
 	var err error
 	f.s, err = programs.StartSnapshotterWith(f.ctx, f.pool, f.dir, map[string]string{"test": socket}, f.more)
 	check(t, err)
-	// containerd tries a lost connection again after some seconds, and fails what is
-	// asked of it until then.
+	// containerd connects again some seconds after a lost connection, and fails requests
+	// until then.
 	if f.c != nil {
 		until(t, "answer through containerd", time.Minute, func() error {
 			_, err := f.c.Snapshots(f.ctx, "thinctl", "ls")
@@ -87,7 +87,7 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// until tries again what comes by itself.
+// until repeats try until it succeeds.
 func until(t *testing.T, what string, patience time.Duration, try func() error) {
 	t.Helper()
 	deadline := time.After(patience)
@@ -104,7 +104,7 @@ func until(t *testing.T, what string, patience time.Duration, try func() error) 
 	}
 }
 
-// archive is an image of a program and of layers more.
+// archive writes an image of a program and of more layers.
 func (f *fixture) archive(t *testing.T) string {
 	t.Helper()
 	busybox, err := os.ReadFile("/bin/busybox")
@@ -122,7 +122,7 @@ func (f *fixture) archive(t *testing.T) string {
 	return path
 }
 
-// importImage has the archive's image in containerd.
+// importImage imports the archive's image into containerd.
 func (f *fixture) importImage(t *testing.T) {
 	t.Helper()
 	f.do(t, "images", "import", "--snapshotter", "thinctl", "--base-name", "test.local/program", f.archive(t))
@@ -153,7 +153,7 @@ func (f *fixture) shell(t *testing.T, name, line string) {
 	check(t, err)
 }
 
-// exec runs a line in a container that runs.
+// exec runs a line in a running container.
 func (f *fixture) exec(container, id, line string) (string, error) {
 	return f.c.Do(f.ctx, "tasks", "exec", "--exec-id", id, container, "/busybox", "sh", "-c", line)
 }
@@ -182,7 +182,7 @@ func (f *fixture) remove(name string) error {
 	return err
 }
 
-// root is where containerd has mounted a container's files.
+// root returns the directory at which containerd has mounted a container's files.
 func (f *fixture) root(t *testing.T, name string) string {
 	t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mounts")

@@ -21,28 +21,27 @@ import (
 	"thinctl/tests/programs"
 )
 
-// The pool of these tests, and what containers write into it. A file system of this
-// size has a journal of 4 MiB.
+// The sizes of the tests' pool, and of the containers' files. A file system of this size
+// has a journal of 4 MiB.
 const (
 	fullData, fullBase = "64M", "200M"
 	moreThanFits       = 64 // MiB
 	journal            = 4 << 20
 )
 
-// pattern is what the lines below write, again and again.
+// pattern is the text that the lines below write repeatedly.
 const pattern = "/busybox head -c 1048576 /dev/urandom > /pattern; /busybox sync"
 
-// fits is a line that writes what the pool has room for, and makes sure of it.
+// fits is a line that writes as much as fits into the pool, and syncs it.
 var fits = pattern + "; /busybox cp /busybox /mine; /busybox cp /busybox /copy; /busybox sync; " + write("/early", 4)
 
-// times is a line that says the pattern so often, for another to take.
+// times is a line that prints the pattern so often, for a pipe.
 func times(mebibytes int) string {
 	return fmt.Sprintf("i=0; while [ $i -lt %d ]; do /busybox cat /pattern; i=$((i+1)); done | ", mebibytes)
 }
 
-// write is a line that writes as many MiB, through the page cache, and has them
-// reach the disk; direct does without the cache, so that each write tells what
-// became of it.
+// write is a line that writes as many MiB through the page cache and syncs them. direct
+// writes without the cache, so that each write returns its own error.
 func write(file string, mebibytes int) string {
 	return times(mebibytes) + "/busybox dd of=" + file + " bs=64k conv=fsync 2>&1"
 }
@@ -56,8 +55,7 @@ func verify(file string, mebibytes int) string {
 	return times(mebibytes) + "/busybox cmp - " + file + " && echo the same"
 }
 
-// calm writes a file over and over, makes sure of it each time, and says what it
-// could not do.
+// calm writes and syncs a file repeatedly, and prints each failure.
 const calm = `/busybox head -c 4194304 /dev/urandom > /mine; /busybox cp /mine /copy; /busybox sync
 turn() {
 	/busybox dd if=/mine of=/copy bs=64k conv=notrunc,fsync 2>/dev/shm/said && /busybox cmp /mine /copy 2>>/dev/shm/said && return
@@ -65,17 +63,17 @@ turn() {
 }
 n=0; while :; do n=$((n+1)); turn; echo $n > /dev/shm/turns; done`
 
-// crowded is a house with a container that is calm and one that fills the pool.
+// crowded is a fixture with a container that is calm and one that fills the pool.
 type crowded struct {
 	*fixture
 	t     *testing.T
 	calm  int // its process
-	ran   int // lines in containers
+	ran   int // for lines in containers
 	began time.Time
 	asks  *client
 }
 
-// step says what is done from now on, for a guest that hangs is told nothing else by.
+// step logs the next step: it is all that a guest that hangs prints.
 func (h *crowded) step(what string) {
 	h.t.Helper()
 	h.t.Logf("%5.0f s: %s", time.Since(h.began).Seconds(), what)
@@ -99,10 +97,10 @@ func newCrowded(t *testing.T, more string, flags ...string) *crowded {
 	return h
 }
 
-// roundTheJournal has a container's file system write so much into its journal that
-// all of the journal has blocks: in a full pool there are none for it. What is in a
-// file with this flag goes through the journal, unless its blocks are allocated late
-// (ext4_inode_journal_mode of fs/ext4/ext4_jbd2.c).
+// roundTheJournal makes a container's file system write so much into its journal that all
+// of the journal has blocks: a full pool has none for it. Contents of a file with this flag
+// go through the journal, unless its blocks are allocated late (ext4_inode_journal_mode of
+// fs/ext4/ext4_jbd2.c).
 func (h *crowded) roundTheJournal(name string) {
 	h.t.Helper()
 	h.step("round the journal of " + name)
@@ -123,7 +121,7 @@ func (h *crowded) roundTheJournal(name string) {
 	check(h.t, errors.Join(os.Remove(file.Name()), unix.Mount("", root, "", unix.MS_REMOUNT, "delalloc")))
 }
 
-// process is the first of a container.
+// process returns the first process of a container.
 func (h *crowded) process(name string) int {
 	h.t.Helper()
 	for line := range strings.Lines(h.do(h.t, "tasks", "ls")) {
@@ -137,27 +135,27 @@ func (h *crowded) process(name string) int {
 	return 0
 }
 
-// in runs a line in a container and returns what it has said.
+// in runs a line in a container and returns its output.
 func (h *crowded) in(container, line string) (string, error) {
 	h.ran++
 	return h.exec(container, fmt.Sprint("line", h.ran), line)
 }
 
-// calmSays is a file that the calm container keeps in memory, read without a program
-// there, which would take longer than what it is to tell of.
+// calmSays is a file that the calm container keeps in memory. It is read without starting a
+// program in the container, which would take too long.
 func (h *crowded) calmSays(name string) (string, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/root/dev/shm/%s", h.calm, name))
 	return strings.TrimSpace(string(text)), err
 }
 
-// turns is how far calm is.
+// turns returns how often calm has written.
 func (h *crowded) turns() (int, error) {
 	out, err := h.calmSays("turns")
 	n, faulty := strconv.Atoi(out)
 	return n, errors.Join(err, faulty)
 }
 
-// goesOn waits until calm has done more, and nothing wrong.
+// goesOn waits until calm has written again, without a failure.
 func (h *crowded) goesOn() {
 	h.t.Helper()
 	h.step("the calm container goes on")
@@ -177,7 +175,7 @@ func (h *crowded) goesOn() {
 	}
 }
 
-// status is the pool's.
+// status returns the pool's status.
 func (h *crowded) status() (mode string, space programs.PoolSpace) {
 	h.t.Helper()
 	var found struct {
@@ -203,8 +201,8 @@ func (h *crowded) waitFull() {
 	h.t.Logf("full: %d of %d are used, the mode is %s", space.Data.Used, space.Data.Total, mode)
 }
 
-// admits is whether containerd gets a new snapshot, which must be refused in a
-// full pool with words that help.
+// admits reports whether containerd gets a new snapshot. A full pool must refuse it with a
+// remedy.
 func (h *crowded) admits(want bool) {
 	h.t.Helper()
 	h.step("one more container")
@@ -226,7 +224,7 @@ func (h *crowded) end(name string) {
 	until(h.t, "end of "+name, time.Minute, func() error { _, err := h.c.Do(h.ctx, "tasks", "rm", name); return err })
 }
 
-// source is the device of a container's files, and how they are mounted.
+// source returns the device of a container's files and its mount options.
 func (h *crowded) source(name string) *types.Mount {
 	h.t.Helper()
 	if h.asks == nil {
@@ -237,30 +235,30 @@ func (h *crowded) source(name string) *types.Mount {
 	return got.Mounts[0]
 }
 
-// mend does what ext4 asks for after a write of its own has failed. Mounted without it,
-// it repairs nothing, and where its unmounting could not empty the journal either it
-// may find that marked as empty, and drop what no other place has: e2fsck does not
-// believe the mark ("needs_recovery flag is clear, but journal has data").
-func (h *crowded) mend(name string) {
+// repair runs e2fsck, as ext4 requires after a failed write of its own. A file system that
+// was mounted without it repairs nothing. If its unmount could not empty the journal
+// either, it may mark the journal as empty and lose data: e2fsck does not trust the mark
+// ("needs_recovery flag is clear, but journal has data").
+func (h *crowded) repair(name string) {
 	h.t.Helper()
-	h.step("the file system of " + name + " is mended")
+	h.step("the file system of " + name + " is repaired")
 	out, err := programs.Run(h.ctx, "e2fsck", "-fy", h.source(name).Source)
 	h.t.Logf("e2fsck of %s: %s", name, out)
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == 1 { // it has corrected something
+	if errors.As(err, &exit) && exit.ExitCode() == 1 { // it has corrected errors
 		err = nil
 	}
 	check(h.t, err)
 }
 
-// dropCaches has what is read next come from the disk.
+// dropCaches makes the next reads come from the disk.
 func dropCaches(t *testing.T) {
 	t.Helper()
 	check(t, os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0))
 }
 
-// wholly ends the containers and looks at the pool, and at each file system, with
-// programs that are not ours.
+// wholly ends the containers and checks the pool, and each file system, with programs of
+// other projects.
 func (h *crowded) wholly() {
 	h.t.Helper()
 	dropCaches(h.t)
@@ -300,14 +298,14 @@ func (h *crowded) wholly() {
 	h.t.Logf("thin_check: %s", out)
 }
 
-// mountAs mounts what containerd was told.
+// mountAs mounts the device with the options that containerd got.
 func mountAs(source, target, kind string, options []string) error {
 	options = slices.DeleteFunc(slices.Clone(options), func(word string) bool { return word == "rw" })
 	return syscall.Mount(source, target, kind, 0, strings.Join(options, ","))
 }
 
-// A container fills the pool, whose writes fail then: it is told so, the other one
-// goes on, and once the pool was extended and it was started again so does the first.
+// A container fills the pool, whose writes then fail. The container gets errors; the other
+// one goes on. After the pool was extended and the container started again, it goes on too.
 func TestFullAndWritesFail(t *testing.T) {
 	h := newCrowded(t, "[extend]\nenabled = false\n", "--full", "error")
 	h.step("what fits is written")
@@ -321,8 +319,8 @@ func TestFullAndWritesFail(t *testing.T) {
 	}
 	h.waitFull()
 	h.step("more is written, through the page cache")
-	// ext4 tells whoever writes through the cache of an error of any kind, without
-	// saying which (fs/ext4/page-io.c).
+	// ext4 reports an error of any kind to a process that writes through the cache, without
+	// its kind (fs/ext4/page-io.c).
 	out, err = h.in("greedy", write("/later", 8))
 	t.Logf("who writes through the cache was told %q, %v", out, err)
 	if err == nil {
@@ -333,10 +331,10 @@ func TestFullAndWritesFail(t *testing.T) {
 	h.step("the pool is extended")
 	_, err = h.pool.Do(h.ctx, "pool", "extend", "vault", "--data", "192M")
 	check(t, err)
-	// Its journal found no block either, so that ext4 has made itself read-only and asks
-	// for a check: the container is started again, after it.
+	// The journal found no block either, so ext4 has become read-only and requires a check.
+	// The container is started again after it.
 	h.end("greedy")
-	h.mend("greedy")
+	h.repair("greedy")
 	h.step("the greedy container is started again")
 	h.do(t, "tasks", "start", "-d", "greedy")
 	dropCaches(t)
@@ -353,11 +351,11 @@ func TestFullAndWritesFail(t *testing.T) {
 	h.wholly()
 }
 
-// A container fills the pool, whose writes wait then: the daemon may extend the
-// pool no further at first, and does once it may. Nobody is told of any of it.
+// A container fills the pool, whose writes then wait. At first the daemon may not extend
+// the pool; when it may, it does. No container gets an error.
 func TestFullAndWritesWait(t *testing.T) {
-	// The kernel lets writes wait for a minute, in which an emulated machine gets
-	// little done.
+	// The kernel lets writes wait for a minute, in which an emulated machine gets little
+	// done.
 	const patience = "/sys/module/dm_thin_pool/parameters/no_space_timeout"
 	before, err := os.ReadFile(patience)
 	check(t, errors.Join(err, os.WriteFile(patience, []byte("600"), 0)))

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Each snippet that is handed out is in the README, and is assembled and started by a test.
+// Each snippet is listed in the README, and a test assembles and starts it.
 func TestEachSnippetIsTried(t *testing.T) {
 	folder := "../../packaging/containerd/"
 	tests := ""
@@ -41,8 +41,8 @@ func TestEachSnippetIsTried(t *testing.T) {
 	}
 }
 
-// No file that is handed out has containerd discard layers: with two snapshotters on one
-// node an image could not be started on the other.
+// No snippet makes containerd discard layers: with two snapshotters on one node an image
+// could not be started on the other.
 func TestNoSnippetDiscardsLayers(t *testing.T) {
 	files, err := filepath.Glob("../../packaging/containerd/*.*")
 	if err != nil || len(files) == 0 {

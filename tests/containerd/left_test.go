@@ -17,15 +17,15 @@ import (
 	"thinctl/tests/programs"
 )
 
-// left counts what tests may leave behind, of each kind, once containerd has
-// collected its garbage.
+// left counts the objects that tests may leave, by kind, after containerd's garbage
+// collection.
 func (f *fixture) left(t *testing.T) map[string]int64 {
 	t.Helper()
 	count := map[string]int64{}
-	// Removing a lease so is how containerd is made to collect its garbage at once.
+	// Removing a lease makes containerd collect its garbage at once.
 	f.do(t, "leases", "create", "--id", "collect")
 	f.do(t, "leases", "delete", "--sync", "collect")
-	// Blocks come back in the background.
+	// Blocks are freed in the background.
 	until(t, "check without findings", time.Minute, f.checked)
 	lines := func(name, program string, args ...string) {
 		out, err := programs.Run(f.ctx, program, args...)
@@ -39,7 +39,7 @@ func (f *fixture) left(t *testing.T) map[string]int64 {
 	lines("devices", "dmsetup", "ls")
 	lines("mounts", "cat", "/proc/self/mounts")
 	lines("loops", "losetup", "--list", "--noheadings")
-	lines("udev", "udevadm", "settle", "--timeout=60") // its links go when it gets round to them
+	lines("udev", "udevadm", "settle", "--timeout=60") // its links are removed later
 	for _, dir := range []string{"/dev/mapper", "/dev/thinctl"} {
 		nodes, err := os.ReadDir(dir)
 		if !errors.Is(err, fs.ErrNotExist) { // the first node makes it
@@ -69,7 +69,7 @@ func (f *fixture) left(t *testing.T) map[string]int64 {
 	return count
 }
 
-// checked is nil when `thinctl pool check` finds nothing.
+// checked returns nil if `thinctl pool check` finds nothing.
 func (f *fixture) checked() error {
 	var report struct {
 		Pools []struct {
@@ -91,8 +91,8 @@ func (f *fixture) checked() error {
 	return errors.Join(found...)
 }
 
-// asBefore compares what is left with what there was; but for these kinds, all of it
-// has to be the same.
+// asBefore compares the counts with earlier ones. All must be the same, but for these
+// kinds.
 func (f *fixture) asBefore(t *testing.T, before map[string]int64, but ...string) {
 	t.Helper()
 	after := f.left(t)

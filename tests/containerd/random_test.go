@@ -16,9 +16,9 @@ import (
 	snapshots "github.com/containerd/containerd/api/services/snapshots/v1"
 )
 
-// rounds is what one round of the random test may be, with how often of a hundred. Few
-// run a program: where the guest is emulated that takes seconds, most of them
-// runc's. All go through containerd.
+// rounds are the rounds of the random test, with their shares in a hundred. Few run a
+// program: in an emulated guest that takes seconds, most of them in runc. All go through
+// containerd.
 var rounds = []struct {
 	what  string
 	often int
@@ -53,7 +53,7 @@ var rounds = []struct {
 	{"a layer is written, committed, looked at", 46, layer},
 }
 
-// layer is what an unpacking does, and what takes it away again.
+// layer does what unpacking does, and removes the snapshot again.
 func layer(f *fixture, c *client, name string, dice *rand.Rand) (err error) {
 	mounts, err := c.prepare(name)
 	if err != nil {
@@ -68,7 +68,7 @@ func layer(f *fixture, c *client, name string, dice *rand.Rand) (err error) {
 	if err := mountAs(m.Source, dir, m.Type, m.Options); err != nil {
 		return err
 	}
-	// Another round's ctr, forked while the file is open, has it until it is ctr.
+	// A ctr of another round, forked while the file is open, has it open until its exec.
 	syscall.ForkLock.RLock()
 	err = os.WriteFile(dir+"/file", make([]byte, dice.IntN(4<<20)), 0o600)
 	syscall.ForkLock.RUnlock()
@@ -89,8 +89,8 @@ func layer(f *fixture, c *client, name string, dice *rand.Rand) (err error) {
 	return errors.Join(c.remove(look), c.remove(done))
 }
 
-// random makes and ends containers and snapshots, some at a time, and in between
-// kills the snapshotter while a container runs. All is left as it was.
+// random makes and ends containers and snapshots, some concurrently, and kills the
+// snapshotter while a container runs. Everything is as before at the end.
 func (f *fixture) random(t *testing.T) {
 	const atOnce, between = 3, 100
 	count := number("THINCTL_ROUNDS", 10)
@@ -112,7 +112,7 @@ func (f *fixture) random(t *testing.T) {
 					dice := rand.New(rand.NewPCG(6, uint64(n)))
 					round, at := rounds[lots[dice.IntN(len(lots))]], time.Now()
 					if n < len(rounds) {
-						round = rounds[n] // each once at least
+						round = rounds[n] // each at least once
 					}
 					if err := round.do(f, c, fmt.Sprint("r", n), dice); err != nil {
 						t.Errorf("round %d, %s: %v", n, round.what, err)

@@ -15,9 +15,9 @@ import (
 	"thinctl/tests/programs"
 )
 
-// Debian's containerd and runc on thinctl: import, run, exec, commit, remove; the
-// snapshotter ended and killed while containers run; many containers at once,
-// and at random; in the end nothing is left.
+// TestContainerd runs Debian's containerd and runc on thinctl: import, run, exec, commit,
+// remove. The snapshotter is ended and killed while containers run. Many containers run at
+// once, and at random. Nothing is left at the end.
 func TestContainerd(t *testing.T) {
 	f := newFixture(t, "", "--data-size", "12G", "--base-size", "2G")
 	before := f.left(t)
@@ -46,7 +46,7 @@ func TestContainerd(t *testing.T) {
 	if _, err := f.pool.Do(f.ctx, "volume", "remove", f.pool.Pool, "own", "--yes"); err != nil {
 		t.Errorf("the user's own volume: %v", err)
 	}
-	// The template has come, and stays.
+	// The template has been made, and stays.
 	f.asBefore(t, before, "bytes", "metadata")
 }
 
@@ -58,7 +58,7 @@ func (f *fixture) run(t *testing.T) {
 	}
 }
 
-// away keeps a container running over the snapshotter's end and death.
+// away keeps a container running while the snapshotter is stopped and killed.
 func (f *fixture) away(t *testing.T) {
 	f.shell(t, "stays", "exec /busybox sleep 100000")
 	exec := func(n, text string) {
@@ -87,7 +87,7 @@ func (f *fixture) away(t *testing.T) {
 	f.kill(t, "stays")
 }
 
-// top is the name of the image's last snapshot.
+// top returns the name of the image's last snapshot.
 func (f *fixture) top(t *testing.T) string {
 	t.Helper()
 	parents, names := map[string]bool{}, []string{}
@@ -121,7 +121,7 @@ func (f *fixture) commit(t *testing.T) {
 	check(t, err)
 	snap("commit", "done", "work")
 	snap("view", "look", "done")
-	// ctr marks no view as used, so a collection in the meantime would remove it.
+	// ctr does not mark a view as used, so a collection in the meantime would remove it.
 	snap("label", "look", "containerd.io/gc.root=test")
 	check(t, f.c.Mount(f.ctx, "thinctl", "look", target))
 	text, err := os.ReadFile(target + "/mine")
@@ -140,7 +140,7 @@ func (f *fixture) commit(t *testing.T) {
 	snap("rm", "done")
 }
 
-// number is what the environment says, or a default.
+// number returns a variable's number, or a default.
 func number(name string, otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
 		return n
@@ -148,7 +148,7 @@ func number(name string, otherwise int) int {
 	return otherwise
 }
 
-// many starts containers at once and ends them at once.
+// many starts containers concurrently, and ends them concurrently.
 func (f *fixture) many(t *testing.T) {
 	count := number("THINCTL_CONTAINERS", 8)
 	each := func(do func(name string) error) time.Duration {

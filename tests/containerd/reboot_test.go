@@ -18,14 +18,14 @@ import (
 	"thinctl/tests/lab"
 )
 
-// What each boot is told, in the guest's environment.
+// Variables in the guest's environment that give each boot its orders.
 const (
 	roleBoot    = "THINCTL_CONTAINERD_BOOT"
-	roleArchive = "THINCTL_CONTAINERD_ARCHIVES" // the folder
+	roleArchive = "THINCTL_CONTAINERD_ARCHIVES" // the directory
 	roleLast    = "THINCTL_CONTAINERD_LAST"
 )
 
-// cutNow is what the host waits for to cut the power.
+// cutNow is the line at which the host cuts the power.
 const cutNow = "cut the power now"
 
 func TestMain(m *testing.M) {
@@ -45,8 +45,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// smallLayers is the image's of the container that stays; largeLayers is the one's in
-// whose import the power goes.
+// smallLayers belong to the image of the container that stays, largeLayers to the image in
+// whose import the power is cut.
 const smallLayers, largeLayers = 2, 7
 
 func program(dir, name string, layers int) (imagetest.Image, error) {
@@ -58,7 +58,7 @@ func program(dir, name string, layers int) (imagetest.Image, error) {
 	return image, err
 }
 
-// archives leaves the images in dir, for all boots.
+// archives writes the images to dir, for all boots.
 func archives(dir string) error {
 	busybox, err := os.ReadFile("/bin/busybox")
 	if err := errors.Join(err, os.WriteFile(filepath.Join(dir, "busybox"), busybox, 0o600)); err != nil {
@@ -85,10 +85,9 @@ func archive(path string, image imagetest.Image) error {
 	return errors.Join(imagetest.WriteOCI(file, imagetest.Gzip, built), file.Close())
 }
 
-// TestReboot cuts the power while containerd unpacks an image and a container
-// runs, again and again, with containerd's and the daemon's units started by each
-// boot. The container starts again with its files, the import succeeds the next
-// time, and the pool is as it should be.
+// TestReboot repeatedly cuts the power while containerd unpacks an image and a container
+// runs. Each boot starts the units of containerd and of the daemon. The container starts
+// again with its files, the next import succeeds, and the pool has no faults.
 func TestReboot(t *testing.T) {
 	cuts := 2
 	if n, err := strconv.Atoi(os.Getenv("THINCTL_CUTS")); err == nil {

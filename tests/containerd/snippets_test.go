@@ -20,17 +20,17 @@ import (
 	"thinctl/tests/programs"
 )
 
-// assembly is a configuration of containerd that the snippets are put together to, as their
-// comments and docs/containerd.md say.
+// assembly is a configuration of containerd that is made from the snippets, as their
+// comments and docs/containerd.md describe.
 type assembly struct {
 	name    string
 	suits   func(release string) bool
 	files   []string
-	plugins []string // that must be there and work
-	// cri is CRI's default snapshotter, and other that of the runtime kata; "" where CRI is
-	// not tried, or there is no other.
+	plugins []string // that must exist and work
+	// cri is CRI's default snapshotter, other the one of the runtime kata. They are "" if
+	// CRI is not tried, or there is no other.
 	cri, other string
-	// imagefs replaces the directory of thinctl.toml; STORE is containerd's.
+	// imagefs replaces the directory of thinctl.toml; STORE is containerd's directory.
 	imagefs string
 }
 
@@ -49,7 +49,8 @@ func assemblies() []assembly {
 	}
 }
 
-// before suits releases below one; between those from it to the next major one.
+// before limits the assembly to releases below one; between to those from it to the next
+// major one.
 func before(major, minor, patch int) func(string) bool {
 	return func(release string) bool { return slices.Compare(numbers(release), []int{major, minor, patch}) < 0 }
 }
@@ -61,17 +62,17 @@ func between(major, minor, patch int) func(string) bool {
 	}
 }
 
-// numbers are those of a release such as 1.6.20~ds1.
+// numbers returns those of a release such as 1.6.20~ds1.
 func numbers(release string) []int {
 	is := make([]int, 3)
 	fmt.Sscanf(release, "%d.%d.%d", &is[0], &is[1], &is[2])
 	return is
 }
 
-// Each configuration that the snippets make is taken by containerd, CRI included; an image
-// that CRI has pulled for one snapshotter is started on each; the kubelet reads the pool's
-// free space; and what another containerd has left in the namespace is cleared as
-// docs/containerd.md says.
+// containerd accepts each configuration that the snippets make, CRI included. An image that
+// CRI has pulled for one snapshotter is started on each. The kubelet reads the pool's free
+// space. The rest of another containerd in the namespace is cleared as docs/containerd.md
+// describes.
 func TestSnippets(t *testing.T) {
 	if os.Getenv("THINCTL_LAB") == "" {
 		t.Fatal(`run it as go test -tags systemd -exec "$PWD/tests/lab/run --systemd --" ./tests/containerd`)
@@ -178,8 +179,8 @@ func (a assembly) try(t *testing.T, dir string, pool programs.Thinctl, shown, ar
 			t.Errorf("the plugin %s is not well:\n%s", name, plugins)
 		}
 	}
-	// What a containerd has left that is no more, whose store was another: here the one
-	// before. Its names would be taken for this one's own.
+	// This is the rest of an earlier containerd with another store. Its names could be
+	// mistaken for those of the present one.
 	do("snapshots", "--snapshotter", "thinctl", "prepare", "clear")
 	do("snapshots", "--snapshotter", "thinctl", "rm", "clear")
 	do("leases", "create", "--id", "clear")
@@ -252,7 +253,8 @@ func (a assembly) try(t *testing.T, dir string, pool programs.Thinctl, shown, ar
 	}
 }
 
-// theirs are the pool's volumes that are a containerd's, as `thinctl pool usage` has them.
+// theirs returns the pool's volumes that belong to a containerd, as `thinctl pool usage`
+// lists them.
 func theirs(t *testing.T, pool programs.Thinctl) (names []string) {
 	t.Helper()
 	var usage struct {

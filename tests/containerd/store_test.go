@@ -17,8 +17,8 @@ import (
 	"thinctl/tests/programs"
 )
 
-// Docker with the pool as its image store, by the files that are handed out for it and the
-// programs in THINCTL_DOCKER_BIN: load, run, list, remove; nothing is left behind.
+// TestDockerStore runs Docker with the pool as its image store, with the snippets for it
+// and the programs in THINCTL_DOCKER_BIN: load, run, list, remove. Nothing is left behind.
 func TestDockerStore(t *testing.T) {
 	bin := os.Getenv("THINCTL_DOCKER_BIN")
 	if os.Getenv("THINCTL_LAB") == "" || bin == "" {
@@ -42,7 +42,7 @@ THINCTL_DOCKER_BIN="$PWD/.build/docker-sid" go test -tags systemd -run DockerSto
 	check(t, err)
 	c, err := programs.StartConfigured(t.Context(), dir, file)
 	check(t, err)
-	// docker-daemon.json has the path of the system's containerd.
+	// docker-daemon.json names the path of the system's containerd.
 	check(t, os.MkdirAll("/run/containerd", 0o711))
 	os.Remove("/run/containerd/containerd.sock")
 	check(t, os.Symlink(c.Address(), "/run/containerd/containerd.sock"))
@@ -125,7 +125,7 @@ THINCTL_DOCKER_BIN="$PWD/.build/docker-sid" go test -tags systemd -run DockerSto
 
 const storeImage = "test.local/store:1"
 
-// writeDockerImage is writeImage in Docker's own format.
+// writeDockerImage does what writeImage does, in Docker's own format.
 func writeDockerImage(path string) error {
 	busybox, err := os.ReadFile("/bin/busybox")
 	if err != nil {

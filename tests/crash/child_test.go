@@ -20,8 +20,8 @@ import (
 	"thinctl/internal/testkit/thinpooltest"
 )
 
-// program is a copy of this test on the scratch disk: the lab shows the host's
-// files over 9p, where starting a program is slow.
+// program is a copy of this test binary on the scratch disk. The lab shows the host's files
+// over 9p, where starting a program is slow.
 var program = sync.OnceValues(func() (string, error) {
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
@@ -40,7 +40,7 @@ var program = sync.OnceValues(func() (string, error) {
 	return path, file.Close()
 })
 
-// child returns a process of this binary with that role.
+// child returns a process of this binary that has the role.
 func child(t *testing.T, root, as string) *exec.Cmd {
 	t.Helper()
 	path, err := program()
@@ -52,8 +52,8 @@ func child(t *testing.T, root, as string) *exec.Cmd {
 	return cmd
 }
 
-// killed is the child that carries out an operation and kills itself before
-// the n-th step, or, where there are fewer, after the last one.
+// killed is the child that runs an operation and kills itself before the n-th step, or
+// after the last one if there are fewer.
 func killed(ctx context.Context, rest string) error {
 	number, name, _ := strings.Cut(rest, " ")
 	n, err := strconv.Atoi(number)
@@ -86,7 +86,7 @@ func killed(ctx context.Context, rest string) error {
 
 const acknowledged = "acknowledged"
 
-// die is a kill: nothing deferred runs, nothing is let go.
+// die ends the process as a kill does: no deferred call runs, nothing is closed.
 func die() {
 	syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
 	select {}
@@ -94,8 +94,8 @@ func die() {
 
 var errNotKilled = errors.New("it was not killed")
 
-// killAt lets a child run into its kill. It returns the step at which it died,
-// or acknowledged.
+// killAt starts a child and waits until it has killed itself. It returns the step at which
+// the child died, or acknowledged.
 func killAt(ctx context.Context, t *testing.T, root string, operation thinpooltest.Operation, n int) (string, error) {
 	t.Helper()
 	cmd := child(t, root, fmt.Sprintf("kill %d %s", n, operation.Name))

@@ -18,16 +18,16 @@ import (
 	"thinctl/units"
 )
 
-// Enough for every act of every client to meet every other; the thousands are
-// in thinpool's own test, where a step does not wait for an emulated disk.
+// These are enough for every act of every client to meet every other. Thousands run in
+// thinpool's own test, where a step does not wait for an emulated disk.
 const (
 	clientsPerProcess = 16
 	processes         = 2
 	stepsPerClient    = 8
 )
 
-// Two processes with many clients each drive one pool at once: nothing is
-// lost, nothing is left.
+// TestTwoProcesses drives one pool from two processes with many clients each: nothing is lost
+// and nothing is left.
 func TestTwoProcesses(t *testing.T) {
 	host, letGo, err := OpenHost()
 	if err != nil {
@@ -92,7 +92,7 @@ func TestTwoProcesses(t *testing.T) {
 	}
 }
 
-// clients is one of the processes; it prints its ledger.
+// clients is one of the two processes; it prints its ledger.
 func clients(ctx context.Context, rest string) error {
 	number, err := strconv.Atoi(rest)
 	if err != nil {

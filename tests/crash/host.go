@@ -14,8 +14,8 @@ import (
 	"thinctl/thinpool"
 )
 
-// OpenHost returns the real kernel, loop devices and disks, and how to let go
-// of them.
+// OpenHost opens the real kernel, loop devices and disks, and returns a function that
+// closes them.
 func OpenHost() (thinpool.Host, func(), error) {
 	kernel, err := dm.Open(dm.Options{})
 	if err != nil {
@@ -26,8 +26,7 @@ func OpenHost() (thinpool.Host, func(), error) {
 		func() { kernel.Close(); loops.Close() }, nil
 }
 
-// ThinCheck runs thin_check on the metadata file of a pool that is not active,
-// or to which nothing is done.
+// ThinCheck runs thin_check on the metadata file of a pool that is not active or is idle.
 func ThinCheck(ctx context.Context, pool *thinpool.Pool) error {
 	out, err := exec.CommandContext(ctx, "thin_check", filepath.Join(pool.Dir(), "metadata")).CombinedOutput()
 	if err != nil {
@@ -36,8 +35,7 @@ func ThinCheck(ctx context.Context, pool *thinpool.Pool) error {
 	return nil
 }
 
-// Leaks tells what stands under root, and in the kernel, that belongs to no
-// pool: folders, loop devices.
+// Leaks reports directories under root and devices in the kernel that belong to no pool.
 func Leaks(root string) error {
 	var faults []error
 	entries, err := os.ReadDir(root)
@@ -85,8 +83,8 @@ func Leaks(root string) error {
 	return errors.Join(faults...)
 }
 
-// NothingLeft tells what is left once all pools are destroyed, as the system's
-// own tools show it.
+// NothingLeft reports what the system's own tools still show after all pools have been
+// destroyed.
 func NothingLeft(ctx context.Context, root string) error {
 	faults := []error{Leaks(root)}
 	for _, look := range []struct {

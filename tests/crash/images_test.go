@@ -28,15 +28,15 @@ import (
 	"thinctl/units"
 )
 
-// imageOperation is something that is done to images.
+// imageOperation is an operation on images.
 type imageOperation struct {
 	name string
-	// first are the names that must be there before; no others are.
+	// first are the names that must exist before it; no others exist.
 	first []string
 	run   func(ctx context.Context, s *images.Store, loadable []*imagestest.Prepared, tell func(images.Progress)) error
-	// name that it brings, or takes.
+	// name is the name that it adds or removes.
 	brings, takes string
-	// kills is how many of its steps a process is killed at.
+	// kills is the number of its steps at which a process is killed.
 	kills int
 }
 
@@ -83,17 +83,16 @@ func loadImage(ctx context.Context, s *images.Store, image *imagestest.Prepared,
 	return err
 }
 
-// The pools of the two file systems; every third kill is in the second.
+// The two pools have different file systems; every third kill is in the second.
 var imagePools = []struct {
 	name string
 	fs   filesystem.Type
 	size units.Bytes
 }{{"on-ext4", filesystem.Ext4, 64 * units.MiB}, {"on-xfs", filesystem.XFS, 320 * units.MiB}}
 
-// A process that is killed while it loads, commits or removes an image leaves
-// that done or undone; every image and layer that is there is whole, and nothing
-// is left. The kills are spread over the steps; with THINCTL_EVERY_STEP they are
-// at all of them.
+// TestImagesKilled kills a process while it loads, commits or removes an image. The
+// operation is then done or undone, every image and layer is whole, and nothing is left.
+// The kills are spread over the steps; with THINCTL_EVERY_STEP they are at all of them.
 func TestImagesKilled(t *testing.T) {
 	host, letGo, err := OpenHost()
 	if err != nil {
@@ -141,7 +140,7 @@ type imageKills struct {
 	count int
 }
 
-// in opens the images of a pool for the time of do.
+// in opens the images of a pool and calls do with them.
 func (k *imageKills) in(ctx context.Context, pool string, do func(context.Context, *images.Store) error) error {
 	fs := imagePools[0].fs
 	if pool != imagePools[0].name {
@@ -154,10 +153,10 @@ func (k *imageKills) in(ctx context.Context, pool string, do func(context.Contex
 	return errors.Join(do(ctx, s), s.Layers().Pool().Close(ctx))
 }
 
-// all kills an operation at its steps: as many as there are, or some.
+// all kills an operation at some of its steps, or at all if it has few.
 func (k *imageKills) all(ctx context.Context, t *testing.T, o imageOperation) {
 	began := time.Now()
-	// The first runs to its end; it says how many steps there are.
+	// The first run goes to its end and shows how many steps there are.
 	steps, err := k.once(ctx, t, o, imagePools[0].name, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -179,8 +178,8 @@ func (k *imageKills) all(ctx context.Context, t *testing.T, o imageOperation) {
 	t.Logf("%d steps, %d kills in %s", steps, kills+1, time.Since(began).Round(time.Millisecond))
 }
 
-// once kills a process before the n-th step of an operation, or, where n is 0,
-// after the last. It returns the step's number.
+// once kills a process before the n-th step of an operation, or after the last if n is 0.
+// It returns the step's number.
 func (k *imageKills) once(ctx context.Context, t *testing.T, o imageOperation, pool string, n int) (step int, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
@@ -219,8 +218,8 @@ func (k *imageKills) once(ctx context.Context, t *testing.T, o imageOperation, p
 	return step, nil
 }
 
-// prepare makes the names that an operation begins with, and takes away the
-// others and what is loose.
+// prepare makes the names that an operation begins with, and removes all others and loose
+// layers.
 func (k *imageKills) prepare(ctx context.Context, s *images.Store, o imageOperation) error {
 	if err := removeOthers(ctx, s, o.first); err != nil {
 		return err
@@ -245,7 +244,7 @@ func (k *imageKills) prepare(ctx context.Context, s *images.Store, o imageOperat
 	return k.furnish(ctx, s)
 }
 
-// furnish mounts a container with something in it that no other has had.
+// furnish mounts a container and writes a file that no other container has had.
 func (k *imageKills) furnish(ctx context.Context, s *images.Store) error {
 	image, err := s.Image(ctx, "one:1")
 	if err != nil {
@@ -269,8 +268,8 @@ func (k *imageKills) furnish(ctx context.Context, s *images.Store) error {
 	return err
 }
 
-// removeOthers removes images without one of the names, and all layers that
-// nothing needs.
+// removeOthers removes the images that have none of the names, and all layers that no image
+// needs.
 func removeOthers(ctx context.Context, s *images.Store, keep []string) error {
 	if len(keep) == 0 || keep[0] != "one:1" {
 		if _, err := s.Layers().RemoveContainer(ctx, containerName, snapshots.RemoveOptions{}); err != nil && !errors.Is(err, snapshots.ErrNotFound) {
@@ -298,7 +297,7 @@ func removeOthers(ctx context.Context, s *images.Store, keep []string) error {
 		ids = append(ids, layer.ID)
 	}
 	_, err = s.Layers().RemoveLayers(ctx, ids, snapshots.RemovalOptions{Needed: images.Needed, Unused: true})
-	return errors.Join(err, s.Recover(ctx)) // their splits
+	return errors.Join(err, s.Recover(ctx)) // of these layers
 }
 
 func wanted(image images.Image, keep []string) bool {
@@ -320,7 +319,7 @@ func (k *imageKills) empty(ctx context.Context, s *images.Store) error {
 	return err
 }
 
-// namesOf returns the names that are there, with the keys that they have.
+// namesOf returns the names and the keys of their images.
 func namesOf(ctx context.Context, s *images.Store) (map[string]string, error) {
 	all, err := s.Images(ctx)
 	names := map[string]string{}
@@ -332,7 +331,7 @@ func namesOf(ctx context.Context, s *images.Store) (map[string]string, error) {
 	return names, err
 }
 
-// verify is what the next process does: it recovers, looks, and repeats what was
+// verify does what the next process does: it recovers, compares, and repeats what was
 // undone.
 func (k *imageKills) verify(ctx context.Context, s *images.Store, o imageOperation, before map[string]string, told bool) error {
 	if err := s.Recover(ctx); err != nil {
@@ -369,8 +368,8 @@ func (k *imageKills) verify(ctx context.Context, s *images.Store, o imageOperati
 	return idleCheck(ctx, k.host, s.Layers().Pool())
 }
 
-// killImagesAt lets a child run into its kill. It returns the step's number, and
-// what it was or acknowledged.
+// killImagesAt starts a child and waits until it has killed itself. It returns the step's
+// number, and the step's description or "acknowledged".
 func killImagesAt(ctx context.Context, t *testing.T, root, pool string, o imageOperation, n int) (string, error) {
 	t.Helper()
 	cmd := child(t, root, fmt.Sprintf("images %d %s %s", n, pool, o.name))
@@ -390,7 +389,7 @@ func killImagesAt(ctx context.Context, t *testing.T, root, pool string, o imageO
 	return strings.TrimSpace(out.String()), nil
 }
 
-// imagesKilled is the child: "N POOL OPERATION".
+// imagesKilled is the child; its arguments are "N POOL OPERATION".
 func imagesKilled(ctx context.Context, rest string) error {
 	number, rest, _ := strings.Cut(rest, " ")
 	pool, name, _ := strings.Cut(rest, " ")
@@ -422,7 +421,7 @@ func imagesKilled(ctx context.Context, rest string) error {
 	if err != nil {
 		return err
 	}
-	// A kill in the middle of a layer's files is one too.
+	// A kill while a layer's files are written counts as a step too.
 	tell := func(p images.Progress) {
 		_ = take(fmt.Sprintf("layer %d %s", p.Layer, p.State), func() error { return nil })
 	}

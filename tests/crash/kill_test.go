@@ -15,10 +15,10 @@ import (
 	"thinctl/thinpool"
 )
 
-// A process that is killed before a step of an operation leaves it done or undone;
-// nothing acknowledged is lost, nothing is leaked. It is every second step, in
-// one operation the odd ones, in the next the even ones; with THINCTL_EVERY_STEP
-// every one, as always on the kernel in memory.
+// TestKilled kills a process before a step of an operation. The operation is then done or
+// undone, nothing acknowledged is lost, and nothing is leaked. It kills at every second
+// step: at odd steps in one operation, at even ones in the next. With THINCTL_EVERY_STEP it
+// kills at every step, as the tests on the kernel in memory always do.
 func TestKilled(t *testing.T) {
 	host, letGo, err := OpenHost()
 	if err != nil {
@@ -26,8 +26,8 @@ func TestKilled(t *testing.T) {
 	}
 	defer letGo()
 	root := t.TempDir()
-	// One pool serves all kills. What a kill leaves unnoticed is still there
-	// for the checks after the next ones.
+	// One pool serves all kills, so that damage that a check has missed is still there for
+	// the next checks.
 	for i, operation := range thinpooltest.Operations() {
 		first, stride := 1+i%2, max(2, operation.Stride)
 		if os.Getenv("THINCTL_EVERY_STEP") != "" {
@@ -109,7 +109,7 @@ func killOnce(t *testing.T, host thinpool.Host, root string, operation thinpoolt
 	return step != acknowledged, nil
 }
 
-// verify compares the world with what it was before the operation.
+// verify compares the pool with its state before the operation.
 func verify(ctx context.Context, host thinpool.Host, root string, operation thinpooltest.Operation, before thinpooltest.Scene, told bool) error {
 	s, err := thinpooltest.Look(ctx, host, root)
 	if err != nil {
@@ -133,8 +133,8 @@ func verify(ctx context.Context, host thinpool.Host, root string, operation thin
 	})
 }
 
-// idleCheck runs thin_check on the metadata of a pool that is active but idle:
-// once committed, what is on disk stays as it is until the next commit.
+// idleCheck runs thin_check on the metadata of a pool that is active but idle: committed
+// metadata stay as they are on disk until the next commit.
 func idleCheck(ctx context.Context, host thinpool.Host, pool *thinpool.Pool) error {
 	status, err := pool.Status(ctx)
 	if err != nil {
@@ -146,8 +146,8 @@ func idleCheck(ctx context.Context, host thinpool.Host, pool *thinpool.Pool) err
 	return ThinCheck(ctx, pool)
 }
 
-// moments verifies that base has all that was acknowledged, and a snapshot that
-// was taken all of one moment during the operation.
+// moments verifies that base has all that was acknowledged, and that a snapshot of it shows
+// one single moment of the operation.
 func moments(ctx context.Context, pool *thinpool.Pool, first, last uint64) error {
 	base, err := pool.ActivateVolume(ctx, "base")
 	if err != nil {

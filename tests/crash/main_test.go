@@ -11,9 +11,8 @@ import (
 	"time"
 )
 
-// role tells a process of this binary that it is not the test but one of its
-// children, and which: "kill N OPERATION", "images N POOL OPERATION" or
-// "clients N".
+// role is the variable that makes a process of this binary a child of the test: "kill N
+// OPERATION", "images N POOL OPERATION" or "clients N".
 const role = "THINCTL_CRASH_ROLE"
 
 func TestMain(m *testing.M) {

@@ -13,9 +13,9 @@ import (
 	"thinctl/units"
 )
 
-// Marks writes values to the blocks of real volumes. A mark fills the first 4
-// KiB of a block of 64 KiB; the 4 KiB after it are never written, so they show
-// whether what the pool added to the block was zeroed.
+// Marks writes values to the blocks of real volumes. A mark fills the first 4 KiB of a
+// block of 64 KiB. The 4 KiB after it are never written: they show whether the pool zeroed
+// the rest of the block.
 type Marks struct{}
 
 const (
@@ -23,8 +23,8 @@ const (
 	markLength = 4 * units.KiB
 )
 
-// Write makes the value durable: an odd one with O_DIRECT and O_DSYNC, an even
-// one through the page cache with fsync.
+// Write makes the value durable: an odd value with O_DIRECT and O_DSYNC, an even one
+// through the page cache with fsync.
 func (Marks) Write(v thinpool.Volume, block, value uint64) (err error) {
 	flags := os.O_WRONLY | unix.O_CLOEXEC
 	if value%2 == 1 {
@@ -45,8 +45,7 @@ func (Marks) Write(v thinpool.Volume, block, value uint64) (err error) {
 	return file.Sync()
 }
 
-// Read returns the values of a block's sectors: one, unless a write of it was
-// torn.
+// Read returns the values of a block's sectors: one value, unless a write was torn.
 func (Marks) Read(v thinpool.Volume, block uint64) (values []uint64, err error) {
 	file, err := os.OpenFile(v.Node, os.O_RDONLY|unix.O_CLOEXEC|unix.O_DIRECT, 0)
 	if err != nil {
@@ -75,7 +74,7 @@ func (Marks) Read(v thinpool.Volume, block uint64) (values []uint64, err error) 
 	return values, nil
 }
 
-// aligned returns a buffer that O_DIRECT takes.
+// aligned returns a buffer whose address O_DIRECT accepts.
 func aligned(size int) []byte {
 	const boundary = 4096
 	b := make([]byte, size+boundary)

@@ -7,11 +7,11 @@ import (
 
 const sectorSize = 512
 
-// errForeign: a sector holds what no mark of this place has.
+// errForeign means that a sector holds no mark of this place.
 var errForeign = errors.New("the sector is no mark of this place")
 
-// putSector fills a sector with a value, so that every word of it depends on
-// the value and on the sector's place. The value 0 is a sector of zeroes.
+// putSector fills a sector with a value: every word depends on the value and on the
+// sector's place. The value 0 is a sector of zeros.
 func putSector(b []byte, value, block, index uint64) {
 	for i := range uint64(sectorSize / 8) {
 		word := value
@@ -22,7 +22,7 @@ func putSector(b []byte, value, block, index uint64) {
 	}
 }
 
-// sector returns the value that putSector put there.
+// sector returns the value that putSector has written.
 func sector(b []byte, block, index uint64) (uint64, error) {
 	value := binary.LittleEndian.Uint64(b)
 	var want [sectorSize]byte

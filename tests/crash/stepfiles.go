@@ -7,8 +7,8 @@ import (
 	"thinctl/snapshots/filesystem"
 )
 
-// StepFiles makes the changes of file systems steps that take runs, or does not,
-// as thinpooltest.Steps does with those of the host.
+// StepFiles calls take for each change of file systems, which performs the change or not,
+// as thinpooltest.Steps does for the host.
 func StepFiles(files snapshots.Files, take func(name string, do func() error) error) snapshots.Files {
 	return stepFiles{files, take}
 }

@@ -11,8 +11,8 @@ import (
 	"thinctl/thinpool"
 )
 
-// A writer writes to the blocks from writerFirst on, one after the other and
-// round again, 1, 2, 3 and so on, each durable before the next.
+// writer writes to the blocks from writerFirst on in turn, again and again: 1, 2, 3 and so
+// on, each value durable before the next.
 type writer struct {
 	acknowledged atomic.Uint64
 	stop         context.CancelFunc
@@ -57,8 +57,8 @@ func startWriter(ctx context.Context, volume thinpool.Volume) (*writer, error) {
 
 func blockOf(value uint64) uint64 { return writerFirst + (value-1)%writerRound }
 
-// end stops the writer and returns the last value it wrote. What it is writing
-// at the moment is finished first: it can hang on a device left suspended.
+// end stops the writer and returns the last value it has written. The present write is
+// finished first; it can hang on a suspended device.
 func (w *writer) end(ctx context.Context) (uint64, error) {
 	w.stop()
 	select {
@@ -69,8 +69,8 @@ func (w *writer) end(ctx context.Context) (uint64, error) {
 	}
 }
 
-// momentOf tells up to which value the volume has seen the writer: one moment,
-// with everything before it and nothing after it.
+// momentOf returns the last value that the volume holds. It fails unless the volume shows
+// one moment: everything before it and nothing after it.
 func momentOf(volume thinpool.Volume) (uint64, error) {
 	var values [writerRound]uint64
 	var newest uint64

@@ -20,7 +20,7 @@ import (
 	"thinctl/tests/lab"
 )
 
-const role = "THINCTL_DISKS_BOOT" // which boot the guest is
+const role = "THINCTL_DISKS_BOOT" // the number of the boot
 
 func TestMain(m *testing.M) {
 	boot := os.Getenv(role)
@@ -37,8 +37,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// step is one command in the guest, with the exit status and texts that are
-// right.
+// step is one command in the guest, with the exit status and the texts that it must print.
 type step struct {
 	command string
 	code    int
@@ -65,18 +64,18 @@ func (s step) follow(ctx context.Context) error {
 	return nil
 }
 
-// session is one boot: the disks in the order that gives them the names /dev/vdb,
-// /dev/vdc and on, and what is done.
+// session is one boot: its disks, in the order that gives them the names /dev/vdb, /dev/vdc
+// and so on, and its steps.
 type session struct {
 	name  string
-	disks []string // FILE=SERIAL, FILE alone for a serial of that name, +FILE for none
+	disks []string // FILE=SERIAL, FILE alone if the serial is the name, +FILE for none
 	steps []step
 }
 
 const (
-	// intact reads back what the first boot wrote, and deactivates the pools.
+	// intact reads what the first boot has written, and deactivates the pools.
 	intact = `for p in one two; do thinctl volume mount $p v /mnt && sha256sum -c --quiet /scratch/$p.sum && thinctl volume unmount $p v && thinctl pool deactivate $p || exit; done`
-	// unchanged compares the pool's database with what it was before.
+	// unchanged compares the pool's database with its earlier contents.
 	remember  = `sha256sum /var/lib/thinctl/*/state.db >/scratch/state.sum`
 	unchanged = `sha256sum -c --quiet /scratch/state.sum`
 )
@@ -118,7 +117,7 @@ func boots() []session {
 	}
 }
 
-// unplug takes a disk away from the running guest.
+// unplug removes a disk from the running guest.
 func unplug(name string) string {
 	return fmt.Sprintf("echo 1 >$(readlink -f /sys/block/%[1]s/device/..)/remove; while [ -e /sys/block/%[1]s ]; do :; done; ", name)
 }

@@ -13,30 +13,30 @@ import (
 	"thinctl/docs/runbooks"
 )
 
-// Drill is how a runbook is to be followed for a fault that is there.
+// Drill is how a runbook is followed for a present fault.
 type Drill struct {
 	Runbook string
 	Vars    map[string]string
-	// Read are variables that an operator fills with what commands have shown: it
-	// is a fault if they have not.
+	// Read are variables that an operator fills with output of commands. It is an error if
+	// no command has printed their values.
 	Read map[string]string
-	// Cases are the headings below Act that hold for the fault.
+	// Cases are the headings below Act that apply to the fault.
 	Cases []string
-	// Last ends the drill after that command, and After begins it so.
+	// Last is the command that ends the drill; After is the one that it begins after.
 	Last, After string
 }
 
-// NeedsDaemon tells cases that want the daemon as a service of systemd's. The
-// drills' guest has none: tests/oncall pastes their commands.
+// NeedsDaemon reports whether a case needs the daemon as a service of systemd. The drills'
+// guest has no systemd: tests/oncall runs these commands.
 func NeedsDaemon(runbook, heading string) bool {
 	return runbook == "at-maximum" && strings.HasPrefix(heading, "The maximum ")
 }
 
-// patience is how long Verify may take to hold.
+// patience is the time within which Verify must hold.
 const patience = 30 * time.Second
 
-// Follow pastes the runbook's commands in their order. It returns the lines of
-// those that were pasted.
+// Follow runs the runbook's commands in their order. It returns the lines of those that
+// were run.
 func (d Drill) Follow(ctx context.Context, logf func(string, ...any)) (lines []int, err error) {
 	text, known := runbooks.Text(d.Runbook)
 	if !known {
@@ -76,7 +76,7 @@ func (d Drill) Follow(ctx context.Context, logf func(string, ...any)) (lines []i
 	return lines, nil
 }
 
-// steps are those that hold for the fault.
+// steps returns the steps that apply to the fault.
 func (d Drill) steps(text string) ([]runbooks.Step, error) {
 	all, err := runbooks.Commands(text)
 	if err != nil {
@@ -106,7 +106,7 @@ type follower struct {
 	Drill
 	shell *Shell
 	logf  func(string, ...any)
-	shown strings.Builder // all that was shown so far
+	shown strings.Builder // all output so far
 }
 
 func (f *follower) paste(step runbooks.Step) error {
@@ -131,12 +131,12 @@ func (f *follower) paste(step runbooks.Step) error {
 	return nil
 }
 
-// uses tells whether the command has that variable in it.
+// uses reports whether the command uses that variable.
 func uses(command, name string) bool {
 	return strings.Contains(command, "$"+name) || strings.Contains(command, "${"+name)
 }
 
-// verify repeats Verify until all of it holds, once, in one go.
+// verify repeats Verify until all of it holds in one pass.
 func (f *follower) verify(ctx context.Context, steps []runbooks.Step) error {
 	deadline := time.Now().Add(patience)
 	for {

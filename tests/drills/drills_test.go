@@ -21,13 +21,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fault is brought about, and says how the runbook is followed then.
+// fault is a fault and the drill for it.
 type fault struct {
 	name  string
 	bring func(*testing.T) Drill
 }
 
-// faults are in the order in which they are brought about.
+// faults are in the order in which they are caused.
 func faults(t *testing.T) []fault {
 	crowded := &crowded{owner: t}
 	return []fault{
@@ -57,11 +57,12 @@ func faults(t *testing.T) []fault {
 	}
 }
 
-// elsewhere are runbooks that one guest cannot live through.
+// elsewhere are the runbooks that other tests follow, because one guest does not survive
+// them.
 func elsewhere() []string { return []string{"reboot"} }
 
-// Every command of every runbook is pasted after the fault that it is for, and
-// what Verify asks for is seen then.
+// TestDrills runs every command of every runbook after the fault that it is for, and
+// compares with what Verify expects.
 func TestDrills(t *testing.T) {
 	pasted := map[string][]int{}
 	for _, fault := range faults(t) {
@@ -78,7 +79,7 @@ func TestDrills(t *testing.T) {
 		})
 	}
 	if flag.Lookup("test.run").Value.String() != "" || t.Failed() {
-		return // some have not run
+		return // some were not run
 	}
 	for _, name := range runbooks.Names() {
 		if slices.Contains(elsewhere(), name) {

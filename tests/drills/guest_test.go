@@ -66,7 +66,7 @@ func realHost(t *testing.T) thinpool.Host {
 	return thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}}
 }
 
-// newPool makes a pool where runbooks look for it. At the end nothing of it may be
+// newPool makes a pool in the directory that runbooks use. At the end nothing of it may be
 // left.
 func newPool(t *testing.T, name, flags string) string {
 	t.Helper()
@@ -96,7 +96,7 @@ func destroy(t *testing.T, name string) {
 	}
 }
 
-// status is the pool's, from the library.
+// status returns the pool's status from the library.
 func status(t *testing.T, name string) thinpool.Status {
 	t.Helper()
 	pool := open(t, name)
@@ -107,7 +107,7 @@ func status(t *testing.T, name string) thinpool.Status {
 	return status
 }
 
-// open opens a pool; until it is closed its folder cannot be unmounted.
+// open opens a pool. Until it is closed its directory cannot be unmounted.
 func open(t *testing.T, name string) *thinpool.Pool {
 	t.Helper()
 	pool, err := thinpool.Open(testContext(t), realHost(t), root, name)
@@ -124,7 +124,7 @@ func mounted(t *testing.T, pool, name, size string) string {
 	return strings.TrimSpace(thinctl(t, "volume mount "+pool+" "+name))
 }
 
-// written makes a volume that takes so many MiB.
+// written makes a volume that uses so many MiB.
 func written(t *testing.T, pool, name string, mebibytes int) {
 	t.Helper()
 	thinctl(t, fmt.Sprintf("volume create %s %s --size %dM", pool, name, mebibytes))
@@ -148,7 +148,7 @@ func await(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// sparse is a file of that size, on the disk under the pools.
+// sparse makes a file of that size on the disk below the pools.
 func sparse(t *testing.T, size units.Bytes) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "disk")
@@ -158,7 +158,7 @@ func sparse(t *testing.T, size units.Bytes) string {
 	return path
 }
 
-// blockDevice is a loop device as stand-in for a disk.
+// blockDevice returns a loop device in place of a disk.
 func blockDevice(t *testing.T, size units.Bytes) string {
 	t.Helper()
 	device := strings.TrimSpace(run(t, "losetup", "--find", "--show", sparse(t, size)))
@@ -166,7 +166,7 @@ func blockDevice(t *testing.T, size units.Bytes) string {
 	return device
 }
 
-// smallHost puts a small file system where pools live.
+// smallHost mounts a small file system at the pools' directory.
 func smallHost(t *testing.T, size units.Bytes) (device string) {
 	t.Helper()
 	device = blockDevice(t, size)
@@ -188,8 +188,8 @@ func unmount(t *testing.T, dir string) {
 	}
 }
 
-// crash takes from the kernel what a reboot takes: the pool's devices and loop
-// devices. The pool is not told.
+// crash removes from the kernel what a reboot removes: the pool's devices and loop devices.
+// The pool is not informed.
 func crash(t *testing.T, name string) {
 	t.Helper()
 	s := status(t, name)
@@ -223,7 +223,7 @@ func newDiskUnder(t *testing.T, name string, size units.Bytes) diskUnder {
 
 func (d diskUnder) node() string { return "/dev/mapper/" + d.name }
 
-// become swaps the device's table, while it is in use.
+// become swaps the device's table while it is in use.
 func (d diskUnder) become(table string) {
 	d.t.Helper()
 	run(d.t, "dmsetup", "load", d.name, "--table", table)
@@ -231,7 +231,7 @@ func (d diskUnder) become(table string) {
 	run(d.t, "dmsetup", "resume", d.name)
 }
 
-// fails makes reading and writing fail, refusesWrites only writing.
+// fails makes reads and writes fail, refusesWrites only writes.
 func (d diskUnder) fails() {
 	d.become(strings.Join(append(strings.Fields(d.sound)[:2], "error"), " "))
 }

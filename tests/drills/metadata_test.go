@@ -15,10 +15,10 @@ import (
 	"thinctl/units"
 )
 
-// crowded is a pool with little metadata that several drills share. Each finds it
-// with more than it needs, and fills it up.
+// crowded is a pool with little metadata that several drills share. Each drill finds more
+// free metadata than it needs, and fills it.
 type crowded struct {
-	owner *testing.T // at whose end it goes
+	owner *testing.T // the pool is removed at its end
 	made  bool
 }
 
@@ -34,8 +34,8 @@ func (c *crowded) pool(t *testing.T) string {
 	return crowd
 }
 
-// fill has the pool count metadata blocks as used until so many are free. An
-// active pool's space maps are its own: nothing else is wrong with it.
+// fill makes the pool count metadata blocks as used until so many are free. An active pool
+// keeps its own space maps, so nothing else is wrong with it.
 func (c *crowded) fill(t *testing.T, free uint64) {
 	t.Helper()
 	has := status(t, crowd).Kernel.FreeMetadata()
@@ -55,7 +55,7 @@ func (c *crowded) fill(t *testing.T, free uint64) {
 	t.Logf("%d of %d metadata blocks are used, were %d", s.UsedMetadata, s.TotalMetadata, s.TotalMetadata-has)
 }
 
-// exhaust makes volumes until the pool takes none any more.
+// exhaust makes volumes until the pool refuses them.
 func (c *crowded) exhaust(t *testing.T) {
 	t.Helper()
 	pool := open(t, crowd)
@@ -97,8 +97,7 @@ func (c *crowded) scanStale(t *testing.T) Drill {
 	return Drill{Runbook: "scan-stale", Vars: map[string]string{"POOL": pool, "MORE_METADATA": "256K"}}
 }
 
-// onDisk is a pool whose metadata stands on a disk that can fail, with a mounted
-// volume.
+// onDisk is a pool whose metadata are on a disk that can fail, with a mounted volume.
 func onDisk(t *testing.T, name string) (diskUnder, string) {
 	t.Helper()
 	disk := newDiskUnder(t, "meta-"+name, 8*units.MiB)
@@ -109,7 +108,7 @@ func onDisk(t *testing.T, name string) (diskUnder, string) {
 	return disk, pool
 }
 
-// upset writes until the pool takes no more.
+// upset writes until the pool refuses writes.
 func upset(t *testing.T, pool string, mode dm.Mode) {
 	t.Helper()
 	_, err := tried(t, "dd", "if=/dev/zero", "of="+root+"/"+pool+"/mnt/web/upset", "bs=1M", "count=8", "conv=fsync")
@@ -133,7 +132,7 @@ func poolReadOnly(t *testing.T) Drill {
 	return Drill{Runbook: "pool-read-only", Vars: map[string]string{"POOL": pool, "VOLUME": "web"}}
 }
 
-// The disk under the metadata fails, and comes back with a bitmap damaged.
+// The disk below the metadata fails, and works again with a damaged bitmap.
 func poolFailed(t *testing.T) Drill {
 	disk, pool := onDisk(t, "failed")
 	disk.fails()
@@ -151,7 +150,7 @@ func poolFailed(t *testing.T) Drill {
 	return Drill{Runbook: "pool-failed", Vars: map[string]string{"POOL": pool, "VOLUME": "web"}}
 }
 
-// damage applies the damage of that name to metadata that nobody uses.
+// damage applies the damage of that name to unused metadata.
 func damage(t *testing.T, file *os.File, name string, seed uint64) {
 	t.Helper()
 	var names []string

@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	roleBoot = "THINCTL_DRILL_BOOT" // which one the guest is told it is
+	roleBoot = "THINCTL_DRILL_BOOT" // the number of the boot
 	first    = "first"
 	second   = "second"
 	cutNow   = "cut the power now"
@@ -39,8 +39,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// TestReboot follows the runbook up to its `reboot`, which is the guest's power
-// cut, and goes on after it in a second boot with the same disks.
+// TestReboot follows the runbook up to its `reboot`, which cuts the guest's power, and goes
+// on in a second boot with the same disks.
 func TestReboot(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {

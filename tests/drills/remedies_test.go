@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// answer is what a command prints each time, and its exit status: the last one
-// stays.
+// answer is what a command prints each time, and its exit status. The last one is repeated.
 type answer struct {
 	printed string
 	code    int

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Shell is the shell that commands are pasted into: variables and exit statuses
-// live from one command to the next.
+// Shell is the shell that runs the commands. Variables and exit statuses are kept from one
+// command to the next.
 type Shell struct {
 	in     io.WriteCloser
 	out    *bufio.Reader

@@ -24,7 +24,7 @@ func TestShell(t *testing.T) {
 		{"echo ${NAME//-/--}", "a--b\n", 0},
 		{"(echo one; echo two >&2; exit 6)", "one\ntwo\n", 6},
 		{"echo $?", "6\n", 0},
-		{"cat", "", 0}, // nobody is at the keyboard
+		{"cat", "", 0}, // there is no terminal
 		{"false", "", 1},
 	} {
 		output, code, err := shell.Run(test.command)

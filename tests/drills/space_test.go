@@ -22,7 +22,7 @@ func extendLoopPool(t *testing.T) Drill {
 		Vars: map[string]string{"POOL": pool, "MORE": "1G", "MORE_METADATA": "16M"}}
 }
 
-// lvmConfig lets LVM do without udev, and look at one disk.
+// lvmConfig makes LVM work without udev, and read one disk only.
 const lvmConfig = `activation { udev_sync=0 udev_rules=0 monitoring=0 }
 backup { backup=0 archive=0 }
 devices { use_devicesfile=0 filter=["a|^DISK$|","r|.*|"] scan=["/dev"] obtain_device_list_from_udev=0 }
@@ -46,7 +46,7 @@ func extendDevicePool(t *testing.T) Drill {
 		Vars: map[string]string{"POOL": pool, "MORE": "128M"}, Read: map[string]string{"DISK": "/dev/drills/data"}}
 }
 
-// nearlyFull is a pool of 16M with 1M left.
+// nearlyFull makes a pool of 16M with 1M left.
 func nearlyFull(t *testing.T, name string) string {
 	pool := newPool(t, name, "--data-size 16M --metadata-size 4M")
 	written(t, pool, "old", 6)
@@ -120,7 +120,7 @@ func hostLow(t *testing.T) Drill {
 	return Drill{Runbook: "host-low", Cases: []string{"The pool uses the space"}, Vars: map[string]string{"POOL": pool, "VOLUME": "old"}}
 }
 
-// ballast leaves so many MiB of the file system under the pools.
+// ballast leaves so many MiB of the file system below the pools.
 func ballast(t *testing.T, mebibytes uint64) {
 	t.Helper()
 	var space unix.Statfs_t
@@ -144,7 +144,7 @@ func hostFull(t *testing.T) Drill {
 	dir := mounted(t, pool, "web", "32M")
 	written(t, pool, "old", 24)
 	ballast(t, 4)
-	// The page cache takes it; the disk does not.
+	// The page cache takes the data; the disk does not.
 	if out, err := tried(t, "dd", "if=/dev/zero", "of="+filepath.Join(dir, "file"), "bs=1M", "count=20", "conv=fsync"); err == nil {
 		t.Fatalf("the host is not full: %s", out)
 	}

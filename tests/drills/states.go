@@ -7,30 +7,30 @@ import (
 	"path/filepath"
 )
 
-// Place is a pool that is brought into a state: the inactive pool vault on files,
-// of 64M and 4M, with the volume a.
+// Place is a pool that is brought into a state: the inactive pool vault on files, of 64M
+// and 4M, with the volume a.
 type Place struct {
 	Root string
-	// Thinctl runs a command line that has to succeed.
+	// Thinctl runs a command line that must succeed.
 	Thinctl func(line string) error
 }
 
 func (p Place) file(name string) string { return filepath.Join(p.Root, "vault", name) }
 
-// State is a state of a pool's directory that only a fault, an accident or an
-// operator's copy can leave.
+// State is a state of a pool's directory that only a fault, an accident or an operator's
+// copy can leave.
 type State struct {
 	Name  string
 	Bring func(Place) error
-	// Want is where the printed remedies lead.
+	// Want is the outcome that the printed remedies lead to.
 	Want Outcome
-	// Volumes must be there then, by their names.
+	// Volumes are the names of the volumes that must then exist.
 	Volumes []string
 	// Pool is the pool's name then; "" is vault.
 	Pool string
 }
 
-// States are those that remedies have to lead out of.
+// States returns the states that remedies must lead out of.
 func States() []State {
 	a := []string{"a"}
 	recovered := []string{"recovered-1"}
@@ -84,7 +84,7 @@ func States() []State {
 
 func add(volume string) string { return "volume create vault " + volume + " --size 16M" }
 
-// older has a file be what it was before commands that change the pool.
+// older gives a file its contents from before commands that change the pool.
 func (p Place) older(name string, lines ...string) error {
 	was, err := os.ReadFile(p.file(name))
 	if err != nil {
@@ -111,7 +111,7 @@ func (p Place) remove(names ...string) error {
 	return nil
 }
 
-// damage spoils the first 8 KiB of a file, and so whatever it begins with.
+// damage overwrites the first 8 KiB of a file.
 func (p Place) damage(name string) error {
 	file, err := os.OpenFile(p.file(name), os.O_RDWR, 0)
 	if err != nil {
@@ -129,7 +129,7 @@ func (p Place) damage(name string) error {
 	return errors.Join(err, file.Close())
 }
 
-// swap puts another pool's metadata in the place of vault's.
+// swap replaces vault's metadata by those of another pool.
 func (p Place) swap() error {
 	for _, line := range []string{"pool create other --data-size 64M --metadata-size 4M", "pool deactivate other"} {
 		if err := p.Thinctl(line); err != nil {

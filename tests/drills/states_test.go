@@ -60,7 +60,7 @@ func pasted(command string) (printed string, code int) {
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
-// giveUp removes a pool that may not be one any more.
+// giveUp removes a pool that may be incomplete.
 func giveUp(t *testing.T, pool string) {
 	if _, err := tried(t, "thinctl", "pool", "destroy", pool, "--yes"); err != nil {
 		run(t, "rm", "-r", filepath.Join(root, pool))
@@ -70,8 +70,8 @@ func giveUp(t *testing.T, pool string) {
 	}
 }
 
-// A pool on block devices without its whole directory is made again of its
-// devices: volumes with file systems have the size and the files that they had.
+// A pool on block devices that has lost its whole directory is made again from its devices.
+// Volumes with file systems have their size and files.
 func TestRepairWithoutTheDirectory(t *testing.T) {
 	data, metadata := blockDevice(t, 1*units.GiB), blockDevice(t, 8*units.MiB)
 	newPool(t, "vault", "--data-device "+data+" --metadata-device "+metadata)

@@ -19,7 +19,7 @@ func poolInactive(t *testing.T) Drill {
 	return Drill{Runbook: "pool-inactive", Vars: map[string]string{"POOL": pool}}
 }
 
-// After a reboot the file system that the pools are on was not mounted.
+// After a reboot the file system of the pools was not mounted.
 func poolGone(t *testing.T) Drill {
 	fstab(t)
 	disk := smallHost(t, 128*units.MiB)
@@ -31,7 +31,7 @@ func poolGone(t *testing.T) Drill {
 		Cases: []string{"The file system is not mounted", "The directory is there again"}}
 }
 
-// fstab puts /etc/fstab back as it was.
+// fstab restores /etc/fstab.
 func fstab(t *testing.T) {
 	t.Helper()
 	before, err := os.ReadFile("/etc/fstab")
@@ -57,7 +57,7 @@ func addLine(t *testing.T, path, line string) {
 	}
 }
 
-// holder starts a program that gets in the way, and returns its process id.
+// holder starts a program that holds a file or a mount, and returns its process id.
 func holder(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	program := exec.Command(name, args...)
@@ -84,9 +84,8 @@ func sampleStale(t *testing.T) Drill {
 	return Drill{Runbook: "sample-stale", Vars: map[string]string{"POOL": pool}, Read: map[string]string{"HOLDER": pid}}
 }
 
-// The mount has leaked into another mount namespace when the volume is removed.
-// It is not in the pool's folder: from there it would go with its mount point,
-// which thinctl removes.
+// The mount exists in another mount namespace when the volume is removed. It is outside the
+// pool's directory: inside, it would vanish with its mount point, which thinctl removes.
 func removalWaiting(t *testing.T) Drill {
 	pool := newPool(t, "waiting", "--data-size 64M --metadata-size 4M")
 	thinctl(t, "volume create "+pool+" web --fs ext4 --size 32M")

@@ -15,9 +15,9 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// The kernel works on with metadata that it did not write: it grows the data
-// device inside a bitmap, fills it to the last block, breaks sharing, discards
-// and deletes, and leaves what both checks call sound.
+// The kernel goes on with metadata that it did not write: it grows the data device inside a
+// bitmap, fills it to the last block, breaks sharing, discards and deletes. Both checks
+// call the result sound.
 func TestKernelTakesBuiltMetadata(t *testing.T) {
 	t.Setenv("DM_DISABLE_UDEV", "1")
 	const blocks, more = 9000, 300
@@ -29,7 +29,7 @@ func TestKernelTakesBuiltMetadata(t *testing.T) {
 	}
 	p.Hold()
 	p.Delete(39)
-	free := blocks + more - int(p.Live().Used()) // the held root's own blocks apart
+	free := blocks + more - int(p.Live().Used()) // without the held root's own blocks
 	meta := filepath.Join(t.TempDir(), "meta")
 	save(t, p, meta, metadatatest.SaveOptions{Shuffle: true, DataBlocks: blocks, MetadataBlocks: 4096})
 
@@ -52,7 +52,7 @@ func TestKernelTakesBuiltMetadata(t *testing.T) {
 			pool(fmt.Sprintf("delete %d", id))
 		}
 		pool("release_metadata_snap")
-		write(101, 0, free-500) // beyond what the bitmap counted before it grew
+		write(101, 0, free-500) // beyond the blocks that the bitmap counted before it grew
 	})
 
 	thinCheck(t, meta)
@@ -79,8 +79,8 @@ func save(t *testing.T, p *metadatatest.Pool, path string, o metadatatest.SaveOp
 	}
 }
 
-// onPool activates a pool on metadata with an empty data device of so many
-// blocks, and returns how to send it messages.
+// onPool activates a pool on metadata with an empty data device of so many blocks, and
+// returns a function that sends it messages.
 func onPool(t *testing.T, meta string, blocks int) func(message string) {
 	t.Helper()
 	data := filepath.Join(t.TempDir(), "data")

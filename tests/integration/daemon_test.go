@@ -24,8 +24,8 @@ import (
 	"thinctl/units"
 )
 
-// TestDaemon: writes fill a pool that fails them once it is full; the daemon
-// extends it before any of them does. At its maximum that is told.
+// TestDaemon fills a pool that fails writes once it is full. The daemon extends it before a
+// write fails, and logs when it has reached its maximum.
 func TestDaemon(t *testing.T) {
 	root := t.TempDir()
 	options := small()
@@ -101,7 +101,7 @@ cool_down = "1s"
 	l.intact(t, 0)
 }
 
-// mountedFiles are the host's own.
+// mountedFiles mounts the host's own file systems.
 type mountedFiles struct{ filesystem.Local }
 
 func (mountedFiles) MountPoint(_ context.Context, device blockdev.Number) (string, error) {

@@ -15,7 +15,7 @@ import (
 	"thinctl/units"
 )
 
-// blockDevice is a blank block device: a loop device, as stand-in for a disk.
+// blockDevice returns a blank loop device in place of a disk.
 func blockDevice(t *testing.T, size units.Bytes) loopback.Device {
 	t.Helper()
 	loops := loopback.New(loopback.Options{})
@@ -36,7 +36,7 @@ func blockDevice(t *testing.T, size units.Bytes) loopback.Device {
 	return device
 }
 
-// linear is a device mapper device over part of another, which can grow.
+// linear is a device mapper device over part of another device, which can grow.
 type linear struct {
 	kernel dm.Kernel
 	name   dm.Name
@@ -69,7 +69,7 @@ func (l *linear) resize(t *testing.T, size units.Bytes) {
 	}
 }
 
-// beside returns how much data a device has room for beside the pool's mark.
+// beside returns how much data fits on a device beside the pool's mark.
 func beside(device units.Bytes) units.Bytes { return device - 64*units.KiB }
 
 func TestPoolOnDevices(t *testing.T) {
@@ -101,7 +101,7 @@ func TestPoolOnDevices(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// The device comes back smaller: nothing is started on it.
+	// A pool is not started on a device that has become smaller.
 	ctx := testContext(t)
 	if err := pool.Deactivate(ctx); err != nil {
 		t.Fatal(err)
@@ -121,8 +121,8 @@ func TestPoolOnDevices(t *testing.T) {
 	noFindings(t, pool)
 }
 
-// What a destroyed pool leaves on its devices is nobody's, and still is not
-// overwritten unasked.
+// The rest of a destroyed pool on a device belongs to no pool, but is only overwritten if
+// that is asked for.
 func TestDevicesOfADestroyedPool(t *testing.T) {
 	data, meta := blockDevice(t, 32*units.MiB), blockDevice(t, 4*units.MiB)
 	options := thinpool.CreateOptions{DataDevice: data.Path, MetadataDevice: meta.Path, BaseSize: 64 * units.MiB}

@@ -1,7 +1,7 @@
 //go:build kernel
 
-// Package integration proves pools and volumes on a real kernel: in the lab's
-// guest, as root. `make test` runs it.
+// Package integration tests pools and volumes on a real kernel: in the lab's guest, as
+// root. `make test` runs it.
 package integration
 
 import (
@@ -20,7 +20,7 @@ import (
 	"thinctl/units"
 )
 
-// small is a pool that fills up within a test.
+// small returns options of a pool that a test can fill.
 func small() thinpool.CreateOptions {
 	return thinpool.CreateOptions{DataSize: 256 * units.MiB, MetadataSize: 8 * units.MiB, BaseSize: units.GiB}
 }
@@ -43,7 +43,7 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// newPool makes a pool that is checked by thin_check and destroyed at the end.
+// newPool makes a pool that is checked by thin_check and destroyed at the end of the test.
 func newPool(t *testing.T, options thinpool.CreateOptions) *thinpool.Pool {
 	t.Helper()
 	return newPoolUnder(t, t.TempDir(), options)

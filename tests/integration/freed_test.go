@@ -12,8 +12,8 @@ import (
 	"thinctl/units"
 )
 
-// What is told before volumes go comes back when they go, as the kernel counts
-// it; and the whole metadata tells the same.
+// The space that is announced before volumes are removed is freed when they are removed, as
+// the kernel counts it; reading the whole metadata gives the same figure.
 func TestFreed(t *testing.T) {
 	pool, ctx, r := newPool(t, small()), testContext(t), rand.New(rand.NewPCG(3, 3))
 	base := newLoad(t, pool, "base")

@@ -17,12 +17,12 @@ import (
 	"thinctl/units"
 )
 
-// tiny is a pool of 256 data blocks.
+// tiny returns options of a pool of 256 data blocks.
 func tiny() thinpool.CreateOptions {
 	return thinpool.CreateOptions{DataSize: 16 * units.MiB, MetadataSize: 4 * units.MiB, BaseSize: 64 * units.MiB}
 }
 
-// refusedNew checks that nothing new is let in, and that the answer helps.
+// refusedNew checks that new volumes are refused with a remedy.
 func refusedNew(t *testing.T, pool *thinpool.Pool, origin string, kind error, remedy string) {
 	t.Helper()
 	ctx := testContext(t)
@@ -117,7 +117,7 @@ func TestDataFullAndWritesFail(t *testing.T) {
 	if err := a.fill(span(512, 544, 1), 2); err != nil {
 		t.Errorf("after a removal: %v", err)
 	}
-	_ = b.fill(span(512, 700, 1), 2) // full once more
+	_ = b.fill(span(512, 700, 1), 2) // full again
 	isFull(t, pool)
 	if _, err := pool.Extend(testContext(t), thinpool.ExtendOptions{Data: 32 * units.MiB}); err != nil {
 		t.Fatal(err)
@@ -148,8 +148,8 @@ func TestDataFullAndWritesWait(t *testing.T) {
 	await(t, "out of data space", inMode(t, pool, dm.ModeOutOfDataSpace))
 	isFull(t, pool)
 
-	// A snapshot of an origin whose writes wait cannot be taken; it gives up
-	// in time and leaves no trace.
+	// A snapshot of an origin with blocked writes fails within its time and leaves no
+	// trace.
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	began := time.Now()

@@ -17,7 +17,7 @@ import (
 	"thinctl/units"
 )
 
-// mountedExt4 is a file system of its own, of that size.
+// mountedExt4 mounts a new file system of that size.
 func mountedExt4(t *testing.T, size units.Bytes) string {
 	t.Helper()
 	image, dir := filepath.Join(t.TempDir(), "ext4"), t.TempDir()
@@ -42,7 +42,7 @@ func mountedExt4(t *testing.T, size units.Bytes) string {
 	return dir
 }
 
-// The host's file system fills up under a pool that believes in its sparse file.
+// The host's file system fills up under the sparse file of a pool.
 func TestHostFileSystemFull(t *testing.T) {
 	host := mountedExt4(t, 64*units.MiB)
 	pool := newPoolUnder(t, filepath.Join(host, "pools"), thinpool.CreateOptions{
@@ -67,7 +67,7 @@ func TestHostFileSystemFull(t *testing.T) {
 	doomed.intact(t, 0)
 	refusedNew(t, pool, "base", thinpool.ErrReserve, host)
 
-	// Nothing at all may be left, so that the database has no page to spare.
+	// No space may be left, so that the database has no page to spare.
 	exhaust(t, host)
 	remove(t, pool, "doomed")
 	after := statusOf(t, pool)
@@ -88,7 +88,7 @@ func TestHostFileSystemFull(t *testing.T) {
 	noFindings(t, pool)
 }
 
-// exhaust takes the last block.
+// exhaust allocates the last block.
 func exhaust(t *testing.T, dir string) {
 	t.Helper()
 	file, err := os.Create(filepath.Join(dir, "ballast"))

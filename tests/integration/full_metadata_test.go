@@ -13,8 +13,8 @@ import (
 	"thinctl/units"
 )
 
-// Scattered writes to an origin with snapshots break a leaf of the mapping
-// tree each, until the metadata is full.
+// Scattered writes to an origin with snapshots break one leaf of the mapping tree each,
+// until the metadata are full.
 func TestMetadataFull(t *testing.T) {
 	const leaves, apart = 16, 252 // full leaves of the base's tree
 	began := time.Now()
@@ -23,7 +23,7 @@ func TestMetadataFull(t *testing.T) {
 		SkipZeroing: true, Reserve: &thinpool.Reserve{},
 	})
 	base := newLoad(t, pool, "base")
-	base.block, base.every = 4*units.KiB, 512 // of each 64K block: metadata is what is used up
+	base.block, base.every = 4*units.KiB, 512 // of each 64K block: only metadata are used up
 	if err := base.fill(span(0, leaves*apart, 1), 1); err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestMetadataFull(t *testing.T) {
 	noFindings(t, pool)
 }
 
-// repairOffline takes the way that needs_check asks for.
+// repairOffline performs the repair that needs_check asks for.
 func repairOffline(t *testing.T, pool *thinpool.Pool) thinpool.Repair {
 	t.Helper()
 	ctx := testContext(t)

@@ -20,8 +20,8 @@ import (
 	"thinctl/units"
 )
 
-// Images go in, live as thin volumes on real file systems, and come out as the
-// same bytes; when they have gone, so has all that they took.
+// Images are loaded, live as thin volumes on real file systems, and are saved as the same
+// bytes. When they are removed, all their space is freed.
 func TestImages(t *testing.T) {
 	for _, fs := range []filesystem.Type{filesystem.Ext4, filesystem.XFS} {
 		t.Run(string(fs), func(t *testing.T) {
@@ -104,7 +104,7 @@ func liveAndDie(ctx context.Context, t *testing.T, pool *thinpool.Pool, s *image
 			t.Errorf("%s: %s came back, %s were planned", image, back, plan.Freed)
 		}
 	}
-	// What is left is the template that the layers began as.
+	// Only the template that the layers began as is left.
 	if left := used(ctx, t, pool) - empty; left > 4*units.MiB {
 		t.Errorf("%s are left", left)
 	}
@@ -198,7 +198,7 @@ func differences(t *testing.T, walk func(func(changes.Change) error) error) []st
 	return lines
 }
 
-// used is what the pool has in use once nothing waits to be given back.
+// used returns the pool's used space once nothing is to be reaped.
 func used(ctx context.Context, t *testing.T, pool *thinpool.Pool) units.Bytes {
 	t.Helper()
 	if _, _, err := pool.Reap(ctx); err != nil {

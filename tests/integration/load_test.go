@@ -18,18 +18,18 @@ import (
 	"thinctl/units"
 )
 
-// load writes blocks past the page cache, so that each error is its own
-// write's, and knows what has to be read back.
+// load writes blocks past the page cache, so that each error belongs to its own write, and
+// records what must be read back.
 type load struct {
 	node  string
 	block units.Bytes
 	every int // blocks between flushes
-	// flushed holds each block's generation that a flush has made durable.
+	// flushed holds for each block the generation that a flush has made durable.
 	flushed map[uint64]uint64
-	err     error // what ended the last fill
+	err     error // the error that ended the last fill
 }
 
-// newLoad makes and activates a volume to write to.
+// newLoad makes and activates a volume and returns a load on it.
 func newLoad(t *testing.T, pool *thinpool.Pool, name string) *load {
 	t.Helper()
 	ctx := testContext(t)
@@ -48,7 +48,7 @@ func loadOn(t *testing.T, pool *thinpool.Pool, name string) *load {
 	return &load{node: volume.Node, block: 64 * units.KiB, every: 32, flushed: map[uint64]uint64{}}
 }
 
-// content is a block's: its number, generation and device in each 16 bytes.
+// content returns a block's bytes: its number, generation and device in each 16 bytes.
 func (l *load) content(into []byte, block, generation uint64) {
 	var seed uint64 = 14695981039346656037
 	for _, c := range []byte(l.node) {
@@ -68,8 +68,8 @@ func aligned(length units.Bytes) ([]byte, func()) {
 	return page, func() { _ = unix.Munmap(page) }
 }
 
-// fill writes the blocks, several at a time, until one fails, and flushes every
-// few: what was written before a flush that worked must be there for good.
+// fill writes the blocks, several concurrently, until one fails, and flushes after every
+// few: what was written before a successful flush must stay.
 func (l *load) fill(blocks []uint64, generation uint64) error {
 	l.err = func() error {
 		file, err := os.OpenFile(l.node, os.O_WRONLY|unix.O_DIRECT, 0)
@@ -116,8 +116,8 @@ func (l *load) write(file *os.File, batch []uint64, generation uint64) error {
 	return nil
 }
 
-// intact reads everything back that was flushed. A block whose rewriting was
-// cut off may hold the newer generation.
+// intact reads all blocks that were flushed. A block whose rewriting was interrupted may
+// hold the newer generation.
 func (l *load) intact(t *testing.T, newer uint64) {
 	t.Helper()
 	file, err := os.OpenFile(l.node, os.O_RDONLY|unix.O_DIRECT, 0)
@@ -158,7 +158,7 @@ func (l *load) intact(t *testing.T, newer uint64) {
 	}
 }
 
-// span lists the blocks from, from+step, ... below to.
+// span returns the blocks from, from+step and so on, below to.
 func span(from, to, step uint64) []uint64 {
 	var blocks []uint64
 	for block := from; block < to; block += step {

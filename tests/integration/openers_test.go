@@ -21,8 +21,8 @@ import (
 	"thinctl/thinpool"
 )
 
-// Each operation that removes a device waits for a process that has it open, and
-// the kernel then lets it go. The handle is closed once the wait has begun.
+// Each operation that removes a device waits for a process that has it open, and ends once
+// the kernel releases the device. The handle is closed after the wait has begun.
 func TestOpenersAreWaitedFor(t *testing.T) {
 	ctx := testContext(t)
 	self := fmt.Sprintf("(pid %d)", os.Getpid())
@@ -102,8 +102,8 @@ func TestOpenersAreWaitedFor(t *testing.T) {
 	closed("destroy the pool", pool.Destroy(ctx))
 }
 
-// A device that is mounted, or below another device, is refused at once, with what
-// holds it, and stays as it is.
+// A device that is mounted, or below another device, is refused at once. The error names
+// the holder, and the device does not change.
 func TestOpenersThatStay(t *testing.T) {
 	ctx := testContext(t)
 	host := realHost(t)

@@ -23,7 +23,7 @@ func TestLifeOfAPool(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// dmsetup says the same of the pool as we do.
+	// dmsetup reports the same of the pool as package thinpool.
 	table := strings.TrimSpace(run(t, "dmsetup", "table", string(status.Device)))
 	parsed, err := dm.ParseThinPool(lineOf(t, table))
 	if err != nil {

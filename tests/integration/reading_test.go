@@ -20,8 +20,8 @@ func nothingHeld(t *testing.T, pool *thinpool.Pool) {
 	}
 }
 
-// A full pool can be read: that is when one wants to know. A read-only one
-// cannot, nor one whose snapshot another program holds, which stays.
+// A full pool can be read, which is when users need it. A read-only pool cannot, nor one
+// whose metadata snapshot another program holds, which stays.
 func TestReadingRefused(t *testing.T) {
 	ctx := testContext(t)
 	options := tiny()
@@ -68,8 +68,7 @@ func TestReadingRefused(t *testing.T) {
 	nothingHeld(t, pool)
 }
 
-// A reading whose process goes on while somebody else releases the snapshot is
-// void, and tried again.
+// A reading fails and is repeated if another process releases the snapshot in the meantime.
 func TestReadingMoved(t *testing.T) {
 	pool, _ := written(t)
 	device := string(statusOf(t, pool).Device)
@@ -101,8 +100,8 @@ func TestReadingMoved(t *testing.T) {
 	noFindings(t, pool)
 }
 
-// What is found of a volume by name is what is there; the range of the data
-// device that it lies in is its.
+// The blocks that are reported for a volume are on the data device, and its range of the
+// data device belongs to it.
 func TestMapsOfVolumes(t *testing.T) {
 	pool, base := written(t) // 64 blocks, all shared with copy
 	ctx := testContext(t)
@@ -142,7 +141,7 @@ func TestMapsOfVolumes(t *testing.T) {
 	nothingHeld(t, pool)
 }
 
-// A check needs no other program, active or not.
+// The check needs no other program, on an active or an inactive pool.
 func TestCheckAlone(t *testing.T) {
 	pool, _ := written(t)
 	t.Setenv("PATH", "/nonexistent")

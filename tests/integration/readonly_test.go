@@ -17,9 +17,9 @@ import (
 	"thinctl/units"
 )
 
-// Snapshots of a read-only volume are taken while it is active, and is read: it need
-// not stand still. Each copy, taken along with others, is what it is, and stays so
-// when another copy is written to.
+// Snapshots of a read-only volume are taken while it is active and read; it is not
+// suspended. Each copy, taken in a batch, is equal to it, and stays so when another copy is
+// written.
 func TestSnapshotsOfWhatIsRead(t *testing.T) {
 	const blocks, clients, each = 64, 8, 4
 	ctx := testContext(t)
@@ -90,7 +90,7 @@ func TestSnapshotsOfWhatIsRead(t *testing.T) {
 	}
 }
 
-// sameAs tells whether a volume holds what was written to another.
+// sameAs reports whether a volume holds what was written to another.
 func sameAs(t *testing.T, written, read *load) {
 	t.Helper()
 	file, err := os.OpenFile(read.node, os.O_RDONLY|unix.O_DIRECT, 0)

@@ -24,7 +24,7 @@ import (
 
 const lvmConfig = "devices{use_devicesfile=0 obtain_device_list_from_udev=0} activation{udev_sync=0 udev_rules=0}"
 
-// state is what a refusal must leave as it was.
+// state holds what a refusal must not change.
 func state(t *testing.T, root string, devices ...string) string {
 	t.Helper()
 	kernel, loops := realHost(t).Kernel, loopback.New(loopback.Options{})
@@ -44,7 +44,7 @@ func state(t *testing.T, root string, devices ...string) string {
 	}
 	fmt.Fprintln(&b, attached)
 	err = filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
-		if filepath.Base(path) != ".lock" { // of the root, made at the first try
+		if filepath.Base(path) != ".lock" { // of the root, which the first attempt has made
 			fmt.Fprintln(&b, path)
 		}
 		return err
@@ -62,8 +62,7 @@ func state(t *testing.T, root string, devices ...string) string {
 	return b.String()
 }
 
-// Devices that real programs have made use of are refused, with what is on
-// them, and are not changed.
+// Devices in use by real programs are refused with the reason, and are not changed.
 func TestTakenDevicesAreRefused(t *testing.T) {
 	kernel := realHost(t)
 	root := t.TempDir()
@@ -136,7 +135,7 @@ func partition(t *testing.T, device, label string) {
 	}
 }
 
-// One device is one device by whatever path.
+// A device is recognized by whatever path.
 func TestSameDeviceByAnotherPath(t *testing.T) {
 	device := blockDevice(t, 64*units.MiB)
 	link, node := filepath.Join(t.TempDir(), "link"), filepath.Join(t.TempDir(), "node")
@@ -170,7 +169,7 @@ func TestTooSmallDevice(t *testing.T) {
 
 const asNobody = "THINCTL_TEST_NOBODY"
 
-// TestMain lets the test binary try its luck as another user.
+// TestMain makes the test binary also the program that another user runs.
 func TestMain(m *testing.M) {
 	if os.Getenv(asNobody) == "" {
 		os.Exit(m.Run())
@@ -186,7 +185,7 @@ func TestMain(m *testing.M) {
 
 func TestNotRoot(t *testing.T) {
 	realHost(t)
-	// The binary lies in a folder that is root's alone.
+	// The binary is in a directory that only root can read.
 	binary := filepath.Join("/dev/shm", "integration.test")
 	content, err := os.ReadFile("/proc/self/exe")
 	if err == nil {

@@ -61,7 +61,7 @@ func found(t *testing.T, pool *thinpool.Pool) []string {
 	return codes
 }
 
-// written is a pool with base, written and snapshot, and what has to be read.
+// written makes a pool with base, written and snapshot, and returns what must be read.
 func written(t *testing.T) (*thinpool.Pool, *load) {
 	t.Helper()
 	pool := newPool(t, tiny())
@@ -106,8 +106,8 @@ func both(t *testing.T, pool *thinpool.Pool, base *load) {
 	}
 }
 
-// A damaged block of the metadata's own space map: found, rebuilt into a new
-// file, the damaged one kept, volumes as they were.
+// A damaged block of the metadata's own space map is found. The metadata are rebuilt into a
+// new file, the damaged file is kept, and the volumes do not change.
 func TestDamagedMetadataIsRebuilt(t *testing.T) {
 	pool, base := written(t)
 	path := deactivate(t, pool)
@@ -148,8 +148,8 @@ func TestDamagedMetadataIsRebuilt(t *testing.T) {
 	noFindings(t, pool)
 }
 
-// onDevices is an inactive pool on two block devices, with base and other
-// written, and a damaged node of the metadata: the root of other's mappings.
+// onDevices makes an inactive pool on two block devices, with base and other written. A
+// node of the metadata is damaged: the root of other's mappings.
 func onDevices(t *testing.T) (pool *thinpool.Pool, meta string, damaged []byte, base *load) {
 	t.Helper()
 	data, device := blockDevice(t, 256*units.MiB), blockDevice(t, 8*units.MiB)
@@ -173,7 +173,7 @@ func onDevices(t *testing.T) (pool *thinpool.Pool, meta string, damaged []byte, 
 	return pool, meta, damaged, base
 }
 
-// rebuiltOnDevice looks at the pool of onDevices after its repair.
+// rebuiltOnDevice compares the pool of onDevices after its repair.
 func rebuiltOnDevice(t *testing.T, pool *thinpool.Pool, meta string, damaged []byte, base *load) {
 	t.Helper()
 	kept, err := filepath.Glob(filepath.Join(pool.Dir(), "metadata*"))
@@ -196,9 +196,9 @@ func rebuiltOnDevice(t *testing.T, pool *thinpool.Pool, meta string, damaged []b
 	noFindings(t, pool)
 }
 
-// A damaged node of the mappings, on a pool that stands on block devices: the
-// metadata device is written over with what could be read, a whole copy of it
-// is kept before. What the node does not lead to is as it was.
+// A node of the mappings is damaged in a pool on block devices. The repair first keeps a
+// whole copy of the metadata device, then writes over it all that could be read. Mappings
+// that the node does not lead to do not change.
 func TestDamagedMetadataDeviceIsRebuilt(t *testing.T) {
 	pool, meta, damaged, base := onDevices(t)
 	if got := found(t, pool); !slices.Contains(got, thinpool.FindMetadata) {
@@ -222,7 +222,7 @@ func TestDamagedMetadataDeviceIsRebuilt(t *testing.T) {
 	rebuiltOnDevice(t, pool, meta, damaged, base)
 }
 
-// halfway writes half of what is to be copied onto a device, and fails.
+// halfway writes half of what is to be copied to a device, and fails.
 type halfway struct {
 	thinpool.Disks
 	onto string
@@ -246,8 +246,7 @@ func (d halfway) CopyMetadata(ctx context.Context, from, to string, size units.B
 	return errors.Join(errHalfway, err, device.Sync(), device.Close())
 }
 
-// A device that is half written is no pool's to start on, and the next repair
-// writes the rest.
+// A pool is not started on a device that is half written; the next repair writes the rest.
 func TestHalfWrittenMetadataDevice(t *testing.T) {
 	pool, meta, damaged, base := onDevices(t)
 	ctx, host := testContext(t), realHost(t)
@@ -278,8 +277,8 @@ func TestHalfWrittenMetadataDevice(t *testing.T) {
 // rootOf returns the block of the root of a thin device's own mappings.
 func rootOf(t *testing.T, path string, id uint32) int64 {
 	t.Helper()
-	// Of the superblock (dm-thin-metadata.c), and of a node's header, after which
-	// come all keys and then all values (persistent-data/dm-btree-internal.h).
+	// Offsets in the superblock (dm-thin-metadata.c) and in a node's header, which all keys
+	// and then all values follow (persistent-data/dm-btree-internal.h).
 	const mappingRoot, entries, room, keys = 320, 16, 20, 32
 	var top, root int64
 	onMetadata(t, path, 0, func(b []byte) { top = int64(binary.LittleEndian.Uint64(b[mappingRoot:])) })
@@ -320,8 +319,8 @@ func TestNeedsCheckIsCleared(t *testing.T) {
 	both(t, pool, base)
 }
 
-// The metadata device fails under load: the state is told as it is, and what
-// was flushed is there once the device is back.
+// The metadata device fails under load. The state is reported, and flushed data are there
+// once the device works again.
 func TestMetadataDeviceFails(t *testing.T) {
 	disk := blockDevice(t, 8*units.MiB)
 	meta := newLinear(t, "it-meta", disk, 8*units.MiB)
@@ -370,7 +369,7 @@ func repairOfflineFindings(t *testing.T, pool *thinpool.Pool) {
 	t.Logf("%q", repair.Actions)
 }
 
-// What other programs did to the pool, read from real metadata.
+// Changes that other programs made to the pool are read from real metadata.
 func TestForeignChangesAreFound(t *testing.T) {
 	pool, base := written(t)
 	device := string(statusOf(t, pool).Device)

@@ -34,7 +34,7 @@ func noise(seed uint64, size units.Bytes) []byte {
 	return b
 }
 
-// layerContents are what the three layers of the tests change.
+// layerContents are the changes that the three layers of the tests make.
 func layerContents() []func(root string) error {
 	return []func(root string) error{
 		func(root string) error {
@@ -59,7 +59,7 @@ func layerContents() []func(root string) error {
 	}
 }
 
-// TestSnapshots has layers and containers on real file systems.
+// TestSnapshots makes layers and containers on real file systems.
 func TestSnapshots(t *testing.T) {
 	for _, fs := range []filesystem.Type{filesystem.Ext4, filesystem.XFS} {
 		t.Run(string(fs), func(t *testing.T) {
@@ -120,7 +120,7 @@ func (f *fixture) layers() {
 	}
 	f.must(chain.Finish(f.ctx, nil))
 	f.t.Logf("template and three layers: %s", time.Since(began).Round(time.Millisecond))
-	// Each layer is what its steps make of an empty folder.
+	// Each layer holds the result of its steps on an empty directory.
 	want := f.t.TempDir()
 	f.must(os.Chmod(want, 0o755))
 	for i, content := range contents {
@@ -146,7 +146,7 @@ func (f *fixture) layers() {
 	}
 }
 
-// listing is a tree as text: paths, modes, links and contents.
+// listing returns a tree as text: paths, modes, links and contents.
 func listing(t *testing.T, root string) string {
 	t.Helper()
 	var b strings.Builder
@@ -235,7 +235,7 @@ func (f *fixture) containers() {
 	if own := sizes.Layers[layer.ID].Own; own < 4*units.MiB || own > 8*units.MiB {
 		f.t.Errorf("the committed layer has %s of its own", own)
 	}
-	// A trim gives back what was removed.
+	// A trim frees the space of removed files.
 	f.must(os.Remove(filepath.Join(root, "mine")))
 	f.must(os.WriteFile(filepath.Join(root, "passing"), noise(6, 16*units.MiB), 0o600))
 	f.must(filesystem.Sync(f.ctx, root))
@@ -255,8 +255,8 @@ func (f *fixture) containers() {
 	f.must(err)
 }
 
-// stranger is a process in a mount namespace of its own, with its copies of our
-// mounts; dir is where it works.
+// stranger starts a process in a mount namespace of its own, with copies of our mounts; dir
+// is its working directory.
 func (f *fixture) stranger(dir string) (pid int, end func()) {
 	sleep := exec.Command("sleep", "1000")
 	sleep.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
@@ -268,8 +268,8 @@ func (f *fixture) stranger(dir string) (pid int, end func()) {
 	}
 }
 
-// held: a process in another mount namespace keeps a container by what it has
-// open there, and not by its mere copy of the mount.
+// held: a process in another mount namespace keeps a container in use by its open files,
+// not by its copy of the mount alone.
 func (f *fixture) held() {
 	_, end := f.stranger("/")
 	defer end()
@@ -293,12 +293,12 @@ func (f *fixture) held() {
 	if !removed.Waiting {
 		f.t.Errorf("%+v", removed)
 	}
-	// Its name is free at once, while the stranger is still in there.
+	// The name is free at once, while the process is still in the container.
 	_, err = f.s.CreateContainer(f.ctx, snapshots.ContainerOptions{Name: "web", Layer: layerID(3)})
 	f.must(err)
 }
 
-// takeDown removes all; the template's blocks stay and no others.
+// takeDown removes everything; only the template's blocks stay.
 func (f *fixture) takeDown() {
 	f.must(f.s.Recover(f.ctx))
 	_, err := f.s.RemoveContainer(f.ctx, "web", snapshots.RemoveOptions{})

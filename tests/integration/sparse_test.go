@@ -19,12 +19,12 @@ import (
 	"thinctl/units"
 )
 
-// lastlogSize is the size of a lastlog file whose last entry has a user id of a
-// directory service.
+// lastlogSize is the size of a lastlog file whose last entry has a user id of a directory
+// service.
 const lastlogSize = 300 * units.GiB
 
-// TestSparseFile takes a file of 300 GiB that holds a few KiB through every operation
-// on images. One that read or wrote its holes would take hours in the guest.
+// TestSparseFile performs every operation on images with a file of 300 GiB that holds a few
+// KiB. One that read or wrote its holes would take hours in the guest.
 func TestSparseFile(t *testing.T) {
 	for _, fs := range []filesystem.Type{filesystem.Ext4, filesystem.XFS} {
 		t.Run(string(fs), func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestSparseFile(t *testing.T) {
 	}
 }
 
-// sparseTar returns what GNU tar writes of a directory with the sparse file.
+// sparseTar returns the archive that GNU tar writes of a directory with the sparse file.
 func sparseTar(t *testing.T) io.Reader {
 	t.Helper()
 	from := t.TempDir()

@@ -16,8 +16,8 @@ import (
 	"thinctl/units"
 )
 
-// thinList is what thin_ls says of a pool's held root: mapped, exclusive and
-// shared blocks by device id.
+// thinList returns what thin_ls prints for a pool's held root: mapped, exclusive and shared
+// blocks by device id.
 func thinList(ctx context.Context, t *testing.T, device string) map[uint32][3]uint64 {
 	t.Helper()
 	out := run(t, "thin_ls", "-m", "--no-headers", "-o", "DEV,MAPPED_BLOCKS,EXCLUSIVE_BLOCKS,SHARED_BLOCKS", device)
@@ -36,8 +36,8 @@ func thinList(ctx context.Context, t *testing.T, device string) map[uint32][3]ui
 	return devices
 }
 
-// churn writes to base, and makes, writes and removes snapshots of it, until the
-// context ends.
+// churn writes to base, and makes, writes and removes snapshots of it, until the context
+// ends.
 func churn(ctx context.Context, t *testing.T, pool *thinpool.Pool, base *load, tick func()) {
 	const range64K = 512
 	var group sync.WaitGroup
@@ -91,9 +91,9 @@ func snapshotWritten(ctx context.Context, t *testing.T, pool *thinpool.Pool, nam
 	return l.fill([]uint64{r.Uint64N(512), r.Uint64N(512), r.Uint64N(512)}, 1)
 }
 
-// A pool under write load is read again and again while snapshots come and go: each
-// time what is found is what thin_ls says of the same held root. How often, a slow
-// machine decides: at least twenty times, and until a hundred or for two minutes.
+// A pool under write load is read repeatedly while snapshots are made and removed. Each
+// reading equals what thin_ls prints for the same held root. A slow machine limits the
+// number of readings: at least twenty, then until a hundred or for two minutes.
 func TestUsageUnderLoad(t *testing.T) {
 	pool := newPool(t, small())
 	base := newLoad(t, pool, "base")
@@ -149,7 +149,7 @@ func TestUsageUnderLoad(t *testing.T) {
 	if snapshots < 10 || len(transactions) < 10 || shared < 10 {
 		t.Error("too little happened meanwhile")
 	}
-	// thin_ls, between its fork and its exec, has what churn has open.
+	// thin_ls, between its fork and its exec, has the files open that churn has.
 	if _, waiting, err := pool.Reap(ctx); err != nil || len(waiting) > 0 {
 		t.Errorf("%v, %+v are waiting", err, waiting)
 	}
@@ -158,7 +158,7 @@ func TestUsageUnderLoad(t *testing.T) {
 	nothingHeld(t, pool)
 }
 
-// addsUp compares with the kernel once nothing is written any more.
+// addsUp compares with the kernel's counts once nothing is written.
 func addsUp(t *testing.T, pool *thinpool.Pool) {
 	t.Helper()
 	run(t, "dmsetup", "status", string(statusOf(t, pool).Device)) // commits

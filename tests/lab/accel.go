@@ -12,8 +12,8 @@ import (
 	"thinctl/tests/lab/boot"
 )
 
-// probeLimit is how long a guest under KVM may take to say a line. There are
-// hosts where /dev/kvm opens and a guest then spins for ever.
+// probeLimit is the time within which a guest under KVM must print a line. On some hosts
+// /dev/kvm opens and a guest then spins for ever.
 const probeLimit = 10 * time.Second
 
 const (
@@ -21,7 +21,8 @@ const (
 	accelTCG = "tcg"
 )
 
-// accel tells which accelerator works here. The answer holds until the host boots again.
+// accel returns the accelerator that works on this host. The answer holds until the host
+// boots again.
 func (c cache) accel(ctx context.Context, k kernel, guestProgram string, progress io.Writer) (string, error) {
 	device, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// cache is the folder outside the tree for what is dear to make. An entry is
+// cache is the directory outside the tree that holds what takes long to make. An entry is
 // named by a digest of its recipe, so a changed recipe makes a new one.
 type cache struct {
 	dir string
@@ -30,8 +30,8 @@ func digest(recipe ...string) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// entry returns the folder name-digest, made by build if it is not there.
-// It is built aside and renamed, so a folder that exists is whole.
+// entry returns the directory name-digest. If it does not exist, build makes it under
+// another name and it is renamed, so a directory that exists is whole.
 func (c cache) entry(ctx context.Context, name string, recipe []string, build func(dir string) error) (string, error) {
 	path := filepath.Join(c.dir, name+"-"+digest(recipe...))
 	if _, err := os.Stat(path); err == nil {
@@ -63,8 +63,8 @@ func (c cache) entry(ctx context.Context, name string, recipe []string, build fu
 	return path, nil
 }
 
-// dropOthers removes what an older recipe made. A run that still uses it keeps
-// its open files; the kernel's modules may go missing from it, which it reports.
+// dropOthers removes the entries of older recipes. A run that still uses one keeps its open
+// files; it reports kernel modules that are missing.
 func (c cache) dropOthers(name, keep string) {
 	old, _ := filepath.Glob(filepath.Join(c.dir, name+"-*"))
 	for _, path := range old {
@@ -74,7 +74,7 @@ func (c cache) dropOthers(name, keep string) {
 	}
 }
 
-// lock keeps parallel runs from making the same thing twice.
+// lock keeps concurrent runs from making the same entry twice.
 func (c cache) lock(ctx context.Context, name string) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(c.dir, name+".lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {

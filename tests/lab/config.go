@@ -12,8 +12,8 @@ import (
 	"thinctl/tests/lab/boot"
 )
 
-// Config says what to run and in which machine. The zero value of each field
-// is its default.
+// Config is what a run executes and in which machine. The zero value of each field is its
+// default.
 type Config struct {
 	Command []string // the program and its arguments
 	Dir     string   // working directory, the same in the guest; the caller's
@@ -24,7 +24,7 @@ type Config struct {
 	Screen         *boot.Screen // give the command a terminal, on Stdin and Stdout
 
 	Kernel  string // one of Kernels; 6.1
-	Systemd bool   // a Debian root with systemd and udev instead of the host's
+	Systemd bool   // a Debian root with systemd and udev instead of the host's root
 	Modules []string
 	Without []string
 
@@ -37,12 +37,12 @@ type Config struct {
 
 	Timeout       time.Duration // of the whole run; 30 minutes
 	PowerOffAfter time.Duration // after the command's start; 0: never
-	PowerOffOn    string        // once this stands in a line of Stdout
+	PowerOffOn    string        // once a line of Stdout has this text
 
-	NoBuild  bool      // do not build cmd/thinctl first
-	Tree     string    // the project; found upward from the working directory
+	NoBuild  bool      // do not build cmd/thinctl
+	Tree     string    // the project; searched upward from the working directory
 	Cache    string    // THINCTL_LAB_CACHE, else thinctl-lab in the user's cache
-	Progress io.Writer // what takes long is announced here; nil: nowhere
+	Progress io.Writer // announcements of slow steps; nil: none
 
 	firstBoot string // added to the kernel's command line at the first boot
 }
@@ -56,14 +56,14 @@ type Disk struct {
 	NoSerial bool
 }
 
-// Result is how a run ended that the lab itself carried through.
+// Result is how a run ended. It is filled in if the lab itself did not fail.
 type Result struct {
 	ExitCode   int  // the command's; 137 after a power-off
 	PoweredOff bool // by PowerOffAfter or PowerOffOn
 	Accel      string
 	Boot       time.Duration // from QEMU's start to the command's
 	Elapsed    time.Duration // of the whole run
-	Console    string        // what the kernel said
+	Console    string        // the messages of the guest's kernel
 }
 
 func (c Config) withDefaults() (Config, error) {

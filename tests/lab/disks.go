@@ -11,9 +11,9 @@ import (
 	"thinctl/tests/lab/boot"
 )
 
-// disks makes the run's disks and returns QEMU's arguments for them. The names
-// it returns are of files only this run uses: once QEMU has opened them they
-// can be unlinked, so that they go when QEMU does, whatever kills the lab.
+// disks makes the run's disks and returns QEMU's arguments for them, and the names of files
+// that only this run uses. Once QEMU has opened these files they can be unlinked: they then
+// vanish with QEMU, even if the lab is killed.
 func (c Config) disks(ctx context.Context, dir, image string) (args, throwAway []string, err error) {
 	scratch := c.KeepScratch
 	if scratch == "" {
@@ -58,11 +58,11 @@ func makeScratch(ctx context.Context, path string, size int64) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	aside := path + ".making" // a run killed here must not leave half a disk
+	aside := path + ".making" // a run that is killed must not leave half a disk
 	if err := sparseFile(aside, size); err != nil {
 		return err
 	}
-	// Few inodes, for it holds few large files, and mkfs is quicker.
+	// It holds few large files: with few inodes, mkfs is quicker.
 	if _, err := output(ctx, "mkfs.ext4", "-q", "-F", "-m", "0", "-i", "65536", "-L", "scratch", aside); err != nil {
 		os.Remove(aside)
 		return fmt.Errorf("formatting the scratch disk %s: %w", path, err)

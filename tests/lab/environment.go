@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// environment is what the command gets of the caller's variables, and the lab's own.
+// environment returns the command's variables: some of the caller's, and the lab's own.
 func (c Config) environment(bin string) []string {
 	var env []string
 	path := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -22,7 +22,7 @@ func (c Config) environment(bin string) []string {
 	env = append(env, "PATH="+bin+":"+path, "PWD="+c.Dir, "TMPDIR=/scratch/tmp",
 		"THINCTL_LAB=1", "THINCTL_LAB_KERNEL="+c.Kernel)
 	if !c.Systemd {
-		env = append(env, "DM_DISABLE_UDEV=1") // or dmsetup waits for an udev that is not there
+		env = append(env, "DM_DISABLE_UDEV=1") // or dmsetup waits for udev, which does not run
 	}
 	return append(env, c.Env...)
 }
@@ -36,8 +36,8 @@ func passedOn(name string) bool {
 		strings.HasPrefix(name, "GO") && !strings.HasPrefix(name, "GOOGLE")
 }
 
-// shared are the folders of the host that must stand at the same path under
-// systemd's root: the tree, what go test builds and where it builds it.
+// shared returns the directories of the host that must be at the same path under systemd's
+// root: the tree, what go test builds, and where it builds it.
 func (c Config) shared() []string {
 	wanted := []string{c.Tree, c.Dir, os.TempDir(), os.Getenv("GOTMPDIR"), os.Getenv("GOCACHE")}
 	if dir, err := os.UserCacheDir(); err == nil {
@@ -52,13 +52,13 @@ func (c Config) shared() []string {
 		if dir == "" || err != nil || !info.IsDir() || belongsToRoot(dir) {
 			continue
 		}
-		dirs = addFolder(dirs, dir)
+		dirs = addDir(dirs, dir)
 	}
 	return dirs
 }
 
-// addFolder adds dir unless one of dirs holds it, and drops those it holds.
-func addFolder(dirs []string, dir string) []string {
+// addDir adds dir unless one of dirs contains it, and drops those that it contains.
+func addDir(dirs []string, dir string) []string {
 	var kept []string
 	for _, d := range dirs {
 		if within(dir, d) {
@@ -71,7 +71,7 @@ func addFolder(dirs []string, dir string) []string {
 	return append(kept, dir)
 }
 
-// belongsToRoot tells the folders that systemd's root has of its own.
+// belongsToRoot reports whether systemd's root has the directory itself.
 func belongsToRoot(dir string) bool {
 	for _, own := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/dev",
 		"/proc", "/sys", "/run", "/boot", "/var/lib", "/scratch", "/host"} {

@@ -21,8 +21,8 @@ func imagePackages() []string {
 		e2fsprogs fio docker.io containerd runc skopeo podman docker-registry prometheus xz-utils bzip2`)
 }
 
-// imageHook makes the boot short: what a test does not start does not run.
-// Neither console gets a login, which would write into the kernel's messages.
+// imageHook makes the boot short: services that tests do not start are disabled. Neither
+// console gets a login, which would write into the kernel's messages.
 const imageHook = `chroot "$1" systemctl disable docker.service docker.socket containerd.service ` +
 	`docker-registry.service podman.service podman.socket podman-auto-update.timer podman-restart.service prometheus.service prometheus-node-exporter.service lvm2-monitor.service blk-availability.service ` +
 	`e2scrub_reap.service e2scrub_all.timer fstrim.timer apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer && ` +

@@ -40,8 +40,8 @@ func (a *archive) pad() {
 	}
 }
 
-// initramfs is the first root: the guest program, its orders and the modules.
-// It is put together for each run, which costs less than reading it from a cache.
+// initramfs returns the first root: the guest program, its orders and the modules. It is
+// made for each run, which costs less than reading it from a cache.
 func initramfs(spec boot.Spec, guestProgram string, modules []string, tree string) ([]byte, error) {
 	var a archive
 	a.add("dev", modeFolder, [2]int{}, nil)
@@ -70,9 +70,9 @@ func initramfs(spec boot.Spec, guestProgram string, modules []string, tree strin
 	return a.Bytes(), nil
 }
 
-// unsigned cuts off a module's signature (struct module_signature in the
-// kernel's include/linux/module_signature.h). Checking them takes the guest's
-// emulated processor seconds; without, the kernel marks itself tainted, no more.
+// unsigned cuts off a module's signature (struct module_signature in the kernel's
+// include/linux/module_signature.h). Checking signatures takes seconds of the guest's
+// emulated processor; without them the kernel only marks itself tainted.
 func unsigned(module []byte) []byte {
 	const magic, header = "~Module signature appended~\n", 12
 	rest, signed := bytes.CutSuffix(module, []byte(magic))

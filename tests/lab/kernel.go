@@ -17,15 +17,15 @@ import (
 // kernelRecipe changes when the cached kernels have to be made again.
 const kernelRecipe = "3: uncompressed vmlinux, uncompressed modules, depmod"
 
-// kernel is a Debian kernel, unpacked.
+// kernel is an unpacked Debian kernel.
 type kernel struct {
-	image   string // vmlinux: QEMU enters it directly, which saves unpacking it under emulation
+	image   string // vmlinux; QEMU enters it directly, which saves unpacking it under emulation
 	release string
 	tree    string // its modules
 }
 
-// source is where a kernel comes from. A suite's kernel moves on within its series,
-// and sid's from one series to the next.
+// source is where a kernel comes from. Within a suite the kernel is updated within its
+// series; in sid also from one series to the next.
 type source struct {
 	name  string
 	suite debian.Suite
@@ -41,7 +41,7 @@ func sources() []source {
 	}
 }
 
-// Kernels are the names of the kernels that the lab can boot, the default first.
+// Kernels returns the names of the kernels that the lab can boot, the default first.
 func Kernels() []string {
 	var names []string
 	for _, s := range sources() {
@@ -70,7 +70,7 @@ func (c cache) kernel(ctx context.Context, name string, progress io.Writer) (ker
 	return kernel{filepath.Join(dir, "vmlinux"), filepath.Base(trees[0]), trees[0]}, nil
 }
 
-// fetch leaves vmlinux and modules/RELEASE in dir.
+// fetch writes vmlinux and modules/RELEASE to dir.
 func (s source) fetch(ctx context.Context, dir string) error {
 	release, packages, err := s.packages(ctx)
 	if err != nil {
@@ -105,7 +105,7 @@ func (s source) fetch(ctx context.Context, dir string) error {
 	if _, err := output(ctx, "cp", "-r", "--", filepath.Dir(tree), filepath.Join(dir, "modules")); err != nil {
 		return err
 	}
-	// depmod looks below lib/modules.
+	// depmod reads lib/modules.
 	if err := os.Symlink(".", filepath.Join(dir, "lib")); err != nil {
 		return err
 	}
@@ -115,8 +115,8 @@ func (s source) fetch(ctx context.Context, dir string) error {
 	return nil
 }
 
-// packages returns the release of the kernel that the metapackage stands for today, and
-// the packages that hold its image and its modules.
+// packages returns the release of the kernel that the metapackage depends on at present,
+// and the packages that hold its image and its modules.
 func (s source) packages(ctx context.Context) (release string, packages []string, err error) {
 	names, err := s.suite.Depends(ctx, s.meta)
 	if err != nil {
@@ -135,7 +135,7 @@ func (s source) packages(ctx context.Context) (release string, packages []string
 		if err != nil {
 			return "", nil, err
 		}
-		for _, part := range parts { // of Debian 14, where binary, modules and base are packages of their own
+		for _, part := range parts { // in Debian 14, binary, modules and base are packages of their own
 			if strings.HasSuffix(part, "-"+release) {
 				packages = append(packages, part)
 			}
@@ -145,8 +145,8 @@ func (s source) packages(ctx context.Context) (release string, packages []string
 	return "", nil, fmt.Errorf("package %s depends on no kernel", s.meta)
 }
 
-// unpackImage takes the kernel proper out of a bzImage, by the offsets in its
-// setup header (Documentation/arch/x86/boot.rst: payload_offset, payload_length).
+// unpackImage extracts the kernel proper from a bzImage, by the offsets in its setup header
+// (Documentation/arch/x86/boot.rst: payload_offset, payload_length).
 func unpackImage(ctx context.Context, from, to string) error {
 	image, err := os.ReadFile(from)
 	if err != nil {
@@ -160,7 +160,7 @@ func unpackImage(ctx context.Context, from, to string) error {
 	if end > len(image) || end-start < 8 {
 		return fmt.Errorf("%s is cut short", from)
 	}
-	payload := image[start : end-4] // behind it the build puts the unpacked size
+	payload := image[start : end-4] // the build appends the unpacked size
 	unpack := map[string]string{"\xfd7zX": "xz", "\x28\xb5\x2f\xfd": "zstd"}[string(payload[:4])]
 	if unpack == "" {
 		return fmt.Errorf("%s is compressed in a way the lab does not know", from)
@@ -180,7 +180,7 @@ func unpackImage(ctx context.Context, from, to string) error {
 	return os.WriteFile(to, plain, 0o644)
 }
 
-// unpackModules unpacks compressed modules, which the guest would be slow at.
+// unpackModules unpacks compressed modules, which would take the guest long.
 func unpackModules(ctx context.Context, tree string) error {
 	for suffix, program := range map[string]string{".ko.xz": "xz", ".ko.zst": "zstd"} {
 		const script = `find "$1" -name "*$2" -print0 | xargs -0 -r -P "$(nproc)" -n 64 "$3" -q -d`

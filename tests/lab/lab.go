@@ -12,7 +12,7 @@ import (
 	"thinctl/tests/lab/boot"
 )
 
-// Prepare installs and caches what a run with this configuration needs.
+// Prepare installs and caches all that a run with this configuration needs.
 func Prepare(ctx context.Context, config Config) error {
 	c, err := config.withDefaults()
 	if err != nil {
@@ -27,12 +27,12 @@ func Prepare(ctx context.Context, config Config) error {
 	return err
 }
 
-// parts is what a run is put together from.
+// parts are the inputs of a run.
 type parts struct {
 	kernel kernel
 	image  string // "" without systemd
 	accel  string
-	bin    string // the freshly built programs
+	bin    string // the programs that were built
 }
 
 func (c Config) gather(ctx context.Context, dir string) (parts, error) {
@@ -126,7 +126,7 @@ func (c Config) boot(ctx context.Context, attempt int) (result Result, began boo
 	return result, began, err
 }
 
-// spec is the guest's orders, and the modules to load first.
+// spec returns the guest's orders and the modules to load first.
 func (c Config) spec(p parts) (boot.Spec, []string, error) {
 	set, err := readModules(p.kernel.tree)
 	if err != nil {

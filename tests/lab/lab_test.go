@@ -20,8 +20,8 @@ type outcome struct {
 	err            error
 }
 
-// run runs a shell script in a guest. The guests need nothing but the shell,
-// so thinctl is not built for them.
+// run runs a shell script in a guest. The guests need only the shell, so thinctl is not
+// built for them.
 func run(t *testing.T, config lab.Config, script string) outcome {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -70,7 +70,7 @@ func TestCommandRunsOnEachKernel(t *testing.T) {
 			}
 			release := kernel + "."
 			if kernel == "sid" {
-				release = "+deb" // whatever sid has today
+				release = "+deb" // the newest in sid
 			}
 			for _, want := range []string{release, here + "\n", "from the caller\n", "thin-pool ", "thin ",
 				"flakey ", "log-writes ", "delay ", "snapshot ", "1073741824\n2147483648\n",
@@ -116,8 +116,7 @@ func TestHungGuestTimesOut(t *testing.T) {
 	}
 }
 
-// What was flushed before the power was cut is there at the next boot, what was
-// not written out need not be.
+// Data that were flushed before the power was cut are there at the next boot.
 func TestPowerOffKeepsWhatWasFlushed(t *testing.T) {
 	t.Parallel()
 	disk := filepath.Join(t.TempDir(), "scratch.img")

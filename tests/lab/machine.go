@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// machine is one QEMU process and the folder with its files.
+// machine is one QEMU process and the directory with its files.
 type machine struct {
 	dir           string
 	kernelOptions string // added to the command line
@@ -24,7 +24,7 @@ type machine struct {
 
 func (m *machine) path(name string) string { return filepath.Join(m.dir, name) }
 
-// listen makes the sockets QEMU will connect to.
+// listen makes the sockets that QEMU connects to.
 func (m *machine) listen(names ...string) error {
 	m.listeners = map[string]*net.UnixListener{}
 	for _, name := range names {
@@ -37,7 +37,7 @@ func (m *machine) listen(names ...string) error {
 	return nil
 }
 
-// start runs QEMU, which dies with this process whatever ends it.
+// start runs QEMU, which dies with this process however that ends.
 func (m *machine) start(args []string) error {
 	path, err := tool("qemu-system-x86_64")
 	if err != nil {
@@ -49,7 +49,7 @@ func (m *machine) start(args []string) error {
 	}
 	m.cmd = exec.Command(path, args...)
 	m.cmd.Stdout, m.cmd.Stderr = log, log
-	// A group of its own, so that the terminal's ^C reaches the lab only.
+	// QEMU has a process group of its own, so that the terminal's ^C reaches only the lab.
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	m.dead = make(chan struct{})
 	started := make(chan error)
@@ -74,7 +74,7 @@ func (m *machine) start(args []string) error {
 	return nil
 }
 
-// kill is the power cut.
+// kill cuts the power.
 func (m *machine) kill() {
 	m.once.Do(func() { m.cmd.Process.Kill() })
 }

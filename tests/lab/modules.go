@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// bootModules are what the guest cannot start without.
+// bootModules are the modules that the guest cannot start without.
 func bootModules() []string {
 	return []string{"virtio_pci", "virtio_blk", "virtio_console", "9pnet_virtio", "9p", "overlay", "ext4"}
 }
@@ -17,14 +17,14 @@ func bootModules() []string {
 // alias, which the guest's init cannot resolve; newer kernels have crc32c built in.
 func checksumModules() []string { return []string{"crc32c_generic", "crc32c_intel"} }
 
-// testModules are what the tests want there from the start; the kernel asks
-// for any other by modprobe. So it does for xfs, which takes two seconds to load.
+// testModules are the modules that are loaded before a test starts. The kernel loads any
+// other by modprobe; xfs is one of those, because it takes two seconds.
 func testModules() []string {
 	return []string{"loop", "dm_mod", "dm_thin_pool", "dm_snapshot", "dm_flakey",
 		"dm_log_writes", "dm_delay", "dm_zero"}
 }
 
-// moduleSet is a kernel's modules.dep: what is there and what it needs.
+// moduleSet is a kernel's modules.dep: its modules and their dependencies.
 type moduleSet struct {
 	file    map[string]string // by name
 	needs   map[string][]string
@@ -63,8 +63,8 @@ func readModules(tree string) (moduleSet, error) {
 	return set, nil
 }
 
-// loadOrder lists the files of the modules named and all they need, what is
-// needed first. It leaves out the modules without, and what needs them.
+// loadOrder lists the files of the modules named and of all their dependencies,
+// dependencies first. It leaves out the modules in without, and those that need them.
 func (s moduleSet) loadOrder(names, without []string) ([]string, error) {
 	var order []string
 	seen := map[string]bool{}
@@ -98,7 +98,7 @@ func (s moduleSet) present(names []string) []string {
 	return slices.DeleteFunc(names, func(name string) bool { return s.file[moduleName(name)] == "" })
 }
 
-// wants tells whether a module is, or needs, one of those.
+// wants reports whether a module is in the list or needs one that is.
 func (s moduleSet) wants(name string, those []string) bool {
 	return slices.ContainsFunc(those, func(w string) bool {
 		w = moduleName(w)
@@ -106,7 +106,7 @@ func (s moduleSet) wants(name string, those []string) bool {
 	})
 }
 
-// leftOut are the files of the modules without, which the guest must not find.
+// leftOut returns the files of the modules in without, which are hidden from the guest.
 func (s moduleSet) leftOut(without []string) ([]string, error) {
 	var files []string
 	for _, name := range without {

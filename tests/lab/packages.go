@@ -13,7 +13,7 @@ import (
 	"thinctl/tests/debian"
 )
 
-// program is one the lab or its guest runs, and the Debian package it is in.
+// program is a program that the lab or its guest runs, and its Debian package.
 type program struct {
 	name, pkg string
 }
@@ -31,7 +31,7 @@ func plainPrograms() []program {
 		{"losetup", "mount"},
 		{"blkid", "util-linux"},
 		{"sfdisk", "fdisk"},
-		{"fuser", "psmisc"}, // runbooks ask these two
+		{"fuser", "psmisc"}, // runbooks use these two
 		{"ps", "procps"},
 		{"xz", "xz-utils"},
 		{"zstd", "zstd"},
@@ -42,7 +42,7 @@ func systemdPrograms() []program {
 	return append(plainPrograms(), program{"mmdebstrap", "mmdebstrap"})
 }
 
-// require installs what is missing, or says which command would.
+// require installs missing programs. If it cannot, the error has the command that does.
 func require(ctx context.Context, programs []program, progress io.Writer) error {
 	var missing []string
 	for _, p := range programs {
@@ -64,7 +64,7 @@ func require(ctx context.Context, programs []program, progress io.Writer) error 
 	return nil
 }
 
-// tool finds a program also where a user's PATH does not look.
+// tool finds a program. It also searches directories that are not on a user's PATH.
 func tool(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
@@ -77,8 +77,8 @@ func tool(name string) (string, error) {
 	return "", fmt.Errorf("no program %s", name)
 }
 
-// output runs a program of the host and returns its standard output. What it
-// wrote to standard error becomes part of the error.
+// output runs a program of the host and returns its standard output. The error has the
+// program's standard error.
 func output(ctx context.Context, args ...string) ([]byte, error) {
 	path, err := tool(args[0])
 	if err != nil {

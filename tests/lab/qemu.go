@@ -14,14 +14,14 @@ func baseArgs(accel string, cpus int, memory int64) []string {
 	}
 	return []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		// Nothing on the board that the kernel or udev would look for a driver for.
+		// The board has no device that the kernel or udev would load a driver for.
 		"-machine", "q35,sata=off,smbus=off,i8042=off,vmport=off", "-accel", accel, "-cpu", "max",
 		"-smp", strconv.Itoa(cpus), "-m", fmt.Sprintf("%dM", memory>>20),
 	}
 }
 
-// kernelLine is the kernel's command line. All but the first line is there to
-// reach the command sooner under emulation.
+// kernelLine is the kernel's command line. All options but those of the first line make the
+// guest reach the command sooner under emulation.
 func kernelLine(systemd bool) string {
 	line := "console=ttyS0 panic=-1 reboot=t oops=panic quiet" +
 		" mitigations=off nokaslr rodata=off random.trust_cpu=on" +
@@ -43,8 +43,8 @@ func (m *machine) bootArgs(k kernel, systemd bool) []string {
 	}
 }
 
-// portArgs gives the guest its serial ports; QEMU connects each to a socket
-// that is listening already.
+// portArgs gives the guest its serial ports. QEMU connects each to a socket that is already
+// listening.
 func (m *machine) portArgs(screen bool) []string {
 	args := []string{"-device", "virtio-serial-pci"}
 	for _, name := range ports() {
@@ -73,8 +73,8 @@ func shareArgs() []string {
 	}
 }
 
-// diskArgs attaches a raw file. Flushes are honoured, so killing QEMU loses
-// nothing the guest flushed; what the guest discards becomes a hole.
+// diskArgs attaches a raw file. Flushes are honoured, so killing QEMU loses no data that
+// the guest has flushed. Discarded blocks become holes.
 func diskArgs(id, serial, path string, snapshot bool) []string {
 	drive := fmt.Sprintf("file=%s,if=none,id=%s,format=raw,cache=writeback,aio=threads,discard=unmap",
 		quote(path), id)
@@ -88,5 +88,5 @@ func diskArgs(id, serial, path string, snapshot bool) []string {
 	return []string{"-drive", drive, "-device", device}
 }
 
-// quote doubles commas, which part QEMU's options.
+// quote doubles commas, which separate QEMU's options.
 func quote(path string) string { return strings.ReplaceAll(path, ",", ",,") }

@@ -14,7 +14,7 @@ import (
 	"thinctl/tests/lab/boot"
 )
 
-// exitKilled is what a shell reports of a program killed by SIGKILL.
+// exitKilled is the status that a shell reports for a program killed by SIGKILL.
 const exitKilled = 137
 
 // run is one boot of a guest.
@@ -65,7 +65,7 @@ func (r *run) boot(ctx context.Context, p parts) error {
 	return nil
 }
 
-// connect takes up the ports, each in a goroutine that ends with QEMU.
+// connect serves each port in a goroutine that ends with QEMU.
 func (r *run) connect() {
 	c := r.config
 	r.lines, r.text = make(chan string, 8), make(chan struct{})
@@ -91,7 +91,7 @@ func (r *run) connect() {
 			io.Copy(c.Stdout, port)
 		}, nil)
 	} else if c.Stdin != nil {
-		// Not waited for: nothing can end a read of the caller's stdin.
+		// This goroutine is not waited for: a read of the caller's stdin cannot be ended.
 		go func() {
 			port, err := r.machine.accept(boot.PortStdin)
 			select {
@@ -102,8 +102,8 @@ func (r *run) connect() {
 			if err == nil {
 				io.Copy(port, c.Stdin)
 				port.CloseWrite()
-				// Closed in full, also by the garbage collector, it hangs up on
-				// QEMU, which then drops what the guest has not taken yet.
+				// If it were closed in full, which the garbage collector does too, QEMU
+				// would hang up and drop the input that the guest has not read.
 				<-r.machine.dead
 				port.Close()
 			}
@@ -125,7 +125,7 @@ func (r *run) take(name string, use func(io.ReadWriter), after func()) {
 	}()
 }
 
-// supervise follows the guest to its end and leaves nothing running.
+// supervise waits for the guest's end and leaves nothing running.
 func (r *run) supervise(ctx context.Context) (Result, error) {
 	m := r.machine
 	defer context.AfterFunc(ctx, m.kill)()

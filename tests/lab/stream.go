@@ -6,13 +6,13 @@ import (
 	"sync"
 )
 
-// stream carries one output of the command to the caller and counts it.
+// stream carries one output of the command to the caller and counts its bytes.
 type stream struct {
 	mu      sync.Mutex
 	changed sync.Cond
 	count   int64
 	ended   bool
-	failed  error // the caller's writer's
+	failed  error // of the caller's writer
 }
 
 func newStream() *stream {
@@ -49,8 +49,7 @@ func (s *stream) await(n int64) (arrived bool) {
 	return s.count >= n
 }
 
-// watcher calls seen once, when text stands in what is written, and before it
-// is written on.
+// watcher calls seen once, when text has been written and before it is passed on.
 type watcher struct {
 	to   io.Writer
 	text []byte
@@ -70,7 +69,7 @@ func (w *watcher) Write(p []byte) (int, error) {
 	return w.to.Write(p)
 }
 
-// end tells those who await that nothing more comes.
+// end wakes the callers of await: nothing more comes.
 func (s *stream) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// findTree finds the project's top folder above dir.
+// findTree returns the project's top directory, which is dir or above it.
 func findTree(dir string) (string, error) {
 	for at := dir; ; at = filepath.Dir(at) {
 		text, err := os.ReadFile(filepath.Join(at, "go.mod"))
@@ -24,8 +24,8 @@ func findTree(dir string) (string, error) {
 	}
 }
 
-// buildPrograms builds the guest's first process and, if it has any Go files,
-// thinctl, both static, into dir.
+// buildPrograms builds the guest's first process and thinctl into dir, both static. It
+// leaves out thinctl if that has no Go files.
 func buildPrograms(ctx context.Context, tree, dir string, withThinctl bool) error {
 	packages := []string{"./tests/lab/guest"}
 	files, err := filepath.Glob(filepath.Join(tree, "cmd/thinctl/*.go"))
@@ -48,8 +48,8 @@ func buildPrograms(ctx context.Context, tree, dir string, withThinctl bool) erro
 	return nil
 }
 
-// programs builds in the cache, where what is up to date is not linked again,
-// and copies to dir, which no later build can change under a running guest.
+// programs builds in the cache, where a program that is up to date is not linked again. It
+// copies to dir, which no later build changes while a guest runs.
 func (c cache) programs(ctx context.Context, tree, dir string, withThinctl bool) error {
 	shop := filepath.Join(c.dir, "programs-"+digest(tree))
 	unlock, err := c.lock(ctx, filepath.Base(shop))
@@ -69,7 +69,7 @@ func (c cache) programs(ctx context.Context, tree, dir string, withThinctl bool)
 	}
 	err = copyFile(filepath.Join(dir, "thinctl"), filepath.Join(shop, "thinctl"))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil // cmd/thinctl has no Go files yet
+		return nil // cmd/thinctl has no Go files
 	}
 	return err
 }

@@ -20,16 +20,17 @@ const (
 	root        = "/var/lib/thinctl"
 	poolName    = "power"
 	journalDisk = "/dev/disk/by-id/virtio-disk0"
-	// clients of volumes; every other boot has one, so that images get a turn.
+	// clients is the number of clients of volumes. Every other boot has only one, so that
+	// images get their share.
 	clients = 4
-	// longest is how long the load runs at most before the power goes.
+	// longest is the longest time that the load runs before the power is cut.
 	longest = 4 * time.Second
-	// cutNow is what the host waits for to cut the power.
+	// cutNow is the line at which the host cuts the power.
 	cutNow = "cut the power now"
 )
 
-// guest is one boot: it verifies, and then loads the pool until the power
-// goes; the last boot destroys the pool instead.
+// guest is one boot: it verifies the pool and then loads it until the power is cut. The
+// last boot destroys the pool instead.
 func guest(ctx context.Context, seed uint64, boot int, last bool) error {
 	host, letGo, err := crash.OpenHost()
 	if err != nil {
@@ -73,8 +74,8 @@ func guest(ctx context.Context, seed uint64, boot int, last bool) error {
 	return load(ctx, pool, ledger, client, journal, seed, boot)
 }
 
-// begin makes the pool. The first boot's cut is after it: a cut within Create
-// is a matter of its own.
+// begin makes the pool. The first boot's cut comes after it: cuts within Create are tested
+// elsewhere.
 func begin(ctx context.Context, host thinpool.Host) error {
 	pool, err := thinpool.Create(ctx, host, root, poolName, thinpool.CreateOptions{
 		DataSize: 128 * units.MiB, MetadataSize: 8 * units.MiB, BaseSize: 32 * units.MiB, Reserve: &thinpool.Reserve{}})
@@ -93,8 +94,8 @@ func newImageClient(ctx context.Context, host thinpool.Host, records []record, j
 	return &imageClient{store: store, images: loadable, shelf: shelfOf(records), note: journal.noteImage}, err
 }
 
-// verify reopens the pool and holds it against the ledger, and its images against
-// what their client was told.
+// verify opens the pool again and compares it with the ledger, and its images with what
+// their client was acknowledged.
 func verify(ctx context.Context, host thinpool.Host, pool *thinpool.Pool, ledger *thinpooltest.Ledger, client *imageClient, journal *journal) error {
 	if err := thinpooltest.Reopen(ctx, host, root); err != nil {
 		return err
@@ -130,8 +131,8 @@ func verify(ctx context.Context, host thinpool.Host, pool *thinpool.Pool, ledger
 	return pool.Activate(ctx)
 }
 
-// load runs clients until the power goes, for which it asks at a moment that
-// the seed gives.
+// load runs clients until the power is cut. It asks for the cut at a moment that the seed
+// decides.
 func load(ctx context.Context, pool *thinpool.Pool, ledger *thinpooltest.Ledger, client *imageClient, journal *journal, seed uint64, boot int) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

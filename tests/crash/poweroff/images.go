@@ -18,7 +18,7 @@ import (
 	"thinctl/tests/crash"
 )
 
-// The acts of the images' client.
+// The acts of the client of images.
 const (
 	actLoad   = "load"
 	actCommit = "commit"
@@ -27,23 +27,23 @@ const (
 )
 
 const (
-	imageNames    = 4 // that the client uses
+	imageNames    = 4 // of the client's
 	containerName = "web"
-	// layerSize is that of the images' largest layer: a load is to end, now and
-	// then, before the power does.
+	// layerSize is the size of the images' largest layer. It is small, so that some loads
+	// end before the power is cut.
 	layerSize = 20_000
 )
 
-// imageAct is one change of a name that the client asks for.
+// imageAct is one change of a name that the client requests.
 type imageAct struct {
 	Op   string `json:"op"`
 	Name string `json:"name"`
-	// Tree is the digest of the tree that the name stands for then; "" where the
-	// name goes.
+	// Tree is the digest of the tree that the name has afterwards; "" if the name is
+	// removed.
 	Tree string `json:"tree,omitempty"`
 }
 
-// shelf is what the client was told of its images: what must be there, whatever
+// shelf holds the images that the client has had acknowledged: they must exist, whatever
 // happens.
 type shelf struct {
 	trees     map[string]string // name -> digest of the tree
@@ -79,7 +79,7 @@ type imageClient struct {
 	note   func(act imageAct, state string) error
 }
 
-// verify recovers the images and holds them against the shelf.
+// verify recovers the images and compares them with the shelf.
 func (c *imageClient) verify(ctx context.Context) error {
 	if err := c.store.Recover(ctx); err != nil {
 		return err
@@ -112,13 +112,13 @@ func (c *imageClient) verify(ctx context.Context) error {
 	return c.tidy(ctx)
 }
 
-// settle tells whether the act happened in which the power went.
+// settle decides whether the act that the power cut interrupted has happened.
 func (c *imageClient) settle(there map[string]string) error {
 	if c.shelf.open == nil {
 		return nil
 	}
 	act := *c.shelf.open
-	// Where it would change nothing it is as good as done.
+	// If it would change nothing it counts as done.
 	done := there[act.Name] == act.Tree
 	fmt.Printf("cut off: %s of %s, done %v\n", act.Op, act.Name, done)
 	if done {
@@ -129,8 +129,8 @@ func (c *imageClient) settle(there map[string]string) error {
 	return c.note(act, undone)
 }
 
-// names are the images' names, with the digests of their trees; trees are those
-// that are known.
+// names returns the images' names with the digests of their trees. trees holds the digests
+// that are already known.
 func (c *imageClient) names(ctx context.Context, trees map[string]string) (map[string]string, error) {
 	all, err := c.store.Images(ctx)
 	if err != nil {
@@ -155,8 +155,8 @@ func (c *imageClient) names(ctx context.Context, trees map[string]string) (map[s
 	return there, nil
 }
 
-// tidy removes the container of a commit that was cut off, and images that have
-// lost their names.
+// tidy removes the container of an interrupted commit, and images that have lost their
+// names.
 func (c *imageClient) tidy(ctx context.Context) error {
 	_, err := c.store.Layers().RemoveContainer(ctx, containerName, snapshots.RemoveOptions{})
 	if err != nil && !errors.Is(err, snapshots.ErrNotFound) {
@@ -169,11 +169,11 @@ func (c *imageClient) tidy(ctx context.Context) error {
 			err = errors.Join(err, removed)
 		}
 	}
-	_, _, reaped := c.store.Layers().Pool().Reap(ctx) // notes what was given back
+	_, _, reaped := c.store.Layers().Pool().Reap(ctx) // writes the reaped ids to the database
 	return errors.Join(err, reaped)
 }
 
-// empty removes all images, and finds nothing left of them.
+// empty removes all images and verifies that nothing is left of them.
 func (c *imageClient) empty(ctx context.Context) error {
 	for name := range c.shelf.trees {
 		if _, err := c.store.Remove(ctx, []string{name}, images.RemoveOptions{}); err != nil {
@@ -196,7 +196,7 @@ func (c *imageClient) empty(ctx context.Context) error {
 	return err
 }
 
-// run carries out random acts until ctx ends.
+// run performs random acts until ctx ends.
 func (c *imageClient) run(ctx context.Context, random *rand.Rand) error {
 	for ctx.Err() == nil {
 		if err := c.step(ctx, random); err != nil {
@@ -233,7 +233,7 @@ func (c *imageClient) step(ctx context.Context, random *rand.Rand) error {
 	})
 }
 
-// first loads an image, so that the power need not wait for the first mkfs.
+// first loads an image, so that the power cut need not wait for the first mkfs.
 func (c *imageClient) first(ctx context.Context) error {
 	name, err := reference.Parse("image:0")
 	if err != nil {
@@ -250,7 +250,7 @@ func (c *imageClient) load(ctx context.Context, one *imagestest.Prepared, name r
 	})
 }
 
-// do asks for a change between its two notes.
+// do requests a change and writes a note before and after it.
 func (c *imageClient) do(act imageAct, ask func() error) error {
 	c.shelf.begin(act)
 	if err := c.note(act, begun); err != nil {
@@ -263,7 +263,7 @@ func (c *imageClient) do(act imageAct, ask func() error) error {
 	return c.note(act, acknowledged)
 }
 
-// commit makes a container of an image, writes to it, and commits it mounted.
+// commit makes a container of an image, writes to it, and commits it while it is mounted.
 func (c *imageClient) commit(ctx context.Context, from string, to reference.Reference, random *rand.Rand) error {
 	image, err := c.store.Image(ctx, from)
 	if err != nil {
@@ -278,7 +278,7 @@ func (c *imageClient) commit(ctx context.Context, from string, to reference.Refe
 	if err != nil {
 		return err
 	}
-	// Not synced: that is the commit's to do.
+	// The file is not synced: the commit must do that.
 	text := strings.Repeat(fmt.Sprintln(random.Uint64()), 1+random.IntN(4000))
 	if err := os.WriteFile(filepath.Join(target, "text"), []byte(text), 0o600); err != nil {
 		return err
@@ -298,7 +298,7 @@ func (c *imageClient) commit(ctx context.Context, from string, to reference.Refe
 	return err
 }
 
-// shelfOf is what the records of images add up to.
+// shelfOf returns the shelf that follows from the records of images.
 func shelfOf(records []record) *shelf {
 	s := newShelf()
 	for _, r := range records {

@@ -18,7 +18,7 @@ import (
 // record is one sector of the journal.
 type record struct {
 	thinpooltest.Act
-	Image imageAct `json:"image,omitzero"` // in the place of the volumes' Act
+	Image imageAct `json:"image,omitzero"` // instead of the volumes' Act
 	State string   `json:"state"`          // one of the states
 }
 
@@ -30,7 +30,7 @@ const (
 
 const sectorSize = 512
 
-// line is a record as it stands in its sector, but for the padding.
+// line is a record as it is written to its sector, without the padding.
 func (r record) line() ([]byte, error) {
 	line, err := json.Marshal(r)
 	if err == nil && len(line) >= sectorSize {
@@ -59,7 +59,7 @@ func readRecords(from io.Reader) ([]record, error) {
 	}
 }
 
-// ledgerOf is what the records of volumes add up to, after what begin made.
+// ledgerOf returns the ledger that follows from the records of volumes after begin.
 func ledgerOf(records []record) *thinpooltest.Ledger {
 	ledger := thinpooltest.NewGoldenLedger()
 	for _, r := range records {
@@ -78,7 +78,7 @@ func ledgerOf(records []record) *thinpooltest.Ledger {
 	return ledger
 }
 
-// journal is the guest's end of it.
+// journal is the guest's side of the journal.
 type journal struct {
 	mu   sync.Mutex
 	file *os.File
@@ -86,13 +86,13 @@ type journal struct {
 	page []byte
 }
 
-// openJournal opens the disk, past the records that it has.
+// openJournal opens the disk and goes past the records on it.
 func openJournal(path string) (*journal, []record, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|unix.O_DIRECT|unix.O_DSYNC|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	// Read through the page cache, sector by sector.
+	// The disk is read through the page cache, sector by sector.
 	reader, err := os.Open(path)
 	if err != nil {
 		file.Close()
@@ -110,8 +110,7 @@ func openJournal(path string) (*journal, []record, error) {
 	return &journal{file: file, next: int64(len(records)), page: page}, records, nil
 }
 
-// write puts a record on the disk, and prints it where it is an
-// acknowledgement.
+// write writes a record to the disk, and prints it if it is an acknowledgement.
 func (j *journal) write(r record) error {
 	line, err := r.line()
 	if err != nil {

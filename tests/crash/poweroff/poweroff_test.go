@@ -18,7 +18,7 @@ import (
 	"thinctl/tests/lab"
 )
 
-// What each boot is told, in the guest's environment.
+// Variables in the guest's environment that give each boot its orders.
 const (
 	roleSeed = "THINCTL_POWEROFF_SEED"
 	roleBoot = "THINCTL_POWEROFF_BOOT"
@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// Two guests run at a time, each with a pool and a series of its own.
+// Two guests run concurrently, each with a pool and a series of its own.
 const series = 2
 
 func TestPowerOff(t *testing.T) {
@@ -81,7 +81,7 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 	return n
 }
 
-// machine is a guest whose disks outlive its boots.
+// machine is a guest whose disks are kept over its boots.
 type machine struct {
 	t       *testing.T
 	config  lab.Config
@@ -112,7 +112,7 @@ func newMachine(t *testing.T, seed uint64) *machine {
 	return m
 }
 
-// boot runs one boot to its power-off, or the last one to its end.
+// boot runs one boot to its power cut, or the last one to its end.
 func (m *machine) boot(boot int, last bool) error {
 	var stdout, stderr bytes.Buffer
 	config := m.config
@@ -135,8 +135,8 @@ func (m *machine) boot(boot int, last bool) error {
 	return err
 }
 
-// compare finds each acknowledgement that was printed in the journal, where the
-// next boot finds what it has to verify.
+// compare verifies that each acknowledgement that was printed is in the journal, where the
+// next boot finds it.
 func (m *machine) compare(printed string) (told int, notes string, err error) {
 	file, err := os.Open(m.journal)
 	if err != nil {
@@ -154,7 +154,7 @@ func (m *machine) compare(printed string) (told int, notes string, err error) {
 	var said []string
 	for line := range strings.Lines(printed) {
 		if !strings.HasSuffix(line, "\n") || line == cutNow+"\n" {
-			continue // the power went in the middle of the line
+			continue // the power was cut in the middle of the line
 		}
 		if line[0] != '{' {
 			said = append(said, strings.TrimSpace(line))

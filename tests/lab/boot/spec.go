@@ -1,5 +1,5 @@
-// Package boot is what the host and the guest of the lab agree on: the file
-// that tells the guest what to do and the lines the guest answers with.
+// Package boot holds what the host and the guest of the lab share: the file with the
+// guest's orders and the lines that the guest answers with.
 package boot
 
 import (
@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Where the host puts what the guest needs, in the first root.
+// Paths in the first root at which the host puts files for the guest.
 const (
 	SpecPath  = "/lab.json"
 	ModuleDir = "/modules"
@@ -24,28 +24,28 @@ const (
 	PortStderr  = "lab.stderr"
 )
 
-// Serials of the disks the lab itself needs, and the 9p share's tag.
+// Serials of the disks that the lab itself needs, and the tag of the 9p share.
 const (
 	SerialScratch = "scratch"
 	SerialRoot    = "root"
 	HostTag       = "host"
 )
 
-// Spec is one run, as the guest sees it.
+// Spec holds the orders of one run.
 type Spec struct {
-	Probe   bool     `json:"probe,omitempty"`   // say ProbeLine and power off
+	Probe   bool     `json:"probe,omitempty"`   // print ProbeLine and power off
 	Systemd bool     `json:"systemd,omitempty"` // hand over to systemd on the root disk
 	Modules []string `json:"modules"`           // files in ModuleDir, in loading order
-	Early   int      `json:"early"`             // how many of Modules the guest needs to find its root
+	Early   int      `json:"early"`             // how many of Modules the guest needs to reach its root
 	Tree    string   `json:"tree"`              // the kernel's modules, a path on the host
 	Release string   `json:"release"`
-	Without []string `json:"without,omitempty"` // files below Tree that the guest must not have
-	Shared  []string `json:"shared,omitempty"`  // folders of the host that systemd's root shows too
+	Without []string `json:"without,omitempty"` // files below Tree that are hidden from the guest
+	Shared  []string `json:"shared,omitempty"`  // directories of the host that systemd's root shows too
 	Dir     string   `json:"dir"`
 	Args    []string `json:"args"`
 	Env     []string `json:"env"`
 	Stdin   bool     `json:"stdin,omitempty"`
-	Screen  *Screen  `json:"screen,omitempty"` // the command gets a terminal of this size
+	Screen  *Screen  `json:"screen,omitempty"` // give the command a terminal of this size
 	Sync    bool     `json:"sync,omitempty"`   // the disks outlive the run
 }
 
@@ -62,8 +62,8 @@ const (
 	sayFailed  = "failed"
 )
 
-// Exit is the command's end: its status, and how many bytes it wrote, so that
-// the host can tell that it has received all of them.
+// Exit is the end of the command: its status and how many bytes it wrote. With the counts
+// the host checks that it has received all of them.
 type Exit struct {
 	Status         int
 	Stdout, Stderr int64
@@ -73,7 +73,7 @@ func (e Exit) String() string {
 	return fmt.Sprintf("%s %d %d %d", sayExit, e.Status, e.Stdout, e.Stderr)
 }
 
-// ParseExit reads what Exit.String wrote.
+// ParseExit parses what Exit.String has written.
 func ParseExit(line string) (Exit, bool) {
 	f := strings.Fields(line)
 	if len(f) != 4 || f[0] != sayExit {
@@ -85,12 +85,12 @@ func ParseExit(line string) (Exit, bool) {
 	return Exit{status, out, errs}, err1 == nil && err2 == nil && err3 == nil
 }
 
-// Failed says on the control port why the guest cannot go on.
+// Failed reports on the control port why the guest cannot go on.
 func Failed(err error) string {
 	return sayFailed + " " + strings.ReplaceAll(err.Error(), "\n", " ")
 }
 
-// ParseFailed reads what Failed wrote.
+// ParseFailed parses what Failed has written.
 func ParseFailed(line string) (string, bool) {
 	return strings.CutPrefix(line, sayFailed+" ")
 }

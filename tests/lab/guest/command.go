@@ -31,7 +31,7 @@ func serve(path string) {
 	serveSpec(spec)
 }
 
-// serveSpec runs the command and reports its end; the host then pulls the plug.
+// serveSpec runs the command and reports its end; the host then kills QEMU.
 func serveSpec(spec boot.Spec) {
 	// From here on the console keeps every message, for diagnosis.
 	os.WriteFile("/proc/sys/kernel/printk", []byte("7 4 1 7"), 0)
@@ -116,8 +116,8 @@ func start(spec boot.Spec, attr *syscall.ProcAttr) (int, error) {
 	return syscall.ForkExec(program, spec.Args, attr)
 }
 
-// reap waits for the child pid, and for orphans, which are the first process's
-// to bury. With pid 0 it returns when there is no child left.
+// reap waits for the child pid, and for orphans, which are children of the first process.
+// With pid 0 it returns when no child is left.
 func reap(pid int) int {
 	for {
 		var status syscall.WaitStatus

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// deviceDeadline bounds the wait for devices, which the kernel finds in its own time.
+// deviceDeadline bounds the wait for devices, which the kernel finds asynchronously.
 const deviceDeadline = 20 * time.Second
 
-// diskBySerial finds a virtio disk by the serial QEMU gave it.
+// diskBySerial finds a virtio disk by the serial that QEMU gave it.
 func diskBySerial(serial string) (string, error) {
 	var found string
 	err := await("disk with serial "+serial, func() bool {
@@ -38,7 +38,7 @@ func diskSerials() map[string]string {
 	return serials
 }
 
-// linkDisks makes the names udev would make, where there is no udev.
+// linkDisks makes the names that udev would make, where udev does not run.
 func linkDisks() error {
 	const dir = "/dev/disk/by-id"
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -55,8 +55,8 @@ func linkDisks() error {
 	return nil
 }
 
-// openPort opens a virtio-serial port by name. It blocks in system calls on
-// purpose: the runtime's poller and a port's hang-up do not agree.
+// openPort opens a virtio-serial port by name. It blocks in system calls on purpose: the
+// runtime's poller does not work with a port that hangs up.
 func openPort(name string, mode int) (*os.File, error) {
 	var device string
 	err := await("port "+name, func() bool {

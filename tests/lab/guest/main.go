@@ -30,7 +30,7 @@ func main() {
 	}
 }
 
-// first is what happens between the kernel's start and the command's.
+// first does the work between the kernel's start and the command's.
 func first() error {
 	for _, m := range []mount{
 		{"proc", "/proc", "proc", 0, ""},
@@ -56,7 +56,7 @@ func first() error {
 	if err := loadModules(modules[:spec.Early]); err != nil {
 		return err
 	}
-	// The rest load while this goes on, on the other processor.
+	// The other modules load concurrently, on the other processor.
 	loaded := make(chan error, 1)
 	go func() { loaded <- loadModules(modules[spec.Early:]) }()
 	if spec.Systemd {
@@ -83,7 +83,7 @@ func readSpec(path string) (spec boot.Spec, err error) {
 	return spec, nil
 }
 
-// halt ends the machine. QEMU runs with -no-reboot, so this is its end too.
+// halt ends the machine. QEMU runs with -no-reboot, so that QEMU ends too.
 func halt() {
 	syscall.Sync()
 	syscall.Reboot(syscall.LINUX_REBOOT_CMD_RESTART)

@@ -10,9 +10,9 @@ import (
 	"thinctl/tests/lab/boot"
 )
 
-const sysFinitModule = 313 // x86-64; the syscall package stops short of it
+const sysFinitModule = 313 // x86-64; package syscall does not have it
 
-// openModules opens the files while this root is still in sight.
+// openModules opens the files before the root is switched.
 func openModules(names []string) ([]*os.File, error) {
 	var files []*os.File
 	for _, name := range names {
@@ -30,7 +30,8 @@ func loadModules(files []*os.File) error {
 		options := [1]byte{}
 		_, _, errno := syscall.Syscall(sysFinitModule, f.Fd(), uintptr(unsafe.Pointer(&options)), 0)
 		f.Close()
-		// ENODEV: crc32c-intel and its like on a processor without the instruction.
+		// crc32c-intel and similar modules return ENODEV on a processor without the
+		// instruction.
 		if errno != 0 && !errors.Is(errno, syscall.EEXIST) && !errors.Is(errno, syscall.ENODEV) {
 			return fmt.Errorf("loading module %s: %w", f.Name(), errno)
 		}

@@ -35,7 +35,8 @@ func bind(source, target string) mount {
 	return mount{source, target, "", syscall.MS_BIND, ""}
 }
 
-// overlay lays a throw-away writable layer, kept in the tmpfs at layers, over lower.
+// overlay mounts a throw-away writable layer over lower. The layer is kept in the tmpfs at
+// layers.
 func overlay(lower, target, layers string) error {
 	for _, dir := range []string{layers + "/up", layers + "/work"} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -46,8 +47,8 @@ func overlay(lower, target, layers string) error {
 	return mount{"overlay", target, "overlay", 0, options}.do()
 }
 
-// switchRoot makes dir the root of this process and, since the kernel's own
-// threads share its file system state, of the modprobe the kernel calls.
+// switchRoot makes dir the root of this process. The kernel's threads share its file system
+// state, and so does the modprobe that the kernel calls.
 func switchRoot(dir string) error {
 	if err := os.Chdir(dir); err != nil {
 		return fmt.Errorf("entering %s: %w", dir, err)
@@ -62,7 +63,7 @@ func switchRoot(dir string) error {
 }
 
 func hostShare(target string) mount {
-	// Large messages, since each costs a trip to QEMU; the loose cache is safe
-	// on a share that is read-only and lives for one run.
+	// Messages are large, because each costs a call to QEMU. The loose cache is safe on a
+	// share that is read-only and lives for one run.
 	return mount{"host", target, "9p", syscall.MS_RDONLY, "trans=virtio,version=9p2000.L,msize=512000,cache=loose"}
 }

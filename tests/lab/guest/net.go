@@ -6,7 +6,7 @@ import (
 	"unsafe"
 )
 
-// loopbackUp turns on lo, which a kernel starts with turned off.
+// loopbackUp turns on lo, which is off after a kernel's start.
 func loopbackUp() error {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {

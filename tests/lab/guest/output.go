@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// strayGrace is how long output is still read after the command has ended when
-// a process it left behind holds the pipe open.
+// strayGrace is how long output is still read after the command has ended, when a process
+// that it left holds the pipe open.
 const strayGrace = 250 * time.Millisecond
 
-// output carries what the command writes into a pipe on to a port. The pipe
-// lets the command reopen /dev/stdout, which a port, open once only, forbids.
+// output carries what the command writes into a pipe on to a port. With a pipe the command
+// can reopen /dev/stdout; a port can be open only once.
 type output struct {
 	far   *os.File
 	near  *os.File
@@ -58,7 +58,7 @@ func (o *output) carry(port io.Writer) {
 	}
 }
 
-// finish returns once all that the command wrote has been carried.
+// finish returns once all output of the command has been carried.
 func (o *output) finish() int64 {
 	o.ended.Store(true)
 	o.near.SetReadDeadline(time.Now().Add(strayGrace))

@@ -9,7 +9,7 @@ import (
 	"thinctl/tests/lab/boot"
 )
 
-// enterHostRoot makes a writable picture of the host's root and moves into it.
+// enterHostRoot makes a writable view of the host's root and enters it.
 func enterHostRoot(spec boot.Spec) error {
 	if err := mountAll(
 		hostShare("/host"),
@@ -57,8 +57,8 @@ func enterHostRoot(spec boot.Spec) error {
 	return syscall.Sethostname([]byte("lab"))
 }
 
-// showModules puts the kernel's modules where modprobe looks for them, less
-// those the run is to do without. The tree must lie on an overlay.
+// showModules puts the kernel's modules where modprobe reads them, without those that the
+// run leaves out. The tree must lie on an overlay.
 func showModules(spec boot.Spec, tree string) error {
 	for _, file := range spec.Without {
 		if err := os.Remove(filepath.Join(tree, file)); err != nil {
@@ -68,7 +68,7 @@ func showModules(spec boot.Spec, tree string) error {
 	return bind(tree, "/lib/modules/"+spec.Release).do()
 }
 
-// mountScratch mounts the scratch disk below root, and gives pools their home on it.
+// mountScratch mounts the scratch disk below root and puts the directory of pools on it.
 func mountScratch(root string) error {
 	disk, err := diskBySerial(boot.SerialScratch)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"thinctl/tests/lab/boot"
 )
 
-// handOver prepares systemd's root and becomes systemd, which starts this
-// program again, as a unit, to run the command.
+// handOver prepares systemd's root and becomes systemd. Systemd starts this program again,
+// as a unit, to run the command.
 func handOver(spec boot.Spec, loaded <-chan error) error {
 	disk, err := diskBySerial(boot.SerialRoot)
 	if err != nil {
@@ -76,7 +76,7 @@ func writeUnit(root string) error {
 	}
 	for path, text := range map[string]string{
 		"/run/systemd/system/lab.service": unit,
-		// In place of Debian's rule to empty /tmp, which may be a view of the host's.
+		// This replaces Debian's rule to empty /tmp, which may be a view of the host's.
 		"/run/tmpfiles.d/tmp.conf": "",
 	} {
 		if err := os.MkdirAll(filepath.Dir(root+path), 0o755); err != nil {

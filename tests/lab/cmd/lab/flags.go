@@ -18,7 +18,7 @@ power-off, 124 after --timeout, 125 if the lab failed.
 
 `
 
-// orders are what the flags say besides the configuration.
+// orders are the flags that do not belong to the configuration.
 type orders struct {
 	prepare, verbose bool
 }
@@ -74,7 +74,7 @@ func sizeInto(field *int64) func(string) error {
 	}
 }
 
-// parseSize reads whole numbers of bytes with K, M, G or T, 1024-based.
+// parseSize parses whole numbers of bytes with K, M, G or T, 1024-based.
 func parseSize(s string) (int64, error) {
 	digits := strings.TrimRight(s, "KMGT")
 	shift, ok := map[string]uint{"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[s[len(digits):]]

@@ -17,8 +17,8 @@ import (
 	"thinctl/tests/lab/boot"
 )
 
-// Exit statuses of the lab's own; any other is the command's. They are those
-// of timeout(1) and of container tools.
+// Exit statuses of the lab itself; any other is the command's. They are those of timeout(1)
+// and of container tools.
 const (
 	exitTimeout     = 124
 	exitLab         = 125
@@ -80,8 +80,8 @@ func fail(err error) int {
 	}
 }
 
-// takeStdin passes standard input on if it is not a terminal. If it is, and
-// there is no command, the guest gets the terminal and a shell.
+// takeStdin passes standard input on if it is not a terminal. If it is one, and there is no
+// command, the guest gets the terminal and a shell.
 func takeStdin(config *lab.Config) (restore func(), err error) {
 	fd := int(os.Stdin.Fd())
 	interactive := len(config.Command) == 0
