@@ -16,8 +16,8 @@ import (
 
 const gib = units.Bytes(1 << 30)
 
-// pools are made up: one of files that is well, one of devices in which
-// everything is wrong, so that each metric and an alert has a series.
+// pools are invented: a healthy one of files, and one of devices in which everything is
+// wrong, so that each metric and each alert has a series.
 type pools struct{ began time.Time }
 
 // Samples implements [metrics.Source].

@@ -33,7 +33,7 @@ func projectFile(t *testing.T, path string) string {
 	return path
 }
 
-// program is a program of a Debian package.
+// program returns the path of a program of a Debian package.
 func program(t *testing.T, name, pkg string) string {
 	t.Helper()
 	path, err := debian.Unpacked(t.Context(), name, pkg)
@@ -68,7 +68,7 @@ func startPrometheus(t *testing.T, exporter, rules string) server {
 	if err := os.WriteFile(config, fmt.Appendf(nil, configuration, rules, exporter), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	// A port that was free a moment ago: Prometheus does not tell which one it took.
+	// The port was free a moment ago: Prometheus does not report which one it listens on.
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func startPrometheus(t *testing.T, exporter, rules string) server {
 		}
 	})
 	s := server{url: "http://" + address}
-	// Rates need two scrapes; what rules record of them needs an evaluation more.
+	// Rates need two scrapes; records of them need another evaluation.
 	s.await(t, ended, `count_over_time(up[1m]) >= 4`)
 	s.await(t, ended, `count_over_time(operation:thinctl_errors:ratio_rate5m[1m]) >= 1`)
 	return s
@@ -128,7 +128,7 @@ func (s server) await(t *testing.T, ended chan error, expr string) {
 	}
 }
 
-// query returns the series that an expression gives now.
+// query returns the present series of an expression.
 func (s server) query(ctx context.Context, expr string) ([]json.RawMessage, error) {
 	var answer struct {
 		Result []json.RawMessage `json:"result"`

@@ -9,15 +9,15 @@ import (
 	"testing"
 )
 
-// TestQueries asks a real Prometheus, which scrapes the exporter, everything that
-// the dashboard and the rules ask.
+// TestQueries sends a real Prometheus, which scrapes the exporter, all queries of the
+// dashboard and of the rules.
 func TestQueries(t *testing.T) {
 	prometheus := startPrometheus(t, serveExporter(t), projectFile(t, rulesFile))
 	t.Run("dashboard", func(t *testing.T) { testDashboard(t, prometheus) })
 	t.Run("rules", func(t *testing.T) { testRules(t, prometheus) })
 }
 
-// dashboard is what is asked of Grafana's format here.
+// dashboard is the part of Grafana's format that holds queries.
 type dashboard struct {
 	Panels     []panel
 	Templating struct {
@@ -103,12 +103,12 @@ func overlap(a, b panel) bool {
 	return p.X < q.X+q.W && q.X < p.X+p.W && p.Y < q.Y+q.H && q.Y < p.Y+p.H
 }
 
-// resolve does what Grafana does with variables of which all is chosen.
+// resolve replaces variables as Grafana does when all values are chosen.
 func resolve(expr string) string {
 	return strings.NewReplacer("$__rate_interval", "1m", "$job", ".*", "$instance", ".*", "$pool", ".*").Replace(expr)
 }
 
-// exported are the names of all series that Prometheus has.
+// exported returns the names of all series in Prometheus.
 func exported(t *testing.T, prometheus server) map[string]bool {
 	t.Helper()
 	var names []string
@@ -124,7 +124,7 @@ func exported(t *testing.T, prometheus server) map[string]bool {
 	return known
 }
 
-// rules are those that Prometheus says it has.
+// rules returns the rules that Prometheus has loaded.
 type rules struct {
 	Groups []struct {
 		Rules []struct {
@@ -152,7 +152,7 @@ func testRules(t *testing.T, prometheus server) {
 				}
 			}
 			if rule.Type == "recording" {
-				// What is not there yet after some seconds is checked by unit tests.
+				// Series that do not exist after some seconds are checked by unit tests.
 				if series, err := prometheus.query(t.Context(), rule.Name); err != nil || len(series) == 0 {
 					t.Errorf("%s gives nothing: %v", rule.Name, err)
 				}
@@ -179,5 +179,5 @@ func testRules(t *testing.T, prometheus server) {
 	}
 }
 
-// recorded are names of what rules record; they have a colon.
+// recorded returns the names of records, which have a colon.
 var recorded = regexp.MustCompile(`\w+:\w+:\w+`)

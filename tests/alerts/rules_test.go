@@ -19,8 +19,8 @@ func TestRulesDoAsTheirUnitTestsSay(t *testing.T) {
 	mustRun(t, promtool, "test", "rules", projectFile(t, "packaging/prometheus/thinctl.rules_test.yml"))
 }
 
-// TestEachRuleHasUnitTests: each alert is seen firing and seen not firing, each
-// record is seen with its value.
+// TestEachRuleHasUnitTests requires that unit tests expect each alert both firing and not
+// firing, and each record with its value.
 func TestEachRuleHasUnitTests(t *testing.T) {
 	tests := read(t, "packaging/prometheus/thinctl.rules_test.yml")
 	fires, quiet := map[string]bool{}, map[string]bool{}
@@ -53,7 +53,7 @@ func TestEachRuleHasUnitTests(t *testing.T) {
 	}
 }
 
-// TestAlertsAndRunbooks: each alert has a runbook, and each code an alert.
+// TestAlertsAndRunbooks requires a runbook for each alert, and an alert for each code.
 func TestAlertsAndRunbooks(t *testing.T) {
 	alerted := names(t, `code: ([\w-]+)`)
 	for _, code := range alerted {
@@ -68,7 +68,7 @@ func TestAlertsAndRunbooks(t *testing.T) {
 	}
 }
 
-// names are those in the rules' file that the pattern finds.
+// names returns the matches of the pattern in the file of rules.
 func names(t *testing.T, pattern string) []string {
 	t.Helper()
 	var found []string
@@ -96,12 +96,12 @@ func TestExampleOfAlertmanager(t *testing.T) {
 	mustRun(t, amtool, "check-config", file)
 	for severity, want := range map[string]string{"critical": "pager", "warning": "mail"} {
 		out := mustRun(t, amtool, "config", "routes", "test", "--config.file="+file, "severity="+severity, "alertname=ThinctlDataLow")
-		// amtool says more on standard error when a file of its own is absent.
+		// amtool prints more to standard error if its own file is missing.
 		if !slices.Contains(strings.Fields(out), want) {
 			t.Errorf("%s goes to %s, want %s", severity, out, want)
 		}
 	}
-	// What inhibits must be something that is there.
+	// An inhibiting alert must exist.
 	for _, m := range regexp.MustCompile(`(alertname|code)=~?"([^"]+)"`).FindAllStringSubmatch(read(t, "packaging/prometheus/alertmanager.yml"), -1) {
 		for _, name := range strings.Split(m[2], "|") {
 			pattern := `- alert: (\w+)`

@@ -14,9 +14,9 @@ import (
 // mirror serves every release of Debian that has not moved to the archive.
 const mirror = "http://deb.debian.org/debian"
 
-// Suite is a Debian release. The zero value is the system's own, whose sources and
-// package lists are used as they are; any other has lists of its own in the user's
-// cache, so that the system never installs from it by accident.
+// Suite is a Debian release. The zero value is the system's own, with its sources and
+// package lists. Any other has lists of its own in the user's cache, so that the system
+// never installs from it by accident.
 type Suite string
 
 // Apt runs apt-get or apt-cache on the system's own suite; see [Suite.Apt].
@@ -24,10 +24,10 @@ func Apt(ctx context.Context, dir string, args ...string) (string, error) {
 	return Suite("").Apt(ctx, dir, args...)
 }
 
-// Apt runs apt-get or apt-cache in dir, "" for the working directory, and returns
-// what it printed. If it fails, the package lists are updated and it runs once more:
-// a fresh machine has no lists, and old ones name packages that are gone. Updating
-// the system's lists needs root.
+// Apt runs apt-get or apt-cache in dir, "" for the working directory, and returns the
+// output. If it fails, the package lists are updated and it runs again: a fresh machine has
+// no lists, and old ones name packages that have been replaced. Updating the system's lists
+// needs root.
 func (s Suite) Apt(ctx context.Context, dir string, args ...string) (string, error) {
 	options, err := s.options()
 	if err != nil {
@@ -127,7 +127,7 @@ func apt(ctx context.Context, dir string, args ...string) (string, error) {
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &errs
-	// What is installed here is for its files: no questions, no services.
+	// Packages are installed for their files: without questions and services.
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "SYSTEMD_OFFLINE=1")
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, errs.String())

@@ -10,7 +10,7 @@ import (
 	"thinctl/tests/debian"
 )
 
-// An apt-get without lists finds nothing; with new ones it finds what there is.
+// TestApt updates package lists if a package is not found, and only then.
 func TestApt(t *testing.T) {
 	need.Root(t) // for new package lists
 	dir := t.TempDir()

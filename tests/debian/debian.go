@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unpacked returns the path of a program, unpacking its package where there is none.
+// Unpacked returns the path of a program. If it is not installed, its package is unpacked.
 func Unpacked(ctx context.Context, program, pkg string) (string, error) {
 	if path, err := exec.LookPath(program); err == nil {
 		return path, nil
@@ -46,7 +46,7 @@ func unpacked(ctx context.Context, program, pkg string) (string, error) {
 	return path, err
 }
 
-// folder is this package's in the user's cache.
+// folder returns this package's directory in the user's cache.
 func folder() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -56,7 +56,7 @@ func folder() (string, error) {
 	return cache, os.MkdirAll(cache, 0o755)
 }
 
-// unpack lays a package into root, which appears whole or not at all.
+// unpack unpacks a package into root, which is complete or does not exist.
 func unpack(ctx context.Context, cache, pkg, root string) error {
 	dir, err := os.MkdirTemp(cache, pkg+"-")
 	if err != nil {
@@ -73,7 +73,7 @@ func unpack(ctx context.Context, cache, pkg, root string) error {
 	return os.Rename(filepath.Join(dir, "root"), root)
 }
 
-// Installed returns the path of a program, installing its package where there is none.
+// Installed returns the path of a program. If it is missing, its package is installed.
 func Installed(ctx context.Context, program, pkg string) (string, error) {
 	if path, err := exec.LookPath(program); err == nil {
 		return path, nil
@@ -88,7 +88,7 @@ func Installed(ctx context.Context, program, pkg string) (string, error) {
 	return exec.LookPath(program)
 }
 
-// lock keeps test binaries that run at the same time from unpacking twice.
+// lock keeps test binaries that run concurrently from unpacking twice.
 func lock(path string) (unlock func(), err error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {

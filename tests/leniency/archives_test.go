@@ -10,7 +10,7 @@ import (
 	"thinctl/internal/testkit/imagetest"
 )
 
-// archiveQuirks are those of `docker save` and its imitations.
+// archiveQuirks are those of `docker save` and of similar programs.
 func archiveQuirks() []quirk {
 	a := func(name string, files func([]imagetest.File) []imagetest.File) quirk {
 		return quirk{name: "save-" + name, form: dockerArchive, files: files}
@@ -90,8 +90,8 @@ func archiveQuirks() []quirk {
 
 func secondLayer(d *draft) { d.add(d.own("two")) }
 
-// repeatedLayer stores a third layer, which is the second once more, as a link to it,
-// as Docker does.
+// repeatedLayer stores a third layer, which equals the second, as a link to it, as Docker
+// does.
 func repeatedLayer(kind byte) func([]imagetest.File) []imagetest.File {
 	return func(files []imagetest.File) []imagetest.File {
 		second := files[1].Name
@@ -103,8 +103,8 @@ func repeatedLayer(kind byte) func([]imagetest.File) []imagetest.File {
 	}
 }
 
-// dockerOne is the archive as Docker before 1.10 wrote it: a directory for each
-// layer with its own config, and names in "repositories".
+// dockerOne returns an archive as Docker before 1.10 wrote it: a directory for each layer
+// with its own config, and names in "repositories".
 func dockerOne(files []imagetest.File) []imagetest.File {
 	var list []struct {
 		Config   string

@@ -11,7 +11,7 @@ import (
 	"thinctl/internal/testkit/imagetest"
 )
 
-// member is a member of a tar, with whatever name it has.
+// member is a member of a tar, with any name.
 type member struct {
 	tar.Header
 	text string
@@ -33,7 +33,7 @@ func hard(name, to string) member {
 	return member{tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: to, Mode: 0o644, ModTime: when}, ""}
 }
 
-// bytes is the member as Go writes it, without the end of a tar.
+// bytes returns the member as Go writes it, without the end of a tar.
 func (m member) bytes() ([]byte, error) {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
@@ -55,7 +55,7 @@ func window(log int) func([]byte) ([]byte, error) {
 	return func(data []byte) ([]byte, error) { return imagetest.ZstdWindow(data, log), nil }
 }
 
-// by compresses with a program, for what Go has no writer for.
+// by compresses with a program, in formats that Go cannot write.
 func by(program string) func([]byte) ([]byte, error) {
 	return func(data []byte) ([]byte, error) {
 		cmd := exec.Command(program, "-c")
@@ -68,7 +68,7 @@ func by(program string) func([]byte) ([]byte, error) {
 	}
 }
 
-// then adds bytes to what another function has made.
+// then adds bytes to the result of another function.
 func then(pack func([]byte) ([]byte, error), more string) func([]byte) ([]byte, error) {
 	return func(data []byte) ([]byte, error) {
 		out, err := pack(data)
@@ -78,7 +78,7 @@ func then(pack func([]byte) ([]byte, error), more string) func([]byte) ([]byte, 
 
 func plain(data []byte) ([]byte, error) { return data, nil }
 
-// named finds a file whose name ends so; the tables name only files that are there.
+// named returns a file whose name ends so; the tables name only files that exist.
 func named(files []imagetest.File, suffix string) *imagetest.File {
 	for i := range files {
 		if strings.HasSuffix(files[i].Name, suffix) {

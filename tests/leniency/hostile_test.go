@@ -10,7 +10,7 @@ import (
 	"thinctl/internal/testkit/imagetest"
 )
 
-// hostileQuirks are refused by thinctl whatever the others do.
+// hostileQuirks are refused by thinctl, whatever the other programs do.
 func hostileQuirks() []quirk {
 	a := func(name, reason string, files func([]imagetest.File) []imagetest.File) quirk {
 		return quirk{name: "hostile-" + name, form: dockerArchive, files: files, hostile: true, reason: reason}

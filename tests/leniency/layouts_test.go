@@ -18,7 +18,7 @@ func layoutQuirks() []quirk {
 	}
 	return []quirk{
 		a("plain", nil),
-		{name: "layout-folder", form: layoutFolder},
+		{name: "layout-folder", form: layoutDir},
 		a("dot-slash", renamed(func(name string) string { return "./" + name })),
 		a("without-version", func(files []imagetest.File) []imagetest.File { return files[1:] }),
 		a("version-unknown", func(files []imagetest.File) []imagetest.File {
@@ -118,8 +118,8 @@ func onPlatform(d imagetest.Descriptor, architecture string) imagetest.Descripto
 	return d
 }
 
-// over is an index over an image, with entries of other platforms whose manifests
-// are not there.
+// over returns an index over an image, with entries of other platforms whose manifests are
+// missing.
 func over(others ...string) func(imagetest.Descriptor) object {
 	return func(d imagetest.Descriptor) object {
 		var entries []any
@@ -130,7 +130,7 @@ func over(others ...string) func(imagetest.Descriptor) object {
 	}
 }
 
-// without is an index whose entry lacks a field.
+// without returns an index whose entry lacks a field.
 func without(field string) func(imagetest.Descriptor) object {
 	return func(d imagetest.Descriptor) object {
 		var entry object
@@ -154,8 +154,8 @@ func variant(name string) func(imagetest.Descriptor) object {
 	}
 }
 
-// attested is an index of an image and its attestation, as BuildKit writes it. The
-// attestation's manifest is not there: no program needs it.
+// attested returns an index of an image and its attestation, as BuildKit writes it. The
+// attestation's manifest is missing: no program needs it.
 func attested(marked bool) func(imagetest.Descriptor) object {
 	return func(d imagetest.Descriptor) object {
 		proof := onPlatform(imagetest.Describe(d.MediaType, []byte("attestation")), "unknown")
@@ -169,8 +169,8 @@ func attested(marked bool) func(imagetest.Descriptor) object {
 	}
 }
 
-// bothFormats is what Docker 25 and later save: a layout with a manifest.json
-// whose paths are those of the blobs.
+// bothFormats returns what Docker 25 and later save: a layout with a manifest.json whose
+// paths are those of the blobs.
 func bothFormats(files []imagetest.File) []imagetest.File {
 	var config, layer string
 	for _, f := range files {

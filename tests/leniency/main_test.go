@@ -15,8 +15,8 @@ import (
 	"thinctl/tests/programs"
 )
 
-// lab is what all rows share: the programs, each started once.
-type lab struct {
+// fixture holds the programs that all rows share, each started once.
+type fixture struct {
 	dir        string
 	docker     *programs.Docker
 	containerd *programs.Containerd
@@ -25,8 +25,8 @@ type lab struct {
 	containers sync.Mutex // one container of thinctl at a time: all have the same name
 }
 
-// started is the lab, set for the time of the tests.
-var started *lab
+// started is the fixture; it is set while the tests run.
+var started *fixture
 
 // stopDeadline is generous, since the guest may be emulated and busy.
 const stopDeadline = 5 * time.Minute
@@ -59,13 +59,13 @@ func runAll(m *testing.M) int {
 	return status
 }
 
-// start starts the programs, one beside the other.
-func start(ctx context.Context) (*lab, error) {
+// start starts the programs concurrently.
+func start(ctx context.Context) (*fixture, error) {
 	dir, err := os.MkdirTemp("", "leniency-")
 	if err != nil {
 		return nil, err
 	}
-	l := &lab{dir: dir, storage: programs.NewStorage(dir), pool: programs.Thinctl{Root: filepath.Join(dir, "pools"), Pool: "lenient"}}
+	f := &fixture{dir: dir, storage: programs.NewStorage(dir), pool: programs.Thinctl{Root: filepath.Join(dir, "pools"), Pool: "lenient"}}
 	for _, address := range []string{privateRegistry, privateBlobs} {
 		if _, err := programs.Run(ctx, "ip", "address", "add", address+"/32", "dev", "lo"); err != nil {
 			return nil, err
@@ -77,17 +77,17 @@ func start(ctx context.Context) (*lab, error) {
 	var group sync.WaitGroup
 	var faults [3]error
 	group.Go(func() {
-		l.docker, faults[0] = programs.StartDocker(ctx, dir, programs.DockerOptions{Flags: []string{
+		f.docker, faults[0] = programs.StartDocker(ctx, dir, programs.DockerOptions{Flags: []string{
 			"--insecure-registry", "10.77.0.0/24", "--max-download-attempts", "2",
 		}})
 	})
-	group.Go(func() { l.containerd, faults[1] = programs.StartProxied(ctx, dir, nil) })
-	group.Go(func() { faults[2] = l.pool.Create(ctx, "--data-size", "8G", "--base-size", "512M") })
+	group.Go(func() { f.containerd, faults[1] = programs.StartProxied(ctx, dir, nil) })
+	group.Go(func() { faults[2] = f.pool.Create(ctx, "--data-size", "8G", "--base-size", "512M") })
 	group.Wait()
-	return l, errors.Join(faults[:]...)
+	return f, errors.Join(faults[:]...)
 }
 
-// helpers are credential helpers that do not help.
+// helpers are credential helpers that fail.
 func helpers(dir string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err

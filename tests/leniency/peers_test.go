@@ -17,35 +17,34 @@ import (
 	"thinctl/tests/programs"
 )
 
-// peer is a program that is handed an image. It returns the image's root; a nil tree
-// without an error stands for one that is not compared.
+// peer is a program that gets an image. It returns the image's root. A nil tree without an
+// error means that the tree is not compared.
 type peer struct {
 	name string
-	try  func(ctx context.Context, l *lab, in input) (imagetest.Tree, error)
+	try  func(ctx context.Context, f *fixture, in input) (imagetest.Tree, error)
 }
 
 var peers = []peer{
 	{"thinctl", tryThinctl}, {"docker", tryDocker}, {"containerd", tryContainerd}, {"skopeo", trySkopeo},
 }
 
-// input is a row's image where the programs find it.
+// input is a row's image at the place where programs read it.
 type input struct {
 	quirk
 	made
 	dir    string
 	path   string // of the archive or the directory
-	remote string // what to pull
+	remote string // what programs pull
 	env    []string
 }
 
 // errDoesNotApply is returned for a form of image that a program does not read at all.
 var errDoesNotApply = errors.New("-")
 
-// compared tells whether the root is read.
+// compared reports whether the root is read.
 func (in input) compared() bool { return !in.hostile && len(in.tree) > 0 }
 
-// rooted reads the image's root by the image's name, or by its id if it came without
-// a name.
+// rooted reads the image's root by the image's name, or by its id if the image has no name.
 func (in input) rooted(ctx context.Context, read func(context.Context, string) (imagetest.Tree, error)) (imagetest.Tree, error) {
 	name := in.image()
 	if in.form == registry {
@@ -62,8 +61,8 @@ func (in input) rooted(ctx context.Context, read func(context.Context, string) (
 	return tree, nil
 }
 
-func tryThinctl(ctx context.Context, l *lab, in input) (imagetest.Tree, error) {
-	pool := l.pool
+func tryThinctl(ctx context.Context, f *fixture, in input) (imagetest.Tree, error) {
+	pool := f.pool
 	pool.Env = in.env
 	if in.form == registry {
 		args := []string{"image", "pull", pool.Pool, in.remote}
@@ -79,21 +78,21 @@ func tryThinctl(ctx context.Context, l *lab, in input) (imagetest.Tree, error) {
 	if !in.compared() {
 		return nil, nil
 	}
-	l.containers.Lock()
-	defer l.containers.Unlock()
+	f.containers.Lock()
+	defer f.containers.Unlock()
 	tree, err := in.rooted(ctx, pool.Tree)
 	return tree.WithoutStubs(in.tree), err
 }
 
-func tryDocker(ctx context.Context, l *lab, in input) (imagetest.Tree, error) {
-	docker := *l.docker
+func tryDocker(ctx context.Context, f *fixture, in input) (imagetest.Tree, error) {
+	docker := *f.docker
 	docker.Env = in.env
 	switch in.form {
 	case registry:
 		if _, err := docker.Do(ctx, "pull", "-q", in.remote); err != nil {
 			return nil, err
 		}
-	case layoutFolder:
+	case layoutDir:
 		return nil, errDoesNotApply
 	default:
 		if err := docker.Load(ctx, in.path); err != nil {
@@ -106,10 +105,10 @@ func tryDocker(ctx context.Context, l *lab, in input) (imagetest.Tree, error) {
 	return in.rooted(ctx, docker.Tree)
 }
 
-func tryContainerd(ctx context.Context, l *lab, in input) (imagetest.Tree, error) {
-	// A namespace for each row: without names in the archive, ctr makes one up.
+func tryContainerd(ctx context.Context, f *fixture, in input) (imagetest.Tree, error) {
+	// Each row has a namespace: without names in the archive, ctr invents one.
 	ctr := func(args ...string) (string, error) {
-		return l.containerd.Do(ctx, append([]string{"--namespace", in.name}, args...)...)
+		return f.containerd.Do(ctx, append([]string{"--namespace", in.name}, args...)...)
 	}
 	image := in.remote
 	switch in.form {
@@ -117,7 +116,7 @@ func tryContainerd(ctx context.Context, l *lab, in input) (imagetest.Tree, error
 		if _, err := ctr("images", "pull", "--plain-http", "--snapshotter", "overlayfs", in.remote); err != nil {
 			return nil, err
 		}
-	case layoutFolder:
+	case layoutDir:
 		return nil, errDoesNotApply
 	default:
 		if _, err := ctr("images", "import", "--snapshotter", "overlayfs", in.path); err != nil {
@@ -150,23 +149,23 @@ func tryContainerd(ctx context.Context, l *lab, in input) (imagetest.Tree, error
 	return tree.Overlaid(), errors.Join(err, unmounted)
 }
 
-func trySkopeo(ctx context.Context, l *lab, in input) (imagetest.Tree, error) {
+func trySkopeo(ctx context.Context, f *fixture, in input) (imagetest.Tree, error) {
 	from := map[form]string{
 		dockerArchive: "docker-archive:" + in.path, layoutArchive: "oci-archive:" + in.path,
-		layoutFolder: "oci:" + in.path, registry: "docker://" + in.remote,
+		layoutDir: "oci:" + in.path, registry: "docker://" + in.remote,
 	}[in.form]
 	name := "localhost/" + in.name + ":1"
-	if err := programs.SkopeoCopyWith(ctx, in.env, from, l.storage.Place(name)); err != nil {
+	if err := programs.SkopeoCopyWith(ctx, in.env, from, f.storage.Place(name)); err != nil {
 		return nil, err
 	}
 	if !in.compared() {
 		return nil, nil
 	}
-	return l.storage.Tree(ctx, name)
+	return f.storage.Tree(ctx, name)
 }
 
-// withoutAufs is a tree less what aufs kept for itself, which the drivers for
-// overlayfs leave in the root.
+// withoutAufs returns a tree without aufs's own files, which the drivers for overlayfs
+// leave in the root.
 func withoutAufs(t imagetest.Tree) imagetest.Tree {
 	less, first := imagetest.Tree{}, map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(t)) {
@@ -186,13 +185,13 @@ func withoutAufs(t imagetest.Tree) imagetest.Tree {
 }
 
 // prepare writes a row's image to a directory, or serves it.
-func (l *lab) prepare(q quirk) (in input, stop func(context.Context) error, err error) {
+func (f *fixture) prepare(q quirk) (in input, stop func(context.Context) error, err error) {
 	stop = func(context.Context) error { return nil }
 	in.quirk = q
 	if in.made, err = q.make(); err != nil {
 		return in, stop, err
 	}
-	if in.dir, err = os.MkdirTemp(l.dir, q.name+"-"); err != nil {
+	if in.dir, err = os.MkdirTemp(f.dir, q.name+"-"); err != nil {
 		return in, stop, err
 	}
 	if err := os.Mkdir(filepath.Join(in.dir, ".docker"), 0o700); err != nil {
@@ -203,18 +202,18 @@ func (l *lab) prepare(q quirk) (in input, stop func(context.Context) error, err 
 			return in, stop, err
 		}
 	}
-	in.env = []string{"HOME=" + in.dir, "DOCKER_CONFIG=" + filepath.Join(in.dir, ".docker"), "PATH=" + filepath.Join(l.dir, "bin") + ":" + os.Getenv("PATH")}
+	in.env = []string{"HOME=" + in.dir, "DOCKER_CONFIG=" + filepath.Join(in.dir, ".docker"), "PATH=" + filepath.Join(f.dir, "bin") + ":" + os.Getenv("PATH")}
 	switch q.form {
 	case registry:
 		stop, err = in.serveParts()
-	case layoutFolder:
+	case layoutDir:
 		in.path = filepath.Join(in.dir, "layout")
-		for _, f := range in.entries {
-			path := filepath.Join(in.path, f.Name)
+		for _, entry := range in.entries {
+			path := filepath.Join(in.path, entry.Name)
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 				return in, stop, err
 			}
-			if err := os.WriteFile(path, f.Data, 0o644); err != nil {
+			if err := os.WriteFile(path, entry.Data, 0o644); err != nil {
 				return in, stop, err
 			}
 		}
@@ -256,6 +255,6 @@ func (in *input) serveParts() (stop func(context.Context) error, err error) {
 	return stop, nil
 }
 
-// attemptDeadline bounds one program's attempt at one row. It is no measure of speed:
-// a program that waits for an answer forever is taken for one that refuses.
+// attemptDeadline bounds one program's attempt at one row. It does not measure speed: a
+// program that waits for an answer forever counts as one that refuses.
 const attemptDeadline = 4 * time.Minute

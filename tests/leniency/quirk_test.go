@@ -10,18 +10,18 @@ import (
 	"thinctl/internal/testkit/imagetest"
 )
 
-// form is how a row's image is handed over.
+// form is the form in which programs get a row's image.
 type form string
 
 const (
 	dockerArchive form = "docker save"
 	layoutArchive form = "OCI archive"
-	layoutFolder  form = "OCI directory"
+	layoutDir     form = "OCI directory"
 	registry      form = "registry"
 )
 
-// quirk is a row of the table. Each function changes what the one before has
-// made; nil changes nothing.
+// quirk is a row of the table. Each function changes the result of the one before; nil
+// changes nothing.
 type quirk struct {
 	name  string // of the row and of its image: lower case, digits and hyphens
 	form  form
@@ -32,14 +32,14 @@ type quirk struct {
 	serve func(http.Handler) http.Handler            // the registry
 	login string                                     // the text of Docker's config.json
 	away  string                                     // where a registry at a private address has its blobs, HOST:PORT
-	ref   func(draft *draft, registry string) string // what to pull, by default the tag
+	ref   func(draft *draft, registry string) string // what programs pull, by default the tag
 
 	copies  bool   // hard links may become copies, as Docker made them of aufs's links
 	hostile bool   // every program should refuse it
-	reason  string // why thinctl refuses what another program accepts, or what is hostile
+	reason  string // why thinctl refuses what another program accepts, or why the row is hostile
 }
 
-// draft is an image and what its root must show.
+// draft is an image and the tree that its root must have.
 type draft struct {
 	imagetest.Draft
 	name   string
@@ -49,7 +49,7 @@ type draft struct {
 
 var when = time.Date(2015, 6, 7, 8, 9, 10, 0, time.UTC)
 
-// newDraft is an image of one layer, with contents that no other row has.
+// newDraft returns an image of one layer, with contents that no other row has.
 func newDraft(q quirk) *draft {
 	d := &draft{name: q.name, Draft: imagetest.Draft{
 		Names: []string{q.image()},
@@ -65,7 +65,7 @@ func newDraft(q quirk) *draft {
 
 func (q quirk) image() string { return "quirk.test/" + q.name + ":1" }
 
-// add adds a layer as an honest program writes it.
+// add adds a layer as programs usually write it.
 func (d *draft) add(entries ...imagetest.Entry) {
 	l := imagetest.Layer{Entries: entries}
 	text, err := l.Bytes()
@@ -73,18 +73,18 @@ func (d *draft) add(entries ...imagetest.Entry) {
 	d.addRaw(text, entries...)
 }
 
-// addRaw adds a layer of these bytes, which mean these entries.
+// addRaw adds a layer of these bytes, which stand for these entries.
 func (d *draft) addRaw(text []byte, entries ...imagetest.Entry) {
 	d.Layers = append(d.Layers, imagetest.DraftLayer{Tar: text, MediaType: imagetest.OCILayer})
 	d.shown = append(d.shown, imagetest.Layer{Entries: entries})
 }
 
-// addMembers adds a layer of members as they are.
+// addMembers adds a layer of these members.
 func (d *draft) addMembers(members []member, entries ...imagetest.Entry) {
 	d.addRaw(slices.Concat(d.membersOf(members...), imagetest.EndOfTar()), entries...)
 }
 
-// own is a file by which a layer differs from the other rows'.
+// own returns a file by which a layer differs from those of other rows.
 func (d *draft) own(layer string) imagetest.Entry {
 	return file("own-"+layer, d.name+", "+layer+"\n")
 }
@@ -113,7 +113,7 @@ func (d *draft) fault(err error) {
 	}
 }
 
-// tree is what the image's root must show.
+// tree returns the tree that the image's root must have.
 func (d *draft) tree() (imagetest.Tree, error) {
 	t, err := imagetest.Image{Layers: d.shown}.Tree()
 	return t.Without(imagetest.Times), err
@@ -135,12 +135,12 @@ func link(name, to string) imagetest.Entry {
 	return imagetest.Entry{Path: name, Type: tar.TypeLink, Mode: 0o644, Time: when, Link: to}
 }
 
-// quirks are all rows.
+// quirks returns all rows.
 func quirks() []quirk {
 	return slices.Concat(archiveQuirks(), packedQuirks(), layoutQuirks(), streamQuirks(), tarQuirks(), registryQuirks(), hostileQuirks())
 }
 
-// made is a row's input, ready to be handed over.
+// made is a row's input, complete.
 type made struct {
 	source  *draft
 	tree    imagetest.Tree

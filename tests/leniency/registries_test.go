@@ -8,7 +8,7 @@ import (
 	"thinctl/internal/testkit/imagetest"
 )
 
-// Addresses of the guest that are private. Blobs of some rows are at the second.
+// Private addresses of the guest. Blobs of some rows are at the second.
 const (
 	privateRegistry = "10.77.0.1"
 	privateBlobs    = "10.77.0.2"
@@ -140,7 +140,7 @@ func registryQuirks() []quirk {
 	}
 }
 
-// once answers the first request for a kind of thing with a code.
+// once answers the first request of a kind with a code.
 func once(kind string, code int) wrapper {
 	return func(next http.Handler) http.Handler {
 		var answered atomic.Bool

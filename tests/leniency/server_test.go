@@ -13,8 +13,8 @@ import (
 	"thinctl/internal/testkit/imagetest"
 )
 
-// store is a registry of one image, tag 1. It answers as the distribution
-// specification says; rows wrap it in what departs from that.
+// store is a registry of one image, tag 1. It answers as the distribution specification
+// requires; rows wrap it.
 type store struct {
 	parts imagetest.Parts
 }

@@ -17,11 +17,11 @@ import (
 	"thinctl/internal/testkit/imagetest"
 )
 
-// answer is what a program does with a row.
+// answer is the result of one program for one row.
 type answer struct {
 	accepted bool   // it exits with 0, and its files are as expected or not compared
 	differs  string // how they differ, although it exits with 0
-	fault    string // why it refuses
+	fault    string // the program's reason to refuse
 	absent   bool   // it does not read images of this form
 }
 
@@ -37,7 +37,7 @@ func (a answer) String() string {
 	return short(a.fault)
 }
 
-// short is a cell's text.
+// short returns the text of a cell.
 func short(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	const most = 70
@@ -103,11 +103,11 @@ func attempt(ctx context.Context, p peer, in input) answer {
 	return answer{accepted: true}
 }
 
-// noise is what programs print before an error's cause.
+// noise is the text that programs print before an error's cause.
 var noise = regexp.MustCompile(`^.*(?:ctr: |level=fatal msg=|Error response from daemon: )|^(?:unpacking .*\.\.\.|thinctl: )`)
 
-// cause is an error's last line without command line, status and directories of the
-// test's own.
+// cause returns an error's last line without command line, status and the test's own
+// directories.
 func cause(err error, in input) string {
 	text := strings.TrimSpace(err.Error())
 	if _, printed, found := strings.Cut(text, "\n"); found {
@@ -117,7 +117,7 @@ func cause(err error, in input) string {
 	return strings.NewReplacer(in.dir+"/", "", started.dir+"/", "").Replace(text)
 }
 
-// judge returns what is wrong with a row.
+// judge returns the fault of a row, if it has one.
 func judge(q quirk, row []answer) (faults []string) {
 	ours := row[0]
 	var others []string

@@ -11,7 +11,7 @@ import (
 	"thinctl/internal/testkit/imagetest"
 )
 
-// tarQuirks are those of a layer's tar. The image has an honest layer below, so that
+// tarQuirks are those of a layer's tar. The image has an ordinary layer below, so that
 // there is a root to change.
 func tarQuirks() []quirk {
 	d := func(name string, draft func(*draft)) quirk {
@@ -174,7 +174,7 @@ func whiteoutQuirks() []quirk {
 	}
 }
 
-// replacingQuirks are layers that replace or remove much of what they hold.
+// replacingQuirks are layers that replace or remove much of their own contents.
 func replacingQuirks() []quirk {
 	r := func(name string, members func(*draft) []member, entries ...imagetest.Entry) quirk {
 		return quirk{name: "tar-replacing-" + name, form: dockerArchive, draft: func(d *draft) {

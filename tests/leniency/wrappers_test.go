@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// asked is what of the repository a request is for.
+// asked is the kind of object in the repository that a request is for.
 func asked(r *http.Request) (kind, id string) {
 	parts := strings.Split(r.URL.Path, "/")
 	if len(parts) < 3 {
@@ -19,7 +19,7 @@ func asked(r *http.Request) (kind, id string) {
 
 type wrapper = func(http.Handler) http.Handler
 
-// on answers requests for one kind of thing; answer returns false to leave it to the
+// on answers requests of one kind. answer returns false to leave the request to the
 // registry.
 func on(kind string, answer func(w http.ResponseWriter, r *http.Request) bool) wrapper {
 	return func(next http.Handler) http.Handler {
@@ -74,8 +74,8 @@ func (h *header) Write(p []byte) (int, error) {
 	return h.ResponseWriter.Write(p)
 }
 
-// redirected sends requests for one kind of thing elsewhere, where the path has a
-// prefix that is taken off again.
+// redirected redirects requests of one kind to a path with a prefix, and removes the prefix
+// from redirected requests.
 func redirected(kind string, code int, location func(r *http.Request, path string) string) wrapper {
 	const prefix = "/elsewhere"
 	return func(next http.Handler) http.Handler {
@@ -102,7 +102,7 @@ func html(w http.ResponseWriter, code int) {
 	w.Write([]byte("<!DOCTYPE html><html><body>Please log in</body></html>"))
 }
 
-// guarded asks for a token; answer is what its server gives.
+// guarded requires a token; answer is what the token server returns.
 func guarded(answer func(token string) any) wrapper {
 	return func(next http.Handler) http.Handler {
 		const token = "c2VjcmV0"

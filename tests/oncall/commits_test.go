@@ -15,15 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// commits is what shows a commit of a pool's metadata: it ends with a flush and the
-// superblock's writing, be it with the same bytes where nothing has changed.
+// commits are the counters that a commit of a pool's metadata increases. It ends with a
+// flush and a write of the superblock, even if no byte of that has changed.
 type commits struct {
-	Writes, Flushes string // that the metadata's device was asked for
+	Writes, Flushes string // requests to the metadata's device
 	Superblock      [sha256.Size]byte
 }
 
-// testCommits: a pool that nobody writes to stays as it is on disk, however often
-// it is scraped, sampled and printed.
+// testCommits requires that a pool that no process writes to does not change on disk,
+// however often it is scraped, sampled and printed.
 func testCommits(t *testing.T) {
 	thinctl(t, "volume create idle some --fs ext4 --size 32M")
 	thinctl(t, "volume mount idle some")
@@ -49,7 +49,7 @@ func testCommits(t *testing.T) {
 		t.Error("somebody made the kernel commit")
 	}
 
-	// The counters would have shown it: a status that does not ask for none commits.
+	// This shows that the counters would change: a status without DM_NOFLUSH commits.
 	run(t, "dmsetup", "status", "thinctl-idle")
 	asked := seeCommits(t, device)
 	t.Logf("after one `dmsetup status`: %s writes and %s flushes; the superblock is another: %v", asked.Writes, asked.Flushes, asked.Superblock != after.Superblock)
@@ -67,7 +67,7 @@ func testCommits(t *testing.T) {
 	}
 }
 
-// metadataDevice is the loop device under a pool's metadata.
+// metadataDevice returns the loop device of a pool's metadata.
 func metadataDevice(t *testing.T, pool string) string {
 	t.Helper()
 	out := strings.TrimSpace(run(t, "losetup", "--noheadings", "--output", "NAME", "--associated", filepath.Join(pools, pool, "metadata")))
@@ -77,8 +77,7 @@ func metadataDevice(t *testing.T, pool string) string {
 	return out
 }
 
-// quiet waits until what was written before is committed, and ext4 has done what
-// it does late.
+// quiet waits until earlier writes are committed, and until ext4 has done its delayed work.
 func quiet(t *testing.T, device string) {
 	t.Helper()
 	last, same := commits{}, 0
@@ -87,7 +86,7 @@ func quiet(t *testing.T, device string) {
 		if same++; is != last {
 			last, same = is, 0
 		}
-		return same == 12 // twelve seconds, which is more than a journal waits
+		return same == 12 // twelve seconds, which is longer than a journal waits
 	})
 }
 

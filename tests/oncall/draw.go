@@ -19,7 +19,7 @@ const (
 	rowHeight  = 26
 )
 
-// SVG draws a picture as a file that needs nothing else, for light and dark pages.
+// SVG draws a picture as a self-contained file, for light and dark pages.
 func (p Picture) SVG(w io.Writer) error {
 	d := drawing{Picture: p, out: bufio.NewWriter(w), most: p.most()}
 	height := top + plotHeight + 60 + len(p.Rows)*rowHeight
@@ -84,7 +84,7 @@ func (d drawing) text(x, y float64, class, s string) {
 
 func escape(s string) string {
 	var b strings.Builder
-	_ = xml.EscapeText(&b, []byte(s)) // a Builder takes everything
+	_ = xml.EscapeText(&b, []byte(s)) // a Builder returns no error
 	return b.String()
 }
 
@@ -100,7 +100,7 @@ func (d drawing) legend() {
 	}
 }
 
-// axes are a grid with seconds below and binary bytes at the left.
+// axes draws a grid, with seconds at the bottom and binary bytes at the left.
 func (d drawing) axes() {
 	unit, name := bytesUnit(d.most)
 	for step, v := unit*nice(d.most/unit/6), 0.0; v <= d.most; v += step {
@@ -127,7 +127,7 @@ func bytesUnit(most float64) (float64, string) {
 	return 1, "B"
 }
 
-// nice is the next of 1, 2, 2.5, 5 times a power of ten.
+// nice returns the next of 1, 2, 2.5, 5 times a power of ten.
 func nice(v float64) float64 {
 	power := math.Pow(10, math.Floor(math.Log10(v)))
 	for _, factor := range []float64{1, 2, 2.5, 5} {
@@ -144,7 +144,7 @@ func (d drawing) line(colour int, l Line) {
 	}
 	var path strings.Builder
 	for i, at := range l.At {
-		// A value holds until the next is read.
+		// A value holds until the next one is read.
 		if i == 0 {
 			fmt.Fprintf(&path, "M%.1f %.1f", d.x(at), d.y(l.Bytes[i]))
 		} else if l.Bytes[i] != l.Bytes[i-1] || i == len(l.At)-1 {

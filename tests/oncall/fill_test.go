@@ -17,12 +17,11 @@ import (
 
 const alert = "ThinctlAtMaximum"
 
-// promptly is how many seconds a page may take through Alertmanager: two minutes
+// promptly is the number of seconds that a page may take through Alertmanager: two minutes
 // of the files' time.
 const promptly = 10
 
-// filling is a pool that is written to until it may grow no further, and what an
-// operator does then.
+// filling is a pool that is written to until it may not grow, and the operator's response.
 type filling struct {
 	name, pool, space string
 	title             string
@@ -30,21 +29,22 @@ type filling struct {
 	volume            string // its size
 	load              []string
 	bytes             int64 // that fio writes
-	// more fills what writes alone do not, once in a while; nil for nothing.
+	// more is called now and then, to fill what writes alone do not; nil if there is
+	// nothing.
 	more func(t *testing.T, n int)
 
 	vars  map[string]string
 	cases []string
 
-	// When, in seconds of the watch: the load began, the page came, the runbook was
-	// opened and done, the all-clear came, the load ended, all was quiet.
+	// Times in seconds of the watch: the load began, the page arrived, the runbook was
+	// opened and finished, the all-clear arrived, the load ended, all was quiet.
 	began, fired, opened, followed, cleared, loadEnded, ended float64
 
 	extended int // times, before the page
 	pasted   []int
 	often    int       // that more was called
 	lately   time.Time // when
-	spoke    time.Time // when the log was last told how far it is
+	spoke    time.Time // when the log last got the progress
 }
 
 func dataFilling() *filling {
@@ -59,7 +59,7 @@ func dataFilling() *filling {
 	}
 }
 
-// metadataFilling: each snapshot of a volume that is written to all over makes the
+// metadataFilling takes snapshots of a volume that is written to everywhere. Each makes the
 // kernel keep another copy of the volume's mappings.
 func metadataFilling() *filling {
 	const writes = 16000
@@ -95,8 +95,8 @@ func (f *filling) run(t *testing.T, w *watch) {
 	f.again(t, w, l)
 	l.finish(t, f.bytes, 20*time.Minute)
 	f.loadEnded = w.now()
-	// No page may linger. A forecast, which is a warning, looks further back than
-	// this night is long.
+	// No page may stay. A forecast, which is a warning, looks further ahead than this night
+	// is long.
 	await(t, "an all-clear for every page", 2*time.Minute, func() bool {
 		return len(w.query(t, fmt.Sprintf(`ALERTS{pool=%q,alertstate="firing",severity="critical"}`, f.pool))) == 0
 	})
@@ -105,7 +105,8 @@ func (f *filling) run(t *testing.T, w *watch) {
 	t.Logf("told: %+v", w.heard(f.pool))
 }
 
-// extends: the pool grows up to the maximum, and nobody is woken meanwhile.
+// extends waits until the pool has grown to the maximum, and requires that no page is sent
+// in the meantime.
 func (f *filling) extends(t *testing.T, w *watch, l *load) {
 	t.Helper()
 	f.until(t, w, l, "the maximum", 12*time.Minute, func() bool { return f.size(t, w) >= f.maximum })
@@ -122,7 +123,7 @@ func (f *filling) extends(t *testing.T, w *watch, l *load) {
 	}
 }
 
-// page: the alert comes, and names the runbook.
+// page waits for the alert, which names the runbook.
 func (f *filling) page(t *testing.T, w *watch, l *load) {
 	t.Helper()
 	f.until(t, w, l, alert, 10*time.Minute, func() bool { return w.last(f.pool, alert).Status == "firing" })
@@ -164,14 +165,14 @@ func (f *filling) clears(t *testing.T, w *watch, l *load) {
 	t.Logf("all clear %.0f s after the page", f.cleared-f.fired)
 }
 
-// again: with the new maximum the daemon goes on.
+// again requires that the daemon extends again with the new maximum.
 func (f *filling) again(t *testing.T, w *watch, l *load) {
 	t.Helper()
 	f.until(t, w, l, "an extension beyond the old maximum", 10*time.Minute, func() bool { return f.extensions(t, w) > f.extended })
 	t.Logf("extended again after %.0f s, to %.0f bytes", w.now()-f.began, f.size(t, w))
 }
 
-// until waits while the load goes on.
+// until waits while the load continues.
 func (f *filling) until(t *testing.T, w *watch, l *load, what string, patience time.Duration, there func() bool) {
 	t.Helper()
 	await(t, what, patience, func() bool {
@@ -214,7 +215,7 @@ func (f *filling) value(t *testing.T, w *watch, expr string) float64 {
 	return number(found[0].Value[1])
 }
 
-// picture is the filling as Prometheus saw it.
+// picture draws the filling as Prometheus recorded it.
 func (f *filling) picture(t *testing.T, w *watch) Picture {
 	t.Helper()
 	from := max(0, f.began-5)
@@ -250,7 +251,7 @@ func (f *filling) picture(t *testing.T, w *watch) Picture {
 	return p
 }
 
-// rises are when the daemon extended.
+// rises returns the times at which the daemon extended.
 func (f *filling) rises(t *testing.T, w *watch, from float64) (at []float64) {
 	t.Helper()
 	for _, s := range w.span(t, fmt.Sprintf("thinctl_pool_extensions_total{pool=%q,space=%q,result=\"done\"}", f.pool, f.space), from, f.ended) {
@@ -265,7 +266,7 @@ func (f *filling) rises(t *testing.T, w *watch, from float64) (at []float64) {
 	return at
 }
 
-// firing is when the alert was, as Prometheus has it.
+// firing returns the times at which the alert fired, as Prometheus recorded them.
 func (f *filling) firing(t *testing.T, w *watch, from float64) (spans [][2]float64) {
 	t.Helper()
 	for _, s := range w.span(t, fmt.Sprintf(`ALERTS{alertname=%q,pool=%q,alertstate="firing"}`, alert, f.pool), from, w.now()) {

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestOnCall is one night with two pools that fill at the same time.
+// TestOnCall is one night with two pools that fill concurrently.
 func TestOnCall(t *testing.T) {
 	began := time.Now()
 	service(t)
@@ -66,7 +66,7 @@ func TestOnCall(t *testing.T) {
 	t.Logf("%.0f s in all", time.Since(began).Seconds())
 }
 
-// testPasted: what the drills leave to this test was pasted.
+// testPasted requires that the commands that the drills leave to this test have run.
 func testPasted(t *testing.T, pasted []int) {
 	text, _ := runbooks.Text("at-maximum")
 	steps, err := runbooks.Commands(text)
@@ -108,7 +108,7 @@ func service(t *testing.T) {
 	})
 }
 
-// changed replaces texts that have to be there, once each.
+// changed replaces texts, each of which must occur exactly once.
 func changed(t *testing.T, text string, pairs ...string) string {
 	t.Helper()
 	for pair := range slices.Chunk(pairs, 2) {
@@ -120,7 +120,7 @@ func changed(t *testing.T, text string, pairs ...string) string {
 	return text
 }
 
-// leave writes the record to the disk that the host reads it from.
+// leave writes the record to the disk from which the host reads it.
 func leave(t *testing.T, record Record) {
 	t.Helper()
 	text, err := json.Marshal(record)
@@ -187,7 +187,7 @@ func thinctl(t *testing.T, line string) string {
 	return run(t, "/usr/bin/thinctl", strings.Fields(line)...)
 }
 
-// await waits for something that comes by itself.
+// await waits for a condition.
 func await(t *testing.T, what string, patience time.Duration, there func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Second)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// load is a fio that writes, and reads afterwards what it has written.
+// load is a fio that writes, and later reads what it has written.
 type load struct {
 	cmd       *exec.Cmd
 	out, said bytes.Buffer
@@ -20,8 +20,8 @@ type load struct {
 	err       error
 }
 
-// startLoad has fio write into a folder. Any write that fails, and any byte that
-// reads otherwise, ends it with an error.
+// startLoad makes fio write into a directory. A failed write, or a byte that reads
+// otherwise, ends it with an error.
 func startLoad(t *testing.T, dir string, flags ...string) *load {
 	t.Helper()
 	args := append([]string{"--name=load", "--directory=" + dir, "--ioengine=psync", "--direct=1", "--end_fsync=1",
@@ -55,8 +55,7 @@ func (l *load) running() bool {
 	}
 }
 
-// finish waits for the end of the load and checks that all was written and
-// verified.
+// finish waits for the end of the load and checks that all data were written and verified.
 func (l *load) finish(t *testing.T, bytes int64, patience time.Duration) {
 	t.Helper()
 	await(t, "the end of the load", patience, func() bool { return !l.running() })
@@ -75,7 +74,7 @@ func (l *load) finish(t *testing.T, bytes int64, patience time.Duration) {
 	}
 	text := l.out.String()
 	if at := strings.Index(text, "{"); at >= 0 {
-		text = text[at:] // notes go before it
+		text = text[at:] // fio prints notes before it
 	}
 	if err := json.Unmarshal([]byte(text), &answer); err != nil || len(answer.Jobs) != 1 {
 		t.Fatalf("fio's answer: %v", err)

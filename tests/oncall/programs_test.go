@@ -10,7 +10,8 @@ import (
 	"thinctl/tests/debian"
 )
 
-// TestPrograms puts what the guest's root does not have where the guest sees it.
+// TestPrograms puts programs that the guest's root does not have where the guest can read
+// them.
 func TestPrograms(t *testing.T) {
 	path, err := debian.Unpacked(t.Context(), "prometheus-alertmanager", "prometheus-alertmanager")
 	if err != nil {
@@ -20,7 +21,7 @@ func TestPrograms(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	// It parses its templates at the start, also those that nobody uses.
+	// Alertmanager parses its templates at the start, also those that no receiver uses.
 	templates := filepath.Join(path, "../../share/prometheus/alertmanager")
 	for from, to := range map[string]string{path: "prometheus-alertmanager", filepath.Join(templates, "default.tmpl"): "default.tmpl", filepath.Join(templates, "email.tmpl"): "email.tmpl"} {
 		text, err := os.ReadFile(from)

@@ -1,6 +1,6 @@
 package oncall
 
-// Record is what is known of a run afterwards. Times are seconds since its begin.
+// Record holds the figures of a run. Times are seconds since its begin.
 type Record struct {
 	Kernel   string
 	Pictures []Picture
@@ -13,7 +13,7 @@ type Picture struct {
 	Until float64 // where the time axis ends
 	// Lines are bytes over time.
 	Lines []Line
-	// Rows are what happened, one below the other.
+	// Rows are the events, one kind below the other.
 	Rows []Row
 }
 
@@ -25,10 +25,10 @@ type Line struct {
 	Bytes []float64
 }
 
-// Style says how a line is drawn.
+// Style is how a line is drawn.
 type Style string
 
-// How lines are drawn.
+// The styles of lines.
 const (
 	Filled Style = "filled" // with its area
 	Solid  Style = "solid"

@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-// compression is how much faster the night goes than the files say.
+// compression is the factor by which the night is faster than the files' times.
 const compression = 12
 
 const (
@@ -30,7 +30,7 @@ const (
 	exporter     = "http://127.0.0.1:9723"
 )
 
-// watch is Prometheus, Alertmanager and who they wake.
+// watch is Prometheus, Alertmanager and the receiver of their messages.
 type watch struct {
 	began time.Time
 	mutex sync.Mutex
@@ -78,7 +78,7 @@ func startWatch(t *testing.T) *watch {
 	return w
 }
 
-// faster divides the durations of such settings.
+// faster divides the durations of such settings by compression.
 func faster(t *testing.T, text, settings string) string {
 	t.Helper()
 	found := false
@@ -135,7 +135,7 @@ func get(ctx context.Context, address string) ([]byte, error) {
 	return text, err
 }
 
-// listen takes Alertmanager's messages.
+// listen receives Alertmanager's messages.
 func (w *watch) listen(_ http.ResponseWriter, r *http.Request) {
 	var message struct {
 		Alerts []struct {
@@ -156,7 +156,7 @@ func (w *watch) listen(_ http.ResponseWriter, r *http.Request) {
 
 func (w *watch) now() float64 { return time.Since(w.began).Seconds() }
 
-// heard are the notices of a pool so far.
+// heard returns the notices of a pool so far.
 func (w *watch) heard(pool string) []notice {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
@@ -169,7 +169,7 @@ func (w *watch) heard(pool string) []notice {
 	return heard
 }
 
-// last is the last notice of an alert of a pool.
+// last returns the last notice of an alert of a pool.
 func (w *watch) last(pool, alert string) (last notice) {
 	for _, n := range w.heard(pool) {
 		if n.Alert == alert {
@@ -179,7 +179,7 @@ func (w *watch) last(pool, alert string) (last notice) {
 	return last
 }
 
-// series is what Prometheus gives for one.
+// series returns Prometheus's series of an expression.
 type series struct {
 	Metric map[string]string
 	Value  [2]any
@@ -204,7 +204,7 @@ func (w *watch) query(t *testing.T, expr string) []series {
 	return ask(t, "query", url.Values{"query": {expr}})
 }
 
-// span are the values of an expression, each second from a time on.
+// span returns the values of an expression, one for each second from a time on.
 func (w *watch) span(t *testing.T, expr string, from, to float64) []series {
 	t.Helper()
 	at := func(s float64) string {

@@ -12,7 +12,8 @@ import (
 	"thinctl/tests/debian"
 )
 
-// Each shell loads its completion, and proposes what the program does.
+// TestCompletionsLoad loads the completion in each shell, which then proposes what the program
+// does.
 func TestCompletionsLoad(t *testing.T) {
 	bin := t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin+"/thinctl", "./cmd/thinctl")
@@ -22,9 +23,9 @@ func TestCompletionsLoad(t *testing.T) {
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	t.Setenv("HOME", t.TempDir())
-	// zsh's completion runs only in its line editor, at a terminal: zpty is one.
-	// What is written before the prompt is there is not edited; the prompt is spelt so that
-	// its own definition does not look like it.
+	// zsh's completion runs only in its line editor, at a terminal, which zpty provides.
+	// Text that is written before the prompt appears is not edited. The prompt is quoted so
+	// that its own definition does not look like it.
 	const zsh = `zmodload zsh/zpty
 zpty z zsh -f -i
 zpty -w z "fpath=($1 \$fpath); autoload -Uz compinit; compinit -u -D; print loaded \$_comps[thinctl]; PS1=\$'\\x52EADY>'"

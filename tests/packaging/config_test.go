@@ -9,7 +9,7 @@ import (
 	"thinctl/internal/config"
 )
 
-// TestConfigIsTheSample: the file that is installed has every key at its default.
+// TestConfigIsTheSample requires that the installed file has every key at its default.
 func TestConfigIsTheSample(t *testing.T) {
 	const path = "../../packaging/config.toml"
 	text, err := os.ReadFile(path)

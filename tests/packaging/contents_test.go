@@ -17,10 +17,10 @@ import (
 	"thinctl/tests/debian"
 )
 
-// tree is the project's folder, from here.
+// tree is the project's directory, relative to this one.
 const tree = "../.."
 
-// built is where the packages are for the guest's tests.
+// built is the directory of the packages for the guest's tests.
 var built = filepath.Join(tree, ".build/packages")
 
 func run(t *testing.T, name string, args ...string) string {
@@ -52,7 +52,7 @@ func absolute(t *testing.T, path string) string {
 	return path
 }
 
-// contents are what both packages have, with modes.
+// contents are the files of both packages, with modes.
 var contents = map[string]string{
 	"/usr/bin/thinctl":                                  "-rwxr-xr-x",
 	"/etc/thinctl/config.toml":                          "-rw-r--r--",
@@ -154,7 +154,7 @@ func testRPM(t *testing.T, rpm string) {
 		t.Errorf("compressor, host, license: %s", out)
 	}
 
-	// Its own database, so that nothing of the machine's is asked or changed.
+	// It has a database of its own, so that the machine's is neither read nor changed.
 	root := t.TempDir()
 	run(t, query, "--root", root, "--initdb")
 	run(t, query, "--root", root, "-i", "--nodeps", "--noscripts", "--nosignature", rpm)
@@ -162,7 +162,7 @@ func testRPM(t *testing.T, rpm string) {
 	if out := run(t, query, "--root", root, "-V", "--nodeps", "--noscripts", "thinctl"); out != "" {
 		t.Errorf("rpm -V finds differences:\n%s", out)
 	}
-	// What was changed stays at an upgrade.
+	// Changed configuration stays at an upgrade.
 	config := filepath.Join(root, "etc/thinctl/config.toml")
 	if err := os.WriteFile(config, []byte("root = \"/srv/thinctl\"\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -189,8 +189,8 @@ func testRPM(t *testing.T, rpm string) {
 	testScriptsOfRPM(t, query, rpm)
 }
 
-// testScriptsOfRPM runs them with programs that only write down how they were
-// called: nothing may be started, and no pool touched.
+// testScriptsOfRPM runs the scripts with programs that only record how they were called:
+// nothing is started, and no pool is touched.
 func testScriptsOfRPM(t *testing.T, query, rpm string) {
 	dir := t.TempDir()
 	said := filepath.Join(dir, "calls")
@@ -217,7 +217,7 @@ func testScriptsOfRPM(t *testing.T, query, rpm string) {
 		if err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
 		}
-		// Where systemd or udev runs, they hear of it.
+		// Where systemd or udev runs, the scripts notify it.
 		var calls []string
 		for line := range strings.Lines(string(got)) {
 			if line != "systemctl daemon-reload\n" && line != "udevadm control --reload\n" {
@@ -247,7 +247,7 @@ func expectModes(t *testing.T, modes map[string]string) {
 	}
 }
 
-// sameAsTree compares what was unpacked with what it was made of, each runbook too.
+// sameAsTree compares the unpacked files with their sources, each runbook too.
 func sameAsTree(t *testing.T, root string) {
 	t.Helper()
 	pairs := map[string]string{
@@ -272,7 +272,7 @@ func sameAsTree(t *testing.T, root string) {
 			t.Errorf("%s is not %s", there, here)
 		}
 	}
-	// A static program: it has no interpreter.
+	// A static program has no interpreter.
 	program, err := elf.Open(filepath.Join(root, "usr/bin/thinctl"))
 	if err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ import (
 const (
 	tree       = "../.."
 	configFile = "/etc/thinctl/config.toml"
-	// mark is what the first boot leaves for the second.
+	// mark is the file that the first boot leaves for the second.
 	mark = "/scratch/packaging.sum"
 )
 
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// run runs a program; one that hangs is killed, so that the failure names it.
+// run runs a program. One that hangs is killed, so that the failure names it.
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
@@ -47,7 +47,7 @@ func run(t *testing.T, name string, args ...string) string {
 
 func try(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
-	// The package's program, and not the one that the lab puts before it.
+	// It is the package's program, not the one that the lab puts before it on PATH.
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/root", "DEBIAN_FRONTEND=noninteractive"}
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
@@ -62,7 +62,7 @@ func thinctl(t *testing.T, args ...string) string {
 	return run(t, "/usr/bin/thinctl", args...)
 }
 
-// install installs a package with nothing but what is on this machine.
+// install installs a package with the files of this machine only.
 func install(t *testing.T, which, version string) {
 	t.Helper()
 	deb, err := filepath.Abs(filepath.Join(tree, ".build/packages", which, "thinctl_"+version+"-1_amd64.deb"))
@@ -75,7 +75,7 @@ func install(t *testing.T, which, version string) {
 	}
 }
 
-// state is what systemctl show says of a unit.
+// state returns a property of a unit from systemctl show.
 func state(t *testing.T, unit, property string) string {
 	t.Helper()
 	return strings.TrimSpace(run(t, "systemctl", "show", "--value", "-p", property, unit))
@@ -89,7 +89,7 @@ func expectState(t *testing.T, when, unit, want string) {
 	}
 }
 
-// devices are device mapper's, with numbers.
+// devices returns the device mapper devices with their numbers.
 func devices(t *testing.T) string {
 	t.Helper()
 	return run(t, "dmsetup", "info", "-c", "--noheadings", "-o", "name,major,minor", "--sort", "name")
@@ -113,7 +113,7 @@ func get(t *testing.T, path string) string {
 	return string(text)
 }
 
-// until waits for something that comes by itself.
+// until waits for a condition.
 func until(t *testing.T, what string, there func() bool) {
 	t.Helper()
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -128,7 +128,7 @@ func until(t *testing.T, what string, there func() bool) {
 	}
 }
 
-// mounted is a volume with files in it, and the sum of them.
+// mounted makes and mounts a volume with files in it, and returns their sum.
 type mounted struct{ dir, sum string }
 
 func (m mounted) expectWhole(t *testing.T, when string) {
@@ -212,7 +212,7 @@ func contains(list []string, want string) bool {
 	return false
 }
 
-// testUdev: events that others cause show nobody what the volumes hold.
+// testUdev requires that events from other programs do not publish the contents of volumes.
 func testUdev(t *testing.T, base mounted) {
 	pool := strings.Fields(run(t, "sh", "-c", "losetup -n -O NAME,BACK-FILE | grep /var/lib/thinctl/ | cut -d' ' -f1"))
 	if len(pool) < 2 {
@@ -240,7 +240,7 @@ func testUdev(t *testing.T, base mounted) {
 	}
 	base.expectWhole(t, "after all udev's events again")
 
-	// LVM looks by itself, and does not with what docs/install.md says.
+	// LVM scans by default, and does not with the configuration in docs/install.md.
 	text, err := os.ReadFile(filepath.Join(tree, "docs/install.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -258,14 +258,14 @@ func testUdev(t *testing.T, base mounted) {
 	thinctl(t, "volume", "remove", "--yes", "vault", "strange")
 }
 
-// testVerify: systemd understands each line of the units.
+// testVerify requires that systemd accepts each line of the units.
 func testVerify(t *testing.T) {
 	if out := run(t, "sh", "-c", "systemd-analyze verify --man=no thinctl-activate.service thinctl.service thinctl.socket 2>&1 | grep thinctl || true"); out != "" {
 		t.Errorf("systemd-analyze: %s", out)
 	}
 }
 
-// testStops: no unit takes a device away.
+// testStops requires that no unit removes a device.
 func testStops(t *testing.T, base mounted) {
 	before := devices(t)
 	run(t, "systemctl", "stop", "thinctl.service", "thinctl-activate.service")
@@ -274,7 +274,7 @@ func testStops(t *testing.T, base mounted) {
 	}
 	base.expectWhole(t, "with the units stopped")
 	run(t, "systemctl", "start", "thinctl-activate.service", "thinctl.service")
-	// With a socket of systemd's.
+	// This one has a socket of systemd's.
 	run(t, "systemctl", "stop", "thinctl.service")
 	run(t, "systemctl", "start", "thinctl.socket")
 	if body := get(t, "/healthz"); body == "" {
@@ -285,8 +285,7 @@ func testStops(t *testing.T, base mounted) {
 	run(t, "systemctl", "start", "thinctl.service")
 }
 
-// keepWriting writes to a volume until stop is called, and fails the test if it
-// could not go on.
+// keepWriting writes to a volume until stop is called, and fails the test if a write fails.
 func keepWriting(t *testing.T, base mounted) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -308,7 +307,7 @@ func keepWriting(t *testing.T, base mounted) (stop func()) {
 	}
 }
 
-// testUpgrade: while somebody writes to a volume.
+// testUpgrade upgrades while a volume is written to.
 func testUpgrade(t *testing.T, base mounted) {
 	before, pid := devices(t), state(t, "thinctl.service", "MainPID")
 	stop := keepWriting(t, base)
@@ -347,7 +346,7 @@ func testRemove(t *testing.T, base mounted) {
 		t.Errorf("removed, the daemon runs: %s", out)
 	}
 	base.expectWhole(t, "removed")
-	// Whoever installs it again finds all as it was.
+	// Installed again, it finds everything unchanged.
 	install(t, "new", "1.0.1")
 	expectState(t, "installed again", "thinctl-activate.service", "active")
 	expectState(t, "installed again", "thinctl.service", "active")
@@ -374,7 +373,7 @@ func testRemove(t *testing.T, base mounted) {
 	base.expectWhole(t, "purged")
 }
 
-// TestSecondBoot: the machine is new, the disk with the pool is not.
+// TestSecondBoot has a new machine with the first one's disk and pool.
 func TestSecondBoot(t *testing.T) {
 	want, err := os.ReadFile(mark)
 	if err != nil {
@@ -383,7 +382,7 @@ func TestSecondBoot(t *testing.T) {
 	if out := devices(t); strings.Contains(out, "thinctl") {
 		t.Fatalf("nothing was started and there are devices: %s", out)
 	}
-	// As an administrator forbids packages to start anything.
+	// An administrator can forbid packages to start services in this way.
 	if err := os.WriteFile("/usr/sbin/policy-rc.d", []byte("#!/bin/sh\nexit 101\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -391,7 +390,7 @@ func TestSecondBoot(t *testing.T) {
 	expectState(t, "forbidden to start", "thinctl-activate.service", "inactive")
 	expectState(t, "forbidden to start", "thinctl.service", "inactive")
 
-	// What a boot does: all that is enabled, at once, in the units' own order.
+	// A boot starts all enabled units in a batch, in their own order.
 	run(t, "systemctl", "enable", "-q", "containerd.service", "docker.service")
 	run(t, "systemctl", "daemon-reload")
 	run(t, "systemctl", "start", "multi-user.target")

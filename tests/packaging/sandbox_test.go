@@ -15,7 +15,7 @@ import (
 	"thinctl/dm"
 )
 
-// The daemon does all that it can, soon. The shortest time between two trims is a
+// The daemon does all its work at short intervals. The shortest time between two trims is a
 // minute, also after a start.
 const (
 	serving = `[serve]
@@ -36,8 +36,8 @@ metadata_maximum = "20M"
 `
 )
 
-// strict has the daemon killed, instead of refused, by a system call that its
-// unit does not let through: a refusal might go by unseen.
+// strict makes a system call that the unit does not allow kill the daemon instead of
+// failing: the test might miss a failure.
 const strict = "[Service]\nSystemCallErrorNumber=kill\n"
 
 func write(t *testing.T, path, text string) {
@@ -50,7 +50,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// expectStrict: the daemon runs under strict.
+// expectStrict requires that the daemon runs under strict.
 func expectStrict(t *testing.T) {
 	t.Helper()
 	if got := state(t, "thinctl.service", "SystemCallErrorNumber"); got != "kill" && got != "2147483646" {
@@ -58,8 +58,8 @@ func expectStrict(t *testing.T) {
 	}
 }
 
-// testSandbox: what the unit takes away is nothing that the daemon needs to watch
-// a pool.
+// testSandbox requires that the unit takes away nothing that the daemon needs to watch a
+// pool.
 func testSandbox(t *testing.T, base mounted) {
 	write(t, configFile, growing)
 	run(t, "systemctl", "reload", "thinctl.service")
@@ -74,14 +74,14 @@ func testSandbox(t *testing.T, base mounted) {
 	until(t, "extension of the data", func() bool {
 		return hasMetric(t, `thinctl_pool_data_size_bytes{pool="vault"} 3.3554432e+08`)
 	})
-	// 320 MiB of data, and the pool's mark behind them.
+	// 320 MiB of data, and the pool's mark after them.
 	if size := run(t, "stat", "-c", "%s", "/var/lib/thinctl/vault/data"); size != "335552512\n" {
 		t.Errorf("the data's file has %s bytes", strings.TrimSpace(size))
 	}
-	// For the next trim, which has to reach what is another's.
+	// The next trim has to reach this mount, which another process made.
 	run(t, "sh", "-c", `chown nobody "$1" && chmod 0700 "$1" && rm "$1"/filling && sync -f "$1"`, "sh", base.dir)
 
-	// What was removed while somebody used it.
+	// These files were removed while they were open.
 	thinctl(t, "volume", "create", "vault", "gone", "--size", "64M", "--fs", "ext4")
 	thinctl(t, "volume", "mount", "vault", "gone")
 	dir := mountPoint(t, "gone")
@@ -105,15 +105,15 @@ func testSandbox(t *testing.T, base mounted) {
 	expectNoFailure(t)
 }
 
-// testTrim: the daemon reaches mounts that are another's, and gives back what was
-// removed there.
+// testTrim requires that the daemon reaches mounts of other processes, and frees the space
+// of files that were removed there.
 func testTrim(t *testing.T) {
 	until(t, "bytes given back", func() bool { return used(t) < 100<<20 })
 	until(t, "trim", func() bool { return hasMetric(t, `thinctl_operations_total{operation="trim",result="ok"} `) })
 	expectNoFailure(t)
 }
 
-// used is how much of the data is in use.
+// used returns how much of the data is in use.
 func used(t *testing.T) (bytes float64) {
 	t.Helper()
 	found := regexp.MustCompile(`(?m)^thinctl_pool_data_used_bytes\{pool="vault"\} (\S+)$`).FindStringSubmatch(get(t, "/metrics"))
@@ -126,7 +126,7 @@ func used(t *testing.T) (bytes float64) {
 	return bytes
 }
 
-// testKilled: neither a kill nor a restart takes a device away.
+// testKilled requires that neither a kill nor a restart removes a device.
 func testKilled(t *testing.T, base mounted) {
 	before := devices(t)
 	stop := keepWriting(t, base)
@@ -148,8 +148,8 @@ func testKilled(t *testing.T, base mounted) {
 	expectNoFailure(t)
 }
 
-// testLeftOver: what killed commands leave is cleared away at the start, a mount
-// and the kernel's metadata snapshot among it.
+// testLeftOver requires that the start removes what killed commands have left, a mount and
+// the kernel's metadata snapshot among it.
 func testLeftOver(t *testing.T, base mounted) {
 	before := devices(t)
 	run(t, "systemctl", "stop", "thinctl.service")
@@ -170,7 +170,7 @@ func testLeftOver(t *testing.T, base mounted) {
 	expectNoFailure(t)
 }
 
-// killImport leaves an import with a volume that is half written, and mounted.
+// killImport leaves an import with a volume that is half written and mounted.
 func killImport(t *testing.T) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "/usr/bin/thinctl", "image", "import", "--size", "64M", "vault", "-", "killed:1")
@@ -185,7 +185,7 @@ func killImport(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	// No more than the beginning: it waits for the rest.
+	// It gets only the beginning, and waits for the rest.
 	tar := run(t, "tar", "-c", "-C", "/", "etc")
 	if _, err := io.WriteString(in, tar[:len(tar)/2]); err != nil {
 		t.Fatalf("the import takes nothing: %v\n%s", err, said.String())
@@ -204,7 +204,7 @@ func killImport(t *testing.T) {
 	<-ended
 }
 
-// heldRoot asks the kernel which block of metadata it holds for a reader.
+// heldRoot returns the metadata block that the kernel holds for a reader.
 func heldRoot(t *testing.T) func() uint64 {
 	t.Helper()
 	kernel, err := dm.Open(dm.Options{})
@@ -225,7 +225,7 @@ func heldRoot(t *testing.T) func() uint64 {
 	}
 }
 
-// killReading leaves the kernel with a metadata snapshot that nobody releases.
+// killReading leaves the kernel with a metadata snapshot that no process releases.
 func killReading(t *testing.T, held func() uint64) {
 	t.Helper()
 	for range 50 {
@@ -255,11 +255,11 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// testActivation: the daemon makes the pool's devices where nobody else has.
+// testActivation requires that the daemon makes the pool's devices if no other process has.
 func testActivation(t *testing.T, base mounted) {
 	run(t, "systemctl", "stop", "thinctl.service")
 	thinctl(t, "volume", "unmount", "vault", "base")
-	// Behind thinctl's back: it does not count as deactivated.
+	// This bypasses thinctl, so that the pool does not count as deactivated.
 	run(t, "sh", "-c", `dmsetup ls | cut -f1 | grep '^thinctl-vault-' | xargs -r dmsetup remove && dmsetup remove thinctl-vault`)
 	run(t, "sh", "-c", `losetup -n -O NAME,BACK-FILE | grep /var/lib/thinctl/ | cut -d' ' -f1 | xargs -r losetup -d`)
 	if out := devices(t); strings.Contains(out, "thinctl") {
@@ -282,7 +282,7 @@ func hasMetric(t *testing.T, line string) bool {
 	return strings.Contains("\n"+get(t, "/metrics"), "\n"+line)
 }
 
-// expectNoFailure: nothing that the daemon has done since its start went wrong.
+// expectNoFailure requires that no operation of the daemon has failed since its start.
 func expectNoFailure(t *testing.T) {
 	t.Helper()
 	for line := range strings.Lines(get(t, "/metrics")) {
@@ -292,8 +292,8 @@ func expectNoFailure(t *testing.T) {
 	}
 }
 
-// expectNothingDenied: in all its lives the daemon was neither refused anything
-// nor killed for a system call.
+// expectNothingDenied requires that no run of the daemon was refused anything or killed for
+// a system call.
 func expectNothingDenied(t *testing.T) {
 	t.Helper()
 	out := run(t, "journalctl", "--no-pager", "-o", "cat", "-u", "thinctl.service")

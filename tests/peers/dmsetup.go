@@ -9,8 +9,7 @@ import (
 	"thinctl/fault"
 )
 
-// dmsetup is what a script would do: one process for each step, and no
-// database.
+// dmsetup does what a script would do: one process for each step, and no database.
 type dmsetup struct{ *rawPool }
 
 func newDmsetup(ctx context.Context, f fixture) (peer, error) {
@@ -48,8 +47,8 @@ func (d *dmsetup) snapshot(ctx context.Context, volume string) error {
 }
 
 func (d *dmsetup) remove(ctx context.Context, volume string) error {
-	// Whether it is active is known from the library, which costs next to
-	// nothing: a script would know it without asking.
+	// The library is asked whether it is active, which costs next to nothing: a script
+	// would keep that in a variable.
 	_, err := d.kernel.Info(ctx, dm.ByName(d.node(volume)))
 	if err == nil {
 		err = command(ctx, "dmsetup", "remove", string(d.node(volume)))

@@ -1,20 +1,19 @@
-// Command peers measures thinctl beside its peers: what a volume, a snapshot
-// and a removal cost through thinctl, through dmsetup, through LVM, and through
-// the bare ioctls with one fsync, the floor that no program which remembers
-// what it did can go below.
+// Command peers measures thinctl beside its peers: the time of a volume, a snapshot and a
+// removal through thinctl, dmsetup, LVM, and the bare ioctls with one fsync. The last is
+// the floor: no program that records its work can be faster.
 //
 // # Words
 //
-// A peer is one way to drive a pool. An operation is timed from the call, or
-// the start of the process, to its end. Peers take turns at each operation, so
-// that drift of the machine hits all alike; those that take long have fewer. A
-// size is how many volumes the pools hold meanwhile.
+// A peer is one way to drive a pool. An operation is timed from the call, or the start of
+// the process, to its end. Peers take turns at each operation, so that drift of the machine
+// affects all alike; slow peers have fewer turns. A size is the number of volumes in the
+// pools.
 //
 // # Caveats
 //
-// Every peer has a pool of its own, on loop devices over sparse files of one
-// file system. Times compare within one run; the figure to look at is the
-// ratio to the floor. Nothing here fails because it was slow.
+// Every peer has a pool of its own, on loop devices over sparse files of one file system.
+// Times compare within one run; the ratio to the floor is the figure to compare. Nothing
+// fails because it was slow.
 //
 //	tests/peers/run
 //	tests/peers/run -sizes 10 -rounds 30 -peers floor,thinctl

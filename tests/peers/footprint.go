@@ -12,8 +12,8 @@ import (
 	"thinctl/thinpool"
 )
 
-// footprint is the part of the program that runs in a process of its own:
-// open the pool, list it, change it, and tell time and memory.
+// footprint opens, lists and changes the pool in a process of its own, and prints time and
+// memory.
 func footprint(ctx context.Context, f fixture, root, name string, w io.Writer) error {
 	began := time.Now()
 	pool, err := thinpool.Open(ctx, f.host(), root, name)

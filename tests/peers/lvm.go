@@ -12,7 +12,7 @@ import (
 	"thinctl/loopback"
 )
 
-// lvm is LVM's thin pool in a volume group of one loop device.
+// lvm is LVM's thin pool in a volume group on one loop device.
 type lvm struct {
 	fixture
 	disk   loopback.Device
@@ -22,7 +22,7 @@ type lvm struct {
 
 const (
 	volumeGroup = "peersvg"
-	// lvmFirstID leaves the ids below to the origin and what it has used.
+	// lvmFirstID leaves lower ids to the origin and to ids that LVM has used.
 	lvmFirstID = 100
 )
 
@@ -32,12 +32,12 @@ func newLVM(ctx context.Context, f fixture) (peer, error) {
 		return nil, err
 	}
 	l := &lvm{fixture: f, disk: disk}
-	// What LVM would wait for or write besides the change itself is off: udev,
-	// which plain guests lack, backups, monitoring; and it looks at one device.
+	// Waits and writes besides the change itself are off: udev, which plain guests lack,
+	// backups and monitoring. LVM scans one device only.
 	l.config = fmt.Sprintf(`activation{udev_sync=0 udev_rules=0 monitoring=0} backup{backup=0 archive=0} `+
 		`devices{use_devicesfile=0 filter=["a|^%s$|","r|.*|"] scan=["/dev"] obtain_device_list_from_udev=0} global{event_activation=0 use_lvmpolld=0}`, disk.Path)
 	for _, args := range [][]string{
-		// Room for the text of 10,000 volumes, twice.
+		// This is enough for the text of 10,000 volumes, twice.
 		{"vgcreate", "--metadatasize", "128m", volumeGroup, disk.Path},
 		{"lvcreate", "-y", "-Zy", "-c", "64k", "-L", fmt.Sprintf("%db", uint64(dataSize)),
 			"--poolmetadatasize", fmt.Sprintf("%db", uint64(metadataSize)), "-T", volumeGroup + "/pool"},
@@ -62,7 +62,7 @@ func (l *lvm) create(ctx context.Context, volume string) error {
 	return l.run(ctx, "lvcreate", "-an", "-V", l.volumeSize(), "-T", volumeGroup+"/pool", "-n", volume)
 }
 
-// snapshot uses one command: lvcreate activates what has no skip flag.
+// snapshot uses one command: lvcreate activates volumes without a skip flag.
 func (l *lvm) snapshot(ctx context.Context, volume string) error {
 	return l.run(ctx, "lvcreate", "-s", "-kn", "-ay", "-n", volume, volumeGroup+"/origin")
 }
@@ -71,9 +71,9 @@ func (l *lvm) remove(ctx context.Context, volume string) error {
 	return l.run(ctx, "lvremove", "-f", volumeGroup+"/"+volume)
 }
 
-// fill restores a description of the group that has the volumes in it: made
-// one by one they would take hours. The kernel's pool does not hear of them,
-// which can only make LVM quicker.
+// fill restores a description of the group that has the volumes in it: making them one by
+// one would take hours. The kernel's pool does not have them, which can only make LVM
+// faster.
 func (l *lvm) fill(ctx context.Context, volumes int) error {
 	path := filepath.Join(l.dir, "lvm.text")
 	if err := l.run(ctx, "vgcfgbackup", "-f", path, volumeGroup); err != nil {
@@ -118,7 +118,7 @@ const lvmVolume = `
 }
 `
 
-// has tells whether a peer's program is there.
+// has reports whether a peer's program is installed.
 func has(program string) bool {
 	_, err := exec.LookPath(program)
 	return err == nil

@@ -122,7 +122,7 @@ func (f *flags) compare(ctx context.Context, fx fixture, w io.Writer) error {
 	return errors.Join(faults...)
 }
 
-// conditions are what a reader needs to judge the figures.
+// conditions returns what a reader needs to judge the figures.
 func (f *flags) conditions(w io.Writer) {
 	read := func(path string) string {
 		text, err := os.ReadFile(path)

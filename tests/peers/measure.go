@@ -10,7 +10,7 @@ import (
 
 var operations = []string{"create", "snapshot + activate", "deactivate + remove"}
 
-// times are one peer's of one operation at one size.
+// times are the times of one peer and one operation at one size.
 type times []time.Duration
 
 func (t times) median() time.Duration {
@@ -21,7 +21,7 @@ func (t times) median() time.Duration {
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
 
-// least is what the machine can do while nobody else uses it.
+// least returns the time on an otherwise idle machine.
 func (t times) least() time.Duration {
 	if len(t) == 0 {
 		return 0
@@ -36,15 +36,15 @@ type key struct {
 
 type results map[key]times
 
-// plan says how much is measured.
+// plan is how much is measured.
 type plan struct {
 	sizes  []int
 	rounds int
-	burst  int           // how often quick peers go in each round
+	burst  int           // the number of turns of fast peers in each round
 	budget time.Duration // of one peer at one size; a slow one has fewer rounds
 }
 
-// long is what an operation takes in peers that go once in each round.
+// long is the time of an operation from which on a peer has one turn in each round.
 const long = 200 * time.Millisecond
 
 // run is a peer while it is measured at one size.
@@ -56,8 +56,8 @@ type run struct {
 	fault error
 }
 
-// measure runs the rounds at each size. A peer that fails is left out from
-// there on, and said to be.
+// measure runs the rounds at each size. A peer that fails is left out from then on, and the
+// table notes it.
 func measure(ctx context.Context, peers []peer, p plan, progress io.Writer) (results, []error) {
 	found := results{}
 	var faults []error
@@ -88,7 +88,7 @@ func measure(ctx context.Context, peers []peer, p plan, progress io.Writer) (res
 					}
 				}
 				p.turns(ctx, turn, found)
-				slices.Reverse(runs) // who goes first finds the coldest caches
+				slices.Reverse(runs) // the first one finds the coldest caches
 			}
 		}
 		peers = nil
@@ -103,8 +103,7 @@ func measure(ctx context.Context, peers []peer, p plan, progress io.Writer) (res
 	return found, faults
 }
 
-// turns does each operation once with every peer, then puts the pools back as
-// they were.
+// turns runs each operation once with every peer, then restores the pools.
 func (p plan) turns(ctx context.Context, runs []*run, found results) {
 	for i, operation := range operations {
 		for _, r := range runs {

@@ -22,30 +22,30 @@ const (
 	volumeSize   = units.GiB
 )
 
-// peer is one way to drive a pool. The pool has a volume that is active and
-// that snapshots are taken of.
+// peer is one way to drive a pool. The pool has an active volume, of which snapshots are
+// taken.
 type peer interface {
 	name() string
-	// fill brings the pool to so many volumes, by whatever way is quick.
+	// fill brings the pool to so many volumes, in whatever way is fast.
 	fill(ctx context.Context, volumes int) error
 	// create makes a volume and leaves it inactive.
 	create(ctx context.Context, volume string) error
-	// snapshot takes one of the active origin, and activates it.
+	// snapshot takes a snapshot of the active origin, and activates it.
 	snapshot(ctx context.Context, volume string) error
 	// remove deactivates a volume, if it is active, and deletes it.
 	remove(ctx context.Context, volume string) error
 }
 
-// site is what the peers share: a folder on the scratch disk, the kernel.
+// fixture is what the peers share: a directory on the scratch disk, the kernel.
 type fixture struct {
 	dir     string
 	kernel  *dm.Control
 	loops   *loopback.Control
-	thinctl string // the program, "" where it was not built
+	thinctl string // the program, "" if it was not built
 }
 
-// loop makes a file with a loop device on it, as thinctl does for its pools:
-// data sparse, metadata with its blocks.
+// loop makes a file and a loop device on it, as thinctl does for its pools: data sparse,
+// metadata with blocks.
 func (f fixture) loop(ctx context.Context, name string, size units.Bytes, preallocate bool) (loopback.Device, error) {
 	path := filepath.Join(f.dir, name)
 	if err := loopback.CreateSparse(path, size, loopback.FileOptions{Preallocate: preallocate}); err != nil {
@@ -54,7 +54,7 @@ func (f fixture) loop(ctx context.Context, name string, size units.Bytes, preall
 	return f.loops.Attach(ctx, path, loopback.AttachOptions{})
 }
 
-// command runs a program; what it wrote is part of its error.
+// command runs a program; its output is part of the error.
 func command(ctx context.Context, program string, args ...string) error {
 	var said bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, args...)
@@ -67,8 +67,8 @@ func command(ctx context.Context, program string, args ...string) error {
 
 func fillName(i int) string { return fmt.Sprintf("fill-%06d", i) }
 
-// syncedFile is a small file that is overwritten and synced: the least that a
-// program does to remember a change.
+// syncedFile is a small file that is overwritten and synced: the least that a program does
+// to record a change.
 type syncedFile struct {
 	file *os.File
 	page [4096]byte

@@ -11,8 +11,7 @@ import (
 	"thinctl/loopback"
 )
 
-// rawPool is a thin pool without anybody's database: the floor and dmsetup
-// drive one each.
+// rawPool is a thin pool without a database: the floor and dmsetup drive one each.
 type rawPool struct {
 	fixture
 	device   dm.Name
@@ -38,7 +37,7 @@ func newRawPool(ctx context.Context, f fixture, name string) (*rawPool, error) {
 	return p, p.start(ctx)
 }
 
-// start brings up the pool and the volume that snapshots are taken of.
+// start makes the pool and the volume of which snapshots are taken.
 func (p *rawPool) start(ctx context.Context) error {
 	table := dm.ThinPool{
 		Length: dataSize.Sectors(), Metadata: blockdev.Number(p.metadata.Number), Data: blockdev.Number(p.data.Number), Block: blockSize.Sectors(),

@@ -8,9 +8,8 @@ import (
 	"path/filepath"
 )
 
-// restore writes metadata with these empty thin devices to a file or device
-// that is not in use. Making them by messages takes a commit for each, which is
-// most of an hour for all the pools.
+// restore writes metadata with these empty thin devices to a file or device that is not in
+// use. Making them by messages takes a commit for each: most of an hour for all the pools.
 func (f fixture) restore(ctx context.Context, path string, tx uint64, ids []uint32) error {
 	xml, err := os.Create(filepath.Join(f.dir, "restore.xml"))
 	if err != nil {

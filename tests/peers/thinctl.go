@@ -47,8 +47,8 @@ func newLibrary(ctx context.Context, f fixture) (peer, error) {
 
 func (o *ours) name() string { return o.title }
 
-// fill writes records and metadata while the pool is down, since one change
-// after the other would take most of the run.
+// fill writes records and metadata while the pool is inactive, because one change after the
+// other would take most of the run.
 func (o *ours) fill(ctx context.Context, volumes int) error {
 	if err := o.pool.Deactivate(ctx); err != nil {
 		return err
@@ -115,7 +115,7 @@ func (o *ours) remove(ctx context.Context, volume string) error {
 	return err
 }
 
-// commandLine is the same by the thinctl program, a process for each step.
+// commandLine does the same with the thinctl program, a process for each step.
 type commandLine struct{ *ours }
 
 func newCommandLine(ctx context.Context, f fixture) (peer, error) {

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Run runs a program and returns its standard output, less the last newline.
+// Run runs a program and returns its standard output without the last newline.
 func Run(ctx context.Context, name string, args ...string) (string, error) {
 	return command{ctx: ctx}.run(name, args...)
 }

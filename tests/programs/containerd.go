@@ -9,16 +9,15 @@ import (
 	"strings"
 )
 
-// Containerd is a daemon with two snapshotters: overlayfs, and devmapper on a
-// pool that is made for it on loop devices, as its documentation has it.
+// Containerd is a daemon with two snapshotters: overlayfs, and devmapper on a pool that is
+// made for it on loop devices, as its documentation describes.
 type Containerd struct {
 	*daemon
 	address string
 	release release // the zero value is the one in PATH
 }
 
-// Sizes of the devmapper snapshotter's pool, with blocks of 64 KiB as
-// everyone else's.
+// Sizes of the devmapper snapshotter's pool, with blocks of 64 KiB as in all other pools.
 const (
 	containerdData = 20 << 30
 	containerdMeta = 1 << 30
@@ -29,8 +28,8 @@ func StartContainerd(ctx context.Context, dir string) (*Containerd, error) {
 	return StartContainerdWith(ctx, dir, nil, "")
 }
 
-// StartContainerdWith is StartContainerd with the snapshotters behind these sockets
-// as proxy plugins, by their names, and with more in its configuration.
+// StartContainerdWith starts a daemon with the snapshotters behind these sockets as proxy
+// plugins, by their names, and with more in its configuration.
 func StartContainerdWith(ctx context.Context, dir string, sockets map[string]string, more string) (*Containerd, error) {
 	root, pool := filepath.Join(dir, "containerd"), "containerd-"+filepath.Base(dir)
 	if err := os.MkdirAll(root, 0o700); err != nil {
@@ -90,15 +89,15 @@ func makePool(ctx context.Context, name, root string) error {
 	return err
 }
 
-// Address is the daemon's socket.
+// Address returns the daemon's socket.
 func (c *Containerd) Address() string { return c.address }
 
-// Do is the ctr command.
+// Do runs the ctr command.
 func (c *Containerd) Do(ctx context.Context, args ...string) (string, error) {
 	return Run(ctx, c.release.program("ctr"), append([]string{"-a", c.address}, args...)...)
 }
 
-// Snapshots is ctr's command for one snapshotter.
+// Snapshots runs ctr's command for one snapshotter.
 func (c *Containerd) Snapshots(ctx context.Context, snapshotter string, args ...string) (string, error) {
 	return c.Do(ctx, append([]string{"snapshots", "--snapshotter", snapshotter}, args...)...)
 }
@@ -116,7 +115,7 @@ func (c *Containerd) Import(ctx context.Context, snapshotter, archive string) er
 	return err
 }
 
-// Mount mounts an active snapshot as ctr says it is to be mounted.
+// Mount mounts an active snapshot as ctr prints its mount.
 func (c *Containerd) Mount(ctx context.Context, snapshotter, key, target string) error {
 	line, err := c.Snapshots(ctx, snapshotter, "mounts", target, key)
 	if err != nil {

@@ -26,7 +26,7 @@ type daemon struct {
 
 // startDaemon starts a program and waits until ready returns nil.
 func startDaemon(ctx context.Context, log string, ready func(context.Context) error, name string, args ...string) (*daemon, error) {
-	// Not bound to ctx: it is stopped in order, so that it unmounts what it mounted.
+	// It is not bound to ctx: it is stopped in order, so that it unmounts its mounts.
 	return startCommand(ctx, log, ready, exec.Command(name, args...))
 }
 
@@ -62,7 +62,7 @@ func startCommand(ctx context.Context, log string, ready func(context.Context) e
 	}
 }
 
-// Stop asks the daemon to end, and kills it if it does not.
+// Stop ends the daemon, and kills it if it does not end.
 func (d *daemon) Stop(context.Context) error {
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err

@@ -1,15 +1,14 @@
-// Package programs drives the programs that tests compare thinctl with, and
-// thinctl itself: Docker, podman, skopeo, docker-registry and containerd, as
-// Debian packages them, each with a root of its own.
+// Package programs drives the programs that tests compare thinctl with, and thinctl
+// itself: Docker, podman, skopeo, docker-registry and containerd, as Debian packages
+// them, each with a root of its own.
 //
-// Words: a root is the folder where a program keeps its images; a daemon is
-// one that was started here and is stopped here.
+// Words: a root is the directory in which a program keeps its images; a daemon is a
+// program that this package starts and stops.
 //
-// Caveats: everything runs as root in the lab's guest with systemd, on its
-// scratch disk, for tmpfs holds no pool. Docker has neither bridge nor
-// iptables, so that containers have no network. A method returns what the
-// program wrote to standard output; what it wrote to standard error is part of
-// the error.
+// Caveats: everything runs as root in the lab's guest with systemd, on its scratch
+// disk, because a tmpfs holds no pool. Docker has neither bridge nor iptables, so
+// containers have no network. A method returns the program's standard output; its
+// standard error is part of the error.
 //
 //	docker, err := programs.StartDocker(ctx, dir, programs.DockerOptions{Driver: "devicemapper"})
 //	...

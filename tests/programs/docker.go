@@ -16,7 +16,7 @@ import (
 )
 
 // StartDockerOn starts Docker with its containerd image store in a snapshotter, which is
-// behind socket. All programs are those in the folder bin, but runc.
+// behind socket. All programs but runc are those in the directory bin.
 func StartDockerOn(ctx context.Context, dir, bin, snapshotter, socket string) (*Docker, error) {
 	r, err := findRelease(ctx, bin)
 	if err != nil {
@@ -48,7 +48,7 @@ func StartDockerOn(ctx context.Context, dir, bin, snapshotter, socket string) (*
 	return d, nil
 }
 
-// DockerOptions say which Docker. The zero value keeps images in overlay2.
+// DockerOptions are the options of a daemon. The zero value keeps images in overlay2.
 type DockerOptions struct {
 	Driver string   // overlay2, devicemapper
 	Flags  []string // of dockerd
@@ -64,8 +64,8 @@ type Docker struct {
 	itself, beside *daemon // dockerd, and the containerd it needs
 }
 
-// StartDocker starts a daemon that keeps its images below dir. Its containerd
-// is started here too, since dockerd gives its own but 15 seconds to start.
+// StartDocker starts a daemon that keeps its images below dir. It starts Docker's
+// containerd too, because dockerd gives its own only 15 seconds to start.
 func StartDocker(ctx context.Context, dir string, o DockerOptions) (*Docker, error) {
 	if o.Driver == "" {
 		o.Driver = "overlay2"
@@ -106,10 +106,10 @@ func (d *Docker) Stop(ctx context.Context) error {
 	return errors.Join(d.itself.Stop(ctx), d.beside.Stop(ctx))
 }
 
-// Said is the end of what Docker and its containerd have written.
+// Said returns the end of what Docker and its containerd have written.
 func (d *Docker) Said() string { return d.beside.Said() + "\n" + d.itself.Said() }
 
-// Do is the docker command.
+// Do runs the docker command.
 func (d *Docker) Do(ctx context.Context, args ...string) (string, error) {
 	return RunWith(ctx, d.Env, d.program, append([]string{"-H", d.socket}, args...)...)
 }
@@ -126,7 +126,7 @@ func (d *Docker) Save(ctx context.Context, archive string, names ...string) erro
 	return err
 }
 
-// ID is an image's, without "sha256:".
+// ID returns the id of an image, without "sha256:".
 func (d *Docker) ID(ctx context.Context, image string) (string, error) {
 	id, err := d.Do(ctx, "image", "inspect", "--format", "{{.Id}}", image)
 	return strings.TrimPrefix(id, "sha256:"), err
@@ -139,7 +139,7 @@ type Step struct {
 	Size      int64     `json:"size_bytes"`
 }
 
-// History is what `docker history` prints.
+// History returns the output of `docker history`.
 func (d *Docker) History(ctx context.Context, image string) ([]Step, error) {
 	out, err := d.Do(ctx, "history", "--no-trunc", "--human=false", "--format", "{{json .}}", image)
 	if err != nil {
@@ -164,8 +164,8 @@ func (d *Docker) History(ctx context.Context, image string) ([]Step, error) {
 	return steps, nil
 }
 
-// Tree is an image's, read from the folders of the driver overlay2, laid over
-// each other without Docker.
+// Tree returns the tree of an image. It is read from the directories of the driver
+// overlay2, which are merged without Docker.
 func (d *Docker) Tree(ctx context.Context, image string) (imagetest.Tree, error) {
 	text, err := d.Do(ctx, "image", "inspect", "--format", "{{json .GraphDriver.Data}}", image)
 	if err != nil {
@@ -179,7 +179,7 @@ func (d *Docker) Tree(ctx context.Context, image string) (imagetest.Tree, error)
 	if data.LowerDir != "" {
 		dirs = append(dirs, strings.Split(data.LowerDir, ":")...)
 	}
-	// Its short names, for a mount's options must fit a page.
+	// These are its short names, because a mount's options must fit a page.
 	for i, dir := range dirs {
 		short, err := os.ReadFile(filepath.Join(filepath.Dir(dir), "link"))
 		if err != nil {
@@ -190,7 +190,7 @@ func (d *Docker) Tree(ctx context.Context, image string) (imagetest.Tree, error)
 	return overlaid(ctx, filepath.Join(d.Root, "overlay2"), dirs)
 }
 
-// Rootfs is where a running container's files are.
+// Rootfs returns the directory of a running container's files.
 func (d *Docker) Rootfs(ctx context.Context, container string) (string, error) {
 	if d.Driver == "overlay2" {
 		return d.Do(ctx, "inspect", "--format", "{{.GraphDriver.Data.MergedDir}}", container)
@@ -203,7 +203,7 @@ func (d *Docker) Rootfs(ctx context.Context, container string) (string, error) {
 	return filepath.Join(d.Root, "devicemapper/mnt", id, "rootfs"), nil
 }
 
-// Diff is what `docker diff` prints.
+// Diff returns the output of `docker diff`.
 func (d *Docker) Diff(ctx context.Context, container string) ([]string, error) {
 	out, err := d.Do(ctx, "diff", container)
 	if err != nil || out == "" {

@@ -9,7 +9,7 @@ import (
 	"thinctl/internal/testkit/imagetest"
 )
 
-// overlaid is the tree of directories below root, the topmost first, as overlayfs
+// overlaid returns the tree of directories below root, the topmost first, as overlayfs
 // shows it.
 func overlaid(ctx context.Context, root string, dirs []string) (tree imagetest.Tree, err error) {
 	if len(dirs) == 1 {

@@ -7,15 +7,15 @@ import (
 	"thinctl/internal/testkit/imagetest"
 )
 
-// Podman keeps images below a folder of its own.
+// Podman keeps images below a directory of its own.
 type Podman struct {
 	dir string
 }
 
-// NewPodman needs no daemon.
+// NewPodman starts no daemon, because podman needs none.
 func NewPodman(dir string) Podman { return Podman{dir} }
 
-// Do is the podman command.
+// Do runs the podman command.
 func (p Podman) Do(ctx context.Context, args ...string) (string, error) {
 	return Run(ctx, "podman", append([]string{"--root", filepath.Join(p.dir, "podman"),
 		"--runroot", "/run/podman-" + filepath.Base(p.dir), "--storage-driver", "overlay"}, args...)...)
@@ -37,12 +37,12 @@ func (p Podman) Save(ctx context.Context, archive string, names ...string) error
 	return err
 }
 
-// ID is an image's.
+// ID returns the id of an image.
 func (p Podman) ID(ctx context.Context, image string) (string, error) {
 	return p.Do(ctx, "image", "inspect", "--format", "{{.Id}}", image)
 }
 
-// Tree is that of an image, mounted.
+// Tree returns the tree of an image, which is mounted for it.
 func (p Podman) Tree(ctx context.Context, image string) (tree imagetest.Tree, err error) {
 	root, err := p.Do(ctx, "image", "mount", image)
 	if err != nil {

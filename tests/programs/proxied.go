@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 )
 
-// StartProxied starts a containerd below dir that has the snapshotters behind
-// these sockets as proxy plugins, by their names. It is the one in the folder
-// THINCTL_CONTAINERD_BIN, or else in PATH.
+// StartProxied starts a containerd below dir that has the snapshotters behind these sockets
+// as proxy plugins, by their names. It is the one in the directory THINCTL_CONTAINERD_BIN,
+// or else on PATH.
 func StartProxied(ctx context.Context, dir string, sockets map[string]string) (*Containerd, error) {
 	r, err := findRelease(ctx, os.Getenv("THINCTL_CONTAINERD_BIN"))
 	if err != nil {
@@ -24,8 +24,8 @@ func StartProxied(ctx context.Context, dir string, sockets map[string]string) (*
 	return r.start(ctx, dir, config)
 }
 
-// StartConfigured starts the containerd that StartProxied does with these files for
-// its configuration; all else in them is as containerd has it.
+// StartConfigured starts the same containerd with these files for its configuration; other
+// settings keep containerd's defaults.
 func StartConfigured(ctx context.Context, dir string, files ...string) (*Containerd, error) {
 	r, err := findRelease(ctx, os.Getenv("THINCTL_CONTAINERD_BIN"))
 	if err != nil {
@@ -44,7 +44,7 @@ func (r release) start(ctx context.Context, dir string, files ...string) (*Conta
 		return nil, err
 	}
 	c := &Containerd{address: run + "/containerd.sock", release: r}
-	// Where StartSnapshotter has told thinctl to find it.
+	// StartSnapshotter has configured thinctl with this path.
 	if err := replaceLink(c.address, containerdSocket(dir)); err != nil {
 		return nil, err
 	}
@@ -77,13 +77,13 @@ func replaceLink(to, path string) error {
 	return os.Symlink(to, path)
 }
 
-// Differs tells whether the daemon asks thinctl for differences.
+// Differs reports whether the daemon requests differences from thinctl.
 func (c *Containerd) Differs() bool { return c.release.major >= 2 }
 
-// Version is what the daemon calls itself.
+// Version returns the daemon's version.
 func (c *Containerd) Version() string { return c.release.version }
 
-// ContainerdVersion is the version of the containerd that StartProxied starts.
+// ContainerdVersion returns the version of the containerd that StartProxied starts.
 func ContainerdVersion(ctx context.Context) (string, error) {
 	r, err := findRelease(ctx, os.Getenv("THINCTL_CONTAINERD_BIN"))
 	return r.version, err

@@ -11,12 +11,12 @@ import (
 
 // release is a containerd with its ctr and its shim.
 type release struct {
-	folder  string // of all three; without one they are those in PATH
+	folder  string // of all three; if it is "" they are on PATH
 	version string
 	major   int
 }
 
-// findRelease asks the containerd in a folder, or in PATH, what it is.
+// findRelease returns the version of the containerd in a directory, or on PATH.
 func findRelease(ctx context.Context, folder string) (release, error) {
 	r := release{folder: folder}
 	for _, name := range []string{"containerd", "ctr", "containerd-shim-runc-v2"} {
@@ -24,7 +24,7 @@ func findRelease(ctx context.Context, folder string) (release, error) {
 			return r, fmt.Errorf("%w: run tests/containerd/build %s", err, folder)
 		}
 	}
-	// containerd github.com/containerd/containerd/v2 2.4.2+unknown
+	// The program prints: containerd github.com/containerd/containerd/v2 2.4.2+unknown
 	said, err := Run(ctx, r.program("containerd"), "--version")
 	if err != nil {
 		return r, err
@@ -48,7 +48,7 @@ func (r release) program(name string) string {
 	return filepath.Join(r.folder, name)
 }
 
-// environment has the release's shim found before others.
+// environment makes the release's shim the first on PATH.
 func (r release) environment() []string {
 	if r.folder == "" {
 		return nil // the parent's
@@ -56,8 +56,8 @@ func (r release) environment() []string {
 	return append(os.Environ(), "PATH="+r.folder+":"+os.Getenv("PATH"))
 }
 
-// proxies is the configuration that has the snapshotters behind these sockets as proxy
-// plugins, by their names, and from 2.0 on their differs: 1.6 has no such proxies.
+// proxies returns the configuration with the snapshotters behind these sockets as proxy
+// plugins, by their names. From 2.0 on it has their differs too: 1.6 has no such proxies.
 func (r release) proxies(sockets map[string]string) string {
 	if r.major < 2 {
 		return "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n" + proxies(sockets)

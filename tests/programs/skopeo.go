@@ -6,18 +6,18 @@ import (
 	"encoding/hex"
 )
 
-// SkopeoCopy copies an image: skopeo's names say of what kind each place is.
+// SkopeoCopy copies an image. Names are skopeo's, with the kind of each place.
 func SkopeoCopy(ctx context.Context, from, to string) error {
 	return SkopeoCopyWith(ctx, nil, from, to)
 }
 
-// SkopeoCopyWith is SkopeoCopy with more environment variables.
+// SkopeoCopyWith copies an image with more environment variables.
 func SkopeoCopyWith(ctx context.Context, env []string, from, to string) error {
 	_, err := RunWith(ctx, env, "skopeo", "copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false", from, to)
 	return err
 }
 
-// SkopeoID is the digest of an image's config.
+// SkopeoID returns the digest of an image's config.
 func SkopeoID(ctx context.Context, image string) (string, error) {
 	out, err := command{ctx: ctx}.raw("skopeo", "inspect", "--tls-verify=false", "--config", "--raw", image)
 	sum := sha256.Sum256(out)

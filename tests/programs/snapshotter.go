@@ -10,11 +10,11 @@ import (
 	"syscall"
 )
 
-// Snapshotter is a `thinctl serve` in the background that has containerds.
+// Snapshotter is a `thinctl serve` in the background that serves containerd.
 type Snapshotter struct {
 	*daemon
 	config string // its file
-	always string // what stands in there whatever else does
+	always string // the part that all configurations have
 	tables string
 }
 
@@ -53,8 +53,8 @@ func (s *Snapshotter) write(more string) error {
 	return os.WriteFile(s.config, []byte(s.always+more+"\n"+s.tables), 0o600)
 }
 
-// Reconfigure has the daemon read its configuration anew, with this instead of what
-// StartSnapshotterWith was given.
+// Reconfigure makes the daemon read its configuration again, with these lines instead of
+// those of StartSnapshotterWith.
 func (s *Snapshotter) Reconfigure(more string) error {
 	if err := s.write(more); err != nil {
 		return err
@@ -62,7 +62,7 @@ func (s *Snapshotter) Reconfigure(more string) error {
 	return s.cmd.Process.Signal(syscall.SIGHUP)
 }
 
-// ask gets a page from a socket.
+// ask requests a page from a socket.
 func ask(ctx context.Context, socket, path string) error {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
@@ -91,5 +91,5 @@ func (d *daemon) Kill() error {
 	return nil
 }
 
-// Said is the end of what the daemon has written.
+// Said returns the end of what the daemon has written.
 func (d *daemon) Said() string { return string(d.said()) }

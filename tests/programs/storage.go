@@ -17,16 +17,16 @@ type Storage struct {
 	dir string
 }
 
-// NewStorage is a store below a directory. Nothing is made before an image is copied
+// NewStorage returns a store below a directory. Nothing is made before an image is copied
 // to it.
 func NewStorage(dir string) Storage { return Storage{filepath.Join(dir, "storage")} }
 
-// Place is skopeo's name for an image in the store.
+// Place returns skopeo's name of an image in the store.
 func (s Storage) Place(image string) string {
 	return fmt.Sprintf("containers-storage:[overlay@%s+%s-run]%s", s.dir, s.dir, image)
 }
 
-// Tree is an image's, read from the driver's directories without skopeo.
+// Tree returns the tree of an image, read from the driver's directories without skopeo.
 func (s Storage) Tree(ctx context.Context, image string) (imagetest.Tree, error) {
 	var images []struct {
 		Names []string `json:"names"`

@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// StartDockerConfigured starts the dockerd in PATH with a daemon.json, which names a
-// containerd that runs. Only its directories, socket and network are not the file's.
+// StartDockerConfigured starts the dockerd on PATH with a daemon.json, which names a
+// running containerd. Only its directories, socket and network differ from the file.
 func StartDockerConfigured(ctx context.Context, dir, file string) (*DockerStore, error) {
 	run, err := os.MkdirTemp("/run", "docker-")
 	if err != nil {
@@ -29,7 +29,7 @@ type DockerStore struct {
 	socket string
 }
 
-// Do is the docker command.
+// Do runs the docker command.
 func (d *DockerStore) Do(ctx context.Context, args ...string) (string, error) {
 	return Run(ctx, "docker", append([]string{"-H", d.socket}, args...)...)
 }

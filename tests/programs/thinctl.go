@@ -11,13 +11,13 @@ import (
 
 // Thinctl is the thinctl command with one pool.
 type Thinctl struct {
-	Program string // "" finds it on the path
+	Program string // "" is the one on PATH
 	Root    string
 	Pool    string
 	Env     []string // added to the caller's
 }
 
-// Do is the thinctl command.
+// Do runs the thinctl command.
 func (p Thinctl) Do(ctx context.Context, args ...string) (string, error) {
 	program := p.Program
 	if program == "" {
@@ -26,7 +26,7 @@ func (p Thinctl) Do(ctx context.Context, args ...string) (string, error) {
 	return RunWith(ctx, p.Env, program, append([]string{"--root", p.Root}, args...)...)
 }
 
-// JSON reads what the command prints with --json.
+// JSON parses the output of the command with --json.
 func (p Thinctl) JSON(ctx context.Context, into any, args ...string) error {
 	out, err := p.Do(ctx, append(args, "--json")...)
 	if err != nil {
@@ -44,7 +44,7 @@ func (p Thinctl) Create(ctx context.Context, flags ...string) error {
 	return err
 }
 
-// Destroy takes the pool away with all that is in it.
+// Destroy destroys the pool with all its contents.
 func (p Thinctl) Destroy(ctx context.Context) error {
 	_, err := p.Do(ctx, "pool", "destroy", p.Pool, "--yes")
 	return err
@@ -62,7 +62,7 @@ func (p Thinctl) Save(ctx context.Context, archive string, names ...string) erro
 	return err
 }
 
-// ID is an image's, without "sha256:".
+// ID returns the id of an image, without "sha256:".
 func (p Thinctl) ID(ctx context.Context, image string) (string, error) {
 	var found struct {
 		Images []struct {
@@ -79,7 +79,7 @@ func (p Thinctl) ID(ctx context.Context, image string) (string, error) {
 	return strings.TrimPrefix(found.Images[0].ID, "sha256:"), nil
 }
 
-// History is an image's, the newest first.
+// History returns the history of an image, the newest step first.
 func (p Thinctl) History(ctx context.Context, image string) ([]Step, error) {
 	var found struct {
 		History []Step `json:"history"`
@@ -88,7 +88,7 @@ func (p Thinctl) History(ctx context.Context, image string) ([]Step, error) {
 	return found.History, err
 }
 
-// Mount makes a container of an image and returns where it is mounted.
+// Mount makes a container of an image and returns its mount point.
 func (p Thinctl) Mount(ctx context.Context, image, container string) (string, error) {
 	if _, err := p.Do(ctx, "container", "create", p.Pool, image, "--name", container); err != nil {
 		return "", err
@@ -105,8 +105,8 @@ func (p Thinctl) Remove(ctx context.Context, container string) error {
 	return err
 }
 
-// Tree is an image's, read from a container of it, with the init's stubs: see
-// WithoutStubs.
+// Tree returns the tree of an image, read from a container of it, with the init's stubs:
+// see WithoutStubs.
 func (p Thinctl) Tree(ctx context.Context, image string) (tree imagetest.Tree, err error) {
 	root, err := p.Mount(ctx, image, "tree")
 	if err != nil {
@@ -120,7 +120,7 @@ func (p Thinctl) Tree(ctx context.Context, image string) (tree imagetest.Tree, e
 	return imagetest.ReadTree(ctx, root)
 }
 
-// Diff is what `thinctl container diff` prints.
+// Diff returns the output of `thinctl container diff`.
 func (p Thinctl) Diff(ctx context.Context, container string) ([]string, error) {
 	out, err := p.Do(ctx, "container", "diff", p.Pool, container)
 	if err != nil || out == "" {

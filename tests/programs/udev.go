@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// InstallRules gives udev rules of the tree's, until the next boot, as a package
-// installs them for good.
+// InstallRules gives udev rules of the project until the next boot; a package installs them
+// permanently.
 func InstallRules(ctx context.Context, file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {

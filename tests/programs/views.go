@@ -5,12 +5,12 @@ import (
 	"fmt"
 )
 
-// PoolSpace is what a pool takes, as `thinctl pool status --json` says.
+// PoolSpace is the pool's space in the output of `thinctl pool status --json`.
 type PoolSpace struct {
 	Data, Metadata Space
 }
 
-// Space is one half of a pool.
+// Space is the data space or the metadata space.
 type Space struct {
 	Total int64 `json:"total_bytes"`
 	Used  int64 `json:"used_bytes"`
@@ -20,7 +20,7 @@ type Space struct {
 	} `json:"file"`
 }
 
-// Space is what the pool takes.
+// Space returns the pool's space.
 func (p Thinctl) Space(ctx context.Context) (PoolSpace, error) {
 	var found struct {
 		Pool PoolSpace `json:"pool"`
@@ -37,7 +37,7 @@ type Layer struct {
 	Size   int64  `json:"size_bytes"`
 }
 
-// Layers are all of the pool's, by id, the inits of containers among them.
+// Layers returns all layers of the pool, by id, the inits of containers among them.
 func (p Thinctl) Layers(ctx context.Context) (map[string]Layer, error) {
 	var found struct {
 		Layers []Layer `json:"layers"`
@@ -50,7 +50,7 @@ func (p Thinctl) Layers(ctx context.Context) (map[string]Layer, error) {
 	return layers, err
 }
 
-// ContainerSize is what `thinctl container list --json` says of one.
+// ContainerSize is a container's size in the output of `thinctl container list --json`.
 type ContainerSize struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`
@@ -58,7 +58,7 @@ type ContainerSize struct {
 	Virtual int64  `json:"virtual_bytes"`
 }
 
-// Container is one of the pool's, by name.
+// Container returns a container of the pool, by name.
 func (p Thinctl) Container(ctx context.Context, name string) (ContainerSize, error) {
 	var found struct {
 		Containers []ContainerSize `json:"containers"`
@@ -74,7 +74,7 @@ func (p Thinctl) Container(ctx context.Context, name string) (ContainerSize, err
 	return ContainerSize{}, fmt.Errorf("container list of %s does not have %s", p.Pool, name)
 }
 
-// Freed is what removing something would give back, as its --dry-run says.
+// Freed returns the space that removing an object would free, as --dry-run prints it.
 func (p Thinctl) Freed(ctx context.Context, noun, name string) (int64, error) {
 	var found struct {
 		Freed int64 `json:"freed_bytes"`

@@ -24,7 +24,7 @@ WORKDIR /srv
 CMD ["/bin/sh", "-c", "echo $GREETING; cat /srv/a/new; ls /srv"]
 `
 
-// said is what a container of the image says.
+// said is the output of a container of the image.
 const said = "hello, world\nagain\na\npipe\nthree"
 
 // buildWithDocker builds an image of many steps and returns its id.

@@ -15,7 +15,7 @@ import (
 
 const diffChanges = 100 // in each round
 
-// diffRounds are few where not everything is asked for.
+// diffRounds is small unless everything is to be tried.
 func diffRounds() uint64 {
 	if everything() {
 		return 6
@@ -32,8 +32,8 @@ func changedImage(t *testing.T) *imagetest.Built {
 	return build(t, program)
 }
 
-// startMapped starts a container of Docker with the driver devicemapper, whose
-// diff is the one that people know, and returns its folder.
+// startMapped starts a container of Docker with the driver devicemapper, whose diff is the
+// one that users know, and returns its directory.
 func startMapped(t *testing.T, archive, image string) (*programs.Docker, string) {
 	docker := must[*programs.Docker](t)(programs.StartDocker(t.Context(), t.TempDir(), programs.DockerOptions{
 		Driver: "devicemapper",
@@ -73,8 +73,8 @@ func TestDiff(t *testing.T) {
 	check(t, p.Remove(t.Context(), "changed"))
 }
 
-// firstDifferences compares sorted lines: Docker tells the changes of a folder in
-// the order of a Go map.
+// firstDifferences compares sorted lines: Docker lists the changes of a directory in the
+// order of a Go map.
 func firstDifferences(want, seen []string, most int) (found []string) {
 	byPath := func(a, b string) int { return strings.Compare(a[2:], b[2:]) }
 	slices.SortFunc(want, byPath)
@@ -96,8 +96,8 @@ func firstDifferences(want, seen []string, most int) (found []string) {
 	return found
 }
 
-// TestPeersDiff proves the yardstick of TestDiff: what Docker says is of the
-// changes that were made, and the same once more.
+// TestPeersDiff proves the reference of TestDiff: Docker's diff lists the changes that were
+// made, twice the same.
 func TestPeersDiff(t *testing.T) {
 	b := changedImage(t)
 	docker, root := startMapped(t, dockerArchive(t, b), b.Names[0])

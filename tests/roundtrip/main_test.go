@@ -17,8 +17,8 @@ import (
 	"thinctl/tests/programs"
 )
 
-// site is what the tests share: programs that are started when a test first
-// asks for one, and archives that are written once.
+// fixture is what the tests share: programs that are started for the first test that needs
+// one, and archives that are written once.
 type fixture struct {
 	dir   string
 	mutex sync.Mutex
@@ -30,7 +30,7 @@ type fixture struct {
 	built    map[string]*imagetest.Built
 }
 
-// here is set by TestMain for the time of the tests.
+// here is set by TestMain while the tests run.
 var here *fixture
 
 func TestMain(m *testing.M) {
@@ -64,7 +64,8 @@ func runAll(m *testing.M) (status int) {
 
 func (f *fixture) path(name string) string { return filepath.Join(f.dir, name) }
 
-// theDocker is the one that all tests share: images of tests have names of their own.
+// theDocker returns the Docker that all tests share: images of tests have names of their
+// own.
 func theDocker(t *testing.T) *programs.Docker {
 	t.Helper()
 	here.mutex.Lock()
@@ -97,7 +98,7 @@ func theRegistry(t *testing.T) *programs.Registry {
 
 func thePodman() programs.Podman { return programs.NewPodman(here.dir) }
 
-// build builds an image once in all tests.
+// build builds an image once for all tests.
 func build(t *testing.T, image imagetest.Image) *imagetest.Built {
 	t.Helper()
 	here.mutex.Lock()
@@ -114,7 +115,7 @@ func build(t *testing.T, image imagetest.Image) *imagetest.Built {
 	return b
 }
 
-// writeTo makes a file of the test's.
+// writeTo makes a file in the test's directory.
 func writeTo(t *testing.T, name string, write func(*os.File) error) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)

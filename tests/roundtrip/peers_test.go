@@ -11,8 +11,8 @@ import (
 	"thinctl/tests/programs"
 )
 
-// TestPeers proves the yardstick: what others make of our images is what the
-// tree in memory says.
+// TestPeers proves the reference: the other programs make of our images what the tree in
+// memory holds.
 func TestPeers(t *testing.T) {
 	for _, s := range small() {
 		t.Run(s.name, func(t *testing.T) {
@@ -65,7 +65,7 @@ func peerSkopeo(t *testing.T, b *imagetest.Built, archive string) {
 	}
 }
 
-// sameHistory compares with what a program prints, the newest first.
+// sameHistory compares with a program's output, the newest step first.
 func sameHistory(t *testing.T, who string, b *imagetest.Built, seen []programs.Step) {
 	t.Helper()
 	var want []programs.Step

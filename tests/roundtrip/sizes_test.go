@@ -15,11 +15,11 @@ type sample struct {
 	image imagetest.Image
 }
 
-// everything tells whether all samples are asked for; an emulated processor
-// takes an hour for them. Else each way in and out is gone with few.
+// everything reports whether all samples are to be tried, which takes an emulated processor
+// an hour. Otherwise each way in and out is tried with few.
 func everything() bool { return os.Getenv("THINCTL_ROUNDTRIPS") == "all" }
 
-// some are those that are always tried.
+// some are always tried.
 func some(all []sample, always ...string) []sample {
 	if everything() {
 		return all
@@ -27,9 +27,9 @@ func some(all []sample, always ...string) []sample {
 	return slices.DeleteFunc(all, func(s sample) bool { return !slices.Contains(always, s.name) })
 }
 
-// small are the images that go through all programs: those with few and small
-// files whole, of the rest what an emulated processor takes through five
-// programs in minutes. (Docker starts a process for each layer.)
+// small are the images that go through all programs. Images with few and small files are
+// whole; the others have the size that an emulated processor takes through five programs in
+// minutes. (Docker starts a process for each layer.)
 func small() []sample {
 	one, two := imagetest.Seeds(imagetest.SeedOptions{Scale: 16, Compressible: true})
 	return []sample{
@@ -38,7 +38,7 @@ func small() []sample {
 	}
 }
 
-// whole are those that thinctl is to take at their full size.
+// whole are the images that thinctl gets at their full size.
 func whole() []sample {
 	return append(small()[:4], sample{"deep", imagetest.Deep(127)}, sample{"crowd", imagetest.Crowd(100_000)},
 		sample{"sparse", imagetest.Sparse(4<<30, false)}, sample{"gnu sparse", imagetest.Sparse(4<<30, true)})

@@ -13,7 +13,7 @@ import (
 	"thinctl/tests/programs"
 )
 
-// newPool makes a pool that the test's end destroys.
+// newPool makes a pool that is destroyed at the end of the test.
 func newPool(t *testing.T) programs.Thinctl {
 	t.Helper()
 	p := programs.Thinctl{Root: t.TempDir(), Pool: fmt.Sprint("rt", here.pools.Add(1))} // devices have the name
@@ -28,7 +28,7 @@ func newPool(t *testing.T) programs.Thinctl {
 	return p
 }
 
-// holds checks that thinctl has the image, whole.
+// holds checks that thinctl has the whole image.
 func holds(t *testing.T, p programs.Thinctl, b *imagetest.Built) {
 	t.Helper()
 	for _, name := range b.Names {
@@ -69,7 +69,7 @@ func TestLoadLayouts(t *testing.T) {
 	}
 }
 
-// What thinctl saves, others load: the same ids, histories and trees.
+// Other programs load what thinctl saves: the same ids, histories and trees.
 func TestSave(t *testing.T) {
 	p := newPool(t)
 	const dockersMost = 125 // layers: its maxLayerDepth (layer/layer_store.go)
@@ -81,7 +81,7 @@ func TestSave(t *testing.T) {
 			check(t, p.Save(t.Context(), archive, b.Names...))
 			want := must[imagetest.Tree](t)(s.image.Tree())
 			t.Run("docker", func(t *testing.T) {
-				// Else Docker has the layers from before, and looks at none of these.
+				// Otherwise Docker has the layers already, and reads none of these.
 				theDocker(t).Do(t.Context(), "rmi", "-f", b.ID)
 				peerDocker(t, b, archive, want)
 			})
@@ -102,7 +102,7 @@ func TestSave(t *testing.T) {
 	}
 }
 
-// What docker built is loaded, and loaded back.
+// An image that docker built is loaded, saved, and loaded into Docker again.
 func TestForeign(t *testing.T) {
 	docker, p := theDocker(t), newPool(t)
 	const name = "thinctl/built:docker"

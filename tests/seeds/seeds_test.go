@@ -21,7 +21,7 @@ import (
 
 const mib = 1 << 20
 
-// small is the most that a step may cost that copies nothing.
+// small is the most that a step may use that copies nothing.
 const small = 2 * mib
 
 // experiment is one run of all the steps, in order.
@@ -93,7 +93,7 @@ func (e *experiment) newStore() {
 	e.within("new store: data allocated", "sparse", space.Data.File.Allocated, 0, small)
 }
 
-// load loads an image and checks that it is whole and how much it took.
+// load loads an image, and checks that it is whole and how much space it has used.
 func (e *experiment) load(b *imagetest.Built, saw string) {
 	e.Helper()
 	path := filepath.Join(e.TempDir(), "image.tar")
@@ -106,14 +106,14 @@ func (e *experiment) load(b *imagetest.Built, saw string) {
 	after := e.space()
 	name := b.Names[0]
 	e.within(name+": data", saw, after.Data.Used-before.Data.Used, b.Size(), b.Size()*5/4+e.unscaled(b))
-	// What is used in all has the kernel's reserve in it: up to 16 MiB (dm-thin-metadata.c).
+	// The used space includes the kernel's reserve: up to 16 MiB (dm-thin-metadata.c).
 	e.within(name+": metadata", "1.2 M, 1.4 M in all", after.Metadata.Used-before.Metadata.Used, 0, 2*mib)
 	e.whole(e.Thinctl, b)
 }
 
-// unscaled is what an image may take that is not smaller for its files being
-// smaller: an empty file system, and the blocks that each layer's snapshot
-// copies of it. At full size it is within the quarter that the bound allows.
+// unscaled is the space that an image may use that does not shrink with its files: an empty
+// file system, and the blocks of it that each layer's snapshot copies. At full size the
+// quarter that the bound allows covers it.
 func (e *experiment) unscaled(b *imagetest.Built) int64 {
 	if e.scale == 1 {
 		return 0
@@ -144,7 +144,7 @@ func (e *experiment) whole(p programs.Thinctl, b *imagetest.Built) {
 	e.same(b.Names[0]+": layers", "", want, seen)
 }
 
-// wholeTree checks the tree too, for which a container of the image is made.
+// wholeTree checks the tree too, from a container of the image.
 func (e *experiment) wholeTree(p programs.Thinctl, b *imagetest.Built) {
 	e.Helper()
 	e.whole(p, b)
@@ -173,7 +173,7 @@ func (e *experiment) secondImage() { e.load(e.two, "+197 M") }
 
 func (e *experiment) containers() {
 	layers := e.imageLayers()
-	// They share the base, and it is there once.
+	// They share the base, which exists once.
 	e.same("layers of both images", "12 less the base", len(e.one.ChainIDs)+len(e.two.ChainIDs)-1, len(layers))
 	before := e.space()
 	root := e.mount("c1")
@@ -200,7 +200,7 @@ func (e *experiment) containers() {
 	e.same("the image is stored once: layers", "yes", len(layers), len(e.imageLayers()))
 }
 
-// imageLayers are those that are no container's init.
+// imageLayers returns the layers that are no container's init.
 func (e *experiment) imageLayers() map[string]programs.Layer {
 	e.Helper()
 	layers, err := e.Layers(e.Context())
@@ -259,7 +259,7 @@ func (e *experiment) fewerZeros() {
 	e.within("rm, dd 3000, trim: host's file back", "", before.Data.File.Allocated-after.Data.File.Allocated, back-small, back+small)
 }
 
-// commit returns the tree that the committed image must keep.
+// commit returns the tree that the committed image must have.
 func (e *experiment) commit() imagetest.Tree {
 	root, err := e.Do(e.Context(), "container", "mount", e.Pool, "c1")
 	e.check(err)
@@ -279,7 +279,7 @@ func (e *experiment) commit() imagetest.Tree {
 	return want
 }
 
-// emulated tells a processor that QEMU plays itself.
+// emulated reports whether QEMU emulates the processor.
 func emulated() bool {
 	text, err := os.ReadFile("/proc/cpuinfo")
 	return err == nil && strings.Contains(string(text), "TCG")
@@ -304,7 +304,7 @@ func (e *experiment) remove(committed imagetest.Tree) {
 	e.check(err)
 	after := e.space()
 	e.same("rm the committed image: freed, as told before", "", told, before.Data.Used-after.Data.Used)
-	// What dd left, and what else was written in the container: times of access.
+	// The rest is what dd has written, and times of access in the container.
 	e.within("rm the committed image: freed", "", told, 3000/e.scale*mib-small, 3000/e.scale*mib+6*small)
 	e.within("rm the committed image: host's file back", "", before.Data.File.Allocated-after.Data.File.Allocated, told-small, told+small)
 }

@@ -16,13 +16,13 @@ type line struct {
 	missed                  bool
 }
 
-// table is what is printed at the end, also when a step failed.
+// table is printed at the end, also if a step has failed.
 type table struct {
 	t     *testing.T
 	lines []line
 }
 
-// within adds a line, and fails the test if seen is not from least to most.
+// within adds a line, and fails the test unless seen is from least to most.
 func (tb *table) within(step, text string, seen, least, most int64) {
 	tb.t.Helper()
 	l := line{step: step, text: text, seen: bytes(seen), bound: "at most " + bytes(most)}
@@ -38,7 +38,7 @@ func (tb *table) within(step, text string, seen, least, most int64) {
 	tb.lines = append(tb.lines, l)
 }
 
-// same adds a line for what must be equal.
+// same adds a line for values that must be equal.
 func (tb *table) same(step, text string, want, seen any) {
 	tb.t.Helper()
 	l := line{step: step, text: text, seen: fmt.Sprint(seen), bound: fmt.Sprint(want)}

@@ -1,4 +1,4 @@
-// Command pictures draws what a run of tests/oncall has left: pictures RECORD DIR.
+// Command pictures draws the pictures of a run of tests/oncall: pictures RECORD DIR.
 package main
 
 import (
@@ -28,7 +28,7 @@ func draw(from, dir string) error {
 		return err
 	}
 	defer file.Close()
-	// What follows the record is the rest of the disk that it came on.
+	// After the record comes the rest of the disk that it was written to.
 	var record oncall.Record
 	if err := json.NewDecoder(file).Decode(&record); err != nil {
 		return fmt.Errorf("reading %s: %w", from, err)

@@ -18,8 +18,8 @@ func link(n int) string {
 	return fmt.Sprint("chain-", n)
 }
 
-// written are the links that get a file, as a layer would. Were it all of them, a
-// run would spend most of its time on mounting for the slowest of the peers.
+// written are the links that get a file, as a layer would. If all got one, a run would
+// spend most of its time on mounts for the slowest peer.
 func written(n int) bool { return n == 1 || n%16 == 0 }
 
 func (s *server) grow(ctx context.Context, length int) (string, error) {

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// startAll starts the crowd, and takes it away.
+// startAll starts the crowd of containers, and removes it.
 func (p plan) startAll(ctx context.Context, r results, of *server, top string) error {
 	name := func(n int) string { return fmt.Sprintf("crowd-%s-%03d", of.title, n) }
 	roots := make([]time.Duration, p.crowd)
@@ -42,7 +42,7 @@ func (p plan) startAll(ctx context.Context, r results, of *server, top string) e
 	return nil
 }
 
-// startOne starts a container and tells how long its root has taken.
+// startOne starts a container and returns the time until its root was mounted.
 func (s *server) startOne(ctx context.Context, name, top string) (root time.Duration, err error) {
 	began := time.Now()
 	made, err := s.snapshots.Prepare(ctx, &api.PrepareSnapshotRequest{Snapshotter: s.snapshotter, Key: name, Parent: top, Labels: kept})
@@ -80,7 +80,7 @@ func (s *server) endOne(ctx context.Context, name string) error {
 	return s.remove(ctx, name)
 }
 
-// spec is that of a container as ctr has it, less its limits.
+// spec returns a container's specification as ctr writes it, without its limits.
 func spec(name string) []byte {
 	return fmt.Appendf(nil, `{
 "ociVersion": "1.0.2",

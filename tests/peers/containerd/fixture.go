@@ -14,7 +14,7 @@ import (
 	"thinctl/tests/programs"
 )
 
-// As the tables name them. Direct is the socket of thinctl without containerd.
+// Names of the peers in the tables. Direct is the socket of thinctl without containerd.
 const (
 	floorName   = "floor"
 	udevName    = "floor, udev" // with the wait for udev
@@ -24,10 +24,10 @@ const (
 	overlayfs   = "overlayfs"
 )
 
-// everyone, as -peers names them.
+// everyone are the names that -peers accepts.
 var everyone = []string{floorName, "udev", "direct", thinctlName, devmapper, overlayfs}
 
-// sole keeps the garbage collector from running but when it is asked to.
+// sole keeps the garbage collector from running unless it is requested.
 const sole = `[plugins."io.containerd.gc.v1.scheduler"]
   mutation_threshold = 1000000000
 `
@@ -67,7 +67,7 @@ func (f *flags) compare(ctx context.Context, w io.Writer) (found table, err erro
 	return found, err
 }
 
-// site is what runs in the guest.
+// fixture is what runs in the guest.
 type fixture struct {
 	dir    string
 	daemon *programs.Containerd
@@ -82,14 +82,14 @@ func (f *fixture) close(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
-// start starts all, and returns those that could be along with the fault of others.
+// start starts all peers. It returns those that started, and the errors of the others.
 func (f *fixture) start(ctx context.Context, thinctl string, names []string) ([]peer, error) {
 	var err error
 	if f.dir, err = os.MkdirTemp("", "peers-"); err != nil {
 		return nil, err
 	}
 	pool := programs.Thinctl{Program: thinctl, Root: filepath.Join(f.dir, "pools"), Pool: "peers"}
-	// As devmapper's pool in programs.StartContainerdWith.
+	// These are the settings of devmapper's pool in programs.StartContainerdWith.
 	if err := pool.Create(ctx, "--data-size", "20G", "--metadata-size", "1G", "--base-size", "10G"); err != nil {
 		return nil, err
 	}

@@ -26,13 +26,13 @@ const (
 	floorMeta  = units.GiB
 	floorBlock = 64 * units.KiB
 	floorSize  = 10 * units.GiB
-	floorTop   = 1 // the device id that all are copies of
+	floorTop   = 1 // the device id of which all others are copies
 	recordSize = 4096
 	slots      = 64 // of the file of records
 )
 
-// floor is what no snapshotter can do without, as doc.go has it. All are copies of
-// one empty ext4: it knows no chains.
+// floor is the work that no snapshotter can avoid; see doc.go. All devices are copies of
+// one empty ext4: it has no chains.
 type floor struct {
 	title  string
 	pool   dm.Name
@@ -44,7 +44,7 @@ type floor struct {
 	slot   atomic.Int64
 	ids    sync.Map // device name -> id
 
-	mu   sync.Mutex // held while the pool is sent messages
+	mu   sync.Mutex // held while messages are sent to the pool
 	next uint32
 	tx   uint64
 }
@@ -83,7 +83,7 @@ func newFloor(ctx context.Context, title, dir string, kernel devices) (*floor, e
 	return f, f.format(ctx)
 }
 
-// format makes the file system that all are copies of.
+// format makes the file system of which all devices are copies.
 func (f *floor) format(ctx context.Context) error {
 	if err := f.message(ctx, fmt.Sprintf("create_thin %d", floorTop)); err != nil {
 		return err
@@ -99,7 +99,7 @@ func (f *floor) format(ctx context.Context) error {
 	return f.put(ctx, f.pool+"-top")
 }
 
-// put removes a device as soon as nobody looks at it: udev does.
+// put removes a device as soon as udev has closed it.
 func (f *floor) put(ctx context.Context, name dm.Name) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -124,7 +124,7 @@ func (f *floor) message(ctx context.Context, text string) error {
 	return f.kernel.message(ctx, f.pool, text)
 }
 
-// commit is one record made durable.
+// commit makes one record durable.
 func (f *floor) commit() error {
 	_, err := f.record.WriteAt(make([]byte, recordSize), f.slot.Add(1)%slots*recordSize)
 	return errors.Join(err, f.record.Sync())

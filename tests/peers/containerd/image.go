@@ -20,7 +20,7 @@ import (
 	"thinctl/internal/testkit/imagetest"
 )
 
-// What is done with an image and its containers.
+// The operations on an image and its containers.
 const (
 	unpack      = "unpack of the image"
 	unpackApply = "of which the diff service's"
@@ -32,7 +32,7 @@ const (
 
 var livesOf = []string{unpack, unpackApply, start, startOne, startRoot, end}
 
-// image is what containerd is told to unpack.
+// image is the image that containerd unpacks.
 type image struct {
 	Layers []*types.Descriptor `json:"layers"`
 	Chains []string            `json:"chains"` // names of their snapshots
@@ -42,7 +42,7 @@ func (i image) top() string { return i.Chains[len(i.Chains)-1] }
 
 const layersBeside = 5 // the program's
 
-// images measures what snapshotters of containerd do with an image.
+// images measures the operations of containerd's snapshotters on an image.
 func (p plan) images(ctx context.Context, r results, f *fixture, peers []peer) error {
 	image, err := f.imported(ctx, p.image)
 	if err != nil {
@@ -58,7 +58,8 @@ func (p plan) images(ctx context.Context, r results, f *fixture, peers []peer) e
 	if len(servers) == 0 {
 		return nil
 	}
-	// The first to unpack, and to start a container, would pay for what all use.
+	// The first unpacking, and the first container, would pay for work that all of them
+	// use.
 	warm := plan{unpacks: 1, crowd: min(p.crowd, 1)}
 	if err := warm.life(ctx, results{}, servers[len(servers)-1], image); err != nil {
 		return fmt.Errorf("%s: %w", servers[len(servers)-1].title, err)
@@ -79,7 +80,7 @@ func (p plan) images(ctx context.Context, r results, f *fixture, peers []peer) e
 	return errors.Join(faults...)
 }
 
-// life unpacks the image some times, and the last time starts containers of it.
+// life unpacks the image some times, and after the last time starts containers of it.
 func (p plan) life(ctx context.Context, r results, of *server, i image) error {
 	ctx = inNamespace(ctx)
 	for n := range p.unpacks {
@@ -103,7 +104,7 @@ func (p plan) life(ctx context.Context, r results, of *server, i image) error {
 	return nil
 }
 
-// unpack does what containerd's client does.
+// unpack unpacks the image as containerd's client does.
 func (s *server) unpack(ctx context.Context, r results, i image) error {
 	began, parent, applying := time.Now(), "", time.Duration(0)
 	for n, layer := range i.Layers {
@@ -127,7 +128,7 @@ func (s *server) unpack(ctx context.Context, r results, i image) error {
 	return nil
 }
 
-// imported has containerd take the content of the image in a folder in.
+// imported imports the content of the image in a directory into containerd.
 func (f *fixture) imported(ctx context.Context, dir string) (image, error) {
 	var i image
 	text, err := os.ReadFile(filepath.Join(dir, imageList))
@@ -140,14 +141,14 @@ func (f *fixture) imported(ctx context.Context, dir string) (image, error) {
 	return i, err
 }
 
-// Files of an image in a folder.
+// Files of an image in a directory.
 const (
 	imageArchive = "image.tar"
 	imageList    = "image.json"
 )
 
-// makeImage writes the image that is unpacked into a folder. Where the guest is
-// emulated it takes minutes there, and seconds outside.
+// makeImage writes the image that is unpacked to a directory. In an emulated guest that
+// takes minutes, outside seconds.
 func makeImage(dir string) error {
 	busybox, err := os.ReadFile("/bin/busybox")
 	if err != nil {
@@ -178,8 +179,8 @@ func makeImage(dir string) error {
 	return os.WriteFile(filepath.Join(dir, imageList), text, 0o600)
 }
 
-// layered is an image of a program and of 60 MB in 3,000 files, most of them
-// small, half of them text.
+// layered returns an image of a program and of 60 MB in 3,000 files, most of them small,
+// half of them text.
 func layered(program []byte) imagetest.Image {
 	all := imagetest.Program("thinctl/bench:1", "/busybox", program)
 	dice := rand.New(rand.NewPCG(1, 2))
@@ -212,7 +213,7 @@ type descriptor struct {
 	Size      int64  `json:"size"`
 }
 
-// layersOf reads the descriptors of the layers in an archive of one image.
+// layersOf returns the descriptors of the layers in an archive of one image.
 func layersOf(path string) ([]*types.Descriptor, error) {
 	file, err := os.Open(path)
 	if err != nil {

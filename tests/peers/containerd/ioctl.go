@@ -13,7 +13,7 @@ import (
 	"thinctl/dm"
 )
 
-// devices is what the floor asks of device mapper.
+// devices are the floor's requests to device mapper.
 type devices interface {
 	bringUp(ctx context.Context, name dm.Name, table dm.Target, readOnly bool) (blockdev.Number, error)
 	remove(ctx context.Context, name dm.Name) error
@@ -23,12 +23,12 @@ type devices interface {
 	close() error
 }
 
-// scanNot has udev's rules look into no device, or the next removal would find it
-// open (libdevmapper.h, DM_UDEV_DISABLE_*_RULES_FLAG and DM_UDEV_PRIMARY_SOURCE_FLAG;
-// without a semaphore below them nobody waits).
+// scanNot are flags that keep udev's rules from reading a device, or the next removal would
+// find it open (libdevmapper.h, DM_UDEV_DISABLE_*_RULES_FLAG and
+// DM_UDEV_PRIMARY_SOURCE_FLAG; without a semaphore below them no process waits).
 const scanNot = (0x0002 | 0x0004 | 0x0008 | 0x0040) << 16
 
-// bare are the ioctls: no wait for udev, and no node but the kernel's.
+// bare are the ioctls alone: no wait for udev, and no node but the kernel's.
 type bare struct{ node *os.File }
 
 func openBare() (bare, error) {
@@ -36,7 +36,7 @@ func openBare() (bare, error) {
 	return bare{node}, err
 }
 
-// call is one ioctl (linux/dm-ioctl.h), with what follows its header.
+// call sends one ioctl (linux/dm-ioctl.h), with the data that follow its header.
 func (b bare) call(request uintptr, name dm.Name, flags uint32, targets uint32, with []byte) (blockdev.Number, error) {
 	const room = 4096
 	header := int(unsafe.Sizeof(unix.DmIoctl{}))
@@ -106,7 +106,7 @@ func (b bare) status(_ context.Context, name dm.Name) error {
 
 func (b bare) close() error { return b.node.Close() }
 
-// waiting are the same, with the wait for udev as libdevmapper's programs have it.
+// waiting are the same with the wait for udev, as libdevmapper's programs do.
 type waiting struct{ kernel *dm.Control }
 
 func (w waiting) bringUp(ctx context.Context, name dm.Name, table dm.Target, readOnly bool) (blockdev.Number, error) {

@@ -24,13 +24,13 @@ type flags struct {
 	makeImage     string
 }
 
-// plan says how much is measured.
+// plan is how much is measured.
 type plan struct {
 	rounds  int
 	turn    time.Duration
 	unpacks int
 	crowd   int
-	image   string // folder of what is unpacked
+	image   string // directory of the image that is unpacked
 }
 
 func main() {

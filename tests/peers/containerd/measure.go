@@ -13,13 +13,13 @@ import (
 
 type key struct {
 	peer, operation string
-	depth, clients  int // 0 of what has none
+	depth, clients  int // 0 for peers without depths
 }
 
-// figures are one peer's of one operation.
+// figures are the times of one peer and one operation.
 type figures struct {
 	took []time.Duration
-	wall time.Duration // while all clients did it
+	wall time.Duration // the time until all clients had done it
 	done int
 }
 
@@ -52,8 +52,8 @@ func (r results) table() table {
 	return t
 }
 
-// measure goes through all, the peers by turns. One that fails is left out from
-// there on, and said to be.
+// measure measures all operations, with the peers in turn. A peer that fails is left out
+// from then on, and the table notes it.
 func (p plan) measure(ctx context.Context, r results, peers []peer, depths, clients []int) error {
 	var faults []error
 	out := map[string]bool{}
@@ -82,7 +82,7 @@ func (p plan) measure(ctx context.Context, r results, peers []peer, depths, clie
 	return errors.Join(append(faults, ctx.Err())...)
 }
 
-// line is what a turn has found, for a run that is cut off.
+// line prints the result of a turn, in case the run is interrupted.
 func (r results) line(peer string, depth, clients int) string {
 	var all []string
 	for _, operation := range append(operations, collected) {
@@ -93,8 +93,8 @@ func (r results) line(peer string, depth, clients int) string {
 	return strings.Join(all, "; ")
 }
 
-// one measures a peer: each operation is done by all clients, and then the next,
-// so that each has a throughput of its own.
+// one measures a peer. All clients finish an operation before the next begins, so that each
+// operation has a throughput of its own.
 func (p plan) one(ctx context.Context, r results, of peer, top string, depth, clients int) error {
 	if err := round(ctx, results{}, of, top, depth, 1); err != nil { // warms up
 		return err
@@ -134,7 +134,7 @@ func round(ctx context.Context, r results, of peer, top string, depth, clients i
 	return nil
 }
 
-// together does something for all clients at once.
+// together calls do for all clients concurrently.
 func together(clients int, do func(client int) error) (took []time.Duration, wall time.Duration, err error) {
 	took, faults := make([]time.Duration, clients), make([]error, clients)
 	var all sync.WaitGroup

@@ -14,14 +14,14 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// peer is something that has snapshots.
+// peer is a program that has snapshots.
 type peer interface {
 	name() string
-	// grow makes the chain of that length and returns its last name.
+	// grow makes a chain of that length and returns its last name.
 	grow(ctx context.Context, length int) (top string, err error)
-	// do carries out one of the operations, in their order, on a client's snapshots.
+	// do runs one of the operations, in their order, on a client's snapshots.
 	do(ctx context.Context, operation, client, top string) error
-	// collect really removes what was removed.
+	// collect really removes snapshots whose Remove has returned.
 	collect(ctx context.Context) error
 	close(ctx context.Context) error
 }
@@ -35,14 +35,14 @@ const (
 	view       = "View"
 	removeView = "Remove of a view"
 	remove     = "Remove"
-	collected  = "Remove, collected" // both of the removals, to their end
+	collected  = "Remove, collected" // both of the removals, until they have ended
 )
 
-// operations in the order in which a round has them.
+// operations are in the order in which a round runs them.
 var operations = []string{prepare, mounts, usage, commit, view, removeView, remove}
 
-// server is a snapshotter behind gRPC. Of thinctl's own socket only the
-// snapshots are used.
+// server is a snapshotter behind gRPC. Of thinctl's own socket only the service of
+// snapshots is used.
 type server struct {
 	title, snapshotter string
 	conn               *grpc.ClientConn
@@ -68,14 +68,14 @@ func (s *server) name() string { return s.title }
 
 func (s *server) close(context.Context) error { return s.conn.Close() }
 
-// namespace is containerd's, of all that is made here.
+// namespace is containerd's namespace of all objects that are made here.
 const namespace = "peers"
 
 func inNamespace(ctx context.Context) context.Context {
 	return metadata.NewOutgoingContext(ctx, metadata.Pairs("containerd-namespace", namespace))
 }
 
-// kept keeps containerd's garbage collector away.
+// kept keeps containerd's garbage collector from the objects.
 var kept = map[string]string{"containerd.io/gc.root": "2026-01-01T00:00:00Z"}
 
 func (s *server) do(ctx context.Context, operation, client, top string) error {
@@ -107,9 +107,8 @@ func (s *server) remove(ctx context.Context, key string) error {
 	return err
 }
 
-// collect has containerd's garbage collector run, which the end of a lease may
-// wait for, and which ends with the snapshotter's Cleanup; behind thinctl's own
-// socket that is what there is.
+// collect makes containerd's garbage collector run. The end of a lease can wait for it, and
+// it ends with the snapshotter's Cleanup. Thinctl's own socket has only Cleanup.
 func (s *server) collect(ctx context.Context) error {
 	ctx = inNamespace(ctx)
 	if s.title == directName {

@@ -17,19 +17,18 @@ import (
 // Sizes in pixels.
 const (
 	width     = 1000
-	labels    = 180 // the left one's, of what was done
+	labels    = 180 // of the left panel, for the operations
 	panel     = 345
-	between   = 65 // panels, and right of the last, for the numbers at the bars
+	between   = 65 // space between panels, and right of the last, for the numbers at the bars
 	top       = 104
 	barHeight = 11
 	groupGap  = 14
 )
 
-// shown are the operations of the picture; containerd's Remove alone removes
-// nothing.
+// shown are the operations of the picture. containerd's Remove alone removes nothing.
 var shown = []string{prepare, view, commit, collected, mounts, usage}
 
-// picture is what is drawn: how long one client waits, and how much all do.
+// picture is what is drawn: how long one client waits, and how much all clients do.
 type picture struct {
 	table
 	peers         []string
@@ -49,7 +48,7 @@ func draw(path string, t table) error {
 	return errors.Join(svg(file, t), file.Close())
 }
 
-// svg draws the middle one of the depths, at the fewest and the most clients.
+// svg draws the middle one of the depths, for the fewest and the most clients.
 func svg(w io.Writer, t table) error {
 	depths, clients := t.depths(), t.clients()
 	if len(depths) == 0 || len(clients) == 0 {
@@ -85,7 +84,7 @@ func plural(n int) string {
 	return "s"
 }
 
-// brief is a duration in three digits.
+// brief returns a duration in three digits.
 func brief(d time.Duration) string {
 	if d >= time.Second {
 		return digits(d.Seconds()) + " s"
@@ -93,7 +92,7 @@ func brief(d time.Duration) string {
 	return digits(milliseconds(d)) + " ms"
 }
 
-// axis names milliseconds that are a power of ten.
+// axis returns the milliseconds that are powers of ten.
 func axis(v float64) string {
 	if v >= 1000 {
 		return fmt.Sprintf("%g s", v/1000)
@@ -163,7 +162,7 @@ func (p picture) text(x, y int, class, s string) {
 
 func escape(s string) string {
 	var b strings.Builder
-	_ = xml.EscapeText(&b, []byte(s)) // a Builder takes everything
+	_ = xml.EscapeText(&b, []byte(s)) // a Builder returns no error
 	return b.String()
 }
 

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// made is a table with a cell for everything but what one peer could not do.
+// made is a table with a cell for all but one operation of one peer.
 func made() table {
 	dice := rand.New(rand.NewPCG(1, 1))
 	t := table{}
@@ -81,7 +81,7 @@ func TestThePictureIsXMLWithABarForEachFigure(t *testing.T) {
 	}
 	want := map[string]int{"page": 1}
 	for _, class := range []string{"c0", "c1", "c2", "c3", "c4", "c5"} {
-		want[class] = 2*len(shown) + 1 // with that of the legend
+		want[class] = 2*len(shown) + 1 // with the one of the legend
 	}
 	if !reflect.DeepEqual(bars, want) {
 		t.Errorf("the rectangles are %v, not %v", bars, want)
@@ -108,7 +108,7 @@ func TestTheImage(t *testing.T) {
 		bytes += l.Size()
 		files += len(l.Entries)
 	}
-	if len(i.Layers) != layersBeside+2 || files < 3000 || bytes < 50e6 || bytes > 75e6 { // one is a line of history
+	if len(i.Layers) != layersBeside+2 || files < 3000 || bytes < 50e6 || bytes > 75e6 { // one has a line of history only
 		t.Errorf("%d layers with %d entries, %d bytes", len(i.Layers), files, bytes)
 	}
 }

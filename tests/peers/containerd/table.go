@@ -16,7 +16,7 @@ import (
 // cell is what is printed of a peer's operation.
 type cell struct {
 	p50, p99 time.Duration
-	rate     float64 // in a second
+	rate     float64 // per second
 }
 
 const cellFormat = "%g ms, p99 %g ms, %g/s"
@@ -25,7 +25,7 @@ func (c cell) String() string {
 	return fmt.Sprintf("%s ms, p99 %s ms, %s/s", digits(milliseconds(c.p50)), digits(milliseconds(c.p99)), digits(c.rate))
 }
 
-// digits are the first three of a number, and all before its point.
+// digits returns the first three digits of a number, and all before its point.
 func digits(v float64) string {
 	behind := 2
 	if v > 0 {
@@ -36,7 +36,7 @@ func digits(v float64) string {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// parseCell reads what String has written.
+// parseCell parses what String has written.
 func parseCell(text string) (cell, bool) {
 	var p50, p99, rate float64
 	if n, err := fmt.Sscanf(text, cellFormat, &p50, &p99, &rate); n != 3 || err != nil {
@@ -47,7 +47,7 @@ func parseCell(text string) (cell, bool) {
 
 type table map[key]cell
 
-// peers in the order of everyone.
+// peers returns the peers in the order of everyone.
 func (t table) peers() []string {
 	return slices.DeleteFunc([]string{floorName, udevName, directName, thinctlName, devmapper, overlayfs}, func(name string) bool {
 		for k := range t {
@@ -72,7 +72,7 @@ func (t table) numbers(of func(key) int) []int {
 func (t table) depths() []int  { return t.numbers(func(k key) int { return k.depth }) }
 func (t table) clients() []int { return t.numbers(func(k key) int { return k.clients }) }
 
-// ratios that the operations' tables end with.
+// ratios are printed at the end of the operations' tables.
 var ratios = []struct {
 	title string
 	of    func(cellOf func(peer string) cell) (over, under float64)
@@ -92,7 +92,7 @@ var ratios = []struct {
 	}},
 }
 
-// write prints Markdown, which read reads.
+// write prints Markdown that read parses.
 func (t table) write(w io.Writer, crowd int) {
 	peers := t.peers()
 	for _, operation := range append(operations, collected) {
@@ -141,7 +141,7 @@ func (t table) flat(w io.Writer, peers []string) {
 	}
 }
 
-// lives prints what was done with an image and its containers.
+// lives prints the operations on an image and its containers.
 func (t table) lives(w io.Writer, crowd int) {
 	var peers []string
 	for _, peer := range []string{thinctlName, devmapper, overlayfs} {
@@ -174,7 +174,7 @@ func ratio(a, b float64) string {
 	return fmt.Sprintf("%.2f x", a/b)
 }
 
-// conditions are what a reader needs to judge the figures.
+// conditions returns what a reader needs to judge the figures.
 func conditions(w io.Writer, p plan) {
 	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {
@@ -184,7 +184,7 @@ func conditions(w io.Writer, p plan) {
 		strings.TrimSpace(string(release)), p.rounds, p.turn)
 }
 
-// read takes the tables of write out of a text.
+// read parses the tables that write has printed into a text.
 func read(from io.Reader) (table, error) {
 	t := table{}
 	lines := bufio.NewScanner(from)
@@ -221,11 +221,11 @@ func ours(title string) bool {
 	return title == collected || slices.Contains(operations, title)
 }
 
-// take reads a row, whose first cells are the depth and the clients.
+// take parses a row, whose first cells are the depth and the clients.
 func (t table) take(title string, columns, cells []string) {
 	k := key{operation: title}
 	if _, err := fmt.Sscan(cells[1]+" "+cells[2], &k.depth, &k.clients); err != nil {
-		return // the line below the heads
+		return // the line below the header
 	}
 	for i := range min(len(columns), len(cells)) {
 		if c, ok := parseCell(cells[i]); ok {

@@ -84,7 +84,7 @@ func (c *containerd) commit(ctx context.Context, container, image string) error 
 	return c.snapshots(ctx, "commit", image, container)
 }
 
-// removeCommitted makes the container anew, which the commit has used up.
+// removeCommitted makes the container again, because the commit has used it up.
 func (c *containerd) removeCommitted(ctx context.Context, image string) error {
 	if err := c.snapshots(ctx, "rm", image); err != nil {
 		return err

@@ -9,9 +9,9 @@ import (
 	"thinctl/tests/programs"
 )
 
-// floorLoad is how long tar takes for a tar into a fresh ext4 on a loop
-// device, with a sync of that file system, and then with a sha256sum of the tar,
-// for every loader must verify it; making and mounting it is not counted.
+// floorLoad returns the time that tar takes to unpack into a fresh ext4 on a loop device,
+// with a sync of that file system, and then the time of a sha256sum of the tar, because
+// every loader must verify it. Making and mounting the file system is not counted.
 func floorLoad(ctx context.Context, f fixture) (took, hashed time.Duration, err error) {
 	file := filepath.Join(f.dir, "floor.img")
 	target := filepath.Join(f.dir, "floor")

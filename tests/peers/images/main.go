@@ -22,14 +22,14 @@ const (
 	thinctlName = "thinctl"
 )
 
-// site is what the peers share.
+// fixture is what the peers share.
 type fixture struct {
 	dir     string
 	thinctl string
 	archive string   // as docker save writes it
 	layers  []string // the tars in it, for the floor
 	image   string   // its name
-	chain   string   // the chain id of its top
+	chain   string   // the chain id of its top layer
 }
 
 type flags struct {
@@ -100,7 +100,7 @@ func (f *flags) run(ctx context.Context, w io.Writer) error {
 	return errors.Join(faults...)
 }
 
-// measure has the peers take turns. One that fails is left out from there on.
+// measure measures the peers in turn. A peer that fails is left out from then on.
 func (f *flags) measure(ctx context.Context, fx fixture, lives []life, withFloor bool, found results) (faults []error) {
 	for range f.rounds {
 		if withFloor {
@@ -124,15 +124,15 @@ func (f *flags) measure(ctx context.Context, fx fixture, lives []life, withFloor
 	return faults
 }
 
-// prepare writes the image: one large layer of a distribution's files, and a
-// program that keeps a container of Docker's running.
+// prepare writes the image: one large layer of a distribution's files, and a program that
+// keeps Docker's container running.
 func (f *flags) prepare(dir string) (fixture, error) {
 	fx := fixture{dir: dir, archive: filepath.Join(dir, "image.tar"), image: "thinctl/bench:latest"}
 	busybox, err := os.ReadFile("/bin/busybox")
 	if err != nil {
 		return fx, err
 	}
-	// On the guest's own disk, as the peers' programs are.
+	// It is on the guest's own disk, as the peers' programs are.
 	program, err := os.ReadFile(f.thinctl)
 	if err == nil {
 		fx.thinctl = filepath.Join(dir, "thinctl-program")
@@ -165,7 +165,7 @@ func toFile(path string, write func(io.Writer) error) error {
 	return errors.Join(write(file), file.Sync(), file.Close())
 }
 
-// conditions are what a reader needs to judge the figures.
+// conditions returns what a reader needs to judge the figures.
 func (f *flags) conditions(w io.Writer) {
 	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {

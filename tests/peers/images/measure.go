@@ -23,7 +23,7 @@ const (
 	crowd       = "start %d at once"
 )
 
-// times are one peer's of one operation.
+// times are the times of one peer and one operation.
 type times []time.Duration
 
 func (t times) median() time.Duration {
@@ -38,7 +38,7 @@ type key struct{ peer, operation string }
 
 type results map[key]times
 
-// plan says how much is measured.
+// plan is how much is measured.
 type plan struct {
 	rounds int
 	lives  int // of containers in each round
@@ -70,7 +70,7 @@ func (l life) time(operation string, do func() error) error {
 	return nil
 }
 
-// round is the whole life of the image once.
+// round runs the whole life of the image once.
 func (p plan) round(ctx context.Context, l life, f fixture) error {
 	if err := l.time(load, func() error { return l.load(ctx, f.archive) }); err != nil {
 		return err
@@ -120,8 +120,8 @@ func (l life) container(ctx context.Context) error {
 	return nil
 }
 
-// change writes 1 MiB into a file that the image does not have, and has it on
-// the disk, so that no one's diff or commit pays for another's writing.
+// change writes 1 MiB to a file that the image does not have, and syncs it, so that no
+// peer's diff or commit pays for another peer's writes.
 func change(root string) error {
 	file, err := os.Create(filepath.Join(root, "changed"))
 	if err != nil {
@@ -134,7 +134,7 @@ func change(root string) error {
 	return file.Sync()
 }
 
-// startAll starts the crowd, and takes it away.
+// startAll starts the crowd of containers, and removes it.
 func (p plan) startAll(ctx context.Context, l life) error {
 	name := func(i int) string { return fmt.Sprintf("crowd-%03d", i) }
 	err := l.time(p.crowdName(), func() error {
@@ -157,7 +157,7 @@ func (p plan) startAll(ctx context.Context, l life) error {
 	})
 }
 
-// each does something for all of the crowd at once, and returns the first fault.
+// each calls do for the whole crowd concurrently, and returns the first error.
 func (p plan) each(do func(i int) error) error {
 	var group sync.WaitGroup
 	faults := make([]error, p.crowd)

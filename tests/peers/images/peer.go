@@ -10,13 +10,13 @@ type peer interface {
 	load(ctx context.Context, archive string) error
 	// create makes a container of the image.
 	create(ctx context.Context, container string) error
-	// mount makes a container's files reachable, and says where.
+	// mount makes a container's files accessible, and returns where.
 	mount(ctx context.Context, container string) (string, error)
 	unmount(ctx context.Context, container string) error
 	// ready makes a mounted container ready for its diff, which is not timed.
 	ready(ctx context.Context, container string) error
 	diff(ctx context.Context, container string) error
-	// commit makes an image, or what the peer has for one, of a container.
+	// commit makes an image, or the peer's form of one, from a container.
 	commit(ctx context.Context, container, image string) error
 	removeCommitted(ctx context.Context, image string) error
 	remove(ctx context.Context, container string) error
