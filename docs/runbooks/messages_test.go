@@ -1,0 +1,85 @@
+package runbooks
+
+import (
+	"go/scanner"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// composed returns quotations that no string of the program contains as a whole: it puts
+// them together, or another program prints them.
+func composed() []string {
+	return []string{
+		"State: ro", "State: ro, needs check", "Needs Check: yes", "Metadata Space Available", // thinctl pool status
+		"potential data loss", "Remounting filesystem read-only", "Shutting down filesystem", // the kernel's log
+		"df", "findmnt --fstab", "findmnt --target", "T", // df, findmnt, ps
+	}
+}
+
+// A runbook that begins an item with a quoted message quotes a message of the program.
+func TestQuotedMessagesExist(t *testing.T) {
+	known := strings.Join(literals(t), "\n")
+	item := regexp.MustCompile("(?m)^(?:- )?(`[^`]+`(?:,? (?:or|and) `[^`]+`|, `[^`]+`)*)(?: \\([^)]*\\))?(?:, as above| (?:instead of|is|lists|shows) [^:]*)?:")
+	quotation := regexp.MustCompile("`([^`]+)`")
+	checked := 0
+	for _, name := range Names() {
+		text, _ := Text(name)
+		for _, match := range item.FindAllStringSubmatch(text, -1) {
+			for _, quoted := range quotation.FindAllStringSubmatch(match[1], -1) {
+				message := strings.Join(strings.Fields(quoted[1]), " ")
+				if slices.Contains(composed(), message) {
+					continue
+				}
+				checked++
+				if !strings.Contains(known, message) {
+					t.Errorf("%s: got the message %q, which no string of the program contains", name, message)
+				}
+			}
+		}
+	}
+	if checked < 20 {
+		t.Errorf("got %d quoted messages, want at least 20", checked)
+	}
+}
+
+// literals returns the strings of the program's Go files.
+func literals(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (strings.HasPrefix(entry.Name(), ".") && len(entry.Name()) > 2 || entry.Name() == "tests" || entry.Name() == "testkit"):
+			return fs.SkipDir
+		case entry.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		var s scanner.Scanner
+		s.Init(token.NewFileSet().AddFile(path, -1, len(content)), content, nil, 0)
+		for {
+			_, tok, literal := s.Scan()
+			if tok == token.EOF {
+				return nil
+			}
+			if text, err := strconv.Unquote(literal); err == nil && tok == token.STRING {
+				all = append(all, text)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
