@@ -10,7 +10,7 @@ import (
 
 // Each snippet is listed in the README, and a test assembles and starts it.
 func TestEachSnippetIsTried(t *testing.T) {
-	folder := "../../packaging/containerd/"
+	dir := "../../packaging/containerd/"
 	tests := ""
 	for _, name := range []string{"snippets_test.go", "store_test.go"} {
 		text, err := os.ReadFile(name)
@@ -19,11 +19,11 @@ func TestEachSnippetIsTried(t *testing.T) {
 		}
 		tests += string(text)
 	}
-	readme, err := os.ReadFile(folder + "README")
+	readme, err := os.ReadFile(dir + "README")
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := os.ReadDir(folder)
+	files, err := os.ReadDir(dir)
 	if err != nil || len(files) < 2 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}

@@ -103,7 +103,7 @@ func (f *fixture) top(t *testing.T) string {
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return parents[name] })
 	if len(names) != 1 {
-		t.Fatalf("these are nobody's parents: %v", names)
+		t.Fatalf("snapshots without children: got %v, want one", names)
 	}
 	return names[0]
 }

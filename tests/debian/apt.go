@@ -52,7 +52,7 @@ func (s Suite) options() ([]string, error) {
 	if s == "" {
 		return nil, nil
 	}
-	cache, err := folder()
+	cache, err := cacheDir()
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (s Suite) options() ([]string, error) {
 // update fetches the package lists. The lock is held because apt does not wait for
 // another process that updates.
 func (s Suite) update(ctx context.Context, options []string) error {
-	cache, err := folder()
+	cache, err := cacheDir()
 	if err != nil {
 		return err
 	}

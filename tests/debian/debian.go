@@ -26,7 +26,7 @@ func Unpacked(ctx context.Context, program, pkg string) (string, error) {
 }
 
 func unpacked(ctx context.Context, program, pkg string) (string, error) {
-	cache, err := folder()
+	cache, err := cacheDir()
 	if err != nil {
 		return "", err
 	}
@@ -46,8 +46,8 @@ func unpacked(ctx context.Context, program, pkg string) (string, error) {
 	return path, err
 }
 
-// folder returns this package's directory in the user's cache.
-func folder() (string, error) {
+// cacheDir returns this package's directory in the user's cache.
+func cacheDir() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err

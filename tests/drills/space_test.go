@@ -76,7 +76,7 @@ func atMaximum(t *testing.T) Drill {
 }
 
 // Writes wait in the full pool, and go on once it is extended: none fails.
-func dataFullWithRoom(t *testing.T) Drill {
+func dataFullWithSpace(t *testing.T) Drill {
 	pool := newPool(t, "full", "--data-size 24M --metadata-size 4M --full queue")
 	dir := mounted(t, pool, "web", "64M")
 	writing := exec.Command("dd", "if=/dev/zero", "of="+filepath.Join(dir, "file"), "bs=1M", "count=40", "conv=fsync")
@@ -98,7 +98,7 @@ func outOfSpace(t *testing.T, pool string) {
 	await(t, "out of data space", func() bool { return status(t, pool).Kernel.Mode == dm.ModeOutOfDataSpace })
 }
 
-func dataFullWithoutRoom(t *testing.T) Drill {
+func dataFullWithoutSpace(t *testing.T) Drill {
 	pool := newPool(t, "full", "--data-size 16M --metadata-size 4M --full error")
 	written(t, pool, "old", 8)
 	thinctl(t, "volume create "+pool+" greedy --size 32M")

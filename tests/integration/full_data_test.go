@@ -169,7 +169,7 @@ func TestDataFullAndWritesWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("IO stood still for %s", extension.StoodStill)
+	t.Logf("the pool was suspended for %s", extension.StoodStill)
 	writers.Wait()
 	if a.err != nil || b.err != nil {
 		t.Errorf("writes that had waited ended with %v and %v", a.err, b.err)

@@ -76,7 +76,7 @@ func TestHostFileSystemFull(t *testing.T) {
 	}
 	base.intact(t, 0)
 	if err := base.fill(span(2000, 2064, 1), 2); err != nil {
-		t.Errorf("writing once there is room: %v", err)
+		t.Errorf("write with free space: %v", err)
 	}
 	base.intact(t, 0)
 	if err := os.Remove(filepath.Join(host, "ballast")); err != nil {

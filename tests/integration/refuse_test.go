@@ -201,6 +201,6 @@ func TestNotRoot(t *testing.T) {
 	out, err := child.Output()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 7 || !strings.Contains(string(out), "root") {
-		t.Errorf("as nobody: %q, %v", out, err)
+		t.Errorf("as another user: got %q, %v", out, err)
 	}
 }

@@ -178,7 +178,7 @@ func rebuiltOnDevice(t *testing.T, pool *thinpool.Pool, meta string, damaged []b
 	t.Helper()
 	kept, err := filepath.Glob(filepath.Join(pool.Dir(), "metadata*"))
 	if err != nil || len(kept) != 1 || !strings.Contains(kept[0], "metadata.damaged-") {
-		t.Fatalf("in the pool's folder: %q, %v", kept, err)
+		t.Fatalf("files in the pool's directory: got %q, %v", kept, err)
 	}
 	if b, err := os.ReadFile(kept[0]); err != nil || string(b) != string(damaged) {
 		t.Errorf("the damaged copy: %v, %d bytes", err, len(b))

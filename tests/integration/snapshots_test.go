@@ -255,9 +255,9 @@ func (f *fixture) containers() {
 	f.must(err)
 }
 
-// stranger starts a process in a mount namespace of its own, with copies of our mounts; dir
+// elsewhere starts a process in a mount namespace of its own, with copies of our mounts; dir
 // is its working directory.
-func (f *fixture) stranger(dir string) (pid int, end func()) {
+func (f *fixture) elsewhere(dir string) (pid int, end func()) {
 	sleep := exec.Command("sleep", "1000")
 	sleep.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	sleep.Dir = dir
@@ -271,17 +271,17 @@ func (f *fixture) stranger(dir string) (pid int, end func()) {
 // held: a process in another mount namespace keeps a container in use by its open files,
 // not by its copy of the mount alone.
 func (f *fixture) held() {
-	_, end := f.stranger("/")
+	_, end := f.elsewhere("/")
 	defer end()
 	large, err := f.s.MountContainer(f.ctx, "large", snapshots.MountOptions{})
 	f.must(err)
-	_, end = f.stranger("/")
+	_, end = f.elsewhere("/")
 	defer end()
 	_, err = f.s.RemoveContainer(f.ctx, "large", snapshots.RemoveOptions{})
 	if _, there := os.Stat(large); err != nil || there == nil {
 		f.t.Errorf("removing what another namespace has a copy of: %v, %v", err, there)
 	}
-	pid, end := f.stranger(filepath.Join(f.pool.MountsDir(), f.container("web").ID))
+	pid, end := f.elsewhere(filepath.Join(f.pool.MountsDir(), f.container("web").ID))
 	defer end()
 	f.must(f.s.UnmountContainer(f.ctx, "web"))
 	_, err = f.s.RemoveContainer(f.ctx, "web", snapshots.RemoveOptions{})

@@ -147,7 +147,7 @@ func TestUsageUnderLoad(t *testing.T) {
 	ended.Wait()
 	t.Logf("%d readings, %d snapshots, %d moments, %d volumes that shared; a reading took %s, %s at most", readings, snapshots, len(transactions), shared, (sum / time.Duration(readings)).Round(time.Millisecond), longest.Round(time.Millisecond))
 	if snapshots < 10 || len(transactions) < 10 || shared < 10 {
-		t.Error("too little happened meanwhile")
+		t.Error("too few snapshots were made and removed in the meantime")
 	}
 	// thin_ls, between its fork and its exec, has the files open that churn has.
 	if _, waiting, err := pool.Reap(ctx); err != nil || len(waiting) > 0 {

@@ -13,7 +13,7 @@ import (
 )
 
 // probeLimit is the time within which a guest under KVM must print a line. On some hosts
-// /dev/kvm opens and a guest then spins for ever.
+// /dev/kvm opens and a guest then spins forever.
 const probeLimit = 10 * time.Second
 
 const (

@@ -18,7 +18,7 @@ func layoutQuirks() []quirk {
 	}
 	return []quirk{
 		a("plain", nil),
-		{name: "layout-folder", form: layoutDir},
+		{name: "layout-directory", form: layoutDir},
 		a("dot-slash", renamed(func(name string) string { return "./" + name })),
 		a("without-version", func(files []imagetest.File) []imagetest.File { return files[1:] }),
 		a("version-unknown", func(files []imagetest.File) []imagetest.File {

@@ -40,8 +40,8 @@ func TestMain(m *testing.M) {
 }
 
 func runAll(m *testing.M) int {
-	if folder := os.Getenv("THINCTL_PEERS_BIN"); folder != "" {
-		os.Setenv("PATH", folder+":"+os.Getenv("PATH"))
+	if dir := os.Getenv("THINCTL_PEERS_BIN"); dir != "" {
+		os.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	}
 	var err error
 	if started, err = start(context.Background()); err != nil {

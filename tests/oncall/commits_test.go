@@ -46,7 +46,7 @@ func testCommits(t *testing.T) {
 	t.Logf("after 100 scrapes and 10 times `thinctl metrics`: %s writes and %s flushes, were %s and %s",
 		after.Writes, after.Flushes, before.Writes, before.Flushes)
 	if after != before {
-		t.Error("somebody made the kernel commit")
+		t.Error("the kernel has committed, want no commit")
 	}
 
 	// This shows that the counters would change: a status without DM_NOFLUSH commits.

@@ -119,7 +119,7 @@ func (f *filling) extends(t *testing.T, w *watch, l *load) {
 	}
 	pages := slices.DeleteFunc(w.heard(f.pool), func(n notice) bool { return n.Severity != "critical" })
 	if len(pages) > 0 {
-		t.Errorf("somebody was woken while the pool could still grow: %+v", pages)
+		t.Errorf("got pages while the pool could grow: %+v, want none", pages)
 	}
 }
 

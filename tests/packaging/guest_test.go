@@ -351,7 +351,7 @@ func testRemove(t *testing.T, base mounted) {
 	expectState(t, "installed again", "thinctl-activate.service", "active")
 	expectState(t, "installed again", "thinctl.service", "active")
 	if got := state(t, "thinctl.socket", "UnitFileState"); got != "disabled" {
-		t.Errorf("installed again, thinctl.socket is %s: nobody could enable it", got)
+		t.Errorf("installed again: thinctl.socket is %s, which no user can enable", got)
 	}
 	if after := devices(t); after != before {
 		t.Errorf("installing again changed the devices:\n%s\nwere\n%s", after, before)

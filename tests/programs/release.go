@@ -11,17 +11,17 @@ import (
 
 // release is a containerd with its ctr and its shim.
 type release struct {
-	folder  string // of all three; if it is "" they are on PATH
+	dir  string // of all three; if it is "" they are on PATH
 	version string
 	major   int
 }
 
 // findRelease returns the version of the containerd in a directory, or on PATH.
-func findRelease(ctx context.Context, folder string) (release, error) {
-	r := release{folder: folder}
+func findRelease(ctx context.Context, dir string) (release, error) {
+	r := release{dir: dir}
 	for _, name := range []string{"containerd", "ctr", "containerd-shim-runc-v2"} {
-		if _, err := os.Stat(r.program(name)); folder != "" && err != nil {
-			return r, fmt.Errorf("%w: run tests/containerd/build %s", err, folder)
+		if _, err := os.Stat(r.program(name)); dir != "" && err != nil {
+			return r, fmt.Errorf("%w: run tests/containerd/build %s", err, dir)
 		}
 	}
 	// The program prints: containerd github.com/containerd/containerd/v2 2.4.2+unknown
@@ -42,18 +42,18 @@ func findRelease(ctx context.Context, folder string) (release, error) {
 }
 
 func (r release) program(name string) string {
-	if r.folder == "" {
+	if r.dir == "" {
 		return name
 	}
-	return filepath.Join(r.folder, name)
+	return filepath.Join(r.dir, name)
 }
 
 // environment makes the release's shim the first on PATH.
 func (r release) environment() []string {
-	if r.folder == "" {
+	if r.dir == "" {
 		return nil // the parent's
 	}
-	return append(os.Environ(), "PATH="+r.folder+":"+os.Getenv("PATH"))
+	return append(os.Environ(), "PATH="+r.dir+":"+os.Getenv("PATH"))
 }
 
 // proxies returns the configuration with the snapshotters behind these sockets as proxy

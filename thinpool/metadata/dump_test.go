@@ -73,6 +73,7 @@ func sameDump(m *metadatatest.Image, s metadata.Superblock, path string, args []
 // A rich pool is large enough for runs to cross batches; without memory for the
 // leaves each is read again.
 func TestDumpOfManyBatches(t *testing.T) {
+	need.Program(t, "thin_dump")
 	p := metadatatest.Rich(2)
 	p.Load(5000, 300000, 40000, 252)
 	m, s := image(t, p, metadatatest.SaveOptions{Shuffle: true})

@@ -54,6 +54,7 @@ func TestReadAtAnyRange(t *testing.T) {
 
 // ramfs has no direct IO, as tmpfs had none before 6.6.
 func TestWithoutDirectIO(t *testing.T) {
+	need.Root(t)
 	dir := t.TempDir()
 	if err := unix.Mount("ramfs", dir, "ramfs", 0, ""); err != nil {
 		t.Fatalf("mounting a ramfs at %s: %v (root is needed)", dir, err)

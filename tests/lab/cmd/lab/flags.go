@@ -50,7 +50,7 @@ func parse(args []string) (config lab.Config, o orders, err error) {
 	f.DurationVar(&config.PowerOffAfter, "power-off-after", 0, "cut the power this long after the command's start")
 	f.StringVar(&config.PowerOffOn, "power-off-on", "", "cut the power once a line of stdout holds `text`")
 	f.BoolVar(&config.NoBuild, "no-build", false, "do not build cmd/thinctl first")
-	f.StringVar(&config.Tree, "tree", "", "the project's `folder` (tests/lab/run sets it)")
+	f.StringVar(&config.Tree, "tree", "", "the project's `directory` (tests/lab/run sets it)")
 	f.BoolVar(&o.prepare, "prepare", false, "only install and cache what a run needs")
 	f.BoolVar(&o.verbose, "verbose", false, "tell at the end how long it took")
 	if err := f.Parse(args); err != nil {
