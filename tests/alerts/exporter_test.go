@@ -29,8 +29,9 @@ func (p pools) Samples() []metrics.Sample {
 			Name: "vault", UUID: "5b1f", Dir: "/var/lib/thinctl/vault", Active: true,
 			Record: thinpool.PoolRecord{Data: thinpool.Backing{Loop: true}, Block: 64 << 10, LowWater: 1 << 14,
 				Reserve: thinpool.Reserve{Data: 10, Metadata: 10, Host: 10}},
-			Kernel:   dm.PoolStatus{TransactionID: 7},
-			Data:     thinpool.Space{Total: 100 * gib, Used: 40 * gib, File: &loopback.FileUsage{Apparent: 100 * gib, Allocated: 41 * gib}},
+			Kernel: dm.PoolStatus{TransactionID: 7},
+			Data: thinpool.Space{Total: 100 * gib, Used: 40 * gib,
+				File: &loopback.FileUsage{Apparent: 100 * gib, Allocated: 41 * gib}},
 			Metadata: thinpool.Space{Total: gib, Used: gib / 10, File: &loopback.FileUsage{Apparent: gib, Allocated: gib / 5}},
 			Host:     &loopback.Space{Total: 200 * gib, Available: 120 * gib},
 			Volumes:  9, Virtual: 300 * gib,
@@ -41,13 +42,15 @@ func (p pools) Samples() []metrics.Sample {
 		Forecast: map[metrics.Space]time.Duration{metrics.Data: 30 * time.Hour},
 		Scan: &metrics.Scan{At: p.began, Took: time.Second, Usage: thinpool.Usage{
 			Total: 100 * gib, Used: 40 * gib, Exclusive: 30 * gib, Shared: 10 * gib,
-			Volumes: []thinpool.VolumeUsage{{Thin: thinpool.Thin{ID: 1, Name: "base"}, Mapped: mapped, Exclusive: 2 * gib, Shared: gib}}}},
+			Volumes: []thinpool.VolumeUsage{{
+				Thin: thinpool.Thin{ID: 1, Name: "base"}, Mapped: mapped, Exclusive: 2 * gib, Shared: gib}}}},
 	}
 	attic := vault
 	attic.Pool, attic.Volumes = "attic", nil
 	attic.Status.Name, attic.Status.UUID, attic.Status.Host = "attic", "77aa", nil
 	attic.Status.Record.Data.Loop = false
-	attic.Status.Data, attic.Status.Metadata = thinpool.Space{Total: 10 * gib, Used: 10 * gib}, thinpool.Space{Total: gib, Used: gib}
+	attic.Status.Data = thinpool.Space{Total: 10 * gib, Used: 10 * gib}
+	attic.Status.Metadata = thinpool.Space{Total: gib, Used: gib}
 	attic.Status.Kernel.Mode, attic.Status.Kernel.NeedsCheck, attic.Status.Kernel.HeldRoot = dm.ModeOutOfDataSpace, true, 12
 	attic.Status.Tombstones = 2
 	attic.Conditions = []string{"data-full", "metadata-full", "extend-failed", "leak"}

@@ -95,14 +95,16 @@ func TestExampleOfAlertmanager(t *testing.T) {
 	file := projectFile(t, "packaging/prometheus/alertmanager.yml")
 	mustRun(t, amtool, "check-config", file)
 	for severity, want := range map[string]string{"critical": "pager", "warning": "mail"} {
-		out := mustRun(t, amtool, "config", "routes", "test", "--config.file="+file, "severity="+severity, "alertname=ThinctlDataLow")
+		out := mustRun(t, amtool, "config", "routes", "test", "--config.file="+file, "severity="+severity,
+			"alertname=ThinctlDataLow")
 		// amtool prints more to standard error if its own file is missing.
 		if !slices.Contains(strings.Fields(out), want) {
 			t.Errorf("%s goes to %s, want %s", severity, out, want)
 		}
 	}
 	// An inhibiting alert must exist.
-	for _, m := range regexp.MustCompile(`(alertname|code)=~?"([^"]+)"`).FindAllStringSubmatch(read(t, "packaging/prometheus/alertmanager.yml"), -1) {
+	matchers := regexp.MustCompile(`(alertname|code)=~?"([^"]+)"`)
+	for _, m := range matchers.FindAllStringSubmatch(read(t, "packaging/prometheus/alertmanager.yml"), -1) {
 		for _, name := range strings.Split(m[2], "|") {
 			pattern := `- alert: (\w+)`
 			if m[1] == "code" {
@@ -116,7 +118,8 @@ func TestExampleOfAlertmanager(t *testing.T) {
 }
 
 func TestExampleOfScraping(t *testing.T) {
-	config := strings.ReplaceAll(read(t, "packaging/prometheus/scrape.yml"), "/usr/share/thinctl/prometheus/thinctl.rules.yml", projectFile(t, rulesFile))
+	config := strings.ReplaceAll(read(t, "packaging/prometheus/scrape.yml"),
+		"/usr/share/thinctl/prometheus/thinctl.rules.yml", projectFile(t, rulesFile))
 	file := filepath.Join(t.TempDir(), "prometheus.yml")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		t.Fatal(err)

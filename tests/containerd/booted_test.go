@@ -54,7 +54,8 @@ func booted(ctx context.Context, boot int, last bool, archives string) error {
 	for _, s := range steps {
 		began := time.Now()
 		if err := s.do(); err != nil {
-			said, _ := programs.Run(context.WithoutCancel(ctx), "journalctl", "--no-pager", "-o", "cat", "-u", "thinctl*", "-u", "containerd.service", "-n", "40")
+			said, _ := programs.Run(context.WithoutCancel(ctx), "journalctl", "--no-pager", "-o", "cat", "-u", "thinctl*", "-u",
+				"containerd.service", "-n", "40")
 			return fmt.Errorf("boot %d, %s: %w\n%s", boot, s.name, err, said)
 		}
 		fmt.Printf("%s: %.1f s\n", s.name, time.Since(began).Seconds())
@@ -87,7 +88,8 @@ func (g *guest) services() error {
 	if err := errors.Join(err, err2, err3); err != nil {
 		return err
 	}
-	theirs := strings.Replace(string(plugin), "version = 2\n", fmt.Sprintf("version = 2\nroot = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n", store), 1)
+	theirs := strings.Replace(string(plugin), "version = 2\n",
+		fmt.Sprintf("version = 2\nroot = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n", store), 1)
 	for path, text := range map[string]string{
 		"/etc/thinctl/config.toml":    string(own) + string(table),
 		"/etc/containerd/config.toml": theirs,
@@ -106,11 +108,14 @@ func (g *guest) services() error {
 		{"udevadm", "control", "--reload"},
 	}
 	for _, unit := range units {
-		commands = append(commands, []string{"install", "-m644", filepath.Join(tree, "packaging/systemd", unit), "/etc/systemd/system"})
+		commands = append(commands,
+			[]string{"install", "-m644", filepath.Join(tree, "packaging/systemd", unit), "/etc/systemd/system"})
 	}
 	commands = append(commands, []string{"/usr/bin/thinctl", "config", "check"})
 	if g.boot == 0 {
-		commands = append(commands, []string{"/usr/bin/thinctl", "pool", "create", "vault", "--data-size", "4G", "--metadata-size", "64M", "--base-size", "512M"})
+		commands = append(commands,
+			[]string{"/usr/bin/thinctl", "pool", "create", "vault", "--data-size", "4G", "--metadata-size", "64M",
+				"--base-size", "512M"})
 	}
 	units = append(units, "containerd.service")
 	commands = append(commands, append([]string{"systemctl", "enable", "-q"}, units...),
@@ -196,7 +201,8 @@ func (g *guest) again() error {
 func (g *guest) whole() error {
 	var out string
 	err := g.until("container that is up", func() (err error) {
-		out, err = g.ctr("tasks", "exec", "--exec-id", fmt.Sprint("look", time.Now().UnixNano()), stays, "/busybox", "sh", "-c",
+		out, err = g.ctr("tasks", "exec", "--exec-id", fmt.Sprint("look", time.Now().UnixNano()), stays, "/busybox", "sh",
+			"-c",
 			"/busybox cat /dev/shm/up >/dev/null && /busybox md5sum -c /sum && /busybox cat /starts")
 		return err
 	})

@@ -48,16 +48,19 @@ var kept = map[string]string{"containerd.io/gc.root": "test"}
 
 func (f *fixture) client(t *testing.T) *client {
 	t.Helper()
-	named := func(ctx context.Context, method string, asked, answer any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, o ...grpc.CallOption) error {
+	named := func(ctx context.Context, method string, asked, answer any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker,
+		o ...grpc.CallOption) error {
 		if err := invoke(ctx, method, asked, answer, conn, o...); err != nil {
 			return fmt.Errorf("%s: %w", method, err)
 		}
 		return nil
 	}
-	conn, err := grpc.NewClient("unix:"+f.c.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUnaryInterceptor(named))
+	conn, err := grpc.NewClient("unix:"+f.c.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithUnaryInterceptor(named))
 	check(t, err)
 	t.Cleanup(func() { conn.Close() })
-	c := &client{ctx: metadata.AppendToOutgoingContext(f.ctx, "containerd-namespace", "default"), image: f.image, top: f.top(t),
+	c := &client{ctx: metadata.AppendToOutgoingContext(f.ctx, "containerd-namespace", "default"), image: f.image,
+		top:       f.top(t),
 		snapshots: snapshots.NewSnapshotsClient(conn), containers: containers.NewContainersClient(conn), tasks: tasks.NewTasksClient(conn)}
 	f.do(t, "containers", "create", "--snapshotter", snapshotter, f.image, example)
 	got, err := c.containers.Get(c.ctx, &containers.GetContainerRequest{ID: example})
@@ -68,7 +71,8 @@ func (f *fixture) client(t *testing.T) *client {
 }
 
 func (c *client) prepare(key string) (*snapshots.PrepareSnapshotResponse, error) {
-	return c.snapshots.Prepare(c.ctx, &snapshots.PrepareSnapshotRequest{Snapshotter: snapshotter, Key: key, Parent: c.top, Labels: kept})
+	return c.snapshots.Prepare(c.ctx,
+		&snapshots.PrepareSnapshotRequest{Snapshotter: snapshotter, Key: key, Parent: c.top, Labels: kept})
 }
 
 func (c *client) remove(key string) error {
@@ -101,8 +105,9 @@ func (c *client) create(name string, args ...string) error {
 	if _, err := c.prepare(name); err != nil {
 		return err
 	}
-	_, err = c.containers.Create(c.ctx, &containers.CreateContainerRequest{Container: &containers.Container{ID: name, Image: c.image, Spec: spec,
-		Runtime: &containers.Container_Runtime{Name: "io.containerd.runc.v2"}, Snapshotter: snapshotter, SnapshotKey: name}})
+	_, err = c.containers.Create(c.ctx,
+		&containers.CreateContainerRequest{Container: &containers.Container{ID: name, Image: c.image, Spec: spec,
+			Runtime: &containers.Container_Runtime{Name: "io.containerd.runc.v2"}, Snapshotter: snapshotter, SnapshotKey: name}})
 	return err
 }
 

@@ -35,7 +35,8 @@ func (k kubelet) pull(t *testing.T, image, handler string) {
 	request := &runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: image, RuntimeHandler: handler}}
 	if handler != "" {
 		// containerd before 2.2 reads the handler from here.
-		request.SandboxConfig = &runtime.PodSandboxConfig{Metadata: &runtime.PodSandboxMetadata{Name: "pod", Namespace: "default", Uid: "1"},
+		request.SandboxConfig = &runtime.PodSandboxConfig{Metadata: &runtime.PodSandboxMetadata{Name: "pod",
+			Namespace: "default", Uid: "1"},
 			Annotations: map[string]string{"io.containerd.cri.runtime-handler": handler}}
 	}
 	if _, err := k.images.PullImage(t.Context(), request); err != nil {

@@ -42,7 +42,8 @@ func TestDiffOfRunning(t *testing.T) {
 		out, err := f.c.Diff(f.ctx, "thinctl", "web", args...)
 		check(t, err)
 		got := entries(t, out, media == "")
-		for name, kind := range map[string]byte{"new": tar.TypeReg, "log": tar.TypeReg, "d/": tar.TypeDir, "d/link": tar.TypeLink, "d/null": tar.TypeChar} {
+		for name, kind := range map[string]byte{"new": tar.TypeReg, "log": tar.TypeReg, "d/": tar.TypeDir,
+			"d/link": tar.TypeLink, "d/null": tar.TypeChar} {
 			// The first name of a file has its contents, the others are links to it.
 			if is := got[name]; is != kind && (name != "d/link" && name != "new" || is != tar.TypeLink && is != tar.TypeReg) {
 				t.Errorf("%s is %q in the layer, want %q", name, is, kind)

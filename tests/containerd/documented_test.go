@@ -24,14 +24,16 @@ func TestDocumented(t *testing.T) {
 		t.Helper()
 		out, err := programs.Run(t.Context(), "bash", "-euc", line)
 		if err != nil {
-			units, _ := programs.Run(t.Context(), "journalctl", "--no-pager", "-n", "60", "-u", "thinctl", "-u", "containerd", "-u", "docker")
+			units, _ := programs.Run(t.Context(), "journalctl", "--no-pager", "-n", "60", "-u", "thinctl", "-u", "containerd",
+				"-u", "docker")
 			t.Fatalf("%s: %v\n%s", line, err, units)
 		}
 		return out
 	}
 	bin := os.Getenv("THINCTL_DOCKER_BIN")
 	if bin != "" {
-		sh("systemctl stop docker containerd docker.socket; cp " + bin + "/containerd* " + bin + "/ctr " + bin + "/docker /usr/bin; cp " + bin + "/dockerd /usr/sbin")
+		sh("systemctl stop docker containerd docker.socket; cp " + bin + "/containerd* " + bin + "/ctr " + bin +
+			"/docker /usr/bin; cp " + bin + "/dockerd /usr/sbin")
 	}
 	release, err := programs.ContainerdVersion(t.Context())
 	check(t, err)

@@ -44,7 +44,8 @@ func newFixture(t *testing.T, more string, flags ...string) *fixture {
 	}
 	dir, err := os.MkdirTemp("", "containerd-")
 	check(t, err)
-	f := &fixture{ctx: t.Context(), dir: dir, more: more, layers: 5, pool: programs.Thinctl{Root: dir + "/pools", Pool: "vault"}}
+	f := &fixture{ctx: t.Context(), dir: dir, more: more, layers: 5,
+		pool: programs.Thinctl{Root: dir + "/pools", Pool: "vault"}}
 	check(t, programs.InstallRules(f.ctx, "../../packaging/udev/11-dm-thinctl.rules"))
 	check(t, f.pool.Create(f.ctx, flags...))
 	f.serve(t)

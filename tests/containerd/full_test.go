@@ -211,7 +211,8 @@ func (h *crowded) admits(want bool) {
 	case want:
 		check(h.t, err)
 		check(h.t, h.remove("refused"))
-	case err == nil || !strings.Contains(err.Error(), "below the reserve") || !strings.Contains(err.Error(), "thinctl pool extend vault"):
+	case err == nil || !strings.Contains(err.Error(), "below the reserve") ||
+		!strings.Contains(err.Error(), "thinctl pool extend vault"):
 		h.t.Errorf("a container in a full pool: %v", err)
 	}
 }
@@ -342,7 +343,8 @@ func TestFullAndWritesFail(t *testing.T) {
 		t.Errorf("what was written before: %q, %v", out, err)
 	}
 	h.step("more than fitted is written")
-	out, err = h.in("greedy", "/busybox rm -f /late /later; "+write("/late", moreThanFits)+" && "+verify("/late", moreThanFits))
+	out, err = h.in("greedy",
+		"/busybox rm -f /late /later; "+write("/late", moreThanFits)+" && "+verify("/late", moreThanFits))
 	t.Logf("after the extension the writer was told %q", out)
 	if err != nil || !strings.Contains(out, "the same") {
 		t.Errorf("after the extension the writer was told %q, %v", out, err)

@@ -40,7 +40,8 @@ var rounds = []struct {
 		return errors.Join(err, c.end(name))
 	}},
 	{"a container is made and never started", 3, func(f *fixture, c *client, name string, _ *rand.Rand) error {
-		return first(func() error { return c.create(name, "/busybox", "true") }, c.do(c.mount, name), c.do(c.unmount, name), c.do(c.drop, name))
+		return first(func() error { return c.create(name, "/busybox", "true") }, c.do(c.mount, name), c.do(c.unmount, name),
+			c.do(c.drop, name))
 	}},
 	{"ctr run --rm", 1, func(f *fixture, _ *client, name string, _ *rand.Rand) error {
 		_, err := f.start("--rm", f.image, name, "/busybox", "touch", "/f")
@@ -76,10 +77,12 @@ func layer(f *fixture, c *client, name string, dice *rand.Rand) (err error) {
 		return err
 	}
 	done, look := name+"-done", name+"-look"
-	if _, err := c.snapshots.Commit(c.ctx, &snapshots.CommitSnapshotRequest{Snapshotter: snapshotter, Key: name, Name: done, Labels: kept}); err != nil {
+	if _, err := c.snapshots.Commit(c.ctx,
+		&snapshots.CommitSnapshotRequest{Snapshotter: snapshotter, Key: name, Name: done, Labels: kept}); err != nil {
 		return err
 	}
-	_, err = c.snapshots.View(c.ctx, &snapshots.ViewSnapshotRequest{Snapshotter: snapshotter, Key: look, Parent: done, Labels: kept})
+	_, err = c.snapshots.View(c.ctx,
+		&snapshots.ViewSnapshotRequest{Snapshotter: snapshotter, Key: look, Parent: done, Labels: kept})
 	if err != nil {
 		return err
 	}

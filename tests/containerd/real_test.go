@@ -51,7 +51,8 @@ func TestContainerd(t *testing.T) {
 }
 
 func (f *fixture) run(t *testing.T) {
-	out, err := f.start("--rm", f.image, "once", "/busybox", "sh", "-c", "echo it runs; echo written > /file && /busybox cat /file && /busybox df /")
+	out, err := f.start("--rm", f.image, "once", "/busybox", "sh", "-c",
+		"echo it runs; echo written > /file && /busybox cat /file && /busybox df /")
 	check(t, err)
 	if !strings.Contains(out, "it runs\nwritten") || !strings.Contains(out, "thinctl-vault-containerd") {
 		t.Errorf("the container said %q", out)

@@ -36,16 +36,20 @@ type assembly struct {
 
 func assemblies() []assembly {
 	cri1 := []string{"io.containerd.grpc.v1 cri"}
-	cri2 := []string{"io.containerd.cri.v1 images", "io.containerd.cri.v1 runtime", "io.containerd.grpc.v1 cri", "io.containerd.transfer.v1 local"}
+	cri2 := []string{"io.containerd.cri.v1 images", "io.containerd.cri.v1 runtime", "io.containerd.grpc.v1 cri",
+		"io.containerd.transfer.v1 local"}
 	return []assembly{
 		{"1.6", before(1, 7, 16), []string{"containerd-1.6.toml"}, cri1, "", "", ""},
-		{"1.6, CRI", before(1, 7, 16), []string{"containerd-1.6.toml", "cri-1.7.toml"}, cri1, "thinctl", "", "STORE/io.containerd.snapshotter.v1.thinctl"},
+		{"1.6, CRI", before(1, 7, 16), []string{"containerd-1.6.toml", "cri-1.7.toml"}, cri1, "thinctl", "",
+			"STORE/io.containerd.snapshotter.v1.thinctl"},
 		{"1.7", between(1, 7, 16), []string{"containerd-1.7.toml"}, cri1, "overlayfs", "", ""},
 		{"1.7, CRI", between(1, 7, 16), []string{"containerd-1.7.toml", "cri-1.7.toml"}, cri1, "thinctl", "", ""},
-		{"1.7, CRI of two runtimes", between(1, 7, 16), []string{"containerd-1.7.toml", "runtimes-1.7.toml"}, cri1, "overlayfs", "thinctl", ""},
+		{"1.7, CRI of two runtimes", between(1, 7, 16), []string{"containerd-1.7.toml", "runtimes-1.7.toml"}, cri1,
+			"overlayfs", "thinctl", ""},
 		{"2.x", between(2, 0, 0), []string{"containerd-2.toml"}, cri2, "overlayfs", "", ""},
 		{"2.x, CRI", between(2, 0, 0), []string{"containerd-2.toml", "cri-2.toml"}, cri2, "thinctl", "", ""},
-		{"2.x, CRI of two runtimes", between(2, 0, 0), []string{"containerd-2.toml", "runtimes-2.toml"}, cri2, "overlayfs", "thinctl", ""},
+		{"2.x, CRI of two runtimes", between(2, 0, 0), []string{"containerd-2.toml", "runtimes-2.toml"}, cri2, "overlayfs",
+			"thinctl", ""},
 	}
 }
 
@@ -116,7 +120,8 @@ func TestSnippets(t *testing.T) {
 			if each.imagefs != "" {
 				each.imagefs = strings.Replace(each.imagefs, "STORE", store+"/containerd/root", 1)
 				shown = each.imagefs
-				check(t, s.Reconfigure(regexp.MustCompile(`imagefs = ".*"`).ReplaceAllString(string(table), fmt.Sprintf("imagefs = %q", each.imagefs))))
+				check(t, s.Reconfigure(regexp.MustCompile(`imagefs = ".*"`).ReplaceAllString(string(table),
+					fmt.Sprintf("imagefs = %q", each.imagefs))))
 			}
 			each.try(t, store, pool, shown, archive, image)
 		})
@@ -220,7 +225,8 @@ func (a assembly) try(t *testing.T, dir string, pool programs.Thinctl, shown, ar
 				t.Errorf("the kubelet reads the free space of %s, want %s", got, shown)
 			}
 			expectPool(t, shown, pool)
-			do("run", "-d", "--snapshotter", "thinctl", image, "fills", "/busybox", "sh", "-c", "/busybox dd if=/dev/urandom of=/full bs=1M count=300 && /busybox sync; exec /busybox sleep 100000")
+			do("run", "-d", "--snapshotter", "thinctl", image, "fills", "/busybox", "sh", "-c",
+				"/busybox dd if=/dev/urandom of=/full bs=1M count=300 && /busybox sync; exec /busybox sleep 100000")
 			used := func() int64 {
 				space, err := pool.Space(t.Context())
 				check(t, err)

@@ -76,10 +76,12 @@ THINCTL_DOCKER_BIN="$PWD/.build/docker-sid" go test -tags systemd -run DockerSto
 	if got := do("images", "--format", "{{.Repository}}:{{.Tag}}"); got != storeImage {
 		t.Errorf("docker images lists %q, want %q", got, storeImage)
 	}
-	if got := do("run", "--rm", "--network=none", storeImage, "/busybox", "sh", "-c", "echo it runs > /file; /busybox cat /file"); got != "it runs" {
+	if got := do("run", "--rm", "--network=none", storeImage, "/busybox", "sh", "-c",
+		"echo it runs > /file; /busybox cat /file"); got != "it runs" {
 		t.Errorf("docker run printed %q, want it runs", got)
 	}
-	do("run", "-d", "--network=none", "--name", "web", storeImage, "/busybox", "sh", "-c", "echo kept > /file; exec /busybox sleep 100000")
+	do("run", "-d", "--network=none", "--name", "web", storeImage, "/busybox", "sh", "-c",
+		"echo kept > /file; exec /busybox sleep 100000")
 	do("stop", "-t", "1", "web")
 	do("start", "web")
 	if got := do("exec", "web", "/busybox", "cat", "/file"); got != "kept" {
@@ -114,10 +116,12 @@ THINCTL_DOCKER_BIN="$PWD/.build/docker-sid" go test -tags systemd -run DockerSto
 		}
 		return nil
 	})
-	for _, args := range [][]string{{"snapshots", "--snapshotter", "thinctl", "ls"}, {"content", "ls", "-q"}, {"images", "ls", "-q"}, {"containers", "ls", "-q"}} {
+	for _, args := range [][]string{{"snapshots", "--snapshotter", "thinctl", "ls"}, {"content", "ls", "-q"},
+		{"images", "ls", "-q"}, {"containers", "ls", "-q"}} {
 		out, err := c.Do(t.Context(), append([]string{"-n", "moby"}, args...)...)
 		check(t, err)
-		if lines := strings.Split(strings.TrimSpace(out), "\n"); len(lines) > 1 || lines[0] != "" && !strings.HasPrefix(lines[0], "KEY") {
+		if lines := strings.Split(strings.TrimSpace(out), "\n"); len(lines) > 1 || lines[0] != "" &&
+			!strings.HasPrefix(lines[0], "KEY") {
 			t.Errorf("ctr %s lists\n%s", strings.Join(args, " "), out)
 		}
 	}

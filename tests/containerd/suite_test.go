@@ -74,9 +74,11 @@ func conformance(t *testing.T, fs filesystem.Type) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("transactions: %d, data used at the end: %s, tombstones: %d", status.Kernel.TransactionID, status.Data.Used, status.Tombstones)
+	t.Logf("transactions: %d, data used at the end: %s, tombstones: %d", status.Kernel.TransactionID, status.Data.Used,
+		status.Tombstones)
 	for method, one := range f.spent {
-		t.Logf("%s: %d, %s on average, %s at most", method, one.n, (one.all / time.Duration(one.n)).Round(time.Millisecond), one.most.Round(time.Millisecond))
+		t.Logf("%s: %d, %s on average, %s at most", method, one.n, (one.all / time.Duration(one.n)).Round(time.Millisecond),
+			one.most.Round(time.Millisecond))
 	}
 	if status.Tombstones != 0 {
 		t.Errorf("got %d tombstones, want none", status.Tombstones)
@@ -129,7 +131,8 @@ func newPool(t *testing.T, name string) *thinpool.Pool {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	host := thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}}
-	pool, err := thinpool.Create(ctx, host, t.TempDir(), name, thinpool.CreateOptions{DataSize: 8 * units.GiB, BaseSize: units.GiB})
+	pool, err := thinpool.Create(ctx, host, t.TempDir(), name,
+		thinpool.CreateOptions{DataSize: 8 * units.GiB, BaseSize: units.GiB})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,8 @@ func TestTwoProcesses(t *testing.T) {
 		}
 		all.Add(ledger)
 	}
-	t.Logf("%d steps of %d clients in %s", processes*clientsPerProcess*stepsPerClient, processes*clientsPerProcess, time.Since(began).Round(time.Millisecond))
+	t.Logf("%d steps of %d clients in %s", processes*clientsPerProcess*stepsPerClient, processes*clientsPerProcess,
+		time.Since(began).Round(time.Millisecond))
 	if t.Failed() {
 		return
 	}

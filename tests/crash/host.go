@@ -19,7 +19,8 @@ import (
 func OpenHost() (thinpool.Host, func(), error) {
 	kernel, err := dm.Open(dm.Options{})
 	if err != nil {
-		return thinpool.Host{}, nil, fmt.Errorf("this needs a kernel with device mapper, as root; tests/lab/run brings one: %w", err)
+		return thinpool.Host{}, nil,
+			fmt.Errorf("this needs a kernel with device mapper, as root; tests/lab/run brings one: %w", err)
 	}
 	loops := loopback.New(loopback.Options{})
 	return thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}},

@@ -48,7 +48,8 @@ func Images(ctx context.Context, bytes int64) ([]*imagestest.Prepared, error) {
 
 // OpenImages opens the images of a pool, with the host's own file systems or with those in
 // memory.
-func OpenImages(ctx context.Context, host thinpool.Host, files snapshots.Files, root, pool string, fs filesystem.Type) (*images.Store, error) {
+func OpenImages(ctx context.Context, host thinpool.Host, files snapshots.Files, root, pool string,
+	fs filesystem.Type) (*images.Store, error) {
 	p, err := thinpool.Open(ctx, host, root, pool)
 	if err != nil {
 		return nil, err

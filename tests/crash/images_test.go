@@ -180,7 +180,8 @@ func (k *imageKills) all(ctx context.Context, t *testing.T, o imageOperation) {
 
 // once kills a process before the n-th step of an operation, or after the last if n is 0.
 // It returns the step's number.
-func (k *imageKills) once(ctx context.Context, t *testing.T, o imageOperation, pool string, n int) (step int, err error) {
+func (k *imageKills) once(ctx context.Context, t *testing.T, o imageOperation, pool string, n int) (step int,
+	err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -250,7 +251,8 @@ func (k *imageKills) furnish(ctx context.Context, s *images.Store) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.Layers().CreateContainer(ctx, snapshots.ContainerOptions{Name: containerName, Image: image.Key, Layer: image.Top()})
+	_, err = s.Layers().CreateContainer(ctx,
+		snapshots.ContainerOptions{Name: containerName, Image: image.Key, Layer: image.Top()})
 	if err != nil && !errors.Is(err, snapshots.ErrExists) {
 		return err
 	}
@@ -272,7 +274,8 @@ func (k *imageKills) furnish(ctx context.Context, s *images.Store) error {
 // needs.
 func removeOthers(ctx context.Context, s *images.Store, keep []string) error {
 	if len(keep) == 0 || keep[0] != "one:1" {
-		if _, err := s.Layers().RemoveContainer(ctx, containerName, snapshots.RemoveOptions{}); err != nil && !errors.Is(err, snapshots.ErrNotFound) {
+		if _, err := s.Layers().RemoveContainer(ctx, containerName, snapshots.RemoveOptions{}); err != nil &&
+			!errors.Is(err, snapshots.ErrNotFound) {
 			return err
 		}
 	}
@@ -333,7 +336,8 @@ func namesOf(ctx context.Context, s *images.Store) (map[string]string, error) {
 
 // verify does what the next process does: it recovers, compares, and repeats what was
 // undone.
-func (k *imageKills) verify(ctx context.Context, s *images.Store, o imageOperation, before map[string]string, told bool) error {
+func (k *imageKills) verify(ctx context.Context, s *images.Store, o imageOperation, before map[string]string,
+	told bool) error {
 	if err := s.Recover(ctx); err != nil {
 		return err
 	}

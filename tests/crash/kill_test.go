@@ -67,7 +67,8 @@ func TestKilled(t *testing.T) {
 
 // killOnce kills a process before the n-th step of the operation, and verifies
 // what the next process finds. It reports whether there was such a step.
-func killOnce(t *testing.T, host thinpool.Host, root string, operation thinpooltest.Operation, n int) (more bool, err error) {
+func killOnce(t *testing.T, host thinpool.Host, root string, operation thinpooltest.Operation, n int) (more bool,
+	err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
@@ -110,7 +111,8 @@ func killOnce(t *testing.T, host thinpool.Host, root string, operation thinpoolt
 }
 
 // verify compares the pool with its state before the operation.
-func verify(ctx context.Context, host thinpool.Host, root string, operation thinpooltest.Operation, before thinpooltest.Scene, told bool) error {
+func verify(ctx context.Context, host thinpool.Host, root string, operation thinpooltest.Operation,
+	before thinpooltest.Scene, told bool) error {
 	s, err := thinpooltest.Look(ctx, host, root)
 	if err != nil {
 		return err

@@ -87,7 +87,8 @@ func momentOf(volume thinpool.Volume) (uint64, error) {
 	}
 	for value := newest; value+writerRound > newest && value > 0; value-- {
 		if got := values[blockOf(value)-writerFirst]; got != value {
-			return 0, fmt.Errorf("%s has write %d and in block %d write %d instead of %d: it shows no single moment", volume.Name, newest, blockOf(value), got, value)
+			return 0, fmt.Errorf("%s has write %d and in block %d write %d instead of %d: it shows no single moment",
+				volume.Name, newest, blockOf(value), got, value)
 		}
 	}
 	return newest, nil

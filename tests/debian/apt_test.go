@@ -34,7 +34,8 @@ esac
 		{"gone", "install gone,-q update,install gone", "Unable to locate package"},
 	} {
 		out, err := debian.Apt(t.Context(), "", "apt-get", "install", c.pkg)
-		if c.told == "" && (err != nil || out != "found\n") || c.told != "" && (err == nil || !strings.Contains(err.Error(), c.told)) {
+		if c.told == "" && (err != nil || out != "found\n") || c.told != "" &&
+			(err == nil || !strings.Contains(err.Error(), c.told)) {
 			t.Errorf("%s: %q, %v", c.pkg, out, err)
 		}
 		asked, err := os.ReadFile(path + ".asked")

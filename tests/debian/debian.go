@@ -20,7 +20,8 @@ func Unpacked(ctx context.Context, program, pkg string) (string, error) {
 	}
 	path, err := unpacked(ctx, program, pkg)
 	if err != nil {
-		return "", fmt.Errorf("%s, which tests need, is not on PATH and cannot be had from Debian's package %s: %w", program, pkg, err)
+		return "", fmt.Errorf("%s, which tests need, is not on PATH and cannot be had from Debian's package %s: %w", program,
+			pkg, err)
 	}
 	return path, nil
 }
@@ -67,7 +68,8 @@ func unpack(ctx context.Context, cache, pkg, root string) error {
 	if err != nil {
 		return err
 	}
-	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", debs[0], filepath.Join(dir, "root")).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", debs[0],
+		filepath.Join(dir, "root")).CombinedOutput(); err != nil {
 		return fmt.Errorf("unpacking %s: %w\n%s", debs[0], err, out)
 	}
 	return os.Rename(filepath.Join(dir, "root"), root)

@@ -98,9 +98,11 @@ func boots() []session {
 		}},
 		{"cloned, foreign, gone", []string{"data", "meta", "+other", "clone=data"}, []step{
 			{remember, 0, nil},
-			{`thinctl pool activate one`, 6, []string{"two disks have the same identity", "/dev/vdb (serial data", "/dev/vde (serial data", "detach the copy"}},
+			{`thinctl pool activate one`, 6,
+				[]string{"two disks have the same identity", "/dev/vdb (serial data", "/dev/vde (serial data", "detach the copy"}},
 			{`thinctl pool activate two`, 6, []string{"not the pool's disk", "/dev/vdc", "attach the expected disk"}},
-			{unplug("vdb") + unplug("vde") + `thinctl pool activate one`, 6, []string{"not the pool's disk", "/dev/vdd (serial data", "/dev/vdd (no identity"}},
+			{unplug("vdb") + unplug("vde") + `thinctl pool activate one`, 6,
+				[]string{"not the pool's disk", "/dev/vdd (serial data", "/dev/vdd (no identity"}},
 			{unplug("vdd") + `thinctl pool activate one`, 6, []string{"the pool's disk is gone", "/dev/vdd (serial data"}},
 			{unchanged, 0, nil},
 		}},
@@ -144,8 +146,9 @@ func TestSwappedDisks(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		config := lab.Config{Kernel: os.Getenv("THINCTL_KERNEL"), Command: []string{self}, Scratch: 1 << 30, KeepScratch: scratch,
-			Env: []string{role + "=" + boot.name}, Timeout: 10 * time.Minute}
+		config := lab.Config{Kernel: os.Getenv("THINCTL_KERNEL"), Command: []string{self}, Scratch: 1 << 30,
+			KeepScratch: scratch,
+			Env:         []string{role + "=" + boot.name}, Timeout: 10 * time.Minute}
 		for _, disk := range boot.disks {
 			disk, plain := strings.CutPrefix(disk, "+")
 			name, serial, given := strings.Cut(disk, "=")

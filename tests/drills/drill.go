@@ -112,7 +112,8 @@ type follower struct {
 func (f *follower) paste(step runbooks.Step) error {
 	for name, value := range f.Read {
 		if uses(step.Command, name) && !strings.Contains(f.shown.String(), value) {
-			return fmt.Errorf("%s.md:%d: nothing has shown %s, which is %s, before `%s`", f.Runbook, step.Line, name, value, step.Command)
+			return fmt.Errorf("%s.md:%d: nothing has shown %s, which is %s, before `%s`", f.Runbook, step.Line, name, value,
+				step.Command)
 		}
 	}
 	began := time.Now()
@@ -123,7 +124,8 @@ func (f *follower) paste(step runbooks.Step) error {
 		return fmt.Errorf("%s.md:%d: `%s`: %w", f.Runbook, step.Line, step.Command, err)
 	}
 	if strconv.Itoa(code) != step.Code {
-		return fmt.Errorf("%s.md:%d: `%s` has to end with %s, and ends with %d:\n%s", f.Runbook, step.Line, step.Command, step.Code, code, output)
+		return fmt.Errorf("%s.md:%d: `%s` has to end with %s, and ends with %d:\n%s", f.Runbook, step.Line, step.Command,
+			step.Code, code, output)
 	}
 	if err := step.Matches(output); err != nil {
 		return fmt.Errorf("%s.md: %w", f.Runbook, err)

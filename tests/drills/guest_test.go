@@ -129,7 +129,8 @@ func written(t *testing.T, pool, name string, mebibytes int) {
 	t.Helper()
 	thinctl(t, fmt.Sprintf("volume create %s %s --size %dM", pool, name, mebibytes))
 	thinctl(t, "volume activate "+pool+" "+name)
-	run(t, "dd", "if=/dev/zero", "of="+node(pool, name), "bs=1M", fmt.Sprint("count=", mebibytes), "oflag=direct", "conv=fsync")
+	run(t, "dd", "if=/dev/zero", "of="+node(pool, name), "bs=1M", fmt.Sprint("count=", mebibytes), "oflag=direct",
+		"conv=fsync")
 	thinctl(t, "volume deactivate "+pool+" "+name)
 }
 

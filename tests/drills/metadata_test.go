@@ -79,7 +79,8 @@ func (c *crowded) metadataFull(t *testing.T) Drill {
 	c.exhaust(t)
 	upset(t, pool, dm.ModeReadOnly)
 	s := status(t, pool)
-	t.Logf("mode %s, needs_check %v, %d of %d metadata blocks", s.Kernel.Mode, s.Kernel.NeedsCheck, s.Kernel.UsedMetadata, s.Kernel.TotalMetadata)
+	t.Logf("mode %s, needs_check %v, %d of %d metadata blocks", s.Kernel.Mode, s.Kernel.NeedsCheck, s.Kernel.UsedMetadata,
+		s.Kernel.TotalMetadata)
 	return Drill{Runbook: "metadata-full", Vars: map[string]string{"POOL": pool, "MORE_METADATA": "256K"}}
 }
 
@@ -190,5 +191,6 @@ func heldRoot(t *testing.T) Drill {
 	pool := newPool(t, "held-up", "--data-size 64M --metadata-size 4M")
 	mounted(t, pool, "web", "32M")
 	run(t, "dmsetup", "message", "thinctl-held--up", "0", "reserve_metadata_snap")
-	return Drill{Runbook: "held-root", Vars: map[string]string{"POOL": pool}, Read: map[string]string{"METADATA": status(t, pool).Metadata.Loop}}
+	return Drill{Runbook: "held-root", Vars: map[string]string{"POOL": pool},
+		Read: map[string]string{"METADATA": status(t, pool).Metadata.Loop}}
 }

@@ -78,7 +78,8 @@ func guest(ctx context.Context, boot string) error {
 	file := "/var/lib/thinctl/vault/mnt/web/file"
 	if boot == first {
 		drill.Last = "sync"
-		if err := commands(ctx, "pool create vault --data-size 64M --metadata-size 4M", "volume create vault web --size 32M --fs ext4", "volume mount vault web"); err != nil {
+		if err := commands(ctx, "pool create vault --data-size 64M --metadata-size 4M",
+			"volume create vault web --size 32M --fs ext4", "volume mount vault web"); err != nil {
 			return err
 		}
 		if err := os.WriteFile(file, []byte("still there"), 0o600); err != nil {

@@ -37,7 +37,8 @@ const mostSteps = 12
 // says to run, until check ends with 0 or a message says what is lost and what is
 // kept. A circle, a message without either, and too many steps are errors. It
 // returns what was run as well.
-func FollowRemedies(run func(command string) (printed string, code int), first, check string) (Outcome, []string, error) {
+func FollowRemedies(run func(command string) (printed string, code int), first, check string) (Outcome, []string,
+	error) {
 	f := following{run: run, said: map[string]bool{}}
 	commands := []string{first}
 	for {

@@ -21,17 +21,23 @@ func TestFollowRemedies(t *testing.T) {
 	}{
 		"healthy": {answers: map[string][]answer{"activate": {{"", 0}}, "check": {{"sound", 0}}}, want: Sound, ran: 2},
 		"two commands": {answers: map[string][]answer{
-			"activate": {{"bad; `one`, then `two`", 6}}, "one": {{"", 0}}, "two": {{"", 0}}, "check": {{"sound", 0}}}, want: Sound, ran: 4},
+			"activate": {{"bad; `one`, then `two`", 6}}, "one": {{"", 0}}, "two": {{"", 0}}, "check": {{"sound",
+				0}}}, want: Sound, ran: 4},
 		"lost": {answers: map[string][]answer{"activate": {{"the contents are lost, the names are kept; `thinctl pool destroy p --yes`", 6}}}, want: Lost, ran: 1},
 		"lost with a way on": {answers: map[string][]answer{
 			"activate": {{"b is lost, a is kept; `one`", 6}}, "one": {{"", 0}}, "check": {{"sound", 0}}}, want: Sound, ran: 3},
 		"circle": {answers: map[string][]answer{
-			"activate": {{"run `check`", 6}}, "check": {{"run `repair`", 6}}, "repair": {{"run `activate`", 6}}}, err: "a circle", ran: 4},
-		"dead end": {answers: map[string][]answer{"activate": {{"no such file", 1}}}, err: "says nothing to go on with", ran: 1},
+			"activate": {{"run `check`", 6}}, "check": {{"run `repair`", 6}}, "repair": {{"run `activate`",
+				6}}}, err: "a circle", ran: 4},
+		"dead end": {answers: map[string][]answer{"activate": {{"no such file", 1}}}, err: "says nothing to go on with",
+			ran: 1},
 		"no end": {answers: map[string][]answer{"activate": {
-			{"`activate` 1", 6}, {"`activate` 2", 6}, {"`activate` 3", 6}, {"`activate` 4", 6}, {"`activate` 5", 6}, {"`activate` 6", 6}, {"`activate` 7", 6},
-			{"`activate` 8", 6}, {"`activate` 9", 6}, {"`activate` 10", 6}, {"`activate` 11", 6}, {"`activate` 12", 6}, {"`activate` 13", 6}}}, err: "have not led out", ran: mostSteps},
-		"a dry run is no way on": {answers: map[string][]answer{"activate": {{"`repair --dry-run` says more", 6}}}, err: "says nothing", ran: 1},
+			{"`activate` 1", 6}, {"`activate` 2", 6}, {"`activate` 3", 6}, {"`activate` 4", 6}, {"`activate` 5",
+				6}, {"`activate` 6", 6}, {"`activate` 7", 6},
+			{"`activate` 8", 6}, {"`activate` 9", 6}, {"`activate` 10", 6}, {"`activate` 11", 6}, {"`activate` 12",
+				6}, {"`activate` 13", 6}}}, err: "have not led out", ran: mostSteps},
+		"a dry run is no way on": {answers: map[string][]answer{"activate": {{"`repair --dry-run` says more", 6}}},
+			err: "says nothing", ran: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, ran, err := FollowRemedies(func(command string) (string, int) {
@@ -44,7 +50,8 @@ func TestFollowRemedies(t *testing.T) {
 				}
 				return all[0].printed, all[0].code
 			}, "activate", "check")
-			if got != test.want || len(ran) != test.ran || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+			if got != test.want || len(ran) != test.ran || (err == nil) != (test.err == "") || err != nil &&
+				!strings.Contains(err.Error(), test.err) {
 				t.Errorf("%q, %v, %d commands; want %q, %q, %d", got, err, len(ran), test.want, test.err, test.ran)
 			}
 		})

@@ -71,8 +71,9 @@ func dataLow(t *testing.T) Drill {
 }
 
 func atMaximum(t *testing.T) Drill {
-	return Drill{Runbook: "at-maximum", Cases: []string{"A volume can be removed", "The pool may have more data", "The pool may have more metadata"},
-		Vars: map[string]string{"POOL": nearlyFull(t, "maximum"), "MORE": "64M", "MORE_METADATA": "4M", "VOLUME": "old"}}
+	return Drill{Runbook: "at-maximum",
+		Cases: []string{"A volume can be removed", "The pool may have more data", "The pool may have more metadata"},
+		Vars:  map[string]string{"POOL": nearlyFull(t, "maximum"), "MORE": "64M", "MORE_METADATA": "4M", "VOLUME": "old"}}
 }
 
 // Writes wait in the full pool, and go on once it is extended: none fails.
@@ -103,7 +104,8 @@ func dataFullWithoutSpace(t *testing.T) Drill {
 	written(t, pool, "old", 8)
 	thinctl(t, "volume create "+pool+" greedy --size 32M")
 	thinctl(t, "volume activate "+pool+" greedy")
-	if _, err := tried(t, "dd", "if=/dev/zero", "of="+node(pool, "greedy"), "bs=1M", "count=16", "oflag=direct"); err == nil {
+	if _, err := tried(t, "dd", "if=/dev/zero", "of="+node(pool, "greedy"), "bs=1M", "count=16",
+		"oflag=direct"); err == nil {
 		t.Fatal("the pool does not fill")
 	}
 	outOfSpace(t, pool)
@@ -117,7 +119,8 @@ func hostLow(t *testing.T) Drill {
 	written(t, pool, "old", 16)
 	ballast(t, 2)
 	refused(t, pool)
-	return Drill{Runbook: "host-low", Cases: []string{"The pool uses the space"}, Vars: map[string]string{"POOL": pool, "VOLUME": "old"}}
+	return Drill{Runbook: "host-low", Cases: []string{"The pool uses the space"},
+		Vars: map[string]string{"POOL": pool, "VOLUME": "old"}}
 }
 
 // ballast leaves so many MiB of the file system below the pools.
@@ -145,7 +148,8 @@ func hostFull(t *testing.T) Drill {
 	written(t, pool, "old", 24)
 	ballast(t, 4)
 	// The page cache takes the data; the disk does not.
-	if out, err := tried(t, "dd", "if=/dev/zero", "of="+filepath.Join(dir, "file"), "bs=1M", "count=20", "conv=fsync"); err == nil {
+	if out, err := tried(t, "dd", "if=/dev/zero", "of="+filepath.Join(dir, "file"), "bs=1M", "count=20",
+		"conv=fsync"); err == nil {
 		t.Fatalf("the host is not full: %s", out)
 	}
 	return Drill{Runbook: "host-full", Vars: map[string]string{"POOL": pool, "VOLUME": "old"}}

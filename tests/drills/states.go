@@ -36,11 +36,13 @@ func States() []State {
 	recovered := []string{"recovered-1"}
 	return []State{
 		{"nothing is wrong", func(Place) error { return nil }, Sound, a, ""},
-		{"database older", func(p Place) error { return p.older("state.db", add("b"), add("c")) }, Sound, []string{"a", "recovered-2", "recovered-3"}, ""},
+		{"database older", func(p Place) error { return p.older("state.db", add("b"), add("c")) }, Sound,
+			[]string{"a", "recovered-2", "recovered-3"}, ""},
 		{"database older, a volume removed since", func(p Place) error {
 			return p.older("state.db", add("b"), "volume remove vault a --yes")
 		}, Sound, []string{"recovered-2"}, ""},
-		{"database older than an extension", func(p Place) error { return p.older("state.db", "pool extend vault --data 128M") }, Sound, a, ""},
+		{"database older than an extension",
+			func(p Place) error { return p.older("state.db", "pool extend vault --data 128M") }, Sound, a, ""},
 		{"database older, active", func(p Place) error {
 			return p.older("state.db", add("b"), "pool deactivate vault", "pool activate vault")
 		}, Sound, []string{"a", "recovered-2"}, ""},
@@ -51,16 +53,20 @@ func States() []State {
 		{"database and copy gone", func(p Place) error { return p.remove("state.db", "state.db.gz") }, Sound, recovered, ""},
 		{"database damaged", func(p Place) error { return p.damage("state.db") }, Sound, a, ""},
 		{"database cut short", func(p Place) error { return os.Truncate(p.file("state.db"), 5000) }, Sound, a, ""},
-		{"database damaged, copy gone", func(p Place) error { return errors.Join(p.damage("state.db"), p.remove("state.db.gz")) }, Sound, recovered, ""},
-		{"database gone, copy damaged", func(p Place) error { return errors.Join(p.damage("state.db.gz"), p.remove("state.db")) }, Sound, recovered, ""},
+		{"database damaged, copy gone",
+			func(p Place) error { return errors.Join(p.damage("state.db"), p.remove("state.db.gz")) }, Sound, recovered, ""},
+		{"database gone, copy damaged",
+			func(p Place) error { return errors.Join(p.damage("state.db.gz"), p.remove("state.db")) }, Sound, recovered, ""},
 		{"database gone, active", func(p Place) error {
 			return errors.Join(p.Thinctl("pool activate vault"), p.remove("state.db"))
 		}, Sound, a, ""},
 		{"database and copy gone, volume active", func(p Place) error {
-			return errors.Join(p.Thinctl("pool activate vault"), p.Thinctl("volume activate vault a"), p.remove("state.db", "state.db.gz"))
+			return errors.Join(p.Thinctl("pool activate vault"), p.Thinctl("volume activate vault a"),
+				p.remove("state.db", "state.db.gz"))
 		}, Sound, a, ""},
 		{"metadata older", func(p Place) error { return p.older("metadata", add("b"), add("c")) }, Sound, a, ""},
-		{"metadata older than an extension", func(p Place) error { return p.older("metadata", "pool extend vault --data 128M") }, Sound, a, ""},
+		{"metadata older than an extension",
+			func(p Place) error { return p.older("metadata", "pool extend vault --data 128M") }, Sound, a, ""},
 		{"metadata gone", func(p Place) error { return p.remove("metadata") }, Lost, nil, ""},
 		{"metadata blank", func(p Place) error {
 			return errors.Join(os.Truncate(p.file("metadata"), 0), os.Truncate(p.file("metadata"), 4<<20))
@@ -69,13 +75,15 @@ func States() []State {
 		{"metadata of another pool", Place.swap, Lost, nil, ""},
 		{"data gone", func(p Place) error { return p.remove("data") }, Lost, nil, ""},
 		{"data cut short", func(p Place) error { return os.Truncate(p.file("data"), 32<<20) }, Sound, a, ""},
-		{"database and metadata gone", func(p Place) error { return p.remove("state.db", "state.db.gz", "metadata") }, Lost, nil, ""},
+		{"database and metadata gone", func(p Place) error { return p.remove("state.db", "state.db.gz", "metadata") }, Lost,
+			nil, ""},
 		{"database and data gone", func(p Place) error { return p.remove("state.db", "state.db.gz", "data") }, Lost, nil, ""},
 		{"directory under another name", func(p Place) error {
 			return os.Rename(filepath.Join(p.Root, "vault"), filepath.Join(p.Root, "moved"))
 		}, Sound, a, "moved"},
 		{"only the pool's own files restored", func(p Place) error { return p.remove("mnt", "lock") }, Sound, a, ""},
-		{"a repair was cut off", func(p Place) error { return os.Rename(p.file("metadata"), p.file("metadata.rebuilt")) }, Sound, a, ""},
+		{"a repair was cut off", func(p Place) error { return os.Rename(p.file("metadata"), p.file("metadata.rebuilt")) },
+			Sound, a, ""},
 		{"a repair was cut off, database gone", func(p Place) error {
 			return errors.Join(os.Rename(p.file("metadata"), p.file("metadata.rebuilt")), p.remove("state.db", "state.db.gz"))
 		}, Sound, recovered, ""},
@@ -140,12 +148,14 @@ func (p Place) swap() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(os.Remove(p.file("metadata")), os.WriteFile(p.file("metadata"), metadata, 0o600), p.Thinctl("pool destroy other --yes"))
+	return errors.Join(os.Remove(p.file("metadata")), os.WriteFile(p.file("metadata"), metadata, 0o600),
+		p.Thinctl("pool destroy other --yes"))
 }
 
 // Prepare makes the pool that states begin with.
 func (p Place) Prepare() error {
-	for _, line := range []string{"pool create vault --data-size 64M --metadata-size 4M", add("a"), "pool deactivate vault"} {
+	for _, line := range []string{"pool create vault --data-size 64M --metadata-size 4M", add("a"),
+		"pool deactivate vault"} {
 		if err := p.Thinctl(line); err != nil {
 			return fmt.Errorf("preparing: %w", err)
 		}

@@ -32,8 +32,10 @@ func TestAbsent(t *testing.T) {
 		defer kernel.Close()
 		root := t.TempDir()
 		host := thinpool.Host{Kernel: kernel, Loops: loopback.New(loopback.Options{}), Disks: thinpool.LocalDisks{}}
-		_, err := thinpool.Create(t.Context(), host, root, "itabsent", thinpool.CreateOptions{DataSize: 64 * units.MiB, MetadataSize: 4 * units.MiB})
-		if !errors.Is(err, thinpool.ErrUnsupported) || !errors.Is(err, dm.ErrNoTarget) || !strings.Contains(err.Error(), "modprobe dm_thin_pool") {
+		_, err := thinpool.Create(t.Context(), host, root, "itabsent",
+			thinpool.CreateOptions{DataSize: 64 * units.MiB, MetadataSize: 4 * units.MiB})
+		if !errors.Is(err, thinpool.ErrUnsupported) || !errors.Is(err, dm.ErrNoTarget) ||
+			!strings.Contains(err.Error(), "modprobe dm_thin_pool") {
 			t.Errorf("without the thin target: %v", err)
 		}
 		entries, err := os.ReadDir(root)

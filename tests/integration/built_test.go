@@ -92,7 +92,8 @@ func onPool(t *testing.T, meta string, blocks int) func(message string) {
 		t.Cleanup(func() { run(t, "losetup", "--detach", device) })
 		return device
 	}
-	create(t, "built", fmt.Sprintf("0 %d thin-pool %s %s 128 0 1 error_if_no_space", blocks*128, attach(meta), attach(data)))
+	create(t, "built", fmt.Sprintf("0 %d thin-pool %s %s 128 0 1 error_if_no_space", blocks*128, attach(meta),
+		attach(data)))
 	return func(message string) {
 		t.Helper()
 		run(t, "dmsetup", "message", "built", "0", message)

@@ -78,7 +78,8 @@ func TestPoolOnDevices(t *testing.T) {
 	meta := blockDevice(t, 8*units.MiB)
 	options := thinpool.CreateOptions{DataDevice: data.name.Node(), MetadataDevice: meta.Path, BaseSize: 256 * units.MiB}
 	pool := newPool(t, options)
-	if s := statusOf(t, pool); s.Data.Total != beside(64*units.MiB) || s.Metadata.Total != 8*units.MiB || s.Data.File != nil || s.Host != nil {
+	if s := statusOf(t, pool); s.Data.Total != beside(64*units.MiB) || s.Metadata.Total != 8*units.MiB ||
+		s.Data.File != nil || s.Host != nil {
 		t.Errorf("status of a pool on devices: %+v", s)
 	}
 	base := newLoad(t, pool, "base")

@@ -34,7 +34,8 @@ func realHost(t *testing.T) thinpool.Host {
 	t.Cleanup(func() { kernel.Close() })
 	loops := loopback.New(loopback.Options{})
 	t.Cleanup(func() { loops.Close() })
-	return thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}, Holders: snapshots.Holders(filesystem.Local{})}
+	return thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{},
+		Holders: snapshots.Holders(filesystem.Local{})}
 }
 
 func testContext(t *testing.T) context.Context {

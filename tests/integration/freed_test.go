@@ -54,10 +54,12 @@ func TestFreed(t *testing.T) {
 			t.Fatal(err)
 		}
 		if came := before - used(); told != came || usage.Freed != came {
-			t.Errorf("%q: %s came back; told from what they have alone: %s, from all metadata: %s", going, came, told, usage.Freed)
+			t.Errorf("%q: %s came back; told from what they have alone: %s, from all metadata: %s", going, came, told,
+				usage.Freed)
 		}
 	}
-	t.Logf("telling it took %s from what they have alone, %s from all metadata", alone.Round(time.Millisecond), whole.Round(time.Millisecond))
+	t.Logf("telling it took %s from what they have alone, %s from all metadata", alone.Round(time.Millisecond),
+		whole.Round(time.Millisecond))
 	noFindings(t, pool)
 	nothingHeld(t, pool)
 }

@@ -82,7 +82,8 @@ func isFull(t *testing.T, pool *thinpool.Pool) {
 	t.Helper()
 	s := statusOf(t, pool)
 	if s.Kernel.Mode != dm.ModeOutOfDataSpace || s.Data.Available != 0 || s.Data.Used != s.Data.Total {
-		t.Errorf("mode %s, %s used and %s available of %s; want it out of data space", s.Kernel.Mode, s.Data.Used, s.Data.Available, s.Data.Total)
+		t.Errorf("mode %s, %s used and %s available of %s; want it out of data space", s.Kernel.Mode, s.Data.Used,
+			s.Data.Available, s.Data.Total)
 	}
 }
 

@@ -36,7 +36,8 @@ func mountedExt4(t *testing.T, size units.Bytes) string {
 			time.Sleep(100 * time.Millisecond)
 		}
 		if err != nil {
-			t.Errorf("unmounting %s: %v\n%s", dir, err, run(t, "sh", "-c", "ls -l /proc/self/fd /proc/[0-9]*/fd | grep "+dir+" || true"))
+			t.Errorf("unmounting %s: %v\n%s", dir, err,
+				run(t, "sh", "-c", "ls -l /proc/self/fd /proc/[0-9]*/fd | grep "+dir+" || true"))
 		}
 	})
 	return dir

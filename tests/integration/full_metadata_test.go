@@ -32,7 +32,8 @@ func TestMetadataFull(t *testing.T) {
 	var faults []error
 	generation := uint64(1)
 	for round := 0; len(faults) == 0 && round < 100; round++ {
-		if _, err := pool.Snapshot(testContext(t), "base", fmt.Sprintf("s%d", round), thinpool.SnapshotOptions{}); err != nil {
+		if _, err := pool.Snapshot(testContext(t), "base", fmt.Sprintf("s%d", round),
+			thinpool.SnapshotOptions{}); err != nil {
 			faults = append(faults, err)
 		}
 		generation++

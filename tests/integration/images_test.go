@@ -62,7 +62,8 @@ func liveAndDie(ctx context.Context, t *testing.T, pool *thinpool.Pool, s *image
 			t.Fatal(err)
 		}
 	}
-	c, err := s.Layers().CreateContainer(ctx, snapshots.ContainerOptions{Name: "web", Image: loaded[0].Key, Layer: loaded[0].Top()})
+	c, err := s.Layers().CreateContainer(ctx,
+		snapshots.ContainerOptions{Name: "web", Image: loaded[0].Key, Layer: loaded[0].Top()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +81,8 @@ func liveAndDie(ctx context.Context, t *testing.T, pool *thinpool.Pool, s *image
 		t.Fatal(err)
 	}
 	t.Logf("commit took %s and %s of data", time.Since(began).Round(time.Millisecond), used(ctx, t, pool)-before)
-	changed := differences(t, func(visit func(changes.Change) error) error { return s.Layers().ContainerChanges(ctx, "web", visit) })
+	changed := differences(t,
+		func(visit func(changes.Change) error) error { return s.Layers().ContainerChanges(ctx, "web", visit) })
 	layer := differences(t, func(visit func(changes.Change) error) error {
 		return s.Layers().LayerChanges(ctx, "", committed.Top(), visit)
 	})

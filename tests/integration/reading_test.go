@@ -61,7 +61,8 @@ func TestReadingRefused(t *testing.T) {
 	}
 	fields := strings.Fields(table)
 	reload(strings.Join(fields[:7], " ") + " 1 read_only")
-	if _, err := pool.Usage(ctx, thinpool.UsageOptions{}); !errors.Is(err, thinpool.ErrUnhealthy) || !strings.Contains(err.Error(), "read-only") {
+	if _, err := pool.Usage(ctx, thinpool.UsageOptions{}); !errors.Is(err, thinpool.ErrUnhealthy) ||
+		!strings.Contains(err.Error(), "read-only") {
 		t.Errorf("read-only: %v", err)
 	}
 	reload(table)
@@ -109,7 +110,8 @@ func TestMapsOfVolumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	delta, err := pool.VolumeDelta(ctx, "copy", "base", false)
-	if err != nil || len(delta.Differences) != 1 || delta.Differences[0].Virtual != 10*delta.Block || delta.Differences[0].Length != 10*delta.Block {
+	if err != nil || len(delta.Differences) != 1 || delta.Differences[0].Virtual != 10*delta.Block ||
+		delta.Differences[0].Length != 10*delta.Block {
 		t.Fatalf("%+v, %v", delta, err)
 	}
 	runs, err := pool.VolumeMap(ctx, "base")

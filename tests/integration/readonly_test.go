@@ -28,7 +28,8 @@ func TestSnapshotsOfWhatIsRead(t *testing.T) {
 	if err := base.fill(span(0, blocks, 1), 1); err != nil {
 		t.Fatal(err)
 	}
-	_, err := pool.Snapshot(ctx, "base", "layer", thinpool.SnapshotOptions{Keep: thinpool.Keep{For: "test", ReadOnly: true}})
+	_, err := pool.Snapshot(ctx, "base", "layer",
+		thinpool.SnapshotOptions{Keep: thinpool.Keep{For: "test", ReadOnly: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

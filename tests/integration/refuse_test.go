@@ -73,8 +73,10 @@ func TestTakenDevicesAreRefused(t *testing.T) {
 		kind error
 		says string
 	}{
-		{"ext4", func(t *testing.T, d string) { run(t, "mkfs.ext4", "-q", d) }, thinpool.ErrHoldsData, "an ext2, ext3 or ext4 file system"},
-		{"LVM", func(t *testing.T, d string) { run(t, "lvm", "pvcreate", "-qq", "--config", lvmConfig, d) }, thinpool.ErrHoldsData, "an LVM physical volume"},
+		{"ext4", func(t *testing.T, d string) { run(t, "mkfs.ext4", "-q", d) }, thinpool.ErrHoldsData,
+			"an ext2, ext3 or ext4 file system"},
+		{"LVM", func(t *testing.T, d string) { run(t, "lvm", "pvcreate", "-qq", "--config", lvmConfig, d) },
+			thinpool.ErrHoldsData, "an LVM physical volume"},
 		{"MBR", func(t *testing.T, d string) { partition(t, d, "dos") }, thinpool.ErrHoldsData, "a partition table"},
 		{"GPT", func(t *testing.T, d string) { partition(t, d, "gpt") }, thinpool.ErrHoldsData, "a GPT partition table"},
 		{"mounted", func(t *testing.T, d string) {
@@ -93,7 +95,8 @@ func TestTakenDevicesAreRefused(t *testing.T) {
 			t.Cleanup(func() { run(t, "lvm", "vgremove", "-qq", "-f", "--config", lvmConfig, "itvg") })
 		}, thinpool.ErrBusy, "is mounted or held"},
 		{"a pool's", func(t *testing.T, d string) {
-			pool, err := thinpool.Create(testContext(t), kernel, t.TempDir(), "itowner", thinpool.CreateOptions{DataDevice: blank, MetadataDevice: d})
+			pool, err := thinpool.Create(testContext(t), kernel, t.TempDir(), "itowner",
+				thinpool.CreateOptions{DataDevice: blank, MetadataDevice: d})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,7 +116,9 @@ func TestTakenDevicesAreRefused(t *testing.T) {
 				"metadata": {DataSize: 32 * units.MiB, MetadataDevice: device},
 			} {
 				_, err := thinpool.Create(testContext(t), kernel, root, "itnew", options)
-				if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), device+" "+strings.TrimPrefix("holds "+c.says, map[error]string{thinpool.ErrBusy: "holds "}[c.kind])) {
+				if !errors.Is(err, c.kind) ||
+					!strings.Contains(err.Error(),
+						device+" "+strings.TrimPrefix("holds "+c.says, map[error]string{thinpool.ErrBusy: "holds "}[c.kind])) {
 					t.Errorf("as %s: %v", role, err)
 				} else if role == "data" {
 					t.Log(err)
@@ -146,7 +151,8 @@ func TestSameDeviceByAnotherPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, alias := range []string{device.Path, link, node} {
-		_, err := thinpool.Create(testContext(t), realHost(t), t.TempDir(), "ittwice", thinpool.CreateOptions{DataDevice: device.Path, MetadataDevice: alias})
+		_, err := thinpool.Create(testContext(t), realHost(t), t.TempDir(), "ittwice",
+			thinpool.CreateOptions{DataDevice: device.Path, MetadataDevice: alias})
 		if err == nil || !strings.Contains(err.Error(), "same device") {
 			t.Errorf("%s: %v", alias, err)
 		}
@@ -159,8 +165,9 @@ func TestTooSmallDevice(t *testing.T) {
 		{DataDevice: device, DataSize: 2 * units.MiB}, {DataSize: 64 * units.MiB, MetadataDevice: device},
 		{DataSize: 64 * units.MiB, MetadataDevice: device, MetadataSize: 4 * units.MiB},
 	} {
-		if _, err := thinpool.Create(testContext(t), realHost(t), t.TempDir(), "itsmall", options); !errors.Is(err, thinpool.ErrInvalid) {
-			t.Errorf("%+v: %v", options, err)
+		_, err := thinpool.Create(testContext(t), realHost(t), t.TempDir(), "itsmall", options)
+		if !errors.Is(err, thinpool.ErrInvalid) {
+			t.Errorf("%+v: got %v, want %v", options, err, thinpool.ErrInvalid)
 		} else {
 			t.Log(err)
 		}

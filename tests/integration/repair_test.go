@@ -310,7 +310,8 @@ func TestNeedsCheckIsCleared(t *testing.T) {
 	if got := found(t, pool); !slices.Equal(got, []string{thinpool.FindNeedsCheck}) {
 		t.Errorf("found %q", got)
 	}
-	if repair, err := pool.Repair(testContext(t), thinpool.RepairOptions{}); err != nil || len(repair.Actions) != 1 || repair.Damaged != "" {
+	if repair, err := pool.Repair(testContext(t), thinpool.RepairOptions{}); err != nil || len(repair.Actions) != 1 ||
+		repair.Damaged != "" {
 		t.Errorf("%+v, %v", repair, err)
 	}
 	if err := pool.Activate(testContext(t)); err != nil {
@@ -344,7 +345,8 @@ func TestMetadataDeviceFails(t *testing.T) {
 	await(t, "no longer writing", func() bool { return statusOf(t, pool).Kernel.Mode >= dm.ModeReadOnly })
 	s := statusOf(t, pool)
 	t.Logf("mode %s, needs_check %v", s.Kernel.Mode, s.Kernel.NeedsCheck)
-	if _, err := pool.CreateVolume(testContext(t), "refused", thinpool.VolumeOptions{}); !errors.Is(err, thinpool.ErrNeedsCheck) && !errors.Is(err, thinpool.ErrUnhealthy) {
+	if _, err := pool.CreateVolume(testContext(t), "refused", thinpool.VolumeOptions{}); !errors.Is(err, thinpool.ErrNeedsCheck) &&
+		!errors.Is(err, thinpool.ErrUnhealthy) {
 		t.Errorf("created: %v", err)
 	}
 	swap(sound)

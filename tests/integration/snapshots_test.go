@@ -113,9 +113,10 @@ func (f *fixture) layers() {
 	f.must(err)
 	defer chain.Close()
 	for i, content := range contents {
-		_, err := chain.Add(f.ctx, snapshots.LayerSpec{ID: chainIDs[i], Last: i == len(contents)-1}, func(root string) (snapshots.Filled, error) {
-			return snapshots.Filled{}, content(root)
-		})
+		_, err := chain.Add(f.ctx, snapshots.LayerSpec{ID: chainIDs[i], Last: i == len(contents)-1},
+			func(root string) (snapshots.Filled, error) {
+				return snapshots.Filled{}, content(root)
+			})
 		f.must(err)
 	}
 	f.must(chain.Finish(f.ctx, nil))
@@ -315,7 +316,8 @@ func (f *fixture) takeDown() {
 	}
 	usage, err := f.pool.Usage(f.ctx, thinpool.UsageOptions{})
 	f.must(err)
-	if len(usage.Volumes) != 1 || !strings.HasPrefix(usage.Volumes[0].Name, "template-") || usage.Volumes[0].Mapped != after {
+	if len(usage.Volumes) != 1 || !strings.HasPrefix(usage.Volumes[0].Name, "template-") ||
+		usage.Volumes[0].Mapped != after {
 		f.t.Errorf("left: %+v", usage.Volumes)
 	}
 	found, err := f.s.Check(f.ctx)

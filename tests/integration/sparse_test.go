@@ -45,7 +45,8 @@ func TestSparseFile(t *testing.T) {
 				t.Errorf("the pool uses %s after the import", got)
 			}
 
-			c, err := s.Layers().CreateContainer(ctx, snapshots.ContainerOptions{Name: "web", Image: imported.Key, Layer: imported.Top()})
+			c, err := s.Layers().CreateContainer(ctx,
+				snapshots.ContainerOptions{Name: "web", Image: imported.Key, Layer: imported.Top()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -55,7 +56,8 @@ func TestSparseFile(t *testing.T) {
 			}
 			writeEntry(t, filepath.Join(root, "lastlog"), 200<<30, "changed")
 			began = time.Now()
-			changed := differences(t, func(visit func(changes.Change) error) error { return s.Layers().ContainerChanges(ctx, "web", visit) })
+			changed := differences(t,
+				func(visit func(changes.Change) error) error { return s.Layers().ContainerChanges(ctx, "web", visit) })
 			step("diff", began)
 			if len(changed) != 1 {
 				t.Errorf("the container differs in %q, want lastlog alone", changed)

@@ -145,7 +145,8 @@ func TestUsageUnderLoad(t *testing.T) {
 	}
 	stop()
 	ended.Wait()
-	t.Logf("%d readings, %d snapshots, %d moments, %d volumes that shared; a reading took %s, %s at most", readings, snapshots, len(transactions), shared, (sum / time.Duration(readings)).Round(time.Millisecond), longest.Round(time.Millisecond))
+	t.Logf("%d readings, %d snapshots, %d moments, %d volumes that shared; a reading took %s, %s at most", readings,
+		snapshots, len(transactions), shared, (sum / time.Duration(readings)).Round(time.Millisecond), longest.Round(time.Millisecond))
 	if snapshots < 10 || len(transactions) < 10 || shared < 10 {
 		t.Error("too few snapshots were made and removed in the meantime")
 	}

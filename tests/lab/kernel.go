@@ -56,10 +56,11 @@ func (c cache) kernel(ctx context.Context, name string, progress io.Writer) (ker
 		return kernel{}, fmt.Errorf("no kernel %q: there are %v", name, Kernels())
 	}
 	from := sources()[at]
-	dir, err := c.entry(ctx, "kernel-"+name, []string{kernelRecipe, string(from.suite), from.meta}, func(dir string) error {
-		fmt.Fprintf(progress, "lab: fetching kernel %s (once)\n", name)
-		return from.fetch(ctx, dir)
-	})
+	dir, err := c.entry(ctx, "kernel-"+name, []string{kernelRecipe, string(from.suite), from.meta},
+		func(dir string) error {
+			fmt.Fprintf(progress, "lab: fetching kernel %s (once)\n", name)
+			return from.fetch(ctx, dir)
+		})
 	if err != nil {
 		return kernel{}, fmt.Errorf("preparing kernel %s: %w", name, err)
 	}
@@ -92,7 +93,8 @@ func (s source) fetch(ctx context.Context, dir string) error {
 		}
 	}
 	// Debian 14 keeps both below /usr/lib/modules, earlier releases in /boot and /lib/modules.
-	tree, image := filepath.Join(root, "usr/lib/modules", release), filepath.Join(root, "usr/lib/modules", release, "vmlinuz")
+	tree, image := filepath.Join(root, "usr/lib/modules", release), filepath.Join(root, "usr/lib/modules", release,
+		"vmlinuz")
 	if _, err := os.Stat(tree); err != nil {
 		tree, image = filepath.Join(root, "lib/modules", release), filepath.Join(root, "boot/vmlinuz-"+release)
 	}

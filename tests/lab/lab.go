@@ -94,7 +94,8 @@ func Run(ctx context.Context, config Config) (Result, error) {
 		if began || panicked == "" || !errors.Is(err, ErrGuest) || attempt == mostBoots {
 			return result, err
 		}
-		fmt.Fprintf(c.Progress, "lab: the guest's kernel panicked before the lab's program began; booting it again: %s\n", panicked)
+		fmt.Fprintf(c.Progress, "lab: the guest's kernel panicked before the lab's program began; booting it again: %s\n",
+			panicked)
 	}
 }
 

@@ -153,7 +153,8 @@ func TestSystemd(t *testing.T) {
 		udevadm settle; ls -l /dev/disk/by-id/virtio-scratch; test -d /host/etc && echo host
 		dmsetup create zeros --table "0 2048 zero" && readlink /dev/mapper/zeros; exit 5`)
 	o.mustExit(t, 5)
-	for _, want := range []string{here + "\n", "package lab_test\n", "systemd\n", "virtio-scratch -> ", "host\n", "../dm-0\n"} {
+	for _, want := range []string{here + "\n", "package lab_test\n", "systemd\n", "virtio-scratch -> ", "host\n",
+		"../dm-0\n"} {
 		if !strings.Contains(o.stdout, want) {
 			t.Errorf("stdout lacks %q:\n%s", want, o.stdout)
 		}

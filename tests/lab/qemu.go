@@ -38,7 +38,8 @@ func kernelLine(systemd bool) string {
 
 func (m *machine) bootArgs(k kernel, systemd bool) []string {
 	return []string{
-		"-kernel", k.image, "-initrd", m.path("initrd"), "-append", strings.TrimSpace(kernelLine(systemd) + " " + m.kernelOptions),
+		"-kernel", k.image, "-initrd", m.path("initrd"), "-append", strings.TrimSpace(kernelLine(systemd) + " " +
+			m.kernelOptions),
 		"-chardev", "file,id=console,path=" + quote(m.path("console")), "-serial", "chardev:console",
 	}
 }

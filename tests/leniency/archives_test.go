@@ -21,9 +21,10 @@ func archiveQuirks() []quirk {
 	return []quirk{
 		a("plain", nil),
 		{name: "save-docker-1", form: dockerArchive, draft: secondLayer, files: dockerOne},
-		{name: "save-docker-1-10", form: dockerArchive, draft: secondLayer, files: func(files []imagetest.File) []imagetest.File {
-			return append(dockerOne(slices.Clone(files)), files...)
-		}},
+		{name: "save-docker-1-10", form: dockerArchive, draft: secondLayer,
+			files: func(files []imagetest.File) []imagetest.File {
+				return append(dockerOne(slices.Clone(files)), files...)
+			}},
 		{name: "save-same-layer-symlink", form: dockerArchive, draft: secondLayer, files: repeatedLayer(tar.TypeSymlink)},
 		{name: "save-same-layer-hardlink", form: dockerArchive, draft: secondLayer, files: repeatedLayer(tar.TypeLink)},
 		a("dot-slash", renamed(func(name string) string { return "./" + name })),
@@ -32,11 +33,15 @@ func archiveQuirks() []quirk {
 			return append([]imagetest.File{{Name: "./", Type: tar.TypeDir}, {Name: "extra/", Type: tar.TypeDir}}, files...)
 		}),
 		a("unknown-files", func(files []imagetest.File) []imagetest.File {
-			return append(files, imagetest.File{Name: "README.txt", Data: []byte("made by hand")}, imagetest.File{Name: "null", Type: tar.TypeChar})
+			return append(files, imagetest.File{Name: "README.txt", Data: []byte("made by hand")},
+				imagetest.File{Name: "null", Type: tar.TypeChar})
 		}),
-		a("duplicate-layer", func(files []imagetest.File) []imagetest.File { return append(files, *named(files, "layer.tar")) }),
+		a("duplicate-layer", func(files []imagetest.File) []imagetest.File {
+			return append(files, *named(files, "layer.tar"))
+		}),
 		a("duplicate-manifest-last-wins", func(files []imagetest.File) []imagetest.File {
-			old := imagetest.File{Name: "manifest.json", Data: []byte(`[{"Config":"gone.json","RepoTags":["quirk.test/old:1"],"Layers":["gone/layer.tar"]}]`)}
+			old := imagetest.File{Name: "manifest.json",
+				Data: []byte(`[{"Config":"gone.json","RepoTags":["quirk.test/old:1"],"Layers":["gone/layer.tar"]}]`)}
 			return append([]imagetest.File{old}, files...)
 		}),
 		a("manifest-first", func(files []imagetest.File) []imagetest.File {
@@ -55,7 +60,8 @@ func archiveQuirks() []quirk {
 		}),
 		a("unknown-fields", saved(func(i object) { i["Parent"], i["X-Own"] = "", object{"a": 1} })),
 		a("no-tags", saved(func(i object) { i["RepoTags"] = nil })),
-		a("name-outside-grammar", saved(func(i object) { i["RepoTags"] = []any{"quirk.test/k3s:v1.28.2+k3s1", i["RepoTags"].([]any)[0]} })),
+		a("name-outside-grammar",
+			saved(func(i object) { i["RepoTags"] = []any{"quirk.test/k3s:v1.28.2+k3s1", i["RepoTags"].([]any)[0]} })),
 		a("name-upper-case", saved(func(i object) { i["RepoTags"] = []any{"quirk.test/Upper:1", i["RepoTags"].([]any)[0]} })),
 		a("name-none", saved(func(i object) { i["RepoTags"] = []any{"<none>:<none>", i["RepoTags"].([]any)[0]} })),
 		a("name-twice", saved(func(i object) { i["RepoTags"] = append(i["RepoTags"].([]any), i["RepoTags"].([]any)[0]) })),
@@ -82,7 +88,8 @@ func archiveQuirks() []quirk {
 			d.Layers, d.shown = nil, nil
 			d.Config["author"] = d.name
 		}),
-		{name: "save-no-end", form: dockerArchive, pack: func(b []byte) ([]byte, error) { return bytes.TrimRight(b, "\x00"), nil }},
+		{name: "save-no-end", form: dockerArchive,
+			pack: func(b []byte) ([]byte, error) { return bytes.TrimRight(b, "\x00"), nil }},
 		{name: "save-zeros-after-end", form: dockerArchive, pack: then(plain, strings.Repeat("\x00", 100_000))},
 		{name: "save-garbage-after-end", form: dockerArchive, pack: then(plain, strings.Repeat("garbage\n", 1000))},
 	}

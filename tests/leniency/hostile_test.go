@@ -40,7 +40,8 @@ func hostileQuirks() []quirk {
 		m("parent-directory", escapes, directory("../escaped/")),
 		m("symlink-parent-then-up", escapes, soft("s", "/tmp"), regular("s/../../escaped", "x")),
 		m("hard-link-parent", escapes, hard("h", "../../../../../../etc/passwd")),
-		m("hard-link-through-symlink", "the link's target is not in the root", soft("s", "../../../../../../etc"), hard("h", "s/shadow")),
+		m("hard-link-through-symlink", "the link's target is not in the root", soft("s", "../../../../../../etc"),
+			hard("h", "s/shadow")),
 		m("hard-link-absolute", "the link's target is not in the root", hard("h", "/etc/shadow")),
 		m("whiteout-parent", escapes, regular("../.wh.escaped", "")),
 		m("whiteout-of-parent", removes, directory("a"), regular("a/.wh...", "")),
@@ -57,10 +58,11 @@ func hostileQuirks() []quirk {
 			d.Config["rootfs"] = object{"type": "layers", "diff_ids": d.DiffIDs()}
 			d.last().Blob = append(slices.Clone(d.last().Tar), strings.Repeat("\x00", 10240)...)
 		}},
-		{name: "hostile-too-few-diff-ids", form: dockerArchive, hostile: true, reason: "a layer has no diff id to be checked by", draft: func(d *draft) {
-			d.Config["rootfs"] = object{"type": "layers", "diff_ids": d.DiffIDs()}
-			d.add(d.own("second"))
-		}},
+		{name: "hostile-too-few-diff-ids", form: dockerArchive, hostile: true,
+			reason: "a layer has no diff id to be checked by", draft: func(d *draft) {
+				d.Config["rootfs"] = object{"type": "layers", "diff_ids": d.DiffIDs()}
+				d.add(d.own("second"))
+			}},
 		a("config-digest", digest, func(files []imagetest.File) []imagetest.File {
 			f := named(files, ".json")
 			f.Data = append(f.Data, ' ')
@@ -69,11 +71,14 @@ func hostileQuirks() []quirk {
 		a("config-outside", outside, saved(func(i object) { i["Config"] = "../../../../etc/hostname" })),
 		a("layer-outside", outside, saved(func(i object) { i["Layers"] = []string{"../../../../etc/hostname"} })),
 		a("layer-link-outside", outside, func(files []imagetest.File) []imagetest.File {
-			*named(files, "layer.tar") = imagetest.File{Name: named(files, "layer.tar").Name, Type: tar.TypeSymlink, Link: "/etc/shadow"}
+			*named(files, "layer.tar") = imagetest.File{Name: named(files, "layer.tar").Name, Type: tar.TypeSymlink,
+				Link: "/etc/shadow"}
 			return files
 		}),
-		a("layer-missing", "a layer is not in the archive", func(files []imagetest.File) []imagetest.File { return files[1:] }),
-		{name: "hostile-archive-cut", form: dockerArchive, hostile: true, reason: "the archive ends within a layer", pack: func(b []byte) ([]byte, error) { return b[:2000], nil }},
+		a("layer-missing", "a layer is not in the archive",
+			func(files []imagetest.File) []imagetest.File { return files[1:] }),
+		{name: "hostile-archive-cut", form: dockerArchive, hostile: true, reason: "the archive ends within a layer",
+			pack: func(b []byte) ([]byte, error) { return b[:2000], nil }},
 
 		layout("blob-digest", digest, func(files []imagetest.File) []imagetest.File {
 			for i, f := range files {
@@ -114,18 +119,20 @@ func hostileQuirks() []quirk {
 		{name: "hostile-pull-manifest-and-index", form: registry, hostile: true, reason: twofold, draft: func(d *draft) {
 			d.Manifest = object{"manifests": []any{}}
 		}},
-		pull("manifest-html", "the answer is a page of HTML", nil, on("manifests", func(w http.ResponseWriter, _ *http.Request) bool {
-			html(w, http.StatusOK)
-			return true
-		})),
+		pull("manifest-html", "the answer is a page of HTML", nil,
+			on("manifests", func(w http.ResponseWriter, _ *http.Request) bool {
+				html(w, http.StatusOK)
+				return true
+			})),
 		pull("blobs-html", digest, nil, on("blobs", func(w http.ResponseWriter, _ *http.Request) bool {
 			html(w, http.StatusOK)
 			return true
 		})),
-		pull("denied-html", "the registry answers 403 with a page of HTML", nil, on("manifests", func(w http.ResponseWriter, _ *http.Request) bool {
-			html(w, http.StatusForbidden)
-			return true
-		})),
+		pull("denied-html", "the registry answers 403 with a page of HTML", nil,
+			on("manifests", func(w http.ResponseWriter, _ *http.Request) bool {
+				html(w, http.StatusForbidden)
+				return true
+			})),
 		pull("redirect-forever", "the registry redirects without end", nil, func(http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)

@@ -57,7 +57,9 @@ func layoutQuirks() []quirk {
 			old := imagetest.File{Name: "index.json", Data: []byte(`{"schemaVersion":2,"manifests":[]}`)}
 			return append([]imagetest.File{old}, files...)
 		}),
-		a("duplicate-blobs", func(files []imagetest.File) []imagetest.File { return append(files, files[1:len(files)-1]...) }),
+		a("duplicate-blobs", func(files []imagetest.File) []imagetest.File {
+			return append(files, files[1:len(files)-1]...)
+		}),
 		a("both-formats", bothFormats),
 		d("manifest-without-media-type", func(d *draft) { d.Manifest = object{"mediaType": nil} }),
 		d("manifest-without-schema", func(d *draft) { d.Manifest = object{"schemaVersion": nil} }),
@@ -100,7 +102,8 @@ func layoutQuirks() []quirk {
 		d("index-without-platform", func(d *draft) { d.Above = []func(imagetest.Descriptor) object{without("platform")} }),
 		d("index-attestation", func(d *draft) { d.Above = []func(imagetest.Descriptor) object{attested(true)} }),
 		d("index-attestation-unmarked", func(d *draft) { d.Above = []func(imagetest.Descriptor) object{attested(false)} }),
-		d("index-other-platform-missing", func(d *draft) { d.Above = []func(imagetest.Descriptor) object{over("arm64", "s390x")} }),
+		d("index-other-platform-missing",
+			func(d *draft) { d.Above = []func(imagetest.Descriptor) object{over("arm64", "s390x")} }),
 		d("index-variant", func(d *draft) { d.Above = []func(imagetest.Descriptor) object{variant("v1")} }),
 		d("no-layers", func(d *draft) {
 			d.Layers, d.shown = nil, nil

@@ -65,7 +65,8 @@ func start(ctx context.Context) (*fixture, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &fixture{dir: dir, storage: programs.NewStorage(dir), pool: programs.Thinctl{Root: filepath.Join(dir, "pools"), Pool: "lenient"}}
+	f := &fixture{dir: dir, storage: programs.NewStorage(dir),
+		pool: programs.Thinctl{Root: filepath.Join(dir, "pools"), Pool: "lenient"}}
 	for _, address := range []string{privateRegistry, privateBlobs} {
 		if _, err := programs.Run(ctx, "ip", "address", "add", address+"/32", "dev", "lo"); err != nil {
 			return nil, err

@@ -45,7 +45,8 @@ var errDoesNotApply = errors.New("-")
 func (in input) compared() bool { return !in.hostile && len(in.tree) > 0 }
 
 // rooted reads the image's root by the image's name, or by its id if the image has no name.
-func (in input) rooted(ctx context.Context, read func(context.Context, string) (imagetest.Tree, error)) (imagetest.Tree, error) {
+func (in input) rooted(ctx context.Context,
+	read func(context.Context, string) (imagetest.Tree, error)) (imagetest.Tree, error) {
 	name := in.image()
 	if in.form == registry {
 		name = in.remote
@@ -202,7 +203,8 @@ func (f *fixture) prepare(q quirk) (in input, stop func(context.Context) error, 
 			return in, stop, err
 		}
 	}
-	in.env = []string{"HOME=" + in.dir, "DOCKER_CONFIG=" + filepath.Join(in.dir, ".docker"), "PATH=" + filepath.Join(f.dir, "bin") + ":" + os.Getenv("PATH")}
+	in.env = []string{"HOME=" + in.dir, "DOCKER_CONFIG=" + filepath.Join(in.dir, ".docker"),
+		"PATH=" + filepath.Join(f.dir, "bin") + ":" + os.Getenv("PATH")}
 	switch q.form {
 	case registry:
 		stop, err = in.serveParts()

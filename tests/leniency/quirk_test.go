@@ -137,7 +137,8 @@ func link(name, to string) imagetest.Entry {
 
 // quirks returns all rows.
 func quirks() []quirk {
-	return slices.Concat(archiveQuirks(), packedQuirks(), layoutQuirks(), streamQuirks(), tarQuirks(), registryQuirks(), hostileQuirks())
+	return slices.Concat(archiveQuirks(), packedQuirks(), layoutQuirks(), streamQuirks(), tarQuirks(), registryQuirks(),
+		hostileQuirks())
 }
 
 // made is a row's input, complete.

@@ -53,7 +53,8 @@ func registryQuirks() []quirk {
 		d("config-type-plain-text", func(d *draft) { d.ConfigType = "text/html" }),
 		d("config-type-none", func(d *draft) { d.ConfigType = "" }),
 		d("docker-config-type-octet-stream", func(d *draft) {
-			d.ManifestType, d.last().MediaType, d.ConfigType = imagetest.DockerManifest, imagetest.DockerLayer+".gzip", "application/octet-stream"
+			d.ManifestType, d.last().MediaType, d.ConfigType = imagetest.DockerManifest, imagetest.DockerLayer+
+				".gzip", "application/octet-stream"
 		}),
 		d("docker-zstd", func(d *draft) {
 			d.stored(zstd)
@@ -77,25 +78,37 @@ func registryQuirks() []quirk {
 			d.Layers, d.shown = nil, nil
 			d.Config["author"] = d.name
 		}),
-		{name: "pull-by-digest", form: registry, ref: func(d *draft, at string) string { return at + "@" + d.Parts().Top.Digest }},
-		{name: "pull-by-tag-and-digest", form: registry, ref: func(d *draft, at string) string { return at + ":1@" + d.Parts().Top.Digest }},
+		{name: "pull-by-digest", form: registry,
+			ref: func(d *draft, at string) string { return at + "@" + d.Parts().Top.Digest }},
+		{name: "pull-by-tag-and-digest", form: registry,
+			ref: func(d *draft, at string) string { return at + ":1@" + d.Parts().Top.Digest }},
 
-		s("redirect-relative", redirected("blobs", http.StatusTemporaryRedirect, func(_ *http.Request, path string) string { return path })),
-		s("redirect-absolute", redirected("blobs", http.StatusTemporaryRedirect, func(r *http.Request, path string) string { return "http://" + r.Host + path })),
-		s("redirect-without-scheme", redirected("blobs", http.StatusTemporaryRedirect, func(r *http.Request, path string) string { return "//" + r.Host + path })),
-		s("redirect-301", redirected("blobs", http.StatusMovedPermanently, func(_ *http.Request, path string) string { return path })),
+		s("redirect-relative", redirected("blobs", http.StatusTemporaryRedirect,
+			func(_ *http.Request, path string) string { return path })),
+		s("redirect-absolute", redirected("blobs", http.StatusTemporaryRedirect,
+			func(r *http.Request, path string) string { return "http://" + r.Host + path })),
+		s("redirect-without-scheme",
+			redirected("blobs", http.StatusTemporaryRedirect,
+				func(r *http.Request, path string) string { return "//" + r.Host + path })),
+		s("redirect-301", redirected("blobs", http.StatusMovedPermanently,
+			func(_ *http.Request, path string) string { return path })),
 		s("redirect-302", redirected("blobs", http.StatusFound, func(_ *http.Request, path string) string { return path })),
-		s("redirect-303", redirected("blobs", http.StatusSeeOther, func(_ *http.Request, path string) string { return path })),
-		s("redirect-308", redirected("blobs", http.StatusPermanentRedirect, func(_ *http.Request, path string) string { return path })),
-		s("redirect-manifests", redirected("manifests", http.StatusTemporaryRedirect, func(_ *http.Request, path string) string { return path })),
-		s("redirect-other-local-host", redirected("blobs", http.StatusTemporaryRedirect, func(r *http.Request, path string) string {
-			return "http://localhost" + r.Host[strings.LastIndex(r.Host, ":"):] + path
-		})),
+		s("redirect-303", redirected("blobs", http.StatusSeeOther,
+			func(_ *http.Request, path string) string { return path })),
+		s("redirect-308", redirected("blobs", http.StatusPermanentRedirect,
+			func(_ *http.Request, path string) string { return path })),
+		s("redirect-manifests", redirected("manifests", http.StatusTemporaryRedirect,
+			func(_ *http.Request, path string) string { return path })),
+		s("redirect-other-local-host",
+			redirected("blobs", http.StatusTemporaryRedirect, func(r *http.Request, path string) string {
+				return "http://localhost" + r.Host[strings.LastIndex(r.Host, ":"):] + path
+			})),
 		away("redirect-private", "9000", http.StatusTemporaryRedirect),
 		away("redirect-private-302", "9001", http.StatusFound),
 
 		s("without-content-type", silent("Content-Type")),
-		s("content-type-with-charset", changed(func(h http.Header) { h.Set("Content-Type", h.Get("Content-Type")+"; charset=utf-8") })),
+		s("content-type-with-charset",
+			changed(func(h http.Header) { h.Set("Content-Type", h.Get("Content-Type")+"; charset=utf-8") })),
 		s("content-type-text", changed(func(h http.Header) { h.Set("Content-Type", "text/plain; charset=utf-8") })),
 		s("content-type-json", changed(func(h http.Header) { h.Set("Content-Type", "application/json") })),
 		s("without-digest-header", silent("Docker-Content-Digest")),
@@ -122,7 +135,10 @@ func registryQuirks() []quirk {
 		s("unavailable-once", once("blobs", http.StatusServiceUnavailable)),
 		s("token", guarded(func(token string) any { return object{"token": token} })),
 		s("token-access-token", guarded(func(token string) any { return object{"access_token": token} })),
-		s("token-both", guarded(func(token string) any { return object{"token": token, "access_token": token, "expires_in": 300} })),
+		s("token-both", guarded(func(token string) any {
+			return object{"token": token, "access_token": token,
+				"expires_in": 300}
+		})),
 		s("token-expires-soon", guarded(func(token string) any {
 			return object{"token": token, "expires_in": 0, "issued_at": "2015-06-07T08:09:10Z"}
 		})),

@@ -61,7 +61,8 @@ func startServer(address string, handler http.Handler) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{Server: http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}, address: listener.Addr().String(), done: make(chan error, 1)}
+	s := &server{Server: http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}, address: listener.Addr().String(),
+		done: make(chan error, 1)}
 	go func() { s.done <- s.Serve(listener) }()
 	return s, nil
 }

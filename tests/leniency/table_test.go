@@ -135,7 +135,8 @@ func judge(q quirk, row []answer) (faults []string) {
 	case ours.accepted && q.reason != "":
 		faults = append(faults, "thinctl accepts it: the reason for refusing it is not needed: "+q.reason)
 	case !ours.accepted && len(others) > 0 && q.reason == "":
-		faults = append(faults, fmt.Sprintf("%s accepts it, thinctl does not, and the row states no reason: %s", strings.Join(others, ", "), ours.fault))
+		faults = append(faults, fmt.Sprintf("%s accepts it, thinctl does not, and the row states no reason: %s",
+			strings.Join(others, ", "), ours.fault))
 	}
 	return faults
 }

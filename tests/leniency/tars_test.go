@@ -46,7 +46,8 @@ func tarQuirks() []quirk {
 		after("garbage", strings.Repeat("garbage ", 200)),
 		d("tar-after-end", func(d *draft) {
 			second := d.membersOf(regular("second", "behind the end\n"))
-			d.addRaw(slices.Concat(d.membersOf(regular("own-first", d.name)), imagetest.EndOfTar(), second, imagetest.EndOfTar()),
+			d.addRaw(slices.Concat(d.membersOf(regular("own-first", d.name)), imagetest.EndOfTar(), second,
+				imagetest.EndOfTar()),
 				file("own-first", d.name))
 		}),
 	}, nameQuirks(), aufsQuirks(), whiteoutQuirks(), replacingQuirks(), paxQuirks(), sparseQuirks())
@@ -91,9 +92,11 @@ func nameQuirks() []quirk {
 		m("very-deep", one(regular(fifty+"f", "x")), append(deepDirs(50), file(fifty+"f", "x"))...),
 		m("directory-without-slash", one(directory("a")), dir("a")),
 		m("file-with-newline", one(regular("new\nline", "x")), file("new\nline", "x")),
-		m("file-not-utf8", one(member{tar.Header{Typeflag: tar.TypeReg, Name: "latin1-\xe9", Mode: 0o644, Size: 1, ModTime: when, Format: tar.FormatGNU}, "x"}),
+		m("file-not-utf8", one(member{tar.Header{Typeflag: tar.TypeReg, Name: "latin1-\xe9", Mode: 0o644, Size: 1,
+			ModTime: when, Format: tar.FormatGNU}, "x"}),
 			file("latin1-\xe9", "x")),
-		m("gnu-long-name", one(member{tar.Header{Typeflag: tar.TypeReg, Name: strings.Repeat("n", 200), Mode: 0o644, Size: 1, ModTime: when, Format: tar.FormatGNU}, "x"}),
+		m("gnu-long-name", one(member{tar.Header{Typeflag: tar.TypeReg, Name: strings.Repeat("n", 200), Mode: 0o644, Size: 1,
+			ModTime: when, Format: tar.FormatGNU}, "x"}),
 			file(strings.Repeat("n", 200), "x")),
 		m("hard-link-below", one(hard("h", "hello")), link("h", "hello")),
 		m("hard-link-absolute", one(regular("a", "x"), hard("h", "/a")), file("a", "x"), link("h", "a")),
@@ -101,23 +104,31 @@ func nameQuirks() []quirk {
 		m("hard-link-to-symlink", one(soft("s", "nowhere"), hard("h", "s")), symlink("s", "nowhere"), link("h", "s")),
 		m("symlink-above-root", one(soft("s", "../../../../../etc/passwd")), symlink("s", "../../../../../etc/passwd")),
 		m("symlink-parent", one(soft("s", "etc"), regular("s/inside", "x")), symlink("s", "etc"), file("etc/inside", "x")),
-		m("symlink-parent-absolute", one(soft("s", "/etc"), regular("s/inside", "x")), symlink("s", "/etc"), file("etc/inside", "x")),
-		m("symlink-parent-above-root", one(soft("s", "../../../etc"), regular("s/inside", "x")), symlink("s", "../../../etc"), file("etc/inside", "x")),
-		m("directory-over-symlink", one(soft("s", "etc"), directory("s"), regular("s/inside", "x")), dir("s"), file("s/inside", "x")),
-		m("contiguous", one(member{tar.Header{Typeflag: tar.TypeCont, Name: "c", Mode: 0o644, ModTime: when}, ""}), file("c", "")),
+		m("symlink-parent-absolute", one(soft("s", "/etc"), regular("s/inside", "x")), symlink("s", "/etc"),
+			file("etc/inside", "x")),
+		m("symlink-parent-above-root", one(soft("s", "../../../etc"), regular("s/inside", "x")),
+			symlink("s", "../../../etc"), file("etc/inside", "x")),
+		m("directory-over-symlink", one(soft("s", "etc"), directory("s"), regular("s/inside", "x")), dir("s"),
+			file("s/inside", "x")),
+		m("contiguous", one(member{tar.Header{Typeflag: tar.TypeCont, Name: "c", Mode: 0o644, ModTime: when}, ""}),
+			file("c", "")),
 		quirk{name: "tar-old-format", form: dockerArchive, draft: func(d *draft) {
-			d.addRaw(slices.Concat(oldDir.Member(nil), old.Member([]byte("old\n")), d.membersOf(regular("own", d.name)), imagetest.EndOfTar()),
+			d.addRaw(slices.Concat(oldDir.Member(nil), old.Member([]byte("old\n")), d.membersOf(regular("own", d.name)),
+				imagetest.EndOfTar()),
 				dir("olddir"), file("old", "old\n"), file("own", d.name))
 		}},
 		quirk{name: "tar-unknown-type", form: dockerArchive, draft: func(d *draft) {
 			h := imagetest.RawHeader{Name: "unknown", Type: 'Z', Size: 2, Mode: 0o644}
-			d.addRaw(slices.Concat(h.Member([]byte("x\n")), d.membersOf(regular("own", d.name)), imagetest.EndOfTar()), file("own", d.name))
+			d.addRaw(slices.Concat(h.Member([]byte("x\n")), d.membersOf(regular("own", d.name)), imagetest.EndOfTar()),
+				file("own", d.name))
 		}},
 		quirk{name: "tar-volume-label", form: dockerArchive, draft: func(d *draft) {
 			h := imagetest.RawHeader{Name: "label", Type: 'V'}
-			d.addRaw(slices.Concat(h.Member(nil), d.membersOf(regular("own", d.name)), imagetest.EndOfTar()), file("own", d.name))
+			d.addRaw(slices.Concat(h.Member(nil), d.membersOf(regular("own", d.name)), imagetest.EndOfTar()),
+				file("own", d.name))
 		}},
-		m("through-lower-symlink", one(regular("lib/new", "x")), file("usr/new", "x")).onto(dir("usr"), symlink("lib", "usr")),
+		m("through-lower-symlink", one(regular("lib/new", "x")), file("usr/new", "x")).onto(dir("usr"),
+			symlink("lib", "usr")),
 		m("below-lower-file", one(regular("was/new", "x")), dir("was"), file("was/new", "x")).onto(file("was", "a file\n")),
 	}
 }
@@ -150,7 +161,8 @@ func aufsQuirks() []quirk {
 		a("meta", []member{regular(".wh..wh.aufs", ""), directory(".wh..wh.orph/"), directory(".wh..wh.plnk/")}),
 		a("plnk-file", []member{directory(".wh..wh.plnk/"), regular(".wh..wh.plnk/123.456", "linked\n")}),
 		a("plnk-links", []member{directory(".wh..wh.plnk/"), regular(".wh..wh.plnk/123.456", "linked\n"),
-			hard("one", ".wh..wh.plnk/123.456"), hard("two", ".wh..wh.plnk/123.456")}, file("one", "linked\n"), link("two", "one")),
+			hard("one", ".wh..wh.plnk/123.456"), hard("two",
+				".wh..wh.plnk/123.456")}, file("one", "linked\n"), link("two", "one")),
 	}
 	all[len(all)-1].copies = true
 	return all
@@ -170,7 +182,8 @@ func whiteoutQuirks() []quirk {
 		w("twice", []member{regular(".wh.hello", ""), regular(".wh.hello", "")}, file(".wh.hello", "")),
 		w("then-new", []member{regular(".wh.hello", ""), regular("hello", "new\n")}, file("hello", "new\n")),
 		w("opaque-root", []member{regular(".wh..wh..opq", "")}, file(".wh.hello", ""), file(".wh.etc", "")),
-		w("opaque-after-files", []member{directory("etc"), regular("etc/new", "x"), regular("etc/.wh..wh..opq", "")}, dir("etc"), file("etc/.wh..wh..opq", ""), file("etc/new", "x")),
+		w("opaque-after-files", []member{directory("etc"), regular("etc/new", "x"), regular("etc/.wh..wh..opq", "")},
+			dir("etc"), file("etc/.wh..wh..opq", ""), file("etc/new", "x")),
 	}
 }
 
@@ -210,12 +223,14 @@ func replacingQuirks() []quirk {
 func paxQuirks() []quirk {
 	p := func(name string, entries []imagetest.Entry, text func(d *draft) []byte) quirk {
 		return quirk{name: "tar-pax-" + name, form: dockerArchive, draft: func(d *draft) {
-			d.addRaw(slices.Concat(text(d), d.membersOf(regular("own", d.name)), imagetest.EndOfTar()), append(entries, file("own", d.name))...)
+			d.addRaw(slices.Concat(text(d), d.membersOf(regular("own", d.name)), imagetest.EndOfTar()),
+				append(entries, file("own", d.name))...)
 		}}
 	}
 	x := func(records ...string) func(*draft) []byte {
 		return func(*draft) []byte {
-			return imagetest.PAXMember(imagetest.RawHeader{Name: "f", Type: '0', Size: 2, Mode: 0o644}, []byte("x\n"), records...)
+			return imagetest.PAXMember(imagetest.RawHeader{Name: "f", Type: '0', Size: 2, Mode: 0o644}, []byte("x\n"),
+				records...)
 		}
 	}
 	f := []imagetest.Entry{file("f", "x\n")}
@@ -242,7 +257,8 @@ func paxQuirks() []quirk {
 		p("charset-binary", []imagetest.Entry{file("latin1-\xe9", "x\n")}, x("hdrcharset", "BINARY", "path", "latin1-\xe9")),
 		p("libarchive", f, x("LIBARCHIVE.creationtime", "1.5", "LIBARCHIVE.xattr.user.x", "eA==")),
 		p("global-header", f, func(d *draft) []byte {
-			g := member{Header: tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "pax_global_header", PAXRecords: map[string]string{"comment": "a commit"}}}
+			g := member{Header: tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "pax_global_header",
+				PAXRecords: map[string]string{"comment": "a commit"}}}
 			return d.membersOf(g, regular("f", "x\n"))
 		}),
 		p("xattr-security-capability", []imagetest.Entry{func() imagetest.Entry {
@@ -271,8 +287,9 @@ func sparseQuirks() []quirk {
 	}
 	return []quirk{
 		{name: "tar-sparse-gnu", form: dockerArchive, draft: func(d *draft) {
-			d.add(imagetest.Entry{Path: "sparse", Type: tar.TypeReg, Mode: 0o600, Time: when.Truncate(time.Second), GNUSparse: true,
-				Content: imagetest.Content{Kind: imagetest.Holes, Size: 16 << 20, Seed: 15}}, d.own("layer"))
+			d.add(imagetest.Entry{Path: "sparse", Type: tar.TypeReg, Mode: 0o600, Time: when.Truncate(time.Second),
+				GNUSparse: true,
+				Content:   imagetest.Content{Kind: imagetest.Holes, Size: 16 << 20, Seed: 15}}, d.own("layer"))
 		}},
 		s("pax-0-0", func(_ *draft, data string) []byte {
 			h := header(len(data))
@@ -287,7 +304,8 @@ func sparseQuirks() []quirk {
 		s("pax-1-0", func(_ *draft, data string) []byte {
 			m := []byte("2\n1048576\n4096\n" + size + "\n0\n")
 			m = append(m, bytes.Repeat([]byte{0}, 512-len(m))...)
-			return imagetest.PAXMember(header(512+len(data)), append(m, data...), "GNU.sparse.major", "1", "GNU.sparse.minor", "0",
+			return imagetest.PAXMember(header(512+len(data)), append(m, data...), "GNU.sparse.major", "1", "GNU.sparse.minor",
+				"0",
 				"GNU.sparse.name", "sparse", "GNU.sparse.realsize", size)
 		}),
 		{name: "tar-zeros", form: dockerArchive, draft: func(d *draft) {

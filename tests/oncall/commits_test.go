@@ -52,7 +52,8 @@ func testCommits(t *testing.T) {
 	// This shows that the counters would change: a status without DM_NOFLUSH commits.
 	run(t, "dmsetup", "status", "thinctl-idle")
 	asked := seeCommits(t, device)
-	t.Logf("after one `dmsetup status`: %s writes and %s flushes; the superblock is another: %v", asked.Writes, asked.Flushes, asked.Superblock != after.Superblock)
+	t.Logf("after one `dmsetup status`: %s writes and %s flushes; the superblock is another: %v", asked.Writes,
+		asked.Flushes, asked.Superblock != after.Superblock)
 	if asked.Writes == after.Writes || asked.Flushes == after.Flushes {
 		t.Error("a commit does not show")
 	}
@@ -61,7 +62,8 @@ func testCommits(t *testing.T) {
 		t.Error("a status that asks for none commits")
 	}
 	run(t, "fallocate", "--length", "1M", filepath.Join(pools, "idle/mnt/some/file"))
-	run(t, "dd", "if=/dev/zero", "of="+filepath.Join(pools, "idle/mnt/some/file"), "bs=1M", "count=1", "conv=fsync,notrunc")
+	run(t, "dd", "if=/dev/zero", "of="+filepath.Join(pools, "idle/mnt/some/file"), "bs=1M", "count=1",
+		"conv=fsync,notrunc")
 	if seeCommits(t, device).Superblock == asked.Superblock {
 		t.Error("new blocks were flushed and the superblock is the same")
 	}
@@ -70,7 +72,8 @@ func testCommits(t *testing.T) {
 // metadataDevice returns the loop device of a pool's metadata.
 func metadataDevice(t *testing.T, pool string) string {
 	t.Helper()
-	out := strings.TrimSpace(run(t, "losetup", "--noheadings", "--output", "NAME", "--associated", filepath.Join(pools, pool, "metadata")))
+	out := strings.TrimSpace(run(t, "losetup", "--noheadings", "--output", "NAME", "--associated",
+		filepath.Join(pools, pool, "metadata")))
 	if !strings.HasPrefix(out, "/dev/loop") {
 		t.Fatalf("metadata of %s: %q", pool, out)
 	}

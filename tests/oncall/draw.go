@@ -170,6 +170,7 @@ func (d drawing) row(y int, row Row) {
 			class, from, y-10, max(to-from, 2), span[0], span[1])
 	}
 	for _, at := range row.Moments {
-		fmt.Fprintf(d.out, `<path class="%s" d="M%.1f %dl6 7l-6 7l-6 -7z"><title>%.0f s</title></path>`+"\n", class, d.x(at), y-12, at)
+		fmt.Fprintf(d.out, `<path class="%s" d="M%.1f %dl6 7l-6 7l-6 -7z"><title>%.0f s</title></path>`+"\n", class, d.x(at),
+			y-12, at)
 	}
 }

@@ -27,7 +27,8 @@ func TestSVG(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, want := range []string{"Data &lt;of&gt; a pool", "prefers-color-scheme:dark", ">50 MiB<", ">100 s<", ">used<", ">alert<",
+	for _, want := range []string{"Data &lt;of&gt; a pool", "prefers-color-scheme:dark", ">50 MiB<", ">100 s<", ">used<",
+		">alert<",
 		`class="urgent" x="232.0"`, "M396.0 "} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())

@@ -150,7 +150,8 @@ func (f *filling) follow(t *testing.T, w *watch) {
 	w.desk.Lock()
 	defer w.desk.Unlock()
 	f.opened = w.now()
-	lines, err := drills.Drill{Runbook: w.last(f.pool, alert).Code, Vars: f.vars, Cases: f.cases}.Follow(t.Context(), t.Logf)
+	lines, err := drills.Drill{Runbook: w.last(f.pool, alert).Code, Vars: f.vars, Cases: f.cases}.Follow(t.Context(),
+		t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +169,8 @@ func (f *filling) clears(t *testing.T, w *watch, l *load) {
 // again requires that the daemon extends again with the new maximum.
 func (f *filling) again(t *testing.T, w *watch, l *load) {
 	t.Helper()
-	f.until(t, w, l, "an extension beyond the old maximum", 10*time.Minute, func() bool { return f.extensions(t, w) > f.extended })
+	f.until(t, w, l, "an extension beyond the old maximum", 10*time.Minute,
+		func() bool { return f.extensions(t, w) > f.extended })
 	t.Logf("extended again after %.0f s, to %.0f bytes", w.now()-f.began, f.size(t, w))
 }
 
@@ -203,7 +205,8 @@ func (f *filling) used(t *testing.T, w *watch) float64 {
 
 func (f *filling) extensions(t *testing.T, w *watch) int {
 	t.Helper()
-	return int(f.value(t, w, fmt.Sprintf("thinctl_pool_extensions_total{pool=%q,space=%q,result=\"done\"}", f.pool, f.space)))
+	return int(f.value(t, w, fmt.Sprintf("thinctl_pool_extensions_total{pool=%q,space=%q,result=\"done\"}", f.pool,
+		f.space)))
 }
 
 func (f *filling) value(t *testing.T, w *watch, expr string) float64 {
@@ -254,7 +257,8 @@ func (f *filling) picture(t *testing.T, w *watch) Picture {
 // rises returns the times at which the daemon extended.
 func (f *filling) rises(t *testing.T, w *watch, from float64) (at []float64) {
 	t.Helper()
-	for _, s := range w.span(t, fmt.Sprintf("thinctl_pool_extensions_total{pool=%q,space=%q,result=\"done\"}", f.pool, f.space), from, f.ended) {
+	for _, s := range w.span(t,
+		fmt.Sprintf("thinctl_pool_extensions_total{pool=%q,space=%q,result=\"done\"}", f.pool, f.space), from, f.ended) {
 		last := 0.0
 		for _, v := range s.Values {
 			if n := number(v[1]); n > last {
@@ -269,7 +273,8 @@ func (f *filling) rises(t *testing.T, w *watch, from float64) (at []float64) {
 // firing returns the times at which the alert fired, as Prometheus recorded them.
 func (f *filling) firing(t *testing.T, w *watch, from float64) (spans [][2]float64) {
 	t.Helper()
-	for _, s := range w.span(t, fmt.Sprintf(`ALERTS{alertname=%q,pool=%q,alertstate="firing"}`, alert, f.pool), from, w.now()) {
+	for _, s := range w.span(t, fmt.Sprintf(`ALERTS{alertname=%q,pool=%q,alertstate="firing"}`, alert, f.pool), from,
+		w.now()) {
 		for _, v := range s.Values {
 			at := number(v[0]) - float64(w.began.UnixMilli())/1000 - from
 			if n := len(spans); n > 0 && at-spans[n-1][1] < 3 {

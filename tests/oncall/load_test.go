@@ -80,7 +80,8 @@ func (l *load) finish(t *testing.T, bytes int64, patience time.Duration) {
 		t.Fatalf("fio's answer: %v", err)
 	}
 	job := answer.Jobs[0]
-	t.Logf("fio: %d MiB written, %d MiB read and verified, the slowest write took %.1f s", job.Write.Bytes>>20, job.Read.Bytes>>20, job.Write.Lat.Max/1e9)
+	t.Logf("fio: %d MiB written, %d MiB read and verified, the slowest write took %.1f s", job.Write.Bytes>>20,
+		job.Read.Bytes>>20, job.Write.Lat.Max/1e9)
 	if l.err != nil || job.Error != 0 {
 		t.Errorf("fio met error %d: %v", job.Error, l.err)
 	}

@@ -23,7 +23,8 @@ func TestPrograms(t *testing.T) {
 	}
 	// Alertmanager parses its templates at the start, also those that no receiver uses.
 	templates := filepath.Join(path, "../../share/prometheus/alertmanager")
-	for from, to := range map[string]string{path: "prometheus-alertmanager", filepath.Join(templates, "default.tmpl"): "default.tmpl", filepath.Join(templates, "email.tmpl"): "email.tmpl"} {
+	for from, to := range map[string]string{path: "prometheus-alertmanager",
+		filepath.Join(templates, "default.tmpl"): "default.tmpl", filepath.Join(templates, "email.tmpl"): "email.tmpl"} {
 		text, err := os.ReadFile(from)
 		if err != nil {
 			t.Fatal(err)

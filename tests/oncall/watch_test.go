@@ -58,18 +58,22 @@ func startWatch(t *testing.T) *watch {
 	hook := func(name string) string {
 		return fmt.Sprintf("webhook_configs: [{url: '%s/%s'}]\n", listener.URL, name)
 	}
-	write(t, dir+"/alertmanager.yml", changed(t, faster(t, read(t, projectFile("packaging/prometheus/alertmanager.yml")), `(?:group_wait|group_interval|repeat_interval)`),
-		"email_configs:\n      - to: storage@example.org\n", hook("mail"),
-		"email_configs:\n      - to: oncall@example.org\n        headers: {Subject: '[PAGE] {{ .CommonAnnotations.summary }}'}\n", hook("pager")))
+	write(t, dir+"/alertmanager.yml",
+		changed(t, faster(t, read(t, projectFile("packaging/prometheus/alertmanager.yml")),
+			`(?:group_wait|group_interval|repeat_interval)`),
+			"email_configs:\n      - to: storage@example.org\n", hook("mail"),
+			"email_configs:\n      - to: oncall@example.org\n        headers: {Subject: '[PAGE] {{ .CommonAnnotations.summary }}'}\n", hook("pager")))
 	write(t, rulesFile, faster(t, read(t, projectFile("packaging/prometheus/thinctl.rules.yml")), `for`))
-	write(t, dir+"/prometheus.yml", "global: {scrape_interval: 2s, evaluation_interval: 2s}\n"+read(t, projectFile("packaging/prometheus/scrape.yml")))
+	write(t, dir+"/prometheus.yml",
+		"global: {scrape_interval: 2s, evaluation_interval: 2s}\n"+read(t, projectFile("packaging/prometheus/scrape.yml")))
 
 	for _, template := range []string{"default.tmpl", "email.tmpl"} {
 		run(t, "install", "-Dm644", projectFile(".build/oncall/"+template), "/usr/share/prometheus/alertmanager/"+template)
 	}
 	start(t, projectFile(".build/oncall/prometheus-alertmanager"), "--config.file="+dir+"/alertmanager.yml",
 		"--storage.path="+dir+"/alertmanager", "--web.listen-address=127.0.0.1:9093", "--cluster.listen-address=")
-	start(t, "prometheus", "--config.file="+dir+"/prometheus.yml", "--storage.tsdb.path="+dir+"/prometheus", "--web.listen-address=127.0.0.1:9090")
+	start(t, "prometheus", "--config.file="+dir+"/prometheus.yml", "--storage.tsdb.path="+dir+"/prometheus",
+		"--web.listen-address=127.0.0.1:9090")
 	for _, address := range []string{alertmanager + "/-/ready", prometheus + "/-/ready", exporter + "/readyz"} {
 		await(t, address, 4*time.Minute, func() bool { _, err := get(t.Context(), address); return err == nil })
 		t.Logf("%s after %.0f s", address, w.now())

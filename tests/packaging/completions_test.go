@@ -37,7 +37,8 @@ print -r -- $x`
 		name, file string
 		args       []string
 	}{
-		{"bash", "thinctl.bash", []string{"-uec", `source "$1"; COMP_LINE="thinctl poo" COMP_POINT=11 COMP_WORDS=(thinctl poo) COMP_CWORD=1; _thinctl; complete -p thinctl; printf '%s\n' "${COMPREPLY[@]}"`, "bash"}},
+		{"bash", "thinctl.bash", []string{"-uec",
+			`source "$1"; COMP_LINE="thinctl poo" COMP_POINT=11 COMP_WORDS=(thinctl poo) COMP_CWORD=1; _thinctl; complete -p thinctl; printf '%s\n' "${COMPREPLY[@]}"`, "bash"}},
 		{"fish", "thinctl.fish", []string{"-c", `source $argv[1]; complete -C 'thinctl poo'`}},
 		{"zsh", "_thinctl", []string{"-fc", zsh, "zsh"}},
 	} {

@@ -136,7 +136,8 @@ func testRPM(t *testing.T, rpm string) {
 		t.Fatal(err)
 	}
 	modes := map[string]string{}
-	for line := range strings.Lines(run(t, query, "-qp", "--qf", "[%{FILEMODES:perms} %{FILEUSERNAME} %{FILEGROUPNAME} %{FILEFLAGS:fflags}. %{FILENAMES}\n]", rpm)) {
+	for line := range strings.Lines(run(t, query, "-qp", "--qf",
+		"[%{FILEMODES:perms} %{FILEUSERNAME} %{FILEGROUPNAME} %{FILEFLAGS:fflags}. %{FILENAMES}\n]", rpm)) {
 		f := strings.Fields(line)
 		if f[1] != "root" || f[2] != "root" {
 			t.Errorf("not root's: %s", line)
@@ -150,7 +151,8 @@ func testRPM(t *testing.T, rpm string) {
 	if out := run(t, query, "-K", "--nosignature", rpm); !strings.Contains(out, "digests OK") {
 		t.Errorf("rpm -K: %s", out)
 	}
-	if out := run(t, query, "-qp", "--qf", "%{PAYLOADCOMPRESSOR} %{BUILDHOST} %{LICENSE}", rpm); out != "gzip localhost Apache-2.0" {
+	if out := run(t, query, "-qp", "--qf", "%{PAYLOADCOMPRESSOR} %{BUILDHOST} %{LICENSE}",
+		rpm); out != "gzip localhost Apache-2.0" {
 		t.Errorf("compressor, host, license: %s", out)
 	}
 

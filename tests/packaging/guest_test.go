@@ -70,7 +70,8 @@ func install(t *testing.T, which, version string) {
 		t.Fatal(err)
 	}
 	run(t, "dpkg", "--install", "--force-confold", "--force-unsafe-io", deb)
-	if got := run(t, "dpkg-query", "-W", "-f", "${Version} ${Status}", "thinctl"); got != version+"-1 install ok installed" {
+	if got := run(t, "dpkg-query", "-W", "-f", "${Version} ${Status}", "thinctl"); got != version+
+		"-1 install ok installed" {
 		t.Fatalf("installed: %s", got)
 	}
 }
@@ -140,7 +141,8 @@ func (m mounted) expectWhole(t *testing.T, when string) {
 
 func sumOf(t *testing.T, dir string) string {
 	t.Helper()
-	return run(t, "sh", "-c", `cd "$1" && find . -type f ! -name growing ! -name filling | sort | xargs sha256sum`, "sh", dir)
+	return run(t, "sh", "-c", `cd "$1" && find . -type f ! -name growing ! -name filling | sort | xargs sha256sum`, "sh",
+		dir)
 }
 
 func mountPoint(t *testing.T, volume string) string {
@@ -162,7 +164,8 @@ func TestFirstBoot(t *testing.T) {
 	expectState(t, "installed", "thinctl-activate.service", "active")
 	expectState(t, "installed", "thinctl.service", "active")
 	expectState(t, "installed", "thinctl.socket", "inactive")
-	for unit, want := range map[string]string{"thinctl-activate.service": "enabled", "thinctl.service": "enabled", "thinctl.socket": "disabled"} {
+	for unit, want := range map[string]string{"thinctl-activate.service": "enabled", "thinctl.service": "enabled",
+		"thinctl.socket": "disabled"} {
 		if got := state(t, unit, "UnitFileState"); got != want {
 			t.Errorf("%s is %s, want %s", unit, got, want)
 		}
@@ -183,7 +186,8 @@ func TestFirstBoot(t *testing.T) {
 	if strings.Count(base.sum, "\n") < 50 {
 		t.Fatalf("the volume has few files:\n%s", base.sum)
 	}
-	until(t, "pool in the metrics", func() bool { return strings.Contains(get(t, "/metrics"), `thinctl_pool_active{pool="vault"} 1`) })
+	until(t, "pool in the metrics",
+		func() bool { return strings.Contains(get(t, "/metrics"), `thinctl_pool_active{pool="vault"} 1`) })
 	get(t, "/readyz")
 
 	t.Run("daemon", func(t *testing.T) { testSandbox(t, base) })
@@ -230,11 +234,13 @@ func testUdev(t *testing.T, base mounted) {
 				t.Errorf("udev looked into %s: %s", device, line)
 			}
 		}
-		if links := run(t, "udevadm", "info", "-q", "symlink", device); strings.Contains(links, "by-uuid") || strings.Contains(links, "by-label") {
+		if links := run(t, "udevadm", "info", "-q", "symlink", device); strings.Contains(links, "by-uuid") ||
+			strings.Contains(links, "by-label") {
 			t.Errorf("%s has links: %s", device, links)
 		}
 	}
-	if out := run(t, "sh", "-c", "udevadm test --action=change /sys/block/$(basename $(readlink -f /dev/mapper/thinctl-vault-base)) 2>&1"); !strings.Contains(out, "DM_UDEV_DISABLE_OTHER_RULES_FLAG=1") ||
+	if out := run(t, "sh", "-c",
+		"udevadm test --action=change /sys/block/$(basename $(readlink -f /dev/mapper/thinctl-vault-base)) 2>&1"); !strings.Contains(out, "DM_UDEV_DISABLE_OTHER_RULES_FLAG=1") ||
 		regexp.MustCompile(`11-dm-thinctl.rules:\d+.*([Ii]nvalid|[Ff]ailed|[Uu]nknown)`).MatchString(out) {
 		t.Errorf("udevadm test:\n%s", out)
 	}
@@ -252,7 +258,8 @@ func testUdev(t *testing.T, base mounted) {
 	if out := run(t, "pvs", "--noheadings", "-o", "pv_name"); !strings.Contains(out, strange) {
 		t.Errorf("without a filter LVM does not see %s, so that nothing is shown here: %s", strange, out)
 	}
-	if out := run(t, "pvs", "--noheadings", "-o", "pv_name", "--config", "devices { "+string(filter)+" }"); strings.TrimSpace(out) != "" {
+	if out := run(t, "pvs", "--noheadings", "-o", "pv_name", "--config",
+		"devices { "+string(filter)+" }"); strings.TrimSpace(out) != "" {
 		t.Errorf("with the filter LVM sees %s", out)
 	}
 	thinctl(t, "volume", "remove", "--yes", "vault", "strange")
@@ -260,7 +267,8 @@ func testUdev(t *testing.T, base mounted) {
 
 // testVerify requires that systemd accepts each line of the units.
 func testVerify(t *testing.T) {
-	if out := run(t, "sh", "-c", "systemd-analyze verify --man=no thinctl-activate.service thinctl.service thinctl.socket 2>&1 | grep thinctl || true"); out != "" {
+	if out := run(t, "sh", "-c",
+		"systemd-analyze verify --man=no thinctl-activate.service thinctl.service thinctl.socket 2>&1 | grep thinctl || true"); out != "" {
 		t.Errorf("systemd-analyze: %s", out)
 	}
 }
@@ -280,7 +288,8 @@ func testStops(t *testing.T, base mounted) {
 	if body := get(t, "/healthz"); body == "" {
 		t.Error("no answer through the socket")
 	}
-	until(t, "daemon after a request to its socket", func() bool { return state(t, "thinctl.service", "ActiveState") == "active" })
+	until(t, "daemon after a request to its socket",
+		func() bool { return state(t, "thinctl.service", "ActiveState") == "active" })
 	run(t, "systemctl", "stop", "thinctl.socket", "thinctl.service")
 	run(t, "systemctl", "start", "thinctl.service")
 }
@@ -291,7 +300,8 @@ func keepWriting(t *testing.T, base mounted) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		_, err := try(ctx, "sh", "-c", `while :; do echo line >>"$1"/growing || exit 3; sync "$1"/growing || exit 4; sleep 0.1; done`, "sh", base.dir)
+		_, err := try(ctx, "sh", "-c",
+			`while :; do echo line >>"$1"/growing || exit 3; sync "$1"/growing || exit 4; sleep 0.1; done`, "sh", base.dir)
 		ended <- err
 	}()
 	return func() {
@@ -364,7 +374,8 @@ func testRemove(t *testing.T, base mounted) {
 	if _, err := os.Stat("/etc/thinctl"); err == nil {
 		t.Error("purged, /etc/thinctl is there")
 	}
-	if out := run(t, "sh", "-c", "ls -l /etc/systemd/system /etc/systemd/system/*.wants | grep thinctl || true"); out != "" {
+	if out := run(t, "sh", "-c",
+		"ls -l /etc/systemd/system /etc/systemd/system/*.wants | grep thinctl || true"); out != "" {
 		t.Errorf("purged, units are left: %s", out)
 	}
 	if after := devices(t); after != before {

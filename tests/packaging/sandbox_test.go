@@ -116,7 +116,8 @@ func testTrim(t *testing.T) {
 // used returns how much of the data is in use.
 func used(t *testing.T) (bytes float64) {
 	t.Helper()
-	found := regexp.MustCompile(`(?m)^thinctl_pool_data_used_bytes\{pool="vault"\} (\S+)$`).FindStringSubmatch(get(t, "/metrics"))
+	found := regexp.MustCompile(`(?m)^thinctl_pool_data_used_bytes\{pool="vault"\} (\S+)$`).FindStringSubmatch(get(t,
+		"/metrics"))
 	if found == nil {
 		t.Fatal("the metrics do not say how much is in use")
 	}
@@ -173,7 +174,8 @@ func testLeftOver(t *testing.T, base mounted) {
 // killImport leaves an import with a volume that is half written and mounted.
 func killImport(t *testing.T) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "/usr/bin/thinctl", "image", "import", "--size", "64M", "vault", "-", "killed:1")
+	cmd := exec.CommandContext(t.Context(), "/usr/bin/thinctl", "image", "import", "--size", "64M", "vault", "-",
+		"killed:1")
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = &said, &said
 	in, err := cmd.StdinPipe()
@@ -301,7 +303,8 @@ func expectNothingDenied(t *testing.T) {
 		t.Errorf("the journal has nothing of the daemon:\n%s", out)
 	}
 	for line := range strings.Lines(out) {
-		for _, bad := range []string{"permission denied", "not permitted", "not supported by protocol", "status=31/SYS", "level=ERROR", "was not scanned"} {
+		for _, bad := range []string{"permission denied", "not permitted", "not supported by protocol", "status=31/SYS",
+			"level=ERROR", "was not scanned"} {
 			if strings.Contains(line, bad) {
 				t.Errorf("the daemon's journal: %s", line)
 			}

@@ -46,7 +46,8 @@ func footprint(ctx context.Context, f fixture, root, name string, w io.Writer) e
 		return err
 	}
 	peak, err := peakMemory()
-	fmt.Fprintf(w, "| %d | %s | %s | %s | %s | %s |\n", len(volumes), short(opened), short(listed), before, short(changed/20), peak)
+	fmt.Fprintf(w, "| %d | %s | %s | %s | %s | %s |\n", len(volumes), short(opened), short(listed), before,
+		short(changed/20), peak)
 	return err
 }
 

@@ -36,7 +36,8 @@ func main() {
 	flag.StringVar(&f.sizes, "sizes", "10,1000,10000", "how many volumes the pools hold")
 	flag.IntVar(&f.rounds, "rounds", 25, "rounds at each size")
 	flag.IntVar(&f.burst, "burst", 4, "how often quick peers go in each round")
-	flag.DurationVar(&f.budget, "budget", 90*time.Second, "a peer that has taken this long at one size has no further rounds")
+	flag.DurationVar(&f.budget, "budget", 90*time.Second,
+		"a peer that has taken this long at one size has no further rounds")
 	flag.StringVar(&f.thinctl, "thinctl", "", "the thinctl program")
 	flag.StringVar(&f.footprint, "footprint", "", "only open this pool of -root and tell time and memory")
 	flag.StringVar(&f.root, "root", "", "directory of the pools")

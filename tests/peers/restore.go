@@ -16,10 +16,12 @@ func (f fixture) restore(ctx context.Context, path string, tx uint64, ids []uint
 		return err
 	}
 	w := bufio.NewWriter(xml)
-	fmt.Fprintf(w, `<superblock uuid="" time="0" transaction="%d" version="2" data_block_size="%d" nr_data_blocks="%d">`+"\n",
+	fmt.Fprintf(w, `<superblock uuid="" time="0" transaction="%d" version="2" data_block_size="%d" nr_data_blocks="%d">`+
+		"\n",
 		tx, uint64(blockSize.Sectors()), uint64(dataSize/blockSize))
 	for _, id := range ids {
-		fmt.Fprintf(w, `<device dev_id="%d" mapped_blocks="0" transaction="0" creation_time="0" snap_time="0"></device>`+"\n", id)
+		fmt.Fprintf(w, `<device dev_id="%d" mapped_blocks="0" transaction="0" creation_time="0" snap_time="0"></device>`+
+			"\n", id)
 	}
 	fmt.Fprintln(w, `</superblock>`)
 	if err := w.Flush(); err != nil {

@@ -25,7 +25,8 @@ type daemon struct {
 }
 
 // startDaemon starts a program and waits until ready returns nil.
-func startDaemon(ctx context.Context, log string, ready func(context.Context) error, name string, args ...string) (*daemon, error) {
+func startDaemon(ctx context.Context, log string, ready func(context.Context) error, name string,
+	args ...string) (*daemon, error) {
 	// It is not bound to ctx: it is stopped in order, so that it unmounts its mounts.
 	return startCommand(ctx, log, ready, exec.Command(name, args...))
 }
@@ -54,7 +55,8 @@ func startCommand(ctx context.Context, log string, ready func(context.Context) e
 			d.ended <- err
 			return nil, fmt.Errorf("%s ended at its start: %w\n%s", name, err, d.said())
 		case <-deadline:
-			return nil, errors.Join(fmt.Errorf("%s is not ready after %v: %w\n%s", name, startDeadline, fault, d.said()), d.Stop(ctx))
+			return nil, errors.Join(fmt.Errorf("%s is not ready after %v: %w\n%s", name, startDeadline, fault, d.said()),
+				d.Stop(ctx))
 		case <-ctx.Done():
 			return nil, errors.Join(ctx.Err(), d.Stop(ctx))
 		case <-time.After(100 * time.Millisecond):

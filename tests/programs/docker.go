@@ -34,8 +34,10 @@ func StartDockerOn(ctx context.Context, dir, bin, snapshotter, socket string) (*
 	if err != nil {
 		return nil, errors.Join(err, c.Stop(ctx))
 	}
-	d := &Docker{Root: filepath.Join(dir, "docker"), Driver: snapshotter, program: r.program("docker"), socket: "unix://" + run + "/docker.sock", beside: c.daemon}
-	cmd := exec.Command(r.program("dockerd"), "--data-root", d.Root, "--exec-root", run+"/exec", "--pidfile", run+"/pid", "--containerd", c.Address(),
+	d := &Docker{Root: filepath.Join(dir, "docker"), Driver: snapshotter, program: r.program("docker"),
+		socket: "unix://" + run + "/docker.sock", beside: c.daemon}
+	cmd := exec.Command(r.program("dockerd"), "--data-root", d.Root, "--exec-root", run+"/exec", "--pidfile", run+"/pid",
+		"--containerd", c.Address(),
 		"-H", d.socket, "-s", snapshotter, "--feature", "containerd-snapshotter=true", "--bridge=none", "--iptables=false", "--ip6tables=false")
 	cmd.Env = r.environment()
 	d.itself, err = startCommand(ctx, d.Root+".log", func(ctx context.Context) error {
@@ -74,7 +76,8 @@ func StartDocker(ctx context.Context, dir string, o DockerOptions) (*Docker, err
 	if err != nil {
 		return nil, err
 	}
-	d := &Docker{Root: filepath.Join(dir, "docker-"+o.Driver), Driver: o.Driver, program: "docker", socket: "unix://" + run + "/docker.sock"}
+	d := &Docker{Root: filepath.Join(dir, "docker-"+o.Driver), Driver: o.Driver, program: "docker",
+		socket: "unix://" + run + "/docker.sock"}
 	containerd := run + "/containerd.sock"
 	config := filepath.Join(run, "containerd.toml")
 	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = %q\n",
@@ -89,7 +92,8 @@ func StartDocker(ctx context.Context, dir string, o DockerOptions) (*Docker, err
 	if err != nil {
 		return nil, err
 	}
-	args := append([]string{"--data-root", d.Root, "--exec-root", run + "/exec", "--pidfile", run + "/pid", "--containerd", containerd,
+	args := append([]string{"--data-root", d.Root, "--exec-root", run + "/exec", "--pidfile", run + "/pid",
+		"--containerd", containerd,
 		"-H", d.socket, "-s", o.Driver, "--bridge=none", "--iptables=false", "--ip6tables=false"}, o.Flags...)
 	d.itself, err = startDaemon(ctx, d.Root+".log", func(ctx context.Context) error {
 		_, err := d.Do(ctx, "version")

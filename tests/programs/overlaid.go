@@ -25,7 +25,8 @@ func overlaid(ctx context.Context, root string, dirs []string) (tree imagetest.T
 	}
 	defer os.Remove(target)
 	in := command{ctx: ctx, dir: root}
-	if _, err := in.run("mount", "-t", "overlay", "overlay", "-o", "ro,lowerdir="+strings.Join(dirs, ":"), target); err != nil {
+	if _, err := in.run("mount", "-t", "overlay", "overlay", "-o", "ro,lowerdir="+strings.Join(dirs, ":"),
+		target); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -11,7 +11,7 @@ import (
 
 // release is a containerd with its ctr and its shim.
 type release struct {
-	dir  string // of all three; if it is "" they are on PATH
+	dir     string // of all three; if it is "" they are on PATH
 	version string
 	major   int
 }
@@ -63,14 +63,17 @@ func (r release) proxies(sockets map[string]string) string {
 		return "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n" + proxies(sockets)
 	}
 	var differs []string
-	text := "version = 3\n" + `disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]` + "\n"
+	text := "version = 3\n" +
+		`disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]` +
+		"\n"
 	text += proxies(sockets)
 	for name, socket := range sockets {
 		text += fmt.Sprintf("[proxy_plugins.%s-diff]\n  type = \"diff\"\n  address = %q\n", name, socket)
 		differs = append(differs, fmt.Sprintf("%q, ", name+"-diff"))
 		text += fmt.Sprintf("[[plugins.'io.containerd.transfer.v1.local'.unpack_config]]\n  platform = \"linux\"\n  snapshotter = %q\n  differ = \"walking\"\n", name)
 	}
-	return text + fmt.Sprintf("[plugins.'io.containerd.service.v1.diff-service']\n  default = [%s\"walking\"]\n", strings.Join(differs, ""))
+	return text + fmt.Sprintf("[plugins.'io.containerd.service.v1.diff-service']\n  default = [%s\"walking\"]\n",
+		strings.Join(differs, ""))
 }
 
 // proxies are the tables of proxy plugins.

@@ -26,7 +26,8 @@ func StartSnapshotter(ctx context.Context, p Thinctl, dir string, sockets map[st
 
 // StartSnapshotterWith is StartSnapshotter with more of the configuration: keys of
 // [serve], and then other tables.
-func StartSnapshotterWith(ctx context.Context, p Thinctl, dir string, sockets map[string]string, more string) (*Snapshotter, error) {
+func StartSnapshotterWith(ctx context.Context, p Thinctl, dir string, sockets map[string]string,
+	more string) (*Snapshotter, error) {
 	program := p.Program
 	if program == "" {
 		program = "thinctl"
@@ -39,7 +40,8 @@ func StartSnapshotterWith(ctx context.Context, p Thinctl, dir string, sockets ma
 	web := log.Name() + ".sock"
 	s := &Snapshotter{config: log.Name() + ".toml", always: fmt.Sprintf("[serve]\nlisten = %q\n", "unix:"+web)}
 	for namespace, socket := range sockets {
-		s.tables += fmt.Sprintf("[containerd.%s]\npool = %q\nsocket = %q\ncontainerd = %q\n", namespace, p.Pool, socket, containerdSocket(dir))
+		s.tables += fmt.Sprintf("[containerd.%s]\npool = %q\nsocket = %q\ncontainerd = %q\n", namespace, p.Pool, socket,
+			containerdSocket(dir))
 	}
 	if err := s.write(more); err != nil {
 		return nil, err
@@ -64,9 +66,10 @@ func (s *Snapshotter) Reconfigure(more string) error {
 
 // ask requests a page from a socket.
 func ask(ctx context.Context, socket, path string) error {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://thinctl"+path, nil)
 	if err != nil {
 		return err

@@ -45,7 +45,8 @@ func startMapped(t *testing.T, archive, image string) (*programs.Docker, string)
 		}
 	})
 	check(t, docker.Load(t.Context(), archive))
-	must[string](t)(docker.Do(t.Context(), "run", "-d", "--name", "changed", "--network", "none", image, "/busybox", "sleep", "100000"))
+	must[string](t)(docker.Do(t.Context(), "run", "-d", "--name", "changed", "--network", "none", image, "/busybox",
+		"sleep", "100000"))
 	return docker, must[string](t)(docker.Rootfs(t.Context(), "changed"))
 }
 

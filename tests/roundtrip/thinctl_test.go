@@ -166,7 +166,8 @@ func TestRegistry(t *testing.T) {
 	b := the(t, "special")
 	check(t, p.Load(t.Context(), dockerArchive(t, b)))
 	ours := registry.Address + "/ours/special:1"
-	for _, args := range [][]string{{"image", "tag", p.Pool, b.Names[0], ours}, {"image", "push", p.Pool, ours, "--insecure"}} {
+	for _, args := range [][]string{{"image", "tag", p.Pool, b.Names[0], ours},
+		{"image", "push", p.Pool, ours, "--insecure"}} {
 		must[string](t)(p.Do(t.Context(), args...))
 	}
 	must[string](t)(docker.Do(t.Context(), "pull", "-q", ours))
@@ -196,7 +197,8 @@ func TestCommit(t *testing.T) {
 	check(t, imagetest.Mutate(root+"/usr", 21, 300))
 	want := must[imagetest.Tree](t)(imagetest.ReadTree(t.Context(), root))
 	const name = "thinctl/committed:1"
-	must[string](t)(p.Do(t.Context(), "container", "commit", p.Pool, "changed", name, "--author", "someone", "--message", "300 changes"))
+	must[string](t)(p.Do(t.Context(), "container", "commit", p.Pool, "changed", name, "--author", "someone", "--message",
+		"300 changes"))
 	archive := t.TempDir() + "/committed.tar"
 	check(t, p.Save(t.Context(), archive, name))
 	check(t, docker.Load(t.Context(), archive))
@@ -204,6 +206,7 @@ func TestCommit(t *testing.T) {
 	sameTree(t, "docker", want.WithoutStubs(base), must[imagetest.Tree](t)(docker.Tree(t.Context(), name)))
 	fresh := newPool(t)
 	check(t, fresh.Load(t.Context(), archive))
-	sameTree(t, "thinctl", want.WithoutStubs(base), must[imagetest.Tree](t)(fresh.Tree(t.Context(), name)).WithoutStubs(base))
+	sameTree(t, "thinctl", want.WithoutStubs(base),
+		must[imagetest.Tree](t)(fresh.Tree(t.Context(), name)).WithoutStubs(base))
 	check(t, p.Remove(t.Context(), "changed"))
 }

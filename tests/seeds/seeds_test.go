@@ -256,7 +256,8 @@ func (e *experiment) fewerZeros() {
 	after := e.space()
 	back := (8000/e.scale - 3000/e.scale) * mib
 	e.within("rm, dd 3000, trim: pool's data back", "", before.Data.Used-after.Data.Used, back-small, back+small)
-	e.within("rm, dd 3000, trim: host's file back", "", before.Data.File.Allocated-after.Data.File.Allocated, back-small, back+small)
+	e.within("rm, dd 3000, trim: host's file back", "", before.Data.File.Allocated-after.Data.File.Allocated, back-small,
+		back+small)
 }
 
 // commit returns the tree that the committed image must have.
@@ -295,7 +296,8 @@ func (e *experiment) remove(committed imagetest.Tree) {
 	e.same("rm the container: freed, as told before", "", told, before.Data.Used-e.space().Data.Used)
 	base, err := e.one.Tree()
 	e.check(err)
-	e.sameTree("the committed image", committed.WithoutStubs(base), e.tree(e.Thinctl, "thinctl/committed:1").WithoutStubs(base))
+	e.sameTree("the committed image", committed.WithoutStubs(base),
+		e.tree(e.Thinctl, "thinctl/committed:1").WithoutStubs(base))
 
 	told, err = e.Freed(e.Context(), "image", "thinctl/committed:1")
 	e.check(err)
@@ -306,7 +308,8 @@ func (e *experiment) remove(committed imagetest.Tree) {
 	e.same("rm the committed image: freed, as told before", "", told, before.Data.Used-after.Data.Used)
 	// The rest is what dd has written, and times of access in the container.
 	e.within("rm the committed image: freed", "", told, 3000/e.scale*mib-small, 3000/e.scale*mib+6*small)
-	e.within("rm the committed image: host's file back", "", before.Data.File.Allocated-after.Data.File.Allocated, told-small, told+small)
+	e.within("rm the committed image: host's file back", "", before.Data.File.Allocated-after.Data.File.Allocated,
+		told-small, told+small)
 }
 
 func (e *experiment) unmount(container string) {

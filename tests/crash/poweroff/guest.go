@@ -96,7 +96,8 @@ func newImageClient(ctx context.Context, host thinpool.Host, records []record, j
 
 // verify opens the pool again and compares it with the ledger, and its images with what
 // their client was acknowledged.
-func verify(ctx context.Context, host thinpool.Host, pool *thinpool.Pool, ledger *thinpooltest.Ledger, client *imageClient, journal *journal) error {
+func verify(ctx context.Context, host thinpool.Host, pool *thinpool.Pool, ledger *thinpooltest.Ledger,
+	client *imageClient, journal *journal) error {
 	if err := thinpooltest.Reopen(ctx, host, root); err != nil {
 		return err
 	}
@@ -133,7 +134,8 @@ func verify(ctx context.Context, host thinpool.Host, pool *thinpool.Pool, ledger
 
 // load runs clients until the power is cut. It asks for the cut at a moment that the seed
 // decides.
-func load(ctx context.Context, pool *thinpool.Pool, ledger *thinpooltest.Ledger, client *imageClient, journal *journal, seed uint64, boot int) error {
+func load(ctx context.Context, pool *thinpool.Pool, ledger *thinpooltest.Ledger, client *imageClient, journal *journal,
+	seed uint64, boot int) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	random := rand.New(rand.NewPCG(seed, uint64(boot)))

@@ -270,7 +270,8 @@ func (c *imageClient) commit(ctx context.Context, from string, to reference.Refe
 		return err
 	}
 	layers := c.store.Layers()
-	_, err = layers.CreateContainer(ctx, snapshots.ContainerOptions{Name: containerName, Image: image.Key, Layer: image.Top()})
+	_, err = layers.CreateContainer(ctx,
+		snapshots.ContainerOptions{Name: containerName, Image: image.Key, Layer: image.Top()})
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,8 @@ func TestJournalReadsBackAndEndsAtTheBlank(t *testing.T) {
 		t.Errorf("%+v", ledger)
 	}
 	shelf := shelfOf(got)
-	if shelf.trees["image:1"] != strings.Repeat("a", 64) || shelf.open == nil || shelf.open.Op != actCommit || len(shelf.committed) != 1 {
+	if shelf.trees["image:1"] != strings.Repeat("a", 64) || shelf.open == nil || shelf.open.Op != actCommit ||
+		len(shelf.committed) != 1 {
 		t.Errorf("%+v", shelf)
 	}
 }

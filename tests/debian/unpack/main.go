@@ -56,7 +56,8 @@ func unpack(ctx context.Context, suite debian.Suite, directory string, packages 
 	if err := os.MkdirAll(directory, 0o755); err != nil {
 		return err
 	}
-	if out, err := exec.CommandContext(ctx, "cp", append(append([]string{"-fP"}, programs...), directory)...).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "cp",
+		append(append([]string{"-fP"}, programs...), directory)...).CombinedOutput(); err != nil {
 		return fmt.Errorf("copying to %s: %w\n%s", directory, err, out)
 	}
 	fmt.Println(directory)

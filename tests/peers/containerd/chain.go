@@ -26,7 +26,8 @@ func (s *server) grow(ctx context.Context, length int) (string, error) {
 	ctx = inNamespace(ctx)
 	for ; s.length < length; s.length++ {
 		n := s.length + 1
-		made, err := s.snapshots.Prepare(ctx, &api.PrepareSnapshotRequest{Snapshotter: s.snapshotter, Key: "work", Parent: link(s.length), Labels: kept})
+		made, err := s.snapshots.Prepare(ctx,
+			&api.PrepareSnapshotRequest{Snapshotter: s.snapshotter, Key: "work", Parent: link(s.length), Labels: kept})
 		if err != nil {
 			return "", err
 		}
@@ -35,7 +36,8 @@ func (s *server) grow(ctx context.Context, length int) (string, error) {
 				return "", err
 			}
 		}
-		if _, err := s.snapshots.Commit(ctx, &api.CommitSnapshotRequest{Snapshotter: s.snapshotter, Name: link(n), Key: "work", Labels: kept}); err != nil {
+		if _, err := s.snapshots.Commit(ctx,
+			&api.CommitSnapshotRequest{Snapshotter: s.snapshotter, Name: link(n), Key: "work", Labels: kept}); err != nil {
 			return "", err
 		}
 	}

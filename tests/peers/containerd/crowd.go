@@ -45,7 +45,8 @@ func (p plan) startAll(ctx context.Context, r results, of *server, top string) e
 // startOne starts a container and returns the time until its root was mounted.
 func (s *server) startOne(ctx context.Context, name, top string) (root time.Duration, err error) {
 	began := time.Now()
-	made, err := s.snapshots.Prepare(ctx, &api.PrepareSnapshotRequest{Snapshotter: s.snapshotter, Key: name, Parent: top, Labels: kept})
+	made, err := s.snapshots.Prepare(ctx,
+		&api.PrepareSnapshotRequest{Snapshotter: s.snapshotter, Key: name, Parent: top, Labels: kept})
 	root = time.Since(began)
 	if err != nil {
 		return root, err

@@ -99,7 +99,8 @@ func (f *fixture) start(ctx context.Context, thinctl string, names []string) ([]
 		return nil, err
 	}
 	f.closes = append(f.closes, served.Stop)
-	if f.daemon, err = programs.StartContainerdWith(ctx, f.dir, map[string]string{thinctlName: proxied}, sole); err != nil {
+	if f.daemon, err = programs.StartContainerdWith(ctx, f.dir, map[string]string{thinctlName: proxied},
+		sole); err != nil {
 		return nil, err
 	}
 	f.closes = append(f.closes, f.daemon.Stop)

@@ -50,7 +50,8 @@ type floor struct {
 }
 
 func newFloor(ctx context.Context, title, dir string, kernel devices) (*floor, error) {
-	f := &floor{title: title, kernel: kernel, next: floorTop, pool: "peers-" + dm.Name(strings.ReplaceAll(title, ", ", "-"))}
+	f := &floor{title: title, kernel: kernel, next: floorTop,
+		pool: "peers-" + dm.Name(strings.ReplaceAll(title, ", ", "-"))}
 	var err error
 	f.loops = loopback.New(loopback.Options{})
 	for _, part := range []struct {
@@ -75,7 +76,8 @@ func newFloor(ctx context.Context, title, dir string, kernel devices) (*floor, e
 			return nil, err
 		}
 	}
-	pool := dm.ThinPool{Length: floorData.Sectors(), Metadata: blockdev.Number(f.files[0].Number), Data: blockdev.Number(f.files[1].Number),
+	pool := dm.ThinPool{Length: floorData.Sectors(), Metadata: blockdev.Number(f.files[0].Number),
+		Data:  blockdev.Number(f.files[1].Number),
 		Block: floorBlock.Sectors(), LowWater: 32768}
 	if f.dev, err = f.kernel.bringUp(ctx, f.pool, pool, false); err != nil {
 		return nil, err
@@ -88,12 +90,14 @@ func (f *floor) format(ctx context.Context) error {
 	if err := f.message(ctx, fmt.Sprintf("create_thin %d", floorTop)); err != nil {
 		return err
 	}
-	dev, err := f.kernel.bringUp(ctx, f.pool+"-top", dm.Thin{Length: floorSize.Sectors(), Pool: f.dev, ID: floorTop}, false)
+	dev, err := f.kernel.bringUp(ctx, f.pool+"-top", dm.Thin{Length: floorSize.Sectors(), Pool: f.dev, ID: floorTop},
+		false)
 	if err != nil {
 		return err
 	}
 	node := fmt.Sprintf("/dev/dm-%d", dev.Minor)
-	if _, err := programs.Run(ctx, "mkfs.ext4", "-q", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1", node); err != nil {
+	if _, err := programs.Run(ctx, "mkfs.ext4", "-q", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1",
+		node); err != nil {
 		return err
 	}
 	return f.put(ctx, f.pool+"-top")

@@ -108,7 +108,8 @@ func (p plan) life(ctx context.Context, r results, of *server, i image) error {
 func (s *server) unpack(ctx context.Context, r results, i image) error {
 	began, parent, applying := time.Now(), "", time.Duration(0)
 	for n, layer := range i.Layers {
-		made, err := s.snapshots.Prepare(ctx, &api.PrepareSnapshotRequest{Snapshotter: s.snapshotter, Key: "extract", Parent: parent, Labels: kept})
+		made, err := s.snapshots.Prepare(ctx,
+			&api.PrepareSnapshotRequest{Snapshotter: s.snapshotter, Key: "extract", Parent: parent, Labels: kept})
 		if err != nil {
 			return err
 		}
@@ -118,7 +119,8 @@ func (s *server) unpack(ctx context.Context, r results, i image) error {
 		}
 		applying += time.Since(apply)
 		parent = i.Chains[n]
-		if _, err := s.snapshots.Commit(ctx, &api.CommitSnapshotRequest{Snapshotter: s.snapshotter, Name: parent, Key: "extract", Labels: kept}); err != nil {
+		if _, err := s.snapshots.Commit(ctx,
+			&api.CommitSnapshotRequest{Snapshotter: s.snapshotter, Name: parent, Key: "extract", Labels: kept}); err != nil {
 			return err
 		}
 	}
@@ -136,7 +138,8 @@ func (f *fixture) imported(ctx context.Context, dir string) (image, error) {
 		err = json.Unmarshal(text, &i)
 	}
 	if err == nil {
-		_, err = f.daemon.Do(ctx, "--namespace", namespace, "images", "import", "--no-unpack", filepath.Join(dir, imageArchive))
+		_, err = f.daemon.Do(ctx, "--namespace", namespace, "images", "import", "--no-unpack",
+			filepath.Join(dir, imageArchive))
 	}
 	return i, err
 }
@@ -197,10 +200,12 @@ func layered(program []byte) imagetest.Image {
 			}
 			dir := fmt.Sprintf("srv/layer-%d/d%02d", n, at/30)
 			if at%30 == 0 {
-				layer.Entries = append(layer.Entries, imagetest.Entry{Path: dir, Type: tar.TypeDir, Mode: 0o755, Time: time.Unix(1e9, 0)})
+				layer.Entries = append(layer.Entries,
+					imagetest.Entry{Path: dir, Type: tar.TypeDir, Mode: 0o755, Time: time.Unix(1e9, 0)})
 			}
-			layer.Entries = append(layer.Entries, imagetest.Entry{Path: fmt.Sprintf("%s/f%04d", dir, at), Type: tar.TypeReg, Mode: 0o644,
-				Time: time.Unix(1e9, 0), Content: imagetest.Content{Kind: kind, Size: size, Seed: dice.Uint64()}})
+			layer.Entries = append(layer.Entries,
+				imagetest.Entry{Path: fmt.Sprintf("%s/f%04d", dir, at), Type: tar.TypeReg, Mode: 0o644,
+					Time: time.Unix(1e9, 0), Content: imagetest.Content{Kind: kind, Size: size, Seed: dice.Uint64()}})
 		}
 		all.Layers = append(all.Layers, layer)
 	}

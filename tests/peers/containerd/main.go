@@ -36,7 +36,8 @@ type plan struct {
 func main() {
 	var f flags
 	flag.StringVar(&f.thinctl, "thinctl", "thinctl", "the program to measure")
-	flag.StringVar(&f.rules, "rules", "", "udev's rules for thinctl's devices, as its packages install them; none if empty")
+	flag.StringVar(&f.rules, "rules", "",
+		"udev's rules for thinctl's devices, as its packages install them; none if empty")
 	flag.StringVar(&f.peers, "peers", strings.Join(everyone, ","), "who is measured")
 	flag.StringVar(&f.depths, "depths", "1,16,128", "lengths of chains")
 	flag.StringVar(&f.clients, "clients", "1,8,32", "how many at once")

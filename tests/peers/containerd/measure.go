@@ -32,7 +32,8 @@ func (f *figures) add(wall time.Duration, done int, took ...time.Duration) {
 func (f *figures) cell() cell {
 	sorted := slices.Sorted(slices.Values(f.took))
 	n := len(sorted)
-	return cell{p50: (sorted[(n-1)/2] + sorted[n/2]) / 2, p99: sorted[(n*99+99)/100-1], rate: float64(f.done) / f.wall.Seconds()}
+	return cell{p50: (sorted[(n-1)/2] + sorted[n/2]) / 2, p99: sorted[(n*99+99)/100-1],
+		rate: float64(f.done) / f.wall.Seconds()}
 }
 
 type results map[key]*figures
@@ -74,7 +75,8 @@ func (p plan) measure(ctx context.Context, r results, peers []peer, depths, clie
 					faults = append(faults, fmt.Errorf("%s, depth %d, %d clients: %w", one.name(), depth, many, err))
 					fmt.Fprintln(os.Stderr, faults[len(faults)-1])
 				}
-				fmt.Fprintf(os.Stderr, "%s, depth %d, %d clients, %.1f s, of which %.1f s for the chain: %s\n", one.name(), depth, many,
+				fmt.Fprintf(os.Stderr, "%s, depth %d, %d clients, %.1f s, of which %.1f s for the chain: %s\n", one.name(), depth,
+					many,
 					time.Since(began).Seconds(), grown.Sub(began).Seconds(), r.line(one.name(), depth, many))
 			}
 		}

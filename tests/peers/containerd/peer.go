@@ -83,15 +83,18 @@ func (s *server) do(ctx context.Context, operation, client, top string) error {
 	var err error
 	switch operation {
 	case prepare:
-		_, err = s.snapshots.Prepare(ctx, &api.PrepareSnapshotRequest{Snapshotter: s.snapshotter, Key: client, Parent: top, Labels: kept})
+		_, err = s.snapshots.Prepare(ctx,
+			&api.PrepareSnapshotRequest{Snapshotter: s.snapshotter, Key: client, Parent: top, Labels: kept})
 	case mounts:
 		_, err = s.snapshots.Mounts(ctx, &api.MountsRequest{Snapshotter: s.snapshotter, Key: client})
 	case usage:
 		_, err = s.snapshots.Usage(ctx, &api.UsageRequest{Snapshotter: s.snapshotter, Key: client})
 	case commit:
-		_, err = s.snapshots.Commit(ctx, &api.CommitSnapshotRequest{Snapshotter: s.snapshotter, Name: client + "-done", Key: client, Labels: kept})
+		_, err = s.snapshots.Commit(ctx,
+			&api.CommitSnapshotRequest{Snapshotter: s.snapshotter, Name: client + "-done", Key: client, Labels: kept})
 	case view:
-		_, err = s.snapshots.View(ctx, &api.ViewSnapshotRequest{Snapshotter: s.snapshotter, Key: client + "-view", Parent: top, Labels: kept})
+		_, err = s.snapshots.View(ctx,
+			&api.ViewSnapshotRequest{Snapshotter: s.snapshotter, Key: client + "-view", Parent: top, Labels: kept})
 	case removeView:
 		err = s.remove(ctx, client+"-view")
 	case remove:

@@ -54,7 +54,8 @@ func svg(w io.Writer, t table) error {
 	if len(depths) == 0 || len(clients) == 0 {
 		return errors.New("there is nothing to draw")
 	}
-	p := picture{table: t, peers: t.peers(), depth: depths[len(depths)/2], single: clients[0], crowd: clients[len(clients)-1], out: bufio.NewWriter(w)}
+	p := picture{table: t, peers: t.peers(), depth: depths[len(depths)/2], single: clients[0],
+		crowd: clients[len(clients)-1], out: bufio.NewWriter(w)}
 	height := top + len(shown)*p.groupHeight() + 40
 	title := fmt.Sprintf("containerd's snapshotters: chain of %d", p.depth)
 	fmt.Fprintf(p.out, `<svg xmlns="http://www.w3.org/2000/svg" class="peers" role="img" width="%d" height="%d" viewBox="0 0 %d %d">`+"\n", width, height, width, height)
@@ -65,14 +66,17 @@ func svg(w io.Writer, t table) error {
 	for n, operation := range shown {
 		p.text(labels-10, p.y(n)+p.groupHeight()/2-groupGap/2+4, "r", operation)
 	}
-	p.bars(labels, fmt.Sprintf("p50 with %d client%s: shorter is better", p.single, plural(p.single)), func(peer, operation string) (float64, string) {
-		c := p.table[key{peer, operation, p.depth, p.single}]
-		return milliseconds(c.p50), brief(c.p50)
-	}, func(v float64) string { return axis(v) })
-	p.bars(labels+panel+between, fmt.Sprintf("done in a second by %d client%s: longer is better", p.crowd, plural(p.crowd)), func(peer, operation string) (float64, string) {
-		c := p.table[key{peer, operation, p.depth, p.crowd}]
-		return c.rate, digits(c.rate) + "/s"
-	}, func(v float64) string { return fmt.Sprintf("%g/s", v) })
+	p.bars(labels, fmt.Sprintf("p50 with %d client%s: shorter is better", p.single, plural(p.single)),
+		func(peer, operation string) (float64, string) {
+			c := p.table[key{peer, operation, p.depth, p.single}]
+			return milliseconds(c.p50), brief(c.p50)
+		}, func(v float64) string { return axis(v) })
+	p.bars(labels+panel+between,
+		fmt.Sprintf("done in a second by %d client%s: longer is better", p.crowd, plural(p.crowd)), func(peer,
+			operation string) (float64, string) {
+			c := p.table[key{peer, operation, p.depth, p.crowd}]
+			return c.rate, digits(c.rate) + "/s"
+		}, func(v float64) string { return fmt.Sprintf("%g/s", v) })
 	fmt.Fprint(p.out, "</svg>\n")
 	return p.out.Flush()
 }
@@ -105,7 +109,8 @@ func (p picture) groupHeight() int { return len(p.peers)*barHeight + groupGap }
 func (p picture) y(group int) int { return top + group*p.groupHeight() }
 
 // bars draws a panel on a scale of powers of ten.
-func (p picture) bars(x int, title string, of func(peer, operation string) (value float64, label string), name func(float64) string) {
+func (p picture) bars(x int, title string, of func(peer, operation string) (value float64, label string),
+	name func(float64) string) {
 	least, most := math.Inf(1), 0.0
 	for _, operation := range shown {
 		for _, peer := range p.peers {
@@ -144,7 +149,8 @@ func (p picture) bars(x int, title string, of func(peer, operation string) (valu
 }
 
 func class(peer string) string {
-	return cmp.Or(map[string]string{floorName: "c0", udevName: "c5", directName: "c1", thinctlName: "c2", devmapper: "c3"}[peer], "c4")
+	return cmp.Or(map[string]string{floorName: "c0", udevName: "c5", directName: "c1", thinctlName: "c2",
+		devmapper: "c3"}[peer], "c4")
 }
 
 func (p picture) legend() {

@@ -49,14 +49,15 @@ type table map[key]cell
 
 // peers returns the peers in the order of everyone.
 func (t table) peers() []string {
-	return slices.DeleteFunc([]string{floorName, udevName, directName, thinctlName, devmapper, overlayfs}, func(name string) bool {
-		for k := range t {
-			if k.peer == name {
-				return false
+	return slices.DeleteFunc([]string{floorName, udevName, directName, thinctlName, devmapper, overlayfs},
+		func(name string) bool {
+			for k := range t {
+				if k.peer == name {
+					return false
+				}
 			}
-		}
-		return true
-	})
+			return true
+		})
 }
 
 func (t table) numbers(of func(key) int) []int {
@@ -86,7 +87,10 @@ var ratios = []struct {
 	{"devmapper takes", func(of func(string) cell) (float64, float64) {
 		return of(devmapper).p50.Seconds(), of(thinctlName).p50.Seconds()
 	}},
-	{"thinctl does more by", func(of func(string) cell) (float64, float64) { return of(thinctlName).rate, of(devmapper).rate }},
+	{"thinctl does more by", func(of func(string) cell) (float64, float64) {
+		return of(thinctlName).rate,
+			of(devmapper).rate
+	}},
 	{"overlayfs takes", func(of func(string) cell) (float64, float64) {
 		return of(overlayfs).p50.Seconds(), of(thinctlName).p50.Seconds()
 	}},
@@ -130,7 +134,8 @@ func (t table) flat(w io.Writer, peers []string) {
 		return
 	}
 	low, high := depths[0], depths[len(depths)-1]
-	fmt.Fprintf(w, "\n#### From depth %d to %d\n\n| | %s |\n|---|%s\n", low, high, strings.Join(peers, " | "), strings.Repeat("---:|", len(peers)))
+	fmt.Fprintf(w, "\n#### From depth %d to %d\n\n| | %s |\n|---|%s\n", low, high, strings.Join(peers, " | "),
+		strings.Repeat("---:|", len(peers)))
 	for _, operation := range append(operations, collected) {
 		fmt.Fprintf(w, "| %s |", operation)
 		for _, peer := range peers {
@@ -153,7 +158,8 @@ func (t table) lives(w io.Writer, crowd int) {
 		return
 	}
 	takes := ratios[2]
-	fmt.Fprintf(w, "\n#### An image and %d containers of it\n\n| | %s | %s |\n|---|%s\n", crowd, strings.Join(peers, " | "), takes.title, strings.Repeat("---:|", len(peers)+1))
+	fmt.Fprintf(w, "\n#### An image and %d containers of it\n\n| | %s | %s |\n|---|%s\n", crowd,
+		strings.Join(peers, " | "), takes.title, strings.Repeat("---:|", len(peers)+1))
 	for _, operation := range livesOf {
 		of := func(peer string) cell { return t[key{peer, operation, 0, 0}] }
 		if crowd == 0 && operation != unpack && operation != unpackApply {

@@ -31,11 +31,12 @@ func parse(args []string) (config lab.Config, o orders, err error) {
 	}
 	f.StringVar(&config.Kernel, "kernel", "", "`name`: 6.1 (default), 6.12, 5.10 (Debian 11) or sid (Debian's newest)")
 	f.BoolVar(&config.Systemd, "systemd", false, "a Debian root with systemd and udev, this host's at /host")
-	f.Func("disk", "blank disk of this `size`, /dev/disk/by-id/virtio-disk0 and on, /dev/vdb and on (repeatable)", func(s string) error {
-		size, err := parseSize(s)
-		config.Disks = append(config.Disks, lab.Disk{Size: size})
-		return err
-	})
+	f.Func("disk", "blank disk of this `size`, /dev/disk/by-id/virtio-disk0 and on, /dev/vdb and on (repeatable)",
+		func(s string) error {
+			size, err := parseSize(s)
+			config.Disks = append(config.Disks, lab.Disk{Size: size})
+			return err
+		})
 	f.Func("disk-file", "the file at `path` as the next disk, kept (repeatable)", func(s string) error {
 		config.Disks = append(config.Disks, lab.Disk{File: s})
 		return nil
