@@ -71,7 +71,7 @@ func (f *fakeFiles) Mount(_ context.Context, device, target string, o filesystem
 		return err
 	}
 	if f.release[target] != nil {
-		return fail(filesystem.ErrMountPoint, "unmount what is there, or choose another target")
+		return fail(filesystem.ErrMountPoint, "unmount it, or choose another target")
 	}
 	release, err := f.kernel.Hold(info.Dev)
 	if err != nil {

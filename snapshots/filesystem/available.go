@@ -14,10 +14,10 @@ import (
 	"thinctl/units"
 )
 
-// SetAvailable makes statfs(2) on the ext4 of device, mounted at target, report so many
-// bytes as available, and no more than are free. Nothing is written to the device: the
-// kernel sets the rest aside in memory until the file system is unmounted
-// (fs/ext4/sysfs.c, reserved_clusters; fs/ext4/super.c, ext4_statfs).
+// SetAvailable sets how many bytes statfs(2) reports as available on the ext4 of
+// device, which is mounted at target: at most those that are free. The device is not
+// written to. The kernel reserves the rest in memory until the file system is
+// unmounted (fs/ext4/sysfs.c, reserved_clusters; fs/ext4/super.c, ext4_statfs).
 func SetAvailable(device, target string, available units.Bytes) error {
 	return in("set the available space of", device+" at "+target, setAvailable("/sys", device, target, available))
 }
@@ -39,7 +39,8 @@ func setAvailable(sys, device, target string, available units.Bytes) error {
 	if err := unix.Stat(device, &node); err != nil {
 		return err
 	}
-	name, err := os.Readlink(filepath.Join(sys, fmt.Sprintf("dev/block/%d:%d", unix.Major(node.Rdev), unix.Minor(node.Rdev))))
+	number := fmt.Sprintf("%d:%d", unix.Major(node.Rdev), unix.Minor(node.Rdev))
+	name, err := os.Readlink(filepath.Join(sys, "dev/block", number))
 	if err != nil {
 		return err
 	}
@@ -55,8 +56,8 @@ func setAvailable(sys, device, target string, available units.Bytes) error {
 	return errors.Join(err, f.Close())
 }
 
-// clusterSize is the unit that an ext4 allocates in: a block, unless it was made with
-// bigalloc. s_log_cluster_size is at 28 of the superblock (fs/ext4/ext4.h).
+// clusterSize returns the unit in which an ext4 allocates space: a block, unless it
+// was formatted with bigalloc. s_log_cluster_size is at 28 of the superblock (fs/ext4/ext4.h).
 func clusterSize(device string) (units.Bytes, error) {
 	f, err := openDevice(device, 0)
 	if err != nil {
@@ -68,11 +69,11 @@ func clusterSize(device string) (units.Bytes, error) {
 		return 0, err
 	}
 	if kind, _, err := detectExt4(super); err != nil || kind != Ext4 {
-		return 0, errors.Join(&Error{Kind: ErrNoFilesystem, Detail: "it is not ext4"}, err)
+		return 0, errors.Join(&Error{Kind: ErrNoFilesystem, Detail: "the file system is not ext4"}, err)
 	}
 	log := super[28]
 	if log > 20 {
-		return 0, &Error{Kind: fault.Damaged, Detail: fmt.Sprintf("its superblock has clusters of 2^%d KiB", log)}
+		return 0, &Error{Kind: fault.Damaged, Detail: fmt.Sprintf("the superblock has clusters of 2^%d KiB", log)}
 	}
 	return units.KiB << log, nil
 }

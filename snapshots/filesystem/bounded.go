@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// What a call may take where its context sets no deadline.
+// The time limits of calls whose context has no deadline.
 const (
 	programBound = 15 * time.Minute // mkfs of a large, slow device
 	kernelBound  = 2 * time.Minute  // replaying a journal
-	flushBound   = 30 * time.Minute // a fifth of the memory may be dirty, and the disk slow
+	flushBound   = 30 * time.Minute // up to a fifth of the memory may be dirty, and the disk slow
 	trimBound    = 30 * time.Minute
-	busyBound    = 2 * time.Second // how long a busy target is tried again
+	busyBound    = 2 * time.Second // for unmounting a busy target again
 	thawBound    = 30 * time.Second
 )
 
-// bound gives ctx a deadline where it has none.
+// bound adds a deadline to ctx if it has none.
 func bound(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	if _, has := ctx.Deadline(); has {
 		return ctx, func() {}
@@ -23,12 +23,12 @@ func bound(ctx context.Context, d time.Duration) (context.Context, context.Cance
 	return context.WithTimeout(ctx, d)
 }
 
-// call runs op, which the kernel may hold for as long as a device takes no IO.
-// Where ctx ends first, op goes on by itself, and undo, which may be nil, runs
-// if it succeeds after all.
+// call runs op, which blocks in the kernel while a device accepts no IO. If ctx ends
+// first, op continues in the background, and undo runs if op succeeds later. undo
+// may be nil.
 func call(ctx context.Context, op func() error, undo func()) error {
 	if ctx.Err() != nil {
-		return &Error{Err: context.Cause(ctx), Detail: "not begun"}
+		return &Error{Err: context.Cause(ctx), Detail: "not started"}
 	}
 	done := make(chan error, 1)
 	go func() { done <- op() }()
@@ -45,5 +45,5 @@ func call(ctx context.Context, op func() error, undo func()) error {
 		}()
 	}
 	return &Error{Err: context.Cause(ctx),
-		Detail: "the kernel has not answered and goes on in the background; look whether the pool is out of space"}
+		Detail: "the call continues in the kernel; check whether the pool is out of space"}
 }

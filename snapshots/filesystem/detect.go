@@ -12,17 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Type is a kind of file system; "" means none or unknown.
+// Type is a type of file system; "" is none or unknown.
 type Type string
 
-// The file systems that thinctl makes.
+// The types of file systems that Format makes.
 const (
 	Ext4 Type = "ext4"
 	XFS  Type = "xfs"
 )
 
 const (
-	ext4At       = 1024 // where ext4's superblock lies
+	ext4At       = 1024 // offset of ext4's superblock
 	xfsMagic     = "XFSB"
 	journalOnly  = 0x8 // EXT4_FEATURE_INCOMPAT_JOURNAL_DEV
 	maxLogBlock  = 6   // 64 KiB, EXT4_MAX_BLOCK_LOG_SIZE
@@ -30,9 +30,9 @@ const (
 	xfsUUID      = 32
 )
 
-// Detect tells which file system a device holds, by its superblock: "" where
-// it is neither of the two. ext2 and ext3 are told as ext4, whose driver mounts
-// them.
+// Detect returns the type of the file system on a device, from its superblock, or
+// "" if it is neither ext4 nor xfs. It returns ext4 for ext2 and ext3, which the
+// driver of ext4 mounts.
 func Detect(device string) (Type, UUID, error) {
 	f, err := openDevice(device, 0)
 	if err != nil {
@@ -46,13 +46,13 @@ func detect(r io.ReaderAt) (Type, UUID, error) {
 	b := make([]byte, 4096)
 	n, err := r.ReadAt(b, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return "", UUID{}, fmt.Errorf("reading the superblock: %w", err)
+		return "", UUID{}, fmt.Errorf("read the superblock: %w", err)
 	}
 	clear(b[n:])
 	isExt4, isXFS := binary.LittleEndian.Uint16(b[ext4At+56:]) == unix.EXT4_SUPER_MAGIC, string(b[:4]) == xfsMagic
 	switch {
 	case isExt4 && isXFS:
-		return "", UUID{}, &Error{Kind: fault.Damaged, Detail: "it has the magic of both ext4 and xfs"}
+		return "", UUID{}, &Error{Kind: fault.Damaged, Detail: "the device has the magic numbers of both ext4 and xfs"}
 	case isExt4:
 		return detectExt4(b[ext4At:])
 	case isXFS:
@@ -67,7 +67,7 @@ func detectExt4(sb []byte) (Type, UUID, error) {
 		return "", UUID{}, &Error{Kind: fault.Damaged, Detail: fmt.Sprintf("ext4 with blocks of 2^%d KiB", log)}
 	}
 	if binary.LittleEndian.Uint32(sb[96:])&journalOnly != 0 {
-		return "", UUID{}, nil // the journal of another device's file system
+		return "", UUID{}, nil // a journal for the file system on another device
 	}
 	return Ext4, UUID(sb[104:120]), nil
 }
@@ -81,7 +81,7 @@ func detectXFS(sb []byte) (Type, UUID, error) {
 	return XFS, UUID(sb[xfsUUID : xfsUUID+16]), nil
 }
 
-// openDevice opens a block device to read from it.
+// openDevice opens a block device for reading.
 func openDevice(device string, flags int) (*os.File, error) {
 	if err := checkPath(device); err != nil {
 		return nil, err
@@ -91,11 +91,12 @@ func openDevice(device string, flags int) (*os.File, error) {
 		return nil, err
 	}
 	if info.Mode()&(os.ModeDevice|os.ModeCharDevice) != os.ModeDevice {
-		return nil, invalid("it is not a block device")
+		return nil, invalid("not a block device")
 	}
 	f, err := os.OpenFile(device, os.O_RDONLY|flags, 0)
 	if errors.Is(err, unix.EBUSY) {
-		return nil, &Error{Kind: fault.Busy, Err: err, Detail: "it is mounted, or another device or program claims it; unmount it first"}
+		return nil, &Error{Kind: fault.Busy, Err: err,
+			Detail: "the device is mounted, or claimed by another device or program; unmount it first"}
 	}
 	return f, err
 }

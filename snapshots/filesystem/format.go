@@ -14,29 +14,29 @@ import (
 	"thinctl/units"
 )
 
-// MinXFS is what mkfs.xfs refuses to go below since xfsprogs 5.19.
+// MinXFS is the smallest size that mkfs.xfs accepts, since xfsprogs 5.19.
 const MinXFS = 300 * units.MiB
 
-// FormatOptions changes what is made. The zero value is xfs without a label,
-// or ext4 where the device is too small for xfs or mkfs.xfs is not installed.
+// FormatOptions are the options of Format. The zero value makes an xfs without a
+// label, or an ext4 if the device is too small for xfs or mkfs.xfs is not installed.
 type FormatOptions struct {
 	Type  Type
-	UUID  UUID // zeros: a random one
+	UUID  UUID // the zero value: a random one
 	Label string
-	// Args are put before the device, after thinctl's own, which they override.
+	// Args are further arguments of mkfs. They override those of this package.
 	Args []string
-	// Force overwrites a device that holds something.
+	// Force overwrites a device that is not empty.
 	Force bool
 }
 
-// Format makes a file system on device, and nothing where the device holds a
-// signature, unless forced.
+// Format makes a file system on device. It fails if the device holds a signature,
+// unless Force is set.
 func Format(ctx context.Context, device string, o FormatOptions) error {
 	return in("format", device, programs{}.format(ctx, device, o))
 }
 
-// programs is where mkfs and its like are looked for; none means the usual
-// folders.
+// programs finds the programs for file systems in dirs, by default in the usual
+// directories.
 type programs struct{ dirs []string }
 
 func (p programs) format(ctx context.Context, device string, o FormatOptions) error {
@@ -58,19 +58,20 @@ func (p programs) format(ctx context.Context, device string, o FormatOptions) er
 	defer cancel()
 	if _, err := program.Run(ctx, path, append(o.arguments(), device)...); err != nil {
 		if least := smallest(o.Type); size < least {
-			e := &Error{Kind: fault.Refused, Err: err, Detail: fmt.Sprintf("%s needs at least %s, the volume has %s", o.Type, least, size),
-				Remedy: fmt.Sprintf("use a larger volume with --size %s or more", least.Exact())}
+			e := &Error{Kind: fault.Refused, Err: err,
+				Detail: fmt.Sprintf("%s needs at least %s, and the device has %s", o.Type, least, size),
+				Remedy: fmt.Sprintf("use a volume of at least %s", least.Exact())}
 			if o.Type == XFS && size >= smallest(Ext4) {
-				e.Remedy += ", or --fs ext4"
+				e.Remedy += ", or ext4"
 			}
 			return e
 		}
-		return &Error{Err: err, Detail: "the device may hold half a file system: format it again with force"}
+		return &Error{Err: err, Detail: "the device may hold a part of a file system: format it again with force"}
 	}
 	return nil
 }
 
-// smallest returns the size below which mkfs may refuse.
+// smallest returns the size below which mkfs may fail.
 func smallest(t Type) units.Bytes {
 	if t == XFS {
 		return MinXFS
@@ -100,7 +101,7 @@ func (o FormatOptions) arguments() []string {
 	id := o.UUID.String()
 	switch o.Type {
 	case Ext4:
-		// -F keeps mke2fs from asking; in use it is refused all the same.
+		// -F prevents questions. mke2fs still rejects a device that is in use.
 		args = []string{"-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"}
 		if !o.UUID.IsZero() {
 			args = append(args, "-U", id)
@@ -133,8 +134,9 @@ func (o FormatOptions) validate() error {
 	if len(o.Label) > longest {
 		faults = append(faults, fmt.Sprintf("label %q is longer than %d bytes", o.Label, longest))
 	}
-	if strings.HasPrefix(o.Label, "-") || strings.ContainsFunc(o.Label, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
-		faults = append(faults, fmt.Sprintf("label %q begins with - or has blanks", o.Label))
+	blank := func(c rune) bool { return c <= ' ' || c == 0x7f }
+	if strings.HasPrefix(o.Label, "-") || strings.ContainsFunc(o.Label, blank) {
+		faults = append(faults, fmt.Sprintf("label %q begins with - or contains blanks", o.Label))
 	}
 	if faults != nil {
 		return invalid(strings.Join(faults, "; "))
@@ -142,8 +144,8 @@ func (o FormatOptions) validate() error {
 	return nil
 }
 
-// emptyDevice returns the device's size, once nobody claims it and it holds
-// nothing. The claim is not kept: mkfs takes its own.
+// emptyDevice returns the size of a device that no other user claims and that is
+// empty. It releases its own claim, as mkfs takes one itself.
 func emptyDevice(device string, force bool) (units.Bytes, error) {
 	f, err := openDevice(device, unix.O_EXCL)
 	if err != nil {
@@ -152,14 +154,14 @@ func emptyDevice(device string, force bool) (units.Bytes, error) {
 	defer f.Close()
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return 0, fmt.Errorf("finding its size: %w", err)
+		return 0, fmt.Errorf("find the size: %w", err)
 	}
 	name, err := disk.Signature(f, size)
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("looking for a signature: %w", err)
+		return 0, fmt.Errorf("look for a signature: %w", err)
 	case name != "" && !force:
-		return 0, &Error{Kind: ErrSignature, Detail: "it holds " + name + "; force overwrites it"}
+		return 0, &Error{Kind: ErrSignature, Detail: "the device holds " + name + "; force overwrites it"}
 	}
 	return units.Bytes(size), nil
 }

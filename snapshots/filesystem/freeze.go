@@ -17,28 +17,28 @@ const (
 	fiThaw   = 0xc0045878
 )
 
-// Freeze writes out what is pending at target and holds up all writers until
-// [Thaw]. A freeze that comes about only after ctx has ended is thawed.
+// Freeze writes pending data of the file system at target to the device and blocks
+// all writers until [Thaw]. A freeze that succeeds after ctx has ended is undone.
 func Freeze(ctx context.Context, target string) error {
 	ctx, cancel := bound(ctx, flushBound)
 	defer cancel()
 	err := call(ctx, func() error { return onMount(target, fiFreeze) }, func() { onMount(target, fiThaw) })
 	switch {
 	case errno.Is(err, unix.EBUSY):
-		err = &Error{Kind: fault.Refused, Err: err, Detail: "it is frozen already; thaw it first"}
+		err = &Error{Kind: fault.Refused, Err: err, Detail: "the file system is frozen already; thaw it first"}
 	case errno.Is(err, unix.EOPNOTSUPP, unix.ENOTTY):
 		err = &Error{Kind: fault.Unsupported, Err: err}
 	}
 	return in("freeze", target, err)
 }
 
-// Thaw lets writers go on after [Freeze].
+// Thaw ends a [Freeze]: writers continue.
 func Thaw(target string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), thawBound)
 	defer cancel()
 	err := call(ctx, func() error { return onMount(target, fiThaw) }, nil)
 	if errno.Is(err, unix.EINVAL) {
-		err = &Error{Kind: fault.Refused, Err: err, Detail: "it is not frozen"}
+		err = &Error{Kind: fault.Refused, Err: err, Detail: "the file system is not frozen"}
 	}
 	return in("thaw", target, err)
 }

@@ -9,21 +9,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// failWhenFull makes an xfs give a write of its metadata up at once that finds
-// no space in a thin pool; by default it tries again for ever, and nobody can
-// unmount it meanwhile. Kernels before 4.7 have no such knob
+// failWhenFull makes an xfs fail at once if a write of its metadata finds no space
+// in a thin pool. By default xfs retries for ever, and cannot be unmounted in the
+// meantime. Kernels before 4.7 do not have this setting
 // (Documentation/admin-guide/xfs.rst, "Error handling").
 func failWhenFull(sys, device string) error {
 	var st unix.Stat_t
 	if err := unix.Stat(device, &st); err != nil {
-		return fmt.Errorf("looking at the device: %w", err)
+		return fmt.Errorf("stat the device: %w", err)
 	}
-	name, err := os.Readlink(filepath.Join(sys, fmt.Sprintf("dev/block/%d:%d", unix.Major(st.Rdev), unix.Minor(st.Rdev))))
+	number := fmt.Sprintf("%d:%d", unix.Major(st.Rdev), unix.Minor(st.Rdev))
+	name, err := os.Readlink(filepath.Join(sys, "dev/block", number))
 	if err != nil {
 		return err
 	}
-	knob := filepath.Join(sys, "fs/xfs", filepath.Base(name), "error/metadata/ENOSPC/max_retries")
-	f, err := os.OpenFile(knob, os.O_WRONLY, 0)
+	setting := filepath.Join(sys, "fs/xfs", filepath.Base(name), "error/metadata/ENOSPC/max_retries")
+	f, err := os.OpenFile(setting, os.O_WRONLY, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

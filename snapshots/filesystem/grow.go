@@ -11,8 +11,8 @@ import (
 	"thinctl/snapshots/filesystem/program"
 )
 
-// Grow extends the file system on device to the device's size. It must be
-// mounted at target, read-write.
+// Grow extends the file system on device to the size of the device. The file system
+// must be mounted at target, read-write.
 func Grow(ctx context.Context, device, target string) error {
 	return in("grow", device+" at "+target, programs{}.grow(ctx, device, target))
 }
@@ -41,24 +41,25 @@ func (p programs) grow(ctx context.Context, device, target string) error {
 	}
 	if _, err := program.Run(ctx, path, args...); err != nil {
 		if found == Ext4 && !capable(unix.CAP_SYS_RESOURCE) {
-			return &Error{Kind: fault.Denied, Err: err, Detail: "growing a mounted ext4 needs CAP_SYS_RESOURCE (fs/ext4/resize.c)"}
+			return &Error{Kind: fault.Denied, Err: err,
+				Detail: "growing a mounted ext4 needs CAP_SYS_RESOURCE (fs/ext4/resize.c)"}
 		}
-		return &Error{Err: err, Detail: "the file system is whole, at its old size or part of the way; grow it again"}
+		return &Error{Err: err, Detail: "the file system is intact, but may not have its new size; grow it again"}
 	}
 	return nil
 }
 
-// isMountOf makes sure that no other file system is grown than the one meant.
+// isMountOf fails unless the file system at target is the one on device.
 func isMountOf(device, target string) error {
 	if err := checkPath(device); err != nil {
 		return err
 	}
 	var node, root unix.Stat_t
 	if err := unix.Stat(device, &node); err != nil {
-		return fmt.Errorf("looking at the device: %w", err)
+		return fmt.Errorf("stat the device: %w", err)
 	}
 	if node.Mode&unix.S_IFMT != unix.S_IFBLK {
-		return invalid("it is not a block device")
+		return invalid("not a block device")
 	}
 	f, err := openMount(target)
 	if err != nil {
@@ -66,14 +67,14 @@ func isMountOf(device, target string) error {
 	}
 	err = errors.Join(unix.Fstat(int(f.Fd()), &root), f.Close())
 	if err == nil && root.Dev != node.Rdev {
-		err = &Error{Kind: ErrNotMounted, Detail: fmt.Sprintf("device %d:%d is mounted there instead",
+		err = &Error{Kind: ErrNotMounted, Detail: fmt.Sprintf("device %d:%d is mounted at the target",
 			unix.Major(uint64(root.Dev)), unix.Minor(uint64(root.Dev)))}
 	}
 	return err
 }
 
-// capable tells whether the process has a capability; also where it cannot be
-// known.
+// capable reports whether the process has a capability. It returns true if the
+// kernel does not report the capabilities.
 func capable(capability uint) bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData

@@ -18,51 +18,51 @@ import (
 
 // Holder is a mount namespace that keeps a device in use.
 type Holder struct {
-	Namespace   uint64   // its number, as lsns(8) prints it; 0 where /proc did not tell
-	Own         bool     // it is the caller's
-	MountPoints []string // where the device is mounted in it
-	// Processes are those that keep it so: in the caller's namespace those that
-	// have the device or files on it open, in others every one, since the mount
-	// goes only with the last of them.
+	Namespace   uint64   // the number that lsns(8) prints; 0 if /proc does not have it
+	Own         bool     // it is the caller's namespace
+	MountPoints []string // of the device in this namespace
+	// Processes are the processes that keep the device in use. In the caller's
+	// namespace they are those that have the device or files on it open. In another
+	// namespace they are all its processes, as the mount ends with the last of them.
 	Processes []Process
 }
 
-// Process is one that holds a device, by its files or by its namespace alone.
+// Process is a process that keeps a device in use, by its files or by its namespace.
 type Process struct {
 	PID     int
-	Command string   // the kernel's short name of it
-	Device  bool     // it has the device itself open
-	Files   []string // what it uses of the file system: open files, cwd, root
+	Command string   // the name in /proc/PID/comm
+	Device  bool     // the device itself is open
+	Files   []string // open files, current directory and root on the file system
 }
 
 func (h Holder) String() string {
-	var who []string
+	var users []string
 	for _, p := range h.Processes {
-		who = append(who, fmt.Sprintf("%s (pid %d)", p.Command, p.PID))
+		users = append(users, fmt.Sprintf("%s (pid %d)", p.Command, p.PID))
 	}
 	text := fmt.Sprintf("mount namespace %d", h.Namespace)
 	if h.MountPoints != nil {
 		text += ", mounted at " + strings.Join(h.MountPoints, ", ")
 	}
-	if who != nil {
-		text += ", used by " + strings.Join(who, ", ")
+	if users != nil {
+		text += ", used by " + strings.Join(users, ", ")
 	}
 	return text
 }
 
-// Proc is a /proc to look into; the zero value is this system's.
+// Proc is a mounted proc file system. The zero value is that of this system.
 type Proc struct {
-	Root string // "" is /proc
+	Root string // default "/proc"
 }
 
-// Holders returns every mount namespace in which the device is mounted or has
-// been opened, the caller's first. Where it may not look into some processes,
-// ErrIncomplete comes with what it found.
+// Holders returns the mount namespaces in which the device is mounted or open, the
+// caller's first. If some processes cannot be examined it returns ErrIncomplete
+// and the holders found.
 func Holders(ctx context.Context, device blockdev.Number) ([]Holder, error) {
 	return Proc{}.Holders(ctx, device)
 }
 
-// Holders is the function of that name, for this /proc.
+// Holders is like the function of that name, for this /proc.
 func (p Proc) Holders(ctx context.Context, device blockdev.Number) ([]Holder, error) {
 	if p.Root == "" {
 		p.Root = "/proc"
@@ -71,7 +71,7 @@ func (p Proc) Holders(ctx context.Context, device blockdev.Number) ([]Holder, er
 	defer cancel()
 	s := &scan{ctx: ctx, root: p.Root, device: device,
 		mounts: map[view][]string{}, holders: map[uint64]*Holder{}}
-	// A file on a dead network mount holds up whoever looks at it.
+	// The stat of a file on a network mount without a server blocks.
 	err := call(ctx, s.run, nil)
 	var found []Holder
 	if err == nil || errors.Is(err, ErrIncomplete) {
@@ -91,7 +91,7 @@ type scan struct {
 	denied  int
 }
 
-// view is what a mountinfo depends on: it shows what is below the root.
+// view is the key of a mountinfo file, which shows the mounts below a root.
 type view struct {
 	namespace uint64
 	root      string
@@ -118,7 +118,8 @@ func (s *scan) run() error {
 		}
 	}
 	if s.denied > 0 {
-		return &Error{Kind: ErrIncomplete, Detail: fmt.Sprintf("%d processes may not be looked into; it takes root with every capability that they have", s.denied)}
+		return &Error{Kind: ErrIncomplete,
+			Detail: fmt.Sprintf("%d processes cannot be examined without root and all of their capabilities", s.denied)}
 	}
 	return nil
 }
@@ -168,9 +169,9 @@ func (s *scan) process(pid int) error {
 	return nil
 }
 
-// tolerate passes over processes that end while they are looked at (a zombie's
-// mountinfo is EINVAL, fs/proc_namespace.c), over files whose path is longer than a
-// page (fs/proc/base.c, do_proc_readlink), and counts those out of reach.
+// tolerate ignores the errors of processes that end in the meantime (the mountinfo
+// of a zombie is EINVAL, fs/proc_namespace.c) and of paths longer than a page
+// (fs/proc/base.c, do_proc_readlink). It counts processes without permission.
 func (s *scan) tolerate(err error) error {
 	switch {
 	case errno.Is(err, unix.ENOENT, unix.ESRCH, unix.EINVAL, unix.ENAMETOOLONG):

@@ -5,9 +5,9 @@ import (
 	"errors"
 )
 
-// Inodes returns how many inodes of the file system on a device are in use. At
-// target, where it is mounted, the kernel is asked; where target is "", the
-// superblock, which a mounted file system lets grow old.
+// Inodes returns the number of inodes in use in the file system on a device. If it is
+// mounted at target, the number is the kernel's. If target is "", the number is that
+// of the superblock, which is out of date while the file system is mounted.
 func Inodes(device, target string) (uint64, error) {
 	if target != "" {
 		if err := isMountOf(device, target); err != nil {

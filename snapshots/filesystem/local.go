@@ -7,10 +7,11 @@ import (
 	"thinctl/units"
 )
 
-// Local is this host's file systems: the functions of this package as methods.
+// Local has the functions of this package as methods, for the file systems of this
+// host.
 type Local struct{}
 
-// Format is the function of that name, as all methods are.
+// Format calls the function of that name, as all methods do.
 func (Local) Format(ctx context.Context, device string, o FormatOptions) error {
 	return Format(ctx, device, o)
 }

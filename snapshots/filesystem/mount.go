@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Mount mounts device at target, which must be a folder where nothing is
-// mounted yet.
+// Mount mounts device at target, which must be a directory where nothing is
+// mounted.
 func Mount(ctx context.Context, device, target string, o MountOptions) error {
 	return in("mount", device+" at "+target, mount(ctx, device, target, o))
 }
@@ -46,7 +46,7 @@ func mount(ctx context.Context, device, target string, o MountOptions) error {
 	undo := func() { unix.Unmount(target, unix.UMOUNT_NOFOLLOW) }
 	err = explainMount(call(ctx, attempt, undo), o)
 	if err != nil && made {
-		// Gone, the target fails a mount that is still under way.
+		// Without its target, a mount in progress fails.
 		if rerr := os.Remove(target); rerr != nil && !errno.Is(rerr, unix.EBUSY) {
 			return errors.Join(err, rerr)
 		}
@@ -59,12 +59,12 @@ func mount(ctx context.Context, device, target string, o MountOptions) error {
 	return err
 }
 
-// prepareTarget reports whether it made target.
+// prepareTarget checks target, or makes it, and reports whether it did.
 func prepareTarget(target string, create bool) (made bool, err error) {
 	info, err := os.Lstat(target)
 	if create && errors.Is(err, os.ErrNotExist) {
 		if err := os.MkdirAll(target, 0o700); err != nil {
-			return false, fmt.Errorf("making the target: %w", err)
+			return false, fmt.Errorf("make the target: %w", err)
 		}
 		return true, nil
 	}
@@ -72,11 +72,11 @@ func prepareTarget(target string, create bool) (made bool, err error) {
 		return false, err
 	}
 	if !info.IsDir() {
-		return false, invalid("the target is not a folder")
+		return false, invalid("the target is not a directory")
 	}
 	f, err := openMount(target)
 	if err == nil {
-		return false, errors.Join(&Error{Kind: ErrMountPoint, Detail: "unmount what is there, or choose another target"}, f.Close())
+		return false, errors.Join(&Error{Kind: ErrMountPoint, Detail: "unmount it, or choose another target"}, f.Close())
 	}
 	if errors.Is(err, ErrNotMounted) {
 		return false, nil
@@ -84,20 +84,20 @@ func prepareTarget(target string, create bool) (made bool, err error) {
 	return false, err
 }
 
-// explainMount says what mount(2)'s errnos mean here.
+// explainMount adds the cause to an errno of mount(2).
 func explainMount(err error, o MountOptions) error {
 	e := &Error{Err: err}
 	switch {
 	case errno.Is(err, unix.EBUSY):
 		e.Kind, e.Detail = fault.Busy, "the device is mounted elsewhere with other options, or claimed by another device"
 	case errno.Is(err, unix.ENODEV):
-		e.Kind, e.Detail = fault.Unsupported, fmt.Sprintf("this kernel has no %s: load it with `modprobe %s`", o.Type, o.Type)
+		e.Kind, e.Detail = fault.Unsupported, fmt.Sprintf("the kernel has no %s: load it with `modprobe %s`", o.Type, o.Type)
 	case errno.Is(err, unix.EUCLEAN, unix.EBADMSG): // EFSCORRUPTED, EFSBADCRC
 		e.Kind, e.Detail = fault.Damaged, "see dmesg; repair it with fsck"
 	case errno.Is(err, unix.EINVAL):
-		e.Detail = fmt.Sprintf("it is not a sound %s, or an option is not known to this kernel; see dmesg", o.Type)
+		e.Detail = fmt.Sprintf("not a valid %s, or the kernel does not support an option; see dmesg", o.Type)
 	case errno.Is(err, unix.EACCES, unix.EROFS):
-		e.Detail = "the device is read-only: mount it read-only, and without recovery where its journal is not empty"
+		e.Detail = "the device is read-only: mount it read-only, and without recovery if its journal is not empty"
 	case errno.Is(err, unix.EPERM):
 		e.Kind, e.Detail = fault.Denied, "mounting needs root (CAP_SYS_ADMIN)"
 	default:

@@ -9,18 +9,18 @@ import (
 	"github.com/moby/sys/mountinfo"
 )
 
-// MountPoint is where a device is mounted.
+// MountPoint is a place where a device is mounted.
 type MountPoint struct {
-	Path     string // as processes of the namespace see it
-	Root     string // the folder of the file system that is mounted, mostly "/"
+	Path     string // as seen by the processes of the namespace
+	Root     string // the directory of the file system that is mounted, mostly "/"
 	Type     string
 	Source   string
 	ReadOnly bool
 	Options  []string // of the mount, then of the file system
 }
 
-// Mounts returns where the device is mounted in this process's mount namespace,
-// the oldest mount first.
+// Mounts returns the mount points of the device in the mount namespace of this
+// process, the oldest first.
 func Mounts(device blockdev.Number) ([]MountPoint, error) {
 	infos, err := mountinfo.GetMounts(ofDevice(device))
 	if err != nil {

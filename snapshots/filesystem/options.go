@@ -8,27 +8,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MountOptions changes how a device is mounted. The zero value is read-write,
-// of the type found on the device, at a target that is there.
+// MountOptions are the options of Mount. The zero value mounts the type that Detect
+// finds, read-write, at an existing target.
 type MountOptions struct {
 	Type     Type
 	ReadOnly bool
-	// NoRecovery mounts without replaying the journal, for a snapshot that must
-	// not be written to. ReadOnly must be set.
+	// NoRecovery mounts without a replay of the journal, for a snapshot that must not
+	// be written to. It requires ReadOnly.
 	NoRecovery bool
-	// MakeTarget makes the target and the folders above it, mode 0700.
+	// MakeTarget makes the target and its parent directories, with mode 0700.
 	MakeTarget bool
-	// FailWhenFull lets an xfs fail, rather than try for ever, when it finds no
-	// space in a thin pool, where the kernel lets that be chosen. Other file systems
-	// always do.
+	// FailWhenFull makes an xfs fail if it finds no space in a thin pool, instead of
+	// retrying for ever, if the kernel has this setting. Other file systems always fail.
 	FailWhenFull bool
-	// Options are as in mount(8)'s -o: flags such as noatime, or the file
-	// system's own. A comma between double quotes is no separator.
+	// Options are those of mount(8)'s -o: flags such as noatime, or options of the
+	// file system. A comma between double quotes is not a separator.
 	Options []string
 }
 
-// words are mount(8)'s names for flags: set and clear.
-func words() map[string][2]uintptr {
+// flagNames returns the names that mount(8) has for flags, each with the flags to set
+// and to clear.
+func flagNames() map[string][2]uintptr {
 	const atime = unix.MS_NOATIME | unix.MS_RELATIME | unix.MS_STRICTATIME
 	return map[string][2]uintptr{
 		"defaults":    {0, 0},
@@ -52,16 +52,16 @@ func words() map[string][2]uintptr {
 	}
 }
 
-// resolve returns mount(2)'s flags and data, all faults at once.
+// resolve returns the flags and the data for mount(2), or all faults at once.
 func (o MountOptions) resolve() (flags uintptr, data string, err error) {
 	var faults, own []string
-	known := words()
+	known := flagNames()
 	for _, option := range o.Options {
 		for _, word := range splitOptions(option) {
 			change, isFlag := known[word]
 			switch {
 			case slices.Contains([]string{"", "remount", "bind", "rbind", "move"}, word) || strings.ContainsRune(word, 0):
-				faults = append(faults, fmt.Sprintf("option %q is not for mounting a device", word))
+				faults = append(faults, fmt.Sprintf("option %q cannot be used to mount a device", word))
 			case isFlag:
 				flags = flags&^change[1] | change[0]
 			default:
@@ -80,7 +80,7 @@ func (o MountOptions) resolve() (flags uintptr, data string, err error) {
 	}
 	switch o.Type {
 	case XFS:
-		add("nouuid") // a snapshot has its origin's
+		add("nouuid") // a snapshot has the UUID of its origin
 		if o.NoRecovery {
 			add("norecovery")
 		}
@@ -88,7 +88,9 @@ func (o MountOptions) resolve() (flags uintptr, data string, err error) {
 		if o.NoRecovery {
 			add("noload")
 		}
-		asked := slices.ContainsFunc(own, func(w string) bool { return w == "init_itable" || strings.HasPrefix(w, "init_itable=") })
+		asked := slices.ContainsFunc(own, func(w string) bool {
+			return w == "init_itable" || strings.HasPrefix(w, "init_itable=")
+		})
 		if !readOnly && !asked {
 			add("noinit_itable")
 		}
@@ -96,7 +98,7 @@ func (o MountOptions) resolve() (flags uintptr, data string, err error) {
 		faults = append(faults, fmt.Sprintf("type %q is neither ext4 nor xfs", o.Type))
 	}
 	if o.NoRecovery && !readOnly {
-		faults = append(faults, "without journal recovery a file system may only be mounted read-only")
+		faults = append(faults, "without recovery of its journal a file system can only be mounted read-only")
 	}
 	if faults != nil {
 		return 0, "", invalid(strings.Join(faults, "; "))
@@ -104,8 +106,8 @@ func (o MountOptions) resolve() (flags uintptr, data string, err error) {
 	return flags, strings.Join(own, ","), nil
 }
 
-// splitOptions cuts at commas outside of double quotes, as the kernel does
-// (security/selinux/hooks.c, opt_len): the categories of a context have commas.
+// splitOptions splits options at commas outside of double quotes, as the kernel does
+// (security/selinux/hooks.c, opt_len): the categories of an SELinux context have commas.
 func splitOptions(options string) []string {
 	var words []string
 	begin, quoted := 0, false

@@ -44,7 +44,7 @@ func (s *scan) mountPoints(dir string, ns uint64) ([]string, error) {
 	defer f.Close()
 	mounts, err := readMounts(f, s.device)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", f.Name(), err)
+		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
 	var points []string
 	for _, m := range mounts {
@@ -54,7 +54,7 @@ func (s *scan) mountPoints(dir string, ns uint64) ([]string, error) {
 	return points, nil
 }
 
-// files notes what the process uses of the device.
+// files adds the files on the device that the process has open.
 func (s *scan) files(dir string, p *Process) error {
 	fds, err := os.ReadDir(filepath.Join(dir, "fd"))
 	if err != nil {
@@ -93,13 +93,15 @@ func (s *scan) file(link string, p *Process) error {
 	return nil
 }
 
-// numbers returns the device that a file lies on, and the one that it is. A
-// file on a network is not asked for anew: its server may be gone.
+// numbers returns the device that a file is on, and the device that it is. It uses
+// cached attributes of files on a network, as the server may not respond.
 func numbers(path string) (at, is blockdev.Number, isBlock bool, err error) {
 	var x unix.Statx_t
 	err = unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &x)
 	if err == nil {
-		return blockdev.Number{Major: x.Dev_major, Minor: x.Dev_minor}, blockdev.Number{Major: x.Rdev_major, Minor: x.Rdev_minor}, x.Mode&unix.S_IFMT == unix.S_IFBLK, nil
+		at = blockdev.Number{Major: x.Dev_major, Minor: x.Dev_minor}
+		is = blockdev.Number{Major: x.Rdev_major, Minor: x.Rdev_minor}
+		return at, is, x.Mode&unix.S_IFMT == unix.S_IFBLK, nil
 	}
 	var st unix.Stat_t
 	if errors.Is(err, unix.ENOSYS) { // before 4.11
@@ -108,7 +110,8 @@ func numbers(path string) (at, is blockdev.Number, isBlock bool, err error) {
 	return blockdev.NumberOf(uint64(st.Dev)), blockdev.NumberOf(uint64(st.Rdev)), st.Mode&unix.S_IFMT == unix.S_IFBLK, err
 }
 
-// command is the process's name; arguments may hold secrets.
+// command returns the name of the process. It leaves out the arguments, which may
+// contain secrets.
 func command(dir string) string {
 	b, err := os.ReadFile(filepath.Join(dir, "comm"))
 	if err != nil {

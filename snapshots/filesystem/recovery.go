@@ -5,9 +5,9 @@ import (
 	"errors"
 )
 
-// NeedsRecovery tells whether a file system that is not mounted was left with
-// changes in its journal, so that mounting it without recovery may show it as it
-// never was. Of xfs that stands in its log only, and so it is always said.
+// NeedsRecovery reports whether the journal of a file system that is not mounted has
+// changes. Mounted without recovery, such a file system may be inconsistent. For xfs
+// it always returns true, as only the log itself has the answer.
 func NeedsRecovery(device string) (bool, error) {
 	kind, _, err := Detect(device)
 	if err != nil || kind != Ext4 {

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Remount makes what is mounted at target read-only, or writable.
+// Remount makes the mount at target read-only or read-write.
 func Remount(ctx context.Context, target string, readOnly bool) error {
 	return in("remount", target, remount(ctx, target, readOnly))
 }

@@ -13,9 +13,9 @@ import (
 	"thinctl/units"
 )
 
-// Slim gives back what mkfs wrote as zeros to a fresh file system on a thin
-// volume, whose blocks read as zeros without that: the log of xfs, 64 MiB where
-// the file system has 300 or more. The device must not be mounted.
+// Slim discards the zeros that mkfs wrote to a new file system on a thin volume,
+// whose unallocated blocks read as zeros anyway. These are the log of xfs: 64 MiB in a
+// file system of 300 MiB or more. The device must not be mounted.
 func Slim(ctx context.Context, device string) error {
 	kind, _, err := Detect(device)
 	if err != nil || kind != XFS {
@@ -38,9 +38,9 @@ func slimLog(ctx context.Context, device string) (err error) {
 	}
 	log, ok := logOf(super)
 	if !ok {
-		return nil // it is on another device
+		return nil // the log is on another device
 	}
-	const piece = units.MiB // blocks of a pool are from 64 KiB to 1 GiB; larger ones stay
+	const piece = units.MiB // a pool with larger blocks keeps them
 	buf, zeros := make([]byte, piece), make([]byte, piece)
 	for at := log.start.RoundUp(piece); at+piece <= log.end; at += piece {
 		if err := ctx.Err(); err != nil {
@@ -61,17 +61,17 @@ func slimLog(ctx context.Context, device string) (err error) {
 	return nil
 }
 
-type stretch struct{ start, end units.Bytes }
+type byteRange struct{ start, end units.Bytes }
 
-// logOf finds the log in an xfs superblock (fs/xfs/libxfs/xfs_format.h, struct
+// logOf returns the place of the log from an xfs superblock (fs/xfs/libxfs/xfs_format.h, struct
 // xfs_dsb): sb_blocksize, sb_logstart, sb_agblocks, sb_logblocks, sb_agblklog.
-func logOf(super []byte) (stretch, bool) {
+func logOf(super []byte) (byteRange, bool) {
 	be := binary.BigEndian
 	block, start := units.Bytes(be.Uint32(super[4:])), be.Uint64(super[48:])
 	group, blocks, shift := uint64(be.Uint32(super[84:])), be.Uint32(super[96:]), super[124]
 	if start == 0 || shift > 31 {
-		return stretch{}, false
+		return byteRange{}, false
 	}
 	first := start>>shift*group + start&(1<<shift-1)
-	return stretch{units.Bytes(first) * block, (units.Bytes(first) + units.Bytes(blocks)) * block}, true
+	return byteRange{units.Bytes(first) * block, (units.Bytes(first) + units.Bytes(blocks)) * block}, true
 }

@@ -9,7 +9,7 @@ import (
 	"thinctl/units"
 )
 
-// Space is what a mounted file system has in all and has left.
+// Space is the size and the free space of a mounted file system.
 type Space struct {
 	Size, Free         units.Bytes
 	Inodes, FreeInodes uint64

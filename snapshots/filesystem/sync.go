@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sync writes out what is pending at target. Since Linux 5.8 it also tells of
-// writes that the kernel could not do in the background and nobody has been told
-// of yet (fs/sync.c, syncfs).
+// Sync writes pending data of the file system at target to the device. Since Linux
+// 5.8 it also returns the errors of background writes that have not been reported yet
+// (fs/sync.c, syncfs).
 func Sync(ctx context.Context, target string) error {
 	ctx, cancel := bound(ctx, flushBound)
 	defer cancel()

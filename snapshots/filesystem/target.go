@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkPath keeps out what a program would take for an option, and what would
-// change its meaning with the current folder.
+// checkPath rejects paths that a program could take for an option, and relative
+// paths.
 func checkPath(path string) error {
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path {
-		return invalid("the path must be absolute and plain, without . and ..")
+		return invalid("the path must be absolute, without . and .. in it")
 	}
 	return nil
 }
 
-// openMount opens the root of the file system that is mounted at target. The
-// check is on the open file: freezing a target that is not mounted would freeze
-// the host's own file system.
+// openMount opens the root of the file system that is mounted at target. It checks
+// the open file: to freeze a target where nothing is mounted would freeze the file
+// system of the host.
 func openMount(target string) (*os.File, error) {
 	if err := checkPath(target); err != nil {
 		return nil, err
@@ -31,7 +31,7 @@ func openMount(target string) (*os.File, error) {
 	}
 	mounted, err := isMountRoot(int(f.Fd()))
 	if err == nil && !mounted {
-		err = &Error{Kind: ErrNotMounted, Detail: "nothing is mounted there"}
+		err = &Error{Kind: ErrNotMounted, Detail: "nothing is mounted at the target"}
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -39,15 +39,15 @@ func openMount(target string) (*os.File, error) {
 	return f, nil
 }
 
-// isMountRoot compares the folder's device with its parent's. Bind mounts
-// inside one file system are not seen so, and are not meant.
+// isMountRoot compares the device of a directory with that of its parent. It does not
+// recognize bind mounts inside one file system, which this package does not make.
 func isMountRoot(dir int) (bool, error) {
 	var own, parent unix.Stat_t
 	if err := unix.Fstat(dir, &own); err != nil {
-		return false, fmt.Errorf("looking at the folder: %w", err)
+		return false, fmt.Errorf("stat the directory: %w", err)
 	}
 	if err := unix.Fstatat(dir, "..", &parent, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return false, fmt.Errorf("looking at the folder above: %w", err)
+		return false, fmt.Errorf("stat the parent directory: %w", err)
 	}
 	return own.Dev != parent.Dev, nil
 }

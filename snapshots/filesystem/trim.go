@@ -16,19 +16,18 @@ import (
 // fiTrim is _IOWR('X', 121, struct fstrim_range), encoded as in freeze.go.
 const fiTrim = 0xc0185879
 
-// trimPart is how much is trimmed between two looks at the context: the ioctl
-// itself is not to be interrupted but by killing the process.
+// trimPart is the size that is trimmed between two checks of the context. Only the
+// end of the process interrupts the ioctl itself.
 const trimPart = 64 * units.GiB
 
 // trimRange is struct fstrim_range of include/uapi/linux/fs.h.
 type trimRange struct{ start, length, least uint64 }
 
-// Trim discards the free space of the file system at target, so that the pool
-// gets its blocks back, and returns what the kernel says was discarded: ext4
-// passes over what it has trimmed since it was mounted; xfs of Linux 6.18 was
-// seen to answer with the size of the range, whatever was free. Blocks of files
-// that were removed a moment ago may not be free yet: xfs frees in the
-// background.
+// Trim discards the free space of the file system at target, so that the pool gets
+// its blocks back. It returns the size that the kernel reports. ext4 leaves out what it
+// has trimmed since it was mounted. xfs of Linux 6.18 returns the size of the range,
+// however much of it is free. The blocks of files that were just removed may not be
+// free yet: xfs frees them in the background.
 func Trim(ctx context.Context, target string) (units.Bytes, error) {
 	n, err := trim(ctx, target, trimPart)
 	return n, in("trim", target, err)
@@ -46,7 +45,7 @@ func trim(ctx context.Context, target string, part units.Bytes) (units.Bytes, er
 			return err
 		}, nil)
 		if errno.Is(err, unix.EOPNOTSUPP, unix.ENOTTY) {
-			err = &Error{Kind: fault.Unsupported, Err: err, Detail: "the device or the file system takes no discards"}
+			err = &Error{Kind: fault.Unsupported, Err: err, Detail: "the device or the file system does not accept discards"}
 		}
 		if err != nil {
 			return total, err
@@ -58,8 +57,8 @@ func trim(ctx context.Context, target string, part units.Bytes) (units.Bytes, er
 	}
 }
 
-// trimFrom trims one part, and the last one to the very end: statfs leaves the
-// file system's own blocks out of its size.
+// trimFrom trims one part. The last one has no end, as the size that statfs returns
+// does not include the blocks for the file system's own use.
 func trimFrom(target string, start, part units.Bytes) (freed units.Bytes, last bool, err error) {
 	f, err := openMount(target)
 	if err != nil {

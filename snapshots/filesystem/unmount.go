@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// UnmountOptions changes how a target is unmounted.
+// UnmountOptions are the options of Unmount.
 type UnmountOptions struct {
-	// Lazy takes the target out of sight at once; the device is free when the
-	// last file on it is closed.
+	// Lazy detaches the target at once. The device is free when the last file on it is
+	// closed.
 	Lazy bool
 }
 
-// Unmount unmounts what is mounted at target. Where it is in use it is tried
-// again for a short while; [Holders] tells by whom.
+// Unmount unmounts the file system at target. It retries for a short time if the
+// target is in use; [Holders] returns the processes that use it.
 func Unmount(ctx context.Context, target string, o UnmountOptions) error {
 	return in("unmount", target, unmount(ctx, target, o))
 }
@@ -46,7 +46,8 @@ func unmount(ctx context.Context, target string, o UnmountOptions) error {
 			return err
 		}
 		if contexts.Sleep(patience, wait) != nil {
-			return &Error{Kind: fault.Busy, Err: err, Detail: "files on it are open, or something is mounted below; end its users"}
+			return &Error{Kind: fault.Busy, Err: err,
+				Detail: "files on it are open, or another file system is mounted below; stop the processes that use it"}
 		}
 	}
 }

@@ -8,17 +8,17 @@ import (
 	"thinctl/fault"
 )
 
-// UUID is a file system's; zeros mean none.
+// UUID is the UUID of a file system. The zero value is none.
 type UUID [16]byte
 
-// IsZero reports whether there is no uuid.
+// IsZero reports whether u is the zero value.
 func (u UUID) IsZero() bool { return u == UUID{} }
 
 func (u UUID) String() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }
 
-// ParseUUID reads the usual form of 36 characters.
+// ParseUUID parses the usual form of 36 characters.
 func ParseUUID(text string) (UUID, error) {
 	b, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
 	var u UUID

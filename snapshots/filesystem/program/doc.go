@@ -1,23 +1,23 @@
-// Package program runs another program within bounds: no shell, no input, a
-// bounded tail of its output, and no longer than its context.
+// Package program runs another program with limits: without a shell and input, until
+// its context ends at the latest, and with a limited tail of its output.
 //
-// It serves snapshots/filesystem, the only place that may run programs at all.
+// Only snapshots/filesystem uses it, the one package that may run programs.
 //
 // # Words
 //
-//   - A [Program] is looked for in given folders, by default those of PATH and
-//     the system's, since PATH often lacks the latter outside a root's shell.
-//   - The tail is the last lines that it wrote to either output, made fit for a
-//     message: no control characters, no overlong lines.
+//   - A [Program] is searched in given directories, by default in those of PATH and
+//     of the system, as PATH often lacks the latter outside a root shell.
+//   - The tail is the last lines of both outputs, without control characters and
+//     with a limited length.
 //
 // # Caveats
 //
-// A program is killed when its context ends. One that waits for a device in the
-// kernel does not die then; [Run] gives it some seconds, and returns with an
-// error that names the process it leaves behind.
+// A program is killed when its context ends. A program that waits for a device in
+// the kernel does not end then. [Run] waits some seconds for it and returns an error
+// with the id of the remaining process.
 //
-// It gets a process group of its own, so that Ctrl-C on the terminal reaches
-// thinctl alone, and an environment of PATH and LC_ALL=C only.
+// The program runs in a process group of its own, so that Ctrl-C on the terminal
+// interrupts only thinctl, and with an environment of PATH and LC_ALL=C only.
 //
 // # Example
 //

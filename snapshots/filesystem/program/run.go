@@ -12,17 +12,17 @@ import (
 	"time"
 )
 
-// grace is how long a killed program may take to go.
+// grace is the time that a killed program has to end.
 const grace = 5 * time.Second
 
-// Result is how a program ended.
+// Result is the result of a program.
 type Result struct {
-	Status int      // the exit status; -1 where a signal ended it
-	Lines  []string // the tail of what it wrote to both outputs
-	Cut    bool     // there was more before Lines
+	Status int      // the exit status; -1 if a signal ended it
+	Lines  []string // the tail of both outputs
+	Cut    bool     // the output had more lines before Lines
 }
 
-// ExitError is a program that ended with another status than 0.
+// ExitError is the error for a program that ended with a status other than 0.
 type ExitError struct {
 	Path string
 	Result
@@ -31,7 +31,7 @@ type ExitError struct {
 
 func (e *ExitError) Error() string {
 	text := fmt.Sprintf("%s failed (%s)", filepath.Base(e.Path), e.state)
-	// The reason is mostly in the last lines; mkfs.xfs has its usage follow it.
+	// The reason is mostly in the last lines; mkfs.xfs prints its usage after it.
 	const first, last = 2, 4
 	lines := e.Lines
 	if len(lines) > first+last {
@@ -43,9 +43,8 @@ func (e *ExitError) Error() string {
 	return text
 }
 
-// Run runs the program at path to its end. Its status is in the Result; a
-// status other than 0 is an *ExitError too. Where ctx ends first the error is
-// ctx's cause, and the program is killed.
+// Run runs the program at path to its end. A status other than 0 is also an
+// *ExitError. If ctx ends first, Run kills the program and returns the cause of ctx.
 func Run(ctx context.Context, path string, args ...string) (Result, error) {
 	return run(ctx, grace, path, args...)
 }
@@ -63,7 +62,7 @@ func run(ctx context.Context, grace time.Duration, path string, args ...string) 
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = grace
 	if err := cmd.Start(); err != nil {
-		return Result{}, fmt.Errorf("starting %s: %w", path, err)
+		return Result{}, fmt.Errorf("start %s: %w", path, err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
@@ -78,7 +77,7 @@ func run(ctx context.Context, grace time.Duration, path string, args ...string) 
 	case err := <-ended:
 		return finish(ctx, cmd, &out, err)
 	case <-limit.C:
-		return out.result(-1), fmt.Errorf("%s (process %d) hangs in the kernel and outlived being killed: look at its device: %w",
+		return out.result(-1), fmt.Errorf("%s (process %d) was killed but is blocked in the kernel: check its device: %w",
 			name, cmd.Process.Pid, context.Cause(ctx))
 	}
 }
@@ -94,5 +93,5 @@ func finish(ctx context.Context, cmd *exec.Cmd, out *tail, err error) (Result, e
 	case errors.As(err, &exit):
 		return result, &ExitError{Path: cmd.Path, Result: result, state: cmd.ProcessState.String()}
 	}
-	return result, fmt.Errorf("running %s: %w", cmd.Path, err)
+	return result, fmt.Errorf("run %s: %w", cmd.Path, err)
 }
