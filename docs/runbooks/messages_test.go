@@ -26,7 +26,7 @@ func composed() []string {
 // A runbook that begins an item with a quoted message quotes a message of the program.
 func TestQuotedMessagesExist(t *testing.T) {
 	known := strings.Join(literals(t), "\n")
-	item := regexp.MustCompile("(?m)^(?:- )?(`[^`]+`(?:,? (?:or|and) `[^`]+`|, `[^`]+`)*)(?: \\([^)]*\\))?(?:, as above| (?:instead of|is|lists|shows) [^:]*)?:")
+	item := regexp.MustCompile("(?m)^(?:- )?(`[^`]+`(?:,? (?:or|and) `[^`]+`|, `[^`]+`)*)(?: \\([^)]*\\))?(?:, as above| (?:instead of|is|lists|shows) [^:\\n]*)?:")
 	quotation := regexp.MustCompile("`([^`]+)`")
 	checked := 0
 	for _, name := range Names() {
