@@ -11,12 +11,16 @@ type finding struct {
 	file, word, instead string
 	line                int
 	advice              bool
+	name                bool // it is a part of a declared name
 }
 
 func (f finding) String() string {
 	kind := ""
 	if f.advice {
 		kind = "advice: "
+	}
+	if f.name {
+		kind += "in a name: "
 	}
 	return fmt.Sprintf("%s:%d: %s%s: write %q instead", f.file, f.line, kind, f.word, f.instead)
 }
@@ -33,12 +37,16 @@ var (
 // check returns the findings in a file, in the order of its lines.
 func check(file string, content []byte, rules []rule) []finding {
 	var all []finding
-	for _, p := range passages(file, content) {
+	for _, p := range append(passages(file, content), fileName(file)) {
 		for _, rule := range rules {
 			for _, at := range matches(rule.pattern, p.text) {
 				word := strings.Join(strings.Fields(p.text[at[0]:at[1]]), " ")
-				all = append(all, finding{file: file, line: p.lineAt(at[0]), word: strings.ToLower(word), instead: rule.instead, advice: rule.advice})
+				all = append(all, finding{file: file, line: p.lineAt(at[0]), word: strings.ToLower(word), instead: rule.instead,
+					advice: rule.advice, name: p.name})
 			}
+		}
+		if p.name {
+			continue
 		}
 		for _, at := range matches(needsNegation, p.text) {
 			if !negation.MatchString(sentenceAround(p.text, at[0], at[1])) {

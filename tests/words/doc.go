@@ -1,5 +1,5 @@
-// Command words checks the language of the repository: comments and strings of Go
-// files, documents, and the texts in packaging. It finds words that this repository
+// Command words checks the language of the repository: comments, strings and names of
+// Go files, documents, and the texts in packaging. It finds words that this repository
 // does not use (see CONTRIBUTING.md), and prints the word to write instead.
 //
 //	go run ./tests/words                 # print each finding, and fail if there is one
@@ -12,6 +12,6 @@
 // another project) is listed in allow.txt with the reason; an entry there that matches
 // nothing is a fault too.
 //
-// The check reads neither identifiers nor code in documents and comments, that is,
-// text in backquotes, in fenced blocks and in indented blocks.
+// Names are checked where a Go file declares them. The check does not read code in
+// documents and comments: text in backquotes, in fenced blocks and in indented blocks.
 package main

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"go/ast"
+	"go/parser"
 	"go/scanner"
 	"go/token"
 	"path"
@@ -15,6 +17,7 @@ type passage struct {
 	text     string
 	oneLine  bool // line breaks in the text are none of the file
 	sentence bool // it consists of sentences: a comment or a paragraph of a document
+	name     bool // it is a name that the file declares, split into words
 }
 
 // lineAt returns the line of the file at an offset in the text.
@@ -29,11 +32,16 @@ func (p passage) lineAt(offset int) int {
 func passages(name string, content []byte) []passage {
 	switch path.Ext(name) {
 	case ".go":
-		return goPassages(content)
+		return append(goPassages(content), declaredNames(content)...)
 	case ".md":
 		return markdownPassages(string(content))
 	}
 	return []passage{{line: 1, text: string(content)}}
+}
+
+// fileName returns the words of a file's own name.
+func fileName(name string) passage {
+	return passage{line: 1, text: strings.NewReplacer("-", " ", "_", " ", ".", " ").Replace(path.Base(name)), oneLine: true, name: true}
 }
 
 // goPassages returns the comments and the strings of a Go file.
@@ -65,6 +73,49 @@ func goPassages(content []byte) []passage {
 			}
 		}
 	}
+}
+
+// declaredNames returns the names that a Go file declares, split into words. Names that
+// it only uses may be another project's.
+func declaredNames(content []byte) []passage {
+	files := token.NewFileSet()
+	parsed, err := parser.ParseFile(files, "", content, parser.SkipObjectResolution)
+	if err != nil {
+		return nil // the compiler reports it
+	}
+	var all []passage
+	declare := func(names ...*ast.Ident) {
+		for _, name := range names {
+			all = append(all, passage{line: files.Position(name.Pos()).Line, text: splitName(name.Name), oneLine: true, name: true})
+		}
+	}
+	ast.Inspect(parsed, func(node ast.Node) bool {
+		switch n := node.(type) {
+		case *ast.FuncDecl:
+			declare(n.Name)
+		case *ast.TypeSpec:
+			declare(n.Name)
+		case *ast.ValueSpec:
+			declare(n.Names...)
+		case *ast.Field:
+			declare(n.Names...)
+		case *ast.AssignStmt:
+			for _, left := range n.Lhs {
+				if name, isName := left.(*ast.Ident); isName && n.Tok == token.DEFINE {
+					declare(name)
+				}
+			}
+		}
+		return true
+	})
+	return all
+}
+
+var wordBreak = regexp.MustCompile(`([a-z0-9])([A-Z])`)
+
+// splitName returns the words of a name in camel case or with underscores.
+func splitName(name string) string {
+	return strings.ReplaceAll(wordBreak.ReplaceAllString(name, "$1 $2"), "_", " ")
 }
 
 var (
