@@ -28,7 +28,7 @@ const (
 
 func outcomes() []string { return []string{succeeded, erred} }
 
-// activity is what the program has done and seen since it started.
+// activity counts operations, extensions and events since the program started.
 type activity struct {
 	operations *prometheus.CounterVec
 	durations  *prometheus.HistogramVec
@@ -37,7 +37,7 @@ type activity struct {
 	pools map[string]*counts
 }
 
-// counts are those of one pool.
+// counts holds the counters of one pool.
 type counts struct {
 	extensions map[extension]uint64
 	extended   map[Space]units.Bytes
@@ -49,17 +49,17 @@ type extension struct {
 	result string
 }
 
-func newActivity(f *families) *activity {
+func newActivity() *activity {
 	return &activity{
-		operations: prometheus.NewCounterVec(prometheus.CounterOpts{Name: f.operations.Name, Help: f.operations.Help}, f.operations.Labels),
-		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: f.operationDuration.Name, Help: f.operationDuration.Help,
-			Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 15, 60, 300}}, f.operationDuration.Labels),
-		pools: map[string]*counts{},
+		operations: counterVec("operations_total"),
+		durations:  histogramVec("operation_duration_seconds", .001, .005, .01, .05, .1, .5, 1, 5, 15, 60, 300),
+		pools:      map[string]*counts{},
 	}
 }
 
-// Operation starts an operation; what it returns is called with its outcome.
-func (m *Metrics) Operation(name string) func(error) {
+// Operation starts the measurement of an operation. The caller calls the returned
+// function with the operation's error or nil.
+func (m *Metrics) Operation(name string) (done func(error)) {
 	begun := time.Now()
 	return func(err error) {
 		result := succeeded
@@ -71,7 +71,7 @@ func (m *Metrics) Operation(name string) func(error) {
 	}
 }
 
-// Extended counts an automatic extension of a pool, or that it was not made.
+// Extended counts an automatic extension of a pool, or one that was not possible.
 func (m *Metrics) Extended(pool string, space Space, by units.Bytes, result string) {
 	m.activity.change(pool, func(c *counts) {
 		c.extensions[extension{space, result}]++
@@ -86,7 +86,7 @@ func (m *Metrics) Event(pool string) {
 	m.activity.change(pool, func(c *counts) { c.events++ })
 }
 
-// Forget drops what was counted of a pool that is gone.
+// Forget drops the counters of a destroyed pool.
 func (m *Metrics) Forget(pool string) {
 	m.activity.mu.Lock()
 	defer m.activity.mu.Unlock()
@@ -99,8 +99,8 @@ func (a *activity) change(pool string, change func(*counts)) {
 	change(a.of(pool))
 }
 
-// of returns the counts of a pool, which begin with zeros: a counter that begins
-// with its first increment hides that from rates.
+// of returns the counts of a pool. They begin with zeros, since rate() does not see the
+// first increment of a counter that begins with 1.
 func (a *activity) of(pool string) *counts {
 	c := a.pools[pool]
 	if c == nil {
@@ -115,21 +115,21 @@ func (a *activity) of(pool string) *counts {
 	return c
 }
 
-// collect makes the series of the pools of these names and of those with counts.
-func (a *activity) collect(f *families, to chan<- prometheus.Metric, names []string) {
+// collect emits the counters of the given pools and of all others that have any.
+func (a *activity) collect(to func(pool string) series, pools []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, name := range names {
+	for _, name := range pools {
 		a.of(name)
 	}
 	for name, c := range a.pools {
-		s := series{to: to, pool: name}
-		s.counter(f.events, float64(c.events))
+		s := to(name)
+		s.counter("pool_events_total", float64(c.events))
 		for space, by := range c.extended {
-			s.counter(f.extended, float64(by), string(space))
+			s.counter("pool_extended_bytes_total", float64(by), string(space))
 		}
 		for e, n := range c.extensions {
-			s.counter(f.extensions, float64(n), string(e.space), e.result)
+			s.counter("pool_extensions_total", float64(n), string(e.space), e.result)
 		}
 	}
 }

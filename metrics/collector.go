@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -13,82 +12,90 @@ import (
 	"thinctl/units"
 )
 
-// pools makes the series of pools at each scrape, of samples alone.
-type pools struct {
-	*families
-	source   Source
-	options  Options
-	activity *activity // nil where nothing is counted
-	// once leaves out what only holds at the moment of a scrape.
-	once bool
+// collector derives series from samples at each scrape.
+type collector struct {
+	descriptors descriptors
+	source      Source
+	options     Options
+	activity    *activity // nil: no counters
+	noAges      bool
+}
+
+func newCollector(source Source, o Options, a *activity) *collector {
+	return &collector{descriptors: newDescriptors(), source: source, options: o, activity: a}
 }
 
 // Describe implements [prometheus.Collector].
-func (p *pools) Describe(to chan<- *prometheus.Desc) {
-	for _, f := range p.all {
-		if !slices.Contains([]*family{p.operations, p.operationDuration, p.snapshotterReady, p.inFlight, p.requests, p.requestDuration}, f) {
-			to <- f.desc
-		}
+func (c *collector) Describe(to chan<- *prometheus.Desc) {
+	for _, desc := range c.descriptors {
+		to <- desc
 	}
 }
 
 // Collect implements [prometheus.Collector].
-func (p *pools) Collect(to chan<- prometheus.Metric) {
-	series{to: to}.gauge(p.buildInfo, 1, p.options.Version, goVersion())
-	samples, now := p.source.Samples(), p.options.now()
+func (c *collector) Collect(to chan<- prometheus.Metric) {
+	c.series(to, "").gauge("build_info", 1, c.options.Version, goVersion())
+	samples, now := c.source.Samples(), c.options.now()
 	names := make([]string, len(samples))
 	for i := range samples {
 		names[i] = samples[i].Pool
-		s := series{to: to, pool: names[i]}
-		p.sampled(s, &samples[i], now)
+		s := c.series(to, names[i])
+		c.sample(s, &samples[i], now)
 		if samples[i].HasStatus() {
-			p.status(s, &samples[i])
-			p.plans(s, &samples[i])
+			status(s, &samples[i])
+			forecasts(s, &samples[i])
 		}
-		p.scanned(s, samples[i].Scan, now)
+		c.scan(s, samples[i].Scan, now)
 	}
-	p.volumesOf(to, samples)
-	if p.activity != nil {
-		p.activity.collect(p.families, to, names)
+	c.volumes(to, samples)
+	if c.activity != nil {
+		c.activity.collect(func(pool string) series { return c.series(to, pool) }, names)
 	}
 }
 
-// series makes the series of one pool.
+func (c *collector) series(to chan<- prometheus.Metric, pool string) series {
+	return series{descriptors: c.descriptors, to: to, pool: pool}
+}
+
+// series emits the series of one pool. Its methods take the metric's name without the
+// prefix.
 type series struct {
-	to   chan<- prometheus.Metric
-	pool string
+	descriptors descriptors
+	to          chan<- prometheus.Metric
+	pool        string // the value of the first label; "" for a metric without it
 }
 
-func (s series) gauge(f *family, value float64, labels ...string) {
-	s.add(f, prometheus.GaugeValue, value, labels)
+func (s series) gauge(name string, value float64, labels ...string) {
+	s.add(name, prometheus.GaugeValue, value, labels)
 }
 
-func (s series) counter(f *family, value float64, labels ...string) {
-	s.add(f, prometheus.CounterValue, value, labels)
+func (s series) counter(name string, value float64, labels ...string) {
+	s.add(name, prometheus.CounterValue, value, labels)
 }
 
-func (s series) add(f *family, kind prometheus.ValueType, value float64, labels []string) {
+func (s series) add(name string, kind prometheus.ValueType, value float64, labels []string) {
 	if s.pool != "" {
 		labels = append([]string{s.pool}, labels...)
 	}
-	m, err := prometheus.NewConstMetric(f.desc, kind, value, labels...)
-	if err != nil { // a label that is no text
-		m = prometheus.NewInvalidMetric(f.desc, err)
+	desc := s.descriptors.of(name)
+	m, err := prometheus.NewConstMetric(desc, kind, value, labels...)
+	if err != nil { // a label that is not UTF-8
+		m = prometheus.NewInvalidMetric(desc, err)
 	}
 	s.to <- m
 }
 
-func (s series) flag(f *family, is bool, labels ...string) {
-	s.gauge(f, truth(is), labels...)
+func (s series) flag(name string, is bool, labels ...string) {
+	s.gauge(name, boolValue(is), labels...)
 }
 
-func (s series) bytes(f *family, size units.Bytes, labels ...string) {
-	s.gauge(f, float64(size), labels...)
+func (s series) bytes(name string, size units.Bytes, labels ...string) {
+	s.gauge(name, float64(size), labels...)
 }
 
-func (s series) count(f *family, n int) { s.gauge(f, float64(n)) }
+func (s series) count(name string, n int) { s.gauge(name, float64(n)) }
 
-func truth(is bool) float64 {
+func boolValue(is bool) float64 {
 	if is {
 		return 1
 	}
@@ -97,61 +104,61 @@ func truth(is bool) float64 {
 
 func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
 
-func (p *pools) sampled(s series, sample *Sample, now time.Time) {
-	s.flag(p.sampleSuccess, sample.Err == nil)
-	s.gauge(p.sampleTime, seconds(sample.At))
-	s.gauge(p.sampleDuration, sample.Took.Seconds())
-	if !p.once {
-		s.gauge(p.sampleAge, max(0, now.Sub(sample.At).Seconds()))
+func (c *collector) sample(s series, sample *Sample, now time.Time) {
+	s.flag("pool_sample_success", sample.Err == nil)
+	s.gauge("pool_sample_timestamp_seconds", seconds(sample.At))
+	s.gauge("pool_sample_duration_seconds", sample.Took.Seconds())
+	if !c.noAges {
+		s.gauge("pool_sample_age_seconds", max(0, now.Sub(sample.At).Seconds()))
 	}
 	for _, code := range sample.Conditions {
-		s.gauge(p.condition, 1, code)
+		s.gauge("pool_condition", 1, code)
 	}
 }
 
-// status makes the series of the pool's record and of the kernel's answer.
-func (p *pools) status(s series, sample *Sample) {
+// status emits the series of the pool's record and of the kernel's status.
+func status(s series, sample *Sample) {
 	status := &sample.Status
 	record := &status.Record
 	backing := "devices"
 	if record.Data.Loop {
 		backing = "files"
 	}
-	s.gauge(p.info, 1, status.UUID, strings.ToValidUTF8(status.Dir, "?"), backing)
-	s.flag(p.active, status.Active)
+	s.gauge("pool_info", 1, status.UUID, strings.ToValidUTF8(status.Dir, "?"), backing)
+	s.flag("pool_active", status.Active)
 	mode := "inactive"
 	if status.Active {
 		mode = status.Kernel.Mode.String()
 	}
 	for _, one := range modes() {
-		s.flag(p.mode, one == mode, one)
+		s.flag("pool_mode", one == mode, one)
 	}
-	s.bytes(p.blockSize, record.Block)
-	s.bytes(p.lowWater, units.Bytes(record.LowWater)*record.Block)
+	s.bytes("pool_block_size_bytes", record.Block)
+	s.bytes("pool_low_water_bytes", units.Bytes(record.LowWater)*record.Block)
 	if sample.HasKernelStatus() {
 		kernel := &status.Kernel
-		s.flag(p.fullPolicy, !kernel.ErrorIfNoSpace, queueing)
-		s.flag(p.fullPolicy, kernel.ErrorIfNoSpace, failing)
-		s.flag(p.needsCheck, kernel.NeedsCheck)
-		s.flag(p.heldRoot, kernel.HeldRoot != 0)
-		s.gauge(p.transactionID, float64(kernel.TransactionID))
-		s.bytes(p.dataUsed, status.Data.Used)
-		s.bytes(p.metadataUsed, status.Metadata.Used)
+		s.flag("pool_full_policy", !kernel.ErrorIfNoSpace, queueing)
+		s.flag("pool_full_policy", kernel.ErrorIfNoSpace, failing)
+		s.flag("pool_needs_check", kernel.NeedsCheck)
+		s.flag("pool_held_root", kernel.HeldRoot != 0)
+		s.gauge("pool_transaction_id", float64(kernel.TransactionID))
+		s.bytes("pool_data_used_bytes", status.Data.Used)
+		s.bytes("pool_metadata_used_bytes", status.Metadata.Used)
 	}
-	s.bytes(p.dataSize, status.Data.Total)
-	s.bytes(p.dataReserve, part(status.Data.Total, record.Reserve.Data))
-	s.bytes(p.metadataSize, status.Metadata.Total)
-	s.bytes(p.metadataReserve, part(status.Metadata.Total, record.Reserve.Metadata))
-	p.host(s, status, record)
+	s.bytes("pool_data_size_bytes", status.Data.Total)
+	s.bytes("pool_data_reserve_bytes", part(status.Data.Total, record.Reserve.Data))
+	s.bytes("pool_metadata_size_bytes", status.Metadata.Total)
+	s.bytes("pool_metadata_reserve_bytes", part(status.Metadata.Total, record.Reserve.Metadata))
+	hostSpace(s, status, record)
 
-	s.bytes(p.virtual, status.Virtual)
-	s.gauge(p.overcommit, float64(status.Virtual)/float64(status.Data.Total))
-	s.count(p.volumes, status.Volumes)
-	s.count(p.tombstones, status.Tombstones)
+	s.bytes("pool_virtual_bytes", status.Virtual)
+	s.gauge("pool_overcommit_ratio", float64(status.Virtual)/float64(status.Data.Total))
+	s.count("pool_volumes", status.Volumes)
+	s.count("pool_tombstones", status.Tombstones)
 	if sample.Err == nil {
-		s.count(p.layers, sample.Layers)
-		s.count(p.containers, sample.Containers)
-		s.count(p.images, sample.Images)
+		s.count("pool_layers", sample.Layers)
+		s.count("pool_containers", sample.Containers)
+		s.count("pool_images", sample.Images)
 	}
 }
 
@@ -163,38 +170,40 @@ const (
 
 func policies() []string { return []string{failing, queueing} }
 
-// modes are those of package dm, and that of a pool that the kernel has not.
+// modes returns the modes of package dm, and the one of a pool that is not in the kernel.
 func modes() []string {
-	return []string{dm.ModeWrite.String(), dm.ModeOutOfDataSpace.String(), dm.ModeReadOnly.String(), dm.ModeFail.String(), "inactive"}
+	return []string{
+		dm.ModeWrite.String(), dm.ModeOutOfDataSpace.String(), dm.ModeReadOnly.String(), dm.ModeFail.String(), "inactive",
+	}
 }
 
-func (p *pools) host(s series, status *thinpool.Status, record *thinpool.PoolRecord) {
+func hostSpace(s series, status *thinpool.Status, record *thinpool.PoolRecord) {
 	if host := status.Host; host != nil {
-		s.bytes(p.hostSize, host.Total)
-		s.bytes(p.hostFree, host.Available)
-		s.bytes(p.hostReserve, part(host.Total, record.Reserve.Host))
+		s.bytes("pool_host_size_bytes", host.Total)
+		s.bytes("pool_host_free_bytes", host.Available)
+		s.bytes("pool_host_reserve_bytes", part(host.Total, record.Reserve.Host))
 	}
 	for _, of := range []struct {
 		space Space
 		in    *thinpool.Space
 	}{{Data, &status.Data}, {Metadata, &status.Metadata}} {
 		if file := of.in.File; file != nil {
-			s.bytes(p.fileSize, file.Apparent, string(of.space))
-			s.bytes(p.fileAllocated, file.Allocated, string(of.space))
+			s.bytes("pool_file_size_bytes", file.Apparent, string(of.space))
+			s.bytes("pool_file_allocated_bytes", file.Allocated, string(of.space))
 		}
 	}
 }
 
-// part is so many percent of a size, exactly.
+// part returns a percentage of a size without overflow.
 func part(size units.Bytes, percent int) units.Bytes {
 	return size/100*units.Bytes(percent) + size%100*units.Bytes(percent)/100
 }
 
-// plans makes the series of what is to come.
-func (p *pools) plans(s series, sample *Sample) {
+// forecasts emits the limits and the forecast.
+func forecasts(s series, sample *Sample) {
 	for _, space := range spaces() {
 		if limit, ok := sample.Limits[space]; ok {
-			s.bytes(p.maximum, limit, string(space))
+			s.bytes("pool_maximum_bytes", limit, string(space))
 		}
 		if sample.Forecast == nil || space == Host && sample.Status.Host == nil {
 			continue
@@ -203,22 +212,22 @@ func (p *pools) plans(s series, sample *Sample) {
 		if in, ok := sample.Forecast[space]; ok {
 			left = in.Seconds()
 		}
-		s.gauge(p.secondsToFull, left, string(space))
+		s.gauge("pool_seconds_to_full", left, string(space))
 	}
 }
 
-func (p *pools) scanned(s series, scan *Scan, now time.Time) {
+func (c *collector) scan(s series, scan *Scan, now time.Time) {
 	if scan == nil {
 		return
 	}
-	s.flag(p.scanSuccess, scan.Err == nil)
-	s.gauge(p.scanTime, seconds(scan.At))
-	s.gauge(p.scanDuration, scan.Took.Seconds())
-	if !p.once {
-		s.gauge(p.scanAge, max(0, now.Sub(scan.At).Seconds()))
+	s.flag("pool_scan_success", scan.Err == nil)
+	s.gauge("pool_scan_timestamp_seconds", seconds(scan.At))
+	s.gauge("pool_scan_duration_seconds", scan.Took.Seconds())
+	if !c.noAges {
+		s.gauge("pool_scan_age_seconds", max(0, now.Sub(scan.At).Seconds()))
 	}
 	if scan.Usage.Total == 0 {
-		return // none has succeeded yet
+		return // no scan has succeeded yet
 	}
 	leaked := scan.Usage.Unmapped
 	for _, v := range scan.Usage.Volumes {
@@ -226,7 +235,7 @@ func (p *pools) scanned(s series, scan *Scan, now time.Time) {
 			leaked += v.Exclusive
 		}
 	}
-	s.bytes(p.exclusive, scan.Usage.Exclusive)
-	s.bytes(p.shared, scan.Usage.Shared)
-	s.bytes(p.leaked, leaked)
+	s.bytes("pool_exclusive_bytes", scan.Usage.Exclusive)
+	s.bytes("pool_shared_bytes", scan.Usage.Shared)
+	s.bytes("pool_leaked_bytes", leaked)
 }

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -10,14 +11,14 @@ import (
 
 const prefix = "thinctl_"
 
-// The types of metrics, as the exposition calls them.
+// The types of metrics, as in the exposition format.
 const (
 	gauge     = "gauge"
 	counter   = "counter"
 	histogram = "histogram"
 )
 
-// MetricDoc is what docs/metrics.md says of a metric.
+// MetricDoc describes a metric for docs/metrics.md.
 type MetricDoc struct {
 	Name   string
 	Type   string // gauge, counter, histogram
@@ -26,157 +27,138 @@ type MetricDoc struct {
 	Help   string
 }
 
-// Docs returns all metrics, by name.
+// Docs returns the descriptions of all metrics, sorted by name.
 func Docs() []MetricDoc {
-	var docs []MetricDoc
-	for _, f := range newFamilies().all {
-		docs = append(docs, f.MetricDoc)
-	}
+	docs := slices.Concat(sampleMetrics(), eventMetrics())
 	slices.SortFunc(docs, func(a, b MetricDoc) int { return cmp.Compare(a.Name, b.Name) })
 	return docs
 }
 
-// LabelDoc is what docs/metrics.md says of a label.
+// LabelDoc describes a label for docs/metrics.md.
 type LabelDoc struct {
 	Name   string
-	Values []string // all that there can be; none where anything can
+	Values []string // all possible values; none if any text is possible
 	Help   string
 }
 
-// Labels returns all labels, by name.
+// Labels returns the descriptions of all labels, sorted by name.
 func Labels() []LabelDoc {
 	return []LabelDoc{
-		{Name: "backing", Values: []string{"devices", "files"}, Help: "What the data lie on."},
+		{Name: "backing", Values: []string{"devices", "files"}, Help: "The type of the pool's data and metadata devices."},
 		{Name: "code", Help: "A runbook's code; `thinctl explain` lists them."},
-		{Name: "dir", Help: "The pool's folder."},
-		{Name: "file", Values: []string{string(Data), string(Metadata)}, Help: "Which of the pool's files."},
-		{Name: "grpc_code", Values: codes(), Help: "How a request ended: OK, or gRPC's word for the error."},
-		{Name: "goversion", Help: "What the program was built with."},
-		{Name: "kind", Values: []string{KindContainer, KindVolume}, Help: "Whose name the volume has: a container's, or its own."},
-		{Name: "method", Values: methods(), Help: "What containerd asked for."},
-		{Name: "mode", Values: modes(), Help: "The kernel's mode of the pool, or inactive where the kernel has it not."},
-		{Name: "operation", Help: "What the daemon did."},
-		{Name: "policy", Values: policies(), Help: "What becomes of writes to a full pool."},
+		{Name: "dir", Help: "The pool's directory."},
+		{Name: "file", Values: []string{string(Data), string(Metadata)}, Help: "The data or metadata file of the pool."},
+		{Name: "grpc_code", Values: codes(), Help: "The gRPC code of the reply."},
+		{Name: "goversion", Help: "The version of Go that built the program."},
+		{Name: "kind", Values: []string{KindContainer, KindVolume}, Help: "Whether the volume belongs to a container."},
+		{Name: "method", Values: methods(), Help: "The method of containerd's request."},
+		{Name: "mode", Values: modes(), Help: "The pool's mode in the kernel, or inactive."},
+		{Name: "operation", Help: "The name of the daemon's operation."},
+		{Name: "policy", Values: policies(), Help: "What writes to a full pool do: wait for space, or fail."},
 		{Name: "pool", Help: "The pool's name."},
-		{Name: "result", Values: append(results(), outcomes()...), Help: "How it ended: of operations ok or error, of extensions one of the others."},
+		{Name: "result", Values: append(results(), outcomes()...),
+			Help: "The result: ok or error for operations, one of the others for extensions."},
 		{Name: "snapshotter", Help: "The name of its table in the configuration, [containerd.NAME]."},
-		{Name: "space", Values: []string{string(Data), string(Metadata), string(Host)}, Help: "What can run full."},
-		{Name: "uuid", Help: "The pool's identity."},
-		{Name: "version", Help: "The program's."},
-		{Name: "volume", Help: "The name of the volume or container; of a container without one the first 12 digits of its id. Never a digest."},
+		{Name: "space", Values: []string{string(Data), string(Metadata), string(Host)}, Help: "The space that can become full."},
+		{Name: "uuid", Help: "The pool's UUID."},
+		{Name: "version", Help: "The program's version."},
+		{Name: "volume", Help: "The name of the volume or container, or the first 12 digits of the id of a container " +
+			"without a name. Never a digest."},
 	}
 }
 
-// family is a metric with all its series.
-type family struct {
-	MetricDoc
-	desc *prometheus.Desc
-}
-
-// families are all metrics of this package: the one place that has their names.
-type families struct {
-	all []*family
-
-	info, active, mode, fullPolicy, needsCheck, heldRoot, transactionID *family
-	blockSize, lowWater                                                 *family
-	dataSize, dataUsed, dataReserve                                     *family
-	metadataSize, metadataUsed, metadataReserve                         *family
-	hostSize, hostFree, hostReserve                                     *family
-	fileSize, fileAllocated                                             *family
-	virtual, overcommit                                                 *family
-	volumes, layers, containers, images, tombstones                     *family
-	maximum, secondsToFull, condition                                   *family
-	sampleTime, sampleAge, sampleDuration, sampleSuccess                *family
-	scanTime, scanAge, scanDuration, scanSuccess                        *family
-	exclusive, shared, leaked                                           *family
-
-	volumeVirtual, volumeMapped, volumeExclusive, volumeShared *family
-
-	extensions, extended, events  *family
-	operations, operationDuration *family
-	// The snapshotters of containerds.
-	snapshotterReady, inFlight, requests, requestDuration *family
-	buildInfo                                             *family
-}
-
-func newFamilies() *families {
-	f := &families{}
-	add := func(kind, name, help string, labels ...string) *family {
-		one := &family{MetricDoc: MetricDoc{Name: prefix + name, Type: kind, Unit: unitOf(name), Labels: labels, Help: help}}
-		one.desc = prometheus.NewDesc(one.Name, help, labels, nil)
-		f.all = append(f.all, one)
-		return one
+// sampleMetrics returns the metrics that a scrape derives from samples.
+func sampleMetrics() []MetricDoc {
+	var docs []MetricDoc
+	pool := func(name, help string, labels ...string) {
+		docs = append(docs, describe(gauge, "pool_"+name, help, append([]string{"pool"}, labels...)...))
 	}
-	pool := func(name, help string, labels ...string) *family {
-		return add(gauge, "pool_"+name, help, append([]string{"pool"}, labels...)...)
+	volume := func(name, help string) {
+		docs = append(docs, describe(gauge, "volume_"+name, help, "pool", "kind", "volume"))
 	}
-	volume := func(name, help string) *family { return add(gauge, "volume_"+name, help, "pool", "kind", "volume") }
+	pool("info", "Always 1. The label backing is the type of the pool's devices: files or devices.",
+		"uuid", "dir", "backing")
+	pool("active", "1 if the pool is active in the kernel, else 0.")
+	pool("mode", "1 for the pool's present mode, 0 for the other modes.", "mode")
+	pool("full_policy", "1 for the present policy, 0 for the other: with queue, writes to a full pool wait for space, "+
+		"with error they fail at once.", "policy")
+	pool("needs_check", "1 if the kernel has found an error and requires a check of the metadata, else 0.")
+	pool("held_root", "1 while the kernel holds a metadata snapshot, for example for a scan or a backup, else 0.")
+	pool("transaction_id", "The pool's transaction id. Each change increments it.")
+	pool("block_size_bytes", "Size of a data block, the unit of allocation.")
+	pool("low_water_bytes", "Free data below which the kernel raises an event.")
 
-	f.info = pool("info", "Always 1. backing says what the pool's data lie on: files or devices.", "uuid", "dir", "backing")
-	f.active = pool("active", "1 while the kernel has the pool, else 0.")
-	f.mode = pool("mode", "1 for the mode that the pool is in, 0 for the others.", "mode")
-	f.fullPolicy = pool("full_policy", "1 for what writes do once the data are full, 0 for the other: queue waits for space, error fails at once.", "policy")
-	f.needsCheck = pool("needs_check", "1 where the kernel met an error and wants the metadata checked.")
-	f.heldRoot = pool("held_root", "1 while the kernel holds a metadata snapshot, as a scan or a backup asks for.")
-	f.transactionID = pool("transaction_id", "The pool's transaction id: it goes up by one with each change.")
-	f.blockSize = pool("block_size_bytes", "Size of a data block, the least that a volume takes.")
-	f.lowWater = pool("low_water_bytes", "Free data below which the kernel raises an event.")
+	pool("data_size_bytes", "Size of the pool's data.")
+	pool("data_used_bytes", "Data in use.")
+	pool("data_reserve_bytes", "Free data below which no new volumes are created.")
+	pool("metadata_size_bytes", "Size of the pool's metadata.")
+	pool("metadata_used_bytes", "Metadata in use.")
+	pool("metadata_reserve_bytes", "Free metadata below which no new volumes are created.")
+	pool("host_size_bytes", "Size of the host's file system that contains the pool's files.")
+	pool("host_free_bytes", "Available space of the host's file system that contains the pool's files.")
+	pool("host_reserve_bytes", "Available space of the host below which no new volumes are created.")
+	pool("file_size_bytes", "Apparent size of a file of the pool.", "file")
+	pool("file_allocated_bytes", "Space that a file of the pool occupies on the host's file system.", "file")
+	pool("virtual_bytes", "Sum of the virtual sizes of all volumes.")
+	pool("overcommit_ratio", "Sum of the virtual sizes of all volumes, divided by the size of the data.")
 
-	f.dataSize = pool("data_size_bytes", "Size of the pool's data.")
-	f.dataUsed = pool("data_used_bytes", "Data that volumes have taken.")
-	f.dataReserve = pool("data_reserve_bytes", "Free data below which nothing new is made.")
-	f.metadataSize = pool("metadata_size_bytes", "Size of the pool's metadata.")
-	f.metadataUsed = pool("metadata_used_bytes", "Metadata that is taken.")
-	f.metadataReserve = pool("metadata_reserve_bytes", "Free metadata below which nothing new is made.")
-	f.hostSize = pool("host_size_bytes", "Size of the host's file system under the pool's files.")
-	f.hostFree = pool("host_free_bytes", "What the host's file system under the pool's files has available.")
-	f.hostReserve = pool("host_reserve_bytes", "Space of the host below which nothing new is made.")
-	f.fileSize = pool("file_size_bytes", "Size that a file of the pool seems to have.", "file")
-	f.fileAllocated = pool("file_allocated_bytes", "What a file of the pool takes on the host's file system.", "file")
-	f.virtual = pool("virtual_bytes", "Sum of the sizes that volumes were promised.")
-	f.overcommit = pool("overcommit_ratio", "What volumes were promised, over the size of the data; above 1 more than there is.")
+	pool("volumes", "Number of volumes, including those of layers and containers.")
+	pool("layers", "Number of image layers.")
+	pool("containers", "Number of containers.")
+	pool("images", "Number of images.")
+	pool("tombstones", "Number of removed volumes whose blocks are still to be discarded.")
 
-	f.volumes = pool("volumes", "Volumes of the pool, with those of layers and containers.")
-	f.layers = pool("layers", "Layers of images.")
-	f.containers = pool("containers", "Containers.")
-	f.images = pool("images", "Images.")
-	f.tombstones = pool("tombstones", "Removed volumes that have not given their space back yet.")
+	pool("maximum_bytes", "Size beyond which the space is not extended automatically; absent without such a limit.",
+		"space")
+	pool("seconds_to_full", "Time until the space is full at the present rate; +Inf if it is not filling.", "space")
+	pool("condition", "1 for each condition of the pool; absent otherwise. `thinctl explain CODE` shows its runbook.",
+		"code")
 
-	f.maximum = pool("maximum_bytes", "Size beyond which the space is not extended automatically; absent where there is no such limit.", "space")
-	f.secondsToFull = pool("seconds_to_full", "Time until the space is full if it goes on filling as it does; +Inf where it is not filling.", "space")
-	f.condition = pool("condition", "1 for each runbook that the pool is in need of; absent otherwise. `thinctl explain CODE` shows the runbook.", "code")
+	pool("sample_timestamp_seconds", "Time of the last sample, successful or not.")
+	pool("sample_age_seconds", "Time since the last sample.")
+	pool("sample_duration_seconds", "Duration of the last sample.")
+	pool("sample_success", "1 if the last sample is complete, 0 if a part of the pool could not be read.")
+	pool("scan_timestamp_seconds", "Time of the last scan of the metadata.")
+	pool("scan_age_seconds", "Time since the last scan of the metadata.")
+	pool("scan_duration_seconds", "Duration of the last scan.")
+	pool("scan_success", "1 if the last scan succeeded, else 0.")
+	pool("exclusive_bytes", "Data that belongs to a single volume, at the last scan.")
+	pool("shared_bytes", "Data that several volumes share, at the last scan.")
+	pool("leaked_bytes", "Data in use that belongs to no volume, at the last scan.")
 
-	f.sampleTime = pool("sample_timestamp_seconds", "When the pool was last looked at, whether with success or not.")
-	f.sampleAge = pool("sample_age_seconds", "Time since the pool was last looked at.")
-	f.sampleDuration = pool("sample_duration_seconds", "Time that the last look took.")
-	f.sampleSuccess = pool("sample_success", "1 where the last look saw all, 0 where something could not be read.")
-	f.scanTime = pool("scan_timestamp_seconds", "When the pool's metadata were last scanned.")
-	f.scanAge = pool("scan_age_seconds", "Time since the pool's metadata were last scanned.")
-	f.scanDuration = pool("scan_duration_seconds", "Time that the last scan took.")
-	f.scanSuccess = pool("scan_success", "1 where the last scan succeeded, else 0.")
-	f.exclusive = pool("exclusive_bytes", "Data that one volume alone has, at the last scan.")
-	f.shared = pool("shared_bytes", "Data that several volumes have in common, at the last scan.")
-	f.leaked = pool("leaked_bytes", "Data that are taken and nobody's, at the last scan.")
+	volume("virtual_bytes", "Virtual size of the volume.")
+	volume("mapped_bytes", "Data mapped by the volume, shared or not.")
+	volume("exclusive_bytes", "Data that only this volume maps, at the last scan; removing the volume frees it.")
+	volume("shared_bytes", "Data that the volume shares with others, at the last scan.")
 
-	f.volumeVirtual = volume("virtual_bytes", "Size that the volume was promised.")
-	f.volumeMapped = volume("mapped_bytes", "Data that the volume has, shared or not.")
-	f.volumeExclusive = volume("exclusive_bytes", "Data that only this volume has, at the last scan: what comes back when it is removed.")
-	f.volumeShared = volume("shared_bytes", "Data that the volume has in common with others, at the last scan.")
-
-	f.extensions = add(counter, "pool_extensions_total", "Automatic extensions, by how they ended.", "pool", "space", "result")
-	f.extended = add(counter, "pool_extended_bytes_total", "Bytes that automatic extensions have added.", "pool", "space")
-	f.events = add(counter, "pool_events_total", "Events of the pool's device that were seen.", "pool")
-	f.operations = add(counter, "operations_total", "Operations of the daemon, by name and result.", "operation", "result")
-	f.operationDuration = add(histogram, "operation_duration_seconds", "Time that operations of the daemon took.", "operation", "result")
-	f.snapshotterReady = add(gauge, "snapshotter_ready", "1 while the snapshotter answers its containerd, 0 while its pool keeps it from that.", "snapshotter", "pool")
-	f.inFlight = add(gauge, "snapshotter_in_flight_requests", "Requests of containerd that are not answered yet.", "snapshotter")
-	f.requests = add(counter, "snapshotter_requests_total", "Answered requests of containerd.", "snapshotter", "method", "grpc_code")
-	f.requestDuration = add(histogram, "snapshotter_request_duration_seconds", "Time until requests of containerd were answered.", "snapshotter", "method")
-	f.buildInfo = add(gauge, "build_info", "Always 1. What is running.", "version", "goversion")
-	return f
+	return append(docs,
+		describe(counter, "pool_extensions_total", "Automatic extensions, by result.", "pool", "space", "result"),
+		describe(counter, "pool_extended_bytes_total", "Bytes that automatic extensions have added.", "pool", "space"),
+		describe(counter, "pool_events_total", "Events of the pool's device.", "pool"),
+		describe(gauge, "build_info", "Always 1. The labels describe the running program.", "version", "goversion"),
+	)
 }
 
-// unitOf is the unit that a name ends with.
+// eventMetrics returns the metrics that are updated when events happen.
+func eventMetrics() []MetricDoc {
+	return []MetricDoc{
+		describe(counter, "operations_total", "Operations of the daemon, by name and result.", "operation", "result"),
+		describe(histogram, "operation_duration_seconds", "Duration of the daemon's operations.", "operation", "result"),
+		describe(gauge, "snapshotter_ready", "1 while the snapshotter answers requests, 0 while its pool is not ready.",
+			"snapshotter", "pool"),
+		describe(gauge, "snapshotter_in_flight_requests", "Requests from containerd in progress.", "snapshotter"),
+		describe(counter, "snapshotter_requests_total", "Answered requests from containerd.",
+			"snapshotter", "method", "grpc_code"),
+		describe(histogram, "snapshotter_request_duration_seconds", "Duration of requests from containerd.",
+			"snapshotter", "method"),
+	}
+}
+
+func describe(kind, name, help string, labels ...string) MetricDoc {
+	return MetricDoc{Name: prefix + name, Type: kind, Unit: unitOf(name), Labels: labels, Help: help}
+}
+
+// unitOf returns the unit at the end of a name.
 func unitOf(name string) string {
 	name = strings.TrimSuffix(name, "_total")
 	for _, unit := range []string{"bytes", "seconds", "ratio"} {
@@ -188,4 +170,49 @@ func unitOf(name string) string {
 		return "seconds"
 	}
 	return ""
+}
+
+// descriptors holds the descriptors of sampleMetrics, by name without the prefix.
+type descriptors map[string]*prometheus.Desc
+
+func newDescriptors() descriptors {
+	d := descriptors{}
+	for _, doc := range sampleMetrics() {
+		d[strings.TrimPrefix(doc.Name, prefix)] = prometheus.NewDesc(doc.Name, doc.Help, doc.Labels, nil)
+	}
+	return d
+}
+
+// of returns the descriptor of a metric. The golden tests use all of them.
+func (d descriptors) of(name string) *prometheus.Desc {
+	desc := d[name]
+	if desc == nil {
+		panic(fmt.Sprintf("metrics: %q is not in sampleMetrics", name))
+	}
+	return desc
+}
+
+// eventMetric returns the options and labels of a metric in eventMetrics.
+func eventMetric(name string) (prometheus.Opts, []string) {
+	for _, doc := range eventMetrics() {
+		if doc.Name == prefix+name {
+			return prometheus.Opts{Name: doc.Name, Help: doc.Help}, doc.Labels
+		}
+	}
+	panic(fmt.Sprintf("metrics: %q is not in eventMetrics", name))
+}
+
+func counterVec(name string) *prometheus.CounterVec {
+	o, labels := eventMetric(name)
+	return prometheus.NewCounterVec(prometheus.CounterOpts(o), labels)
+}
+
+func gaugeVec(name string) *prometheus.GaugeVec {
+	o, labels := eventMetric(name)
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts(o), labels)
+}
+
+func histogramVec(name string, buckets ...float64) *prometheus.HistogramVec {
+	o, labels := eventMetric(name)
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: o.Name, Help: o.Help, Buckets: buckets}, labels)
 }

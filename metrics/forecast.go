@@ -7,21 +7,19 @@ import (
 	"thinctl/units"
 )
 
-// Forecaster tells from the samples of one pool how long each space will last.
-// Its zero value works. It is not safe for concurrent use.
+// Forecaster estimates from the samples of one pool when each space will be full. Its zero
+// value is ready to use. It is not safe for concurrent use.
 //
-// It looks at three stretches that end now: all of its window, a sixth of it and
-// a thirtieth. A shorter one counts where it clearly goes faster: it sees at once
-// that a pool has begun to fill, but may not predict far, no further than 24
-// times its own length. So a minute's burst is told where it would fill the pool
-// within the hour, and else not.
+// It uses three periods that end now: its whole window, a sixth of it, and a thirtieth. A
+// shorter period counts if the growth in it is clearly faster. It shows at once that a
+// pool has begun to fill, but a forecast from it reaches no further than 24 times its own
+// length. Thus a burst of a minute counts only if it would fill the pool within the hour.
 //
-// The rate is that of what is used, so that extensions, which change the size,
-// only move the end. A single jump, as of a trim or of a large image, is an event
-// and is left out; jumps that come again belong to how the pool is used, and
-// what counts is what they come to.
+// The rate is the growth of the used space. An extension changes the size, and so only
+// moves the end. A single jump, such as a trim or a large image, is left out. Repeated
+// jumps are part of the pool's use, and count.
 type Forecaster struct {
-	// Window is how far back it looks; an hour where zero.
+	// Window is the length of the longest period; an hour if zero.
 	Window time.Duration
 
 	tracks map[Space]*track
@@ -29,20 +27,20 @@ type Forecaster struct {
 
 const (
 	defaultWindow = time.Hour
-	// reach is how far a stretch predicts, in its own lengths, and farthest how
-	// far the whole window does.
+	// reach is the range of a period's forecast, in multiples of its length. farthest is
+	// the range of the whole window's.
 	reach    = 24
 	farthest = 2 * 365 * 24 * time.Hour
-	// leastPoints is what a short stretch has, though it reach back further.
-	leastPoints = 8
-	// most is how many points of a window are kept.
-	most = 512
+	// minPoints is the number of points in a short period, even if it has to begin earlier.
+	minPoints = 8
+	// maxPoints bounds the points in a window.
+	maxPoints = 512
 )
 
-// track is what was used of a space over time.
+// track holds the used size of a space over time.
 type track struct {
 	points []point
-	size   float64 // at the last
+	size   float64 // of the space, at the last point
 }
 
 type point struct {
@@ -50,7 +48,7 @@ type point struct {
 	used float64
 }
 
-// Add takes a sample in. What it does not know is left out.
+// Add adds a sample. It ignores the spaces whose sizes the sample does not contain.
 func (f *Forecaster) Add(s Sample) {
 	if !s.HasStatus() {
 		return
@@ -87,7 +85,7 @@ func (f *Forecaster) add(space Space, at time.Time, used, size units.Bytes) {
 	case n > 0 && at.Before(t.points[n-1].at): // the clock was set back
 		t.points = append(t.points[:0], p)
 		return
-	case n > 0 && at.Equal(t.points[n-1].at), n > 1 && at.Sub(t.points[n-2].at) < f.window()/most:
+	case n > 0 && at.Equal(t.points[n-1].at), n > 1 && at.Sub(t.points[n-2].at) < f.window()/maxPoints:
 		t.points[n-1] = p
 	default:
 		t.points = append(t.points, p)
@@ -99,9 +97,8 @@ func (f *Forecaster) add(space Space, at time.Time, used, size units.Bytes) {
 	t.points = slices.Delete(t.points, 0, old)
 }
 
-// Forecast says for each space that is filling how long it takes from now on
-// until it is full. A space that is not filling, or of which too little is known,
-// is absent. The map is never nil.
+// Forecast returns the time from now until each space is full. A space is absent if it is
+// not filling or if there are too few samples. The map is never nil.
 func (f *Forecaster) Forecast(now time.Time) map[Space]time.Duration {
 	forecast := map[Space]time.Duration{}
 	for space, t := range f.tracks {
@@ -117,7 +114,7 @@ func (f *Forecaster) Forecast(now time.Time) map[Space]time.Duration {
 	return forecast
 }
 
-// left is the time from the last point on until the space is full.
+// left returns the time from the last point until the space is full.
 func (t *track) left(last point, window time.Duration) (left time.Duration, filling bool) {
 	free := t.size - last.used
 	if free <= 0 {
@@ -126,7 +123,7 @@ func (t *track) left(last point, window time.Duration) (left time.Duration, fill
 	whole := trendOf(t.points, t.size, 0)
 	rate := 0.0
 	for _, length := range []time.Duration{window, window / 6, window / 30} {
-		points := t.stretch(last.at.Add(-length))
+		points := t.period(last.at.Add(-length))
 		span := last.at.Sub(points[0].at)
 		horizon := min(reach*span, farthest)
 		growth := whole
@@ -134,7 +131,7 @@ func (t *track) left(last point, window time.Duration) (left time.Duration, fill
 		case len(points) < len(t.points):
 			growth = trendOf(points, t.size, rate)
 			if whole.falls > 1 {
-				// Before that is over, the next fall is due.
+				// The next fall is due before the end of the period.
 				horizon = min(horizon, last.at.Sub(t.points[0].at)/time.Duration(whole.falls))
 			}
 		case span >= window-window/10:
@@ -150,8 +147,9 @@ func (t *track) left(last point, window time.Duration) (left time.Duration, fill
 	return time.Duration(free / rate * float64(time.Second)), true
 }
 
-// stretch returns the points from then on, or the last few if they are too few.
-func (t *track) stretch(from time.Time) []point {
-	begin, _ := slices.BinarySearchFunc(t.points, from, func(p point, from time.Time) int { return p.at.Compare(from) })
-	return t.points[max(0, min(begin, len(t.points)-leastPoints)):]
+// period returns the points since a time, but at least the last minPoints.
+func (t *track) period(from time.Time) []point {
+	compare := func(p point, from time.Time) int { return p.at.Compare(from) }
+	begin, _ := slices.BinarySearchFunc(t.points, from, compare)
+	return t.points[max(0, min(begin, len(t.points)-minPoints)):]
 }

@@ -15,10 +15,10 @@ import (
 	"thinctl/units"
 )
 
-// many are 20 pools with 10,000 volumes in all, half of them containers, each
-// scanned and mapped.
-func many() fixed {
-	var samples fixed
+// many returns 20 pools with 10,000 volumes in all. Half of them are containers, and all
+// are scanned and active.
+func many() sampleList {
+	var samples sampleList
 	model := pools()[0]
 	for pool := range 20 {
 		s := model
@@ -26,7 +26,9 @@ func many() fixed {
 		s.Volumes, s.Scan = nil, &metrics.Scan{At: s.At, Took: time.Second, Usage: thinpool.Usage{Total: 100 * units.GiB}}
 		for id := range uint32(500) {
 			kind, mapped := []string{metrics.KindVolume, metrics.KindContainer}[id%2], units.Bytes(id)*units.MiB
-			s.Volumes = append(s.Volumes, metrics.Volume{Kind: kind, Name: fmt.Sprintf("some-name-%03d", id), ID: id, Virtual: 10 * units.GiB, Mapped: &mapped})
+			s.Volumes = append(s.Volumes, metrics.Volume{
+				Kind: kind, Name: fmt.Sprintf("some-name-%03d", id), ID: id, Virtual: 10 * units.GiB, Mapped: &mapped,
+			})
 			s.Scan.Usage.Volumes = append(s.Scan.Usage.Volumes, thinpool.VolumeUsage{
 				Thin: thinpool.Thin{ID: id, Name: "x"}, Mapped: mapped, Exclusive: mapped / 2, Shared: mapped / 2})
 		}
@@ -35,7 +37,7 @@ func many() fixed {
 	return samples
 }
 
-// discard is an answer that nobody keeps.
+// discard is a response writer that only counts the bytes.
 type discard struct {
 	header http.Header
 	bytes  int
@@ -55,8 +57,7 @@ func serve(h http.Handler, encoding string) int {
 	return to.bytes
 }
 
-// TestFlatMemory: a scrape of many volumes takes a bounded piece of memory, and
-// leaves none behind.
+// A scrape of many volumes allocates a bounded amount of memory, and keeps none.
 func TestFlatMemory(t *testing.T) {
 	for _, test := range []struct {
 		limit  int
@@ -66,7 +67,7 @@ func TestFlatMemory(t *testing.T) {
 		m := metrics.New(many(), metrics.Options{VolumeLimit: test.limit})
 		text := scrape(t, m)
 		if n := strings.Count(text, "\nthinctl_"); n < test.series {
-			t.Errorf("limit %d: %d series", test.limit, n)
+			t.Errorf("limit %d: got %d series, want at least %d", test.limit, n, test.series)
 		}
 		handler := m.Handler()
 		serve(handler, "")
@@ -76,16 +77,17 @@ func TestFlatMemory(t *testing.T) {
 			}
 		})
 		if took/10 > test.bound*uint64(test.series) {
-			t.Errorf("limit %d: a scrape takes %s", test.limit, units.Bytes(took/10))
+			t.Errorf("limit %d: got %s allocated by a scrape, want at most %s",
+				test.limit, units.Bytes(took/10), units.Bytes(test.bound)*units.Bytes(test.series))
 		}
 		if left > 1<<20 {
-			t.Errorf("limit %d: ten scrapes leave %s behind", test.limit, units.Bytes(left))
+			t.Errorf("limit %d: got %s in use after ten scrapes, want at most 1M", test.limit, units.Bytes(left))
 		}
 		t.Logf("limit %d: %s of memory for %s of text", test.limit, units.Bytes(took/10), units.Bytes(len(text)))
 	}
 }
 
-// allocated says how many bytes do allocates, and how many more are in use then.
+// allocated returns the bytes that do allocates, and those that are still in use then.
 func allocated(do func()) (took uint64, left int64) {
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -96,8 +98,8 @@ func allocated(do func()) (took uint64, left int64) {
 	return after.TotalAlloc - before.TotalAlloc, int64(after.HeapAlloc) - int64(before.HeapAlloc)
 }
 
-// BenchmarkScrape is of 20 pools with 10,000 volumes in all: with each volume
-// exported, compressed as Prometheus asks for it and not, and with none.
+// BenchmarkScrape scrapes 20 pools with 10,000 volumes in all: without volumes, with
+// volumes, and with volumes and compression as for Prometheus.
 func BenchmarkScrape(b *testing.B) {
 	for _, c := range []struct {
 		name     string

@@ -10,22 +10,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// DefaultVolumeLimit is how many named volumes of a pool the program exports one
-// by one, unless it is told otherwise.
+// DefaultVolumeLimit is the default of thinctl for [Options.VolumeLimit].
 const DefaultVolumeLimit = 100
 
-// Source has the last sample of each pool. It is asked at each scrape and must
-// answer at once. Nobody may change a sample that it has given away.
+// Source returns the last sample of each pool. Each scrape calls it, so that it must
+// return at once. A sample must not change after it was returned.
 type Source interface{ Samples() []Sample }
 
 // Options change what is exported.
 type Options struct {
-	// VolumeLimit is how many named volumes a pool may have for them to be
-	// exported one by one; with more, none is. So with 0 none ever is.
+	// VolumeLimit is the largest number of named volumes of a pool that are exported one
+	// by one. A pool with more exports none of them.
 	VolumeLimit int
-	// Now is the clock that ages are measured by; nil is time.Now.
+	// Now returns the present time, from which ages are measured; nil for time.Now.
 	Now func() time.Time
-	// Version is the program's own.
+	// Version is the version of the program.
 	Version string
 }
 
@@ -36,8 +35,7 @@ func (o Options) now() time.Time {
 	return time.Now()
 }
 
-// Metrics is all that one program exports. Its methods are safe for concurrent
-// use.
+// Metrics holds all metrics of a program. Its methods are safe for concurrent use.
 type Metrics struct {
 	registry *prometheus.Registry
 	activity *activity
@@ -45,27 +43,28 @@ type Metrics struct {
 	now      func() time.Time
 }
 
-// New returns metrics of the source's pools, with a registry of their own, which
-// has the process's metrics too: process_*.
+// New returns the metrics of the source's pools, in a new registry together with the
+// process_* metrics.
 func New(source Source, o Options) *Metrics {
-	f := newFamilies()
-	m := &Metrics{registry: prometheus.NewRegistry(), activity: newActivity(f), requests: newRequests(f), now: o.now}
+	m := &Metrics{registry: prometheus.NewRegistry(), activity: newActivity(), requests: newRequests(), now: o.now}
 	m.requests.register(m.registry)
 	m.registry.MustRegister(
-		&pools{families: f, source: source, options: o, activity: m.activity},
+		newCollector(source, o, m.activity),
 		m.activity.operations, m.activity.durations,
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
 }
 
-// Handler serves the metrics. What cannot be gathered is left out and counted in
-// promhttp_metric_handler_errors_total: the rest is worth having.
+// Handler serves the metrics. It leaves out metrics that cannot be gathered, and counts
+// them in promhttp_metric_handler_errors_total.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, Registry: m.registry})
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError, Registry: m.registry,
+	})
 }
 
-// Gatherer gives the metrics to programs that serve them along with others.
+// Gatherer returns the metrics for a program that serves them together with others.
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
 func goVersion() string { return runtime.Version() }

@@ -4,18 +4,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// methods are those of containerd's Snapshots service.
+// methods returns the methods of containerd's Snapshots service.
 func methods() []string {
 	return []string{"Cleanup", "Commit", "List", "Mounts", "Prepare", "Remove", "Stat", "Update", "Usage", "View"}
 }
 
-// codes are gRPC's words for outcomes.
+// codes returns the names of gRPC's codes.
 func codes() []string {
-	return []string{"OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied",
-		"ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"}
+	return []string{
+		"OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied",
+		"ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable",
+		"DataLoss", "Unauthenticated",
+	}
 }
 
-// requests are what containerds have asked of snapshotters.
+// requests counts and measures the requests to snapshotters.
 type requests struct {
 	ready    *prometheus.GaugeVec
 	inFlight *prometheus.GaugeVec
@@ -23,13 +26,13 @@ type requests struct {
 	times    *prometheus.HistogramVec
 }
 
-func newRequests(f *families) *requests {
+func newRequests() *requests {
 	return &requests{
-		ready:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: f.snapshotterReady.Name, Help: f.snapshotterReady.Help}, f.snapshotterReady.Labels),
-		inFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: f.inFlight.Name, Help: f.inFlight.Help}, f.inFlight.Labels),
-		counts:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: f.requests.Name, Help: f.requests.Help}, f.requests.Labels),
-		times: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: f.requestDuration.Name, Help: f.requestDuration.Help,
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}, f.requestDuration.Labels),
+		ready:    gaugeVec("snapshotter_ready"),
+		inFlight: gaugeVec("snapshotter_in_flight_requests"),
+		counts:   counterVec("snapshotter_requests_total"),
+		times: histogramVec("snapshotter_request_duration_seconds",
+			.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30),
 	}
 }
 
@@ -37,17 +40,17 @@ func (r *requests) register(with *prometheus.Registry) {
 	with.MustRegister(r.ready, r.inFlight, r.counts, r.times)
 }
 
-// Snapshotter tells whether a snapshotter answers its containerd. Its counters begin
-// with zeros when it is first told of.
+// Snapshotter sets whether a snapshotter answers requests. The first call creates its
+// counters.
 func (m *Metrics) Snapshotter(name, pool string, ready bool) {
-	m.requests.ready.WithLabelValues(name, pool).Set(truth(ready))
+	m.requests.ready.WithLabelValues(name, pool).Set(boolValue(ready))
 	m.requests.inFlight.WithLabelValues(name).Add(0)
 	for _, method := range methods() {
 		m.requests.counts.WithLabelValues(name, method, "OK").Add(0)
 	}
 }
 
-// ForgetSnapshotter drops what was counted of a snapshotter that is no more.
+// ForgetSnapshotter drops the metrics of a snapshotter that has ended.
 func (m *Metrics) ForgetSnapshotter(name string) {
 	which := prometheus.Labels{"snapshotter": name}
 	m.requests.ready.DeletePartialMatch(which)
@@ -56,8 +59,8 @@ func (m *Metrics) ForgetSnapshotter(name string) {
 	m.requests.times.DeletePartialMatch(which)
 }
 
-// Request begins a request to a snapshotter; what it returns is called with gRPC's
-// word for its outcome.
+// Request starts the measurement of a request to a snapshotter. The caller calls the
+// returned function with the name of the reply's gRPC code.
 func (m *Metrics) Request(snapshotter, method string) (ended func(code string)) {
 	begun, inFlight := m.now(), m.requests.inFlight.WithLabelValues(snapshotter)
 	inFlight.Inc()

@@ -8,11 +8,11 @@ import (
 	"thinctl/units"
 )
 
-// Space is one of the three things of a pool that can run full.
+// Space is one of a pool's spaces that can become full.
 type Space string
 
-// The three: the pool's data, its metadata, and the host's file system under
-// the files of the two.
+// The spaces: the pool's data, its metadata, and the host's file system that contains the
+// pool's files.
 const (
 	Data     Space = "data"
 	Metadata Space = "metadata"
@@ -21,29 +21,29 @@ const (
 
 func spaces() []Space { return []Space{Data, Metadata, Host} }
 
-// Sample is what was seen of one pool at one moment.
+// Sample holds the state of one pool at one moment.
 type Sample struct {
 	Pool string
 	At   time.Time // when it was taken
 	Took time.Duration
-	// Err: the pool could not be read, or not all of it; the rest is zero or what
-	// was read before the fault.
+	// Err is set if a part of the pool could not be read. The other fields are then zero,
+	// or hold the values that were read before the error.
 	Err    error
 	Status thinpool.Status
 
 	Layers, Containers, Images int
-	// Volumes are those that somebody named, in the order of their kinds and
-	// names.
+	// Volumes holds the volumes that users have named, sorted by kind and name.
 	Volumes []Volume
 
-	// Limits are the hard maxima of automatic extension; absent means none.
+	// Limits holds the largest sizes to which spaces are extended automatically. A space
+	// without a limit is absent.
 	Limits map[Space]units.Bytes
-	// Forecast is how long until a space is full. A space that is absent is not
-	// filling, or it is not known; nil means that nobody forecasts.
+	// Forecast holds the time until a space is full. A space is absent if it is not filling
+	// or if that is not known. The map is nil if there is no forecast.
 	Forecast map[Space]time.Duration
-	// Conditions are the codes of the runbooks that the pool is in need of.
+	// Conditions holds the codes of the pool's conditions, which are those of runbooks.
 	Conditions []string
-	Scan       *Scan // the last exact scan, nil where there was none yet
+	Scan       *Scan // the last exact scan; nil if there was none yet
 }
 
 // Scan is an exact reading of a pool's metadata.
@@ -60,26 +60,24 @@ const (
 	KindContainer = "container"
 )
 
-// Volume is a volume that somebody named: a container, or a volume of the user's
-// own.
+// Volume is a volume that a user has named, or the volume of a container.
 type Volume struct {
 	Kind string
-	// Name is the volume's or the container's; of a container without one the
-	// beginning of its id.
+	// Name is the name of the volume or container, or the beginning of the id of a
+	// container without a name.
 	Name    string
 	ID      uint32
 	Virtual units.Bytes
-	// Mapped includes what is shared; nil where it was not asked for, and of a
-	// volume that is not active.
+	// Mapped includes shared data. It is nil if it was not read, or if the volume is
+	// inactive.
 	Mapped *units.Bytes
 }
 
-// HasStatus reports whether the pool's record and the kernel's answer are in the
-// sample, with a fault or without.
+// HasStatus reports whether the sample contains the pool's record and status.
 func (s *Sample) HasStatus() bool { return s.Status.Data.Total > 0 }
 
-// HasKernelStatus reports whether the kernel's figures are in the sample: an inactive
-// pool has none, and a failed one returns none.
+// HasKernelStatus reports whether the sample contains sizes from the kernel. They are
+// missing for inactive and for failed pools.
 func (s *Sample) HasKernelStatus() bool {
 	return s.HasStatus() && s.Status.Active && s.Status.Kernel.Mode != dm.ModeFail
 }

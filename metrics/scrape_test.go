@@ -25,19 +25,21 @@ import (
 	"thinctl/units"
 )
 
-var update = flag.Bool("update", false, "write testdata anew")
+var update = flag.Bool("update", false, "write the golden files in testdata")
 
 func noon() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) }
 
-// pools are one that has all there is to tell, and others in trouble.
-func pools() fixed {
+// pools returns a pool with all metrics, and pools in other states.
+func pools() sampleList {
 	mapped := 5 * units.GiB
 	vault := metrics.Sample{
 		Pool: "vault", At: noon().Add(-4 * time.Second), Took: 1500 * time.Microsecond,
 		Status: thinpool.Status{
 			Name: "vault", UUID: "0123456789abcdef0123456789abcdef", Dir: "/var/lib/thinctl/vault",
-			Record: thinpool.PoolRecord{Data: thinpool.Backing{Loop: true}, Metadata: thinpool.Backing{Loop: true}, Block: 64 * units.KiB, LowWater: 32768,
-				Reserve: thinpool.Reserve{Data: 10, Metadata: 10, Host: 5}},
+			Record: thinpool.PoolRecord{
+				Data: thinpool.Backing{Loop: true}, Metadata: thinpool.Backing{Loop: true}, Block: 64 * units.KiB, LowWater: 32768,
+				Reserve: thinpool.Reserve{Data: 10, Metadata: 10, Host: 5},
+			},
 			Active: true, Kernel: dm.PoolStatus{TransactionID: 12},
 			Data: thinpool.Space{Total: 100 * units.GiB, Used: 40 * units.GiB,
 				File: &loopback.FileUsage{Apparent: 100 * units.GiB, Allocated: 41 * units.GiB}},
@@ -67,8 +69,11 @@ func pools() fixed {
 	}
 	disks := vault
 	disks.Pool, disks.Limits, disks.Forecast, disks.Conditions, disks.Volumes = "disks", nil, nil, nil, nil
-	disks.Status.Record.Data.Loop, disks.Status.Host, disks.Status.Data.File, disks.Status.Metadata.File = false, nil, nil, nil
-	disks.Status.Kernel = dm.PoolStatus{TransactionID: 3, HeldRoot: 99, Mode: dm.ModeOutOfDataSpace, ErrorIfNoSpace: true, NeedsCheck: true}
+	disks.Status.Record.Data.Loop, disks.Status.Host = false, nil
+	disks.Status.Data.File, disks.Status.Metadata.File = nil, nil
+	disks.Status.Kernel = dm.PoolStatus{
+		TransactionID: 3, HeldRoot: 99, Mode: dm.ModeOutOfDataSpace, ErrorIfNoSpace: true, NeedsCheck: true,
+	}
 	disks.Scan = &metrics.Scan{At: noon().Add(-time.Minute), Took: time.Second, Err: errors.New("held by another program")}
 	failed := disks
 	failed.Pool, failed.Status.Kernel, failed.Scan = "failed", dm.PoolStatus{Mode: dm.ModeFail}, nil
@@ -76,8 +81,11 @@ func pools() fixed {
 	failed.Err = errors.New("the metadata cannot be read") // images and layers were not counted
 	off := failed
 	off.Pool, off.Status.Active, off.Status.Kernel, off.Err = "off", false, dm.PoolStatus{}, nil
-	gone := metrics.Sample{Pool: "gone", At: noon().Add(-time.Second), Took: time.Millisecond, Err: errors.New("not found"), Conditions: []string{"pool-gone"}}
-	return fixed{vault, disks, failed, off, gone}
+	gone := metrics.Sample{
+		Pool: "gone", At: noon().Add(-time.Second), Took: time.Millisecond,
+		Err: errors.New("not found"), Conditions: []string{"pool-gone"},
+	}
+	return sampleList{vault, disks, failed, off, gone}
 }
 
 func newMetrics(source metrics.Source) *metrics.Metrics {
@@ -94,8 +102,8 @@ func newMetrics(source metrics.Source) *metrics.Metrics {
 	return m
 }
 
-// ours leaves out what differs from run to run.
-func ours(text string) string {
+// thinctlLines returns the lines of thinctl's own metrics, with a constant version of Go.
+func thinctlLines(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		if name := strings.TrimPrefix(strings.TrimPrefix(line, "# HELP "), "# TYPE "); strings.HasPrefix(name, "thinctl_") {
@@ -119,35 +127,35 @@ func golden(t *testing.T, name, got string) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s differs from what is exported; look at it with -update and git diff\n%s", path, got)
+		t.Errorf("%s: the metrics differ; run the test with -update, then git diff\ngot:\n%s", path, got)
 	}
 }
 
-// TestGolden: a scrape of pools in all states, and the same as a file.
+// A scrape of pools in all states, and their text file, are as in testdata.
 func TestGolden(t *testing.T) {
-	golden(t, "scrape.prom", ours(scrape(t, newMetrics(pools()))))
+	golden(t, "scrape.prom", thinctlLines(scrape(t, newMetrics(pools()))))
 	var b bytes.Buffer
 	if err := metrics.WriteText(&b, pools(), metrics.Options{VolumeLimit: 100, Now: noon, Version: "v1.2.3"}); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "textfile.prom", ours(b.String()))
-	if strings.Count(b.String(), "\n") != strings.Count(ours(b.String()), "\n") {
-		t.Errorf("there is more in the file than of ours:\n%s", b.String())
+	golden(t, "textfile.prom", thinctlLines(b.String()))
+	if strings.Count(b.String(), "\n") != strings.Count(thinctlLines(b.String()), "\n") {
+		t.Errorf("text file: got metrics of others in it:\n%s", b.String())
 	}
 }
 
-// whole is a source of samples, and a program that has done something.
-func whole(t *testing.T) *metrics.Metrics {
+// newActiveMetrics returns metrics with all families, including those of operations.
+func newActiveMetrics(t *testing.T) *metrics.Metrics {
 	m := newMetrics(pools())
 	m.Operation("extend")(nil)
 	m.Operation("scan")(errors.New("no"))
 	return m
 }
 
-// TestNames: all that is exported is documented, with its type and labels, all
-// that is documented is exported, and the names are as Prometheus wants them.
+// Each exported metric is documented with its type and labels, each documented one is
+// exported, and the names follow Prometheus's rules.
 func TestNames(t *testing.T) {
-	families, err := whole(t).Gatherer().Gather()
+	families, err := newActiveMetrics(t).Gatherer().Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,44 +178,45 @@ func TestNames(t *testing.T) {
 		}
 		for _, metric := range family.GetMetric() {
 			for _, pair := range metric.GetLabel() {
-				if all := values[pair.GetName()]; all == nil || len(all) > 1 && !slices.Contains(all, pair.GetValue()) {
-					t.Errorf("%s has the label %s=%q, which is not documented", name, pair.GetName(), pair.GetValue())
+				all := values[pair.GetName()]
+				if all == nil || len(all) > 1 && !slices.Contains(all, pair.GetValue()) {
+					t.Errorf("%s: label %s=%q is not documented", name, pair.GetName(), pair.GetValue())
 				}
 			}
 		}
 		exported[name] = fmt.Sprint(strings.ToLower(family.GetType().String()), labels)
 		if !strings.HasPrefix(name, "thinctl_") || strings.Contains(name, "percent") || strings.Contains(name, "blocks") {
-			t.Errorf("%s is no name of ours", name)
+			t.Errorf("%s: want a name with the prefix thinctl_, without percent and blocks", name)
 		}
 	}
 	for _, doc := range metrics.Docs() {
 		labels := slices.Sorted(slices.Values(doc.Labels))
 		if got := exported[doc.Name]; got != fmt.Sprint(doc.Type, labels) {
-			t.Errorf("%s is documented as %s with %v, and exported as %q", doc.Name, doc.Type, labels, got)
+			t.Errorf("%s: got %q exported, want %s with %v", doc.Name, got, doc.Type, labels)
 		}
 		if doc.Unit != "" && !strings.Contains(doc.Name, "_"+doc.Unit) || !strings.HasSuffix(doc.Help, ".") {
-			t.Errorf("%+v", doc)
+			t.Errorf("got %+v, want the unit in the name, and a help text that ends with a full stop", doc)
 		}
 		delete(exported, doc.Name)
 	}
 	if len(exported) > 0 {
-		t.Errorf("not documented: %v", exported)
+		t.Errorf("metrics without documentation: got %v, want none", exported)
 	}
 }
 
-// asked is a source that is a function.
-type asked func() []metrics.Sample
+// sourceFunc is a function as a source.
+type sourceFunc func() []metrics.Sample
 
-func (a asked) Samples() []metrics.Sample { return a() }
+func (a sourceFunc) Samples() []metrics.Sample { return a() }
 
-// TestCounters: they begin with zero, add up, and go with their pool.
+// Counters begin with zero, add up, and are dropped with their pool.
 func TestCounters(t *testing.T) {
 	samples := pools()[:1]
-	m := metrics.New(asked(func() []metrics.Sample { return samples }), metrics.Options{})
+	m := metrics.New(sourceFunc(func() []metrics.Sample { return samples }), metrics.Options{})
 	want := func(line string) {
 		t.Helper()
 		if text := scrape(t, m); !strings.Contains(text, line+"\n") {
-			t.Errorf("no %s in\n%s", line, text)
+			t.Errorf("want %s, got\n%s", line, text)
 		}
 	}
 	want(`thinctl_pool_extensions_total{pool="vault",result="failed",space="metadata"} 0`)
@@ -224,7 +233,7 @@ func TestCounters(t *testing.T) {
 	samples = nil
 	m.Forget("vault")
 	if text := scrape(t, m); strings.Contains(text, "vault") {
-		t.Errorf("a forgotten pool is still there:\n%s", text)
+		t.Errorf("after Forget: got the pool in\n%s", text)
 	}
 	for range 2 {
 		m.Operation("trim")(nil)
@@ -235,7 +244,7 @@ func TestCounters(t *testing.T) {
 	want(`thinctl_operation_duration_seconds_count{operation="trim",result="ok"} 2`)
 }
 
-// TestRequests: counters of a snapshotter begin with zeros, and go with it.
+// The counters of a snapshotter begin with zeros, and are dropped with it.
 func TestRequests(t *testing.T) {
 	m := metrics.New(pools()[:1], metrics.Options{Now: noon})
 	m.Snapshotter("k8s", "vault", false)
@@ -243,27 +252,34 @@ func TestRequests(t *testing.T) {
 	m.Snapshotter("docker", "vault", true)
 	ended := m.Request("k8s", "Commit")
 	text := scrape(t, m)
-	for _, line := range []string{`thinctl_snapshotter_ready{pool="vault",snapshotter="k8s"} 1`, `thinctl_snapshotter_in_flight_requests{snapshotter="k8s"} 1`,
-		`thinctl_snapshotter_in_flight_requests{snapshotter="docker"} 0`, `thinctl_snapshotter_requests_total{grpc_code="OK",method="Commit",snapshotter="k8s"} 0`} {
+	for _, line := range []string{
+		`thinctl_snapshotter_ready{pool="vault",snapshotter="k8s"} 1`,
+		`thinctl_snapshotter_in_flight_requests{snapshotter="k8s"} 1`,
+		`thinctl_snapshotter_in_flight_requests{snapshotter="docker"} 0`,
+		`thinctl_snapshotter_requests_total{grpc_code="OK",method="Commit",snapshotter="k8s"} 0`,
+	} {
 		if !strings.Contains(text, line+"\n") {
-			t.Errorf("no %s in\n%s", line, text)
+			t.Errorf("want %s, got\n%s", line, text)
 		}
 	}
 	ended("NotFound")
 	m.ForgetSnapshotter("docker")
 	text = scrape(t, m)
-	for _, line := range []string{`thinctl_snapshotter_in_flight_requests{snapshotter="k8s"} 0`, `thinctl_snapshotter_requests_total{grpc_code="NotFound",method="Commit",snapshotter="k8s"} 1`,
-		`thinctl_snapshotter_request_duration_seconds_count{method="Commit",snapshotter="k8s"} 1`} {
+	for _, line := range []string{
+		`thinctl_snapshotter_in_flight_requests{snapshotter="k8s"} 0`,
+		`thinctl_snapshotter_requests_total{grpc_code="NotFound",method="Commit",snapshotter="k8s"} 1`,
+		`thinctl_snapshotter_request_duration_seconds_count{method="Commit",snapshotter="k8s"} 1`,
+	} {
 		if !strings.Contains(text, line+"\n") {
-			t.Errorf("no %s in\n%s", line, text)
+			t.Errorf("want %s, got\n%s", line, text)
 		}
 	}
 	if strings.Contains(text, "docker") {
-		t.Errorf("a forgotten snapshotter is still there:\n%s", text)
+		t.Errorf("after ForgetSnapshotter: got the snapshotter in\n%s", text)
 	}
 }
 
-// TestOddLabels: what is no text is left out, told and hurts nothing else.
+// A series with a label that is not UTF-8 is left out and counted. The others are served.
 func TestOddLabels(t *testing.T) {
 	samples := pools()[:1]
 	samples[0].Status.Dir = "/odd/\xff\"\n"
@@ -271,33 +287,37 @@ func TestOddLabels(t *testing.T) {
 	m := metrics.New(samples, metrics.Options{})
 	scrape(t, m)
 	text := scrape(t, m)
-	for _, line := range []string{`dir="/odd/?\"\n"`, `thinctl_pool_active{pool="vault"} 1`, `promhttp_metric_handler_errors_total{cause="gathering"} 1`} {
+	for _, line := range []string{
+		`dir="/odd/?\"\n"`, `thinctl_pool_active{pool="vault"} 1`,
+		`promhttp_metric_handler_errors_total{cause="gathering"} 1`,
+	} {
 		if !strings.Contains(text, line) {
-			t.Errorf("no %s in\n%s", line, text)
+			t.Errorf("want %s, got\n%s", line, text)
 		}
 	}
 }
 
-// TestInOtherRegistries: the gatherer goes together with others.
+// The gatherer can be combined with others.
 func TestInOtherRegistries(t *testing.T) {
 	other := prometheus.NewRegistry()
 	other.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "other", Help: "Other."}))
-	n, err := testutil.GatherAndCount(prometheus.Gatherers{other, newMetrics(pools()).Gatherer()}, "other", "thinctl_pool_sample_success")
+	both := prometheus.Gatherers{other, newMetrics(pools()).Gatherer()}
+	n, err := testutil.GatherAndCount(both, "other", "thinctl_pool_sample_success")
 	if err != nil || n != 6 {
-		t.Errorf("%d, %v", n, err)
+		t.Errorf("got %d series, %v, want 6", n, err)
 	}
 }
 
-type fixed []metrics.Sample
+type sampleList []metrics.Sample
 
-func (f fixed) Samples() []metrics.Sample { return f }
+func (f sampleList) Samples() []metrics.Sample { return f }
 
 func scrape(t testing.TB, m *metrics.Metrics) string {
 	t.Helper()
 	answer := httptest.NewRecorder()
 	m.Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
 	if answer.Code != 200 {
-		t.Fatalf("%d: %s", answer.Code, answer.Body)
+		t.Fatalf("scrape: got %d, want 200: %s", answer.Code, answer.Body)
 	}
 	return answer.Body.String()
 }

@@ -7,22 +7,24 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// WriteText writes samples as node_exporter's textfile collector reads them.
-// Ages are not in it, nor what only a program that goes on can count: they would
-// stand still in a file. What cannot be written is left out and told.
+// WriteText writes samples in the text format, for node_exporter's textfile collector. It
+// leaves out ages and counters, which would not change in a file. It also leaves out
+// metrics that cannot be gathered, and returns an error for them.
 func WriteText(w io.Writer, samples []Sample, o Options) error {
+	c := newCollector(sampleList(samples), o, nil)
+	c.noAges = true
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(&pools{families: newFamilies(), source: fixed(samples), options: o, once: true})
-	families, fault := registry.Gather()
+	registry.MustRegister(c)
+	families, gatherErr := registry.Gather()
 	text := expfmt.NewEncoder(w, expfmt.NewFormat(expfmt.TypeTextPlain))
-	for _, one := range families {
-		if err := text.Encode(one); err != nil {
+	for _, family := range families {
+		if err := text.Encode(family); err != nil {
 			return err
 		}
 	}
-	return fault
+	return gatherErr
 }
 
-type fixed []Sample
+type sampleList []Sample
 
-func (f fixed) Samples() []Sample { return f }
+func (l sampleList) Samples() []Sample { return l }

@@ -7,30 +7,30 @@ import (
 )
 
 const (
-	// trendPoints bounds how many points a trend is found of: it compares all
-	// pairs.
+	// trendPoints bounds the points of a trend, whose pairs are all compared.
 	trendPoints = 64
-	// significance is how many standard deviations the count of rising pairs must
-	// be above that of falling ones (Mann-Kendall), and clearly how much more must
-	// have come than what is typically beside the line.
+	// significance is the smallest surplus of rising over falling pairs that counts, in
+	// standard deviations (Mann-Kendall).
 	significance = 3
-	clearly      = 4
-	// A jump is a change that is jump times as far from the usual one as those are
-	// from each other, and at least a thousandth of the space.
-	jump      = 8
-	leastJump = 1000
+	// minGrowth is the smallest growth that counts, in multiples of the points' typical
+	// distance from the line.
+	minGrowth = 4
+	// A jump differs from the median change by at least jumpFactor times the median
+	// deviation, and by at least the space's size divided by jumpDivisor.
+	jumpFactor  = 8
+	jumpDivisor = 1000
 )
 
-// trend is how fast something grows.
+// trend is the growth of a space.
 type trend struct {
 	perSecond float64
-	filling   bool // clearly faster than the base
+	filling   bool // significantly faster than the base
 	falls     int  // jumps down
 }
 
-// trendOf finds the trend by the median of the slopes of all pairs of points
-// (Theil-Sen), which up to a quarter of odd points leave as it is. Base is a rate
-// that is known already, 0 for none.
+// trendOf computes the trend as the median of the slopes of all pairs of points
+// (Theil-Sen). Up to a quarter of outliers do not change it. Base is a rate that is known
+// already, 0 for none.
 func trendOf(points []point, size, base float64) trend {
 	xs, ys := coordinates(points)
 	cuts, falls := jumps(ys, size)
@@ -57,12 +57,12 @@ func trendOf(points []point, size, base float64) trend {
 	}
 	more := median(slopes)
 	t.perSecond = base + more
-	t.filling = more > 0 && more*(xs[len(xs)-1]-xs[0]) > clearly*residue(xs, ys, cuts, more)
+	t.filling = more > 0 && more*(xs[len(xs)-1]-xs[0]) > minGrowth*residue(xs, ys, cuts, more)
 	return t
 }
 
-// coordinates are seconds and bytes of at most trendPoints of the points, the
-// last among them.
+// coordinates returns the seconds and bytes of at most trendPoints of the points, including
+// the last one.
 func coordinates(points []point) (xs, ys []float64) {
 	stride := (len(points) + trendPoints - 1) / trendPoints
 	for i := (len(points) - 1) % max(1, stride); i < len(points); i += stride {
@@ -72,8 +72,8 @@ func coordinates(points []point) (xs, ys []float64) {
 	return xs, ys
 }
 
-// jumps says before which points to cut, and how many jumps go down. A jump is
-// cut where it is the only one in its direction.
+// jumps returns the indices of the points after single jumps, and the number of jumps
+// down. A jump is single if there is no other in its direction.
 func jumps(ys []float64, size float64) (cuts []int, falls int) {
 	if len(ys) < 3 {
 		return nil, 0
@@ -87,27 +87,27 @@ func jumps(ys []float64, size float64) (cuts []int, falls int) {
 	for i, change := range changes {
 		far[i] = math.Abs(change - usual)
 	}
-	least := max(jump*median(far), size/leastJump)
+	smallest := max(jumpFactor*median(far), size/jumpDivisor)
 	var up, down []int
 	for i, change := range changes {
 		switch {
-		case change-usual > least:
+		case change-usual > smallest:
 			up = append(up, i+1)
-		case change < 0 && usual-change > least:
+		case change < 0 && usual-change > smallest:
 			down = append(down, i+1)
 		}
 	}
-	for _, sole := range [][]int{up, down} {
-		if len(sole) == 1 {
-			cuts = append(cuts, sole[0])
+	for _, direction := range [][]int{up, down} {
+		if len(direction) == 1 {
+			cuts = append(cuts, direction[0])
 		}
 	}
 	slices.Sort(cuts)
 	return cuts, len(down)
 }
 
-// residue is how far from lines of that slope, one for each part, the points
-// typically are.
+// residue returns the median distance of the points from lines of a slope, one line for
+// each part between cuts.
 func residue(xs, ys []float64, cuts []int, slope float64) float64 {
 	var all []float64
 	begin := 0
@@ -125,8 +125,7 @@ func residue(xs, ys []float64, cuts []int, slope float64) float64 {
 	return median(all)
 }
 
-// median sorts values. That of an even number is the mean of the two in the
-// middle.
+// median sorts the values, and returns their median.
 func median(values []float64) float64 {
 	slices.Sort(values)
 	n := len(values)

@@ -11,49 +11,51 @@ import (
 	"thinctl/units"
 )
 
-// volumesOf makes the series of named volumes. There may be tens of thousands, so
-// those of one volume share their labels, and they come in the order that the
-// registry sorts them into: by kind, pool and name.
-func (p *pools) volumesOf(to chan<- prometheus.Metric, samples []Sample) {
-	var listed []listing
+// volumes emits the series of named volumes. There may be tens of thousands. To save
+// memory, the series of one volume share their labels, and they are emitted in the order
+// into which the registry sorts them: by kind, pool and name.
+func (c *collector) volumes(to chan<- prometheus.Metric, samples []Sample) {
+	var pools []volumesOf
 	for i := range samples {
-		if s := &samples[i]; len(s.Volumes) > 0 && len(s.Volumes) <= p.options.VolumeLimit {
-			listed = append(listed, newListing(s))
+		if s := &samples[i]; len(s.Volumes) > 0 && len(s.Volumes) <= c.options.VolumeLimit {
+			pools = append(pools, newVolumesOf(s))
 		}
 	}
-	slices.SortStableFunc(listed, func(a, b listing) int { return cmp.Compare(a.sample.Pool, b.sample.Pool) })
+	slices.SortStableFunc(pools, func(a, b volumesOf) int { return cmp.Compare(a.sample.Pool, b.sample.Pool) })
 	for _, kind := range []string{KindContainer, KindVolume} {
-		for i := range listed {
-			p.listed(to, &listed[i], kind)
+		for i := range pools {
+			pools[i].collect(c.descriptors, to, kind)
 		}
 	}
 }
 
-// listing is a pool's volumes, with what the last scan found of each.
-type listing struct {
+// volumesOf holds the volumes of one pool, with the last scan's results by volume id.
+type volumesOf struct {
 	sample  *Sample
 	scanned map[uint32]*thinpool.VolumeUsage
 }
 
-func newListing(s *Sample) listing {
-	l := listing{sample: s}
+func newVolumesOf(s *Sample) volumesOf {
+	v := volumesOf{sample: s}
 	if s.Scan == nil {
-		return l
+		return v
 	}
-	l.scanned = make(map[uint32]*thinpool.VolumeUsage, len(s.Scan.Usage.Volumes))
+	v.scanned = make(map[uint32]*thinpool.VolumeUsage, len(s.Scan.Usage.Volumes))
 	for i := range s.Scan.Usage.Volumes {
 		usage := &s.Scan.Usage.Volumes[i]
-		l.scanned[usage.ID] = usage
+		v.scanned[usage.ID] = usage
 	}
-	return l
+	return v
 }
 
-func (p *pools) listed(to chan<- prometheus.Metric, l *listing, kind string) {
-	const labels, figures = 3, 4
-	volumes := l.sample.Volumes
+func (p *volumesOf) collect(descriptors descriptors, to chan<- prometheus.Metric, kind string) {
+	const labels, metrics = 3, 4
+	volumes := p.sample.Volumes
 	pairs, pointers := make([]dto.LabelPair, len(volumes)), make([]*dto.LabelPair, 0, labels*len(volumes))
-	figuresOf := make([]figure, 0, figures*len(volumes))
-	ofKind, ofPool := labelPair("kind", kind), labelPair("pool", l.sample.Pool)
+	gauges := make([]volumeGauge, 0, metrics*len(volumes))
+	ofKind, ofPool := labelPair("kind", kind), labelPair("pool", p.sample.Pool)
+	virtual, mapped := descriptors.of("volume_virtual_bytes"), descriptors.of("volume_mapped_bytes")
+	exclusive, shared := descriptors.of("volume_exclusive_bytes"), descriptors.of("volume_shared_bytes")
 	name := "volume"
 	for i := range volumes {
 		v := &volumes[i]
@@ -63,30 +65,31 @@ func (p *pools) listed(to chan<- prometheus.Metric, l *listing, kind string) {
 		pairs[i].Name, pairs[i].Value = &name, &v.Name
 		begin := len(pointers)
 		pointers = append(pointers, ofKind, ofPool, &pairs[i])
-		add := func(f *family, size units.Bytes) {
-			figuresOf = append(figuresOf, figure{desc: f.desc, labels: pointers[begin:len(pointers):len(pointers)], value: float64(size)})
-			to <- &figuresOf[len(figuresOf)-1]
+		add := func(desc *prometheus.Desc, size units.Bytes) {
+			labels := pointers[begin:len(pointers):len(pointers)]
+			gauges = append(gauges, volumeGauge{desc: desc, labels: labels, value: float64(size)})
+			to <- &gauges[len(gauges)-1]
 		}
-		add(p.volumeVirtual, v.Virtual)
-		usage := l.scanned[v.ID]
+		add(virtual, v.Virtual)
+		usage := p.scanned[v.ID]
 		switch {
 		case v.Mapped != nil: // it is newer than the scan
-			add(p.volumeMapped, *v.Mapped)
+			add(mapped, *v.Mapped)
 		case usage != nil:
-			add(p.volumeMapped, usage.Mapped)
+			add(mapped, usage.Mapped)
 		}
 		if usage != nil {
-			add(p.volumeExclusive, usage.Exclusive)
-			add(p.volumeShared, usage.Shared)
+			add(exclusive, usage.Exclusive)
+			add(shared, usage.Shared)
 		}
 	}
 }
 
 func labelPair(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &name, Value: &value} }
 
-// figure is a gauge, as those of prometheus.NewConstMetric are, whose labels are
-// not its own.
-type figure struct {
+// volumeGauge is a gauge like those of prometheus.NewConstMetric, but it shares its
+// labels.
+type volumeGauge struct {
 	desc   *prometheus.Desc
 	labels []*dto.LabelPair
 	value  float64
@@ -94,10 +97,10 @@ type figure struct {
 }
 
 // Desc implements [prometheus.Metric].
-func (f *figure) Desc() *prometheus.Desc { return f.desc }
+func (f *volumeGauge) Desc() *prometheus.Desc { return f.desc }
 
 // Write implements [prometheus.Metric].
-func (f *figure) Write(m *dto.Metric) error {
+func (f *volumeGauge) Write(m *dto.Metric) error {
 	f.gauge.Value = &f.value
 	m.Label, m.Gauge = f.labels, &f.gauge
 	return nil

@@ -8,43 +8,43 @@ import (
 	"thinctl/metrics"
 )
 
-// metricsDoc is docs/metrics.md, of what package metrics says of itself.
+// metricsDoc returns docs/metrics.md, made from the descriptions in package metrics.
 func metricsDoc() []byte {
 	var b bytes.Buffer
 	b.WriteString(`# Metrics
 
 Written by ` + "`make docs`" + `.
 
-` + "`thinctl serve`" + ` serves these at ` + "`/metrics`" + `, from the last look at each pool: a scrape
-takes no lock of a pool's, asks no kernel and commits nothing. How old that look
-is stands beside it. ` + "`thinctl metrics`" + ` looks once and prints them, for the
-textfile collector of node_exporter; there, ages and counters are left out, and
-` + "`time() - thinctl_pool_sample_timestamp_seconds`" + ` is the age.
+` + "`thinctl serve`" + ` serves these metrics at ` + "`/metrics`" + `, from the last sample of each pool. A scrape
+takes no lock of a pool, makes no call into the kernel and commits nothing. The age of
+the sample is a metric, too. ` + "`thinctl metrics`" + ` takes one sample and prints the metrics, for
+the textfile collector of node_exporter. It leaves out ages and counters; use
+` + "`time() - thinctl_pool_sample_timestamp_seconds`" + ` for the age.
 
     # thinctl metrics --output /var/lib/prometheus/node-exporter/thinctl.prom
 
-Sizes are in bytes, times in seconds, ratios from 0 on where 1 is all. What is not
-known is absent, never zero: an inactive pool has no used bytes, one that was
-never scanned no exclusive ones. A counter begins with zero when its pool is first
-seen.
+Sizes are in bytes, times in seconds. A ratio of 1 is the whole. A value that is not
+known is absent, never zero: an inactive pool has no used bytes, and a pool without a
+scan has no exclusive bytes. The counters of a pool begin with zero at its first sample.
 
-Single volumes are listed where a pool has at most as many volumes and containers
-as ` + "`volume_metrics`" + ` in the configuration allows, or ` + "`--volumes`" + `: 100, unless
-set. Those of layers are counted and never listed.
+Single volumes are exported if a pool has at most as many volumes and containers as
+` + "`volume_metrics`" + ` in the configuration or ` + "`--volumes`" + ` allows (default: 100). The volumes
+of layers are only counted.
 
-The process's own ` + "`process_*`" + ` and ` + "`promhttp_metric_handler_errors_total`" + ` are served along.
+The metrics ` + "`process_*`" + ` and ` + "`promhttp_metric_handler_errors_total`" + ` are served, too.
 `)
 	section := func(title, prefix string) {
 		fmt.Fprintf(&b, "\n## %s\n\n| metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n", title)
 		for _, doc := range metrics.Docs() {
 			if sectionOf(doc.Name) == prefix {
-				fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", doc.Name, doc.Type, doc.Unit, strings.Join(doc.Labels, ", "), doc.Help)
+				labels := strings.Join(doc.Labels, ", ")
+				fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", doc.Name, doc.Type, doc.Unit, labels, doc.Help)
 			}
 		}
 	}
 	section("Pools", "thinctl_pool_")
 	section("Volumes", "thinctl_volume_")
-	section("Snapshotters of containerds", "thinctl_snapshotter_")
+	section("Snapshotters", "thinctl_snapshotter_")
 	section("The program", "")
 	b.WriteString("\n## Labels\n\n| label | values | meaning |\n|---|---|---|\n")
 	for _, label := range metrics.Labels() {
