@@ -7,36 +7,34 @@ import (
 	"thinctl/units"
 )
 
-// metadataMost is what a kernel uses of a metadata device (dm-thin-metadata.h:
-// 255 bitmaps of 16320 blocks).
-const metadataMost = 255 * 16320 * 4 * units.KiB
+// metadataLimit is the size of a metadata device that a kernel uses
+// (dm-thin-metadata.h: 255 bitmaps of 16320 blocks).
+const metadataLimit = 255 * 16320 * 4 * units.KiB
 
-// checkAll looks for values that are right by themselves and cannot be meant
-// together.
+// checkAll checks whether the values of different keys contradict each other.
 func (l *loading) checkAll() {
 	l.checkServe()
-	l.checkExtend("", l.global.pool.Extend)
-	for name, s := range l.pools {
-		l.checkExtend(name, s.pool.Extend)
+	l.checkExtend("", l.Pool.Extend)
+	for name, own := range l.pools {
+		l.checkExtend(name, own.Extend)
 	}
 	l.checkContainerds()
 }
 
 func (l *loading) checkServe() {
-	serve := l.global.serve
-	if serve.Listen != "" {
+	if l.Serve.Listen != "" || !l.isSet("serve.listen") {
 		return
 	}
-	const remedy = "set serve.listen, or leave this out"
-	if serve.WebConfig != "" && l.set("serve.listen") {
-		l.contradiction("", []string{"serve.web_config"}, remedy, "nothing is served: serve.listen is empty")
+	const remedy, what = "set serve.listen, or remove this key", "without effect, since serve.listen is empty"
+	if l.Serve.WebConfig != "" {
+		l.contradiction("", []string{"serve.web_config"}, remedy, what)
 	}
-	if serve.PProf && l.set("serve.listen") {
-		l.contradiction("", []string{"serve.pprof"}, remedy, "nothing is served: serve.listen is empty")
+	if l.Serve.PProf {
+		l.contradiction("", []string{"serve.pprof"}, remedy, what)
 	}
 }
 
-func (l *loading) set(key string) bool {
+func (l *loading) isSet(key string) bool {
 	_, ok := l.origins[key]
 	return ok
 }
@@ -49,30 +47,31 @@ func (l *loading) checkExtend(pool string, e Extend) {
 		maximum units.Bytes
 	}{{"data", e.DataAt, e.DataStep, e.DataMaximum}, {"metadata", e.MetadataAt, e.MetadataStep, e.MetadataMaximum}} {
 		at, step, maximum := "extend."+space.name+"_at", "extend."+space.name+"_step", "extend."+space.name+"_maximum"
-		if space.name == "metadata" && space.maximum > metadataMost {
-			l.contradiction(pool, []string{maximum}, "write at most "+metadataMost.Exact(), "%s is more metadata than the kernel uses", space.maximum.Exact())
+		if space.name == "metadata" && space.maximum > metadataLimit {
+			l.contradiction(pool, []string{maximum}, "write at most "+metadataLimit.Exact(),
+				"%s is more metadata than the kernel uses", space.maximum.Exact())
 		}
 		if space.maximum == 0 {
 			continue
 		}
 		if space.at.Percent == 0 && space.at.Free >= space.maximum {
-			l.contradiction(pool, []string{at, maximum}, "ask for less to be free, or raise the maximum",
+			l.contradiction(pool, []string{at, maximum}, "choose a smaller free size, or raise the maximum",
 				"%s can never be free below the maximum of %s", space.at.Free.Exact(), space.maximum.Exact())
 		}
 		if space.step.Percent == 0 && space.step.Size > space.maximum {
 			l.contradiction(pool, []string{step, maximum}, "make the step smaller, or raise the maximum",
-				"a step of %s is beyond the maximum of %s", space.step.Size.Exact(), space.maximum.Exact())
+				"the step of %s is larger than the maximum of %s", space.step.Size.Exact(), space.maximum.Exact())
 		}
 	}
 }
 
-// contradiction tells a fault at the last of the keys that somebody has set; one
-// that a pool has from the global tables is told there, once.
+// contradiction adds a fault at the last of the keys that are set. A pool that takes all
+// of them from the global tables adds no second fault.
 func (l *loading) contradiction(pool string, among []string, remedy, format string, args ...any) {
 	at, key := Origin{Name: "default"}, among[0]
 	for _, name := range among {
 		full := name
-		if own := "pools." + pool + "." + strings.TrimPrefix(name, "serve."); pool != "" && l.set(own) {
+		if own := "pools." + pool + "." + strings.TrimPrefix(name, "serve."); pool != "" && l.isSet(own) {
 			full = own
 		}
 		origin, ok := l.origins[full]

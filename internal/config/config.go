@@ -9,91 +9,80 @@ import (
 	"thinctl/units"
 )
 
-// Path is where the file is unless a caller says otherwise.
+// Path is the default path of the file.
 const Path = "/etc/thinctl/config.toml"
 
-// Config is what holds, whatever it was taken from.
+// Config holds the settings from all sources.
 type Config struct {
-	Root string // where the pools are
-	// BusyTimeout is how long a removal waits for a device that is open; 0: not at all.
+	Root string // the directory of the pools
+	// BusyTimeout is the time that removals wait for an open device; 0 for no wait.
 	BusyTimeout time.Duration
 	Serve       Serve
-	Pool        Pool // what holds for a pool without a table of its own
+	Pool        Pool // for pools without a table of their own
 
-	path  string
-	pools map[string]settings
-	// containerds are the tables of that name.
-	containerds map[string]settings
-	origins     map[string]Origin
+	path        string
+	pools       map[string]Pool
+	containerds map[string]Containerd
+	origins     map[string]Origin // by key
 }
 
-// Serve is what the daemon does for all pools.
+// Serve holds the settings of the daemon as a whole.
 type Serve struct {
 	Listen        string // host:port, unix:/path, or "" for none
-	WebConfig     string // exporter-toolkit's file: TLS, basic auth
+	WebConfig     string // the file of exporter-toolkit: TLS, basic auth
 	PProf         bool
 	Interval      time.Duration
-	VolumeMetrics int // volumes of a pool above which none is exported
+	VolumeMetrics int // the largest number of volumes of a pool that are exported one by one
 	LogLevel      slog.Level
 	LogFormat     string // text or json
 }
 
-// Pool is what the daemon does for one pool.
+// Pool holds the daemon's settings for a pool.
 type Pool struct {
 	Activate  bool
-	ScanEvery time.Duration // 0: never, for it commits
-	TrimEvery time.Duration // 0: never
-	TrimRate  units.Bytes   // a second; 0: as fast as it goes
+	ScanEvery time.Duration // 0 for never, since a scan makes the kernel commit
+	TrimEvery time.Duration // 0 for never
+	TrimRate  units.Bytes   // per second; 0 for no limit
 	Extend    Extend
 }
 
-// Extend is how a pool grows by itself.
+// Extend holds the settings of automatic extension.
 type Extend struct {
 	Enabled         bool
 	DataAt          Threshold
 	DataStep        Step
-	DataMaximum     units.Bytes // 0: none
+	DataMaximum     units.Bytes // 0 for none
 	MetadataAt      Threshold
 	MetadataStep    Step
-	MetadataMaximum units.Bytes // 0: none but the kernel's
+	MetadataMaximum units.Bytes // 0 for the kernel's
 	CoolDown        time.Duration
-	// SwitchFullPolicy lets a full pool fail writes at once while its host has no
-	// room that it could grow into.
+	// SwitchFullPolicy makes writes to a full pool fail at once while its host has no
+	// space for growth.
 	SwitchFullPolicy bool
 }
 
-// For returns what holds for the pool of that name.
+// For returns the settings of a pool.
 func (c Config) For(pool string) Pool {
 	if own, ok := c.pools[pool]; ok {
-		return own.pool
+		return own
 	}
 	return c.Pool
 }
 
-// Pools are the names that have a table of their own, sorted.
+// Pools returns the names of the pools with a table of their own, sorted.
 func (c Config) Pools() []string { return slices.Sorted(maps.Keys(c.pools)) }
 
-// Path is the file that was read, "" where there was none.
+// Path returns the path of the file that was read, "" if there was none.
 func (c Config) Path() string { return c.path }
 
-// settings are a Config's values, as keys set them.
-type settings struct {
-	root        string
-	busyTimeout time.Duration
-	serve       Serve
-	pool        Pool
-	// containerd is that of its table, and of nobody else.
-	containerd Containerd
-}
-
-func defaults() settings {
-	return settings{
-		root:        "/var/lib/thinctl",
-		busyTimeout: 5 * time.Second,
-		serve: Serve{
+func defaults() Config {
+	return Config{
+		Root:        "/var/lib/thinctl",
+		BusyTimeout: 5 * time.Second,
+		Serve: Serve{
 			Listen: "127.0.0.1:9723", Interval: 15 * time.Second, VolumeMetrics: 100, LogLevel: slog.LevelInfo, LogFormat: "text",
 		},
-		pool: Pool{Activate: true, Extend: Extend{
+		Pool: Pool{Activate: true, Extend: Extend{
 			Enabled: true,
 			DataAt:  Threshold{Percent: 80}, DataStep: Step{Percent: 20},
 			MetadataAt: Threshold{Percent: 70}, MetadataStep: Step{Percent: 50},

@@ -1,25 +1,23 @@
-// Package config reads /etc/thinctl/config.toml and says where each value came
-// from.
+// Package config reads /etc/thinctl/config.toml, environment variables and flags, and
+// records the source of each value.
 //
 // # Words
 //
-// A key is written with its table: serve.interval. A value's origin is the flag,
-// the THINCTL_ variable, the line of the file, or the default that it was taken
-// from, in that order. A pool's own table, [pools.NAME], goes before all of them
-// for that pool: whoever names a pool means it.
+// A key is written with its table: serve.interval. The origin of a value is a flag, a
+// THINCTL_ variable, a line of the file, or the default, in this order of precedence. A
+// pool's own table, [pools.NAME], takes precedence over all of them for that pool.
 //
 // # Caveats
 //
-// A fault is told with its line, and all faults are told at once; only what is no
-// TOML at all ends the reading at its first fault. A key that is not known is a
-// fault: a misspelt maximum must not pass for none. What is returned beside faults
-// must not be used.
+// All errors are returned at once, each with its line. Only a file that is not valid TOML
+// ends at the first one. An unknown key is an error: a misspelt maximum must not mean no
+// maximum. The caller must not use the settings that are returned together with an error.
 //
 // # Example
 //
 //	settings, err := config.Load(config.Sources{Getenv: os.Getenv})
 //	if err != nil {
-//		return err // each line: file:line: key: what is wrong; what to do
+//		return err // each line: file:line: key: cause; remedy
 //	}
 //	extend := settings.For("vault").Extend
 package config

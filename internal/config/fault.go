@@ -4,15 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"thinctl/fault"
 )
 
-// ErrInvalid: the configuration cannot be meant. Load.
-var ErrInvalid = errors.New("the configuration is not valid")
-
-// Origin says where a value was taken from.
+// Origin is the source of a value.
 type Origin struct {
 	Name string // a file, a variable, a flag, or "default"
-	Line int    // of the file
+	Line int    // in the file
 }
 
 func (o Origin) String() string {
@@ -22,10 +21,10 @@ func (o Origin) String() string {
 	return o.Name
 }
 
-// Fault is one thing that cannot be meant.
+// Fault is one error in the configuration.
 type Fault struct {
 	Origin Origin
-	Key    string // "" where the file as a whole is meant
+	Key    string // "" for the file as a whole
 	What   string
 	Remedy string
 }
@@ -42,8 +41,8 @@ func (f Fault) String() string {
 	return text
 }
 
-// Faults are all that were found, in the order of the file. It answers to
-// ErrInvalid.
+// Faults holds all errors in the configuration, in the order of the file. Its kind is
+// fault.Invalid.
 type Faults []Fault
 
 func (f Faults) Error() string {
@@ -54,10 +53,10 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Unwrap yields the sentinel.
-func (f Faults) Unwrap() error { return ErrInvalid }
+// Unwrap returns the kind.
+func (f Faults) Unwrap() error { return fault.Invalid }
 
-// wrong is what a value's reader says of it.
+// wrong is the error of a value.
 type wrong struct{ what, remedy string }
 
 func (w *wrong) Error() string { return w.what + "; " + w.remedy }

@@ -7,7 +7,7 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// entry is one key of a file, or a table.
+// entry is a key or table of a file.
 type entry struct {
 	key   toml.Key
 	value any
@@ -15,7 +15,7 @@ type entry struct {
 	line  int
 }
 
-// readFile returns a file's keys and tables in the order in which they stand.
+// readFile returns the keys and tables of a file in their order.
 func readFile(raw []byte) ([]entry, error) {
 	var values map[string]any
 	if _, err := toml.Decode(string(raw), &values); err != nil {
@@ -32,7 +32,7 @@ func readFile(raw []byte) ([]entry, error) {
 	for _, key := range meta.Keys() {
 		value, found := lookUp(values, key)
 		if !found {
-			continue // below a list of tables, which is a fault of its own
+			continue // below a list of tables, which is an error already
 		}
 		_, table := value.(map[string]any)
 		entries = append(entries, entry{key: key, value: value, table: table, line: lines[key.String()]})
@@ -40,13 +40,14 @@ func readFile(raw []byte) ([]entry, error) {
 	return entries, nil
 }
 
-// locate finds the lines of keys. The library keeps them to itself but tells the
-// place of a value that refuses to be decoded; so this one does.
+// locate finds the lines of keys. The library does not return them, but its error for a
+// value that cannot be decoded contains the line: so locate decodes each value into a type
+// that rejects it.
 func locate(meta *toml.MetaData, above toml.Key, parts map[string]toml.Primitive, lines map[string]int) {
 	for name, part := range parts {
 		key := append(above[:len(above):len(above)], name)
 		var parse toml.ParseError
-		if err := meta.PrimitiveDecode(part, new(refusing)); errors.As(err, &parse) {
+		if err := meta.PrimitiveDecode(part, new(rejecting)); errors.As(err, &parse) {
 			lines[key.String()] = parse.Position.Line
 		}
 		var below map[string]toml.Primitive
@@ -56,11 +57,11 @@ func locate(meta *toml.MetaData, above toml.Key, parts map[string]toml.Primitive
 	}
 }
 
-type refusing struct{}
+type rejecting struct{}
 
-var errRefused = errors.New("refused")
+var errRejected = errors.New("rejected")
 
-func (*refusing) UnmarshalTOML(any) error { return errRefused }
+func (*rejecting) UnmarshalTOML(any) error { return errRejected }
 
 func lookUp(values map[string]any, key toml.Key) (any, bool) {
 	var value any = values
@@ -76,13 +77,13 @@ func lookUp(values map[string]any, key toml.Key) (any, bool) {
 	return value, true
 }
 
-// syntaxFault counts lines up to where the fault begins: the library's own count
-// is one ahead where a line's end is the fault.
+// syntaxFault returns the fault for a file that is not valid TOML. It counts the lines up
+// to the error: the library's number is one too high for an error at the end of a line.
 func syntaxFault(path string, raw []byte, err error) Fault {
 	var parse toml.ParseError
 	if errors.As(err, &parse) {
 		line := 1 + bytes.Count(raw[:max(0, min(parse.Position.Start, len(raw)))], []byte("\n"))
-		return Fault{Origin: Origin{Name: path, Line: line}, What: parse.Message, Remedy: "this is no TOML: see https://toml.io"}
+		return Fault{Origin: Origin{Name: path, Line: line}, What: "not valid TOML: " + parse.Message, Remedy: "see https://toml.io"}
 	}
 	return Fault{Origin: Origin{Name: path}, What: err.Error()}
 }

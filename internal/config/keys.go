@@ -1,23 +1,21 @@
 package config
 
 import (
-	"log/slog"
 	"strings"
 	"time"
 
-	"thinctl/units"
+	"thinctl/internal/names"
+	"thinctl/internal/nearest"
 )
 
-// key is one thing that can be set.
+// key is a setting, bound to the field that holds it.
 type key struct {
 	name string // with its table
 	doc  string
 	value
-	// own is the key's name below [pools.NAME], "" where a pool cannot have its own.
-	own string
 }
 
-// variable is the key's name in the environment.
+// variable returns the key's environment variable.
 func (k key) variable() string {
 	return "THINCTL_" + strings.ToUpper(strings.ReplaceAll(k.name, ".", "_"))
 }
@@ -27,52 +25,110 @@ const (
 	day    = 24 * time.Hour
 )
 
-// keys are all that can be set, in the order of the sample.
-func keys() []key {
-	return []key{
-		{"root", "Where the pools are.",
-			folder(false, func(s *settings) *string { return &s.root }), ""},
-		{"busy_timeout", "How long removing, deactivating and destroying wait for a device that another process has open, as blkid, lvm and\nmultipathd do for a moment; \"0s\" for not at all. A mounted device is refused at once.",
-			duration(time.Millisecond, time.Hour, true, func(s *settings) *time.Duration { return &s.busyTimeout }), ""},
-		{"serve.listen", "Where /metrics, /healthz and /readyz are served: \"HOST:PORT\", \"unix:/PATH\", or \"\" for nowhere.\nA socket that systemd hands over goes before it.",
-			address(func(s *settings) *string { return &s.serve.Listen }), ""},
-		{"serve.web_config", "A file with TLS and basic auth, as all Prometheus exporters take it (web configuration of exporter-toolkit).",
-			folder(true, func(s *settings) *string { return &s.serve.WebConfig }), ""},
-		{"serve.pprof", "Serve Go's profiles at /debug/pprof/.",
-			boolean(func(s *settings) *bool { return &s.serve.PProf }), ""},
-		{"serve.interval", "How often each pool is looked at, beside the kernel's events.",
-			duration(time.Second, time.Hour, false, func(s *settings) *time.Duration { return &s.serve.Interval }), ""},
-		{"serve.volume_metrics", "A pool with more volumes than this exports no metrics of single ones; 0 for never.",
-			number(0, 1_000_000, func(s *settings) *int { return &s.serve.VolumeMetrics }), ""},
-		{"serve.log_level", "From which level on to log: debug, info, warn or error.",
-			level(func(s *settings) *slog.Level { return &s.serve.LogLevel }), ""},
-		{"serve.log_format", "text or json.",
-			choice([]string{"text", "json"}, func(s *settings) *string { return &s.serve.LogFormat }), ""},
-		{"serve.activate", "Activate pools at start, and when they went without having been deactivated by hand.",
-			boolean(func(s *settings) *bool { return &s.pool.Activate }), "activate"},
-		{"serve.scan_every", "How often a pool's metadata is read for exclusive and shared bytes; \"0s\" for never. A scan makes the kernel commit.",
-			duration(minute, 30*day, true, func(s *settings) *time.Duration { return &s.pool.ScanEvery }), "scan_every"},
-		{"serve.trim_every", "How often mounted volumes are trimmed; \"0s\" for never.",
-			duration(minute, 366*day, true, func(s *settings) *time.Duration { return &s.pool.TrimEvery }), "trim_every"},
-		{"serve.trim_rate", "Bytes a second that trimming may give back, on average; 0 for as fast as it goes.",
-			size(func(s *settings) *units.Bytes { return &s.pool.TrimRate }), "trim_rate"},
-		{"extend.enabled", "Let pools grow by themselves.",
-			boolean(func(s *settings) *bool { return &s.pool.Extend.Enabled }), "extend.enabled"},
-		{"extend.data_at", "Data grows from so many percent in use on, or when no more than a size such as \"5G\" is free.",
-			threshold(func(s *settings) *Threshold { return &s.pool.Extend.DataAt }), "extend.data_at"},
-		{"extend.data_step", "By how much: \"20%\" of the size, or a size such as \"10G\".",
-			step(func(s *settings) *Step { return &s.pool.Extend.DataStep }), "extend.data_step"},
-		{"extend.data_maximum", "The size that data never grows beyond by itself; 0 for none.",
-			size(func(s *settings) *units.Bytes { return &s.pool.Extend.DataMaximum }), "extend.data_maximum"},
-		{"extend.metadata_at", "As data_at, of the metadata.",
-			threshold(func(s *settings) *Threshold { return &s.pool.Extend.MetadataAt }), "extend.metadata_at"},
-		{"extend.metadata_step", "As data_step, of the metadata.",
-			step(func(s *settings) *Step { return &s.pool.Extend.MetadataStep }), "extend.metadata_step"},
-		{"extend.metadata_maximum", "As data_maximum, of the metadata; the kernel takes 15.9G.",
-			size(func(s *settings) *units.Bytes { return &s.pool.Extend.MetadataMaximum }), "extend.metadata_maximum"},
-		{"extend.cool_down", "The least time between two extensions of one space. One that is nearly full does not wait.",
-			duration(time.Second, day, true, func(s *settings) *time.Duration { return &s.pool.Extend.CoolDown }), "extend.cool_down"},
-		{"extend.switch_full_policy", "While the host has no room for growth, let a full pool fail writes at once instead of queueing them.",
-			boolean(func(s *settings) *bool { return &s.pool.Extend.SwitchFullPolicy }), "extend.switch_full_policy"},
+// keys returns all keys outside [pools] and [containerd], in the order of the sample.
+func (c *Config) keys() []key {
+	all := []key{
+		{"root", "The directory of the pools.", absolutePath(&c.Root)},
+		{"busy_timeout", "How long commands that remove, deactivate or destroy wait for a device that another process has open,\n" +
+			"as blkid, lvm and multipathd do for a moment; \"0s\" for no wait. A mounted device is refused at once.",
+			duration(&c.BusyTimeout, time.Millisecond, time.Hour, true)},
+		{"serve.listen", "The address of /metrics, /healthz and /readyz: \"HOST:PORT\", \"unix:/PATH\", or \"\" for none.\n" +
+			"A socket from systemd takes precedence.",
+			address(&c.Serve.Listen)},
+		{"serve.web_config", "A file with TLS and basic auth settings, in the format of all Prometheus exporters\n" +
+			"(web configuration of exporter-toolkit).",
+			optionalPath(&c.Serve.WebConfig)},
+		{"serve.pprof", "Serve Go's profiles at /debug/pprof/.", boolean(&c.Serve.PProf)},
+		{"serve.interval", "The time between two samples of a pool. Events of the kernel cause additional samples.",
+			duration(&c.Serve.Interval, time.Second, time.Hour, false)},
+		{"serve.volume_metrics", "The largest number of volumes in a pool for which metrics of single volumes are exported; 0 for never.",
+			number(&c.Serve.VolumeMetrics, 0, 1_000_000)},
+		{"serve.log_level", "The lowest level that is logged: debug, info, warn or error.", level(&c.Serve.LogLevel)},
+		{"serve.log_format", "The format of the log: text or json.", choice(&c.Serve.LogFormat, "text", "json")},
 	}
+	for _, k := range poolKeys(&c.Pool) {
+		k.name = globalName(k.name)
+		all = append(all, k)
+	}
+	return all
+}
+
+// poolKeys returns the keys below [pools.NAME].
+func poolKeys(p *Pool) []key {
+	e := &p.Extend
+	return []key{
+		{"activate", "Activate pools when the daemon starts, and later if they are inactive without having been deactivated\n" +
+			"by a user.",
+			boolean(&p.Activate)},
+		{"scan_every", "The time between two scans of a pool's metadata, for exclusive and shared bytes; \"0s\" for never.\n" +
+			"A scan makes the kernel commit.",
+			duration(&p.ScanEvery, minute, 30*day, true)},
+		{"trim_every", "The time between two trims of mounted volumes; \"0s\" for never.",
+			duration(&p.TrimEvery, minute, 366*day, true)},
+		{"trim_rate", "The average number of bytes per second that a trim may discard; 0 for no limit.", size(&p.TrimRate)},
+		{"extend.enabled", "Extend pools automatically.", boolean(&e.Enabled)},
+		{"extend.data_at", "Extend data when this percentage is in use, or when only a size such as \"5G\" is free.",
+			threshold(&e.DataAt)},
+		{"extend.data_step", "The growth of an extension: \"20%\" of the size, or a size such as \"10G\".", step(&e.DataStep)},
+		{"extend.data_maximum", "The largest size to which data is extended automatically; 0 for no limit.", size(&e.DataMaximum)},
+		{"extend.metadata_at", "Like data_at, for metadata.", threshold(&e.MetadataAt)},
+		{"extend.metadata_step", "Like data_step, for metadata.", step(&e.MetadataStep)},
+		{"extend.metadata_maximum", "Like data_maximum, for metadata. The kernel uses at most 15.9G.", size(&e.MetadataMaximum)},
+		{"extend.cool_down", "The shortest time between two extensions of one space. A space that is nearly full does not wait.",
+			duration(&e.CoolDown, time.Second, day, true)},
+		{"extend.switch_full_policy", "While the host has no space for growth, make writes to a full pool fail at once instead of waiting.",
+			boolean(&e.SwitchFullPolicy)},
+	}
+}
+
+// globalName returns the name outside [pools] of a key below [pools.NAME].
+func globalName(name string) string {
+	if strings.Contains(name, ".") {
+		return name
+	}
+	return "serve." + name
+}
+
+// containerdKeys returns the keys below [containerd.NAME].
+func containerdKeys(c *Containerd) []key {
+	return []key{
+		{"pool", "The pool that holds the snapshots. Required.",
+			validName(&c.Pool, names.Pool, "the name of a pool; `thinctl pool list` shows them")},
+		{"namespace", "The set of snapshots that this containerd sees; the table's name by default. Two containerds must not\n" +
+			"have the same one, since each removes the snapshots that are not in its own database.",
+			validName(&c.Namespace, names.Namespace, namespaceRule)},
+		{"socket", "The snapshotter's socket: address in containerd's proxy_plugins. Only root can connect.", absolutePath(&c.Socket)},
+		{"containerd", "The socket of containerd itself (`ctr --address`). Differences between snapshots, such as those of\n" +
+			"`docker commit`, are written to its content store.",
+			absolutePath(&c.Containerd)},
+		{"filesystem", "The file system of snapshots without a parent: ext4 or xfs.", choice(&c.FileSystem, "ext4", "xfs")},
+		{"size", "The size of snapshots without a parent; 0 for the pool's base size.", size(&c.Size)},
+		{"imagefs", "The mount point of a file system that shows the pool's size and free space to the kubelet; \"\" for none.\n" +
+			"containerd's proxy plugin exports it as root.",
+			optionalPath(&c.ImageFS)},
+	}
+}
+
+// suggestion returns the key that is nearest to an unknown one, "" if none is near.
+func suggestion(unknown string) string {
+	prefix, rest := "", unknown
+	known := new(Config).keys()
+	if table, below, ok := strings.Cut(unknown, "."); ok && (table == "pools" || table == "containerd") {
+		name, own, ok := strings.Cut(below, ".")
+		if !ok {
+			return ""
+		}
+		prefix, rest, known = table+"."+name+".", own, poolKeys(new(Pool))
+		if table == "containerd" {
+			known = containerdKeys(new(Containerd))
+		}
+	}
+	var all []string
+	for _, k := range known {
+		all = append(all, k.name)
+	}
+	if near := nearest.Of(rest, all); near != "" {
+		return prefix + near
+	}
+	return ""
 }

@@ -11,9 +11,9 @@ import (
 	"thinctl/internal/names"
 )
 
-// Sources are what values are taken from. The zero value is the default file.
+// Sources holds the sources of the settings. The zero value is the default file.
 type Sources struct {
-	// Path is the file. The default one, meant by "", need not exist.
+	// Path is the file. It is "" for the default file, which need not exist.
 	Path   string
 	Getenv func(string) string // nil: no environment
 	Flags  map[string]Flag     // by key
@@ -22,7 +22,7 @@ type Sources struct {
 // Flag is a value from the command line.
 type Flag struct{ Name, Value string }
 
-// Load reads all sources. Its error is Faults, or one of reading the file.
+// Load reads all sources. Its error is a Faults or an error of reading the file.
 func Load(from Sources) (Config, error) {
 	path := from.Path
 	if path == "" {
@@ -33,48 +33,44 @@ func Load(from Sources) (Config, error) {
 		return Parse(nil, "", from)
 	}
 	if err != nil {
-		return Config{}, fmt.Errorf("reading the configuration: %w", err)
+		return Config{}, fmt.Errorf("read the configuration: %w", err)
 	}
 	return Parse(raw, path, from)
 }
 
-// Parse is Load of what a file holds.
+// Parse does the same as Load with the contents of the file.
 func Parse(raw []byte, path string, from Sources) (Config, error) {
-	l := loading{path: path, global: defaults(), origins: map[string]Origin{}, pools: map[string]settings{}, containerds: map[string]settings{}}
+	l := loading{Config: defaults()}
+	l.path, l.origins = path, map[string]Origin{}
+	l.pools, l.containerds = map[string]Pool{}, map[string]Containerd{}
 	file, err := readFile(raw)
 	if err != nil {
 		return Config{}, Faults{syntaxFault(path, raw, err)}
 	}
-	own, containerds := l.takeGlobal(file)
-	l.takeOutside(from)
-	l.takeOwn(own)
-	l.takeContainerds(containerds)
+	pools, containerds := l.readGlobal(file)
+	l.readOutside(from)
+	l.readPools(pools)
+	l.readContainerds(containerds)
 	l.checkAll()
-	c := Config{Root: l.global.root, BusyTimeout: l.global.busyTimeout, Serve: l.global.serve, Pool: l.global.pool, path: path, pools: l.pools, containerds: l.containerds, origins: l.origins}
 	if len(l.faults) > 0 {
 		slices.SortStableFunc(l.faults, func(a, b Fault) int { return a.Origin.Line - b.Origin.Line })
-		return c, l.faults
+		return l.Config, l.faults
 	}
-	return c, nil
+	return l.Config, nil
 }
 
-// loading is a Config while it is put together.
+// loading is a Config that is being read.
 type loading struct {
-	path    string
-	global  settings
-	pools   map[string]settings
-	origins map[string]Origin
-	faults  Faults
-	// containerds are the tables of that name.
-	containerds map[string]settings
+	Config
+	faults Faults
 }
 
-// takeGlobal takes what is not below [pools] and [containerd], and returns what is.
-func (l *loading) takeGlobal(file []entry) (own, containerds []entry) {
+// readGlobal reads the entries outside [pools] and [containerd], and returns the others.
+func (l *loading) readGlobal(file []entry) (pools, containerds []entry) {
 	for _, e := range file {
 		switch {
 		case e.key[0] == "pools":
-			own = append(own, e)
+			pools = append(pools, e)
 		case e.key[0] == "containerd":
 			containerds = append(containerds, e)
 		case e.table:
@@ -82,76 +78,73 @@ func (l *loading) takeGlobal(file []entry) (own, containerds []entry) {
 				l.unknown(e)
 			}
 		default:
-			l.take(&l.global, e, func(k key) string { return k.name }, strings.Join(e.key, "."))
+			l.read(l.keys(), e, strings.Join(e.key, "."))
 		}
 	}
-	return own, containerds
+	return pools, containerds
 }
 
-// takeOwn takes what stands below [pools].
-func (l *loading) takeOwn(file []entry) {
+// readPools reads the entries below [pools].
+func (l *loading) readPools(file []entry) {
 	for _, e := range file {
 		if len(e.key) == 1 {
 			if !e.table {
-				l.fault(e, "pools", bad("write [pools.NAME]", "it is no table"))
+				l.fault(e, "pools", bad("write [pools.NAME]", "not a table"))
 			}
 			continue
 		}
 		pool := e.key[1]
 		if names.Pool.Check(pool) != nil {
 			if len(e.key) == 2 {
-				l.fault(e, "pools."+pool, bad("`thinctl pool list` shows the pools", "no pool can have that name"))
+				l.fault(e, "pools."+pool, bad("`thinctl pool list` shows the pools", "not a valid name of a pool"))
 			}
 			continue
 		}
-		s, known := l.pools[pool]
+		own, known := l.pools[pool]
 		if !known {
-			s = l.global
+			own = l.Pool
 		}
 		rest := strings.Join(e.key[2:], ".")
 		switch {
 		case rest == "" && !e.table:
-			l.fault(e, "pools."+pool, bad("write [pools."+pool+"]", "it is no table"))
+			l.fault(e, "pools."+pool, bad("write [pools."+pool+"]", "not a table"))
 			continue
 		case e.table && rest != "" && rest != "extend":
 			l.unknown(e)
 		case !e.table:
-			l.take(&s, e, func(k key) string { return k.own }, rest)
+			l.read(poolKeys(&own), e, rest)
 		}
-		l.pools[pool] = s
+		l.pools[pool] = own
 	}
 }
 
-func (l *loading) take(s *settings, e entry, named func(key) string, name string) {
-	l.takeOf(keys(), s, e, named, name)
-}
-
-func (l *loading) takeOf(known []key, s *settings, e entry, named func(key) string, name string) {
-	for _, k := range known {
-		if name == "" || named(k) != name {
+// read sets one of the keys, by its name, to the value of an entry.
+func (l *loading) read(keys []key, e entry, name string) {
+	for _, k := range keys {
+		if k.name != name {
 			continue
 		}
 		full := strings.Join(e.key, ".")
-		if err := k.set(s, e.value); err != nil {
+		if err := k.set(e.value); err != nil {
 			l.fault(e, full, err)
 			return
 		}
-		l.origins[full] = l.at(e)
+		l.origins[full] = l.originOf(e)
 		return
 	}
 	l.unknown(e)
 }
 
-// takeOutside takes variables, and over them flags.
-func (l *loading) takeOutside(from Sources) {
+// readOutside reads variables, and then flags, which take precedence.
+func (l *loading) readOutside(from Sources) {
 	set := func(k key, origin Origin, word string) {
-		if err := k.set(&l.global, text(word)); err != nil {
+		if err := k.set(text(word)); err != nil {
 			l.faults = append(l.faults, faultOf(origin, k.name, err))
 			return
 		}
 		l.origins[k.name] = origin
 	}
-	for _, k := range keys() {
+	for _, k := range l.keys() {
 		if from.Getenv != nil {
 			if word := from.Getenv(k.variable()); word != "" {
 				set(k, Origin{Name: k.variable()}, word)
@@ -163,10 +156,10 @@ func (l *loading) takeOutside(from Sources) {
 	}
 }
 
-func (l *loading) at(e entry) Origin { return Origin{Name: l.path, Line: e.line} }
+func (l *loading) originOf(e entry) Origin { return Origin{Name: l.path, Line: e.line} }
 
 func (l *loading) fault(e entry, key string, err error) {
-	l.faults = append(l.faults, faultOf(l.at(e), key, err))
+	l.faults = append(l.faults, faultOf(l.originOf(e), key, err))
 }
 
 func (l *loading) unknown(e entry) {
@@ -175,9 +168,9 @@ func (l *loading) unknown(e entry) {
 		what = "no such table"
 	}
 	name := strings.Join(e.key, ".")
-	remedy := "`thinctl config sample` has all of them"
-	if near := nearestKey(name); near != "" {
+	remedy := "`thinctl config sample` shows all keys"
+	if near := suggestion(name); near != "" {
 		remedy = "did you mean " + near + "?"
 	}
-	l.faults = append(l.faults, Fault{l.at(e), name, what, remedy})
+	l.faults = append(l.faults, Fault{l.originOf(e), name, what, remedy})
 }

@@ -6,53 +6,60 @@ import (
 	"strings"
 )
 
-// Setting is a key with its value, and where that came from.
+// Setting is a key with its value and its origin.
 type Setting struct {
 	Key    string
-	Value  string // as it is written after the =
+	Value  string // as in the file
 	Origin Origin
 }
 
-// Settings are all keys, in the order of the sample; with a pool's name what
-// holds for that pool, else those that pools have of their own come last.
+// Settings returns all keys in the order of the sample. For a pool, it returns the
+// settings of that pool; for "", it adds the keys of all pools' own tables at the end.
 func (c Config) Settings(pool string) []Setting {
-	global := settings{root: c.Root, busyTimeout: c.BusyTimeout, serve: c.Serve, pool: c.Pool}
+	own := c.ownSettings(pool)
 	var all []Setting
-	for _, k := range keys() {
-		one := Setting{k.name, k.written(&global), c.origin(k.name)}
-		if own, ok := c.pools[pool]; ok && k.own != "" {
-			if full := "pools." + pool + "." + k.own; c.origins[full] != (Origin{}) {
-				one = Setting{full, k.written(&own), c.origins[full]}
-			}
+	for _, k := range c.keys() {
+		setting, ok := own[k.name]
+		if !ok {
+			setting = Setting{k.name, k.written(), c.origin(k.name)}
 		}
-		all = append(all, one)
+		all = append(all, setting)
 	}
-	if pool != "" {
-		return append(all, c.ofContainerds(pool)...)
-	}
-	for _, name := range c.Pools() {
-		own := c.pools[name]
-		for _, k := range keys() {
-			full := "pools." + name + "." + k.own
-			if origin, ok := c.origins[full]; ok && k.own != "" {
-				all = append(all, Setting{full, k.written(&own), origin})
+	if pool == "" {
+		for _, name := range c.Pools() {
+			own := c.ownSettings(name)
+			for _, k := range c.keys() {
+				if setting, ok := own[k.name]; ok {
+					all = append(all, setting)
+				}
 			}
 		}
 	}
-	return append(all, c.ofContainerds("")...)
+	return append(all, c.containerdSettings(pool)...)
 }
 
-// ofContainerds are all keys of the snapshotters of a pool, of all pools where it
-// is "".
-func (c Config) ofContainerds(pool string) (all []Setting) {
-	for _, one := range c.Containerds() {
-		if pool != "" && one.Pool != pool {
+// ownSettings returns the settings in a pool's own table, by global key.
+func (c Config) ownSettings(pool string) map[string]Setting {
+	own := map[string]Setting{}
+	values := c.pools[pool]
+	for _, k := range poolKeys(&values) {
+		full := "pools." + pool + "." + k.name
+		if origin, ok := c.origins[full]; ok {
+			own[globalName(k.name)] = Setting{full, k.written(), origin}
+		}
+	}
+	return own
+}
+
+// containerdSettings returns the keys of the snapshotters of a pool, or of all pools for "".
+func (c Config) containerdSettings(pool string) (all []Setting) {
+	for _, table := range c.Containerds() {
+		if pool != "" && table.Pool != pool {
 			continue
 		}
-		s := settings{containerd: one}
-		for _, k := range containerdKeys() {
-			full := "containerd." + one.Name + "." + k.own
-			all = append(all, Setting{full, k.written(&s), c.origin(full)})
+		for _, k := range containerdKeys(&table) {
+			full := "containerd." + table.Name + "." + k.name
+			all = append(all, Setting{full, k.written(), c.origin(full)})
 		}
 	}
 	return all
@@ -65,56 +72,56 @@ func (c Config) origin(key string) Origin {
 	return Origin{Name: "default"}
 }
 
-// written is a key's value as the file has it.
-func (k key) written(s *settings) string {
-	word := k.get(s)
-	if _, err := strconv.Atoi(word); err == nil && !strings.HasSuffix(k.name, "_step") {
-		return word
+// written returns a key's value as in the file.
+func (k key) written() string {
+	text := k.get()
+	if _, err := strconv.Atoi(text); err == nil && !strings.HasSuffix(k.name, "_step") {
+		return text
 	}
-	if word == "true" || word == "false" {
-		return word
+	if text == "true" || text == "false" {
+		return text
 	}
-	return strconv.Quote(word)
+	return strconv.Quote(text)
 }
 
-// Sample is a file with every key, commented out, at its default.
+// Sample returns a file with every key, commented out, at its default.
 func Sample() string {
 	var b strings.Builder
-	b.WriteString("# thinctl's configuration. Each key is shown with its default. What is wrong in\n" +
-		"# here is told, all at once, by `thinctl config check`; `thinctl config show` says\n" +
-		"# what holds and where it came from. Flags go before variables such as\n" +
-		"# THINCTL_SERVE_LISTEN, variables before this file.\n" +
-		"# Sizes take K, M, G, T and P, which are 1024-based.\n")
+	b.WriteString("# thinctl's configuration. Each key is shown with its default. `thinctl config check`\n" +
+		"# lists all errors in this file; `thinctl config show` prints each setting and its\n" +
+		"# source. Flags take precedence over environment variables such as\n" +
+		"# THINCTL_SERVE_LISTEN, and these over this file.\n" +
+		"# Sizes take the suffixes K, M, G, T and P, which are powers of 1024.\n")
+	write := func(k key, name string) {
+		for line := range strings.SplitSeq(k.doc, "\n") {
+			fmt.Fprintf(&b, "# %s\n", line)
+		}
+		fmt.Fprintf(&b, "#%s = %s\n", name, k.written())
+	}
 	initial := defaults()
-	table := ""
-	for _, k := range keys() {
-		name := k.name
-		if above, below, ok := strings.Cut(k.name, "."); ok {
-			if above != table {
-				table = above
-				fmt.Fprintf(&b, "\n[%s]\n", table)
-			}
-			name = below
+	last := ""
+	for _, k := range initial.keys() {
+		table, name, ok := strings.Cut(k.name, ".")
+		if !ok {
+			table, name = "", k.name
+		}
+		if table != last {
+			last = table
+			fmt.Fprintf(&b, "\n[%s]\n", table)
 		}
 		b.WriteString("\n")
-		for line := range strings.SplitSeq(k.doc, "\n") {
-			fmt.Fprintf(&b, "# %s\n", line)
-		}
-		fmt.Fprintf(&b, "#%s = %s\n", name, k.written(&initial))
+		write(k, name)
 	}
-	b.WriteString("\n# A pool may have its own activate, scan_every, trim_every and trim_rate, and any\n" +
-		"# key of [extend]. They go before everything else for that pool.\n" +
+	b.WriteString("\n# A pool can have its own activate, scan_every, trim_every and trim_rate, and its own\n" +
+		"# keys of [extend]. They take precedence over all other sources for that pool.\n" +
 		"#[pools.vault]\n#activate = false\n#[pools.vault.extend]\n#data_maximum = \"500G\"\n")
-	b.WriteString("\n# A containerd that keeps its snapshots in a pool, one table for each; its name is\n" +
-		"# yours to choose. docs/containerd.md tells the rest.\n#[containerd.k8s]\n")
+	b.WriteString("\n# A containerd that keeps its snapshots in a pool: one table for each, with a name of\n" +
+		"# your choice. See docs/containerd.md.\n#[containerd.k8s]\n")
 	example := containerdDefaults("k8s")
-	example.containerd.Pool = "vault"
-	for _, k := range containerdKeys() {
+	example.Pool = "vault"
+	for _, k := range containerdKeys(&example) {
 		b.WriteString("#\n")
-		for line := range strings.SplitSeq(k.doc, "\n") {
-			fmt.Fprintf(&b, "# %s\n", line)
-		}
-		fmt.Fprintf(&b, "#%s = %s\n", k.name, k.written(&example))
+		write(k, k.name)
 	}
 	return b.String()
 }

@@ -7,14 +7,13 @@ import (
 	"thinctl/units"
 )
 
-// Threshold says when a space is low: from so many percent in use on, or when no
-// more than so much is free.
+// Threshold is the point at which a space is low: a percentage in use, or a free size.
 type Threshold struct {
 	Percent int
-	Free    units.Bytes // where Percent is 0
+	Free    units.Bytes // if Percent is 0
 }
 
-// Passed tells whether a space of that size with so much in use is low.
+// Passed reports whether a space with the given used and total size is low.
 func (t Threshold) Passed(used, total units.Bytes) bool {
 	if total == 0 {
 		return false
@@ -22,17 +21,17 @@ func (t Threshold) Passed(used, total units.Bytes) bool {
 	if t.Percent == 0 {
 		return total-min(used, total) <= t.Free
 	}
-	// Without overflow: used/total >= percent/100.
+	// This is used/total >= percent/100, without overflow.
 	usedHigh, usedLow := bits.Mul64(uint64(used), 100)
 	markHigh, markLow := bits.Mul64(uint64(total), uint64(t.Percent))
 	return usedHigh > markHigh || usedHigh == markHigh && usedLow >= markLow
 }
 
-// Enough returns a size, a sum of steps over total, at which a space with so much
-// in use is not low any more.
+// Enough adds steps to total until a space with the given used size is not low, and
+// returns the sum.
 func (t Threshold) Enough(used, total units.Bytes, step Step) units.Bytes {
-	const most = 1 << 62
-	for t.Passed(used, total) && total < most {
+	const largest = 1 << 62
+	for t.Passed(used, total) && total < largest {
 		total += step.Of(total)
 	}
 	return total
@@ -45,13 +44,13 @@ func (t Threshold) String() string {
 	return fmt.Sprintf("%d%%", t.Percent)
 }
 
-// Step says by how much a space grows: percent of its size, or bytes.
+// Step is the growth of a space: a percentage of its size, or a size.
 type Step struct {
 	Percent int
-	Size    units.Bytes // where Percent is 0
+	Size    units.Bytes // if Percent is 0
 }
 
-// Of returns the step of a space of that size.
+// Of returns the growth of a space of a given size.
 func (s Step) Of(total units.Bytes) units.Bytes {
 	if s.Percent == 0 {
 		return max(1, s.Size)

@@ -25,30 +25,32 @@ func TestPassed(t *testing.T) {
 		{Threshold{Free: 10}, 200, 100, true},
 	} {
 		if got := test.at.Passed(test.used, test.total); got != test.want {
-			t.Errorf("%s of %d/%d: %t", test.at, test.used, test.total, got)
+			t.Errorf("%s of %d/%d: got %t, want %t", test.at, test.used, test.total, got, test.want)
 		}
 	}
 }
 
-// What is enough is enough, and one step less is not.
+// Enough returns a size that is not low, and one step less is low.
 func TestEnough(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		at, step := Threshold{Percent: rapid.IntRange(1, 99).Draw(t, "at")}, Step{Percent: rapid.IntRange(1, 1000).Draw(t, "step")}
+		at := Threshold{Percent: rapid.IntRange(1, 99).Draw(t, "at")}
+		step := Step{Percent: rapid.IntRange(1, 1000).Draw(t, "step")}
 		if rapid.Bool().Draw(t, "bytes") {
-			at, step = Threshold{Free: units.Bytes(rapid.Uint64Range(1, 1<<40).Draw(t, "free"))}, Step{Size: units.Bytes(rapid.Uint64Range(1<<30, 1<<40).Draw(t, "size"))}
+			at = Threshold{Free: units.Bytes(rapid.Uint64Range(1, 1<<40).Draw(t, "free"))}
+			step = Step{Size: units.Bytes(rapid.Uint64Range(1<<30, 1<<40).Draw(t, "size"))}
 		}
 		total := units.Bytes(rapid.Uint64Range(1<<30, 1<<50).Draw(t, "total"))
 		used := units.Bytes(rapid.Uint64Range(0, uint64(total)).Draw(t, "used"))
 		enough := at.Enough(used, total, step)
 		if at.Passed(used, enough) || enough < total {
-			t.Fatalf("%s: %d of %d is still low", at, used, enough)
+			t.Fatalf("%s: got %d for %d in use, want a size that is not low", at, enough, used)
 		}
 		if before := total; at.Passed(used, total) {
 			for before+step.Of(before) < enough {
 				before += step.Of(before)
 			}
 			if before+step.Of(before) != enough || !at.Passed(used, before) {
-				t.Fatalf("%d, %s, %s: %d is not the least", used, at, step, enough)
+				t.Fatalf("%s with steps of %s, %d in use: got %d, want the smallest sum", at, step, used, enough)
 			}
 		}
 	})

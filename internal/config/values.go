@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,84 +14,82 @@ import (
 	"thinctl/units"
 )
 
-// text is a value from a variable or a flag: one that is no string in the file is
-// read out of it.
+// text is a value from a variable or a flag. Other types are parsed from it.
 type text string
 
-// value is what a key can be set to, and how it is written.
+// value reads and writes a field of the settings.
 type value struct {
-	set func(*settings, any) error
-	get func(*settings) string
-	// quoted: a string of the file.
-	quoted bool
+	set func(any) error
+	get func() string
 }
 
-func boolean(at func(*settings) *bool) value {
+// field returns a value that parses and formats a field.
+func field[T any](at *T, parse func(any) (T, error), format func(T) string) value {
 	return value{
-		set: func(s *settings, v any) (err error) {
-			is, ok := v.(bool)
-			if t, loose := v.(text); loose {
-				is, err = strconv.ParseBool(string(t))
-				ok = err == nil
+		set: func(v any) error {
+			parsed, err := parse(v)
+			if err == nil {
+				*at = parsed
 			}
-			if !ok {
-				return bad("write true or false", "%s is not true or false", shown(v))
-			}
-			*at(s) = is
-			return nil
+			return err
 		},
-		get: func(s *settings) string { return strconv.FormatBool(*at(s)) },
+		get: func() string { return format(*at) },
 	}
 }
 
-func number(least, most int, at func(*settings) *int) value {
-	return value{
-		set: func(s *settings, v any) error {
-			n, ok := integer(v)
-			if !ok || n < int64(least) || n > int64(most) {
-				return bad(fmt.Sprintf("write a number from %d to %d", least, most), "%s is not such a number", shown(v))
-			}
-			*at(s) = int(n)
-			return nil
-		},
-		get: func(s *settings) string { return strconv.Itoa(*at(s)) },
-	}
+func boolean(at *bool) value {
+	return field(at, func(v any) (bool, error) {
+		is, ok := v.(bool)
+		if t, isText := v.(text); isText {
+			parsed, err := strconv.ParseBool(string(t))
+			is, ok = parsed, err == nil
+		}
+		if !ok {
+			return false, bad("write true or false", "%s is not true or false", shown(v))
+		}
+		return is, nil
+	}, strconv.FormatBool)
 }
 
-// duration reads "15s". Where zero is allowed it means never.
-func duration(least, most time.Duration, zero bool, at func(*settings) *time.Duration) value {
-	remedy := fmt.Sprintf("write a time from %s to %s, such as %q", short(least), short(most), short(max(least, 15*time.Second)))
+func number(at *int, smallest, largest int) value {
+	return field(at, func(v any) (int, error) {
+		n, ok := integer(v)
+		if !ok || n < int64(smallest) || n > int64(largest) {
+			remedy := fmt.Sprintf("write a number from %d to %d", smallest, largest)
+			return 0, bad(remedy, "%s is not a number in the range", shown(v))
+		}
+		return int(n), nil
+	}, strconv.Itoa)
+}
+
+// duration parses a time such as "15s". If zero is allowed, it means never.
+func duration(at *time.Duration, shortest, longest time.Duration, zero bool) value {
+	example := short(max(shortest, 15*time.Second))
+	remedy := fmt.Sprintf("write a time from %s to %s, such as %q", short(shortest), short(longest), example)
 	if zero {
 		remedy += `, or "0s" for never`
 	}
-	return value{quoted: true,
-		set: func(s *settings, v any) error {
-			word, ok := words(v)
-			if !ok {
-				return bad(remedy, "%s is not a time in quotes", shown(v))
-			}
-			d, err := time.ParseDuration(word)
-			if err != nil {
-				return bad(remedy, "%q is not a time", word)
-			}
-			if zero && d == 0 {
-				*at(s) = 0
-				return nil
-			}
-			if d < least {
-				return bad(remedy, "%s is too short", short(d))
-			}
-			if d > most {
-				return bad(remedy, "%s is too long", short(d))
-			}
-			*at(s) = d
-			return nil
-		},
-		get: func(s *settings) string { return short(*at(s)) },
-	}
+	return field(at, func(v any) (time.Duration, error) {
+		word, ok := stringOf(v)
+		if !ok {
+			return 0, bad(remedy, "%s is not a time in quotes", shown(v))
+		}
+		d, err := time.ParseDuration(word)
+		switch {
+		case err != nil:
+			return 0, bad(remedy, "%q is not a time", word)
+		case zero && d == 0:
+			return 0, nil
+		case d < shortest:
+			return 0, bad(remedy, "%s is too short", short(d))
+		case d > longest:
+			return 0, bad(remedy, "%s is too long", short(d))
+		}
+		return d, nil
+	}, short)
 }
 
-// short writes 1m0s as 1m.
+// short formats 1m0s as 1m.
 func short(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
@@ -104,17 +103,8 @@ func short(d time.Duration) string {
 
 const sizeRemedy = `write a size such as "10G"`
 
-func size(at func(*settings) *units.Bytes) value {
-	return value{quoted: true,
-		set: func(s *settings, v any) error {
-			b, err := bytesOf(v, sizeRemedy)
-			if err == nil {
-				*at(s) = b
-			}
-			return err
-		},
-		get: func(s *settings) string { return at(s).Exact() },
-	}
+func size(at *units.Bytes) value {
+	return field(at, func(v any) (units.Bytes, error) { return bytesOf(v, sizeRemedy) }, units.Bytes.Exact)
 }
 
 func bytesOf(v any, remedy string) (units.Bytes, error) {
@@ -124,7 +114,7 @@ func bytesOf(v any, remedy string) (units.Bytes, error) {
 		}
 		return units.Bytes(n), nil
 	}
-	word, ok := words(v)
+	word, ok := stringOf(v)
 	if !ok {
 		return 0, bad(remedy, "%s is not a size", shown(v))
 	}
@@ -135,161 +125,127 @@ func bytesOf(v any, remedy string) (units.Bytes, error) {
 	return b, nil
 }
 
-const thresholdRemedy = `write the percent in use, 1 to 99, or what has to be free, such as "5G"`
+const thresholdRemedy = `write the percentage in use, 1 to 99, or the free size, such as "5G"`
 
-func threshold(at func(*settings) *Threshold) value {
-	return value{
-		set: func(s *settings, v any) error {
-			if n, ok := percentOf(v); ok {
-				if n < 1 || n > 99 {
-					return bad(thresholdRemedy, "%d percent in use is not from 1 to 99", n)
-				}
-				*at(s) = Threshold{Percent: int(n)}
-				return nil
+func threshold(at *Threshold) value {
+	return field(at, func(v any) (Threshold, error) {
+		if n, ok := percentOf(v); ok {
+			if n < 1 || n > 99 {
+				return Threshold{}, bad(thresholdRemedy, "%d percent is not from 1 to 99", n)
 			}
-			free, err := bytesOf(v, thresholdRemedy)
-			if err == nil && free == 0 {
-				err = bad(thresholdRemedy, "nothing free is too late")
-			}
-			if err == nil {
-				*at(s) = Threshold{Free: free}
-			}
-			return err
-		},
-		get: func(s *settings) string {
-			if t := *at(s); t.Percent == 0 {
-				return t.Free.Exact()
-			}
-			return strconv.Itoa(at(s).Percent)
-		},
-	}
+			return Threshold{Percent: int(n)}, nil
+		}
+		free, err := bytesOf(v, thresholdRemedy)
+		if err == nil && free == 0 {
+			err = bad(thresholdRemedy, "a free size of 0 is too late")
+		}
+		return Threshold{Free: free}, err
+	}, func(t Threshold) string {
+		if t.Percent == 0 {
+			return t.Free.Exact()
+		}
+		return strconv.Itoa(t.Percent)
+	})
 }
 
-const stepRemedy = `write percent of the size, such as "20%", or a size such as "10G"`
+const stepRemedy = `write a percentage of the size, such as "20%", or a size such as "10G"`
 
-func step(at func(*settings) *Step) value {
-	return value{quoted: true,
-		set: func(s *settings, v any) error {
-			word, ok := words(v)
-			if !ok {
-				return bad(stepRemedy, "%s is neither percent nor a size in quotes", shown(v))
+func step(at *Step) value {
+	return field(at, func(v any) (Step, error) {
+		word, ok := stringOf(v)
+		if !ok {
+			return Step{}, bad(stepRemedy, "%s is neither a percentage nor a size in quotes", shown(v))
+		}
+		if n, ok := percentOf(word); ok && strings.HasSuffix(word, "%") {
+			if n < 1 || n > 1000 {
+				return Step{}, bad(stepRemedy, "%d percent is not from 1 to 1000", n)
 			}
-			if n, ok := percentOf(word); ok && strings.HasSuffix(word, "%") {
-				if n < 1 || n > 1000 {
-					return bad(stepRemedy, "%d percent is not from 1 to 1000", n)
-				}
-				*at(s) = Step{Percent: int(n)}
-				return nil
-			}
-			b, err := bytesOf(word, stepRemedy)
-			if err == nil && b < units.MiB {
-				err = bad(stepRemedy, "%s is too small a step, the least is 1M", b)
-			}
-			if err == nil {
-				*at(s) = Step{Size: b}
-			}
-			return err
-		},
-		get: func(s *settings) string { return at(s).String() },
-	}
+			return Step{Percent: int(n)}, nil
+		}
+		b, err := bytesOf(word, stepRemedy)
+		if err == nil && b < units.MiB {
+			err = bad(stepRemedy, "a step of %s is less than 1M", b)
+		}
+		return Step{Size: b}, err
+	}, Step.String)
 }
 
-// percentOf reads 80, and "80%"; of a variable or flag also a bare 80.
+// percentOf parses 80 and "80%", and the text 80 from a variable or flag.
 func percentOf(v any) (int64, bool) {
 	if n, ok := v.(int64); ok {
 		return n, true
 	}
-	word, ok := words(v)
+	word, ok := stringOf(v)
 	if !ok {
 		return 0, false
 	}
 	digits, percent := strings.CutSuffix(word, "%")
-	if _, loose := v.(text); !percent && !loose {
+	if _, isText := v.(text); !percent && !isText {
 		return 0, false
 	}
 	n, err := strconv.ParseInt(digits, 10, 64)
 	return n, err == nil
 }
 
-func choice(of []string, at func(*settings) *string) value {
-	return value{quoted: true,
-		set: func(s *settings, v any) error {
-			word, ok := words(v)
-			for _, one := range of {
-				if ok && word == one {
-					*at(s) = word
-					return nil
-				}
-			}
-			return bad("write one of "+strings.Join(of, ", "), "%s is not known", shown(v))
-		},
-		get: func(s *settings) string { return *at(s) },
-	}
+func choice(at *string, among ...string) value {
+	return field(at, func(v any) (string, error) {
+		word, ok := stringOf(v)
+		if !ok || !slices.Contains(among, word) {
+			return "", bad("write one of "+strings.Join(among, ", "), "%s is not known", shown(v))
+		}
+		return word, nil
+	}, unchanged)
 }
 
-// pattern reads a word that fits.
-func pattern(what string, rule names.Rule, at func(*settings) *string) value {
-	return value{quoted: true,
-		set: func(s *settings, v any) error {
-			word, ok := words(v)
-			if !ok || rule.Check(word) != nil {
-				return bad("write "+what, "%s is not one", shown(v))
-			}
-			*at(s) = word
-			return nil
-		},
-		get: func(s *settings) string { return *at(s) },
-	}
+func unchanged(s string) string { return s }
+
+// validName parses a name that follows a rule.
+func validName(at *string, rule names.Rule, remedy string) value {
+	return field(at, func(v any) (string, error) {
+		word, ok := stringOf(v)
+		if !ok || rule.Check(word) != nil {
+			return "", bad("write "+remedy, "%s is not a valid name", shown(v))
+		}
+		return word, nil
+	}, unchanged)
 }
 
-func level(at func(*settings) *slog.Level) value {
-	names := []string{"debug", "info", "warn", "error"}
-	return value{quoted: true,
-		set: func(s *settings, v any) error {
-			word, ok := words(v)
-			for _, name := range names {
-				if ok && strings.EqualFold(word, name) {
-					return at(s).UnmarshalText([]byte(name))
-				}
-			}
-			return bad("write one of "+strings.Join(names, ", "), "%s is not known", shown(v))
-		},
-		get: func(s *settings) string { return strings.ToLower(at(s).String()) },
-	}
+func level(at *slog.Level) value {
+	levels := []string{"debug", "info", "warn", "error"}
+	return field(at, func(v any) (l slog.Level, err error) {
+		word, ok := stringOf(v)
+		if !ok || !slices.Contains(levels, strings.ToLower(word)) {
+			return l, bad("write one of "+strings.Join(levels, ", "), "%s is not known", shown(v))
+		}
+		return l, l.UnmarshalText([]byte(word))
+	}, func(l slog.Level) string { return strings.ToLower(l.String()) })
 }
 
-// folder reads an absolute path. Where empty is allowed it means none.
-func folder(empty bool, at func(*settings) *string) value {
-	return value{quoted: true,
-		set: func(s *settings, v any) error {
-			word, ok := words(v)
-			if !ok || !filepath.IsAbs(word) && (!empty || word != "") {
-				return bad("write a path that begins with /", "%s is not an absolute path", shown(v))
-			}
-			*at(s) = word
-			return nil
-		},
-		get: func(s *settings) string { return *at(s) },
-	}
+func absolutePath(at *string) value { return pathValue(at, false) }
+
+// optionalPath parses an absolute path, or "" for none.
+func optionalPath(at *string) value { return pathValue(at, true) }
+
+func pathValue(at *string, optional bool) value {
+	return field(at, func(v any) (string, error) {
+		word, ok := stringOf(v)
+		if !ok || !filepath.IsAbs(word) && (!optional || word != "") {
+			return "", bad("write a path that begins with /", "%s is not an absolute path", shown(v))
+		}
+		return word, nil
+	}, unchanged)
 }
 
 const listenRemedy = `write "127.0.0.1:9723", ":9723", "unix:/run/thinctl/metrics.sock", or "" to serve no metrics`
 
-func address(at func(*settings) *string) value {
-	return value{quoted: true,
-		set: func(s *settings, v any) error {
-			word, ok := words(v)
-			if !ok {
-				return bad(listenRemedy, "%s is not an address in quotes", shown(v))
-			}
-			if err := checkListen(word); err != nil {
-				return err
-			}
-			*at(s) = word
-			return nil
-		},
-		get: func(s *settings) string { return *at(s) },
-	}
+func address(at *string) value {
+	return field(at, func(v any) (string, error) {
+		word, ok := stringOf(v)
+		if !ok {
+			return "", bad(listenRemedy, "%s is not an address in quotes", shown(v))
+		}
+		return word, checkListen(word)
+	}, unchanged)
 }
 
 func checkListen(word string) error {
@@ -297,9 +253,9 @@ func checkListen(word string) error {
 		return nil
 	}
 	if path, unix := strings.CutPrefix(word, "unix:"); unix {
-		const most = 107 // sockaddr_un, unix(7)
-		if !filepath.IsAbs(path) || len(path) > most {
-			return bad(listenRemedy, "%q is not an absolute path of at most %d bytes", path, most)
+		const longest = 107 // sockaddr_un, unix(7)
+		if !filepath.IsAbs(path) || len(path) > longest {
+			return bad(listenRemedy, "%q is not an absolute path of at most %d bytes", path, longest)
 		}
 		return nil
 	}
@@ -324,7 +280,7 @@ func integer(v any) (int64, bool) {
 	return 0, false
 }
 
-func words(v any) (string, bool) {
+func stringOf(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:
 		return v, true
@@ -334,7 +290,7 @@ func words(v any) (string, bool) {
 	return "", false
 }
 
-// shown names a value of the wrong kind.
+// shown formats a value of the wrong type.
 func shown(v any) string {
 	switch v := v.(type) {
 	case string:
