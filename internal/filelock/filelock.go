@@ -21,12 +21,14 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"thinctl/fault"
+
 	"golang.org/x/sys/unix"
 )
 
 // ErrHeld is the error of Try for a lock that is held, and of Acquire for a lock that
 // is still held when the context ends.
-var ErrHeld = errors.New("held by another thinctl process or operation")
+var ErrHeld = fault.New(fault.Busy, "held by another thinctl process or operation")
 
 // Range is a span of the lock file. The zero value spans all of it.
 type Range struct {

@@ -11,10 +11,8 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/changes"
-	"thinctl/internal/config"
 	"thinctl/internal/containerd"
 	"thinctl/internal/daemon"
-	"thinctl/internal/filelock"
 	"thinctl/internal/images"
 	"thinctl/internal/images/layertar"
 	"thinctl/internal/images/manifest"
@@ -106,7 +104,6 @@ type class struct {
 func classes() []class {
 	return []class{
 		{CodeMissing, []error{ErrNoRoot, thinpool.ErrUnsupported}},
-		{CodeUsage, []error{config.ErrInvalid}},
 		{CodeBusy, []error{daemon.ErrRunning, syscall.EADDRINUSE}},
 		// An image that is in use is that, whatever the pool said of its volumes.
 		{CodeUsage, []error{images.ErrInvalid, reference.ErrInvalid, reference.ErrAmbiguous, manifest.ErrInvalid,
@@ -124,7 +121,7 @@ func classes() []class {
 		{CodeMissing, []error{fault.Unsupported, fault.Denied,
 			registry.ErrDenied, changes.ErrUnsupported, metadata.ErrUnsupported, fs.ErrPermission}},
 		{CodeUsage, []error{fault.Invalid}},
-		{CodeBusy, []error{fault.Busy, filelock.ErrHeld, metadata.ErrBusy}},
+		{CodeBusy, []error{fault.Busy, metadata.ErrBusy}},
 		{CodeExists, []error{fault.Exists}},
 		{CodeUnhealthy, []error{fault.Unhealthy, fault.Full, fault.Damaged,
 			metadata.ErrChecksum, metadata.ErrCorrupt, metadata.ErrTruncated}},
