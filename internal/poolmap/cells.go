@@ -2,8 +2,8 @@ package poolmap
 
 import "slices"
 
-// class is what a share of a cell is drawn as: a named volume by its rank, or
-// one of those below.
+// class is the kind of drawing of a share of a cell: a named volume by its rank, or one of
+// the constants below.
 type class uint8
 
 const (
@@ -13,7 +13,7 @@ const (
 	classes
 )
 
-// cell is a stretch of blocks that is drawn as one.
+// cell is a range of blocks that is drawn as one.
 type cell struct {
 	begin, blocks uint64
 	free, shared  uint64
@@ -34,14 +34,14 @@ func (c *cell) shares() (s [classes]uint64) {
 	return s
 }
 
-// whole reports whether all blocks are free, or shared, or of one volume.
+// whole reports whether all blocks are free, all are shared, or all belong to one volume.
 func (c *cell) whole() bool {
 	return c.free == c.blocks || c.shared == c.blocks ||
 		len(c.parts) == 1 && c.parts[0].blocks == c.blocks
 }
 
-// cells visits the device's cells of per blocks, in order; the last may have
-// fewer. The cell is only valid during the visit.
+// cells visits the device's cells of per blocks, in order. The last cell may have fewer
+// blocks. A cell is valid only during its visit.
 func (m Map) cells(f figures, per uint64, visit func(*cell) error) error {
 	var c cell
 	filled := uint64(0)
@@ -70,7 +70,7 @@ func (m Map) cells(f figures, per uint64, visit func(*cell) error) error {
 			case Exclusive:
 				rank := f.rank[run.Owner]
 				if rank < 0 {
-					return ErrSpans // not the spans of the first reading
+					return ErrSpans // the spans differ from those of the first reading
 				}
 				if counts[rank] == 0 {
 					c.parts = append(c.parts, part{rank: rank})

@@ -8,13 +8,15 @@ import (
 	"thinctl/units"
 )
 
-// randomMap is any sound map, and what its spans add up to.
+// randomMap returns a valid map, with the sums of its spans.
 func randomMap(r *rand.Rand) (m Map, free, shared uint64, owned []uint64) {
 	m = Map{BlockSize: 64 * units.KiB, Owners: make([]string, 1+r.IntN(30))}
 	owned = make([]uint64, len(m.Owners))
 	var spans []Span
 	for range 1 + r.IntN(200) {
-		s := Span{Begin: m.Blocks, Blocks: 1 + r.Uint64N(1<<r.IntN(12)), Kind: Kind(r.IntN(3)), Owner: r.IntN(len(owned))}
+		s := Span{
+			Begin: m.Blocks, Blocks: 1 + r.Uint64N(1<<r.IntN(12)), Kind: Kind(r.IntN(3)), Owner: r.IntN(len(owned)),
+		}
 		m.Blocks += s.Blocks
 		spans = append(spans, s)
 		switch s.Kind {
@@ -39,14 +41,14 @@ func TestEveryBlockIsDrawnOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		if f.free.blocks != free || f.shared.blocks != shared || f.free.blocks+f.used() != m.Blocks {
-			t.Fatalf("figures %+v of %d blocks, %d free, %d shared", f, m.Blocks, free, shared)
+			t.Fatalf("got figures %+v, want %d blocks, %d free, %d shared", f, m.Blocks, free, shared)
 		}
 		per := 1 + r.Uint64N(m.Blocks)
 		drawn := make([]uint64, len(owned))
 		next := uint64(0)
 		err = m.cells(f, per, func(c *cell) error {
 			if c.begin != next {
-				t.Fatalf("cell at %d, want %d", c.begin, next)
+				t.Fatalf("got a cell at %d, want %d", c.begin, next)
 			}
 			next += c.blocks
 			free, shared = free-c.free, shared-c.shared
@@ -64,16 +66,17 @@ func TestEveryBlockIsDrawnOnce(t *testing.T) {
 				classed += blocks
 			}
 			if sum != c.blocks || stacked != sum || classed != sum {
-				t.Fatalf("a cell of %d blocks has %d, %d stacked, %d by class", c.blocks, sum, stacked, classed)
+				t.Fatalf("a cell: got %d blocks, %d stacked, %d by class, want %d", sum, stacked, classed, c.blocks)
 			}
 			return nil
 		})
 		if err != nil || next != m.Blocks || free != 0 || shared != 0 {
-			t.Fatalf("cells end at %d of %d, %d free and %d shared too few: %v", next, m.Blocks, free, shared, err)
+			t.Fatalf("got cells up to %d, %v, with %d free and %d shared blocks missing, want all %d",
+				next, err, free, shared, m.Blocks)
 		}
 		for owner := range owned {
 			if drawn[owner] != owned[owner] {
-				t.Fatalf("owner %d: %d blocks drawn of %d", owner, drawn[owner], owned[owner])
+				t.Fatalf("owner %d: got %d blocks, want %d", owner, drawn[owner], owned[owner])
 			}
 		}
 		for _, listed := range []int{0, named, listed} {
@@ -82,7 +85,7 @@ func TestEveryBlockIsDrawnOnce(t *testing.T) {
 				legend += e.blocks
 			}
 			if legend != m.Blocks {
-				t.Fatalf("a legend of %d blocks for %d", legend, m.Blocks)
+				t.Fatalf("legend: got %d blocks, want %d", legend, m.Blocks)
 			}
 		}
 	}
@@ -95,26 +98,27 @@ func TestLegendRanksAndCountsRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []entry{
-		{name: "shared by two or more", tally: tally{218, 2}}, {name: "free", tally: tally{383, 3}},
-		{name: "db", tally: tally{286, 4}}, {name: "web", tally: tally{127, 2}}, {name: "cache", tally: tally{10, 4}},
+		{name: "shared by two or more", sum: sum{218, 2}}, {name: "free", sum: sum{383, 3}},
+		{name: "db", sum: sum{286, 4}}, {name: "web", sum: sum{127, 2}}, {name: "cache", sum: sum{10, 4}},
 	}
 	for i, e := range m.legend(f, named) {
-		if e.name != want[i].name || e.tally != want[i].tally {
-			t.Errorf("line %d: %s %+v, want %s %+v", i, e.name, e.tally, want[i].name, want[i].tally)
+		if e.name != want[i].name || e.sum != want[i].sum {
+			t.Errorf("line %d: got %s %+v, want %s %+v", i, e.name, e.sum, want[i].name, want[i].sum)
 		}
 	}
 	if f.longestFree != (Span{705, 319, Free, 0}) {
-		t.Errorf("longest free run %+v", f.longestFree)
+		t.Errorf("longest free run: got %+v, want 319 blocks at 705", f.longestFree)
 	}
 }
 
-// Spans that touch are one run, however the caller cut them.
-func TestRunsDoNotDependOnTheCut(t *testing.T) {
-	m := Map{BlockSize: units.MiB, Blocks: 6, Owners: []string{"a", "b"},
-		Spans: spansOf(Span{0, 1, Exclusive, 0}, Span{1, 2, Exclusive, 0}, Span{3, 1, Exclusive, 1}, Span{4, 1, Free, 1}, Span{5, 1, Free, 0})}
+// Adjacent spans of the same kind and owner are one run.
+func TestAdjacentSpansAreOneRun(t *testing.T) {
+	m := Map{BlockSize: units.MiB, Blocks: 6, Owners: []string{"a", "b"}, Spans: spansOf(
+		Span{0, 1, Exclusive, 0}, Span{1, 2, Exclusive, 0}, Span{3, 1, Exclusive, 1}, Span{4, 1, Free, 1}, Span{5, 1, Free, 0},
+	)}
 	f, err := m.figures()
-	if err != nil || f.exclusive != (tally{4, 2}) || f.free != (tally{2, 1}) {
-		t.Errorf("%+v, %v", f, err)
+	if err != nil || f.exclusive != (sum{4, 2}) || f.free != (sum{2, 1}) {
+		t.Errorf("got %+v, %v, want 4 exclusive blocks in 2 runs, 2 free blocks in 1", f, err)
 	}
 }
 
@@ -129,14 +133,14 @@ func TestHeights(t *testing.T) {
 		}
 		sum := 0
 		for i, h := range heights(layers, cellHeight) {
-			due := float64(layers[i].blocks) / float64(total) * cellHeight
-			if h < 1 || float64(h) > due+1 {
-				t.Fatalf("%d steps for %.2f in %v", h, due, layers)
+			exact := float64(layers[i].blocks) / float64(total) * cellHeight
+			if h < 1 || float64(h) > exact+1 {
+				t.Fatalf("got %d steps, want about %.2f, in %v", h, exact, layers)
 			}
 			sum += h
 		}
 		if sum != cellHeight {
-			t.Fatalf("%d steps of %d", sum, cellHeight)
+			t.Fatalf("got %d steps, want %d", sum, cellHeight)
 		}
 	}
 }
@@ -148,21 +152,23 @@ func TestGridIsRoundAndBounded(t *testing.T) {
 		g := layout(blocks, columns, rows)
 		if g.columns > columns || g.rows > rows || g.per&(g.per-1) != 0 || g.columns*2 <= columns ||
 			g.per*g.columns*g.rows < blocks || g.per*g.columns*(g.rows-1) >= blocks {
-			t.Fatalf("%d blocks in %dx%d: %+v", blocks, columns, rows, g)
+			t.Fatalf("%d blocks in at most %dx%d cells: got %+v", blocks, columns, rows, g)
 		}
 	}
 }
 
 func TestAddressIsExact(t *testing.T) {
-	for b, want := range map[units.Bytes]string{0: "0", 64 * units.KiB: "64K", 1536 * units.MiB: "1.50G", 1152 * units.MiB: "1152M", 512 * units.GiB: "512G"} {
+	for b, want := range map[units.Bytes]string{
+		0: "0", 64 * units.KiB: "64K", 1536 * units.MiB: "1.50G", 1152 * units.MiB: "1152M", 512 * units.GiB: "512G",
+	} {
 		if got := address(b); got != want {
-			t.Errorf("%d: %s, want %s", b, got, want)
+			t.Errorf("address(%d): got %s, want %s", b, got, want)
 		}
 	}
 }
 
-// FuzzSpans draws spans of any order and size: they are refused, or every block
-// is counted once.
+// FuzzSpans draws spans of any order and size. They are rejected, or each block is drawn
+// once.
 func FuzzSpans(f *testing.F) {
 	f.Add(uint16(10), []byte{0, 4, 0, 0, 4, 6, 1, 0})
 	f.Add(uint16(10), []byte{0, 4, 2, 0, 3, 7, 1, 1})
@@ -170,15 +176,18 @@ func FuzzSpans(f *testing.F) {
 	f.Fuzz(func(t *testing.T, blocks uint16, raw []byte) {
 		m := Map{BlockSize: 64 * units.KiB, Blocks: uint64(blocks) + 1, Owners: []string{"a", "<b>"}}
 		var spans []Span
-		next, sound := uint64(0), true
+		next, valid := uint64(0), true
 		for ; len(raw) >= 4; raw = raw[4:] {
-			s := Span{Begin: next + uint64(int8(raw[0])), Blocks: uint64(int8(raw[1])), Kind: Kind(raw[2] % 4), Owner: int(int8(raw[3]))}
-			sound = sound && s.Begin == next && s.Blocks > 0 && s.Blocks <= m.Blocks-next && s.Kind <= Shared &&
+			s := Span{
+				Begin: next + uint64(int8(raw[0])), Blocks: uint64(int8(raw[1])),
+				Kind: Kind(raw[2] % 4), Owner: int(int8(raw[3])),
+			}
+			valid = valid && s.Begin == next && s.Blocks > 0 && s.Blocks <= m.Blocks-next && s.Kind <= Shared &&
 				(s.Kind != Exclusive || s.Owner == 0 || s.Owner == 1)
 			next += s.Blocks
 			spans = append(spans, s)
 		}
-		sound = sound && next == m.Blocks
+		valid = valid && next == m.Blocks
 		m.Spans = spansOf(spans...)
 		used := uint64(0)
 		for _, s := range spans {
@@ -187,18 +196,18 @@ func FuzzSpans(f *testing.F) {
 			}
 		}
 		cells, err := plainCells(m)
-		if sound != (err == nil) || err != nil && !errors.Is(err, ErrSpans) {
-			t.Fatalf("sound: %v, Terminal: %v: %+v", sound, err, spans)
+		if valid != (err == nil) || err != nil && !errors.Is(err, ErrSpans) {
+			t.Fatalf("Terminal with spans %+v, valid %v: got %v", spans, valid, err)
 		}
-		if g := layout(m.Blocks, 64, terminalHeight); sound && cells != g.cells(m.Blocks) {
-			t.Fatalf("%d cells for %d blocks by %d", cells, m.Blocks, g.per)
+		if g := layout(m.Blocks, 64, terminalHeight); valid && cells != g.cells(m.Blocks) {
+			t.Fatalf("%d blocks, %d per cell: got %d cells, want %d", m.Blocks, g.per, cells, g.cells(m.Blocks))
 		}
 		drawn, err := svgBlocks(m)
 		if errors.Is(err, errAggregated) {
 			return
 		}
-		if sound != (err == nil) || err != nil && !errors.Is(err, ErrSpans) || sound && drawn != used {
-			t.Fatalf("sound: %v, SVG: %v, %d blocks drawn of %d: %+v", sound, err, drawn, used, spans)
+		if valid != (err == nil) || err != nil && !errors.Is(err, ErrSpans) || valid && drawn != used {
+			t.Fatalf("SVG with spans %+v, valid %v: got %d blocks, %v, want %d", spans, valid, drawn, err, used)
 		}
 	})
 }

@@ -6,30 +6,30 @@ import (
 	"slices"
 )
 
-// named is how many volumes are drawn as themselves: as many colours as stay
-// apart for all eyes (see palette.go).
+// named is the number of volumes with a colour of their own. There are not more colours
+// that all eyes can tell apart (see palette.go).
 const named = 8
 
-// figures are the sums of a map, as its legend gives them.
+// figures holds the sums of a map for its legend.
 type figures struct {
-	free, shared, exclusive tally
+	free, shared, exclusive sum
 	longestFree             Span
-	ranked                  []ranked // volumes with exclusive blocks, most first
-	rank                    []int    // of every owner, -1 for one without exclusive blocks
+	ranked                  []ranked // volumes with exclusive blocks, sorted by their number, largest first
+	rank                    []int    // by owner; -1 for an owner without exclusive blocks
 }
 
-type tally struct{ blocks, runs uint64 }
+type sum struct{ blocks, runs uint64 }
 
-func (t *tally) add(blocks uint64) { t.blocks += blocks; t.runs++ }
+func (s *sum) add(blocks uint64) { s.blocks += blocks; s.runs++ }
 
 type ranked struct {
 	owner int
-	tally
+	sum
 }
 
 func (m Map) figures() (figures, error) {
 	var f figures
-	owned := make([]tally, len(m.Owners))
+	owned := make([]sum, len(m.Owners))
 	err := m.runs(func(run Span) error {
 		switch run.Kind {
 		case Free:
@@ -68,11 +68,11 @@ func (f figures) used() uint64 { return f.shared.blocks + f.exclusive.blocks }
 type entry struct {
 	name   string
 	paints []paint
-	tally
+	sum
 }
 
-// legend lists shared and free blocks, then the volumes: the first ones by
-// name, the rest in one line.
+// legend lists shared and free blocks, then the first volumes by name, and the others in
+// one line.
 func (m Map) legend(f figures, listed int) []entry {
 	entries := []entry{
 		{"shared by two or more", []paint{sharedPaint}, f.shared},
@@ -81,7 +81,7 @@ func (m Map) legend(f figures, listed int) []entry {
 	rest := entry{}
 	for rank, r := range f.ranked {
 		if rank < listed {
-			entries = append(entries, entry{clean(m.Owners[r.owner]), []paint{paintOf(rank)}, r.tally})
+			entries = append(entries, entry{clean(m.Owners[r.owner]), []paint{paintOf(rank)}, r.sum})
 			continue
 		}
 		rest.blocks += r.blocks
@@ -97,26 +97,27 @@ func (m Map) legend(f figures, listed int) []entry {
 	return entries
 }
 
-// facts are what the legend says below its lines.
-func (m Map) facts(f figures) []string {
-	var facts []string
+// remarks returns the sentences below the legend.
+func (m Map) remarks(f figures) []string {
+	var remarks []string
 	if f.free.blocks > 0 {
-		facts = append(facts, fmt.Sprintf("Longest free run: %s at %s.", m.size(f.longestFree.Blocks), m.at(f.longestFree.Begin)))
+		remarks = append(remarks,
+			fmt.Sprintf("Longest free run: %s at %s.", m.size(f.longestFree.Blocks), m.at(f.longestFree.Begin)))
 	}
-	if f.used() > 0 {
-		facts = append(facts, fmt.Sprintf("Used blocks lie in %s, %s each on average.", counted(f.shared.runs+f.exclusive.runs, "run"),
-			m.size(f.used()/(f.shared.runs+f.exclusive.runs))))
+	if runs := f.shared.runs + f.exclusive.runs; f.used() > 0 {
+		remarks = append(remarks,
+			fmt.Sprintf("Used blocks: %s, %s each on average.", counted(runs, "run"), m.size(f.used()/runs)))
 	}
 	if len(f.ranked) > 0 {
-		facts = append(facts, "A volume's figures are of the blocks that it alone maps.")
+		remarks = append(remarks, "The sizes of volumes include only blocks that no other volume maps.")
 	}
 	if without := len(m.Owners) - len(f.ranked); without > 0 {
-		facts = append(facts, counted(uint64(without), "volume")+" without an exclusive block.")
+		remarks = append(remarks, counted(uint64(without), "volume")+" without an exclusive block.")
 	}
-	return facts
+	return remarks
 }
 
-// summary is the device, and what it holds.
+// summary returns the size of the device, and the sums by kind.
 func (m Map) summary(f figures) [2]string {
 	return [2]string{
 		fmt.Sprintf("%s in %s of %s", m.size(m.Blocks), counted(m.Blocks, "block"), address(m.BlockSize)),
@@ -125,12 +126,13 @@ func (m Map) summary(f figures) [2]string {
 	}
 }
 
-// steps says what a cell and a row stand for.
-func (m Map) steps(g grid) string {
-	return fmt.Sprintf("One cell is %s (%s), a row %s.", address(m.size(g.per)), counted(g.per, "block"), address(m.size(g.per*g.columns)))
+// scaleText returns the sizes of a cell and of a row.
+func (m Map) scaleText(g grid) string {
+	return fmt.Sprintf("One cell is %s (%s), a row %s.",
+		address(m.size(g.per)), counted(g.per, "block"), address(m.size(g.per*g.columns)))
 }
 
-// at is the address of a block, in the units of people and exactly.
+// at returns the address of a block, rounded and in bytes if it is not short.
 func (m Map) at(block uint64) string {
 	b := m.size(block)
 	if s := address(b); len(s) <= 8 {

@@ -27,7 +27,7 @@ func golden(t *testing.T, name string, got []byte) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs from what was drawn; look at it with -update and git diff", path)
+		t.Errorf("%s: the drawing differs; run the test with -update, then git diff", path)
 	}
 }
 
@@ -36,7 +36,7 @@ func TestGolden(t *testing.T) {
 	draw := func(name string, f func(*bytes.Buffer) error) {
 		var out bytes.Buffer
 		if err := f(&out); err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: got %v, want nil", name, err)
 		}
 		golden(t, name, out.Bytes())
 	}

@@ -8,7 +8,7 @@ import (
 	"thinctl/units"
 )
 
-// Kind says how many volumes map a block: none, one, or several.
+// Kind is the number of volumes that map a block: none, one, or several.
 type Kind uint8
 
 const (
@@ -29,40 +29,41 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
-// Span is a stretch of data blocks of one kind.
+// Span is a range of data blocks of one kind.
 type Span struct {
 	Begin, Blocks uint64
 	Kind          Kind
-	Owner         int // index into Map.Owners; of Exclusive only
+	Owner         int // index into Map.Owners, only for Exclusive
 }
 
-// Map is a data device to draw.
+// Map describes a data device.
 type Map struct {
 	BlockSize units.Bytes
 	Blocks    uint64   // of the data device
-	Owners    []string // names of the volumes, for people
-	// Spans gives every block of the device in one span, in order, and returns
-	// visit's error. A drawing calls it twice and needs the same spans again.
+	Owners    []string // the names of the volumes
+	// Spans passes spans to visit, in order, such that each block of the device is in
+	// exactly one. It returns visit's error. A drawing calls it twice, and the spans must be
+	// the same both times.
 	Spans func(visit func(Span) error) error
 }
 
-// ErrSpans is returned where the spans are not a layout of the device: out of
-// order, overlapping, with a gap, beyond its end, or of an unknown owner.
-var ErrSpans = errors.New("the spans do not lay out the data device")
+// ErrSpans is the error for spans that are out of order, overlap, have a gap, are beyond
+// the end of the device, or have an unknown owner.
+var ErrSpans = errors.New("the spans do not cover the data device")
 
 func (m Map) validate() error {
 	switch {
 	case m.BlockSize == 0 || m.Blocks == 0:
-		return fmt.Errorf("a data device of %d blocks of %d bytes cannot be drawn", m.Blocks, uint64(m.BlockSize))
+		return fmt.Errorf("draw a data device of %d blocks of %d bytes: it is empty", m.Blocks, uint64(m.BlockSize))
 	case m.Blocks > math.MaxInt64/uint64(m.BlockSize):
-		return fmt.Errorf("a data device of %d blocks of %s is larger than 2^63 bytes", m.Blocks, m.BlockSize)
+		return fmt.Errorf("draw a data device of %d blocks of %s: it is larger than 2^63 bytes", m.Blocks, m.BlockSize)
 	}
 	return nil
 }
 
 func (m Map) size(blocks uint64) units.Bytes { return units.Bytes(blocks) * m.BlockSize }
 
-// runs visits the longest runs that the spans make, in order.
+// runs visits the runs, in order.
 func (m Map) runs(visit func(Span) error) error {
 	var run Span
 	next := uint64(0)
@@ -94,14 +95,14 @@ func (m Map) runs(visit func(Span) error) error {
 	return visit(run)
 }
 
-// follows reports whether s is a sound span that begins at block next.
+// follows returns an error unless s is a valid span that begins at block next.
 func (m Map) follows(s Span, next uint64) error {
 	fault := ""
 	switch {
 	case s.Blocks == 0:
 		fault = "it is empty"
 	case s.Begin < next:
-		fault = fmt.Sprintf("block %d was given before", s.Begin)
+		fault = fmt.Sprintf("block %d is in an earlier span, too", s.Begin)
 	case s.Begin > next:
 		fault = fmt.Sprintf("block %d is in no span", next)
 	case s.Blocks > m.Blocks-s.Begin:

@@ -30,10 +30,10 @@ func TestSpansThatAreNoLayout(t *testing.T) {
 	for name, spans := range tests {
 		m := Map{BlockSize: 64 * units.KiB, Blocks: 10, Owners: []string{"a", "b"}, Spans: spansOf(spans...)}
 		if err := Terminal(io.Discard, m, TerminalOptions{}); !errors.Is(err, ErrSpans) {
-			t.Errorf("%s: Terminal: %v", name, err)
+			t.Errorf("%s: Terminal: got %v, want %v", name, err, ErrSpans)
 		}
 		if err := SVG(io.Discard, m, SVGOptions{}); !errors.Is(err, ErrSpans) {
-			t.Errorf("%s: SVG: %v", name, err)
+			t.Errorf("%s: SVG: got %v, want %v", name, err, ErrSpans)
 		}
 	}
 }
@@ -49,14 +49,16 @@ func TestSpansThatChangeBetweenReadings(t *testing.T) {
 		return visit(Span{0, 10, kind, 0})
 	}
 	if err := Terminal(io.Discard, m, TerminalOptions{}); !errors.Is(err, ErrSpans) {
-		t.Error(err)
+		t.Errorf("got %v, want %v", err, ErrSpans)
 	}
 }
 
-func TestDevicesThatCannotBeDrawn(t *testing.T) {
-	for _, m := range []Map{{}, {Blocks: 1}, {BlockSize: 1}, {BlockSize: units.GiB, Blocks: 1 << 33}, {BlockSize: 2, Blocks: math.MaxUint64}} {
+func TestInvalidDevices(t *testing.T) {
+	for _, m := range []Map{
+		{}, {Blocks: 1}, {BlockSize: 1}, {BlockSize: units.GiB, Blocks: 1 << 33}, {BlockSize: 2, Blocks: math.MaxUint64},
+	} {
 		if Terminal(io.Discard, m, TerminalOptions{}) == nil || SVG(io.Discard, m, SVGOptions{}) == nil {
-			t.Errorf("%d blocks of %d bytes were drawn", m.Blocks, m.BlockSize)
+			t.Errorf("%d blocks of %d bytes: got nil, want an error", m.Blocks, m.BlockSize)
 		}
 	}
 }
@@ -65,14 +67,14 @@ func TestErrorsOfSpansAndWriter(t *testing.T) {
 	broken := errors.New("broken")
 	m := sampleMaps()["64M"]
 	if err := SVG(failing{broken}, m, SVGOptions{}); !errors.Is(err, broken) {
-		t.Errorf("SVG on a broken writer: %v", err)
+		t.Errorf("SVG, failing writer: got %v, want %v", err, broken)
 	}
 	if err := Terminal(failing{broken}, m, TerminalOptions{}); !errors.Is(err, broken) {
-		t.Errorf("Terminal on a broken writer: %v", err)
+		t.Errorf("Terminal, failing writer: got %v, want %v", err, broken)
 	}
 	m.Spans = func(func(Span) error) error { return broken }
 	if err := SVG(io.Discard, m, SVGOptions{}); !errors.Is(err, broken) {
-		t.Errorf("SVG of broken spans: %v", err)
+		t.Errorf("SVG, failing spans: got %v, want %v", err, broken)
 	}
 }
 
@@ -82,7 +84,8 @@ func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
 func TestClean(t *testing.T) {
 	tests := map[string]string{
-		"web": "web", "": "(unnamed)", "a\x1b[31mb": "a�[31mb", "a\nb": "a�b", "a\u202eb": "a�b", "a\xffb": "a�b", "ü 日本": "ü 日本",
+		"web": "web", "": "(unnamed)", "a\x1b[31mb": "a�[31mb", "a\nb": "a�b", "a\u202eb": "a�b", "a\xffb": "a�b",
+		"ü 日本": "ü 日本",
 	}
 	for name, want := range tests {
 		if got := clean(name); got != want {
@@ -96,11 +99,11 @@ func TestFit(t *testing.T) {
 		for limit := 2; limit < 20; limit++ {
 			got := fit(name, limit, "..")
 			if width(got) > limit || (width(name) <= limit && got != name) {
-				t.Errorf("fit(%q, %d) = %q", name, limit, got)
+				t.Errorf("fit(%q, %d) = %q, want at most %d columns", name, limit, got, limit)
 			}
 		}
 	}
 	if got := fit("container-0123456789abcdef", 14, ".."); got != "contai..abcdef" {
-		t.Errorf("fit cuts to %q", got)
+		t.Errorf("fit: got %q, want %q", got, "contai..abcdef")
 	}
 }

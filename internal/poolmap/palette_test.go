@@ -34,17 +34,25 @@ func times(m [3][3]float64, v vector) (w vector) {
 	return w
 }
 
-// seen is a colour as an eye has it, in Oklab.
-func seen(c colour, eye [3][3]float64) vector {
+// perceived returns a colour as an eye perceives it, in Oklab.
+func perceived(c colour, eye [3][3]float64) vector {
 	v := times(eye, linear(c))
 	for i := range v {
 		v[i] = min(max(v[i], 0), 1)
 	}
-	v = times([3][3]float64{{0.4122214708, 0.5363325363, 0.0514459929}, {0.2119034982, 0.6806995451, 0.1073969566}, {0.0883024619, 0.2817188376, 0.6299787005}}, v)
+	v = times([3][3]float64{
+		{0.4122214708, 0.5363325363, 0.0514459929},
+		{0.2119034982, 0.6806995451, 0.1073969566},
+		{0.0883024619, 0.2817188376, 0.6299787005},
+	}, v)
 	for i := range v {
 		v[i] = math.Cbrt(v[i])
 	}
-	return times([3][3]float64{{0.2104542553, 0.7936177850, -0.0040720468}, {1.9779984951, -2.4285922050, 0.4505937099}, {0.0259040371, 0.7827717662, -0.8086757660}}, v)
+	return times([3][3]float64{
+		{0.2104542553, 0.7936177850, -0.0040720468},
+		{1.9779984951, -2.4285922050, 0.4505937099},
+		{0.0259040371, 0.7827717662, -0.8086757660},
+	}, v)
 }
 
 func contrast(a, b colour) float64 {
@@ -53,7 +61,7 @@ func contrast(a, b colour) float64 {
 	return (max(la, lb) + 0.05) / (min(la, lb) + 0.05)
 }
 
-func TestColoursStayApart(t *testing.T) {
+func TestColoursAreDistinct(t *testing.T) {
 	all := append(append([]colour{sharedColour}, volumeColours[:]...), otherGreys[:]...)
 	xterm := make([]colour, len(all))
 	for i, c := range all {
@@ -64,21 +72,22 @@ func TestColoursStayApart(t *testing.T) {
 		for eye, matrix := range eyes {
 			for i, a := range colours {
 				for j, b := range colours[:i] {
-					least := 0.06 // about three just noticeable differences
+					want := 0.06 // about three just noticeable differences
 					if j >= greys {
-						least = 0.03
+						want = 0.03
 					}
-					va, vb := seen(a, matrix), seen(b, matrix)
-					if d := math.Hypot(math.Hypot(va[0]-vb[0], va[1]-vb[1]), va[2]-vb[2]); d < least {
-						t.Errorf("%s, %s: %s and %s are %.3f apart", palette, eye, a.hex(), b.hex(), d)
+					va, vb := perceived(a, matrix), perceived(b, matrix)
+					if got := math.Hypot(math.Hypot(va[0]-vb[0], va[1]-vb[1]), va[2]-vb[2]); got < want {
+						t.Errorf("%s, %s: distance of %s and %s: got %.3f, want at least %.3f",
+							palette, eye, a.hex(), b.hex(), got, want)
 					}
 				}
 			}
 		}
 	}
-	for _, c := range all[1:] { // shared blocks have their hatch
+	for _, c := range all[1:] { // shared blocks are hatched
 		if l, d := contrast(c, freeLight), contrast(c, freeDark); l < 1.6 || d < 1.6 {
-			t.Errorf("%s is %.1f from free space in light, %.1f in dark", c.hex(), l, d)
+			t.Errorf("contrast of %s with free space: got %.1f light, %.1f dark, want at least 1.6", c.hex(), l, d)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"thinctl/units"
 )
 
-// sampleMaps are pools such as people have, the same at every run.
+// sampleMaps returns typical pools, the same in each run.
 func sampleMaps() map[string]Map {
 	small := Map{BlockSize: 64 * units.KiB, Blocks: 1024, Owners: []string{"web", "db", "cache"}}
 	small.Spans = spansOf(
@@ -20,8 +20,8 @@ func sampleMaps() map[string]Map {
 	return map[string]Map{
 		"empty": empty,
 		"64M":   small,
-		"100G":  worn(100*units.GiB, 64*units.KiB, 40, 0.72, 180),
-		"16T":   worn(16*units.TiB, 512*units.KiB, 1000, 0.81, 900),
+		"100G":  aged(100*units.GiB, 64*units.KiB, 40, 0.72, 180),
+		"16T":   aged(16*units.TiB, 512*units.KiB, 1000, 0.81, 900),
 	}
 }
 
@@ -36,10 +36,9 @@ func spansOf(spans ...Span) func(func(Span) error) error {
 	}
 }
 
-// worn is a pool after a while: base layers that many volumes share, volumes
-// that were written side by side, holes of those that are gone, an end that
-// was never used.
-func worn(size, block units.Bytes, volumes int, used float64, burst int) Map {
+// aged returns a pool after some time of use: base layers that many volumes share, volumes
+// that were written concurrently, holes of removed volumes, and an unused end.
+func aged(size, block units.Bytes, volumes int, used float64, burst int) Map {
 	m := Map{BlockSize: block, Blocks: uint64(size / block)}
 	for i := range volumes {
 		m.Owners = append(m.Owners, fmt.Sprintf("%s-%03d", []string{"web", "db", "ci", "build", "mail"}[i%5], i))

@@ -1,16 +1,16 @@
 package poolmap
 
-// layer is a share of a cell in one paint: a class, or one of the greys that
-// the other volumes take by turn.
+// layer is a share of a cell in one paint.
 type layer struct {
 	paint  paint
 	blocks uint64
 }
 
+// paint is a class, or one of the greys of the other volumes.
 type paint uint8
 
-// Paints in the order of stacking, from below: what is used fills a cell from
-// its foot, free space stays above it.
+// The paints are in the order of stacking, from the bottom: free space is at the top of a
+// cell.
 const (
 	sharedPaint paint = iota
 	volumePaint
@@ -48,8 +48,8 @@ func (p paint) colour() colour {
 	return volumeColours[p-volumePaint]
 }
 
-// stack appends the cell's layers to room, from below.
-func (c *cell) stack(room []layer) []layer {
+// stack appends the cell's layers to a slice, from the bottom.
+func (c *cell) stack(to []layer) []layer {
 	var sums [paints]uint64
 	sums[sharedPaint], sums[freePaint] = c.shared, c.free
 	for _, p := range c.parts {
@@ -57,41 +57,41 @@ func (c *cell) stack(room []layer) []layer {
 	}
 	for p, blocks := range sums {
 		if blocks > 0 {
-			room = append(room, layer{paint(p), blocks})
+			to = append(to, layer{paint(p), blocks})
 		}
 	}
-	return room
+	return to
 }
 
-// heights divides steps, of which there are no fewer than layers, in proportion
-// to the layers' blocks: none gets nothing.
+// heights divides a number of steps in proportion to the layers' blocks. There must be at
+// least as many steps as layers: each layer gets one or more.
 func heights(layers []layer, steps int) []int {
 	total := 0.0
 	for _, l := range layers {
 		total += float64(l.blocks)
 	}
-	given := make([]int, len(layers))
+	heights := make([]int, len(layers))
 	left := steps
 	for i, l := range layers {
-		given[i] = max(1, int(float64(l.blocks)/total*float64(steps)))
-		left -= given[i]
+		heights[i] = max(1, int(float64(l.blocks)/total*float64(steps)))
+		left -= heights[i]
 	}
-	// What rounding left over, or took too much, falls on the layer that is
-	// farthest from its due.
+	// Rounding has left steps over, or used too many. Correct the layers that are farthest
+	// from their exact height.
 	for ; left != 0; left -= sign(left) {
 		worst, gap := -1, 0.0
 		for i, l := range layers {
-			if given[i]+sign(left) < 1 {
+			if heights[i]+sign(left) < 1 {
 				continue
 			}
-			off := (float64(l.blocks)/total*float64(steps) - float64(given[i])) * float64(sign(left))
+			off := (float64(l.blocks)/total*float64(steps) - float64(heights[i])) * float64(sign(left))
 			if worst < 0 || off > gap {
 				worst, gap = i, off
 			}
 		}
-		given[worst] += sign(left)
+		heights[worst] += sign(left)
 	}
-	return given
+	return heights
 }
 
 func sign(n int) int {

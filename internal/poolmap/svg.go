@@ -8,31 +8,30 @@ import (
 	"strings"
 )
 
-// SVGOptions are those of SVG.
+// SVGOptions change the drawing of SVG.
 type SVGOptions struct {
-	Title string // above the drawing; empty is "Data device"
-	Width int    // in pixels at most, 720 to 4096; 0 is 1200
+	Title string // above the drawing; "" for "Data device"
+	Width int    // the largest width in pixels, 720 to 4096; 0 for 1200
 }
 
 // Sizes in pixels.
 const (
-	svgWidth      = 1200
-	leastSVGWidth = 720
-	mostSVGWidth  = 4096
-	margin        = 28
-	cellWidth     = 8  // at least
-	cellHeight    = 16 // also the steps that a cell's shares are rounded to
-	rowPitch      = 19
-	textPitch     = 19
-	digit         = 7.2 // width of a character of the figures, about
+	svgWidth    = 1200
+	minSVGWidth = 720
+	maxSVGWidth = 4096
+	margin      = 28
+	cellWidth   = 8  // the smallest
+	cellHeight  = 16 // also the number of steps to which a cell's shares are rounded
+	rowPitch    = 19
+	textPitch   = 19
+	digit       = 7.2 // approximate width of a digit
 )
 
-// mostCells bounds the file: a cell takes 400 bytes at worst, a title and all
-// paints.
-const mostCells = 4096
+// maxCells bounds the size of the file: a cell with a title and all paints takes 400 bytes.
+const maxCells = 4096
 
-// SVG writes m as a file that needs nothing else: no script, no font. It is
-// under 2 MB whatever the device, and follows the reader's light or dark theme.
+// SVG writes m as an SVG file without scripts or fonts. The file has less than 2 MB for any
+// device, and follows the reader's light or dark theme.
 func SVG(w io.Writer, m Map, o SVGOptions) error {
 	if err := m.validate(); err != nil {
 		return err
@@ -44,7 +43,7 @@ func SVG(w io.Writer, m Map, o SVGOptions) error {
 	if o.Width == 0 {
 		o.Width = svgWidth
 	}
-	d := &drawing{Map: m, out: bufio.NewWriter(w), width: min(max(o.Width, leastSVGWidth), mostSVGWidth)}
+	d := &drawing{Map: m, out: bufio.NewWriter(w), width: min(max(o.Width, minSVGWidth), maxSVGWidth)}
 	d.fit()
 	d.head(o.Title, f)
 	d.scale()
@@ -67,20 +66,20 @@ type drawing struct {
 	legendTop    int
 	legendSplit  int // columns of the legend
 	legendHeight int
-	legendEnds   [4]int // where a line's figures end: size, bytes, share, runs
+	legendEnds   [4]int // the right edges of a line's figures: size, bytes, share, runs
 }
 
-// fit chooses the grid: as wide as there is room for, but for a device of few
-// blocks, whose cells are larger.
+// fit chooses the grid. It uses the whole width, except for a device of few blocks, whose
+// cells are larger.
 func (d *drawing) fit() {
 	for d.left = margin + 40; ; d.left += 8 {
-		room := d.width - margin - d.left
-		columns := roundDown(uint64(room / cellWidth))
+		available := d.width - margin - d.left
+		columns := roundDown(uint64(available / cellWidth))
 		for columns > 16 && columns*columns/4 > d.Blocks {
 			columns /= 2
 		}
-		d.grid = layout(d.Blocks, columns, mostCells/columns)
-		d.cellWidth = min(room/int(columns), 4*cellWidth)
+		d.grid = layout(d.Blocks, columns, maxCells/columns)
+		d.cellWidth = min(available/int(columns), 4*cellWidth)
 		longest := 0
 		for row := range d.grid.rows {
 			longest = max(longest, len(d.address(row)))
@@ -89,7 +88,7 @@ func (d *drawing) fit() {
 			break
 		}
 	}
-	d.width = max(d.left+int(min(d.grid.columns, d.grid.cells(d.Blocks)))*d.cellWidth+margin, leastSVGWidth)
+	d.width = max(d.left+int(min(d.grid.columns, d.grid.cells(d.Blocks)))*d.cellWidth+margin, minSVGWidth)
 	d.top = 116
 	d.legendTop = d.top + int(d.grid.rows)*rowPitch + 30
 }
@@ -107,8 +106,8 @@ func (d *drawing) head(title string, f figures) {
 	parts := d.summary(f)
 	summary := parts[0] + ": " + parts[1]
 	height := d.legendTop + d.legendHeight + margin
-	fmt.Fprintf(d.out, `<svg xmlns="http://www.w3.org/2000/svg" class="poolmap" role="img" width="%d" height="%d" viewBox="0 0 %d %d">`+"\n",
-		d.width, height, d.width, height)
+	fmt.Fprintf(d.out, `<svg xmlns="http://www.w3.org/2000/svg" class="poolmap" role="img" `+
+		`width="%d" height="%d" viewBox="0 0 %d %d">`+"\n", d.width, height, d.width, height)
 	fmt.Fprintf(d.out, "<title>%s</title>\n<desc>%s</desc>\n", escape(fit(title, 200, "…")), escape(summary))
 	d.out.WriteString(style())
 	fmt.Fprintf(d.out, `<rect class="page" width="%d" height="%d"/>`+"\n", d.width, height)
@@ -116,7 +115,7 @@ func (d *drawing) head(title string, f figures) {
 	d.text(margin, 68, "", summary)
 }
 
-// scale writes what a column adds to its row's address.
+// scale writes the offsets of columns.
 func (d *drawing) scale() {
 	step := uint64(1)
 	for int(step)*d.cellWidth < 110 {
@@ -133,7 +132,7 @@ func (d *drawing) scale() {
 	}
 }
 
-// gaps sets the cells apart where each is a block.
+// gaps separates the cells if each is one block.
 func (d *drawing) gaps() {
 	if d.grid.per > 1 {
 		return
@@ -145,16 +144,19 @@ func (d *drawing) gaps() {
 	d.out.WriteString("\"/>\n")
 }
 
-// style has the paints and both themes; the classes are the root's, for a page
-// that holds the drawing inline.
+// style returns the style sheet with the paints and both themes. All selectors begin with
+// the root's class, for pages that contain the drawing inline.
 func style() string {
 	var s strings.Builder
 	theme := func(page, text, soft, line, free string) {
-		fmt.Fprintf(&s, ".poolmap .page{fill:%s}.poolmap text{fill:%s}.poolmap .n{fill:%s}.poolmap .tick{stroke:%s}.poolmap .gap{stroke:%s}.poolmap .p%d{fill:%s}\n",
+		fmt.Fprintf(&s, ".poolmap .page{fill:%s}.poolmap text{fill:%s}.poolmap .n{fill:%s}"+
+			".poolmap .tick{stroke:%s}.poolmap .gap{stroke:%s}.poolmap .p%d{fill:%s}\n",
 			page, text, soft, line, page, freePaint, free)
 	}
-	s.WriteString("<style>\n.poolmap text{font:13px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;font-variant-numeric:tabular-nums}\n" +
-		".poolmap .h{font-size:22px;font-weight:600}.poolmap .n{font-size:12px}.poolmap .r{text-anchor:end}.poolmap .gap{pointer-events:none}\n" +
+	s.WriteString("<style>\n.poolmap text{font:13px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;" +
+		"font-variant-numeric:tabular-nums}\n" +
+		".poolmap .h{font-size:22px;font-weight:600}.poolmap .n{font-size:12px}.poolmap .r{text-anchor:end}" +
+		".poolmap .gap{pointer-events:none}\n" +
 		".poolmap .hit{fill:#000;fill-opacity:0}.poolmap .hit :hover{fill-opacity:.25}\n")
 	fmt.Fprintf(&s, ".poolmap .p%d{fill:url(#poolmap-shared)}", sharedPaint)
 	for p := volumePaint; p < freePaint; p++ {
@@ -165,12 +167,13 @@ func style() string {
 	s.WriteString("@media (prefers-color-scheme:dark){\n")
 	theme(darkPage.hex(), "#e6edf3", "#9aa4af", "#4a535e", freeDark.hex())
 	s.WriteString("}\n</style>\n")
-	fmt.Fprintf(&s, `<defs><pattern id="poolmap-shared" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">`+
-		`<rect width="5" height="5" fill="%s"/><rect width="1.3" height="5" fill="%s"/></pattern></defs>`+"\n", sharedColour.hex(), sharedHatch.hex())
+	fmt.Fprintf(&s, `<defs><pattern id="poolmap-shared" width="5" height="5" patternUnits="userSpaceOnUse" `+
+		`patternTransform="rotate(45)"><rect width="5" height="5" fill="%s"/>`+
+		`<rect width="1.3" height="5" fill="%s"/></pattern></defs>`+"\n", sharedColour.hex(), sharedHatch.hex())
 	return s.String()
 }
 
-// text writes one line; the class is of the style above.
+// text writes one line in a class of the style sheet.
 func (d *drawing) text(x, y int, class, s string) {
 	if class != "" {
 		class = ` class="` + class + `"`
@@ -180,6 +183,6 @@ func (d *drawing) text(x, y int, class, s string) {
 
 func escape(s string) string {
 	var b strings.Builder
-	_ = xml.EscapeText(&b, []byte(s)) // a Builder takes everything
+	_ = xml.EscapeText(&b, []byte(s)) // writing to a Builder does not fail
 	return b.String()
 }

@@ -16,7 +16,7 @@ import (
 
 var errAggregated = errors.New("a cell is several blocks")
 
-// svgBlocks draws m and returns how many used blocks its area stands for.
+// svgBlocks draws m and returns the number of used blocks from the painted area.
 func svgBlocks(m Map) (uint64, error) {
 	var out bytes.Buffer
 	if err := SVG(&out, m, SVGOptions{}); err != nil {
@@ -39,7 +39,7 @@ var (
 	boxed   = regexp.MustCompile(`M\d+ \d+h(\d+)v(\d+)h-(\d+)z`)
 )
 
-// areas sums the painted area by paint.
+// areas returns the painted area by paint.
 func areas(svg string) map[paint]int {
 	sums := map[paint]int{}
 	for _, path := range painted.FindAllStringSubmatch(svg, -1) {
@@ -63,13 +63,13 @@ func TestSVGAreasAreTheFigures(t *testing.T) {
 	want := map[paint]int{sharedPaint: 218, volumePaint: 286, volumePaint + 1: 127, volumePaint + 2: 10}
 	for p, blocks := range want {
 		if got[p] != blocks*cell {
-			t.Errorf("paint %d: an area of %d, want %d blocks of %d", p, got[p], blocks, cell)
+			t.Errorf("paint %d: got an area of %d, want %d blocks of %d", p, got[p], blocks, cell)
 		}
 	}
 }
 
-// worst is a device of size blocks that draws as large as any: all paints in
-// every cell, names that grow when escaped.
+// worst returns a device with the largest drawing: all paints in each cell, and names that
+// become longer when escaped.
 func worst(blocks uint64) Map {
 	m := Map{BlockSize: 64 * units.KiB, Blocks: blocks}
 	for i := range 50 {
@@ -102,13 +102,13 @@ func TestSVGIsBoundedAndWellFormed(t *testing.T) {
 				t.Fatal(err)
 			}
 			if out.Len() >= 2_000_000 {
-				t.Errorf("%s at %d pixels: %d bytes", name, width, out.Len())
+				t.Errorf("%s at %d pixels: got %d bytes, want less than 2,000,000", name, width, out.Len())
 			}
 			for d := xml.NewDecoder(&out); ; {
 				if _, err := d.Token(); errors.Is(err, io.EOF) {
 					break
 				} else if err != nil {
-					t.Fatalf("%s at %d pixels: %v", name, width, err)
+					t.Fatalf("%s at %d pixels: got %v, want valid XML", name, width, err)
 				}
 			}
 		}
@@ -118,7 +118,8 @@ func TestSVGIsBoundedAndWellFormed(t *testing.T) {
 func TestDrawingsAreDeterministic(t *testing.T) {
 	m := sampleMaps()["100G"]
 	var first, second bytes.Buffer
-	if err := errors.Join(SVG(&first, m, SVGOptions{}), SVG(&second, m, SVGOptions{})); err != nil || !bytes.Equal(first.Bytes(), second.Bytes()) {
-		t.Errorf("two drawings of one map differ: %v", err)
+	err := errors.Join(SVG(&first, m, SVGOptions{}), SVG(&second, m, SVGOptions{}))
+	if err != nil || !bytes.Equal(first.Bytes(), second.Bytes()) {
+		t.Errorf("two drawings of one map: got a difference or %v, want none", err)
 	}
 }

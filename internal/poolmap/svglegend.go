@@ -2,10 +2,10 @@ package poolmap
 
 import "fmt"
 
-// listed is how many volumes the legend of an SVG gives one by one.
+// listed is the number of volumes that the legend of an SVG lists one by one.
 const listed = 40
 
-// nameWidth is where the sizes end that stand after the swatch and the name.
+// nameWidth is the right edge of the sizes after the swatch and the name.
 const nameWidth = 250
 
 func (d *drawing) planLegend(f figures) {
@@ -18,16 +18,16 @@ func (d *drawing) planLegend(f figures) {
 	d.legendHeight = ((lines-1)/d.legendSplit+2)*textPitch + (len(d.notes(f))+1)*textPitch
 }
 
-// notes are the sentences between the map and the legend.
+// notes returns the sentences between the map and the legend.
 func (d *drawing) notes(f figures) []string {
-	notes := []string{d.steps(d.grid)}
+	notes := []string{d.scaleText(d.grid)}
 	if d.grid.per > 1 {
-		notes = append(notes, "A cell of several owners is divided by their shares, none drawn smaller than a sixteenth.")
+		notes = append(notes, "A cell with several owners is divided by their shares, each at least a sixteenth.")
 	}
-	return append(notes, d.facts(f)...)
+	return append(notes, d.remarks(f)...)
 }
 
-// legend lists what is drawn, with exact figures.
+// legend writes the legend with exact figures.
 func (d *drawing) legend(f figures) {
 	y := d.legendTop
 	for _, note := range d.notes(f) {
@@ -48,11 +48,12 @@ func (d *drawing) legend(f figures) {
 			fmt.Fprintf(d.out, `<rect class="p%d" x="%d" y="%d" width="%d" height="13"/>`+"\n", p, x+j*side, line-11, side)
 		}
 		d.text(x+28, line, "", fit(e.name, 22, "…"))
-		d.columns(x, line, "", d.size(e.blocks).String(), grouped(uint64(d.size(e.blocks))), percent(e.blocks, d.Blocks), grouped(e.runs))
+		size := d.size(e.blocks)
+		d.columns(x, line, "", size.String(), grouped(uint64(size)), percent(e.blocks, d.Blocks), grouped(e.runs))
 	}
 }
 
-// columns writes the figures of a legend's line that begins at x.
+// columns writes the figures of a line of the legend that begins at x.
 func (d *drawing) columns(x, y int, class string, figures ...string) {
 	for i, right := range d.legendEnds {
 		d.text(x+right, y, class+" r", figures[i])

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// rows draws the cells, a group to a row: first the paints, then what answers
-// the pointer.
+// rows draws the cells, one group for each row: first the paints, then the areas with
+// titles for the pointer.
 func (d *drawing) rows(f figures) error {
 	var layers []layer
 	row := row{drawing: d, names: make([]string, len(f.ranked))}
@@ -25,15 +25,15 @@ func (d *drawing) rows(f figures) error {
 	})
 }
 
-// row gathers what is drawn of a row of cells.
+// row collects the drawing of a row of cells.
 type row struct {
 	*drawing
 	width int
-	open  [paints]box // what the next cell may continue
+	open  [paints]box // boxes that the next cell may continue
 	paths [paints]strings.Builder
 	hits  strings.Builder
 	hit   hit
-	names []string // by rank, cut and escaped, once asked for
+	names []string // by rank, shortened and escaped; "" until first used
 }
 
 type box struct{ x, y, width, height int }
@@ -45,14 +45,14 @@ func (b box) path() string {
 	return fmt.Sprintf("M%d %dh%dv%dh-%dz", b.x, b.y, b.width, b.height, b.width)
 }
 
-// draw stacks the layers of the cell at x from its foot.
+// draw stacks the layers of the cell at x from its bottom.
 func (r *row) draw(x int, layers []layer) {
 	y := cellHeight
 	for i, height := range heights(layers, cellHeight) {
 		y -= height
 		p := layers[i].paint
 		if p == freePaint {
-			continue // the row's ground
+			continue // it is the row's background
 		}
 		b := box{x, y, r.cellWidth, height}
 		if o := r.open[p]; o.y == y && o.height == height && o.x+o.width == x {
@@ -65,8 +65,8 @@ func (r *row) draw(x int, layers []layer) {
 	r.width = x + r.cellWidth
 }
 
-// hit is a stretch of a row that one title is for: a mixed cell, or a run of
-// whole ones of one owner.
+// hit is the part of a row that has one title: a mixed cell, or successive whole cells of
+// one owner.
 type hit struct {
 	x, width      int
 	begin, blocks uint64
@@ -74,9 +74,12 @@ type hit struct {
 	whole         bool
 }
 
-// name adds the cell's title, or the cell to the title before.
+// name adds a title for the cell, or adds the cell to the previous title.
 func (r *row) name(f figures, c *cell) {
-	h := hit{x: r.width - r.cellWidth, width: r.cellWidth, begin: c.begin, blocks: c.blocks, label: r.label(f, c), whole: c.whole()}
+	h := hit{
+		x: r.width - r.cellWidth, width: r.cellWidth,
+		begin: c.begin, blocks: c.blocks, label: r.label(f, c), whole: c.whole(),
+	}
 	if r.hit.whole && h.whole && r.hit.label == h.label {
 		r.hit.width += h.width
 		r.hit.blocks += h.blocks
@@ -95,14 +98,12 @@ func (r *row) endHit() {
 	r.hit = hit{}
 }
 
-// titled is how many shares a title spells out, titledBytes how long a name
-// may be in it when escaped.
 const (
-	titled      = 3
-	titledBytes = 40
+	titleShares    = 3  // the number of shares in a title
+	titleNameBytes = 40 // the largest length of an escaped name in a title
 )
 
-// label says whose the cell is, the largest shares first.
+// label returns the owners of the cell, the largest shares first.
 func (r *row) label(f figures, c *cell) string {
 	type share struct {
 		rank   int
@@ -118,8 +119,8 @@ func (r *row) label(f figures, c *cell) string {
 	var words []string
 	rest := c.blocks
 	for i, s := range shares {
-		if i == titled {
-			words = append(words, fmt.Sprintf("%d more %s", len(shares)-titled, percent(rest, c.blocks)))
+		if i == titleShares {
+			words = append(words, fmt.Sprintf("%d more %s", len(shares)-titleShares, percent(rest, c.blocks)))
 			break
 		}
 		rest -= s.blocks
@@ -138,22 +139,22 @@ func (r *row) label(f figures, c *cell) string {
 	return strings.ReplaceAll(strings.Join(words, ", "), "<0", "&lt;0")
 }
 
-// short is a name for a title, escaped.
+// short returns a name for a title, shortened and escaped.
 func short(name string) string {
 	name = fit(name, 24, "…")
 	for limit := 24; ; limit-- {
-		if s := escape(fit(name, limit, "…")); len(s) <= titledBytes {
+		if s := escape(fit(name, limit, "…")); len(s) <= titleNameBytes {
 			return s
 		}
 	}
 }
 
-// end writes the row and makes room for the next.
+// end writes the row and resets it for the next one.
 func (r *row) end(index uint64) {
 	y := r.top + int(index)*rowPitch
 	r.text(r.left-8, y+12, "n r", r.address(index))
-	fmt.Fprintf(r.out, `<g transform="translate(%d %d)" shape-rendering="crispEdges"><rect class="p%d" width="%d" height="%d"/>`+"\n",
-		r.left, y, freePaint, r.width, cellHeight)
+	fmt.Fprintf(r.out, `<g transform="translate(%d %d)" shape-rendering="crispEdges">`+
+		`<rect class="p%d" width="%d" height="%d"/>`+"\n", r.left, y, freePaint, r.width, cellHeight)
 	for p := range r.paths {
 		r.paths[p].WriteString(r.open[p].path())
 		r.open[p] = box{}

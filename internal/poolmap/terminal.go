@@ -7,32 +7,32 @@ import (
 	"strings"
 )
 
-// Color says what a terminal can show. Whether it is one, and whether NO_COLOR
-// is set, is the caller's to find out.
+// Color is the ability of a terminal to show colours. The caller must find out whether the
+// output is a terminal, and whether NO_COLOR is set.
 type Color uint8
 
 const (
-	NoColor Color = iota // ASCII, but for the volumes' names
+	NoColor Color = iota // ASCII, except for the names of volumes
 	Color256
 	TrueColor
 )
 
-// TerminalOptions are those of Terminal.
+// TerminalOptions change the drawing of Terminal.
 type TerminalOptions struct {
-	Width  int // columns of the terminal, at least 60; 0 is 80
-	Height int // rows of the map at most, without header and legend; 0 is 16
+	Width  int // columns of the terminal, at least 60; 0 for 80
+	Height int // the largest number of rows without header and legend; 0 for 16
 	Color  Color
 }
 
 const (
 	terminalWidth  = 80
 	terminalHeight = 16
-	leastWidth     = 60
-	mostHeight     = 10_000
+	minWidth       = 60
+	maxHeight      = 10_000
 )
 
-// signs are those of a class in plain text: for a cell that is whole, and for a
-// mixed one that has most of.
+// signs holds two characters for each class, for drawings without colours: one for a whole
+// cell, and one for a mixed cell with a majority of the class.
 var signs = [classes]string{
 	"Aa", "Bb", "Cc", "Dd", "Ee", "Ff", "Gg", "Hh", other: "Zz", shared: "#%", free: ".:",
 }
@@ -52,8 +52,8 @@ func Terminal(w io.Writer, m Map, o TerminalOptions) error {
 	if err != nil {
 		return err
 	}
-	t := terminal{Map: m, out: bufio.NewWriter(w), color: o.Color, width: max(o.Width, leastWidth)}
-	t.fit(uint64(min(o.Height, mostHeight)))
+	t := terminal{Map: m, out: bufio.NewWriter(w), color: o.Color, width: max(o.Width, minWidth)}
+	t.fit(uint64(min(o.Height, maxHeight)))
 	t.header(f)
 	if err := t.rows(f); err != nil {
 		return err
@@ -72,7 +72,7 @@ type terminal struct {
 	pen    string // the SGR sequence in force
 }
 
-// fit chooses the grid and gives the addresses the room that they need.
+// fit chooses the grid, and the width of the column of addresses.
 func (t *terminal) fit(rows uint64) {
 	for t.gutter = 4; ; t.gutter++ {
 		t.grid = layout(t.Blocks, uint64(max(t.width-t.gutter-1, 1)), rows)
@@ -98,7 +98,7 @@ func (t *terminal) header(f figures) {
 	t.scale()
 }
 
-// scale writes what a column adds to the row's address.
+// scale writes the line with the offsets of columns.
 func (t *terminal) scale() {
 	step := uint64(8)
 	for len(address(t.size(t.grid.per*t.grid.columns)))+2 > int(step) {
@@ -142,37 +142,37 @@ func (t *terminal) rows(f figures) error {
 	})
 }
 
-// sign is the cell's in plain text: its majority's, that which is used first.
+// sign returns the character of the cell's largest class, the first if several are equal.
 func (c *cell) sign() byte {
 	shares := c.shares()
-	most := class(0)
+	largest := class(0)
 	for i, blocks := range shares {
-		if blocks > shares[most] {
-			most = class(i)
+		if blocks > shares[largest] {
+			largest = class(i)
 		}
 	}
 	if c.whole() {
-		return signs[most][0]
+		return signs[largest][0]
 	}
-	return signs[most][1]
+	return signs[largest][1]
 }
 
 var eighths = []string{"", "▁", "▂", "▃", "▄", "▅", "▆", "▇"}
 
-// cell draws the two largest layers, one above the other, to scale.
+// cell draws the two largest layers to scale, one above the other.
 func (t *terminal) cell(layers []layer) {
 	if len(layers) == 1 {
 		t.whole(layers[0].paint)
 		return
 	}
 	largest := func(skip int) int {
-		most := -1
+		found := -1
 		for i, l := range layers {
-			if i != skip && (most < 0 || l.blocks > layers[most].blocks) {
-				most = i
+			if i != skip && (found < 0 || l.blocks > layers[found].blocks) {
+				found = i
 			}
 		}
-		return most
+		return found
 	}
 	first := largest(-1)
 	second := largest(first)
@@ -198,14 +198,16 @@ func (t *terminal) whole(p paint) {
 func (t *terminal) foreground(c colour) string { return t.sgr(3, c) }
 func (t *terminal) background(c colour) string { return t.sgr(4, c) }
 
-func (t *terminal) sgr(ground int, c colour) string {
+// sgr returns the parameters of an SGR sequence: 3 selects the foreground, 4 the
+// background.
+func (t *terminal) sgr(selector int, c colour) string {
 	if t.color == Color256 {
-		return fmt.Sprintf("%d8;5;%d", ground, c.xterm)
+		return fmt.Sprintf("%d8;5;%d", selector, c.xterm)
 	}
-	return fmt.Sprintf("%d8;2;%d;%d;%d", ground, c.r, c.g, c.b)
+	return fmt.Sprintf("%d8;2;%d;%d;%d", selector, c.r, c.g, c.b)
 }
 
-// put writes text in the colours of an SGR sequence, none if it is empty.
+// put writes text in the colours of an SGR sequence, or without colours if it is empty.
 func (t *terminal) put(pen, text string) {
 	if pen != t.pen {
 		t.out.WriteString("\x1b[0")
@@ -218,32 +220,32 @@ func (t *terminal) put(pen, text string) {
 	t.out.WriteString(text)
 }
 
-// legend explains the signs, with the figures of each.
+// legend writes the legend and the remarks.
 func (t *terminal) legend(f figures) {
-	fmt.Fprintf(t.out, "\n%s\n", t.steps(t.grid))
+	fmt.Fprintf(t.out, "\n%s\n", t.scaleText(t.grid))
 	switch {
 	case t.grid.per == 1:
 	case t.color == NoColor:
-		t.out.WriteString("First sign: all of the cell; second: most of a mixed cell.\n")
+		t.out.WriteString("First character: a whole cell; second: the largest share of a mixed cell.\n")
 	default:
 		t.out.WriteString("A cell in two colours is mixed: its two largest shares, to scale.\n")
 	}
 	entries := t.Map.legend(f, named)
-	room := 0
+	nameWidth := 0
 	for _, e := range entries {
-		room = max(room, width(e.name))
+		nameWidth = max(nameWidth, width(e.name))
 	}
-	room = max(4, min(room, t.width-4-9-9-8))
-	fmt.Fprintf(t.out, "\n    %*s %8s %8s %7s\n", -room, "", "size", "share", "runs")
+	nameWidth = max(4, min(nameWidth, t.width-4-9-9-8))
+	fmt.Fprintf(t.out, "\n    %*s %8s %8s %7s\n", -nameWidth, "", "size", "share", "runs")
 	for _, e := range entries {
 		t.swatch(e.paints)
-		name := fit(e.name, room, "..")
-		fmt.Fprintf(t.out, " %s%*s %8s %8s %7s\n", name, room-width(name), "",
+		name := fit(e.name, nameWidth, "..")
+		fmt.Fprintf(t.out, " %s%*s %8s %8s %7s\n", name, nameWidth-width(name), "",
 			t.size(e.blocks), percent(e.blocks, t.Blocks), grouped(e.runs))
 	}
 	t.out.WriteByte('\n')
-	for _, fact := range t.facts(f) {
-		fmt.Fprintln(t.out, fact)
+	for _, remark := range t.remarks(f) {
+		fmt.Fprintln(t.out, remark)
 	}
 }
 

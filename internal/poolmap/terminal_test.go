@@ -41,22 +41,23 @@ func TestTerminalFits(t *testing.T) {
 				if err := Terminal(&out, m, TerminalOptions{Width: width, Height: 12, Color: color}); err != nil {
 					t.Fatal(err)
 				}
-				if color != NoColor && !strings.HasSuffix(sgr.FindString(out.String()[strings.LastIndex(out.String(), "\x1b"):]), "[0m") {
+				last := out.String()[strings.LastIndex(out.String(), "\x1b")+1:]
+				if color != NoColor && !strings.HasPrefix(last, "[0m") {
 					t.Errorf("%s: the last colour is not reset", name)
 				}
 				text := sgr.ReplaceAllString(out.String(), "")
-				limit := max(width, leastWidth)
+				limit := max(width, minWidth)
 				if width == 0 {
 					limit = 80
 				}
 				for line := range strings.Lines(text) {
 					if w := len([]rune(strings.TrimRight(line, "\n"))); w > limit && !strings.HasSuffix(line, ".\n") {
-						t.Errorf("%s at %d columns: %d in %q", name, width, w, line)
+						t.Errorf("%s at %d columns: got %d in %q", name, width, w, line)
 					}
 				}
 				per := cellBlocks(t, text)
 				if got, want := mapCells(text), (m.Blocks-1)/per+1; got != want {
-					t.Errorf("%s at %d columns: %d cells of %d blocks, want %d", name, width, got, per, want)
+					t.Errorf("%s at %d columns: got %d cells of %d blocks, want %d", name, width, got, per, want)
 				}
 			}
 		}
@@ -67,7 +68,7 @@ func cellBlocks(t *testing.T, text string) uint64 {
 	t.Helper()
 	found := regexp.MustCompile(`\(([0-9,]+) blocks?\), a row`).FindStringSubmatch(text)
 	if found == nil {
-		t.Fatalf("no scale in %q", text)
+		t.Fatalf("got no scale in %q", text)
 	}
 	n := uint64(0)
 	for _, c := range strings.ReplaceAll(found[1], ",", "") {
@@ -78,22 +79,25 @@ func cellBlocks(t *testing.T, text string) uint64 {
 
 func TestPlainSignsMarkMixedCells(t *testing.T) {
 	m := Map{BlockSize: units.MiB, Blocks: 16, Owners: []string{"a", "b"}, Spans: spansOf(
-		Span{0, 4, Exclusive, 0}, Span{4, 3, Exclusive, 0}, Span{7, 1, Free, 0}, Span{8, 3, Shared, 0}, Span{11, 1, Exclusive, 1}, Span{12, 4, Free, 0})}
+		Span{0, 4, Exclusive, 0}, Span{4, 3, Exclusive, 0}, Span{7, 1, Free, 0}, Span{8, 3, Shared, 0},
+		Span{11, 1, Exclusive, 1}, Span{12, 4, Free, 0},
+	)}
 	f, err := m.figures()
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := ""
 	if err := m.cells(f, 4, func(c *cell) error { got += string(c.sign()); return nil }); err != nil || got != "Aa%." {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("got %q, %v, want %q", got, err, "Aa%.")
 	}
 }
 
-func TestTerminalObeysNoName(t *testing.T) {
+func TestTerminalReplacesControlCharacters(t *testing.T) {
 	m := sampleMaps()["64M"]
 	m.Owners = []string{"\x1b]0;title\a", "a\rb", "\u009b31m\u202e"}
 	var out bytes.Buffer
-	if err := Terminal(&out, m, TerminalOptions{}); err != nil || strings.ContainsAny(out.String(), "\x1b\a\r\u009b\u202e") {
-		t.Errorf("%q, %v", out.String(), err)
+	err := Terminal(&out, m, TerminalOptions{})
+	if err != nil || strings.ContainsAny(out.String(), "\x1b\a\r\u009b\u202e") {
+		t.Errorf("got %q, %v, want no control characters", out.String(), err)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"unicode"
 )
 
-// clean replaces what is not to be shown: control characters, which a terminal
-// obeys and XML forbids, direction marks, bytes that are no UTF-8.
+// clean replaces all characters that are not printable, such as control characters and
+// direction marks, and bytes that are not UTF-8.
 func clean(name string) string {
 	if name == "" {
 		return "(unnamed)"
@@ -21,8 +21,8 @@ func clean(name string) string {
 	}, strings.ToValidUTF8(name, string(unicode.ReplacementChar)))
 }
 
-// columns is how many columns of a terminal r takes. Combining marks count as
-// one, so that no name is without end.
+// columns returns the number of terminal columns of a character. Combining marks count as
+// one, so that their number in a name is bounded.
 func columns(r rune) int {
 	switch {
 	case r >= 0x1100 && r <= 0x115f, r >= 0x2e80 && r <= 0xa4cf, r >= 0xac00 && r <= 0xd7a3,
@@ -41,21 +41,21 @@ func width(s string) int {
 	return w
 }
 
-// fit cuts s to at most limit columns, in the middle, where names of one
-// family differ least, and marks the cut.
+// fit shortens s to at most limit columns. It cuts the middle, since names often differ at
+// their ends only, and marks the cut.
 func fit(s string, limit int, mark string) string {
 	if width(s) <= limit {
 		return s
 	}
 	runes := []rune(s)
-	room := limit - width(mark)
+	available := limit - width(mark)
 	head, used := 0, 0
-	for used+columns(runes[head]) <= (room+1)/2 {
+	for used+columns(runes[head]) <= (available+1)/2 {
 		used += columns(runes[head])
 		head++
 	}
 	tail := len(runes)
-	for used+columns(runes[tail-1]) <= room {
+	for used+columns(runes[tail-1]) <= available {
 		tail--
 		used += columns(runes[tail])
 	}
@@ -69,7 +69,7 @@ func counted(n uint64, what string) string {
 	return grouped(n) + " " + what + "s"
 }
 
-// grouped writes n with a comma between the thousands.
+// grouped formats n with commas between the thousands.
 func grouped(n uint64) string {
 	s := strconv.FormatUint(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {
@@ -78,7 +78,7 @@ func grouped(n uint64) string {
 	return s
 }
 
-// percent never calls a part nothing or all unless it is.
+// percent formats a part as a percentage: 0% and 100% only if they are exact.
 func percent(part, all uint64) string {
 	switch p := 100 * float64(part) / float64(all); {
 	case part == 0:
