@@ -14,12 +14,14 @@ import (
 	"thinctl/internal/cli/commandline"
 	"thinctl/internal/doctor"
 	"thinctl/internal/testkit/imagetest"
+	"thinctl/internal/testkit/need"
 	"thinctl/internal/testkit/snapshotstest"
 )
 
 // TestImagesDocs: each example of docs/images.md shows what the commands really
 // write, but for ids, which are never the same.
 func TestImagesDocs(t *testing.T) {
+	need.Root(t)
 	text, err := os.ReadFile("../../docs/images.md")
 	if err != nil {
 		t.Fatal(err)

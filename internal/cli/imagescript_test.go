@@ -23,6 +23,7 @@ import (
 	"thinctl/blockdev"
 	"thinctl/internal/cli/command"
 	"thinctl/internal/testkit/imagetest"
+	"thinctl/internal/testkit/need"
 	"thinctl/internal/testkit/snapshotstest"
 	"thinctl/loopback"
 	"thinctl/thinpool/store"
@@ -39,6 +40,7 @@ import (
 //	terminal             the next command line writes to a terminal
 //	registry             there is a registry at $REGISTRY
 func TestImageScripts(t *testing.T) {
+	need.Root(t)
 	var cliOnce sync.Mutex
 	commands := scriptCommands(&cliOnce)
 	for name, command := range imageCommands() {

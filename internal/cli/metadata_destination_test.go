@@ -12,6 +12,7 @@ import (
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/metadatafile"
 	"thinctl/internal/testkit/metadatatest"
+	"thinctl/internal/testkit/need"
 	"thinctl/loopback"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"
@@ -48,6 +49,7 @@ func attach(t *testing.T, path string, size units.Bytes) string {
 // A device is written to where it holds nothing and nobody has claimed it, and
 // after a failure it holds nothing still.
 func TestRestoreToADevice(t *testing.T) {
+	need.Loops(t)
 	dir := t.TempDir()
 	meta, xml, backing := filepath.Join(dir, "meta"), filepath.Join(dir, "xml"), filepath.Join(dir, "backing")
 	if err := metadatatest.WriteFile(meta); err != nil {
@@ -86,6 +88,7 @@ func TestRestoreToADevice(t *testing.T) {
 
 // A repair that fails half way leaves a device that still looks empty.
 func TestRepairToADeviceTooSmall(t *testing.T) {
+	need.Loops(t)
 	dir := t.TempDir()
 	meta := filepath.Join(dir, "meta")
 	if err := metadatatest.WriteFile(meta); err != nil {

@@ -260,9 +260,8 @@ func TestServeContainerdInTrouble(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.until("a new socket", func() bool { _, err := os.Lstat(c.socket("taken")); return err == nil })
-	if err := c.prepare("taken", "two"); err != nil {
-		t.Errorf("over a new socket: %v", err)
-	}
+	// The socket exists before the snapshotter is ready.
+	c.until("a snapshot over the new socket", func() bool { return c.prepare("taken", "two") == nil })
 	// Another pool of that name.
 	if _, err := c.client("late").Remove(t.Context(), &api.RemoveSnapshotRequest{Key: "one"}); err != nil {
 		t.Fatal(err)

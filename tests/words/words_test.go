@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"thinctl/internal/testkit/need"
 )
 
 func testRules(t *testing.T) []rule {
@@ -65,6 +67,7 @@ func TestCheck(t *testing.T) {
 }
 
 func TestRunCountsAndAllows(t *testing.T) {
+	need.Program(t, "git")
 	tree := t.TempDir()
 	if _, err := git(tree, "init", "-q"); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/metadatafile"
 	"thinctl/internal/testkit/metadatatest"
+	"thinctl/internal/testkit/need"
 	"thinctl/loopback"
 	"thinctl/thinpool/metadata"
 )
@@ -54,6 +55,7 @@ func TestHeldRootReleasedMeanwhile(t *testing.T) {
 
 // A file behind a real loop device that someone has claimed.
 func TestMetadataBehindALoopDevice(t *testing.T) {
+	need.Loops(t)
 	path := filepath.Join(t.TempDir(), "meta")
 	if err := metadatatest.WriteFile(path); err != nil {
 		t.Fatal(err)
