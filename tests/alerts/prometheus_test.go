@@ -118,7 +118,7 @@ func (s server) await(t *testing.T, ended chan error, expr string) {
 			ended <- err
 			t.Fatalf("Prometheus ended: %v", err)
 		case <-deadline:
-			t.Fatalf("no %s within a minute: %v", expr, last)
+			t.Fatalf("%s: no series within a minute: %v", expr, last)
 		case <-tick.C:
 		}
 		var series []json.RawMessage

@@ -43,24 +43,24 @@ func testDashboard(t *testing.T, prometheus server) {
 		t.Helper()
 		for _, name := range regexp.MustCompile(`thinctl_\w+`).FindAllString(expr, -1) {
 			if !known[name] {
-				t.Errorf("%s asks for %s, which the exporter does not have", what, name)
+				t.Errorf("%s: uses %s, which the exporter does not have", what, name)
 			}
 		}
 		for _, m := range regexp.MustCompile(`\$\w+`).FindAllString(resolve(expr), -1) {
-			t.Errorf("%s uses %s, which no variable is called", what, m)
+			t.Errorf("%s: uses the variable %s, which is not defined", what, m)
 		}
 		series, err := prometheus.query(t.Context(), resolve(expr))
 		switch {
 		case err != nil:
-			t.Errorf("%s asks %s: %v", what, expr, err)
+			t.Errorf("%s: query %s: %v", what, expr, err)
 		case len(series) == 0:
-			t.Errorf("%s asks %s and gets nothing", what, expr)
+			t.Errorf("%s: query %s: got no series", what, expr)
 		}
 	}
 	asked, ids := 0, map[int]bool{}
 	for i, p := range d.Panels {
 		if ids[p.ID] {
-			t.Errorf("panel %q has an id that another has", p.Title)
+			t.Errorf("panel %q: another panel has the same id", p.Title)
 		}
 		ids[p.ID] = true
 		if p.GridPos.X+p.GridPos.W > 24 {
@@ -68,11 +68,11 @@ func testDashboard(t *testing.T, prometheus server) {
 		}
 		for _, other := range d.Panels[:i] {
 			if overlap(p, other) {
-				t.Errorf("panels %q and %q lie on each other", p.Title, other.Title)
+				t.Errorf("panels %q and %q overlap", p.Title, other.Title)
 			}
 		}
 		if p.Type != "row" && len(p.Targets) == 0 {
-			t.Errorf("panel %q asks nothing", p.Title)
+			t.Errorf("panel %q has no query", p.Title)
 		}
 		for _, target := range p.Targets {
 			ask(fmt.Sprintf("panel %q, %s,", p.Title, target.RefID), target.Expr)
@@ -80,7 +80,7 @@ func testDashboard(t *testing.T, prometheus server) {
 		}
 	}
 	if asked < 40 {
-		t.Errorf("%d queries were found in the dashboard, which has more", asked)
+		t.Errorf("queries in the dashboard: got %d, want at least 40", asked)
 	}
 	for _, v := range d.Templating.List {
 		if v.Type != "query" {
@@ -88,7 +88,7 @@ func testDashboard(t *testing.T, prometheus server) {
 		}
 		m := regexp.MustCompile(`^label_values\((.+), (\w+)\)$`).FindStringSubmatch(v.Definition)
 		if m == nil {
-			t.Errorf("variable %s asks %q", v.Name, v.Definition)
+			t.Errorf("variable %s: got the query %q", v.Name, v.Definition)
 			continue
 		}
 		ask("variable "+v.Name, "count by ("+m[2]+") ("+m[1]+") and on ("+m[2]+") group by ("+m[2]+") ("+m[1]+")")
@@ -149,29 +149,29 @@ func testRules(t *testing.T, prometheus server) {
 			asked := recorded.ReplaceAllString(rule.Query, "")
 			for _, name := range regexp.MustCompile(`\bthinctl_\w+`).FindAllString(asked, -1) {
 				if !known[name] {
-					t.Errorf("%s asks for %s, which the exporter does not have", rule.Name, name)
+					t.Errorf("%s: uses %s, which the exporter does not have", rule.Name, name)
 				}
 			}
 			if rule.Type == "recording" {
 				// Series that do not exist after some seconds are checked by unit tests.
 				if series, err := prometheus.query(t.Context(), rule.Name); err != nil || len(series) == 0 {
-					t.Errorf("%s gives nothing: %v", rule.Name, err)
+					t.Errorf("%s: got no series: %v", rule.Name, err)
 				}
 				continue
 			}
 			alerts++
 			if !slices.Contains([]string{"critical", "warning"}, rule.Labels["severity"]) {
-				t.Errorf("%s has the severity %q", rule.Name, rule.Labels["severity"])
+				t.Errorf("%s: got the severity %q", rule.Name, rule.Labels["severity"])
 			}
 			code := rule.Labels["code"]
 			if want := "thinctl explain " + code + " (docs/runbooks/" + code + ".md)"; rule.Annotations["runbook"] != want {
 				t.Errorf("%s has the runbook %q, want %q", rule.Name, rule.Annotations["runbook"], want)
 			}
 			if rule.Annotations["summary"] == "" || rule.Annotations["description"] == "" {
-				t.Errorf("%s says nothing: %v", rule.Name, rule.Annotations)
+				t.Errorf("%s: lacks an annotation: got %v", rule.Name, rule.Annotations)
 			}
 			if strings.Contains(rule.Query, "code=") && !strings.Contains(rule.Query, `code="`+code+`"`) {
-				t.Errorf("%s is for %s and asks %s", rule.Name, code, rule.Query)
+				t.Errorf("%s: its code is %s, got the query %s", rule.Name, code, rule.Query)
 			}
 		}
 	}

@@ -43,7 +43,7 @@ func TestEachRuleHasUnitTests(t *testing.T) {
 	}
 	for alert := range fires {
 		if !slices.Contains(alerts, alert) {
-			t.Errorf("unit tests of %s, which is no rule", alert)
+			t.Errorf("unit tests of %s, which is not a rule", alert)
 		}
 	}
 	for _, record := range names(t, `- record: (\S+)`) {
@@ -76,7 +76,7 @@ func names(t *testing.T, pattern string) []string {
 		found = append(found, m[1])
 	}
 	if len(found) == 0 {
-		t.Fatalf("%s has nothing like %s", rulesFile, pattern)
+		t.Fatalf("%s has no match of %s", rulesFile, pattern)
 	}
 	return found
 }

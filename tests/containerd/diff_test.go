@@ -170,7 +170,7 @@ func TestDockerCommit(t *testing.T) {
 	out := do("run", "--rm", "--network=none", "test.local/committed:1", "/busybox", "sh", "-c",
 		"/busybox cat /file; /busybox test -s /log && echo logged; /busybox test -e /more1 || echo removed")
 	if out != "kept\nlogged\nremoved" {
-		t.Errorf("a container of the committed image prints %q", out)
+		t.Errorf("output of a container of the committed image: got %q", out)
 	}
 	do("commit", "web", "test.local/committed:2") // again, over the first one's rest
 	do("rm", "-f", "web")
@@ -186,7 +186,7 @@ func TestDockerCommit(t *testing.T) {
 		}
 		for _, v := range usage.Volumes {
 			if !strings.HasPrefix(v.Volume, "template-") {
-				return fmt.Errorf("left: %v", usage.Volumes)
+				return fmt.Errorf("got volumes %v, want none", usage.Volumes)
 			}
 		}
 		return f.checked()

@@ -88,7 +88,7 @@ THINCTL_DOCKER_BIN="$PWD/.build/docker-sid" go test -tags systemd -run DockerSto
 		t.Errorf("after a restart the container's file is %q, want kept", got)
 	}
 	if len(theirs(t, pool)) == 0 {
-		t.Error("nothing of Docker's is in the pool")
+		t.Error("got no volume of Docker in the pool")
 	}
 	if out, err := d.Do(t.Context(), "rmi", storeImage); err == nil {
 		t.Errorf("an image in use was removed: %s", out)
@@ -100,7 +100,7 @@ THINCTL_DOCKER_BIN="$PWD/.build/docker-sid" go test -tags systemd -run DockerSto
 	}
 	until(t, "empty pool", 3*time.Minute, func() error {
 		if left := theirs(t, pool); len(left) > 0 {
-			return fmt.Errorf("left: %q", left)
+			return fmt.Errorf("got %q, want none left", left)
 		}
 		var report struct {
 			Pools []struct {
@@ -112,7 +112,7 @@ THINCTL_DOCKER_BIN="$PWD/.build/docker-sid" go test -tags systemd -run DockerSto
 			return err
 		}
 		if len(report.Pools) != 1 || !report.Pools[0].Healthy || len(report.Pools[0].Findings) > 0 {
-			return fmt.Errorf("the check reports %+v", report)
+			return fmt.Errorf("check: got %+v", report)
 		}
 		return nil
 	})
@@ -122,7 +122,7 @@ THINCTL_DOCKER_BIN="$PWD/.build/docker-sid" go test -tags systemd -run DockerSto
 		check(t, err)
 		if lines := strings.Split(strings.TrimSpace(out), "\n"); len(lines) > 1 || lines[0] != "" &&
 			!strings.HasPrefix(lines[0], "KEY") {
-			t.Errorf("ctr %s lists\n%s", strings.Join(args, " "), out)
+			t.Errorf("ctr %s: got\n%s", strings.Join(args, " "), out)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func TestDocumented(t *testing.T) {
 	install := document(t, "install.md", "## Install")
 	copies := regexp.MustCompile("`(packaging/[^`]+)`\\s+to\\s+`(/[^`]+)`").FindAllStringSubmatch(install, -1)
 	if len(copies) < 3 || !strings.Contains(strings.Join(strings.Fields(install), " "), "the program to `/usr/bin`") {
-		t.Fatalf("docs/install.md names %d copies by hand", len(copies))
+		t.Fatalf("copies by hand in docs/install.md: got %d", len(copies))
 	}
 	for _, pair := range copies {
 		sh(fmt.Sprintf("mkdir -p %s && cp ../../%s %s", pair[2], pair[1], pair[2]))

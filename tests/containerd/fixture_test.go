@@ -99,7 +99,7 @@ func until(t *testing.T, what string, patience time.Duration, try func() error) 
 		}
 		select {
 		case <-deadline:
-			t.Fatalf("no %s within %s: %v", what, patience, err)
+			t.Fatalf("%s: did not happen within %s: %v", what, patience, err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
@@ -129,7 +129,7 @@ func (f *fixture) importImage(t *testing.T) {
 	f.do(t, "images", "import", "--snapshotter", "thinctl", "--base-name", "test.local/program", f.archive(t))
 	names := strings.Fields(f.do(t, "images", "ls", "-q"))
 	if len(names) != 1 {
-		t.Fatalf("the images are %q", names)
+		t.Fatalf("images: got %q, want one", names)
 	}
 	f.image = names[0]
 }

@@ -164,12 +164,12 @@ func (h *crowded) goesOn() {
 	until(h.t, "turn of the calm container", 2*time.Minute, func() error {
 		n, err := h.turns()
 		if n < began+10 {
-			err = errors.Join(err, fmt.Errorf("%d turns, %d before", n, began))
+			err = errors.Join(err, fmt.Errorf("got %d turns, want more than %d", n, began))
 		}
 		return err
 	})
 	if bad, err := h.calmSays("bad"); err == nil {
-		h.t.Errorf("the calm container met\n%s", bad)
+		h.t.Errorf("failures of the calm container:\n%s", bad)
 	} else if !errors.Is(err, os.ErrNotExist) {
 		h.t.Error(err)
 	}
@@ -193,7 +193,7 @@ func (h *crowded) waitFull() {
 	h.step("the pool becomes full")
 	until(h.t, "full pool", 2*time.Minute, func() error {
 		if mode, space := h.status(); space.Data.Used < space.Data.Total {
-			return fmt.Errorf("%d of %d are used, the mode is %s", space.Data.Used, space.Data.Total, mode)
+			return fmt.Errorf("got %d of %d used, mode %s", space.Data.Used, space.Data.Total, mode)
 		}
 		return nil
 	})
@@ -314,9 +314,9 @@ func TestFullAndWritesFail(t *testing.T) {
 	check(t, err)
 	h.step("more than fits is written, past the page cache")
 	out, err := h.in("greedy", direct("/late", moreThanFits))
-	t.Logf("the writer was told %q, %v", out, err)
+	t.Logf("write: got %q, %v", out, err)
 	if err == nil || !strings.Contains(out, "No space left on device") {
-		t.Errorf("the writer of more than fits was told %q, %v", out, err)
+		t.Errorf("write of more than fits: got %q, %v", out, err)
 	}
 	h.waitFull()
 	h.step("more is written, through the page cache")
@@ -340,14 +340,14 @@ func TestFullAndWritesFail(t *testing.T) {
 	h.do(t, "tasks", "start", "-d", "greedy")
 	dropCaches(t)
 	if out, err := h.in("greedy", verify("/early", 4)); err != nil || !strings.Contains(out, "the same") {
-		t.Errorf("what was written before: %q, %v", out, err)
+		t.Errorf("earlier files: got %q, %v", out, err)
 	}
 	h.step("more than fitted is written")
 	out, err = h.in("greedy",
 		"/busybox rm -f /late /later; "+write("/late", moreThanFits)+" && "+verify("/late", moreThanFits))
-	t.Logf("after the extension the writer was told %q", out)
+	t.Logf("write after the extension: %q", out)
 	if err != nil || !strings.Contains(out, "the same") {
-		t.Errorf("after the extension the writer was told %q, %v", out, err)
+		t.Errorf("write after the extension: got %q, %v", out, err)
 	}
 	h.admits(true)
 	h.wholly()
@@ -382,7 +382,7 @@ func TestFullAndWritesWait(t *testing.T) {
 	h.goesOn()
 	select {
 	case a := <-late:
-		t.Fatalf("the writer of more than fits did not wait: %q, %v", a.out, a.err)
+		t.Fatalf("write of more than fits: did not wait: got %q, %v", a.out, a.err)
 	default:
 	}
 	h.admits(false)
@@ -391,7 +391,7 @@ func TestFullAndWritesWait(t *testing.T) {
 	a := <-late
 	t.Logf("%.1f s after the pool was full the writer was told %q", time.Since(full).Seconds(), a.out)
 	if a.err != nil || !strings.Contains(a.out, "the same") {
-		t.Errorf("the writer was told %q, %v", a.out, a.err)
+		t.Errorf("write: got %q, %v", a.out, a.err)
 	}
 	_, space := h.status()
 	t.Logf("the pool has %d bytes now", space.Data.Total)

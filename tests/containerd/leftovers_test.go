@@ -82,11 +82,11 @@ func (f *fixture) checked() error {
 	var found []error
 	for _, pool := range report.Pools {
 		for _, finding := range pool.Findings {
-			found = append(found, fmt.Errorf("the check found %s", finding))
+			found = append(found, fmt.Errorf("check: got %s", finding))
 		}
 	}
 	if len(report.Pools) != 1 {
-		found = append(found, fmt.Errorf("%d pools were checked", len(report.Pools)))
+		found = append(found, fmt.Errorf("got %d pools checked", len(report.Pools)))
 	}
 	return errors.Join(found...)
 }
@@ -99,7 +99,7 @@ func (f *fixture) asBefore(t *testing.T, before map[string]int64, but ...string)
 	for _, what := range slices.Sorted(maps.Keys(after)) {
 		t.Logf("%s: %d, %d at first", what, after[what], before[what])
 		if after[what] != before[what] && !slices.Contains(but, what) {
-			t.Errorf("%s: %d at first, %d at the end", what, before[what], after[what])
+			t.Errorf("%s: want %d as at first, got %d", what, before[what], after[what])
 		}
 	}
 }

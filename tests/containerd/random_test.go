@@ -31,7 +31,7 @@ var rounds = []struct {
 		}
 		status, err := c.wait(name)
 		if status != 0 {
-			err = fmt.Errorf("its program has ended with %d", status)
+			err = fmt.Errorf("exit status of the program: got %d", status)
 		}
 		return errors.Join(err, c.unmount(name), c.drop(name))
 	}},

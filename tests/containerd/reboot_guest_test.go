@@ -150,7 +150,7 @@ func exec(name string) (string, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("there is no %s", name)
+	return "", fmt.Errorf("%s does not exist", name)
 }
 
 func (g *guest) clock(unit, property string) (at time.Duration, err error) {
@@ -169,7 +169,7 @@ func (g *guest) image(name string) (string, error) {
 			return full, nil
 		}
 	}
-	return "", errors.Join(fmt.Errorf("there is no image %s: %q", name, out), err)
+	return "", errors.Join(fmt.Errorf("image %s: got %q", name, out), err)
 }
 
 // first starts a container with files that are on the disk.
@@ -224,7 +224,7 @@ func (g *guest) until(what string, try func() error) error {
 		}
 		select {
 		case <-deadline:
-			return fmt.Errorf("no %s: %w", what, err)
+			return fmt.Errorf("%s did not happen: %w", what, err)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
@@ -259,7 +259,7 @@ func (g *guest) imports() error {
 		return err
 	}
 	if diff := got.Diff(want, 10); len(diff) > 0 {
-		return fmt.Errorf("the image is not what was imported: %v", diff)
+		return fmt.Errorf("the image is not the one that was imported: %v", diff)
 	}
 	if _, err := g.ctr("images", "unmount", "--rm", "--snapshotter", snapshotter, dir); err != nil {
 		return err
@@ -309,7 +309,7 @@ func (g *guest) cut() error {
 		default:
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("the import does not get on: %s", out)
+			return fmt.Errorf("the import makes no progress: %s", out)
 		}
 	}
 	moment := time.Duration(g.dice.Int64N(int64(time.Second)))
@@ -337,7 +337,7 @@ func (g *guest) checked() error {
 		return err
 	}
 	if len(report.Pools) != 1 || !report.Pools[0].Healthy || len(report.Pools[0].Findings) > 0 {
-		return fmt.Errorf("the check says %+v", report)
+		return fmt.Errorf("check: got %+v, want no findings", report)
 	}
 	return nil
 }
@@ -346,7 +346,7 @@ func (g *guest) checked() error {
 // system call. On the first boot it must have formatted a file system.
 func (g *guest) denied() error {
 	if out, err := g.run("systemctl", "show", "--value", "-p", "NRestarts", "thinctl.service"); err != nil || out != "0" {
-		return fmt.Errorf("the daemon was restarted %s times: %w", out, err)
+		return fmt.Errorf("restarts of the daemon: got %s: %w", out, err)
 	}
 	out, err := g.run("journalctl", "--no-pager", "-o", "cat", "-u", "thinctl.service")
 	if err != nil {
@@ -403,7 +403,7 @@ func (g *guest) nothing() error {
 	}
 	for _, v := range usage.Volumes {
 		if !strings.HasPrefix(v.Volume, "template-") {
-			return fmt.Errorf("left: %+v", usage.Volumes)
+			return fmt.Errorf("got volumes %+v, want none", usage.Volumes)
 		}
 	}
 	for _, command := range [][]string{{"systemctl", "stop", "containerd.service", "thinctl.service"},

@@ -115,7 +115,7 @@ func TestReboot(t *testing.T) {
 		t.Logf("boot %d, %.1f s to its start, %.1f s in all:\n%s%s", boot, result.Boot.Seconds(), result.Elapsed.Seconds(),
 			strings.ReplaceAll(stdout.String(), cutNow+"\n", ""), &stderr)
 		if err != nil || result.PoweredOff == last || last && result.ExitCode != 0 {
-			t.Fatalf("powered off %v, exit status %d: %v", result.PoweredOff, result.ExitCode, err)
+			t.Fatalf("got powered off %v, exit status %d: %v", result.PoweredOff, result.ExitCode, err)
 		}
 	}
 }

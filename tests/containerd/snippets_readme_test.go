@@ -25,7 +25,7 @@ func TestEachSnippetIsTried(t *testing.T) {
 	}
 	files, err := os.ReadDir(dir)
 	if err != nil || len(files) < 2 {
-		t.Fatalf("%d files, %v", len(files), err)
+		t.Fatalf("got %d files, %v", len(files), err)
 	}
 	for _, file := range files {
 		name := file.Name()

@@ -137,7 +137,7 @@ func TestSnippets(t *testing.T) {
 	expectPool(t, shown, pool)
 	check(t, unix.Stat(shown, &after))
 	if before.Dev != after.Dev {
-		t.Errorf("the device was %#x and is %#x: cadvisor would not find it", before.Dev, after.Dev)
+		t.Errorf("the device was %#x, got %#x: cadvisor would not find it", before.Dev, after.Dev)
 	}
 }
 
@@ -181,7 +181,7 @@ func (a assembly) try(t *testing.T, dir string, pool programs.Thinctl, shown, ar
 	}
 	for _, name := range append(a.plugins, "io.containerd.snapshotter.v1 thinctl") {
 		if !well[name] {
-			t.Errorf("the plugin %s is not well:\n%s", name, plugins)
+			t.Errorf("plugin %s: not ok:\n%s", name, plugins)
 		}
 	}
 	// This is the rest of an earlier containerd with another store. Its names could be
@@ -191,7 +191,7 @@ func (a assembly) try(t *testing.T, dir string, pool programs.Thinctl, shown, ar
 	do("leases", "create", "--id", "clear")
 	do("leases", "rm", "--sync", "clear")
 	if left := theirs(t, pool); len(left) > 0 {
-		t.Errorf("these are left of the one before: %q", left)
+		t.Errorf("got %q of the earlier containerd, want none", left)
 	}
 	committed := func(snapshotter string) bool {
 		t.Helper()
@@ -235,7 +235,7 @@ func (a assembly) try(t *testing.T, dir string, pool programs.Thinctl, shown, ar
 			before := used()
 			until(t, "300 MiB written to the pool", 5*time.Minute, func() error {
 				if is := used(); is < 300<<20 {
-					return fmt.Errorf("%d bytes are used, %d before", is, before)
+					return fmt.Errorf("used bytes: got %d, want %d", is, before)
 				}
 				return nil
 			})
@@ -255,7 +255,7 @@ func (a assembly) try(t *testing.T, dir string, pool programs.Thinctl, shown, ar
 		runs(strings.Fields(do("images", "ls", "-q"))[0])
 	}
 	if len(theirs(t, pool)) == 0 {
-		t.Error("nothing of a containerd's is in the pool")
+		t.Error("got no volume of a containerd in the pool")
 	}
 }
 

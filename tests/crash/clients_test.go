@@ -80,7 +80,7 @@ func TestTwoProcesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(report.Findings) != 0 {
-		t.Errorf("the check found: %+v", report.Findings)
+		t.Errorf("check: got %+v", report.Findings)
 	}
 	if err := Leaks(root); err != nil {
 		t.Error(err)

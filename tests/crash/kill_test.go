@@ -122,7 +122,7 @@ func verify(ctx context.Context, host thinpool.Host, root string, operation thin
 	case done == undone:
 		return fmt.Errorf("done %v, undone %v: %+v", done, undone, s)
 	case told && !done:
-		return fmt.Errorf("acknowledged, yet not done: %+v", s)
+		return fmt.Errorf("acknowledged but not done: %+v", s)
 	}
 	if err := thinpooltest.ReadBack(ctx, host, root, Marks{}, &s); err != nil {
 		return err
@@ -160,7 +160,7 @@ func moments(ctx context.Context, pool *thinpool.Pool, first, last uint64) error
 		return err
 	}
 	if newest != last {
-		return fmt.Errorf("base has the writes up to %d, up to %d were acknowledged", newest, last)
+		return fmt.Errorf("writes in base: got up to %d, want at least the acknowledged %d", newest, last)
 	}
 	taken, err := pool.ActivateVolume(ctx, "new")
 	if errors.Is(err, thinpool.ErrNotFound) {
@@ -171,7 +171,7 @@ func moments(ctx context.Context, pool *thinpool.Pool, first, last uint64) error
 	}
 	seen, err := momentOf(taken)
 	if err == nil && (seen < first || seen > last) {
-		err = fmt.Errorf("the snapshot has the writes up to %d, and was taken between %d and %d", seen, first, last)
+		err = fmt.Errorf("writes in the snapshot: got up to %d, want between %d and %d", seen, first, last)
 	}
 	return err
 }

@@ -36,14 +36,14 @@ esac
 		out, err := debian.Apt(t.Context(), "", "apt-get", "install", c.pkg)
 		if c.told == "" && (err != nil || out != "found\n") || c.told != "" &&
 			(err == nil || !strings.Contains(err.Error(), c.told)) {
-			t.Errorf("%s: %q, %v", c.pkg, out, err)
+			t.Errorf("%s: got %q, %v", c.pkg, out, err)
 		}
 		asked, err := os.ReadFile(path + ".asked")
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := strings.ReplaceAll(strings.TrimSpace(string(asked)), "\n", ","); got != c.asked {
-			t.Errorf("%s: apt-get was asked %q, want %q", c.pkg, got, c.asked)
+			t.Errorf("%s: arguments of apt-get: got %q, want %q", c.pkg, got, c.asked)
 		}
 		if err := os.Remove(path + ".asked"); err != nil {
 			t.Fatal(err)

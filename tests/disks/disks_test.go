@@ -58,7 +58,7 @@ func (s step) follow(ctx context.Context) error {
 	}
 	for _, text := range s.says {
 		if !strings.Contains(string(out), text) {
-			return fmt.Errorf("%s: it does not say %q", s.command, text)
+			return fmt.Errorf("%s: the output lacks %q", s.command, text)
 		}
 	}
 	return nil
@@ -162,7 +162,7 @@ func TestSwappedDisks(t *testing.T) {
 		result, err := lab.Run(t.Context(), config)
 		t.Logf("boot %q, %.1f s:\n%s%s", boot.name, result.Elapsed.Seconds(), &stdout, &stderr)
 		if err != nil || result.ExitCode != 0 {
-			t.Fatalf("exit status %d: %v", result.ExitCode, err)
+			t.Fatalf("got exit status %d: %v", result.ExitCode, err)
 		}
 		now := digest(t, file("other"))
 		if n > 0 && now != precious {

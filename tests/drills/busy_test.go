@@ -119,7 +119,7 @@ func movePoolDirectory(t *testing.T) Drill {
 	run(t, "mount", disk, fresh)
 	t.Cleanup(func() {
 		if text, err := os.ReadFile(filepath.Join(dir, "file")); err != nil || string(text) != "still there" {
-			t.Errorf("in the volume: %q, %v", text, err)
+			t.Errorf("file in the volume: got %q, %v", text, err)
 		}
 		destroy(t, "moved")
 		unmount(t, root)

@@ -92,7 +92,7 @@ func TestDrills(t *testing.T) {
 		}
 		for _, step := range steps {
 			if !slices.Contains(pasted[name], step.Line) && !NeedsDaemon(name, step.Case) {
-				t.Errorf("%s.md:%d: no drill pastes `%s`", name, step.Line, step.Command)
+				t.Errorf("%s.md:%d: no drill runs `%s`", name, step.Line, step.Command)
 			}
 		}
 	}

@@ -92,7 +92,7 @@ func destroy(t *testing.T, name string) {
 		t.Error(err)
 	}
 	if out := run(t, "dmsetup", "ls"); strings.Contains(out, "thinctl-"+name) {
-		t.Errorf("devices are left: %s", out)
+		t.Errorf("got devices %s, want none", out)
 	}
 }
 
@@ -143,7 +143,7 @@ func await(t *testing.T, what string, done func() bool) {
 	for !done() {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("%s: not in time", what)
+			t.Fatalf("%s: did not happen in time", what)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -162,11 +162,11 @@ func damage(t *testing.T, file *os.File, name string, seed uint64) {
 		}
 		block, ok, err := d.Apply(file, seed)
 		if err != nil || !ok {
-			t.Fatalf("%s: block %d, done %v: %v", name, block, ok, err)
+			t.Fatalf("%s: got block %d, done %v: %v", name, block, ok, err)
 		}
 		return
 	}
-	t.Fatalf("no damage %q: %q", name, names)
+	t.Fatalf("damage %q: not one of %q", name, names)
 }
 
 func leak(t *testing.T) Drill {

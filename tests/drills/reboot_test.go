@@ -55,7 +55,7 @@ func TestReboot(t *testing.T) {
 		result, err := lab.Run(t.Context(), config)
 		t.Logf("%s boot, %.1f s:\n%s%s", boot, result.Elapsed.Seconds(), &stdout, &stderr)
 		if err != nil || result.PoweredOff != (boot == first) || boot == second && result.ExitCode != 0 {
-			t.Fatalf("powered off %v, exit status %d: %v", result.PoweredOff, result.ExitCode, err)
+			t.Fatalf("got powered off %v, exit status %d: %v", result.PoweredOff, result.ExitCode, err)
 		}
 		pasted += stdout.String()
 	}
@@ -66,7 +66,7 @@ func TestReboot(t *testing.T) {
 	}
 	for _, step := range steps {
 		if step.Command != "reboot" && !strings.Contains(pasted, done(step.Line)) {
-			t.Errorf("reboot.md:%d: `%s` was not pasted", step.Line, step.Command)
+			t.Errorf("reboot.md:%d: `%s` was not run", step.Line, step.Command)
 		}
 	}
 }
@@ -102,7 +102,7 @@ func guest(ctx context.Context, boot string) error {
 	}
 	text, err := os.ReadFile(file)
 	if err == nil && string(text) != "still there" {
-		err = fmt.Errorf("the file has %q", text)
+		err = fmt.Errorf("contents of the file: got %q", text)
 	}
 	return err
 }

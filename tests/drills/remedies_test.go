@@ -43,7 +43,7 @@ func TestFollowRemedies(t *testing.T) {
 			got, ran, err := FollowRemedies(func(command string) (string, int) {
 				all := test.answers[command]
 				if len(all) == 0 {
-					t.Fatalf("%q was run", command)
+					t.Fatalf("got %q run", command)
 				}
 				if len(all) > 1 {
 					test.answers[command] = all[1:]

@@ -33,7 +33,7 @@ func TestShell(t *testing.T) {
 		}
 	}
 	if _, _, err := shell.Run("exit 3"); err == nil {
-		t.Error("a shell that has ended runs on")
+		t.Error("a closed shell runs a command")
 	}
 	if err := shell.Close(); err != nil {
 		t.Log(err)

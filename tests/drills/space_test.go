@@ -60,7 +60,7 @@ func refused(t *testing.T, pool string) {
 	t.Helper()
 	out, err := exec.Command("thinctl", "volume", "create", pool, "new").CombinedOutput()
 	if err == nil {
-		t.Fatalf("the pool takes new volumes: %s", out)
+		t.Fatalf("the pool accepts new volumes: %s", out)
 	}
 	t.Logf("%s", out)
 }

@@ -66,7 +66,7 @@ func giveUp(t *testing.T, pool string) {
 		run(t, "rm", "-r", filepath.Join(root, pool))
 	}
 	if out := run(t, "losetup", "--list", "--noheadings", "--output", "BACK-FILE"); strings.Contains(out, "/"+pool+"/") {
-		t.Errorf("loop devices are left: %s", out)
+		t.Errorf("got loop devices %s, want none", out)
 	}
 }
 
@@ -87,7 +87,7 @@ func TestRepairWithoutTheDirectory(t *testing.T) {
 	thinctl(t, "pool activate vault")
 	for _, volume := range []string{"recovered-1", "recovered-2"} {
 		if out := thinctl(t, "volume list vault"); !strings.Contains(out, volume) {
-			t.Fatalf("no %s in %s", volume, out)
+			t.Fatalf("volume %s: not in the list: %s", volume, out)
 		}
 		thinctl(t, "volume activate vault "+volume)
 		if out := strings.TrimSpace(run(t, "blockdev", "--getsize64", node("vault", volume))); out != "335544320" {

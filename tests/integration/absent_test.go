@@ -46,6 +46,6 @@ func TestAbsent(t *testing.T) {
 			t.Errorf("left behind: %v, %v", devices, err)
 		}
 	default:
-		t.Fatal("THINCTL_ABSENT must say what the guest lacks: thin or dm")
+		t.Fatal("THINCTL_ABSENT must be thin or dm: what the guest lacks")
 	}
 }

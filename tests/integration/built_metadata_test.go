@@ -63,7 +63,7 @@ func TestKernelTakesBuiltMetadata(t *testing.T) {
 	defer m.Close()
 	report, err := metadata.Check(context.Background(), m, metadata.CheckOptions{})
 	if err != nil || len(report.Findings) > 0 {
-		t.Errorf("check: %+v, %v", report, err)
+		t.Errorf("check: got %+v, %v", report, err)
 	}
 }
 

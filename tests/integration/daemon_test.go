@@ -83,7 +83,7 @@ cool_down = "1s"
 	for first := uint64(0); first < 150*16; first += 16 { // 10 MiB a second up to 150
 		<-pace.C
 		if err := l.fill(span(first, first+16, 1), 1); err != nil {
-			t.Fatalf("at %d MiB, of %s: %v", first/16, statusOf(t, pool).Data.Total, err)
+			t.Fatalf("write at %d MiB, of %s: %v", first/16, statusOf(t, pool).Data.Total, err)
 		}
 	}
 	await(t, "its maximum", func() bool {
@@ -92,7 +92,7 @@ cool_down = "1s"
 	})
 	s := statusOf(t, pool)
 	if s.Data.Total != 160*units.MiB || s.Kernel.Mode != dm.ModeWrite {
-		t.Errorf("%s of data in mode %s", s.Data.Total, s.Kernel.Mode)
+		t.Errorf("got %s of data in mode %s", s.Data.Total, s.Kernel.Mode)
 	}
 	sample := d.Samples()[0]
 	if want := []string{daemon.AtMaximum, daemon.DataLow}; !slices.Equal(sample.Conditions, want) {

@@ -80,7 +80,7 @@ func TestPoolOnDevices(t *testing.T) {
 	pool := newPool(t, options)
 	if s := statusOf(t, pool); s.Data.Total != beside(64*units.MiB) || s.Metadata.Total != 8*units.MiB ||
 		s.Data.File != nil || s.Host != nil {
-		t.Errorf("status of a pool on devices: %+v", s)
+		t.Errorf("status of a pool on devices: got %+v", s)
 	}
 	base := newLoad(t, pool, "base")
 	if err := base.fill(span(0, 512, 1), 1); err != nil {
@@ -93,10 +93,10 @@ func TestPoolOnDevices(t *testing.T) {
 	data.resize(t, 128*units.MiB)
 	extension, err := pool.Extend(testContext(t), thinpool.ExtendOptions{ToDevice: true})
 	if err != nil || extension.DataTo != beside(128*units.MiB) {
-		t.Fatalf("extending to the grown device: %+v, %v", extension, err)
+		t.Fatalf("extend to the grown device: got %+v, %v", extension, err)
 	}
 	if s := statusOf(t, pool); s.Data.Total != beside(128*units.MiB) || s.Kernel.TotalData != 2047 {
-		t.Errorf("after the extension: %s, %d blocks", s.Data.Total, s.Kernel.TotalData)
+		t.Errorf("after the extension: got %s, %d blocks", s.Data.Total, s.Kernel.TotalData)
 	}
 	if err := base.fill(span(1024, 1536, 1), 2); err != nil {
 		t.Fatal(err)

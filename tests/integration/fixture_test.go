@@ -83,7 +83,7 @@ func finish(ctx context.Context, t *testing.T, pool *thinpool.Pool) {
 		t.Error(err)
 	}
 	if out := run(t, "dmsetup", "ls"); strings.Contains(out, "thinctl-"+pool.Name()) {
-		t.Errorf("devices are left: %s", out)
+		t.Errorf("got devices %s, want none", out)
 	}
 }
 

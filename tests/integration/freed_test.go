@@ -54,7 +54,7 @@ func TestFreed(t *testing.T) {
 			t.Fatal(err)
 		}
 		if came := before - used(); told != came || usage.Freed != came {
-			t.Errorf("%q: %s came back; told from what they have alone: %s, from all metadata: %s", going, came, told,
+			t.Errorf("%q: got %s freed, want %s by the volumes' own blocks, %s by all metadata", going, came, told,
 				usage.Freed)
 		}
 	}

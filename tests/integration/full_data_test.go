@@ -35,7 +35,7 @@ func refusedNew(t *testing.T, pool *thinpool.Pool, origin string, kind error, re
 		}
 	}
 	if after := volumeCount(t, pool); after != before {
-		t.Errorf("%d volumes, %d before the refusal", after, before)
+		t.Errorf("got %d volumes, want the %d before the refusal", after, before)
 	}
 }
 
@@ -60,7 +60,7 @@ func await(t *testing.T, what string, done func() bool) {
 	for !done() {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("%s: not within 5 minutes", what)
+			t.Fatalf("%s: did not happen within 5 minutes", what)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -74,7 +74,7 @@ func remove(t *testing.T, pool *thinpool.Pool, name string) {
 	t.Helper()
 	removal, err := pool.RemoveVolume(testContext(t), name, thinpool.RemoveOptions{})
 	if err != nil || !removal.Reaped {
-		t.Fatalf("removing %s: reaped %v: %v", name, removal.Reaped, err)
+		t.Fatalf("remove %s: got reaped %v: %v", name, removal.Reaped, err)
 	}
 }
 
@@ -113,7 +113,7 @@ func TestDataFullAndWritesFail(t *testing.T) {
 	remove(t, pool, "doomed")
 	await(t, "writing again", inMode(t, pool, dm.ModeWrite))
 	if used := statusOf(t, pool).Data.Used; used > 12*units.MiB {
-		t.Errorf("%s used after 4M were removed", used)
+		t.Errorf("after 4M were removed: got %s used", used)
 	}
 	if err := a.fill(span(512, 544, 1), 2); err != nil {
 		t.Errorf("after a removal: %v", err)
@@ -124,7 +124,7 @@ func TestDataFullAndWritesFail(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s := statusOf(t, pool); s.Kernel.Mode != dm.ModeWrite || s.Data.Total != 32*units.MiB {
-		t.Errorf("after the extension: mode %s, %s", s.Kernel.Mode, s.Data.Total)
+		t.Errorf("after the extension: got mode %s, %s", s.Kernel.Mode, s.Data.Total)
 	}
 	if err := b.fill(span(700, 732, 1), 3); err != nil {
 		t.Errorf("after the extension: %v", err)
@@ -158,7 +158,7 @@ func TestDataFullAndWritesWait(t *testing.T) {
 		t.Errorf("a snapshot of a stuck origin: %v", err)
 	}
 	if took := time.Since(began); took > 2*time.Minute {
-		t.Errorf("the snapshot gave up after %s, its context after 2 s", took)
+		t.Errorf("snapshot: failed after %s, want about 2 s, which is its context's time", took)
 	}
 
 	remove(t, pool, "doomed")
@@ -173,7 +173,7 @@ func TestDataFullAndWritesWait(t *testing.T) {
 	t.Logf("the pool was suspended for %s", extension.StoodStill)
 	writers.Wait()
 	if a.err != nil || b.err != nil {
-		t.Errorf("writes that had waited ended with %v and %v", a.err, b.err)
+		t.Errorf("blocked writes: got %v and %v", a.err, b.err)
 	}
 	if len(a.flushed) != 200 || len(b.flushed) != 200 {
 		t.Errorf("%d and %d blocks were flushed, want 200 of each", len(a.flushed), len(b.flushed))
@@ -182,7 +182,7 @@ func TestDataFullAndWritesWait(t *testing.T) {
 	b.intact(t, 0)
 	for _, name := range []string{"a", "b"} {
 		if s, err := pool.VolumeStatus(testContext(t), name); err != nil || s.Suspended {
-			t.Errorf("%s: suspended %v: %v", name, s.Suspended, err)
+			t.Errorf("%s: got suspended %v: %v", name, s.Suspended, err)
 		}
 	}
 	if _, err := pool.Snapshot(testContext(t), "a", "late", thinpool.SnapshotOptions{}); err != nil {
@@ -198,6 +198,6 @@ func noFindings(t *testing.T, pool *thinpool.Pool) {
 	}
 	report, err := pool.Check(testContext(t))
 	if err != nil || len(report.Findings) > 0 {
-		t.Errorf("check: %+v, %v", report.Findings, err)
+		t.Errorf("check: got %+v, %v", report.Findings, err)
 	}
 }

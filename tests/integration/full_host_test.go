@@ -62,7 +62,7 @@ func TestHostFileSystemFull(t *testing.T) {
 	t.Logf("full after %d blocks: %v; mode %s, needs_check %v, host has %s of %s, pool %s of %s", len(base.flushed), err,
 		s.Kernel.Mode, s.Kernel.NeedsCheck, s.Host.Available, s.Host.Total, s.Data.Available, s.Data.Total)
 	if s.Host.Available > units.MiB {
-		t.Errorf("the status says that the host has %s", s.Host.Available)
+		t.Errorf("available on the host: got %s", s.Host.Available)
 	}
 	base.intact(t, 0)
 	doomed.intact(t, 0)
@@ -73,7 +73,7 @@ func TestHostFileSystemFull(t *testing.T) {
 	remove(t, pool, "doomed")
 	after := statusOf(t, pool)
 	if after.Kernel.Mode != dm.ModeWrite || after.Host.Available < 12*units.MiB {
-		t.Errorf("after removing 16M: mode %s, the host has %s", after.Kernel.Mode, after.Host.Available)
+		t.Errorf("after 16M were removed: got mode %s, %s available on the host", after.Kernel.Mode, after.Host.Available)
 	}
 	base.intact(t, 0)
 	if err := base.fill(span(2000, 2064, 1), 2); err != nil {

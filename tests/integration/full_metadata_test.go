@@ -60,7 +60,7 @@ func TestMetadataFull(t *testing.T) {
 	}
 	report, err := pool.Check(testContext(t))
 	if err != nil || len(report.Findings) == 0 {
-		t.Errorf("check of a full pool: %+v, %v", report, err)
+		t.Errorf("check of a full pool: got %+v, %v", report, err)
 	}
 	if s.Kernel.NeedsCheck {
 		repairOffline(t, pool)
@@ -71,7 +71,7 @@ func TestMetadataFull(t *testing.T) {
 	}
 	s = statusOf(t, pool)
 	if s.Kernel.Mode != dm.ModeWrite || s.Kernel.TotalMetadata != 2048 {
-		t.Errorf("after the extension: mode %s, %d metadata blocks", s.Kernel.Mode, s.Kernel.TotalMetadata)
+		t.Errorf("after the extension: got mode %s, %d metadata blocks", s.Kernel.Mode, s.Kernel.TotalMetadata)
 	}
 	if err := base.fill(span(1, leaves*apart, apart), generation+1); err != nil {
 		t.Errorf("writing after the extension: %v", err)
@@ -93,7 +93,7 @@ func repairOffline(t *testing.T, pool *thinpool.Pool) thinpool.Repair {
 	}
 	repair, err := pool.Repair(ctx, thinpool.RepairOptions{})
 	if err != nil || len(repair.Left) > 0 {
-		t.Fatalf("repair: %+v, %v", repair, err)
+		t.Fatalf("repair: got %+v, %v", repair, err)
 	}
 	t.Logf("repair: %q", repair.Actions)
 	if err := pool.Activate(ctx); err != nil {

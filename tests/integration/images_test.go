@@ -87,7 +87,7 @@ func liveAndDie(ctx context.Context, t *testing.T, pool *thinpool.Pool, s *image
 		return s.Layers().LayerChanges(ctx, "", committed.Top(), visit)
 	})
 	if len(changed) < 20 || !slices.Equal(changed, layer) {
-		t.Errorf("the container differs in %d places, its layer in %d", len(changed), len(layer))
+		t.Errorf("differences: got %d of the container, %d of its layer", len(changed), len(layer))
 	}
 	saved := saveAll(ctx, t, s, loaded, committed)
 	if _, err := s.Layers().RemoveContainer(ctx, "web", snapshots.RemoveOptions{}); err != nil {
@@ -103,12 +103,12 @@ func liveAndDie(ctx context.Context, t *testing.T, pool *thinpool.Pool, s *image
 			t.Fatal(err)
 		}
 		if back := before - used(ctx, t, pool); back != *plan.Freed {
-			t.Errorf("%s: %s came back, %s were planned", image, back, plan.Freed)
+			t.Errorf("%s: freed space: got %s, want %s", image, back, plan.Freed)
 		}
 	}
 	// Only the template that the layers began as is left.
 	if left := used(ctx, t, pool) - empty; left > 4*units.MiB {
-		t.Errorf("%s are left", left)
+		t.Errorf("used space at the end: got %s", left)
 	}
 	agree(ctx, t, pool, s)
 
@@ -123,7 +123,7 @@ func liveAndDie(ctx context.Context, t *testing.T, pool *thinpool.Pool, s *image
 			t.Fatal(err)
 		}
 		if i < len(loaded) && image.ID != loaded[i].ID {
-			t.Errorf("saved and loaded, %s is %s", loaded[i].ID, image.ID)
+			t.Errorf("saved and loaded: got id %s, want %s", loaded[i].ID, image.ID)
 		}
 	}
 	agree(ctx, t, pool, s)

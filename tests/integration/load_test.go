@@ -137,7 +137,7 @@ func (l *load) intact(t *testing.T, newer uint64) {
 			for i := n; i < len(blocks); i += readers {
 				block := blocks[i]
 				if _, err := file.ReadAt(got, int64(block)*int64(64*units.KiB)); err != nil {
-					t.Errorf("reading block %d of %s: %v", block, l.node, err)
+					t.Errorf("read block %d of %s: %v", block, l.node, err)
 					return
 				}
 				if l.content(want, block, l.flushed[block]); bytes.Equal(got, want) {

@@ -80,7 +80,7 @@ func TestOpenersAreWaitedFor(t *testing.T) {
 	waiting, err := pool.ReapVolumes(ctx, removals[0].Volume.ID)
 	closed("reap a volume", err)
 	if len(waiting) != 0 {
-		t.Errorf("reap a volume: %v still wait", waiting)
+		t.Errorf("reap a volume: got %v unreaped, want none", waiting)
 	}
 	create()
 	closed("deactivate the pool", pool.Deactivate(ctx))

@@ -30,10 +30,10 @@ func TestLifeOfAPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	if parsed.Line().String() != table {
-		t.Errorf("our table %q, dmsetup's %q", parsed.Line(), table)
+		t.Errorf("table: got %q, want dmsetup's %q", parsed.Line(), table)
 	}
 	if parsed.Length.Bytes() != status.Data.Total || parsed.Block.Bytes() != status.Record.Block {
-		t.Errorf("table %q does not have the record's sizes %+v", table, status.Record)
+		t.Errorf("table: got %q, want the record's sizes %+v", table, status.Record)
 	}
 
 	base, err := pool.CreateVolume(ctx, "base", thinpool.VolumeOptions{})
@@ -79,7 +79,7 @@ func TestLifeOfAPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	if status.Data.Total != 512*units.MiB || status.Kernel.TotalData != 8192 {
-		t.Errorf("after the extension: %+v", status.Data)
+		t.Errorf("after the extension: got %+v", status.Data)
 	}
 	if got := digest(t, twin.Node, 0, 4*units.MiB); got != content {
 		t.Error("the snapshot changed with the extension")
@@ -110,7 +110,7 @@ func TestLifeOfAPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(report.Findings) != 0 {
-		t.Errorf("findings in a sound pool: %+v", report.Findings)
+		t.Errorf("sound pool: got findings %+v, want none", report.Findings)
 	}
 	before, err := pool.Status(ctx)
 	if err != nil {
@@ -130,10 +130,10 @@ func TestLifeOfAPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	if after.Data.Used != 0 || after.Volumes != 0 {
-		t.Errorf("after removing all: %s used, %d volumes", after.Data.Used, after.Volumes)
+		t.Errorf("after all were removed: got %s used, %d volumes, want none", after.Data.Used, after.Volumes)
 	}
 	if after.Data.File.Allocated >= before.Data.File.Allocated {
-		t.Errorf("the host got nothing back: %s before, %s after", before.Data.File.Allocated, after.Data.File.Allocated)
+		t.Errorf("the host's space was not freed: %s before, %s after", before.Data.File.Allocated, after.Data.File.Allocated)
 	}
 }
 
@@ -176,7 +176,7 @@ func lineOf(t *testing.T, text string) dm.Line {
 	t.Helper()
 	fields := strings.SplitN(text, " ", 4)
 	if len(fields) < 3 {
-		t.Fatalf("dmsetup printed %q", text)
+		t.Fatalf("dmsetup: got %q, want one line", text)
 	}
 	var line dm.Line
 	start, err := units.Parse(fields[0])

@@ -29,12 +29,12 @@ func TestReadingRefused(t *testing.T) {
 	pool := newPool(t, options)
 	base := newLoad(t, pool, "base")
 	if err := base.fill(span(0, 300, 1), 1); err == nil {
-		t.Fatal("more than the pool has was written")
+		t.Fatal("a write beyond the pool's space succeeded")
 	}
 	await(t, "full", inMode(t, pool, dm.ModeOutOfDataSpace))
 	usage, err := pool.Usage(ctx, thinpool.UsageOptions{})
 	if err != nil || usage.Free != 0 {
-		t.Errorf("a full pool: %+v, %v", usage, err)
+		t.Errorf("full pool: got %+v, %v", usage, err)
 	}
 	nothingHeld(t, pool)
 
@@ -43,13 +43,13 @@ func TestReadingRefused(t *testing.T) {
 	held := statusOf(t, pool).Kernel.HeldRoot
 	_, err = pool.Usage(ctx, thinpool.UsageOptions{})
 	if !errors.Is(err, thinpool.ErrHeldByOther) || !strings.Contains(err.Error(), fmt.Sprintf("block %d", held)) {
-		t.Errorf("another's snapshot: %v", err)
+		t.Errorf("snapshot of another program: got %v", err)
 	}
 	if err := errors.Join(pool.Activate(ctx), pool.Recover(ctx)); err != nil {
 		t.Error(err)
 	}
 	if now := statusOf(t, pool).Kernel.HeldRoot; now != held || held == 0 {
-		t.Errorf("held at block %d, was %d", now, held)
+		t.Errorf("held root: got block %d, want %d", now, held)
 	}
 	run(t, "dmsetup", "message", device, "0", "release_metadata_snap")
 
@@ -63,7 +63,7 @@ func TestReadingRefused(t *testing.T) {
 	reload(strings.Join(fields[:7], " ") + " 1 read_only")
 	if _, err := pool.Usage(ctx, thinpool.UsageOptions{}); !errors.Is(err, thinpool.ErrUnhealthy) ||
 		!strings.Contains(err.Error(), "read-only") {
-		t.Errorf("read-only: %v", err)
+		t.Errorf("read-only: got %v", err)
 	}
 	reload(table)
 	nothingHeld(t, pool)
@@ -81,7 +81,7 @@ func TestReadingMoved(t *testing.T) {
 		return nil
 	})
 	if err != nil || calls != 2 {
-		t.Errorf("read %d times, %v", calls, err)
+		t.Errorf("got %d readings, %v", calls, err)
 	}
 	nothingHeld(t, pool)
 	err = pool.ReadMetadata(testContext(t), func(*thinpool.Reading) error {
@@ -91,7 +91,7 @@ func TestReadingMoved(t *testing.T) {
 		return nil
 	})
 	if !errors.Is(err, thinpool.ErrHeldByOther) {
-		t.Errorf("another program's since: %v", err)
+		t.Errorf("snapshot of another program in the meantime: got %v", err)
 	}
 	if statusOf(t, pool).Kernel.HeldRoot == 0 {
 		t.Error("another program's metadata snapshot was released")
@@ -134,11 +134,11 @@ func TestMapsOfVolumes(t *testing.T) {
 			names[o.Name] = true
 		}
 		if len(names) != want || !names["base"] {
-			t.Errorf("%+v is %+v", r, owners)
+			t.Errorf("%+v: got owners %+v", r, owners)
 		}
 	}
 	if mapped != 64*delta.Block {
-		t.Errorf("%s are mapped", mapped)
+		t.Errorf("mapped: got %s", mapped)
 	}
 	nothingHeld(t, pool)
 }

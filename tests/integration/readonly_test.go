@@ -35,7 +35,7 @@ func TestSnapshotsOfWhatIsRead(t *testing.T) {
 	}
 	layer := loadOn(t, pool, "layer")
 	if err := loadOn(t, pool, "layer").fill([]uint64{0}, 2); !errors.Is(err, unix.EPERM) {
-		t.Errorf("writing to the layer said %v", err)
+		t.Errorf("write to the layer: got %v", err)
 	}
 	before := statusOf(t, pool)
 

@@ -119,13 +119,13 @@ func TestTakenDevicesAreRefused(t *testing.T) {
 				if !errors.Is(err, c.kind) ||
 					!strings.Contains(err.Error(),
 						device+" "+strings.TrimPrefix("holds "+c.says, map[error]string{thinpool.ErrBusy: "holds "}[c.kind])) {
-					t.Errorf("as %s: %v", role, err)
+					t.Errorf("in use as %s: got %v", role, err)
 				} else if role == "data" {
 					t.Log(err)
 				}
 			}
 			if after := state(t, root, device); after != before {
-				t.Errorf("%d bytes before, %d after, and not the same", len(before), len(after))
+				t.Errorf("the device was changed: %d bytes before, %d after", len(before), len(after))
 			}
 		})
 	}

@@ -132,7 +132,7 @@ func TestDamagedMetadataIsRebuilt(t *testing.T) {
 	}
 	t.Logf("%q", repair.Actions)
 	if kept, err := os.ReadFile(repair.Damaged); err != nil || string(kept) != string(damaged) {
-		t.Errorf("the damaged copy %q: %v, %d bytes", repair.Damaged, err, len(kept))
+		t.Errorf("damaged copy %q: got %v, %d bytes", repair.Damaged, err, len(kept))
 	}
 	thinCheck(t, path)
 	if got := found(t, pool); len(got) > 0 {
@@ -181,7 +181,7 @@ func rebuiltOnDevice(t *testing.T, pool *thinpool.Pool, meta string, damaged []b
 		t.Fatalf("files in the pool's directory: got %q, %v", kept, err)
 	}
 	if b, err := os.ReadFile(kept[0]); err != nil || string(b) != string(damaged) {
-		t.Errorf("the damaged copy: %v, %d bytes", err, len(b))
+		t.Errorf("damaged copy: got %v, %d bytes", err, len(b))
 	}
 	thinCheck(t, meta)
 	if err := pool.Activate(testContext(t)); err != nil {
@@ -206,7 +206,7 @@ func TestDamagedMetadataDeviceIsRebuilt(t *testing.T) {
 	}
 	plan, err := pool.Repair(testContext(t), thinpool.RepairOptions{DryRun: true})
 	if err != nil || len(plan.Actions) != 1 || !strings.Contains(plan.Actions[0], meta) {
-		t.Errorf("the dry run: %+v, %v", plan, err)
+		t.Errorf("dry run: got %+v, %v", plan, err)
 	}
 	if now, err := os.ReadFile(meta); err != nil || string(now) != string(damaged) {
 		t.Errorf("the dry run wrote: %v", err)
@@ -214,10 +214,10 @@ func TestDamagedMetadataDeviceIsRebuilt(t *testing.T) {
 	repair, err := pool.Repair(testContext(t), thinpool.RepairOptions{})
 	t.Logf("%+v, %v", repair, err)
 	if err != nil || len(repair.Actions) != 1 || repair.Damaged == "" {
-		t.Fatal("not repaired")
+		t.Fatal("nothing was repaired")
 	}
 	if len(repair.Lost) != 1 || !strings.Contains(repair.Lost[0].Volume, "other") {
-		t.Errorf("lost %+v", repair.Lost)
+		t.Errorf("lost: got %+v", repair.Lost)
 	}
 	rebuiltOnDevice(t, pool, meta, damaged, base)
 }
@@ -269,7 +269,7 @@ func TestHalfWrittenMetadataDevice(t *testing.T) {
 	repair, err := pool.Repair(ctx, thinpool.RepairOptions{})
 	t.Logf("%+v, %v", repair, err)
 	if err != nil || repair.Damaged == "" {
-		t.Fatal("the repair was not ended, or says no damaged copy")
+		t.Fatal("the repair has not ended, or has no damaged copy")
 	}
 	rebuiltOnDevice(t, pool, meta, damaged, base)
 }

@@ -142,7 +142,7 @@ func (f *fixture) layers() {
 		own := sizes.Layers[chainIDs[i]].Own
 		f.t.Logf("layer %d: %s of %s written are its own", i+1, own, least)
 		if own < least || own > least+least/4+2*units.MiB {
-			f.t.Errorf("layer %d has %s of its own, %s were written", i+1, own, least)
+			f.t.Errorf("layer %d: got %s of its own, want at least %s", i+1, own, least)
 		}
 	}
 }
@@ -196,14 +196,14 @@ func (f *fixture) containers() {
 	f.must(err)
 	f.t.Logf("first container %s, second %s", first.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 	if more := f.used() - before; more != 0 {
-		f.t.Errorf("a second container takes %s", more)
+		f.t.Errorf("space of a second container: got %s", more)
 	}
 	large, err := f.s.MountContainer(f.ctx, "large", snapshots.MountOptions{})
 	f.must(err)
 	var st unix.Statfs_t
 	f.must(unix.Statfs(large, &st))
 	if size := units.Bytes(st.Blocks) * units.Bytes(st.Bsize); size < 1700*units.MiB {
-		f.t.Errorf("a container of 2 GiB has a file system of %s", size)
+		f.t.Errorf("file system of a container of 2 GiB: got %s", size)
 	}
 	f.must(f.s.UnmountContainer(f.ctx, "large"))
 
@@ -234,7 +234,7 @@ func (f *fixture) containers() {
 	sizes, err := f.s.Sizes(f.ctx, snapshots.SizesOptions{Own: true, Layers: []string{layer.ID}})
 	f.must(err)
 	if own := sizes.Layers[layer.ID].Own; own < 4*units.MiB || own > 8*units.MiB {
-		f.t.Errorf("the committed layer has %s of its own", own)
+		f.t.Errorf("the committed layer: got %s of its own", own)
 	}
 	// A trim frees the space of removed files.
 	f.must(os.Remove(filepath.Join(root, "mine")))
@@ -246,7 +246,7 @@ func (f *fixture) containers() {
 	_, err = f.s.TrimContainer(f.ctx, "web")
 	f.must(err)
 	if back := full - f.used(); back < 12*units.MiB || back > full {
-		f.t.Errorf("a trim gives %s of 16 MiB back", back)
+		f.t.Errorf("trim: got %s freed, want 16 MiB", back)
 	}
 	_, err = f.s.RemoveLayers(f.ctx, []string{layerID(3)}, snapshots.RemovalOptions{})
 	if !errors.Is(err, snapshots.ErrInUse) || !strings.Contains(err.Error(), "container ") {
@@ -280,7 +280,7 @@ func (f *fixture) held() {
 	defer end()
 	_, err = f.s.RemoveContainer(f.ctx, "large", snapshots.RemoveOptions{})
 	if _, there := os.Stat(large); err != nil || there == nil {
-		f.t.Errorf("removing what another namespace has a copy of: %v, %v", err, there)
+		f.t.Errorf("remove a container that is mounted in another namespace: got %v, %v", err, there)
 	}
 	pid, end := f.elsewhere(filepath.Join(f.pool.MountsDir(), f.container("web").ID))
 	defer end()
@@ -312,13 +312,13 @@ func (f *fixture) takeDown() {
 	f.must(err)
 	after := f.used()
 	if before-after != *plan.Freed {
-		f.t.Errorf("%s came back, %s were planned", before-after, plan.Freed)
+		f.t.Errorf("freed space: got %s, want %s", before-after, plan.Freed)
 	}
 	usage, err := f.pool.Usage(f.ctx, thinpool.UsageOptions{})
 	f.must(err)
 	if len(usage.Volumes) != 1 || !strings.HasPrefix(usage.Volumes[0].Name, "template-") ||
 		usage.Volumes[0].Mapped != after {
-		f.t.Errorf("left: %+v", usage.Volumes)
+		f.t.Errorf("got volumes %+v, want only the template", usage.Volumes)
 	}
 	found, err := f.s.Check(f.ctx)
 	f.must(err)

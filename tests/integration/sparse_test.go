@@ -72,7 +72,7 @@ func TestSparseFile(t *testing.T) {
 			saved := saveAll(ctx, t, s, []images.Image{imported}, committed)
 			step("save", began)
 			if len(saved) > 4<<20 {
-				t.Errorf("the archive has %d bytes", len(saved))
+				t.Errorf("size of the archive: got %d", len(saved))
 			}
 
 			if _, err := s.Layers().RemoveContainer(ctx, "web", snapshots.RemoveOptions{}); err != nil {

@@ -27,7 +27,7 @@ func thinList(ctx context.Context, t *testing.T, device string) map[uint32][3]ui
 		for i, word := range strings.Fields(line) {
 			n, err := strconv.ParseUint(word, 10, 64)
 			if err != nil || i >= len(numbers) {
-				t.Fatalf("thin_ls says %q", line)
+				t.Fatalf("thin_ls: got %q", line)
 			}
 			numbers[i] = n
 		}
@@ -152,7 +152,7 @@ func TestUsageUnderLoad(t *testing.T) {
 	}
 	// thin_ls, between its fork and its exec, has the files open that churn has.
 	if _, waiting, err := pool.Reap(ctx); err != nil || len(waiting) > 0 {
-		t.Errorf("%v, %+v are waiting", err, waiting)
+		t.Errorf("got %v, %+v unreaped, want none", err, waiting)
 	}
 	addsUp(t, pool)
 	noFindings(t, pool)
@@ -173,6 +173,6 @@ func addsUp(t *testing.T, pool *thinpool.Pool) {
 	}
 	status := statusOf(t, pool)
 	if used := units.Bytes(status.Kernel.UsedData) * usage.Block; sum != used || usage.Used != used {
-		t.Errorf("the volumes have %s, all in all %s; the kernel says %s", sum, usage.Used, used)
+		t.Errorf("used: got %s by volume, %s in all, want the kernel's %s", sum, usage.Used, used)
 	}
 }

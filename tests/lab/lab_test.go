@@ -66,7 +66,7 @@ func TestCommandRunsOnEachKernel(t *testing.T) {
 				echo to the other side >&2; exit 7`)
 			o.mustExit(t, 7)
 			if o.stderr != "to the other side\n" {
-				t.Errorf("stderr is %q", o.stderr)
+				t.Errorf("stderr: got %q", o.stderr)
 			}
 			release := kernel + "."
 			if kernel == "sid" {
@@ -87,10 +87,10 @@ func TestPanicIsAFailure(t *testing.T) {
 	t.Parallel()
 	o := run(t, lab.Config{}, "echo before; echo c >/proc/sysrq-trigger; sleep 60")
 	if !errors.Is(o.err, lab.ErrGuest) || !strings.Contains(o.err.Error(), "sysrq triggered crash") {
-		t.Errorf("error does not tell of the panic: %v", o.err)
+		t.Errorf("error: got %v, want one with the panic", o.err)
 	}
 	if o.stdout != "before\n" {
-		t.Errorf("stdout is %q", o.stdout)
+		t.Errorf("stdout: got %q", o.stdout)
 	}
 }
 
@@ -101,7 +101,7 @@ func TestPanicBeforeTheProgram(t *testing.T) {
 	o := run(t, config, "cat; exit 7")
 	o.mustExit(t, 7)
 	if o.stdout != "from the caller\n" {
-		t.Errorf("stdout is %q", o.stdout)
+		t.Errorf("stdout: got %q", o.stdout)
 	}
 }
 
@@ -112,7 +112,7 @@ func TestHungGuestTimesOut(t *testing.T) {
 		t.Errorf("error %v, want a timeout", o.err)
 	}
 	if o.Elapsed > time.Minute {
-		t.Errorf("it took %v", o.Elapsed)
+		t.Errorf("elapsed: got %v, want at most a minute", o.Elapsed)
 	}
 }
 
@@ -124,12 +124,12 @@ func TestPowerOffKeepsWhatWasFlushed(t *testing.T) {
 		"echo flushed >/scratch/kept; sync; echo cut now; sleep 3600")
 	o.mustExit(t, 137)
 	if !o.PoweredOff || o.stdout != "cut now\n" {
-		t.Errorf("powered off %v, stdout %q", o.PoweredOff, o.stdout)
+		t.Errorf("got powered off %v, stdout %q", o.PoweredOff, o.stdout)
 	}
 	o = run(t, lab.Config{KeepScratch: disk, PowerOffAfter: 20 * time.Second}, "cat /scratch/kept; exec sleep 3600")
 	o.mustExit(t, 137)
 	if o.stdout != "flushed\n" {
-		t.Errorf("the second boot reads %q; stderr: %s", o.stdout, o.stderr)
+		t.Errorf("the second boot: got %q; stderr: %s", o.stdout, o.stderr)
 	}
 }
 
@@ -139,7 +139,7 @@ func TestModuleLeftOut(t *testing.T) {
 		`dmsetup create pool --table "0 2048 thin-pool /dev/null /dev/null 128 0"; dmsetup targets; modprobe dm-thin-pool || echo absent`)
 	o.mustExit(t, 0)
 	if strings.Contains(o.stdout, "thin-pool") || !strings.Contains(o.stdout, "absent") {
-		t.Errorf("stdout: %s", o.stdout)
+		t.Errorf("stdout: got %s", o.stdout)
 	}
 }
 

@@ -19,7 +19,7 @@ func TestQuirks(t *testing.T) {
 	names, ids := map[string]bool{}, map[string]string{}
 	for _, q := range quirks() {
 		if !valid.MatchString(q.name) || names[q.name] {
-			t.Errorf("the name %q is not valid or taken", q.name)
+			t.Errorf("the name %q is invalid or taken", q.name)
 		}
 		names[q.name] = true
 		if q.hostile && q.reason == "" {

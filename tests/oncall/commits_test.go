@@ -55,11 +55,11 @@ func testCommits(t *testing.T) {
 	t.Logf("after one `dmsetup status`: %s writes and %s flushes; the superblock is another: %v", asked.Writes,
 		asked.Flushes, asked.Superblock != after.Superblock)
 	if asked.Writes == after.Writes || asked.Flushes == after.Flushes {
-		t.Error("a commit does not show")
+		t.Error("the counters do not show a commit")
 	}
 	run(t, "dmsetup", "status", "--noflush", "thinctl-idle")
 	if seeCommits(t, device) != asked {
-		t.Error("a status that asks for none commits")
+		t.Error("a status with DM_NOFLUSH commits")
 	}
 	run(t, "fallocate", "--length", "1M", filepath.Join(pools, "idle/mnt/some/file"))
 	run(t, "dd", "if=/dev/zero", "of="+filepath.Join(pools, "idle/mnt/some/file"), "bs=1M", "count=1",
@@ -75,7 +75,7 @@ func metadataDevice(t *testing.T, pool string) string {
 	out := strings.TrimSpace(run(t, "losetup", "--noheadings", "--output", "NAME", "--associated",
 		filepath.Join(pools, pool, "metadata")))
 	if !strings.HasPrefix(out, "/dev/loop") {
-		t.Fatalf("metadata of %s: %q", pool, out)
+		t.Fatalf("metadata device of %s: got %q", pool, out)
 	}
 	return out
 }
@@ -98,7 +98,7 @@ func seeCommits(t *testing.T, device string) commits {
 	// Documentation/block/stat.rst: the fifth is writes, the sixteenth flushes.
 	fields := strings.Fields(read(t, filepath.Join("/sys/block", filepath.Base(device), "stat")))
 	if len(fields) < 16 {
-		t.Fatalf("%s has %d counters", device, len(fields))
+		t.Fatalf("%s: got %d counters", device, len(fields))
 	}
 	file, err := os.OpenFile(device, os.O_RDONLY|unix.O_DIRECT, 0)
 	if err != nil {

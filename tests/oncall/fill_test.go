@@ -112,10 +112,10 @@ func (f *filling) extends(t *testing.T, w *watch, l *load) {
 	f.until(t, w, l, "the maximum", 12*time.Minute, func() bool { return f.size(t, w) >= f.maximum })
 	t.Logf("at the maximum after %.0f s, extended %d times", w.now()-f.began, f.extensions(t, w))
 	if size := f.size(t, w); size != f.maximum {
-		t.Errorf("the %s have %.0f bytes, more than the maximum of %.0f", f.space, size, f.maximum)
+		t.Errorf("size of the %s: got %.0f, want at most %.0f", f.space, size, f.maximum)
 	}
 	if n := f.extensions(t, w); n < 2 {
-		t.Errorf("%d extensions", n)
+		t.Errorf("got %d extensions", n)
 	}
 	pages := slices.DeleteFunc(w.heard(f.pool), func(n notice) bool { return n.Severity != "critical" })
 	if len(pages) > 0 {
@@ -132,7 +132,7 @@ func (f *filling) page(t *testing.T, w *watch, l *load) {
 	t.Logf("paged after %.0f s: %+v", f.fired-f.began, n)
 	explain := regexp.MustCompile(`^thinctl explain (\S+) \(docs/runbooks/(\S+)\.md\)$`).FindStringSubmatch(n.Runbook)
 	if explain == nil || explain[1] != n.Code || explain[2] != n.Code || n.Severity != "critical" {
-		t.Fatalf("the page says %+v", n)
+		t.Fatalf("page: got %+v", n)
 	}
 	if text, _ := runbooks.Text(n.Code); thinctl(t, "explain "+n.Code) != text {
 		t.Errorf("`thinctl explain %s` is not the runbook", n.Code)
@@ -141,7 +141,7 @@ func (f *filling) page(t *testing.T, w *watch, l *load) {
 		t.Errorf("the page came %.0f s after the alert began to fire", f.fired-firing[0][0])
 	}
 	if size := f.size(t, w); size != f.maximum {
-		t.Errorf("at the maximum the %s grew to %.0f bytes", f.space, size)
+		t.Errorf("the %s grew beyond the maximum to %.0f bytes", f.space, size)
 	}
 }
 
@@ -233,7 +233,7 @@ func (f *filling) picture(t *testing.T, w *watch) Picture {
 			}
 		}
 		if len(line.At) < 10 {
-			t.Errorf("%d values of %s", len(line.At), expr)
+			t.Errorf("got %d values of %s", len(line.At), expr)
 		}
 		p.Lines = append(p.Lines, line)
 	}
@@ -285,7 +285,7 @@ func (f *filling) firing(t *testing.T, w *watch, from float64) (spans [][2]float
 		}
 	}
 	if len(spans) == 0 {
-		t.Error("Prometheus does not know of the alert")
+		t.Error("Prometheus has no series of the alert")
 	}
 	return spans
 }

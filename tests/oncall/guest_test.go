@@ -75,7 +75,7 @@ func testPasted(t *testing.T, pasted []int) {
 	}
 	for _, step := range steps {
 		if drills.NeedsDaemon("at-maximum", step.Case) && !slices.Contains(pasted, step.Line) {
-			t.Errorf("at-maximum.md:%d: `%s` was not pasted", step.Line, step.Command)
+			t.Errorf("at-maximum.md:%d: `%s` was not run", step.Line, step.Command)
 		}
 	}
 }
@@ -113,7 +113,7 @@ func changed(t *testing.T, text string, pairs ...string) string {
 	t.Helper()
 	for pair := range slices.Chunk(pairs, 2) {
 		if strings.Count(text, pair[0]) != 1 {
-			t.Fatalf("%d times %q in\n%s", strings.Count(text, pair[0]), pair[0], text)
+			t.Fatalf("got %d of %q, want one, in\n%s", strings.Count(text, pair[0]), pair[0], text)
 		}
 		text = strings.Replace(text, pair[0], pair[1], 1)
 	}
@@ -197,7 +197,7 @@ func await(t *testing.T, what string, patience time.Duration, there func() bool)
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("%s: not within %s", what, patience)
+			t.Fatalf("%s: did not happen within %s", what, patience)
 		}
 	}
 }

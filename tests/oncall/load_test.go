@@ -77,13 +77,13 @@ func (l *load) finish(t *testing.T, bytes int64, patience time.Duration) {
 		text = text[at:] // fio prints notes before it
 	}
 	if err := json.Unmarshal([]byte(text), &answer); err != nil || len(answer.Jobs) != 1 {
-		t.Fatalf("fio's answer: %v", err)
+		t.Fatalf("output of fio: %v", err)
 	}
 	job := answer.Jobs[0]
 	t.Logf("fio: %d MiB written, %d MiB read and verified, the slowest write took %.1f s", job.Write.Bytes>>20,
 		job.Read.Bytes>>20, job.Write.Lat.Max/1e9)
 	if l.err != nil || job.Error != 0 {
-		t.Errorf("fio met error %d: %v", job.Error, l.err)
+		t.Errorf("fio: got error %d: %v", job.Error, l.err)
 	}
 	if job.Write.Bytes != bytes || job.Read.Bytes != bytes {
 		t.Errorf("%d bytes were written and %d verified, want %d", job.Write.Bytes, job.Read.Bytes, bytes)

@@ -17,6 +17,6 @@ func TestConfigIsTheSample(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(config.Sample(), string(text)); diff != "" {
-		t.Errorf("%s is not what `thinctl config sample` prints (-sample +file):\n%s", path, diff)
+		t.Errorf("%s differs from `thinctl config sample` (-sample +file):\n%s", path, diff)
 	}
 }

@@ -92,7 +92,7 @@ func TestPackages(t *testing.T) {
 	deb, rpm := filepath.Join(dir, "old/thinctl_1.0.0-1_amd64.deb"), filepath.Join(dir, "old/thinctl-1.0.0-1.x86_64.rpm")
 	for _, path := range []string{deb, rpm} {
 		if first, second := sum(t, path), sum(t, filepath.Join(again, filepath.Base(path))); first != second {
-			t.Errorf("%s came out different the second time", filepath.Base(path))
+			t.Errorf("%s: two builds differ", filepath.Base(path))
 		}
 	}
 	t.Run("deb", func(t *testing.T) { testDeb(t, deb) })
@@ -113,7 +113,7 @@ func testDeb(t *testing.T, deb string) {
 	for line := range strings.Lines(run(t, "dpkg-deb", "-c", deb)) {
 		f := strings.Fields(line)
 		if f[1] != "root/root" {
-			t.Errorf("not root's: %s", line)
+			t.Errorf("not owned by root: %s", line)
 		}
 		modes[strings.TrimPrefix(f[5], ".")] = f[0]
 	}
@@ -140,7 +140,7 @@ func testRPM(t *testing.T, rpm string) {
 		"[%{FILEMODES:perms} %{FILEUSERNAME} %{FILEGROUPNAME} %{FILEFLAGS:fflags}. %{FILENAMES}\n]", rpm)) {
 		f := strings.Fields(line)
 		if f[1] != "root" || f[2] != "root" {
-			t.Errorf("not root's: %s", line)
+			t.Errorf("not owned by root: %s", line)
 		}
 		if config := strings.HasPrefix(f[3], "cn"); config != strings.HasPrefix(f[4], "/etc/thinctl/") {
 			t.Errorf("config, not to be replaced: %v for %s", config, f[4])
@@ -183,7 +183,7 @@ func testRPM(t *testing.T, rpm string) {
 	}
 	run(t, query, "--root", root, "-e", "--nodeps", "--noscripts", "thinctl")
 	if _, err := os.Stat(filepath.Join(root, "usr/bin/thinctl")); err == nil {
-		t.Error("removed, the program is still there")
+		t.Error("the program exists after the removal")
 	}
 	if got := read(t, pool); got != "kept" {
 		t.Errorf("removal changed a pool: %q", got)
@@ -244,7 +244,7 @@ func expectModes(t *testing.T, modes map[string]string) {
 			t.Errorf("%s belongs to no package", path)
 		}
 		if strings.ContainsAny(mode, "st") || strings.HasPrefix(mode[1:], "rw") && mode[8] == 'w' {
-			t.Errorf("%s has mode %s", path, mode)
+			t.Errorf("mode of %s: got %s", path, mode)
 		}
 	}
 }
@@ -271,7 +271,7 @@ func sameAsTree(t *testing.T, root string) {
 	}
 	for there, here := range pairs {
 		if read(t, filepath.Join(root, there)) != read(t, filepath.Join(tree, here)) {
-			t.Errorf("%s is not %s", there, here)
+			t.Errorf("%s differs from %s", there, here)
 		}
 	}
 	// A static program has no interpreter.

@@ -124,7 +124,7 @@ func until(t *testing.T, what string, there func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("no %s", what)
+			t.Fatalf("%s did not happen", what)
 		}
 	}
 }
@@ -135,7 +135,7 @@ type mounted struct{ dir, sum string }
 func (m mounted) expectWhole(t *testing.T, when string) {
 	t.Helper()
 	if got := sumOf(t, m.dir); got != m.sum {
-		t.Errorf("%s: the volume's files are not what they were", when)
+		t.Errorf("%s: the volume's files have changed", when)
 	}
 }
 
@@ -220,7 +220,7 @@ func contains(list []string, want string) bool {
 func testUdev(t *testing.T, base mounted) {
 	pool := strings.Fields(run(t, "sh", "-c", "losetup -n -O NAME,BACK-FILE | grep /var/lib/thinctl/ | cut -d' ' -f1"))
 	if len(pool) < 2 {
-		t.Fatalf("loop devices of the pool: %v", pool)
+		t.Fatalf("loop devices of the pool: got %v", pool)
 	}
 	thinctl(t, "volume", "create", "vault", "strange", "--size", "64M")
 	thinctl(t, "volume", "activate", "vault", "strange")
@@ -231,7 +231,7 @@ func testUdev(t *testing.T, base mounted) {
 	for _, device := range append(pool, "/dev/mapper/thinctl-vault-base", strange) {
 		for line := range strings.Lines(run(t, "udevadm", "info", "-q", "property", device)) {
 			if strings.HasPrefix(line, "ID_FS_") || strings.HasPrefix(line, "ID_PART_TABLE_") {
-				t.Errorf("udev looked into %s: %s", device, line)
+				t.Errorf("udev has read %s: %s", device, line)
 			}
 		}
 		if links := run(t, "udevadm", "info", "-q", "symlink", device); strings.Contains(links, "by-uuid") ||
@@ -256,11 +256,11 @@ func testUdev(t *testing.T, base mounted) {
 		t.Fatal("docs/install.md has no global_filter")
 	}
 	if out := run(t, "pvs", "--noheadings", "-o", "pv_name"); !strings.Contains(out, strange) {
-		t.Errorf("without a filter LVM does not see %s, so that nothing is shown here: %s", strange, out)
+		t.Errorf("without a filter LVM does not scan %s, so this test proves nothing: %s", strange, out)
 	}
 	if out := run(t, "pvs", "--noheadings", "-o", "pv_name", "--config",
 		"devices { "+string(filter)+" }"); strings.TrimSpace(out) != "" {
-		t.Errorf("with the filter LVM sees %s", out)
+		t.Errorf("with the filter LVM still scans: got %s", out)
 	}
 	thinctl(t, "volume", "remove", "--yes", "vault", "strange")
 }
@@ -278,7 +278,7 @@ func testStops(t *testing.T, base mounted) {
 	before := devices(t)
 	run(t, "systemctl", "stop", "thinctl.service", "thinctl-activate.service")
 	if after := devices(t); after != before {
-		t.Errorf("stopping the units changed the devices:\n%s\nwere\n%s", after, before)
+		t.Errorf("a stop of the units changed the devices: got\n%s\nwant\n%s", after, before)
 	}
 	base.expectWhole(t, "with the units stopped")
 	run(t, "systemctl", "start", "thinctl-activate.service", "thinctl.service")
@@ -332,7 +332,7 @@ func testUpgrade(t *testing.T, base mounted) {
 		t.Errorf("the upgrade left the old daemon: process %s", now)
 	}
 	if after := devices(t); after != before {
-		t.Errorf("the upgrade changed the devices:\n%s\nwere\n%s", after, before)
+		t.Errorf("the upgrade changed the devices: got\n%s\nwant\n%s", after, before)
 	}
 	if now, err := os.ReadFile(configFile); err != nil || !bytes.Equal(now, kept) {
 		t.Errorf("the upgrade changed the configuration: %v\n%s", err, now)
@@ -344,16 +344,16 @@ func testRemove(t *testing.T, base mounted) {
 	before := devices(t)
 	run(t, "dpkg", "--remove", "thinctl")
 	if _, err := os.Stat("/usr/bin/thinctl"); err == nil {
-		t.Error("removed, the program is there")
+		t.Error("the program exists after the removal")
 	}
 	if _, err := os.Stat(configFile); err != nil {
-		t.Errorf("removed, not purged, and the configuration is gone: %v", err)
+		t.Errorf("the removal has removed the configuration: %v", err)
 	}
 	if after := devices(t); after != before {
-		t.Errorf("removal changed the devices:\n%s\nwere\n%s", after, before)
+		t.Errorf("the removal changed the devices: got\n%s\nwant\n%s", after, before)
 	}
 	if out, err := try(t.Context(), "pgrep", "-x", "thinctl"); err == nil {
-		t.Errorf("removed, the daemon runs: %s", out)
+		t.Errorf("the daemon runs after the removal: %s", out)
 	}
 	base.expectWhole(t, "removed")
 	// Installed again, it finds everything unchanged.
@@ -364,22 +364,22 @@ func testRemove(t *testing.T, base mounted) {
 		t.Errorf("installed again: thinctl.socket is %s, which no user can enable", got)
 	}
 	if after := devices(t); after != before {
-		t.Errorf("installing again changed the devices:\n%s\nwere\n%s", after, before)
+		t.Errorf("the second installation changed the devices: got\n%s\nwant\n%s", after, before)
 	}
 	if out := thinctl(t, "pool", "check", "vault"); out == "" {
-		t.Error("pool check says nothing")
+		t.Error("pool check: got no output")
 	}
 	base.expectWhole(t, "installed again")
 	run(t, "dpkg", "--purge", "thinctl")
 	if _, err := os.Stat("/etc/thinctl"); err == nil {
-		t.Error("purged, /etc/thinctl is there")
+		t.Error("/etc/thinctl exists after the purge")
 	}
 	if out := run(t, "sh", "-c",
 		"ls -l /etc/systemd/system /etc/systemd/system/*.wants | grep thinctl || true"); out != "" {
-		t.Errorf("purged, units are left: %s", out)
+		t.Errorf("units exist after the purge: %s", out)
 	}
 	if after := devices(t); after != before {
-		t.Errorf("purging changed the devices:\n%s\nwere\n%s", after, before)
+		t.Errorf("the purge changed the devices: got\n%s\nwant\n%s", after, before)
 	}
 	base.expectWhole(t, "purged")
 }
@@ -391,7 +391,7 @@ func TestSecondBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out := devices(t); strings.Contains(out, "thinctl") {
-		t.Fatalf("nothing was started and there are devices: %s", out)
+		t.Fatalf("before the start: got devices %s, want none", out)
 	}
 	// An administrator can forbid packages to start services in this way.
 	if err := os.WriteFile("/usr/sbin/policy-rc.d", []byte("#!/bin/sh\nexit 101\n"), 0o755); err != nil {
@@ -415,7 +415,7 @@ func TestSecondBoot(t *testing.T) {
 		}
 	}
 	if out := thinctl(t, "pool", "status", "vault"); !strings.Contains(out, "vault") {
-		t.Errorf("pool status: %s", out)
+		t.Errorf("pool status: got %s", out)
 	}
 	thinctl(t, "volume", "mount", "vault", "base")
 	mounted{dir: mountPoint(t, "base"), sum: string(want)}.expectWhole(t, "after the reboot")
@@ -426,7 +426,7 @@ func clock(t *testing.T, unit, property string) int64 {
 	t.Helper()
 	n, err := strconv.ParseInt(state(t, unit, property), 10, 64)
 	if err != nil || n == 0 {
-		t.Fatalf("%s of %s: %d, %v", property, unit, n, err)
+		t.Fatalf("%s of %s: got %d, %v", property, unit, n, err)
 	}
 	return n
 }

@@ -68,7 +68,7 @@ func testSandbox(t *testing.T, base mounted) {
 		return hasMetric(t, `thinctl_pool_metadata_size_bytes{pool="vault"} 2.097152e+07`)
 	})
 	if out := get(t, "/metrics"); !strings.Contains(out, `thinctl_pool_data_size_bytes{pool="vault"} 2.68435456e+08`) {
-		t.Errorf("the data has grown before it was half full:\n%s", out)
+		t.Errorf("the data space was extended before it was half full:\n%s", out)
 	}
 	run(t, "sh", "-c", `head -c 130000000 /dev/zero >"$1"/filling && sync "$1"/filling`, "sh", base.dir)
 	until(t, "extension of the data", func() bool {
@@ -76,7 +76,7 @@ func testSandbox(t *testing.T, base mounted) {
 	})
 	// 320 MiB of data, and the pool's mark after them.
 	if size := run(t, "stat", "-c", "%s", "/var/lib/thinctl/vault/data"); size != "335552512\n" {
-		t.Errorf("the data's file has %s bytes", strings.TrimSpace(size))
+		t.Errorf("size of the data's file: got %s", strings.TrimSpace(size))
 	}
 	// The next trim has to reach this mount, which another process made.
 	run(t, "sh", "-c", `chown nobody "$1" && chmod 0700 "$1" && rm "$1"/filling && sync -f "$1"`, "sh", base.dir)
@@ -119,7 +119,7 @@ func used(t *testing.T) (bytes float64) {
 	found := regexp.MustCompile(`(?m)^thinctl_pool_data_used_bytes\{pool="vault"\} (\S+)$`).FindStringSubmatch(get(t,
 		"/metrics"))
 	if found == nil {
-		t.Fatal("the metrics do not say how much is in use")
+		t.Fatal("the metrics have no series of the used data")
 	}
 	if _, err := fmt.Sscan(found[1], &bytes); err != nil {
 		t.Fatal(err)
@@ -138,11 +138,11 @@ func testKilled(t *testing.T, base mounted) {
 		return now != "0" && now != pid && state(t, "thinctl.service", "ActiveState") == "active"
 	})
 	if after := devices(t); after != before {
-		t.Errorf("the daemon's death changed the devices:\n%s\nwere\n%s", after, before)
+		t.Errorf("a kill of the daemon changed the devices: got\n%s\nwant\n%s", after, before)
 	}
 	run(t, "systemctl", "restart", "thinctl.service")
 	if after := devices(t); after != before {
-		t.Errorf("a restart changed the devices:\n%s\nwere\n%s", after, before)
+		t.Errorf("a restart changed the devices: got\n%s\nwant\n%s", after, before)
 	}
 	stop()
 	base.expectWhole(t, "with the daemon killed and restarted")
@@ -159,13 +159,13 @@ func testLeftOver(t *testing.T, base mounted) {
 	killReading(t, held)
 	run(t, "systemctl", "start", "thinctl.service")
 	if out := run(t, "findmnt", "-rn", "-o", "TARGET"); strings.Contains(out, "/.work-") {
-		t.Errorf("what a killed import mounted is still mounted:\n%s", out)
+		t.Errorf("the mount of a killed import is left:\n%s", out)
 	}
 	if after := devices(t); after != before {
-		t.Errorf("killed commands leave devices:\n%s\nwere\n%s", after, before)
+		t.Errorf("killed commands have left devices: got\n%s\nwant\n%s", after, before)
 	}
 	if block := held(); block != 0 {
-		t.Errorf("the kernel holds the metadata of block %d", block)
+		t.Errorf("held root: got block %d, want none", block)
 	}
 	base.expectWhole(t, "after killed commands")
 	expectNoFailure(t)
@@ -190,7 +190,7 @@ func killImport(t *testing.T) {
 	// It gets only the beginning, and waits for the rest.
 	tar := run(t, "tar", "-c", "-C", "/", "etc")
 	if _, err := io.WriteString(in, tar[:len(tar)/2]); err != nil {
-		t.Fatalf("the import takes nothing: %v\n%s", err, said.String())
+		t.Fatalf("the import reads nothing: %v\n%s", err, said.String())
 	}
 	until(t, "mount of an import", func() bool {
 		select {
@@ -217,7 +217,7 @@ func heldRoot(t *testing.T) func() uint64 {
 	return func() uint64 {
 		_, lines, err := kernel.Status(t.Context(), dm.ByName("thinctl-vault"), dm.StatusOptions{NoFlush: true})
 		if err != nil || len(lines) != 1 {
-			t.Fatalf("the pool's status: %v, %v", lines, err)
+			t.Fatalf("status of the pool: got %v, %v", lines, err)
 		}
 		status, err := dm.ParsePoolStatus(lines[0])
 		if err != nil {
@@ -265,15 +265,15 @@ func testActivation(t *testing.T, base mounted) {
 	run(t, "sh", "-c", `dmsetup ls | cut -f1 | grep '^thinctl-vault-' | xargs -r dmsetup remove && dmsetup remove thinctl-vault`)
 	run(t, "sh", "-c", `losetup -n -O NAME,BACK-FILE | grep /var/lib/thinctl/ | cut -d' ' -f1 | xargs -r losetup -d`)
 	if out := devices(t); strings.Contains(out, "thinctl") {
-		t.Fatalf("the devices do not go away:\n%s", out)
+		t.Fatalf("the devices are not removed:\n%s", out)
 	}
 	run(t, "systemctl", "start", "thinctl.service")
 	if out := devices(t); !strings.Contains(out, "thinctl-vault") {
-		t.Fatalf("the daemon is ready, and the pool is not active:\n%s", out)
+		t.Fatalf("the daemon is ready, but the pool is not active:\n%s", out)
 	}
 	thinctl(t, "volume", "mount", "vault", "base")
 	if dir := mountPoint(t, "base"); dir != base.dir {
-		t.Fatalf("the volume is mounted at %s, was at %s", dir, base.dir)
+		t.Fatalf("mount point of the volume: got %s, want %s", dir, base.dir)
 	}
 	base.expectWhole(t, "activated by the daemon")
 	expectNoFailure(t)
@@ -300,7 +300,7 @@ func expectNothingDenied(t *testing.T) {
 	t.Helper()
 	out := run(t, "journalctl", "--no-pager", "-o", "cat", "-u", "thinctl.service")
 	if !strings.Contains(out, "msg=ready") {
-		t.Errorf("the journal has nothing of the daemon:\n%s", out)
+		t.Errorf("the journal has no line of the daemon:\n%s", out)
 	}
 	for line := range strings.Lines(out) {
 		for _, bad := range []string{"permission denied", "not permitted", "not supported by protocol", "status=31/SYS",

@@ -57,6 +57,6 @@ func TestPeersBuild(t *testing.T) {
 	check(t, docker.Save(t.Context(), archive, name))
 	check(t, thePodman().Load(t.Context(), archive))
 	if seen := must[string](t)(thePodman().ID(t.Context(), id)); seen != id {
-		t.Errorf("docker calls it %s, podman %s", id, seen)
+		t.Errorf("ids: docker has %s, podman %s, want the same", id, seen)
 	}
 }

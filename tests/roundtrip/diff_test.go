@@ -111,14 +111,14 @@ func TestPeersDiff(t *testing.T) {
 	}
 	for path := range after {
 		if _, ok := before[path]; !ok && said[path] != 'A' {
-			t.Errorf("%s was added, docker says %q", path, said[path])
+			t.Errorf("%s was added: docker diff: got %q", path, said[path])
 		}
 	}
 	for path := range before {
 		_, there := after[path]
 		_, parent := after[path[:max(0, strings.LastIndex(path, "/"))]]
 		if !there && parent && said[path] != 'D' {
-			t.Errorf("%s was deleted, docker says %q", path, said[path])
+			t.Errorf("%s was deleted: docker diff: got %q", path, said[path])
 		}
 	}
 	must[string](t)(docker.Do(t.Context(), "rm", "-f", "changed"))

@@ -31,7 +31,7 @@ func peerDocker(t *testing.T, b *imagetest.Built, archive string, want imagetest
 	check(t, docker.Load(t.Context(), archive))
 	for _, name := range b.Names {
 		if id := must[string](t)(docker.ID(t.Context(), name)); id != b.ID {
-			t.Errorf("docker calls %s %s, its config's digest is %s", name, id, b.ID)
+			t.Errorf("docker's id of %s: got %s, want the digest of its config, %s", name, id, b.ID)
 		}
 	}
 	sameTree(t, "docker", want, must[imagetest.Tree](t)(docker.Tree(t.Context(), b.Names[0])))
@@ -42,7 +42,7 @@ func peerPodman(t *testing.T, b *imagetest.Built, archive string, want imagetest
 	podman := thePodman()
 	check(t, podman.Load(t.Context(), archive))
 	if id := must[string](t)(podman.ID(t.Context(), b.ID)); id != b.ID {
-		t.Errorf("podman calls it %s, its config's digest is %s", id, b.ID)
+		t.Errorf("podman's id: got %s, want the digest of its config, %s", id, b.ID)
 	}
 	sameTree(t, "podman", want, must[imagetest.Tree](t)(podman.Tree(t.Context(), b.ID)))
 }
@@ -52,7 +52,7 @@ func peerSkopeo(t *testing.T, b *imagetest.Built, archive string) {
 		layout := writeTo(t, "layout.tar", func(f *os.File) error { return imagetest.WriteOCI(f, c, b) })
 		from := "oci-archive:" + layout + ":" + b.Names[0]
 		if id := must[string](t)(programs.SkopeoID(t.Context(), from)); id != b.ID {
-			t.Errorf("%q: skopeo reads a config of digest %s, it is %s", c, id, b.ID)
+			t.Errorf("%q: skopeo's digest of the config: got %s, want %s", c, id, b.ID)
 		}
 		to := "oci-archive:"
 		if c != imagetest.Zstd { // it refuses to convert that
@@ -61,7 +61,7 @@ func peerSkopeo(t *testing.T, b *imagetest.Built, archive string) {
 		check(t, programs.SkopeoCopy(t.Context(), from, to+t.TempDir()+"/back.tar:"+b.Names[0]))
 	}
 	if id := must[string](t)(programs.SkopeoID(t.Context(), "docker-archive:"+archive+":"+b.Names[0])); id != b.ID {
-		t.Errorf("skopeo reads a config of digest %s, it is %s", id, b.ID)
+		t.Errorf("skopeo's digest of the config: got %s, want %s", id, b.ID)
 	}
 }
 
@@ -95,9 +95,9 @@ func TestPeersRegistry(t *testing.T) {
 		must[string](t)(docker.Do(t.Context(), args...))
 	}
 	if id := must[string](t)(docker.ID(t.Context(), name)); id != one.ID {
-		t.Errorf("back from the registry it is %s, it was %s", id, one.ID)
+		t.Errorf("id after the registry: got %s, want %s", id, one.ID)
 	}
 	if id := must[string](t)(programs.SkopeoID(t.Context(), "docker://"+name)); id != one.ID {
-		t.Errorf("skopeo reads a config of digest %s in the registry, it is %s", id, one.ID)
+		t.Errorf("skopeo's digest of the config in the registry: got %s, want %s", id, one.ID)
 	}
 }

@@ -33,7 +33,7 @@ func holds(t *testing.T, p programs.Thinctl, b *imagetest.Built) {
 	t.Helper()
 	for _, name := range b.Names {
 		if id := must[string](t)(p.ID(t.Context(), name)); id != b.ID {
-			t.Errorf("thinctl calls %s %s, its config's digest is %s", name, id, b.ID)
+			t.Errorf("thinctl's id of %s: got %s, want the digest of its config, %s", name, id, b.ID)
 		}
 	}
 	sameHistory(t, "thinctl", b, must[[]programs.Step](t)(p.History(t.Context(), b.Names[0])))
@@ -128,7 +128,7 @@ func TestForeign(t *testing.T) {
 			if from.name == "docker" {
 				check(t, p.Load(t.Context(), from.path))
 				if seen := must[string](t)(p.ID(t.Context(), name)); seen != id {
-					t.Errorf("docker calls it %s, thinctl %s", id, seen)
+					t.Errorf("ids: docker has %s, thinctl %s, want the same", id, seen)
 				}
 				sameSteps(t, steps, must[[]programs.Step](t)(p.History(t.Context(), name)))
 				sameTree(t, "thinctl", want, must[imagetest.Tree](t)(p.Tree(t.Context(), name)).WithoutStubs(want))
@@ -172,7 +172,7 @@ func TestRegistry(t *testing.T) {
 	}
 	must[string](t)(docker.Do(t.Context(), "pull", "-q", ours))
 	if id := must[string](t)(docker.ID(t.Context(), ours)); id != b.ID {
-		t.Errorf("docker pulled %s, thinctl pushed %s", id, b.ID)
+		t.Errorf("id that docker has pulled: got %s, want thinctl's %s", id, b.ID)
 	}
 	want := must[imagetest.Tree](t)(b.Tree())
 	sameTree(t, "docker", want, must[imagetest.Tree](t)(docker.Tree(t.Context(), ours)))

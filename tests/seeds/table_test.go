@@ -33,7 +33,7 @@ func (tb *table) within(step, text string, seen, least, most int64) {
 	}
 	if seen < least || seen > most {
 		l.missed = true
-		tb.t.Errorf("%s: %d bytes, %s", step, seen, l.bound)
+		tb.t.Errorf("%s: got %d bytes, want %s", step, seen, l.bound)
 	}
 	tb.lines = append(tb.lines, l)
 }
