@@ -7,9 +7,10 @@ import (
 	"thinctl/units"
 )
 
-// Kind is what happened to a path, as the letter that docker diff prints.
+// Kind is the kind of a change, as the letter that docker diff prints.
 type Kind byte
 
+// The kinds of changes.
 const (
 	Modified Kind = 'C'
 	Added    Kind = 'A'
@@ -18,14 +19,14 @@ const (
 
 func (k Kind) String() string { return string(rune(k)) }
 
-// Change is one path that differs.
+// Change is a path that differs.
 type Change struct {
 	Kind Kind
 	Path string // from the root of the trees: /etc/hosts; any bytes but NUL
-	Info        // of the upper tree's entry; of the lower's where it was deleted
+	Info        // of the upper tree's entry, or of the lower's if it was deleted
 }
 
-// Info describes an entry. Of a mount point only Mode's type is known.
+// Info describes an entry. Of a mount point it has only the type in Mode.
 type Info struct {
 	Mode     fs.FileMode
 	UID, GID uint32
@@ -36,17 +37,17 @@ type Info struct {
 	Device   uint64 // of a device node
 }
 
-// IsDir tells whether the entry is a folder, or for a deletion was one.
+// IsDir reports whether the entry is a directory, or was one if it was deleted.
 func (i Info) IsDir() bool { return i.Mode.IsDir() }
 
-// String is the change as docker diff prints it: "A /etc/hosts".
+// String returns the change as docker diff prints it: "A /etc/hosts".
 func (c Change) String() string { return string(c.Kind) + " " + c.Path }
 
-// Total adds up changes. Its zero value is empty.
+// Total is a sum of changes. Its zero value is empty.
 type Total struct {
 	Added, Modified, Deleted int
-	// Size is what Docker calls a layer's or a container's size: the sizes of
-	// all that was added or modified but folders, each inode once.
+	// Size is the size of a layer or container as Docker counts it: the sizes of all
+	// added and modified entries except directories, each inode once.
 	Size units.Bytes
 
 	linked map[uint64]struct{}

@@ -1,53 +1,54 @@
-// Package changes says what differs between two mounted file trees, by the
+// Package changes lists the differences between two mounted file trees, by the
 // rules and in the form of docker diff.
 //
 // # Words
 //
-//   - The lower tree is the older one, such as an image's; the upper is what
-//     became of it. A change leads from the lower to the upper.
-//   - A change is C (modified), A (added) or D (deleted). Below an added folder
-//     everything is A; of a deleted one only the top is told.
-//   - Two trees have the same origin where both are snapshots of one file
-//     system, or one is a snapshot of the other. What nobody touched then has
-//     the same inode number and the same times in both, down to the change time,
-//     which no program can set.
+//   - The lower tree is the older one, such as an image's. The upper tree is the
+//     changed one. A change leads from the lower to the upper tree.
+//   - A change is C (modified), A (added) or D (deleted). Everything below an added
+//     directory is A. Of a deleted directory only the top is listed.
+//   - Two trees have the same origin if both are snapshots of one file system, or
+//     one is a snapshot of the other. An unchanged entry then has the same inode
+//     number and the same times in both, including the change time, which no program
+//     can set.
 //
 // # Rules
 //
 // They are those of Docker's devicemapper driver (pkg/archive/changes.go and
 // changes_unix.go of moby 20.10):
 //
-//   - An entry of both trees is C if mode (with the type), owner, group, device
-//     number or capabilities differ; or, unless it is a folder, size or
-//     modification time. Two times are the same if they are equal, or equal to
-//     the second while one of them has no nanoseconds.
-//   - A folder in which something changed is C as well, and so is each above it,
-//     but never the root itself.
-//   - A folder that became a file is one C; a file that became a folder is C,
-//     and what is in it A.
-//   - Changes come sorted by the bytes of their paths: /a, /a-b, /a/b.
+//   - An entry of both trees is C if its mode (with the type), owner, group, device
+//     number or capabilities differ. An entry that is not a directory is also C if
+//     its size or modification time differs. Two times are the same if they are
+//     equal, or if their seconds are equal and one of them has no nanoseconds.
+//   - A directory in which something changed is C, and so are the directories above
+//     it, except the root.
+//   - A directory that became a file is one C. A file that became a directory is C,
+//     and its contents are A.
+//   - Changes are sorted by the bytes of their paths: /a, /a-b, /a/b.
 //
 // # Caveats
 //
-// These rules do not see other extended attributes, content written without a
-// trace in size and modification time, or a folder's modification time. Exact
-// shows the first two.
+// These rules do not find changes of other extended attributes, content that was
+// written without a change of size and modification time, or the modification time
+// of a directory. Exact finds the first two.
 //
-// Change times tick with the kernel's clock, every one to ten milliseconds
-// before Linux 6.13: of two changes in one tick, with the snapshot between them,
-// the second is seen by its size alone. Docker, which goes by modification
+// Before Linux 6.13 change times advance with the kernel's clock tick, every one to
+// ten milliseconds. If a snapshot lies between two changes in one tick, the second
+// change is found only by a different size. Docker, which compares modification
 // times, has the same limit.
 //
-// Nothing is told of what is inside a mount point below the roots, nor of what
-// it hides. A bind mount from the tree's own device is known as one since
-// Linux 5.8; statx itself needs 4.11.
+// Walk does not list what is inside a mount point below the roots, or what the mount
+// hides. It recognizes a bind mount from the tree's own device since Linux 5.8.
+// statx itself needs Linux 4.11.
 //
-// The upper tree may be in use. What vanishes during the walk is absent, and a
-// folder that is swapped for a symbolic link leads nowhere.
+// The upper tree may be in use. An entry that is removed during the walk is absent,
+// and a directory that is replaced by a symbolic link is not followed.
 //
-// All changes are found before the first is told. A walk holds one pair of
-// folders per worker, the subfolders still to be read, and the changes; and at
-// most some twenty descriptors per worker, however deep the tree.
+// Walk finds all changes before it reports the first. It keeps one pair of
+// directories per worker, the subdirectories that are still to be read, and the
+// changes, and opens some twenty descriptors per worker at most, for a tree of any
+// depth.
 //
 // # Example
 //

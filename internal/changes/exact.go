@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exactlyDiffers looks at what Docker does not, in entries of the same type and
-// size.
+// exactlyDiffers compares the properties that Docker ignores, of entries of the same
+// type and size.
 func (w *worker) exactlyDiffers(upper *status, p *pair) (bool, error) {
 	if differ, err := w.attributesDiffer(p); differ || err != nil {
 		return differ, err
@@ -55,7 +55,7 @@ func (w *worker) targetDiffers(p *pair) (bool, error) {
 	for s := range p.at {
 		err := w.fill(s, func(b []byte) (int, error) {
 			n, err := unix.Readlinkat(w.fd[s], string(w.listings[s].name(p.at[s])), b)
-			if err == nil && n == len(b) { // it may have been cut
+			if err == nil && n == len(b) { // it may have been truncated
 				return 0, unix.ERANGE
 			}
 			return n, err
@@ -67,7 +67,7 @@ func (w *worker) targetDiffers(p *pair) (bool, error) {
 	return !bytes.Equal(w.scratch[inLower], w.scratch[inUpper]), nil
 }
 
-// contentDiffers takes a file that has vanished as unlike any other.
+// contentDiffers reports a difference if a file has been removed.
 func (w *worker) contentDiffers(p *pair) (bool, error) {
 	var files [sides]*os.File
 	for s := range p.at {
@@ -125,9 +125,9 @@ func bothSparse(files [sides]*os.File) (bool, error) {
 	return true, nil
 }
 
-// nextData skips what is a hole in both files: a sparse file costs what it
-// holds. Where no data are left, the last byte of the shorter file is next, by
-// which files of different sizes are told apart.
+// nextData skips holes that both files have, so that the time for a sparse file
+// depends on its data. If no data are left it returns the offset of the last byte of
+// the shorter file, where files of different sizes differ.
 func nextData(files [sides]*os.File, offset int64) (int64, error) {
 	next, end := int64(math.MaxInt64), int64(math.MaxInt64)
 	for _, f := range files {
@@ -139,7 +139,7 @@ func nextData(files [sides]*os.File, offset int64) (int64, error) {
 		data, err := f.Seek(offset, unix.SEEK_DATA)
 		switch {
 		case errors.Is(err, unix.ENXIO): // only a hole is left
-		case errors.Is(err, unix.EINVAL): // the file system does not tell
+		case errors.Is(err, unix.EINVAL): // the file system does not support it
 			return offset, nil
 		case err != nil:
 			return 0, err
@@ -150,7 +150,8 @@ func nextData(files [sides]*os.File, offset int64) (int64, error) {
 	return max(offset, min(next, end)), nil
 }
 
-// openContent does not wait for the writer of a pipe that took a file's place.
+// openContent opens a file. O_NONBLOCK keeps it from waiting for the writer of a pipe
+// that has replaced the file.
 func (w *worker) openContent(s int, p *pair) (int, error) {
 	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	name := string(w.listings[s].name(p.at[s]))

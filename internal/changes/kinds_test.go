@@ -12,8 +12,8 @@ import (
 	"thinctl/units"
 )
 
-// Of each kind of change: what Docker tells of it and, where that is different,
-// what Exact does.
+// TestKinds compares the changes of each kind with Docker's and, if they differ, with
+// those of Exact.
 func TestKinds(t *testing.T) {
 	whole := time.Unix(1_600_000_000, 0)
 	fraction := whole.Add(123456789)
@@ -26,7 +26,7 @@ func TestKinds(t *testing.T) {
 		upper  func(t *testing.T, d string)
 		want   []string
 		exact  []string // nil: as want
-		copied bool     // the lower tree's folder is made in the upper one anew, with cp -a
+		copied bool     // copy the lower tree's directory into the upper tree, with cp -a
 	}
 	file := func(t *testing.T, d string) { write(t, d+"/f", "old"); touch(t, d+"/f", fraction) }
 	tests := []test{
@@ -49,7 +49,7 @@ func TestKinds(t *testing.T) {
 		{name: "user attribute", lower: file, upper: func(t *testing.T, d string) { must(t, unix.Setxattr(d+"/f", "user.a", []byte("b"), 0)) }, exact: []string{"C /f"}},
 		{name: "user attribute's value", lower: func(t *testing.T, d string) { file(t, d); must(t, unix.Setxattr(d+"/f", "user.a", []byte("b"), 0)) },
 			upper: func(t *testing.T, d string) { must(t, unix.Setxattr(d+"/f", "user.a", make([]byte, 900), 0)) }, exact: []string{"C /f"}},
-		{name: "user attribute of a folder", lower: func(t *testing.T, d string) { must(t, os.Mkdir(d+"/d", 0o755)) },
+		{name: "user attribute of a directory", lower: func(t *testing.T, d string) { must(t, os.Mkdir(d+"/d", 0o755)) },
 			upper: func(t *testing.T, d string) { must(t, unix.Setxattr(d+"/d", "user.a", []byte("b"), 0)) }, exact: []string{"C /d"}},
 		{name: "trusted attribute of a link", lower: func(t *testing.T, d string) { must(t, os.Symlink("x", d+"/l")) },
 			upper: func(t *testing.T, d string) { must(t, unix.Lsetxattr(d+"/l", "trusted.a", []byte("b"), 0)) }, exact: []string{"C /l"}},
@@ -59,14 +59,14 @@ func TestKinds(t *testing.T) {
 		{name: "hard link added", lower: file, upper: func(t *testing.T, d string) { must(t, os.Link(d+"/f", d+"/g")) }, want: []string{"A /g"}},
 		{name: "hard link removed", lower: func(t *testing.T, d string) { file(t, d); must(t, os.Link(d+"/f", d+"/g")) },
 			upper: func(t *testing.T, d string) { must(t, os.Remove(d+"/g")) }, want: []string{"D /g"}},
-		{name: "folder to file", lower: func(t *testing.T, d string) { must(t, os.MkdirAll(d+"/d/e", 0o755)); write(t, d+"/d/f", "") },
+		{name: "directory to file", lower: func(t *testing.T, d string) { must(t, os.MkdirAll(d+"/d/e", 0o755)); write(t, d+"/d/f", "") },
 			upper: func(t *testing.T, d string) { must(t, os.RemoveAll(d+"/d")); write(t, d+"/d", "") }, want: []string{"C /d"}},
-		{name: "file to folder", lower: file,
+		{name: "file to directory", lower: file,
 			upper: func(t *testing.T, d string) {
 				must(t, os.Remove(d+"/f"), os.MkdirAll(d+"/f/g", 0o755))
 				write(t, d+"/f/g/h", "")
 			}, want: []string{"C /f", "A /f/g", "A /f/g/h"}},
-		{name: "folder to link to its like", lower: func(t *testing.T, d string) { must(t, os.Mkdir(d+"/d", 0o755)); write(t, d+"/d/f", "") },
+		{name: "directory to link to its like", lower: func(t *testing.T, d string) { must(t, os.Mkdir(d+"/d", 0o755)); write(t, d+"/d/f", "") },
 			upper: func(t *testing.T, d string) { must(t, os.Rename(d+"/d", d+"/e"), os.Symlink("e", d+"/d")) }, want: []string{"C /d", "A /e", "A /e/f"}},
 		{name: "link's target", lower: func(t *testing.T, d string) { must(t, os.Symlink("a", d+"/l")) },
 			upper: func(t *testing.T, d string) { must(t, os.Remove(d+"/l"), os.Symlink("b", d+"/l")) }, want: []string{"C /l"}},
@@ -97,17 +97,17 @@ func TestKinds(t *testing.T) {
 		{name: "pipe and socket", lower: func(*testing.T, string) {}, upper: func(t *testing.T, d string) {
 			must(t, unix.Mkfifo(d+"/p", 0o600), unix.Mknod(d+"/s", unix.S_IFSOCK|0o600, 0))
 		}, want: []string{"A /p", "A /s"}},
-		{name: "in a folder", lower: func(t *testing.T, d string) { must(t, os.MkdirAll(d+"/a/b/c", 0o755)) },
+		{name: "in a directory", lower: func(t *testing.T, d string) { must(t, os.MkdirAll(d+"/a/b/c", 0o755)) },
 			upper: func(t *testing.T, d string) { write(t, d+"/a/b/c/f", "") }, want: []string{"C /a", "C /a/b", "C /a/b/c", "A /a/b/c/f"}},
-		{name: "folder's time", lower: func(t *testing.T, d string) { must(t, os.Mkdir(d+"/d", 0o755)) },
+		{name: "directory's time", lower: func(t *testing.T, d string) { must(t, os.Mkdir(d+"/d", 0o755)) },
 			upper: func(t *testing.T, d string) { touch(t, d+"/d", whole) }},
-		{name: "folder's mode", lower: func(t *testing.T, d string) { must(t, os.Mkdir(d+"/d", 0o755)); write(t, d+"/d/f", "") },
+		{name: "directory's mode", lower: func(t *testing.T, d string) { must(t, os.Mkdir(d+"/d", 0o755)); write(t, d+"/d/f", "") },
 			upper: func(t *testing.T, d string) { must(t, os.Chmod(d+"/d", 0o755|os.ModeSticky)) }, want: []string{"C /d"}},
-		{name: "folder's mode and content", lower: func(t *testing.T, d string) { must(t, os.Mkdir(d+"/d", 0o755)) },
+		{name: "directory's mode and content", lower: func(t *testing.T, d string) { must(t, os.Mkdir(d+"/d", 0o755)) },
 			upper: func(t *testing.T, d string) { must(t, os.Chmod(d+"/d", 0o700)); write(t, d+"/d/f", "") }, want: []string{"C /d", "A /d/f"}},
-		{name: "folder made anew", lower: func(t *testing.T, d string) { must(t, os.Mkdir(d+"/d", 0o755)); write(t, d+"/d/f", "") },
+		{name: "directory made again", lower: func(t *testing.T, d string) { must(t, os.Mkdir(d+"/d", 0o755)); write(t, d+"/d/f", "") },
 			upper: func(t *testing.T, d string) { must(t, os.RemoveAll(d+"/d"), os.Mkdir(d+"/d", 0o755)) }, want: []string{"C /d", "D /d/f"}},
-		{name: "folders come and go", lower: func(t *testing.T, d string) { must(t, os.MkdirAll(d+"/old/sub/sub", 0o755)); write(t, d+"/old/f", "") },
+		{name: "directories come and go", lower: func(t *testing.T, d string) { must(t, os.MkdirAll(d+"/old/sub/sub", 0o755)); write(t, d+"/old/f", "") },
 			upper: func(t *testing.T, d string) {
 				must(t, os.RemoveAll(d+"/old"), os.MkdirAll(d+"/new/sub/sub", 0o755))
 			}, want: []string{"A /new", "A /new/sub", "A /new/sub/sub", "D /old"}},

@@ -9,26 +9,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listing is what a folder holds, as getdents64 wrote it. It is used again for
-// the next folder.
+// listing is the contents of a directory, as getdents64 wrote them. It is reused for
+// the next directory.
 type listing struct {
 	raw     []byte
 	entries []entry
 }
 
-// entry is one name. Its bytes stay in the listing, with the NUL behind them.
+// entry is one name. Its bytes are in the listing, followed by a NUL.
 type entry struct {
 	inode    uint64
-	name     int // where it begins
+	name     int // the offset of the first byte
 	length   int
-	fileType uint8 // unix.DT_*; of a mount point, what is below the mount
+	fileType uint8 // unix.DT_*; of a mount point, the type of the entry below the mount
 }
 
 func (l *listing) reset() { l.raw, l.entries = l.raw[:0], l.entries[:0] }
 
 func (l *listing) name(e *entry) []byte { return l.raw[e.name : e.name+e.length] }
 
-// terminated is the name as system calls take it.
+// terminated returns the name for system calls.
 func (l *listing) terminated(e *entry) *byte { return &l.raw[e.name] }
 
 func (l *listing) read(ctx context.Context, fd int) error {
@@ -54,7 +54,7 @@ func (l *listing) read(ctx context.Context, fd int) error {
 	return nil
 }
 
-// parse finds the entries: struct linux_dirent64 of include/linux/dirent.h.
+// parse reads the entries: struct linux_dirent64 of include/linux/dirent.h.
 func (l *listing) parse() {
 	const inode, length, fileType, name = 0, 16, 18, 19
 	for at := 0; at < len(l.raw); {
@@ -77,17 +77,17 @@ func (l *listing) sort() {
 	slices.SortFunc(l.entries, func(a, b entry) int { return bytes.Compare(l.name(&a), l.name(&b)) })
 }
 
-// pair is a name in either or both folders.
+// pair is a name in one or both directories.
 type pair struct {
 	inode uint64
 	at    [sides]*entry
 }
 
-// pairs brings the names of both folders together, in the order of inodes, in
-// which a disk reads them best.
+// pairs matches the names of both directories. It returns them in the order of inodes,
+// in which a disk reads them fastest.
 func pairs(into []pair, lower, upper *listing) []pair {
 	into = into[:0]
-	if bytes.Equal(lower.raw, upper.raw) { // nothing came or went; the usual case
+	if bytes.Equal(lower.raw, upper.raw) { // the usual case: the same names
 		for i := range upper.entries {
 			into = append(into, pair{upper.entries[i].inode, [sides]*entry{&lower.entries[i], &upper.entries[i]}})
 		}

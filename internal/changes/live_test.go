@@ -19,10 +19,10 @@ import (
 	"thinctl/units"
 )
 
-// Something happens to a folder after it was seen and before it is read.
+// A directory changes between the listing of its parent and its own.
 func TestVanishedFolders(t *testing.T) {
 	need.Root(t)
-	folderWithFile := func(d string) error {
+	dirWithFile := func(d string) error {
 		return errors.Join(os.Mkdir(d, 0o700), os.WriteFile(d+"/f", nil, 0o600))
 	}
 	tests := []struct {
@@ -31,19 +31,19 @@ func TestVanishedFolders(t *testing.T) {
 		between      func(lower, upper string) error
 		want         []string
 	}{
-		{"unchanged, removed", folderWithFile, folderWithFile, func(_, d string) error { return os.RemoveAll(d) }, []string{"D /d"}},
-		{"added, removed", nil, folderWithFile, func(_, d string) error { return os.RemoveAll(d) }, nil},
-		{"of a file, removed", func(d string) error { return os.WriteFile(d, nil, 0o600) }, folderWithFile,
+		{"unchanged, removed", dirWithFile, dirWithFile, func(_, d string) error { return os.RemoveAll(d) }, []string{"D /d"}},
+		{"added, removed", nil, dirWithFile, func(_, d string) error { return os.RemoveAll(d) }, nil},
+		{"of a file, removed", func(d string) error { return os.WriteFile(d, nil, 0o600) }, dirWithFile,
 			func(_, d string) error { return os.RemoveAll(d) }, []string{"D /d"}},
-		{"swapped for a link", folderWithFile, folderWithFile,
+		{"swapped for a link", dirWithFile, dirWithFile,
 			func(_, d string) error { return errors.Join(os.RemoveAll(d), os.Symlink("/etc", d)) }, []string{"D /d"}},
-		{"swapped for a file", nil, folderWithFile,
+		{"swapped for a file", nil, dirWithFile,
 			func(_, d string) error { return errors.Join(os.RemoveAll(d), os.WriteFile(d, nil, 0o600)) }, nil},
-		{"lower removed", folderWithFile, folderWithFile, func(d, _ string) error { return os.RemoveAll(d) }, []string{"A /d", "A /d/f"}},
-		{"both removed", folderWithFile, folderWithFile, func(a, b string) error { return errors.Join(os.RemoveAll(a), os.RemoveAll(b)) }, nil},
-		{"file and its folder removed", func(d string) error { return os.WriteFile(d, nil, 0o600) }, folderWithFile,
+		{"lower removed", dirWithFile, dirWithFile, func(d, _ string) error { return os.RemoveAll(d) }, []string{"A /d", "A /d/f"}},
+		{"both removed", dirWithFile, dirWithFile, func(a, b string) error { return errors.Join(os.RemoveAll(a), os.RemoveAll(b)) }, nil},
+		{"file and its directory removed", func(d string) error { return os.WriteFile(d, nil, 0o600) }, dirWithFile,
 			func(a, b string) error { return errors.Join(os.RemoveAll(a), os.RemoveAll(b)) }, nil},
-		{"mounted over", folderWithFile, folderWithFile, func(_, d string) error {
+		{"mounted over", dirWithFile, dirWithFile, func(_, d string) error {
 			return errors.Join(os.Remove(d+"/f"), unix.Mount("none", d, "tmpfs", 0, ""), os.WriteFile(d+"/inside", nil, 0o600))
 		}, nil},
 	}
@@ -62,7 +62,7 @@ func TestVanishedFolders(t *testing.T) {
 					}
 				}
 				unmountAfter(t, upper+"/d")
-				set := func(w *walk) { w.trees[inLower].careful, w.trees[inUpper].careful = careful, careful }
+				set := func(w *walk) { w.trees[inLower].stepwise, w.trees[inUpper].stepwise = careful, careful }
 				got := steppedLines(t, lower, upper, set, func() { must(t, tt.between(lower+"/d", upper+"/d")) })
 				wantLines(t, "changes", got, tt.want)
 			})
@@ -70,7 +70,7 @@ func TestVanishedFolders(t *testing.T) {
 	}
 }
 
-// An entry goes between its folder's listing and the look at it.
+// An entry is removed between the listing of its directory and its stat.
 func TestVanishedEntries(t *testing.T) {
 	lower, upper := t.TempDir(), t.TempDir()
 	for _, name := range []string{"/kept", "/gone"} {
@@ -87,8 +87,7 @@ func TestVanishedEntries(t *testing.T) {
 	wantLines(t, "changes", got, []string{"D /gone"})
 }
 
-// A container goes on while its changes are asked for, and tries to lead the
-// walk out of its tree.
+// A container changes its tree during the walk, and tries to lead the walk out of it.
 func TestLiveTree(t *testing.T) {
 	outside := t.TempDir()
 	must(t, os.MkdirAll(outside+"/secret/secret", 0o755))
@@ -113,7 +112,7 @@ func TestLiveTree(t *testing.T) {
 				if rand.IntN(2) == 0 {
 					path = filepath.Join(path, name())
 				}
-				// Whatever fails here was done by the other already.
+				// A call fails if the other goroutine was first.
 				switch rand.IntN(5) {
 				case 0:
 					os.RemoveAll(path)
@@ -136,19 +135,19 @@ func TestLiveTree(t *testing.T) {
 	walks := 0
 	for ; ctx.Err() == nil && !t.Failed(); walks++ {
 		var last string
-		told := map[string]Kind{}
+		visited := map[string]Kind{}
 		err := Walk(t.Context(), twins.lower, twins.upper, Options{SameOrigin: true, Exact: walks%2 == 0}, func(c Change) error {
 			if strings.Contains(c.Path, "secret") {
-				t.Errorf("outside: %s", c)
+				t.Errorf("got the change %s, from outside of the tree", c)
 			}
 			if c.Path <= last {
-				t.Errorf("%s after %s", c, last)
+				t.Errorf("got %s after %s, want the order of paths", c, last)
 			}
-			last, told[c.Path] = c.Path, c.Kind
+			last, visited[c.Path] = c.Path, c.Kind
 			if parent := filepath.Dir(c.Path); parent != "/" {
-				above, there := told[parent]
+				above, there := visited[parent]
 				if !there || above == Deleted || above == Added && c.Kind != Added {
-					t.Errorf("%s in a folder that is %q", c, above)
+					t.Errorf("got %s in a directory of kind %q", c, above)
 				}
 			}
 			return nil
@@ -189,7 +188,7 @@ func TestMountPoints(t *testing.T) {
 		got, total := walkLines(t, lower, upper, o)
 		wantLines(t, "changes", got, want)
 		if total.Size != 1 {
-			t.Errorf("size %d", total.Size)
+			t.Errorf("got the size %d, want 1", total.Size)
 		}
 	}
 }

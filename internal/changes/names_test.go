@@ -38,7 +38,7 @@ func TestNames(t *testing.T) {
 	wantLines(t, "the plain comparison", oracle(t, twins.lower, twins.upper), want)
 }
 
-// deep makes levels folders in each other, and file in the last.
+// deep makes nested directories, levels deep, and file in the last.
 func deep(t *testing.T, root, name string, levels int, file string) {
 	t.Helper()
 	at, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY, 0)
@@ -77,15 +77,15 @@ func TestDeepTrees(t *testing.T) {
 			bottom := strings.Repeat("/"+tree.name, tree.levels)
 			for _, careful := range []bool{false, true} {
 				got := steppedLines(t, lower, upper, func(w *walk) {
-					w.trees[inLower].careful, w.trees[inUpper].careful = careful, careful
+					w.trees[inLower].stepwise, w.trees[inUpper].stepwise = careful, careful
 				}, nil)
 				expectDeep(t, got, "C", tree.name, tree.levels, "A "+bottom+"/new")
 			}
 			var most openFiles
 			got, _ := walkLines(t, lower, upper, Options{Exclude: most.count})
 			expectDeep(t, got, "C", tree.name, tree.levels, "A "+bottom+"/new")
-			if before := openNow(); most.most > before+2*(len(anchors{})+2)*(Options{}).workers() {
-				t.Errorf("%d files were open at once, %d are after", most.most, before)
+			if before := openNow(); most.most > before+2*(len(openedDirs{})+2)*(Options{}).workers() {
+				t.Errorf("got %d files open at once, with %d open afterwards; want fewer", most.most, before)
 			}
 			got, _ = walkLines(t, "", upper, Options{})
 			expectDeep(t, got, "A", tree.name, tree.levels, "A "+bottom+"/new", "A "+bottom+"/old")
@@ -96,7 +96,7 @@ func TestDeepTrees(t *testing.T) {
 func expectDeep(t *testing.T, got []string, letter, name string, levels int, last ...string) {
 	t.Helper()
 	if len(got) != levels+len(last) {
-		t.Fatalf("%d changes, want %d and %d", len(got), levels, len(last))
+		t.Fatalf("got %d changes, want %d and %d", len(got), levels, len(last))
 	}
 	path := ""
 	for i, line := range got[:levels] {
@@ -106,11 +106,11 @@ func expectDeep(t *testing.T, got []string, letter, name string, levels int, las
 		}
 	}
 	if !slices.Equal(got[levels:], last) {
-		t.Errorf("at the bottom: %.300q", got[levels:])
+		t.Errorf("at the bottom: got %.300q, want %.300q", got[levels:], last)
 	}
 }
 
-// openFiles counts the descriptors of the process whenever it is asked.
+// openFiles counts the open descriptors of the process at each call.
 type openFiles struct {
 	mu   sync.Mutex
 	most int
@@ -149,10 +149,10 @@ func TestLargeFolder(t *testing.T) {
 	got, total := walkLines(t, lower, upper, Options{})
 	wantLines(t, "three", got, []string{"A /file-100000", "D /file-5", "C /file-99999"})
 	if total.Added != 1 || total.Deleted != 1 || total.Modified != 1 || total.Size != 11 {
-		t.Errorf("total %+v", total)
+		t.Errorf("got the total %+v, want one of each kind and 11 bytes", total)
 	}
 	got, total = walkLines(t, "", upper, Options{})
 	if len(got) != files || total.Added != files {
-		t.Errorf("against nothing: %d changes, total %+v", len(got), total)
+		t.Errorf("with an empty lower tree: got %d changes, total %+v, want %d", len(got), total, files)
 	}
 }

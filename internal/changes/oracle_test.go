@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// oracle is Docker's comparison the plain way: both trees are read whole, by
-// paths, into maps, and then compared.
+// oracle is Docker's comparison in its simplest form: it reads both trees into maps,
+// by paths, and compares them.
 func oracle(t testing.TB, lower, upper string) []string {
 	t.Helper()
 	var lines []string
@@ -100,7 +100,7 @@ func nodesDiffer(a, b *node) bool {
 		!bytes.Equal(a.capability, b.capability)
 }
 
-// dockerSize is ChangesSize of moby's pkg/archive/changes.go.
+// dockerSize returns the size like ChangesSize of moby's pkg/archive/changes.go.
 func dockerSize(t testing.TB, upper string, lines []string) (size int64) {
 	t.Helper()
 	counted := map[uint64]bool{}

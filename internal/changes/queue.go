@@ -2,8 +2,8 @@ package changes
 
 import "sync"
 
-// queue holds the folders that are still to be read. The newest come first,
-// which keeps their number to the subfolders along one way down per worker.
+// queue holds the directories that are still to be read. It returns the newest first,
+// so that it holds the subdirectories along one path per worker at most.
 type queue struct {
 	mu   sync.Mutex
 	wake *sync.Cond
@@ -32,7 +32,7 @@ func (q *queue) push(dirs ...*dir) {
 	}
 }
 
-// pop waits for a folder; nil means that the walk is over.
+// pop waits for a directory. It returns nil at the end of the walk.
 func (q *queue) pop() *dir {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -51,7 +51,7 @@ func (q *queue) pop() *dir {
 
 func (q *queue) finish() { q.fail(nil) }
 
-// fail ends the walk; the first error is the one that counts.
+// fail ends the walk. The first error is kept.
 func (q *queue) fail(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

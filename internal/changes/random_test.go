@@ -19,9 +19,9 @@ import (
 	"thinctl/units"
 )
 
-// Hundreds of trees of one file system are changed at random. The walk must
-// agree with the plain comparison by Docker's rules, with find(1) on what came
-// and went, and with diff(1) on which files differ.
+// TestRandomChanges changes hundreds of trees of one file system at random. It compares
+// the walk with the oracle, with find(1) for added and deleted entries, and with
+// diff(1) for files that differ.
 func TestRandomChanges(t *testing.T) {
 	const trees = 300
 	seed := uint64(time.Now().UnixNano())
@@ -42,7 +42,7 @@ func TestRandomChanges(t *testing.T) {
 			}
 		}
 	})
-	told := 0
+	visited := 0
 	for i := range trees {
 		lower, upper := tree(twins.lower, i), tree(twins.upper, i)
 		g := &generator{t, random, upper}
@@ -54,7 +54,7 @@ func TestRandomChanges(t *testing.T) {
 			got, total := walkLines(t, lower, upper, o)
 			wantLines(t, fmt.Sprintf("tree %d, %+v", i, o), got, want)
 			if want := dockerSize(t, upper, want); int64(total.Size) != want {
-				t.Errorf("tree %d: size %d, Docker's is %d", i, total.Size, want)
+				t.Errorf("tree %d: got the size %d, want Docker's %d", i, total.Size, want)
 			}
 		}
 		exact, _ := walkLines(t, lower, upper, Options{SameOrigin: true, Exact: true})
@@ -65,14 +65,14 @@ func TestRandomChanges(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("tree %d of seed %d", i, seed)
 		}
-		told += len(want)
+		visited += len(want)
 	}
-	t.Logf("%d trees, %d changes", trees, told)
-	if told < 5*trees {
-		t.Errorf("too little happened")
+	t.Logf("%d trees, %d changes", trees, visited)
+	if visited < 5*trees {
+		t.Errorf("got %d changes, want %d or more", visited, 5*trees)
 	}
 	got := steppedLines(t, twins.lower, twins.upper, func(w *walk) {
-		w.trees[inLower].careful, w.trees[inUpper].careful = true, true
+		w.trees[inLower].stepwise, w.trees[inUpper].stepwise = true, true
 	}, nil)
 	wantLines(t, "all, without openat2", got, oracle(t, twins.lower, twins.upper))
 	// An image and a copy of it have no inode in common.
@@ -102,7 +102,7 @@ func agreesWithFind(t *testing.T, lower, upper string, lines []string) {
 		}
 	}
 	for path := range before {
-		// The top alone, and nothing where a file took the folder's place.
+		// Only the top, and nothing if a file has replaced the directory.
 		if parent := filepath.Dir(path); !after[path] && (parent == "/" || after[parent] && isDir(upper+parent)) {
 			deleted = append(deleted, "D "+path)
 		}
@@ -122,7 +122,7 @@ func agreesWithFind(t *testing.T, lower, upper string, lines []string) {
 	wantLines(t, "find's deletions", of("D"), deleted)
 }
 
-// agreesWithDiff sees to it that no file that differs for diff was missed.
+// agreesWithDiff checks that lines have all files that differ according to diff.
 func agreesWithDiff(t *testing.T, lower, upper string, lines []string) {
 	t.Helper()
 	command := exec.Command("diff", "-rq", "--no-dereference", lower, upper)
@@ -132,7 +132,7 @@ func agreesWithDiff(t *testing.T, lower, upper string, lines []string) {
 		t.Fatalf("diff: %v: %s", err, output)
 	}
 	if err == nil && slices.ContainsFunc(lines, func(line string) bool { return line[0] != 'C' }) {
-		t.Errorf("diff sees nothing of %q", lines)
+		t.Errorf("got the changes %q, and diff finds none", lines)
 	}
 	for line := range strings.SplitSeq(string(output), "\n") {
 		var path string
@@ -140,21 +140,20 @@ func agreesWithDiff(t *testing.T, lower, upper string, lines []string) {
 		case line == "" || sameSpecial(line):
 			continue
 		case isOne:
-			folder, name, _ := strings.Cut(rest, ": ")
-			path = strings.TrimPrefix(strings.TrimPrefix(folder, lower), upper) + "/" + name
+			directory, name, _ := strings.Cut(rest, ": ")
+			path = strings.TrimPrefix(strings.TrimPrefix(directory, lower), upper) + "/" + name
 		default: // Files A and B differ; Symbolic links A and B differ; File A is a .. while file B is a ..
 			_, rest, _ := strings.Cut(line, lower)
 			path, _, _ = strings.Cut(rest, " ")
 		}
-		// In a folder that is no more, or never was, diff shows the top alone.
+		// In a directory that one tree does not have, diff shows only the top.
 		if !slices.ContainsFunc(lines, func(line string) bool { return line[2:] == path }) {
-			t.Errorf("diff says %q; not in %q", line, lines)
+			t.Errorf("got the changes %q, want %q of diff too", lines, line)
 		}
 	}
 }
 
-// sameSpecial is what diff says of two pipes, sockets or device nodes, whatever
-// they are like.
+// sameSpecial is the line of diff for two pipes, sockets or device nodes, equal or not.
 func sameSpecial(line string) bool {
 	before, after, both := strings.Cut(line, " while file ")
 	_, was, _ := strings.Cut(before, " is a ")
@@ -174,7 +173,7 @@ type generator struct {
 	root string
 }
 
-// all lists what is in the tree; with only, of that kind.
+// all lists the entries of the tree, or those for which only returns true.
 func (g *generator) all(want func(fs.DirEntry) bool) []string {
 	var paths []string
 	must(g.t, filepath.WalkDir(g.root, func(path string, e fs.DirEntry, err error) error {
@@ -195,7 +194,7 @@ func (g *generator) pick(want func(fs.DirEntry) bool) string {
 
 func anything(fs.DirEntry) bool       { return true }
 func regular(e fs.DirEntry) bool      { return e.Type().IsRegular() }
-func folders(e fs.DirEntry) bool      { return e.IsDir() }
+func directories(e fs.DirEntry) bool  { return e.IsDir() }
 func attributable(e fs.DirEntry) bool { return e.IsDir() || e.Type().IsRegular() }
 func (g *generator) oneIn(n int) bool { return g.r.IntN(n) == 0 }
 func (g *generator) content() []byte  { return []byte(strings.Repeat("x", g.r.IntN(9000))) }
@@ -203,13 +202,13 @@ func (g *generator) moment() time.Time {
 	return time.Unix(1_500_000_000+g.r.Int64N(3), g.r.Int64N(2)*5000)
 }
 
-// fresh is a path where nothing is yet. Names are few and begin alike, so that
-// they meet and the order matters.
+// fresh returns a path that does not exist. Names are few and have common prefixes, so
+// that they collide and their order matters.
 func (g *generator) fresh() string {
 	for range 20 {
 		parent := g.root
 		if !g.oneIn(3) {
-			parent = cmpOr(g.pick(folders), g.root)
+			parent = cmpOr(g.pick(directories), g.root)
 		}
 		names := []string{"a", "a-b", "a.b", "a0", "a-", "b", "B", "ab", ".wh.a", "\u00e4", "a!", "~", "c", "d", "e"}
 		path := filepath.Join(parent, names[g.r.IntN(len(names))])

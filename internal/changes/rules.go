@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// scratch is room for attributes and content, used again and again.
+// scratch is a pair of reused buffers for attributes and content.
 type scratch [sides][]byte
 
-// differ tells whether an entry of both trees has changed.
+// differ reports whether an entry of both trees has changed.
 func (w *worker) differ(lower, upper *status, p *pair) (bool, error) {
 	if w.options.SameOrigin && untouched(&lower.Statx_t, &upper.Statx_t) {
 		return false, nil
@@ -25,17 +25,17 @@ func (w *worker) differ(lower, upper *status, p *pair) (bool, error) {
 	return w.attributeDiffers(p, capability)
 }
 
-// untouched tells whether two inodes of one origin are the same still. Whatever
-// changes an inode, its attributes or its content sets its change time.
+// untouched reports whether two inodes of one origin are equal. Each change of an
+// inode, its attributes or its content sets its change time.
 func untouched(a, b *unix.Statx_t) bool {
 	return a.Ino == b.Ino && a.Ctime == b.Ctime && a.Mtime == b.Mtime &&
 		a.Mode == b.Mode && a.Uid == b.Uid && a.Gid == b.Gid && a.Size == b.Size &&
 		a.Rdev_major == b.Rdev_major && a.Rdev_minor == b.Rdev_minor
 }
 
-// dockerDiffers is statDifferent of moby's pkg/archive/changes_unix.go: links,
-// blocks, change time and inode number do not count, and of folders neither
-// size nor time.
+// dockerDiffers reports a difference like statDifferent of moby's
+// pkg/archive/changes_unix.go. It ignores links, blocks, change time and inode number,
+// and of directories also size and time.
 func dockerDiffers(a, b *unix.Statx_t) bool {
 	if a.Mode != b.Mode || a.Uid != b.Uid || a.Gid != b.Gid ||
 		a.Rdev_major != b.Rdev_major || a.Rdev_minor != b.Rdev_minor {
@@ -44,12 +44,13 @@ func dockerDiffers(a, b *unix.Statx_t) bool {
 	return a.Mode&unix.S_IFMT != unix.S_IFDIR && (a.Size != b.Size || !sameTime(a.Mtime, b.Mtime))
 }
 
-// sameTime takes a time that a tar cut to whole seconds as the same.
+// sameTime reports whether two times are equal, or one was truncated to seconds by a
+// tar.
 func sameTime(a, b unix.StatxTimestamp) bool {
 	return a.Sec == b.Sec && (a.Nsec == b.Nsec || a.Nsec == 0 || b.Nsec == 0)
 }
 
-// capability is the one attribute that Docker looks at.
+// capability is the only attribute that Docker compares.
 const capability = "security.capability"
 
 func (w *worker) attributeDiffers(p *pair, attribute string) (bool, error) {
@@ -61,36 +62,36 @@ func (w *worker) attributeDiffers(p *pair, attribute string) (bool, error) {
 	return !bytes.Equal(w.scratch[inLower], w.scratch[inUpper]), nil
 }
 
-// attribute reads an attribute into the scratch; what is not there is empty.
+// attribute reads an attribute into the scratch. A missing attribute is empty.
 func (w *worker) attribute(s int, p *pair, attribute string) error {
 	return w.fill(s, func(b []byte) (int, error) {
 		return unix.Lgetxattr(w.procPath(s, p), attribute, b)
 	})
 }
 
-// procPath leads to an entry by its folder's descriptor: before getxattrat
-// (Linux 6.13) there is no other way that does not open the entry, which for a
-// device or a pipe does something.
+// procPath returns the path of an entry by the descriptor of its directory. Before
+// getxattrat (Linux 6.13) all other ways open the entry, which has effects for a device
+// or a pipe.
 func (w *worker) procPath(s int, p *pair) string {
 	return fmt.Sprintf("%s/%s", descriptorPath(w.fd[s]), w.listings[s].name(p.at[s]))
 }
 
-// fill makes the scratch of s as large as call asks for.
+// fill calls call with the scratch of s, and enlarges it as needed.
 func (w *worker) fill(s int, call func([]byte) (int, error)) error {
 	if w.scratch[s] == nil {
 		w.scratch[s] = make([]byte, 256)
 	}
 	for {
-		room := w.scratch[s][:cap(w.scratch[s])]
-		n, err := retry(func() (int, error) { return call(room) })
+		buf := w.scratch[s][:cap(w.scratch[s])]
+		n, err := retry(func() (int, error) { return call(buf) })
 		switch {
 		case err == nil:
-			w.scratch[s] = room[:n]
+			w.scratch[s] = buf[:n]
 			return nil
-		case errors.Is(err, unix.ERANGE) && len(room) < 128<<10: // values and lists end at 64 KiB
-			w.scratch[s] = make([]byte, 2*len(room))
+		case errors.Is(err, unix.ERANGE) && len(buf) < 128<<10: // values and lists have at most 64 KiB
+			w.scratch[s] = make([]byte, 2*len(buf))
 		case errors.Is(err, unix.ENODATA), errors.Is(err, unix.EOPNOTSUPP), vanished(err):
-			w.scratch[s] = room[:0]
+			w.scratch[s] = buf[:0]
 			return nil
 		default:
 			return err

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestNextData walks over two files of 300 GB that hold little: what is a hole in
-// both is skipped, at whatever their sizes.
+// TestNextData reads two files of 300 GB with little data. Holes of both files must be
+// skipped.
 func TestNextData(t *testing.T) {
 	const size = 300 << 30
 	dir := t.TempDir()

@@ -10,18 +10,18 @@ import (
 	"thinctl/units"
 )
 
-// Links are not followed, automounts not set off.
+// statFlags do not follow symbolic links and do not trigger automounts.
 const statFlags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT
 
-// status is what an entry is like.
+// status is the state of an entry.
 type status struct {
-	there    bool
-	mount    bool   // something else is mounted there
-	fileType uint16 // unix.S_IF*; of a mount point, what is below the mount
+	exists   bool
+	mount    bool   // it is a mount point
+	fileType uint16 // unix.S_IF*; of a mount point, the type of the entry below the mount
 	unix.Statx_t
 }
 
-// stat looks at e of side s; what has vanished is not there.
+// stat reads the state of e on side s. An entry that was removed does not exist.
 func (w *worker) stat(s int, e *entry, into *status) error {
 	err := statx(w.fd[s], w.listings[s].terminated(e), &into.Statx_t)
 	if err != nil {
@@ -30,9 +30,9 @@ func (w *worker) stat(s int, e *entry, into *status) error {
 		}
 		return err
 	}
-	into.there = true
+	into.exists = true
 	into.fileType = into.Mode & unix.S_IFMT
-	// A bind mount from the same device shows in the attribute alone.
+	// Only the attribute reveals a bind mount from the same device.
 	if deviceOf(&into.Statx_t) != w.trees[s].device || into.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 {
 		into.mount = true
 		if e.fileType != unix.DT_UNKNOWN {
@@ -42,7 +42,7 @@ func (w *worker) stat(s int, e *entry, into *status) error {
 	return nil
 }
 
-// statx is unix.Statx without a copy of each name.
+// statx calls statx(2) like unix.Statx, without a copy of each name.
 func statx(at int, name *byte, into *unix.Statx_t) error {
 	for {
 		_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(at), uintptr(unsafe.Pointer(name)),

@@ -17,15 +17,15 @@ import (
 	"thinctl/units"
 )
 
-// twins are two mounted copies of one file system, as two thin snapshots are:
-// every inode has the same number and times in both. fill makes what is in it.
+// twins are two mounted copies of one file system, like two thin snapshots: each inode
+// has the same number and times in both. fill makes the contents.
 type twins struct{ lower, upper string }
 
 func newTwins(t testing.TB, kind filesystem.Type, size units.Bytes, fill func(root string)) twins {
 	t.Helper()
 	need.Program(t, "mkfs."+string(kind))
-	folder := t.TempDir()
-	lower, upper := filepath.Join(folder, "lower.img"), filepath.Join(folder, "upper.img")
+	directory := t.TempDir()
+	lower, upper := filepath.Join(directory, "lower.img"), filepath.Join(directory, "upper.img")
 	if err := errors.Join(os.WriteFile(lower, nil, 0o600), os.Truncate(lower, int64(size))); err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func newTwins(t testing.TB, kind filesystem.Type, size units.Bytes, fill func(ro
 	if err := filesystem.Format(t.Context(), device, filesystem.FormatOptions{Type: kind}); err != nil {
 		t.Fatal(err)
 	}
-	root := mount(t, device, filepath.Join(folder, "origin"))
+	root := mount(t, device, filepath.Join(directory, "origin"))
 	fill(root)
 	if err := filesystem.Unmount(t.Context(), root, filesystem.UnmountOptions{}); err != nil {
 		t.Fatal(err)
@@ -41,8 +41,8 @@ func newTwins(t testing.TB, kind filesystem.Type, size units.Bytes, fill func(ro
 	run(t, "sync", device)
 	run(t, "cp", "--sparse=always", lower, upper)
 	return twins{
-		lower: mount(t, device, filepath.Join(folder, "lower")),
-		upper: mount(t, attach(t, upper), filepath.Join(folder, "upper")),
+		lower: mount(t, device, filepath.Join(directory, "lower")),
+		upper: mount(t, attach(t, upper), filepath.Join(directory, "upper")),
 	}
 }
 
@@ -63,14 +63,14 @@ func mount(t testing.TB, device, target string) string {
 	return target
 }
 
-// memory is a folder in which making many files takes no time.
+// memory returns a directory in memory, in which files are made fast.
 func memory(t testing.TB) string {
 	t.Helper()
 	need.Root(t)
-	folder := t.TempDir()
-	must(t, unix.Mount("none", folder, "tmpfs", 0, "mode=755"))
-	unmountAfter(t, folder)
-	return folder
+	directory := t.TempDir()
+	must(t, unix.Mount("none", directory, "tmpfs", 0, "mode=755"))
+	unmountAfter(t, directory)
+	return directory
 }
 
 func unmountAfter(t testing.TB, target string) {
@@ -90,7 +90,7 @@ func run(t testing.TB, name string, args ...string) string {
 	return string(output)
 }
 
-// walkLines is what Walk tells, as lines, and its total.
+// walkLines returns the changes of Walk as lines, and their total.
 func walkLines(t testing.TB, lower, upper string, o Options) ([]string, Total) {
 	t.Helper()
 	var lines []string

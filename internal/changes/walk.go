@@ -6,23 +6,23 @@ import (
 	"sync"
 )
 
-// Options changes what Walk compares and how. The zero value compares any two
-// trees by Docker's rules.
+// Options are the options of Walk. The zero value compares any two trees by Docker's
+// rules.
 type Options struct {
-	// SameOrigin promises that both trees are snapshots of one file system, or
-	// one of the other: what has the same inode number, times, size, mode and
-	// owners in both is taken as unchanged without a further look.
+	// SameOrigin declares that both trees are snapshots of one file system, or that
+	// one is a snapshot of the other. Entries with the same inode number, times, size,
+	// mode and owners are then taken as unchanged without a further comparison.
 	SameOrigin bool
-	// Exact also tells what Docker's rules do not see: entries of the same size
-	// and modification time of which any extended attribute, a link's target or
-	// a file's content differs. Files are read for it; with SameOrigin only
-	// those whose inode changed.
+	// Exact also finds changes that Docker's rules ignore: entries of the same size
+	// and modification time of which an extended attribute, the target of a link or
+	// the content of a file differs. It reads files; with SameOrigin only those whose
+	// inode changed.
 	Exact bool
-	// Exclude leaves out the paths for which it returns true, and all below
-	// them. Several goroutines call it at once.
+	// Exclude leaves out the paths for which it returns true, and all paths below
+	// them. Several goroutines call it concurrently.
 	Exclude func(path string) bool
-	// Workers is how many folders are read at once; 0 means two to four,
-	// depending on the processors.
+	// Workers is the number of directories that are read concurrently, by default two
+	// to four, depending on the processors.
 	Workers int
 }
 
@@ -33,10 +33,10 @@ func (o Options) workers() int {
 	return min(4, max(2, runtime.GOMAXPROCS(0)))
 }
 
-// Walk compares the trees whose roots are the folders lower and upper, and then
-// calls visit with each change, in the order of their paths. An empty lower is
-// an empty tree. An error of visit ends the walk and is returned as it is; so is
-// the cause of a context that ends.
+// Walk compares the trees whose roots are the directories lower and upper, and then
+// calls visit for each change, in the order of the paths. If lower is "", the lower
+// tree is empty. An error of visit ends the walk and is returned unchanged, as is the
+// cause of a context that ends.
 func Walk(ctx context.Context, lower, upper string, o Options, visit func(Change) error) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
@@ -67,14 +67,14 @@ const (
 	sides
 )
 
-// walk is what its workers share.
+// walk is the state that the workers share.
 type walk struct {
 	options Options
 	trees   [sides]*tree
 	queue   *queue
 }
 
-// find reads both trees and leaves all changes below root.
+// find reads both trees and stores all changes in root.
 func (w *walk) find(ctx context.Context, root *dir) error {
 	defer context.AfterFunc(ctx, func() { w.queue.fail(context.Cause(ctx)) })()
 	root.pending.Store(1)

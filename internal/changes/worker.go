@@ -7,28 +7,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// worker compares one folder after another.
+// worker compares one directory after another.
 type worker struct {
 	*walk
-	prefix   string // of the paths in the folder at hand, for Exclude
+	prefix   string // of the paths in the current directory, for Exclude
 	fd       [sides]int
-	anchors  [sides]anchors
+	opened   [sides]openedDirs
 	listings [sides]listing
 	pairs    []pair
-	folders  []*dir
+	subdirs  []*dir
 	scratch  scratch
 }
 
 func (w *worker) close() {
-	for s := range w.anchors {
-		w.anchors[s].close()
+	for s := range w.opened {
+		w.opened[s].close()
 	}
 }
 
-// compare reads d on both sides, notes what changed in it, and puts its
-// subfolders into the queue.
+// compare reads d on both sides, adds the changes in it, and puts its subdirectories
+// into the queue.
 func (w *worker) compare(ctx context.Context, d *dir) error {
-	w.folders = w.folders[:0]
+	w.subdirs = w.subdirs[:0]
 	if w.options.Exclude != nil {
 		w.prefix = d.path() + "/"
 	}
@@ -61,22 +61,22 @@ func (w *worker) compare(ctx context.Context, d *dir) error {
 		}
 	}
 	w.pairs = pairs(w.pairs, &w.listings[inLower], &w.listings[inUpper])
-	const prompt = 256 // entries between looks at the context
+	const checkEvery = 256 // entries between two checks of the context
 	for i := range w.pairs {
-		if i%prompt == prompt-1 && ctx.Err() != nil {
+		if i%checkEvery == checkEvery-1 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		if err := w.entry(d, &w.pairs[i]); err != nil {
 			return err
 		}
 	}
-	d.pending.Add(int64(len(w.folders)))
-	w.queue.push(w.folders...)
+	d.pending.Add(int64(len(w.subdirs)))
+	w.queue.push(w.subdirs...)
 	return nil
 }
 
 func (w *worker) list(ctx context.Context, d *dir, s int) error {
-	fd, err := w.anchors[s].open(w.trees[s], d, unix.O_RDONLY)
+	fd, err := w.opened[s].open(w.trees[s], d, unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -84,9 +84,8 @@ func (w *worker) list(ctx context.Context, d *dir, s int) error {
 	return w.listings[s].read(ctx, fd)
 }
 
-// gone makes d, whose folder on one side has vanished since it was seen, what
-// it would be had it never been there. It tells whether nothing is left to be
-// compared.
+// gone updates d after its directory on one side was removed during the walk, as if it
+// had not existed. It reports whether nothing is left to compare.
 func (w *worker) gone(d *dir, s int) (bool, error) {
 	d.in[s] = false
 	w.listings[s].reset()
@@ -98,10 +97,10 @@ func (w *worker) gone(d *dir, s int) (bool, error) {
 		d.kind = 0
 		return true, nil
 	}
-	// The lower tree's entry is a deletion now. Nobody kept what it was like.
+	// The entry of the lower tree is a deletion now. Its state was not kept.
 	var st unix.Statx_t
 	d.kind, d.info = Deleted, Info{}
-	if w.fd[inLower] < 0 { // it was no folder
+	if w.fd[inLower] < 0 { // it was not a directory
 		return true, w.lowerInfo(d)
 	}
 	err := unix.Statx(w.fd[inLower], "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, &st)
@@ -113,7 +112,7 @@ func (w *worker) gone(d *dir, s int) (bool, error) {
 }
 
 func (w *worker) lowerInfo(d *dir) error {
-	at, err := w.anchors[inLower].open(w.trees[inLower], d.parent, unix.O_RDONLY)
+	at, err := w.opened[inLower].open(w.trees[inLower], d.parent, unix.O_RDONLY)
 	if err == nil {
 		defer unix.Close(at)
 		var st unix.Statx_t
@@ -129,7 +128,7 @@ func (w *worker) lowerInfo(d *dir) error {
 	return failed("stat", w.trees[inLower].path+d.path(), err)
 }
 
-// entry compares what one name stands for.
+// entry compares the entries of one name.
 func (w *worker) entry(d *dir, p *pair) error {
 	name := w.name(p)
 	if w.options.Exclude != nil && w.options.Exclude(w.prefix+string(name)) {
@@ -147,19 +146,19 @@ func (w *worker) entry(d *dir, p *pair) error {
 	lower, upper := &seen[inLower], &seen[inUpper]
 	var kind Kind
 	switch {
-	case !lower.there && !upper.there:
+	case !lower.exists && !upper.exists:
 		return nil
-	case !upper.there:
+	case !upper.exists:
 		d.add(found{name: string(name), kind: Deleted, info: lower.info()})
 		return nil
-	case !lower.there:
+	case !lower.exists:
 		kind = Added
 	case lower.mount || upper.mount:
 		if lower.fileType != upper.fileType {
 			kind = Modified
 		}
 	case lower.inode() == upper.inode():
-		return nil // the very same; a folder with all that is in it
+		return nil // the same inode: a directory with everything in it
 	default:
 		differ, err := w.differ(lower, upper, p)
 		if err != nil {
@@ -173,7 +172,7 @@ func (w *worker) entry(d *dir, p *pair) error {
 		sub := &dir{parent: d, depth: d.depth + 1, name: string(name), kind: kind, info: upper.info()}
 		sub.in = [sides]bool{inLower: lower.isDir(), inUpper: true}
 		sub.pending.Store(1)
-		w.folders = append(w.folders, sub)
+		w.subdirs = append(w.subdirs, sub)
 	} else if kind != 0 {
 		d.add(found{name: string(name), kind: kind, info: upper.info()})
 	}

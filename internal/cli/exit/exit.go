@@ -10,7 +10,6 @@ import (
 	"syscall"
 
 	"thinctl/fault"
-	"thinctl/internal/changes"
 	"thinctl/internal/containerd"
 	"thinctl/internal/daemon"
 	"thinctl/internal/images"
@@ -119,7 +118,7 @@ func classes() []class {
 		{CodeUnhealthy, []error{ErrUnhealthy, thinpool.ErrUnhealthy, thinpool.ErrNeedsCheck, thinpool.ErrReserve,
 			thinpool.ErrSwapped, thinpool.ErrDiverged, thinpool.ErrForeign, thinpool.ErrGone, thinpool.ErrCloned, thinpool.ErrShrunk}},
 		{CodeMissing, []error{fault.Unsupported, fault.Denied,
-			registry.ErrDenied, changes.ErrUnsupported, metadata.ErrUnsupported, fs.ErrPermission}},
+			registry.ErrDenied, metadata.ErrUnsupported, fs.ErrPermission}},
 		{CodeUsage, []error{fault.Invalid}},
 		{CodeBusy, []error{fault.Busy, metadata.ErrBusy}},
 		{CodeExists, []error{fault.Exists}},

@@ -4,8 +4,8 @@ import (
 	"testing"
 )
 
-// steppedLines is a walk of one worker in which set changes the walk before it
-// begins, and between runs after the roots were read and before anything else.
+// steppedLines returns the changes of a walk with one worker. It calls set before the
+// walk, and between after the roots were read.
 func steppedLines(t *testing.T, lower, upper string, set func(*walk), between func()) []string {
 	t.Helper()
 	root := &dir{}

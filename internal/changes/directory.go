@@ -8,25 +8,25 @@ import (
 	"sync/atomic"
 )
 
-// dir is a folder of either or both trees: first one to be read, then the
-// place of the changes below it. Paths are kept as names only: in a tree
-// thousands of levels deep the paths themselves would fill the memory.
+// dir is a directory of one or both trees, and holds the changes in it after it was
+// read. It keeps its name instead of its path: in a tree of thousands of levels the
+// paths would fill the memory.
 type dir struct {
 	parent *dir
 	depth  int
 	name   string
-	in     [sides]bool // where it is a folder
-	kind   Kind        // of the folder itself; 0 while it has not changed
+	in     [sides]bool // the trees in which it is a directory
+	kind   Kind        // of the directory itself; 0 if it has not changed
 	info   Info
 
-	pending atomic.Int64 // subfolders to be read, and itself
+	pending atomic.Int64 // subdirectories to be read, and itself
 
 	mu    sync.Mutex
 	found []found
 }
 
-// found is a change in a folder; of a subfolder that has changed, or something
-// in it, below is set.
+// found is a change in a directory. below is set for a subdirectory that has changed,
+// or has changes in it.
 type found struct {
 	name  string
 	kind  Kind
@@ -34,8 +34,8 @@ type found struct {
 	below *dir
 }
 
-// appendPath appends the path of d from the folder base above it: "/a/b", and
-// nothing for base itself. No base means the root.
+// appendPath appends the path of d from the directory base above it: "/a/b", and
+// nothing for base itself. Without base it is the path from the root.
 func (d *dir) appendPath(path []byte, base *dir) []byte {
 	var names []string
 	for ; d.parent != nil && d != base; d = d.parent {
@@ -50,7 +50,7 @@ func (d *dir) appendPath(path []byte, base *dir) []byte {
 
 func (d *dir) path() string { return string(d.appendPath(nil, nil)) }
 
-// above is the folder above d at a depth; the root's is 0.
+// above returns the directory above d at a depth. The depth of the root is 0.
 func (d *dir) above(depth int) *dir {
 	for d.depth > depth {
 		d = d.parent
@@ -64,8 +64,8 @@ func (d *dir) add(f found) {
 	d.mu.Unlock()
 }
 
-// done counts d, or the last of its subfolders, as read, hands what changed to
-// the folder above, and tells whether that was the whole tree.
+// done counts d, or the last of its subdirectories, as read, passes its changes to the
+// directory above, and reports whether the whole tree has been read.
 func (d *dir) done() bool {
 	for d.pending.Add(-1) == 0 {
 		slices.SortFunc(d.found, func(a, b found) int { return strings.Compare(a.name, b.name) })
@@ -83,7 +83,7 @@ func (d *dir) done() bool {
 	return false
 }
 
-// visit tells all that was found, in the order of the paths' bytes.
+// visit calls a function for all changes found, in the order of the paths' bytes.
 func (d *dir) visit(ctx context.Context, visit func(Change) error) error {
 	v := &visitor{ctx: ctx, visit: visit}
 	return v.dir(d)
@@ -92,13 +92,14 @@ func (d *dir) visit(ctx context.Context, visit func(Change) error) error {
 type visitor struct {
 	ctx   context.Context
 	visit func(Change) error
-	path  []byte // of the folder that is being told
+	path  []byte // of the current directory
 }
 
 func (v *visitor) dir(d *dir) error {
-	// What is in /a is told after /a-b, because '-' comes before '/'. A folder
-	// waits until a name follows that is beyond its own with a slash. Those that
-	// wait begin with each other's names: the last is always the first to go.
+	// The changes in /a come after /a-b, because '-' comes before '/'. A directory
+	// waits until a name comes that is greater than its own with a slash. The name of
+	// each waiting directory begins with that of the one before, so that the last one
+	// is always visited first.
 	var waiting []*dir
 	for _, f := range d.found {
 		for n := len(waiting); n > 0 && beyond(f.name, waiting[n-1].name); n-- {
@@ -128,9 +129,9 @@ func (v *visitor) dir(d *dir) error {
 	return nil
 }
 
-// beyond tells whether name comes after everything in the folder of that name.
-func beyond(name, folder string) bool {
-	rest, begins := strings.CutPrefix(name, folder)
+// beyond reports whether name comes after everything in a directory.
+func beyond(name, directory string) bool {
+	rest, begins := strings.CutPrefix(name, directory)
 	return !begins || rest[0] > '/'
 }
 
