@@ -1,5 +1,5 @@
-// Package blockdev has the number of a block device, and the ioctls for which
-// golang.org/x/sys has no function: they read and write 64 bits on every architecture.
+// Package blockdev has the device number of a block device, and the ioctls for which
+// golang.org/x/sys has no function: their arguments have 64 bits on every architecture.
 package blockdev
 
 import (
@@ -18,8 +18,9 @@ func Size(device *os.File) (units.Bytes, error) {
 	return units.Bytes(size), err
 }
 
-// Discard discards a range of a device (BLKDISCARD, block/ioctl.c). A device without
-// discards gives EOPNOTSUPP. The call cannot be interrupted: callers bound the range.
+// Discard discards a range of a device (BLKDISCARD, block/ioctl.c). The error of a device
+// without discards is EOPNOTSUPP. The call cannot be interrupted, so callers limit the
+// range.
 func Discard(device *os.File, offset, length units.Bytes) error {
 	span := [2]uint64{uint64(offset), uint64(length)}
 	return ioctl(device, unix.BLKDISCARD, unsafe.Pointer(&span))

@@ -17,8 +17,8 @@ import (
 
 const disk8 = 8 * units.MiB
 
-// device makes a device that the test's end removes.
-func (r *loopRig) device(name dm.Name, uuid dm.UUID, table ...dm.Target) dm.Info {
+// device creates a device and removes it at the end of the test.
+func (r *loopFixture) device(name dm.Name, uuid dm.UUID, table ...dm.Target) dm.Info {
 	r.Helper()
 	info, err := r.kernel.Create(r.Context(), name, uuid)
 	if err != nil {
@@ -41,7 +41,7 @@ func (r *loopRig) device(name dm.Name, uuid dm.UUID, table ...dm.Target) dm.Info
 	return info
 }
 
-func (r *loopRig) dmsetup(args ...string) string {
+func (r *loopFixture) dmsetup(args ...string) string {
 	r.Helper()
 	out, err := exec.Command("dmsetup", args...).CombinedOutput()
 	if err != nil {
@@ -51,7 +51,7 @@ func (r *loopRig) dmsetup(args ...string) string {
 }
 
 // printed runs `dmsetup table` or `dmsetup status` once for all devices.
-func (r *loopRig) printed(command ...string) map[dm.Name][]string {
+func (r *loopFixture) printed(command ...string) map[dm.Name][]string {
 	r.Helper()
 	lines := map[dm.Name][]string{}
 	for line := range strings.Lines(r.dmsetup(command...)) {
@@ -61,8 +61,8 @@ func (r *loopRig) printed(command ...string) map[dm.Name][]string {
 	return lines
 }
 
-// agree compares what was loaded, what we read, and what dmsetup prints.
-func (r *loopRig) agree(loaded map[dm.Name][]dm.Target) {
+// agree compares the loaded tables with the ones that package dm and dmsetup read.
+func (r *loopFixture) agree(loaded map[dm.Name][]dm.Target) {
 	r.Helper()
 	tables := r.printed("table")
 	for name, table := range loaded {
@@ -92,10 +92,10 @@ func (r *loopRig) agree(loaded map[dm.Name][]dm.Target) {
 	}
 }
 
-// sameMoment reads what we see, and what dmsetup prints, of a state that stayed:
-// a pool commits by itself within a second of a write, and then uses other
-// metadata blocks.
-func (r *loopRig) sameMoment(loaded map[dm.Name][]dm.Target) (map[dm.Name][]dm.Line, map[dm.Name][]string) {
+// sameMoment returns the status of all devices from package dm and from dmsetup, between
+// two commits. A pool commits within a second of a write, and then uses other metadata
+// blocks.
+func (r *loopFixture) sameMoment(loaded map[dm.Name][]dm.Target) (map[dm.Name][]dm.Line, map[dm.Name][]string) {
 	r.Helper()
 	read := func() map[dm.Name][]dm.Line {
 		states := map[dm.Name][]dm.Line{}
@@ -114,12 +114,12 @@ func (r *loopRig) sameMoment(loaded map[dm.Name][]dm.Target) (map[dm.Name][]dm.L
 			return after, printed
 		}
 	}
-	r.Fatal("the devices' states never stay")
+	r.Fatal("the status of the devices changes all the time")
 	return nil, nil
 }
 
-// parsed takes a status apart and writes it again.
-func (r *loopRig) parsed(line dm.Line) dm.Line {
+// parsed parses a status and prints it again.
+func (r *loopFixture) parsed(line dm.Line) dm.Line {
 	r.Helper()
 	var err error
 	switch line.Type {
@@ -139,7 +139,7 @@ func (r *loopRig) parsed(line dm.Line) dm.Line {
 }
 
 func TestDmsetupReadsTheSame(t *testing.T) {
-	r := newLoopRig(t)
+	r := newLoopFixture(t)
 	one, two := r.Disk(disk8), r.Disk(disk8)
 	mib := units.MiB.Sectors()
 	loaded := map[dm.Name][]dm.Target{
@@ -184,27 +184,28 @@ func TestDmsetupReadsTheSame(t *testing.T) {
 	r.agree(loaded)
 }
 
-// Names that need mangling are the same for us and for libdevmapper, whoever
-// made the device.
+// libdevmapper and package dm mangle names in the same way.
 func TestDmsetupShowsTheSameNames(t *testing.T) {
-	r := newLoopRig(t)
-	// No name with \x in itself: libdevmapper's auto mode refuses what is mangled twice.
+	r := newLoopFixture(t)
+	// None of the names contains \x: libdevmapper's auto mode rejects a name that is mangled
+	// twice.
 	ours := []dm.Name{"kt plain words", "kt-größe", `kt"quoted' \back`, "kt#+:=@_.x" + dm.Name(strings.Repeat("n", 117))}
 	for i, name := range ours {
 		dev := r.device(name, dm.UUID(fmt.Sprintf("KT näme %d", i)), dm.ErrorTarget{Length: 8}).Dev
-		shown := strings.TrimSpace(r.dmsetup("info", "-c", "--noheadings", "--separator", "|", "-o", "mangled_name,unmangled_name",
+		shown := strings.TrimSpace(r.dmsetup("info", "-c", "--noheadings", "--separator", "|",
+			"-o", "mangled_name,unmangled_name",
 			"-j", fmt.Sprint(dev.Major), "-m", fmt.Sprint(dev.Minor)))
 		if want := filepath.Base(name.Node()) + "|" + string(name); shown != want {
-			t.Errorf("%q: dmsetup has it as %q, we as %q", name, shown, want)
+			t.Errorf("%q in dmsetup: got %q, want %q", name, shown, want)
 		}
 		if out := r.dmsetup("mangle", filepath.Base(name.Node())); !strings.Contains(out, "already") {
-			t.Errorf("%q: dmsetup would mangle it: %s", name, out)
+			t.Errorf("dmsetup mangle of %q: got %s, want it mangled already", name, out)
 		}
 	}
 	listed := r.dmsetup("ls")
 	for _, name := range ours {
 		if !strings.Contains(listed, string(name)+"\t") {
-			t.Errorf("dmsetup ls lacks %q: %s", name, listed)
+			t.Errorf("dmsetup ls: got %s, want %q in it", listed, name)
 		}
 	}
 	theirs := dm.Name("kt their's & größe")
@@ -212,9 +213,9 @@ func TestDmsetupShowsTheSameNames(t *testing.T) {
 	defer r.dmsetup("remove", string(theirs))
 	info, err := r.kernel.Info(t.Context(), dm.ByUUID("KT their uuid"))
 	if err != nil || info.Name != theirs {
-		t.Errorf("dmsetup made %q, we read %q: %v", theirs, info.Name, err)
+		t.Errorf("name of dmsetup's device: got %q, %v, want %q", info.Name, err, theirs)
 	}
 	if info, err = r.kernel.Info(t.Context(), dm.ByName(theirs)); err != nil || info.UUID != "KT their uuid" {
-		t.Errorf("by its name: %+v, %v", info, err)
+		t.Errorf("uuid of dmsetup's device: got %+v, %v, want KT their uuid", info, err)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -20,27 +19,26 @@ import (
 	"thinctl/units"
 )
 
-// The suite that the kernel in memory passes, on the real one: in the lab's
-// guest, as root.
+// TestContract runs the suite of the kernel in memory on the real kernel. It needs root.
 func TestContract(t *testing.T) {
-	dmtest.Contract(t, func(t *testing.T) dmtest.Rig { return newLoopRig(t) })
+	dmtest.Contract(t, func(t *testing.T) dmtest.Fixture { return newLoopFixture(t) })
 }
 
-// What is done where an ioctl or a field is missing passes it too: protocol 4.27
-// has no wait that can be given up and no flags in the list of devices.
+// Protocol 4.27 lacks some ioctls and fields: its wait for an event cannot be ended, and
+// its list of devices has no flags. The code for it passes the suite too.
 func TestContractOfAnOldProtocol(t *testing.T) {
-	dmtest.Contract(t, func(t *testing.T) dmtest.Rig {
-		r := newLoopRig(t)
+	dmtest.Contract(t, func(t *testing.T) dmtest.Fixture {
+		r := newLoopFixture(t)
 		r.kernel.PretendProtocol(dm.Version{4, 27, 0})
 		return r
 	})
 }
 
-// A device's own node is there whoever asks, and leads to no other device's.
+// A device's own node can be made concurrently, and leads to no other device.
 func TestOwnNode(t *testing.T) {
-	kernel := newLoopRig(t).kernel
+	kernel := newLoopFixture(t).kernel
 	const name = dm.Name("own node")
-	bring := func() dm.Info {
+	activate := func() dm.Info {
 		t.Helper()
 		_, err := kernel.Create(t.Context(), name, "")
 		if err == nil {
@@ -55,7 +53,7 @@ func TestOwnNode(t *testing.T) {
 		}
 		return info
 	}
-	info := bring()
+	info := activate()
 	var group sync.WaitGroup
 	for range 16 {
 		group.Go(func() {
@@ -73,14 +71,14 @@ func TestOwnNode(t *testing.T) {
 	}
 	leads(info.Dev)
 	if !kernel.HasOwnNode(t.Context(), info) {
-		t.Error("it is not seen")
+		t.Error("HasOwnNode: got false, want true")
 	}
 	if stat, err := os.Stat(name.OwnNode()); err != nil || stat.Mode().Perm() != 0o600 {
-		t.Errorf("%s: %v, %v", name.OwnNode(), stat.Mode(), err)
+		t.Errorf("mode of %s: got %v, %v, want 0600", name.OwnNode(), stat.Mode(), err)
 	}
 	entries, err := os.ReadDir(filepath.Dir(name.OwnNode()))
 	if err != nil || len(entries) != 1 {
-		t.Errorf("beside the node there is %v, %v", entries, err)
+		t.Errorf("directory of the node: got %v, %v, want only the node", entries, err)
 	}
 	remove := func() {
 		t.Helper()
@@ -90,17 +88,17 @@ func TestOwnNode(t *testing.T) {
 	}
 	remove()
 	if _, err := dm.NodeNumber(name.OwnNode()); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("removed: %s is still there: %v", name.OwnNode(), err)
+		t.Errorf("%s after the removal: got %v, want no node", name.OwnNode(), err)
 	}
 
-	// Somebody else has taken the device away, and its number is another's now.
+	// Another program has removed the device, so that its node still exists.
 	stale := blockdev.Number{Major: info.Dev.Major, Minor: info.Dev.Minor + 1000}
 	if err := unix.Mknod(name.OwnNode(), unix.S_IFBLK|0o600, int(unix.Mkdev(stale.Major, stale.Minor))); err != nil {
 		t.Fatal(err)
 	}
-	info = bring()
+	info = activate()
 	if kernel.HasOwnNode(t.Context(), info) {
-		t.Error("another device's node is taken for it")
+		t.Error("HasOwnNode with a node of another device: got true, want false")
 	}
 	if err := kernel.MakeOwnNode(t.Context(), info); err != nil {
 		t.Error(err)
@@ -109,8 +107,8 @@ func TestOwnNode(t *testing.T) {
 	remove()
 }
 
-// loopRig stands on sparse files behind loop devices.
-type loopRig struct {
+// loopFixture is the real kernel with loop devices on sparse files.
+type loopFixture struct {
 	*testing.T
 	kernel *dm.Control
 	loops  *loopback.Control
@@ -119,16 +117,18 @@ type loopRig struct {
 	disks map[blockdev.Number]loopback.Device
 }
 
-func newLoopRig(t *testing.T) *loopRig {
+func newLoopFixture(t *testing.T) *loopFixture {
 	t.Helper()
 	kernel, err := dm.Open(dm.Options{})
 	if err != nil {
 		t.Fatalf("this test needs a kernel with device mapper, as root; tests/lab/run brings one: %v", err)
 	}
-	r := &loopRig{T: t, kernel: kernel, loops: loopback.New(loopback.Options{}), disks: map[blockdev.Number]loopback.Device{}}
-	t.TempDir() // its removal comes after the clean-up below
+	r := &loopFixture{
+		T: t, kernel: kernel, loops: loopback.New(loopback.Options{}), disks: map[blockdev.Number]loopback.Device{},
+	}
+	t.TempDir() // its removal is after the cleanup below
 	t.Cleanup(func() {
-		// Last of all, when no device stands on the disks any more.
+		// This cleanup is the last one, when no device uses the disks any more.
 		for _, d := range r.disks {
 			if err := r.loops.Detach(context.Background(), d); err != nil {
 				t.Error(err)
@@ -141,9 +141,9 @@ func newLoopRig(t *testing.T) *loopRig {
 	return r
 }
 
-func (r *loopRig) Kernel() dm.Kernel { return r.kernel }
+func (r *loopFixture) Kernel() dm.Kernel { return r.kernel }
 
-func (r *loopRig) Disk(size units.Bytes) blockdev.Number {
+func (r *loopFixture) Disk(size units.Bytes) blockdev.Number {
 	r.Helper()
 	path := filepath.Join(r.TempDir(), "disk")
 	if err := loopback.CreateSparse(path, size, loopback.FileOptions{}); err != nil {
@@ -159,7 +159,7 @@ func (r *loopRig) Disk(size units.Bytes) blockdev.Number {
 	return blockdev.Number(d.Number)
 }
 
-func (r *loopRig) Grow(dev blockdev.Number, size units.Bytes) {
+func (r *loopFixture) Grow(dev blockdev.Number, size units.Bytes) {
 	r.Helper()
 	r.mu.Lock()
 	d := r.disks[dev]
@@ -173,8 +173,8 @@ func (r *loopRig) Grow(dev blockdev.Number, size units.Bytes) {
 	}
 }
 
-// open finds a device's node by its number, in a name that no udev rule gives.
-func (r *loopRig) open(dev blockdev.Number, flags int) (*os.File, error) {
+// open opens a device by its number, through a node that udev does not change.
+func (r *loopFixture) open(dev blockdev.Number, flags int) (*os.File, error) {
 	node := filepath.Join(r.TempDir(), "node")
 	if err := unix.Mknod(node, unix.S_IFBLK|0o600, int(unix.Mkdev(dev.Major, dev.Minor))); err != nil {
 		return nil, err
@@ -183,7 +183,7 @@ func (r *loopRig) open(dev blockdev.Number, flags int) (*os.File, error) {
 	return os.OpenFile(node, flags, 0)
 }
 
-func (r *loopRig) Write(dev blockdev.Number, offset, length units.Bytes) error {
+func (r *loopFixture) Write(dev blockdev.Number, offset, length units.Bytes) error {
 	file, err := r.open(dev, os.O_WRONLY|unix.O_DIRECT)
 	if err != nil {
 		return err
@@ -201,20 +201,16 @@ func (r *loopRig) Write(dev blockdev.Number, offset, length units.Bytes) error {
 	return err
 }
 
-func (r *loopRig) Discard(dev blockdev.Number, offset, length units.Bytes) error {
+func (r *loopFixture) Discard(dev blockdev.Number, offset, length units.Bytes) error {
 	file, err := r.open(dev, os.O_WRONLY)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	span := [2]uint64{uint64(offset), uint64(length)}
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, file.Fd(), unix.BLKDISCARD, uintptr(unsafe.Pointer(&span))); errno != 0 {
-		return errno
-	}
-	return nil
+	return blockdev.Discard(file, offset, length)
 }
 
-func (r *loopRig) Hold(dev blockdev.Number) (func(), error) {
+func (r *loopFixture) Hold(dev blockdev.Number) (func(), error) {
 	file, err := r.open(dev, os.O_RDONLY)
 	if err != nil {
 		return nil, err

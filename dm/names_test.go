@@ -27,7 +27,7 @@ func TestMangle(t *testing.T) {
 			t.Errorf("unmangle(%q) = %q, want %q", mangled, got, plain)
 		}
 	}
-	// What other tools wrote, or what is not mangled after all.
+	// Text that another program has mangled, and text that is not mangled.
 	for mangled, plain := range map[string]string{
 		`a\x2Fb`: "a/b", `\x`: `\x`, `\x4`: `\x4`, `\xg0`: `\xg0`, `a\b`: `a\b`, `\\x41`: `\A`,
 	} {
@@ -38,14 +38,18 @@ func TestMangle(t *testing.T) {
 }
 
 func TestNewName(t *testing.T) {
-	for _, text := range []string{"a", "with space", "größe", strings.Repeat("n", 127), strings.Repeat(" ", 31), "...", "-"} {
+	for _, text := range []string{
+		"a", "with space", "größe", strings.Repeat("n", 127), strings.Repeat(" ", 31), "...", "-",
+	} {
 		if name, err := NewName(text); err != nil || string(name) != text {
 			t.Errorf("NewName(%q) = %q, %v", text, name, err)
 		}
 	}
-	for _, text := range []string{"", ".", "..", "a/b", "/", "line\nbreak", "del\x7f", "\x00", strings.Repeat("n", 128), strings.Repeat(" ", 32)} {
+	for _, text := range []string{
+		"", ".", "..", "a/b", "/", "line\nbreak", "del\x7f", "\x00", strings.Repeat("n", 128), strings.Repeat(" ", 32),
+	} {
 		if name, err := NewName(text); err == nil || name != "" {
-			t.Errorf("NewName(%q) = %q, %v; want it refused", text, name, err)
+			t.Errorf("NewName(%q) = %q, %v; want an error", text, name, err)
 		}
 	}
 }
@@ -53,7 +57,7 @@ func TestNewName(t *testing.T) {
 func TestNewUUID(t *testing.T) {
 	for _, text := range []string{"", "LVM-x", "a/b", strings.Repeat("u", 128)} {
 		if mangled := len(mangle(text)); mangled > maxUUIDLen {
-			t.Fatalf("the case %q is wrong: %d", text, mangled)
+			t.Fatalf("test case %q: got %d mangled bytes, want at most %d", text, mangled, maxUUIDLen)
 		}
 		if uuid, err := NewUUID(text); err != nil || string(uuid) != text {
 			t.Errorf("NewUUID(%q) = %q, %v", text, uuid, err)
@@ -61,14 +65,15 @@ func TestNewUUID(t *testing.T) {
 	}
 	for _, text := range []string{"a\tb", strings.Repeat("u", 129), strings.Repeat("/", 33)} {
 		if uuid, err := NewUUID(text); err == nil || uuid != "" {
-			t.Errorf("NewUUID(%q) = %q, %v; want it refused", text, uuid, err)
+			t.Errorf("NewUUID(%q) = %q, %v; want an error", text, uuid, err)
 		}
 	}
 }
 
 func TestNode(t *testing.T) {
-	if got := Name("two words").Node(); got != `/dev/mapper/two\x20words` {
-		t.Error(got)
+	const want = `/dev/mapper/two\x20words`
+	if got := Name("two words").Node(); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -83,25 +88,27 @@ func TestRef(t *testing.T) {
 }
 
 func FuzzUnmangle(f *testing.F) {
-	for _, text := range []string{"", "a", `\x20`, `\x5cx20`, `\\x41`, `\x`, `\x4`, `\xG1`, "größe", "\xff\x00", `a\x2Fb`} {
+	for _, text := range []string{
+		"", "a", `\x20`, `\x5cx20`, `\\x41`, `\x`, `\x4`, `\xG1`, "größe", "\xff\x00", `a\x2Fb`,
+	} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		mangled := mangle(text)
 		if got := unmangle(mangled); got != text {
-			t.Fatalf("%q was mangled to %q, which is %q", text, mangled, got)
+			t.Fatalf("unmangle(%q): got %q, want %q", mangled, got, text)
 		}
 		for i := 0; i < len(mangled); i++ {
 			if c := mangled[i]; !plain(c) && c != '\\' {
-				t.Fatalf("mangle(%q) = %q holds %q", text, mangled, c)
+				t.Fatalf("mangle(%q): got %q, want it without %q", text, mangled, c)
 			}
 		}
 		once := unmangle(text)
 		if again := unmangle(mangle(once)); again != once {
-			t.Fatalf("%q became %q, then %q", text, once, again)
+			t.Fatalf("mangle and unmangle of %q: got %q", once, again)
 		}
 		if len(once) > len(text) {
-			t.Fatalf("unmangle(%q) = %q is longer", text, once)
+			t.Fatalf("unmangle(%q): got the longer text %q", text, once)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package dm
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,7 +29,8 @@ func TestParsePoolStatus(t *testing.T) {
 			PoolStatus{UsedMetadata: 1, TotalMetadata: 2, UsedData: 3, TotalData: 4,
 				Mode: ModeReadOnly, Discard: DiscardIgnored, NeedsCheck: true}},
 		{"6.1, 1.22", "18446744073709551615 1/2 3/4 - rw discard_passdown queue_if_no_space - 1024",
-			PoolStatus{TransactionID: 1<<64 - 1, UsedMetadata: 1, TotalMetadata: 2, UsedData: 3, TotalData: 4, MetadataLow: 1024}},
+			PoolStatus{TransactionID: 1<<64 - 1, UsedMetadata: 1, TotalMetadata: 2, UsedData: 3, TotalData: 4,
+				MetadataLow: 1024}},
 		{"failed", "Fail", PoolStatus{Mode: ModeFail}},
 		{"unreadable", "Error", PoolStatus{Mode: ModeFail}},
 	} {
@@ -39,35 +41,33 @@ func TestParsePoolStatus(t *testing.T) {
 	}
 }
 
-// malformed takes a good line apart: each missing tail, each token spoiled, a
-// token too many. short lists the numbers of tokens that are whole lines too.
-func malformed(good string, short ...int) []string {
-	tokens := strings.Fields(good)
-	var bad []string
-	whole := map[int]bool{}
-	for _, n := range short {
-		whole[n] = true
-	}
+// malformed returns invalid variants of a valid line: without its last tokens, with one
+// token changed, and with one token too many. complete lists the numbers of tokens that
+// form a valid line too.
+func malformed(valid string, complete ...int) []string {
+	tokens := strings.Fields(valid)
+	var variants []string
 	for n := range tokens {
-		if !whole[n] {
-			bad = append(bad, strings.Join(tokens[:n], " "))
+		if !slices.Contains(complete, n) {
+			variants = append(variants, strings.Join(tokens[:n], " "))
 		}
-		for _, spoiled := range []string{"?", "-1", "+1", "0x1", "1.5", "18446744073709551616", tokens[n] + "?"} {
-			changed := append([]string(nil), tokens...)
-			changed[n] = spoiled
-			bad = append(bad, strings.Join(changed, " "))
+		for _, token := range []string{"?", "-1", "+1", "0x1", "1.5", "18446744073709551616", tokens[n] + "?"} {
+			changed := slices.Clone(tokens)
+			changed[n] = token
+			variants = append(variants, strings.Join(changed, " "))
 		}
 	}
-	return append(bad, good+" more", good+" 1")
+	return append(variants, valid+" more", valid+" 1")
 }
 
 func TestMalformedLines(t *testing.T) {
 	for what, c := range map[string]struct {
-		kind, good string
-		short      []int
-		parse      func(Line) error
+		kind, valid string
+		complete    []int
+		parse       func(Line) error
 	}{
-		"pool status": {TypeThinPool, "5 12/1024 7/160 9 rw discard_passdown queue_if_no_space needs_check 1024", []int{6, 7, 8},
+		"pool status": {TypeThinPool,
+			"5 12/1024 7/160 9 rw discard_passdown queue_if_no_space needs_check 1024", []int{6, 7, 8},
 			func(l Line) error { _, err := ParsePoolStatus(l); return err }},
 		"pool table": {TypeThinPool, "7:1 7:2 128 64 2 skip_block_zeroing error_if_no_space", []int{4},
 			func(l Line) error { _, err := ParseThinPool(l); return err }},
@@ -82,33 +82,33 @@ func TestMalformedLines(t *testing.T) {
 		"error": {TypeError, "", nil,
 			func(l Line) error { _, err := ParseErrorTarget(l); return err }},
 	} {
-		if err := c.parse(Line{Length: 8, Type: c.kind, Params: c.good}); err != nil {
-			t.Errorf("%s: %v", what, err)
+		if err := c.parse(Line{Length: 8, Type: c.kind, Params: c.valid}); err != nil {
+			t.Errorf("%s: %q: got %v, want nil", what, c.valid, err)
 		}
-		if err := c.parse(Line{Length: 8, Type: "other", Params: c.good}); err == nil {
-			t.Errorf("%s: another target's line was taken", what)
+		if err := c.parse(Line{Length: 8, Type: "other", Params: c.valid}); err == nil {
+			t.Errorf("%s: line of another target: got nil, want an error", what)
 		}
-		for _, params := range malformed(c.good, c.short...) {
+		for _, params := range malformed(c.valid, c.complete...) {
 			if err := c.parse(Line{Length: 8, Type: c.kind, Params: params}); err == nil {
-				t.Errorf("%s: %q was taken", what, params)
+				t.Errorf("%s: %q: got nil, want an error", what, params)
 			} else if !strings.Contains(err.Error(), params) {
-				t.Errorf("%s: %q does not show the line %q", what, err, params)
+				t.Errorf("%s: got %q, want the line %q in it", what, err, params)
 			}
 		}
 	}
 	for _, params := range []string{"fail", "Fail Fail", "Error 1"} {
 		if _, err := ParsePoolStatus(poolLine(params)); err == nil {
-			t.Errorf("pool status %q was taken", params)
+			t.Errorf("pool status %q: got nil, want an error", params)
 		}
 		if _, err := ParseThinStatus(thinLine(params)); err == nil {
-			t.Errorf("thin status %q was taken", params)
+			t.Errorf("thin status %q: got nil, want an error", params)
 		}
 	}
 	if _, err := ParseThin(thinLine("253:4 16777216")); err == nil {
-		t.Error("a device id of 25 bits was taken")
+		t.Error("device id of 25 bits: got nil, want an error")
 	}
 	if _, err := ParsePoolStatus(poolLine("1 2 3/4 - rw discard_passdown")); err == nil {
-		t.Error("metadata without a total was taken")
+		t.Error("metadata without a total: got nil, want an error")
 	}
 }
 
@@ -132,16 +132,20 @@ func TestTablesAsTheKernelPrintsThem(t *testing.T) {
 		target Target
 		want   string
 	}{
-		{ThinPool{Length: 1000, Metadata: meta, Data: data, Block: 128, LowWater: 5}, "0 1000 thin-pool 7:1 253:1048575 128 5 0"},
-		{ThinPool{Length: 1000, Metadata: meta, Data: data, Block: 128, SkipBlockZeroing: true, IgnoreDiscard: true, NoDiscardPassdown: true, ErrorIfNoSpace: true},
+		{ThinPool{Length: 1000, Metadata: meta, Data: data, Block: 128, LowWater: 5},
+			"0 1000 thin-pool 7:1 253:1048575 128 5 0"},
+		{ThinPool{Length: 1000, Metadata: meta, Data: data, Block: 128,
+			SkipBlockZeroing: true, IgnoreDiscard: true, NoDiscardPassdown: true, ErrorIfNoSpace: true},
 			"0 1000 thin-pool 7:1 253:1048575 128 0 4 skip_block_zeroing ignore_discard no_discard_passdown error_if_no_space"},
-		{ThinPool{Length: 1000, Metadata: meta, Data: data, Block: 128, ReadOnly: true}, "0 1000 thin-pool 7:1 253:1048575 128 0 1 read_only"},
+		{ThinPool{Length: 1000, Metadata: meta, Data: data, Block: 128, ReadOnly: true},
+			"0 1000 thin-pool 7:1 253:1048575 128 0 1 read_only"},
 		{Thin{Length: 8, Pool: data, ID: MaxThinID}, "0 8 thin 253:1048575 16777215"},
 		{Thin{Length: 8, Pool: data, ID: 0, ExternalOrigin: meta}, "0 8 thin 253:1048575 0 7:1"},
 		{Linear{Start: 3, Length: 8, Dev: meta, Offset: 9}, "3 8 linear 7:1 9"},
 		{ErrorTarget{Start: 3, Length: 8}, "3 8 error"},
 		{Flakey{Length: 8, Dev: meta, Up: 1, Down: 2, DropWrites: true}, "0 8 flakey 7:1 0 1 2 1 drop_writes"},
-		{Flakey{Length: 8, Dev: meta, Up: 1, ErrorReads: true, ErrorWrites: true}, "0 8 flakey 7:1 0 1 0 2 error_reads error_writes"},
+		{Flakey{Length: 8, Dev: meta, Up: 1, ErrorReads: true, ErrorWrites: true},
+			"0 8 flakey 7:1 0 1 0 2 error_reads error_writes"},
 	} {
 		if got := c.target.Line().String(); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)
@@ -151,7 +155,9 @@ func TestTablesAsTheKernelPrintsThem(t *testing.T) {
 
 func devs() *rapid.Generator[blockdev.Number] {
 	return rapid.Custom(func(t *rapid.T) blockdev.Number {
-		return blockdev.Number{Major: rapid.Uint32Range(1, 4095).Draw(t, "major"), Minor: rapid.Uint32Range(0, 1<<20-1).Draw(t, "minor")}
+		return blockdev.Number{
+			Major: rapid.Uint32Range(1, 4095).Draw(t, "major"), Minor: rapid.Uint32Range(0, 1<<20-1).Draw(t, "minor"),
+		}
 	})
 }
 
@@ -167,8 +173,9 @@ func TestRoundTrips(t *testing.T) {
 		pool := ThinPool{
 			Length: length, Metadata: devs().Draw(t, "meta"), Data: devs().Draw(t, "data"),
 			Block: sectors(t, "block"), LowWater: number.Draw(t, "low"),
-			SkipBlockZeroing: flag.Draw(t, "skip"), IgnoreDiscard: flag.Draw(t, "ignore"), NoDiscardPassdown: flag.Draw(t, "passdown"),
-			ReadOnly: flag.Draw(t, "ro"), ErrorIfNoSpace: flag.Draw(t, "error"),
+			SkipBlockZeroing: flag.Draw(t, "skip"), IgnoreDiscard: flag.Draw(t, "ignore"),
+			NoDiscardPassdown: flag.Draw(t, "passdown"),
+			ReadOnly:          flag.Draw(t, "ro"), ErrorIfNoSpace: flag.Draw(t, "error"),
 		}
 		roundTrip(t, pool, pool.Line(), ParseThinPool, ThinPool.Line)
 
@@ -209,27 +216,27 @@ func TestRoundTrips(t *testing.T) {
 	})
 }
 
-// roundTrip goes from the value to its line, back, and to the line again.
+// roundTrip checks that parsing and printing a line returns the same value and line.
 func roundTrip[T comparable](t *rapid.T, want T, line Line, parse func(Line) (T, error), print func(T) Line) {
 	got, err := parse(line)
 	if err != nil || got != want {
 		t.Fatalf("%q: got %+v, %v; want %+v", line, got, err, want)
 	}
 	if again := print(got); again != line {
-		t.Fatalf("%q became %q", line, again)
+		t.Fatalf("printed %+v: got %q, want %q", got, again, line)
 	}
 }
 
-// settles checks a parser on any text: what it takes, it prints in a form that
-// it takes for the same.
-func settles[T comparable](t *testing.T, line Line, parse func(Line) (T, error), print func(T) Line) {
+// checkStable checks that a value which was parsed from any line is still the same after
+// it is printed and parsed again.
+func checkStable[T comparable](t *testing.T, line Line, parse func(Line) (T, error), print func(T) Line) {
 	first, err := parse(line)
 	if err != nil {
 		return
 	}
 	second, err := parse(print(first))
 	if err != nil || second != first {
-		t.Fatalf("%q: %+v was printed as %q, which is %+v, %v", line, first, print(first), second, err)
+		t.Fatalf("%q: parsed %q: got %+v, %v, want %+v", line, print(first), second, err, first)
 	}
 }
 
@@ -243,7 +250,7 @@ func FuzzParsePoolStatus(f *testing.F) {
 		f.Add(params)
 	}
 	f.Fuzz(func(t *testing.T, params string) {
-		settles(t, poolLine(params), ParsePoolStatus, func(s PoolStatus) Line { return s.Line(2048) })
+		checkStable(t, poolLine(params), ParsePoolStatus, func(s PoolStatus) Line { return s.Line(2048) })
 	})
 }
 
@@ -255,7 +262,7 @@ func FuzzParseThinPool(f *testing.F) {
 		f.Add(params)
 	}
 	f.Fuzz(func(t *testing.T, params string) {
-		settles(t, poolLine(params), ParseThinPool, ThinPool.Line)
+		checkStable(t, poolLine(params), ParseThinPool, ThinPool.Line)
 	})
 }
 
@@ -264,10 +271,10 @@ func FuzzParseThinStatus(f *testing.F) {
 		f.Add(params)
 	}
 	f.Fuzz(func(t *testing.T, params string) {
-		settles(t, thinLine(params), func(line Line) (ThinStatus, error) {
+		checkStable(t, thinLine(params), func(line Line) (ThinStatus, error) {
 			s, err := ParseThinStatus(line)
 			if s.Mapped == 0 {
-				s.Highest = 0 // holds only where something is mapped
+				s.Highest = 0 // not valid without a mapped block
 			}
 			return s, err
 		}, func(s ThinStatus) Line { return s.Line(2048) })

@@ -18,13 +18,13 @@ func TestUdevUnreachable(t *testing.T) {
 		unreachable bool
 	}{
 		{"the initial namespace", initialIPC, nil, false},
-		{"the initial namespace, of a container without udevd in its /proc", initialIPC, []process{{"sh", initialIPC}}, false},
+		{"the initial namespace, without udevd in /proc", initialIPC, []process{{"sh", initialIPC}}, false},
 		{"unshare --ipc on a host", own, []process{{"systemd", initialIPC}, {"systemd-udevd", initialIPC}}, true},
-		{"a container that sees no udevd", own, []process{{"sh", own}}, true},
+		{"a container without udevd", own, []process{{"sh", own}}, true},
 		{"a container with its own udevd", own, []process{{"systemd", own}, {"systemd-udevd", own}}, false},
 		{"eudev in the same namespace", own, []process{{"udevd", own}}, false},
 		{"udevd of another container", own, []process{{"systemd-udevd", other}}, true},
-		{"udevd that may not be looked into", own, []process{{"systemd-udevd", "forbidden"}}, false},
+		{"udevd with an unreadable namespace", own, []process{{"systemd-udevd", "unreadable"}}, false},
 		{"no /proc", "", nil, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -36,7 +36,7 @@ func TestUdevUnreachable(t *testing.T) {
 					t.Fatal(err)
 				}
 				err := os.Symlink(ipc, filepath.Join(dir, "ipc"))
-				if ipc == "forbidden" { // no link: readlink fails with EINVAL
+				if ipc == "unreadable" { // no link: readlink fails with EINVAL
 					os.Remove(filepath.Join(dir, "ipc"))
 					err = os.WriteFile(filepath.Join(dir, "ipc"), nil, 0o644)
 				}
@@ -59,18 +59,18 @@ func TestUdevUnreachable(t *testing.T) {
 				t.Errorf("got %q, want unreachable %t", why, c.unreachable)
 			}
 			if c.unreachable && !strings.Contains(why, c.self) {
-				t.Errorf("%q does not name the namespace %s", why, c.self)
+				t.Errorf("got %q, want the namespace %s in it", why, c.self)
 			}
 		})
 	}
 }
 
-// DM_DISABLE_UDEV counts as soon as it is set, as with libdevmapper.
+// As in libdevmapper, DM_DISABLE_UDEV may have any value.
 func TestUdevDisabled(t *testing.T) {
 	for _, value := range []string{"1", "0", ""} {
 		t.Setenv(disableUdev, value)
 		if u := newUdev(Options{Logger: slog.New(slog.DiscardHandler)}); u.notifyRules {
-			t.Errorf("udev is waited for with %s=%q", disableUdev, value)
+			t.Errorf("with %s=%q: got waits for udev, want none", disableUdev, value)
 		}
 	}
 }

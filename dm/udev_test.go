@@ -21,9 +21,9 @@ import (
 //
 //	go test -tags systemd -exec "$PWD/tests/lab/run --systemd --" ./dm -run Udev
 
-func openControl(t *testing.T, patience time.Duration) *dm.Control {
+func openControl(t *testing.T, timeout time.Duration) *dm.Control {
 	t.Helper()
-	kernel, err := dm.Open(dm.Options{UdevTimeout: patience})
+	kernel, err := dm.Open(dm.Options{UdevTimeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,8 +40,8 @@ func mustRun(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// bring makes a live device.
-func bring(t *testing.T, kernel *dm.Control, name dm.Name) dm.Info {
+// activate creates a device with a live table.
+func activate(t *testing.T, kernel *dm.Control, name dm.Name) dm.Info {
 	t.Helper()
 	made, err := kernel.Create(t.Context(), name, dm.UUID("UT-"+name))
 	if err == nil {
@@ -60,11 +60,11 @@ func bring(t *testing.T, kernel *dm.Control, name dm.Name) dm.Info {
 const (
 	none = "none"
 	link = "udev's link"
-	node = "our node"
+	node = "a node of package dm"
 )
 
-// stands tells what is at a device's path, which must lead to the device.
-func stands(t *testing.T, name dm.Name) string {
+// kindOfNode returns what exists at a device's path. A link must lead to a device.
+func kindOfNode(t *testing.T, name dm.Name) string {
 	t.Helper()
 	info, err := os.Lstat(name.Node())
 	switch {
@@ -74,17 +74,17 @@ func stands(t *testing.T, name dm.Name) string {
 		t.Fatal(err)
 	case info.Mode()&fs.ModeSymlink != 0:
 		if _, err := os.Stat(name.Node()); err != nil {
-			t.Errorf("%s leads nowhere: %v", name.Node(), err)
+			t.Errorf("target of the link %s: got %v, want a device", name.Node(), err)
 		}
 		return link
 	}
 	return node
 }
 
-func expect(t *testing.T, when string, name dm.Name, want string) {
+func wantNode(t *testing.T, when string, name dm.Name, want string) {
 	t.Helper()
-	if got := stands(t, name); got != want {
-		t.Errorf("%s: at %s there is %s, want %s", when, name.Node(), got, want)
+	if got := kindOfNode(t, name); got != want {
+		t.Errorf("%s: at %s: got %s, want %s", when, name.Node(), got, want)
 	}
 }
 
@@ -92,40 +92,40 @@ func noSemaphores(t *testing.T, when string) {
 	t.Helper()
 	cookies, err := dm.Cookies()
 	if err != nil || len(cookies) > 0 {
-		t.Errorf("%s: cookies left: %v, %v", when, cookies, err)
+		t.Errorf("%s: cookies: got %v, %v, want none", when, cookies, err)
 	}
 	if out := mustRun(t, "ipcs", "-s"); strings.Contains(out, "0x0d4d") {
-		t.Errorf("%s: semaphores left:\n%s", when, out)
+		t.Errorf("%s: semaphores: got\n%swant no cookie", when, out)
 	}
 }
 
 func TestUdevMakesTheNodes(t *testing.T) {
-	// An emulated guest just booted may keep udevd busy for long.
-	const patience = 2 * time.Minute
-	kernel := openControl(t, patience)
+	// In an emulated guest, udevd may be busy for a long time after the boot.
+	const timeout = 2 * time.Minute
+	kernel := openControl(t, timeout)
 	for range 10 {
 		began := time.Now()
-		bring(t, kernel, "ut one")
-		expect(t, "resumed", "ut one", link)
+		activate(t, kernel, "ut one")
+		wantNode(t, "resumed", "ut one", link)
 		if err := kernel.Rename(t.Context(), dm.ByName("ut one"), "ut-two"); err != nil {
 			t.Fatal(err)
 		}
-		expect(t, "renamed", "ut one", none)
-		expect(t, "renamed", "ut-two", link)
+		wantNode(t, "renamed", "ut one", none)
+		wantNode(t, "renamed", "ut-two", link)
 		if _, err := kernel.Remove(t.Context(), dm.ByName("ut-two"), dm.RemoveOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		expect(t, "removed", "ut-two", none)
-		if took := time.Since(began); took > patience {
-			t.Errorf("three changes took %s: a wait ran out", took)
+		wantNode(t, "removed", "ut-two", none)
+		if took := time.Since(began); took > timeout {
+			t.Errorf("three changes: got %s, want at most %s", took, timeout)
 		}
 	}
 	noSemaphores(t, "with udevd")
 }
 
-// A quiet device where udev knows thinctl's devices: nobody waits, its own node is
-// there, and nothing of it stays when udev has caught up.
-func TestUdevIsNotWaitedFor(t *testing.T) {
+// With thinctl's udev rules and NoUdevSync no change waits for udev. The device's own
+// node exists immediately, and no link is left when udev has handled all events.
+func TestNoUdevSync(t *testing.T) {
 	const rules = "/run/udev/rules.d/11-dm-thinctl.rules"
 	text, err := os.ReadFile("../packaging/udev/11-dm-thinctl.rules")
 	if err == nil {
@@ -142,20 +142,20 @@ func TestUdevIsNotWaitedFor(t *testing.T) {
 	t.Cleanup(func() { os.Remove(rules); reload() })
 	kernel := openControl(t, 2*time.Minute)
 
-	// udevd stands still, so that whoever waits for it waits for long.
+	// udevd is stopped, so that a wait for it would be long.
 	signal := func(how string) {
 		mustRun(t, "systemctl", "kill", "--kill-whom=all", "--signal="+how, "systemd-udevd.service")
 	}
 	signal("STOP")
-	thawed := false
-	thaw := func() {
-		if !thawed {
+	resumed := false
+	resume := func() {
+		if !resumed {
 			signal("CONT")
-			thawed = true
+			resumed = true
 		}
 	}
-	t.Cleanup(thaw)
-	made := func(name dm.Name) dm.Info {
+	t.Cleanup(resume)
+	create := func(name dm.Name) dm.Info {
 		info, err := kernel.Create(t.Context(), name, dm.UUID("THINCTL-"+name))
 		if err == nil {
 			err = kernel.Load(t.Context(), dm.ByName(name), []dm.Target{dm.ErrorTarget{Length: 8}}, dm.LoadOptions{})
@@ -177,54 +177,55 @@ func TestUdevIsNotWaitedFor(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	for range 5 { // the same name and the same minor, again and again
-		info := made("ut-quiet")
-		if got, err := dm.NodeNumber(dm.Name("ut-quiet").OwnNode()); err != nil || got != info.Dev {
-			t.Errorf("%s leads to %s, %v; want %s", dm.Name("ut-quiet").OwnNode(), got, err, info.Dev)
+	const short, kept = dm.Name("ut-short"), dm.Name("ut-kept")
+	for range 5 { // each time with the same name and minor number
+		info := create(short)
+		if got, err := dm.NodeNumber(short.OwnNode()); err != nil || got != info.Dev {
+			t.Errorf("device of %s: got %s, %v, want %s", short.OwnNode(), got, err, info.Dev)
 		}
-		expect(t, "frozen", "ut-quiet", none)
-		remove("ut-quiet")
-		if _, err := os.Lstat(dm.Name("ut-quiet").OwnNode()); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("removed: %s is still there: %v", dm.Name("ut-quiet").OwnNode(), err)
+		wantNode(t, "udevd stopped", short, none)
+		remove(short)
+		if _, err := os.Lstat(short.OwnNode()); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s after the removal: got %v, want no node", short.OwnNode(), err)
 		}
 	}
-	stays := made("ut-stays")
+	stays := create(kept)
 	if took := time.Since(began); took > 5*time.Minute {
-		t.Errorf("with udevd standing still it took %s", took)
+		t.Errorf("changes with udevd stopped: got %s, want at most 5 minutes", took)
 	}
-	noSemaphores(t, "frozen")
+	noSemaphores(t, "udevd stopped")
 
-	thaw()
+	resume()
 	mustRun(t, "udevadm", "settle", "--timeout=120")
-	if got, err := dm.NodeNumber(dm.Name("ut-stays").OwnNode()); err != nil || got != stays.Dev {
-		t.Errorf("thawed: %s leads to %s, %v; want %s", dm.Name("ut-stays").OwnNode(), got, err, stays.Dev)
+	if got, err := dm.NodeNumber(kept.OwnNode()); err != nil || got != stays.Dev {
+		t.Errorf("udevd resumed: device of %s: got %s, %v, want %s", kept.OwnNode(), got, err, stays.Dev)
 	}
-	expect(t, "thawed", "ut-stays", link)
-	properties := mustRun(t, "udevadm", "info", "-q", "property", dm.Name("ut-stays").OwnNode())
+	wantNode(t, "udevd resumed", kept, link)
+	properties := mustRun(t, "udevadm", "info", "-q", "property", kept.OwnNode())
 	for _, flag := range []string{"SUBSYSTEM_RULES", "DISK_RULES", "OTHER_RULES"} {
 		if !strings.Contains(properties, "DM_UDEV_DISABLE_"+flag+"_FLAG=1") {
-			t.Errorf("udev may look into the device (%s): %s", flag, properties)
+			t.Errorf("udev's properties: got %s, want the flag for %s", properties, flag)
 		}
 	}
-	remove("ut-stays")
+	remove(kept)
 	mustRun(t, "udevadm", "settle", "--timeout=120")
-	expect(t, "at the end", "ut-quiet", none)
-	expect(t, "at the end", "ut-stays", none)
+	wantNode(t, "at the end", short, none)
+	wantNode(t, "at the end", kept, none)
 	noSemaphores(t, "at the end")
 }
 
-// udevd freezes in the middle: waits are bounded, the nodes are ours, and what
-// udevd does once it is back harms nothing.
-func TestUdevFrozenInTheMiddle(t *testing.T) {
-	const patience = time.Second
+// When udevd stops, waits for it time out and package dm creates the nodes. Later events
+// of udevd do not remove them.
+func TestUdevStopsInBetween(t *testing.T) {
+	const timeout = time.Second
 	var log bytes.Buffer
-	kernel, err := dm.Open(dm.Options{UdevTimeout: patience, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	kernel, err := dm.Open(dm.Options{UdevTimeout: timeout, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { kernel.Close() })
-	bring(t, kernel, "ut-before")
-	expect(t, "with udevd", "ut-before", link)
+	activate(t, kernel, "ut-before")
+	wantNode(t, "with udevd", "ut-before", link)
 
 	signal := func(how string) {
 		mustRun(t, "systemctl", "kill", "--kill-whom=all", "--signal="+how, "systemd-udevd.service")
@@ -233,51 +234,51 @@ func TestUdevFrozenInTheMiddle(t *testing.T) {
 
 	t.Cleanup(func() { signal("CONT") })
 	began := time.Now()
-	bring(t, kernel, "ut-frozen")
+	activate(t, kernel, "ut-stopped-node")
 	took := time.Since(began)
-	if took < patience/2 || took > 10*patience {
-		t.Errorf("resuming took %s, the bound is %s", took, patience)
+	if took < timeout/2 || took > 10*timeout {
+		t.Errorf("time of the resume: got %s, want about %s", took, timeout)
 	}
-	expect(t, "frozen, resumed", "ut-frozen", node)
-	if err := kernel.Rename(t.Context(), dm.ByName("ut-frozen"), "ut-renamed"); err != nil {
+	wantNode(t, "udevd stopped, resumed", "ut-stopped-node", node)
+	if err := kernel.Rename(t.Context(), dm.ByName("ut-stopped-node"), "ut-renamed"); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, "frozen, renamed", "ut-frozen", none)
-	expect(t, "frozen, renamed", "ut-renamed", node)
+	wantNode(t, "udevd stopped, renamed", "ut-stopped-node", none)
+	wantNode(t, "udevd stopped, renamed", "ut-renamed", node)
 	if _, err := kernel.Remove(t.Context(), dm.ByName("ut-before"), dm.RemoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, "frozen, removed", "ut-before", none)
-	noSemaphores(t, "frozen")
+	wantNode(t, "udevd stopped, removed", "ut-before", none)
+	noSemaphores(t, "udevd stopped")
 	if n := strings.Count(log.String(), "wait for udev timed out"); n != 1 {
-		t.Errorf("%d waits ran out, want one: %s", n, log.String())
+		t.Errorf("waits that timed out: got %d, want 1: %s", n, log.String())
 	}
 
 	signal("CONT")
 	mustRun(t, "udevadm", "settle", "--timeout=60")
-	noSemaphores(t, "thawed")
-	if got := stands(t, "ut-renamed"); got == none {
-		t.Error("thawed: udevd took our node away")
+	noSemaphores(t, "udevd resumed")
+	if got := kindOfNode(t, "ut-renamed"); got == none {
+		t.Error("udevd resumed: got no node, want one")
 	}
 	if _, err := kernel.Remove(t.Context(), dm.ByName("ut-renamed"), dm.RemoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []dm.Name{"ut-before", "ut-frozen", "ut-renamed"} {
-		expect(t, "at the end", name, none)
+	for _, name := range []dm.Name{"ut-before", "ut-stopped-node", "ut-renamed"} {
+		wantNode(t, "at the end", name, none)
 	}
 	noSemaphores(t, "at the end")
 }
 
-// In an IPC namespace of its own, and with DM_DISABLE_UDEV, a process makes and
-// removes its nodes without waiting. Here it would wait for an hour.
-func TestUdevIsOutOfReach(t *testing.T) {
-	const inner = "THINCTL_TEST_OUT_OF_REACH"
+// In another IPC namespace, and with DM_DISABLE_UDEV, a process creates and removes its
+// nodes without a wait. Its timeout is an hour.
+func TestUdevUnreachableOrDisabled(t *testing.T) {
+	const inner = "THINCTL_TEST_UDEV_UNREACHABLE"
 	if os.Getenv(inner) != "" {
 		kernel := openControl(t, time.Hour)
 		for range 2 {
-			bring(t, kernel, "ut-apart")
-			if got := stands(t, "ut-apart"); got == none {
-				t.Error("there is no node")
+			activate(t, kernel, "ut-apart")
+			if got := kindOfNode(t, "ut-apart"); got == none {
+				t.Error("got no node, want one")
 			}
 			if _, err := kernel.Remove(t.Context(), dm.ByName("ut-apart"), dm.RemoveOptions{}); err != nil {
 				t.Fatal(err)
@@ -290,24 +291,24 @@ func TestUdevIsOutOfReach(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		name  string
-		flags uintptr
-		env   string
-		says  int
+		name     string
+		flags    uintptr
+		env      string
+		warnings int
 	}{{"own namespace", syscall.CLONE_NEWIPC, "A=1", 1}, {"disabled", 0, "DM_DISABLE_UDEV=1", 0}} {
 		t.Run(c.name, func(t *testing.T) {
-			command := exec.Command(program, "-test.run=^TestUdevIsOutOfReach$")
+			command := exec.Command(program, "-test.run=^TestUdevUnreachableOrDisabled$")
 			command.Env = append(os.Environ(), inner+"=1", c.env)
 			command.SysProcAttr = &syscall.SysProcAttr{Unshareflags: c.flags}
 			out, err := command.CombinedOutput()
 			if err != nil {
-				t.Errorf("%v\n%s", err, out)
+				t.Errorf("child process: got %v, want nil\n%s", err, out)
 			}
-			if n := strings.Count(string(out), "not waiting for udev, creating"); n != c.says {
-				t.Errorf("it says so %d times, want %d:\n%s", n, c.says, out)
+			if n := strings.Count(string(out), "not waiting for udev, creating"); n != c.warnings {
+				t.Errorf("warnings: got %d, want %d:\n%s", n, c.warnings, out)
 			}
 			mustRun(t, "udevadm", "settle", "--timeout=120")
-			expect(t, "at the end", "ut-apart", none)
+			wantNode(t, "at the end", "ut-apart", none)
 			noSemaphores(t, "at the end")
 		})
 	}
@@ -324,19 +325,19 @@ func TestUdevStopped(t *testing.T) {
 	t.Logf("udevd is stopped; /run/udev/control: %v", err)
 	kernel := openControl(t, 2*time.Second)
 	began := time.Now()
-	bring(t, kernel, "ut-stopped")
-	expect(t, "stopped, resumed", "ut-stopped", node)
+	activate(t, kernel, "ut-stopped")
+	wantNode(t, "stopped, resumed", "ut-stopped", node)
 	if err := kernel.Rename(t.Context(), dm.ByName("ut-stopped"), "ut-renamed"); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, "stopped, renamed", "ut-stopped", none)
-	expect(t, "stopped, renamed", "ut-renamed", node)
+	wantNode(t, "stopped, renamed", "ut-stopped", none)
+	wantNode(t, "stopped, renamed", "ut-renamed", node)
 	if _, err := kernel.Remove(t.Context(), dm.ByName("ut-renamed"), dm.RemoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, "stopped, removed", "ut-renamed", none)
+	wantNode(t, "stopped, removed", "ut-renamed", none)
 	if took := time.Since(began); took > 5*time.Minute {
-		t.Errorf("three changes took %s, each is bounded to 2 s", took)
+		t.Errorf("three changes with a timeout of 2 s: got %s, want at most 5 minutes", took)
 	} else {
 		t.Logf("three changes took %s", took)
 	}

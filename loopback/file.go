@@ -89,7 +89,8 @@ func grow(path string, size units.Bytes, o FileOptions) error {
 	}
 	old := units.Bytes(st.Size())
 	if size < old {
-		return &Error{Kind: fault.Invalid, Detail: fmt.Sprintf("new size of %d bytes is smaller than the file, which has %d", size, old)}
+		return &Error{Kind: fault.Invalid,
+			Detail: fmt.Sprintf("new size of %d bytes is smaller than the file, which has %d", size, old)}
 	}
 	if o.Preallocate && size > old {
 		// Allocate the blocks beyond the end first: then the size changes only if that

@@ -29,7 +29,8 @@ func TestCreateSparse(t *testing.T) {
 		dir := t.TempDir()
 		old := unix.Umask(mask)
 		sparse := loopback.CreateSparse(filepath.Join(dir, "sparse"), 100*units.GiB+1, loopback.FileOptions{})
-		full := loopback.CreateSparse(filepath.Join(dir, "full"), 3*units.MiB, loopback.FileOptions{Mode: 0o640, Preallocate: true})
+		full := loopback.CreateSparse(filepath.Join(dir, "full"), 3*units.MiB,
+			loopback.FileOptions{Mode: 0o640, Preallocate: true})
 		empty := loopback.CreateSparse(filepath.Join(dir, "empty"), 0, loopback.FileOptions{Preallocate: true})
 		unix.Umask(old)
 		if err := errors.Join(sparse, full, empty); err != nil {

@@ -35,7 +35,8 @@ func TestError(t *testing.T) {
 		t.Errorf("withOp of nil: got %v, want nil", err)
 	}
 	wrapped := withOp("attach", "f", errors.Join(&Error{Kind: ErrForeign}, fmt.Errorf("undo: %w", unix.EIO)))
-	if !errors.Is(wrapped, ErrForeign) || !errors.Is(wrapped, unix.EIO) || strings.Count(wrapped.Error(), "loopback:") != 1 {
+	if !errors.Is(wrapped, ErrForeign) || !errors.Is(wrapped, unix.EIO) ||
+		strings.Count(wrapped.Error(), "loopback:") != 1 {
 		t.Errorf("got %v, want both causes and one prefix", wrapped)
 	}
 	for errno, kind := range map[unix.Errno]error{
@@ -64,7 +65,8 @@ func TestIndexOf(t *testing.T) {
 func TestNumberFromSysfs(t *testing.T) {
 	sys := t.TempDir()
 	dir := filepath.Join(sys, "block", "loop3")
-	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "dev"), []byte("7:24\n"), 0o600)); err != nil {
+	err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "dev"), []byte("7:24\n"), 0o600))
+	if err != nil {
 		t.Fatal(err)
 	}
 	c := New(Options{Sys: sys})

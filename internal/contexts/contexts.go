@@ -1,4 +1,4 @@
-// Package contexts has the waits and the cleanup contexts that all packages share.
+// Package contexts has a wait that ends with a context, and contexts for cleanups.
 package contexts
 
 import (
@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// cleanupLimit bounds a cleanup: 30 s is longer than any single change of a device
-// needs, and short enough for a service manager's stop.
+// cleanupLimit limits a cleanup. 30 s is longer than any single change of a device takes,
+// and shorter than the time that a service manager allows for a stop.
 const cleanupLimit = 30 * time.Second
 
-// Sleep waits for d. It returns the cause of ctx's end when that comes first.
+// Sleep waits for d. If ctx ends first, it returns the cause.
 func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -22,8 +22,8 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Cleanup returns a context for work that must be done although ctx has ended: it
-// keeps ctx's values, and ends after 30 s.
+// Cleanup returns a context for work that must be done even if ctx has ended. It has the
+// values of ctx and ends after 30 s.
 func Cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 }

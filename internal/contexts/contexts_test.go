@@ -28,12 +28,12 @@ func TestCleanup(t *testing.T) {
 	ctx, done := contexts.Cleanup(ended)
 	defer done()
 	if err := ctx.Err(); err != nil {
-		t.Errorf("the context has ended: %v", err)
+		t.Errorf("error of the context: got %v, want nil", err)
 	}
 	if got := ctx.Value(key{}); got != "value" {
-		t.Errorf("got the value %v, want %q", got, "value")
+		t.Errorf("value: got %v, want %q", got, "value")
 	}
 	if _, bounded := ctx.Deadline(); !bounded {
-		t.Error("the context has no deadline")
+		t.Error("deadline: got none, want one")
 	}
 }

@@ -1,4 +1,4 @@
-// Package errno compares errors with the kernel's.
+// Package errno compares errors with error numbers of the kernel.
 package errno
 
 import (
@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Is reports whether err has one of the error numbers in its chain.
+// Is reports whether one of the error numbers is in the chain of err.
 func Is(err error, numbers ...unix.Errno) bool {
 	for _, number := range numbers {
 		if errors.Is(err, number) {

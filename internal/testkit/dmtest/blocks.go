@@ -6,16 +6,16 @@ import (
 	"thinctl/dm"
 )
 
-// Blocks of one thin device, and the data blocks behind them.
+// The virtual blocks of a thin device, and the data blocks to which they are mapped.
 
 func (m *metadata) root(id uint32) *node[mapping] {
 	root, _ := m.cur.devices().get(m.cur.top, uint64(id))
 	return root
 }
 
-// lookup finds a virtual block. shared goes by time, as in the kernel: a block
-// older than the device's last snapshot counts as shared even after that
-// snapshot has gone (dm-thin-metadata.c, __snapshotted_since).
+// lookup returns the mapping of a virtual block. As in the kernel, shared depends on
+// the time: a block that is older than the device's last snapshot counts as shared,
+// even after that snapshot is deleted (dm-thin-metadata.c, __snapshotted_since).
 func (m *metadata) lookup(id uint32, virtual uint64) (at mapping, shared, ok bool) {
 	root := m.root(id)
 	if root == nil {
@@ -26,9 +26,9 @@ func (m *metadata) lookup(id uint32, virtual uint64) (at mapping, shared, ok boo
 	return at, ok && d.snapshotted > at.time, ok
 }
 
-// freeData counts free data blocks. Those freed by the running transaction are
-// counted, though they cannot be allocated before it is committed
-// (dm-space-map-disk.c, sm_disk_get_nr_free and sm_disk_new_block).
+// freeData returns the number of free data blocks. It includes the blocks that the
+// transaction in progress has freed, although they cannot be allocated before its
+// commit (dm-space-map-disk.c, sm_disk_get_nr_free and sm_disk_new_block).
 func (m *metadata) freeData() uint64 {
 	return m.old.dataBlocks - min(m.old.dataBlocks, m.cur.dataRefs.len())
 }
@@ -46,8 +46,8 @@ func (m *metadata) allocData() (uint64, error) {
 	return block, nil
 }
 
-// commonFree finds a block in [from, to) that is free in both transactions, so
-// that what was committed survives a power failure.
+// commonFree returns a block in [from, to) that is free in both transactions, so that
+// no committed block is overwritten before the next commit.
 func (m *metadata) commonFree(from, to uint64) (uint64, bool) {
 	for {
 		block, ok := m.cur.dataRefs.firstAbsent(from, to)
@@ -72,8 +72,8 @@ func (m *metadata) mapBlock(id uint32, virtual, block uint64) {
 	}
 }
 
-// unmap removes the mappings in [from, to) and returns the data blocks that
-// nobody points at any more.
+// unmap removes the mappings in [from, to) and returns the data blocks that have no
+// mapping any more.
 func (m *metadata) unmap(id uint32, from, to uint64) []uint64 {
 	keys := m.cur.mappings().keysIn(m.root(id), from, to)
 	if len(keys) == 0 {
@@ -100,8 +100,8 @@ func (m *metadata) unmap(id uint32, from, to uint64) []uint64 {
 	return freed
 }
 
-// reserve is the metadata that a pool keeps back for commits and does not
-// report as free (dm-thin-metadata.c, __set_metadata_reserve).
+// reserve returns the number of metadata blocks that a pool keeps for commits and does
+// not report as free (dm-thin-metadata.c, __set_metadata_reserve).
 func (m *metadata) reserve() uint64 {
 	if !m.kernel.poolVersion().AtLeast(1, 21) {
 		return 0
@@ -115,8 +115,8 @@ func (m *metadata) freeMeta() uint64 {
 	return m.cur.metaBlocks - min(m.cur.metaBlocks, taken)
 }
 
-// lowMeta is the mark below which a pool raises an event (dm-thin.c,
-// calc_metadata_threshold).
+// lowMeta returns the number of free metadata blocks below which a pool raises an event
+// (dm-thin.c, calc_metadata_threshold).
 func lowMeta(size uint64) uint64 {
 	const most = 1024
 	return min(most, size/4)

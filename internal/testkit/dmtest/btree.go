@@ -5,14 +5,14 @@ import (
 	"sort"
 )
 
-// nodeEntries is what a node of the kernel's trees holds where values take 8
-// bytes (drivers/md/persistent-data/dm-btree-internal.h, calc_max_entries).
+// nodeEntries is the capacity of a node of the kernel's trees for values of 8 bytes
+// (drivers/md/persistent-data/dm-btree-internal.h, calc_max_entries).
 const nodeEntries = 252
 
-// node is one block of a copy-on-write tree. Nodes of a committed transaction
-// never change; those of the running one (epoch) change in place while only
-// one parent points at them. Reference counts live in the state, not here, so
-// that going back to a committed state brings its counts back.
+// node is one block of a copy-on-write tree. A node of a committed transaction never
+// changes. A node of the transaction in progress (epoch) changes in place while it has
+// one parent. The reference counts are in the state, so that a rollback to a committed
+// state restores them.
 type node[V any] struct {
 	id    uint64
 	epoch uint64
@@ -23,7 +23,7 @@ type node[V any] struct {
 
 func (n *node[V]) leaf() bool { return n.kids == nil }
 
-// under returns the child that key belongs to.
+// under returns the index of the child that contains key.
 func (n *node[V]) under(key uint64) int {
 	i := sort.Search(len(n.keys), func(i int) bool { return n.keys[i] > key })
 	return max(i-1, 0)
@@ -31,9 +31,9 @@ func (n *node[V]) under(key uint64) int {
 
 func (n *node[V]) find(key uint64) (int, bool) { return slices.BinarySearch(n.keys, key) }
 
-// btree works on trees whose values are counted: inc and dec hear of a value
-// that one more or one less leaf points at, as the kernel's value types do
-// (drivers/md/persistent-data/dm-btree.h).
+// btree has the operations of trees whose values have reference counts. It calls inc
+// and dec when one more or one fewer leaf refers to a value, as the kernel does with
+// struct dm_btree_value_type (drivers/md/persistent-data/dm-btree.h).
 type btree[V any] struct {
 	s   *state
 	inc func(V)
@@ -45,7 +45,7 @@ func (t btree[V]) empty() *node[V] {
 	return &node[V]{id: t.s.ids.next(), epoch: t.s.epoch}
 }
 
-// release drops one pointer to n and, with the last, all that n points at.
+// release drops one reference to n. With the last one it drops those in n.
 func (t btree[V]) release(n *node[V]) {
 	if !t.s.decNode(n.id) {
 		return
@@ -59,8 +59,8 @@ func (t btree[V]) release(n *node[V]) {
 	}
 }
 
-// shadow returns a node that may be changed in n's place: n itself, or a copy
-// where n is committed or shared (dm-transaction-manager.c, dm_tm_shadow_block).
+// shadow returns a node that can be changed instead of n: a copy if n is committed or
+// shared, else n itself (dm-transaction-manager.c, dm_tm_shadow_block).
 func (t btree[V]) shadow(n *node[V]) *node[V] {
 	shared := t.s.nodeRefs.has(n.id)
 	if !shared && n.epoch == t.s.epoch {
@@ -94,8 +94,8 @@ func (t btree[V]) get(n *node[V], key uint64) (value V, ok bool) {
 	return value, ok
 }
 
-// update replaces the value of a key that is present. change is called once
-// all nodes above the value are this transaction's own, and owns what it gets.
+// update replaces the value of an existing key. It calls change when all nodes above
+// the value belong to this transaction. change takes over the reference to the value.
 func (t btree[V]) update(n *node[V], key uint64, change func(V) V) *node[V] {
 	n = t.shadow(n)
 	if n.leaf() {
@@ -109,7 +109,7 @@ func (t btree[V]) update(n *node[V], key uint64, change func(V) V) *node[V] {
 	return n
 }
 
-// insert maps key to value, whose reference passes to the tree.
+// insert maps key to value. The tree takes over the reference to the value.
 func (t btree[V]) insert(root *node[V], key uint64, value V) (*node[V], bool) {
 	root, right, added := t.insertUnder(root, key, value)
 	if right != nil {
@@ -144,7 +144,7 @@ func (t btree[V]) insertUnder(n *node[V], key uint64, value V) (self, right *nod
 	return n, t.split(n), added
 }
 
-// split moves the upper half of an overfull node into a new one.
+// split moves the upper half of a node that is too large into a new node.
 func (t btree[V]) split(n *node[V]) *node[V] {
 	if len(n.keys) <= nodeEntries {
 		return nil
@@ -163,8 +163,7 @@ func (t btree[V]) split(n *node[V]) *node[V] {
 	return right
 }
 
-// remove takes a key that is present out. Nodes are not rebalanced, only
-// dropped once empty.
+// remove removes an existing key. It drops empty nodes, and does not merge others.
 func (t btree[V]) remove(root *node[V], key uint64) *node[V] {
 	root = t.removeUnder(root, key)
 	for len(root.kids) == 1 {
@@ -173,7 +172,7 @@ func (t btree[V]) remove(root *node[V], key uint64) *node[V] {
 		root = only
 	}
 	if root.kids != nil && len(root.kids) == 0 {
-		root.kids = nil // the last leaf went: the root is an empty leaf again
+		root.kids = nil // without any leaf, the root is an empty leaf again
 	}
 	return root
 }
@@ -200,7 +199,7 @@ func (t btree[V]) removeUnder(n *node[V], key uint64) *node[V] {
 	return n
 }
 
-// keysIn returns the keys in [from, to), ascending.
+// keysIn returns the keys in [from, to), in ascending order.
 func (t btree[V]) keysIn(n *node[V], from, to uint64) []uint64 {
 	var out []uint64
 	if n.leaf() {
@@ -216,7 +215,7 @@ func (t btree[V]) keysIn(n *node[V], from, to uint64) []uint64 {
 	return out
 }
 
-// each calls visit with all values in the order of their keys.
+// each calls visit for all values, in the order of their keys.
 func (n *node[V]) each(visit func(key uint64, value V)) {
 	for i, v := range n.vals {
 		visit(n.keys[i], v)

@@ -18,124 +18,124 @@ import (
 	"thinctl/units"
 )
 
-// Rig is a kernel and the block devices and users around it, for [Contract].
+// Fixture is a kernel for [Contract], with block devices and processes that use them.
 // All methods but Kernel may fail the test.
-type Rig interface {
+type Fixture interface {
 	Kernel() dm.Kernel
-	// Disk returns a block device of zeros, which lives until the test's end.
+	// Disk returns a block device of zeros, which exists until the end of the test.
 	Disk(size units.Bytes) blockdev.Number
 	// Grow makes a device from Disk larger.
 	Grow(dev blockdev.Number, size units.Bytes)
-	// Write writes length bytes, past all caches; what, is left to the rig.
-	// Errors answer to errors.Is with the errno.
+	// Write writes length bytes of any content, without a cache. An error wraps the
+	// errno.
 	Write(dev blockdev.Number, offset, length units.Bytes) error
 	// Discard discards a range.
 	Discard(dev blockdev.Number, offset, length units.Bytes) error
-	// Hold opens a device until release is called.
+	// Hold keeps a device open until release is called.
 	Hold(dev blockdev.Number) (release func(), err error)
 }
 
-// Contract is the suite that every [dm.Kernel] passes: it asserts what kernels
-// 6.1 to 6.12 do. newRig is called once for each test.
-func Contract(t *testing.T, newRig func(t *testing.T) Rig) {
-	for _, group := range []map[string]func(*bench){
+// Contract is the suite of tests that every [dm.Kernel] passes. It checks the behaviour
+// of the kernels 6.1 to 6.12. It calls newFixture once for each test.
+func Contract(t *testing.T, newFixture func(t *testing.T) Fixture) {
+	for _, group := range []map[string]func(*suite){
 		deviceContract(), tableContract(), messageContract(), snapshotContract(), spaceContract(), poolContract(),
 	} {
 		for _, name := range slices.Sorted(maps.Keys(group)) {
 			t.Run(name, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 				t.Cleanup(cancel)
-				rig := newRig(t)
-				group[name](&bench{T: t, Rig: rig, k: rig.Kernel(), ctx: ctx, prefix: "dmtest-" + rand.Text()[:8]})
+				fixture := newFixture(t)
+				group[name](&suite{T: t, Fixture: fixture, k: fixture.Kernel(), ctx: ctx, prefix: "dmtest-" + rand.Text()[:8]})
 			})
 		}
 	}
 }
 
 const (
-	// patience bounds a test: the real kernel may run on an emulated CPU.
-	patience = 90 * time.Second
-	// settling bounds the wait for what the kernel or udev does by itself.
-	settling = 15 * time.Second
+	// testTimeout limits a test. The real kernel may run on an emulated CPU.
+	testTimeout = 90 * time.Second
+	// eventTimeout limits the wait for asynchronous work of the kernel and udev.
+	eventTimeout = 15 * time.Second
 )
 
-// bench is one test's rig, and the names it uses.
-type bench struct {
+// suite is the state of one test: its fixture and the names of its devices.
+type suite struct {
 	*testing.T
-	Rig
+	Fixture
 	k      dm.Kernel
 	ctx    context.Context
 	prefix string
 	made   int
 }
 
-func (b *bench) must(err error) {
-	b.Helper()
+func (s *suite) must(err error) {
+	s.Helper()
 	if err != nil {
-		b.Fatal(err)
+		s.Fatal(err)
 	}
 }
 
-// refused checks that an error has the errno, and the kind where one is given.
-func (b *bench) refused(err error, errno unix.Errno, kind error) {
-	b.Helper()
+// wantErrno checks that an error has the errno, and the kind unless it is nil.
+func (s *suite) wantErrno(err error, errno unix.Errno, kind error) {
+	s.Helper()
 	switch {
 	case err == nil:
-		b.Errorf("succeeded, want %s", unix.ErrnoName(errno))
+		s.Errorf("got nil, want %s", unix.ErrnoName(errno))
 	case !errors.Is(err, errno):
-		b.Errorf("got %q, want %s", err, unix.ErrnoName(errno))
+		s.Errorf("got %q, want %s", err, unix.ErrnoName(errno))
 	case kind != nil && !errors.Is(err, kind):
-		b.Errorf("got %q, want kind %q", err, kind)
+		s.Errorf("got %q, want kind %q", err, kind)
 	}
 }
 
-func equal[T comparable](b *bench, what string, got, want T) {
-	b.Helper()
+func equal[T comparable](s *suite, what string, got, want T) {
+	s.Helper()
 	if got != want {
-		b.Errorf("%s: got %v, want %v", what, got, want)
+		s.Errorf("%s: got %v, want %v", what, got, want)
 	}
 }
 
-// eventually waits for what happens by itself.
-func (b *bench) eventually(what string, done func() bool) {
-	b.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, settling)
+// eventually waits until done returns true.
+func (s *suite) eventually(what string, done func() bool) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, eventTimeout)
 	defer cancel()
 	for !done() {
 		select {
 		case <-ctx.Done():
-			b.Fatalf("%s: not within %s", what, settling)
+			s.Fatalf("%s: not done within %s", what, eventTimeout)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-func (b *bench) name() dm.Name {
-	b.made++
-	return dm.Name(fmt.Sprintf("%s-%d", b.prefix, b.made))
+func (s *suite) name() dm.Name {
+	s.made++
+	return dm.Name(fmt.Sprintf("%s-%d", s.prefix, s.made))
 }
 
-// create makes a device that the test's end removes.
-func (b *bench) create(name dm.Name, uuid dm.UUID) dm.Info {
-	b.Helper()
-	info, err := b.k.Create(b.ctx, name, uuid)
-	b.must(err)
-	b.Cleanup(func() { b.remove(info.Dev) })
+// create creates a device and removes it at the end of the test.
+func (s *suite) create(name dm.Name, uuid dm.UUID) dm.Info {
+	s.Helper()
+	info, err := s.k.Create(s.ctx, name, uuid)
+	s.must(err)
+	s.Cleanup(func() { s.remove(info.Dev) })
 	return info
 }
 
-// remove takes a device away at a test's end. It may be gone already; a
-// scanner may have it open for a moment.
-func (b *bench) remove(dev blockdev.Number) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), settling)
+// remove removes a device at the end of a test, if it still exists. It tries again
+// while a scanner of udev has the device open.
+func (s *suite) remove(dev blockdev.Number) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), eventTimeout)
 	defer cancel()
 	for {
-		_, err := b.k.Remove(ctx, dm.ByDev(dev), dm.RemoveOptions{})
+		_, err := s.k.Remove(ctx, dm.ByDev(dev), dm.RemoveOptions{})
 		switch {
 		case err == nil || errors.Is(err, fault.NotFound):
 			return
 		case !errors.Is(err, fault.Busy) || ctx.Err() != nil:
-			b.Errorf("removing %s at the end: %v", dev, err)
+			s.Errorf("remove %s at the end: got %v, want nil", dev, err)
 			return
 		}
 		select {
@@ -145,56 +145,56 @@ func (b *bench) remove(dev blockdev.Number) {
 	}
 }
 
-func (b *bench) load(dev blockdev.Number, table ...dm.Target) error {
-	return b.k.Load(b.ctx, dm.ByDev(dev), table, dm.LoadOptions{})
+func (s *suite) load(dev blockdev.Number, table ...dm.Target) error {
+	return s.k.Load(s.ctx, dm.ByDev(dev), table, dm.LoadOptions{})
 }
 
-func (b *bench) resume(dev blockdev.Number) error {
-	_, err := b.k.Resume(b.ctx, dm.ByDev(dev), dm.ResumeOptions{Private: true})
+func (s *suite) resume(dev blockdev.Number) error {
+	_, err := s.k.Resume(s.ctx, dm.ByDev(dev), dm.ResumeOptions{Private: true})
 	return err
 }
 
-func (b *bench) suspend(dev blockdev.Number) {
-	b.Helper()
-	b.must(b.k.Suspend(b.ctx, dm.ByDev(dev), dm.SuspendOptions{}))
+func (s *suite) suspend(dev blockdev.Number) {
+	s.Helper()
+	s.must(s.k.Suspend(s.ctx, dm.ByDev(dev), dm.SuspendOptions{}))
 }
 
-// activate makes a device with a live table.
-func (b *bench) activate(table ...dm.Target) blockdev.Number {
-	b.Helper()
-	dev := b.create(b.name(), "").Dev
-	b.must(b.load(dev, table...))
-	b.must(b.resume(dev))
+// activate creates a device with a live table.
+func (s *suite) activate(table ...dm.Target) blockdev.Number {
+	s.Helper()
+	dev := s.create(s.name(), "").Dev
+	s.must(s.load(dev, table...))
+	s.must(s.resume(dev))
 	return dev
 }
 
-// swap loads a table into a running device and makes it live.
-func (b *bench) swap(dev blockdev.Number, table ...dm.Target) error {
-	b.Helper()
-	b.must(b.load(dev, table...))
-	b.suspend(dev)
-	return b.resume(dev)
+// swap loads a table into an active device and makes it live.
+func (s *suite) swap(dev blockdev.Number, table ...dm.Target) error {
+	s.Helper()
+	s.must(s.load(dev, table...))
+	s.suspend(dev)
+	return s.resume(dev)
 }
 
-func (b *bench) info(dev blockdev.Number) dm.Info {
-	b.Helper()
-	info, err := b.k.Info(b.ctx, dm.ByDev(dev))
-	b.must(err)
+func (s *suite) info(dev blockdev.Number) dm.Info {
+	s.Helper()
+	info, err := s.k.Info(s.ctx, dm.ByDev(dev))
+	s.must(err)
 	return info
 }
 
-func (b *bench) message(dev blockdev.Number, format string, args ...any) error {
-	_, err := b.k.Message(b.ctx, dm.ByDev(dev), fmt.Sprintf(format, args...))
+func (s *suite) message(dev blockdev.Number, format string, args ...any) error {
+	_, err := s.k.Message(s.ctx, dm.ByDev(dev), fmt.Sprintf(format, args...))
 	return err
 }
 
-// same checks that the live table reads back as it was loaded.
-func (b *bench) same(dev blockdev.Number, table ...dm.Target) {
-	b.Helper()
-	lines, err := b.k.Table(b.ctx, dm.ByDev(dev))
-	b.must(err)
-	equal(b, "lines", len(lines), len(table))
+// same checks that the kernel prints the live table as it was loaded.
+func (s *suite) same(dev blockdev.Number, table ...dm.Target) {
+	s.Helper()
+	lines, err := s.k.Table(s.ctx, dm.ByDev(dev))
+	s.must(err)
+	equal(s, "lines", len(lines), len(table))
 	for i := range min(len(lines), len(table)) {
-		equal(b, "table", lines[i], table[i].Line())
+		equal(s, "table", lines[i], table[i].Line())
 	}
 }

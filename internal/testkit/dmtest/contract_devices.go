@@ -16,195 +16,195 @@ import (
 
 const oneMiB = units.Sectors(units.MiB / units.SectorSize)
 
-func (b *bench) line() dm.Linear { return dm.Linear{Length: oneMiB, Dev: b.Disk(diskSize)} }
+func (s *suite) line() dm.Linear { return dm.Linear{Length: oneMiB, Dev: s.Disk(diskSize)} }
 
-// deviceContract: devices by name, uuid and number, and their state.
-func deviceContract() map[string]func(*bench) {
-	return map[string]func(*bench){
-		"versions": func(b *bench) {
-			v, err := b.k.Version(b.ctx)
-			b.must(err)
-			equal(b, "protocol", v[0], 4)
-			pool, err := b.k.TargetVersion(b.ctx, dm.TypeThinPool)
-			b.must(err)
-			all, err := b.k.Targets(b.ctx)
-			b.must(err)
+// deviceContract tests devices by name, uuid and number, and their state.
+func deviceContract() map[string]func(*suite) {
+	return map[string]func(*suite){
+		"versions": func(s *suite) {
+			v, err := s.k.Version(s.ctx)
+			s.must(err)
+			equal(s, "protocol", v[0], 4)
+			pool, err := s.k.TargetVersion(s.ctx, dm.TypeThinPool)
+			s.must(err)
+			all, err := s.k.Targets(s.ctx)
+			s.must(err)
 			if !slices.Contains(all, dm.TargetVersion{Name: dm.TypeThinPool, Version: pool}) {
-				b.Errorf("thin-pool %s is not among the targets %v", pool, all)
+				s.Errorf("targets: got %v, want thin-pool %s among them", all, pool)
 			}
-			if _, err := b.k.TargetVersion(b.ctx, "dmtest-none"); !errors.Is(err, dm.ErrNoTarget) {
-				b.Errorf("a target that is not there: %v", err)
+			if _, err := s.k.TargetVersion(s.ctx, "dmtest-none"); !errors.Is(err, dm.ErrNoTarget) {
+				s.Errorf("version of a missing target: got %v, want %v", err, dm.ErrNoTarget)
 			}
 		},
-		"slots": func(b *bench) {
-			dev := b.create(b.name(), "").Dev
+		"slots": func(s *suite) {
+			dev := s.create(s.name(), "").Dev
 			check := func(when string, active, inactive, suspended bool) {
-				b.Helper()
-				i := b.info(dev)
-				equal(b, when, [3]bool{i.ActiveTable, i.InactiveTable, i.Suspended}, [3]bool{active, inactive, suspended})
+				s.Helper()
+				i := s.info(dev)
+				equal(s, when, [3]bool{i.ActiveTable, i.InactiveTable, i.Suspended}, [3]bool{active, inactive, suspended})
 			}
 			check("created", false, false, false)
-			b.must(b.resume(dev))
+			s.must(s.resume(dev))
 			check("resumed without a table", false, false, false)
-			b.same(dev)
-			line := b.line()
-			b.must(b.load(dev, line))
+			s.same(dev)
+			line := s.line()
+			s.must(s.load(dev, line))
 			check("loaded", false, true, false)
-			b.must(b.resume(dev))
+			s.must(s.resume(dev))
 			check("resumed", true, false, false)
-			equal(b, "targets", b.info(dev).TargetCount, 1)
-			b.must(b.load(dev, line))
+			equal(s, "targets", s.info(dev).TargetCount, 1)
+			s.must(s.load(dev, line))
 			check("loaded again", true, true, false)
-			b.must(b.k.Clear(b.ctx, dm.ByDev(dev)))
+			s.must(s.k.Clear(s.ctx, dm.ByDev(dev)))
 			check("cleared", true, false, false)
-			b.suspend(dev)
-			b.suspend(dev)
+			s.suspend(dev)
+			s.suspend(dev)
 			check("suspended", true, false, true)
-			b.must(b.resume(dev))
-			b.must(b.resume(dev))
-			check("resumed at last", true, false, false)
+			s.must(s.resume(dev))
+			s.must(s.resume(dev))
+			check("resumed twice", true, false, false)
 		},
-		"read-only": func(b *bench) {
-			dev := b.create(b.name(), "").Dev
-			b.must(b.k.Load(b.ctx, dm.ByDev(dev), []dm.Target{b.line()}, dm.LoadOptions{ReadOnly: true}))
-			b.must(b.resume(dev))
-			equal(b, "read-only", b.info(dev).ReadOnly, true)
+		"read-only": func(s *suite) {
+			dev := s.create(s.name(), "").Dev
+			s.must(s.k.Load(s.ctx, dm.ByDev(dev), []dm.Target{s.line()}, dm.LoadOptions{ReadOnly: true}))
+			s.must(s.resume(dev))
+			equal(s, "read-only", s.info(dev).ReadOnly, true)
 		},
-		"references": func(b *bench) {
-			name, uuid := b.name(), dm.UUID("DMTEST-"+b.prefix)
-			made := b.create(name, uuid)
+		"references": func(s *suite) {
+			name, uuid := s.name(), dm.UUID("DMTEST-"+s.prefix)
+			made := s.create(name, uuid)
 			for _, ref := range []dm.Ref{dm.ByName(name), dm.ByUUID(uuid), dm.ByDev(made.Dev)} {
-				got, err := b.k.Info(b.ctx, ref)
-				b.must(err)
-				equal(b, ref.String(), dm.Entry{Name: got.Name, UUID: got.UUID, Dev: got.Dev},
+				got, err := s.k.Info(s.ctx, ref)
+				s.must(err)
+				equal(s, ref.String(), dm.Entry{Name: got.Name, UUID: got.UUID, Dev: got.Dev},
 					dm.Entry{Name: name, UUID: uuid, Dev: made.Dev})
 			}
-			entries, err := b.k.List(b.ctx)
-			b.must(err)
+			entries, err := s.k.List(s.ctx)
+			s.must(err)
 			if !slices.Contains(entries, dm.Entry{Name: name, UUID: uuid, Dev: made.Dev}) {
-				b.Errorf("the list lacks %s: %v", name, entries)
+				s.Errorf("list: got %v, want %s in it", entries, name)
 			}
 		},
-		"names": func(b *bench) {
-			long := b.prefix + "-"
+		"names": func(s *suite) {
+			long := s.prefix + "-"
 			for _, text := range []string{
-				b.prefix + " with spaces", b.prefix + "-größe-漢字", b.prefix + `\x41"'`,
+				s.prefix + " with spaces", s.prefix + "-größe-漢字", s.prefix + `\x41"'`,
 				long + strings.Repeat("n", 127-len(long)),
 			} {
 				name, err := dm.NewName(text)
-				b.must(err)
+				s.must(err)
 				uuid, err := dm.NewUUID("DMTEST " + text)
 				if err != nil {
 					uuid = ""
 				}
-				made := b.create(name, uuid)
-				equal(b, "name", made.Name, name)
-				equal(b, "uuid", b.info(made.Dev).UUID, uuid)
-				entries, err := b.k.List(b.ctx)
-				b.must(err)
+				made := s.create(name, uuid)
+				equal(s, "name", made.Name, name)
+				equal(s, "uuid", s.info(made.Dev).UUID, uuid)
+				entries, err := s.k.List(s.ctx)
+				s.must(err)
 				if !slices.Contains(entries, dm.Entry{Name: name, UUID: uuid, Dev: made.Dev}) {
-					b.Errorf("the list lacks %q", text)
+					s.Errorf("list: got %v, want %q in it", entries, text)
 				}
 			}
-			head := "DMTEST-" + b.prefix
+			head := "DMTEST-" + s.prefix
 			uuid, err := dm.NewUUID(head + strings.Repeat("u", 128-len(head)))
-			b.must(err)
-			equal(b, "longest uuid", b.create(b.name(), uuid).UUID, uuid)
+			s.must(err)
+			equal(s, "longest uuid", s.create(s.name(), uuid).UUID, uuid)
 		},
-		"duplicates": func(b *bench) {
-			name, uuid := b.name(), dm.UUID("DMTEST-"+b.prefix)
-			b.create(name, uuid)
-			_, err := b.k.Create(b.ctx, name, "")
-			b.refused(err, unix.EBUSY, fault.Exists)
-			_, err = b.k.Create(b.ctx, b.name(), uuid)
-			b.refused(err, unix.EBUSY, fault.Exists)
+		"duplicates": func(s *suite) {
+			name, uuid := s.name(), dm.UUID("DMTEST-"+s.prefix)
+			s.create(name, uuid)
+			_, err := s.k.Create(s.ctx, name, "")
+			s.wantErrno(err, unix.EBUSY, fault.Exists)
+			_, err = s.k.Create(s.ctx, s.name(), uuid)
+			s.wantErrno(err, unix.EBUSY, fault.Exists)
 		},
-		"not found": func(b *bench) {
-			ref := dm.ByName(b.name())
-			_, err := b.k.Info(b.ctx, ref)
-			b.refused(err, unix.ENXIO, fault.NotFound)
-			_, err = b.k.Remove(b.ctx, ref, dm.RemoveOptions{})
-			b.refused(err, unix.ENXIO, fault.NotFound)
-			b.refused(b.k.Rename(b.ctx, ref, b.name()), unix.ENXIO, fault.NotFound)
-			b.refused(b.k.Load(b.ctx, ref, []dm.Target{b.line()}, dm.LoadOptions{}), unix.ENXIO, fault.NotFound)
-			b.refused(b.k.Clear(b.ctx, ref), unix.ENXIO, fault.NotFound)
-			b.refused(b.k.Suspend(b.ctx, ref, dm.SuspendOptions{}), unix.ENXIO, fault.NotFound)
-			_, err = b.k.Resume(b.ctx, ref, dm.ResumeOptions{})
-			b.refused(err, unix.ENXIO, fault.NotFound)
-			_, err = b.k.Table(b.ctx, ref)
-			b.refused(err, unix.ENXIO, fault.NotFound)
-			_, _, err = b.k.Status(b.ctx, ref, dm.StatusOptions{})
-			b.refused(err, unix.ENXIO, fault.NotFound)
-			_, err = b.k.Deps(b.ctx, ref)
-			b.refused(err, unix.ENXIO, fault.NotFound)
-			_, err = b.k.Message(b.ctx, ref, "delete 1")
-			b.refused(err, unix.ENXIO, fault.NotFound)
-			_, err = b.k.WaitEvent(b.ctx, ref, 0)
-			b.refused(err, unix.ENXIO, fault.NotFound)
+		"not found": func(s *suite) {
+			ref := dm.ByName(s.name())
+			_, err := s.k.Info(s.ctx, ref)
+			s.wantErrno(err, unix.ENXIO, fault.NotFound)
+			_, err = s.k.Remove(s.ctx, ref, dm.RemoveOptions{})
+			s.wantErrno(err, unix.ENXIO, fault.NotFound)
+			s.wantErrno(s.k.Rename(s.ctx, ref, s.name()), unix.ENXIO, fault.NotFound)
+			s.wantErrno(s.k.Load(s.ctx, ref, []dm.Target{s.line()}, dm.LoadOptions{}), unix.ENXIO, fault.NotFound)
+			s.wantErrno(s.k.Clear(s.ctx, ref), unix.ENXIO, fault.NotFound)
+			s.wantErrno(s.k.Suspend(s.ctx, ref, dm.SuspendOptions{}), unix.ENXIO, fault.NotFound)
+			_, err = s.k.Resume(s.ctx, ref, dm.ResumeOptions{})
+			s.wantErrno(err, unix.ENXIO, fault.NotFound)
+			_, err = s.k.Table(s.ctx, ref)
+			s.wantErrno(err, unix.ENXIO, fault.NotFound)
+			_, _, err = s.k.Status(s.ctx, ref, dm.StatusOptions{})
+			s.wantErrno(err, unix.ENXIO, fault.NotFound)
+			_, err = s.k.Deps(s.ctx, ref)
+			s.wantErrno(err, unix.ENXIO, fault.NotFound)
+			_, err = s.k.Message(s.ctx, ref, "delete 1")
+			s.wantErrno(err, unix.ENXIO, fault.NotFound)
+			_, err = s.k.WaitEvent(s.ctx, ref, 0)
+			s.wantErrno(err, unix.ENXIO, fault.NotFound)
 		},
-		"rename": func(b *bench) {
-			dev := b.activate(b.line())
-			before := b.info(dev)
-			taken, fresh := b.create(b.name(), "").Name, b.name()
-			b.refused(b.k.Rename(b.ctx, dm.ByDev(dev), taken), unix.EBUSY, fault.Exists)
-			b.must(b.k.Rename(b.ctx, dm.ByDev(dev), fresh))
-			_, err := b.k.Info(b.ctx, dm.ByName(before.Name))
-			b.refused(err, unix.ENXIO, fault.NotFound)
-			after, err := b.k.Info(b.ctx, dm.ByName(fresh))
-			b.must(err)
-			equal(b, "number", after.Dev, dev)
+		"rename": func(s *suite) {
+			dev := s.activate(s.line())
+			before := s.info(dev)
+			taken, fresh := s.create(s.name(), "").Name, s.name()
+			s.wantErrno(s.k.Rename(s.ctx, dm.ByDev(dev), taken), unix.EBUSY, fault.Exists)
+			s.must(s.k.Rename(s.ctx, dm.ByDev(dev), fresh))
+			_, err := s.k.Info(s.ctx, dm.ByName(before.Name))
+			s.wantErrno(err, unix.ENXIO, fault.NotFound)
+			after, err := s.k.Info(s.ctx, dm.ByName(fresh))
+			s.must(err)
+			equal(s, "number", after.Dev, dev)
 			if after.EventNr == before.EventNr {
-				b.Error("renaming a live device raised no event")
+				s.Errorf("event number after the rename of a live device: got %d, want another", after.EventNr)
 			}
 		},
-		"remove": func(b *bench) {
-			dev := b.activate(b.line())
-			release, err := b.Hold(dev)
-			b.must(err)
-			b.Cleanup(release)
-			if n := b.info(dev).OpenCount; n < 1 {
-				b.Errorf("held, but the open count is %d", n)
+		"remove": func(s *suite) {
+			dev := s.activate(s.line())
+			release, err := s.Hold(dev)
+			s.must(err)
+			s.Cleanup(release)
+			if n := s.info(dev).OpenCount; n < 1 {
+				s.Errorf("open count of a held device: got %d, want at least 1", n)
 			}
-			_, err = b.k.Remove(b.ctx, dm.ByDev(dev), dm.RemoveOptions{})
-			b.refused(err, unix.EBUSY, fault.Busy)
-			deferred, err := b.k.Remove(b.ctx, dm.ByDev(dev), dm.RemoveOptions{Deferred: true})
-			b.must(err)
-			equal(b, "deferred", deferred, true)
-			equal(b, "marked", b.info(dev).DeferredRemove, true)
+			_, err = s.k.Remove(s.ctx, dm.ByDev(dev), dm.RemoveOptions{})
+			s.wantErrno(err, unix.EBUSY, fault.Busy)
+			deferred, err := s.k.Remove(s.ctx, dm.ByDev(dev), dm.RemoveOptions{Deferred: true})
+			s.must(err)
+			equal(s, "deferred", deferred, true)
+			equal(s, "deferred in the info", s.info(dev).DeferredRemove, true)
 			release()
-			b.eventually("removal at the last close", func() bool {
-				_, err := b.k.Info(b.ctx, dm.ByDev(dev))
+			s.eventually("removal at the last close", func() bool {
+				_, err := s.k.Info(s.ctx, dm.ByDev(dev))
 				return errors.Is(err, fault.NotFound)
 			})
-			other := b.activate(b.line())
-			b.eventually("nobody has it open", func() bool { return b.info(other).OpenCount == 0 })
-			deferred, err = b.k.Remove(b.ctx, dm.ByDev(other), dm.RemoveOptions{Deferred: true})
-			b.must(err)
-			equal(b, "deferred though free", deferred, false)
+			other := s.activate(s.line())
+			s.eventually("last close", func() bool { return s.info(other).OpenCount == 0 })
+			deferred, err = s.k.Remove(s.ctx, dm.ByDev(other), dm.RemoveOptions{Deferred: true})
+			s.must(err)
+			equal(s, "deferred for a closed device", deferred, false)
 		},
-		"holders": func(b *bench) {
-			below := b.activate(b.line())
-			above := b.create(b.name(), "").Dev
-			b.must(b.load(above, dm.Linear{Length: oneMiB, Dev: below}))
-			_, err := b.k.Remove(b.ctx, dm.ByDev(below), dm.RemoveOptions{})
-			b.refused(err, unix.EBUSY, fault.Busy)
-			b.must(b.k.Clear(b.ctx, dm.ByDev(above)))
-			b.eventually("removal once nothing stands on it", func() bool {
-				_, err := b.k.Remove(b.ctx, dm.ByDev(below), dm.RemoveOptions{})
+		"device in another table": func(s *suite) {
+			below := s.activate(s.line())
+			above := s.create(s.name(), "").Dev
+			s.must(s.load(above, dm.Linear{Length: oneMiB, Dev: below}))
+			_, err := s.k.Remove(s.ctx, dm.ByDev(below), dm.RemoveOptions{})
+			s.wantErrno(err, unix.EBUSY, fault.Busy)
+			s.must(s.k.Clear(s.ctx, dm.ByDev(above)))
+			s.eventually("removal after the clear", func() bool {
+				_, err := s.k.Remove(s.ctx, dm.ByDev(below), dm.RemoveOptions{})
 				return err == nil
 			})
 		},
-		"waiting": func(b *bench) {
-			dev := b.activate(b.line())
-			seen := b.info(dev).EventNr
-			ctx, cancel := context.WithTimeout(b.ctx, 50*time.Millisecond)
+		"waiting": func(s *suite) {
+			dev := s.activate(s.line())
+			seen := s.info(dev).EventNr
+			ctx, cancel := context.WithTimeout(s.ctx, 50*time.Millisecond)
 			defer cancel()
-			if _, err := b.k.WaitEvent(ctx, dm.ByDev(dev), seen); !errors.Is(err, context.DeadlineExceeded) {
-				b.Errorf("waiting for nothing: %v", err)
+			if _, err := s.k.WaitEvent(ctx, dm.ByDev(dev), seen); !errors.Is(err, context.DeadlineExceeded) {
+				s.Errorf("wait without an event: got %v, want %v", err, context.DeadlineExceeded)
 			}
-			now, err := b.k.WaitEvent(b.ctx, dm.ByDev(dev), seen+1)
-			b.must(err)
-			equal(b, "event", now, seen)
+			now, err := s.k.WaitEvent(s.ctx, dm.ByDev(dev), seen+1)
+			s.must(err)
+			equal(s, "event", now, seen)
 
 			type answer struct {
 				event uint32
@@ -212,13 +212,13 @@ func deviceContract() map[string]func(*bench) {
 			}
 			answered := make(chan answer, 1)
 			go func() {
-				event, err := b.k.WaitEvent(b.ctx, dm.ByDev(dev), seen)
+				event, err := s.k.WaitEvent(s.ctx, dm.ByDev(dev), seen)
 				answered <- answer{event, err}
 			}()
-			b.must(b.k.Rename(b.ctx, dm.ByDev(dev), b.name()))
+			s.must(s.k.Rename(s.ctx, dm.ByDev(dev), s.name()))
 			a := <-answered
-			b.must(a.err)
-			equal(b, "event of the rename", a.event, b.info(dev).EventNr)
+			s.must(a.err)
+			equal(s, "event of the rename", a.event, s.info(dev).EventNr)
 		},
 	}
 }

@@ -7,13 +7,13 @@ import (
 	"thinctl/fault"
 )
 
-// messageContract: what pools are told, and what they answer.
-func messageContract() map[string]func(*bench) {
-	return map[string]func(*bench){
-		"refused messages": func(b *bench) {
-			p := b.newPool(8, nil)
+// messageContract tests the messages to pools.
+func messageContract() map[string]func(*suite) {
+	return map[string]func(*suite){
+		"invalid messages": func(s *suite) {
+			p := s.newPool(8, nil)
 			active := p.addThin(1, 8)
-			b.must(p.message(p.dev, "create_thin 2"))
+			s.must(p.message(p.dev, "create_thin 2"))
 			for _, c := range []struct {
 				text  string
 				errno unix.Errno
@@ -37,85 +37,85 @@ func messageContract() map[string]func(*bench) {
 				{"reserve_metadata_snap now", unix.EINVAL, nil},
 				{"dmtest_message 1", unix.EINVAL, nil},
 			} {
-				b.Log(c.text)
-				b.refused(p.message(p.dev, "%s", c.text), c.errno, c.kind)
+				s.Log(c.text)
+				s.wantErrno(p.message(p.dev, "%s", c.text), c.errno, c.kind)
 			}
-			b.refused(b.message(active, "create_thin 5"), unix.EINVAL, nil)
-			equal(b, "transaction", p.status().TransactionID, 0)
+			s.wantErrno(s.message(active, "create_thin 5"), unix.EINVAL, nil)
+			equal(s, "transaction", p.status().TransactionID, 0)
 		},
-		"create and delete": func(b *bench) {
-			p := b.newPool(8, nil)
+		"create and delete": func(s *suite) {
+			p := s.newPool(8, nil)
 			dev := p.addThin(1, 8)
 			p.mapped(dev, 0, 0)
 			p.fill(dev, 2, 4)
 			p.mapped(dev, 2, 4)
 			p.used(2)
-			_, err := b.k.Remove(b.ctx, dm.ByDev(dev), dm.RemoveOptions{})
-			b.must(err)
-			b.must(p.message(p.dev, "delete 1"))
+			_, err := s.k.Remove(s.ctx, dm.ByDev(dev), dm.RemoveOptions{})
+			s.must(err)
+			s.must(p.message(p.dev, "delete 1"))
 			p.used(0)
-			b.must(p.message(p.dev, "create_thin 1"))
+			s.must(p.message(p.dev, "create_thin 1"))
 		},
-		"an inactive table holds its thin": func(b *bench) {
-			p := b.newPool(8, nil)
-			b.must(p.message(p.dev, "create_thin 1"))
-			dev := b.create(b.name(), "").Dev
-			b.must(b.load(dev, dm.Thin{Length: oneMiB, Pool: p.dev, ID: 1}))
-			b.refused(p.message(p.dev, "delete 1"), unix.EBUSY, fault.Busy)
-			b.must(b.k.Clear(b.ctx, dm.ByDev(dev)))
-			b.must(p.message(p.dev, "delete 1"))
+		"an inactive table keeps its thin volume open": func(s *suite) {
+			p := s.newPool(8, nil)
+			s.must(p.message(p.dev, "create_thin 1"))
+			dev := s.create(s.name(), "").Dev
+			s.must(s.load(dev, dm.Thin{Length: oneMiB, Pool: p.dev, ID: 1}))
+			s.wantErrno(p.message(p.dev, "delete 1"), unix.EBUSY, fault.Busy)
+			s.must(s.k.Clear(s.ctx, dm.ByDev(dev)))
+			s.must(p.message(p.dev, "delete 1"))
 		},
-		"transaction id": func(b *bench) {
-			p := b.newPool(8, nil)
-			b.must(p.message(p.dev, "set_transaction_id 0 7"))
-			equal(b, "id", p.status().TransactionID, 7)
-			equal(b, "id without a commit", p.statusWith(dm.StatusOptions{NoFlush: true}).TransactionID, 7)
-			b.refused(p.message(p.dev, "set_transaction_id 0 8"), unix.EINVAL, nil)
-			b.must(p.message(p.dev, "set_transaction_id 7 3"))
-			equal(b, "id", p.status().TransactionID, 3)
+		"transaction id": func(s *suite) {
+			p := s.newPool(8, nil)
+			s.must(p.message(p.dev, "set_transaction_id 0 7"))
+			equal(s, "id", p.status().TransactionID, 7)
+			equal(s, "id without a commit", p.statusWith(dm.StatusOptions{NoFlush: true}).TransactionID, 7)
+			s.wantErrno(p.message(p.dev, "set_transaction_id 0 8"), unix.EINVAL, nil)
+			s.must(p.message(p.dev, "set_transaction_id 7 3"))
+			equal(s, "id", p.status().TransactionID, 3)
 		},
-		"metadata snapshot": func(b *bench) {
-			p := b.newPool(8, nil)
+		"metadata snapshot": func(s *suite) {
+			p := s.newPool(8, nil)
 			dev := p.addThin(1, 8)
 			p.fill(dev, 0, 2)
-			equal(b, "held", p.status().HeldRoot, 0)
-			b.must(p.message(p.dev, "reserve_metadata_snap"))
+			equal(s, "held", p.status().HeldRoot, 0)
+			s.must(p.message(p.dev, "reserve_metadata_snap"))
 			if p.status().HeldRoot == 0 {
-				b.Error("a metadata snapshot is held, but the status shows none")
+				s.Error("held root in the status: got 0, want a block number")
 			}
-			b.refused(p.message(p.dev, "reserve_metadata_snap"), unix.EBUSY, fault.Busy)
-			b.must(p.message(p.dev, "release_metadata_snap"))
-			equal(b, "held", p.status().HeldRoot, 0)
+			s.wantErrno(p.message(p.dev, "reserve_metadata_snap"), unix.EBUSY, fault.Busy)
+			s.must(p.message(p.dev, "release_metadata_snap"))
+			equal(s, "held", p.status().HeldRoot, 0)
 		},
-		"a metadata snapshot keeps blocks": func(b *bench) {
-			p := b.newPool(8, nil)
+		"a metadata snapshot keeps blocks": func(s *suite) {
+			p := s.newPool(8, nil)
 			dev := p.addThin(1, 8)
 			p.fill(dev, 0, 2)
-			b.must(p.message(p.dev, "reserve_metadata_snap"))
-			b.must(b.Discard(dev, 0, blocks(2)))
+			s.must(p.message(p.dev, "reserve_metadata_snap"))
+			s.must(s.Discard(dev, 0, blocks(2)))
 			p.mapped(dev, 0, 0)
 			p.used(2)
-			b.must(p.message(p.dev, "release_metadata_snap"))
+			s.must(p.message(p.dev, "release_metadata_snap"))
 			p.used(0)
 		},
-		"a suspended pool takes messages": func(b *bench) {
-			p := b.newPool(8, nil)
-			b.suspend(p.dev)
-			b.must(p.message(p.dev, "create_thin 1"))
-			b.must(b.resume(p.dev))
+		"a suspended pool accepts messages": func(s *suite) {
+			p := s.newPool(8, nil)
+			s.suspend(p.dev)
+			s.must(p.message(p.dev, "create_thin 1"))
+			s.must(s.resume(p.dev))
 			p.activateThin(1, 8)
 		},
-		"a read-only pool refuses messages": func(b *bench) {
-			p := b.newPool(8, nil)
+		"a read-only pool rejects messages": func(s *suite) {
+			p := s.newPool(8, nil)
 			readOnly := p.table
 			readOnly.ReadOnly = true
-			b.must(b.swap(p.dev, readOnly))
-			b.same(p.dev, readOnly)
-			equal(b, "mode", p.status().Mode, dm.ModeReadOnly)
-			b.refused(p.message(p.dev, "create_thin 1"), unix.EOPNOTSUPP, fault.Unhealthy)
-			b.must(b.swap(p.dev, p.table))
-			equal(b, "mode", p.status().Mode, dm.ModeWrite)
-			b.must(p.message(p.dev, "create_thin 1"))
+			s.must(s.swap(p.dev, readOnly))
+			s.same(p.dev, readOnly)
+			equal(s, "mode", p.status().Mode, dm.ModeReadOnly)
+			s.wantErrno(p.message(p.dev, "create_thin 1"), unix.EOPNOTSUPP, fault.Unhealthy)
+			s.must(s.swap(p.dev, p.table))
+			equal(s, "mode", p.status().Mode, dm.ModeWrite)
+			s.must(p.message(p.dev, "create_thin 1"))
 		},
 	}
 }

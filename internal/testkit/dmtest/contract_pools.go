@@ -6,7 +6,7 @@ import (
 	"thinctl/units"
 )
 
-// Sizes of a test's pool.
+// The sizes of a pool.
 const (
 	poolBlock = dm.MinBlock
 	diskSize  = 8 * units.MiB
@@ -14,29 +14,29 @@ const (
 
 func blocks(n uint64) units.Bytes { return units.Bytes(n) * poolBlock }
 
-// testPool is a live pool and its table.
+// testPool is an active pool and its table.
 type testPool struct {
-	*bench
+	*suite
 	dev   blockdev.Number
 	table dm.ThinPool
 }
 
-// newPool makes a live pool of so many data blocks, on disks that are larger.
-func (b *bench) newPool(size uint64, change func(*dm.ThinPool)) *testPool {
-	b.Helper()
-	p := &testPool{bench: b, table: dm.ThinPool{
+// newPool activates a pool with this number of data blocks, on larger disks.
+func (s *suite) newPool(size uint64, change func(*dm.ThinPool)) *testPool {
+	s.Helper()
+	p := &testPool{suite: s, table: dm.ThinPool{
 		Length:   blocks(size).Sectors(),
-		Metadata: b.Disk(diskSize), Data: b.Disk(diskSize),
+		Metadata: s.Disk(diskSize), Data: s.Disk(diskSize),
 		Block: poolBlock.Sectors(),
 	}}
 	if change != nil {
 		change(&p.table)
 	}
-	p.dev = b.activate(p.table)
+	p.dev = s.activate(p.table)
 	return p
 }
 
-// addThin makes a thin volume of so many blocks and activates it.
+// addThin creates a thin volume with this number of blocks and activates it.
 func (p *testPool) addThin(id uint32, size uint64) blockdev.Number {
 	p.Helper()
 	p.must(p.message(p.dev, "create_thin %d", id))
@@ -48,7 +48,7 @@ func (p *testPool) activateThin(id uint32, size uint64) blockdev.Number {
 	return p.activate(dm.Thin{Length: blocks(size).Sectors(), Pool: p.dev, ID: id})
 }
 
-// fill writes blocks [from, to) of a volume, one by one.
+// fill writes the blocks [from, to) of a volume one after the other.
 func (p *testPool) fill(dev blockdev.Number, from, to uint64) {
 	p.Helper()
 	for n := from; n < to; n++ {
@@ -56,7 +56,7 @@ func (p *testPool) fill(dev blockdev.Number, from, to uint64) {
 	}
 }
 
-// status commits, so that what was freed shows.
+// status returns the status after a commit, so that freed blocks are counted as free.
 func (p *testPool) status() dm.PoolStatus {
 	p.Helper()
 	return p.statusWith(dm.StatusOptions{})
@@ -86,18 +86,18 @@ func (p *testPool) thinStatus(dev blockdev.Number) dm.ThinStatus {
 	return s
 }
 
-// mapped checks a volume's mapped blocks and the highest of them.
+// mapped checks the number of a volume's mapped blocks, and their end unless it is 0.
 func (p *testPool) mapped(dev blockdev.Number, count, end uint64) {
 	p.Helper()
-	s := p.thinStatus(dev)
-	equal(p.bench, "mapped", s.Mapped, blocks(count).Sectors())
+	got := p.thinStatus(dev)
+	equal(p.suite, "mapped", got.Mapped, blocks(count).Sectors())
 	if end > 0 {
-		equal(p.bench, "highest", s.Highest, blocks(end).Sectors()-1)
+		equal(p.suite, "highest", got.Highest, blocks(end).Sectors()-1)
 	}
 }
 
 // used checks the pool's used data blocks.
 func (p *testPool) used(want uint64) {
 	p.Helper()
-	equal(p.bench, "used data blocks", p.status().UsedData, want)
+	equal(p.suite, "used data blocks", p.status().UsedData, want)
 }

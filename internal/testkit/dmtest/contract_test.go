@@ -3,16 +3,16 @@ package dmtest
 import "testing"
 
 func TestContract(t *testing.T) {
-	Contract(t, func(t *testing.T) Rig {
+	Contract(t, func(t *testing.T) Fixture {
 		k := New(Options{})
 		t.Cleanup(func() {
 			if v := k.Violations(); len(v) > 0 {
-				t.Errorf("the suite broke the rules itself: %q", v)
+				t.Errorf("violations by the suite: got %q, want none", v)
 			}
 			if len(k.opens) > 0 || len(k.devices) > 0 || len(k.pools) > 0 {
-				t.Errorf("left over: %d devices, opens %v, %d pools", len(k.devices), k.opens, len(k.pools))
+				t.Errorf("at the end: got %d devices, opens %v, %d pools, want none", len(k.devices), k.opens, len(k.pools))
 			}
 		})
-		return NewRig(t, k)
+		return NewFixture(t, k)
 	})
 }

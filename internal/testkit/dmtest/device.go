@@ -13,7 +13,7 @@ import (
 	"thinctl/units"
 )
 
-// Major is the number that devices of the fake device mapper have.
+// Major is the major number of the fake device mapper's devices.
 const Major = 253
 
 // device is a mapped device (drivers/md/dm.c, struct mapped_device).
@@ -26,18 +26,18 @@ type device struct {
 
 	live     *table
 	inactive *table
-	loaded   bool // a table was loaded once; see Load
-	fixed    string
+	loaded   bool   // a table has been loaded before; see admit
+	fixed    string // the only target type that the device accepts; see resume
 
 	ownNode   bool
 	suspended bool
-	inner     int // suspends by the pool under it (dm_internal_suspend_noflush)
+	inner     int // number of suspends by its pool (dm_internal_suspend_noflush)
 	deferred  bool
 
-	uses map[blockdev.Number]int // devices that its tables have open
+	uses map[blockdev.Number]int // the devices that its tables have open
 }
 
-// find looks a device up as __find_device_hash_cell does.
+// find looks up a device as __find_device_hash_cell does.
 func (k *Kernel) find(ref dm.Ref) (*device, error) {
 	var d *device
 	switch {
@@ -115,7 +115,8 @@ func (k *Kernel) Create(ctx context.Context, name dm.Name, uuid dm.UUID) (dm.Inf
 		for k.devices[minor] != nil {
 			minor++
 		}
-		d := &device{name: name, uuid: uuid, number: blockdev.Number{Major: Major, Minor: minor}, uses: make(map[blockdev.Number]int)}
+		number := blockdev.Number{Major: Major, Minor: minor}
+		d := &device{name: name, uuid: uuid, number: number, uses: make(map[blockdev.Number]int)}
 		k.devices[minor], k.names[name] = d, d
 		if uuid != "" {
 			k.uuids[uuid] = d
@@ -158,7 +159,7 @@ func (k *Kernel) destroy(d *device) {
 	k.wakeAll()
 }
 
-// OwnNode implements [dm.Kernel].
+// MakeOwnNode implements [dm.OwnNodes].
 func (k *Kernel) MakeOwnNode(ctx context.Context, info dm.Info) error {
 	_, err := call(ctx, k, opOwnNode, dm.ByDev(info.Dev), "", func() (struct{}, error) {
 		d, err := k.find(dm.ByDev(info.Dev))
@@ -170,13 +171,13 @@ func (k *Kernel) MakeOwnNode(ctx context.Context, info dm.Info) error {
 	return err
 }
 
-// HasOwnNode implements [dm.Kernel].
+// HasOwnNode implements [dm.OwnNodes].
 func (k *Kernel) HasOwnNode(_ context.Context, info dm.Info) bool {
 	dev, ok := k.Behind(info.Name.OwnNode())
 	return ok && dev == info.Dev
 }
 
-// Behind returns the device that a node leads to.
+// Behind returns the number of the device that a node leads to.
 func (k *Kernel) Behind(node string) (blockdev.Number, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -223,7 +224,7 @@ func (k *Kernel) Info(ctx context.Context, ref dm.Ref) (dm.Info, error) {
 	})
 }
 
-// List implements [dm.Kernel]: by name, as kernels since 5.13 list.
+// List implements [dm.Kernel]. It sorts by name, as kernels since 5.13 do.
 func (k *Kernel) List(ctx context.Context) ([]dm.Entry, error) {
 	return call(ctx, k, opList, dm.Ref{}, "", func() ([]dm.Entry, error) {
 		var all []dm.Entry
@@ -239,8 +240,8 @@ func (k *Kernel) List(ctx context.Context) ([]dm.Entry, error) {
 	})
 }
 
-// WaitEvent implements [dm.Kernel]. A device that goes away meanwhile is
-// fault.NotFound.
+// WaitEvent implements [dm.Kernel]. If the device is removed during the wait, the error
+// is fault.NotFound.
 func (k *Kernel) WaitEvent(ctx context.Context, ref dm.Ref, seen uint32) (uint32, error) {
 	if err := k.enter(ctx, opWait, ref, ""); err != nil {
 		return seen, err
@@ -257,7 +258,7 @@ func (k *Kernel) WaitEvent(ctx context.Context, ref dm.Ref, seen uint32) (uint32
 		case err != nil:
 			return 0, asError(opWait, "", ref, err)
 		case now != seen:
-			return now, k.faults.ask(Call{Op: opWait, Ref: ref, Phase: After})
+			return now, k.faults.inject(Call{Op: opWait, Ref: ref, Phase: After})
 		}
 		select {
 		case <-changed:
@@ -267,7 +268,7 @@ func (k *Kernel) WaitEvent(ctx context.Context, ref dm.Ref, seen uint32) (uint32
 	}
 }
 
-// Hold opens a device, as a mount or a program does, until release is called.
+// Hold keeps a device open, as a mount or a program does, until release is called.
 func (k *Kernel) Hold(dev blockdev.Number) (release func(), err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -293,7 +294,7 @@ func (k *Kernel) exists(dev blockdev.Number) bool {
 	return k.disks[dev] != nil
 }
 
-// close drops one opener; a removal that was deferred happens with the last.
+// close closes a device once. The last close carries out a deferred removal.
 func (k *Kernel) close(dev blockdev.Number) {
 	if k.opens[dev]--; k.opens[dev] > 0 {
 		return
@@ -307,7 +308,7 @@ func (k *Kernel) close(dev blockdev.Number) {
 	}
 }
 
-// sizeOf returns a device's size; a mapped device has its live table's.
+// sizeOf returns a device's size. The size of a mapped device is that of its live table.
 func (k *Kernel) sizeOf(dev blockdev.Number) units.Bytes {
 	if dev.Major == Major {
 		if d := k.devices[dev.Minor]; d != nil {

@@ -9,8 +9,8 @@ import (
 	"thinctl/units"
 )
 
-// Contents is what a pool's metadata says, as last committed. It stands in for
-// the trees that the fake does not write.
+// Contents holds a pool's metadata, as last committed. It stands for the trees, which
+// the fake does not write to the metadata disk.
 type Contents struct {
 	Block                      units.Sectors
 	UUID                       [16]byte
@@ -20,8 +20,8 @@ type Contents struct {
 	DataBlocks, MetadataBlocks uint64
 	Devices                    []Device
 
-	HeldRoot uint64 // its metadata block, 0 where nothing is held
-	// Held is the metadata snapshot; its Number is never given twice.
+	HeldRoot uint64 // root block of the metadata snapshot, 0 for none
+	// Held is the metadata snapshot. No other snapshot has its Number.
 	Held struct {
 		Number, TransactionID uint64
 		Time                  uint32
@@ -33,16 +33,16 @@ type Contents struct {
 type Device struct {
 	ID                            uint32
 	CreationTime, SnapshottedTime uint32
-	Mappings                      []Mapping // ascending
+	Mappings                      []Mapping // by Virtual
 }
 
-// Mapping is one block of a Device.
+// Mapping is one mapped block of a Device.
 type Mapping struct {
 	Virtual, Data uint64
 	Time          uint32
 }
 
-// Contents reads the pool on a metadata disk.
+// Contents returns the metadata of the pool on a metadata disk.
 func (s *Store) Contents(disk Disk) (Contents, error) {
 	b := make([]byte, metadataBlock)
 	if _, err := disk.ReadAt(b, 0); err != nil {
@@ -54,7 +54,7 @@ func (s *Store) Contents(disk Disk) (Contents, error) {
 	}
 	at, ok := s.get(t)
 	if !ok {
-		return Contents{}, fmt.Errorf("dmtest: the store has no state for this metadata")
+		return Contents{}, fmt.Errorf("dmtest: metadata is of another store")
 	}
 	c := Contents{
 		Block: at.blockSectors, UUID: [16]byte(b[offUUID : offUUID+16]), TransactionID: at.trans, Time: at.time,

@@ -11,15 +11,15 @@ import (
 	"thinctl/units"
 )
 
-// Disk is a block device under the device mapper.
+// Disk is a block device that tables can use.
 type Disk interface {
 	io.ReaderAt
 	io.WriterAt
 	Size() units.Bytes
 }
 
-// discarder is a disk that takes discards; the range reads zero afterwards.
-// Over a disk without it a pool's discard passdown is disabled, as the kernel's.
+// discarder is a disk that supports discards: the range then reads as zeros. On another
+// disk a pool disables its discard passdown, as the kernel does.
 type discarder interface {
 	Discard(offset, length units.Bytes) error
 }
@@ -33,7 +33,7 @@ type MemDisk struct {
 
 const page = 4 * units.KiB
 
-// NewMemDisk returns a disk of zeros.
+// NewMemDisk returns a disk that is filled with zeros.
 func NewMemDisk(size units.Bytes) *MemDisk {
 	return &MemDisk{size: size, pages: make(map[units.Bytes][]byte)}
 }
@@ -85,7 +85,7 @@ func (d *MemDisk) WriteAt(b []byte, off int64) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if off < 0 || units.Bytes(off)+units.Bytes(len(b)) > d.size {
-		return 0, fmt.Errorf("dmtest: write beyond the disk's end: %w", unix.ENOSPC)
+		return 0, fmt.Errorf("dmtest: write beyond the end of the disk: %w", unix.ENOSPC)
 	}
 	eachPage(b, off, func(at, skip units.Bytes, part []byte) {
 		p := d.pages[at]
@@ -130,11 +130,11 @@ func (d *MemDisk) Discard(offset, length units.Bytes) error {
 // FileDisk is a disk on a sparse file.
 type FileDisk struct{ file *os.File }
 
-// OpenFileDisk opens the file at path; close it when done.
+// OpenFileDisk opens the file at path. The caller closes the disk.
 func OpenFileDisk(path string) (*FileDisk, error) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return nil, fmt.Errorf("dmtest: opening a disk: %w", err)
+		return nil, fmt.Errorf("dmtest: open disk: %w", err)
 	}
 	return &FileDisk{file: file}, nil
 }
@@ -157,12 +157,12 @@ func (d *FileDisk) ReadAt(b []byte, off int64) (int, error) { return d.file.Read
 // WriteAt implements [io.WriterAt].
 func (d *FileDisk) WriteAt(b []byte, off int64) (int, error) {
 	if units.Bytes(off)+units.Bytes(len(b)) > d.Size() {
-		return 0, fmt.Errorf("dmtest: write beyond the disk's end: %w", unix.ENOSPC)
+		return 0, fmt.Errorf("dmtest: write beyond the end of the disk: %w", unix.ENOSPC)
 	}
 	return d.file.WriteAt(b, off)
 }
 
-// Discard punches a hole.
+// Discard punches a hole into the file.
 func (d *FileDisk) Discard(offset, length units.Bytes) error {
 	const punch = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
 	return unix.Fallocate(int(d.file.Fd()), punch, int64(offset), int64(length))

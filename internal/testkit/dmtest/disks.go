@@ -9,7 +9,7 @@ import (
 	"thinctl/units"
 )
 
-// AddDisk puts a disk under a number, for tables to stand on.
+// AddDisk adds a disk with a device number.
 func (k *Kernel) AddDisk(dev blockdev.Number, disk Disk) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -20,7 +20,7 @@ func (k *Kernel) AddDisk(dev blockdev.Number, disk Disk) error {
 	return nil
 }
 
-// RemoveDisk takes a disk away. EBUSY: a table or somebody has it open.
+// RemoveDisk removes a disk. EBUSY: the disk is in a table or held open.
 func (k *Kernel) RemoveDisk(dev blockdev.Number) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -34,8 +34,7 @@ func (k *Kernel) RemoveDisk(dev blockdev.Number) error {
 	return nil
 }
 
-// ResizeDisk changes the size of a [MemDisk]. Other disks say their size
-// themselves: grow their file.
+// ResizeDisk changes the size of a [MemDisk]. A [FileDisk] has the size of its file.
 func (k *Kernel) ResizeDisk(dev blockdev.Number, size units.Bytes) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -47,7 +46,7 @@ func (k *Kernel) ResizeDisk(dev blockdev.Number, size units.Bytes) error {
 	return nil
 }
 
-// DiskHeld reports whether a table or somebody has the disk open.
+// DiskHeld reports whether the disk is in a table or held open.
 func (k *Kernel) DiskHeld(dev blockdev.Number) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

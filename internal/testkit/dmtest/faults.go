@@ -8,7 +8,7 @@ import (
 	"thinctl/dm"
 )
 
-// Names of calls in [Call.Op].
+// The names of the calls in [Call.Op].
 const (
 	opVersion       = "version"
 	opTargetVersion = "find target"
@@ -30,14 +30,13 @@ const (
 	opWait          = "wait"
 )
 
-// Phase tells when a fault is asked for.
+// Phase is the moment of a fault.
 type Phase int
 
-// A fault Before means that the call is not done; one After, that it is done
-// but its caller hears of an error.
+// The phases. In both the call returns the fault's error.
 const (
-	Before Phase = iota
-	After
+	Before Phase = iota // the call has no effect
+	After               // the call has had its effect
 )
 
 func (p Phase) String() string {
@@ -47,9 +46,12 @@ func (p Phase) String() string {
 	return "before"
 }
 
-// Call is one call of a [dm.Kernel] method, as a fault function sees it.
+// Call describes one call of a [dm.Kernel] method for a fault function.
 type Call struct {
-	Op     string // "create", "remove", "own node", "rename", "load", "clear", "suspend", "resume", "info", "table", "status", "deps", "list", "message", "wait", "version", "find target", "list targets"
+	// Op is the method: "create", "remove", "own node", "rename", "load", "clear",
+	// "suspend", "resume", "info", "table", "status", "deps", "list", "message", "wait",
+	// "version", "find target" or "list targets".
+	Op     string
 	Ref    dm.Ref
 	Detail string // the message, the table's lines, the new name
 	Phase  Phase
@@ -59,9 +61,8 @@ func (c Call) String() string {
 	return fmt.Sprintf("%s %s %s %s", c.Phase, c.Op, c.Ref, c.Detail)
 }
 
-// ErrStopped is what calls return once [StopAt] has stopped the caller: to it
-// the world has ended.
-var ErrStopped = errors.New("dmtest: stopped here")
+// ErrStopped is the error of all calls after [StopAt] has stopped the caller.
+var ErrStopped = errors.New("dmtest: the caller is stopped")
 
 type faults struct {
 	mu    sync.Mutex
@@ -69,7 +70,8 @@ type faults struct {
 	calls int
 }
 
-func (f *faults) ask(c Call) error {
+// inject returns the fault for a call, if there is one.
+func (f *faults) inject(c Call) error {
 	f.mu.Lock()
 	if c.Phase == Before {
 		f.calls++
@@ -82,34 +84,33 @@ func (f *faults) ask(c Call) error {
 	return fault(c)
 }
 
-// SetFault replaces the fault function; nil for none.
+// SetFault replaces the fault function. With nil there are no faults.
 func (k *Kernel) SetFault(fault func(Call) error) {
 	k.faults.mu.Lock()
 	defer k.faults.mu.Unlock()
 	k.faults.fault = fault
 }
 
-// Calls returns how many calls have been made, refused ones included.
+// Calls returns the number of calls so far, including failed ones.
 func (k *Kernel) Calls() int {
 	k.faults.mu.Lock()
 	defer k.faults.mu.Unlock()
 	return k.faults.calls
 }
 
-// Restart takes the fault function away: the caller is a new process over the
-// same kernel. Devices stay, as they do when a process is killed.
+// Restart removes the fault function, for a new process on the same kernel. Devices
+// stay, as they do when a process is killed.
 func (k *Kernel) Restart() { k.SetFault(nil) }
 
-// StopAt returns a fault function that stops the caller at its n-th call,
-// counted from 1: the call fails with [ErrStopped], not done or done by phase,
-// and so does every later one.
+// StopAt returns a fault function that stops the caller at its n-th call, counted from
+// 1. That call, before or after its effect, and all later ones fail with [ErrStopped].
 //
 //	for n := 1; ; n++ {
 //		kernel.SetFault(dmtest.StopAt(n, dmtest.After))
 //		err := pool.Snapshot(ctx, ...)
 //		kernel.Restart()
 //		if !errors.Is(err, dmtest.ErrStopped) {
-//			break // it ran to its end
+//			break // the operation is complete
 //		}
 //		... recover, and check
 //	}

@@ -11,7 +11,7 @@ import (
 	"thinctl/fault"
 )
 
-func TestAbsences(t *testing.T) {
+func TestUnavailable(t *testing.T) {
 	for _, kind := range []error{dm.ErrNoDeviceMapper, fault.Denied} {
 		k := New(Options{Unavailable: kind})
 		if _, err := k.Version(t.Context()); !errors.Is(err, kind) {
@@ -23,18 +23,18 @@ func TestAbsences(t *testing.T) {
 	}
 	k := New(Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: {}}})
 	if _, err := k.TargetVersion(t.Context(), dm.TypeThinPool); !errors.Is(err, dm.ErrNoTarget) {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want %v", err, dm.ErrNoTarget)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := k.List(ended); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }
 
 func TestFaults(t *testing.T) {
-	b, k := newBench(t, Options{})
-	p := b.newPool(8, nil)
+	s, k := newSuite(t, Options{})
+	p := s.newPool(8, nil)
 	lost := errors.New("lost")
 	for _, phase := range []Phase{Before, After} {
 		k.SetFault(func(c Call) error {
@@ -44,19 +44,19 @@ func TestFaults(t *testing.T) {
 			return nil
 		})
 		if err := p.message(p.dev, "create_thin 7"); !errors.Is(err, lost) {
-			t.Errorf("%s: %v", phase, err)
+			t.Errorf("fault %s the message: got %v, want %v", phase, err, lost)
 		}
 		k.Restart()
 		err := p.message(p.dev, "delete 7")
-		equal(b, phase.String()+": done", err == nil, phase == After)
+		equal(s, phase.String()+": message had its effect", err == nil, phase == After)
 	}
 }
 
 func TestStopAt(t *testing.T) {
 	for _, phase := range []Phase{Before, After} {
 		for n := 1; n <= 4; n++ {
-			b, k := newBench(t, Options{})
-			p := b.newPool(8, nil)
+			s, k := newSuite(t, Options{})
+			p := s.newPool(8, nil)
 			k.SetFault(StopAt(n, phase))
 			var ran []bool
 			for _, text := range []string{"create_thin 1", "set_transaction_id 0 1", "create_thin 2"} {
@@ -68,9 +68,9 @@ func TestStopAt(t *testing.T) {
 			}
 			k.Restart()
 			if want := []bool{n > 1, n > 2, n > 3}; !slices.Equal(ran, want) {
-				t.Errorf("%s call %d: succeeded %v, want %v", phase, n, ran, want)
+				t.Errorf("stop %s call %d: got success %v, want %v", phase, n, ran, want)
 			}
-			equal(b, "transaction done", p.status().TransactionID == 1, n > 2 || n == 2 && phase == After)
+			equal(s, "transaction done", p.status().TransactionID == 1, n > 2 || n == 2 && phase == After)
 		}
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"thinctl/units"
 )
 
-// ErrWouldBlock is returned where the kernel would let IO wait: the device is
-// suspended, or the pool is full and queues.
-var ErrWouldBlock = errors.New("dmtest: the IO would wait")
+// ErrWouldBlock is the error of IO that would wait in the kernel: the device is
+// suspended, or its pool is full and queues writes.
+var ErrWouldBlock = errors.New("dmtest: the IO would block")
 
 type op int
 
@@ -23,43 +23,43 @@ const (
 	opDiscard
 )
 
-// stampSize is what a stamp takes at a block's start.
+// stampSize is the size of a stamp, which is at the start of a block.
 const stampSize = 8
 
-// plainBlock is the block of stamps on devices that are not thin volumes.
+// plainBlock is the block size for stamps on devices other than thin volumes.
 const plainBlock = 64 * units.KiB
 
-// Write writes to a range without saying what: blocks are provisioned and
-// sharing is broken, stamps stay. Errors: [ErrWouldBlock], or an errno.
+// Write writes to a range without data: it provisions blocks and ends their sharing,
+// but keeps the stamps. The error is [ErrWouldBlock] or an errno.
 func (k *Kernel) Write(dev blockdev.Number, offset, length units.Bytes) error {
 	return k.user(dev, opWrite, offset, length, nil)
 }
 
-// Read reads a range and forgets it.
+// Read reads a range and drops the data.
 func (k *Kernel) Read(dev blockdev.Number, offset, length units.Bytes) error {
 	return k.user(dev, opRead, offset, length, nil)
 }
 
-// Discard discards a range; a thin volume gives its whole blocks back.
+// Discard discards a range. A thin volume frees the whole blocks in it.
 func (k *Kernel) Discard(dev blockdev.Number, offset, length units.Bytes) error {
 	return k.user(dev, opDiscard, offset, length, nil)
 }
 
-// WriteStamp writes stamp into a block: one of the pool's data blocks on a thin
-// volume, of 64 KiB elsewhere.
+// WriteStamp writes a stamp into a block. Blocks have the pool's block size on a thin
+// volume, and 64 KiB on other devices.
 func (k *Kernel) WriteStamp(dev blockdev.Number, block, stamp uint64) error {
 	b := binary.LittleEndian.AppendUint64(nil, stamp)
 	return k.user(dev, opWrite, units.Bytes(block)*k.StampBlock(dev), stampSize, b)
 }
 
-// ReadStamp reads what WriteStamp wrote; 0 where nothing was.
+// ReadStamp returns the stamp that WriteStamp wrote, 0 if there is none.
 func (k *Kernel) ReadStamp(dev blockdev.Number, block uint64) (uint64, error) {
 	b := make([]byte, stampSize)
 	err := k.user(dev, opRead, units.Bytes(block)*k.StampBlock(dev), stampSize, b)
 	return binary.LittleEndian.Uint64(b), err
 }
 
-// StampBlock returns the block size that stamps of dev are counted in.
+// StampBlock returns the block size for stamps on dev.
 func (k *Kernel) StampBlock(dev blockdev.Number) units.Bytes {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -90,12 +90,12 @@ func ioError(dev blockdev.Number, op op, offset units.Bytes, err error) error {
 	return fmt.Errorf("dmtest: %s %s at %d: %w", [...]string{"read", "write", "discard"}[op], dev, offset, err)
 }
 
-// raw does IO of the kernel's own, with data.
+// raw performs IO of the kernel itself, with data.
 func (k *Kernel) raw(dev blockdev.Number, op op, offset units.Bytes, data []byte) error {
 	return k.io(dev, op, offset, units.Bytes(len(data)), data)
 }
 
-// io serves a range of a device, down to the disks.
+// io performs IO on a range of a device, down to the disks.
 func (k *Kernel) io(dev blockdev.Number, op op, offset, length units.Bytes, data []byte) error {
 	if dev.Major != Major {
 		return k.diskIO(dev, op, offset, length, data)
@@ -171,8 +171,8 @@ func (k *Kernel) discards(dev blockdev.Number) bool {
 	return false
 }
 
-// Flush makes durable what was written to a device: a thin one's pool commits
-// (dm-thin.c, process_deferred_bios).
+// Flush flushes a device: the pool of a thin volume commits (dm-thin.c,
+// process_deferred_bios).
 func (k *Kernel) Flush(dev blockdev.Number) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -13,20 +13,20 @@ import (
 	"thinctl/fault"
 )
 
-// Options changes what kernel is played. The zero value is a kernel 6.12 with
+// Options selects the kernel that is simulated. The zero value is for Linux 6.12 with
 // all targets.
 type Options struct {
 	// Protocol is the ioctl protocol's version; default 4.48.0.
 	Protocol dm.Version
-	// TargetVersions replaces the versions of targets; the zero version takes a
-	// target away.
+	// TargetVersions replaces the versions of targets. The zero version removes a
+	// target.
 	TargetVersions map[string]dm.Version
-	// Unavailable, where set, is the kind of the error that every call returns:
+	// Unavailable is the kind of the error that every call returns, if it is set:
 	// dm.ErrNoDeviceMapper or fault.Denied.
 	Unavailable error
-	// Store keeps committed pools beyond this kernel; default a new one.
+	// Store keeps the committed metadata of pools; default a new one.
 	Store *Store
-	// Fault is asked before and after each call; see [Call].
+	// Fault is called before and after each call; see [Call].
 	Fault func(Call) error
 }
 
@@ -39,13 +39,13 @@ type Kernel struct {
 
 	faults faults
 
-	mu         sync.Mutex // guards all below
-	boot       uint64     // counts power failures
+	mu         sync.Mutex // guards the fields below
+	boot       uint64     // number of boots
 	disks      map[blockdev.Number]Disk
 	devices    map[uint32]*device // by minor
 	names      map[dm.Name]*device
 	uuids      map[dm.UUID]*device
-	opens      map[blockdev.Number]int // by users and by other devices' tables
+	opens      map[blockdev.Number]int // number of times that Hold and tables have a device open
 	pools      map[*device]*pool
 	poolsOn    map[blockdev.Number]*pool // by metadata device
 	commits    int
@@ -80,12 +80,12 @@ func New(options Options) *Kernel {
 	maps.Copy(k.targets, options.TargetVersions)
 	maps.DeleteFunc(k.targets, func(_ string, v dm.Version) bool { return v == (dm.Version{}) })
 	k.faults.fault = options.Fault
-	k.forget()
+	k.reset()
 	return k
 }
 
-// forget drops all devices, as a boot does.
-func (k *Kernel) forget() {
+// reset drops all devices, as a boot does.
+func (k *Kernel) reset() {
 	k.boot++
 	k.devices = make(map[uint32]*device)
 	k.names = make(map[dm.Name]*device)
@@ -95,27 +95,26 @@ func (k *Kernel) forget() {
 	k.poolsOn = make(map[blockdev.Number]*pool)
 }
 
-// PowerOff ends this boot at once: all devices and disks are gone, and pools
-// have lost what they had not committed. The Kernel goes on as the next boot:
-// attach the disks again with AddDisk.
+// PowerOff simulates a power cut and the next boot. All devices and disks are gone, and
+// pools have lost their uncommitted changes. Add the disks again with AddDisk.
 func (k *Kernel) PowerOff() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.forget()
+	k.reset()
 	k.disks = make(map[blockdev.Number]Disk)
 	k.wakeAll()
 }
 
-// Commits returns how often a pool has been asked to commit its metadata and
-// was not refused.
+// Commits returns the number of commits of all pools, including those without a change.
+// It does not count the ones that a pool's mode forbids.
 func (k *Kernel) Commits() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.commits
 }
 
-// Violations returns what callers did that the kernel does not check and that
-// loses data, in order.
+// Violations returns the calls, in order, that lose data although the kernel accepts
+// them.
 func (k *Kernel) Violations() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -124,7 +123,7 @@ func (k *Kernel) Violations() []string {
 
 func (k *Kernel) poolVersion() dm.Version { return k.targets[dm.TypeThinPool] }
 
-// wakeAll wakes everybody in WaitEvent.
+// wakeAll wakes all callers of WaitEvent.
 func (k *Kernel) wakeAll() {
 	close(k.changed)
 	k.changed = make(chan struct{})
@@ -135,8 +134,10 @@ func (k *Kernel) event(d *device) {
 	k.wakeAll()
 }
 
-// call runs one command under the kernel's lock, with the faults asked for.
-func call[T any](ctx context.Context, k *Kernel, op string, ref dm.Ref, detail string, run func() (T, error)) (T, error) {
+// call runs one command under the kernel's lock, with its faults.
+func call[T any](
+	ctx context.Context, k *Kernel, op string, ref dm.Ref, detail string, run func() (T, error),
+) (T, error) {
 	var none T
 	if err := k.enter(ctx, op, ref, detail); err != nil {
 		return none, err
@@ -144,8 +145,8 @@ func call[T any](ctx context.Context, k *Kernel, op string, ref dm.Ref, detail s
 	k.mu.Lock()
 	value, err := run()
 	k.mu.Unlock()
-	if fault := k.faults.ask(Call{Op: op, Ref: ref, Detail: detail, Phase: After}); fault != nil {
-		return none, fault
+	if err := k.faults.inject(Call{Op: op, Ref: ref, Detail: detail, Phase: After}); err != nil {
+		return none, err
 	}
 	if err != nil {
 		return value, asError(op, detail, ref, err)
@@ -164,10 +165,10 @@ func (k *Kernel) enter(ctx context.Context, op string, ref dm.Ref, detail string
 		}
 		return failed
 	}
-	return k.faults.ask(Call{Op: op, Ref: ref, Detail: detail, Phase: Before})
+	return k.faults.inject(Call{Op: op, Ref: ref, Detail: detail, Phase: Before})
 }
 
-// asError dresses an errno as dm.Control does.
+// asError returns an errno as the *dm.Error that dm.Control returns.
 func asError(op, detail string, ref dm.Ref, err error) error {
 	var errno unix.Errno
 	if !errors.As(err, &errno) {
@@ -188,7 +189,7 @@ func asError(op, detail string, ref dm.Ref, err error) error {
 	return e
 }
 
-// kindOf sorts an errno as dm.Control does.
+// kindOf returns the kind that dm.Control gives to an errno.
 func kindOf(op string, errno unix.Errno) error {
 	switch errno {
 	case unix.EACCES, unix.EPERM:

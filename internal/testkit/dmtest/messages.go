@@ -18,7 +18,7 @@ func (t *poolTarget) message(args []string) error {
 		}
 		return unix.EINVAL
 	}
-	if err := p.obey(strings.ToLower(args[0]), args[1:]); err != nil {
+	if err := p.execute(strings.ToLower(args[0]), args[1:]); err != nil {
 		return err
 	}
 	p.touched()
@@ -26,7 +26,8 @@ func (t *poolTarget) message(args []string) error {
 	return nil
 }
 
-func (p *pool) obey(verb string, args []string) error {
+// execute carries out one message.
+func (p *pool) execute(verb string, args []string) error {
 	counts := map[string]int{
 		"create_thin": 1, "create_snap": 2, "delete": 1, "set_transaction_id": 2,
 		"reserve_metadata_snap": 0, "release_metadata_snap": 0,
@@ -62,10 +63,10 @@ func (p *pool) obey(verb string, args []string) error {
 	return p.meta.releaseSnap()
 }
 
-// watchOrigin records a snapshot of an origin that takes writes: the kernel
-// lets it pass, and the snapshot may hold blocks written after it
-// (Documentation/admin-guide/device-mapper/thin-provisioning.rst). To a device that
-// refuses to be written nothing is.
+// watchOrigin records a snapshot whose origin accepts writes. The kernel takes such a
+// snapshot, which may contain blocks that were written later
+// (Documentation/admin-guide/device-mapper/thin-provisioning.rst). A read-only origin
+// accepts no writes.
 func (p *pool) watchOrigin(id, origin uint32) {
 	var names []string
 	for t := range p.thins {

@@ -10,9 +10,8 @@ import (
 	"thinctl/units"
 )
 
-// metadata is a pool's metadata while the pool is loaded: the running
-// transaction and the committed one under it (drivers/md/dm-thin-metadata.c,
-// struct dm_pool_metadata).
+// metadata is a loaded pool's metadata: the transaction in progress and the last
+// committed one (drivers/md/dm-thin-metadata.c, struct dm_pool_metadata).
 type metadata struct {
 	kernel *Kernel
 	dev    blockdev.Number
@@ -20,20 +19,20 @@ type metadata struct {
 	cur     state
 	old     state
 	changed bool
-	begin   uint64 // where the search for a free data block goes on
-	// inService: before it, commits write nothing.
+	begin   uint64 // where the next search for a free data block starts
+	// inService is set by the first change. Before it, commits write nothing.
 	inService bool
 	failIO    bool
 	open      map[uint32]int // thin tables per device id
 }
 
-// metaBlocks is what the pool uses of a metadata device of this size.
+// metaBlocks returns the number of blocks that a pool uses of a metadata device.
 func metaBlocks(size units.Bytes) uint64 {
 	return uint64(min(size, dm.MaxMetadata) / metadataBlock)
 }
 
-// openMetadata reads the superblock, or writes the first one where the block
-// is zero and format is set.
+// openMetadata reads the superblock. If the block is zero and format is set, it writes
+// the first superblock.
 func (k *Kernel) openMetadata(dev blockdev.Number, block units.Sectors, format bool) (*metadata, error) {
 	m := &metadata{kernel: k, dev: dev, open: make(map[uint32]int)}
 	b, err := m.readSuperblock()
@@ -44,7 +43,7 @@ func (k *Kernel) openMetadata(dev blockdev.Number, block units.Sectors, format b
 		if !format {
 			return nil, unix.EPERM
 		}
-		const least = 16 // blocks; the kernel's format fails below with the same errno
+		const least = 16 // blocks; below, the kernel's format fails with the same errno
 		total := metaBlocks(k.sizeOf(dev))
 		if total < least {
 			return nil, unix.ENOSPC
@@ -72,8 +71,8 @@ func (m *metadata) readSuperblock() ([]byte, error) {
 	return b, m.kernel.raw(m.dev, opRead, 0, b)
 }
 
-// committed finds the state that a superblock stands for. A valid superblock
-// that the store does not know has trees that cannot be read here.
+// committed returns the state that belongs to a superblock. The trees of a valid
+// superblock from another store are unreadable.
 func (k *Kernel) committed(b []byte) (state, error) {
 	t, err := checkSuperblock(b)
 	if err != nil {
@@ -83,8 +82,8 @@ func (k *Kernel) committed(b []byte) (state, error) {
 	if !ok {
 		return state{}, unix.EILSEQ
 	}
-	// The kernel updates the superblock in place, so a uuid put there stays, and
-	// a flag that thin_check has cleared is clear.
+	// The kernel updates the superblock in place, so it keeps a uuid that another
+	// program has written, and the needs_check flag that thin_check has cleared.
 	s.uuid = [16]byte(b[offUUID : offUUID+16])
 	s.needsCheck = binary.LittleEndian.Uint32(b[offFlags:])&needsCheckFlag != 0
 	return s, nil
@@ -97,14 +96,13 @@ func (m *metadata) restart() {
 	m.changed = false
 }
 
-// edit marks the transaction changed; all changes of cur come after it.
+// edit marks the transaction as changed. Each change of cur needs it first.
 func (m *metadata) edit() *state {
 	m.changed, m.inService = true, true
 	return &m.cur
 }
 
-// write puts cur on the disk and into the store, and begins the next
-// transaction.
+// write writes cur to the disk and the store, and begins the next transaction.
 func (m *metadata) write() error {
 	t := m.kernel.store.put(m.cur)
 	if err := m.kernel.raw(m.dev, opWrite, 0, encodeSuperblock(&m.cur, t)); err != nil {
@@ -125,8 +123,8 @@ func (m *metadata) commit() error {
 	return m.write()
 }
 
-// abort goes back to what the disk holds, which after lost writes may be
-// older than the last commit.
+// abort returns to the state on the disk. After lost writes this state may be older
+// than the last commit.
 func (m *metadata) abort() error {
 	b, err := m.readSuperblock()
 	if err == nil {
@@ -144,7 +142,7 @@ func (m *metadata) abort() error {
 	return nil
 }
 
-// setNeedsCheck writes the flag into the committed superblock at once.
+// setNeedsCheck writes the flag to the committed superblock immediately.
 func (m *metadata) setNeedsCheck() error {
 	if m.failIO {
 		return unix.EINVAL
@@ -170,8 +168,8 @@ func (m *metadata) create(id uint32) error {
 	return nil
 }
 
-// snapshot shares the origin's tree; from then on both take blocks written
-// before the pool's new time for shared.
+// snapshot shares the origin's tree with the new device. From then on, blocks that were
+// written before the pool's new time count as shared in both.
 func (m *metadata) snapshot(id, origin uint32) error {
 	if m.cur.details.has(uint64(id)) {
 		return unix.EEXIST

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The trie and the tree against Go maps.
+// The tests in this file compare the trie and the tree with Go maps.
 
 func TestTrieIsAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -41,7 +41,7 @@ func TestTrieIsAMap(t *testing.T) {
 			want++
 		}
 		if got, ok := have.firstAbsent(from, from+1000); from < from+1000 && (!ok || got != want) {
-			t.Fatalf("first absent from %d: %d, %v; want %d", from, got, ok, want)
+			t.Fatalf("first absent from %d: got %d, %v, want %d", from, got, ok, want)
 		}
 	})
 }
@@ -51,7 +51,7 @@ func sameTrie(t *rapid.T, have trie[int], model map[uint64]int) {
 	last, first := uint64(0), true
 	have.all(func(k uint64, v int) bool {
 		if !first && k <= last {
-			t.Fatalf("%d after %d", k, last)
+			t.Fatalf("order of keys: got %d after %d", k, last)
 		}
 		got[k], last, first = v, k, false
 		return true
@@ -68,19 +68,19 @@ func TestFirstAbsentSkipsFullSubtrees(t *testing.T) {
 		have = have.set(k, struct{}{})
 	}
 	if got, ok := have.firstAbsent(0, n+1); !ok || got != n {
-		t.Errorf("got %d, %v", got, ok)
+		t.Errorf("first absent: got %d, %v, want %d", got, ok, n)
 	}
-	if _, ok := have.firstAbsent(0, n); ok {
-		t.Error("found a free key among taken ones")
+	if got, ok := have.firstAbsent(0, n); ok {
+		t.Errorf("first absent of a full range: got %d, want none", got)
 	}
 	if got, _ := have.del(4711).firstAbsent(0, n); got != 4711 {
-		t.Errorf("got %d", got)
+		t.Errorf("first absent after del(4711): got %d", got)
 	}
 }
 
-// TestTreesCountReferences runs a pool's metadata against plain maps that copy
-// everything: devices, snapshots, deletes, unmaps, a metadata snapshot, commits
-// and going back.
+// TestTreesCountReferences compares a pool's metadata with maps that are copied in full.
+// It covers devices, snapshots, deletes, unmaps, a metadata snapshot, commits and
+// rollbacks.
 func TestTreesCountReferences(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ids := &sequence{}
@@ -179,15 +179,15 @@ func compareState(t *rapid.T, s *state, model, held map[uint64]map[uint64]uint64
 	for id, mappings := range model {
 		root, ok := s.devices().get(s.top, id)
 		if !ok {
-			t.Fatalf("device %d is not there", id)
+			t.Fatalf("device %d: got none, want it in the tree", id)
 		}
 		keys := s.mappings().keysIn(root, 0, 1<<40)
 		if !slices.Equal(keys, slices.Sorted(maps.Keys(mappings))) {
-			t.Fatalf("device %d maps %v, want %v", id, keys, slices.Sorted(maps.Keys(mappings)))
+			t.Fatalf("mapped blocks of device %d: got %v, want %v", id, keys, slices.Sorted(maps.Keys(mappings)))
 		}
 		for virtual, block := range mappings {
 			if at, _ := s.mappings().get(root, virtual); at.block != block {
-				t.Fatalf("device %d block %d lies at %d, want %d", id, virtual, at.block, block)
+				t.Fatalf("data block of device %d block %d: got %d, want %d", id, virtual, at.block, block)
 			}
 			blocks[block] = true
 		}
@@ -198,14 +198,14 @@ func compareState(t *rapid.T, s *state, model, held map[uint64]map[uint64]uint64
 		}
 	}
 	if got := len(s.devices().keysIn(s.top, 0, 1<<40)); got != len(model) {
-		t.Fatalf("%d devices, want %d", got, len(model))
+		t.Fatalf("devices: got %d, want %d", got, len(model))
 	}
 	if s.dataRefs.len() != uint64(len(blocks)) {
-		t.Fatalf("%d data blocks are referenced, want %d", s.dataRefs.len(), len(blocks))
+		t.Fatalf("used data blocks: got %d, want %d", s.dataRefs.len(), len(blocks))
 	}
 	for block := range blocks {
 		if !s.dataRefs.has(block) {
-			t.Fatalf("block %d is lost", block)
+			t.Fatalf("data block %d: got it free, want it in use", block)
 		}
 	}
 	reached := map[uint64]bool{}
@@ -214,7 +214,7 @@ func compareState(t *rapid.T, s *state, model, held map[uint64]map[uint64]uint64
 		reach(s.held, reached)
 	}
 	if s.nodes != uint64(len(reached)) {
-		t.Fatalf("%d nodes are counted, %d reached", s.nodes, len(reached))
+		t.Fatalf("number of nodes: got %d, want %d", s.nodes, len(reached))
 	}
 }
 

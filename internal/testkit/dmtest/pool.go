@@ -9,7 +9,7 @@ import (
 	"thinctl/units"
 )
 
-// mode is a pool's mode (drivers/md/dm-thin.c, enum pool_mode), worse to worst.
+// mode is a pool's mode (drivers/md/dm-thin.c, enum pool_mode), from best to worst.
 type mode int
 
 const (
@@ -29,8 +29,8 @@ type features struct {
 	errorIfNoSpace bool
 }
 
-// pool is what pool and thin targets share; it lives while any table needs it
-// (struct pool).
+// pool is the state that the pool target and its thin targets share. It exists while a
+// table needs it (struct pool).
 type pool struct {
 	k             *Kernel
 	owner         *device
@@ -39,7 +39,7 @@ type pool struct {
 	sectors       units.Sectors
 	refs          int
 
-	bound        *poolTarget // whose table is in charge
+	bound        *poolTarget // the target in the live table
 	features     features
 	lowWater     uint64
 	lowWaterSent bool
@@ -48,7 +48,7 @@ type pool struct {
 	thins        map[*thin]struct{}
 }
 
-// pool of a table: the one that runs already, or a new one (__pool_find).
+// findPool returns the running pool of a table, or a new one (__pool_find).
 func (k *Kernel) findPool(d *device, meta, data blockdev.Number, block units.Sectors, readOnly bool) (*pool, error) {
 	if p := k.poolsOn[meta]; p != nil {
 		if p.owner != d || p.data != data {
@@ -121,8 +121,8 @@ func (p *pool) commit() error {
 	return nil
 }
 
-// checkMetaSpace stops changes before the reserve is used. Kernels without a
-// reserve run into a failed metadata operation instead.
+// checkMetaSpace ends write mode before the reserve is used. In kernels without a
+// reserve a metadata operation fails instead.
 func (p *pool) checkMetaSpace() {
 	switch {
 	case p.meta.freeMeta() > 0 || p.features.mode >= modeNoMeta:
@@ -133,7 +133,7 @@ func (p *pool) checkMetaSpace() {
 	}
 }
 
-// metadataFailed aborts the transaction (metadata_operation_failed).
+// metadataFailed handles a failed metadata operation (metadata_operation_failed).
 func (p *pool) metadataFailed() {
 	if p.meta.abort() != nil {
 		p.setMode(modeFail)
@@ -144,7 +144,7 @@ func (p *pool) metadataFailed() {
 	p.setMode(modeReadOnly)
 }
 
-// touched raises the metadata low-water event when the mark is crossed
+// touched raises the metadata low-water event when the free blocks fall below the mark
 // (dm-space-map-metadata.c, check_threshold).
 func (p *pool) touched() {
 	low := p.meta.belowLowMeta()
@@ -154,9 +154,9 @@ func (p *pool) touched() {
 	p.lowMetaSent = low
 }
 
-// alloc follows alloc_data_block: the low-water mark is looked at before the
-// block is taken, so the event comes with the first allocation that finds the
-// free blocks at or below the mark.
+// alloc follows alloc_data_block, which checks the low-water mark before it allocates
+// the block. So the first allocation with free blocks at or below the mark raises the
+// event.
 func (p *pool) alloc() (uint64, error) {
 	if p.features.mode != modeWrite {
 		return 0, unix.EINVAL
@@ -190,8 +190,8 @@ func (p *pool) alloc() (uint64, error) {
 	return block, nil
 }
 
-// resizeData follows maybe_resize_data_dev: with needs_check growth is skipped
-// in silence.
+// resizeData follows maybe_resize_data_dev, which ignores growth without an error if
+// the pool needs a check.
 func (p *pool) resizeData(length units.Sectors) (changed bool, err error) {
 	want, have := uint64(length/p.sectors), p.meta.old.dataBlocks
 	switch {
@@ -228,9 +228,9 @@ func (k *Kernel) poolAt(dev blockdev.Number) (*pool, error) {
 	return k.pools[d], nil
 }
 
-// ExpireNoSpace lets the time pass that a full pool queues writes for (module
-// parameter no_space_timeout): from then on they fail. Targets before 1.15 turn
-// read-only instead.
+// ExpireNoSpace ends the time for which a full pool queues writes (module parameter
+// no_space_timeout). Afterwards writes fail. Targets before 1.15 become read-only
+// instead.
 func (k *Kernel) ExpireNoSpace(dev blockdev.Number) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -249,8 +249,8 @@ func (k *Kernel) ExpireNoSpace(dev blockdev.Number) error {
 	return nil
 }
 
-// FailMetadata makes a metadata operation of the pool on dev fail: what it had
-// not committed is lost, needs_check is set and the pool is read-only.
+// FailMetadata makes a metadata operation of the pool on dev fail. The pool loses its
+// uncommitted changes, needs a check and is read-only.
 func (k *Kernel) FailMetadata(dev blockdev.Number) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -261,7 +261,7 @@ func (k *Kernel) FailMetadata(dev blockdev.Number) error {
 	return err
 }
 
-// FailPool puts the pool on dev into fail mode.
+// FailPool sets the pool on dev to fail mode.
 func (k *Kernel) FailPool(dev blockdev.Number) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -19,8 +19,7 @@ type poolTarget struct {
 	adjusted  features
 }
 
-// pool follows pool_ctr. The block size of a pool that runs already is not
-// looked at: it stays what it is.
+// pool follows pool_ctr. A running pool keeps its block size, whatever the table has.
 func (b builder) pool() (target, error) {
 	if len(b.args) < 4 || b.args[0] == b.args[1] {
 		return nil, unix.EINVAL
@@ -172,8 +171,7 @@ func (t *poolTarget) presuspend() {
 
 func (t *poolTarget) postsuspend() { _ = t.pool.commit() }
 
-// status follows pool_status. Tokens that a target of the version does not
-// know are left out.
+// status follows pool_status. It omits the tokens that newer targets have added.
 func (t *poolTarget) status(noFlush bool) string {
 	p := t.pool
 	if p.features.mode == modeFail {

@@ -31,11 +31,11 @@ func TestPowerOff(t *testing.T) {
 	p.mapped(dev, 4, 10)
 	k.PowerOff()
 	if entries, _ := k.List(p.ctx); len(entries) != 0 {
-		t.Errorf("devices after a power failure: %v", entries)
+		t.Errorf("devices after a power cut: got %v, want none", entries)
 	}
 
 	p = attachPool(t, k, meta, data, 64)
-	equal(p.bench, "transaction", p.status().TransactionID, 4)
+	equal(p.suite, "transaction", p.status().TransactionID, 4)
 	dev = p.volume(1, 32)
 	p.mapped(dev, 4, 4)
 	p.used(4)
@@ -48,40 +48,43 @@ func TestPowerOff(t *testing.T) {
 	k.PowerOff()
 
 	p = attachPool(t, k, meta, data, 64)
-	equal(p.bench, "transaction", p.status().TransactionID, 5)
+	equal(p.suite, "transaction", p.status().TransactionID, 5)
 	table := p.table
 
-	// The copy made before is the pool of then; another kernel over the same
-	// store sees it.
+	// The copy of the metadata disk has the pool's old state, in another kernel with the
+	// same store too.
 	other := New(Options{Store: k.store})
 	p = attachPool(t, other, early, data.Clone(), 64)
-	equal(p.bench, "transaction of the copy", p.status().TransactionID, 4)
-	p.refused(p.message(p.dev, "delete 2"), unix.ENODATA, dm.ErrNoThinDevice)
+	equal(p.suite, "transaction of the copy", p.status().TransactionID, 4)
+	p.wantErrno(p.message(p.dev, "delete 2"), unix.ENODATA, dm.ErrNoThinDevice)
 
-	// A store that does not know the pool cannot read its trees.
-	b, _ := newBench(t, Options{})
-	rig := b.Rig.(*MemRig)
-	table.Metadata, table.Data = rig.Attach(meta.Clone()), rig.Attach(data.Clone())
-	b.refused(b.load(b.create(b.name(), "").Dev, table), unix.EILSEQ, nil)
+	// In another store the pool's trees are unreadable.
+	s, _ := newSuite(t, Options{})
+	fixture := s.Fixture.(*MemFixture)
+	table.Metadata, table.Data = fixture.Attach(meta.Clone()), fixture.Attach(data.Clone())
+	s.wantErrno(s.load(s.create(s.name(), "").Dev, table), unix.EILSEQ, nil)
 }
 
-// TestStampsSurvive takes random walks over snapshots, writes, discards,
-// deletes and power failures, and looks for every stamp after each step.
+// TestStampsSurvive makes random sequences of snapshots, writes, discards, deletes and
+// power cuts, and checks every stamp after each step.
 func TestStampsSurvive(t *testing.T) {
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			w := &walk{T: t, k: New(Options{}), random: rand.New(rand.NewPCG(seed, 1)),
-				meta: NewMemDisk(diskSize), data: NewMemDisk(diskSize), devs: map[uint32]blockdev.Number{}, now: map[uint32]stamps{}}
+			w := &walk{
+				T: t, k: New(Options{}), random: rand.New(rand.NewPCG(seed, 1)),
+				meta: NewMemDisk(diskSize), data: NewMemDisk(diskSize),
+				devs: map[uint32]blockdev.Number{}, now: map[uint32]stamps{},
+			}
 			w.pool = attachPool(t, w.k, w.meta, w.data, 100)
 			for step := range 150 {
 				w.step(uint64(1000 + step))
 				w.check()
 				if t.Failed() {
-					t.Fatalf("at step %d", step)
+					t.Fatalf("failed at step %d", step)
 				}
 			}
 			if v := w.k.Violations(); len(v) > 0 {
-				t.Errorf("violations: %q", v)
+				t.Errorf("violations: got %q, want none", v)
 			}
 		})
 	}
@@ -119,14 +122,14 @@ func (w *walk) step(value uint64) {
 		delete(w.devs, id)
 		delete(w.now, id)
 	case what == 1:
-		// What a discard passed down is gone though its commit is lost, so one
-		// follows at once.
+		// A discard that was passed down takes effect even if its commit is lost, so
+		// the commit follows immediately.
 		w.pool.must(w.k.Discard(dev, blocks(block), poolBlock))
 		have[block] = 0
 		w.now[id] = have
 		w.pool.status()
 	case what == 2:
-		w.losePower()
+		w.cutPower()
 	case what == 3:
 		w.pool.status()
 	default:
@@ -140,7 +143,7 @@ func (w *walk) step(value uint64) {
 	}
 }
 
-// add makes a snapshot where the origin lives, else an empty volume.
+// add creates a snapshot if the origin exists, else an empty volume.
 func (w *walk) add(id, origin uint32) {
 	p := w.pool
 	if from, ok := w.devs[origin]; ok {
@@ -155,9 +158,9 @@ func (w *walk) add(id, origin uint32) {
 	w.devs[id] = p.volume(id, walkBlocks)
 }
 
-// losePower expects each block as committed, or newer where a write went to a
-// block that was the volume's own already.
-func (w *walk) losePower() {
+// cutPower cuts the power. Then each block must have its committed content, or newer
+// content if the write did not need a new data block.
+func (w *walk) cutPower() {
 	w.k.PowerOff()
 	w.pool = attachPool(w.T, w.k, w.meta, w.data, 100)
 	clear(w.devs)
@@ -169,7 +172,7 @@ func (w *walk) losePower() {
 			got, err := w.k.ReadStamp(w.devs[id], uint64(block))
 			w.pool.must(err)
 			if got != want[block] && got != before[id][block] {
-				w.Errorf("block %d of %d holds %d: neither %d nor %d", block, id, got, want[block], before[id][block])
+				w.Errorf("block %d of volume %d: got %d, want %d or %d", block, id, got, want[block], before[id][block])
 			}
 			want[block] = got
 		}
@@ -187,35 +190,35 @@ func (w *walk) check() {
 }
 
 func TestLostCommits(t *testing.T) {
-	b, k := newBench(t, Options{})
+	s, k := newSuite(t, Options{})
 	under := NewMemDisk(diskSize)
-	steady := dm.Flakey{Length: diskSize.Sectors(), Dev: b.Rig.(*MemRig).Attach(under), Up: 1}
-	mapped := b.activate(steady)
-	p := b.newPool(8, func(p *dm.ThinPool) { p.Metadata = mapped })
-	b.must(p.message(p.dev, "create_thin 1"))
+	steady := dm.Flakey{Length: diskSize.Sectors(), Dev: s.Fixture.(*MemFixture).Attach(under), Up: 1}
+	mapped := s.activate(steady)
+	p := s.newPool(8, func(p *dm.ThinPool) { p.Metadata = mapped })
+	s.must(p.message(p.dev, "create_thin 1"))
 
 	dropping := steady
 	dropping.Up, dropping.Down, dropping.DropWrites = 0, 1, true
-	b.must(b.swap(mapped, dropping))
-	b.must(p.message(p.dev, "create_thin 2"))
+	s.must(s.swap(mapped, dropping))
+	s.must(p.message(p.dev, "create_thin 2"))
 	k.PowerOff()
 	p = attachPool(t, k, under, NewMemDisk(diskSize), 8)
-	p.must(p.message(p.dev, "create_thin 2")) // the first was dropped
-	p.refused(p.message(p.dev, "create_thin 1"), unix.EEXIST, fault.Exists)
+	p.must(p.message(p.dev, "create_thin 2")) // the commit of the first one was dropped
+	p.wantErrno(p.message(p.dev, "create_thin 1"), unix.EEXIST, fault.Exists)
 }
 
 func TestFailingMetadataDisk(t *testing.T) {
-	b, _ := newBench(t, Options{})
-	disk := b.Disk(diskSize)
-	mapped := b.activate(dm.Linear{Length: diskSize.Sectors(), Dev: disk})
-	p := b.newPool(8, func(p *dm.ThinPool) { p.Metadata = mapped })
-	b.must(b.swap(mapped, dm.ErrorTarget{Length: diskSize.Sectors()}))
-	b.must(p.message(p.dev, "create_thin 2")) // the commit's failure is not the message's
-	equal(b, "mode", p.status().Mode, dm.ModeFail)
+	s, _ := newSuite(t, Options{})
+	disk := s.Disk(diskSize)
+	mapped := s.activate(dm.Linear{Length: diskSize.Sectors(), Dev: disk})
+	p := s.newPool(8, func(p *dm.ThinPool) { p.Metadata = mapped })
+	s.must(s.swap(mapped, dm.ErrorTarget{Length: diskSize.Sectors()}))
+	s.must(p.message(p.dev, "create_thin 2")) // the message succeeds although its commit fails
+	equal(s, "mode", p.status().Mode, dm.ModeFail)
 }
 
 func TestForeignMetadata(t *testing.T) {
-	b, _ := newBench(t, Options{})
+	s, _ := newSuite(t, Options{})
 	for what, c := range map[string]struct {
 		bytes []byte
 		errno unix.Errno
@@ -229,9 +232,9 @@ func TestForeignMetadata(t *testing.T) {
 		}
 		table := dm.ThinPool{
 			Length: blocks(8).Sectors(), Block: poolBlock.Sectors(),
-			Metadata: b.Rig.(*MemRig).Attach(disk), Data: b.Disk(diskSize),
+			Metadata: s.Fixture.(*MemFixture).Attach(disk), Data: s.Disk(diskSize),
 		}
 		t.Log(what)
-		b.refused(b.load(b.create(b.name(), "").Dev, table), c.errno, nil)
+		s.wantErrno(s.load(s.create(s.name(), "").Dev, table), c.errno, nil)
 	}
 }

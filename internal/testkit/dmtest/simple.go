@@ -9,7 +9,7 @@ import (
 	"thinctl/units"
 )
 
-// idle is a target that has nothing to say.
+// idle has methods without effect, for targets that need only some of their own.
 type idle struct{}
 
 func (idle) table() string          { return "" }
@@ -28,7 +28,7 @@ type failing struct{ idle }
 
 func (failing) io(op, units.Bytes, units.Bytes, []byte) error { return unix.EIO }
 
-// linear maps onto a range of another device.
+// linear is the linear target.
 type linear struct {
 	idle
 	k    *Kernel
@@ -59,8 +59,8 @@ func (t *linear) io(op op, offset, length units.Bytes, data []byte) error {
 	return t.k.io(t.on.dev, op, t.on.start.Bytes()+offset, length, data)
 }
 
-// flakey misbehaves all the time where it has no Up interval, and never where
-// it has one: tests do not depend on the clock.
+// flakey is the flakey target. It is always down if it has no Up interval, else always
+// up, so that tests do not depend on the time.
 type flakey struct {
 	linear
 	spec dm.Flakey
@@ -78,8 +78,8 @@ func (b builder) flakey() (target, error) {
 	on := area{dev, parsed.Offset, b.line.Length}
 	printed := parsed
 	if !parsed.DropWrites && !parsed.ErrorWrites && !parsed.ErrorReads {
-		// Without features all IO fails, and 6.12's table says so (dm-flakey.c,
-		// parse_features).
+		// Without features all IO fails, and 6.12 prints both error features
+		// (dm-flakey.c, parse_features).
 		printed.ErrorReads, printed.ErrorWrites = true, true
 	}
 	return &flakey{linear{k: b.k, on: on, text: printed.Line().Params}, parsed}, nil

@@ -8,27 +8,27 @@ import (
 
 const metadataBlock = 4 * units.KiB
 
-// sequence gives node and transaction numbers that are never given twice.
+// sequence returns numbers for nodes and transactions, each only once.
 type sequence struct{ last atomic.Uint64 }
 
 func (s *sequence) next() uint64 { return s.last.Add(1) }
 
-// mapping says where a virtual block lies and when it was written, in the
-// pool's own time (dm-thin-metadata.c, pack_block_time).
+// mapping holds the data block of a virtual block, and the pool's time when it was
+// written (dm-thin-metadata.c, pack_block_time).
 type mapping struct {
 	block uint64
 	time  uint32
 }
 
-// detail is what a pool keeps per thin device (disk_device_details).
+// detail holds the details of a thin device (struct disk_device_details).
 type detail struct {
 	mapped      uint64
 	created     uint32
 	snapshotted uint32
 }
 
-// state is a pool's metadata. Copying the struct is taking a snapshot of it:
-// all it points at is persistent.
+// state is a pool's metadata. A copy of the struct is a snapshot of the metadata,
+// because the tries and the committed nodes never change.
 type state struct {
 	ids   *sequence
 	epoch uint64
@@ -40,26 +40,27 @@ type state struct {
 	needsCheck   bool
 	dataBlocks   uint64
 	metaBlocks   uint64
-	heldRoot     uint64                // the block that a metadata snapshot pretends to be in
-	held         *node[*node[mapping]] // what it keeps alive
+	heldRoot     uint64                // block number that the status reports for a metadata snapshot
+	held         *node[*node[mapping]] // the snapshot's tree
 	heldState    *heldState
 
 	top      *node[*node[mapping]] // thin id -> its mappings
 	details  trie[detail]
-	dataRefs trie[uint32] // data block -> leaves that point at it
-	nodeRefs trie[uint32] // node id -> parents, where more than one
+	dataRefs trie[uint32] // data block -> number of leaves that refer to it
+	nodeRefs trie[uint32] // node id -> number of parents, if there is more than one
 	nodes    uint64
 }
 
-// heldState is what a metadata snapshot says beside its mappings.
+// heldState holds the data of a metadata snapshot other than its mappings.
 type heldState struct {
-	number  uint64 // of the snapshot, never given twice
+	number  uint64 // no other snapshot has this number
 	trans   uint64
 	time    uint32
 	details trie[detail]
 }
 
-// mappings is the lower level of the tree, devices the upper.
+// mappings returns the operations of the lower level of the tree, and devices those of
+// the upper level.
 func (s *state) mappings() btree[mapping] {
 	return btree[mapping]{s: s,
 		inc: func(m mapping) { s.incData(m.block) },
@@ -109,10 +110,10 @@ func (s *state) decData(block uint64) {
 	s.dataRefs = s.dataRefs.del(block)
 }
 
-// usedMeta models the metadata in use, in blocks: the tree nodes exactly as
-// the kernel would have them after ascending writes, the device details at
-// half-full leaves of 126, a bitmap per 16320 data blocks, and eight blocks for
-// superblock, space maps and index.
+// usedMeta returns a model of the metadata in use, in blocks. The number of tree nodes
+// is exact for ascending writes. Device details are in half-full leaves of 126. There
+// is one bitmap per 16320 data blocks, and eight blocks for the superblock, the space
+// maps and the index.
 func (s *state) usedMeta() uint64 {
 	const fixed, detailsPerLeaf, bitmapEntries = 8, 63, 16320
 	return fixed + s.nodes + s.details.len()/detailsPerLeaf + 1 + s.dataBlocks/bitmapEntries + 1

@@ -5,13 +5,13 @@ import (
 	"sync"
 )
 
-// Store keeps what pools have committed, beyond the end of a [Kernel]. A
-// metadata disk's superblock carries a token that finds the state here, so a
-// copy of the disk carries the pool as it was when copied, and a second Kernel
-// over the same Store opens it.
+// Store keeps the committed metadata of pools, also after [Kernel.PowerOff]. The
+// superblock on a metadata disk contains a token that identifies the state in the
+// Store. So a copy of the disk stands for the pool at the time of the copy, and a second
+// Kernel with the same Store can open it.
 //
-// Each commit that changes something is kept for the Store's life. States share
-// all that did not change between them: about 2 KiB for a message.
+// The Store keeps every commit with a change, for all copies that tests may have made.
+// The states share everything that did not change: a message takes about 2 KiB.
 type Store struct {
 	ids sequence
 
@@ -24,7 +24,7 @@ func NewStore() *Store { return &Store{states: make(map[token]state)} }
 
 func (s *Store) put(committed state) token {
 	var t token
-	_, _ = rand.Read(t[:]) // documented never to fail
+	_, _ = rand.Read(t[:]) // never fails
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.states[t] = committed

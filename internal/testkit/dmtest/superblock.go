@@ -31,10 +31,10 @@ const (
 	offDataBlock = 336
 	offMetaBlock = 340
 	offMetaTotal = 344
-	offToken     = 1024 // beyond the struct: the kernel checks and keeps it, and reads nothing there
+	offToken     = 1024 // after the struct: the checksum covers it, but the kernel does not read it
 )
 
-// token names a committed state in a [Store]; it stands in the superblock.
+// token identifies a committed state in a [Store]. It is in the superblock.
 type token [16]byte
 
 func superblockSum(b []byte) uint32 {
@@ -67,8 +67,8 @@ func encodeSuperblock(s *state, t token) []byte {
 	return b
 }
 
-// checkSuperblock returns the token, or the errno of the kernel's sb_check;
-// its order of checks is kept.
+// checkSuperblock returns the token, or the errno of the kernel's sb_check, whose order
+// of checks it keeps.
 func checkSuperblock(b []byte) (token, error) {
 	le := binary.LittleEndian
 	switch {

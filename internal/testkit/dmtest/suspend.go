@@ -8,8 +8,8 @@ import (
 	"thinctl/dm"
 )
 
-// Suspend implements [dm.Kernel]. No IO is ever in flight here, so it does not
-// wait; where the kernel would wait for a suspended pool it is ErrWouldBlock.
+// Suspend implements [dm.Kernel]. It does not wait, because no IO is ever in flight. If
+// the kernel would wait for a suspended pool, the error is ErrWouldBlock.
 func (k *Kernel) Suspend(ctx context.Context, ref dm.Ref, _ dm.SuspendOptions) error {
 	_, err := call(ctx, k, opSuspend, ref, "", func() (struct{}, error) {
 		d, err := k.find(ref)
@@ -56,9 +56,9 @@ func (k *Kernel) Resume(ctx context.Context, ref dm.Ref, _ dm.ResumeOptions) (dm
 	})
 }
 
-// resume follows dm-ioctl.c, do_resume: a table that does not fit leaves the
-// old one live, a target that refuses leaves the new one; either way the
-// device stays suspended and the inactive slot is empty.
+// resume follows dm-ioctl.c, do_resume. If the new table does not fit, the old one stays
+// live. If a target's preresume fails, the new one is live. In both cases the device
+// stays suspended and the inactive slot is empty.
 func (k *Kernel) resume(d *device) error {
 	var old *table
 	if fresh := d.inactive; fresh != nil {

@@ -13,11 +13,11 @@ import (
 	"thinctl/units"
 )
 
-// table is what one slot of a device holds.
+// table is the table in one slot of a device.
 type table struct {
 	targets  []placed
 	readOnly bool
-	devs     []blockdev.Number // as opened, without doubles
+	devs     []blockdev.Number // the devices that it uses, each once
 }
 
 type placed struct {
@@ -32,14 +32,14 @@ type target interface {
 	table() string
 	status(noFlush bool) string
 	message(args []string) error
-	// areas are the ranges of other devices that it needs to exist.
+	// areas returns the ranges of other devices that the target needs.
 	areas() []area
-	// preresume may refuse; the device then stays suspended.
+	// preresume may return an error; the device then stays suspended.
 	preresume() error
 	resume()
 	presuspend()
 	postsuspend()
-	// io serves one range within the target.
+	// io performs IO on a range of the target.
 	io(op op, offset, length units.Bytes, data []byte) error
 	discards() bool
 	destroy()
@@ -91,7 +91,7 @@ func (k *Kernel) Load(ctx context.Context, ref dm.Ref, targets []dm.Target, opti
 	return err
 }
 
-// build makes a table and opens what it stands on (dm-table.c,
+// build creates a table and opens the devices that it uses (dm-table.c,
 // dm_table_add_target and dm_table_complete).
 func (k *Kernel) build(d *device, lines []dm.Line, readOnly bool) (*table, error) {
 	t := &table{readOnly: readOnly}
@@ -134,7 +134,7 @@ func (k *Kernel) construct(d *device, t *table, line dm.Line) (target, error) {
 	return nil, unix.EINVAL
 }
 
-// builder is the work of one target's constructor.
+// builder holds the arguments of a target's constructor.
 type builder struct {
 	k    *Kernel
 	d    *device
@@ -164,8 +164,8 @@ func (b builder) open(text string) (blockdev.Number, error) {
 	return dev, nil
 }
 
-// drop destroys a table and closes what it stood on. Tables of one device share
-// their opens (dm.c, dm_get_table_device).
+// drop destroys a table and closes its devices. The tables of one device share their
+// opens (dm.c, dm_get_table_device).
 func (k *Kernel) drop(d *device, t *table) {
 	if t == nil {
 		return
@@ -181,8 +181,8 @@ func (k *Kernel) drop(d *device, t *table) {
 	}
 }
 
-// admit does the checks of dm-ioctl.c, table_load. What a table stands on is
-// measured at a device's first load; later only when the table is swapped in.
+// admit makes the checks of dm-ioctl.c, table_load. The kernel checks the sizes of the
+// devices below at a device's first load; after that, only when a table becomes live.
 func (k *Kernel) admit(d *device, t *table) error {
 	if d.fixed != "" && t.targets[0].kind != d.fixed && t.targets[0].kind != dm.TypeError {
 		return unix.EINVAL
@@ -238,8 +238,8 @@ func (k *Kernel) Status(ctx context.Context, ref dm.Ref, options dm.StatusOption
 		if err != nil {
 			return nil, err
 		}
-		// The header is filled before the targets are asked (table_status), so a
-		// status that commits may raise an event that its own info misses.
+		// The kernel fills the header before it calls the targets (table_status). So a
+		// status that commits may raise an event after its own info was taken.
 		info = k.info(d)
 		return d.live.lines(func(t target) string { return t.status(options.NoFlush) }), nil
 	})
@@ -286,7 +286,7 @@ func (k *Kernel) Message(ctx context.Context, ref dm.Ref, text string) (string, 
 			d.deferred = false
 			return "", nil
 		case d.live == nil:
-			return "", nil // dm-ioctl.c, target_message: nobody hears it, and nobody complains
+			return "", nil // without a table there is no error (dm-ioctl.c, target_message)
 		}
 		return "", d.live.targets[0].target.message(args)
 	})

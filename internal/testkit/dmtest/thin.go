@@ -18,12 +18,12 @@ type thin struct {
 	device  *device
 	pool    *pool
 	poolDev blockdev.Number
-	origin  blockdev.Number // read where nothing is mapped; zero for none
+	origin  blockdev.Number // has the content of unmapped blocks; zero for none
 	id      uint32
-	stopped bool // the pool counts in device.inner
+	stopped bool // the suspended pool is counted in device.inner
 }
 
-// thin follows thin_ctr. The same id may be open more than once.
+// thin follows thin_ctr. Several devices may use the same id.
 func (b builder) thin() (target, error) {
 	if len(b.args) != 2 && len(b.args) != 3 {
 		return nil, unix.EINVAL
@@ -70,7 +70,7 @@ func (t *thin) destroy() {
 	t.pool.put()
 }
 
-// A failed pool's thin prints Fail for its table too (thin_status).
+// table returns Fail for a thin volume of a failed pool, as thin_status does.
 func (t *thin) table() string {
 	if t.pool.features.mode == modeFail {
 		return "Fail"
@@ -144,8 +144,8 @@ func (t *thin) read(block uint64, skip, n units.Bytes, data []byte) error {
 	return nil
 }
 
-// write follows process_cell, and __process_bio_read_only where the pool does
-// not allocate.
+// write follows process_cell, and __process_bio_read_only if the pool does not allocate
+// blocks.
 func (t *thin) write(block uint64, skip, n units.Bytes, data []byte) error {
 	p := t.pool
 	at, shared, ok := p.meta.lookup(t.id, block)
@@ -158,8 +158,8 @@ func (t *thin) write(block uint64, skip, n units.Bytes, data []byte) error {
 	fresh, err := p.alloc()
 	if errors.Is(err, unix.ENOSPC) {
 		refused := p.unserviceable()
-		// The waker commits within a second; blocks freed but not committed end
-		// the shortage then.
+		// The kernel's periodic commit comes within a second. Blocks that were freed
+		// but not committed then end the shortage.
 		_ = p.commit()
 		return refused
 	}
@@ -177,7 +177,7 @@ func (t *thin) write(block uint64, skip, n units.Bytes, data []byte) error {
 	return nil
 }
 
-// unserviceable is what a write that needs space gets
+// unserviceable returns the error of a write that needs space
 // (should_error_unserviceable_bio).
 func (p *pool) unserviceable() error {
 	switch {
@@ -189,8 +189,8 @@ func (p *pool) unserviceable() error {
 	return ErrWouldBlock
 }
 
-// fill gives a new data block its first content: the shared block's, the
-// external origin's, zeros, or by request whatever lies there.
+// fill writes the first content of a new data block: that of the shared block or of the
+// external origin, or zeros. With skip_block_zeroing it keeps the old content.
 func (t *thin) fill(fresh, block uint64, wasMapped bool) error {
 	k, size := t.pool.k, t.pool.sectors.Bytes()
 	if !wasMapped && t.origin.IsZero() {
@@ -213,7 +213,7 @@ func (t *thin) fill(fresh, block uint64, wasMapped bool) error {
 	return nil
 }
 
-// zero writes zeros, by a discard where the disk's read zero after it.
+// zero writes zeros. It uses a discard if the disk supports it.
 func (k *Kernel) zero(dev blockdev.Number, offset, length units.Bytes) error {
 	if k.discards(dev) {
 		return k.io(dev, opDiscard, offset, length, nil)
@@ -229,8 +229,7 @@ func (k *Kernel) zero(dev blockdev.Number, offset, length units.Bytes) error {
 	return nil
 }
 
-// discard unmaps the whole blocks in the range; parts of blocks stay. A
-// read-only pool takes it and does nothing.
+// discard unmaps the whole blocks in the range. On a read-only pool it has no effect.
 func (t *thin) discard(offset, length units.Bytes) {
 	p := t.pool
 	if p.features.mode >= modeNoMeta {
@@ -245,10 +244,10 @@ func (t *thin) discard(offset, length units.Bytes) {
 	p.touched()
 	if !p.features.noPassdown {
 		for _, block := range freed {
-			_ = p.k.io(p.data, opDiscard, t.at(block), size, nil) // a failed passdown is only logged
+			_ = p.k.io(p.data, opDiscard, t.at(block), size, nil) // the kernel only logs a failure
 		}
 	}
 	if p.features.mode == modeNoData {
-		_ = p.commit() // as the waker does within a second
+		_ = p.commit() // stands for the kernel's periodic commit
 	}
 }

@@ -6,9 +6,9 @@ const (
 	fanBits = 4
 )
 
-// trie is a persistent map from numbers: set and del return a new trie that
-// shares all untouched nodes with the old one. Each node knows how many keys lie
-// beneath it, so that the first free number is found without a scan.
+// trie is a persistent map with integer keys: set and del return a new trie that shares
+// all other nodes with the old one. Each node has the number of keys below it, so that
+// firstAbsent needs no scan.
 type trie[V any] struct {
 	root   *trieNode[V]
 	levels uint
@@ -16,7 +16,7 @@ type trie[V any] struct {
 
 type trieNode[V any] struct {
 	count uint64
-	mask  uint16             // in a leaf: which values are present
+	mask  uint16             // in a leaf: the set of values that are present
 	kids  *[fan]*trieNode[V] // nil in a leaf
 	vals  *[fan]V            // nil above the leaves
 }
@@ -110,7 +110,7 @@ func (t trie[V]) del(key uint64) trie[V] {
 	return t
 }
 
-// del removes a key that is present.
+// del removes an existing key.
 func (n *trieNode[V]) del(level uint, key uint64) *trieNode[V] {
 	if n.count == 1 {
 		return nil
@@ -140,8 +140,8 @@ func (t trie[V]) firstAbsent(from, limit uint64) (uint64, bool) {
 	return 0, false
 }
 
-// skip tells whether key is present, and if so the next key worth a look: the
-// one after the largest full subtree that holds key.
+// skip reports whether key is present. If so, it returns the next key that may be
+// absent: the one after the largest full subtree that contains key.
 func (t trie[V]) skip(key uint64) (next uint64, present bool) {
 	if t.root == nil || !t.covers(key) {
 		return key, false
@@ -161,7 +161,7 @@ func (t trie[V]) skip(key uint64) (next uint64, present bool) {
 	}
 }
 
-// all calls yield for each key in ascending order until it returns false.
+// all calls yield for each key, in ascending order, until yield returns false.
 func (t trie[V]) all(yield func(uint64, V) bool) {
 	if t.root != nil {
 		t.root.all(t.levels, 0, yield)

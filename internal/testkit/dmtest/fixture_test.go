@@ -10,28 +10,29 @@ import (
 	"thinctl/units"
 )
 
-func newBench(t *testing.T, options Options) (*bench, *Kernel) {
+func newSuite(t *testing.T, options Options) (*suite, *Kernel) {
 	k := New(options)
-	return &bench{T: t, Rig: NewRig(t, k), k: k, ctx: t.Context(), prefix: "fake"}, k
+	return &suite{T: t, Fixture: NewFixture(t, k), k: k, ctx: t.Context(), prefix: "fake"}, k
 }
 
-// attachPool puts a pool's disks under a kernel and makes the pool live.
+// attachPool adds a pool's disks to a kernel and activates the pool.
 func attachPool(t *testing.T, k *Kernel, meta, data Disk, size uint64) *testPool {
 	t.Helper()
-	rig := NewRig(t, k)
-	b := &bench{T: t, Rig: rig, k: k, ctx: t.Context(), prefix: "fake"}
-	p := &testPool{bench: b, table: dm.ThinPool{
-		Length: blocks(size).Sectors(), Metadata: rig.Attach(meta), Data: rig.Attach(data), Block: poolBlock.Sectors(),
+	fixture := NewFixture(t, k)
+	s := &suite{T: t, Fixture: fixture, k: k, ctx: t.Context(), prefix: "fake"}
+	p := &testPool{suite: s, table: dm.ThinPool{
+		Length: blocks(size).Sectors(), Block: poolBlock.Sectors(),
+		Metadata: fixture.Attach(meta), Data: fixture.Attach(data),
 	}}
-	info, err := k.Create(b.ctx, b.name(), "")
-	b.must(err)
+	info, err := k.Create(s.ctx, s.name(), "")
+	s.must(err)
 	p.dev = info.Dev
-	b.must(b.load(p.dev, p.table))
-	b.must(b.resume(p.dev))
+	s.must(s.load(p.dev, p.table))
+	s.must(s.resume(p.dev))
 	return p
 }
 
-// volume activates without a clean-up, for tests that lose the power.
+// volume activates a volume without a cleanup, for tests that call PowerOff.
 func (p *testPool) volume(id uint32, size uint64) blockdev.Number {
 	p.Helper()
 	info, err := p.k.Create(p.ctx, p.name(), "")
@@ -41,10 +42,11 @@ func (p *testPool) volume(id uint32, size uint64) blockdev.Number {
 	return info.Dev
 }
 
+// stamp checks the stamp of a block.
 func stamp(t *testing.T, k *Kernel, dev blockdev.Number, block, want uint64) {
 	t.Helper()
 	if got, err := k.ReadStamp(dev, block); err != nil || got != want {
-		t.Errorf("block %d holds %d (%v), want %d", block, got, err, want)
+		t.Errorf("stamp of block %d: got %d, %v, want %d", block, got, err, want)
 	}
 }
 
