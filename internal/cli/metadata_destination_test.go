@@ -75,7 +75,7 @@ func TestRestoreToADevice(t *testing.T) {
 	}
 	claim.Close()
 
-	expect(exit.CodeFailed, "28 blocks (112K) are needed", "metadata", "restore", xml, device, "--blocks", "27")
+	expect(exit.CodeFailed, "needs 28 blocks (112K)", "metadata", "restore", xml, device, "--blocks", "27")
 	expect(exit.CodeFailed, "has room for 1024 metadata blocks, not for 1025", "metadata", "restore", xml, device, "--blocks", "1025")
 	expect(exit.CodeExists, "is a file with 4M in it", "metadata", "restore", xml, backing)
 	expect(0, "Metadata Space:  112K / 4M", "metadata", "restore", xml, device)

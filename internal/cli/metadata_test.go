@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"thinctl/blockdev"
+	"thinctl/fault"
 	"thinctl/internal/metadatafile"
 	"thinctl/loopback"
 	"thinctl/thinpool/metadata"
@@ -14,7 +15,7 @@ import (
 // metadata knows who uses what on the machine in memory.
 func (m *machine) metadata() metadatafile.Host {
 	busy := func(path string) error {
-		return fmt.Errorf("opening metadata %s: %w", path, metadata.ErrBusy)
+		return fmt.Errorf("open metadata %s: %w", path, fault.Busy)
 	}
 	return metadatafile.Host{
 		Loops: func(ctx context.Context, file string) ([]loopback.Device, error) { return m.host.loops.Find(ctx, file) },

@@ -48,7 +48,7 @@ func (c Claims) Close() error {
 func (h Host) OpenOffline(ctx context.Context, path string) (_ *metadata.File, claims Claims, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("opening metadata %s: %w", path, err)
+		return nil, nil, fmt.Errorf("open metadata %s: %w", path, err)
 	}
 	if info.Mode().IsRegular() {
 		if claims, err = h.ClaimLoops(ctx, path); err != nil {

@@ -12,9 +12,9 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// largePair is a device of 20 million mappings in runs of about 16 blocks, a
-// snapshot with 2,000 blocks written in 80 places (2), and one with 2,000
-// blocks written each elsewhere (3).
+// largePair returns a device of 20 million mappings in runs of about 16 blocks (1), a snapshot
+// with 2,000 blocks written in 80 places (2), and one with 2,000 blocks written in as many
+// places (3).
 func largePair(b *testing.B) (*metadata.File, metadata.Superblock) {
 	b.Helper()
 	const mappings = 20_000_000
@@ -29,7 +29,7 @@ func largePair(b *testing.B) (*metadata.File, metadata.Superblock) {
 	for range 2000 {
 		p.Write(3, random.Uint64N(mappings), 1)
 	}
-	// Kept where that is set, to measure the tools on the same file.
+	// The variable keeps the file, to measure the tools on it.
 	path := filepath.Join(b.TempDir(), "meta")
 	if keep := os.Getenv("THINCTL_BENCH_METADATA"); keep != "" {
 		path = keep
@@ -53,7 +53,7 @@ func largePair(b *testing.B) (*metadata.File, metadata.Superblock) {
 	return m, root
 }
 
-// meter counts what is read.
+// meter counts the bytes that are read.
 type meter struct {
 	*metadata.File
 	bytes atomic.Int64
@@ -82,7 +82,7 @@ func BenchmarkLargePair(b *testing.B) {
 			b.ReportMetric(float64(blocks), "found")
 		})
 	}
-	for id, name := range map[uint32]string{2: "alone, 2000 blocks in 80 places", 3: "alone, 2000 blocks anywhere"} {
+	for id, name := range map[uint32]string{2: "freed, 2000 blocks in 80 places", 3: "freed, 2000 blocks in 2000 places"} {
 		measure(name, func(m *meter) (uint64, error) { return metadata.Freed(ctx, m, root, id) })
 	}
 	measure("freed, with a scan", func(m *meter) (uint64, error) {

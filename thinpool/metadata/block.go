@@ -14,13 +14,13 @@ import (
 // BlockSize is the size of a metadata block (THIN_METADATA_BLOCK_SIZE).
 const BlockSize = 4 * units.KiB
 
-// MaxBlocks is the most that a pool's metadata can have: one index block's 255
-// bitmaps of 16320 entries (dm-thin-metadata.h, THIN_METADATA_MAX_SECTORS).
+// MaxBlocks is the largest number of metadata blocks of a pool: 255 bitmaps of 16320 entries,
+// as many as one index block holds (dm-thin-metadata.h, THIN_METADATA_MAX_SECTORS).
 const MaxBlocks = 255 * 16320
 
 const blockSize = int(BlockSize)
 
-// salt makes the checksum of one kind of block unlike that of all others.
+// salt distinguishes the checksums of the kinds of blocks.
 type salt uint32
 
 const (
@@ -41,19 +41,19 @@ func (s salt) String() string {
 	case indexSalt:
 		return "a space map index"
 	}
-	return "no kind of block"
+	return "an unknown kind of block"
 }
 
-// castagnoli answers from crc32's own, once-made table.
+// castagnoli returns the table, which package crc32 makes only once.
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
-// checksum is dm_bm_checksum (persistent-data/dm-block-manager.c): crc32c from
-// all ones without the final inversion, over all but the checksum itself.
+// checksum is dm_bm_checksum (persistent-data/dm-block-manager.c): crc32c with an initial value
+// of all ones and without the final inversion, over all bytes after the checksum.
 func checksum(b []byte, s salt) uint32 {
 	return ^crc32.Checksum(b[4:], castagnoli()) ^ uint32(s)
 }
 
-func seal(b []byte, s salt) { binary.LittleEndian.PutUint32(b, checksum(b, s)) }
+func setChecksum(b []byte, s salt) { binary.LittleEndian.PutUint32(b, checksum(b, s)) }
 
 func verify(b []byte, block uint64, want salt) error {
 	stored, computed := binary.LittleEndian.Uint32(b), checksum(b, want)
@@ -67,11 +67,11 @@ func verify(b []byte, block uint64, want salt) error {
 	return &BlockError{Block: block, Kind: ErrChecksum, Found: found}
 }
 
-// newBlock returns a block at an address that O_DIRECT takes.
+// newBlock returns a block at an address that O_DIRECT accepts.
 func newBlock() []byte { return aligned(blockSize) }
 
-// Aligned returns size bytes, a multiple of BlockSize, at an address that
-// O_DIRECT takes: reading into them costs no copy.
+// Aligned returns size bytes, a multiple of BlockSize, at an address that O_DIRECT accepts: a
+// read into them needs no copy.
 func Aligned(size int) []byte { return aligned(size) }
 
 func aligned(size int) []byte {
@@ -85,10 +85,10 @@ func isAligned(b []byte) bool {
 	return len(b) > 0 && uintptr(unsafe.Pointer(&b[0]))%uintptr(blockSize) == 0
 }
 
-// readBlock fills b with a block, unchecked.
+// readBlock reads a block into b and does not check it.
 func readBlock(r io.ReaderAt, block uint64, b []byte) error {
 	if block >= MaxBlocks {
-		return corrupt(block, "beyond the largest metadata of %d blocks", uint64(MaxBlocks))
+		return corrupt(block, "the block number is not below the maximum of %d blocks", uint64(MaxBlocks))
 	}
 	n, err := r.ReadAt(b, int64(block)*int64(blockSize))
 	switch {

@@ -2,10 +2,11 @@ package metadata
 
 import "encoding/binary"
 
-// BlockKind is what a metadata block holds, as its checksum tells. The zero
-// value is no kind: a block that is not in use, or damaged.
+// BlockKind is the kind of a metadata block, which its checksum depends on. The zero value
+// stands for a block that is unused or damaged.
 type BlockKind uint32
 
+// The kinds of blocks.
 const (
 	SuperblockBlock = BlockKind(superblockSalt)
 	NodeBlock       = BlockKind(nodeSalt)
@@ -15,11 +16,11 @@ const (
 
 func (k BlockKind) String() string { return salt(k).String() }
 
-// SetChecksum puts into b, a whole metadata block, the checksum that its content has
-// as a block of kind.
-func SetChecksum(b []byte, kind BlockKind) { seal(b[:blockSize], salt(kind)) }
+// SetChecksum writes into b, a whole metadata block, the checksum of its content as a block of
+// kind.
+func SetChecksum(b []byte, kind BlockKind) { setChecksum(b[:blockSize], salt(kind)) }
 
-// KindOf tells which kind of block b, a whole one, is sealed as.
+// KindOf returns the kind of block that the checksum of b, a whole metadata block, fits.
 func KindOf(b []byte) BlockKind {
 	kind := BlockKind(binary.LittleEndian.Uint32(b) ^ checksum(b[:blockSize], 0))
 	switch kind {

@@ -8,51 +8,55 @@ import (
 	"thinctl/units"
 )
 
-// ErrNoSpace: the metadata device is too small for what is to be written; a
-// *SpaceError says how large it must be. Builder, Restore.
+// ErrNoSpace: the metadata device is too small. It has no kind: no pool is full, and a
+// larger target is sufficient. A *SpaceError has the size that is needed.
+// Builder, Restore.
 var ErrNoSpace = errors.New("metadata device too small")
 
-// SpaceError says how many metadata blocks are needed, as few as do.
+// SpaceError holds the smallest sufficient number of metadata blocks, and the number that
+// exists.
 type SpaceError struct{ Need, Have uint64 }
 
 func (e *SpaceError) Error() string {
-	text := fmt.Sprintf("%v: %d blocks (%v) are needed, it has %d", ErrNoSpace, e.Need, units.Bytes(e.Need)*BlockSize, e.Have)
+	text := fmt.Sprintf("%v: it needs %d blocks (%v) and has %d", ErrNoSpace, e.Need, units.Bytes(e.Need)*BlockSize,
+		e.Have)
 	if e.Need > MaxBlocks {
-		text += fmt.Sprintf("; no pool can have more than %d", uint64(MaxBlocks))
+		text += fmt.Sprintf("; the largest metadata has %d", uint64(MaxBlocks))
 	}
 	return text
 }
 
-// Unwrap yields ErrNoSpace.
+// Unwrap returns ErrNoSpace.
 func (e *SpaceError) Unwrap() error { return ErrNoSpace }
 
-const writeBlocks = 256 // 1 MiB at once
+const writeBlocks = 256 // 1 MiB in one write
 
-// blockWriter hands out blocks to fill and writes neighbours together. Beyond
-// the end of the device it only counts, so that the size needed can be told.
+// blockWriter allocates blocks and joins adjacent blocks into one write. After the end of the
+// device it only counts blocks, to report the size that is needed.
 type blockWriter struct {
 	w     io.WriterAt
 	have  uint64
-	taken uint64 // block 0 among them
+	taken uint64 // including block 0
 	place func() uint64
-	used  []uint64 // bits, with place only
+	used  []uint64 // one bit for each block; only with place
 
-	first uint64 // of what is pending
+	first uint64 // the first pending block
 	n     int    // blocks pending
 	b     []byte
-	spare []byte // takes what lies beyond the end
+	spare []byte // receives blocks beyond the end
 	err   error
 }
 
 func newBlockWriter(w io.WriterAt, have uint64, place func() uint64) *blockWriter {
-	bw := &blockWriter{w: w, have: have, taken: 1, place: place, b: aligned(int(min(writeBlocks, have)) * blockSize), spare: newBlock()}
+	bw := &blockWriter{w: w, have: have, taken: 1, place: place, b: aligned(int(min(writeBlocks, have)) * blockSize),
+		spare: newBlock()}
 	if place != nil {
 		bw.used = make([]uint64, have/64+1)
 	}
 	return bw
 }
 
-// alloc takes a free block.
+// alloc allocates a block.
 func (w *blockWriter) alloc() (uint64, error) {
 	n := w.taken
 	if n >= MaxBlocks {
@@ -64,7 +68,7 @@ func (w *blockWriter) alloc() (uint64, error) {
 	}
 	block := w.place()
 	if block == 0 || block >= w.have || w.used[block/64]>>(block%64)&1 != 0 {
-		return 0, fmt.Errorf("the allocation hook gave block %d of %d, which is not free", block, w.have)
+		return 0, fmt.Errorf("BuildOptions.Allocate returned block %d of %d, which is not free", block, w.have)
 	}
 	w.used[block/64] |= 1 << (block % 64)
 	return block, nil
@@ -72,7 +76,8 @@ func (w *blockWriter) alloc() (uint64, error) {
 
 func (w *blockWriter) full() bool { return w.taken > w.have }
 
-// slot returns zeros to fill with block's content before the next call.
+// slot returns a zeroed buffer for the content of block. The caller fills it before the next
+// call.
 func (w *blockWriter) slot(block uint64) ([]byte, error) {
 	if block >= w.have {
 		clear(w.spare)
@@ -95,7 +100,7 @@ func (w *blockWriter) slot(block uint64) ([]byte, error) {
 func (w *blockWriter) flush() error {
 	n := w.n
 	w.n = 0
-	if n == 0 || w.full() || w.err != nil { // of a device that is too small nothing will be used
+	if n == 0 || w.full() || w.err != nil { // a device that is too small is not written
 		return w.err
 	}
 	if _, err := w.w.WriteAt(w.b[:n*blockSize], int64(w.first)*int64(blockSize)); err != nil {

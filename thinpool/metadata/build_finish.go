@@ -6,21 +6,20 @@ import (
 	"fmt"
 )
 
-// Finish writes what is missing: the trees of devices, the space maps, and the
-// superblock last of all. Where the writer has a Sync method it is called
-// before the superblock is written; to make that durable too is left to the
-// caller. After an error the device has no superblock, and no pool.
+// Finish writes the trees of devices, the space maps, and then the superblock. If the writer
+// has a Sync method, Finish calls it before it writes the superblock; the caller syncs after
+// that. After an error the device has no superblock.
 func (b *Builder) Finish() (Superblock, error) {
 	s, err := b.finish()
 	if err != nil {
-		return Superblock{}, fmt.Errorf("building metadata: %w", err)
+		return Superblock{}, fmt.Errorf("build metadata: %w", err)
 	}
 	return s, nil
 }
 
 func (b *Builder) finish() (Superblock, error) {
 	if b.finished {
-		return Superblock{}, errors.New("it is finished already")
+		return Superblock{}, errors.New("Finish was called before")
 	}
 	b.finished = true
 	mapping, details, err := b.roots()
@@ -38,21 +37,21 @@ func (b *Builder) finish() (Superblock, error) {
 		return Superblock{}, &SpaceError{Need: b.need(), Have: b.o.MetadataBlocks}
 	}
 	if orphans := b.out.taken - b.dropped - b.metadata.used; orphans != 0 {
-		return Superblock{}, fmt.Errorf("%d nodes were made that are in no device's tree", orphans)
+		return Superblock{}, fmt.Errorf("%d nodes belong to no device", orphans)
 	}
 	if err := b.out.flush(); err != nil {
 		return Superblock{}, err
 	}
 	if w, ok := b.out.w.(interface{ Sync() error }); ok {
 		if err := w.Sync(); err != nil {
-			return Superblock{}, fmt.Errorf("flushing all but the superblock: %w", err)
+			return Superblock{}, fmt.Errorf("sync before writing the superblock: %w", err)
 		}
 	}
 	return s, b.writeSuperblock(s)
 }
 
-// need is the least number of blocks that hold what was written and the
-// bitmaps for as many.
+// need returns the smallest number of blocks that hold everything written and their own
+// bitmaps.
 func (b *Builder) need() uint64 {
 	other := b.out.taken - bitmapsFor(b.o.MetadataBlocks)
 	n := other + 1
@@ -103,7 +102,7 @@ func encodeSuperblock(b []byte, s Superblock) {
 	le.PutUint32(b[offCompat:], s.Compat)
 	le.PutUint32(b[offCompatRO:], s.CompatRO)
 	le.PutUint32(b[offIncompat:], s.Incompat)
-	seal(b, superblockSalt)
+	setChecksum(b, superblockSalt)
 }
 
 func encodeSpaceMap(b []byte, m SpaceMap) {

@@ -2,8 +2,8 @@ package metadata
 
 import "encoding/binary"
 
-// dataSpaceMap writes the data device's bitmaps, the btree that is their index
-// and the btree of counts over 2.
+// dataSpaceMap writes the bitmaps of the data device, the btree of their index and the btree of
+// counts over 2.
 func (b *Builder) dataSpaceMap() (SpaceMap, error) {
 	index := b.leaves(indexEntrySize, nil)
 	var entry [indexEntrySize]byte
@@ -28,9 +28,9 @@ func (b *Builder) dataSpaceMap() (SpaceMap, error) {
 	return SpaceMap{Blocks: b.o.DataBlocks, Allocated: b.data.used, BitmapRoot: root.block, RefCountRoot: counts}, err
 }
 
-// metadataSpaceMap comes last, for it counts its own blocks. None of them is
-// referred to more than once, so the counts over 2 are known before the first
-// of them is taken; once all are taken, the bitmaps are as they will stay.
+// metadataSpaceMap writes the metadata space map, which also counts its own blocks, and is
+// therefore the last. Each of these has one reference, so the counts over 2 are final before
+// the first of them is allocated, and the bitmaps are final after the last.
 func (b *Builder) metadataSpaceMap() (SpaceMap, error) {
 	counts, err := b.overflow(b.metadata)
 	if err != nil {
@@ -60,11 +60,11 @@ func (b *Builder) metadataSpaceMap() (SpaceMap, error) {
 	// sm_ll_new_metadata).
 	binary.LittleEndian.PutUint64(node[8:], index)
 	copy(node[bitmapHeader:], entries)
-	seal(node, indexSalt)
+	setChecksum(node, indexSalt)
 	return SpaceMap{Blocks: b.o.MetadataBlocks, Allocated: b.metadata.used, BitmapRoot: index, RefCountRoot: counts}, nil
 }
 
-// newBlock takes a block that one pointer will lead to.
+// newBlock allocates a block with one reference.
 func (b *Builder) newBlock() (uint64, error) {
 	block, err := b.out.alloc()
 	if err == nil {
@@ -73,7 +73,7 @@ func (b *Builder) newBlock() (uint64, error) {
 	return block, err
 }
 
-func (b *Builder) bitmap(t *tally, n int, block uint64, entry []byte) error {
+func (b *Builder) bitmap(t *refCounter, n int, block uint64, entry []byte) error {
 	if b.out.full() {
 		return nil
 	}
@@ -82,12 +82,12 @@ func (b *Builder) bitmap(t *tally, n int, block uint64, entry []byte) error {
 		return err
 	}
 	t.encode(n, block, slot, entry)
-	seal(slot, bitmapSalt)
+	setChecksum(slot, bitmapSalt)
 	return nil
 }
 
 // overflow writes the btree of counts over 2.
-func (b *Builder) overflow(t *tally) (uint64, error) {
+func (b *Builder) overflow(t *refCounter) (uint64, error) {
 	l := b.leaves(4, nil)
 	for block, count := range t.overflow() {
 		if err := l.add(block, binary.LittleEndian.AppendUint32(nil, count)...); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// target is a file of so many metadata blocks.
+// target creates a file of so many metadata blocks.
 func target(t testing.TB, blocks uint64) *os.File {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "meta"))
@@ -95,26 +95,26 @@ func TestBuildShared(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(s, got); diff != "" {
-		t.Errorf("returned and read (-want +got):\n%s", diff)
+		t.Errorf("superblock (-returned +read):\n%s", diff)
 	}
 	if got.Time != 3 || got.TransactionID != 7 || got.UUID != uuid || got.Version != 2 || got.DataSpaceMap.Allocated != 100000 {
-		t.Errorf("superblock %+v", got)
+		t.Errorf("got superblock %+v, want time 3, transaction 7, uuid %x, version 2, 100000 data blocks", got, uuid)
 	}
 	held, err := HeldRoot(f, s.HeldRoot)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if held.Time != 2 || held.TransactionID != 6 || held.DataSpaceMap != (SpaceMap{}) {
-		t.Errorf("held root %+v", held)
+		t.Errorf("got held root %+v, want time 2, transaction 6, no data space map", held)
 	}
 	for root, want := range map[Superblock]int{held: 8, got: 6} {
 		if devices, err := Devices(f, root); err != nil || len(devices) != want {
-			t.Errorf("%d devices of %d, %v", len(devices), want, err)
+			t.Errorf("got %d devices, %v; want %d", len(devices), err, want)
 		}
 	}
 }
 
-func TestBuildIsTooLargeForTheDevice(t *testing.T) {
+func TestBuildOnTooSmallDevice(t *testing.T) {
 	need.Program(t, "thin_check")
 	build := func(f *os.File, blocks uint64) error {
 		b := builder(t, f, BuildOptions{DataBlocks: 1 << 20, MetadataBlocks: blocks})
@@ -132,16 +132,16 @@ func TestBuildIsTooLargeForTheDevice(t *testing.T) {
 		f := target(t, 4000)
 		var e *SpaceError
 		if err := build(f, blocks); !errors.Is(err, ErrNoSpace) || !errors.As(err, &e) || e.Have != blocks {
-			t.Fatalf("%d blocks: %v", blocks, err)
+			t.Fatalf("on %d blocks: got %v, want ErrNoSpace with Have %d", blocks, err, blocks)
 		}
 		if _, err := ReadSuperblock(f); !errors.Is(err, ErrEmpty) {
-			t.Errorf("a superblock was written: %v", err)
+			t.Errorf("read superblock: got %v, want ErrEmpty", err)
 		}
 		if err := build(f, e.Need-1); !errors.Is(err, ErrNoSpace) {
-			t.Errorf("%d blocks were said to be needed, one less does: %v", e.Need, err)
+			t.Errorf("one block less than the %d that are needed: got %v, want ErrNoSpace", e.Need, err)
 		}
 		if err := build(f, e.Need); err != nil {
-			t.Errorf("%d blocks were said to do: %v", e.Need, err)
+			t.Errorf("on %d blocks, as many as are needed: %v", e.Need, err)
 		}
 		tool(t, "thin_check", f.Name())
 	}

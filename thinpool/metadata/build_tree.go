@@ -5,36 +5,37 @@ import (
 	"fmt"
 )
 
-// Subtree is a node that a Builder has written, with all that is under it. It
-// may be used any number of times.
+// Subtree is a node that a Builder has written, with the nodes below it. It may be used several
+// times.
 type Subtree struct {
 	block       uint64
 	first, last uint64 // keys
-	mapped      uint64 // entries of its leaves
-	entries     int    // of its own
+	mapped      uint64 // number of entries in its leaves
+	entries     int    // of the node itself
 	height      int    // 1: a leaf; 0: no subtree
 }
 
-// Block is the metadata block of its topmost node.
+// Block returns the metadata block of the top node.
 func (s Subtree) Block() uint64 { return s.block }
 
-// Mapped is the number of mappings under it.
+// Mapped returns the number of mappings.
 func (s Subtree) Mapped() uint64 { return s.mapped }
 
-// Height is 1 for a leaf.
+// Height returns the height, which is 1 for a leaf.
 func (s Subtree) Height() int { return s.height }
 
-// Under is s as it stands in a parent under a key below its first, which the
-// kernel leaves there when the first mapping goes.
+// WithFirstKey returns s with a lower first key in its parent. The kernel leaves such a key
+// there when it removes the first mapping.
 func (s Subtree) WithFirstKey(key uint64) Subtree {
 	s.first = min(s.first, key)
 	return s
 }
 
-// nodeMax is calc_max_entries of persistent-data/dm-btree.c.
+// nodeMax returns the number of entries that fit a node (persistent-data/dm-btree.c,
+// calc_max_entries).
 func nodeMax(value int) int { return (blockSize - nodeHeader) / (8 + value) / 3 * 3 }
 
-// nodeMin is what a node that is not a root holds at least.
+// nodeMin returns the smallest number of entries in a node that is not a root.
 func nodeMin(value int) int { return nodeMax(value) / 3 }
 
 var (
@@ -42,7 +43,7 @@ var (
 	mappingMin = nodeMin(8)
 )
 
-// writeNode writes one node; values are already encoded.
+// writeNode writes a node with encoded values. It returns false if an equal node exists.
 func (b *Builder) writeNode(flags uint32, value int, keys []uint64, values []byte) (uint64, bool, error) {
 	fill := func(node []byte) {
 		le := binary.LittleEndian
@@ -56,11 +57,11 @@ func (b *Builder) writeNode(flags uint32, value int, keys []uint64, values []byt
 		copy(node[nodeHeader+8*nodeMax(value):], values)
 	}
 	var same string
-	if b.same != nil {
+	if b.dedup != nil {
 		clear(b.scratch)
 		fill(b.scratch)
 		same = string(b.scratch)
-		if block, ok := b.same[same]; ok {
+		if block, ok := b.dedup[same]; ok {
 			return block, false, nil
 		}
 	}
@@ -77,17 +78,18 @@ func (b *Builder) writeNode(flags uint32, value int, keys []uint64, values []byt
 	}
 	fill(node)
 	binary.LittleEndian.PutUint64(node[8:], block)
-	seal(node, nodeSalt)
-	if b.same != nil {
-		b.same[same] = block
+	setChecksum(node, nodeSalt)
+	if b.dedup != nil {
+		b.dedup[same] = block
 	}
 	return block, true, nil
 }
 
-// internal writes one node above children.
-func (b *Builder) internal(children []Subtree) (Subtree, error) {
+// writeInternal writes an internal node above children.
+func (b *Builder) writeInternal(children []Subtree) (Subtree, error) {
 	keys, values := b.keys[:0], b.values[:0]
-	s := Subtree{first: children[0].first, last: children[len(children)-1].last, height: children[0].height + 1, entries: len(children)}
+	s := Subtree{first: children[0].first, last: children[len(children)-1].last, height: children[0].height + 1,
+		entries: len(children)}
 	for _, c := range children {
 		keys = append(keys, c.first)
 		values = binary.LittleEndian.AppendUint64(values, c.block)
@@ -107,14 +109,14 @@ func (b *Builder) internal(children []Subtree) (Subtree, error) {
 	return s, nil
 }
 
-// above stacks internal nodes onto children of one height until one is left.
-func (b *Builder) above(children []Subtree) (Subtree, error) {
-	fill := b.filled(8)
+// stack writes levels of internal nodes above children of one height until one node is left.
+func (b *Builder) stack(children []Subtree) (Subtree, error) {
+	fill := b.entriesPerNode(8)
 	for len(children) > 1 {
 		var level []Subtree
 		for len(children) > 0 {
-			n := part(len(children), fill, 8)
-			s, err := b.internal(children[:n])
+			n := nextNodeSize(len(children), fill, 8)
+			s, err := b.writeInternal(children[:n])
 			if err != nil {
 				return Subtree{}, err
 			}
@@ -125,9 +127,9 @@ func (b *Builder) above(children []Subtree) (Subtree, error) {
 	return children[0], nil
 }
 
-// part is how many of the n entries left go into the next node: fill of them,
-// and at the end so many that the last two are alike.
-func part(n, fill, value int) int {
+// nextNodeSize returns how many of the n remaining entries belong in the next node: fill, or at
+// the end so many that the last two nodes have equal sizes.
+func nextNodeSize(n, fill, value int) int {
 	switch least := nodeMin(value); {
 	case n >= fill+fill:
 		return fill
@@ -138,41 +140,41 @@ func part(n, fill, value int) int {
 	}
 }
 
-// filled is how many entries a node is given.
-func (b *Builder) filled(value int) int {
+// entriesPerNode returns the number of entries of a new node.
+func (b *Builder) entriesPerNode(value int) int {
 	return max(nodeMin(value), nodeMax(value)*b.fill/100)
 }
 
-// leafBuilder turns ascending entries of one tree into leaves.
+// leafBuilder writes the ascending entries of one tree as leaves.
 type leafBuilder struct {
-	b      *Builder
-	value  int
-	filled int // entries that a leaf is given
-	most   int // entries that may be pending
-	keys   []uint64
-	values []byte
-	leaves []Subtree
-	point  func(value []byte) // counts what an entry refers to
+	b       *Builder
+	value   int
+	perLeaf int // number of entries of a leaf
+	most    int // largest number of pending entries
+	keys    []uint64
+	values  []byte
+	leaves  []Subtree
+	onEntry func(value []byte) // counts the reference of an entry; may be nil
 }
 
 func (b *Builder) leaves(value int, point func([]byte)) *leafBuilder {
-	filled := b.filled(value)
-	return &leafBuilder{b: b, value: value, filled: filled, most: max(2*filled, nodeMax(value)), point: point}
+	filled := b.entriesPerNode(value)
+	return &leafBuilder{b: b, value: value, perLeaf: filled, most: max(2*filled, nodeMax(value)), onEntry: point}
 }
 
 func (l *leafBuilder) add(key uint64, value ...byte) error {
 	l.keys, l.values = append(l.keys, key), append(l.values, value...)
 	if len(l.keys) >= l.most {
-		return l.emit(l.filled)
+		return l.emit(l.perLeaf)
 	}
 	return nil
 }
 
-// addMapping is add of a value of 8 bytes.
+// addMapping adds an entry with a value of 8 bytes.
 func (l *leafBuilder) addMapping(key, value uint64) error {
 	l.keys, l.values = append(l.keys, key), binary.LittleEndian.AppendUint64(l.values, value)
 	if len(l.keys) >= l.most {
-		return l.emit(l.filled)
+		return l.emit(l.perLeaf)
 	}
 	return nil
 }
@@ -189,8 +191,8 @@ func (l *leafBuilder) emit(n int) error {
 	}
 	s.block = block
 	for i := range n {
-		if fresh && l.point != nil {
-			l.point(values[i*l.value:][:l.value])
+		if fresh && l.onEntry != nil {
+			l.onEntry(values[i*l.value:][:l.value])
 		}
 	}
 	l.leaves = append(l.leaves, s)
@@ -199,17 +201,17 @@ func (l *leafBuilder) emit(n int) error {
 	return nil
 }
 
-// flush writes what is pending.
+// flush writes the pending entries.
 func (l *leafBuilder) flush() error {
 	for len(l.keys) > 0 {
-		if err := l.emit(part(len(l.keys), l.filled, l.value)); err != nil {
+		if err := l.emit(nextNodeSize(len(l.keys), l.perLeaf, l.value)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// root ends the tree, which is an empty leaf where nothing was added.
+// root writes the rest of the tree and returns it. It is an empty leaf if there are no entries.
 func (l *leafBuilder) root() (Subtree, error) {
 	if err := l.flush(); err != nil {
 		return Subtree{}, err
@@ -219,21 +221,22 @@ func (l *leafBuilder) root() (Subtree, error) {
 			return Subtree{}, err
 		}
 	}
-	return l.b.above(l.leaves)
+	return l.b.stack(l.leaves)
 }
 
-// checkSiblings tells whether children may stand in one node or tree.
+// checkSiblings checks whether children may be in one node or tree.
 func checkSiblings(children []Subtree) error {
 	for i, c := range children {
 		switch {
 		case c.height == 0:
-			return fmt.Errorf("child %d is no subtree", i)
+			return fmt.Errorf("child %d is not a subtree", i)
 		case c.height != children[0].height:
-			return fmt.Errorf("child %d has height %d among those of height %d", i, c.height, children[0].height)
+			return fmt.Errorf("child %d has height %d, want %d", i, c.height, children[0].height)
 		case c.entries < mappingMin:
-			return fmt.Errorf("child %d at block %d has %d entries: below a root they must be %d", i, c.block, c.entries, mappingMin)
+			return fmt.Errorf("child %d at block %d has %d entries, want at least %d below a root", i, c.block, c.entries,
+				mappingMin)
 		case i > 0 && c.first <= children[i-1].last:
-			return fmt.Errorf("child %d begins at %d, not after %d", i, c.first, children[i-1].last)
+			return fmt.Errorf("child %d begins at key %d, want a key after %d", i, c.first, children[i-1].last)
 		}
 	}
 	return nil

@@ -11,30 +11,29 @@ import (
 	"thinctl/units"
 )
 
-// CheckOptions says how metadata is checked.
+// CheckOptions are the options of Check.
 type CheckOptions struct {
-	// Held checks what the held root at this block leads to instead of the whole:
-	// all that can be checked while the pool is active. Its space maps cannot be.
+	// Held is the block of a held root. If it is set, Check covers only the trees below that
+	// root, which is possible while the pool is active. Space maps are not checked.
 	Held uint64
-	// DataBlocks is the data device's size, where Held is set.
+	// DataBlocks is the size of the data device. It is needed with Held.
 	DataBlocks uint64
-	// Blocks is how many metadata blocks the device or file has. 0: not compared.
+	// Blocks is the number of metadata blocks of the device or file. 0: not compared.
 	Blocks uint64
 
-	Memory   units.Bytes // as ScanOptions
+	Memory   units.Bytes // as in ScanOptions
 	Workers  int
 	Progress func(Progress)
 }
 
-// Check looks at all of the metadata of a pool that is not active, or at what a
-// held root leads to, and writes nothing. What is wrong is in the report. Errors
-// are for what keeps it from looking: ErrEmpty and ErrNotMetadata where there is
-// none, ErrTooLarge, a context that ended.
+// Check reads all metadata of an inactive pool, or the trees below a held root, and writes
+// nothing. Defects are in the report. An error means that the check was not possible: ErrEmpty
+// or ErrNotMetadata if there is no metadata, ErrTooLarge, or the error of ctx.
 func Check(ctx context.Context, r io.ReaderAt, o CheckOptions) (Report, error) {
 	c := &checker{options: o}
 	report, err := c.check(ctx, r)
 	if err != nil {
-		return Report{}, fmt.Errorf("checking metadata: %w", err)
+		return Report{}, fmt.Errorf("check metadata: %w", err)
 	}
 	return report, nil
 }
@@ -42,17 +41,17 @@ func Check(ctx context.Context, r io.ReaderAt, o CheckOptions) (Report, error) {
 type checker struct {
 	options CheckOptions
 	m       *Map
-	held    *Superblock // beside the live one
+	held    *Superblock // the held root, if the live superblock has one
 
-	mu             sync.Mutex // while reading
+	mu             sync.Mutex // for the fields below, while nodes are read
 	findings       findings
-	rebuilding     bool   // all counts are made anew
-	hidden         bool   // nodes that were not read hide what is below them
-	latest         uint32 // time that is after the pool's
-	data, metadata recorded
+	rebuilding     bool   // Repair counts all references again
+	incomplete     bool   // some nodes were not read, nor the nodes below them
+	latest         uint32 // the highest time that is after the pool's
+	data, metadata diskSpaceMap
 }
 
-func (c *checker) find(f Finding) {
+func (c *checker) add(f Finding) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.findings.add(f)
@@ -64,14 +63,14 @@ func (c *checker) check(ctx context.Context, r io.ReaderAt) (Report, error) {
 	case errors.Is(err, ErrEmpty), errors.Is(err, ErrNotMetadata), err != nil && blockOf(err) == nil:
 		return Report{}, err
 	case err != nil:
-		c.find(Finding{Code: CodeSuperblock, Severity: Damage, Block: c.options.Held, Text: err.Error()})
+		c.add(Finding{Code: CodeSuperblock, Severity: Damage, Block: c.options.Held, Text: err.Error()})
 		return Report{Findings: c.findings.sorted()}, nil
 	}
-	c.remarks(s)
+	c.checkFields(s)
 	if err := c.read(ctx, r, s); err != nil {
 		return Report{}, err
 	}
-	report := Report{Superblock: s, Complete: !c.hidden}
+	report := Report{Superblock: s, Complete: !c.incomplete}
 	c.compareDevices()
 	if c.options.Held == 0 {
 		if err := c.compareSpaceMaps(ctx); err != nil {
@@ -104,106 +103,113 @@ func (c *checker) superblock(r io.ReaderAt) (Superblock, error) {
 	}
 	held, err := HeldRoot(r, s.HeldRoot)
 	if err != nil {
-		c.hidden = true
-		c.find(Finding{Code: CodeHeldRoot, Severity: Damage, Block: s.HeldRoot, Repairable: true, Text: err.Error()})
+		c.incomplete = true
+		c.add(Finding{Code: CodeHeldRoot, Severity: Damage, Block: s.HeldRoot, Repairable: true, Text: err.Error()})
 		return s, nil
 	}
 	if held.DataSpaceMap != (SpaceMap{}) || held.MetadataSpaceMap != (SpaceMap{}) {
-		// __reserve_metadata_snap wipes them, so that nobody trusts them.
-		c.find(Finding{Code: CodeHeldRoot, Severity: Damage, Block: s.HeldRoot, Repairable: true,
+		// __reserve_metadata_snap clears them.
+		c.add(Finding{Code: CodeHeldRoot, Severity: Damage, Block: s.HeldRoot, Repairable: true,
 			Text: fmt.Sprintf("the held root at block %d has space maps", s.HeldRoot)})
 	}
 	c.held = &held
 	return s, nil
 }
 
-// remarks are on what the superblock says that is sound but not well.
-func (c *checker) remarks(s Superblock) {
+// checkFields adds findings for fields of the superblock that are valid and unusual.
+func (c *checker) checkFields(s Superblock) {
 	if s.NeedsCheck() {
-		c.find(Finding{Code: CodeNeedsCheck, Severity: Notice, Repairable: true,
-			Text: "the kernel met a failure and keeps the pool read-only until the flag is cleared"})
+		c.add(Finding{Code: CodeNeedsCheck, Severity: Notice, Repairable: true,
+			Text: "an operation failed in the kernel, which keeps the pool read-only until the flag is cleared"})
 	}
-	// pack_block_time does not mask: the 25th bit would fall into the block.
+	// pack_block_time does not mask the time: bit 25 would change the block number.
 	if s.Time >= 1<<timeBits/10*9 {
-		c.find(Finding{Code: CodeTime, Severity: Notice,
-			Text: fmt.Sprintf("%d of %d snapshots in the pool's life are made; mappings break when they are used up: move to a new pool", s.Time, 1<<timeBits)})
+		c.add(Finding{Code: CodeTime, Severity: Notice,
+			Text: fmt.Sprintf("the pool has made %d of its %d snapshots; mappings break after the last: move to a new pool",
+				s.Time, 1<<timeBits)})
 	}
 	if s.MetadataBlockSize != units.Sectors(BlockSize/512) {
-		c.find(Finding{Code: CodeSuperblock, Severity: Damage, Repairable: true,
-			Text: fmt.Sprintf("metadata blocks of %d sectors, and 8 is all there are", s.MetadataBlockSize)})
+		c.add(Finding{Code: CodeSuperblock, Severity: Damage, Repairable: true,
+			Text: fmt.Sprintf("metadata blocks of %d sectors, want 8", s.MetadataBlockSize)})
 	}
 	if unknown := s.Flags &^ flagNeedsCheck; unknown != 0 {
-		c.find(Finding{Code: CodeSuperblock, Severity: Damage, Repairable: true, Text: fmt.Sprintf("unknown flags %#x", unknown)})
+		c.add(Finding{Code: CodeSuperblock, Severity: Damage, Repairable: true,
+			Text: fmt.Sprintf("unknown flags %#x", unknown)})
 	}
 	if s.CompatRO != 0 {
-		c.find(Finding{Code: CodeSuperblock, Severity: Notice, Repairable: true,
-			Text: fmt.Sprintf("features %#x that only readers may not know", s.CompatRO)})
+		c.add(Finding{Code: CodeSuperblock, Severity: Notice, Repairable: true,
+			Text: fmt.Sprintf("read-only compatible features %#x", s.CompatRO)})
 	}
 	if blocks := s.MetadataSpaceMap.Blocks; c.options.Blocks != 0 && blocks > c.options.Blocks && c.options.Held == 0 {
-		c.find(Finding{Code: CodeTruncated, Severity: Damage, Repairable: true,
+		c.add(Finding{Code: CodeTruncated, Severity: Damage, Repairable: true,
 			Text: fmt.Sprintf("the space map counts %d metadata blocks, the device has %d", blocks, c.options.Blocks)})
 	}
 	if blocks := s.MetadataSpaceMap.Blocks; blocks > MaxBlocks {
-		c.find(Finding{Code: CodeSuperblock, Severity: Damage, Repairable: true,
-			Text: fmt.Sprintf("the space map counts %d metadata blocks, and %d can be", blocks, uint64(MaxBlocks))})
+		c.add(Finding{Code: CodeSuperblock, Severity: Damage, Repairable: true,
+			Text: fmt.Sprintf("the space map counts %d metadata blocks, the maximum is %d", blocks, uint64(MaxBlocks))})
 	}
 }
 
-// read goes through all trees.
+// read reads all trees.
 func (c *checker) read(ctx context.Context, r io.ReaderAt, s Superblock) error {
-	o := ScanOptions{DataBlocks: c.options.DataBlocks, Memory: c.options.Memory, Workers: c.options.Workers, Progress: c.options.Progress}
+	o := ScanOptions{DataBlocks: c.options.DataBlocks, Memory: c.options.Memory, Workers: c.options.Workers,
+		Progress: c.options.Progress}
 	c.m = newMap(r, s, o)
 	g := c.m.graph
-	g.fault = c.fault
+	g.onFault = c.fault
 	if c.rebuilding && c.options.Blocks != 0 {
-		g.limit = min(c.options.Blocks, MaxBlocks) // whatever the space map says
+		g.limit = min(c.options.Blocks, MaxBlocks) // the space map's size may be wrong
 	}
-	c.m.beyond = func(v *vertex, n node, i int, block uint64) error {
+	c.m.onBeyondData = func(v *vertex, n node, i int, block uint64) error {
 		v.flawed = true
-		c.find(Finding{Code: CodeBeyondData, Severity: Damage, Block: n.block, Repairable: true, Lost: 1,
-			Text: fmt.Sprintf("block %d maps virtual block %d to data block %d of %d", n.block, n.key(i), block, c.m.options.DataBlocks)})
+		c.add(Finding{Code: CodeBeyondData, Severity: Damage, Block: n.block, Repairable: true, Lost: 1,
+			Text: fmt.Sprintf("block %d maps virtual block %d to data block %d of %d", n.block, n.key(i), block,
+				c.m.options.DataBlocks)})
 		return nil
 	}
 	c.m.latest = uint64(s.Time)
-	c.m.later = func(_ *vertex, n node, i int, time uint32) {
-		c.laterThan(s.Time, time, Finding{Block: n.block, Text: fmt.Sprintf("block %d maps virtual block %d at time %d, the pool's is %d", n.block, n.key(i), time, s.Time)})
+	c.m.onTimeAhead = func(_ *vertex, n node, i int, time uint32) {
+		text := fmt.Sprintf("block %d maps virtual block %d at time %d, the pool's is %d", n.block, n.key(i), time, s.Time)
+		c.addTimeAhead(s.Time, time, Finding{Block: n.block, Text: text})
 	}
 	roots := []Superblock{s}
 	if c.held != nil {
 		roots = append(roots, *c.held)
 	}
 	for _, root := range roots {
-		if err := c.m.begin(root); err != nil {
+		if err := c.m.addRoots(root); err != nil {
 			return err
 		}
 	}
 	if c.options.Held == 0 && !c.rebuilding {
 		var err error
-		c.data.name, c.data.leak, c.data.less, c.data.root = "data", CodeDataLeak, CodeDataCount, s.DataSpaceMap
-		c.metadata.name, c.metadata.leak, c.metadata.less, c.metadata.root = "metadata", CodeMetadataLeak, CodeMetadataCount, s.MetadataSpaceMap
-		if c.data.counts, err = g.root(s.DataSpaceMap.RefCountRoot, refCountTree); err != nil {
+		c.data.name, c.data.root = "data", s.DataSpaceMap
+		c.data.leak, c.data.undercount = CodeDataLeak, CodeDataCount
+		c.metadata.name, c.metadata.root = "metadata", s.MetadataSpaceMap
+		c.metadata.leak, c.metadata.undercount = CodeMetadataLeak, CodeMetadataCount
+		if c.data.countsRoot, err = g.root(s.DataSpaceMap.RefCountRoot, refCountTree); err != nil {
 			return err
 		}
-		if c.metadata.counts, err = g.root(s.MetadataSpaceMap.RefCountRoot, refCountTree); err != nil {
+		if c.metadata.countsRoot, err = g.root(s.MetadataSpaceMap.RefCountRoot, refCountTree); err != nil {
 			return err
 		}
-		if c.data.index, err = g.root(s.DataSpaceMap.BitmapRoot, indexTree); err != nil {
+		if c.data.indexRoot, err = g.root(s.DataSpaceMap.BitmapRoot, indexTree); err != nil {
 			return err
 		}
 	}
-	if err := c.m.finish(ctx); err != nil {
+	if err := c.m.readAll(ctx); err != nil {
 		return err
 	}
 	for n := range g.vertices {
-		if v := &g.vertices[n]; v.child && v.lean && !v.broken && v.entries > 0 {
-			c.find(Finding{Code: CodeUnderfull, Severity: Damage, Block: uint64(v.block), Repairable: true,
-				Text: fmt.Sprintf("block %d in %s has only %d entries: the kernel refuses it", v.block, v.tree, v.entries)})
+		if v := &g.vertices[n]; v.hasParent && v.underfull && !v.broken && v.entries > 0 {
+			c.add(Finding{Code: CodeUnderfull, Severity: Damage, Block: uint64(v.block), Repairable: true,
+				Text: fmt.Sprintf("block %d in %s has only %d entries: the kernel rejects it", v.block, v.tree, v.entries)})
 		}
 	}
 	return nil
 }
 
-// fault notes what the reading met, and goes on.
+// fault adds a finding for a defect that the reading found, and lets it continue.
 func (c *checker) fault(code Code, v *vertex, err error) error {
 	f := Finding{Code: code, Severity: Damage, Repairable: true, Text: err.Error()}
 	c.mu.Lock()
@@ -214,15 +220,15 @@ func (c *checker) fault(code Code, v *vertex, err error) error {
 	switch code {
 	case CodeKeys, CodeBalance:
 	default:
-		c.hidden = true
+		c.incomplete = true
 	}
 	c.findings.add(f)
 	return nil
 }
 
-// laterThan notes a time that is still to come: the kernel would take a shared
-// block for one of the device's own (dm-thin-metadata.c, __snapshotted_since).
-func (c *checker) laterThan(pool, time uint32, f Finding) {
+// addTimeAhead adds a finding for a time after the pool's. With such a time the kernel takes a
+// shared block for an exclusive one (dm-thin-metadata.c, __snapshotted_since).
+func (c *checker) addTimeAhead(pool, time uint32, f Finding) {
 	f.Code, f.Severity, f.Repairable = CodeTimeAhead, Damage, true
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -230,7 +236,7 @@ func (c *checker) laterThan(pool, time uint32, f Finding) {
 	c.findings.add(f)
 }
 
-// compareDevices holds what the details say against what is there.
+// compareDevices compares the details of the devices with their mappings.
 func (c *checker) compareDevices() {
 	usage := c.m.Usage()
 	damaged := c.damaged()
@@ -241,7 +247,8 @@ func (c *checker) compareDevices() {
 	pool := c.m.superblock.Time
 	for _, d := range c.m.details {
 		if latest := max(d.CreationTime, d.SnapshottedTime); latest > pool {
-			c.laterThan(pool, latest, Finding{Devices: []uint32{d.ID}, Text: fmt.Sprintf("device %d is of time %d, the pool's is %d", d.ID, latest, pool)})
+			c.addTimeAhead(pool, latest, Finding{Devices: []uint32{d.ID},
+				Text: fmt.Sprintf("device %d has time %d, the pool's is %d", d.ID, latest, pool)})
 		}
 	}
 	for _, u := range usage.Devices {
@@ -249,26 +256,27 @@ func (c *checker) compareDevices() {
 		delete(details, u.ID)
 		switch {
 		case !ok:
-			c.find(Finding{Code: CodeNoDetails, Severity: Damage, Devices: []uint32{u.ID}, Repairable: true,
+			c.add(Finding{Code: CodeNoDetails, Severity: Damage, Devices: []uint32{u.ID}, Repairable: true,
 				Text: fmt.Sprintf("device %d has %d mappings and no details: it cannot be activated", u.ID, u.Mapped)})
 		case damaged[u.ID]:
 			lost := d.MappedBlocks - min(d.MappedBlocks, u.Mapped)
-			c.find(Finding{Code: CodeDevice, Severity: Damage, Devices: []uint32{u.ID}, Repairable: true, Lost: lost,
+			c.add(Finding{Code: CodeDevice, Severity: Damage, Devices: []uint32{u.ID}, Repairable: true, Lost: lost,
 				Text: fmt.Sprintf("device %d: %d of %d mappings cannot be reached", u.ID, lost, d.MappedBlocks)})
 		case d.MappedBlocks != u.Mapped:
-			c.find(Finding{Code: CodeMappedCount, Severity: Damage, Devices: []uint32{u.ID}, Repairable: true,
-				Text: fmt.Sprintf("device %d has %d mappings, its details say %d", u.ID, u.Mapped, d.MappedBlocks)})
+			c.add(Finding{Code: CodeMappedCount, Severity: Damage, Devices: []uint32{u.ID}, Repairable: true,
+				Text: fmt.Sprintf("device %d has %d mappings, its details count %d", u.ID, u.Mapped, d.MappedBlocks)})
 		}
 	}
 	for _, d := range c.m.details {
 		if _, left := details[d.ID]; left {
-			c.find(Finding{Code: CodeNoMappings, Severity: Damage, Devices: []uint32{d.ID}, Repairable: true, Lost: d.MappedBlocks,
+			c.add(Finding{Code: CodeNoMappings, Severity: Damage, Devices: []uint32{d.ID}, Repairable: true,
+				Lost: d.MappedBlocks,
 				Text: fmt.Sprintf("device %d has details and no mappings; it had %d", d.ID, d.MappedBlocks)})
 		}
 	}
 }
 
-// damaged are the devices some of whose nodes could not be read.
+// damaged returns the devices that have unreadable nodes.
 func (c *checker) damaged() map[uint32]bool {
 	g := c.m.graph
 	bad := make([]bool, len(g.vertices))
@@ -278,7 +286,7 @@ func (c *checker) damaged() map[uint32]bool {
 		if v.tree != mappingTree {
 			continue
 		}
-		for _, child := range g.below(v) {
+		for _, child := range g.children(v) {
 			bad[number] = bad[number] || child == 0 || bad[child]
 		}
 	}

@@ -14,12 +14,13 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// rich leaves room for each damage.
+// rich has free space for each damage.
 func rich(seed uint64) metadatatest.SaveOptions {
 	return metadatatest.SaveOptions{Shuffle: seed > 0, DataBlocks: metadatatest.RichDataBlocks, MetadataBlocks: 3000}
 }
 
-// apply damages what it finds; some places it chooses offer nothing to damage.
+// apply damages the image. It tries several seeds, because a seed may choose places that have
+// nothing to damage.
 func apply(t *testing.T, d metadatatest.Damage, image *metadatatest.Image, seed uint64) uint64 {
 	t.Helper()
 	for try := range uint64(20) {
@@ -29,11 +30,11 @@ func apply(t *testing.T, d metadatatest.Damage, image *metadatatest.Image, seed 
 			return block
 		}
 	}
-	t.Fatal("not damaged")
+	t.Fatal("the damage does not apply to any place")
 	return 0
 }
 
-// Each damage is found for what it is, and nothing else crashes over it.
+// Check finds each damage with the right severity.
 func TestCheckFindsEachDamage(t *testing.T) {
 	for seed := range uint64(2) {
 		image, s, err := metadatatest.Rich(seed).Image(rich(seed))
@@ -43,7 +44,7 @@ func TestCheckFindsEachDamage(t *testing.T) {
 		blocks := s.MetadataSpaceMap.Blocks
 		report, err := metadata.Check(t.Context(), image, metadata.CheckOptions{Blocks: blocks})
 		if err != nil || len(report.Findings) > 0 || !report.Complete {
-			t.Fatalf("before: %+v, %v", report.Findings, err)
+			t.Fatalf("check of the sound image: got findings %+v, %v; want none", report.Findings, err)
 		}
 		for _, d := range metadatatest.Damages() {
 			t.Run(fmt.Sprint(d.Name, " ", seed), func(t *testing.T) {
@@ -52,7 +53,7 @@ func TestCheckFindsEachDamage(t *testing.T) {
 				report, err := metadata.Check(t.Context(), bad, metadata.CheckOptions{Blocks: uint64(len(bad.Bytes)) / 4096})
 				if err != nil {
 					if block > 1 || !errors.Is(err, metadata.ErrEmpty) && !errors.Is(err, metadata.ErrNotMetadata) && !errors.Is(err, metadata.ErrTruncated) {
-						t.Errorf("block %d: %v", block, err)
+						t.Errorf("block %d: got error %v, want a report", block, err)
 					}
 					return
 				}
@@ -64,10 +65,10 @@ func TestCheckFindsEachDamage(t *testing.T) {
 					want = metadata.Notice
 				}
 				if !found || worst != want {
-					t.Errorf("block %d: worst is %s (%v), want %s: %v", block, worst, found, want, report.Findings)
+					t.Errorf("block %d: got severity %s (%v), want %s: %v", block, worst, found, want, report.Findings)
 				}
 				if !bytesEqual(bad, image) && report.Usage != nil && want == metadata.Damage {
-					t.Error("usage of damaged metadata")
+					t.Error("got the usage of damaged metadata, want nil")
 				}
 			})
 		}
@@ -76,8 +77,8 @@ func TestCheckFindsEachDamage(t *testing.T) {
 
 func bytesEqual(a, b *metadatatest.Image) bool { return slices.Equal(a.Bytes, b.Bytes) }
 
-// Whatever is damaged, what a repair makes of it is sound by thin_check and by
-// our own check, and each device has only what it had.
+// After each damage the repaired metadata is sound for thin_check and Check, and each
+// device has only mappings that it had before.
 func TestRepairAfterEachDamage(t *testing.T) {
 	need.Program(t, "thin_check")
 	dir := t.TempDir()
@@ -98,15 +99,15 @@ func TestRepairAfterEachDamage(t *testing.T) {
 				made := &metadatatest.Image{Bytes: make([]byte, room*4096)}
 				repaired, err := metadata.Repair(t.Context(), bad, made, metadata.RepairOptions{SourceBlocks: s.MetadataSpaceMap.Blocks, DataBlocks: metadatatest.RichDataBlocks, Blocks: room})
 				if !bytesEqual(before, bad) {
-					t.Error("the damaged metadata was written to")
+					t.Error("the damaged metadata has changed")
 				}
 				if err != nil {
 					if _, superblock := metadata.ReadSuperblock(bad); superblock == nil {
-						t.Errorf("not repaired: %v", err)
+						t.Errorf("repair: %v", err)
 					}
 					return
 				}
-				if i%5 == 0 { // it takes longer than the rest together
+				if i%5 == 0 { // it takes longer than the rest of the test
 					if err := os.WriteFile(path, made.Bytes, 0o600); err != nil {
 						t.Fatal(err)
 					}
@@ -114,7 +115,7 @@ func TestRepairAfterEachDamage(t *testing.T) {
 				}
 				report, err := metadata.Check(t.Context(), made, metadata.CheckOptions{Blocks: room})
 				if err != nil || len(report.Findings) > 0 {
-					t.Errorf("after the repair: %v, %v", report.Findings, err)
+					t.Errorf("check after the repair: got findings %v, %v; want none", report.Findings, err)
 				}
 				compareRepaired(t, d.Name, had, contents(t, made, repaired.Superblock), repaired)
 			})
@@ -122,7 +123,7 @@ func TestRepairAfterEachDamage(t *testing.T) {
 	}
 }
 
-// contents is what each device maps.
+// contents returns the mappings of each device.
 func contents(t *testing.T, image *metadatatest.Image, s metadata.Superblock) map[uint32][]metadata.Mapping {
 	t.Helper()
 	devices, err := metadata.Devices(image, s)
@@ -146,11 +147,11 @@ func contents(t *testing.T, image *metadatatest.Image, s metadata.Superblock) ma
 	return all
 }
 
-// compareRepaired: nothing came up that was not there, but for what the damage
-// itself made up, and the figures are right.
+// compareRepaired checks that the devices have only mappings that they had before, or
+// that the damage created, and that the counts of the repair are correct.
 func compareRepaired(t *testing.T, damage string, had, has map[uint32][]metadata.Mapping, repaired metadata.Repaired) {
 	t.Helper()
-	madeUp := strings.HasPrefix(damage, "mapping/") || strings.HasPrefix(damage, "details/") || strings.HasPrefix(damage, "key ")
+	created := strings.HasPrefix(damage, "mapping/") || strings.HasPrefix(damage, "details/") || strings.HasPrefix(damage, "key ")
 	kept := uint64(0)
 	for id, mappings := range has {
 		kept += uint64(len(mappings))
@@ -159,16 +160,16 @@ func compareRepaired(t *testing.T, damage string, had, has map[uint32][]metadata
 			for len(old) > 0 && old[0].Virtual < m.Virtual {
 				old = old[1:]
 			}
-			if (len(old) == 0 || old[0] != m) && !madeUp {
-				t.Fatalf("device %d has %+v, and never had before", id, m)
+			if (len(old) == 0 || old[0] != m) && !created {
+				t.Fatalf("device %d: got mapping %+v, which it did not have before", id, m)
 			}
 		}
 	}
-	told := uint64(0)
+	counted := uint64(0)
 	for _, d := range repaired.Devices {
-		told += d.Kept
+		counted += d.Kept
 	}
-	if told != kept {
-		t.Errorf("%d mappings kept, %d told", kept, told)
+	if counted != kept {
+		t.Errorf("got %d mappings reported as kept, want %d", counted, kept)
 	}
 }

@@ -10,15 +10,17 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/fault"
 	"thinctl/units"
 )
 
-// stamped is an image of a pool with devices and that uuid, size blocks long.
-func stamped(t *testing.T, name string, devices int, id [16]byte, blocks int) string {
+// withUUID writes an image of a pool with devices and that uuid, extended to so many
+// blocks.
+func withUUID(t *testing.T, name string, devices int, id [16]byte, blocks int) string {
 	t.Helper()
 	m := newImage(someDevices(devices), 3)
 	copy(m.block(0)[offUUID:], id[:])
-	seal(m.block(0), superblockSalt)
+	setChecksum(m.block(0), superblockSalt)
 	if len(m.b) > blocks*blockSize {
 		t.Fatalf("%d devices need %d bytes", devices, len(m.b))
 	}
@@ -34,21 +36,21 @@ func contents(t *testing.T, path string) []byte {
 	return b
 }
 
-const copied = 600 // blocks: more than one chunk, not a multiple of it
+const copied = 600 // blocks: more than one chunk, not a multiple of a chunk
 
-// The target gets all that was asked for and keeps what is behind; it may be
-// blank, or the same pool's, cut off in the middle or torn.
+// Copy overwrites the blocks of the target up to the size and keeps those after it. The
+// target may be blank or belong to the same pool, also after an interrupted copy.
 func TestCopy(t *testing.T) {
-	from := stamped(t, "from", 20, uuid, copied)
+	from := withUUID(t, "from", 20, uuid, copied)
 	for name, spoil := range map[string]func(b []byte){
-		"blank":                    func(b []byte) { clear(b) },
-		"the same pool's":          func([]byte) {},
-		"cut off":                  func(b []byte) { copy(b[3*blockSize:], bytes.Repeat([]byte{9}, 100*blockSize)) },
-		"the superblock half new":  func(b []byte) { clear(b[512:blockSize]) },
-		"blank but for old blocks": func(b []byte) { clear(b[:blockSize]) },
+		"blank":                        func(b []byte) { clear(b) },
+		"the same pool's":              func([]byte) {},
+		"interrupted copy":             func(b []byte) { copy(b[3*blockSize:], bytes.Repeat([]byte{9}, 100*blockSize)) },
+		"superblock written in part":   func(b []byte) { clear(b[512:blockSize]) },
+		"blank superblock, old blocks": func(b []byte) { clear(b[:blockSize]) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			to := stamped(t, "to", 7, uuid, copied+2)
+			to := withUUID(t, "to", 7, uuid, copied+2)
 			held := contents(t, to)
 			spoil(held)
 			copy(held[copied*blockSize:], "behind")
@@ -60,16 +62,17 @@ func TestCopy(t *testing.T) {
 					t.Fatal(err)
 				}
 				if want := append(contents(t, from), held[copied*blockSize:]...); !bytes.Equal(contents(t, to), want) {
-					t.Fatal("not copied, or too much")
+					t.Fatal("the target does not have the blocks of the source followed by its own")
 				}
 			}
 		})
 	}
 }
 
-// What is not this pool's, too small, or not to be had stays as it is.
+// Copy does not change a target of another pool, or one that is too small, or if the
+// source is not readable.
 func TestCopyRefuses(t *testing.T) {
-	from := stamped(t, "from", 20, uuid, copied)
+	from := withUUID(t, "from", 20, uuid, copied)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, c := range map[string]struct {
@@ -79,17 +82,17 @@ func TestCopyRefuses(t *testing.T) {
 		size units.Bytes
 		kind error
 	}{
-		"another pool's":      {to: stamped(t, "other", 7, [16]byte{1}, copied), kind: ErrOtherPool},
-		"no pool's":           {to: stamped(t, "none", 7, [16]byte{}, copied), kind: ErrOtherPool},
-		"both no pool's":      {from: stamped(t, "no-from", 7, [16]byte{}, copied), to: stamped(t, "no-to", 7, [16]byte{}, copied), kind: ErrOtherPool},
-		"a file system":       {to: writeFile(t, "fs", bytes.Repeat([]byte{7}, copied*blockSize)), kind: ErrNotMetadata},
-		"too small a target":  {to: stamped(t, "small", 7, uuid, copied-1), kind: ErrTruncated},
-		"too small a source":  {to: stamped(t, "large", 7, uuid, copied+1), size: (copied + 1) * BlockSize, kind: ErrTruncated},
-		"half a block":        {to: stamped(t, "half", 7, uuid, copied), size: 3*BlockSize + 512},
-		"nothing":             {to: stamped(t, "nothing", 7, uuid, copied), size: 512},
-		"cancelled":           {ctx: ended, to: stamped(t, "cancelled", 7, uuid, copied), kind: context.Canceled},
-		"no source":           {from: filepath.Join(t.TempDir(), "none"), to: stamped(t, "whole", 7, uuid, copied), kind: os.ErrNotExist},
-		"a folder for source": {from: t.TempDir(), to: stamped(t, "whole", 7, uuid, copied)},
+		"another pool's":        {to: withUUID(t, "other", 7, [16]byte{1}, copied), kind: ErrOtherPool},
+		"without uuid":          {to: withUUID(t, "none", 7, [16]byte{}, copied), kind: ErrOtherPool},
+		"both without uuid":     {from: withUUID(t, "no-from", 7, [16]byte{}, copied), to: withUUID(t, "no-to", 7, [16]byte{}, copied), kind: ErrOtherPool},
+		"a filesystem":          {to: writeFile(t, "fs", bytes.Repeat([]byte{7}, copied*blockSize)), kind: ErrNotMetadata},
+		"too small a target":    {to: withUUID(t, "small", 7, uuid, copied-1), kind: ErrTruncated},
+		"too small a source":    {to: withUUID(t, "large", 7, uuid, copied+1), size: (copied + 1) * BlockSize, kind: ErrTruncated},
+		"size of half a block":  {to: withUUID(t, "half", 7, uuid, copied), size: 3*BlockSize + 512},
+		"size below a block":    {to: withUUID(t, "nothing", 7, uuid, copied), size: 512},
+		"cancelled":             {ctx: ended, to: withUUID(t, "cancelled", 7, uuid, copied), kind: context.Canceled},
+		"no source":             {from: filepath.Join(t.TempDir(), "none"), to: withUUID(t, "whole", 7, uuid, copied), kind: os.ErrNotExist},
+		"a directory as source": {from: t.TempDir(), to: withUUID(t, "whole", 7, uuid, copied)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := contents(t, c.to)
@@ -112,21 +115,21 @@ func TestCopyRefuses(t *testing.T) {
 	}
 }
 
-// A device is claimed, and never written over where it is blank: its path may
-// be another disk's.
-func TestCopyOntoADevice(t *testing.T) {
-	from := stamped(t, "from", 20, uuid, copied)
-	to := loop(t, stamped(t, "to", 7, uuid, copied))
+// Copy opens devices exclusively, and does not overwrite a blank device, because the
+// path may belong to another disk.
+func TestCopyToDevice(t *testing.T) {
+	from := withUUID(t, "from", 20, uuid, copied)
+	to := loop(t, withUUID(t, "to", 7, uuid, copied))
 	blank := loop(t, writeFile(t, "blank", make([]byte, copied*blockSize)))
 	if err := Copy(t.Context(), from, blank, copied*BlockSize); !errors.Is(err, ErrNotMetadata) {
-		t.Errorf("onto a blank device: %v", err)
+		t.Errorf("to a blank device: got %v, want ErrNotMetadata", err)
 	}
 	held, err := os.OpenFile(to, os.O_RDONLY|unix.O_EXCL, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Copy(t.Context(), from, to, copied*BlockSize); !errors.Is(err, ErrBusy) {
-		t.Errorf("onto a device in use: %v", err)
+	if err := Copy(t.Context(), from, to, copied*BlockSize); !errors.Is(err, fault.Busy) {
+		t.Errorf("to a device in use: got %v, want fault.Busy", err)
 	}
 	held.Close()
 	if err := Copy(t.Context(), from, to, copied*BlockSize); err != nil {
@@ -137,6 +140,6 @@ func TestCopyOntoADevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(contents(t, kept), contents(t, from)) {
-		t.Error("to the device and back is not the same")
+		t.Error("a copy to the device and back differs from the source")
 	}
 }

@@ -2,40 +2,40 @@ package metadata
 
 import "context"
 
-// cursor goes through one tree in the order of its keys, and stands at a node
-// that was not read or at an entry of a leaf. It may pass over a node unread.
+// cursor visits one tree in the order of its keys. Its position is a node that was not read, or
+// an entry of a leaf. It may skip a node without reading it.
 //
-// It holds one node and the children of one node for each depth of the tree:
-// 1 MiB times its height.
+// It holds one node and the children of one node for each level of the tree: 1 MiB times its
+// height.
 type cursor struct {
 	tree
 	root   place
-	height int // of the whole tree, once measured; a leaf's is 1
+	height int // of the whole tree, after measureHeight; 1 is a leaf
 	levels [maxDepth]level
-	depth  int // the nodes that were entered, from the root down
+	depth  int // number of entered nodes, from the root down
 	done   bool
 }
 
-// level is a node that the cursor is in.
+// level is a node that the cursor has entered.
 type level struct {
 	node
-	place place
-	i     int    // the child or entry that the cursor is at
-	own   []byte // the buffer for a node that was read alone
-	held  uint64 // the block in own
+	place    place
+	i        int    // the child or entry at the cursor's position
+	own      []byte // the buffer for a node that was not read ahead
+	ownBlock uint64 // the block number of own
 
-	ahead [][]byte // children that were read ahead, by index
-	room  []byte   // what is left of the buffer for them
-	buf   []byte
+	ahead     [][]byte // children that were read ahead, by index
+	aheadFree []byte   // the unused part of aheadBuf
+	aheadBuf  []byte
 }
 
-// top is the innermost node that was entered.
+// top returns the innermost node that was entered.
 func (c *cursor) top() *level { return &c.levels[c.depth-1] }
 
-// atEntry tells whether the cursor is at an entry, not at a node.
+// atEntry reports whether the position is an entry, not a node.
 func (c *cursor) atEntry() bool { return c.depth > 0 && c.top().leaf }
 
-// at is the node that the cursor is at.
+// at returns the node at the position.
 func (c *cursor) at() place {
 	if c.depth == 0 {
 		return c.root
@@ -44,10 +44,10 @@ func (c *cursor) at() place {
 	return l.place.child(l.node, l.i)
 }
 
-// above is the height of what the cursor is at, 0 for an entry.
-func (c *cursor) above() int { return c.height - c.depth }
+// heightHere returns the height of the node at the position, 0 for an entry.
+func (c *cursor) heightHere() int { return c.height - c.depth }
 
-// low is the least key that may lie at the cursor.
+// low returns the lowest possible key at the position.
 func (c *cursor) low() uint64 {
 	if c.depth == 0 {
 		return c.root.allowed.low
@@ -56,7 +56,7 @@ func (c *cursor) low() uint64 {
 	return l.key(l.i)
 }
 
-// before tells whether all that the cursor is at comes before other.
+// before reports whether all keys at the position are lower than other's.
 func (c *cursor) before(other *cursor) bool {
 	if c.atEntry() {
 		return c.low() < other.low()
@@ -64,7 +64,7 @@ func (c *cursor) before(other *cursor) bool {
 	return c.at().allowed.below(other.low())
 }
 
-// next passes over what the cursor is at.
+// next moves past the node or entry at the position.
 func (c *cursor) next() {
 	for c.depth > 0 {
 		l := c.top()
@@ -76,16 +76,15 @@ func (c *cursor) next() {
 	c.done = true
 }
 
-// settle leaves the leaf whose entries were all taken.
-func (c *cursor) settle() {
+// leaveEmpty leaves the leaf if all its entries were visited.
+func (c *cursor) leaveEmpty() {
 	if l := c.top(); l.i == l.entries {
 		c.depth--
 		c.next()
 	}
 }
 
-// ofHeight is the node of that height that the cursor is in, nil if there is
-// none.
+// ofHeight returns the entered node of that height, nil if there is none.
 func (c *cursor) ofHeight(height int) *level {
 	if i := c.height - height; i >= 0 && i < c.depth {
 		return &c.levels[i]
@@ -93,8 +92,7 @@ func (c *cursor) ofHeight(height int) *level {
 	return nil
 }
 
-// enter reads the node that the cursor is at and goes to its first child or
-// entry.
+// enter reads the node at the position and moves to its first child or entry.
 func (c *cursor) enter(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -105,11 +103,11 @@ func (c *cursor) enter(ctx context.Context) error {
 		return err
 	}
 	if n.leaf != (p.depth == c.height-1) {
-		return uneven(n, p.depth, c.height-1)
+		return errUneven(n, p.depth, c.height-1)
 	}
 	l := &c.levels[p.depth]
 	l.node, l.place, l.i = n, p, 0
-	l.ahead, l.room = append(l.ahead[:0], make([][]byte, n.entries)...), l.buf
+	l.ahead, l.aheadFree = append(l.ahead[:0], make([][]byte, n.entries)...), l.aheadBuf
 	c.depth++
 	if n.entries == 0 {
 		c.depth, c.done = 0, true
@@ -123,40 +121,40 @@ func (c *cursor) load(p place) (node, error) {
 			return c.parse(p, b)
 		}
 	}
-	return c.alone(p)
+	return c.loadAlone(p)
 }
 
-func (c *cursor) alone(p place) (node, error) {
+func (c *cursor) loadAlone(p place) (node, error) {
 	if err := c.reachable(p); err != nil {
 		return node{}, err
 	}
 	l := &c.levels[p.depth]
-	if l.held == p.block {
+	if l.ownBlock == p.block {
 		return c.parse(p, l.own)
 	}
 	if l.own == nil {
 		l.own = newBlock()
 	}
-	l.held = 0
+	l.ownBlock = 0
 	n, err := c.read(p, l.own)
 	if err == nil {
-		l.held = p.block
+		l.ownBlock = p.block
 	}
 	return n, err
 }
 
-// measure finds the tree's height on the way to its first leaf, or to a node
-// that other, which was measured, met on its way. Nodes read stay where enter
+// measureHeight finds the tree's height on the way to its first leaf. It stops at a node that
+// other, which was measured before, found on its way. The nodes that it reads stay where enter
 // finds them.
-func (c *cursor) measure(other *cursor) error {
+func (c *cursor) measureHeight(other *cursor) error {
 	for p := c.root; ; {
 		for depth := range other.height {
-			if other.levels[depth].held == p.block {
+			if other.levels[depth].ownBlock == p.block {
 				c.height = p.depth + other.height - depth
 				return nil
 			}
 		}
-		n, err := c.alone(p)
+		n, err := c.loadAlone(p)
 		if err != nil {
 			return err
 		}
@@ -168,14 +166,13 @@ func (c *cursor) measure(other *cursor) error {
 	}
 }
 
-// readAhead reads those children of l, from where the cursor is in it, that
-// wanted says will be entered.
+// readAhead reads the children of l, from the position on, for which wanted returns true.
 func (c *cursor) readAhead(ctx context.Context, l *level, wanted func(place) bool) {
 	var which []int
 	var blocks []uint32
 	for i := l.i; i < l.entries; i++ {
 		p := l.place.child(l.node, i)
-		if l.ahead[i] == nil && c.levels[p.depth].held != p.block && c.reachable(p) == nil && wanted(p) {
+		if l.ahead[i] == nil && c.levels[p.depth].ownBlock != p.block && c.reachable(p) == nil && wanted(p) {
 			which, blocks = append(which, i), append(blocks, uint32(p.block))
 		}
 	}
@@ -183,13 +180,13 @@ func (c *cursor) readAhead(ctx context.Context, l *level, wanted func(place) boo
 		return
 	}
 	need := len(blocks) * blockSize
-	if len(l.room) < need {
-		l.buf = aligned(l.entries * blockSize)
-		l.room = l.buf
+	if len(l.aheadFree) < need {
+		l.aheadBuf = aligned(l.entries * blockSize)
+		l.aheadFree = l.aheadBuf
 	}
 	loaded := make([][]byte, len(blocks))
-	fetch(ctx, c.r, blocks, l.room[:need], loaded)
-	l.room = l.room[need:]
+	readSparse(ctx, c.r, blocks, l.aheadFree[:need], loaded)
+	l.aheadFree = l.aheadFree[need:]
 	for k, i := range which {
 		l.ahead[i] = loaded[k]
 	}

@@ -10,16 +10,15 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// FuzzDamage writes bytes into a sound image and seals each block again as the
-// kind that it was, so that what is behind the checksums is reached. A patch is
-// block (2 bytes), offset (2 bytes), value.
+// FuzzDamage writes bytes into a sound image and corrects the checksum of each block, so
+// that other checks are reached. A patch is block (2 bytes), offset (2 bytes), value.
 func FuzzDamage(f *testing.F) {
 	f.Add(uint64(1), []byte{}, false)
 	f.Add(uint64(2), []byte{1, 0, 16, 0, 255}, false)                                // entries
 	f.Add(uint64(3), []byte{2, 0, 4, 0, 1, 3, 0, 4, 0, 1}, false)                    // leaves into internal nodes
 	f.Add(uint64(4), []byte{1, 0, 16, 8, 3, 2, 0, 16, 8, 2}, false)                  // pointers
 	f.Add(uint64(5), []byte{0, 0, 64, 0, 1, 0, 0, 192, 0, 9}, true)                  // the space maps' sizes
-	f.Add(uint64(6), []byte{0, 0, 71, 0, 255, 0, 0, 199, 0, 255}, false)             // huge ones
+	f.Add(uint64(6), []byte{0, 0, 71, 0, 255, 0, 0, 199, 0, 255}, false)             // very large sizes
 	f.Add(uint64(7), []byte{5, 0, 33, 0, 77, 6, 0, 40, 0, 1, 7, 0, 20, 0, 3}, false) // keys, max
 	images := map[uint64]*metadatatest.Image{}
 	f.Fuzz(func(t *testing.T, seed uint64, patches []byte, cut bool) {
@@ -48,7 +47,7 @@ func FuzzDamage(f *testing.F) {
 	})
 }
 
-// examine holds all readers of one image against each other.
+// examine compares the results of all readers for one image.
 func examine(t *testing.T, image *metadatatest.Image) {
 	ctx, blocks := context.Background(), uint64(len(image.Bytes)/4096)
 	report, err := metadata.Check(ctx, image, metadata.CheckOptions{Blocks: blocks})
@@ -64,28 +63,28 @@ func examine(t *testing.T, image *metadatatest.Image) {
 	if err == nil {
 		u := m.Usage()
 		if !found && s.HeldRoot == 0 && u.Used != s.DataSpaceMap.Allocated {
-			t.Errorf("%d data blocks used, %d allocated, and nothing found", u.Used, s.DataSpaceMap.Allocated)
+			t.Errorf("got %d data blocks used and no findings, want %d used", u.Used, s.DataSpaceMap.Allocated)
 		}
 		if u.Exclusive+u.Shared != u.Used {
-			t.Errorf("usage does not add up: %+v", u)
+			t.Errorf("got usage %+v, want exclusive + shared = used", u)
 		}
 		last := metadata.Span{}
 		if err := m.Layout(ctx, func(span metadata.Span) error {
 			if span.Begin != last.Begin+last.Blocks {
-				t.Errorf("%+v follows %+v", span, last)
+				t.Errorf("got span %+v after %+v", span, last)
 			}
 			last = span
 			return nil
 		}); err != nil {
-			t.Errorf("laying out what was scanned: %v", err)
+			t.Errorf("layout after the scan: %v", err)
 		}
 	} else if !found || worst != metadata.Damage {
-		t.Errorf("not scanned: %v; the check found %v", err, report.Findings)
+		t.Errorf("scan: %v; got findings %v, want damage", err, report.Findings)
 	}
 	made := &metadatatest.Image{}
 	if _, err := metadata.Repair(ctx, image, made, metadata.RepairOptions{SourceBlocks: blocks, Blocks: 2*blocks + 200}); err != nil {
 		if !errors.Is(err, metadata.ErrCorrupt) && !errors.Is(err, metadata.ErrNoSpace) && !errors.Is(err, metadata.ErrTruncated) {
-			t.Errorf("not repaired: %v", err)
+			t.Errorf("repair: %v", err)
 		}
 		return
 	}
@@ -94,6 +93,6 @@ func examine(t *testing.T, image *metadatatest.Image) {
 	}
 	after, err := metadata.Check(ctx, made, metadata.CheckOptions{Blocks: 2*blocks + 200})
 	if worst, _ := after.Worst(); err != nil || worst > metadata.Notice {
-		t.Errorf("after the repair: %v, %v", after.Findings, err)
+		t.Errorf("check after the repair: got findings %v, %v; want at most notices", after.Findings, err)
 	}
 }

@@ -8,48 +8,50 @@ import (
 )
 
 const (
-	regionBlocks = 1 << 16 // data blocks of which the claims lie together
+	regionBlocks = 1 << 16 // data blocks of one region
 	regionSize   = 4 * units.Bytes(regionBlocks)
-	sheafRegions = 1 << 12 // regions found through one pointer
+	tableRegions = 1 << 12 // regions of one table
 
-	// maxDataBlock is the last one that a mapping's 40 bits can name.
+	// maxDataBlock is the highest number that fits the 40 bits of a mapping.
 	maxDataBlock = 1<<40 - 1
 	allRegions   = (maxDataBlock + 1) / regionBlocks
 
-	// A claim is 0 for a free block, the vertex of a leaf where one mapping names
-	// the block, and otherwise the number of mappings that do, marked with this.
-	manyMark = 1 << 31
+	// An entry of a region is 0 for a free block, the vertex of the leaf if one mapping
+	// refers to the block, and otherwise the number of mappings with countFlag set.
+	countFlag = 1 << 31
 )
 
+// region has one entry for each of regionBlocks data blocks.
 type region [regionBlocks]uint32
 
-type sheaf [sheafRegions]atomic.Pointer[region]
+// regionTable holds tableRegions regions; nil stands for a region without mapped blocks.
+type regionTable [tableRegions]atomic.Pointer[region]
 
-// window is a run of regions.
+// window is a range of regions.
 type window struct{ first, end uint64 }
 
-// claims keeps for each data block in a window the leaf that maps it, or how
-// many mappings do. Only regions that are mapped take memory. Once there is no
-// room for another, over is set and the claims are good for nothing but to tell
-// which regions are mapped. Its methods may be called from many goroutines.
-type claims struct {
+// dataRefs holds for each data block in a window the leaf that maps it, or the number of
+// mappings. Only regions with mapped blocks take memory. When the budget is used up, overBudget
+// is set, and dataRefs only records which regions have mapped blocks. Goroutines may call its
+// methods concurrently.
+type dataRefs struct {
 	window
-	spares *spares
-	mu     sync.Mutex
-	room   int64 // regions that may still be taken
-	over   atomic.Bool
-	used   atomic.Uint64 // blocks claimed
-	sheafs [allRegions / sheafRegions]atomic.Pointer[sheaf]
+	pool       *regionPool
+	mu         sync.Mutex
+	budget     int64 // regions that may still be allocated
+	overBudget atomic.Bool
+	used       atomic.Uint64 // blocks with references
+	tables     [allRegions / tableRegions]atomic.Pointer[regionTable]
 }
 
-// spares are regions that claims are through with: the next ones need not ask
-// for memory while the last ones still hold theirs.
-type spares struct {
+// regionPool holds regions for reuse, so that a new window does not allocate memory while the
+// last one still has its own.
+type regionPool struct {
 	mu   sync.Mutex
 	free []*region
 }
 
-func (s *spares) take() *region {
+func (s *regionPool) get() *region {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := len(s.free)
@@ -62,81 +64,81 @@ func (s *spares) take() *region {
 	return r
 }
 
-// drop gives the regions of c back, which must not be used any more.
-func (c *claims) drop() {
-	c.spares.mu.Lock()
-	defer c.spares.mu.Unlock()
-	_ = c.mapped(func(_ uint64, r *region) error {
+// release returns the regions of c to the pool. c must not be used again.
+func (c *dataRefs) release() {
+	c.pool.mu.Lock()
+	defer c.pool.mu.Unlock()
+	_ = c.eachRegion(func(_ uint64, r *region) error {
 		if r != nil {
-			c.spares.free = append(c.spares.free, r)
+			c.pool.free = append(c.pool.free, r)
 		}
 		return nil
 	})
 }
 
-// noRoom stands for regions that are mapped and not kept.
-var noRoom = new(region)
+// notKept stands for a region that has mapped blocks and no memory.
+var notKept = new(region)
 
-func newClaims(w window, room int64, s *spares) *claims {
-	return &claims{window: w, room: room, spares: s}
+func newDataRefs(w window, room int64, s *regionPool) *dataRefs {
+	return &dataRefs{window: w, budget: room, pool: s}
 }
 
-// region returns the claims around a data block, nil where they are not kept.
-func (c *claims) region(block uint64) *region {
+// region returns the region of a data block, nil if it is not kept.
+func (c *dataRefs) region(block uint64) *region {
 	n := block / regionBlocks
 	if n < c.first || n >= c.end {
 		return nil
 	}
-	s := c.sheafs[n/sheafRegions].Load()
+	s := c.tables[n/tableRegions].Load()
 	if s == nil {
-		c.sheafs[n/sheafRegions].CompareAndSwap(nil, new(sheaf))
-		s = c.sheafs[n/sheafRegions].Load()
+		c.tables[n/tableRegions].CompareAndSwap(nil, new(regionTable))
+		s = c.tables[n/tableRegions].Load()
 	}
-	at := &s[n%sheafRegions]
+	at := &s[n%tableRegions]
 	r := at.Load()
 	if r == nil {
 		r = c.add(at)
 	}
-	if r == noRoom {
+	if r == notKept {
 		return nil
 	}
 	return r
 }
 
-func (c *claims) add(at *atomic.Pointer[region]) *region {
+func (c *dataRefs) add(at *atomic.Pointer[region]) *region {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if r := at.Load(); r != nil {
 		return r
 	}
-	r := noRoom
-	if c.room > 0 {
-		r = c.spares.take()
-		c.room--
+	r := notKept
+	if c.budget > 0 {
+		r = c.pool.get()
+		c.budget--
 	} else {
-		c.over.Store(true)
+		c.overBudget.Store(true)
 	}
 	at.Store(r)
 	return r
 }
 
-// known returns a region that has claims, or nil.
-func (c *claims) known(n uint64) *region {
-	s := c.sheafs[n/sheafRegions].Load()
+// lookup returns region n, or nil if it has no mapped blocks or is not kept.
+func (c *dataRefs) lookup(n uint64) *region {
+	s := c.tables[n/tableRegions].Load()
 	if s == nil {
 		return nil
 	}
-	if r := s[n%sheafRegions].Load(); r != noRoom {
+	if r := s[n%tableRegions].Load(); r != notKept {
 		return r
 	}
 	return nil
 }
 
-// mapped calls visit with each region that has claims, in order; r is nil where
-// they are not kept.
-func (c *claims) mapped(visit func(n uint64, r *region) error) error {
-	for i := range c.sheafs {
-		s := c.sheafs[i].Load()
+// eachRegion calls visit with each region that has mapped blocks, in order. r is nil if the
+// region is not kept.
+func (c *dataRefs) eachRegion(visit func(n uint64, r *region) error) error {
+	for i := range c.tables {
+		s := c.tables[i].Load()
 		if s == nil {
 			continue
 		}
@@ -145,10 +147,10 @@ func (c *claims) mapped(visit func(n uint64, r *region) error) error {
 			if r == nil {
 				continue
 			}
-			if r == noRoom {
+			if r == notKept {
 				r = nil
 			}
-			if err := visit(uint64(i)*sheafRegions+uint64(j), r); err != nil {
+			if err := visit(uint64(i)*tableRegions+uint64(j), r); err != nil {
 				return err
 			}
 		}
@@ -156,10 +158,10 @@ func (c *claims) mapped(visit func(n uint64, r *region) error) error {
 	return nil
 }
 
-// windows divides everything into runs with at most so many mapped regions.
-func (c *claims) windows(regions int) []window {
+// windows divides all regions into ranges with at most the given number of mapped regions.
+func (c *dataRefs) windows(regions int) []window {
 	windows, in := []window{{0, allRegions}}, 0
-	c.mapped(func(n uint64, _ *region) error {
+	c.eachRegion(func(n uint64, _ *region) error {
 		if in == regions {
 			windows[len(windows)-1].end = n
 			windows, in = append(windows, window{n, allRegions}), 0
@@ -170,9 +172,9 @@ func (c *claims) windows(regions int) []window {
 	return windows
 }
 
-// claim notes that leaf maps the block at i, and reports whether nobody else
-// does so far. Who was alone before is told through second.
-func (r *region) claim(i uint64, leaf uint32, second func(uint32)) bool {
+// addRef adds a reference from leaf to block i, and reports whether it is the first. At the
+// second it passes the leaf of the first to second.
+func (r *region) addRef(i uint64, leaf uint32, second func(uint32)) bool {
 	at := &r[i%regionBlocks]
 	if atomic.CompareAndSwapUint32(at, 0, leaf) {
 		return true
@@ -180,12 +182,12 @@ func (r *region) claim(i uint64, leaf uint32, second func(uint32)) bool {
 	for {
 		old := atomic.LoadUint32(at)
 		switch {
-		case old&manyMark == 0:
-			if atomic.CompareAndSwapUint32(at, old, manyMark|2) {
+		case old&countFlag == 0:
+			if atomic.CompareAndSwapUint32(at, old, countFlag|2) {
 				second(old)
 				return false
 			}
-		case old == ^uint32(0): // as high as it counts
+		case old == ^uint32(0): // the highest count
 			return false
 		default:
 			if atomic.CompareAndSwapUint32(at, old, old+1) {

@@ -6,17 +6,18 @@ import (
 	"io"
 )
 
-// DeltaKind is what one virtual block is in two thin devices.
+// DeltaKind is the result of comparing one virtual block of two thin devices.
 type DeltaKind int
 
+// The kinds of differences.
 const (
-	Same      DeltaKind = iota // mapped to one data block
-	Different                  // mapped to two
+	Same      DeltaKind = iota // mapped to the same data block
+	Different                  // mapped to different data blocks
 	LeftOnly                   // mapped in the left device only
 	RightOnly                  // mapped in the right device only
 )
 
-// String is thin_delta's word.
+// String returns the term of thin_delta.
 func (k DeltaKind) String() string {
 	switch k {
 	case Same:
@@ -31,51 +32,52 @@ func (k DeltaKind) String() string {
 	return fmt.Sprintf("kind %d", int(k))
 }
 
-// Difference is consecutive virtual blocks of one kind.
+// Difference is a run of virtual blocks of one kind.
 type Difference struct {
 	Kind            DeltaKind
 	Virtual, Blocks uint64
-	// Left and Right are the data blocks of the first virtual block, 0 on a
-	// side that does not map it.
+	// Left and Right are the data blocks of the first virtual block, or 0 on a side that does
+	// not map it.
 	Left, Right uint64
 }
 
-// DeltaOptions say what Delta tells. The zero value is what differs, in the
-// longest ranges.
+// DeltaOptions are the options of Delta. The zero value is: only differences, in the longest
+// runs.
 type DeltaOptions struct {
-	// Same tells of what is the same as well, for which all that both map must
-	// be read, though only once. Without it, what is shared is not even read.
+	// Same includes the blocks that are the same. All nodes of both devices are then read once;
+	// without it, shared nodes are not read.
 	Same bool
-	// Data ends a range where the data blocks of a side are not consecutive, so
-	// that Left and Right tell where all of it lies.
+	// Data ends a run if the data blocks of a side are not consecutive, so that Left and Right
+	// determine the data blocks of the whole run.
 	Data bool
 }
 
-// Delta calls visit with how the mappings of two thin devices differ, in the
-// order of the virtual blocks. Ranges are those of thin_delta: the data block
-// decides, not when it was written. What visit returns ends it. ErrNoDevice.
+// Delta calls visit with the differences between the mappings of two thin devices, ordered by
+// virtual block. The runs are those of thin_delta: the data blocks are compared, not the times.
+// An error of visit ends it. ErrNoDevice.
 //
-// Subtrees that both devices share are skipped, so what is read grows with the
-// differences and not with the devices. This is only sound because both are
-// under one root: a held root, or the superblock of a pool that is not active.
-// r is read from several goroutines at once. At most 2 MiB for each level of the
-// trees are held.
-func Delta(ctx context.Context, r io.ReaderAt, root Superblock, left, right uint32, o DeltaOptions, visit func(Difference) error) error {
-	t, leftRoot, err := mappings(r, root, left)
+// Delta skips subtrees that both devices share, so the number of reads depends on the
+// differences and not on the size of the devices. This requires that both devices are under one
+// root: a held root, or the superblock of an inactive pool. Several goroutines read r
+// concurrently. Delta holds at most 2 MiB for each level of the trees.
+func Delta(ctx context.Context, r io.ReaderAt, root Superblock, left, right uint32, o DeltaOptions,
+	visit func(Difference) error) error {
+	t, leftRoot, err := mappingTreeOf(r, root, left)
 	if err != nil {
 		return err
 	}
-	_, rightRoot, err := mappings(r, root, right)
+	_, rightRoot, err := mappingTreeOf(r, root, right)
 	if err != nil {
 		return err
 	}
-	d := &delta{ctx: ctx, options: o, out: differences{visit: visit, data: o.Data},
+	d := &delta{ctx: ctx, options: o, out: differenceJoiner{visit: visit, data: o.Data},
 		left:  cursor{tree: t, root: place{block: leftRoot}},
 		right: cursor{tree: t, root: place{block: rightRoot}}}
 	d.whole = walker{tree: t, leaf: d.same}
 	err = d.run()
 	if err != nil && !d.out.stopped {
-		return fmt.Errorf("comparing the mappings of thin devices %d and %d at blocks %d and %d: %w", left, right, leftRoot, rightRoot, err)
+		return fmt.Errorf("compare mappings of thin devices %d and %d at blocks %d and %d: %w", left, right, leftRoot,
+			rightRoot, err)
 	}
 	return err
 }
@@ -84,16 +86,16 @@ type delta struct {
 	ctx         context.Context
 	options     DeltaOptions
 	left, right cursor
-	whole       walker // of subtrees that both have
-	out         differences
+	whole       walker // for subtrees that both devices share
+	out         differenceJoiner
 }
 
 func (d *delta) run() error {
 	if d.left.root.block != d.right.root.block {
-		if err := d.left.measure(&d.right); err != nil {
+		if err := d.left.measureHeight(&d.right); err != nil {
 			return err
 		}
-		if err := d.right.measure(&d.left); err != nil {
+		if err := d.right.measureHeight(&d.left); err != nil {
 			return err
 		}
 	}
@@ -105,10 +107,10 @@ func (d *delta) run() error {
 	return d.out.flush()
 }
 
-// step brings the cursors forward. Where one is behind the other, what it is at
-// is in one device only. Else the taller node is entered: the lower one may be
-// below it. Of two nodes of one height neither is, so the one that begins first
-// is entered.
+// step moves the cursors forward. If one is behind the other, the part at its position is in
+// one device only. Otherwise it enters the higher node, because the lower one may be below it.
+// Of two nodes of the same height neither is below the other, and it enters the one that begins
+// first.
 func (d *delta) step() error {
 	l, r := &d.left, &d.right
 	switch {
@@ -120,13 +122,13 @@ func (d *delta) step() error {
 		return d.merge()
 	case !l.atEntry() && !r.atEntry() && l.at().block == r.at().block:
 		return d.shared()
-	case l.above() > r.above() || (l.above() == r.above() && l.low() <= r.low()):
+	case l.heightHere() > r.heightHere() || (l.heightHere() == r.heightHere() && l.low() <= r.low()):
 		return d.enter(l, r)
 	}
 	return d.enter(r, l)
 }
 
-// only takes what c has before other comes.
+// only reports the part at c that comes before other.
 func (d *delta) only(c, other *cursor, kind DeltaKind) error {
 	if !c.atEntry() {
 		return d.enter(c, other)
@@ -141,15 +143,16 @@ func (d *delta) only(c, other *cursor, kind DeltaKind) error {
 			return err
 		}
 	}
-	c.settle()
+	c.leaveEmpty()
 	return nil
 }
 
-// merge takes the keys of two leaves that both have.
+// merge compares two leaves while their keys are equal.
 func (d *delta) merge() error {
 	l, r := d.left.top(), d.right.top()
 	for l.i < l.entries && r.i < r.entries && l.key(l.i) == r.key(r.i) {
-		one := Difference{Virtual: l.key(l.i), Blocks: 1, Left: mapping(l.child(l.i)).data(), Right: mapping(r.child(r.i)).data()}
+		one := Difference{Virtual: l.key(l.i), Blocks: 1, Left: mapping(l.child(l.i)).data(),
+			Right: mapping(r.child(r.i)).data()}
 		l.i++
 		r.i++
 		if one.Left != one.Right {
@@ -161,23 +164,22 @@ func (d *delta) merge() error {
 			return err
 		}
 	}
-	d.left.settle()
-	d.right.settle()
+	d.left.leaveEmpty()
+	d.right.leaveEmpty()
 	return nil
 }
 
-// shared passes over a subtree that both have, and tells of it where that was
-// asked for.
+// shared moves past a subtree that both devices have, and reports it with DeltaOptions.Same.
 func (d *delta) shared() error {
 	p := d.left.at()
-	if l, r := d.left.above(), d.right.above(); l != r {
-		return corrupt(p.block, "%d nodes above the leaves of one tree, %d above those of the other", l, r)
+	if l, r := d.left.heightHere(), d.right.heightHere(); l != r {
+		return corrupt(p.block, "it is %d levels above the leaves of one tree and %d above those of the other", l, r)
 	}
 	if d.options.Same {
-		if d.left.depth > 0 && d.left.above() == 1 {
+		if d.left.depth > 0 && d.left.heightHere() == 1 {
 			n, err := d.left.load(p)
 			if err == nil && !n.leaf {
-				err = uneven(n, p.depth, p.depth)
+				err = errUneven(n, p.depth, p.depth)
 			}
 			if err == nil {
 				err = d.same(n)
@@ -204,22 +206,22 @@ func (d *delta) same(n node) error {
 	return nil
 }
 
-// enter enters the node that c is at, and reads ahead what is then sure to be
-// entered, of c's and of the other's node of the same height.
+// enter enters the node at c. It then reads ahead the nodes that will be entered for certain,
+// in c's node and in other's node of the same height.
 func (d *delta) enter(c, other *cursor) error {
 	if err := c.enter(d.ctx); err != nil || c.done || c.atEntry() {
 		return err
 	}
 	d.readAhead(c, other, c.top())
-	if counterpart := other.ofHeight(c.above() + 1); counterpart != nil {
+	if counterpart := other.ofHeight(c.heightHere() + 1); counterpart != nil {
 		d.readAhead(other, c, counterpart)
 	}
 	return d.ctx.Err()
 }
 
-// readAhead works on l, a node that c is in. A child is sure to be entered if it
-// comes before all that other still has, or if its keys are among those of
-// other's node of the same height, which does not have that child too.
+// readAhead reads children of l, a node that c has entered. A child will be entered for certain
+// if its keys are before other's position, or if they are in the range of other's node of the
+// same height, which does not have that child.
 func (d *delta) readAhead(c, other *cursor, l *level) {
 	height := c.height - l.place.depth
 	counterpart := other.ofHeight(height)
@@ -229,7 +231,7 @@ func (d *delta) readAhead(c, other *cursor, l *level) {
 			shared[counterpart.child(i)] = struct{}{}
 		}
 	}
-	tell := d.options.Same && c == &d.left && height == 2 // shared leaves are read then, on one side
+	tell := d.options.Same && c == &d.left && height == 2 // shared leaves are then read on one side
 	c.readAhead(d.ctx, l, func(p place) bool {
 		if other.done || p.allowed.below(other.low()) {
 			return true

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"testing"
 
+	"thinctl/fault"
+
 	"github.com/google/go-cmp/cmp"
 )
 
-// patched is corruptible with bytes written into it and all nodes sealed again,
-// so that the checks behind the checksums are reached. A patch is block, offset
-// (2 bytes), value.
+// patched writes bytes into the image of corruptible and corrects all checksums, so that
+// other checks are reached. A patch is block, offset (2 bytes), value.
 func patched(patches []byte, cut bool) *image {
 	m, _, _ := corruptible()
 	blocks := uint64(len(m.b) / blockSize)
@@ -18,10 +19,10 @@ func patched(patches []byte, cut bool) *image {
 		m.block(uint64(patches[0]) % blocks)[binary.LittleEndian.Uint16(patches[1:])%4096] = patches[3]
 	}
 	for n := uint64(1); n < blocks-1; n++ {
-		seal(m.block(n), nodeSalt)
+		setChecksum(m.block(n), nodeSalt)
 	}
-	seal(m.block(0), superblockSalt)
-	seal(m.block(blocks-1), superblockSalt)
+	setChecksum(m.block(0), superblockSalt)
+	setChecksum(m.block(blocks-1), superblockSalt)
 	if cut {
 		m.b = m.b[:len(m.b)*2/3]
 	}
@@ -40,7 +41,7 @@ func addPatches(f *testing.F) {
 	f.Add([]byte{0, 64, 1, 3, 0, 192, 0, 255, 0, 199, 0, 1}, false) // the root, the space map's size
 }
 
-// expand turns runs to mappings.
+// expand converts runs to mappings.
 func expand(all []Run) map[uint64]uint64 {
 	blocks := map[uint64]uint64{}
 	for _, r := range all {
@@ -63,18 +64,17 @@ func FuzzRuns(f *testing.F) {
 			var sum uint64
 			for i, r := range all {
 				if sum += r.Blocks; i > 0 && r.Virtual < all[i-1].Virtual+all[i-1].Blocks || r.Blocks == 0 {
-					t.Fatalf("run %+v follows %+v", r, all[i-1])
+					t.Fatalf("got run %+v after %+v", r, all[i-1])
 				}
 			}
 			if most := uint64(len(m.b)/blockSize) * 252; sum > most {
-				t.Fatalf("%d mappings from %d bytes", sum, len(m.b))
+				t.Fatalf("got %d mappings from %d bytes of metadata", sum, len(m.b))
 			}
 		}
 	})
 }
 
-// FuzzDelta: where both devices can be read whole, their delta is that of all
-// that was read.
+// FuzzDelta compares Delta with the difference of all mappings, if both devices can be read.
 func FuzzDelta(f *testing.F) {
 	addPatches(f)
 	f.Fuzz(func(t *testing.T, patches []byte, cut bool) {
@@ -89,15 +89,15 @@ func FuzzDelta(f *testing.F) {
 		for l := range all {
 			for r := range all {
 				for _, o := range []DeltaOptions{{}, {Same: true, Data: true}} {
-					got, err := deltaOf(count(m), uint32(l+1), uint32(r+1), o)
+					got, err := deltaOf(countReads(m), uint32(l+1), uint32(r+1), o)
 					if err != nil && (!sentinel(err) || all[l] != nil && all[r] != nil) {
-						t.Fatalf("%d and %d: %v", l+1, r+1, err)
+						t.Fatalf("devices %d and %d: %v", l+1, r+1, err)
 					}
 					if all[l] == nil || all[r] == nil {
 						continue
 					}
 					if diff := cmp.Diff(classify(all[l], all[r], o), got); diff != "" {
-						t.Fatalf("%d and %d (-all +skipping):\n%s", l+1, r+1, diff)
+						t.Fatalf("devices %d and %d: delta (-all mappings +got):\n%s", l+1, r+1, diff)
 					}
 				}
 			}
@@ -106,7 +106,7 @@ func FuzzDelta(f *testing.F) {
 }
 
 func sentinel(err error) bool {
-	for _, kind := range []error{ErrChecksum, ErrCorrupt, ErrTruncated, ErrNoDevice, ErrUnsupported, ErrNotMetadata, ErrEmpty} {
+	for _, kind := range []error{ErrChecksum, ErrCorrupt, ErrTruncated, ErrNoDevice, fault.Unsupported, ErrNotMetadata, ErrEmpty} {
 		if errors.Is(err, kind) {
 			return true
 		}

@@ -1,14 +1,14 @@
 package metadata
 
-// differences joins blocks that come in the order of their virtual addresses.
-type differences struct {
+// differenceJoiner joins differences that arrive ordered by virtual block.
+type differenceJoiner struct {
 	visit   func(Difference) error
 	data    bool // DeltaOptions.Data
 	last    Difference
-	stopped bool // by visit
+	stopped bool // visit returned an error
 }
 
-func (d *differences) add(one Difference) error {
+func (d *differenceJoiner) add(one Difference) error {
 	if d.continues(one) {
 		d.last.Blocks++
 		return nil
@@ -20,7 +20,7 @@ func (d *differences) add(one Difference) error {
 	return nil
 }
 
-func (d *differences) continues(one Difference) bool {
+func (d *differenceJoiner) continues(one Difference) bool {
 	last := &d.last
 	if last.Blocks == 0 || last.Kind != one.Kind || last.Virtual+last.Blocks != one.Virtual {
 		return false
@@ -29,7 +29,7 @@ func (d *differences) continues(one Difference) bool {
 		(one.Kind == LeftOnly || last.Right+last.Blocks == one.Right))
 }
 
-func (d *differences) flush() error {
+func (d *differenceJoiner) flush() error {
 	if d.last.Blocks == 0 {
 		return nil
 	}

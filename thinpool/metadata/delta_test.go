@@ -16,15 +16,15 @@ import (
 	"pgregory.net/rapid"
 )
 
-// naive compares two devices by all that they map.
-func naive(left, right *limb, o DeltaOptions) []Difference {
+// naive compares all mappings of two devices.
+func naive(left, right *modelNode, o DeltaOptions) []Difference {
 	values := [2]map[uint64]uint64{{}, {}}
 	left.entries(func(k, v uint64) { values[0][k] = v >> 24 })
 	right.entries(func(k, v uint64) { values[1][k] = v >> 24 })
 	return classify(values[0], values[1], o)
 }
 
-// classify takes virtual to data blocks.
+// classify compares two maps of virtual to data blocks.
 func classify(left, right map[uint64]uint64, o DeltaOptions) []Difference {
 	var keys []uint64
 	for k := range left {
@@ -68,7 +68,7 @@ func classify(left, right map[uint64]uint64, o DeltaOptions) []Difference {
 	return all
 }
 
-func deltaOf(r *meteredImage, left, right uint32, o DeltaOptions) ([]Difference, error) {
+func deltaOf(r *countingImage, left, right uint32, o DeltaOptions) ([]Difference, error) {
 	root, err := ReadSuperblock(r.reader())
 	if err != nil {
 		return nil, err
@@ -96,27 +96,27 @@ func mirror(all []Difference) []Difference {
 	return mirrored
 }
 
-func TestDeltaIsThatOfAllMappings(t *testing.T) {
+func TestDeltaComparesAllMappings(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		devices := drawDevices(t)
 		m := pool(devices)
 		o := DeltaOptions{Same: rapid.Bool().Draw(t, "same"), Data: rapid.Bool().Draw(t, "data")}
 		for l, left := range devices {
 			for r, right := range devices {
-				c := count(m)
+				c := countReads(m)
 				got, err := deltaOf(c, l, r, o)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if diff := cmp.Diff(naive(left, right, o), got); diff != "" {
-					t.Fatalf("devices %d and %d, %+v (-all +skipping):\n%s", l, r, o, diff)
+					t.Fatalf("devices %d and %d, %+v (-all mappings +got):\n%s", l, r, o, diff)
 				}
-				back, err := deltaOf(count(m), r, l, o)
+				back, err := deltaOf(countReads(m), r, l, o)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if diff := cmp.Diff(mirror(got), back); diff != "" {
-					t.Fatalf("devices %d and %d, %+v, mirrored:\n%s", l, r, o, diff)
+					t.Fatalf("devices %d and %d, %+v: reversed delta (-want +got):\n%s", l, r, o, diff)
 				}
 				checkReads(t, c, left, right, o)
 			}
@@ -124,14 +124,14 @@ func TestDeltaIsThatOfAllMappings(t *testing.T) {
 	})
 }
 
-// checkReads holds Delta to the nodes that the two trees do not share. It may
-// read one shared node for each height where trees are cut differently, beside
-// each node that is not shared, and one way down each tree to measure it.
-func checkReads(t *rapid.T, c *meteredImage, left, right *limb, o DeltaOptions) {
-	l, r := map[*limb]bool{}, map[*limb]bool{}
+// checkReads checks that Delta reads few nodes other than those that the two trees do not
+// share. Beside each of these it may read one shared node, because the trees may be divided
+// differently, and one node of each level to measure the height.
+func checkReads(t *rapid.T, c *countingImage, left, right *modelNode, o DeltaOptions) {
+	l, r := map[*modelNode]bool{}, map[*modelNode]bool{}
 	left.nodes(l)
 	right.nodes(r)
-	apart, once := 0, map[*limb]bool{}
+	apart, once := 0, map[*modelNode]bool{}
 	for n := range l {
 		once[n] = true
 		if !r[n] {
@@ -148,12 +148,12 @@ func checkReads(t *rapid.T, c *meteredImage, left, right *limb, o DeltaOptions) 
 		times := int(c.blocks[n.block].Load())
 		reads += times
 		if times > 2 || (o.Same && times == 0) {
-			t.Fatalf("block %d was read %d times, %+v", n.block, times, o)
+			t.Fatalf("got %[2]d reads of block %[1]d, want at most 2, with %+[3]v", n.block, times, o)
 		}
 	}
 	if o.Same {
 		if most := len(once) + left.height() + right.height(); reads > most {
-			t.Fatalf("%d blocks read of %d, for all", reads, len(once))
+			t.Fatalf("got %d reads, want at most %d", reads, most)
 		}
 		return
 	}
@@ -162,11 +162,11 @@ func checkReads(t *rapid.T, c *meteredImage, left, right *limb, o DeltaOptions) 
 		most = 0
 	}
 	if reads > most {
-		t.Fatalf("%d blocks read where %d nodes are not shared (heights %d and %d)", reads, apart, left.height(), right.height())
+		t.Fatalf("got %d reads, want at most %d: %d nodes are not shared (heights %d and %d)", reads, most, apart, left.height(), right.height())
 	}
 }
 
-// thin_delta's text, of a metadata snapshot or without.
+// thinDelta returns the output of thin_delta without its header.
 func thinDelta(t fataler, path string, left, right uint32, more ...string) string {
 	t.Helper()
 	out := tool(t, "thin_delta", append(more, "--thin1", fmt.Sprint(left), "--thin2", fmt.Sprint(right), path)...)
@@ -176,7 +176,7 @@ func thinDelta(t fataler, path string, left, right uint32, more ...string) strin
 	return body
 }
 
-// asThinDelta writes ranges as thin_delta does, verbosely if they tell of data.
+// asThinDelta formats differences as thin_delta does, with data as in its verbose format.
 func asThinDelta(all []Difference, data bool) string {
 	var b strings.Builder
 	for i, d := range all {
@@ -211,7 +211,7 @@ func TestDeltaAgreesWithThinDelta(t *testing.T) {
 		l := rapid.Uint32Range(1, uint32(len(devices))).Draw(t, "left")
 		r := rapid.Uint32Range(1, uint32(len(devices))).Draw(t, "right")
 		for _, data := range []bool{false, true} {
-			got, err := deltaOf(count(m), l, r, DeltaOptions{Same: true, Data: data})
+			got, err := deltaOf(countReads(m), l, r, DeltaOptions{Same: true, Data: data})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -220,18 +220,18 @@ func TestDeltaAgreesWithThinDelta(t *testing.T) {
 				flags = append(flags, "--verbose")
 			}
 			if diff := cmp.Diff(thinDelta(t, path, l, r, flags...), asThinDelta(got, data)); diff != "" {
-				t.Fatalf("devices %d and %d (-thin_delta +ours):\n%s", l, r, diff)
+				t.Fatalf("devices %d and %d (-thin_delta +got):\n%s", l, r, diff)
 			}
 		}
 	})
 }
 
-func TestDeltaOfNoDevice(t *testing.T) {
-	m := pool(map[uint32]*limb{1: {}, 2: {}})
+func TestDeltaOfMissingDevice(t *testing.T) {
+	m := pool(map[uint32]*modelNode{1: {}, 2: {}})
 	for _, c := range []struct{ left, right, missing uint32 }{{1, 3, 3}, {3, 1, 3}, {0, 1, 0}, {1 << 31, 1, 1 << 31}} {
-		_, err := deltaOf(count(m), c.left, c.right, DeltaOptions{})
+		_, err := deltaOf(countReads(m), c.left, c.right, DeltaOptions{})
 		if !errors.Is(err, ErrNoDevice) || !strings.Contains(err.Error(), fmt.Sprintf("id %d", c.missing)) {
-			t.Errorf("%+v: %v", c, err)
+			t.Errorf("%+v: got %v, want ErrNoDevice with id %d", c, err, c.missing)
 		}
 	}
 }
@@ -241,8 +241,8 @@ func TestDeltaStops(t *testing.T) {
 	for i := range uint64(500) {
 		many[2*i] = i << 24
 	}
-	one := (&limb{}).change(changesOf(many))
-	m := pool(map[uint32]*limb{1: one, 2: {}, 3: one})
+	one := (&modelNode{}).change(changesOf(many))
+	m := pool(map[uint32]*modelNode{1: one, 2: {}, 3: one})
 	root, err := ReadSuperblock(m.reader())
 	if err != nil {
 		t.Fatal(err)
@@ -255,7 +255,7 @@ func TestDeltaStops(t *testing.T) {
 			return enough
 		})
 		if !errors.Is(err, enough) || calls != 1 {
-			t.Errorf("stopped after %d calls: %v", calls, err)
+			t.Errorf("error of visit: got %[2]v after %[1]d calls, want it after 1", calls, err)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		calls = 0
@@ -265,7 +265,7 @@ func TestDeltaStops(t *testing.T) {
 			return nil
 		})
 		if !errors.Is(err, context.Canceled) || calls > 400 {
-			t.Errorf("canceled after %d calls: %v", calls, err)
+			t.Errorf("canceled: got %[2]v after %[1]d calls, want context.Canceled", calls, err)
 		}
 	}
 }

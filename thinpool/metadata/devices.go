@@ -10,28 +10,28 @@ import (
 // MaxDeviceID is the largest id of a thin device: 24 bits (dm-thin-metadata.h).
 const MaxDeviceID = 1<<24 - 1
 
-// timeBits is what a mapping gives to the time below its data block
+// timeBits is the number of bits of a mapping that hold the time, below its data block
 // (dm-thin-metadata.c, pack_block_time).
 const timeBits = 24
 
-// detailsSize is struct disk_device_details of dm-thin-metadata.c.
+// detailsSize is the size of struct disk_device_details of dm-thin-metadata.c.
 const detailsSize = 24
 
-// Device is what a pool's metadata says of a thin device. Its virtual size,
-// name and origin are not there.
+// Device is the record of a thin device in a pool's metadata, which does not have its virtual
+// size, name or origin.
 type Device struct {
 	ID              uint32
-	MappedBlocks    uint64 // data blocks, shared ones too
-	TransactionID   uint64 // the pool's when the device was made
-	CreationTime    uint32 // the pool's time when the device was made
-	SnapshottedTime uint32 // the pool's time when it was last an origin or made
+	MappedBlocks    uint64 // data blocks, including shared ones
+	TransactionID   uint64 // the pool's when the device was created
+	CreationTime    uint32 // the pool's time when the device was created
+	SnapshottedTime uint32 // the pool's time when the device was created or last snapshotted
 }
 
-// Devices returns the thin devices under root in the order of their ids. root
-// is a held root, or the superblock of a pool that is not active.
+// Devices returns the thin devices under root, ordered by id. root is a held root, or the
+// superblock of an inactive pool.
 func Devices(r io.ReaderAt, root Superblock) ([]Device, error) {
 	var devices []Device
-	w := walker{tree: tree{r: r, limit: limit(root), kind: detailsTree}, leaf: func(n node) error {
+	w := walker{tree: tree{r: r, limit: blockLimit(root), kind: detailsTree}, leaf: func(n node) error {
 		for i := range n.entries {
 			if n.key(i) > MaxDeviceID {
 				return corrupt(n.block, "device id %d is over %d", n.key(i), MaxDeviceID)
@@ -41,13 +41,13 @@ func Devices(r io.ReaderAt, root Superblock) ([]Device, error) {
 		return nil
 	}}
 	if err := w.walk(context.Background(), place{block: root.DetailsRoot}); err != nil {
-		return nil, fmt.Errorf("reading the device details at block %d: %w", root.DetailsRoot, err)
+		return nil, fmt.Errorf("read device details at block %d: %w", root.DetailsRoot, err)
 	}
 	return devices, nil
 }
 
-// limit is the number of metadata blocks; a held root does not know it.
-func limit(root Superblock) uint64 {
+// blockLimit returns the number of metadata blocks. A held root does not have it.
+func blockLimit(root Superblock) uint64 {
 	if n := root.MetadataSpaceMap.Blocks; n != 0 && n < MaxBlocks {
 		return n
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestDevicesOfAllHeights(t *testing.T) {
+func TestDevicesOfTreesOfAllHeights(t *testing.T) {
 	for _, n := range []int{0, 1, 3, 4, 9, 10, 100, 2000} {
 		want := someDevices(n)
 		m := newImage(want, 3)
@@ -32,18 +32,18 @@ func read(r io.ReaderAt) ([]Device, error) {
 	return Devices(r, root)
 }
 
-// The image of 20 devices, 3 to a node: leaves at 1-7, internal nodes at 8-10,
-// the root at 11.
+// The image has 20 devices, 3 in a node: leaves in blocks 1-7, internal nodes in 8-10, the root
+// in 11.
 func TestDevicesCorruption(t *testing.T) {
 	le := binary.LittleEndian
 	put32 := func(n uint64, at int, v uint32) func(*image) {
-		return func(m *image) { le.PutUint32(m.block(n)[at:], v); seal(m.block(n), nodeSalt) }
+		return func(m *image) { le.PutUint32(m.block(n)[at:], v); setChecksum(m.block(n), nodeSalt) }
 	}
 	child := func(n uint64, i int, to uint64) func(*image) {
-		return func(m *image) { m.setChild(n, i, to); seal(m.block(n), nodeSalt) }
+		return func(m *image) { m.setChild(n, i, to); setChecksum(m.block(n), nodeSalt) }
 	}
 	key := func(n uint64, i int, k uint64) func(*image) {
-		return func(m *image) { m.setKey(n, i, k); seal(m.block(n), nodeSalt) }
+		return func(m *image) { m.setKey(n, i, k); setChecksum(m.block(n), nodeSalt) }
 	}
 	cases := []struct {
 		name   string
@@ -52,9 +52,9 @@ func TestDevicesCorruption(t *testing.T) {
 		text   string
 	}{
 		{"a flipped bit", func(m *image) { m.block(2)[3000] ^= 4 }, ErrChecksum, "block 2"},
-		{"another kind of block", func(m *image) { seal(m.block(3), bitmapSalt) }, ErrChecksum, "a space map bitmap where a btree node"},
+		{"another kind of block", func(m *image) { setChecksum(m.block(3), bitmapSalt) }, ErrChecksum, "a space map bitmap where a btree node"},
 		{"a zeroed node", func(m *image) { clear(m.block(4)) }, ErrChecksum, "block 4"},
-		{"a misplaced node", func(m *image) { copy(m.block(4), m.block(5)) }, ErrCorrupt, "says that it is block 5"},
+		{"a misplaced node", func(m *image) { copy(m.block(4), m.block(5)) }, ErrCorrupt, "has the block number 5"},
 		{"no flags", put32(1, 4, 0), ErrCorrupt, "neither internal nor leaf"},
 		{"both flags", put32(1, 4, 3), ErrCorrupt, "neither internal nor leaf"},
 		{"a leaf's values of 8 bytes", put32(1, 24, 8), ErrCorrupt, "values of 8 bytes"},
@@ -91,13 +91,13 @@ func TestDevicesCorruption(t *testing.T) {
 				t.Errorf("got %v, want %q with %q", err, c.want, c.text)
 			}
 			if got != nil {
-				t.Errorf("%d devices came with the error", len(got))
+				t.Errorf("got %d devices with the error, want none", len(got))
 			}
 		})
 	}
 }
 
-func TestDevicesOfTooDeepATree(t *testing.T) {
+func TestDevicesOfTooDeepTree(t *testing.T) {
 	m := newImage(someDevices(1), 1)
 	leaf, top := uint64(1), uint64(1)
 	for range maxDepth {
@@ -105,16 +105,16 @@ func TestDevicesOfTooDeepATree(t *testing.T) {
 		m.node(n, flagInternal, 1, 252, 8)
 		m.setKey(n, 0, 1)
 		m.setChild(n, 0, top)
-		seal(m.block(n), nodeSalt)
+		setChecksum(m.block(n), nodeSalt)
 		top = n
 	}
 	m.superblock(0, top)
 	if _, err := read(m.reader()); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "deeper than") {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want ErrCorrupt", err)
 	}
 	m.superblock(0, top-1)
 	if _, err := read(m.reader()); err != nil {
-		t.Errorf("a tree of %d levels over leaf %d: %v", maxDepth, leaf, err)
+		t.Errorf("tree of the maximum depth %d above leaf %d: %v", maxDepth, leaf, err)
 	}
 }
 
@@ -124,8 +124,8 @@ func TestHeldRoot(t *testing.T) {
 	details := binary.LittleEndian.Uint64(m.block(0)[offDetailsRoot:])
 	held := m.grow()
 	m.superblock(held, details)
-	clear(m.block(0)[offDetailsRoot:][:8]) // only the copy leads there
-	seal(m.block(0), superblockSalt)
+	clear(m.block(0)[offDetailsRoot:][:8]) // only the copy has the details
+	setChecksum(m.block(0), superblockSalt)
 
 	root, err := HeldRoot(m.reader(), held)
 	if err != nil {
@@ -136,11 +136,11 @@ func TestHeldRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("devices (-want +got):\n%s", diff)
 	}
 
 	binary.LittleEndian.PutUint64(m.block(held)[offHeldRoot:], 3)
-	seal(m.block(held), superblockSalt)
+	setChecksum(m.block(held), superblockSalt)
 	for block, want := range map[uint64]error{
 		1: ErrNotMetadata, held: ErrCorrupt, held + 1: ErrTruncated, MaxBlocks: ErrCorrupt, 1 << 60: ErrCorrupt,
 	} {
@@ -149,6 +149,6 @@ func TestHeldRoot(t *testing.T) {
 		}
 	}
 	if _, err := HeldRoot(m.reader(), 0); err == nil {
-		t.Error("the live superblock was taken for a held root")
+		t.Error("got no error for block 0 as a held root")
 	}
 }

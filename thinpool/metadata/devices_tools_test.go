@@ -15,7 +15,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// dump is thin_dump's and thin_restore's XML.
+// dump is the XML of thin_dump and thin_restore.
 type dump struct {
 	XMLName       xml.Name     `xml:"superblock"`
 	UUID          string       `xml:"uuid,attr"`
@@ -49,12 +49,12 @@ type fataler interface {
 	Fatalf(string, ...any)
 }
 
-// tool runs one of thin-provisioning-tools, without which there is no oracle.
+// tool runs one of the thin-provisioning-tools.
 func tool(t fataler, name string, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("%s is needed to check this package against: apt-get install thin-provisioning-tools (%v)", name, err)
+		t.Fatalf("%s is needed: apt-get install thin-provisioning-tools (%v)", name, err)
 	}
 	out, err := exec.Command(path, args...).CombinedOutput()
 	if err != nil {
@@ -115,9 +115,8 @@ func drawDump(t *rapid.T) dump {
 	return d
 }
 
-// What thin_restore has written, thin_ls and thin_dump must read as this
-// package does.
-func TestDevicesAgreeWithTheTools(t *testing.T) {
+// Devices returns what thin_ls and thin_dump read from metadata of thin_restore.
+func TestDevicesAgreeWithTools(t *testing.T) {
 	need.Program(t, "thin_restore")
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
@@ -137,7 +136,7 @@ func TestDevicesAgreeWithTheTools(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(got) != len(d.Devices) {
-			t.Fatalf("%d devices of %d restored", len(got), len(d.Devices))
+			t.Fatalf("got %d devices, want %d", len(got), len(d.Devices))
 		}
 
 		var lines strings.Builder
@@ -146,7 +145,7 @@ func TestDevicesAgreeWithTheTools(t *testing.T) {
 		}
 		ls := tool(t, "thin_ls", "--no-headers", "-o", "DEV,MAPPED_BLOCKS,TRANSACTION,CREATE_TIME,SNAP_TIME", path)
 		if diff := cmp.Diff(squeeze(ls), squeeze(lines.String())); diff != "" {
-			t.Fatalf("thin_ls (-tool +ours):\n%s", diff)
+			t.Fatalf("devices (-thin_ls +got):\n%s", diff)
 		}
 
 		var back dump
@@ -158,11 +157,11 @@ func TestDevicesAgreeWithTheTools(t *testing.T) {
 			dumped = append(dumped, Device{v.ID, v.Mapped, v.Transaction, v.Created, v.Snapped})
 		}
 		if diff := cmp.Diff(dumped, got); diff != "" {
-			t.Fatalf("thin_dump (-tool +ours):\n%s", diff)
+			t.Fatalf("devices (-thin_dump +got):\n%s", diff)
 		}
 		if back.Time != root.Time || back.Transaction != root.TransactionID || back.Version != root.Version ||
 			back.DataBlockSize != uint32(root.DataBlockSize) || back.DataBlocks != root.DataSpaceMap.Blocks {
-			t.Fatalf("superblock: thin_dump has %+v, we %+v", back, root)
+			t.Fatalf("got superblock %+v, thin_dump has %+v", root, back)
 		}
 	})
 }

@@ -10,35 +10,32 @@ import (
 	"thinctl/units"
 )
 
-// DumpOptions say what Dump writes. The zero value is all of it.
+// DumpOptions are the options of Dump. The zero value is a dump of everything.
 type DumpOptions struct {
-	// DataBlocks is the size of the data device, which a held root does not
-	// know: thin_dump -m says 0. 0: as root says.
+	// DataBlocks is the size of the data device, which a held root does not have: thin_dump -m
+	// writes 0. 0: as in root.
 	DataBlocks uint64
-	// Devices, where not empty, are the ids of the devices to write.
+	// Devices, if not empty, holds the ids of the devices to write.
 	Devices []uint32
-	// SkipMappings leaves the devices empty.
+	// SkipMappings leaves out the mappings of the devices.
 	SkipMappings bool
-	// Memory is what the mappings may take while they are put into the order of
-	// the devices, some 5 bytes for each run of them; those that find no room
-	// are read again. 0: 512 MiB.
+	// Memory limits the memory for mappings that are read before they are written, about 5
+	// bytes for each run. Leaves that do not fit are read again. 0: 512 MiB.
 	Memory units.Bytes
-	// Progress, where set, is told how far the reading has come.
+	// Progress, if set, is called with the progress of the reading.
 	Progress func(Progress)
 }
 
-// Dump writes the metadata under root as XML, as thin_dump 0.9.0 does. root is
-// a held root, or the superblock of a pool that is not active. A damaged tree,
-// or a device that is in only one of details and mappings, is an error, before
-// anything is written of the device; what was written then has no end tag.
-// ErrNoDevice, ErrCorrupt, ErrChecksum, ErrTruncated.
+// Dump writes the metadata under root as XML, in the format of thin_dump 0.9.0. root is a held
+// root, or the superblock of an inactive pool. If a tree is damaged, or a device has only
+// details or only mappings, Dump returns an error before it writes anything of the device; the
+// XML then has no end tag. ErrNoDevice, ErrCorrupt, ErrChecksum, ErrTruncated.
 //
-// Memory: that of the options, 64 bytes for each node and 4 for each pointer
-// between nodes and for each metadata block, and 2 MiB for each of a few
-// workers.
+// Memory: DumpOptions.Memory, 64 bytes for each node, 4 for each pointer between nodes and for
+// each metadata block, and 2 MiB for each of a few workers.
 func Dump(ctx context.Context, w io.Writer, r io.ReaderAt, root Superblock, o DumpOptions) error {
 	if err := dumpAll(ctx, w, r, root, o); err != nil {
-		return fmt.Errorf("dumping metadata: %w", err)
+		return fmt.Errorf("dump metadata: %w", err)
 	}
 	return nil
 }
@@ -54,7 +51,7 @@ func dumpAll(ctx context.Context, w io.Writer, r io.ReaderAt, root Superblock, o
 	if err != nil {
 		return err
 	}
-	leaves := &leafStore{graph: newGraph(r, limit(root), 0), room: int64(o.Memory)}
+	leaves := &leafStore{graph: newGraph(r, blockLimit(root), 0), room: int64(o.Memory)}
 	leaves.graph.progress = o.Progress
 	if !o.SkipMappings {
 		if err := leaves.read(ctx, devices); err != nil {
@@ -75,19 +72,19 @@ func writeAll(w io.Writer, b []byte) error {
 		return nil
 	}
 	if _, err := w.Write(b); err != nil {
-		return fmt.Errorf("writing the XML: %w", err)
+		return fmt.Errorf("write XML: %w", err)
 	}
 	return nil
 }
 
-// dumpedDevice is a device and where its mappings begin.
+// dumpedDevice is a device and the root of its mappings.
 type dumpedDevice struct {
 	Device
 	block uint64
 	root  uint32 // vertex
 }
 
-// dumpedDevices returns those that are asked for.
+// dumpedDevices returns the devices that the options select.
 func dumpedDevices(ctx context.Context, r io.ReaderAt, root Superblock, o DumpOptions) ([]dumpedDevice, error) {
 	details, err := Devices(r, root)
 	if err != nil {
@@ -127,10 +124,10 @@ func dumpedDevices(ctx context.Context, r io.ReaderAt, root Superblock, o DumpOp
 	return devices, nil
 }
 
-// deviceRoots reads the top level of the mapping tree.
+// deviceRoots reads the tree of devices.
 func deviceRoots(ctx context.Context, r io.ReaderAt, root Superblock) (map[uint32]uint64, error) {
 	tops := make(map[uint32]uint64)
-	w := walker{tree: tree{r: r, limit: limit(root), kind: topTree}, leaf: func(n node) error {
+	w := walker{tree: tree{r: r, limit: blockLimit(root), kind: topTree}, leaf: func(n node) error {
 		for i := range n.entries {
 			if n.key(i) > MaxDeviceID {
 				return corrupt(n.block, "device id %d is over %d", n.key(i), MaxDeviceID)
@@ -140,13 +137,13 @@ func deviceRoots(ctx context.Context, r io.ReaderAt, root Superblock) (map[uint3
 		return nil
 	}}
 	if err := w.walk(ctx, place{block: root.MappingRoot}); err != nil {
-		return nil, fmt.Errorf("reading the tree of devices at block %d: %w", root.MappingRoot, err)
+		return nil, fmt.Errorf("read tree of devices at block %d: %w", root.MappingRoot, err)
 	}
 	return tops, nil
 }
 
 func appendSuperblock(b []byte, s Superblock, dataBlocks uint64) []byte {
-	// thin_dump writes neither the uuid nor where the held root is.
+	// thin_dump writes neither the uuid nor the block of the held root.
 	b = append(b, `<superblock uuid="" time="`...)
 	b = strconv.AppendUint(b, uint64(s.Time), 10)
 	b = append(b, `" transaction="`...)

@@ -7,29 +7,30 @@ import (
 	"sync"
 )
 
-// dumpRun is consecutive virtual blocks in consecutive data blocks of one time.
+// dumpRun is a run of consecutive virtual blocks, mapped to consecutive data blocks with one
+// time.
 type dumpRun struct {
 	virtual, data, blocks uint64
 	time                  uint32
 }
 
-// joins tells whether next goes on where r ends.
+// joins reports whether next continues r.
 func (r dumpRun) joins(next dumpRun) bool {
 	return r.virtual+r.blocks == next.virtual && r.data+r.blocks == next.data && r.time == next.time
 }
 
-// leafStore holds the mappings of every leaf, each read once in the order of
-// the blocks, to be written in the order of the devices.
+// leafStore holds the mappings of every leaf. They are read once, in the order of the blocks,
+// and written in the order of the devices.
 type leafStore struct {
 	graph *graph
 
 	mu   sync.Mutex
-	runs [][]byte // by vertex; nil where there was no room
+	runs [][]byte // by vertex; nil if there was no memory left
 	room int64
-	free []byte // of the piece of memory that runs are cut from
+	free []byte // the unused part of the memory for runs
 }
 
-// read reads all leaves under the devices, and checks their trees.
+// read reads all leaves of the devices and checks their trees.
 func (s *leafStore) read(ctx context.Context, devices []dumpedDevice) error {
 	g := s.graph
 	for i := range devices {
@@ -39,8 +40,8 @@ func (s *leafStore) read(ctx context.Context, devices []dumpedDevice) error {
 		}
 		devices[i].root = n
 	}
-	scratch := make([][]byte, g.fetch.workers)
-	g.leaf = func(worker int, number uint32, _ *vertex, n node) error {
+	scratch := make([][]byte, g.reader.workers)
+	g.onLeaf = func(worker int, number uint32, _ *vertex, n node) error {
 		scratch[worker] = appendRuns(scratch[worker][:0], n)
 		s.keep(number, scratch[worker])
 		return nil
@@ -48,7 +49,7 @@ func (s *leafStore) read(ctx context.Context, devices []dumpedDevice) error {
 	if err := g.read(ctx); err != nil {
 		return err
 	}
-	_, err := g.settle()
+	_, err := g.orderAndCheck()
 	s.runs = append(s.runs, make([][]byte, max(0, len(g.vertices)-len(s.runs)))...)
 	return err
 }
@@ -71,13 +72,13 @@ func (s *leafStore) keep(number uint32, runs []byte) {
 	s.runs[number], s.free = s.free[:n:n], s.free[n:]
 }
 
-// of returns the runs of a leaf; b and scratch are the worker's own.
-func (s *leafStore) of(number uint32, b, scratch []byte) ([]byte, error) {
+// runsOf returns the runs of a leaf. b and scratch are buffers of the worker.
+func (s *leafStore) runsOf(number uint32, b, scratch []byte) ([]byte, error) {
 	if runs := s.runs[number]; runs != nil {
 		return runs, nil
 	}
 	v := &s.graph.vertices[number]
-	if err := readBlock(s.graph.fetch.r, uint64(v.block), b); err != nil {
+	if err := readBlock(s.graph.reader.r, uint64(v.block), b); err != nil {
 		return nil, err
 	}
 	n, err := parseNode(b, uint64(v.block), 8)
@@ -90,8 +91,8 @@ func (s *leafStore) of(number uint32, b, scratch []byte) ([]byte, error) {
 	return appendRuns(scratch[:0], n), nil
 }
 
-// appendRuns encodes a leaf's runs, each in four numbers that say how it
-// differs from where the last one ended.
+// appendRuns encodes a leaf's runs. Each is four numbers, relative to the end of the run before
+// it.
 func appendRuns(b []byte, n node) []byte {
 	var last, r dumpRun
 	values := n.b[nodeHeader+8*n.max:]
@@ -119,7 +120,7 @@ func appendRuns(b []byte, n node) []byte {
 	return b
 }
 
-// nextRun decodes what appendRuns wrote; last is where the run before ended.
+// nextRun decodes one run of appendRuns. last is the end of the run before it.
 func nextRun(b []byte, last *dumpRun) (dumpRun, []byte) {
 	virtual, n := uvarint(b)
 	b = b[n:]
@@ -137,7 +138,7 @@ func nextRun(b []byte, last *dumpRun) (dumpRun, []byte) {
 	return r, b
 }
 
-// uvarint is binary.Uvarint with its commonest case in line.
+// uvarint is binary.Uvarint with the most frequent case inlined.
 func uvarint(b []byte) (uint64, int) {
 	if b[0] < 0x80 {
 		return uint64(b[0]), 1

@@ -15,8 +15,8 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// What the builder writes thin_check accepts, and Dump says of it, byte for
-// byte, what thin_dump says; of its held root too.
+// thin_check accepts the metadata of the builder, and Dump writes the same bytes as
+// thin_dump, also for the held root.
 func TestDumpAgreesWithThinDump(t *testing.T) {
 	need.Program(t, "thin_dump")
 	each(t, 200, func(seed uint64, dir string) error {
@@ -29,7 +29,7 @@ func TestDumpAgreesWithThinDump(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if seed%7 != 0 { // thin_check has nothing against the flag
+		if seed%7 != 0 { // thin_check fails if the flag is set
 			if _, err := thin("thin_check", path); err != nil {
 				return err
 			}
@@ -70,8 +70,8 @@ func sameDump(m *metadatatest.Image, s metadata.Superblock, path string, args []
 	return differ("held with a size", strings.Replace(want, `nr_data_blocks="0"`, `nr_data_blocks="777"`, 1), got)
 }
 
-// A rich pool is large enough for runs to cross batches; without memory for the
-// leaves each is read again.
+// In a rich pool runs continue across batches. Without memory for the leaves each leaf
+// is read again.
 func TestDumpOfManyBatches(t *testing.T) {
 	need.Program(t, "thin_dump")
 	p := metadatatest.Rich(2)
@@ -127,11 +127,11 @@ func TestDumpOptions(t *testing.T) {
 		}
 	}
 	if _, err := dumped(m, s, metadata.DumpOptions{Devices: []uint32{2, 99999}}); !errors.Is(err, metadata.ErrNoDevice) || !strings.Contains(err.Error(), "99999") {
-		t.Errorf("a device that is not there: %v", err)
+		t.Errorf("dump of a missing device: got %v, want ErrNoDevice with its id", err)
 	}
 }
 
-// No damage makes Dump crash, and damage of the trees is an error.
+// Damaged trees are an error of Dump, other damage is not.
 func TestDumpOfDamage(t *testing.T) {
 	p := metadatatest.New(6)
 	p.Load(1, 18000, 200, 84) // three levels
@@ -158,7 +158,7 @@ func TestDumpOfDamage(t *testing.T) {
 		kind, where, _ := strings.Cut(d.Name, "/")
 		inTree := where == "device's mapping tree" || where == "mapping tree's top level" || where == "details"
 		if err == nil && inTree && !strings.HasPrefix(kind, "under-full") {
-			t.Errorf("%s: no error; the text is as before: %v", d.Name, text == whole)
+			t.Errorf("%s: got no error; the XML is unchanged: %v", d.Name, text == whole)
 		}
 		if err != nil && !inTree && (d.Leak || where == "data" || strings.HasSuffix(where, "bitmap")) {
 			t.Errorf("%s: %v", d.Name, err)
@@ -166,34 +166,34 @@ func TestDumpOfDamage(t *testing.T) {
 	}
 }
 
-type fullDisk struct{ room int }
+type fullDisk struct{ free int }
 
 var errFull = errors.New("no space left")
 
 func (f *fullDisk) Write(b []byte) (int, error) {
-	if f.room -= len(b); f.room < 0 {
+	if f.free -= len(b); f.free < 0 {
 		return 0, errFull
 	}
 	return len(b), nil
 }
 
-func TestDumpEnds(t *testing.T) {
+func TestDumpStops(t *testing.T) {
 	m, s := image(t, metadatatest.Rich(7), metadatatest.SaveOptions{})
-	for _, room := range []int{0, 200, 1 << 20} {
-		if err := metadata.Dump(context.Background(), &fullDisk{room}, m, s, metadata.DumpOptions{}); !errors.Is(err, errFull) {
-			t.Errorf("room for %d bytes: %v", room, err)
+	for _, free := range []int{0, 200, 1 << 20} {
+		if err := metadata.Dump(context.Background(), &fullDisk{free}, m, s, metadata.DumpOptions{}); !errors.Is(err, errFull) {
+			t.Errorf("with %d bytes free: got %v, want errFull", free, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := metadata.Dump(ctx, io.Discard, m, s, metadata.DumpOptions{}); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled before: %v", err)
+		t.Errorf("canceled before the call: got %v, want context.Canceled", err)
 	}
 	ctx, cancel = context.WithCancel(context.Background())
 	defer cancel()
 	w := writerFunc(func(b []byte) (int, error) { cancel(); return len(b), nil })
 	if err := metadata.Dump(ctx, w, m, s, metadata.DumpOptions{}); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled while writing: %v", err)
+		t.Errorf("canceled while writing: got %v, want context.Canceled", err)
 	}
 }
 
@@ -229,7 +229,7 @@ func FuzzDump(f *testing.F) {
 		}
 		text, err := dumped(m, root, metadata.DumpOptions{})
 		if err == nil && !strings.HasSuffix(text, "</superblock>\n") {
-			t.Errorf("no error, and the XML ends with %q", text[max(0, len(text)-50):])
+			t.Errorf("got no error, and the XML ends with %q", text[max(0, len(text)-50):])
 		}
 	})
 }

@@ -7,36 +7,36 @@ import (
 	"sync"
 )
 
-// A batch is a stretch of the XML, about 1 MiB of it, that one worker formats.
-// It may begin and end inside a device; the runs at such ends may go on in the
-// next batch and are left to the one who puts the batches together.
+// batch is a part of the XML, about 1 MiB, that one worker formats. It may begin and end inside
+// a device. The first and last run may continue in the adjacent batch, so writeBatches writes
+// them.
 type batch struct {
 	items   []batchItem
 	entries int
 	begun   bool // inside a device
 
-	head, tail dumpRun // of no blocks where there is none
-	body       []byte  // behind headroom
+	head, tail dumpRun // with 0 blocks if there is none
+	body       []byte  // after headroom bytes
 	err        error
 	done       chan struct{}
 }
 
-// batchItem is a leaf, or where leaf is 0 a device's first line or last one.
+// batchItem is a leaf, or, if leaf is 0, the first or last line of a device.
 type batchItem struct {
 	leaf   uint32
-	device *Device // nil: the end
+	device *Device // nil: the last line
 }
 
 const (
 	batchEntries = 1 << 14
-	headroom     = 512 // in front of a body, for the runs before it
+	headroom     = 512 // free bytes before a body, for the runs before it
 )
 
-// write formats the devices by many workers, in order.
+// write formats the devices in several workers and writes them in order.
 func (s *leafStore) write(ctx context.Context, w io.Writer, devices []dumpedDevice, skipMappings bool) error {
 	workers := 2 * runtime.GOMAXPROCS(0)
 	if s.room < 1<<18 {
-		workers *= 4 // they wait for leaves to be read again
+		workers *= 4 // they wait while leaves are read again
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -69,32 +69,32 @@ func (s *leafStore) write(ctx context.Context, w io.Writer, devices []dumpedDevi
 			}
 		})
 	}
-	if err := stitch(ctx, w, ordered, spent); err != nil {
+	if err := writeBatches(ctx, w, ordered, spent); err != nil {
 		stop(err)
 	}
 	group.Wait()
 	return context.Cause(ctx)
 }
 
-// batches cuts the devices up and hands the parts on until next says no.
+// batches divides the devices into batches and passes them to next until it returns false.
 func (s *leafStore) batches(devices []dumpedDevice, skipMappings bool, spent chan *batch, next func(*batch) bool) {
-	b := fresh(spent, false)
+	b := newBatch(spent, false)
 	add := func(item batchItem, entries int) bool {
 		b.items, b.entries = append(b.items, item), b.entries+entries
 		if b.entries < batchEntries {
 			return true
 		}
 		full := b
-		b = fresh(spent, item.leaf != 0 || item.device != nil)
+		b = newBatch(spent, item.leaf != 0 || item.device != nil)
 		return next(full)
 	}
 	for i := range devices {
 		d := &devices[i]
-		// An end tag alone is not worth a batch, a device is something.
+		// A device counts as two entries, so that many empty devices fill a batch.
 		if !add(batchItem{device: &d.Device}, 2) {
 			return
 		}
-		if !skipMappings && !s.below(d.root, add) {
+		if !skipMappings && !s.addLeaves(d.root, add) {
 			return
 		}
 		if !add(batchItem{}, 0) {
@@ -104,21 +104,22 @@ func (s *leafStore) batches(devices []dumpedDevice, skipMappings bool, spent cha
 	next(b)
 }
 
-// below adds the leaves under a vertex, which settle found in no circle.
-func (s *leafStore) below(number uint32, add func(batchItem, int) bool) bool {
+// addLeaves adds the leaves under a vertex. The recursion ends because orderAndCheck found no
+// cycle.
+func (s *leafStore) addLeaves(number uint32, add func(batchItem, int) bool) bool {
 	v := &s.graph.vertices[number]
 	if v.leaf {
 		return add(batchItem{leaf: number}, int(v.entries))
 	}
-	for _, child := range s.graph.below(v) {
-		if !s.below(child, add) {
+	for _, child := range s.graph.children(v) {
+		if !s.addLeaves(child, add) {
 			return false
 		}
 	}
 	return true
 }
 
-func fresh(spent chan *batch, begun bool) *batch {
+func newBatch(spent chan *batch, begun bool) *batch {
 	select {
 	case b := <-spent:
 		*b = batch{items: b.items[:0], body: b.body[:headroom], begun: begun, done: make(chan struct{})}
@@ -128,10 +129,10 @@ func fresh(spent chan *batch, begun bool) *batch {
 	}
 }
 
-// format writes a batch's lines.
+// format formats the lines of a batch.
 func (s *leafStore) format(b *batch, block, scratch []byte) error {
-	var run dumpRun // not yet written
-	open := b.begun // the next run to end may have begun in the batch before
+	var run dumpRun // not written so far
+	open := b.begun // the next run may continue one of the batch before
 	end := func() {
 		switch {
 		case run.blocks == 0:
@@ -153,7 +154,7 @@ func (s *leafStore) format(b *batch, block, scratch []byte) error {
 			}
 			continue
 		}
-		runs, err := s.of(item.leaf, block, scratch)
+		runs, err := s.runsOf(item.leaf, block, scratch)
 		if err != nil {
 			return err
 		}
@@ -179,8 +180,8 @@ func (s *leafStore) format(b *batch, block, scratch []byte) error {
 	return nil
 }
 
-// stitch writes the batches in order, with the runs that lie between them.
-func stitch(ctx context.Context, w io.Writer, ordered, spent chan *batch) error {
+// writeBatches writes the batches in order, with the runs between them.
+func writeBatches(ctx context.Context, w io.Writer, ordered, spent chan *batch) error {
 	var run dumpRun
 	var out []byte
 	for b := range ordered {

@@ -3,42 +3,48 @@ package metadata
 import (
 	"errors"
 	"fmt"
+
+	"thinctl/fault"
 )
 
-// What was found instead of good metadata, for errors.Is.
+// The causes of errors, for errors.Is. Each comment lists the functions that return it.
+// The kinds fault.Busy (another process or the kernel has the device open exclusively)
+// and fault.Unsupported (this package does not implement the format's version or one of
+// its features) have no more specific cause.
 var (
-	// ErrEmpty: the superblock's 4 KiB are all zero: no pool was made here yet.
+	// ErrEmpty: all 4096 bytes of the superblock are zero, as on a new device. It has no
+	// kind, because only the caller knows whether there should be a pool.
 	// ReadSuperblock, WriteUUID.
 	ErrEmpty = errors.New("empty")
-	// ErrNotMetadata: the superblock's magic is not dm-thin's. ReadSuperblock,
-	// HeldRoot, WriteUUID, Copy.
+	// ErrNotMetadata: the superblock does not have dm-thin's magic number. It has no kind,
+	// for the same reason. ReadSuperblock, HeldRoot, WriteUUID, Copy.
 	ErrNotMetadata = errors.New("not thin pool metadata")
-	// ErrChecksum: a block's content does not match its checksum. All.
-	ErrChecksum = errors.New("wrong checksum")
-	// ErrCorrupt: a block is sealed by a right checksum, yet what it says cannot
-	// be. All.
-	ErrCorrupt = errors.New("corrupt")
-	// ErrUnsupported: the format's version or features are not known here. All
-	// that read a superblock.
-	ErrUnsupported = errors.New("unsupported format")
-	// ErrTruncated: the file or device ends before a block it should hold. All.
-	ErrTruncated = errors.New("ends too soon")
-	// ErrNoDevice: the metadata has no thin device of that id. Runs, Delta, Freed,
-	// Dump.
-	ErrNoDevice = errors.New("no such thin device")
-	// ErrOtherPool: the superblock carries the uuid of another pool. WriteUUID, Copy.
-	ErrOtherPool = errors.New("belongs to another pool")
-	// ErrBusy: the device is claimed, mostly by the active pool.
-	// WriteUUID, OpenOffline, ClearNeedsCheck, Copy.
-	ErrBusy = errors.New("in use")
+	// ErrChecksum: the content of a block does not match its checksum. All functions that
+	// read blocks.
+	ErrChecksum = fault.New(fault.Damaged, "wrong checksum")
+	// ErrCorrupt: a block has a correct checksum and impossible content. All functions that
+	// read blocks.
+	ErrCorrupt = fault.New(fault.Damaged, "corrupt")
+	// ErrTruncated: the file or device ends before a block that is needed. All functions that
+	// read blocks.
+	ErrTruncated = fault.New(fault.Damaged, "ends too soon")
+	// ErrNoDevice: the metadata has no thin device of that id. Runs, Delta, Freed, Dump.
+	ErrNoDevice = fault.New(fault.NotFound, "no such thin device")
+	// ErrOtherPool: the superblock has the uuid of another pool. WriteUUID, Copy.
+	ErrOtherPool = fault.New(fault.Refused, "belongs to another pool")
+
+	// ErrUnsupported is fault.Unsupported.
+	ErrUnsupported error = fault.Unsupported
+	// ErrBusy is fault.Busy.
+	ErrBusy error = fault.Busy
 )
 
-// BlockError says which metadata block is wrong and how.
+// BlockError is an error in one metadata block.
 type BlockError struct {
 	Block uint64
-	Kind  error  // a sentinel of this package, nil where reading failed
-	Found string // what was found
-	Err   error  // the cause, often the read's; may be nil
+	Kind  error  // a cause of this package or fault.Unsupported; nil if the read failed
+	Found string // the content that is wrong
+	Err   error  // the cause, such as the error of the read; may be nil
 }
 
 func (e *BlockError) Error() string {
@@ -55,7 +61,7 @@ func (e *BlockError) Error() string {
 	return text
 }
 
-// Unwrap yields the sentinel and the cause.
+// Unwrap returns the sentinel and the cause.
 func (e *BlockError) Unwrap() []error {
 	var wrapped []error
 	for _, err := range []error{e.Kind, e.Err} {

@@ -1,7 +1,7 @@
 package metadata
 
-// What tests outside of the package take from those inside: metadatatest
-// imports it.
+// The helpers of the tests inside the package that tests outside it need. Those are
+// outside because metadatatest imports this package.
 type (
 	Fataler = fataler
 	Dumped  = dump

@@ -8,43 +8,42 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/fault"
 	"thinctl/units"
 )
 
-// File is a metadata device, or a file that stands in for one, open for
-// reading.
+// File is a metadata device, or a file in place of one, open for reading.
 type File struct {
 	f      *os.File
 	direct bool
 }
 
-// Open opens a metadata device or file. A block device must take O_DIRECT; a
-// regular file is read through the page cache where its file system has no
-// direct IO.
+// Open opens a metadata device or file. A block device must support O_DIRECT. A regular file is
+// read through the page cache if its file system does not support direct IO.
 func Open(path string) (*File, error) {
 	f, err := open(path, unix.O_RDONLY)
 	if err != nil {
-		return nil, fmt.Errorf("opening metadata %s: %w", path, err)
+		return nil, fmt.Errorf("open metadata %s: %w", path, err)
 	}
 	return f, nil
 }
 
-// OpenOffline is Open where no pool may be using the metadata: the trees of the
-// live superblock hold still. A block device stays claimed while it is open, so
-// that no pool starts on it; one that is claimed already gives ErrBusy. Whether
-// a regular file is behind a loop device in use is for the caller to find out.
+// OpenOffline opens metadata that no pool uses, so that the trees of the live superblock do not
+// change. A block device is opened exclusively: until Close no pool can start on it. The error
+// is fault.Busy if a pool or another process has it open exclusively. The caller must ensure that
+// a regular file is not behind a loop device in use.
 func OpenOffline(path string) (*File, error) {
 	f, err := open(path, unix.O_RDONLY|unix.O_EXCL)
 	if errors.Is(err, unix.EBUSY) {
-		err = fmt.Errorf("%w: %w", ErrBusy, err)
+		err = fmt.Errorf("%w: %w", fault.Busy, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("opening metadata %s: %w", path, err)
+		return nil, fmt.Errorf("open metadata %s: %w", path, err)
 	}
 	return f, nil
 }
 
-// ReadSuperblockFile is ReadSuperblock of the device or file at path.
+// ReadSuperblockFile reads and verifies the live superblock of the device or file at path.
 func ReadSuperblockFile(path string) (Superblock, error) {
 	f, err := Open(path)
 	if err != nil {
@@ -57,8 +56,8 @@ func ReadSuperblockFile(path string) (Superblock, error) {
 	return s, nil
 }
 
-// open takes O_EXCL for block devices only: the kernel answers it with EBUSY
-// while a pool claims the device (block/bdev.c, bd_prepare_to_claim).
+// open applies O_EXCL to block devices only. The kernel then returns EBUSY while a pool claims
+// the device (block/bdev.c, bd_prepare_to_claim).
 func open(path string, how int) (*File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -81,7 +80,7 @@ func open(path string, how int) (*File, error) {
 		return nil, err
 	}
 	if opened, err := f.f.Stat(); err != nil || !os.SameFile(info, opened) {
-		return nil, errors.Join(errors.New("replaced by another file while it was opened: try again"), err, f.f.Close())
+		return nil, errors.Join(errors.New("another file replaced it while it was opened: try again"), err, f.f.Close())
 	}
 	return f, nil
 }
@@ -90,15 +89,15 @@ func isBlock(info os.FileInfo) bool {
 	return info.Mode()&os.ModeDevice != 0 && info.Mode()&os.ModeCharDevice == 0
 }
 
-// ReadAt implements io.ReaderAt. Any range may be asked for; whole blocks into
-// an aligned buffer cost no copy.
+// ReadAt implements io.ReaderAt for any range. Whole blocks into an aligned buffer need no
+// copy.
 func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	size := int64(blockSize)
 	if !f.direct || len(p) == 0 || (isAligned(p) && int64(len(p))%size == 0 && off%size == 0) {
 		return f.f.ReadAt(p, off)
 	}
 	if off < 0 {
-		return 0, fmt.Errorf("reading metadata %s: offset %d is negative", f.f.Name(), off)
+		return 0, fmt.Errorf("read metadata %s: negative offset %d", f.f.Name(), off)
 	}
 	b, done := newBlock(), 0
 	for done < len(p) {
@@ -119,7 +118,7 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	return done, nil
 }
 
-// Size is the device's or file's size in bytes.
+// Size returns the size of the device or file in bytes.
 func (f *File) Size() (units.Bytes, error) {
 	end, err := f.f.Seek(0, io.SeekEnd)
 	return units.Bytes(end), err

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/internal/testkit/need"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,7 @@ func TestReadAtAnyRange(t *testing.T) {
 		}
 		defer m.Close()
 		if !m.direct {
-			t.Error("the file system of the tests' folder has no direct IO: nothing is shown by it")
+			t.Error("the test directory is on a file system without direct IO")
 		}
 		for range 200 {
 			off, p := rand.Int64N(int64(size)+5000), make([]byte, rand.IntN(9000))
@@ -38,7 +39,7 @@ func TestReadAtAnyRange(t *testing.T) {
 			wantN, wantErr := bytes.NewReader(content).ReadAt(want, off)
 			n, err := m.ReadAt(p, off)
 			if n != wantN || !bytes.Equal(p[:n], want[:n]) || (n < len(p)) != errors.Is(err, io.EOF) || (n == len(p) && err != nil && !errors.Is(err, io.EOF)) {
-				t.Fatalf("%d bytes at %d of %d: %d, %v; want %d, %v", len(p), off, size, n, err, wantN, wantErr)
+				t.Fatalf("read of %d bytes at %d of %d: got %d, %v; want %d, %v", len(p), off, size, n, err, wantN, wantErr)
 			}
 		}
 	}
@@ -48,20 +49,20 @@ func TestReadAtAnyRange(t *testing.T) {
 	}
 	defer m.Close()
 	if _, err := m.ReadAt(make([]byte, 1), -1); err == nil {
-		t.Error("a negative offset was taken")
+		t.Error("got no error for a negative offset")
 	}
 }
 
-// ramfs has no direct IO, as tmpfs had none before 6.6.
+// ramfs does not support direct IO, like tmpfs before Linux 6.6.
 func TestWithoutDirectIO(t *testing.T) {
 	need.Root(t)
 	dir := t.TempDir()
 	if err := unix.Mount("ramfs", dir, "ramfs", 0, ""); err != nil {
-		t.Fatalf("mounting a ramfs at %s: %v (root is needed)", dir, err)
+		t.Fatalf("mount ramfs at %s: %v (root is needed)", dir, err)
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(dir, 0); err != nil {
-			t.Errorf("unmounting %s: %v", dir, err)
+			t.Errorf("unmount %s: %v", dir, err)
 		}
 	})
 	path := filepath.Join(dir, "meta")
@@ -77,17 +78,17 @@ func TestWithoutDirectIO(t *testing.T) {
 	}
 	defer m.Close()
 	if m.direct {
-		t.Error("ramfs has direct IO: the fallback was not tried")
+		t.Error("ramfs was opened with direct IO")
 	}
 	if devices, err := read(m); err != nil || len(devices) != 20 {
-		t.Errorf("%d devices, %v", len(devices), err)
+		t.Errorf("got %d devices, %v; want 20", len(devices), err)
 	}
 	if s, err := ReadSuperblock(m); err != nil || s.UUID != uuid {
-		t.Errorf("uuid %x, %v", s.UUID, err)
+		t.Errorf("got uuid %x, %v; want %x", s.UUID, err, uuid)
 	}
 }
 
-// loop attaches file to a loop device that goes with the test.
+// loop attaches file to a loop device until the end of the test.
 func loop(t *testing.T, file string) string {
 	t.Helper()
 	need.Loops(t)
@@ -101,7 +102,7 @@ func loop(t *testing.T, file string) string {
 		t.Fatal(err)
 	}
 	defer control.Close()
-	for range 100 { // others take free devices too
+	for range 100 { // other tests take free devices concurrently
 		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
 		if err != nil {
 			t.Fatal(err)
@@ -118,10 +119,10 @@ func loop(t *testing.T, file string) string {
 		}
 		device.Close()
 		if !errors.Is(err, unix.EBUSY) {
-			t.Fatalf("attaching %s to %s: %v", file, device.Name(), err)
+			t.Fatalf("attach %s to %s: %v", file, device.Name(), err)
 		}
 	}
-	t.Fatal("others took every free loop device first")
+	t.Fatal("no free loop device after 100 attempts")
 	return ""
 }
 
@@ -134,18 +135,18 @@ func TestOpenOffline(t *testing.T) {
 			t.Fatal(err)
 		}
 		if devices, err := read(m); err != nil || len(devices) != 20 {
-			t.Errorf("%s: %d devices, %v", path, len(devices), err)
+			t.Errorf("%s: got %d devices, %v; want 20", path, len(devices), err)
 		}
 		if size, err := m.Size(); err != nil || size%BlockSize != 0 || size == 0 {
-			t.Errorf("%s: size %d, %v", path, size, err)
+			t.Errorf("%s: got size %d, %v; want a multiple of the block size", path, size, err)
 		}
 		_, err = OpenOffline(path)
-		if claimed := path == device; claimed != errors.Is(err, ErrBusy) {
-			t.Errorf("%s a second time: %v", path, err)
+		if claimed := path == device; claimed != errors.Is(err, fault.Busy) {
+			t.Errorf("open %s again: got %v", path, err)
 		}
 		live, err := Open(path)
 		if err != nil {
-			t.Fatalf("%s for a held root: %v", path, err)
+			t.Fatalf("open %s while it is claimed: %v", path, err)
 		}
 		live.Close()
 		m.Close()

@@ -5,45 +5,46 @@ import (
 	"slices"
 )
 
-// Severity is how bad a finding is, worst last.
+// Severity is the severity of a finding. The most severe value is the highest.
 type Severity uint8
 
-// What a finding means for the pool.
+// The severities.
 const (
-	Notice Severity = iota // sound; worth knowing
-	Leak                   // space that nobody gets back; no data is at risk
-	Damage                 // data is lost, or will be by what the kernel writes next
+	Notice Severity = iota // nothing is damaged
+	Leak                   // space is lost; no data is at risk
+	Damage                 // data is lost, or the kernel's next writes will lose it
 )
 
 func (s Severity) String() string { return [...]string{"notice", "leak", "damage"}[s] }
 
-// Finding is one thing that is wrong, or many of a kind.
+// Finding is one defect of the metadata, or several of one kind.
 type Finding struct {
 	Code     Code
 	Severity Severity
-	Block    uint64   // the metadata block, or the first of the data blocks for the data-… codes
-	Count    uint64   // how many there are of the kind; those beyond the first few are only counted
-	Devices  []uint32 // the thin devices that it touches, where that is known
+	Block    uint64   // the metadata block, or the first data block if the code begins with data-
+	Count    uint64   // the number of defects of this kind; beyond the first few there is only a count
+	Devices  []uint32 // the affected thin devices, if known
 	Text     string
-	// Repairable: Repair mends it. Lost is how many mappings go with it, at most.
+	// Repairable is true if Repair fixes the defect. Lost is the number of mappings
+	// that the repair loses at most.
 	Repairable bool
 	Lost       uint64
 }
 
 func (f Finding) String() string { return fmt.Sprintf("%s: %s: %s", f.Severity, f.Code, f.Text) }
 
-// Report is what Check found.
+// Report is the result of Check.
 type Report struct {
 	Superblock Superblock
-	// Findings, the worst first. Empty: sound.
+	// Findings begins with the most severe. It is empty if the metadata is sound.
 	Findings []Finding
-	// Usage is who takes what, where no damage hides it.
+	// Usage is the space that each device takes. It is nil if damage hides some of it.
 	Usage *Usage
-	// Complete: all of the metadata could be looked at.
+	// Complete is true if all of the metadata could be read.
 	Complete bool
 }
 
-// Worst is the worst severity found; ok is false where nothing was.
+// Worst returns the highest severity; ok is false if there are no findings.
 func (r Report) Worst() (worst Severity, ok bool) {
 	for _, f := range r.Findings {
 		worst, ok = max(worst, f.Severity), true
@@ -51,13 +52,13 @@ func (r Report) Worst() (worst Severity, ok bool) {
 	return worst, ok
 }
 
-// told is how many findings of one code are told one by one.
-const told = 16
+// maxPerCode is the number of findings of one code that are listed one by one.
+const maxPerCode = 16
 
 type findings struct {
 	list  []Finding
 	count map[Code]int
-	rest  map[Code]int // index in list of that which counts the rest
+	rest  map[Code]int // index in list of the finding that counts the others
 }
 
 func (f *findings) add(one Finding) {
@@ -66,7 +67,7 @@ func (f *findings) add(one Finding) {
 	}
 	one.Count = max(one.Count, 1)
 	f.count[one.Code]++
-	if f.count[one.Code] <= told {
+	if f.count[one.Code] <= maxPerCode {
 		f.list = append(f.list, one)
 		return
 	}
@@ -79,7 +80,7 @@ func (f *findings) add(one Finding) {
 	r := &f.list[i]
 	r.Severity, r.Count, r.Lost = max(r.Severity, one.Severity), r.Count+one.Count, r.Lost+one.Lost
 	r.Repairable = r.Repairable && one.Repairable
-	r.Text = fmt.Sprintf("%d more of the kind", f.count[one.Code]-told)
+	r.Text = fmt.Sprintf("%d more of this kind", f.count[one.Code]-maxPerCode)
 }
 
 func (f *findings) sorted() []Finding {

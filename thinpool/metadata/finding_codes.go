@@ -1,9 +1,9 @@
 package metadata
 
-// Code names a kind of finding and stays the same from release to release.
+// Code is the kind of a finding. Codes do not change between releases.
 type Code string
 
-// What Check can find; Meaning says what each is.
+// The codes of Check. Meaning describes each.
 const (
 	CodeSuperblock    Code = "superblock"
 	CodeNeedsCheck    Code = "needs-check"
@@ -36,8 +36,8 @@ const (
 	CodeTruncated     Code = "truncated"
 )
 
-// Meaning is what a code stands for, for those who run the pool, and what comes
-// of it; "" where it is not one of [Codes].
+// Meaning describes a code and its consequence for a user. It returns "" if the code is not one
+// of [Codes].
 func (c Code) Meaning() string {
 	for _, m := range meanings() {
 		if m.code == c {
@@ -47,8 +47,8 @@ func (c Code) Meaning() string {
 	return ""
 }
 
-// Codes lists all, those of the superblock first, then of the trees, the
-// devices and the space maps.
+// Codes returns all codes: first those of the superblock, then of the trees, the devices and
+// the space maps.
 func Codes() []Code {
 	var codes []Code
 	for _, m := range meanings() {
@@ -64,34 +64,34 @@ type meaning struct {
 
 func meanings() []meaning {
 	return []meaning{
-		{CodeSuperblock, "the superblock is not readable as one, or what it says cannot be"},
-		{CodeNeedsCheck, "the kernel met a failure and keeps the pool read-only until the metadata was checked"},
-		{CodeHeldRoot, "the superblock of the metadata snapshot is bad; the pool itself does without it"},
-		{CodeTime, "24 bits count the snapshots that were ever made in the pool, and are nearly used up"},
-		{CodeTruncated, "the device or file is smaller than its space map: it was not copied whole, or shrunk"},
-		{CodeUnreadable, "the device gives an error for a block, or ends before it; what it holds is out of reach"},
-		{CodeNodeChecksum, "a btree node is not as it was written; what it holds is out of reach"},
-		{CodeNode, "a btree node has a right checksum and makes no sense; what it holds is out of reach"},
-		{CodePointer, "a pointer at no block, or at another tree's; what should be there is out of reach"},
-		{CodeCircle, "pointers that come back to where they began; the kernel would run in a circle"},
-		{CodeKeys, "keys that are out of order, or outside of what the node above allows; lookups miss them"},
-		{CodeBalance, "leaves are not all equally deep; the kernel mixes them up when it merges nodes"},
-		{CodeUnderfull, "a node is less than a third full; the kernel refuses it when it removes something"},
-		{CodeDeviceID, "a device has an id over 24 bits, which no message to the kernel can name"},
-		{CodeTimeAhead, "a time that the pool has not come to; the kernel would overwrite shared blocks in place"},
-		{CodeDevice, "part of a thin device's mappings is out of reach; reads there fail, and give zeros after a repair"},
+		{CodeSuperblock, "the superblock cannot be read, or a field has an impossible value"},
+		{CodeNeedsCheck, "an operation failed in the kernel, which keeps the pool read-only until the metadata is checked"},
+		{CodeHeldRoot, "the superblock of the metadata snapshot is damaged; the pool itself does not need it"},
+		{CodeTime, "the 24-bit counter of all snapshots ever made in the pool is nearly used up"},
+		{CodeTruncated, "the device or file is smaller than its space map: a copy is incomplete, or the device shrank"},
+		{CodeUnreadable, "the device fails to read a block, or ends before it; the content is out of reach"},
+		{CodeNodeChecksum, "the checksum of a btree node is wrong; its content is out of reach"},
+		{CodeNode, "a btree node has a correct checksum and invalid content; the content is out of reach"},
+		{CodePointer, "a pointer leads to no block, or into another tree; the content below it is out of reach"},
+		{CodeCircle, "the pointers of a tree form a cycle; the kernel would follow them without end"},
+		{CodeKeys, "keys are out of order, or outside the range of the parent node; lookups miss them"},
+		{CodeBalance, "the leaves of a tree have different depths; the kernel confuses nodes when it merges them"},
+		{CodeUnderfull, "a node is less than a third full; the kernel rejects it when it removes an entry"},
+		{CodeDeviceID, "a device id needs more than 24 bits; no message to the kernel can name the device"},
+		{CodeTimeAhead, "a time is later than the pool's; the kernel would overwrite shared blocks in place"},
+		{CodeDevice, "some mappings of a thin device are out of reach; reads there fail, and return zeros after a repair"},
 		{CodeNoDetails, "a thin device has mappings and no details; it cannot be activated"},
 		{CodeNoMappings, "a thin device has details and no mappings; it cannot be activated"},
-		{CodeMappedCount, "the details of a thin device count other mappings than there are"},
+		{CodeMappedCount, "the details of a thin device have a wrong count of its mappings"},
 		{CodeBeyondData, "a mapping leads beyond the end of the data device"},
-		{CodeBitmap, "a space map's bitmap or index is not readable; the kernel cannot allocate there"},
-		{CodeIndex, "an entry of a space map's index miscounts its bitmap; free blocks may never be found"},
-		{CodeAllocated, "a space map's total is wrong; the pool says that more or less is free than is"},
-		{CodeOverflow, "a count over 2 without its record, or the record of no such count"},
-		{CodeMetadataLeak, "metadata blocks count as used that are not, or as more used; they never come back"},
-		{CodeMetadataCount, "metadata blocks in use count as free, or as less used; the kernel will overwrite them"},
-		{CodeDataLeak, "data blocks count as mapped that are not, or as more mapped; they never come back"},
-		{CodeDataCount, "mapped data blocks count as free, or as less mapped; they will be given to another device"},
-		{CodeNotCounted, "what is out of reach hides which blocks are in use, and so what leaks there are"},
+		{CodeBitmap, "the bitmap or index of a space map cannot be read; the kernel cannot allocate blocks there"},
+		{CodeIndex, "an index entry of a space map has wrong counts for its bitmap; the kernel may never use free blocks"},
+		{CodeAllocated, "the total of a space map is wrong; the pool reports a wrong amount of free space"},
+		{CodeOverflow, "a reference count over 2 without its record, or a record without such a count"},
+		{CodeMetadataLeak, "the reference counts of metadata blocks are too high; their space is lost"},
+		{CodeMetadataCount, "the reference counts of metadata blocks are too low; the kernel will overwrite the blocks"},
+		{CodeDataLeak, "the reference counts of data blocks are too high; their space is lost"},
+		{CodeDataCount, "the reference counts of data blocks are too low; the kernel will give the blocks to another device"},
+		{CodeNotCounted, "blocks are out of reach, so the check cannot find which other blocks leak"},
 	}
 }

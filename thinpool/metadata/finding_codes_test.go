@@ -11,7 +11,7 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// Each constant is listed once, with a meaning.
+// Codes lists each constant once, and each has a meaning.
 func TestCodes(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "finding_codes.go", nil, 0)
 	if err != nil {
@@ -37,9 +37,9 @@ func TestCodes(t *testing.T) {
 	slices.Sort(declared)
 	slices.Sort(listed)
 	if !slices.Equal(declared, listed) {
-		t.Errorf("declared %v\nlisted %v", declared, listed)
+		t.Errorf("got codes %v, want the declared %v", listed, declared)
 	}
 	if meaning := metadata.Code("nonsense").Meaning(); meaning != "" {
-		t.Errorf("nonsense means %q", meaning)
+		t.Errorf("got meaning %q of an unknown code, want none", meaning)
 	}
 }

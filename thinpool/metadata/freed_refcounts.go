@@ -8,60 +8,60 @@ import (
 	"io"
 )
 
-// Freed returns what [Map.Freed] does, the number of data blocks that come back
-// when all the devices of ids go, at the cost of what comes back and not of the
-// whole pool: the kernel counts what points at each node and each data block,
-// so whatever is counted more often than these devices point at it belongs to
-// others too, and so does all below it.
+// Freed returns the same number as [Map.Freed]: the data blocks that become free if all the
+// devices of ids are deleted. It reads only the nodes that are freed too, not the whole pool.
+// The kernel counts the references to each node and each data block. If a count is higher than
+// the number of references from these devices, the block and everything below it also belong to
+// other devices.
 //
-// root must be a superblock whose transaction is on the disk and stays there
-// until Freed returns, for what is reached from it must not be used again
-// meanwhile; and it must hold no other root, which would be counted as well.
-// Errors are ErrNoDevice, ErrChecksum, ErrCorrupt, ErrTruncated, and
-// ErrTooLarge where the devices share over 2^22 blocks among each other: scan.
+// root must be the superblock of a committed transaction that is not replaced before Freed
+// returns, because blocks that it reaches must not be reused in the meantime. It must not have
+// a held root, whose references are counted too. Errors are ErrNoDevice, ErrChecksum,
+// ErrCorrupt, ErrTruncated, and ErrTooLarge if the devices share over 2^22 blocks among each
+// other: use Scan.
 func Freed(ctx context.Context, r io.ReaderAt, root Superblock, ids ...uint32) (uint64, error) {
 	if root.Block != 0 || root.HeldRoot != 0 {
-		return 0, errors.New("what devices have alone is counted in a superblock that holds no other root")
+		return 0, errors.New("count freed blocks: the superblock must be the live one and have no held root")
 	}
-	whole := tree{r: &recalled{r: r}, limit: limit(root)}
-	w := alone{
+	whole := tree{r: &cachedReader{r: r}, limit: blockLimit(root)}
+	w := freedCounter{
 		tree:  tree{r: r, limit: whole.limit, kind: mappingTree},
-		nodes: counted{tree: whole, root: root.MetadataSpaceMap, flat: true},
-		data:  counted{tree: whole, root: root.DataSpaceMap},
+		nodes: countReader{tree: whole, root: root.MetadataSpaceMap, flat: true},
+		data:  countReader{tree: whole, root: root.DataSpaceMap},
 	}
 	tops := map[uint32]uint64{}
 	for _, id := range ids {
-		_, top, err := mappings(r, root, id)
+		_, top, err := mappingTreeOf(r, root, id)
 		if err != nil {
 			return 0, err
 		}
 		tops[id] = top
 	}
 	for id, top := range tops {
-		if err := w.pointers(ctx, []place{{block: top}}, uint32(len(tops))); err != nil {
-			return 0, fmt.Errorf("reading what thin device %d alone has: %w", id, err)
+		if err := w.followPointers(ctx, []place{{block: top}}, uint32(len(tops))); err != nil {
+			return 0, fmt.Errorf("count blocks that thin device %d frees: %w", id, err)
 		}
 	}
 	return w.freed, nil
 }
 
-// alone walks down from devices as long as nothing else points there.
-type alone struct {
+// freedCounter walks down from devices as long as no other device points to a node.
+type freedCounter struct {
 	tree
-	nodes, data counted
+	nodes, data countReader
 	freed       uint64
 }
 
-// pointers follows those pointers to nodes that are the last there are. No
-// device points at anything twice, so devices is the most that all of them do.
-func (w *alone) pointers(ctx context.Context, to []place, devices uint32) error {
+// followPointers follows the pointers after which no reference to the node remains. No device
+// refers to a block twice, so devices is the largest number of references from all of them.
+func (w *freedCounter) followPointers(ctx context.Context, to []place, devices uint32) error {
 	var last []place
 	var blocks []uint32
 	for _, p := range to {
 		if err := w.reachable(p); err != nil {
 			return err
 		}
-		is, err := w.nodes.last(p.block, devices)
+		is, err := w.nodes.isLast(p.block, devices)
 		if err != nil {
 			return err
 		}
@@ -73,7 +73,7 @@ func (w *alone) pointers(ctx context.Context, to []place, devices uint32) error 
 		return nil
 	}
 	loaded := make([][]byte, len(last))
-	fetch(ctx, w.r, blocks, aligned(len(last)*blockSize), loaded)
+	readSparse(ctx, w.r, blocks, aligned(len(last)*blockSize), loaded)
 	for i, p := range last {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -82,30 +82,30 @@ func (w *alone) pointers(ctx context.Context, to []place, devices uint32) error 
 		if err != nil {
 			return err
 		}
-		if err := w.below(ctx, p, n, devices); err != nil {
+		if err := w.followNode(ctx, p, n, devices); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *alone) node(p place, loaded []byte) (node, error) {
+func (w *freedCounter) node(p place, loaded []byte) (node, error) {
 	if loaded == nil {
 		return w.read(p, newBlock())
 	}
 	return w.parse(p, loaded)
 }
 
-func (w *alone) below(ctx context.Context, p place, n node, devices uint32) error {
+func (w *freedCounter) followNode(ctx context.Context, p place, n node, devices uint32) error {
 	if !n.leaf {
 		children := make([]place, n.entries)
 		for i := range children {
 			children[i] = p.child(n, i)
 		}
-		return w.pointers(ctx, children, devices)
+		return w.followPointers(ctx, children, devices)
 	}
 	for i := range n.entries {
-		is, err := w.data.last(mapping(n.child(i)).data(), devices)
+		is, err := w.data.isLast(mapping(n.child(i)).data(), devices)
 		if err != nil {
 			return err
 		}
@@ -116,49 +116,49 @@ func (w *alone) below(ctx context.Context, p place, n node, devices uint32) erro
 	return nil
 }
 
-// counted tells pointers by a space map's counts of them.
-type counted struct {
-	tree // its kind is set before each use
+// countReader counts references and compares them with a space map.
+type countReader struct {
+	tree // kind is set before each use
 	root SpaceMap
-	flat bool // the index is one block and no tree: the metadata's
+	flat bool // the index is one block, not a tree, as in the metadata space map
 
 	bitmaps map[uint64][]byte // by number
-	met     map[uint64]uint32 // pointers so far, of blocks with more to come
+	seen    map[uint64]uint32 // references so far, of blocks with more references
 }
 
-// mostMet bounds counted.met: some 200 MiB.
-const mostMet = 1 << 22
+// maxSeen is the largest size of countReader.seen: about 200 MiB.
+const maxSeen = 1 << 22
 
-// last counts a pointer to a block, and tells whether it is the last of all.
-// most is how many of them may come at all.
-func (c *counted) last(block uint64, most uint32) (bool, error) {
+// isLast counts a reference to a block, and reports whether it is the last one. most is the
+// largest number of references that can occur.
+func (c *countReader) isLast(block uint64, most uint32) (bool, error) {
 	count, err := c.count(block, most)
 	switch {
 	case err != nil:
 		return false, err
 	case count == 0:
-		return false, corrupt(block, "it is pointed at and counted as free")
+		return false, corrupt(block, "a pointer leads to it, and its reference count is 0")
 	case count == 1:
 		return true, nil
 	case count > most:
 		return false, nil
 	}
-	if c.met == nil {
-		c.met = map[uint64]uint32{}
+	if c.seen == nil {
+		c.seen = map[uint64]uint32{}
 	}
-	if c.met[block]++; c.met[block] == count {
-		delete(c.met, block)
+	if c.seen[block]++; c.seen[block] == count {
+		delete(c.seen, block)
 		return true, nil
 	}
-	if len(c.met) > mostMet {
-		return false, fmt.Errorf("%w: over %d blocks that these devices share", ErrTooLarge, mostMet)
+	if len(c.seen) > maxSeen {
+		return false, fmt.Errorf("%w: these devices share over %d blocks", ErrTooLarge, maxSeen)
 	}
 	return false, nil
 }
 
-// count is how often a block is pointed at, or some number over most where it
-// is more often.
-func (c *counted) count(block uint64, most uint32) (uint32, error) {
+// count returns the reference count of a block. If it is over most, the result may be any
+// number over most.
+func (c *countReader) count(block uint64, most uint32) (uint32, error) {
 	if block >= c.root.Blocks {
 		return 0, corrupt(block, "a pointer to block %d of %d", block, c.root.Blocks)
 	}
@@ -178,16 +178,16 @@ func (c *counted) count(block uint64, most uint32) (uint32, error) {
 	return binary.LittleEndian.Uint32(value), nil
 }
 
-func (c *counted) lookup(kind treeKind, root, key uint64) ([]byte, error) {
+func (c *countReader) lookup(kind treeKind, root, key uint64) ([]byte, error) {
 	c.kind = kind
 	value, found, err := c.tree.lookup(root, key, newBlock())
 	if err == nil && !found {
-		err = corrupt(root, "the %s under it has no %d", kind, key)
+		err = corrupt(root, "%s under it has no key %d", kind, key)
 	}
 	return value, err
 }
 
-func (c *counted) bitmap(number uint64) ([]byte, error) {
+func (c *countReader) bitmap(number uint64) ([]byte, error) {
 	if b, ok := c.bitmaps[number]; ok {
 		return b, nil
 	}
@@ -209,7 +209,7 @@ func (c *counted) bitmap(number uint64) ([]byte, error) {
 	return b, nil
 }
 
-func (c *counted) entry(number uint64) (indexEntry, error) {
+func (c *countReader) entry(number uint64) (indexEntry, error) {
 	if !c.flat {
 		value, err := c.lookup(indexTree, c.root.BitmapRoot, number)
 		if err != nil {
@@ -227,16 +227,17 @@ func (c *counted) entry(number uint64) (indexEntry, error) {
 	return decodeIndexEntry(number, b[bitmapHeader+indexEntrySize*int(number):]), nil
 }
 
-// recalled keeps blocks that were read: neighbours' counts lie in one.
-type recalled struct {
+// cachedReader keeps blocks that were read, because counts of neighbouring blocks are in the
+// same block.
+type cachedReader struct {
 	r      io.ReaderAt
 	blocks map[int64][]byte
 }
 
-// mostRecalled bounds recalled.blocks: 16 MiB.
-const mostRecalled = 4096
+// maxCached is the largest number of blocks in cachedReader: 16 MiB.
+const maxCached = 4096
 
-func (c *recalled) ReadAt(b []byte, at int64) (int, error) {
+func (c *cachedReader) ReadAt(b []byte, at int64) (int, error) {
 	if kept, ok := c.blocks[at]; ok && len(b) == len(kept) {
 		return copy(b, kept), nil
 	}
@@ -244,7 +245,7 @@ func (c *recalled) ReadAt(b []byte, at int64) (int, error) {
 	if err != nil || n != blockSize {
 		return n, err
 	}
-	if c.blocks == nil || len(c.blocks) >= mostRecalled {
+	if c.blocks == nil || len(c.blocks) >= maxCached {
 		c.blocks = map[int64][]byte{}
 	}
 	c.blocks[at] = append([]byte(nil), b...)

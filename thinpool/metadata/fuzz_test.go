@@ -6,9 +6,8 @@ import (
 	"testing"
 )
 
-// FuzzDevices writes bytes into a sound image and seals every block again, so
-// that the checks behind the checksums are reached. A patch is block, offset
-// (2 bytes), value.
+// FuzzDevices writes bytes into a sound image and corrects all checksums, so that other
+// checks are reached. A patch is block, offset (2 bytes), value.
 func FuzzDevices(f *testing.F) {
 	f.Add([]byte{}, uint8(20), false)
 	f.Add([]byte{1, 16, 0, 255, 1, 17, 0, 255}, uint8(20), false)  // entries
@@ -23,9 +22,9 @@ func FuzzDevices(f *testing.F) {
 		for ; len(patches) >= 4; patches = patches[4:] {
 			m.block(uint64(patches[0]) % blocks)[binary.LittleEndian.Uint16(patches[1:])%4096] = patches[3]
 		}
-		seal(m.block(0), superblockSalt)
+		setChecksum(m.block(0), superblockSalt)
 		for n := uint64(1); n < blocks; n++ {
-			seal(m.block(n), nodeSalt)
+			setChecksum(m.block(n), nodeSalt)
 		}
 		if cut {
 			m.b = m.b[:len(m.b)-blockSize/2]
@@ -35,17 +34,17 @@ func FuzzDevices(f *testing.F) {
 			return
 		}
 		if most := 126 * int(blocks); len(devices) > most {
-			t.Fatalf("%d devices from %d blocks", len(devices), blocks)
+			t.Fatalf("got %d devices from %d blocks", len(devices), blocks)
 		}
 		for i := 1; i < len(devices); i++ {
 			if devices[i].ID <= devices[i-1].ID {
-				t.Fatalf("device %d follows %d", devices[i].ID, devices[i-1].ID)
+				t.Fatalf("got device %d after device %d", devices[i].ID, devices[i-1].ID)
 			}
 		}
 	})
 }
 
-// FuzzSuperblock takes any bytes for a whole device, as found and resealed.
+// FuzzSuperblock reads any bytes as a device, as they are and with a correct checksum.
 func FuzzSuperblock(f *testing.F) {
 	m := newImage(someDevices(7), 3)
 	f.Add(m.b)
@@ -58,7 +57,7 @@ func FuzzSuperblock(f *testing.F) {
 			return
 		}
 		b = bytes.Clone(b) // the fuzzer keeps its own
-		seal(b[:blockSize], superblockSalt)
+		setChecksum(b[:blockSize], superblockSalt)
 		read(bytes.NewReader(b))
 		HeldRoot(bytes.NewReader(b), 1)
 	})

@@ -2,34 +2,34 @@ package metadata
 
 import "fmt"
 
-// settle brings the vertices into an order in which each stands after all that
-// point at it, and checks what only the whole shows: no circle, keys within
-// what every parent allows, leaves of one tree equally deep. It returns the
-// order.
-func (g *graph) settle() ([]uint32, error) {
-	order, waiting := g.sort()
+// orderAndCheck returns the vertices in topological order, each after all that point to it. It
+// checks the properties of whole trees: no cycles, keys within the range of every parent,
+// leaves at one depth.
+func (g *graph) orderAndCheck() ([]uint32, error) {
+	order, waiting := g.topologicalOrder()
 	if len(order) < len(g.vertices)-1 {
-		// What is only below a circle, and perhaps in other trees too, is sound.
-		for _, n := range g.circular(waiting) {
+		// Nodes below a cycle that are not part of it may be sound, and in other trees too.
+		for _, n := range g.cyclic(waiting) {
 			v := &g.vertices[n]
 			v.broken = true
-			if err := g.fault(CodeCircle, v, corrupt(uint64(v.block), "a circle of pointers in %s comes through", v.tree)); err != nil {
+			if err := g.onFault(CodeCircle, v,
+				corrupt(uint64(v.block), "it is part of a cycle of pointers in %s", v.tree)); err != nil {
 				return nil, err
 			}
 		}
-		order, _ = g.sort()
+		order, _ = g.topologicalOrder()
 	}
 	for _, n := range order {
 		v := &g.vertices[n]
-		if below := g.below(v); len(below) > 0 && !v.leaf {
-			c := &g.vertices[below[len(below)-1]] // the last child goes as far as v may
+		if below := g.children(v); len(below) > 0 && !v.leaf {
+			c := &g.vertices[below[len(below)-1]] // the last child may have keys up to the end of v's range
 			c.high = min(c.high, v.high)
 		}
 	}
 	for i := len(order) - 1; i >= 0; i-- {
 		v := &g.vertices[order[i]]
-		if code, err := g.fits(v); err != nil {
-			if err := g.fault(code, v, err); err != nil {
+		if code, err := g.checkVertex(v); err != nil {
+			if err := g.onFault(code, v, err); err != nil {
 				return nil, err
 			}
 		}
@@ -37,23 +37,23 @@ func (g *graph) settle() ([]uint32, error) {
 	return order, nil
 }
 
-// sort orders the vertices, and returns for each how many pointers it still
-// waits for: some where there is a circle above it.
-func (g *graph) sort() (order, waiting []uint32) {
+// topologicalOrder returns the vertices in topological order, and the number of unvisited
+// parents of each. That number is not 0 below a cycle.
+func (g *graph) topologicalOrder() (order, waiting []uint32) {
 	waiting = make([]uint32, len(g.vertices))
 	for n := range g.vertices {
-		for _, child := range g.below(&g.vertices[n]) {
+		for _, child := range g.children(&g.vertices[n]) {
 			waiting[child]++
 		}
 	}
 	order = make([]uint32, 0, len(g.vertices)-1)
 	for n := 1; n < len(g.vertices); n++ {
-		if waiting[n] == 0 { // only a superblock points at it
+		if waiting[n] == 0 { // only superblocks point to it
 			order = append(order, uint32(n))
 		}
 	}
 	for i := 0; i < len(order); i++ {
-		for _, child := range g.below(&g.vertices[order[i]]) {
+		for _, child := range g.children(&g.vertices[order[i]]) {
 			if child == 0 {
 				continue
 			}
@@ -65,16 +65,16 @@ func (g *graph) sort() (order, waiting []uint32) {
 	return order, waiting
 }
 
-// circular lists, of the vertices that still wait, those that lead to a circle.
-func (g *graph) circular(waiting []uint32) (circular []uint32) {
+// cyclic returns those of the waiting vertices from which a cycle can be reached.
+func (g *graph) cyclic(waiting []uint32) (circular []uint32) {
 	leads, above := make([]uint32, len(g.vertices)), make([][]uint32, len(g.vertices))
 	var done []uint32
 	for n := 1; n < len(g.vertices); n++ {
 		if waiting[n] == 0 {
 			continue
 		}
-		for _, child := range g.below(&g.vertices[n]) {
-			if child != 0 { // what a waiting one points at waits too
+		for _, child := range g.children(&g.vertices[n]) {
+			if child != 0 { // the children of a waiting vertex wait too
 				leads[n]++
 				above[child] = append(above[child], uint32(n))
 			}
@@ -100,14 +100,14 @@ func (g *graph) circular(waiting []uint32) (circular []uint32) {
 	return circular
 }
 
-// fits tells whether v may stand where it is pointed at, all below it being
-// settled, and sets its height.
-func (g *graph) fits(v *vertex) (Code, error) {
+// checkVertex checks whether v fits its parents, and sets its height. All vertices below it
+// must have been checked.
+func (g *graph) checkVertex(v *vertex) (Code, error) {
 	if v.broken {
-		return "", nil // said before
+		return "", nil // reported before
 	}
 	if v.entries == 0 {
-		if v.leaf && !v.child {
+		if v.leaf && !v.hasParent {
 			return "", nil // an empty tree
 		}
 		return CodeNode, corrupt(uint64(v.block), "an empty node inside %s", v.tree)
@@ -121,7 +121,7 @@ func (g *graph) fits(v *vertex) (Code, error) {
 	if v.leaf {
 		return "", nil
 	}
-	for _, child := range g.below(v) {
+	for _, child := range g.children(v) {
 		c := &g.vertices[child]
 		if child == 0 || c.broken {
 			continue
@@ -130,11 +130,11 @@ func (g *graph) fits(v *vertex) (Code, error) {
 			v.height = c.height + 1
 		}
 		if v.height != c.height+1 {
-			return CodeBalance, corrupt(uint64(v.block), "leaves of %s at %d and at %d nodes below", v.tree, v.height, c.height+1)
+			return CodeBalance, corrupt(uint64(v.block), "leaves of %s %d and %d nodes below it", v.tree, v.height, c.height+1)
 		}
 	}
 	if v.height >= maxDepth {
-		return CodeBalance, fmt.Errorf("in %s: %w", v.tree, corrupt(uint64(v.block), "deeper than %d nodes", maxDepth))
+		return CodeBalance, fmt.Errorf("in %s: %w", v.tree, corrupt(uint64(v.block), "deeper than %d levels", maxDepth))
 	}
 	return "", nil
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// image is a metadata device in memory: a superblock and a details tree, with
-// no space maps, which this package does not read.
+// image is a metadata device in memory. It has a superblock and a tree of details, and no space
+// maps.
 type image struct{ b []byte }
 
 func (m *image) block(n uint64) []byte { return m.b[n*uint64(blockSize):][:blockSize] }
@@ -21,8 +21,8 @@ func (m *image) grow() uint64 {
 	return uint64(len(m.b)/blockSize - 1)
 }
 
-// newImage builds the tree bottom up, with few entries to a node so that small
-// images are deep.
+// newImage builds the tree with at most fill entries in a node, so that small images have high
+// trees.
 func newImage(devices []Device, fill int) *image {
 	m := &image{}
 	m.grow()
@@ -41,7 +41,7 @@ func newImage(devices []Device, fill int) *image {
 			first = uint64(part[0].ID)
 		}
 		level = append(level, ref{first, n})
-		seal(m.block(n), nodeSalt)
+		setChecksum(m.block(n), nodeSalt)
 	}
 	for len(level) > 1 {
 		var above []ref
@@ -54,7 +54,7 @@ func newImage(devices []Device, fill int) *image {
 				m.setChild(n, i, child.block)
 			}
 			above = append(above, ref{part[0].key, n})
-			seal(m.block(n), nodeSalt)
+			setChecksum(m.block(n), nodeSalt)
 		}
 		level = above
 	}
@@ -73,7 +73,7 @@ func (m *image) superblock(n, details uint64) {
 	if n == 0 {
 		le.PutUint64(b[offMetadataSpaceMap:], uint64(len(m.b)/blockSize))
 	}
-	seal(b, superblockSalt)
+	setChecksum(b, superblockSalt)
 }
 
 func (m *image) node(n uint64, flags uint32, entries, most, value int) {

@@ -5,13 +5,13 @@ import (
 	"math"
 )
 
-// SpanKind is whose the data blocks of a span are.
+// SpanKind is the owner class of a span of data blocks.
 type SpanKind uint8
 
-// What a data block can be.
+// The owner classes.
 const (
 	Free      SpanKind = iota // mapped by no device
-	Exclusive                 // mapped by just one
+	Exclusive                 // mapped by exactly one
 	Shared                    // mapped by several
 )
 
@@ -19,15 +19,15 @@ func (k SpanKind) String() string {
 	return [...]string{"free", "exclusive", "shared"}[k]
 }
 
-// Span is a run of data blocks that are alike.
+// Span is a run of data blocks with the same kind and owner.
 type Span struct {
 	Begin, Blocks uint64
 	Kind          SpanKind
-	Device        uint32 // whose it is, where Exclusive
+	Device        uint32 // the owner, if Kind is Exclusive
 }
 
-// Layout calls visit with the data device's spans, in order and without gaps,
-// up to its end where that is known and else to the last mapped block.
+// Layout calls visit with the spans of the data device, in order and without gaps. The last
+// span ends at the end of the device, or at the last mapped block if the size is not known.
 func (m *Map) Layout(ctx context.Context, visit func(Span) error) error {
 	owners := m.soleOwners()
 	last := Span{}
@@ -44,8 +44,8 @@ func (m *Map) Layout(ctx context.Context, visit func(Span) error) error {
 		return nil
 	}
 	next := uint64(0)
-	err := m.passes(ctx, false, func(c *claims) error {
-		return c.mapped(func(number uint64, r *region) error {
+	err := m.passes(ctx, false, func(c *dataRefs) error {
+		return c.eachRegion(func(number uint64, r *region) error {
 			if number*regionBlocks > next {
 				if err := put(next, Free, 0); err != nil {
 					return err
@@ -56,7 +56,7 @@ func (m *Map) Layout(ctx context.Context, visit func(Span) error) error {
 				kind, device := Free, uint32(0)
 				switch {
 				case claim == 0:
-				case claim&manyMark != 0 || owners[claim] == manyOwners:
+				case claim&countFlag != 0 || owners[claim] == manyOwners:
 					kind = Shared
 				default:
 					kind, device = Exclusive, m.roots[owners[claim]-1].id
@@ -73,7 +73,7 @@ func (m *Map) Layout(ctx context.Context, visit func(Span) error) error {
 		return err
 	}
 	end := m.options.DataBlocks
-	if end > maxDataBlock { // nobody knows: at the last mapped one
+	if end > maxDataBlock { // not known: the last mapped block
 		if last.Kind == Free {
 			return nil
 		}
@@ -91,8 +91,8 @@ func (m *Map) Layout(ctx context.Context, visit func(Span) error) error {
 
 const manyOwners = math.MaxUint32
 
-// soleOwners tells of each vertex the one device that reaches it, as an index of
-// roots from 1, or manyOwners.
+// soleOwners returns for each vertex the one device that reaches it, as an index into roots
+// plus 1, or manyOwners.
 func (m *Map) soleOwners() []uint32 {
 	owners := make([]uint32, len(m.graph.vertices))
 	own := func(number, owner uint32) {
@@ -106,7 +106,7 @@ func (m *Map) soleOwners() []uint32 {
 	}
 	for _, number := range m.order {
 		if v := &m.graph.vertices[number]; v.tree == mappingTree {
-			for _, child := range m.graph.below(v) {
+			for _, child := range m.graph.children(v) {
 				own(child, owners[number])
 			}
 		}

@@ -8,75 +8,76 @@ import (
 	"pgregory.net/rapid"
 )
 
-// limb is a node of a device's tree in memory. Trees are changed by copying the
-// way down, as the kernel does, so that they share all else. Nodes hold so few
-// entries that small trees are high; the tools take them, for a node says itself
-// how many fit.
-type limb struct {
-	keys   []uint64
-	values []uint64 // a leaf's
-	kids   []*limb
-	block  uint64 // once written
+// modelNode is a node of a device's tree in memory. A change copies the nodes from the root to
+// the changed leaf, as in the kernel, and shares the others. Nodes have few entries, so that
+// small trees are high. The tools accept them, because the format has the capacity in each
+// node.
+type modelNode struct {
+	keys     []uint64
+	values   []uint64 // of a leaf
+	children []*modelNode
+	block    uint64 // 0: not written
 }
 
-const limbMax, limbMin = 6, 2
+const modelNodeMax, modelNodeMin = 6, 2
 
+// change is an inserted or removed mapping.
 type change struct {
 	key, value uint64
 	drop       bool
 }
 
-func (n *limb) leaf() bool { return n.kids == nil }
-func (n *limb) last() uint64 {
+func (n *modelNode) leaf() bool { return n.children == nil }
+func (n *modelNode) last() uint64 {
 	for !n.leaf() {
-		n = n.kids[len(n.kids)-1]
+		n = n.children[len(n.children)-1]
 	}
 	return n.keys[len(n.keys)-1]
 }
 
-func (n *limb) height() int {
+func (n *modelNode) height() int {
 	if n.leaf() {
 		return 1
 	}
-	return 1 + n.kids[0].height()
+	return 1 + n.children[0].height()
 }
 
-// entries calls visit with all that is mapped.
-func (n *limb) entries(visit func(key, value uint64)) {
+// entries calls visit with all mappings.
+func (n *modelNode) entries(visit func(key, value uint64)) {
 	for i := range n.values {
 		visit(n.keys[i], n.values[i])
 	}
-	for _, kid := range n.kids {
+	for _, kid := range n.children {
 		kid.entries(visit)
 	}
 }
 
-func (n *limb) nodes(seen map[*limb]bool) {
+func (n *modelNode) nodes(seen map[*modelNode]bool) {
 	seen[n] = true
-	for _, kid := range n.kids {
+	for _, kid := range n.children {
 		kid.nodes(seen)
 	}
 }
 
-// change returns a tree with changes, which ascend, made to that of n.
-func (n *limb) change(changes []change) *limb {
-	level := mend(n.edit(changes))
+// change returns a copy of the tree with the changes, which must ascend.
+func (n *modelNode) change(changes []change) *modelNode {
+	level := mergeSmall(n.edit(changes))
 	for len(level) > 1 {
 		level = branches(level)
 	}
 	if len(level) == 0 {
-		return &limb{}
+		return &modelNode{}
 	}
 	top := level[0]
-	for len(top.kids) == 1 {
-		top = top.kids[0]
+	for len(top.children) == 1 {
+		top = top.children[0]
 	}
 	return top
 }
 
-func (n *limb) edit(changes []change) []*limb {
+func (n *modelNode) edit(changes []change) []*modelNode {
 	if len(changes) == 0 {
-		return []*limb{n}
+		return []*modelNode{n}
 	}
 	if n.leaf() {
 		merged := map[uint64]uint64{}
@@ -88,10 +89,10 @@ func (n *limb) edit(changes []change) []*limb {
 		}
 		return leaves(merged)
 	}
-	var kids []*limb
-	for i, kid := range n.kids {
+	var kids []*modelNode
+	for i, kid := range n.children {
 		end := len(changes)
-		if i+1 < len(n.kids) {
+		if i+1 < len(n.children) {
 			end, _ = slices.BinarySearchFunc(changes, n.keys[i+1], func(c change, k uint64) int {
 				if c.key < k {
 					return -1
@@ -102,21 +103,21 @@ func (n *limb) edit(changes []change) []*limb {
 		kids = append(kids, kid.edit(changes[:end])...)
 		changes = changes[end:]
 	}
-	if kids = mend(kids); slices.Equal(kids, n.kids) {
-		return []*limb{n}
+	if kids = mergeSmall(kids); slices.Equal(kids, n.children) {
+		return []*modelNode{n}
 	}
 	return branches(kids)
 }
 
-func leaves(entries map[uint64]uint64) []*limb {
+func leaves(entries map[uint64]uint64) []*modelNode {
 	var keys []uint64
 	for k := range entries {
 		keys = append(keys, k)
 	}
 	slices.Sort(keys)
-	var all []*limb
-	for _, part := range shares(len(keys)) {
-		n := &limb{keys: slices.Clone(keys[:part])}
+	var all []*modelNode
+	for _, part := range nodeSizes(len(keys)) {
+		n := &modelNode{keys: slices.Clone(keys[:part])}
 		for _, k := range n.keys {
 			n.values = append(n.values, entries[k])
 		}
@@ -125,16 +126,16 @@ func leaves(entries map[uint64]uint64) []*limb {
 	return all
 }
 
-// branches puts nodes above kids. A key may be lower than its child's first, as
-// removals leave it.
-func branches(kids []*limb) []*limb {
-	var all []*limb
-	for _, part := range shares(len(kids)) {
-		n := &limb{kids: slices.Clone(kids[:part])}
-		for i, kid := range n.kids {
+// branches returns nodes above children. A key may be lower than the first key of its child, as
+// after removals.
+func branches(kids []*modelNode) []*modelNode {
+	var all []*modelNode
+	for _, part := range nodeSizes(len(kids)) {
+		n := &modelNode{children: slices.Clone(kids[:part])}
+		for i, kid := range n.children {
 			key := kid.keys[0]
 			if i > 0 && key%3 == 0 {
-				key = n.kids[i-1].last() + (key-n.kids[i-1].last()+1)/2
+				key = n.children[i-1].last() + (key-n.children[i-1].last()+1)/2
 			}
 			n.keys = append(n.keys, key)
 		}
@@ -143,32 +144,32 @@ func branches(kids []*limb) []*limb {
 	return all
 }
 
-// shares cuts n into parts that are nodes.
-func shares(n int) []int {
+// nodeSizes divides n entries among nodes of similar size.
+func nodeSizes(n int) []int {
 	var parts []int
-	for count := (n + limbMax - 1) / limbMax; count > 0; count-- {
+	for count := (n + modelNodeMax - 1) / modelNodeMax; count > 0; count-- {
 		parts = append(parts, n/count)
 		n -= n / count
 	}
 	return parts
 }
 
-// mend joins nodes that have too few entries with a neighbor.
-func mend(level []*limb) []*limb {
+// mergeSmall merges nodes that have too few entries with a neighbour.
+func mergeSmall(level []*modelNode) []*modelNode {
 	for i := 0; i < len(level); i++ {
-		if len(level) == 1 || len(level[i].keys) >= limbMin {
+		if len(level) == 1 || len(level[i].keys) >= modelNodeMin {
 			continue
 		}
 		at := max(i-1, 0)
 		a, b := level[at], level[at+1]
-		var joined []*limb
+		var joined []*modelNode
 		if a.leaf() {
 			merged := map[uint64]uint64{}
 			a.entries(func(k, v uint64) { merged[k] = v })
 			b.entries(func(k, v uint64) { merged[k] = v })
 			joined = leaves(merged)
 		} else {
-			joined = branches(mend(slices.Concat(a.kids, b.kids)))
+			joined = branches(mergeSmall(slices.Concat(a.children, b.children)))
 		}
 		level = slices.Concat(level[:at], joined, level[at+2:])
 		i = at - 1
@@ -176,16 +177,16 @@ func mend(level []*limb) []*limb {
 	return level
 }
 
-// pool writes the trees of thin devices as an image with a held root, which is
-// enough for the tools' -m.
-func pool(devices map[uint32]*limb) *image {
+// pool writes the trees of thin devices as an image with a held root and without space maps,
+// which is sufficient for the tools with -m.
+func pool(devices map[uint32]*modelNode) *image {
 	m := &image{}
 	m.grow()
 	roots := map[uint64]uint64{}
 	for id := range uint32(len(devices)) {
 		roots[uint64(id+1)] = m.put(devices[id+1])
 	}
-	top := &limb{}
+	top := &modelNode{}
 	if level := leaves(roots); len(level) > 0 {
 		for len(level) > 1 {
 			level = branches(level)
@@ -194,7 +195,7 @@ func pool(devices map[uint32]*limb) *image {
 	}
 	details := m.grow()
 	m.node(details, flagLeaf, 0, 126, detailsSize)
-	seal(m.block(details), nodeSalt)
+	setChecksum(m.block(details), nodeSalt)
 	mapping := m.put(top)
 	held := m.grow()
 	le := binary.LittleEndian
@@ -208,7 +209,7 @@ func pool(devices map[uint32]*limb) *image {
 	return m
 }
 
-func (m *image) put(n *limb) uint64 {
+func (m *image) put(n *modelNode) uint64 {
 	if n.block != 0 {
 		return n.block
 	}
@@ -216,26 +217,26 @@ func (m *image) put(n *limb) uint64 {
 	flags := uint32(flagLeaf)
 	if values = n.values; !n.leaf() {
 		flags = flagInternal
-		for _, kid := range n.kids {
+		for _, kid := range n.children {
 			values = append(values, m.put(kid))
 		}
 	}
 	n.block = m.grow()
-	m.node(n.block, flags, len(n.keys), limbMax, 8)
+	m.node(n.block, flags, len(n.keys), modelNodeMax, 8)
 	for i, key := range n.keys {
 		m.setKey(n.block, i, key)
-		binary.LittleEndian.PutUint64(m.block(n.block)[nodeHeader+8*limbMax+8*i:], values[i])
+		binary.LittleEndian.PutUint64(m.block(n.block)[nodeHeader+8*modelNodeMax+8*i:], values[i])
 	}
-	seal(m.block(n.block), nodeSalt)
+	setChecksum(m.block(n.block), nodeSalt)
 	return n.block
 }
 
-// drawDevices draws devices that come from each other by changes.
-func drawDevices(t *rapid.T) map[uint32]*limb {
-	devices := map[uint32]*limb{1: {}}
+// drawDevices draws devices, each a changed copy of one before it.
+func drawDevices(t *rapid.T) map[uint32]*modelNode {
+	devices := map[uint32]*modelNode{1: {}}
 	span := rapid.SampledFrom([]uint64{8, 60, 400, 1 << 40}).Draw(t, "span")
 	for id := uint32(1); id <= uint32(rapid.IntRange(1, 5).Draw(t, "devices")); id++ {
-		tree := &limb{}
+		tree := &modelNode{}
 		if id > 1 {
 			tree = devices[rapid.Uint32Range(1, id-1).Draw(t, "origin")]
 		}
@@ -272,17 +273,17 @@ func drawChanges(t *rapid.T, span uint64, id uint32) []change {
 	return changes
 }
 
-// meteredImage counts how often each block is read.
-type meteredImage struct {
+// countingImage counts the reads of each block.
+type countingImage struct {
 	*image
 	blocks []atomic.Int32
 }
 
-func count(m *image) *meteredImage {
-	return &meteredImage{image: m, blocks: make([]atomic.Int32, len(m.b)/blockSize)}
+func countReads(m *image) *countingImage {
+	return &countingImage{image: m, blocks: make([]atomic.Int32, len(m.b)/blockSize)}
 }
 
-func (c *meteredImage) ReadAt(p []byte, off int64) (int, error) {
+func (c *countingImage) ReadAt(p []byte, off int64) (int, error) {
 	for at := off; at < off+int64(len(p)); at += int64(blockSize) {
 		if n := at / int64(blockSize); n < int64(len(c.blocks)) {
 			c.blocks[n].Add(1)

@@ -5,15 +5,17 @@ import (
 	"errors"
 	"fmt"
 
+	"thinctl/fault"
+
 	"golang.org/x/sys/unix"
 )
 
-// ClearNeedsCheck clears the flag that keeps the kernel from writing, of a pool
-// that is not active and whose metadata [Check] finds sound: the flag is all
-// that tells the kernel otherwise. On return this is on stable storage.
+// ClearNeedsCheck clears the flag that makes the kernel keep a pool read-only. The pool must be
+// inactive, and [Check] must have found its metadata sound: the flag is the only mark of a past
+// failure. On return the change is on stable storage.
 func ClearNeedsCheck(device string) error {
 	if err := clearNeedsCheck(device); err != nil {
-		return fmt.Errorf("clearing needs_check of metadata %s: %w", device, err)
+		return fmt.Errorf("clear needs_check of metadata %s: %w", device, err)
 	}
 	return nil
 }
@@ -21,7 +23,7 @@ func ClearNeedsCheck(device string) error {
 func clearNeedsCheck(device string) error {
 	f, err := open(device, unix.O_RDWR)
 	if errors.Is(err, unix.EBUSY) {
-		return fmt.Errorf("%w: deactivate the pool first: %w", ErrBusy, err)
+		return fmt.Errorf("%w: deactivate the pool first: %w", fault.Busy, err)
 	}
 	if err != nil {
 		return err
@@ -35,10 +37,10 @@ func (f *File) clearNeedsCheck() error {
 	case err != nil:
 		return err
 	case s.CompatRO != 0:
-		return &BlockError{Kind: ErrUnsupported, Found: fmt.Sprintf("features %#x that allow reading only", s.CompatRO)}
+		return &BlockError{Kind: fault.Unsupported, Found: fmt.Sprintf("read-only compatible features %#x", s.CompatRO)}
 	case s.NeedsCheck():
 		binary.LittleEndian.PutUint32(b[offFlags:], s.Flags&^flagNeedsCheck)
-		seal(b, superblockSalt)
+		setChecksum(b, superblockSalt)
 		if _, err := f.f.WriteAt(b, 0); err != nil {
 			return err
 		}

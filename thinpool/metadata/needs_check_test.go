@@ -13,8 +13,8 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// The flag goes and nothing else, once and again; thin_check agrees. What is no
-// sound superblock stays as it is.
+// ClearNeedsCheck clears the flag and changes nothing else, also when it is repeated. It
+// does not change a damaged superblock.
 func TestClearNeedsCheck(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "meta")
 	for _, flagged := range []bool{true, false} {
@@ -35,11 +35,11 @@ func TestClearNeedsCheck(t *testing.T) {
 		}
 		s, err := metadata.ReadSuperblockFile(path)
 		if err != nil || s.NeedsCheck() || s.UUID != [16]byte{7} {
-			t.Errorf("%+v, %v", s, err)
+			t.Errorf("got superblock %+v, %v; want no needs_check and uuid 07...", s, err)
 		}
 		const checksumAndFlags = 8
 		if !bytes.Equal(after[checksumAndFlags:], before.Bytes[checksumAndFlags:]) {
-			t.Error("more than the flag has changed")
+			t.Error("more than the flag and the checksum has changed")
 		}
 		if out, err := exec.Command(need.Program(t, "thin_check"), path).CombinedOutput(); err != nil {
 			t.Errorf("thin_check: %v\n%s", err, out)
@@ -47,10 +47,10 @@ func TestClearNeedsCheck(t *testing.T) {
 		before.Bytes[100] ^= 1
 		write(t, path, before.Bytes)
 		if err := metadata.ClearNeedsCheck(path); !errors.Is(err, metadata.ErrChecksum) {
-			t.Errorf("of a damaged superblock: %v", err)
+			t.Errorf("damaged superblock: got %v, want ErrChecksum", err)
 		}
 		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, before.Bytes) {
-			t.Errorf("a damaged superblock was changed: %v", err)
+			t.Errorf("the damaged superblock has changed (%v)", err)
 		}
 	}
 }

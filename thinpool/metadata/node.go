@@ -4,14 +4,14 @@ import (
 	"encoding/binary"
 )
 
-// A btree node (persistent-data/dm-btree-internal.h, struct btree_node).
+// The format of a btree node (persistent-data/dm-btree-internal.h, struct btree_node).
 const (
 	nodeHeader   = 32
 	flagInternal = 1
 	flagLeaf     = 2
 )
 
-// node is a view of a checked block.
+// node is a view of a btree node that was checked.
 type node struct {
 	block     uint64
 	b         []byte
@@ -30,15 +30,15 @@ func (n node) value(i int) []byte {
 
 func (n node) child(i int) uint64 { return binary.LittleEndian.Uint64(n.value(i)) }
 
-// parseNode checks b as the kernel does (dm-btree-spine.c, node_check), and
-// that its keys ascend.
+// parseNode checks b as the kernel does (dm-btree-spine.c, node_check), and also that its keys
+// ascend.
 func parseNode(b []byte, block uint64, leafValue int) (node, error) {
 	if err := verify(b, block, nodeSalt); err != nil {
 		return node{}, err
 	}
 	le := binary.LittleEndian
 	if own := le.Uint64(b[8:]); own != block {
-		return node{}, corrupt(block, "the node says that it is block %d", own)
+		return node{}, corrupt(block, "the node has the block number %d", own)
 	}
 	flags, entries, most, size := le.Uint32(b[4:]), le.Uint32(b[16:]), le.Uint32(b[20:]), le.Uint32(b[24:])
 	want := uint32(8)
@@ -52,7 +52,7 @@ func parseNode(b []byte, block uint64, leafValue int) (node, error) {
 	if size != want {
 		return node{}, corrupt(block, "values of %d bytes instead of %d", size, want)
 	}
-	// In 64 bits: most is the disk's and may be anything.
+	// In 64 bits: most comes from the disk and may have any value.
 	if uint64(most)*uint64(8+size) > uint64(blockSize-nodeHeader) {
 		return node{}, corrupt(block, "%d entries of %d bytes do not fit a node", most, 8+size)
 	}

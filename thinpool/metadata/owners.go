@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// Owner says that a thin device maps a run of data blocks, and where.
+// Owner is a run of data blocks and the thin device that maps it.
 type Owner struct {
 	Data, Blocks uint64
 	Device       uint32
@@ -17,14 +17,13 @@ type Owner struct {
 	Time         uint32
 }
 
-// Owners calls visit with all that map data blocks from begin up to, but not
-// with, end: by data block, then by device. It reads all leaves, or only the
-// owners' where no block of the range is shared, and keeps 32 bytes for each
-// run of each device in the range.
+// Owners calls visit with all mappings of the data blocks in [begin, end), ordered by data
+// block, then by device. It reads only the leaves that map the range, or all leaves if a block
+// of the range is shared. It holds 32 bytes for each run of each device in the range.
 func (m *Map) Owners(ctx context.Context, begin, end uint64, visit func(Owner) error) error {
 	owners, err := m.owners(ctx, begin, end)
 	if err != nil {
-		return fmt.Errorf("looking for the owners of data blocks %d to %d: %w", begin, end, err)
+		return fmt.Errorf("find owners of data blocks %d to %d: %w", begin, end, err)
 	}
 	for _, o := range owners {
 		if err := visit(o); err != nil {
@@ -35,10 +34,10 @@ func (m *Map) Owners(ctx context.Context, begin, end uint64, visit func(Owner) e
 }
 
 func (m *Map) owners(ctx context.Context, begin, end uint64) ([]Owner, error) {
-	leaves, blocks := m.leaves(m.claimants(begin, end))
+	leaves, blocks := m.leaves(m.leavesInRange(begin, end))
 	var mu sync.Mutex
-	hits := map[uint32][]Owner{} // by leaf, of no device yet
-	err := m.graph.fetch.each(ctx, blocks, func(_, i int, b []byte, err error) error {
+	hits := map[uint32][]Owner{} // by leaf, without the device
+	err := m.graph.reader.each(ctx, blocks, func(_, i int, b []byte, err error) error {
 		n, err := m.reread(leaves[i], b, err)
 		if err != nil {
 			return err
@@ -65,28 +64,28 @@ func (m *Map) owners(ctx context.Context, begin, end uint64) ([]Owner, error) {
 	slices.SortFunc(owners, func(a, b Owner) int {
 		return cmp.Or(cmp.Compare(a.Device, b.Device), cmp.Compare(a.Virtual, b.Virtual))
 	})
-	owners = join(owners)
+	owners = joinRuns(owners)
 	slices.SortFunc(owners, func(a, b Owner) int {
 		return cmp.Or(cmp.Compare(a.Data, b.Data), cmp.Compare(a.Device, b.Device), cmp.Compare(a.Virtual, b.Virtual))
 	})
 	return owners, nil
 }
 
-// claimants passes the leaves that may map a block of the range.
-func (m *Map) claimants(begin, end uint64) func(uint32, *vertex) bool {
+// leavesInRange selects the leaves that may map a block of the range.
+func (m *Map) leavesInRange(begin, end uint64) func(uint32, *vertex) bool {
 	all := func(uint32, *vertex) bool { return true }
-	if m.claims == nil {
+	if m.refs == nil {
 		return all
 	}
 	wanted := map[uint32]bool{}
 	for n := begin / regionBlocks; n*regionBlocks < end && n < allRegions; n++ {
-		r := m.claims.known(n)
+		r := m.refs.lookup(n)
 		if r == nil {
 			continue
 		}
 		first := max(begin, n*regionBlocks) - n*regionBlocks
 		for _, claim := range r[first:min(end-n*regionBlocks, regionBlocks)] {
-			if claim&manyMark != 0 {
+			if claim&countFlag != 0 {
 				return all
 			}
 			if claim != 0 {
@@ -97,7 +96,7 @@ func (m *Map) claimants(begin, end uint64) func(uint32, *vertex) bool {
 	return func(n uint32, _ *vertex) bool { return wanted[n] }
 }
 
-// ownedRuns lists a leaf's mappings into the range.
+// ownedRuns returns a leaf's mappings to blocks of the range.
 func ownedRuns(n node, begin, end uint64) []Owner {
 	var runs []Owner
 	for i := range n.entries {
@@ -106,11 +105,11 @@ func ownedRuns(n node, begin, end uint64) []Owner {
 			runs = append(runs, Owner{Data: block, Blocks: 1, Virtual: n.key(i), Time: uint32(packed & maxTime)})
 		}
 	}
-	return join(runs)
+	return joinRuns(runs)
 }
 
-// join makes neighbours one.
-func join(runs []Owner) []Owner {
+// joinRuns joins adjacent runs.
+func joinRuns(runs []Owner) []Owner {
 	joined := runs[:0]
 	for _, o := range runs {
 		if k := len(joined) - 1; k >= 0 {
@@ -125,19 +124,19 @@ func join(runs []Owner) []Owner {
 	return joined
 }
 
-// devicesOf goes up from leaves to the devices that reach them.
+// devicesOf returns the devices that reach each leaf.
 func (m *Map) devicesOf(leaves map[uint32][]Owner) map[uint32][]uint32 {
 	parents := make([][]uint32, len(m.graph.vertices))
 	wanted := make([]bool, len(m.graph.vertices))
 	for leaf := range leaves {
 		wanted[leaf] = true
 	}
-	for _, number := range slices.Backward(m.order) { // those below first
+	for _, number := range slices.Backward(m.order) { // children first
 		v := &m.graph.vertices[number]
 		if v.tree != mappingTree {
 			continue
 		}
-		for _, child := range m.graph.below(v) {
+		for _, child := range m.graph.children(v) {
 			if wanted[child] {
 				wanted[number] = true
 				parents[child] = append(parents[child], number)

@@ -9,38 +9,40 @@ import (
 )
 
 const (
-	chunkBlocks = 256 // 1 MiB at once
-	gapBlocks   = 8   // read over rather than asked for apart
+	chunkBlocks = 256 // 1 MiB in one read
+	gapBlocks   = 8   // unneeded blocks that one read may include
 )
 
-// fetcher reads many blocks at once, neighbours together, with several reads
-// under way so that the device and the processors are busy at the same time.
-type fetcher struct {
+// blockReader reads many blocks. It joins adjacent blocks into one read and runs several reads
+// concurrently, to keep the device and the processors busy.
+type blockReader struct {
 	r       io.ReaderAt
 	workers int
 	buffers [][]byte // one for each worker, kept between calls
 }
 
-func newFetcher(r io.ReaderAt, workers int) *fetcher {
+func newBlockReader(r io.ReaderAt, workers int) *blockReader {
 	if workers <= 0 {
-		workers = 4 * runtime.GOMAXPROCS(0) // most of them wait for the device
+		workers = 4 * runtime.GOMAXPROCS(0) // most workers wait for the device
 	}
-	return &fetcher{r: r, workers: workers, buffers: make([][]byte, workers)}
+	return &blockReader{r: r, workers: workers, buffers: make([][]byte, workers)}
 }
 
-type chunk struct{ from, to int } // indices of the list of blocks
+// chunk is a range of indices in the list of blocks, for one read.
+type chunk struct{ from, to int }
 
-// each calls visit for blocks[i] of an ascending list, in no order and from
-// several goroutines; worker tells them apart. b is nil where err is set, and
-// only borrowed. The first error that visit returns ends the reading.
-func (f *fetcher) each(ctx context.Context, blocks []uint32, visit func(worker, i int, b []byte, err error) error) error {
-	return share(ctx, f.workers, coalesce(blocks, gapBlocks, chunkBlocks), func(worker int, c chunk) error {
-		return f.chunk(worker, blocks, c, visit)
+// each calls visit with the content of blocks[i], in any order and from several goroutines,
+// which worker distinguishes. blocks must ascend. b is nil if err is set, and is valid only
+// during the call. The first error of visit ends the reading.
+func (f *blockReader) each(ctx context.Context, blocks []uint32,
+	visit func(worker, i int, b []byte, err error) error) error {
+	return runWorkers(ctx, f.workers, mergeNear(blocks, gapBlocks, chunkBlocks), func(worker int, c chunk) error {
+		return f.readChunk(worker, blocks, c, visit)
 	})
 }
 
-// share has workers take chunks until none is left or one fails.
-func share(ctx context.Context, workers int, chunks []chunk, do func(worker int, c chunk) error) error {
+// runWorkers runs do for all chunks in several workers, until the first error.
+func runWorkers(ctx context.Context, workers int, chunks []chunk, do func(worker int, c chunk) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var next atomic.Int64
@@ -65,9 +67,9 @@ func share(ctx context.Context, workers int, chunks []chunk, do func(worker int,
 	return context.Cause(ctx)
 }
 
-// coalesce puts those of ascending blocks together that lie up to gap apart, 1
-// being neighbours, and within most.
-func coalesce(blocks []uint32, gap, most uint32) []chunk {
+// mergeNear joins ascending blocks into chunks of at most the given number of blocks, with
+// distances up to gap; 1 joins only adjacent blocks.
+func mergeNear(blocks []uint32, gap, most uint32) []chunk {
 	var chunks []chunk
 	for i := 0; i < len(blocks); {
 		j := i + 1
@@ -80,7 +82,7 @@ func coalesce(blocks []uint32, gap, most uint32) []chunk {
 	return chunks
 }
 
-func (f *fetcher) chunk(worker int, blocks []uint32, c chunk, visit func(int, int, []byte, error) error) error {
+func (f *blockReader) readChunk(worker int, blocks []uint32, c chunk, visit func(int, int, []byte, error) error) error {
 	if f.buffers[worker] == nil {
 		f.buffers[worker] = aligned(chunkBlocks * blockSize)
 	}
@@ -91,7 +93,7 @@ func (f *fetcher) chunk(worker int, blocks []uint32, c chunk, visit func(int, in
 	for i := c.from; i < c.to; i++ {
 		at := int(blocks[i]-first) * blockSize
 		one, err := b[at:at+blockSize], error(nil)
-		if !whole && at+blockSize > n { // alone, to know which block it was
+		if !whole && at+blockSize > n { // read it alone, to get the error of this block
 			err = readBlock(f.r, uint64(blocks[i]), one)
 		}
 		if err != nil {

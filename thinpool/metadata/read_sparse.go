@@ -8,17 +8,18 @@ import (
 )
 
 const (
-	// longestRead is short enough that the leaves below one node are several reads.
-	longestRead = 64 // blocks
-	// readsAtOnce is what keeps a solid-state disk busy where blocks lie apart.
-	readsAtOnce = 8
+	// sparseReadBlocks is small, so that the leaves below one node take several concurrent
+	// reads.
+	sparseReadBlocks = 64 // blocks
+	// sparseReads is the number of concurrent reads. It is enough to use a solid-state disk
+	// fully when blocks are far apart.
+	sparseReads = 8
 )
 
-// fetch reads some blocks, in any order, into buf, which holds as many, and
-// no others. loaded[i] becomes the content of blocks[i]. Where a read fails it
-// stays nil: whoever needs that block reads it alone and learns why, and nobody
-// fails over a neighbour.
-func fetch(ctx context.Context, r io.ReaderAt, blocks []uint32, buf []byte, loaded [][]byte) {
+// readSparse reads blocks, in any order, into buf, which has space for exactly these. loaded[i]
+// becomes the content of blocks[i]. If a read fails, it stays nil: the caller then reads the
+// block alone and gets its error, and other blocks are not affected.
+func readSparse(ctx context.Context, r io.ReaderAt, blocks []uint32, buf []byte, loaded [][]byte) {
 	order := make([]int, len(blocks))
 	for i := range order {
 		order[i] = i
@@ -28,8 +29,8 @@ func fetch(ctx context.Context, r io.ReaderAt, blocks []uint32, buf []byte, load
 	for i, at := range order {
 		sorted[i] = blocks[at]
 	}
-	// It fails only with ctx, whose end the caller looks for.
-	_ = share(ctx, readsAtOnce, coalesce(sorted, 1, longestRead), func(_ int, c chunk) error {
+	// It fails only if ctx ends, which the caller checks.
+	_ = runWorkers(ctx, sparseReads, mergeNear(sorted, 1, sparseReadBlocks), func(_ int, c chunk) error {
 		first := sorted[c.from]
 		part := buf[c.from*blockSize:][:int(sorted[c.to-1]-first+1)*blockSize]
 		if n, _ := r.ReadAt(part, int64(first)*int64(blockSize)); n < len(part) {

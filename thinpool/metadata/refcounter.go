@@ -7,34 +7,35 @@ import (
 	"slices"
 )
 
-// bitmapEntries is what one bitmap block counts: two bits for each, behind a
-// header of 16 bytes (persistent-data/dm-space-map-common.h).
+// bitmapEntries is the number of two-bit counts in a bitmap block, after a header of
+// 16 bytes (persistent-data/dm-space-map-common.h).
 const (
 	bitmapHeader  = 16
 	bitmapEntries = 4 * (int(BlockSize) - bitmapHeader)
 )
 
-// fewCounts is how many counts over 2 a page keeps in a map before it takes
-// 4 bytes for each of its blocks.
+// fewCounts is the number of counts over 2 that a page keeps in a map. With more it allocates 4
+// bytes for each of its blocks.
 const fewCounts = 1024
 
-// tally counts the references to each block of a device. It holds a page of
-// 4 KiB for each 16320 blocks of which any is in use.
-type tally struct {
-	pages []*tallyPage
-	used  uint64 // blocks that are referred to
+// refCounter counts the references to each block of a device. It holds a page of 4 KiB for each
+// 16320 blocks if any of them is in use.
+type refCounter struct {
+	pages []*refPage
+	used  uint64 // blocks with a reference
 }
 
-// tallyPage is a bitmap block in the making, with the counts that two bits
-// cannot tell.
-type tallyPage struct {
+// refPage is a bitmap block under construction, and the counts that do not fit two bits.
+type refPage struct {
 	bitmap [blockSize]byte
 	used   int
 	few    map[int]uint32
 	many   []uint32
 }
 
-func newTally(blocks uint64) *tally { return &tally{pages: make([]*tallyPage, bitmapsFor(blocks))} }
+func newRefCounter(blocks uint64) *refCounter {
+	return &refCounter{pages: make([]*refPage, bitmapsFor(blocks))}
+}
 
 func bitmapsFor(blocks uint64) uint64 {
 	n := blocks / uint64(bitmapEntries)
@@ -44,18 +45,18 @@ func bitmapsFor(blocks uint64) uint64 {
 	return n
 }
 
-func (t *tally) page(block uint64) (*tallyPage, int) {
+func (t *refCounter) page(block uint64) (*refPage, int) {
 	i := block / uint64(bitmapEntries)
 	for uint64(len(t.pages)) <= i {
 		t.pages = append(t.pages, nil)
 	}
 	if t.pages[i] == nil {
-		t.pages[i] = new(tallyPage)
+		t.pages[i] = new(refPage)
 	}
 	return t.pages[i], int(block % uint64(bitmapEntries))
 }
 
-// The low-order bit of an entry is its count's high bit.
+// The values of the two bits of an entry, whose low bit is the count's high bit.
 const (
 	rawNone = 0
 	rawTwo  = 1
@@ -63,17 +64,17 @@ const (
 	rawMore = 3
 )
 
-// rawIn is entry i of a bitmap block.
+// rawIn returns entry i of a bitmap block.
 func rawIn(b []byte, i int) byte { return b[bitmapHeader+i/4] >> (i % 4 * 2) & 3 }
 
-func (p *tallyPage) raw(i int) byte { return rawIn(p.bitmap[:], i) }
+func (p *refPage) raw(i int) byte { return rawIn(p.bitmap[:], i) }
 
-func (p *tallyPage) setRaw(i int, raw byte) {
+func (p *refPage) setRaw(i int, raw byte) {
 	at, shift := bitmapHeader+i/4, i%4*2
 	p.bitmap[at] = p.bitmap[at]&^(3<<shift) | raw<<shift
 }
 
-func (t *tally) add(block uint64) {
+func (t *refCounter) add(block uint64) {
 	p, i := t.page(block)
 	switch p.raw(i) {
 	case rawNone:
@@ -90,8 +91,8 @@ func (t *tally) add(block uint64) {
 	}
 }
 
-// sub takes back one add.
-func (t *tally) sub(block uint64) {
+// sub removes one reference.
+func (t *refCounter) sub(block uint64) {
 	p, i := t.page(block)
 	switch p.raw(i) {
 	case rawOne:
@@ -110,14 +111,14 @@ func (t *tally) sub(block uint64) {
 	}
 }
 
-func (p *tallyPage) more(i int) uint32 {
+func (p *refPage) more(i int) uint32 {
 	if p.many != nil {
 		return p.many[i]
 	}
 	return p.few[i]
 }
 
-func (p *tallyPage) setMore(i int, n uint32) {
+func (p *refPage) setMore(i int, n uint32) {
 	if p.many != nil {
 		p.many[i] = n
 		return
@@ -135,8 +136,8 @@ func (p *tallyPage) setMore(i int, n uint32) {
 	}
 }
 
-// overflow yields the blocks with counts over 2, which go into a btree.
-func (t *tally) overflow() iter.Seq2[uint64, uint32] {
+// overflow yields the blocks with counts over 2, which belong in a btree.
+func (t *refCounter) overflow() iter.Seq2[uint64, uint32] {
 	return func(yield func(uint64, uint32) bool) {
 		for n, p := range t.pages {
 			if p == nil {
@@ -157,8 +158,8 @@ func (t *tally) overflow() iter.Seq2[uint64, uint32] {
 	}
 }
 
-// firstFree is the index entry's none_free_before.
-func (p *tallyPage) firstFree() int {
+// firstFree returns the first free entry, none_free_before of the index entry.
+func (p *refPage) firstFree() int {
 	for i := range bitmapEntries {
 		if p.raw(i) == rawNone {
 			return i
@@ -167,15 +168,14 @@ func (p *tallyPage) firstFree() int {
 	return bitmapEntries
 }
 
-// indexEntrySize is struct disk_index_entry.
+// indexEntrySize is the size of struct disk_index_entry.
 const indexEntrySize = 16
 
-// encode writes page n into b, unsealed, and its index entry into entry.
-// nr_free counts the whole bitmap even where the device ends inside it: the
-// kernel does so (dm-space-map-common.c, sm_ll_extend) and relies on it when
-// the device grows.
-func (t *tally) encode(n int, block uint64, b, entry []byte) {
-	p := &tallyPage{}
+// encode writes page n into b, without its checksum, and the index entry into entry. nr_free
+// counts the whole bitmap even if the device ends inside it: the kernel does the same
+// (dm-space-map-common.c, sm_ll_extend) and relies on it when the device grows.
+func (t *refCounter) encode(n int, block uint64, b, entry []byte) {
+	p := &refPage{}
 	if n < len(t.pages) && t.pages[n] != nil {
 		p = t.pages[n]
 	}

@@ -6,78 +6,80 @@ import (
 	"io"
 )
 
-// RepairOptions says how metadata is rebuilt.
+// RepairOptions are the options of Repair.
 type RepairOptions struct {
-	// SourceBlocks is how many metadata blocks the damaged device or file has.
-	// 0: as its superblock says.
+	// SourceBlocks is the number of metadata blocks of the damaged device or file. 0: as in its
+	// superblock.
 	SourceBlocks uint64
-	// Blocks is how many the new one has. 0: SourceBlocks.
+	// Blocks is the number of metadata blocks of the new device or file. 0: SourceBlocks.
 	Blocks uint64
-	// DataBlocks is the data device's size. 0: as the superblock says; mappings
-	// to beyond are dropped.
+	// DataBlocks is the size of the data device. Mappings beyond it are dropped. 0: as in the
+	// superblock.
 	DataBlocks uint64
 	Workers    int
 	Progress   func(Progress)
 }
 
-// Repaired says what a repair made, and what it could not save.
+// Repaired is the result of a repair.
 type Repaired struct {
 	Superblock Superblock
-	Devices    []RepairedDevice // in the order of their ids
-	// Complete: every node could be read, and no more is lost than Devices say.
+	Devices    []RepairedDevice // ordered by id
+	// Complete is true if every node could be read. Then the loss is not larger than Devices
+	// shows.
 	Complete bool
-	// Findings are what was wrong with the old metadata, the worst first.
+	// Findings are the defects of the damaged metadata, the most severe first.
 	Findings []Finding
 }
 
-// RepairedDevice is what became of a thin device.
+// RepairedDevice is the result of a repair for one thin device.
 type RepairedDevice struct {
 	ID uint32
-	// Kept is how many mappings it has now. Lost is how many more it had, as far
-	// as its details said.
+	// Kept is the number of mappings now. Lost is the number of other mappings that it had
+	// according to its details.
 	Kept, Lost uint64
-	// Gone: none of it could be reached, and the new metadata has no such device.
+	// Gone is true if no node of the device could be read. The new metadata does not have the
+	// device.
 	Gone bool
-	// NoDetails: it had none, and new ones were made.
+	// NoDetails is true if the device had no details and got new ones.
 	NoDetails bool
 }
 
-// Repair reads the metadata of a pool that is not active as far as it can be
-// read, and writes sound metadata from it to w, which must hold nothing of
-// value. What devices shared they still share. Counts, details and space maps
-// are made anew, the uuid, time and transaction id are kept, the need for a
-// check is cleared, a held root is let go. r is never written to.
+// Repair reads the metadata of an inactive pool as far as possible and writes sound metadata to
+// w, whose content is lost. Shared mappings stay shared. Reference counts, details and space
+// maps are new. The uuid, time and transaction id stay the same, needs_check is cleared, and a
+// held root is dropped. Repair never writes to r.
 //
-// ErrChecksum, ErrCorrupt, ErrUnsupported: the superblock is not readable, and
-// without it nothing is found. ErrNoSpace: w is too small.
+// ErrChecksum, ErrCorrupt, fault.Unsupported: the superblock cannot be read; without it Repair
+// finds nothing. ErrNoSpace: w is too small.
 func Repair(ctx context.Context, r io.ReaderAt, w io.WriterAt, o RepairOptions) (Repaired, error) {
 	repaired, err := repair(ctx, r, w, o)
 	if err != nil {
-		return Repaired{}, fmt.Errorf("repairing metadata: %w", err)
+		return Repaired{}, fmt.Errorf("repair metadata: %w", err)
 	}
 	return repaired, nil
 }
 
 func repair(ctx context.Context, r io.ReaderAt, w io.WriterAt, o RepairOptions) (Repaired, error) {
-	// What the live superblock leads to decides: the held root is let go.
-	c := &checker{options: CheckOptions{Blocks: o.SourceBlocks, DataBlocks: o.DataBlocks, Workers: o.Workers, Progress: o.Progress}, rebuilding: true}
+	// Only the trees of the live superblock are read: the held root is dropped.
+	c := &checker{options: CheckOptions{Blocks: o.SourceBlocks, DataBlocks: o.DataBlocks, Workers: o.Workers,
+		Progress: o.Progress}, rebuilding: true}
 	s, err := ReadSuperblock(r)
 	if err != nil {
 		return Repaired{}, err
 	}
 	if blocks := s.DataSpaceMap.Blocks; o.DataBlocks == 0 {
 		if blocks == 0 || bitmapsFor(blocks) > MaxBlocks {
-			return Repaired{}, corrupt(0, "%d data blocks are said to be there: say how many there are", blocks)
+			return Repaired{}, corrupt(0, "the superblock counts %d data blocks: set RepairOptions.DataBlocks", blocks)
 		}
 		o.DataBlocks = blocks
 	}
-	c.remarks(s)
+	c.checkFields(s)
 	if err := c.read(ctx, r, s); err != nil {
 		return Repaired{}, err
 	}
 	c.compareDevices()
 	if o.SourceBlocks == 0 {
-		o.SourceBlocks = limit(s)
+		o.SourceBlocks = blockLimit(s)
 	}
 	if o.Blocks == 0 {
 		o.Blocks = o.SourceBlocks
@@ -89,8 +91,8 @@ func repair(ctx context.Context, r io.ReaderAt, w io.WriterAt, o RepairOptions) 
 	if err != nil {
 		return Repaired{}, err
 	}
-	p := &patient{checker: c, b: b, done: make([]Subtree, len(c.m.graph.vertices))}
-	repaired := Repaired{Complete: !c.hidden, Findings: c.findings.sorted()}
+	p := &rebuilder{checker: c, b: b, built: make([]Subtree, len(c.m.graph.vertices))}
+	repaired := Repaired{Complete: !c.incomplete, Findings: c.findings.sorted()}
 	if repaired.Devices, err = p.rebuild(ctx); err != nil {
 		return Repaired{}, err
 	}

@@ -8,27 +8,27 @@ import (
 	"slices"
 )
 
-// patient is damaged metadata and what was rebuilt of it.
-type patient struct {
+// rebuilder builds sound metadata from damaged metadata.
+type rebuilder struct {
 	*checker
 	b     *Builder
-	sound []bool    // vertices whose subtree may be taken as it is
-	done  []Subtree // what became of a vertex
-	// plans are for roots that are not.
+	sound []bool    // vertices whose subtree can be copied
+	built []Subtree // by vertex, the new subtree
+	// plans holds the leaves under each root that is not sound.
 	plans map[uint32][]piece
 }
 
-// piece is a leaf of a damaged device: as it is, or to be put together anew
-// with its neighbours.
+// piece is a leaf of a damaged device. It is copied, or its mappings are packed into new leaves
+// together with those of its neighbours.
 type piece struct {
-	leaf  uint32
-	loose bool
-	kept  int // mappings
+	leaf   uint32
+	repack bool
+	kept   int // mappings
 }
 
-func (p *patient) rebuild(ctx context.Context) ([]RepairedDevice, error) {
-	p.judge()
-	p.distinct()
+func (p *rebuilder) rebuild(ctx context.Context) ([]RepairedDevice, error) {
+	p.findSound()
+	p.dropDuplicateRoots()
 	used, err := p.plan()
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (p *patient) rebuild(ctx context.Context) ([]RepairedDevice, error) {
 		if root.root == 0 && !has {
 			continue
 		}
-		tree, err := p.tree(root)
+		tree, err := p.deviceTree(root)
 		if err != nil {
 			return nil, fmt.Errorf("device %d: %w", root.id, err)
 		}
@@ -71,8 +71,8 @@ func (p *patient) rebuild(ctx context.Context) ([]RepairedDevice, error) {
 	return devices, nil
 }
 
-// distinct leaves one root to each id, if it can one that a sound leaf names.
-func (p *patient) distinct() {
+// dropDuplicateRoots keeps one root for each id, if possible one from a sound leaf.
+func (p *rebuilder) dropDuplicateRoots() {
 	roots := map[uint32]deviceRoot{}
 	for _, r := range p.m.roots {
 		if has, twice := roots[r.id]; !twice || has.doubtful && !r.doubtful {
@@ -82,26 +82,26 @@ func (p *patient) distinct() {
 	p.m.roots = slices.SortedFunc(maps.Values(roots), func(a, b deviceRoot) int { return cmp.Compare(a.id, b.id) })
 }
 
-// judge finds the vertices all of whose subtree is as it should be.
-func (p *patient) judge() {
+// findSound finds the vertices whose whole subtree is sound.
+func (p *rebuilder) findSound() {
 	g := p.m.graph
 	p.sound = make([]bool, len(g.vertices))
 	for _, number := range slices.Backward(p.m.order) {
 		v := &g.vertices[number]
-		if v.tree != mappingTree || v.broken || v.flawed || v.child && v.lean || v.entries == 0 && !v.leaf {
+		if v.tree != mappingTree || v.broken || v.flawed || v.hasParent && v.underfull || v.entries == 0 && !v.leaf {
 			continue
 		}
 		sound := true
-		for _, child := range g.below(v) {
+		for _, child := range g.children(v) {
 			sound = sound && child != 0 && p.sound[child]
 		}
 		p.sound[number] = sound
 	}
 }
 
-// plan decides for each device what becomes of its leaves, and tells which are
-// copied as they are.
-func (p *patient) plan() (used []bool, err error) {
+// plan decides for each device which of its leaves are copied, and returns the vertices that
+// are.
+func (p *rebuilder) plan() (used []bool, err error) {
 	g := p.m.graph
 	used, p.plans = make([]bool, len(g.vertices)), map[uint32][]piece{}
 	for _, root := range p.m.roots {
@@ -118,12 +118,12 @@ func (p *patient) plan() (used []bool, err error) {
 		}
 		p.plans[root.root] = pieces
 		for _, one := range pieces {
-			used[one.leaf] = used[one.leaf] || !one.loose
+			used[one.leaf] = used[one.leaf] || !one.repack
 		}
 	}
 	for _, number := range p.m.order {
 		if v := &g.vertices[number]; used[number] && v.tree == mappingTree {
-			for _, child := range g.below(v) {
+			for _, child := range g.children(v) {
 				used[child] = true
 			}
 		}
@@ -131,18 +131,18 @@ func (p *patient) plan() (used []bool, err error) {
 	return used, nil
 }
 
-// pieces lists what can be reached of a damaged device. Where loose leaves do
-// not fill one together, a whole neighbour is put together with them.
-func (p *patient) pieces(root uint32) ([]piece, error) {
+// pieces returns the readable leaves of a damaged device. If leaves to repack have too few
+// mappings for one leaf, a sound neighbour is repacked too.
+func (p *rebuilder) pieces(root uint32) ([]piece, error) {
 	var pieces []piece
-	next := uint64(0) // the least virtual block that is not mapped yet
+	next := uint64(0) // the lowest virtual block that is not mapped so far
 	for number, v := range p.m.graph.leavesUnder(root) {
-		one := piece{leaf: number, kept: int(v.entries), loose: !p.sound[number] || v.lean || v.first < next}
+		one := piece{leaf: number, kept: int(v.entries), repack: !p.sound[number] || v.underfull || v.first < next}
 		switch {
 		case v.entries == 0:
 			continue
-		case one.loose:
-			mappings, err := p.reread(number, next)
+		case one.repack:
+			mappings, err := p.salvage(number, next)
 			if err != nil {
 				return nil, err
 			}
@@ -155,33 +155,32 @@ func (p *patient) pieces(root uint32) ([]piece, error) {
 		pieces = append(pieces, one)
 	}
 	for i := 0; i < len(pieces); i++ {
-		if !pieces[i].loose {
+		if !pieces[i].repack {
 			continue
 		}
 		first, kept := i, 0
-		for ; i < len(pieces) && (pieces[i].loose || kept < nodeMin(8)); i++ {
-			pieces[i].loose = true
+		for ; i < len(pieces) && (pieces[i].repack || kept < nodeMin(8)); i++ {
+			pieces[i].repack = true
 			kept += pieces[i].kept
 		}
 		if kept < nodeMin(8) && first > 0 {
-			pieces[first-1].loose = true // a whole one, or it would be of this run
+			pieces[first-1].repack = true // a sound one, otherwise it would be in this run
 		}
 	}
 	return pieces, nil
 }
 
-// copyLeaves rebuilds the leaves that are used as they are, in the order of
-// their places.
-func (p *patient) copyLeaves(ctx context.Context, used []bool) error {
+// copyLeaves writes the leaves that are copied, in the order of their old blocks.
+func (p *rebuilder) copyLeaves(ctx context.Context, used []bool) error {
 	leaves, blocks := p.m.leaves(func(n uint32, v *vertex) bool { return used[n] && v.entries > 0 })
-	return p.m.graph.fetch.each(ctx, blocks, func(_, i int, b []byte, err error) error {
+	return p.m.graph.reader.each(ctx, blocks, func(_, i int, b []byte, err error) error {
 		n, err := p.m.reread(leaves[i], b, err)
 		if err != nil {
 			return err
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.done[leaves[i]], err = p.b.Leaf(mappingsOf(n))
+		p.built[leaves[i]], err = p.b.Leaf(mappingsOf(n))
 		return err
 	})
 }
@@ -195,63 +194,63 @@ func mappingsOf(n node) []Mapping {
 	return mappings
 }
 
-// tree makes a device's tree.
-func (p *patient) tree(root deviceRoot) (Subtree, error) {
+// deviceTree returns the new tree of a device.
+func (p *rebuilder) deviceTree(root deviceRoot) (Subtree, error) {
 	pieces, damaged := p.plans[root.root]
 	if !damaged {
-		return p.same(root.root)
+		return p.buildSame(root.root)
 	}
-	if p.done[root.root].height > 0 {
-		return p.done[root.root], nil
+	if p.built[root.root].height > 0 {
+		return p.built[root.root], nil
 	}
-	tree, err := p.mend(pieces)
-	p.done[root.root] = tree
+	tree, err := p.buildDamaged(pieces)
+	p.built[root.root] = tree
 	return tree, err
 }
 
-// same rebuilds a sound subtree as it was. Its height is that of the format, so
-// the recursion is shallow.
-func (p *patient) same(number uint32) (Subtree, error) {
+// buildSame builds a sound subtree with the same nodes. The recursion is not deep because the
+// height of a sound tree is limited.
+func (p *rebuilder) buildSame(number uint32) (Subtree, error) {
 	v := &p.m.graph.vertices[number]
-	if p.done[number].height > 0 {
-		return p.done[number], nil
+	if p.built[number].height > 0 {
+		return p.built[number], nil
 	}
 	if v.entries == 0 {
 		return p.b.Tree(nil)
 	}
 	var children []Subtree
-	for _, child := range p.m.graph.below(v) {
-		s, err := p.same(child)
+	for _, child := range p.m.graph.children(v) {
+		s, err := p.buildSame(child)
 		if err != nil {
 			return Subtree{}, err
 		}
 		children = append(children, s)
 	}
 	s, err := p.b.Node(children)
-	p.done[number] = s
+	p.built[number] = s
 	return s, err
 }
 
-// mend makes a tree of what is left of one.
-func (p *patient) mend(pieces []piece) (Subtree, error) {
+// buildDamaged builds a tree from the readable leaves of a damaged one.
+func (p *rebuilder) buildDamaged(pieces []piece) (Subtree, error) {
 	var leaves []Subtree
 	var loose []Mapping
 	flush := func() error {
-		made, err := p.leaves(loose)
+		made, err := p.writeLeaves(loose)
 		leaves, loose = append(leaves, made...), loose[:0]
 		return err
 	}
-	next := uint64(0) // the least virtual block that is not mapped yet
+	next := uint64(0) // the lowest virtual block that is not mapped so far
 	for _, one := range pieces {
-		if !one.loose {
+		if !one.repack {
 			if err := flush(); err != nil {
 				return Subtree{}, err
 			}
-			leaves = append(leaves, p.done[one.leaf])
+			leaves = append(leaves, p.built[one.leaf])
 			next = p.m.graph.vertices[one.leaf].last + 1
 			continue
 		}
-		mappings, err := p.reread(one.leaf, next)
+		mappings, err := p.salvage(one.leaf, next)
 		if err != nil {
 			return Subtree{}, err
 		}
@@ -265,11 +264,11 @@ func (p *patient) mend(pieces []piece) (Subtree, error) {
 	return p.b.Tree(leaves)
 }
 
-// reread returns what can be kept of a leaf: mappings to data blocks that there
-// are, of virtual blocks from next on.
-func (p *patient) reread(leaf uint32, next uint64) ([]Mapping, error) {
+// salvage returns the mappings of a leaf that can be kept: to data blocks that exist, of
+// virtual blocks from next on.
+func (p *rebuilder) salvage(leaf uint32, next uint64) ([]Mapping, error) {
 	block, b := uint64(p.m.graph.vertices[leaf].block), newBlock()
-	if err := readBlock(p.m.graph.fetch.r, block, b); err != nil {
+	if err := readBlock(p.m.graph.reader.r, block, b); err != nil {
 		return nil, err
 	}
 	n, err := p.m.reread(leaf, b, nil)
@@ -281,8 +280,8 @@ func (p *patient) reread(leaf uint32, next uint64) ([]Mapping, error) {
 	}), nil
 }
 
-// leaves writes mappings as leaves that are alike in size.
-func (p *patient) leaves(mappings []Mapping) (leaves []Subtree, err error) {
+// writeLeaves writes mappings as leaves of similar size.
+func (p *rebuilder) writeLeaves(mappings []Mapping) (leaves []Subtree, err error) {
 	for n := (len(mappings) + mappingMax - 1) / mappingMax; n > 0; n-- {
 		size := len(mappings) / n
 		leaf, err := p.b.Leaf(mappings[:size])

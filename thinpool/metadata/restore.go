@@ -9,34 +9,31 @@ import (
 	"thinctl/units"
 )
 
-// RestoreOptions say what Restore writes, and onto what.
+// RestoreOptions are the options of Restore.
 type RestoreOptions struct {
-	MetadataBlocks uint64 // of the target; needed
-	// DataBlocks, DataBlockSize and TransactionID, where set, stand in for what
-	// the XML says.
+	MetadataBlocks uint64 // of the target; required
+	// DataBlocks, DataBlockSize and TransactionID, if set, override the values in the XML.
 	DataBlocks    uint64
 	DataBlockSize units.Sectors
 	TransactionID *uint64
-	UUID          [16]byte // the XML's is not taken
-	// ClearNeedsCheck leaves the flag out. Otherwise it is as in the XML.
+	UUID          [16]byte // the uuid in the XML is not used
+	// ClearNeedsCheck clears the flag. Otherwise it is as in the XML.
 	ClearNeedsCheck bool
-	Fill            int // as BuildOptions have it
-	// Progress, where set, is told how many bytes of XML were read.
+	Fill            int // as in BuildOptions
+	// Progress, if set, is called with the number of bytes of XML that were read.
 	Progress func(read int64)
 }
 
-// Restore writes the metadata that XML of thin_dump, or of Dump, describes to
-// w, which must hold nothing of value. Mappings that the XML defines once and
-// refers to (<def> and <ref>, as thin_dump 1.x writes them) are shared, for
-// which w must be an io.ReaderAt too. mapped_blocks is counted anew, and a
+// Restore writes metadata to w from the XML of thin_dump or Dump. The content of w is lost.
+// Mappings that the XML defines once and refers to (<def> and <ref>, as thin_dump 1.x writes
+// them) are shared; for these w must also be an io.ReaderAt. mapped_blocks is counted, and a
 // metadata_snap is not restored.
 //
-// The superblock is written last, once all else is right; until then, and after
-// an error, w has none. To make it durable is left to the caller. What is wrong
-// with the XML is an *XMLError; ErrNoSpace says how many blocks w must have.
+// The superblock is written last. Until then, and after an error, w has none. The caller syncs
+// w. An error in the XML is an *XMLError. ErrNoSpace reports the number of blocks that w needs.
 //
-// Memory: that of a Builder, 1 MiB of text, 48 bytes for each leaf of the
-// device being read and for each defined one.
+// Memory: that of a Builder, 1 MiB of text, and 48 bytes for each leaf of the current device
+// and for each defined leaf.
 func Restore(ctx context.Context, xml io.Reader, w io.WriterAt, o RestoreOptions) (Superblock, error) {
 	r := &restorer{ctx: ctx, w: w, o: o, defs: make(map[string]*definition), unused: make(map[uint64]Subtree)}
 	r.s = newScanner(xml, func(read int64) error {
@@ -47,12 +44,12 @@ func Restore(ctx context.Context, xml io.Reader, w io.WriterAt, o RestoreOptions
 	})
 	s, err := r.restore()
 	if err != nil {
-		return Superblock{}, fmt.Errorf("restoring metadata: %w", err)
+		return Superblock{}, fmt.Errorf("restore metadata: %w", err)
 	}
 	return s, nil
 }
 
-// restorer follows the XML. Its elements nest three deep at most.
+// restorer handles the elements of the XML, which nest at most three deep.
 type restorer struct {
 	ctx context.Context
 	s   *scanner
@@ -60,13 +57,13 @@ type restorer struct {
 	o   RestoreOptions
 	b   *Builder
 
-	inside  [3]string // elements
+	inside  [3]string // open elements
 	depth   int
 	device  Device
 	def     *definition
-	tree    *leafBuilder // of the device or definition
-	virtual uint64       // the least that the next mapping may have
-	full    bool         // none is left
+	tree    *leafBuilder // of the current device or definition
+	virtual uint64       // the lowest virtual block that the next mapping may have
+	full    bool         // there is no higher virtual block
 
 	defs   map[string]*definition
 	unused map[uint64]Subtree // leaves of definitions, by block
@@ -74,10 +71,10 @@ type restorer struct {
 
 func (r *restorer) restore() (Superblock, error) {
 	if r.o.MetadataBlocks == 0 {
-		return Superblock{}, errors.New("how many metadata blocks the target has must be given")
+		return Superblock{}, errors.New("RestoreOptions.MetadataBlocks is not set")
 	}
 	if err := (&BuildOptions{MetadataBlocks: r.o.MetadataBlocks, Fill: r.o.Fill}).complete(); err != nil {
-		return Superblock{}, err // no fault of the XML's
+		return Superblock{}, err // not an error in the XML
 	}
 	for {
 		t, err := r.s.next()
@@ -100,9 +97,9 @@ func (r *restorer) restore() (Superblock, error) {
 	}
 	switch {
 	case r.depth > 0:
-		return Superblock{}, r.s.wrong("the text ends inside <%s>: it was cut off", r.inside[r.depth-1])
+		return Superblock{}, r.s.errorf("the XML ends inside <%s>: it is incomplete", r.inside[r.depth-1])
 	case r.b == nil:
-		return Superblock{}, r.s.wrong("no <superblock>: is this a dump of a thin pool?")
+		return Superblock{}, r.s.errorf("no <superblock>: not the dump of a thin pool")
 	}
 	if err := r.dropUnused(); err != nil {
 		return Superblock{}, err
@@ -124,7 +121,7 @@ func (r *restorer) begin(t *tag) error {
 	case "single_mapping", "range_mapping":
 		name = "single_mapping"
 		if within != "device" && within != "def" {
-			return r.s.wrong("<%s> outside <device> and <def>", t.name)
+			return r.s.errorf("<%s> outside <device> and <def>", t.name)
 		}
 		if t.name[0] == 'r' {
 			name = "range_mapping"
@@ -133,29 +130,29 @@ func (r *restorer) begin(t *tag) error {
 	case "device":
 		name = "device"
 		if within != "superblock" {
-			return r.s.wrong("<device> outside <superblock>")
+			return r.s.errorf("<device> outside <superblock>")
 		}
 		err = r.beginDevice(t)
 	case "def":
 		name = "def"
 		if within != "superblock" {
-			return r.s.wrong("<def> where only <superblock> may be around it")
+			return r.s.errorf("<def> outside <superblock>, or inside another element")
 		}
 		err = r.beginDef(t)
 	case "ref":
 		name = "ref"
 		if within != "device" {
-			return r.s.wrong("<ref> outside <device>")
+			return r.s.errorf("<ref> outside <device>")
 		}
 		err = r.ref(t)
 	case "superblock":
 		name = "superblock"
 		if r.depth > 0 || r.b != nil {
-			return r.s.wrong("a second <superblock>")
+			return r.s.errorf("a second <superblock>")
 		}
 		err = r.superblock(t)
 	default:
-		return r.s.wrong("<%s> is not known", t.name)
+		return r.s.errorf("unknown element <%s>", t.name)
 	}
 	r.inside[r.depth] = name
 	r.depth++
@@ -164,7 +161,7 @@ func (r *restorer) begin(t *tag) error {
 
 func (r *restorer) end(t *tag) error {
 	if r.depth == 0 || r.inside[r.depth-1] != string(t.name) {
-		return r.s.wrong("</%s> ends <%s>", t.name, r.within())
+		return r.s.errorf("</%s> ends <%s>", t.name, r.within())
 	}
 	r.depth--
 	switch string(t.name) {
@@ -189,7 +186,7 @@ func (r *restorer) superblock(t *tag) error {
 		return err
 	}
 	if flags&^flagNeedsCheck != 0 {
-		return r.s.wrong("flags %d are not known", flags)
+		return r.s.errorf("unknown flags %d", flags)
 	}
 	if r.o.TransactionID != nil {
 		transaction = *r.o.TransactionID
@@ -201,7 +198,7 @@ func (r *restorer) superblock(t *tag) error {
 		blocks = r.o.DataBlocks
 	}
 	if size == 0 {
-		return r.s.wrong("data_block_size is 0: give the pool's")
+		return r.s.errorf("data_block_size is 0: set the block size of the pool")
 	}
 	r.b, err = NewBuilder(r.w, BuildOptions{
 		DataBlockSize: units.Sectors(size), DataBlocks: blocks, MetadataBlocks: r.o.MetadataBlocks,
@@ -209,7 +206,7 @@ func (r *restorer) superblock(t *tag) error {
 		NeedsCheck: flags&flagNeedsCheck != 0 && !r.o.ClearNeedsCheck, Fill: r.o.Fill,
 	})
 	if err != nil {
-		return r.s.wrong("%v", err)
+		return r.s.errorf("%v", err)
 	}
 	return nil
 }
@@ -227,14 +224,14 @@ func (r *restorer) beginDevice(t *tag) error {
 		ID: uint32(id), TransactionID: transaction, CreationTime: uint32(created), SnapshottedTime: uint32(snapped),
 	}
 	if _, twice := r.b.ids[r.device.ID]; twice {
-		return r.s.wrong("device %d a second time: leave one of the two out", id)
+		return r.s.errorf("device %d appears twice", id)
 	}
 	r.beginTree()
 	return nil
 }
 
 func (r *restorer) beginTree() {
-	r.tree, r.virtual, r.full = r.b.mappings(), 0, false
+	r.tree, r.virtual, r.full = r.b.mappingLeaves(), 0, false
 }
 
 func (r *restorer) endDevice() error {
@@ -243,7 +240,7 @@ func (r *restorer) endDevice() error {
 		return err
 	}
 	if err := r.b.Device(r.device, root); err != nil {
-		return r.s.wrong("%v", err)
+		return r.s.errorf("%v", err)
 	}
 	return nil
 }
@@ -269,18 +266,18 @@ func (r *restorer) mapping(t *tag, ranged bool) error {
 	return r.run(run)
 }
 
-// run adds consecutive mappings.
+// run adds a run of mappings.
 func (r *restorer) run(run dumpRun) error {
 	have := r.b.o.DataBlocks
 	switch {
 	case run.blocks == 0:
-		return r.s.wrong("a range of no blocks at virtual block %d: leave it out", run.virtual)
+		return r.s.errorf("a range of 0 blocks at virtual block %d", run.virtual)
 	case run.virtual+run.blocks-1 < run.virtual:
-		return r.s.wrong("%d blocks from virtual block %d on go beyond 64 bits", run.blocks, run.virtual)
+		return r.s.errorf("%d blocks at virtual block %d exceed 64 bits", run.blocks, run.virtual)
 	case r.full || run.virtual < r.virtual:
-		return r.s.wrong("virtual block %d does not come after the mappings before it: each once, in order", run.virtual)
+		return r.s.errorf("virtual block %d is not after the mappings before it", run.virtual)
 	case run.data >= have || run.blocks > have-run.data:
-		return r.s.wrong("data blocks %d to %d, but the pool has %d: is nr_data_blocks right? (thin_dump -m writes 0)",
+		return r.s.errorf("data blocks %d to %d, but nr_data_blocks is %d (thin_dump -m writes 0)",
 			run.data, run.data+run.blocks-1, have)
 	}
 	r.virtual = run.virtual + run.blocks

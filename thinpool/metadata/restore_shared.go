@@ -6,10 +6,10 @@ import (
 	"io"
 )
 
-// definition is mappings that devices refer to: leaves to be shared or, where
-// there are too few for a leaf that is not a root, the mappings themselves.
+// definition holds mappings that devices refer to: leaves to share or, if there are too few for
+// a leaf that is not a root, the mappings.
 type definition struct {
-	first, last uint64 // virtual blocks; of none where empty
+	first, last uint64 // virtual blocks; not valid if empty
 	empty       bool
 	few         []uint64 // keys
 	values      []byte
@@ -18,7 +18,7 @@ type definition struct {
 
 func (r *restorer) name(t *tag) (string, error) {
 	if t.n != 1 || string(t.attributes[0].name) != "name" || len(t.attributes[0].value) == 0 {
-		return "", r.s.wrong("<%s> needs a name and nothing else", t.name)
+		return "", r.s.errorf("<%s> must have the attribute name and no other", t.name)
 	}
 	return string(t.attributes[0].value), nil
 }
@@ -29,7 +29,7 @@ func (r *restorer) beginDef(t *tag) error {
 		return err
 	}
 	if r.defs[name] != nil {
-		return r.s.wrong("<def> of %q a second time", name)
+		return r.s.errorf("<def> %q appears twice", name)
 	}
 	r.def = &definition{}
 	r.defs[name] = r.def
@@ -66,17 +66,18 @@ func (r *restorer) ref(t *tag) error {
 	d, l := r.defs[name], r.tree
 	switch {
 	case d == nil:
-		return r.s.wrong("<ref> to %q, of which there is no <def> before it", name)
+		return r.s.errorf("<ref> to %q has no <def> before it", name)
 	case d.empty:
 		return nil
 	case r.full || d.first < r.virtual:
-		return r.s.wrong("%q begins at virtual block %d, which does not come after the mappings before it", name, d.first)
+		return r.s.errorf("%q begins at virtual block %d, which is not after the mappings before it", name, d.first)
 	}
 	r.virtual = d.last + 1
 	r.full = r.virtual == 0
 	leaves := d.leaves
 	if len(l.keys) > 0 && len(l.keys) < mappingMin && len(leaves) > 0 && !r.b.out.full() {
-		// Too few before it for a leaf of their own: its first leaf is not shared.
+		// The pending mappings are too few for a leaf: the first leaf of the
+		// definition is not shared.
 		if err := r.unpack(leaves[0]); err != nil {
 			return err
 		}
@@ -96,8 +97,8 @@ func (r *restorer) ref(t *tag) error {
 	return nil
 }
 
-// endTree writes what is pending and all above the leaves. Where too little is
-// pending for a leaf, the one before is shared: it is copied.
+// endTree writes the pending mappings and the nodes above the leaves. If too few mappings for a
+// leaf are pending, the last leaf, which is shared, is copied and joined with them.
 func (r *restorer) endTree() (Subtree, error) {
 	l := r.tree
 	if n := len(l.leaves); n > 0 && len(l.keys) > 0 && len(l.keys) < mappingMin && !r.b.out.full() {
@@ -136,7 +137,7 @@ func (r *restorer) unpack(leaf Subtree) error {
 func (r *restorer) readBack(leaf Subtree) (node, error) {
 	from, ok := r.w.(io.ReaderAt)
 	if !ok {
-		return node{}, errors.New("to restore <def> the target must be one that can be read back")
+		return node{}, errors.New("the XML has <def>, for which the target must be readable")
 	}
 	if err := r.b.out.flush(); err != nil {
 		return node{}, err
@@ -148,7 +149,7 @@ func (r *restorer) readBack(leaf Subtree) (node, error) {
 	return parseNode(b, leaf.block, 8)
 }
 
-// dropUnused gives up the leaves of definitions that no device has.
+// dropUnused drops the leaves of definitions that no device refers to.
 func (r *restorer) dropUnused() error {
 	for block, leaf := range r.unused {
 		if r.b.out.full() {

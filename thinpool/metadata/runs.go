@@ -7,54 +7,55 @@ import (
 	"io"
 )
 
-// Run is a stretch of a thin device: consecutive virtual blocks that lie in
-// consecutive data blocks and were written at one time of the pool.
+// Run is a run of mappings of a thin device: consecutive virtual blocks that are mapped to
+// consecutive data blocks and have the same time.
 type Run struct {
 	Virtual, Data, Blocks uint64
 	Time                  uint32
 }
 
-// mapping is a value in a thin device's tree (dm-thin-metadata.c, pack_block_time): 40 bits of
-// data block over 24 bits of time.
+// mapping is a value in a thin device's tree: 40 bits of data block above 24 bits of time
+// (dm-thin-metadata.c, pack_block_time).
 type mapping uint64
 
 func (m mapping) data() uint64 { return uint64(m) >> timeBits }
 func (m mapping) time() uint32 { return uint32(m) & maxTime }
 
-func number(value []byte) uint64 { return binary.LittleEndian.Uint64(value) }
+func decodeNumber(value []byte) uint64 { return binary.LittleEndian.Uint64(value) }
 
-// Runs calls visit with what thin device id maps, in the order of the virtual
-// blocks, in the longest runs. What visit returns ends it. ErrNoDevice.
+// Runs calls visit with the mappings of thin device id, as the longest runs, ordered by virtual
+// block. An error of visit ends it. ErrNoDevice.
 //
-// root is a held root, or the superblock of a pool that is not active. r is read
-// from several goroutines at once. At most 4 MiB are held.
+// root is a held root, or the superblock of an inactive pool. Several goroutines read r
+// concurrently. Runs holds at most 4 MiB.
 func Runs(ctx context.Context, r io.ReaderAt, root Superblock, id uint32, visit func(Run) error) error {
-	t, top, err := mappings(r, root, id)
+	t, top, err := mappingTreeOf(r, root, id)
 	if err != nil {
 		return err
 	}
-	s := &runs{visit: visit}
+	s := &runJoiner{visit: visit}
 	w := walker{tree: t, leaf: s.leaf}
 	if err := w.walk(ctx, place{block: top}); err != nil {
 		if s.stopped {
 			return err
 		}
-		return fmt.Errorf("reading the mappings of thin device %d at block %d: %w", id, top, err)
+		return fmt.Errorf("read mappings of thin device %d at block %d: %w", id, top, err)
 	}
 	return s.flush()
 }
 
-// runs joins mappings that come in the order of their virtual blocks.
-type runs struct {
+// runJoiner joins mappings that arrive ordered by virtual block.
+type runJoiner struct {
 	visit   func(Run) error
 	run     Run
-	stopped bool // by visit
+	stopped bool // visit returned an error
 }
 
-func (s *runs) leaf(n node) error {
+func (s *runJoiner) leaf(n node) error {
 	for i := range n.entries {
 		virtual, m := n.key(i), mapping(n.child(i))
-		if s.run.Virtual+s.run.Blocks == virtual && s.run.Data+s.run.Blocks == m.data() && s.run.Time == m.time() && s.run.Blocks > 0 {
+		if s.run.Virtual+s.run.Blocks == virtual && s.run.Data+s.run.Blocks == m.data() &&
+			s.run.Time == m.time() && s.run.Blocks > 0 {
 			s.run.Blocks++
 			continue
 		}
@@ -66,7 +67,7 @@ func (s *runs) leaf(n node) error {
 	return nil
 }
 
-func (s *runs) flush() error {
+func (s *runJoiner) flush() error {
 	if s.run.Blocks == 0 {
 		return nil
 	}

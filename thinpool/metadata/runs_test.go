@@ -23,7 +23,7 @@ func readRuns(r io.ReaderAt, id uint32) ([]Run, error) {
 	return all, err
 }
 
-func naiveRuns(n *limb) []Run {
+func naiveRuns(n *modelNode) []Run {
 	var all []Run
 	n.entries(func(virtual, value uint64) {
 		m := mapping(value)
@@ -44,45 +44,45 @@ func TestRunsReadEachNodeOnce(t *testing.T) {
 		devices := drawDevices(t)
 		m := pool(devices)
 		for id, tree := range devices {
-			c := count(m)
+			c := countReads(m)
 			got, err := readRuns(c, id)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(naiveRuns(tree), got); diff != "" {
-				t.Fatalf("device %d (-model +read):\n%s", id, diff)
+				t.Fatalf("device %d: runs (-model +got):\n%s", id, diff)
 			}
-			nodes := map[*limb]bool{}
+			nodes := map[*modelNode]bool{}
 			tree.nodes(nodes)
 			for n := range nodes {
 				if times := c.blocks[n.block].Load(); times != 1 {
-					t.Fatalf("device %d: block %d was read %d times", id, n.block, times)
+					t.Fatalf("device %d: got %d reads of block %d, want 1", id, times, n.block)
 				}
 			}
 		}
 	})
 }
 
-// The last virtual block and the last data block there can be.
-func TestRunsAtTheEnd(t *testing.T) {
-	end := (&limb{}).change([]change{
+// The mappings use the highest virtual block and the highest data block.
+func TestRunsOfHighestBlocks(t *testing.T) {
+	end := (&modelNode{}).change([]change{
 		{key: 0, value: 1<<64 - 1}, {key: 1<<64 - 2, value: (1<<40-2)<<24 | 5}, {key: 1<<64 - 1, value: (1<<40-1)<<24 | 5}})
-	start := (&limb{}).change([]change{{key: 0, value: 0}, {key: 1<<64 - 1, value: 7 << 24}})
-	m := pool(map[uint32]*limb{1: end, 2: start})
+	start := (&modelNode{}).change([]change{{key: 0, value: 0}, {key: 1<<64 - 1, value: 7 << 24}})
+	m := pool(map[uint32]*modelNode{1: end, 2: start})
 	got, err := readRuns(m.reader(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []Run{{0, 1<<40 - 1, 1, 1<<24 - 1}, {1<<64 - 2, 1<<40 - 2, 2, 5}}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("runs (-want +got):\n%s", diff)
 	}
-	differ, err := deltaOf(count(m), 1, 2, DeltaOptions{})
+	differ, err := deltaOf(countReads(m), 1, 2, DeltaOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(naive(end, start, DeltaOptions{}), differ); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("delta (-want +got):\n%s", diff)
 	}
 }
 
@@ -91,7 +91,7 @@ func TestRunsStop(t *testing.T) {
 	for i := range uint64(3000) {
 		many[2*i] = i << 24
 	}
-	m := pool(map[uint32]*limb{1: (&limb{}).change(changesOf(many))})
+	m := pool(map[uint32]*modelNode{1: (&modelNode{}).change(changesOf(many))})
 	root, err := ReadSuperblock(m.reader())
 	if err != nil {
 		t.Fatal(err)
@@ -100,15 +100,15 @@ func TestRunsStop(t *testing.T) {
 	calls := 0
 	stop := func(Run) error { calls++; return enough }
 	if err := Runs(context.Background(), m.reader(), root, 1, stop); !errors.Is(err, enough) || calls != 1 {
-		t.Errorf("stopped after %d calls: %v", calls, err)
+		t.Errorf("error of visit: got %[2]v after %[1]d calls, want it after 1", calls, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	calls = 0
 	err = Runs(ctx, m.reader(), root, 1, func(Run) error { calls++; cancel(); return nil })
 	if !errors.Is(err, context.Canceled) || calls > 1000 {
-		t.Errorf("canceled after %d calls: %v", calls, err)
+		t.Errorf("canceled: got %[2]v after %[1]d calls, want context.Canceled", calls, err)
 	}
 	if err := Runs(context.Background(), m.reader(), root, 2, stop); !errors.Is(err, ErrNoDevice) {
-		t.Errorf("no device: %v", err)
+		t.Errorf("missing device: got %v, want ErrNoDevice", err)
 	}
 }

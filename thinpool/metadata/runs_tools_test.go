@@ -53,7 +53,7 @@ func dumpRuns(t metadata.Fataler, path string, flags ...string) map[uint32][]met
 	return all
 }
 
-func runs(t *rapid.T, r io.ReaderAt, root metadata.Superblock, id uint32) (all []metadata.Run) {
+func runJoiner(t *rapid.T, r io.ReaderAt, root metadata.Superblock, id uint32) (all []metadata.Run) {
 	t.Helper()
 	err := metadata.Runs(context.Background(), r, root, id, func(one metadata.Run) error {
 		all = append(all, one)
@@ -85,10 +85,10 @@ func modelDelta(s metadatatest.State, left, right uint32, o metadata.DeltaOption
 	return metadata.Classify(values[0], values[1], o)
 }
 
-// Random pools with sharing, live and held: the model, thin_dump and thin_delta
-// all say what Runs and Delta say; and still do once thin_restore has copied
-// the pool without sharing.
-func TestPoolsAgreeWithTheTools(t *testing.T) {
+// Runs and Delta return what the model, thin_dump and thin_delta have, for random pools
+// with shared nodes, live and held, and for a copy that thin_restore made without
+// sharing.
+func TestRunsAndDeltaAgreeWithTools(t *testing.T) {
 	need.Program(t, "thin_dump")
 	dir := t.TempDir()
 	path, copied, text := filepath.Join(dir, "meta"), filepath.Join(dir, "copy"), filepath.Join(dir, "xml")
@@ -110,7 +110,7 @@ func TestPoolsAgreeWithTheTools(t *testing.T) {
 			agree(t, path, m, held, state, rapid.Bool().Draw(t, "data"), "-m")
 		}
 
-		if rapid.IntRange(0, 3).Draw(t, "shared only") > 0 {
+		if rapid.IntRange(0, 3).Draw(t, "only the original") > 0 {
 			return
 		}
 		metadata.Tool(t, "thin_dump", "-o", text, path)
@@ -138,8 +138,8 @@ func agree(t *rapid.T, path string, r io.ReaderAt, root metadata.Superblock, sta
 	ids := state.IDs()
 	dumped := dumpRuns(t, path, flags...)
 	for _, id := range ids {
-		if diff := cmp.Diff(dumped[id], runs(t, r, root, id)); diff != "" {
-			t.Fatalf("device %d (-thin_dump +ours):\n%s", id, diff)
+		if diff := cmp.Diff(dumped[id], runJoiner(t, r, root, id)); diff != "" {
+			t.Fatalf("device %d: runs (-thin_dump +got):\n%s", id, diff)
 		}
 	}
 	o := metadata.DeltaOptions{Same: true, Data: data}
@@ -147,10 +147,10 @@ func agree(t *rapid.T, path string, r io.ReaderAt, root metadata.Superblock, sta
 		for _, right := range ids {
 			got := delta(t, r, root, left, right, o)
 			if diff := cmp.Diff(modelDelta(state, left, right, o), got); diff != "" {
-				t.Fatalf("devices %d and %d (-model +ours):\n%s", left, right, diff)
+				t.Fatalf("devices %d and %d: delta (-model +got):\n%s", left, right, diff)
 			}
 			if diff := cmp.Diff(metadata.Mirror(got), delta(t, r, root, right, left, o)); diff != "" {
-				t.Fatalf("devices %d and %d mirrored:\n%s", left, right, diff)
+				t.Fatalf("devices %d and %d: reversed delta (-want +got):\n%s", left, right, diff)
 			}
 		}
 	}
@@ -162,6 +162,6 @@ func agree(t *rapid.T, path string, r io.ReaderAt, root metadata.Superblock, sta
 		flags = append(flags, "--verbose")
 	}
 	if diff := cmp.Diff(metadata.ThinDelta(t, path, left, right, flags...), metadata.AsThinDelta(delta(t, r, root, left, right, o), data)); diff != "" {
-		t.Fatalf("devices %d and %d (-thin_delta +ours):\n%s", left, right, diff)
+		t.Fatalf("devices %d and %d: delta (-thin_delta +got):\n%s", left, right, diff)
 	}
 }

@@ -7,14 +7,14 @@ import (
 	"slices"
 )
 
-// refCount is a record of a space map's reference counts over 2.
+// refCount is a record of a space map's btree of reference counts over 2.
 type refCount struct {
 	block uint64
 	count uint32
 }
 
-// indexEntry says where a space map's bitmap is and what is in it (struct
-// disk_index_entry of dm-space-map-common.h).
+// indexEntry describes a bitmap of a space map (struct disk_index_entry of
+// dm-space-map-common.h).
 type indexEntry struct {
 	number         uint64
 	block          uint64
@@ -27,10 +27,10 @@ func decodeIndexEntry(number uint64, b []byte) indexEntry {
 	return indexEntry{number, le.Uint64(b), le.Uint32(b[8:]), le.Uint32(b[12:])}
 }
 
-// maxKept bounds the reference counts that are kept: 128 MiB.
-const maxKept = 1 << 23
+// maxKeptCounts is the number of reference counts that are kept in memory: 128 MiB.
+const maxKeptCounts = 1 << 23
 
-func countsOf(n node) []refCount {
+func refCountsOf(n node) []refCount {
 	counts := make([]refCount, n.entries)
 	for i := range counts {
 		counts[i] = refCount{n.key(i), binary.LittleEndian.Uint32(n.value(i))}
@@ -38,25 +38,25 @@ func countsOf(n node) []refCount {
 	return counts
 }
 
-// countsIn returns the reference counts in a leaf.
-func (m *Map) countsIn(number uint32) ([]refCount, error) {
-	if counts, kept := m.small[number].([]refCount); kept {
+// refCountsIn returns the reference counts in a leaf.
+func (m *Map) refCountsIn(number uint32) ([]refCount, error) {
+	if counts, kept := m.leafData[number].([]refCount); kept {
 		return counts, nil
 	}
 	block, b := uint64(m.graph.vertices[number].block), newBlock()
-	if err := readBlock(m.graph.fetch.r, block, b); err != nil {
+	if err := readBlock(m.graph.reader.r, block, b); err != nil {
 		return nil, err
 	}
 	n, err := m.reread(number, b, nil)
 	if err != nil {
 		return nil, err
 	}
-	return countsOf(n), nil
+	return refCountsOf(n), nil
 }
 
-// keep decodes a leaf of the smaller trees. To which of the trees of its kind
-// it belongs is known only when all are read.
-func (m *Map) keep(number uint32, v *vertex, n node) error {
+// decodeLeaf decodes a leaf of a tree other than mappings. Several trees have one kind: which
+// of them the leaf belongs to is known only after all nodes are read.
+func (m *Map) decodeLeaf(number uint32, v *vertex, n node) error {
 	var said any
 	switch v.tree {
 	case topTree, detailsTree:
@@ -64,10 +64,10 @@ func (m *Map) keep(number uint32, v *vertex, n node) error {
 		for i := range n.entries {
 			if n.key(i) > MaxDeviceID {
 				err := fmt.Errorf("in %s: %w", v.tree, corrupt(n.block, "device id %d is over %d", n.key(i), MaxDeviceID))
-				if err := m.graph.fault(CodeDeviceID, v, err); err != nil {
+				if err := m.graph.onFault(CodeDeviceID, v, err); err != nil {
 					return err
 				}
-				v.broken = true // its pointers lead to no device
+				v.broken = true // its pointers do not belong to a device
 				return nil
 			}
 			d := Device{ID: uint32(n.key(i))}
@@ -84,31 +84,31 @@ func (m *Map) keep(number uint32, v *vertex, n node) error {
 		}
 		said = entries
 	case refCountTree:
-		if m.kept.Add(int64(n.entries)) > maxKept {
-			return nil // read again when asked for
+		if m.keptCounts.Add(int64(n.entries)) > maxKeptCounts {
+			return nil // it is read again when needed
 		}
-		said = countsOf(n)
+		said = refCountsOf(n)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.small[number] = said
+	m.leafData[number] = said
 	return nil
 }
 
-// said lists what the leaves under a root say, in the order of their keys. It
-// can be asked once.
-func said[T any](m *Map, root uint32) []T {
+// collect returns the decoded content of the leaves under a root, ordered by key. It removes
+// them from leafData, so a second call returns nothing.
+func collect[T any](m *Map, root uint32) []T {
 	var parts [][]T
 	for number := range m.graph.leavesUnder(root) {
-		part, _ := m.small[number].([]T)
+		part, _ := m.leafData[number].([]T)
 		parts = append(parts, part)
-		delete(m.small, number)
+		delete(m.leafData, number)
 	}
 	return slices.Concat(parts...)
 }
 
-// leavesUnder yields the leaves of one tree in the order of their keys, each
-// once. It keeps its own stack: a damaged tree may be as deep as it is large.
+// leavesUnder yields the leaves of one tree ordered by key, each once. It has its own stack
+// because a damaged tree may be as deep as it is large.
 func (g *graph) leavesUnder(root uint32) iter.Seq2[uint32, *vertex] {
 	return func(yield func(uint32, *vertex) bool) {
 		seen, next := make(map[uint32]bool), []uint32{root}
@@ -121,7 +121,7 @@ func (g *graph) leavesUnder(root uint32) iter.Seq2[uint32, *vertex] {
 			}
 			seen[number] = true
 			if !v.leaf {
-				for _, child := range slices.Backward(g.below(v)) {
+				for _, child := range slices.Backward(g.children(v)) {
 					next = append(next, child)
 				}
 			} else if !yield(number, v) {
@@ -131,12 +131,12 @@ func (g *graph) leavesUnder(root uint32) iter.Seq2[uint32, *vertex] {
 	}
 }
 
-// listDevices finds each device's root and details.
+// listDevices sets the root and the details of each device.
 func (m *Map) listDevices() {
-	m.details = said[Device](m, m.detailsRoot)
+	m.details = collect[Device](m, m.detailsRoot)
 	for number, v := range m.graph.leavesUnder(m.top) {
-		devices, _ := m.small[number].([]Device)
-		for i, root := range m.graph.below(v) {
+		devices, _ := m.leafData[number].([]Device)
+		for i, root := range m.graph.children(v) {
 			m.roots = append(m.roots, deviceRoot{devices[i].ID, root, v.flawed})
 		}
 	}

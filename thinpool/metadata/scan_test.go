@@ -11,19 +11,19 @@ import (
 	"thinctl/units"
 )
 
-// forest is metadata in which devices share leaves and whole trees at random,
-// and what they map, kept apart.
-type forest struct {
+// randomPool is metadata in which devices share leaves and whole trees at random, and a copy of
+// all mappings.
+type randomPool struct {
 	file       *os.File
 	superblock Superblock
 	devices    map[uint32][]Mapping
 	dataBlocks uint64
 }
 
-func newForest(t testing.TB, seed uint64) *forest {
+func newRandomPool(t testing.TB, seed uint64) *randomPool {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))
-	f := &forest{file: target(t, 5000), devices: map[uint32][]Mapping{}, dataBlocks: 1 << 18}
+	f := &randomPool{file: target(t, 5000), devices: map[uint32][]Mapping{}, dataBlocks: 1 << 18}
 	b := builder(t, f.file, BuildOptions{DataBlocks: f.dataBlocks, MetadataBlocks: 5000, Time: 9})
 	subtree := must[Subtree](t)
 	type tree struct {
@@ -44,7 +44,7 @@ func newForest(t testing.TB, seed uint64) *forest {
 	for id := range uint32(2 + r.IntN(30)) {
 		next := tree{}
 		switch {
-		case len(trees) == 0 || r.IntN(4) == 0: // a new one
+		case len(trees) == 0 || r.IntN(4) == 0: // a new device
 			for i := range uint64(r.IntN(300)) {
 				leaf, mappings := newLeaf(200 * i)
 				next.leaves, next.mappings = append(next.leaves, leaf), append(next.mappings, mappings)
@@ -88,8 +88,8 @@ func newForest(t testing.TB, seed uint64) *forest {
 	return f
 }
 
-// usersOf lists by data block the devices that map it.
-func (f *forest) usersOf() map[uint64]map[uint32]bool {
+// usersOf returns the devices that map each data block.
+func (f *randomPool) usersOf() map[uint64]map[uint32]bool {
 	users := map[uint64]map[uint32]bool{}
 	for id, mappings := range f.devices {
 		for _, m := range mappings {
@@ -102,18 +102,18 @@ func (f *forest) usersOf() map[uint64]map[uint32]bool {
 	return users
 }
 
-func (f *forest) scan(t testing.TB, o ScanOptions) *Map {
+func (f *randomPool) scan(t testing.TB, o ScanOptions) *Map {
 	t.Helper()
 	return must[*Map](t)(Scan(t.Context(), f.file, f.superblock, o))
 }
 
 var scans = map[string]ScanOptions{
-	"whole": {}, "one worker": {Workers: 1}, "in parts": {Memory: regionSize}, "bounded": {Memory: 3 * regionSize, DataBlocks: 1 << 18},
+	"whole": {}, "one worker": {Workers: 1}, "windows": {Memory: regionSize}, "bounded": {Memory: 3 * regionSize, DataBlocks: 1 << 18},
 }
 
 func TestScan(t *testing.T) {
 	for seed := range uint64(6) {
-		f := newForest(t, seed)
+		f := newRandomPool(t, seed)
 		users := f.usersOf()
 		for name, o := range scans {
 			t.Run(fmt.Sprint(seed, " ", name), func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestScan(t *testing.T) {
 	}
 }
 
-func (f *forest) checkUsage(t *testing.T, got Usage, users map[uint64]map[uint32]bool) {
+func (f *randomPool) checkUsage(t *testing.T, got Usage, users map[uint64]map[uint32]bool) {
 	want := Usage{Used: uint64(len(users)), Nodes: got.Nodes}
 	exclusive := map[uint32]uint64{}
 	for _, who := range users {
@@ -149,7 +149,7 @@ func (f *forest) checkUsage(t *testing.T, got Usage, users map[uint64]map[uint32
 	}
 }
 
-func (f *forest) checkFreed(t *testing.T, m *Map, users map[uint64]map[uint32]bool, seed uint64) {
+func (f *randomPool) checkFreed(t *testing.T, m *Map, users map[uint64]map[uint32]bool, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 2))
 	for range 5 {
 		var ids []uint32
@@ -161,21 +161,21 @@ func (f *forest) checkFreed(t *testing.T, m *Map, users map[uint64]map[uint32]bo
 		}
 		want := uint64(0)
 		for _, who := range users {
-			alone := true
+			freed := true
 			for id := range who {
-				alone = alone && in[id]
+				freed = freed && in[id]
 			}
-			if alone {
+			if freed {
 				want++
 			}
 		}
 		if got, err := m.Freed(t.Context(), ids...); err != nil || got != want {
-			t.Errorf("without %v: %d blocks freed, %v; want %d", ids, got, err, want)
+			t.Errorf("without devices %v: got %d blocks freed, %v; want %d", ids, got, err, want)
 		}
 	}
 }
 
-func (f *forest) checkOwners(t *testing.T, m *Map, seed uint64) {
+func (f *randomPool) checkOwners(t *testing.T, m *Map, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 3))
 	for range 3 {
 		begin := r.Uint64N(f.dataBlocks)
@@ -196,7 +196,7 @@ func (f *forest) checkOwners(t *testing.T, m *Map, seed uint64) {
 		last := Owner{}
 		err := m.Owners(t.Context(), begin, end, func(o Owner) error {
 			if o.Data < last.Data || o.Data == last.Data && o.Device < last.Device {
-				t.Errorf("%+v follows %+v", o, last)
+				t.Errorf("got owner %+v after %+v", o, last)
 			}
 			last = o
 			for i := range o.Blocks {
@@ -205,38 +205,38 @@ func (f *forest) checkOwners(t *testing.T, m *Map, seed uint64) {
 			return nil
 		})
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(at{})); err != nil || diff != "" {
-			t.Fatalf("owners of %d to %d: %v\n%s", begin, end, err, diff)
+			t.Fatalf("owners of blocks %d to %d: %v (-want +got):\n%s", begin, end, err, diff)
 		}
 	}
 }
 
-func (f *forest) checkLayout(t *testing.T, m *Map, users map[uint64]map[uint32]bool) {
+func (f *randomPool) checkLayout(t *testing.T, m *Map, users map[uint64]map[uint32]bool) {
 	next, last := uint64(0), Span{}
 	err := m.Layout(t.Context(), func(s Span) error {
 		if s.Begin != next || s.Blocks == 0 || s.Begin > 0 && s.Kind == last.Kind && s.Device == last.Device {
-			t.Errorf("%+v follows %+v", s, last)
+			t.Errorf("got span %+v after %+v", s, last)
 		}
 		next, last = s.Begin+s.Blocks, s
 		for block := s.Begin; block < next; block++ {
 			who := users[block]
 			if kind := [...]SpanKind{Free, Exclusive, Shared}[min(len(who), 2)]; s.Kind != kind || kind == Exclusive && !who[s.Device] {
-				t.Errorf("block %d of %v is %+v", block, who, s)
+				t.Errorf("block %d of devices %v: got span %+v", block, who, s)
 			}
 		}
 		return nil
 	})
 	if err != nil || next != f.dataBlocks {
-		t.Errorf("laid out %d of %d blocks, %v", next, f.dataBlocks, err)
+		t.Errorf("got a layout of %d blocks, %v; want %d", next, err, f.dataBlocks)
 	}
 }
 
-func TestScanFindsNothingWrong(t *testing.T) {
+func TestCheckOfSoundPools(t *testing.T) {
 	for seed := range uint64(6) {
-		f := newForest(t, seed)
-		for name, memory := range map[string]units.Bytes{"whole": 0, "in parts": regionSize} {
+		f := newRandomPool(t, seed)
+		for name, memory := range map[string]units.Bytes{"whole": 0, "windows": regionSize} {
 			report, err := Check(t.Context(), f.file, CheckOptions{Memory: memory, Blocks: 5000})
 			if err != nil || len(report.Findings) > 0 || !report.Complete {
-				t.Errorf("%d %s: %+v, %v", seed, name, report.Findings, err)
+				t.Errorf("seed %d, %s: got findings %+v, %v; want none", seed, name, report.Findings, err)
 			}
 		}
 	}

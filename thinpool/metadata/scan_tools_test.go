@@ -18,16 +18,16 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// Thousands of random pools, live and held: who has what is what the model says,
-// and a check finds nothing.
-func TestUsageIsTheModels(t *testing.T) {
+// A scan of random pools, live and held, has the usage, freed blocks and owners of the
+// model, and a check has no findings.
+func TestScanAgreesWithModel(t *testing.T) {
 	each(t, 1000, func(seed uint64, _ string) error {
 		p := metadatatest.Random(seed)
 		image, live, err := p.Image(metadatatest.SaveOptions{Shuffle: seed%2 == 0})
 		if err != nil {
 			return err
 		}
-		if err := usageIs(image, live, p.Live(), seed); err != nil {
+		if err := checkUsage(image, live, p.Live(), seed); err != nil {
 			return err
 		}
 		if state, ok := p.Held(); ok {
@@ -35,20 +35,20 @@ func TestUsageIsTheModels(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if err := usageIs(image, held, state, seed); err != nil {
-				return fmt.Errorf("held: %w", err)
+			if err := checkUsage(image, held, state, seed); err != nil {
+				return fmt.Errorf("held root: %w", err)
 			}
 		}
 		report, err := metadata.Check(context.Background(), image, metadata.CheckOptions{Blocks: live.MetadataSpaceMap.Blocks})
 		if err == nil && len(report.Findings) > 0 {
-			err = fmt.Errorf("a check of sound metadata found %v", report.Findings)
+			err = fmt.Errorf("check of sound metadata: got findings %v, want none", report.Findings)
 		}
 		return err
 	})
 }
 
-// usageIs holds all that a scan answers against the model.
-func usageIs(image *metadatatest.Image, root metadata.Superblock, state metadatatest.State, seed uint64) error {
+// checkUsage compares all results of a scan with the model.
+func checkUsage(image *metadatatest.Image, root metadata.Superblock, state metadatatest.State, seed uint64) error {
 	ctx, r := context.Background(), rand.New(rand.NewPCG(seed, 9))
 	m, err := metadata.Scan(ctx, image, root, metadata.ScanOptions{Workers: 1 + int(seed%3)})
 	if err != nil {
@@ -60,10 +60,10 @@ func usageIs(image *metadatatest.Image, root metadata.Superblock, state metadata
 		got[d.ID] = metadatatest.Usage{Mapped: d.Mapped, Exclusive: d.Exclusive, Shared: d.Shared}
 	}
 	if diff := cmp.Diff(state.Usage(), got); diff != "" {
-		return fmt.Errorf("usage (-model +ours):\n%s", diff)
+		return fmt.Errorf("usage (-model +got):\n%s", diff)
 	}
 	if used := state.Used(); u.Used != used || u.Exclusive+u.Shared != used {
-		return fmt.Errorf("%d used, %d exclusive, %d shared; the model uses %d", u.Used, u.Exclusive, u.Shared, used)
+		return fmt.Errorf("got %d blocks used, %d exclusive, %d shared; want %d used", u.Used, u.Exclusive, u.Shared, used)
 	}
 	var some []uint32
 	for _, id := range state.IDs() {
@@ -77,23 +77,24 @@ func usageIs(image *metadatatest.Image, root metadata.Superblock, state metadata
 	}
 	want := state.Freed(some...)
 	if freed != want {
-		return fmt.Errorf("without %v: %d freed, by the model %d", some, freed, want)
+		return fmt.Errorf("scan, without devices %v: got %d blocks freed, want %d", some, freed, want)
 	}
-	alone, err := metadata.Freed(ctx, image, root, some...)
+	counted, err := metadata.Freed(ctx, image, root, some...)
 	if held := root.Block != 0 || root.HeldRoot != 0; held {
 		if err == nil {
-			return errors.New("what devices have alone was told while a root is held")
+			return errors.New("got no error from Freed with a held root")
 		}
 	} else if err != nil {
 		return err
-	} else if alone != want {
-		return fmt.Errorf("%v alone have %d, by the model %d", some, alone, want)
+	} else if counted != want {
+		return fmt.Errorf("without devices %v: got %d blocks freed, want %d", some, counted, want)
 	}
-	return ownersAre(m, state, r)
+	return checkOwners(m, state, r)
 }
 
-// ownersAre: the reverse map is the mappings turned round, in any range.
-func ownersAre(m *metadata.Map, state metadatatest.State, r *rand.Rand) error {
+// checkOwners compares the owners of the data blocks of a random range with the mappings
+// of the model.
+func checkOwners(m *metadata.Map, state metadatatest.State, r *rand.Rand) error {
 	begin := r.Uint64N(2000)
 	end := begin + r.Uint64N(500)
 	type owner struct {
@@ -123,14 +124,14 @@ func ownersAre(m *metadata.Map, state metadatatest.State, r *rand.Rand) error {
 	slices.SortFunc(want, less)
 	slices.SortFunc(got, less)
 	if diff := cmp.Diff(want, got); diff != "" {
-		return fmt.Errorf("owners of %d to %d (-model +ours):\n%s", begin, end, diff)
+		return fmt.Errorf("owners of blocks %d to %d (-model +got):\n%s", begin, end, diff)
 	}
 	return nil
 }
 
-// What thin_ls says of a pool with sharing, live and held, and thin_rmap of a
-// copy without, is what a scan says.
-func TestUsageAgreesWithTheTools(t *testing.T) {
+// A scan has the usage that thin_ls prints, live and held, and the owners that
+// thin_rmap prints for a copy without sharing.
+func TestScanAgreesWithTools(t *testing.T) {
 	need.Program(t, "thin_ls")
 	each(t, 90, func(seed uint64, dir string) error {
 		p := metadatatest.Random(seed)
@@ -151,7 +152,7 @@ func TestUsageAgreesWithTheTools(t *testing.T) {
 				return err
 			}
 			if err := thinLs(image, held, path, "-m"); err != nil {
-				return fmt.Errorf("held: %w", err)
+				return fmt.Errorf("held root: %w", err)
 			}
 		}
 		if seed%2 == 0 && live.HeldRoot == 0 {
@@ -174,7 +175,7 @@ func thinLs(image *metadatatest.Image, root metadata.Superblock, path string, fl
 	for line := range strings.Lines(out) {
 		var row [4]uint64
 		if _, err := fmt.Sscan(line, &row[0], &row[1], &row[2], &row[3]); err != nil {
-			return fmt.Errorf("thin_ls says %q: %w", line, err)
+			return fmt.Errorf("thin_ls printed %q: %w", line, err)
 		}
 		want = append(want, row)
 	}
@@ -182,12 +183,12 @@ func thinLs(image *metadatatest.Image, root metadata.Superblock, path string, fl
 		got = append(got, [4]uint64{uint64(d.ID), d.Mapped, d.Exclusive, d.Shared})
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		return fmt.Errorf("id, mapped, exclusive, shared (-thin_ls +ours):\n%s", diff)
+		return fmt.Errorf("id, mapped, exclusive, shared (-thin_ls +got):\n%s", diff)
 	}
 	return nil
 }
 
-// thinRmap compares on a copy in which nothing is shared between leaves.
+// thinRmap compares the owners in a copy in which devices share no leaf.
 func thinRmap(dir, path string) error {
 	text, copied := filepath.Join(dir, "xml"), filepath.Join(dir, "copy")
 	if _, err := thin("thin_dump", "-o", text, path); err != nil {
@@ -211,7 +212,7 @@ func thinRmap(dir, path string) error {
 	for line := range strings.Lines(out) {
 		var begin, end, device, first, last uint64
 		if _, err := fmt.Sscanf(line, "data %d..%d -> thin(%d) %d..%d", &begin, &end, &device, &first, &last); err != nil {
-			return fmt.Errorf("thin_rmap says %q: %w", line, err)
+			return fmt.Errorf("thin_rmap printed %q: %w", line, err)
 		}
 		for i := range end - begin {
 			want = append(want, run{begin + i, device, first + i})
@@ -245,7 +246,7 @@ func thinRmap(dir, path string) error {
 	slices.SortFunc(want, less)
 	slices.SortFunc(got, less)
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(run{})); diff != "" {
-		return fmt.Errorf("(-thin_rmap +ours):\n%s", diff)
+		return fmt.Errorf("owners (-thin_rmap +got):\n%s", diff)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"thinctl/fault"
 	"thinctl/units"
 )
 
@@ -38,17 +39,17 @@ const (
 // flagNeedsCheck is THIN_METADATA_NEEDS_CHECK_FLAG.
 const flagNeedsCheck = 1
 
-// Superblock is a pool's superblock, or the copy that a held root is.
+// Superblock is a pool's live superblock, or its copy in a held root.
 type Superblock struct {
-	Block uint64 // its own address; 0 for the live one
+	Block uint64 // its own block number; 0 for the live one
 	Flags uint32
-	UUID  [16]byte // zeros until stamped
+	UUID  [16]byte // zeros before WriteUUID
 
 	Version uint32
-	// Time goes up by one with each snapshot; TransactionID is userspace's own.
+	// Time grows by one with each snapshot. TransactionID belongs to userspace.
 	Time          uint32
 	TransactionID uint64
-	HeldRoot      uint64 // 0: none
+	HeldRoot      uint64 // 0: no held root
 
 	DataSpaceMap     SpaceMap // zeros in a held root
 	MetadataSpaceMap SpaceMap // zeros in a held root
@@ -57,38 +58,38 @@ type Superblock struct {
 
 	DataBlockSize     units.Sectors
 	MetadataBlockSize units.Sectors
-	// MetadataBlocks is written at format and stale after a resize:
-	// MetadataSpaceMap.Blocks is kept.
+	// MetadataBlocks is written when the pool is formatted and not updated by a resize: use
+	// MetadataSpaceMap.Blocks.
 	MetadataBlocks uint64
 
 	Compat, CompatRO, Incompat uint32
 }
 
-// SpaceMap is a space map's root.
+// SpaceMap is the root of a space map.
 type SpaceMap struct {
 	Blocks, Allocated        uint64
 	BitmapRoot, RefCountRoot uint64
 }
 
-// NeedsCheck reports whether the kernel met a failure and wants the metadata
-// checked before it writes again.
+// NeedsCheck reports whether an operation failed in the kernel, which then writes no metadata
+// until it is checked.
 func (s Superblock) NeedsCheck() bool { return s.Flags&flagNeedsCheck != 0 }
 
 // ReadSuperblock reads and verifies the live superblock at block 0.
 func ReadSuperblock(r io.ReaderAt) (Superblock, error) {
 	s, _, err := readSuperblock(r, 0)
 	if err != nil {
-		return Superblock{}, fmt.Errorf("reading the superblock: %w", err)
+		return Superblock{}, fmt.Errorf("read superblock: %w", err)
 	}
 	return s, nil
 }
 
-// HeldRoot reads and verifies the copy of the superblock at block, which a
-// pool's status gives as its held root.
+// HeldRoot reads and verifies a held root: the copy of the superblock at block, which the
+// pool's status reports.
 func HeldRoot(r io.ReaderAt, block uint64) (Superblock, error) {
 	s, err := heldRoot(r, block)
 	if err != nil {
-		return Superblock{}, fmt.Errorf("reading the held root at block %d: %w", block, err)
+		return Superblock{}, fmt.Errorf("read held root at block %d: %w", block, err)
 	}
 	return s, nil
 }
@@ -100,7 +101,7 @@ func heldRoot(r io.ReaderAt, block uint64) (Superblock, error) {
 	s, _, err := readSuperblock(r, block)
 	if err == nil && s.HeldRoot != 0 {
 		// __reserve_metadata_snap zeroes it in the copy.
-		err = corrupt(block, "a held root that holds another, at block %d", s.HeldRoot)
+		err = corrupt(block, "the held root has a held root, at block %d", s.HeldRoot)
 	}
 	return s, err
 }
@@ -129,16 +130,16 @@ func checkSuperblock(b []byte, block uint64) error {
 		return err
 	}
 	if own := le.Uint64(b[offBlock:]); own != block {
-		return corrupt(block, "the superblock says that it is block %d", own)
+		return corrupt(block, "the superblock has the block number %d", own)
 	}
-	// The kernel writes version 2 and older ones wrote 1; it refuses any
-	// incompatible feature (dm-thin-metadata.c, __check_incompat_features).
+	// The kernel writes version 2; old kernels wrote 1. It rejects all incompatible
+	// features (dm-thin-metadata.c, __check_incompat_features).
 	version, incompat := le.Uint32(b[offVersion:]), le.Uint32(b[offIncompat:])
 	if version != 1 && version != 2 {
-		return &BlockError{Block: block, Kind: ErrUnsupported, Found: fmt.Sprintf("version %d, known are 1 and 2", version)}
+		return &BlockError{Block: block, Kind: fault.Unsupported, Found: fmt.Sprintf("version %d, want 1 or 2", version)}
 	}
 	if incompat != 0 {
-		return &BlockError{Block: block, Kind: ErrUnsupported, Found: fmt.Sprintf("incompatible features %#x", incompat)}
+		return &BlockError{Block: block, Kind: fault.Unsupported, Found: fmt.Sprintf("incompatible features %#x", incompat)}
 	}
 	// dm-thin.h: DATA_DEV_BLOCK_SIZE_MIN_SECTORS and _MAX_SECTORS.
 	if size := le.Uint32(b[offDataBlockSize:]); size < 128 || size > 2097152 || size%128 != 0 {

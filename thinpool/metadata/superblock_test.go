@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/fault"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -19,7 +21,7 @@ func TestReadSuperblockFields(t *testing.T) {
 		MappingRoot:      31, DetailsRoot: 32, DataBlockSize: 256, MetadataBlockSize: 8, MetadataBlocks: 33,
 		Compat: 41, CompatRO: 42,
 	}
-	// Written out by hand from the table, not from this package's offsets.
+	// The offsets are those of the kernel's struct, not this package's constants.
 	b, le := make([]byte, 4096), binary.LittleEndian
 	le.PutUint32(b[4:], 1)
 	copy(b[16:], want.UUID[:])
@@ -39,23 +41,23 @@ func TestReadSuperblockFields(t *testing.T) {
 	le.PutUint64(b[344:], 33)
 	le.PutUint32(b[352:], 41)
 	le.PutUint32(b[356:], 42)
-	seal(b, superblockSalt)
+	setChecksum(b, superblockSalt)
 	got, err := ReadSuperblock(bytes.NewReader(b))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("superblock (-want +got):\n%s", diff)
 	}
 	if !got.NeedsCheck() {
-		t.Error("needs_check is not seen")
+		t.Error("NeedsCheck() = false, want true")
 	}
 }
 
 func TestReadSuperblockCorruption(t *testing.T) {
 	le := binary.LittleEndian
 	put := func(at int, v uint32) func([]byte) []byte {
-		return func(b []byte) []byte { le.PutUint32(b[at:], v); seal(b, superblockSalt); return b }
+		return func(b []byte) []byte { le.PutUint32(b[at:], v); setChecksum(b, superblockSalt); return b }
 	}
 	cases := []struct {
 		name   string
@@ -66,17 +68,17 @@ func TestReadSuperblockCorruption(t *testing.T) {
 		{"zeros", func(b []byte) []byte { clear(b); return b }, ErrEmpty, "4096 zero bytes"},
 		{"zeros but the last byte", func(b []byte) []byte { clear(b); b[4095] = 1; return b }, ErrNotMetadata, "magic 0"},
 		{"another magic", put(offMagic, 6142003), ErrNotMetadata, "magic 6142003 instead of 27022010"},
-		{"a flipped bit in use", func(b []byte) []byte { b[50] ^= 1; return b }, ErrChecksum, "stored 0x"},
-		{"a flipped bit past what is in use", func(b []byte) []byte { b[4000] ^= 1; return b }, ErrChecksum, "computed 0x"},
-		{"sealed as a node", func(b []byte) []byte { seal(b, nodeSalt); return b }, ErrChecksum, "a btree node where a superblock"},
-		{"another block's", put(offBlock, 5), ErrCorrupt, "says that it is block 5"},
-		{"version 0", put(offVersion, 0), ErrUnsupported, "version 0"},
-		{"version 3", put(offVersion, 3), ErrUnsupported, "version 3"},
-		{"an incompatible feature", put(offIncompat, 1), ErrUnsupported, "features 0x1"},
+		{"a flipped bit in a field", func(b []byte) []byte { b[50] ^= 1; return b }, ErrChecksum, "stored 0x"},
+		{"a flipped bit after the last field", func(b []byte) []byte { b[4000] ^= 1; return b }, ErrChecksum, "computed 0x"},
+		{"checksum of a node", func(b []byte) []byte { setChecksum(b, nodeSalt); return b }, ErrChecksum, "a btree node where a superblock"},
+		{"another block number", put(offBlock, 5), ErrCorrupt, "has the block number 5"},
+		{"version 0", put(offVersion, 0), fault.Unsupported, "version 0"},
+		{"version 3", put(offVersion, 3), fault.Unsupported, "version 3"},
+		{"an incompatible feature", put(offIncompat, 1), fault.Unsupported, "features 0x1"},
 		{"no data block size", put(offDataBlockSize, 0), ErrCorrupt, "data blocks of 0 sectors"},
 		{"an odd data block size", put(offDataBlockSize, 129), ErrCorrupt, "data blocks of 129 sectors"},
-		{"cut off", func(b []byte) []byte { return b[:4095] }, ErrTruncated, "4095 of 4096"},
-		{"nothing", func(b []byte) []byte { return nil }, ErrTruncated, "0 of 4096"},
+		{"short block", func(b []byte) []byte { return b[:4095] }, ErrTruncated, "4095 of 4096"},
+		{"no content", func(b []byte) []byte { return nil }, ErrTruncated, "0 of 4096"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -86,11 +88,11 @@ func TestReadSuperblockCorruption(t *testing.T) {
 				t.Errorf("got %v, want %q with %q", err, c.want, c.text)
 			}
 			if got != (Superblock{}) {
-				t.Error("a superblock came with the error")
+				t.Error("got a superblock with the error, want none")
 			}
 			path := writeFile(t, "meta", b)
 			if _, err := ReadSuperblockFile(path); !errors.Is(err, c.want) || !strings.Contains(err.Error(), path) {
-				t.Errorf("from a file: got %v, want %q", err, c.want)
+				t.Errorf("read from a file: got %v, want %q", err, c.want)
 			}
 		})
 	}
@@ -99,7 +101,7 @@ func TestReadSuperblockCorruption(t *testing.T) {
 func TestReadSuperblockVersion1(t *testing.T) {
 	m := newImage(nil, 3)
 	binary.LittleEndian.PutUint32(m.block(0)[offVersion:], 1)
-	seal(m.block(0), superblockSalt)
+	setChecksum(m.block(0), superblockSalt)
 	if _, err := ReadSuperblock(m.reader()); err != nil {
 		t.Error(err)
 	}
@@ -109,9 +111,9 @@ type brokenDisk struct{}
 
 func (brokenDisk) ReadAt([]byte, int64) (int, error) { return 0, io.ErrClosedPipe }
 
-func TestReadErrorsPassThrough(t *testing.T) {
+func TestReadErrorIsReturned(t *testing.T) {
 	_, err := ReadSuperblock(brokenDisk{})
 	if !errors.Is(err, io.ErrClosedPipe) || errors.Is(err, ErrTruncated) || errors.Is(err, ErrCorrupt) {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want io.ErrClosedPipe alone", err)
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// thin runs one of thin-provisioning-tools, without which there is no oracle.
+// thin runs one of the thin-provisioning-tools.
 func thin(name string, args ...string) (string, error) {
 	for tries := 1; ; tries++ {
 		var out, errs bytes.Buffer
@@ -28,8 +28,8 @@ func thin(name string, args ...string) (string, error) {
 		if err == nil {
 			return out.String(), nil
 		}
-		// The machine has only so many asynchronous requests (fs.aio-max-nr), and
-		// each tool sets thousands aside: others' tests may have them all.
+		// The number of asynchronous requests is limited (fs.aio-max-nr), and each tool
+		// reserves thousands: other tests may use all of them.
 		if tries > 100 || !strings.Contains(errs.String(), "io_setup failed") {
 			return "", fmt.Errorf("%s %v: %w: %s", name, args, err, errs.String())
 		}
@@ -37,8 +37,8 @@ func thin(name string, args ...string) (string, error) {
 	}
 }
 
-// each calls test for n seeds, many at once: the tools wait more than they
-// work (io_destroy takes 30 ms). THINCTL_MODELS is how many times as many.
+// each runs test for n seeds, twelve at a time, because the tools wait longer than they compute
+// (io_destroy takes 30 ms). THINCTL_MODELS multiplies the number of seeds.
 func each(t *testing.T, n int, test func(seed uint64, dir string) error) {
 	t.Helper()
 	if more := os.Getenv("THINCTL_MODELS"); more != "" {
@@ -87,14 +87,14 @@ func dumped(m *metadatatest.Image, root metadata.Superblock, o metadata.DumpOpti
 	return b.String(), err
 }
 
-// written makes a file of m, with a hole for the zeros at its end.
+// written writes m to a file, with a hole for the zeros at its end.
 func written(dir string, m *metadatatest.Image) (string, error) {
 	path := filepath.Join(dir, "meta")
 	used := bytes.TrimRight(m.Bytes, "\x00")
 	return path, errors.Join(os.WriteFile(path, used, 0o600), os.Truncate(path, int64(len(m.Bytes))))
 }
 
-// differ shows where two texts part.
+// differ returns an error with the first difference of two texts.
 func differ(what, want, got string) error {
 	for i := range max(len(want), len(got)) {
 		if i >= len(want) || i >= len(got) || want[i] != got[i] {

@@ -6,44 +6,44 @@ import (
 	"sort"
 )
 
-// maxDepth is more than any sound tree has: nodes are at least a third full,
-// so 2^32 entries of the fattest kind lie less than 8 deep.
+// maxDepth is more than the depth of a sound tree: nodes are at least a third full, so 2^32
+// entries of the largest size are less than 8 deep.
 const maxDepth = 12
 
-// tree reads the nodes of one btree, of which each is checked against its place.
+// tree reads the nodes of one btree and checks each against its place.
 type tree struct {
 	r     io.ReaderAt
-	limit uint64 // blocks at or beyond it do not exist
+	limit uint64 // number of metadata blocks
 	kind  treeKind
 }
 
-// place is where a tree points at a node.
+// place is the position of a node in a tree.
 type place struct {
 	block   uint64
-	depth   int // nodes above it
+	depth   int // number of nodes above it
 	allowed keys
 }
 
-// keys is what a node may hold: from low on, and below high where bounded.
+// keys is the range of keys that a node may have: from low on, and below high if bounded.
 //
-// A node must keep to its place's keys and must not be empty, so a block that
-// one tree comes to twice fails: its first key cannot be in two places. What is
-// left is a chain of nodes with one entry each, which maxDepth ends. Thus no
-// record of the blocks that were seen is needed.
+// A node must have keys in the range of its place and must not be empty. So an error is certain
+// if one tree reaches a block twice, because the first key cannot be in two ranges. The
+// exception is a chain of nodes with one entry each, which maxDepth ends. Therefore no record
+// of visited blocks is needed.
 type keys struct {
 	low, high uint64
 	bounded   bool
 }
 
-// below tells whether all of k lies under key.
+// below reports whether all of k is lower than key.
 func (k keys) below(key uint64) bool { return k.bounded && k.high <= key }
 
-// within tells whether k leaves no key that outer does not allow.
+// within reports whether outer includes all of k.
 func (k keys) within(outer keys) bool {
 	return k.low >= outer.low && (!outer.bounded || k.below(outer.high))
 }
 
-// child is the place that n, an internal node at p, points at.
+// child returns the place of child i of n, an internal node at p.
 func (p place) child(n node, i int) place {
 	below := keys{low: n.key(i), high: p.allowed.high, bounded: p.allowed.bounded}
 	if i+1 < n.entries {
@@ -52,18 +52,18 @@ func (p place) child(n node, i int) place {
 	return place{block: n.child(i), depth: p.depth + 1, allowed: below}
 }
 
-// reachable tells whether a sound tree can have a node at p.
+// reachable checks whether a sound tree can have a node at p.
 func (t tree) reachable(p place) error {
 	if p.depth >= maxDepth {
-		return corrupt(p.block, "the tree is deeper than %d nodes", maxDepth)
+		return corrupt(p.block, "the tree is deeper than %d levels", maxDepth)
 	}
 	if p.block == 0 || p.block >= t.limit {
-		return corrupt(p.block, "a tree points at block %d of %d", p.block, t.limit)
+		return corrupt(p.block, "a tree points to block %d of %d", p.block, t.limit)
 	}
 	return nil
 }
 
-// read reads the node at p into b, of which the node is then a view.
+// read reads the node at p into b, which backs the node.
 func (t tree) read(p place, b []byte) (node, error) {
 	if err := t.reachable(p); err != nil {
 		return node{}, err
@@ -74,8 +74,8 @@ func (t tree) read(p place, b []byte) (node, error) {
 	return t.parse(p, b)
 }
 
-// parse checks that b is a node that may stand at p. Only an empty tree has an
-// empty node: its root, a leaf.
+// parse checks that b is a node that fits p. Only the root of an empty tree, which is a leaf,
+// may be empty.
 func (t tree) parse(p place, b []byte) (node, error) {
 	n, err := parseNode(b, p.block, t.kind.leafValue())
 	if err != nil {
@@ -96,15 +96,15 @@ func (t tree) parse(p place, b []byte) (node, error) {
 	return n, nil
 }
 
-// uneven is what is wrong with n where the leaves above it were deeper or less deep.
-func uneven(n node, depth, leaves int) error {
+// errUneven is the error for n if the leaves found before have another depth.
+func errUneven(n node, depth, leaves int) error {
 	if n.leaf {
-		return corrupt(n.block, "a leaf %d nodes deep in a tree whose leaves are %d deep", depth+1, leaves+1)
+		return corrupt(n.block, "a leaf %d levels deep, want %d levels", depth+1, leaves+1)
 	}
-	return corrupt(n.block, "an internal node %d nodes deep in a tree whose leaves are there", depth+1)
+	return corrupt(n.block, "an internal node %d levels deep, want a leaf", depth+1)
 }
 
-// lookup returns the value under key, valid until b is used again.
+// lookup returns the value of key. It is valid until b changes.
 func (t tree) lookup(root, key uint64, b []byte) ([]byte, bool, error) {
 	for p := (place{block: root}); ; {
 		n, err := t.read(p, b)
@@ -122,16 +122,16 @@ func (t tree) lookup(root, key uint64, b []byte) ([]byte, bool, error) {
 	}
 }
 
-// mappings is the tree of what thin device id maps, with the block of its root.
-func mappings(r io.ReaderAt, root Superblock, id uint32) (tree, uint64, error) {
-	t := tree{r: r, limit: limit(root), kind: topTree}
+// mappingTreeOf returns the mapping tree of thin device id and the block of its root.
+func mappingTreeOf(r io.ReaderAt, root Superblock, id uint32) (tree, uint64, error) {
+	t := tree{r: r, limit: blockLimit(root), kind: topTree}
 	value, found, err := t.lookup(root.MappingRoot, uint64(id), newBlock())
 	switch {
 	case err != nil:
-		return tree{}, 0, fmt.Errorf("looking thin device %d up in the mappings at block %d: %w", id, root.MappingRoot, err)
+		return tree{}, 0, fmt.Errorf("look up thin device %d in the mappings at block %d: %w", id, root.MappingRoot, err)
 	case !found:
 		return tree{}, 0, fmt.Errorf("%w: id %d", ErrNoDevice, id)
 	}
 	t.kind = mappingTree
-	return t, number(value), nil
+	return t, decodeNumber(value), nil
 }

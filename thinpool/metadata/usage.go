@@ -2,31 +2,30 @@ package metadata
 
 import "slices"
 
-// DeviceUsage is what one thin device takes of its pool, in data blocks.
+// DeviceUsage is the space that one thin device takes, in data blocks.
 type DeviceUsage struct {
 	Device
-	// Mapped is how many there are in its tree, which [Device.MappedBlocks]
-	// should be too.
+	// Mapped is the number of mappings in the device's tree. In sound metadata it equals
+	// [Device.MappedBlocks].
 	Mapped uint64
-	// Exclusive are those that no other device maps: they come back when it
-	// goes.
+	// Exclusive is the number of blocks that only this device maps: deleting it frees
+	// them.
 	Exclusive uint64
-	// Shared is the rest.
+	// Shared is Mapped minus Exclusive.
 	Shared uint64
 }
 
-// Usage is who takes what of a pool, in data blocks. The devices' Exclusive and
-// Shared here add up to Used.
+// Usage is the space that each device of a pool takes, in data blocks.
 type Usage struct {
-	Devices   []DeviceUsage // in the order of their ids
+	Devices   []DeviceUsage // ordered by id
 	Used      uint64        // mapped by at least one device
-	Exclusive uint64        // mapped by just one
+	Exclusive uint64        // mapped by exactly one
 	Shared    uint64        // mapped by several
-	// Nodes is how many metadata blocks the devices' trees take.
+	// Nodes is the number of metadata blocks in all trees that were read.
 	Nodes uint64
 }
 
-// Usage sums up. It reads nothing more.
+// Usage returns the usage of all devices. It reads nothing.
 func (m *Map) Usage() Usage {
 	g := m.graph
 	mapped, exclusive := make([]uint64, len(g.vertices)), make([]uint64, len(g.vertices))
@@ -39,7 +38,7 @@ func (m *Map) Usage() Usage {
 		case v.leaf:
 			mapped[number], exclusive[number] = uint64(v.entries), uint64(v.exclusive)
 		default:
-			for _, child := range g.below(v) {
+			for _, child := range g.children(v) {
 				mapped[number] += mapped[child]
 				exclusive[number] += exclusive[child]
 			}

@@ -4,29 +4,32 @@ import (
 	"errors"
 	"fmt"
 
+	"thinctl/fault"
+
 	"golang.org/x/sys/unix"
 )
 
-// WriteUUID writes uuid into the superblock of a pool that is not active, so that
-// the metadata says itself which pool it is. The superblock must be sound and
-// carry either no uuid or this one, and then nothing is changed. On return the
-// uuid is on stable storage; where power fails before, the block is the old one
-// or the new one, as far as the disk writes 4096 bytes whole: the kernel relies
-// on the same in every commit.
+// WriteUUID writes uuid into the superblock of an inactive pool, so that the metadata
+// identifies its pool. The superblock must be sound. If it has this uuid already, nothing
+// changes; if it has another, the error is ErrOtherPool. On return the uuid is on stable
+// storage.
+//
+// After a power failure the block is the old one or the new one if the disk writes 4096 bytes
+// atomically. Each commit of the kernel relies on this too.
 func WriteUUID(device string, uuid [16]byte) error {
 	if err := stamp(device, uuid); err != nil {
-		return fmt.Errorf("stamping metadata %s with pool uuid %x: %w", device, uuid, err)
+		return fmt.Errorf("write pool uuid %x to metadata %s: %w", uuid, device, err)
 	}
 	return nil
 }
 
 func stamp(device string, uuid [16]byte) error {
 	if uuid == ([16]byte{}) {
-		return errors.New("a uuid of zeros means no pool")
+		return errors.New("the uuid is all zeros")
 	}
 	f, err := open(device, unix.O_RDWR|unix.O_EXCL)
 	if errors.Is(err, unix.EBUSY) {
-		return fmt.Errorf("%w: deactivate the pool first: %w", ErrBusy, err)
+		return fmt.Errorf("%w: deactivate the pool first: %w", fault.Busy, err)
 	}
 	if err != nil {
 		return err
@@ -40,15 +43,15 @@ func (f *File) stamp(uuid [16]byte) error {
 	case err != nil:
 		return err
 	case s.CompatRO != 0:
-		return &BlockError{Kind: ErrUnsupported, Found: fmt.Sprintf("features %#x that allow reading only", s.CompatRO)}
+		return &BlockError{Kind: fault.Unsupported, Found: fmt.Sprintf("read-only compatible features %#x", s.CompatRO)}
 	case s.UUID == uuid:
-		// An earlier call may have died between its write and its sync.
+		// An earlier call may have been killed between its write and its sync.
 		return f.f.Sync()
 	case s.UUID != [16]byte{}:
-		return fmt.Errorf("%w, of uuid %x", ErrOtherPool, s.UUID)
+		return fmt.Errorf("%w: uuid %x", ErrOtherPool, s.UUID)
 	}
 	copy(b[offUUID:], uuid[:])
-	seal(b, superblockSalt)
+	setChecksum(b, superblockSalt)
 	if _, err := f.f.WriteAt(b, 0); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/internal/testkit/need"
 
 	"golang.org/x/sys/unix"
@@ -22,14 +23,14 @@ func restored(t *testing.T) string {
 		Devices: []dumpDevice{{ID: 1, Ranges: []extent{{Length: 10}}}, {ID: 7, Transaction: 3}}})
 }
 
-func TestStampLeavesTheRestClean(t *testing.T) {
+func TestWriteUUIDChangesNothingElse(t *testing.T) {
 	path := restored(t)
 	before, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dumped := tool(t, "thin_dump", path)
-	for range 2 { // the second finds its own
+	for range 2 { // the second call finds the uuid
 		if err := WriteUUID(path, uuid); err != nil {
 			t.Fatal(err)
 		}
@@ -40,31 +41,31 @@ func TestStampLeavesTheRestClean(t *testing.T) {
 	}
 	tool(t, "thin_check", path)
 	if again := tool(t, "thin_dump", path); again != dumped {
-		t.Errorf("thin_dump changed:\n%s\n%s", dumped, again)
+		t.Errorf("output of thin_dump has changed: before\n%s\nafter\n%s", dumped, again)
 	}
 	s, err := ReadSuperblockFile(path)
 	if err != nil || s.UUID != uuid {
-		t.Errorf("uuid %x, %v", s.UUID, err)
+		t.Errorf("got uuid %x, %v; want %x", s.UUID, err, uuid)
 	}
 	copy(before[:4], after)
 	copy(before[offUUID:], uuid[:])
 	if !bytes.Equal(before, after) {
-		t.Error("more than the checksum and the uuid changed")
+		t.Error("more than the checksum and the uuid has changed")
 	}
 	if err := WriteUUID(path, [16]byte{1}); !errors.Is(err, ErrOtherPool) {
-		t.Errorf("another uuid: %v", err)
+		t.Errorf("write another uuid: got %v, want ErrOtherPool", err)
 	}
 }
 
-// Clearing needs_check by thin_check rewrites the superblock: the uuid stays.
-func TestStampOutlivesClearingNeedsCheck(t *testing.T) {
+// thin_check writes the superblock when it clears needs_check, and keeps the uuid.
+func TestUUIDAfterClearingNeedsCheck(t *testing.T) {
 	path := restored(t)
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	binary.LittleEndian.PutUint32(b[offFlags:], flagNeedsCheck)
-	seal(b[:blockSize], superblockSalt)
+	setChecksum(b[:blockSize], superblockSalt)
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -72,19 +73,19 @@ func TestStampOutlivesClearingNeedsCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s, err := ReadSuperblockFile(path); err != nil || !s.NeedsCheck() {
-		t.Errorf("after the stamp: %+v, %v", s, err)
+		t.Errorf("after WriteUUID: got %+v, %v; want needs_check", s, err)
 	}
 	tool(t, "thin_check", "--clear-needs-check-flag", path)
 	if s, err := ReadSuperblockFile(path); err != nil || s.NeedsCheck() || s.UUID != uuid {
-		t.Errorf("after clearing: %+v, %v", s, err)
+		t.Errorf("after clearing needs_check: got %+v, %v; want uuid %x and no needs_check", s, err, uuid)
 	}
 }
 
-func TestStampRefuses(t *testing.T) {
-	sealed := func(at int, v uint32) []byte {
+func TestWriteUUIDErrors(t *testing.T) {
+	withField := func(at int, v uint32) []byte {
 		b := newImage(nil, 3).b
 		binary.LittleEndian.PutUint32(b[at:], v)
-		seal(b[:blockSize], superblockSalt)
+		setChecksum(b[:blockSize], superblockSalt)
 		return b
 	}
 	damaged := newImage(nil, 3).b
@@ -96,10 +97,10 @@ func TestStampRefuses(t *testing.T) {
 		"empty":                   {make([]byte, 8192), ErrEmpty},
 		"not metadata":            {bytes.Repeat([]byte("x"), 8192), ErrNotMetadata},
 		"a wrong checksum":        {damaged, ErrChecksum},
-		"a newer version":         {sealed(offVersion, 3), ErrUnsupported},
-		"features to only read":   {sealed(offCompatRO, 1), ErrUnsupported},
-		"another pool's":          {sealed(offUUID, 77), ErrOtherPool},
-		"another block's address": {sealed(offBlock, 1), ErrCorrupt},
+		"a newer version":         {withField(offVersion, 3), fault.Unsupported},
+		"read-only features":      {withField(offCompatRO, 1), fault.Unsupported},
+		"another pool's":          {withField(offUUID, 77), ErrOtherPool},
+		"another block's address": {withField(offBlock, 1), ErrCorrupt},
 		"no content":              {nil, ErrTruncated},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -108,29 +109,29 @@ func TestStampRefuses(t *testing.T) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
 			if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, c.content) {
-				t.Errorf("the file was changed (%v)", err)
+				t.Errorf("the file has changed (%v)", err)
 			}
 		})
 	}
 	path := writeFile(t, "meta", newImage(nil, 3).b)
 	if err := WriteUUID(path, [16]byte{}); err == nil {
-		t.Error("a uuid of zeros was taken")
+		t.Error("got no error for a uuid of zeros")
 	}
 	missing := filepath.Join(t.TempDir(), "none")
 	if err := WriteUUID(missing, uuid); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a missing file: %v", err)
+		t.Errorf("missing file: got %v, want os.ErrNotExist", err)
 	}
 	if _, err := os.Stat(missing); err == nil {
-		t.Error("the missing file was made")
+		t.Error("the missing file was created")
 	}
 	for _, kind := range []string{"/dev/null", t.TempDir()} {
 		if err := WriteUUID(kind, uuid); err == nil {
-			t.Errorf("%s was taken for metadata", kind)
+			t.Errorf("%s: got no error", kind)
 		}
 	}
 }
 
-// A claim such as a pool's is stood in for by O_EXCL from here.
+// The test opens the device with O_EXCL, which claims it as an active pool does.
 func TestBlockDevice(t *testing.T) {
 	path := restored(t)
 	device := loop(t, path)
@@ -139,11 +140,11 @@ func TestBlockDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = WriteUUID(device, uuid)
-	if !errors.Is(err, ErrBusy) || !errors.Is(err, unix.EBUSY) {
-		t.Errorf("a claimed device: %v", err)
+	if !errors.Is(err, fault.Busy) || !errors.Is(err, unix.EBUSY) {
+		t.Errorf("write to a claimed device: got %v, want fault.Busy and EBUSY", err)
 	}
 	if s, err := ReadSuperblockFile(device); err != nil || s.UUID != [16]byte{} {
-		t.Errorf("reading a claimed device: %x, %v", s.UUID, err)
+		t.Errorf("read of a claimed device: got uuid %x, %v; want none", s.UUID, err)
 	}
 	if err := claim.Close(); err != nil {
 		t.Fatal(err)
@@ -152,7 +153,7 @@ func TestBlockDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s, err := ReadSuperblockFile(device); err != nil || s.UUID != uuid {
-		t.Errorf("read back: %x, %v", s.UUID, err)
+		t.Errorf("got uuid %x, %v; want %x", s.UUID, err, uuid)
 	}
 	tool(t, "thin_check", device)
 	m, err := Open(device)
@@ -161,9 +162,9 @@ func TestBlockDevice(t *testing.T) {
 	}
 	defer m.Close()
 	if !m.direct {
-		t.Error("the block device is not read directly")
+		t.Error("the block device was opened without direct IO")
 	}
 	if devices, err := read(m); err != nil || len(devices) != 2 {
-		t.Errorf("devices: %v, %v", devices, err)
+		t.Errorf("got devices %v, %v; want 2", devices, err)
 	}
 }

@@ -4,31 +4,32 @@ import (
 	"context"
 )
 
-// walker goes through the leaves of one btree in the order of their keys. One
-// goroutine reads internal nodes, and the leaves below one of them at a time;
-// the caller's checks and takes those that are there.
+// walker visits the leaves of one btree in the order of their keys. One goroutine reads
+// internal nodes, and the leaves below one node at a time; the caller's goroutine checks and
+// visits these leaves.
 //
-// It holds readAhead times the leaves below one node at most: 3 MiB.
+// It holds at most aheadBuffers times the leaves below one node: 3 MiB.
 type walker struct {
 	tree
 	leaf  func(node) error // must not keep the node
-	spare []*siblings      // of a walk before
+	spare []*siblings      // buffers of a previous walk
 }
 
-const readAhead = 3 // being read, waiting, and being taken
+const aheadBuffers = 3 // one is read, one is full, one is visited
 
-// siblings are leaves below one node, read together.
+// siblings are the leaves below one node, read together.
 type siblings struct {
 	places []place
 	loaded [][]byte
 	buf    []byte
-	err    error // why there is no more after it
+	err    error // the error after these leaves
 }
 
 func (w *walker) walk(ctx context.Context, root place) error {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &advance{tree: w.tree, ctx: ctx, leaves: -1, full: make(chan *siblings), free: make(chan *siblings, readAhead)}
-	for range readAhead - len(w.spare) {
+	a := &prefetcher{tree: w.tree, ctx: ctx, leaves: -1, full: make(chan *siblings),
+		free: make(chan *siblings, aheadBuffers)}
+	for range aheadBuffers - len(w.spare) {
 		w.spare = append(w.spare, &siblings{})
 	}
 	for _, b := range w.spare {
@@ -36,7 +37,7 @@ func (w *walker) walk(ctx context.Context, root place) error {
 	}
 	w.spare = w.spare[:0]
 	go a.run(root)
-	defer func() { // r is the caller's again once walk has returned
+	defer func() { // no goroutine reads r after walk has returned
 		cancel()
 		for range a.full {
 		}
@@ -44,7 +45,7 @@ func (w *walker) walk(ctx context.Context, root place) error {
 	single := newBlock()
 	for b := range a.full {
 		for i, p := range b.places {
-			if err := w.take(p, b.loaded[i], single); err != nil {
+			if err := w.check(p, b.loaded[i], single); err != nil {
 				return err
 			}
 		}
@@ -59,7 +60,7 @@ func (w *walker) walk(ctx context.Context, root place) error {
 	return ctx.Err()
 }
 
-func (w *walker) take(p place, loaded, single []byte) (err error) {
+func (w *walker) check(p place, loaded, single []byte) (err error) {
 	var n node
 	if loaded != nil {
 		n, err = w.parse(p, loaded)
@@ -70,51 +71,51 @@ func (w *walker) take(p place, loaded, single []byte) (err error) {
 		return err
 	}
 	if !n.leaf {
-		return uneven(n, p.depth, p.depth)
+		return errUneven(n, p.depth, p.depth)
 	}
 	return w.leaf(n)
 }
 
-// advance reads ahead of a walker.
-type advance struct {
+// prefetcher reads nodes ahead of a walker.
+type prefetcher struct {
 	tree
-	ctx    context.Context
-	leaves int // their depth, -1 until the first is met
-	full   chan *siblings
-	free   chan *siblings
-	above  [maxDepth][]byte // one for each depth, so that a parent outlives its child
+	ctx     context.Context
+	leaves  int // depth of the leaves, -1 before the first
+	full    chan *siblings
+	free    chan *siblings
+	parents [maxDepth][]byte // a buffer for each depth: a parent is needed after its child
 }
 
-func (a *advance) run(root place) {
+func (a *prefetcher) run(root place) {
 	defer close(a.full)
 	if err := a.visit(root); err != nil {
-		if b := a.empty(); b != nil {
+		if b := a.nextFree(); b != nil {
 			b.err = err
 			a.send(b)
 		}
 	}
 }
 
-func (a *advance) visit(p place) error {
+func (a *prefetcher) visit(p place) error {
 	if err := a.ctx.Err(); err != nil {
 		return err
 	}
 	if err := a.reachable(p); err != nil {
 		return err
 	}
-	if a.above[p.depth] == nil {
-		a.above[p.depth] = newBlock()
+	if a.parents[p.depth] == nil {
+		a.parents[p.depth] = newBlock()
 	}
-	n, err := a.read(p, a.above[p.depth])
+	n, err := a.read(p, a.parents[p.depth])
 	if err != nil {
 		return err
 	}
 	if n.leaf {
-		return a.first(n, p)
+		return a.sendFirstLeaf(n, p)
 	}
 	for i := range n.entries {
 		if a.leaves == p.depth+1 {
-			return a.below(n, p, i)
+			return a.sendLeaves(n, p, i)
 		}
 		if err := a.visit(p.child(n, i)); err != nil {
 			return err
@@ -123,29 +124,30 @@ func (a *advance) visit(p place) error {
 	return nil
 }
 
-// first passes on a leaf that was not known to be one: there is one in a tree.
-func (a *advance) first(n node, p place) error {
+// sendFirstLeaf sends the first leaf of the tree, which is read before the depth of the leaves
+// is known.
+func (a *prefetcher) sendFirstLeaf(n node, p place) error {
 	if a.leaves >= 0 {
-		return uneven(n, p.depth, a.leaves)
+		return errUneven(n, p.depth, a.leaves)
 	}
 	a.leaves = p.depth
-	b := a.empty()
+	b := a.nextFree()
 	if b == nil {
 		return a.ctx.Err()
 	}
 	b.places, b.loaded = append(b.places, p), append(b.loaded, n.b)
-	a.above[p.depth] = nil // the walker's now
+	a.parents[p.depth] = nil // the walker uses it now
 	return a.send(b)
 }
 
-// below reads the leaves below n from the i-th on.
-func (a *advance) below(n node, p place, i int) error {
-	b := a.empty()
+// sendLeaves reads and sends the leaves below n, from the i-th on.
+func (a *prefetcher) sendLeaves(n node, p place, i int) error {
+	b := a.nextFree()
 	if b == nil {
 		return a.ctx.Err()
 	}
 	var blocks []uint32
-	var fault error // comes after the leaves before it
+	var fault error // reported after the leaves before it
 	for ; i < n.entries; i++ {
 		child := p.child(n, i)
 		if fault = a.reachable(child); fault != nil {
@@ -157,15 +159,15 @@ func (a *advance) below(n node, p place, i int) error {
 		b.buf = aligned(need)
 	}
 	b.loaded = append(b.loaded, make([][]byte, len(blocks))...)
-	fetch(a.ctx, a.r, blocks, b.buf, b.loaded)
+	readSparse(a.ctx, a.r, blocks, b.buf, b.loaded)
 	if err := a.send(b); err != nil {
 		return err
 	}
 	return fault
 }
 
-// empty waits for a siblings to fill, nil where the walk has ended.
-func (a *advance) empty() *siblings {
+// nextFree waits for a free buffer. It returns nil if the walk has ended.
+func (a *prefetcher) nextFree() *siblings {
 	select {
 	case b := <-a.free:
 		b.places, b.loaded, b.err = b.places[:0], b.loaded[:0], nil
@@ -175,7 +177,7 @@ func (a *advance) empty() *siblings {
 	}
 }
 
-func (a *advance) send(b *siblings) error {
+func (a *prefetcher) send(b *siblings) error {
 	select {
 	case a.full <- b:
 		return nil

@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// XMLError says where a pool's XML is wrong. Restore.
+// XMLError is an error in the XML of a pool. Restore.
 type XMLError struct {
 	Line int
 	Text string
@@ -15,23 +15,21 @@ type XMLError struct {
 
 func (e *XMLError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Text) }
 
-// Limits of what is read at once; thin_dump's tags have some 200 bytes and 8
-// attributes.
+// Limits of a tag. The tags of thin_dump have about 200 bytes and 8 attributes.
 const (
 	maxTag        = 64 << 10
 	maxAttributes = 16
 )
 
-// scanner reads the little of XML that a pool's dump needs: tags, attributes
-// without entities, comments and the declaration. What it returns lies in its
-// buffer until the next call.
+// scanner parses the part of XML that a pool's dump needs: tags, attributes without entities,
+// comments and the declaration. Its results are in its buffer until the next call.
 type scanner struct {
 	r    io.Reader
 	b    []byte
-	at   int // what is before was consumed
+	at   int // number of consumed bytes of b
 	line int
 	read int64
-	end  bool // nothing more comes from r
+	end  bool // r is at its end
 	more func(read int64) error
 	tag  tag
 }
@@ -49,13 +47,13 @@ func newScanner(r io.Reader, more func(read int64) error) *scanner {
 	return &scanner{r: r, b: make([]byte, 0, 1<<20), line: 1, more: more}
 }
 
-func (s *scanner) wrong(format string, args ...any) error {
+func (s *scanner) errorf(format string, args ...any) error {
 	return &XMLError{Line: s.line, Text: fmt.Sprintf(format, args...)}
 }
 
-// next finds the next tag; io.EOF after the last.
+// next returns the next tag, or io.EOF after the last.
 func (s *scanner) next() (*tag, error) {
-	for s.read < 3 && !s.end { // a byte order mark has 3
+	for s.read < 3 && !s.end { // the length of a byte order mark
 		if err := s.fill(); err != nil {
 			return nil, err
 		}
@@ -64,13 +62,13 @@ func (s *scanner) next() (*tag, error) {
 		}
 	}
 	for {
-		if err := s.space(); err != nil {
+		if err := s.skipSpace(); err != nil {
 			return nil, err
 		}
 		rest := s.b[s.at:]
 		switch {
 		case rest[0] != '<':
-			return nil, s.wrong("text %q where a tag should be: is this a dump of a thin pool?", rest[:min(len(rest), 20)])
+			return nil, s.errorf("text %q, want a tag: not the dump of a thin pool", rest[:min(len(rest), 20)])
 		case len(rest) < 4 && !s.end:
 			if err := s.fill(); err != nil {
 				return nil, err
@@ -93,7 +91,7 @@ func (s *scanner) next() (*tag, error) {
 				return &s.tag, nil
 			}
 			if len(rest) > maxTag {
-				return nil, s.wrong("a tag of over %d bytes", maxTag)
+				return nil, s.errorf("tag of over %d bytes", maxTag)
 			}
 			if err := s.fill(); err != nil {
 				return nil, err
@@ -107,8 +105,8 @@ func (s *scanner) consume(n int) {
 	s.at += n
 }
 
-// space goes to the next byte that is not blank.
-func (s *scanner) space() error {
+// skipSpace moves to the next byte that is not blank.
+func (s *scanner) skipSpace() error {
 	for {
 		for i, c := range s.b[s.at:] {
 			switch c {
@@ -130,7 +128,7 @@ func (s *scanner) space() error {
 	}
 }
 
-// skip goes past what begins and ends so, however long.
+// skip moves past a comment or declaration of any length.
 func (s *scanner) skip(from, to string) error {
 	s.consume(len(from))
 	for {
@@ -138,18 +136,18 @@ func (s *scanner) skip(from, to string) error {
 			s.consume(i + len(to))
 			return nil
 		}
-		s.consume(max(0, len(s.b)-s.at-len(to)+1)) // part of the end may be there
+		s.consume(max(0, len(s.b)-s.at-len(to)+1)) // the buffer may end with a part of to
 		if err := s.fill(); err != nil {
 			return err
 		}
 	}
 }
 
-// fill reads more behind what is not yet consumed. To ask for more after the
-// end is an error: something was not ended.
+// fill reads more text after the bytes that are not consumed. It is called only inside a tag or
+// comment, so the end of the text is an error.
 func (s *scanner) fill() error {
 	if s.end {
-		return s.wrong("the text ends inside a tag or comment: it was cut off")
+		return s.errorf("the XML ends inside a tag or comment: it is incomplete")
 	}
 	n := copy(s.b[:cap(s.b)], s.b[s.at:])
 	s.b, s.at = s.b[:n], 0
@@ -165,7 +163,7 @@ func (s *scanner) fill() error {
 			err = io.ErrNoProgress
 		}
 		if err != nil {
-			return fmt.Errorf("reading the XML after line %d: %w", s.line, err)
+			return fmt.Errorf("read XML after line %d: %w", s.line, err)
 		}
 		if n > 0 {
 			return s.more(s.read)
@@ -179,8 +177,7 @@ func nameByte(c byte) bool {
 	return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.' || c == ':'
 }
 
-// parse reads one tag at the start of b and returns its length, 0 where b ends
-// first.
+// parse parses one tag at the start of b and returns its length, or 0 if b ends before the tag.
 func (s *scanner) parse(b []byte) (int, error) {
 	t := &s.tag
 	t.n, t.open, t.end = 0, true, false
@@ -195,7 +192,7 @@ func (s *scanner) parse(b []byte) (int, error) {
 	}
 	t.name = b[start:i]
 	if i < len(b) && len(t.name) == 0 {
-		return 0, s.wrong("%q is no tag of a pool's XML", b[:min(len(b), 20)])
+		return 0, s.errorf("%q is not a tag of a pool's XML", b[:min(len(b), 20)])
 	}
 	for {
 		gap := i
@@ -211,7 +208,7 @@ func (s *scanner) parse(b []byte) (int, error) {
 			t.end = true
 			return i + 2, nil
 		case gap == i || !t.open:
-			return 0, s.wrong("%q inside <%s>", b[i:min(len(b), i+10)], t.name)
+			return 0, s.errorf("%q inside <%s>", b[i:min(len(b), i+10)], t.name)
 		}
 		n, err := s.attribute(b[i:])
 		if n == 0 || err != nil {
@@ -234,7 +231,7 @@ func (s *scanner) attribute(b []byte) (int, error) {
 		return 0, nil
 	}
 	if b[i] != '=' || len(name) == 0 {
-		return 0, s.wrong("%q in <%s> is no attribute", b[:min(len(b), 10)], t.name)
+		return 0, s.errorf("%q in <%s> is not an attribute", b[:min(len(b), 10)], t.name)
 	}
 	i++
 	for i < len(b) && blank(b[i]) {
@@ -245,7 +242,7 @@ func (s *scanner) attribute(b []byte) (int, error) {
 	}
 	quote := b[i]
 	if quote != '"' && quote != '\'' {
-		return 0, s.wrong("the value of %s in <%s> has no quotes", name, t.name)
+		return 0, s.errorf("the value of %s in <%s> has no quotes", name, t.name)
 	}
 	n := bytes.IndexByte(b[i+1:], quote)
 	if n < 0 {
@@ -253,15 +250,15 @@ func (s *scanner) attribute(b []byte) (int, error) {
 	}
 	value := b[i+1:][:n]
 	if bytes.IndexByte(value, '&') >= 0 || bytes.IndexByte(value, '<') >= 0 {
-		return 0, s.wrong("the value of %s in <%s> has an entity or a <, which are not read here", name, t.name)
+		return 0, s.errorf("the value of %s in <%s> has an entity or a <, which are not supported", name, t.name)
 	}
 	for _, a := range t.attributes[:t.n] {
 		if bytes.Equal(a.name, name) {
-			return 0, s.wrong("%s twice in <%s>", name, t.name)
+			return 0, s.errorf("%s twice in <%s>", name, t.name)
 		}
 	}
 	if t.n == maxAttributes {
-		return 0, s.wrong("over %d attributes in <%s>", maxAttributes, t.name)
+		return 0, s.errorf("over %d attributes in <%s>", maxAttributes, t.name)
 	}
 	t.attributes[t.n] = attribute{name, value}
 	t.n++

@@ -2,28 +2,28 @@ package metadata
 
 import "math"
 
-// number reads a decimal of so many bits.
+// number parses a decimal number of so many bits.
 func (s *scanner) number(a attribute, bits int) (uint64, error) {
 	limit := uint64(math.MaxUint64) >> (64 - bits)
 	var n uint64
 	for _, c := range a.value {
 		d := uint64(c - '0')
 		if c < '0' || c > '9' {
-			return 0, s.wrong("%s is %q, not a number", a.name, a.value[:min(len(a.value), 30)])
+			return 0, s.errorf("%s is %q, not a number", a.name, a.value[:min(len(a.value), 30)])
 		}
 		if n > (limit-d)/10 {
-			return 0, s.wrong("%s is %s, over the highest, %d", a.name, a.value[:min(len(a.value), 30)], limit)
+			return 0, s.errorf("%s is %s, want at most %d", a.name, a.value[:min(len(a.value), 30)], limit)
 		}
 		n = n*10 + d
 	}
 	if len(a.value) == 0 {
-		return 0, s.wrong("%s is empty", a.name)
+		return 0, s.errorf("%s is empty", a.name)
 	}
 	return n, nil
 }
 
-// numbers reads a tag's attributes into fields: each once, all that are
-// needed, no others.
+// numbers parses a tag's attributes into fields: each at most once, all that are not optional,
+// and no others.
 func (s *scanner) numbers(t *tag, fields []field) error {
 	var found uint
 	for _, a := range t.attributes[:t.n] {
@@ -46,12 +46,12 @@ func (s *scanner) numbers(t *tag, fields []field) error {
 			break
 		}
 		if !known {
-			return s.wrong("<%s> has no attribute %s", t.name, a.name)
+			return s.errorf("<%s> has no attribute %s", t.name, a.name)
 		}
 	}
 	for i, f := range fields {
 		if found&(1<<i) == 0 && !f.optional {
-			return s.wrong("<%s> without %s", t.name, f.name)
+			return s.errorf("<%s> without %s", t.name, f.name)
 		}
 	}
 	return nil
@@ -59,7 +59,7 @@ func (s *scanner) numbers(t *tag, fields []field) error {
 
 type field struct {
 	name     string
-	into     *uint64 // nil: any text, not kept
+	into     *uint64 // nil: any text, which is ignored
 	bits     int
 	optional bool
 }

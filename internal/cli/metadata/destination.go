@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"thinctl/fault"
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/cli/output"
@@ -56,7 +57,7 @@ func openDestination(c *command.Call, path string, force bool) (_ *destination, 
 		if info.Size() > 0 && !force {
 			return t, exit.Errorf(thinpool.ErrHoldsData, "target %s is a file with %s in it: give another name, or remove it first", path, units.Bytes(info.Size()))
 		}
-		if t.claims, err = c.Metadata.ClaimLoops(c.Ctx, path); errors.Is(err, metadata.ErrBusy) {
+		if t.claims, err = c.Metadata.ClaimLoops(c.Ctx, path); fault.KindOf(err) == fault.Busy {
 			return t, exit.Errorf(thinpool.ErrBusy, "target %s is in use behind a loop device: give another name", path)
 		} else if err != nil {
 			return t, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"thinctl/fault"
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/metadatafile"
@@ -171,13 +172,13 @@ func metadataRemedy(c *command.Call, path string, err error) error {
 		return exit.Errorf(thinpool.ErrNotFound, "%v", err)
 	case errors.Is(err, fs.ErrPermission):
 		remedy = "run it with sudo"
-	case errors.Is(err, metadata.ErrBusy):
+	case fault.KindOf(err) == fault.Busy:
 		remedy = "an active pool is the likely holder: read its metadata snapshot with --held, or ask with `thinctl pool status` or `thinctl pool check`"
 	case errors.Is(err, metadata.ErrNoDevice):
 		remedy = "`thinctl metadata show " + path + "` lists those there are"
 	case errors.Is(err, metadata.ErrEmpty), errors.Is(err, metadata.ErrNotMetadata):
 		remedy = "give a pool's metadata device or a copy of it, not the data device"
-	case errors.Is(err, metadata.ErrUnsupported):
+	case fault.KindOf(err) == fault.Unsupported:
 		remedy = "a newer kernel has made it: read it with a thinctl that knows it"
 	case errors.Is(err, metadata.ErrTruncated):
 		remedy = "copy the whole device"

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/metadatafile"
 	"thinctl/internal/testkit/metadatatest"
@@ -78,7 +79,7 @@ func TestMetadataBehindALoopDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer claim.Close()
-	if err := open(); !errors.Is(err, metadata.ErrBusy) {
+	if err := open(); !errors.Is(err, fault.Busy) {
 		t.Errorf("%s is claimed: %v", device.Path, err)
 	}
 }

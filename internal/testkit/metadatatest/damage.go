@@ -6,29 +6,29 @@ import (
 	"slices"
 )
 
-// Damage is one way in which metadata can be wrong.
+// Damage is a kind of damage to metadata.
 type Damage struct {
-	// Name is what kind of fault, a slash, and where.
+	// Name is the defect, a slash, and the place.
 	Name string
-	// Leak is set where nothing is wrong but that space is lost.
+	// Leak is true if the only consequence is lost space.
 	Leak bool
-	// Flag is set where nothing is damaged but the superblock asks for care.
+	// Flag is true if nothing is damaged and a flag of the superblock requires attention.
 	Flag bool
 
-	apply func(*survey) (block uint64, ok bool)
+	apply func(*blockMap) (block uint64, ok bool)
 }
 
-// Damages returns all that are known. Rich pools have what each needs.
+// Damages returns all kinds of damage. Each applies to a Rich pool.
 func Damages() []Damage {
-	return slices.Concat(blockDamages(), treeDamages(), deviceDamages(), spaceMapDamages(), superblockDamages(), sizeDamages())
+	return slices.Concat(blockDamages(), treeDamages(), deviceDamages(), spaceMapDamages(), superblockDamages(),
+		sizeDamages())
 }
 
-// Apply damages disk, which must hold good metadata, at places chosen by seed.
-// It returns the block that is wrong, the first one where there are more. ok is
-// false, and nothing changed, where the metadata has nothing that could be
-// damaged so.
+// Apply damages disk, which must hold sound metadata, in places chosen by seed. It returns the
+// damaged block, or the first of several. ok is false, and nothing changed, if the metadata has
+// no place for the damage.
 func (d Damage) Apply(disk Disk, seed uint64) (block uint64, ok bool, err error) {
-	s, err := look(disk, rand.New(rand.NewPCG(seed, 3)))
+	s, err := newBlockMap(disk, rand.New(rand.NewPCG(seed, 3)))
 	if err != nil {
 		return 0, false, err
 	}

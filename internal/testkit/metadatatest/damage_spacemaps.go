@@ -2,17 +2,17 @@ package metadatatest
 
 import "encoding/binary"
 
-// spaceMap is one of the two, as the damage needs it.
+// spaceMap is one of the two space maps.
 type spaceMap struct {
-	*survey
+	*blockMap
 	name            string
-	root            int // of the superblock's fields
+	root            int // offset in the superblock
 	bitmaps, counts string
 }
 
 func (m spaceMap) blocks() uint64 { return m.super.u64(m.root) }
 
-// raw is a count's two bits in the order of the count: 0 to 3.
+// raw returns the two bits of a block as a count from 0 to 3.
 func (m spaceMap) raw(block uint64) int {
 	return rawAt(m.read(m.bitmapOf(block)), block)
 }
@@ -24,9 +24,9 @@ func rawAt(bitmap view, block uint64) int {
 
 func (m spaceMap) bitmapOf(block uint64) uint64 { return m.parts[m.bitmaps][block/16320].block }
 
-// set changes a count's two bits and keeps nr_free, none_free_before and
-// nr_allocated in agreement.
-func (m spaceMap) set(block uint64, raw int) {
+// setCount changes the two bits of a block and updates nr_free, none_free_before and
+// nr_allocated.
+func (m spaceMap) setCount(block uint64, raw int) {
 	was := m.raw(block)
 	bitmap := m.bitmapOf(block)
 	m.edit(bitmap, func(v view) {
@@ -53,12 +53,12 @@ func (m spaceMap) set(block uint64, raw int) {
 		le.PutUint32(entry[8:], le.Uint32(entry[8:])-uint32(taken))
 		le.PutUint32(entry[12:], uint32(free))
 	})
-	m.edit(0, func(v view) { v.put64(m.root+8, v.u64(m.root+8)+uint64(taken)) })
+	m.edit(0, func(v view) { v.setU64(m.root+8, v.u64(m.root+8)+uint64(taken)) })
 }
 
-// entry changes bitmap n's index entry and returns the block that has it.
+// entry changes the index entry of bitmap n and returns the block that contains it.
 func (m spaceMap) entry(n uint64, change func([]byte)) uint64 {
-	if m.root == atMetadataMap {
+	if m.root == offMetadataSpaceMap {
 		at := m.parts[partMetaIndex][0].block
 		m.edit(at, func(v view) { change(v.b[16+16*n:][:16]) })
 		return at
@@ -74,8 +74,8 @@ func (m spaceMap) entry(n uint64, change func([]byte)) uint64 {
 	panic("no index entry")
 }
 
-// with finds a block of a count, 3 for all above 2.
-func (m spaceMap) with(raw int) (uint64, bool) {
+// find returns a block with a count; 3 stands for all counts over 2.
+func (m spaceMap) find(raw int) (uint64, bool) {
 	start, at, v := m.rng.Uint64N(m.blocks()), uint64(0), view{}
 	for i := range m.blocks() {
 		block := (start + i) % m.blocks()
@@ -92,21 +92,21 @@ func (m spaceMap) with(raw int) (uint64, bool) {
 func spaceMapDamages() []Damage {
 	var all []Damage
 	for _, of := range []spaceMap{
-		{name: "data", root: atDataMap, bitmaps: partDataBitmap, counts: partDataCounts},
-		{name: "metadata", root: atMetadataMap, bitmaps: partMetaBitmap, counts: partMetaCounts},
+		{name: "data", root: offDataSpaceMap, bitmaps: partDataBitmap, counts: partDataCounts},
+		{name: "metadata", root: offMetadataSpaceMap, bitmaps: partMetaBitmap, counts: partMetaCounts},
 	} {
 		add := func(name string, leak bool, apply func(m spaceMap) (uint64, bool)) {
-			all = append(all, Damage{Name: name + "/" + of.name, Leak: leak, apply: func(s *survey) (uint64, bool) {
+			all = append(all, Damage{Name: name + "/" + of.name, Leak: leak, apply: func(s *blockMap) (uint64, bool) {
 				m := of
-				m.survey = s
+				m.blockMap = s
 				return apply(m)
 			}})
 		}
 		recount := func(name string, leak bool, from, to int) {
 			add(name, leak, func(m spaceMap) (uint64, bool) {
-				block, ok := m.with(from)
+				block, ok := m.find(from)
 				if ok {
-					m.set(block, to)
+					m.setCount(block, to)
 				}
 				return m.bitmapOf(block), ok
 			})
@@ -123,7 +123,7 @@ func spaceMapDamages() []Damage {
 		recount("overflow entry missing for 2", false, 2, 3)
 		overflow := func(name string, leak bool, change func(v view, i int)) {
 			add(name, leak, func(m spaceMap) (uint64, bool) {
-				at, ok := m.pick(m.counts, func(at spot, v view) bool {
+				at, ok := m.pick(m.counts, func(at treeBlock, v view) bool {
 					return at.leaf && v.entries() > 0 && (at.parent == 0 || v.entries() > v.max()/3)
 				})
 				if ok {
@@ -133,7 +133,7 @@ func spaceMapDamages() []Damage {
 			})
 		}
 		count := func(n func(uint32) uint32) func(v view, i int) {
-			return func(v view, i int) { v.put32(v.valueAt(i), n(v.u32(v.valueAt(i)))) }
+			return func(v view, i int) { v.setU32(v.valueAt(i), n(v.u32(v.valueAt(i)))) }
 		}
 		overflow("overflow entry missing", false, func(v view, i int) { v.remove(i) })
 		overflow("overflow count too high", true, count(func(n uint32) uint32 { return n + 1 }))
@@ -143,7 +143,7 @@ func spaceMapDamages() []Damage {
 		overflow("overflow entry beyond the device", false, func(v view, i int) { v.setKey(v.entries()-1, 1<<40) })
 		root := func(name string, at int, n func(uint64) uint64) {
 			add(name, false, func(m spaceMap) (uint64, bool) {
-				m.edit(0, func(v view) { v.put64(m.root+at, n(v.u64(m.root+at))) })
+				m.edit(0, func(v view) { v.setU64(m.root+at, n(v.u64(m.root+at))) })
 				return 0, true
 			})
 		}
@@ -155,13 +155,13 @@ func spaceMapDamages() []Damage {
 		index := func(name string, leak bool, change func(entry []byte, blocks uint64)) {
 			add(name, leak, func(m spaceMap) (uint64, bool) {
 				n := m.rng.IntN(len(m.parts[m.bitmaps]))
-				return m.entry(uint64(n), func(entry []byte) { change(entry, m.super.u64(atMetadataMap)) }), true
+				return m.entry(uint64(n), func(entry []byte) { change(entry, m.super.u64(offMetadataSpaceMap)) }), true
 			})
 		}
 		le := binary.LittleEndian
 		index("nr_free", false, func(entry []byte, _ uint64) { le.PutUint32(entry[8:], le.Uint32(entry[8:])-1) })
 		index("nr_free over a bitmap's", false, func(entry []byte, _ uint64) { le.PutUint32(entry[8:], 16321) })
-		// Blocks before it are passed over (sm_ll_find_free_block).
+		// The kernel skips the blocks before it (sm_ll_find_free_block).
 		index("none_free_before", true, func(entry []byte, _ uint64) { le.PutUint32(entry[12:], 16320) })
 		index("bitmap at the end", false, func(entry []byte, blocks uint64) { le.PutUint64(entry, blocks) })
 		index("bitmap is the superblock", false, func(entry []byte, _ uint64) { le.PutUint64(entry, 0) })

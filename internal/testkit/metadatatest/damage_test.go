@@ -7,7 +7,7 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-func TestEachDamageChangesARichPool(t *testing.T) {
+func TestEachDamageAppliesToRichPool(t *testing.T) {
 	good, s, err := Rich(3).Image(SaveOptions{DataBlocks: RichDataBlocks, Shuffle: true})
 	if err != nil {
 		t.Fatal(err)
@@ -15,7 +15,7 @@ func TestEachDamageChangesARichPool(t *testing.T) {
 	names := make(map[string]bool)
 	for _, d := range Damages() {
 		if names[d.Name] {
-			t.Errorf("%s twice", d.Name)
+			t.Errorf("got damage %q twice", d.Name)
 		}
 		names[d.Name] = true
 		bad := good.Clone()
@@ -25,17 +25,17 @@ func TestEachDamageChangesARichPool(t *testing.T) {
 			continue
 		}
 		if ok == bytes.Equal(bad.Bytes, good.Bytes) {
-			t.Errorf("%s: applied %v, bytes are changed: %v", d.Name, ok, !bytes.Equal(bad.Bytes, good.Bytes))
+			t.Errorf("%s: got applied %v, want %v: the bytes decide", d.Name, ok, !ok)
 		}
 		if !ok {
-			t.Errorf("%s: a rich pool has nothing to damage", d.Name)
+			t.Errorf("%s: got no place to damage in a rich pool", d.Name)
 		}
 		if block >= s.MetadataBlocks {
-			t.Errorf("%s: block %d", d.Name, block)
+			t.Errorf("%s: got block %d, want one below %d", d.Name, block, s.MetadataBlocks)
 		}
 	}
 	t.Logf("%d kinds of damage", len(names))
 	if _, _, err := Damages()[0].Apply(&Image{make([]byte, 4*metadata.BlockSize)}, 1); err == nil {
-		t.Error("zeros were taken for good metadata")
+		t.Error("got no error for a device of zeros")
 	}
 }

@@ -9,18 +9,18 @@ var treeParts = []string{
 	partTop, partMapping, partDetails, partIndex, partDataCounts, partMetaCounts, partHeldTop, partHeldMappings, partHeldDetails,
 }
 
-func anyOf(least int) func(spot, view) bool {
-	return func(_ spot, v view) bool { return v.entries() >= least }
+func anyOf(least int) func(treeBlock, view) bool {
+	return func(_ treeBlock, v view) bool { return v.entries() >= least }
 }
 
-func internal(at spot, v view) bool { return !at.leaf && v.entries() > 1 }
+func internal(at treeBlock, v view) bool { return !at.leaf && v.entries() > 1 }
 
-// treeDamages are faults of btree nodes, all behind right checksums.
+// treeDamages returns damages of btree nodes with correct checksums.
 func treeDamages() []Damage {
 	var all []Damage
 	for _, part := range treeParts {
-		add := func(name string, suits func(spot, view) bool, change func(s *survey, at spot, v view)) {
-			all = append(all, Damage{Name: name + "/" + part, apply: func(s *survey) (uint64, bool) {
+		add := func(name string, suits func(treeBlock, view) bool, change func(s *blockMap, at treeBlock, v view)) {
+			all = append(all, Damage{Name: name + "/" + part, apply: func(s *blockMap) (uint64, bool) {
 				at, ok := s.pick(part, suits)
 				if ok {
 					s.edit(at.block, func(v view) { change(s, at, v) })
@@ -28,77 +28,82 @@ func treeDamages() []Damage {
 				return at.block, ok
 			}})
 		}
-		add("keys out of order", anyOf(2), func(s *survey, _ spot, v view) {
+		add("keys out of order", anyOf(2), func(s *blockMap, _ treeBlock, v view) {
 			i := 1 + s.rng.IntN(v.entries()-1)
 			k := v.key(i)
 			v.setKey(i, v.key(i-1))
 			v.setKey(i-1, k)
 		})
-		add("equal keys", anyOf(2), func(s *survey, _ spot, v view) {
+		add("equal keys", anyOf(2), func(s *blockMap, _ treeBlock, v view) {
 			i := 1 + s.rng.IntN(v.entries()-1)
 			v.setKey(i, v.key(i-1))
 		})
-		add("key below the parent's", func(at spot, v view) bool { return at.parent != 0 && at.index > 0 && v.entries() > 0 },
-			func(s *survey, at spot, v view) { v.setKey(0, s.read(at.parent).key(at.index)-1) })
-		add("key at the parent's next", func(at spot, v view) bool { return at.parent != 0 && at.index == 0 && v.entries() > 0 },
-			func(s *survey, at spot, v view) { v.setKey(v.entries()-1, s.read(at.parent).key(at.index+1)) })
-		add("more entries than fit", nil, func(_ *survey, _ spot, v view) { v.setEntries(v.max() + 1) })
-		add("most entries", nil, func(_ *survey, _ spot, v view) { v.put32(16, math.MaxUint32) })
-		add("max that does not fit", nil, func(_ *survey, _ spot, v view) { v.put32(20, uint32(v.max())+3) })
-		add("max that overflows", nil, func(_ *survey, _ spot, v view) { v.put32(20, math.MaxUint32/uint32(8+v.size())+1) })
-		add("value size", nil, func(_ *survey, _ spot, v view) { v.put32(24, 12) })
-		add("value size of 4 GiB", nil, func(_ *survey, _ spot, v view) { v.put32(24, math.MaxUint32-7) })
-		add("no flags", nil, func(_ *survey, _ spot, v view) { v.put32(4, 0) })
-		add("both flags", nil, func(_ *survey, _ spot, v view) { v.put32(4, 3) })
-		add("emptied", func(at spot, v view) bool { return at.parent != 0 }, func(_ *survey, _ spot, v view) { v.setEntries(0) })
+		add("key below the parent's",
+			func(at treeBlock, v view) bool { return at.parent != 0 && at.index > 0 && v.entries() > 0 },
+			func(s *blockMap, at treeBlock, v view) { v.setKey(0, s.read(at.parent).key(at.index)-1) })
+		add("key at the parent's next",
+			func(at treeBlock, v view) bool { return at.parent != 0 && at.index == 0 && v.entries() > 0 },
+			func(s *blockMap, at treeBlock, v view) { v.setKey(v.entries()-1, s.read(at.parent).key(at.index+1)) })
+		add("more entries than fit", nil, func(_ *blockMap, _ treeBlock, v view) { v.setEntries(v.max() + 1) })
+		add("most entries", nil, func(_ *blockMap, _ treeBlock, v view) { v.setU32(16, math.MaxUint32) })
+		add("max that does not fit", nil, func(_ *blockMap, _ treeBlock, v view) { v.setU32(20, uint32(v.max())+3) })
+		add("max that overflows", nil,
+			func(_ *blockMap, _ treeBlock, v view) { v.setU32(20, math.MaxUint32/uint32(8+v.size())+1) })
+		add("value size", nil, func(_ *blockMap, _ treeBlock, v view) { v.setU32(24, 12) })
+		add("value size of 4 GiB", nil, func(_ *blockMap, _ treeBlock, v view) { v.setU32(24, math.MaxUint32-7) })
+		add("no flags", nil, func(_ *blockMap, _ treeBlock, v view) { v.setU32(4, 0) })
+		add("both flags", nil, func(_ *blockMap, _ treeBlock, v view) { v.setU32(4, 3) })
+		add("emptied", func(at treeBlock, v view) bool { return at.parent != 0 },
+			func(_ *blockMap, _ treeBlock, v view) { v.setEntries(0) })
 
-		child := func(name string, to func(s *survey, at spot, v view, i int) uint64) {
-			add("child "+name, internal, func(s *survey, at spot, v view) {
+		child := func(name string, to func(s *blockMap, at treeBlock, v view, i int) uint64) {
+			add("child "+name, internal, func(s *blockMap, at treeBlock, v view) {
 				i := s.rng.IntN(v.entries())
 				v.setChild(i, to(s, at, v, i))
 			})
 		}
-		child("at the end", func(s *survey, _ spot, _ view, _ int) uint64 { return s.super.u64(atMetadataMap) })
-		child("far beyond", func(*survey, spot, view, int) uint64 { return math.MaxUint64 })
-		child("whose offset overflows", func(*survey, spot, view, int) uint64 { return 1<<52 + 1 })
-		child("is the superblock", func(*survey, spot, view, int) uint64 { return 0 })
-		child("is itself", func(_ *survey, at spot, _ view, _ int) uint64 { return at.block })
-		child("twice", func(_ *survey, _ spot, v view, i int) uint64 { return v.child((i + 1) % v.entries()) })
-		child("is a bitmap", func(s *survey, _ spot, _ view, _ int) uint64 { return s.parts[partMetaBitmap][0].block })
-		child("is another tree's", func(s *survey, _ spot, _ view, _ int) uint64 {
+		child("at the end", func(s *blockMap, _ treeBlock, _ view, _ int) uint64 { return s.super.u64(offMetadataSpaceMap) })
+		child("far beyond", func(*blockMap, treeBlock, view, int) uint64 { return math.MaxUint64 })
+		child("whose offset overflows", func(*blockMap, treeBlock, view, int) uint64 { return 1<<52 + 1 })
+		child("is the superblock", func(*blockMap, treeBlock, view, int) uint64 { return 0 })
+		child("is itself", func(_ *blockMap, at treeBlock, _ view, _ int) uint64 { return at.block })
+		child("twice", func(_ *blockMap, _ treeBlock, v view, i int) uint64 { return v.child((i + 1) % v.entries()) })
+		child("is a bitmap", func(s *blockMap, _ treeBlock, _ view, _ int) uint64 { return s.parts[partMetaBitmap][0].block })
+		child("is another tree's", func(s *blockMap, _ treeBlock, _ view, _ int) uint64 {
 			if part == partDetails {
 				return s.parts[partTop][0].block
 			}
 			return s.parts[partDetails][0].block
 		})
 		all = append(all, underfull(part, true))
-		if part != partMapping && part != partHeldMappings { // the others have no three levels
+		if part != partMapping && part != partHeldMappings { // the other trees do not have three levels
 			continue
 		}
-		all = append(all, childOfRoot("child is its root/"+part, part, func(s *survey, root spot, v view, i int) (uint64, bool) {
-			kid := v.child(i)
-			kv := s.read(kid)
-			if kv.leaf() {
-				return 0, false
-			}
-			s.edit(kid, func(v view) { v.setChild(s.rng.IntN(v.entries()), root.block) })
-			return kid, true
-		}), childOfRoot("uneven height/"+part, part, func(s *survey, root spot, v view, i int) (uint64, bool) {
-			kv := s.read(v.child(i))
-			if kv.leaf() {
-				return 0, false
-			}
-			s.edit(root.block, func(v view) { v.setChild(i, kv.child(0)) })
-			return root.block, true
-		}), underfull(part, false))
+		all = append(all,
+			childOfRoot("child is its root/"+part, part, func(s *blockMap, root treeBlock, v view, i int) (uint64, bool) {
+				kid := v.child(i)
+				kv := s.read(kid)
+				if kv.leaf() {
+					return 0, false
+				}
+				s.edit(kid, func(v view) { v.setChild(s.rng.IntN(v.entries()), root.block) })
+				return kid, true
+			}), childOfRoot("uneven height/"+part, part, func(s *blockMap, root treeBlock, v view, i int) (uint64, bool) {
+				kv := s.read(v.child(i))
+				if kv.leaf() {
+					return 0, false
+				}
+				s.edit(root.block, func(v view) { v.setChild(i, kv.child(0)) })
+				return root.block, true
+			}), underfull(part, false))
 	}
 	return all
 }
 
-// childOfRoot applies change to a child of a tree's root.
-func childOfRoot(name, part string, change func(s *survey, root spot, v view, i int) (uint64, bool)) Damage {
-	return Damage{Name: name, apply: func(s *survey) (uint64, bool) {
-		root, ok := s.pick(part, func(at spot, v view) bool {
+// childOfRoot returns a damage that applies change to a child of a tree's root.
+func childOfRoot(name, part string, change func(s *blockMap, root treeBlock, v view, i int) (uint64, bool)) Damage {
+	return Damage{Name: name, apply: func(s *blockMap) (uint64, bool) {
+		root, ok := s.pick(part, func(at treeBlock, v view) bool {
 			return at.parent == 0 && !at.leaf && !s.read(v.child(0)).leaf()
 		})
 		if !ok {
@@ -109,17 +114,17 @@ func childOfRoot(name, part string, change func(s *survey, root spot, v view, i 
 	}}
 }
 
-// underfull moves entries from a node to the next until it holds one less than
-// a third: nothing else is wrong.
+// underfull returns a damage that moves entries from a node to the next one until the node has
+// one entry less than a third of its capacity. There is no other defect.
 func underfull(part string, leaf bool) Damage {
 	kind := map[bool]string{true: "leaf", false: "internal node"}[leaf]
-	return Damage{Name: "under-full " + kind + "/" + part, apply: func(s *survey) (uint64, bool) {
+	return Damage{Name: "under-full " + kind + "/" + part, apply: func(s *blockMap) (uint64, bool) {
 		refs := make(map[uint64]int)
 		for _, at := range s.parts[part] {
 			refs[at.block] = at.refs
 		}
 		var next uint64
-		at, ok := s.pick(part, func(at spot, v view) bool {
+		at, ok := s.pick(part, func(at treeBlock, v view) bool {
 			if at.parent == 0 || at.leaf != leaf || at.refs != 1 {
 				return false
 			}

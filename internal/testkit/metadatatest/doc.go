@@ -1,16 +1,16 @@
-// Package metadatatest makes metadata of thin pools for tests, good and bad,
-// with no kernel: from a seed, of any size, with subtrees shared between
-// devices as snapshots share them.
+// Package metadatatest makes metadata of thin pools for tests, sound and damaged,
+// without a kernel: from a seed, of any size, with subtrees that devices share as
+// snapshots do.
 //
-// # Words
+// # Terms
 //
-//   - A [Pool] is a model: devices are created, written, discarded, snapshotted
-//     and deleted, and their trees copied on write as the kernel's are. It can
-//     be saved at any time.
-//   - A [State] is what the live pool or its held root has. It answers from the
-//     model alone, naively, what a reader must find.
-//   - A [Damage] is one named corruption, sealed by a right checksum where the
-//     fault is behind it.
+//   - A [Pool] is a model. Devices are created, written, discarded, snapshotted and
+//     deleted, and their trees are copied on write as in the kernel. It can be saved
+//     at any time.
+//   - A [State] is the content of the live pool or of its held root. It computes from
+//     the model, in the simplest way, the results that a reader must have.
+//   - A [Damage] is a kind of damage with a name. The damaged block has a correct
+//     checksum, except in damages of checksums.
 //
 // # Example
 //
@@ -19,6 +19,6 @@
 //	...
 //	for _, d := range metadatatest.Damages() {
 //		bad := image.Clone()
-//		block, ok := d.Apply(bad, 7)
+//		block, ok, err := d.Apply(bad, 7)
 //	}
 package metadatatest

@@ -8,7 +8,7 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// Disk is where metadata lies: an *Image or an *os.File.
+// Disk is a place for metadata: an *Image or an *os.File.
 type Disk interface {
 	io.ReaderAt
 	io.WriterAt
@@ -18,7 +18,7 @@ type Disk interface {
 // Image is a metadata device in memory.
 type Image struct{ Bytes []byte }
 
-// Image saves the pool into memory.
+// Image saves the pool in memory.
 func (p *Pool) Image(o SaveOptions) (*Image, metadata.Superblock, error) {
 	m := &Image{}
 	s, err := p.Save(m, o)
@@ -49,7 +49,7 @@ func (m *Image) WriteAt(p []byte, off int64) (int, error) {
 	return copy(m.Bytes[off:], p), nil
 }
 
-// Truncate cuts the image off, or adds zeros.
+// Truncate shortens the image or extends it with zeros.
 func (m *Image) Truncate(size int64) error {
 	if n := size - int64(len(m.Bytes)); n > 0 {
 		m.Bytes = append(m.Bytes, make([]byte, n)...)

@@ -6,23 +6,23 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// Large describes a pool of families: one device and its snapshots, each
-// changed here and there. Families share nothing, so that only one of them is
-// in memory, about 20 bytes for each of its stored mappings.
+// Large describes a pool of families. A family is one device and its snapshots, each with
+// changes in several places. Families share nothing, so only one is in memory at a time, which
+// takes about 20 bytes for each of its stored mappings.
 type Large struct {
 	Seed     uint64
 	Families int
-	Devices  int    // in each family; ids count from 0 family by family
+	Devices  int    // in each family; their ids are consecutive, from 0 on
 	Mappings uint64 // of each family's first device
-	Changes  int    // leaves that each snapshot has changed
+	Changes  int    // number of leaves that differ in each snapshot
 	Run      uint64 // mean length of a run of mappings; 0: 30
-	Fill     int    // entries of the first device's nodes, 84 to 252; 0: 170
+	Fill     int    // entries in a node of the first device, 84 to 252; 0: 170
 
 	Shuffle        bool
 	MetadataBlocks uint64 // 0: enough
 }
 
-// StoredMappings is about how many entries all leaves have.
+// StoredMappings returns the approximate number of entries in all leaves.
 func (l Large) StoredMappings() uint64 {
 	l = l.complete()
 	return l.stored()
@@ -40,15 +40,15 @@ func (l Large) complete() Large {
 		l.Run = 30
 	}
 	if l.MetadataBlocks == 0 {
-		// A copied leaf may bring two or three internal nodes with it.
+		// With a leaf, two or three internal nodes may be copied.
 		leaves := l.stored() / uint64(l.Fill)
 		l.MetadataBlocks = min(metadata.MaxBlocks, leaves*5/4+l.dataBlocks()/16320*2+uint64(l.Families*l.Devices)*8+1000)
 	}
 	return l
 }
 
-// Save writes the pool into w and returns, for each family, its Usage when
-// asked for: it takes as long as the writing.
+// Save writes the pool to w. If usage is not nil, it is called with the usage of each family,
+// which takes as long as the writing.
 func (l Large) Save(w io.WriterAt, usage func(map[uint32]Usage)) (metadata.Superblock, error) {
 	l = l.complete()
 	b, err := metadata.NewBuilder(w, metadata.BuildOptions{
@@ -74,7 +74,7 @@ func (l Large) Save(w io.WriterAt, usage func(map[uint32]Usage)) (metadata.Super
 }
 
 func (l Large) dataBlocks() uint64 {
-	// Runs are a block or so apart; a change writes at most 4.
+	// Runs are about one block apart; a change writes at most 4 blocks.
 	return uint64(l.Families) * (l.Mappings + 2*l.Mappings/l.Run + uint64(4*l.Devices*(l.Changes+1)) + 1000)
 }
 
@@ -95,8 +95,7 @@ func (l Large) family(f int, next uint64) *Pool {
 	return p
 }
 
-// change writes at n places, evenly spread, so that nearly as many leaves are
-// copied.
+// change writes at n evenly spaced places, so that nearly as many leaves are copied.
 func (p *Pool) change(id uint32, end uint64, n int) {
 	step := max(1, end/uint64(n))
 	for at := p.rng.Uint64N(step); at < end; at += step {

@@ -31,11 +31,12 @@ func TestLarge(t *testing.T) {
 		thinCheck(t, m)
 		devices, err := metadata.Devices(m, s)
 		if err != nil || len(devices) != l.Families*l.Devices || len(all) != len(devices) {
-			t.Fatalf("%+v: %d devices, usage of %d, %v", l, len(devices), len(all), err)
+			t.Fatalf("%+v: got %d devices, usage of %d, %v; want %d of both", l, len(devices), len(all), err,
+				l.Families*l.Devices)
 		}
 		for _, d := range devices {
 			if d.MappedBlocks != all[d.ID].Mapped {
-				t.Errorf("%+v: device %d maps %d, its usage is %+v", l, d.ID, d.MappedBlocks, all[d.ID])
+				t.Errorf("%+v: device %d: got %d mapped blocks, want usage %+v", l, d.ID, d.MappedBlocks, all[d.ID])
 			}
 		}
 	}

@@ -7,13 +7,12 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// Pool is a model of a thin pool's metadata. It panics where a device that is
-// asked for is not there.
+// Pool is a model of a thin pool's metadata. Its methods panic if a device does not exist.
 type Pool struct {
 	rng               *rand.Rand
 	time              uint32
 	transaction       uint64
-	next              uint64 // data block to be taken
+	next              uint64 // next free data block
 	live              map[uint32]*device
 	held              map[uint32]*device // nil: no held root
 	heldTime          uint32
@@ -25,7 +24,7 @@ type device struct {
 	root *node
 }
 
-// New returns an empty pool that takes its chances from seed.
+// New returns an empty pool with a random source of that seed.
 func New(seed uint64) *Pool {
 	return &Pool{rng: rand.New(rand.NewPCG(seed, 1)), live: make(map[uint32]*device)}
 }
@@ -38,12 +37,12 @@ func (p *Pool) device(id uint32) *device {
 	return d
 }
 
-// Create makes an empty device.
+// Create creates an empty device.
 func (p *Pool) Create(id uint32) { p.add(id, &node{refs: 1}) }
 
 func (p *Pool) add(id uint32, root *node) {
 	if _, twice := p.live[id]; twice {
-		panic(fmt.Sprintf("metadatatest: device %d twice", id))
+		panic(fmt.Sprintf("metadatatest: device %d exists already", id))
 	}
 	p.live[id] = &device{metadata.Device{
 		ID: id, TransactionID: p.transaction, CreationTime: p.time, SnapshottedTime: p.time,
@@ -51,7 +50,7 @@ func (p *Pool) add(id uint32, root *node) {
 	p.transaction++
 }
 
-// Snapshot makes device id from origin (dm-thin-metadata.c, __create_snap).
+// Snapshot creates device id as a snapshot of origin (dm-thin-metadata.c, __create_snap).
 func (p *Pool) Snapshot(id, origin uint32) {
 	o := p.device(origin)
 	p.time++
@@ -60,15 +59,15 @@ func (p *Pool) Snapshot(id, origin uint32) {
 	o.SnapshottedTime = p.time
 }
 
-// Delete takes a device away.
+// Delete deletes a device.
 func (p *Pool) Delete(id uint32) {
 	release(p.device(id).root)
 	delete(p.live, id)
 	p.transaction++
 }
 
-// Write writes to virtual blocks of a device: those that are not mapped, or
-// are shared, get a new data block.
+// Write writes to virtual blocks of a device. Blocks that are not mapped, or are shared, get a
+// new data block.
 func (p *Pool) Write(id uint32, virtual, blocks uint64) {
 	d := p.device(id)
 	for end := virtual + blocks; virtual < end; virtual++ {
@@ -82,7 +81,7 @@ func (p *Pool) Write(id uint32, virtual, blocks uint64) {
 	}
 }
 
-// Skip leaves data blocks free.
+// Skip leaves the next data blocks free.
 func (p *Pool) Skip(blocks uint64) { p.next += blocks }
 
 // Discard unmaps virtual blocks of a device.
@@ -95,8 +94,8 @@ func (p *Pool) Discard(id uint32, virtual, blocks uint64) {
 	}
 }
 
-// Load makes a device of n mappings whose nodes hold fill entries, 84 to 252,
-// in runs of about run blocks: far quicker than writing them.
+// Load creates a device of n mappings in runs of about run blocks, with fill entries in a node,
+// 84 to 252. It is much faster than Write.
 func (p *Pool) Load(id uint32, n, run uint64, fill int) {
 	keys, vals := make([]uint64, 0, n), make([]uint64, 0, n)
 	virtual := p.rng.Uint64N(run + 1)
@@ -110,10 +109,10 @@ func (p *Pool) Load(id uint32, n, run uint64, fill int) {
 		virtual++
 		p.next++
 	}
-	p.add(id, bulk(keys, vals, fill))
+	p.add(id, buildTree(keys, vals, fill))
 }
 
-// Hold reserves a metadata snapshot, or moves it to where the pool is now.
+// Hold reserves a metadata snapshot, in place of the one before.
 func (p *Pool) Hold() {
 	p.Release()
 	p.held, p.heldTime, p.heldTransactionID = make(map[uint32]*device), p.time, p.transaction
@@ -123,7 +122,7 @@ func (p *Pool) Hold() {
 	}
 }
 
-// Release gives the metadata snapshot up.
+// Release releases the metadata snapshot.
 func (p *Pool) Release() {
 	for _, d := range p.held {
 		release(d.root)

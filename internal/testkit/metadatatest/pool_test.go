@@ -25,7 +25,7 @@ func thinCheck(t *testing.T, m *Image) {
 	}
 }
 
-// The tests of package metadata check thousands more, against all tools.
+// The tests of package metadata check thousands of pools more, with all tools.
 func TestRandomPoolsAreSound(t *testing.T) {
 	for seed := range uint64(40) {
 		p := Random(seed)
@@ -44,7 +44,7 @@ func TestRandomPoolsAreSound(t *testing.T) {
 	}
 }
 
-func TestRichHasOneOfEach(t *testing.T) {
+func TestRichPool(t *testing.T) {
 	p := Rich(1)
 	m, s, err := p.Image(SaveOptions{DataBlocks: RichDataBlocks, Shuffle: true})
 	if err != nil {
@@ -52,24 +52,24 @@ func TestRichHasOneOfEach(t *testing.T) {
 	}
 	thinCheck(t, m)
 	if s.HeldRoot == 0 {
-		t.Error("no held root")
+		t.Error("got no held root")
 	}
 	var sum, used uint64
 	for _, u := range p.Live().Usage() {
 		sum += u.Exclusive
 		if u.Mapped != u.Exclusive+u.Shared {
-			t.Errorf("usage %+v", u)
+			t.Errorf("got usage %+v, want mapped = exclusive + shared", u)
 		}
 	}
 	if used = p.Live().Used(); sum == 0 || sum >= used {
-		t.Errorf("%d blocks exclusive of %d used", sum, used)
+		t.Errorf("got %d exclusive blocks of %d used, want some and fewer than used", sum, used)
 	}
 	if all := p.Live().Freed(p.Live().IDs()...); all != used {
-		t.Errorf("%d blocks of %d freed by deleting all", all, used)
+		t.Errorf("got %d blocks freed by deleting all devices, want %d", all, used)
 	}
 }
 
-func TestSameSeedSameBytes(t *testing.T) {
+func TestSeedDeterminesImage(t *testing.T) {
 	image := func() *Image {
 		m, _, err := Rich(5).Image(SaveOptions{DataBlocks: RichDataBlocks, Shuffle: true})
 		if err != nil {
@@ -78,12 +78,12 @@ func TestSameSeedSameBytes(t *testing.T) {
 		return m
 	}
 	if !bytes.Equal(image().Bytes, image().Bytes) {
-		t.Error("two pools of one seed differ")
+		t.Error("got different images for the same seed")
 	}
 }
 
-func TestSaveWithoutRoom(t *testing.T) {
+func TestSaveOnTooSmallDevice(t *testing.T) {
 	if _, _, err := Rich(1).Image(SaveOptions{MetadataBlocks: 10}); !errors.Is(err, metadata.ErrNoSpace) {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want ErrNoSpace", err)
 	}
 }

@@ -4,9 +4,9 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// Random makes a small pool of any shape: none to a dozen devices, none to
-// some thousand mappings each, sharing all, some or nothing; one in three has
-// a held root that the pool has moved on from.
+// Random returns a small pool with any shape: up to a dozen devices of up to some thousand
+// mappings, which share all, some or none of them. One pool of three has a held root of an
+// earlier state.
 func Random(seed uint64) *Pool {
 	p := New(seed)
 	size := []uint64{3, 40, 300, 300, 3000}[p.rng.IntN(5)]
@@ -21,12 +21,11 @@ func Random(seed uint64) *Pool {
 	return p
 }
 
-// RichDataBlocks makes a Rich pool's data index a tree of two levels.
+// RichDataBlocks is a data device size for which the data index has two levels.
 const RichDataBlocks = 200 * 16320
 
-// Rich makes a pool that has one of everything: trees of one to three levels,
-// snapshots, counts over 2 of metadata and data blocks alike, and a held root.
-// Saved for RichDataBlocks it takes some 4 MiB.
+// Rich returns a pool with all features: trees of one to three levels, snapshots, counts over 2
+// of metadata and data blocks, and a held root. Saved for RichDataBlocks it takes about 4 MiB.
 func Rich(seed uint64) *Pool {
 	p := New(seed)
 	p.Create(1)
@@ -57,13 +56,13 @@ func Rich(seed uint64) *Pool {
 func (p *Pool) step(size uint64) {
 	ids := p.Live().IDs()
 	if len(ids) == 0 {
-		p.fresh(size)
+		p.addDevice(size)
 		return
 	}
 	id := ids[p.rng.IntN(len(ids))]
 	switch p.rng.IntN(12) {
 	case 0, 1:
-		p.fresh(size)
+		p.addDevice(size)
 	case 2, 3, 4:
 		p.Snapshot(p.freeID(), id)
 	case 5, 6, 7:
@@ -84,7 +83,7 @@ func (p *Pool) step(size uint64) {
 	}
 }
 
-func (p *Pool) fresh(size uint64) {
+func (p *Pool) addDevice(size uint64) {
 	if p.rng.IntN(2) == 0 {
 		p.Create(p.freeID())
 		return

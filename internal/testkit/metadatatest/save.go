@@ -9,10 +9,10 @@ import (
 	"thinctl/units"
 )
 
-// SaveOptions say how a pool is written. The zero value is in order, with a
-// little room in metadata and data.
+// SaveOptions are the options of Save. The zero value stores nodes in order, with a little free
+// space in metadata and data.
 type SaveOptions struct {
-	Shuffle        bool // metadata blocks lie anywhere
+	Shuffle        bool // metadata blocks are in random order
 	MetadataBlocks uint64
 	DataBlocks     uint64
 	DataBlockSize  units.Sectors
@@ -20,13 +20,13 @@ type SaveOptions struct {
 	NeedsCheck     bool
 }
 
-// Save writes the pool's metadata into w, which must be empty.
+// Save writes the pool's metadata to w, which must be empty.
 func (p *Pool) Save(w io.WriterAt, o SaveOptions) (metadata.Superblock, error) {
 	if o.DataBlocks == 0 {
 		o.DataBlocks = p.next + 100
 	}
 	if o.MetadataBlocks == 0 {
-		blocks, err := p.needs(o)
+		blocks, err := p.blocksNeeded(o)
 		if err != nil {
 			return metadata.Superblock{}, err
 		}
@@ -35,8 +35,8 @@ func (p *Pool) Save(w io.WriterAt, o SaveOptions) (metadata.Superblock, error) {
 	return p.save(w, o)
 }
 
-// needs is the least number of metadata blocks.
-func (p *Pool) needs(o SaveOptions) (uint64, error) {
+// blocksNeeded returns the smallest sufficient number of metadata blocks.
+func (p *Pool) blocksNeeded(o SaveOptions) (uint64, error) {
 	o.MetadataBlocks, o.Shuffle = 1, false
 	_, err := p.save(nil, o)
 	var space *metadata.SpaceError
@@ -70,7 +70,7 @@ func (p *Pool) save(w io.WriterAt, o SaveOptions) (metadata.Superblock, error) {
 	return b.Finish()
 }
 
-// placer gives each block once, in an order of its own; nil without shuffle.
+// placer returns a function that allocates blocks in random order, or nil without shuffle.
 func placer(blocks uint64, shuffle bool, seed uint64) func() uint64 {
 	if !shuffle {
 		return nil
@@ -87,7 +87,7 @@ func placer(blocks uint64, shuffle bool, seed uint64) func() uint64 {
 	}
 }
 
-// saver writes each node once.
+// saver writes each node once, also if several devices share it.
 type saver struct {
 	b       *metadata.Builder
 	written map[*node]metadata.Subtree
@@ -110,15 +110,15 @@ func (s *saver) node(n *node) (metadata.Subtree, error) {
 	if done, ok := s.written[n]; ok {
 		return done, nil
 	}
-	subtree, err := s.fresh(n)
+	subtree, err := s.write(n)
 	s.written[n] = subtree
 	return subtree, err
 }
 
-func (s *saver) fresh(n *node) (metadata.Subtree, error) {
+func (s *saver) write(n *node) (metadata.Subtree, error) {
 	if !n.leaf() {
-		kids := make([]metadata.Subtree, len(n.kids))
-		for i, kid := range n.kids {
+		kids := make([]metadata.Subtree, len(n.children))
+		for i, kid := range n.children {
 			subtree, err := s.node(kid)
 			if err != nil {
 				return metadata.Subtree{}, err

@@ -7,17 +7,17 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// State is what a live pool, or its held root, has.
+// State is the content of a live pool or of its held root.
 type State struct {
 	Time          uint32
 	TransactionID uint64
 	devices       map[uint32]*device
 }
 
-// Live is the state of the pool.
+// Live returns the state of the pool.
 func (p *Pool) Live() State { return State{p.time, p.transaction, p.live} }
 
-// Held is the state of the held root; ok tells whether there is one.
+// Held returns the state of the held root; ok is false if there is none.
 func (p *Pool) Held() (s State, ok bool) {
 	return State{p.heldTime, p.heldTransactionID, p.held}, p.held != nil
 }
@@ -25,7 +25,7 @@ func (p *Pool) Held() (s State, ok bool) {
 // IDs returns the ids of the devices in order.
 func (s State) IDs() []uint32 { return slices.Sorted(maps.Keys(s.devices)) }
 
-// Devices returns what the details say of each device.
+// Devices returns the record of each device.
 func (s State) Devices() []metadata.Device {
 	var all []metadata.Device
 	for _, id := range s.IDs() {
@@ -36,7 +36,7 @@ func (s State) Devices() []metadata.Device {
 	return all
 }
 
-// Each visits the mappings of a device in order.
+// Each calls visit with the mappings of a device in order.
 func (s State) Each(id uint32, visit func(metadata.Mapping)) {
 	s.devices[id].root.each(func(key, value uint64) {
 		visit(metadata.Mapping{Virtual: key, Data: value >> 24, Time: uint32(value & (1<<24 - 1))})
@@ -50,12 +50,12 @@ func (s State) Mappings(id uint32) []metadata.Mapping {
 	return all
 }
 
-// Usage is how many data blocks a device maps: some that no other device of
-// the state has, and the rest.
+// Usage is the number of data blocks that a device maps, and how many of them no other device
+// of the state maps.
 type Usage struct{ Mapped, Exclusive, Shared uint64 }
 
-// Usage counts, for each device, its blocks, through 4 bytes for each data
-// block up to the last that is mapped.
+// Usage counts the blocks of each device. It holds 4 bytes for each data block up to the last
+// mapped one.
 func (s State) Usage() map[uint32]Usage {
 	all := make(map[uint32]Usage, len(s.devices))
 	owners := s.owners()
@@ -74,7 +74,7 @@ func (s State) Usage() map[uint32]Usage {
 	return all
 }
 
-// Used is how many data blocks any device maps.
+// Used returns the number of mapped data blocks.
 func (s State) Used() uint64 {
 	var n uint64
 	for _, devices := range s.owners() {
@@ -85,7 +85,7 @@ func (s State) Used() uint64 {
 	return n
 }
 
-// Freed is how many data blocks are free once the devices ids are gone.
+// Freed returns the number of data blocks that become free if the devices are deleted.
 func (s State) Freed(ids ...uint32) uint64 {
 	rest := State{devices: maps.Clone(s.devices)}
 	for _, id := range ids {
@@ -94,8 +94,7 @@ func (s State) Freed(ids ...uint32) uint64 {
 	return s.Used() - rest.Used()
 }
 
-// owners counts, for each data block, the devices that map it. No device maps
-// a block twice.
+// owners counts the devices that map each data block. No device maps a block twice.
 func (s State) owners() []uint32 {
 	var owners []uint32
 	for id := range s.devices {

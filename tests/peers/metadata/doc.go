@@ -1,6 +1,6 @@
-// Command metadata measures package metadata beside thin-provisioning-tools on
-// the same files, in one run: `make bench-metadata`.
+// Command metadata compares package metadata with thin-provisioning-tools on the same
+// files: `make bench-metadata`.
 //
-// Each operation is a process of its own, ours too: this program runs itself
-// with -op. Wall time and the largest resident set are the kernel's figures.
+// Each operation runs in its own process: for the operations of thinctl this program
+// starts itself with -op. Wall time and the largest resident set come from the kernel.
 package main

@@ -12,14 +12,14 @@ import (
 )
 
 func main() {
-	debug.SetGCPercent(25) // as the command line does
+	debug.SetGCPercent(25) // as in thinctl
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	op := flag.String("op", "", "do only this operation of ours on FILE, and print nothing")
-	pool := flag.String("make", "", "only make the metadata of that pool in FILE")
-	dir := flag.String("dir", os.TempDir(), "where the pools' metadata is kept; up to 8 GiB")
-	names := flag.String("pools", "10M,60M,200M", "which pools to measure")
-	rounds := flag.Int("rounds", 5, "how often each operation is done")
+	op := flag.String("op", "", "run only this operation of thinctl on FILE")
+	pool := flag.String("make", "", "only write the metadata of this pool to FILE")
+	dir := flag.String("dir", os.TempDir(), "directory for the pools' metadata; up to 8 GiB")
+	names := flag.String("pools", "10M,60M,200M", "names of the pools to measure")
+	rounds := flag.Int("rounds", 5, "number of runs of each operation")
 	flag.Parse()
 	err := func() error {
 		switch {

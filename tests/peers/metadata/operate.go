@@ -12,7 +12,7 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// operations are ours, by name.
+// operations are the operations of thinctl, by name.
 var operations = map[string]func(context.Context, *metadata.File, metadata.Superblock) error{
 	"raw": raw,
 	"usage": func(ctx context.Context, f *metadata.File, s metadata.Superblock) error {
@@ -29,7 +29,7 @@ var operations = map[string]func(context.Context, *metadata.File, metadata.Super
 	"check": func(ctx context.Context, f *metadata.File, s metadata.Superblock) error {
 		report, err := metadata.Check(ctx, f, metadata.CheckOptions{})
 		if err == nil && len(report.Findings) > 0 {
-			err = fmt.Errorf("findings on sound metadata: %v", report.Findings)
+			err = fmt.Errorf("check of sound metadata: findings %v", report.Findings)
 		}
 		return err
 	},
@@ -61,7 +61,7 @@ var operations = map[string]func(context.Context, *metadata.File, metadata.Super
 func operate(ctx context.Context, op, path string) error {
 	do, ok := operations[op]
 	if !ok {
-		return fmt.Errorf("no operation %s", op)
+		return fmt.Errorf("unknown operation %s", op)
 	}
 	f, err := metadata.Open(path)
 	if err != nil {
@@ -74,7 +74,8 @@ func operate(ctx context.Context, op, path string) error {
 	return errors.Join(err, f.Close())
 }
 
-// raw reads as much as is in use, 1 MiB at a time and eight at once, and looks at nothing.
+// raw reads as many bytes as are in use, 1 MiB in one read and eight reads at a time, and
+// checks nothing.
 func raw(ctx context.Context, f *metadata.File, s metadata.Superblock) error {
 	const size = 1 << 20
 	end := int64(s.MetadataSpaceMap.Allocated) * int64(metadata.BlockSize)
