@@ -1,15 +1,14 @@
-// Package compression finds out how a stream is compressed and uncompresses it:
-// gzip, zstd, xz and bzip2, as docker load reads them.
+// Package compression detects the compression of a stream and uncompresses it. It
+// supports the formats that docker load reads: gzip, zstd, xz and bzip2.
 //
 // # Caveats
 //
 // Zeros or other bytes after the end of the compressed data are ignored with a
-// warning, as gzip(1) does. The caller's digest decides whether the contents are
-// right. Data that end too early are an error.
+// warning, as in gzip(1). The caller compares the digest of the contents. Truncated
+// data are an error.
 //
-// zstd and xz need as much memory as the window that the data were compressed
-// with. Larger windows than Options.Window are refused. Of an xz stream with
-// several blocks the first block's window counts; xz(1) writes the same in all.
+// zstd and xz need as much memory as the window with which the data were compressed.
+// A window larger than Options.Window is an error.
 //
 // # Example
 //

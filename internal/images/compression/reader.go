@@ -15,54 +15,53 @@ import (
 	"thinctl/units"
 )
 
-// What is wrong with compressed data, for errors.Is. The source's own errors are
-// passed on as they are.
+// The errors for compressed data. Errors of the source are returned unchanged.
 var (
-	// ErrTruncated: the data end too early.
+	// ErrTruncated is the error for data without their end.
 	ErrTruncated = errors.New("cut short")
-	// ErrDamaged: the data are not what the compressor wrote.
+	// ErrDamaged is the error for data that the compressor did not write.
 	ErrDamaged = errors.New("damaged")
-	// ErrUnsupported: compressed in a way that is recognized but not read.
+	// ErrUnsupported is the error for a compression that is detected but not supported.
 	ErrUnsupported = errors.New("cannot be uncompressed")
-	// ErrWindow: the window is larger than Options.Window.
+	// ErrWindow is the error for a window that is larger than Options.Window.
 	ErrWindow = errors.New("the compression window is too large")
 )
 
-// DefaultWindow is that of zstd --long=27, the most that zstd itself takes
-// unasked. Docker and containerd take it too.
+// DefaultWindow is the window of zstd --long=27, the largest that zstd, Docker and
+// containerd accept by default.
 const DefaultWindow = 128 * units.MiB
 
-// Options of NewReader.
+// Options are the options of NewReader.
 type Options struct {
-	// Window bounds the memory of zstd and xz, default DefaultWindow.
+	// Window limits the memory of zstd and xz, by default to DefaultWindow.
 	Window units.Bytes
-	// Warn receives what was accepted although it is unusual.
+	// Warn receives warnings of unusual data that were accepted.
 	Warn fault.Warn
 }
 
-// bufferSize is how much is read from the source at once.
+// bufferSize is the size of reads from the source.
 const bufferSize = 256 << 10
 
-// Reader reads the uncompressed data. The source is read to its end.
+// Reader reads the uncompressed data. It reads the source to its end.
 type Reader struct {
 	kind   Kind
 	o      Options
-	noted  *noting
-	source *bufio.Reader
+	input  *errorReader
+	source *bufio.Reader // of input
 	out    io.Reader
-	// next begins the member that follows, of formats whose decoder reads one.
+	// next starts the next member. It is set for formats whose decoder reads one.
 	next   func() error
 	close  func()
 	failed error
 }
 
-// NewReader finds out how r is compressed and returns a reader of what is in it.
+// NewReader detects the compression of r and returns a reader of the contents.
 func NewReader(r io.Reader, o Options) (*Reader, error) {
 	if o.Window == 0 {
 		o.Window = DefaultWindow
 	}
-	d := &Reader{o: o, noted: &noting{r: r}, close: func() {}}
-	d.source = bufio.NewReaderSize(d.noted, bufferSize)
+	d := &Reader{o: o, input: &errorReader{r: r}, close: func() {}}
+	d.source = bufio.NewReaderSize(d.input, bufferSize)
 	head, err := d.source.Peek(SniffLength)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -74,7 +73,7 @@ func NewReader(r io.Reader, o Options) (*Reader, error) {
 	return d, nil
 }
 
-// Kind returns the source's compression.
+// Kind returns the compression of the source.
 func (d *Reader) Kind() Kind { return d.kind }
 
 func (d *Reader) begin() error {
@@ -99,7 +98,7 @@ func (d *Reader) begin() error {
 	return nil
 }
 
-// beginGzip reads member by member: what follows the last one is no error.
+// beginGzip reads one member at a time, so that data after the last one are no error.
 func (d *Reader) beginGzip() error {
 	z, err := gzip.NewReader(d.source)
 	if err != nil {
@@ -134,7 +133,7 @@ func (d *Reader) Read(p []byte) (int, error) {
 	return n, d.failed
 }
 
-// another reports whether one more member follows.
+// another reports whether another member follows.
 func (d *Reader) another() bool {
 	if d.next == nil {
 		return false
@@ -143,19 +142,19 @@ func (d *Reader) another() bool {
 	return (err == nil || errors.Is(err, io.EOF)) && Sniff(head) == d.kind
 }
 
-// onlyTrailing reports whether a decoder that reads members by itself has found
-// none where one could begin.
+// onlyTrailing reports whether a decoder that reads all members found other data
+// instead of the next member.
 func (d *Reader) onlyTrailing(err error) bool {
-	if d.noted.failed != nil {
+	if d.input.failed != nil {
 		return false
 	}
-	// bzip2.reader.setup has no other value for it.
+	// bzip2.reader.setup has no exported value for it.
 	return errors.Is(err, zstd.ErrMagicMismatch) ||
 		errors.Is(err, bzip2.StructuralError("bad magic value in continuation file"))
 }
 
-// rest reads what follows the compressed data, which the decoder may have
-// begun with.
+// rest reads the data after the compressed data. The decoder may have read the
+// beginning of them.
 func (d *Reader) rest() error {
 	trailing := &counter{}
 	if _, err := io.Copy(trailing, d.source); err != nil {
@@ -174,8 +173,8 @@ func (d *Reader) rest() error {
 // explain distinguishes damaged data from a source that failed.
 func (d *Reader) explain(err error) error {
 	switch {
-	case d.noted.failed != nil:
-		return d.noted.failed
+	case d.input.failed != nil:
+		return d.input.failed
 	case errors.Is(err, ErrUnsupported), errors.Is(err, ErrWindow):
 		return err
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
@@ -194,13 +193,13 @@ func (d *Reader) Close() error {
 	return nil
 }
 
-// noting keeps its reader's error apart from what the decoder makes of it.
-type noting struct {
+// errorReader keeps the error of its reader, which the decoder may replace.
+type errorReader struct {
 	r      io.Reader
 	failed error
 }
 
-func (n *noting) Read(p []byte) (int, error) {
+func (n *errorReader) Read(p []byte) (int, error) {
 	read, err := n.r.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		n.failed = err
@@ -208,10 +207,10 @@ func (n *noting) Read(p []byte) (int, error) {
 	return read, err
 }
 
-// counter counts what is written to it.
+// counter counts the bytes that are written to it.
 type counter struct {
 	n     int64
-	other bool // than zeros
+	other bool // some bytes are not zeros
 }
 
 func (c *counter) Write(p []byte) (int, error) {

@@ -113,7 +113,7 @@ func TestQuirks(t *testing.T) {
 	}
 }
 
-// TestWindow refuses what would take more memory than is allowed.
+// TestWindow checks that data which need more memory than allowed are an error.
 func TestWindow(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<20/16)
 	for _, c := range []struct {
@@ -170,9 +170,9 @@ func TestUnsupported(t *testing.T) {
 	}
 }
 
-// TestSource passes the source's own failure on, wherever it comes.
+// TestSource checks that an error of the source is returned, at any position.
 func TestSource(t *testing.T) {
-	failure := errors.New("the disk is gone")
+	failure := errors.New("disk removed")
 	for _, kind := range kinds {
 		one := compressed(t, kind)
 		for _, n := range []int{0, 3, len(one) / 2, len(one)} {

@@ -16,7 +16,7 @@ const (
 	LZ4   Kind = "lz4"
 )
 
-// SniffLength is the number of bytes that Sniff looks at: a tar's header.
+// SniffLength is the number of bytes that Sniff needs: the length of a tar header.
 const SniffLength = 512
 
 var magics = []struct {
@@ -33,7 +33,7 @@ var magics = []struct {
 
 // Sniff returns the compression of a stream that begins with head.
 func Sniff(head []byte) Kind {
-	// A tar's first entry may be named like a magic number.
+	// The name of a tar's first entry may begin with a magic number.
 	if len(head) >= 262 && string(head[257:262]) == "ustar" {
 		return Plain
 	}
@@ -42,7 +42,7 @@ func Sniff(head []byte) Kind {
 			return m.kind
 		}
 	}
-	// A skippable frame (RFC 8878, 3.1.2) begins zstd's seekable format.
+	// zstd's seekable format begins with a skippable frame (RFC 8878, 3.1.2).
 	if len(head) >= 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:4], []byte{0x2a, 0x4d, 0x18}) {
 		return Zstd
 	}

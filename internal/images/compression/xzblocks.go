@@ -11,17 +11,17 @@ import (
 	"thinctl/units"
 )
 
-// xzBlocks passes an xz stream on and refuses blocks with a dictionary beyond the
-// window: for each block the library allocates what its header asks for, up to
-// 4 GiB. It follows the structure of the stream (the .xz file format 1.0.4, 2
-// and 3; the chunks of LZMA2 as in lzma/reader2.go of the library).
+// xzBlocks reads an xz stream and rejects blocks with a dictionary larger than the
+// window. The library allocates the size in each block's header, which is up to 4 GiB.
+// xzBlocks parses the structure of the stream (the .xz file format 1.0.4, 2 and 3; the
+// chunks of LZMA2 as in lzma/reader2.go of the library).
 type xzBlocks struct {
 	r      io.Reader
 	window units.Bytes
 	next   xzPart
-	held   []byte // of the part, which is handled when it is whole
-	skip   int64  // bytes that are passed on unread
-	coded  bool   // they are a chunk's compressed data
+	held   []byte // the part as far as it was read
+	skip   int64  // bytes that are passed on without parsing
+	coded  bool   // these bytes are the compressed data of a chunk
 	data   int64  // length of the block's chunks so far
 	check  int64  // length of a block's check
 }
@@ -36,8 +36,8 @@ const (
 )
 
 func (b *xzBlocks) Read(p []byte) (int, error) {
-	// The library reads compressed data byte by byte (lzma.ByteReader). A longer
-	// read takes them for something else, which has not been checked.
+	// The library reads compressed data one byte at a time (lzma.ByteReader). A longer
+	// read is for a structure that has not been checked.
 	if b.skip > 0 && b.coded && len(p) > 1 {
 		return 0, fmt.Errorf("%w: an xz chunk with data after its end", ErrDamaged)
 	}
@@ -46,7 +46,7 @@ func (b *xzBlocks) Read(p []byte) (int, error) {
 		return 0, follow
 	}
 	if errors.Is(err, io.EOF) && b.next != xzIndex {
-		err = io.ErrUnexpectedEOF // at the end of a block the library takes it for the stream's end
+		err = io.ErrUnexpectedEOF // the library takes io.EOF at the end of a block for the end of the stream
 	}
 	return n, err
 }
@@ -94,7 +94,7 @@ func (b *xzBlocks) part() error {
 	first := b.held[0]
 	switch {
 	case b.next == xzStreamHeader:
-		b.check = map[byte]int64{0: 0, 1: 4, 4: 8, 10: 32}[b.held[7]&15] // the library reads no others
+		b.check = map[byte]int64{0: 0, 1: 4, 4: 8, 10: 32}[b.held[7]&15] // the library supports no others
 		b.next = xzBlockHeader
 	case b.next == xzBlockHeader && first == 0:
 		b.next = xzIndex
@@ -128,7 +128,7 @@ func checkDictionary(block []byte, window units.Bytes) error {
 		}
 		block = block[n:]
 	}
-	// The library reads no other filter than LZMA2: id 0x21, one byte.
+	// The library supports no other filter than LZMA2: id 0x21, one byte.
 	if len(block) < 3 || block[0] != 0x21 || block[1] != 1 {
 		return fmt.Errorf("%w: xz with another filter than LZMA2", ErrUnsupported)
 	}

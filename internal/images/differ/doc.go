@@ -6,36 +6,36 @@
 //   - Diff, which containerd's clients call Compare, writes the difference between the
 //     mounts of two snapshots as a layer into containerd's content store, and returns
 //     its descriptor. Apply extracts a layer into mounts.
-//   - The walking differ is containerd's own. It mounts what it compares.
+//   - The walking differ is containerd's own differ, which mounts both snapshots.
 //
-// # What holds
+// # Guarantees
 //
-// The tree of a running container is what it was at one moment: a thin snapshot, taken
-// while the file system was frozen. The walking differ of 2.x cannot compare it: it
-// mounts the device read-only a second time, which the kernel refuses (EBUSY) while a
-// container has it mounted for writing.
+// The tree of a running container is compared in one consistent state: a thin snapshot,
+// taken while the file system was frozen. The walking differ of containerd 2 cannot
+// compare it, as it mounts the device read-only a second time. The kernel rejects that
+// (EBUSY) while the device is mounted read-write for the container.
 //
-// Requests that are not for such snapshots, all of Apply, and media types other than
-// the three of the OCI are declined as unimplemented, so that containerd's diff service
-// takes the next differ of its list. They are declined without reading the pool, in
-// any state of it.
+// The service answers as unimplemented: requests for other snapshots, each Apply, and
+// media types other than the three of the OCI. containerd's diff service then takes the
+// next differ of its list. These answers do not read the pool and do not depend on its
+// state.
 //
-// The layer is streamed: neither it nor a file is held in memory. What changed is
-// found by a function of its own ([Changes]), which a faster one may replace; package
-// layertar writes it.
+// The layer is streamed: neither the layer nor a file is held in memory. [Changes] finds
+// the differences, and package layertar writes them.
 //
-// A process that is killed leaves the snapshot and the mounts to the next Recover of
-// the snapshotter, an unfinished write to containerd, and at most a lease that expires.
+// After the process was killed, the snapshotter's next Recover removes the snapshot and
+// the mounts. An unfinished write in containerd may remain, and a lease that expires.
 //
 // # Caveats
 //
-// containerd passes the namespace of its client on, and not the client's lease
-// (core/diff/proxy, plugins/server/grpc/namespace.go). Without one in the request the
-// layer is held by a lease of this package's own, which expires after an hour: until
-// then the client has to make an image of it.
+// containerd passes on the namespace of its client, but not the client's lease
+// (core/diff/proxy, plugins/server/grpc/namespace.go). Without a lease in the request,
+// a lease of this package keeps the layer for an hour. In this time the client must
+// make an image of it.
 //
-// A layer has more than the walking differ's: times to the nanosecond, user.* attributes
-// and ACLs, and contents that changed without a change of size and modification time.
+// A layer has more contents than one of the walking differ: times to the nanosecond,
+// user.* attributes and ACLs, and contents that changed without a change of size and
+// modification time.
 //
 // # Example
 //

@@ -14,16 +14,16 @@ import (
 	"thinctl/internal/containerd"
 )
 
-// leaseLasts is how long a layer is kept for its client to make an image of it.
-const leaseLasts = time.Hour
+// leaseTime is the time that a client has to make an image of a layer.
+const leaseTime = time.Hour
 
-// expires is the label by which containerd's garbage collector knows that a lease has
-// ended (core/metadata/gc.go).
+// expires is the label with the time when a lease ends, for containerd's garbage
+// collector (core/metadata/gc.go).
 const expires = "containerd.io/gc.expire"
 
-// held returns a context for requests to containerd in the request's namespace, whose
-// writes are held by the request's lease, or by one that expires. release is for a
-// layer that was not written.
+// held returns a context for requests to containerd in the request's namespace. The
+// request's lease, or one that expires, keeps what they write. The caller calls release
+// if it did not write a layer.
 func (d *Differ) held(ctx context.Context) (_ context.Context, release func(context.Context) error, err error) {
 	namespace, err := namespaces.NamespaceRequired(ctx)
 	if err != nil {
@@ -35,9 +35,11 @@ func (d *Differ) held(ctx context.Context) (_ context.Context, release func(cont
 	}
 	client := api.NewLeasesClient(d.conn)
 	id := "thinctl-diff-" + rand.Text()
-	_, err = client.Create(ctx, &api.CreateRequest{ID: id, Labels: map[string]string{expires: d.options.Now().Add(leaseLasts).UTC().Format(time.RFC3339)}})
+	until := d.options.Now().Add(leaseTime).UTC().Format(time.RFC3339)
+	_, err = client.Create(ctx, &api.CreateRequest{ID: id, Labels: map[string]string{expires: until}})
 	if err != nil {
-		return nil, nil, &containerd.Error{Op: "create", Object: "a lease in containerd at " + d.options.Containerd, Err: errgrpc.ToNative(err)}
+		object := "a lease in containerd at " + d.options.Containerd
+		return nil, nil, &containerd.Error{Op: "create", Object: object, Err: errgrpc.ToNative(err)}
 	}
 	release = func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)

@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// TestMain puts the worlds into memory where that is possible: they are made by
-// the thousand, and a power cut in them is not one of the host's.
+// TestMain puts the fixtures into memory if possible: the tests make thousands of them.
 func TestMain(m *testing.M) {
 	if dir, err := os.MkdirTemp("/dev/shm", "differ-test-"); err == nil {
 		os.Setenv("TMPDIR", dir)

@@ -10,20 +10,20 @@ import (
 	"thinctl/internal/containerd"
 )
 
-// mediaType returns the media type of a layer that was asked for; as the walking
-// differ's it is gzip where none is named.
-func mediaType(asked string) (string, error) {
-	switch asked {
+// mediaType returns the media type for a request. As in the walking differ the default
+// is gzip.
+func mediaType(requested string) (string, error) {
+	switch requested {
 	case "":
 		return v1.MediaTypeImageLayerGzip, nil
 	case v1.MediaTypeImageLayer, v1.MediaTypeImageLayerGzip, v1.MediaTypeImageLayerZstd:
-		return asked, nil
+		return requested, nil
 	}
-	return "", &containerd.Error{Op: "write", Object: "a layer of type " + asked, Kind: containerd.ErrUnsupported}
+	return "", &containerd.Error{Op: "write", Object: "a layer of type " + requested, Kind: containerd.ErrUnsupported}
 }
 
-// compressor returns what compresses a layer of a media type. To close it ends the
-// stream, and leaves w open.
+// compressor returns the compressor for a media type. Close ends the stream and leaves w
+// open.
 func compressor(w io.Writer, media string) (io.WriteCloser, error) {
 	switch media {
 	case v1.MediaTypeImageLayerGzip:

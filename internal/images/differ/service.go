@@ -19,15 +19,16 @@ import (
 	"thinctl/internal/containerd"
 )
 
-// Options change how differences are served.
+// Options are the options of New.
 type Options struct {
 	// Containerd is the path of containerd's own socket.
 	Containerd string
-	// Ready is asked before snapshots are read; an error is the answer. nil: always.
+	// Ready is called before snapshots are read. Its error is the answer to the request.
+	// If it is nil the differ is always ready.
 	Ready func() error
-	// Log records what goes wrong after an answer; nil is slog.Default.
+	// Log receives messages about requests, by default slog.Default.
 	Log *slog.Logger
-	// Now is the clock of leases; nil is time.Now.
+	// Now is the clock for leases, by default time.Now.
 	Now func() time.Time
 }
 
@@ -38,8 +39,8 @@ type Differ struct {
 	conn    *grpc.ClientConn
 }
 
-// New returns the differ of a snapshotter. It connects to containerd when a layer is
-// written, and again whenever the connection is lost.
+// New returns the differ of a snapshotter. It connects to containerd when it writes a
+// layer, and again after the connection is lost.
 func New(s *containerd.Snapshotter, o Options) (*Differ, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -48,14 +49,15 @@ func New(s *containerd.Snapshotter, o Options) (*Differ, error) {
 		o.Now = time.Now
 	}
 	conn, err := grpc.NewClient("unix://"+o.Containerd, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(defaults.DefaultMaxRecvMsgSize), grpc.MaxCallSendMsgSize(defaults.DefaultMaxSendMsgSize)))
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
+			grpc.MaxCallSendMsgSize(defaults.DefaultMaxSendMsgSize)))
 	if err != nil {
 		return nil, err
 	}
 	return &Differ{s: s, options: o, conn: conn}, nil
 }
 
-// Register has a server answer requests.
+// Register registers the service at a server.
 func (d *Differ) Register(to grpc.ServiceRegistrar) { api.RegisterDiffServer(to, service{d: d}) }
 
 // Close ends the connection to containerd.
@@ -63,7 +65,7 @@ func (d *Differ) Close() error { return d.conn.Close() }
 
 // service is containerd's Diff service.
 type service struct {
-	api.UnimplementedDiffServer // Apply is declined
+	api.UnimplementedDiffServer // for Apply
 	d                           *Differ
 }
 
@@ -105,7 +107,8 @@ func (d *Differ) compare(ctx context.Context, q *api.DiffRequest) (*types.Descri
 	if err != nil {
 		return nil, errors.Join(err, release(ctx))
 	}
-	d.options.Log.Debug("wrote the difference of a snapshot", "snapshot", pair.Upper(), "digest", layer.GetDigest(), "bytes", layer.GetSize())
+	d.options.Log.Debug("wrote the difference of a snapshot",
+		"snapshot", pair.Upper(), "digest", layer.GetDigest(), "bytes", layer.GetSize())
 	return layer, nil
 }
 
@@ -117,8 +120,9 @@ func mountsOf(mounts []*types.Mount) []containerd.Mount {
 	return all
 }
 
-// toStatus gives an error of the snapshotter or of containerd its code. Unimplemented
-// is only what is declined: containerd would try the next differ.
+// toStatus adds the gRPC code to an error of the snapshotter or of containerd. After
+// Unimplemented containerd tries the next differ, so that an error of containerd with
+// this code gets another one.
 func toStatus(err error) error {
 	if _, is := status.FromError(err); is {
 		return err
@@ -126,7 +130,10 @@ func toStatus(err error) error {
 	if errdefs.IsNotImplemented(err) {
 		return status.Error(codes.Internal, err.Error())
 	}
-	for _, known := range []error{errdefs.ErrUnavailable, errdefs.ErrFailedPrecondition, errdefs.ErrInvalidArgument, errdefs.ErrAlreadyExists, errdefs.ErrNotFound} {
+	for _, known := range []error{
+		errdefs.ErrUnavailable, errdefs.ErrFailedPrecondition, errdefs.ErrInvalidArgument,
+		errdefs.ErrAlreadyExists, errdefs.ErrNotFound,
+	} {
 		if errors.Is(err, known) {
 			return errgrpc.ToGRPC(err)
 		}

@@ -24,9 +24,9 @@ import (
 	"thinctl/internal/testkit/need"
 )
 
-// The layer is what containerd's walking differ makes of the same trees, and more: it
-// has the same entries, and extracted by containerd both give the same tree, which is
-// the upper one; ours with its attributes and times, too.
+// TestAsWalking compares layers with those of containerd's walking differ. Both have the
+// same entries, and containerd extracts the same tree from both, the upper one. Layers of
+// this package also restore its attributes and times.
 func TestAsWalking(t *testing.T) {
 	need.Root(t)
 	ctx := t.Context()
@@ -57,11 +57,11 @@ func TestAsWalking(t *testing.T) {
 		check(t, os.RemoveAll(upper))
 	}
 	if entries < 10*trees {
-		t.Errorf("only %d entries in all layers", entries)
+		t.Errorf("got %d entries in all layers, want %d or more", entries, 10*trees)
 	}
 }
 
-// odd makes what Mutate does not: devices, pipes, attributes, a directory anew.
+// odd makes changes that Mutate does not: devices, pipes, attributes, a replaced directory.
 func odd(root string, seed int) error {
 	at := func(name string) string { return filepath.Join(root, name) }
 	capability := []byte{0, 0, 0, 2, byte(seed), 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
@@ -74,7 +74,7 @@ func odd(root string, seed int) error {
 		os.WriteFile(at("odd-attributes"), nil, 0o600),
 		os.Link(at("odd-attributes"), at("odd-link")),
 	)
-	// tmpfs has user.* from Linux 6.6 on.
+	// tmpfs supports user.* since Linux 6.6.
 	if set := unix.Setxattr(at("odd-attributes"), "user.seed", []byte(fmt.Sprint(seed)), 0); !errors.Is(set, unix.ENOTSUP) {
 		err = errors.Join(err, set)
 	}
@@ -91,7 +91,7 @@ func asWalking(t *testing.T, lower, upper, what string) int {
 	sum, err := stream(ctx, containerd.Trees{Lower: lower, Upper: upper}, request{media: v1.MediaTypeImageLayer}, &ours)
 	check(t, err)
 	if sum.Algorithm().FromBytes(ours.Bytes()) != sum {
-		t.Errorf("%s: the digest is not the layer's", what)
+		t.Errorf("%s: got another digest than the layer's", what)
 	}
 	check(t, archive.WriteDiff(ctx, &theirs, lower, upper))
 	got, want := names(t, ours.Bytes()), names(t, theirs.Bytes())
@@ -116,7 +116,7 @@ func asWalking(t *testing.T, lower, upper, what string) int {
 	return len(got)
 }
 
-// extracted is the lower tree with a layer, as containerd extracts it.
+// extracted returns a copy of the lower tree, with a layer that containerd extracted.
 func extracted(t *testing.T, lower string, layer []byte) imagetest.Tree {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "root")
@@ -130,8 +130,8 @@ func extracted(t *testing.T, lower string, layer []byte) imagetest.Tree {
 	return tree
 }
 
-// names are a layer's entries, with their kinds; of a file with several names which
-// one is first is open.
+// names returns the entries of a layer with their kinds. The first name of a file with
+// several names may differ.
 func names(t *testing.T, layer []byte) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -142,7 +142,7 @@ func names(t *testing.T, layer []byte) map[string]string {
 		}
 		check(t, err)
 		if _, twice := found[h.Name]; twice {
-			t.Errorf("%s is twice in the layer", h.Name)
+			t.Errorf("got %s twice in the layer", h.Name)
 		}
 		kind := string(h.Typeflag)
 		if h.Typeflag == tar.TypeLink {
@@ -152,7 +152,7 @@ func names(t *testing.T, layer []byte) map[string]string {
 	}
 }
 
-// Modification times have the bound of SOURCE_DATE_EPOCH, and earlier ones stay.
+// SOURCE_DATE_EPOCH is the upper bound of modification times. Earlier times are kept.
 func TestLatest(t *testing.T) {
 	upper := t.TempDir()
 	bound := time.Unix(1_600_000_000, 0)
@@ -174,7 +174,7 @@ func TestLatest(t *testing.T) {
 	}
 	for name, want := range map[string]time.Time{"early": bound.Add(-time.Hour), "late": bound} {
 		if !got[name].Equal(want) {
-			t.Errorf("%s is of %s, want %s", name, got[name], want)
+			t.Errorf("%s: got the time %s, want %s", name, got[name], want)
 		}
 	}
 }

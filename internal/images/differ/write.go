@@ -22,12 +22,12 @@ import (
 	"thinctl/internal/images/layertar"
 )
 
-// request is what a layer is to be.
+// request describes the layer to write.
 type request struct {
 	media     string
-	reference string // of the write, "" for one of its own
+	reference string // of the write; "" is a new one
 	labels    map[string]string
-	latest    time.Time // bounds modification times, unless zero
+	latest    time.Time // upper bound of modification times; zero is none
 }
 
 // write writes the difference of two trees into containerd's content store.
@@ -48,8 +48,10 @@ func (d *Differ) write(ctx context.Context, trees containerd.Trees, want request
 	return &types.Descriptor{MediaType: want.media, Digest: info.Digest.String(), Size: info.Size}, nil
 }
 
-// fill writes and commits the layer. A layer that containerd has already is as good.
-func (d *Differ) fill(ctx context.Context, store content.Store, w content.Writer, trees containerd.Trees, want request) (content.Info, error) {
+// fill writes and commits the layer. It is no error if containerd has the layer already.
+func (d *Differ) fill(
+	ctx context.Context, store content.Store, w content.Writer, trees containerd.Trees, want request,
+) (content.Info, error) {
 	if err := w.Truncate(0); err != nil { // an earlier attempt with the same reference
 		return content.Info{}, inStore("truncate", err)
 	}
@@ -57,16 +59,16 @@ func (d *Differ) fill(ctx context.Context, store content.Store, w content.Writer
 	if err != nil {
 		return content.Info{}, err
 	}
-	marks := map[string]string{}
-	maps.Copy(marks, want.labels)
-	marks[labels.LabelUncompressed] = diffID.String()
+	all := map[string]string{}
+	maps.Copy(all, want.labels)
+	all[labels.LabelUncompressed] = diffID.String()
 	sum := w.Digest()
-	if err := w.Commit(ctx, 0, sum, content.WithLabels(marks)); err != nil && !errdefs.IsAlreadyExists(err) {
+	if err := w.Commit(ctx, 0, sum, content.WithLabels(all)); err != nil && !errdefs.IsAlreadyExists(err) {
 		return content.Info{}, inStore("commit", err)
 	}
 	info, err := store.Info(ctx, sum)
 	if err != nil {
-		return info, inStore("read about "+sum.String(), err)
+		return info, inStore("read the information of "+sum.String(), err)
 	}
 	if info.Labels[labels.LabelUncompressed] == "" {
 		if info.Labels == nil {
@@ -80,10 +82,11 @@ func (d *Differ) fill(ctx context.Context, store content.Store, w content.Writer
 	return info, nil
 }
 
-// sendSize is how much is sent to containerd at once: it answers each write.
+// sendSize is the size of writes to containerd, which responds to each.
 const sendSize = 1 << 20
 
-// stream writes the layer, compressed, to w, and returns the digest of it uncompressed.
+// stream writes the compressed layer to w and returns the digest of the uncompressed
+// layer.
 func stream(ctx context.Context, trees containerd.Trees, want request, w io.Writer) (digest.Digest, error) {
 	sent := bufio.NewWriterSize(w, sendSize)
 	packed, err := compressor(sent, want.media)
@@ -91,41 +94,43 @@ func stream(ctx context.Context, trees containerd.Trees, want request, w io.Writ
 		return "", err
 	}
 	sum := digest.SHA256.Digester()
-	_, err = layertar.Write(ctx, trees.Upper, Changes(ctx, trees), io.MultiWriter(packed, sum.Hash()), layertar.WriteOptions{Latest: want.latest})
+	both := io.MultiWriter(packed, sum.Hash())
+	_, err = layertar.Write(ctx, trees.Upper, Changes(ctx, trees), both, layertar.WriteOptions{Latest: want.latest})
 	if err = errors.Join(err, packed.Close()); err != nil {
 		return "", err
 	}
 	return sum.Digest(), sent.Flush()
 }
 
-// Changes finds what differs between two trees, by walking both.
+// Changes finds the differences between two trees by a walk of both.
 func Changes(ctx context.Context, trees containerd.Trees) layertar.Changes {
+	options := changes.Options{SameOrigin: trees.Related, Exact: true}
 	return func(visit func(path string, kind layertar.Kind) error) error {
-		return changes.Walk(ctx, trees.Lower, trees.Upper, changes.Options{SameOrigin: trees.Related, Exact: true}, func(c changes.Change) error {
+		return changes.Walk(ctx, trees.Lower, trees.Upper, options, func(c changes.Change) error {
 			return visit(c.Path, layertar.Kind(c.Kind))
 		})
 	}
 }
 
-// abandonTimeout bounds what is undone after the caller's context has ended.
+// abandonTimeout limits the cleanup after the caller's context has ended.
 const abandonTimeout = 30 * time.Second
 
-// abandon closes a writer, and removes what it has written if nobody else can go on
-// with it.
-func abandon(ctx context.Context, store content.Store, w content.Writer, reference string, ours bool) error {
+// abandon closes a writer. It removes the data written if the reference is new: another
+// request may continue the write of a reference that a client chose.
+func abandon(ctx context.Context, store content.Store, w content.Writer, reference string, isNew bool) error {
 	err := w.Close()
-	if !ours {
+	if !isNew {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
 	defer cancel()
-	if gone := store.Abort(ctx, reference); gone != nil && !errdefs.IsNotFound(gone) {
-		err = errors.Join(err, inStore("abort "+reference, gone))
+	if aerr := store.Abort(ctx, reference); aerr != nil && !errdefs.IsNotFound(aerr) {
+		err = errors.Join(err, inStore("abort "+reference, aerr))
 	}
 	return err
 }
 
-// inStore names where an error comes from.
+// inStore returns an error of an operation on containerd's content store.
 func inStore(op string, err error) error {
 	return &containerd.Error{Op: op, Object: "containerd's content store", Err: err}
 }

@@ -33,9 +33,9 @@ import (
 	"thinctl/thinpool"
 )
 
-// stage is a pool in memory with a differ, and containerd's own metadata and content
-// behind a socket.
-type stage struct {
+// fixture is a pool in memory with a differ, and containerd's own metadata and content
+// stores behind a socket.
+type fixture struct {
 	*snapshotstest.World
 	ctx    context.Context // in containerd's namespace "test"
 	pool   *thinpool.Pool
@@ -46,30 +46,30 @@ type stage struct {
 	ready  error
 }
 
-// proxied is containerd's own client of a differ.
+// proxied is a differ behind containerd's own client.
 type proxied interface {
 	diff.Comparer
 	diff.Applier
 }
 
-func newStage(t *testing.T) *stage {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
-	st := &stage{World: snapshotstest.New(t), ctx: namespaces.WithNamespace(ctx, "test")}
-	_, err := thinpool.Create(ctx, st.Host(), st.Root, "vault", thinpooltest.SmallPool())
+	f := &fixture{World: snapshotstest.New(t), ctx: namespaces.WithNamespace(ctx, "test")}
+	_, err := thinpool.Create(ctx, f.Host(), f.Root, "vault", thinpooltest.SmallPool())
 	check(t, err)
-	st.pool, err = thinpool.Open(ctx, st.Host(), st.Root, "vault")
+	f.pool, err = thinpool.Open(ctx, f.Host(), f.Root, "vault")
 	check(t, err)
-	st.s, err = containerd.New(st.pool, st.Files, containerd.Options{})
+	f.s, err = containerd.New(f.pool, f.Files, containerd.Options{})
 	check(t, err)
-	t.Cleanup(func() { st.s.Close() })
-	address := st.containerd(t)
-	d, err := New(st.s, Options{Containerd: address, Ready: func() error { return st.ready }})
+	t.Cleanup(func() { f.s.Close() })
+	address := f.containerd(t)
+	d, err := New(f.s, Options{Containerd: address, Ready: func() error { return f.ready }})
 	check(t, err)
 	t.Cleanup(func() { check(t, d.Close()) })
-	st.differ = proxyOf(t, d)
-	return st
+	f.differ = proxyOf(t, d)
+	return f
 }
 
 func proxyOf(t *testing.T, d *Differ) proxied {
@@ -77,20 +77,20 @@ func proxyOf(t *testing.T, d *Differ) proxied {
 	return proxy.NewDiffApplier(diffapi.NewDiffClient(serve(t, d.Register))).(proxied)
 }
 
-// containerd serves content and leases, and returns its address.
-func (st *stage) containerd(t *testing.T) string {
+// containerd serves content and leases, and returns the address.
+func (f *fixture) containerd(t *testing.T) string {
 	dir := t.TempDir()
 	db, err := bolt.Open(filepath.Join(dir, "meta.db"), 0o600, nil)
 	check(t, err)
 	t.Cleanup(func() { check(t, db.Close()) })
 	files, err := local.NewStore(filepath.Join(dir, "content"))
 	check(t, err)
-	st.db = metadata.NewDB(db, files, nil)
-	check(t, st.db.Init(st.ctx))
-	st.store = st.db.ContentStore()
+	f.db = metadata.NewDB(db, files, nil)
+	check(t, f.db.Init(f.ctx))
+	f.store = f.db.ContentStore()
 	return listen(t, func(to grpc.ServiceRegistrar) {
-		contentapi.RegisterContentServer(to, contentserver.New(st.store))
-		leaseapi.RegisterLeasesServer(to, leaseServer{manager: metadata.NewLeaseManager(st.db)})
+		contentapi.RegisterContentServer(to, contentserver.New(f.store))
+		leaseapi.RegisterLeasesServer(to, leaseServer{manager: metadata.NewLeaseManager(f.db)})
 	})
 }
 
@@ -137,24 +137,24 @@ func serve(t *testing.T, register func(grpc.ServiceRegistrar)) *grpc.ClientConn 
 	return conn
 }
 
-// running is a container of a layer that has a file "a": it is mounted, and has a file
-// "b" that is not written out.
-func (st *stage) running(t *testing.T) (lower, upper []mount.Mount, root string) {
+// running makes a mounted container of a layer with a file "a". The container has a file
+// "b" that is not written to the device.
+func (f *fixture) running(t *testing.T) (lower, upper []mount.Mount, root string) {
 	t.Helper()
-	extract, err := st.s.Prepare(st.ctx, "extract", "", nil)
+	extract, err := f.s.Prepare(f.ctx, "extract", "", nil)
 	check(t, err)
 	root = filepath.Join(t.TempDir(), "root")
 	check(t, os.Mkdir(root, 0o755))
-	check(t, st.Files.Mount(st.ctx, extract[0].Source, root, filesystem.MountOptions{Type: filesystem.Ext4}))
+	check(t, f.Files.Mount(f.ctx, extract[0].Source, root, filesystem.MountOptions{Type: filesystem.Ext4}))
 	check(t, os.WriteFile(filepath.Join(root, "a"), []byte("a"), 0o644))
-	check(t, st.Files.Unmount(st.ctx, root, filesystem.UnmountOptions{}))
-	check(t, st.s.Commit(st.ctx, "layer", "extract", nil))
-	web, err := st.s.Prepare(st.ctx, "web", "layer", nil)
+	check(t, f.Files.Unmount(f.ctx, root, filesystem.UnmountOptions{}))
+	check(t, f.s.Commit(f.ctx, "layer", "extract", nil))
+	web, err := f.s.Prepare(f.ctx, "web", "layer", nil)
 	check(t, err)
-	check(t, st.Files.Mount(st.ctx, web[0].Source, root, filesystem.MountOptions{Type: filesystem.Ext4}))
-	t.Cleanup(func() { check(t, st.Files.Unmount(context.Background(), root, filesystem.UnmountOptions{})) })
+	check(t, f.Files.Mount(f.ctx, web[0].Source, root, filesystem.MountOptions{Type: filesystem.Ext4}))
+	t.Cleanup(func() { check(t, f.Files.Unmount(context.Background(), root, filesystem.UnmountOptions{})) })
 	check(t, os.WriteFile(filepath.Join(root, "b"), []byte("b"), 0o644))
-	view, err := st.s.View(st.ctx, "layer-view", "layer", nil)
+	view, err := f.s.View(f.ctx, "layer-view", "layer", nil)
 	check(t, err)
 	return mounts(view), mounts(web), root
 }
@@ -166,28 +166,29 @@ func mounts(all []containerd.Mount) (converted []mount.Mount) {
 	return converted
 }
 
-// left tells of what a difference has left: volumes for work, mounts, unfinished writes.
-func (st *stage) left(t *testing.T, mounted int) {
+// left reports what remains after a difference: temporary volumes, mounts and unfinished
+// writes.
+func (f *fixture) left(t *testing.T, mounted int) {
 	t.Helper()
-	volumes, err := st.pool.Volumes(st.ctx)
+	volumes, err := f.pool.Volumes(f.ctx)
 	check(t, err)
 	for _, v := range volumes {
 		if v.For == "work" {
-			t.Errorf("volume %s is left", v.Name)
+			t.Errorf("got the volume %s, want none left", v.Name)
 		}
 	}
-	if targets := st.Files.Targets(); len(targets) != mounted {
-		t.Errorf("%d mounts are left, want %d: %q", len(targets), mounted, targets)
+	if targets := f.Files.Targets(); len(targets) != mounted {
+		t.Errorf("got %d mounts, want %d: %q", len(targets), mounted, targets)
 	}
-	writes, err := st.store.ListStatuses(st.ctx)
+	writes, err := f.store.ListStatuses(f.ctx)
 	check(t, err)
 	if len(writes) != 0 {
-		t.Errorf("unfinished writes are left: %v", writes)
+		t.Errorf("got the unfinished writes %v, want none", writes)
 	}
-	check(t, st.s.Cleanup(st.ctx))
-	report, err := st.pool.Check(st.ctx)
+	check(t, f.s.Cleanup(f.ctx))
+	report, err := f.pool.Check(f.ctx)
 	check(t, err)
 	for _, finding := range report.Findings {
-		t.Errorf("the pool's check finds %+v", finding)
+		t.Errorf("got the finding %+v of the pool's check, want none", finding)
 	}
 }
