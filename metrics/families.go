@@ -51,7 +51,7 @@ func Labels() []LabelDoc {
 		{Name: "grpc_code", Values: codes(), Help: "The gRPC code of the reply."},
 		{Name: "goversion", Help: "The version of Go that built the program."},
 		{Name: "kind", Values: []string{KindContainer, KindVolume}, Help: "Whether the volume belongs to a container."},
-		{Name: "method", Values: methods(), Help: "The method of containerd's request."},
+		{Name: "method", Values: append(methods(), diffMethods()...), Help: "The method of containerd's request; Apply and Diff are those of the diff service."},
 		{Name: "mode", Values: modes(), Help: "The pool's mode in the kernel, or inactive."},
 		{Name: "operation", Help: "The name of the daemon's operation."},
 		{Name: "policy", Values: policies(), Help: "What writes to a full pool do: wait for space, or fail."},

@@ -9,6 +9,10 @@ func methods() []string {
 	return []string{"Cleanup", "Commit", "List", "Mounts", "Prepare", "Remove", "Stat", "Update", "Usage", "View"}
 }
 
+// diffMethods returns the methods of containerd's Diff service, which a snapshotter's
+// socket serves too.
+func diffMethods() []string { return []string{"Apply", "Diff"} }
+
 // codes returns the names of gRPC's codes.
 func codes() []string {
 	return []string{

@@ -28,7 +28,7 @@ const (
 // keys returns all keys outside [pools] and [containerd], in the order of the sample.
 func (c *Config) keys() []key {
 	all := []key{
-		{"root", "The directory of the pools.", absolutePath(&c.Root)},
+		{"root", "The directory of the pools for the daemon. Commands use --root or THINCTL_ROOT.", absolutePath(&c.Root)},
 		{"busy_timeout", "How long commands that remove, deactivate or destroy wait for a device that another process has open,\n" +
 			"as blkid, lvm and multipathd do for a moment; \"0s\" for no wait. A mounted device is refused at once.",
 			duration(&c.BusyTimeout, time.Millisecond, time.Hour, true)},
