@@ -85,7 +85,7 @@ func set(doc *manifest.Document, name string, value any) error {
 		raw, err = inner.Marshal() // json.Marshal would reformat it
 	}
 	if err != nil {
-		return fmt.Errorf("writing a config: %w", err)
+		return fmt.Errorf("write the config: %w", err)
 	}
 	doc.Set(name, raw)
 	return nil

@@ -211,7 +211,7 @@ func TestLoadOfBadInput(t *testing.T) {
 		{"cut between entries", two, spoiled{two.Image, 1, func(l v1.Layer) v1.Layer { return cut{l, 1024} }}, 1, nil, []string{"layer 2", two.DiffIDs()[1]}},
 		{"empty", two, spoiled{two.Image, 1, func(l v1.Layer) v1.Layer { return cut{l, 0} }}, 1, nil, []string{"layer 2", two.DiffIDs()[1]}},
 		{"unreadable", two, spoiled{two.Image, 1, func(l v1.Layer) v1.Layer { return failing{l} }}, 1, errDisk, []string{"layer 2", two.DiffIDs()[1]}},
-		{"wrong diff id", two, damaged{two.Image, 1}, 1, images.ErrDigest, []string{"layer 2", two.DiffIDs()[0], two.DiffIDs()[1], "get the image anew"}},
+		{"wrong diff id", two, damaged{two.Image, 1}, 1, images.ErrDigest, []string{"layer 2", two.DiffIDs()[0], two.DiffIDs()[1], "get the image again"}},
 		{"wrong base", two, spoiled{two.Image, 0, func(v1.Layer) v1.Layer { return layersOf(t, two.Image)[1] }}, 0, images.ErrDigest, []string{"layer 1"}},
 		{"escaping entry", climbing, climbing.Image, 1, nil, []string{"layer 2", climbing.DiffIDs()[1], "../../outside", "leads out of the root"}},
 		{"escaping link", linking, linking.Image, 1, nil, []string{"layer 2", "srv/link", "leads out of the root"}},

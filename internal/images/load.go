@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"thinctl/fault"
 	"thinctl/internal/disk"
 	"thinctl/internal/images/layertar"
+	"thinctl/internal/images/manifest"
 	"thinctl/internal/images/reference"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
@@ -27,32 +27,32 @@ import (
 
 // LoadOptions change how an image is loaded.
 type LoadOptions struct {
-	// Names the image gets; one that another image had is this one's then.
+	// Names are the names that the image gets. Another image loses a name that it has.
 	Names []reference.Reference
-	// Manifest is the digest that the names stand for in a registry.
+	// Manifest is the digest of the manifest in a registry from which the image is loaded.
 	Manifest string
-	// FS and Size are of a new base layer; the store's default and the pool's
-	// base size where zero.
+	// FS and Size apply to a new base layer. If they are zero, the store's default and the
+	// pool's base size are used.
 	FS     filesystem.Type
 	Size   units.Bytes
 	Limits layertar.Limits
-	// Warn receives what was accepted although it is unusual.
+	// Warn receives warnings about unusual input that was accepted.
 	Warn fault.Warn
-	// Progress hears of each layer as it comes on; it may be nil.
+	// Progress is called when a layer advances. It may be nil.
 	Progress func(Progress)
 }
 
-// Progress is how far a layer has come.
+// Progress is the progress of a layer.
 type Progress struct {
-	Layer int    // of the image, from 0
-	ID    string // the layer's
-	// Read of Total bytes of the layer's blob have been applied; Total is 0 where
-	// it is not known.
+	Layer int    // index in the image
+	ID    string // of the layer
+	// Read of Total bytes of the layer's blob have been applied. Total is 0 if it is not
+	// known.
 	Read, Total units.Bytes
 	State       ProgressState
 }
 
-// ProgressState tells what a layer is at.
+// ProgressState is the state of a layer.
 type ProgressState string
 
 // The states of a layer.
@@ -68,8 +68,8 @@ type incoming struct {
 	raw     []byte
 	config  *v1.ConfigFile
 	layers  []v1.Layer
-	diffs   []string // digests, base first
-	chain   []string // 64 hex digits, base first
+	diffs   []string // diff ids, base first
+	chain   []string // chain ids without algorithm, base first
 	options LoadOptions
 }
 
@@ -111,9 +111,9 @@ func chainIDs(diffs []string) []string {
 	return chain
 }
 
-// Load makes the image's layers, as far as they are not there, and then the
-// image. Layers are verified by their digests as they are applied. A load that
-// fails or dies leaves whole layers, which the next load of the image takes.
+// Load creates the image's missing layers and then the image. It verifies each layer's
+// digest while it applies the layer. A load that fails or is killed leaves complete
+// layers, which the next load of the image uses.
 func (s *Store) Load(ctx context.Context, image v1.Image, o LoadOptions) (Image, error) {
 	in, err := incomingOf(image, o)
 	if err != nil {
@@ -121,9 +121,9 @@ func (s *Store) Load(ctx context.Context, image v1.Image, o LoadOptions) (Image,
 	}
 	loaded, err := s.load(ctx, in)
 	if err != nil {
-		var told *Error
-		if errors.As(err, &told) { // by fill, below the layer's own error
-			return Image{}, told
+		var inner *Error
+		if errors.As(err, &inner) { // from fill, wrapped in the layer's error
+			return Image{}, inner
 		}
 		return Image{}, &Error{Op: "load", Object: in.object(), Err: err}
 	}
@@ -145,7 +145,7 @@ func (s *Store) load(ctx context.Context, in *incoming) (Image, error) {
 	defer chain.Close()
 	for i := range in.chain {
 		if i < chain.Have() {
-			in.tell(i, LayerExists, 0, 0)
+			in.report(i, LayerExists, 0, 0)
 			continue
 		}
 		if err := s.add(ctx, chain, in, i); err != nil {
@@ -160,13 +160,13 @@ func (s *Store) load(ctx context.Context, in *incoming) (Image, error) {
 	return loaded, errors.Join(err, chain.Close())
 }
 
-func (in *incoming) tell(layer int, state ProgressState, read, total units.Bytes) {
+func (in *incoming) report(layer int, state ProgressState, read, total units.Bytes) {
 	if in.options.Progress != nil {
 		in.options.Progress(Progress{Layer: layer, ID: in.chain[layer], Read: read, Total: total, State: state})
 	}
 }
 
-// add makes the image's i-th layer.
+// add creates the image's i-th layer.
 func (s *Store) add(ctx context.Context, chain *snapshots.Chain, in *incoming, i int) error {
 	spec := snapshots.LayerSpec{ID: in.chain[i], DiffID: in.diffs[i], Created: in.created(i), Last: i == len(in.chain)-1}
 	filled := false
@@ -178,14 +178,14 @@ func (s *Store) add(ctx context.Context, chain *snapshots.Chain, in *incoming, i
 		return errors.Join(err, s.dropLeft(ctx, spec.ID))
 	}
 	if filled {
-		in.tell(i, LayerDone, 0, 0)
+		in.report(i, LayerDone, 0, 0)
 	} else {
-		in.tell(i, LayerExists, 0, 0)
+		in.report(i, LayerExists, 0, 0)
 	}
 	return nil
 }
 
-// created is when the history says that the layer was made.
+// created returns a layer's creation time from the image's history.
 func (in *incoming) created(layer int) time.Time {
 	at := 0
 	for _, step := range in.config.History {
@@ -205,16 +205,20 @@ func (s *Store) fill(ctx context.Context, in *incoming, i int, root string) (sna
 	if err := s.makeLayersDir(); err != nil {
 		return snapshots.Filled{}, err
 	}
-	blob, total, err := open(in.layers[i])
+	var total units.Bytes // stays 0 if it is not known
+	if size, err := in.layers[i].Size(); err == nil {
+		total = units.Bytes(size)
+	}
+	blob, err := manifest.OpenStored(in.layers[i]) // Apply uncompresses it, and returns its diff id
 	if err != nil {
 		return snapshots.Filled{}, err
 	}
-	in.tell(i, LayerApplying, 0, total)
+	in.report(i, LayerApplying, 0, total)
 	applied, err := layertar.Apply(ctx, root, blob, layertar.ApplyOptions{
 		Limits:   in.options.Limits,
 		TempDir:  s.pool.LayersDir(),
 		Warn:     in.options.Warn.In(in.object(), fmt.Sprintf("layer %d", i+1)),
-		Progress: func(n int64) { in.tell(i, LayerApplying, units.Bytes(n), total) },
+		Progress: func(n int64) { in.report(i, LayerApplying, units.Bytes(n), total) },
 	})
 	if err = errors.Join(err, blob.Close()); err != nil {
 		return snapshots.Filled{}, fmt.Errorf("layer %d, %s: %w", i+1, in.diffs[i], err)
@@ -223,7 +227,7 @@ func (s *Store) fill(ctx context.Context, in *incoming, i int, root string) (sna
 	if applied.DiffID != in.diffs[i] {
 		return snapshots.Filled{}, &Error{Op: "load", Object: in.object(), Kind: ErrDigest,
 			Detail: fmt.Sprintf("layer %d has the diff id %s, its config says %s", i+1, applied.DiffID, in.diffs[i]),
-			Remedy: "get the image anew"}
+			Remedy: "get the image again"}
 	}
 	if err := s.keepSplit(in.chain[i], applied.Split); err != nil {
 		return snapshots.Filled{}, err
@@ -231,30 +235,14 @@ func (s *Store) fill(ctx context.Context, in *incoming, i int, root string) (sna
 	return snapshots.Filled{Size: applied.Size, Entries: applied.Entries, TarSize: applied.TarSize}, nil
 }
 
-// open opens a layer's blob as it is stored: applying it finds out how it is
-// compressed. What is not compressed is not checked twice: its digest is its
-// diff id.
-func open(layer v1.Layer) (io.ReadCloser, units.Bytes, error) {
-	size, err := layer.Size()
-	if err != nil {
-		size = 0
-	}
-	if plain, ok := layer.(interface{ IsPlain() bool }); ok && plain.IsPlain() {
-		blob, err := layer.(interface{ Raw() (io.ReadCloser, error) }).Raw()
-		return blob, units.Bytes(size), err
-	}
-	blob, err := layer.Compressed()
-	return blob, units.Bytes(size), err
-}
-
-// keepSplit writes a layer's split, durable before the layer counts.
+// keepSplit writes a layer's split durably, before the layer is recorded.
 func (s *Store) keepSplit(layer string, split layertar.Split) error {
-	// Only who holds the layer's lock gets here.
+	// The caller holds the layer's lock.
 	return disk.WriteFrom(s.splitPath(layer), split.Reader())
 }
 
-// makeLayersDir makes the directory of the splits, where large ones are kept
-// while they grow.
+// makeLayersDir creates the directory of the splits, in which large ones are also kept
+// while they are written.
 func (s *Store) makeLayersDir() error {
 	if err := disk.MakeDir(s.pool.LayersDir()); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
@@ -262,12 +250,12 @@ func (s *Store) makeLayersDir() error {
 	return nil
 }
 
-// record writes the image's documents.
+// record writes the image's documents in a transaction.
 func (s *Store) record(tx *thinpool.Tx, in *incoming, layers []string) (Image, error) {
 	image, err := byKey(tx, in.id)
 	switch {
 	case errors.Is(err, fault.NotFound):
-		// One that was committed here may have got this id since.
+		// An image that was committed here may have this id now.
 		var key string
 		if err := tx.Get(kindIDs, in.id, &key); err == nil {
 			if image, err = byKey(tx, key); err != nil {
@@ -293,12 +281,12 @@ func (s *Store) record(tx *thinpool.Tx, in *incoming, layers []string) (Image, e
 	return image, err
 }
 
-// marshal writes a config as Docker does: compact, keys in the order of the
+// marshal formats a config as Docker does: compact, with the keys in the order of the
 // struct.
 func marshal(config *v1.ConfigFile) ([]byte, error) {
 	raw, err := json.Marshal(config)
 	if err != nil {
-		return nil, fmt.Errorf("writing a config: %w", err)
+		return nil, fmt.Errorf("write the config: %w", err)
 	}
 	return raw, nil
 }

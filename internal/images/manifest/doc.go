@@ -1,30 +1,28 @@
-// Package manifest is what archives and registries have in common: it reads
-// indexes, image manifests and configs, refuses what cannot be an image of ours,
-// and gives image and layers as go-containerregistry's v1.Image and v1.Layer.
-// Input that Docker, containerd or skopeo accept is accepted, with a warning if
-// it is unusual.
+// Package manifest reads indexes, image manifests and configs for packages archive and
+// registry. It rejects input that cannot be a Linux image, and returns images and layers
+// as go-containerregistry's v1.Image and v1.Layer. It accepts input that Docker,
+// containerd or skopeo accept, with a warning if it is unusual.
 //
 // # Words
 //
 //   - A manifest names an image's config and its layers by their digests.
 //   - An index (Docker: manifest list) names manifests, one for each platform.
-//   - A blob is a config or layer as it is stored; a layer's digest is that of
-//     its blob, its diff id that of the uncompressed tar inside.
-//   - A foreign layer's contents may only be had from where the manifest says,
-//     by licence: Windows' base layers are.
+//   - A blob is a config or layer as it is stored. A layer's digest is the digest of
+//     its blob; its diff id is the digest of the uncompressed tar.
+//   - A foreign layer may be distributed only from the URLs in the manifest, by its
+//     licence: the base layers of Windows are foreign.
 //
 // # Caveats
 //
-// [Layer.Compressed] and [Layer.Uncompressed] check what they give while it is
-// read: the last Read returns the error in io.EOF's place, so what was read must
-// not count before io.EOF was seen. [Layer.Raw] checks nothing and is for those
-// who compute the diff id themselves, as applying a layer does.
+// [Layer.Compressed] and [Layer.Uncompressed] verify data while it is read: the last Read
+// returns an error instead of io.EOF. Callers must not use the data before io.EOF.
+// [OpenStored] is for callers that compute the diff id themselves.
 //
-// Media types are often missing or wrong. The text of a manifest, index or
-// config decides what it is; [Finder] reads it from a [Source].
+// Media types are often missing or wrong. The contents of a manifest, index or config
+// decide its type; [Finder] reads them from a [Source].
 //
-// A config is kept byte for byte. [ParseConfig] reads as much of it as is used;
-// a [Document] changes some of its members and leaves the others as they are.
+// A config is kept byte for byte. [ParseConfig] reads the fields that thinctl uses; a
+// [Document] changes some of its members and leaves the others as they are.
 //
 // # Example
 //

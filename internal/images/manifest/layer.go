@@ -14,22 +14,37 @@ import (
 type Layer struct {
 	// ID is the diff id.
 	ID v1.Hash
-	// Blob describes what Open gives.
+	// Blob returns the descriptor of the blob.
 	Blob func() (v1.Descriptor, error)
-	// Open opens the blob, any number of times and in parallel.
+	// Open opens the blob. It can be called many times and concurrently.
 	Open func() (io.ReadCloser, error)
-	// Verified says that Open's readers check size and digest themselves, or
-	// that Blob was found by reading.
+	// Verified is set if Open's readers check size and digest themselves, or if Blob has
+	// computed them from the blob.
 	Verified bool
-	// Plain says that the blob is an uncompressed tar.
+	// Plain is set if the blob is an uncompressed tar.
 	Plain bool
-	// Name gives errors their operation and object.
+	// Name adds operation and object to an error.
 	Name func(error) error
 }
 
 var _ v1.Layer = (*Layer)(nil)
 
-// Known is a Blob that is known beforehand.
+// OpenStored opens a layer's blob as it is stored, for a caller that verifies the diff id
+// of the tar. An uncompressed blob of a [Layer] is not verified again by its digest, which
+// is the diff id.
+func OpenStored(layer v1.Layer) (io.ReadCloser, error) {
+	if l, ok := layer.(embedding); ok && l.self().Plain {
+		return l.self().Open()
+	}
+	return layer.Compressed()
+}
+
+// embedding is implemented by *Layer and by types that embed it.
+type embedding interface{ self() *Layer }
+
+func (l *Layer) self() *Layer { return l }
+
+// Known returns a Blob for a descriptor that is known beforehand.
 func Known(d v1.Descriptor) func() (v1.Descriptor, error) {
 	return func() (v1.Descriptor, error) { return d, nil }
 }
@@ -43,7 +58,7 @@ func (l *Layer) Digest() (v1.Hash, error) {
 // DiffID implements v1.Layer.
 func (l *Layer) DiffID() (v1.Hash, error) { return l.ID, nil }
 
-// Size implements v1.Layer: the blob's.
+// Size implements v1.Layer. It returns the size of the blob.
 func (l *Layer) Size() (int64, error) {
 	d, err := l.Blob()
 	return d.Size, err
@@ -55,7 +70,8 @@ func (l *Layer) MediaType() (types.MediaType, error) {
 	return d.MediaType, err
 }
 
-// UncompressedSize is the tar's size, or -1 where only reading would tell.
+// UncompressedSize returns the size of the tar, or -1 if it is not known without reading
+// the blob.
 func (l *Layer) UncompressedSize() (int64, error) {
 	if !l.Plain {
 		return -1, nil
@@ -63,13 +79,7 @@ func (l *Layer) UncompressedSize() (int64, error) {
 	return l.Size()
 }
 
-// IsPlain tells whether the blob is an uncompressed tar.
-func (l *Layer) IsPlain() bool { return l.Plain }
-
-// Raw is the blob unchecked.
-func (l *Layer) Raw() (io.ReadCloser, error) { return l.Open() }
-
-// Compressed implements v1.Layer: the blob, checked.
+// Compressed implements v1.Layer. It returns the blob, verified while it is read.
 func (l *Layer) Compressed() (io.ReadCloser, error) {
 	blob, err := l.Open()
 	if err != nil || l.Verified {
@@ -82,7 +92,8 @@ func (l *Layer) Compressed() (io.ReadCloser, error) {
 	return Verify(blob, d.Digest, d.Size, l.Name), nil
 }
 
-// Uncompressed implements v1.Layer: the tar, checked by blob and by diff id.
+// Uncompressed implements v1.Layer. It returns the tar, verified by the blob's digest and
+// by the diff id.
 func (l *Layer) Uncompressed() (io.ReadCloser, error) {
 	blob, err := l.Compressed()
 	if err != nil {
