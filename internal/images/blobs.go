@@ -108,7 +108,7 @@ func (s *Store) Pushed(ctx context.Context, o *Opened, blobs []v1.Descriptor) er
 		return err
 	}
 	if len(layers) != len(blobs) {
-		return &Error{Op: "push", Object: o.Record.String(), Kind: ErrInvalid, Detail: "the registry has another number of layers"}
+		return &Error{Op: "push", Object: o.Record.String(), Kind: fault.Invalid, Detail: "the registry has another number of layers"}
 	}
 	return s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		for i, layer := range layers {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"thinctl/fault"
+
 	"github.com/docker/go-connections/nat"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
@@ -29,7 +31,7 @@ func parseChanges(lines []string) (edits, error) {
 func (e edits) apply(config *v1.Config) error {
 	for _, line := range e {
 		if err := edit(line, config); err != nil {
-			return &Error{Op: "read", Object: fmt.Sprintf("change %q", line), Kind: ErrInvalid, Err: err,
+			return &Error{Op: "read", Object: fmt.Sprintf("change %q", line), Kind: fault.Invalid, Err: err,
 				Remedy: "write it as in a Dockerfile: " + strings.Join(allowed, ", ")}
 		}
 	}

@@ -6,23 +6,21 @@ import (
 	"thinctl/fault"
 )
 
-// What went wrong, for errors.Is. Names and ids that are not found or ambiguous
-// are package reference's errors; what is wrong with an archive or a registry is
-// package manifest's.
-var (
-	// ErrInvalid: a change, a name or an option makes no sense. Commit, Import, Tag.
-	ErrInvalid = errors.New("invalid")
-	// ErrInUse: a container was made of the image, or it has several names. Remove.
-	ErrInUse = errors.New("in use")
-	// ErrDigest: a layer's contents are not those that its digest promises. Load,
-	// Save, Push.
-	ErrDigest = errors.New("wrong digest")
-)
+// ErrDigest is the error for a layer whose contents do not have its digest. Load, Save and
+// Push return it.
+//
+// Package reference has the errors for names and ids that are not found or ambiguous,
+// package manifest those for archives and registries.
+var ErrDigest = errors.New("wrong digest")
 
-// Error says what was tried, on which object, why it failed and what to do.
+// errInUse is the error for an image that a container was made of, or that has several
+// names.
+var errInUse = fault.New(fault.Busy, "in use")
+
+// Error is an error of this package.
 type Error fault.Error
 
 func (e *Error) Error() string { return (*fault.Error)(e).Error() }
 
-// Unwrap yields the sentinel and the cause.
+// Unwrap returns the kind and the cause.
 func (e *Error) Unwrap() []error { return (*fault.Error)(e).Unwrap() }

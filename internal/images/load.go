@@ -91,7 +91,7 @@ func incomingOf(image v1.Image, o LoadOptions) (*incoming, error) {
 		in.diffs = append(in.diffs, diff.String())
 	}
 	if len(in.diffs) != len(in.layers) {
-		return nil, &Error{Op: "load", Object: "image " + short(in.id), Kind: ErrInvalid,
+		return nil, &Error{Op: "load", Object: "image " + short(in.id), Kind: fault.Invalid,
 			Detail: fmt.Sprintf("its config names %d layers, its manifest %d", len(in.diffs), len(in.layers))}
 	}
 	in.chain = chainIDs(in.diffs)

@@ -119,7 +119,7 @@ func (c *crowd) did(act string, err error) error {
 	switch {
 	case err == nil:
 	// Somebody has removed it, or needs it, since it was picked.
-	case errors.Is(err, reference.ErrNotFound), errors.Is(err, images.ErrInUse):
+	case errors.Is(err, reference.ErrNotFound), errors.Is(err, fault.Busy):
 		act += ", too late"
 	default:
 		return fmt.Errorf("%s: %w", act, err)

@@ -81,7 +81,7 @@ func loose(tx *thinpool.Tx, o PruneOptions) (intent, error) {
 			continue
 		}
 		err := unused(tx, image)
-		if errors.Is(err, ErrInUse) {
+		if errors.Is(err, errInUse) {
 			continue
 		}
 		if err != nil {

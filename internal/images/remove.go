@@ -129,7 +129,7 @@ func intend(tx *thinpool.Tx, texts []string, o RemoveOptions) (intent, error) {
 			what.names = append(what.names, name)
 			left[image.Key] = slices.DeleteFunc(slices.Clone(left[image.Key]), func(n reference.Reference) bool { return n == name })
 		case len(image.Names) > 1 && !o.Force:
-			return what, &Error{Op: "remove", Object: "image " + text, Kind: ErrInUse,
+			return what, &Error{Op: "remove", Object: "image " + text, Kind: errInUse,
 				Detail: "it has the names " + Familiar(image.Names), Remedy: "remove it by name, or with --force"}
 		default:
 			what.names = append(what.names, left[image.Key]...)
@@ -165,7 +165,7 @@ func unused(tx *thinpool.Tx, image Image) error {
 	if len(names) > 1 {
 		noun = "containers"
 	}
-	return &Error{Op: "remove", Object: image.String(), Kind: ErrInUse,
+	return &Error{Op: "remove", Object: image.String(), Kind: errInUse,
 		Detail: fmt.Sprintf("%s %s", noun, strings.Join(names, ", ")) + " began as it", Remedy: "remove those first"}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"thinctl/fault"
 	"thinctl/internal/images"
 	"thinctl/internal/images/archive"
 	"thinctl/internal/images/reference"
@@ -319,14 +320,14 @@ func TestRemoveTakesWhatNobodyNeeds(t *testing.T) {
 	c, err := b.s.Layers().CreateContainer(b.ctx, snapshots.ContainerOptions{Name: "web", Image: loaded[1].Key, Layer: loaded[1].Top()})
 	b.check(err)
 	second := loaded[1].Names[0].Familiar()
-	if _, err := b.s.Remove(b.ctx, []string{second}, images.RemoveOptions{}); !errors.Is(err, images.ErrInUse) || !strings.Contains(err.Error(), "web") {
+	if _, err := b.s.Remove(b.ctx, []string{second}, images.RemoveOptions{}); !errors.Is(err, fault.Busy) || !strings.Contains(err.Error(), "web") {
 		t.Errorf("removing an image with a container: %v", err)
 	}
 	_, err = b.s.Layers().RemoveContainer(b.ctx, c.ID, snapshots.RemoveOptions{})
 	b.check(err)
 	_, err = b.s.Tag(b.ctx, second, names(t, "other:2")[0])
 	b.check(err)
-	if _, err := b.s.Remove(b.ctx, []string{loaded[1].ID}, images.RemoveOptions{}); !errors.Is(err, images.ErrInUse) {
+	if _, err := b.s.Remove(b.ctx, []string{loaded[1].ID}, images.RemoveOptions{}); !errors.Is(err, fault.Busy) {
 		t.Errorf("removing an image with two names by id: %v", err)
 	}
 	untagged, err := b.s.Remove(b.ctx, []string{"other:2"}, images.RemoveOptions{})
@@ -475,7 +476,7 @@ func TestImport(t *testing.T) {
 func TestBadChanges(t *testing.T) {
 	b := newBench(t)
 	for _, change := range []string{"", "RUN x", "FROM scratch", "ENV", "ENV =x", "EXPOSE x", "EXPOSE 70000", "COPY a b", "WORKDIR", "ONBUILD FROM x", "VOLUME []", "USER", "CMD a\nUSER b"} {
-		if _, err := b.s.Import(b.ctx, strings.NewReader("x"), images.ImportOptions{Changes: []string{change}}); !errors.Is(err, images.ErrInvalid) {
+		if _, err := b.s.Import(b.ctx, strings.NewReader("x"), images.ImportOptions{Changes: []string{change}}); !errors.Is(err, fault.Invalid) {
 			t.Errorf("change %q: %v", change, err)
 		}
 	}

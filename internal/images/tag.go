@@ -3,6 +3,7 @@ package images
 import (
 	"context"
 
+	"thinctl/fault"
 	"thinctl/internal/images/reference"
 	"thinctl/thinpool"
 )
@@ -10,7 +11,7 @@ import (
 // Tag gives an image one more name. What had the name loses it.
 func (s *Store) Tag(ctx context.Context, text string, name reference.Reference) (Image, error) {
 	if name.Digest() != "" {
-		return Image{}, &Error{Op: "tag", Object: "image " + text, Kind: ErrInvalid,
+		return Image{}, &Error{Op: "tag", Object: "image " + text, Kind: fault.Invalid,
 			Detail: name.Familiar() + " names a digest", Remedy: "give a name with a tag"}
 	}
 	var image Image

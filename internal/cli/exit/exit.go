@@ -11,12 +11,7 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/containerd"
-	"thinctl/internal/daemon"
-	"thinctl/internal/images"
 	"thinctl/internal/images/layertar"
-	"thinctl/internal/images/manifest"
-	"thinctl/internal/images/reference"
-	"thinctl/internal/images/registry"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
@@ -103,13 +98,11 @@ type class struct {
 func classes() []class {
 	return []class{
 		{CodeMissing, []error{ErrNoRoot, thinpool.ErrUnsupported}},
-		{CodeBusy, []error{daemon.ErrRunning, syscall.EADDRINUSE}},
-		// An image that is in use is that, whatever the pool said of its volumes.
-		{CodeUsage, []error{images.ErrInvalid, reference.ErrInvalid, reference.ErrAmbiguous, manifest.ErrInvalid,
-			snapshots.ErrInvalid, snapshots.ErrAmbiguous, containerd.ErrInvalid}},
-		{codeNotFound, []error{reference.ErrNotFound, registry.ErrNotFound, manifest.ErrPlatform, snapshots.ErrNotFound}},
+		{CodeBusy, []error{syscall.EADDRINUSE}},
+		{CodeUsage, []error{snapshots.ErrInvalid, snapshots.ErrAmbiguous, containerd.ErrInvalid}},
+		{codeNotFound, []error{snapshots.ErrNotFound}},
 		{CodeExists, []error{snapshots.ErrExists}},
-		{CodeBusy, []error{images.ErrInUse, registry.ErrBusy, snapshots.ErrInUse, snapshots.ErrMounted, containerd.ErrInUse}},
+		{CodeBusy, []error{snapshots.ErrInUse, snapshots.ErrMounted, containerd.ErrInUse}},
 		{CodeUnhealthy, []error{snapshots.ErrFull}},
 		{CodeUsage, []error{thinpool.ErrInvalid}},
 		{codeNotFound, []error{thinpool.ErrNotFound}},
@@ -118,7 +111,7 @@ func classes() []class {
 		{CodeUnhealthy, []error{ErrUnhealthy, thinpool.ErrUnhealthy, thinpool.ErrNeedsCheck, thinpool.ErrReserve,
 			thinpool.ErrSwapped, thinpool.ErrDiverged, thinpool.ErrForeign, thinpool.ErrGone, thinpool.ErrCloned, thinpool.ErrShrunk}},
 		{CodeMissing, []error{fault.Unsupported, fault.Denied,
-			registry.ErrDenied, metadata.ErrUnsupported, fs.ErrPermission}},
+			metadata.ErrUnsupported, fs.ErrPermission}},
 		{CodeUsage, []error{fault.Invalid}},
 		{CodeBusy, []error{fault.Busy, metadata.ErrBusy}},
 		{CodeExists, []error{fault.Exists}},

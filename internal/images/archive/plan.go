@@ -5,6 +5,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"thinctl/fault"
 	"thinctl/internal/images/manifest"
 	"thinctl/internal/images/reference"
 )
@@ -21,7 +22,7 @@ type planned struct {
 // plan checks all images before the first byte is written.
 func plan(images []Entry) ([]planned, error) {
 	if len(images) == 0 {
-		return nil, manifest.Errorf(manifest.ErrInvalid, "there is no image to save")
+		return nil, manifest.Errorf(fault.Invalid, "there is no image to save")
 	}
 	var all []planned
 	owner := map[string]int{}
@@ -33,7 +34,7 @@ func plan(images []Entry) ([]planned, error) {
 				return nil, err
 			}
 			if other, taken := owner[ref.String()]; taken && other != i {
-				return nil, manifest.Errorf(manifest.ErrInvalid, "two images are to be named %s", ref.Familiar())
+				return nil, manifest.Errorf(fault.Invalid, "two images are to be named %s", ref.Familiar())
 			}
 			owner[ref.String()] = i
 			p.names = append(p.names, ref)

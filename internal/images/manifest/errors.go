@@ -7,47 +7,37 @@ import (
 	"thinctl/fault"
 )
 
-// What went wrong, for errors.Is.
+// The errors for images from outside.
 var (
-	// ErrFormat: this is not written as the format demands.
-	ErrFormat = errors.New("not in the expected format")
-	// ErrTruncated: it ends too early.
+	ErrFormat    = errors.New("not in the expected format")
 	ErrTruncated = errors.New("cut short")
-	// ErrMissing: something is named and not there.
-	ErrMissing = errors.New("missing")
-	// ErrDigest: the contents are not those that were promised.
-	ErrDigest = errors.New("wrong digest")
-	// ErrSize: there is more or less of it than was promised.
-	ErrSize = errors.New("wrong size")
-	// ErrTooLarge: beyond what is sane for its kind.
+	// ErrMissing is the error for a manifest, config or layer that is named but missing.
+	ErrMissing  = errors.New("missing")
+	ErrDigest   = errors.New("wrong digest")
+	ErrSize     = errors.New("wrong size")
 	ErrTooLarge = errors.New("too large")
-	// ErrEscapes: a name leads out of the archive.
+	// ErrEscapes is the error for a file name that leads out of the archive.
 	ErrEscapes = errors.New("leads out of the archive")
-	// ErrForeign: a layer whose contents are distributed elsewhere.
-	ErrForeign = errors.New("foreign layer")
-	// ErrMediaType: of a kind that is not known here.
+	// ErrForeign is the error for a layer that is distributed elsewhere.
+	ErrForeign   = errors.New("foreign layer")
 	ErrMediaType = errors.New("unknown media type")
-	// ErrPlatform: not there for the platform that was asked for.
-	ErrPlatform = errors.New("no image for this platform")
-	// ErrInvalid: an option makes no sense.
-	ErrInvalid = errors.New("invalid")
+	ErrPlatform  = fault.New(fault.NotFound, "no image for this platform")
 )
 
-// Error is every error about images from outside: what was tried with what,
-// which part of it failed and why, and what to do about it.
+// Error is an error about an image from outside.
 type Error fault.Error
 
 func (e *Error) Error() string { return (*fault.Error)(e).Error() }
 
-// Unwrap yields the sentinel and the cause.
+// Unwrap returns the kind and the cause.
 func (e *Error) Unwrap() []error { return (*fault.Error)(e).Unwrap() }
 
-// In gives err the operation, object and part it lacks.
+// In returns err with operation, object and part, as far as it does not have them.
 func In(op, object, part string, err error) error {
 	if err == nil {
 		return nil
 	}
-	inner, ok := err.(*Error) //nolint:errorlint // one further down keeps what was wrapped around it
+	inner, ok := err.(*Error) //nolint:errorlint // a wrapped Error must keep its wrappers
 	if !ok {
 		return &Error{Op: op, Object: object, Part: part, Err: err}
 	}
@@ -61,7 +51,7 @@ func In(op, object, part string, err error) error {
 	return &named
 }
 
-// Errorf is an Error of a kind, yet without operation and object.
+// Errorf returns an Error without operation and object.
 func Errorf(kind error, detail string, arguments ...any) *Error {
 	return &Error{Kind: kind, Detail: fmt.Sprintf(detail, arguments...)}
 }

@@ -1,26 +1,25 @@
 package reference
 
 import (
-	"errors"
 	"fmt"
+
+	"thinctl/fault"
 )
 
-// What went wrong, for errors.Is.
+// ErrNotFound is the error of Find if no image has the name or id.
+var ErrNotFound = fault.New(fault.NotFound, "no such image")
+
 var (
-	// ErrInvalid: what was given can be no image's name. Parse, Find.
-	ErrInvalid = errors.New("not a valid image name")
-	// ErrNotFound: no image has this name or id. Find.
-	ErrNotFound = errors.New("no such image")
-	// ErrAmbiguous: the ids of several images begin so. Find.
-	ErrAmbiguous = errors.New("ambiguous")
+	errName      = fault.New(fault.Invalid, "not a valid image name")
+	errAmbiguous = fault.New(fault.Invalid, "ambiguous")
 )
 
-// Error is every error of this package.
+// Error is an error of this package.
 type Error struct {
-	Given  string // what was to be read
-	Kind   error  // a sentinel of this package
-	Detail string // why
-	Remedy string // what to do about it
+	Given  string // the name or id
+	Kind   error
+	Detail string
+	Remedy string
 }
 
 func (e *Error) Error() string {
@@ -34,5 +33,5 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap yields the sentinel.
+// Unwrap returns the kind.
 func (e *Error) Unwrap() error { return e.Kind }

@@ -45,7 +45,7 @@ func only(s, digits string, images Index) (string, error) {
 		return "", &Error{Given: s, Kind: ErrNotFound, Detail: "it is neither a name nor the beginning of an id"}
 	case len(ids) > 1:
 		return "", &Error{
-			Given: s, Kind: ErrAmbiguous,
+			Given: s, Kind: errAmbiguous,
 			Detail: fmt.Sprintf("the ids %s and %s begin so", short(ids[0], len(digits)), short(ids[1], len(digits))),
 			Remedy: "give more digits",
 		}

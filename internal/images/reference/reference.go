@@ -19,12 +19,12 @@ type Reference struct {
 // and a digest the digest decides; the tag is kept for display.
 func Parse(s string) (Reference, error) {
 	if why := outright(s); why != nil {
-		return Reference{}, &Error{Given: s, Kind: ErrInvalid, Detail: why.Detail, Remedy: why.Remedy}
+		return Reference{}, &Error{Given: s, Kind: errName, Detail: why.Detail, Remedy: why.Remedy}
 	}
 	named, err := reference.ParseNormalizedNamed(s)
 	if err != nil {
 		detail, remedy := explain(s, err)
-		return Reference{}, &Error{Given: s, Kind: ErrInvalid, Detail: detail, Remedy: remedy}
+		return Reference{}, &Error{Given: s, Kind: errName, Detail: detail, Remedy: remedy}
 	}
 	r := Reference{host: reference.Domain(named), path: reference.Path(named)}
 	if digested, ok := named.(reference.Digested); ok {
@@ -141,7 +141,7 @@ func (r Reference) Remote() (name.Reference, error) {
 	}
 	registry, err := name.NewRegistry(host)
 	if err != nil {
-		return nil, &Error{Given: r.String(), Kind: ErrInvalid, Detail: err.Error()}
+		return nil, &Error{Given: r.String(), Kind: errName, Detail: err.Error()}
 	}
 	repository := registry.Repo(r.path)
 	if r.digest != "" {

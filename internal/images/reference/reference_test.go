@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/internal/images/reference"
 )
 
@@ -68,7 +69,7 @@ func TestParseRefuses(t *testing.T) {
 		strings.Repeat("a", 256):          "255",
 	} {
 		_, err := reference.Parse(given)
-		if !errors.Is(err, reference.ErrInvalid) || !strings.Contains(err.Error(), word) {
+		if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), word) {
 			t.Errorf("%q: got %v, which should say %q", given, err, word)
 		}
 	}
@@ -116,9 +117,9 @@ func TestFind(t *testing.T) {
 		}
 	}
 	for given, want := range map[string]error{
-		"cafe": reference.ErrAmbiguous, "sha256:cafe": reference.ErrAmbiguous,
+		"cafe": fault.Invalid, "sha256:cafe": fault.Invalid,
 		"web": reference.ErrNotFound, "0": reference.ErrNotFound, pad("1"): reference.ErrNotFound,
-		"Web": reference.ErrInvalid, "": reference.ErrInvalid,
+		"Web": fault.Invalid, "": fault.Invalid,
 	} {
 		if _, err := reference.Find(given, have); !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", given, err, want)

@@ -12,35 +12,33 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"thinctl/fault"
 	"thinctl/internal/images/manifest"
 )
 
-// What went wrong, for errors.Is, beside package manifest's.
+// The errors of registries, in addition to those of package manifest.
 var (
-	// ErrNotFound: the registry has no such image or blob.
-	ErrNotFound = errors.New("not in the registry")
-	// ErrDenied: the registry wants other credentials.
-	ErrDenied = errors.New("access denied")
-	// ErrStalled: nothing came for too long.
-	ErrStalled = errors.New("stalled")
-	// ErrBusy: the registry takes no more requests for now.
-	ErrBusy = errors.New("too many requests")
-	// ErrUnavailable: the registry cannot be reached or fails.
-	ErrUnavailable = errors.New("registry unavailable")
-	// ErrInsecure: the registry has no TLS, or none to be trusted.
-	ErrInsecure = errors.New("not secure")
+	ErrNotFound = fault.New(fault.NotFound, "not in the registry")
+	ErrDenied   = fault.New(fault.Denied, "access denied")
+	// ErrStalled is the error for a connection without data for too long.
+	ErrStalled = fault.New(fault.Unavailable, "stalled")
+	// ErrBusy is the error for a registry that limits the rate of requests.
+	ErrBusy = fault.New(fault.Busy, "too many requests")
+	// ErrUnavailable is the error for a registry that cannot be reached or fails.
+	ErrUnavailable = fault.New(fault.Unavailable, "registry unavailable")
+	// ErrInsecure is the error for a registry without TLS, or with TLS that is not trusted.
+	ErrInsecure = fault.New(fault.Refused, "not secure")
 )
 
-// errLater: the registry asks for a longer wait than maxWait.
-var errLater = errors.New("the registry asks to wait")
+// errLater is the error for a registry that requests a longer pause than maxWait.
+var errLater = errors.New("the registry requests a long pause")
 
-// errLoop: too many redirects.
 var errLoop = errors.New("a loop of redirects")
 
-// Error is every error of this package.
+// Error is an error of this package.
 type Error = manifest.Error
 
-// explain gives a failed request its kind and remedy.
+// explain returns the error of a failed request with its kind and remedy.
 func explain(err error) error {
 	var (
 		ours    *Error
@@ -62,13 +60,13 @@ func explain(err error) error {
 		return &Error{Kind: ErrInsecure, Err: err, Remedy: "give the registry's authority with --tls-ca"}
 	case errors.As(err, &record):
 		return &Error{Kind: ErrInsecure, Err: err, Remedy: "use --insecure if the registry is meant to speak plain HTTP"}
-	case errors.As(err, &answer): // after those: a ping by HTTP that followed one by HTTPS answers too
+	case errors.As(err, &answer): // after TLS errors: they may be joined with a reply to a ping by HTTP
 		return explainAnswer(answer, err)
 	case errors.As(err, &netErr) && netErr.Timeout():
 		return &Error{Kind: ErrStalled, Err: err, Remedy: "try again later"}
-	case errors.As(err, &syntax): // only tokens are read by go-containerregistry
+	case errors.As(err, &syntax): // go-containerregistry parses only tokens itself
 		return &Error{
-			Kind: ErrUnavailable, Detail: "the token server answered with something else than JSON", Err: err,
+			Kind: ErrUnavailable, Detail: "the reply of the token server is not JSON", Err: err,
 			Remedy: "check the host in the name, and whether a proxy or a login page is in between",
 		}
 	}
@@ -78,7 +76,7 @@ func explain(err error) error {
 func explainAnswer(answer *transport.Error, err error) error {
 	e := &Error{Err: quoting{err}}
 	if strings.Contains(strings.ToLower(err.Error()), "<html") {
-		e.Detail = "the registry answered with a web page"
+		e.Detail = "the reply of the registry is a web page"
 	}
 	switch code := answer.StatusCode; {
 	case code == http.StatusNotFound:
@@ -93,7 +91,7 @@ func explainAnswer(answer *transport.Error, err error) error {
 	return e
 }
 
-// final tells of errors that trying again does not mend.
+// final reports whether trying again cannot help.
 func final(err error) bool {
 	if errors.Is(err, ErrStalled) {
 		return false // net/http's own timeouts look like a context's
@@ -106,7 +104,7 @@ func final(err error) bool {
 			return true
 		}
 	}
-	// An answer that was worth asking again for has been asked for again.
+	// Replies for which it can have been tried again already.
 	var answer *transport.Error
 	return errors.As(err, &answer)
 }

@@ -89,7 +89,7 @@ func (o Options) httpTransport(p policy) (*http.Transport, error) {
 			pool = x509.NewCertPool()
 		}
 		if !pool.AppendCertsFromPEM(pem) {
-			return nil, &Error{Kind: manifest.ErrInvalid, Detail: o.CA + " has no certificate in PEM"}
+			return nil, &Error{Kind: fault.Invalid, Detail: o.CA + " has no certificate in PEM"}
 		}
 		config.RootCAs = pool
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/internal/images/manifest"
 )
@@ -37,7 +38,7 @@ func Pull(ctx context.Context, ref name.Reference, o Options) (*Image, error) {
 	want := v1.Descriptor{Size: -1}
 	if digested, ok := ref.(name.Digest); ok {
 		if want.Digest, err = v1.NewHash(digested.DigestStr()); err != nil {
-			return nil, c.named("", &Error{Kind: manifest.ErrInvalid, Err: err})
+			return nil, c.named("", &Error{Kind: fault.Invalid, Err: err})
 		}
 	}
 	source := &source{ctx: ctx, c: c}

@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
+	"thinctl/fault"
 	"thinctl/internal/images/manifest"
 	"thinctl/internal/images/registry"
 )
@@ -477,7 +478,7 @@ func TestTLS(t *testing.T) {
 	}
 	o.CA = ca
 	_, err = registry.Pull(t.Context(), ref, o)
-	checkError(t, err, manifest.ErrInvalid, "no certificate")
+	checkError(t, err, fault.Invalid, "no certificate")
 }
 
 func TestContexts(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/internal/images/manifest"
 )
@@ -42,7 +43,7 @@ type Pushed struct {
 // manifest.
 func Push(ctx context.Context, ref name.Reference, image v1.Image, o Options) (Pushed, error) {
 	if _, ok := ref.(name.Tag); !ok {
-		err := &Error{Kind: manifest.ErrInvalid, Detail: "an image is pushed by a tag, not by a digest"}
+		err := &Error{Kind: fault.Invalid, Detail: "an image is pushed by a tag, not by a digest"}
 		return Pushed{}, manifest.In("push", ref.Name(), "", err)
 	}
 	c, err := newClient(ctx, "push", ref, transport.PushScope, o)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
+	"thinctl/fault"
 	"thinctl/internal/images/manifest"
 	"thinctl/internal/images/registry"
 )
@@ -206,5 +207,5 @@ func TestPushRefused(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	_, err = registry.Push(t.Context(), s.ref("app:1").Context().Digest(must(image.Digest()).String()), image, quick())
-	checkError(t, err, manifest.ErrInvalid, "by a tag")
+	checkError(t, err, fault.Invalid, "by a tag")
 }

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/google/go-containerregistry/pkg/name"
+	"thinctl/fault"
 
-	"thinctl/internal/images/manifest"
+	"github.com/google/go-containerregistry/pkg/name"
 )
 
 // local reports whether a host, with or without a port, is this one.
@@ -119,7 +119,7 @@ func (d *dialer) DialContext(ctx context.Context, network, to string) (net.Conn,
 	checked.Control = func(_, resolved string, _ syscall.RawConn) error {
 		ip, ok := address(resolved)
 		if !ok {
-			return &Error{Kind: manifest.ErrInvalid, Detail: "not an address: " + resolved}
+			return &Error{Kind: fault.Invalid, Detail: "not an address: " + resolved}
 		}
 		return d.policy.checkAddress(bare(to)+" ("+ip.String()+")", ip, true)
 	}
