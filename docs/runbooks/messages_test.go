@@ -17,7 +17,10 @@ import (
 // them together, or another program prints them.
 func composed() []string {
 	return []string{
-		"State: ro", "State: ro, needs check", "Needs Check: yes", "Metadata Space Available", // thinctl pool status
+		"State: ro", "State: ro, needs check", "Needs Check: yes", // thinctl pool status
+		"Data Space Available", "Data Space Used", // the same
+		"Metadata Space Available", "Metadata Space Used", "Metadata Space Total", // the same
+		"extend pool", "open pool", // operation and object of an error
 		"potential data loss", "Remounting filesystem read-only", "Shutting down filesystem", // the kernel's log
 		"df", "findmnt --fstab", "findmnt --target", "T", // df, findmnt, ps
 	}
@@ -82,4 +85,57 @@ func literals(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// The expected output of thinctl's commands consists of texts that the program has. The
+// drills compare it with the real output, but need a guest.
+func TestExpectedOutputExists(t *testing.T) {
+	all := literals(t)
+	known := folded(strings.Join(all, "\n"))
+	checked := 0
+	for _, name := range Names() {
+		text, _ := Text(name)
+		steps, err := Commands(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range steps {
+			if !strings.HasPrefix(step.Command, "thinctl ") {
+				continue
+			}
+			for _, line := range step.Want {
+				for _, part := range fixedParts(line) {
+					checked++
+					whole := strings.Trim(part, ":") // before a colon that the program adds
+					if !strings.Contains(known, part) && !slices.Contains(all, whole) && !slices.Contains(composed(), whole) {
+						t.Errorf("%s:%d: got %q in the expected output, which no string of the program contains", name, step.Line, part)
+					}
+				}
+			}
+		}
+	}
+	if checked < 100 {
+		t.Errorf("got %d parts of expected output, want at least 100", checked)
+	}
+}
+
+var (
+	column   = regexp.MustCompile(`:?\s{2,}`) // between columns, and after the name of a fact
+	variable = regexp.MustCompile(`\.\.\.|\S*\d\S*|\S*/\S*`)
+	word     = regexp.MustCompile(`[A-Za-z]{3}`)
+)
+
+// fixedParts returns the parts of a line that do not depend on the pool.
+func fixedParts(line string) []string {
+	var parts []string
+	for _, cell := range column.Split(line, -1) {
+		for _, part := range variable.Split(cell, -1) {
+			for part := range strings.SplitAfterSeq(part, ": ") {
+				if part = strings.TrimSpace(part); word.MatchString(part) {
+					parts = append(parts, part)
+				}
+			}
+		}
+	}
+	return parts
 }
