@@ -55,7 +55,7 @@ func dispatch(ctx context.Context, env *command.Environment, words []string) err
 		return err
 	}
 	if len(line.Command.Subcommands) > 0 && !line.Help && !line.AsksVersion() {
-		return &exit.UsageError{Why: strings.TrimPrefix(strings.Join(line.Path, " ")+": no command was given", ": "), Remedy: commandline.HelpHint(line.Path)}
+		return &exit.UsageError{Why: strings.TrimPrefix(strings.Join(line.Path, " ")+": a command is missing", ": "), Remedy: commandline.HelpHint(line.Path)}
 	}
 	return root.RunContext(ctx, line.Words())
 }
@@ -65,14 +65,14 @@ func dispatch(ctx context.Context, env *command.Environment, words []string) err
 func newApp(env *command.Environment) *cli.App {
 	root := &cli.App{
 		Name:  "thinctl",
-		Usage: "thin pools for images, layers and containers on the Linux device mapper",
-		Description: "thinctl makes thin pools on sparse files or block devices, and thin volumes and snapshots in them; " +
-			"image layers and containers are such volumes. " +
-			"Sizes take K, M, G, T and P, which are 1024-based; of images, layers and containers they are shown as Docker does, 1000-based. " +
-			"Flags may stand before or after arguments. " +
-			"A volume is written POOL NAME or POOL/NAME; an image by its name or the beginning of its id.\n\n" +
-			"Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 exists already, 5 in use, 6 not healthy, " +
-			"7 privilege or kernel feature missing, 130 interrupted.",
+		Usage: "manage thin pools, volumes, images and containers on device mapper",
+		Description: "thinctl creates thin pools on sparse files or block devices, and thin volumes and snapshots in them. " +
+			"Image layers and containers are thin volumes. " +
+			"Sizes take the suffixes K, M, G, T and P, which are powers of 1024; sizes of images, layers and containers are printed as Docker prints them, in powers of 1000. " +
+			"Flags may come before or after arguments. " +
+			"Write a volume as POOL NAME or POOL/NAME, and an image by its name or the beginning of its id.\n\n" +
+			"Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 already exists, 5 in use, 6 unhealthy, " +
+			"7 missing privilege or kernel feature, 130 interrupted.",
 		Flags: globalFlags(),
 		Commands: []*cli.Command{
 			pool.Commands(env), volume.Commands(env), layer.Commands(env), container.Commands(env), image.Commands(env),
@@ -96,12 +96,12 @@ func newApp(env *command.Environment) *cli.App {
 
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "root", Value: thinpool.Root, EnvVars: []string{"THINCTL_ROOT"}, Usage: "`FOLDER` that the pools are in"},
-		&cli.BoolFlag{Name: "json", EnvVars: []string{"THINCTL_JSON"}, Usage: "write the result as JSON"},
-		&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, EnvVars: []string{"THINCTL_TIMEOUT"}, Usage: "give up after this `TIME`; 0 for never, which is the default where whole images are moved"},
-		&cli.DurationFlag{Name: "busy-timeout", Value: thinpool.BusyTimeout, Usage: "wait this `TIME` for a device that another process has open, before it is removed; 0 for not at all (THINCTL_BUSY_TIMEOUT, or busy_timeout of the configuration)"},
-		&cli.StringFlag{Name: "log-level", Value: "warn", EnvVars: []string{"THINCTL_LOG_LEVEL"}, Usage: "log from this `LEVEL` on: debug, info, warn or error"},
-		&cli.BoolFlag{Name: "no-color", Usage: "write without colors, as with NO_COLOR set"},
+		&cli.StringFlag{Name: "root", Value: thinpool.Root, EnvVars: []string{"THINCTL_ROOT"}, Usage: "`DIRECTORY` of the pools"},
+		&cli.BoolFlag{Name: "json", EnvVars: []string{"THINCTL_JSON"}, Usage: "print the result as JSON"},
+		&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, EnvVars: []string{"THINCTL_TIMEOUT"}, Usage: "give up after this `TIME`; 0 means never, the default of commands that transfer images"},
+		&cli.DurationFlag{Name: "busy-timeout", Value: thinpool.BusyTimeout, Usage: "wait this `TIME` until other processes close a device that is to be removed; 0 means no wait (also THINCTL_BUSY_TIMEOUT, or busy_timeout in the configuration)"},
+		&cli.StringFlag{Name: "log-level", Value: "warn", EnvVars: []string{"THINCTL_LOG_LEVEL"}, Usage: "log messages of this `LEVEL` and above: debug, info, warn or error"},
+		&cli.BoolFlag{Name: "no-color", Usage: "print without colors, like NO_COLOR"},
 		&cli.BoolFlag{Name: "version", Usage: "print the version"},
 	}
 }

@@ -81,7 +81,7 @@ func TestInterrupted(t *testing.T) {
 		return nil
 	})
 	code := run(ctx, a, []string{"pool", "create", "vault", "--data-size", "1G", "--metadata-size", "16M"})
-	if code != exit.CodeInterrupted || !strings.Contains(errs.String(), "interrupted: run it again to go on") {
+	if code != exit.CodeInterrupted || !strings.Contains(errs.String(), "interrupted: run the command again to continue") {
 		t.Errorf("exit code %d, %q", code, errs.String())
 	}
 	entries, err := host.kernel.List(context.Background())

@@ -22,10 +22,10 @@ func TestBinary(t *testing.T) {
 		code                 int
 	}{
 		{"version", "thinctl:", "", 0},
-		{"pool destroy p1 --dryrun", "", "thinctl: pool destroy: no flag --dryrun; did you mean --dry-run?", exit.CodeUsage},
+		{"pool destroy p1 --dryrun", "", "thinctl: pool destroy: unknown flag --dryrun; did you mean --dry-run?", exit.CodeUsage},
 		{"pool create", "", "thinctl: pool create: NAME is missing", exit.CodeUsage},
 		{"image load", "", "thinctl: image load: POOL is missing", exit.CodeUsage},
-		{"help container commit", "Nothing is copied", "", 0},
+		{"help container commit", "Copies nothing", "", 0},
 		{"pool li --generate-bash-completion", "list\n", "", 0},
 		{"help volume mount", "Formats nothing.", "", 0},
 	} {

@@ -70,17 +70,17 @@ func TestRestoreToADevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, forced := range []string{"--force", "--force=false"} {
-		expect(exit.CodeBusy, "is in use: give another device", "metadata", "restore", xml, device, forced)
-		expect(exit.CodeBusy, "in use behind a loop device", "metadata", "restore", xml, backing, "--force")
+		expect(exit.CodeBusy, "is in use: choose another device", "metadata", "restore", xml, device, forced)
+		expect(exit.CodeBusy, "in use by a loop device", "metadata", "restore", xml, backing, "--force")
 	}
 	claim.Close()
 
 	expect(exit.CodeFailed, "needs 28 blocks (112K)", "metadata", "restore", xml, device, "--blocks", "27")
-	expect(exit.CodeFailed, "has room for 1024 metadata blocks, not for 1025", "metadata", "restore", xml, device, "--blocks", "1025")
+	expect(exit.CodeFailed, "has space for 1024 metadata blocks, 1025 are needed", "metadata", "restore", xml, device, "--blocks", "1025")
 	expect(exit.CodeExists, "is a file with 4M in it", "metadata", "restore", xml, backing)
 	expect(0, "Metadata Space:  112K / 4M", "metadata", "restore", xml, device)
 	expect(0, "sound", "metadata", "check", device)
-	expect(exit.CodeExists, "holds thin pool metadata: give another device, or wipe it first", "metadata", "restore", xml, device)
+	expect(exit.CodeExists, "holds thin pool metadata: choose another device, or wipe it first", "metadata", "restore", xml, device)
 	expect(exit.CodeExists, "holds thin pool metadata", "metadata", "repair", meta, "-o", device)
 	expect(0, "112K / 2M", "metadata", "restore", xml, device, "--force", "--size", "2M")
 	expect(0, "sound", "metadata", "check", device)
@@ -97,7 +97,7 @@ func TestRepairToADeviceTooSmall(t *testing.T) {
 	device := attach(t, filepath.Join(dir, "backing"), 64*units.KiB)
 	for range 2 {
 		code, _, errs := onThisMachine(t, t.Context(), "metadata", "repair", meta, "-o", device)
-		if code != exit.CodeFailed || !strings.Contains(errs, "give a larger device") {
+		if code != exit.CodeFailed || !strings.Contains(errs, "use a larger device") {
 			t.Errorf("exit code %d: %s", code, errs)
 		}
 	}

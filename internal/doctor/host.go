@@ -23,42 +23,42 @@ func (e *examination) permissions() {
 	info, err := os.Stat(e.o.Root)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		e.ok("root folder", "%s is not there yet: the first pool makes it", e.o.Root)
+		e.ok("root directory", "%s does not exist yet: the first pool creates it", e.o.Root)
 	case err != nil:
-		e.fail("root folder", "make it reachable", "%v", err)
+		e.fail("root directory", "make it reachable", "%v", err)
 	case !info.IsDir():
-		e.fail("root folder", "move it away, or choose another with --root", "%s is not a folder", e.o.Root)
+		e.fail("root directory", "move it away, or choose another with --root", "%s is not a directory", e.o.Root)
 	case info.Mode().Perm()&0o077 != 0:
-		e.warn("root folder", "run `chmod 0700 "+e.o.Root+"`", "others may look into %s (mode %04o)", e.o.Root, info.Mode().Perm())
+		e.warn("root directory", "run `chmod 0700 "+e.o.Root+"`", "other users can read %s (mode %04o)", e.o.Root, info.Mode().Perm())
 	default:
-		e.ok("root folder", "%s", e.o.Root)
+		e.ok("root directory", "%s", e.o.Root)
 	}
 }
 
 func (e *examination) loops() {
 	if e.o.Probe.exists("dev/loop-control") {
-		e.ok("loop devices", "/dev/loop-control is there")
+		e.ok("loop devices", "/dev/loop-control exists")
 	} else {
 		e.fail("loop devices", "run `modprobe loop`, or use block devices", "no /dev/loop-control")
 	}
 	release, major, minor := e.o.Probe.kernelRelease()
 	if major > 5 || major == 5 && minor >= 8 {
-		e.ok("LOOP_CONFIGURE", "this kernel has it, by its version")
+		e.ok("LOOP_CONFIGURE", "supported, by the kernel version")
 	} else {
-		e.warn("LOOP_CONFIGURE", "works all the same; kernels from 5.8 on attach in one step", "kernel %s attaches in several", release)
+		e.warn("LOOP_CONFIGURE", "no action is needed; kernels from 5.8 on attach in one step", "kernel %s attaches in several steps", release)
 	}
 }
 
 func (e *examination) udev() {
 	switch {
 	case e.o.Probe.UdevSync() && e.o.Probe.udevHas("11-dm-thinctl.rules"):
-		e.ok("udev", "runs, and has device mapper's rules and thinctl's")
+		e.ok("udev", "running, with the rules of device mapper and thinctl")
 	case e.o.Probe.UdevSync():
-		e.warn("udev", "install 11-dm-thinctl.rules, which thinctl's packages bring, in /etc/udev/rules.d", "runs without thinctl's rules: each change of a container waits for it")
+		e.warn("udev", "install 11-dm-thinctl.rules from the thinctl package in /etc/udev/rules.d", "running without thinctl's rules: each change of a container waits for udev")
 	case e.o.Probe.udevRunning():
-		e.warn("udev", "install them: package dmsetup (Debian) or device-mapper (CentOS, Fedora)", "runs without device mapper's rules: thinctl makes nodes itself, links are missing")
+		e.warn("udev", "install package dmsetup (Debian) or device-mapper (CentOS, Fedora)", "running without device mapper's rules: thinctl creates device nodes, but links are missing")
 	default:
-		e.ok("udev", "does not run: thinctl makes device nodes itself")
+		e.ok("udev", "not running: thinctl creates device nodes")
 	}
 	cookies, err := e.o.Probe.Cookies()
 	if err != nil {
@@ -73,7 +73,7 @@ func (e *examination) udev() {
 		}
 	}
 	if old > 0 {
-		e.warn("udev cookies", "run `dmsetup udevcomplete_all 5` if no other program is at work", "%s left by killed programs", plural(old, "semaphore"))
+		e.warn("udev cookies", "run `dmsetup udevcomplete_all 5` if no other program is waiting", "%s left by killed programs", plural(old, "semaphore"))
 	} else {
 		e.ok("udev cookies", "none left behind")
 	}
@@ -81,8 +81,8 @@ func (e *examination) udev() {
 
 func (e *examination) programs() {
 	for _, p := range []struct{ name, packages, without string }{
-		{"mkfs.ext4", "e2fsprogs", "no ext4 can be made"},
-		{"mkfs.xfs", "xfsprogs", "no xfs can be made"},
+		{"mkfs.ext4", "e2fsprogs", "ext4 cannot be created"},
+		{"mkfs.xfs", "xfsprogs", "xfs cannot be created"},
 	} {
 		path, err := e.o.Probe.Find(program.Program{Name: p.name, Packages: p.packages})
 		if err != nil {
@@ -107,14 +107,14 @@ func (e *examination) space() {
 		e.fail("host space", "make it reachable", "%v", err)
 		return
 	}
-	const remedy = "free some, or move the pools"
+	const remedy = "free some space, or move the pools"
 	share := 100.0
 	if space.Total > 0 {
 		share = 100 * float64(space.Available) / float64(space.Total)
 	}
 	switch {
 	case share < thinpool.DefaultHostReserve:
-		e.fail("host space", remedy, "%s of %s available under %s (%.1f%%): pools on files take no new volumes", space.Available, space.Total, dir, share)
+		e.fail("host space", remedy, "%s of %s available under %s (%.1f%%): pools on files refuse new volumes", space.Available, space.Total, dir, share)
 	case share < 2*thinpool.DefaultHostReserve:
 		e.warn("host space", remedy, "%s of %s available under %s (%.1f%%)", space.Available, space.Total, dir, share)
 	default:
@@ -128,7 +128,7 @@ func (e *examination) leftovers() {
 	case err != nil:
 		e.warn("leftovers", "", "%v", err)
 	case len(left) > 0:
-		e.warn("leftovers", "the next `thinctl pool create` clears them away, unless one is at work now", "%s in %s: %s", plural(len(left), "unfinished folder"), e.o.Root, listed(left))
+		e.warn("leftovers", "the next `thinctl pool create` removes them, unless one is in progress", "%s in %s: %s", plural(len(left), "unfinished pool"), e.o.Root, listed(left))
 	default:
 		e.ok("leftovers", "none")
 	}

@@ -42,11 +42,11 @@ func (e *examination) target(name string) {
 	version, err := e.host.Kernel.TargetVersion(e.ctx, name)
 	switch {
 	case errors.Is(err, dm.ErrNoTarget):
-		e.fail("target "+name, "run `modprobe dm_thin_pool`", "this kernel has none")
+		e.fail("target "+name, "run `modprobe dm_thin_pool`", "not in this kernel")
 	case err != nil:
 		e.fail("target "+name, remedyFor(err), "%v", err)
 	case name == dm.TypeThinPool && !version.AtLeast(1, 10):
-		e.warn("target "+name, "leave --full at queue", "%s: a full pool cannot fail writes", version)
+		e.warn("target "+name, "keep --full queue", "%s: a full pool cannot fail writes", version)
 	default:
 		e.ok("target "+name, "%s", version)
 	}
@@ -74,13 +74,13 @@ func (e *examination) devices() {
 		}
 	}
 	if len(foreign) > 0 {
-		e.warn("foreign devices", "they may be of pools under another --root; else `dmsetup remove` them, volumes first",
-			"%s with thinctl's uuid and no pool in %s: %s", plural(len(foreign), "device"), e.o.Root, listed(foreign))
+		e.warn("foreign devices", "check whether they belong to pools under another --root; otherwise remove them with `dmsetup remove`, volumes first",
+			"%s with a uuid of thinctl and without a pool in %s: %s", plural(len(foreign), "device"), e.o.Root, listed(foreign))
 	} else {
 		e.ok("foreign devices", "none")
 	}
 	if len(suspended) > 0 {
-		e.fail("suspended devices", "`thinctl pool repair` resumes a pool's; else run `dmsetup resume`", "all IO waits on %s", listed(suspended))
+		e.fail("suspended devices", "`thinctl pool repair` resumes the devices of a pool; otherwise run `dmsetup resume`", "all IO is blocked on %s", listed(suspended))
 	} else {
 		e.ok("suspended devices", "none")
 	}

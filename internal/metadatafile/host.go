@@ -63,12 +63,12 @@ func (h Host) OpenOffline(ctx context.Context, path string) (_ *metadata.File, c
 func (h Host) ClaimLoops(ctx context.Context, path string) (claims Claims, err error) {
 	loops, err := h.Loops(ctx, path)
 	if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("looking for loop devices on metadata %s: %w", path, err)
+		return nil, fmt.Errorf("find the loop devices of metadata %s: %w", path, err)
 	}
 	for _, loop := range loops {
 		claim, err := h.Claim(loop.Path)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("metadata %s is behind %s: %w", path, loop.Path, err), claims.Close())
+			return nil, errors.Join(fmt.Errorf("metadata %s is attached to %s: %w", path, loop.Path, err), claims.Close())
 		}
 		claims = append(claims, claim)
 	}

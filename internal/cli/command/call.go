@@ -30,7 +30,7 @@ func (c *Call) limit(long bool) (context.Context, context.CancelFunc, error) {
 	timeout := c.Flags.Duration("timeout")
 	switch {
 	case timeout < 0:
-		return nil, nil, &exit.UsageError{Why: fmt.Sprintf("timeout %s is negative", timeout), Remedy: "give a duration such as 90s, or 0 for no limit"}
+		return nil, nil, &exit.UsageError{Why: fmt.Sprintf("--timeout %s is negative", timeout), Remedy: "use a duration such as 90s, or 0 for no limit"}
 	case timeout == 0, long && !c.Flags.IsSet("timeout"):
 		ctx, cancel := context.WithCancel(c.Ctx)
 		return ctx, cancel, nil

@@ -62,7 +62,7 @@ func (a *Environment) Action(run func(*Call) error) cli.ActionFunc {
 		c := &Call{Environment: a, Ctx: flags.Context, Flags: flags, Args: flags.Args().Slice()}
 		var level slog.Level
 		if err := level.UnmarshalText([]byte(flags.String("log-level"))); err != nil {
-			return &exit.UsageError{Why: fmt.Sprintf("log level %q is not known", flags.String("log-level")), Remedy: "use debug, info, warn or error"}
+			return &exit.UsageError{Why: fmt.Sprintf("unknown log level %q", flags.String("log-level")), Remedy: "use debug, info, warn or error"}
 		}
 		c.Logger = slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: level}))
 		return run(c)

@@ -11,7 +11,7 @@ import (
 
 func ConfigFlag() cli.Flag {
 	return &cli.StringFlag{Name: "config", EnvVars: []string{"THINCTL_CONFIG"}, TakesFile: true,
-		Usage: "read this `FILE`, not " + config.Path}
+		Usage: "read this `FILE` instead of " + config.Path}
 }
 
 // LoadConfig reads the configuration as it is now, with the flags that were given.
@@ -58,7 +58,7 @@ func (c *Call) busyTimeout() (time.Duration, error) {
 	loaded, err := config.Load(config.Sources{Path: path, Getenv: c.Getenv, Flags: flags})
 	if err != nil {
 		loaded = outside
-		c.Logger.Warn("the configuration is not used: `thinctl config check` lists its faults", key, loaded.BusyTimeout)
+		c.Logger.Warn("the configuration is ignored because of its faults: `thinctl config check` lists them", key, loaded.BusyTimeout)
 	}
 	if loaded.BusyTimeout == 0 {
 		return -1, nil

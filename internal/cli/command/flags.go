@@ -13,7 +13,7 @@ import (
 func (c *Call) Texts(name string) []string { return *c.Flags.Generic(name).(*commandline.Texts) }
 
 func NoTruncFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "no-trunc", Usage: "write ids and texts in full"}
+	return &cli.BoolFlag{Name: "no-trunc", Usage: "print ids and texts in full"}
 }
 
 func QuietFlag(usage string) cli.Flag {
@@ -21,11 +21,11 @@ func QuietFlag(usage string) cli.Flag {
 }
 
 func DryRunFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and do nothing"}
+	return &cli.BoolFlag{Name: "dry-run", Usage: "print what would be done, change nothing"}
 }
 
 func YesFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}
+	return &cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask for confirmation"}
 }
 
 // SizeFlag reads a size; 0 where the flag was not given.
@@ -38,7 +38,7 @@ func (c *Call) SizeFlag(name string) (units.Bytes, error) {
 		return 0, &exit.UsageError{Why: "--" + name + ": " + err.Error()}
 	}
 	if size == 0 {
-		return 0, &exit.UsageError{Why: "--" + name + " 0 is nothing", Remedy: "leave it out for the default"}
+		return 0, &exit.UsageError{Why: "--" + name + " 0: a size must be above zero", Remedy: "leave it out to use the default"}
 	}
 	return size, nil
 }
@@ -57,7 +57,7 @@ func ParseGrowth(text string) (Growth, error) {
 		return Growth{}, &exit.UsageError{Why: err.Error()}
 	}
 	if size == 0 {
-		return Growth{}, &exit.UsageError{Why: "size " + text + " is nothing", Remedy: "give the new size, or +SIZE for so much more"}
+		return Growth{}, &exit.UsageError{Why: "size " + text + ": must be above zero", Remedy: "use a total such as 20G, or +5G to add that much"}
 	}
 	return Growth{Size: size, More: more}, nil
 }

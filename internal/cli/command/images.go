@@ -39,7 +39,7 @@ func (c *Call) IgnoreUnmeasured(err error) error {
 	if err == nil || c.Ctx.Err() != nil {
 		return err
 	}
-	c.Logger.Warn("what is taken of the pool is not known", "error", err)
+	c.Logger.Warn("sizes in the pool are unknown", "error", err)
 	return nil
 }
 

@@ -71,7 +71,7 @@ func (c *Call) Confirm(what, word string) error {
 		return nil
 	}
 	if !c.Dialog {
-		return &exit.UsageError{Why: c.name() + " asks before it destroys, and nobody is at a terminal", Remedy: "say --yes if that is meant, or --dry-run to see what would go"}
+		return &exit.UsageError{Why: c.name() + ": confirmation is needed, and there is no terminal to ask on", Remedy: "use --yes to confirm, or --dry-run to see what would be removed"}
 	}
 	return terminal.Ask(c.Ctx, c.In, c.Err, what, word)
 }

@@ -47,7 +47,7 @@ func (c *Call) writeWarnings() {
 		fmt.Fprintf(c.Err, "thinctl: warning: %s\n", w.all[w.written])
 	}
 	if w.left > 0 {
-		fmt.Fprintf(c.Err, "thinctl: warning: and %s like these\n", output.Plural(w.left, "more warning"))
+		fmt.Fprintf(c.Err, "thinctl: warning: %s not shown\n", output.Plural(w.left, "more warning"))
 		w.left = 0
 	}
 }

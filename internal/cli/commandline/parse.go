@@ -62,7 +62,7 @@ func (l line) Words() []string {
 }
 
 // Parse takes a command line apart. It fails on whatever begins with "-" and
-// is no flag of the command; after "--" all words are arguments.
+// is unknown flag of the command; after "--" all words are arguments.
 func Parse(root *cli.App, words []string) (line, error) {
 	s := scan{root: root, line: line{Command: &cli.Command{Name: root.Name, Subcommands: root.Commands}}}
 	for i, word := range words {
@@ -94,7 +94,7 @@ func (s *scan) take(word string) error {
 	isFlag := len(word) > 1 && word[0] == '-'
 	switch {
 	case s.Open != nil && isFlag:
-		return s.usage("flag %s needs a value, not %s: write %s=%s if that is the value", s.openAs, word, s.openAs, word)
+		return s.usage("flag %s needs a value: write %s=%s if %s is the value", s.openAs, s.openAs, word, word)
 	case s.Open != nil:
 		s.put(s.Open, word, true)
 		s.Open = nil
@@ -113,7 +113,7 @@ func (s *scan) flag(word string) error {
 	}
 	flag := s.find(name)
 	if flag == nil {
-		return s.unknown("no flag "+strings.SplitN(word, "=", 2)[0], "--"+nearest.Of(name, s.flagNames()))
+		return s.unknown("unknown flag "+strings.SplitN(word, "=", 2)[0], "--"+nearest.Of(name, s.flagNames()))
 	}
 	takesValue := flag.(cli.DocGenerationFlag).TakesValue()
 	if takesValue && !hasValue {
@@ -189,7 +189,7 @@ func (s *scan) argument(word string) error {
 	}
 	command := s.Command.Command(word)
 	if command == nil {
-		return s.unknown(fmt.Sprintf("no command %q", word), nearest.Of(word, s.commandNames()))
+		return s.unknown(fmt.Sprintf("unknown command %q", word), nearest.Of(word, s.commandNames()))
 	}
 	s.Command = command
 	s.Path = append(s.Path, command.Name)

@@ -38,7 +38,7 @@ func Command(a *command.Environment) *cli.Command {
 func printCompletion(c *command.Call) error {
 	file, ok := CompletionFiles()[c.Arg(0)]
 	if !ok {
-		return c.Misuse("no completion for %q, only for bash, zsh and fish", c.Arg(0))
+		return c.Misuse("unknown shell %q: use bash, zsh or fish", c.Arg(0))
 	}
 	script, err := CompletionScripts.ReadFile("completions/" + file)
 	if err != nil {

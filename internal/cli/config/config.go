@@ -16,20 +16,20 @@ import (
 func Commands(a *command.Environment) *cli.Command {
 	return &cli.Command{
 		Name:  "config",
-		Usage: "look at the configuration",
+		Usage: "show and check the configuration",
 		Subcommands: []*cli.Command{
 			a.Command(command.Spec{
-				Name: "show", Args: "[POOL]", Usage: "show what holds, and where each value came from",
-				About: "A flag goes before a THINCTL_ variable, a variable before the file, the file before the default; a pool's own table before all of them. With a pool's name: what holds for that pool.",
+				Name: "show", Args: "[POOL]", Usage: "show the settings in effect and the origin of each value",
+				About: "A flag overrides a THINCTL_ variable, which overrides the file, which overrides the default; a pool's own table overrides them all. With the name of a pool: the settings of that pool.",
 				Flags: []cli.Flag{command.ConfigFlag()}, Run: showConfig, Complete: (*command.Call).PoolNames,
 			}),
 			a.Command(command.Spec{
-				Name: "check", Usage: "tell all faults of the configuration",
-				About: "Exits 2 where there are any; nothing is changed.",
+				Name: "check", Usage: "list all faults of the configuration",
+				About: "Exits 2 if there are any. Changes nothing.",
 				Flags: []cli.Flag{command.ConfigFlag()}, Run: checkConfig,
 			}),
 			a.Command(command.Spec{
-				Name: "sample", Usage: "print a file that has every key, commented out, with its default",
+				Name: "sample", Usage: "print a file with every key and its default, commented out",
 				Run: func(c *command.Call) error { _, err := io.WriteString(c.Out, config.Sample()); return err },
 			}),
 		},
@@ -83,7 +83,7 @@ func checkConfig(c *command.Call) error {
 	}{output.Schema(), loaded.Path(), 0}
 	return c.Show(view, func(w io.Writer) {
 		if view.File == "" {
-			fmt.Fprintf(w, "there is no %s: the defaults hold\n", config.Path)
+			fmt.Fprintf(w, "there is no %s: the defaults are in effect\n", config.Path)
 			return
 		}
 		fmt.Fprintf(w, "%s: sound\n", view.File)

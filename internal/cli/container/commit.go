@@ -11,13 +11,13 @@ import (
 
 func commitCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "commit", Args: "POOL CONTAINER [IMAGE]", Usage: "make an image of what a container holds now, and write its id",
-		About: "Nothing is copied, and a container that is in use stands still for a moment only. IMAGE is the name that the image gets. " +
-			"Its id is Docker's once it is computed: with --digest, or when the image is first saved, pushed or asked for it.",
+		Name: "commit", Args: "POOL CONTAINER [IMAGE]", Usage: "create an image from a container and print its id",
+		About: "Copies nothing; a container that is in use is suspended for a moment. IMAGE is the name of the new image. " +
+			"Docker's id of the image is computed later: when the image is first saved or pushed, by `image digest`, or at once with --digest.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "author", Aliases: []string{"a"}, Usage: "`WHO` made it"},
+			&cli.StringFlag{Name: "author", Aliases: []string{"a"}, Usage: "`AUTHOR` of the image"},
 			content.MessageFlag(), content.ChangeFlag(),
-			&cli.BoolFlag{Name: "digest", Usage: "compute Docker's id at once: reads what was changed"},
+			&cli.BoolFlag{Name: "digest", Usage: "compute Docker's id at once, which reads the changed files"},
 		},
 		Run: commitContainer, Complete: (*command.Call).ContainerOnce, Long: true,
 	})

@@ -12,7 +12,7 @@ import (
 func Commands(a *command.Environment) *cli.Command {
 	return &cli.Command{
 		Name:  "container",
-		Usage: "make and use writable copies of images",
+		Usage: "create and use containers, which are writable copies of images",
 		Subcommands: []*cli.Command{
 			createCommand(a), listCommand(a), mountCommand(a), unmountCommand(a), diffCommand(a), commitCommand(a),
 			exportCommand(a), removeCommand(a),

@@ -14,13 +14,13 @@ import (
 
 func createCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "create", Args: "POOL IMAGE", Usage: "make a container of an image, and write its id",
-		About: "A container is a snapshot: it takes no space until it is written. Its first one of an image makes the image's init layer, " +
-			"which has the stubs that a runtime mounts things over, and which all containers of the image share.",
+		Name: "create", Args: "POOL IMAGE", Usage: "create a container from an image and print its id",
+		About: "A container is a snapshot: it takes no space until it is written to. The first container of an image creates the image's init layer, " +
+			"which has the empty files that a runtime mounts over, and which all containers of the image share.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "name", DefaultText: "the short id", Usage: "`NAME` of the container"},
-			&cli.StringFlag{Name: "size", DefaultText: "the image's", Usage: "virtual `SIZE`, not below the image's; its file system grows when it is mounted"},
-			&cli.StringFlag{Name: "mount-label", Usage: "SELinux `CONTEXT` to mount it with"},
+			&cli.StringFlag{Name: "size", DefaultText: "the image's", Usage: "virtual `SIZE`, at least the image's; the file system grows when it is mounted"},
+			&cli.StringFlag{Name: "mount-label", Usage: "mount it with this SELinux `CONTEXT`"},
 		},
 		Run: createContainer, Complete: (*command.Call).ImageOnce,
 	})
@@ -36,7 +36,7 @@ func createContainer(c *command.Call) error {
 	}
 	o := snapshots.ContainerOptions{Name: c.Flags.String("name"), Size: size, MountLabel: c.Flags.String("mount-label")}
 	return c.OnImages(func(store *images.Store) error {
-		done := c.Progress("making a container of %s", c.Arg(1))
+		done := c.Progress("creating a container from %s", c.Arg(1))
 		container, err := store.CreateContainer(c.Ctx, c.Arg(1), o)
 		done()
 		if err != nil {

@@ -14,8 +14,8 @@ import (
 
 func diffCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "diff", Args: "POOL CONTAINER", Usage: "say what a container has changed of its image",
-		About: "A was added, C changed, D deleted, in the order of docker diff. The container may be in use.",
+		Name: "diff", Args: "POOL CONTAINER", Usage: "list the files that a container has changed",
+		About: "A means added, C changed, D deleted; the order is that of docker diff. The container may be in use.",
 		Flags: content.DiffFlags(),
 		Run:   diffContainer, Complete: (*command.Call).ContainerOnce, Long: true,
 	})

@@ -13,8 +13,8 @@ import (
 
 func exportCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "export", Args: "POOL CONTAINER", Usage: "write a container's whole file tree as a tar",
-		About: "`image import` makes an image of it again, without history. The tar goes to standard output, whatever --json says, or to a new file.",
+		Name: "export", Args: "POOL CONTAINER", Usage: "write the file tree of a container as a tar",
+		About: "`image import` creates an image from it, without history. The tar goes to standard output, also with --json, or to a new file.",
 		Flags: []cli.Flag{content.OutputFlag()},
 		Run:   exportContainer, Complete: (*command.Call).ContainerOnce, Long: true,
 	})

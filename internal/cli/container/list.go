@@ -15,10 +15,10 @@ import (
 func listCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
 		Name: "list", Args: "POOL", Usage: "list the containers",
-		About: "SIZE is what a container has written over its image, in blocks of the pool; virtual is that and its image. " +
-			"EXCLUSIVE is what comes back when the container is removed: less than SIZE where it was committed. " +
-			"INIT is the init layer that it began as, which `layer list` shows too.",
-		Flags: []cli.Flag{command.QuietFlag("write only ids"), command.NoTruncFlag()},
+		About: "SIZE is what a container has written, in blocks of the pool; the virtual size includes its image. " +
+			"EXCLUSIVE is the space that is freed when the container is removed: less than SIZE if it was committed. " +
+			"INIT is the init layer that it was created from; `layer list` shows it, too.",
+		Flags: []cli.Flag{command.QuietFlag("print only ids"), command.NoTruncFlag()},
 		Run:   listContainers, Complete: (*command.Call).PoolNames,
 	})
 }

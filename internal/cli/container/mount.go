@@ -14,8 +14,8 @@ import (
 
 func mountCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "mount", Args: "POOL CONTAINER [DIR]", Usage: "mount a container, and write where",
-		About: "DIR is in the pool's folder where it is left out. The file system grows where the container was made larger than its image.",
+		Name: "mount", Args: "POOL CONTAINER [DIR]", Usage: "mount a container and print the mount point",
+		About: "Without DIR it is mounted in the pool's directory. The file system grows if the container is larger than its image.",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "read-only", Usage: "mount read-only"}},
 		Run:   mountContainer, Complete: (*command.Call).ContainerOnce,
 	})
@@ -23,8 +23,8 @@ func mountCommand(a *command.Environment) *cli.Command {
 
 func unmountCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "unmount", Args: "POOL CONTAINER", Usage: "unmount a container everywhere",
-		About: "Only mounts of this mount namespace are unmounted.",
+		Name: "unmount", Args: "POOL CONTAINER", Usage: "unmount a container from all its mount points",
+		About: "Unmounts only in this mount namespace.",
 		Run:   unmountContainer, Complete: (*command.Call).ContainerOnce,
 	})
 }

@@ -18,10 +18,10 @@ import (
 
 func removeCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "remove", Args: "POOL CONTAINER...", Usage: "delete containers, and give back their blocks",
-		About: "A mount in the pool's folder is unmounted. Images that were committed stay whole. Works where the pool or the host is full.",
+		Name: "remove", Args: "POOL CONTAINER...", Usage: "delete containers and free their blocks",
+		About: "Unmounts a container from the pool's directory. Images that were committed are kept. Works also when the pool or the host is full.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "deferred", Usage: "take a container away that somebody has mounted: its blocks come back when they have left"},
+			&cli.BoolFlag{Name: "deferred", Usage: "also remove a container that is mounted elsewhere; its blocks are freed after the unmount"},
 			command.YesFlag(), command.DryRunFlag(),
 		},
 		Run: removeContainers, Complete: (*command.Call).ContainerWords,
@@ -108,7 +108,7 @@ func promptContainers(pool string, plan []removedContainer) string {
 	for _, one := range plan {
 		names = append(names, one.Name)
 	}
-	return fmt.Sprintf("This removes %s of pool %s with all their data: %s; %s will come back.", output.Plural(len(plan), "container"), pool, strings.Join(names, ", "), output.AmountOf(freedBy(plan)))
+	return fmt.Sprintf("This removes %s of pool %s with all their data: %s; %s will be freed.", output.Plural(len(plan), "container"), pool, strings.Join(names, ", "), output.AmountOf(freedBy(plan)))
 }
 
 // removePlanned goes on after a container that cannot be removed.
@@ -150,11 +150,11 @@ func (v removedContainers) write(w io.Writer) {
 	for _, one := range v.Containers {
 		switch {
 		case v.DryRun:
-			fmt.Fprintf(w, "would remove container %s; %s would come back%s\n", one.Name, output.AmountOf(one.Freed), one.mounted())
+			fmt.Fprintf(w, "would remove container %s; %s would be freed%s\n", one.Name, output.AmountOf(one.Freed), one.mounted())
 		case one.Waiting:
-			fmt.Fprintf(w, "container %s removed; %s comes back when its users are gone\n", one.Name, output.AmountOf(one.Freed))
+			fmt.Fprintf(w, "container %s removed; %s will be freed when it is no longer in use\n", one.Name, output.AmountOf(one.Freed))
 		default:
-			fmt.Fprintf(w, "container %s removed; %s came back\n", one.Name, output.AmountOf(one.Freed))
+			fmt.Fprintf(w, "container %s removed; %s freed\n", one.Name, output.AmountOf(one.Freed))
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 )
 
 func DiffFlags() []cli.Flag {
-	return []cli.Flag{&cli.StringFlag{Name: "tar", Usage: "write the changes as an OCI layer's tar to a new `FILE`; - for standard output"}}
+	return []cli.Flag{&cli.StringFlag{Name: "tar", Usage: "write the changes as the tar of an OCI layer to a new `FILE`; - is standard output"}}
 }
 
 // ChangesView is what two trees differ in.

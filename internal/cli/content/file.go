@@ -15,13 +15,13 @@ import (
 // raw is standard output for what is no text, unless a terminal has it.
 func raw(c *command.Call, flag string) (io.Writer, error) {
 	if c.ColorOn {
-		return nil, c.Misuse("this is nothing for a terminal: name a file with %s", flag)
+		return nil, c.Misuse("the result is binary, and standard output is a terminal: name a file with %s", flag)
 	}
 	return c.Out, nil
 }
 
 func OutputFlag() cli.Flag {
-	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to a new `FILE`, which appears once it is whole; - for standard output"}
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to a new `FILE`, which appears when it is complete; - is standard output"}
 }
 
 type savedView struct {
@@ -45,7 +45,7 @@ func (v savedView) write(w io.Writer) {
 func ToFile(c *command.Call, flag string, view *savedView, write func(io.Writer) error) (err error) {
 	path := c.Flags.String(flag)
 	if path == "" && c.Flags.IsSet(flag) {
-		return c.Misuse("--%s has no name", flag)
+		return c.Misuse("--%s needs a file name", flag)
 	}
 	if path == "" || path == "-" {
 		out, err := raw(c, "--"+flag)

@@ -73,7 +73,7 @@ func Identified(c *command.Call, store *images.Store, image images.Image) (image
 }
 
 func ChangeFlag() cli.Flag {
-	return commandline.StringsFlag("change", "c", "Dockerfile `INSTRUCTION` to apply to the config: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, USER, VOLUME or WORKDIR; may be repeated")
+	return commandline.StringsFlag("change", "c", "apply this Dockerfile `INSTRUCTION` to the config: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, USER, VOLUME or WORKDIR; may be repeated")
 }
 
 func MessageFlag() cli.Flag {

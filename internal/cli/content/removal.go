@@ -37,9 +37,9 @@ func newGoneView(store *images.Store, r images.Removal, dryRun bool) goneView {
 }
 
 func (v goneView) write(w io.Writer) {
-	untagged, deleted, back := "Untagged", "Deleted", "came back"
+	untagged, deleted, back := "Untagged", "Deleted", "freed"
 	if v.DryRun {
-		untagged, deleted, back = "Would untag", "Would delete", "would come back"
+		untagged, deleted, back = "Would untag", "Would delete", "would be freed"
 	}
 	for _, name := range v.Untagged {
 		fmt.Fprintf(w, "%s: %s\n", untagged, name)
@@ -58,7 +58,7 @@ func (v goneView) write(w io.Writer) {
 	switch {
 	case len(v.Images)+len(v.Layers) == 0:
 	case v.Waiting:
-		fmt.Fprintf(w, "%s comes back when those who use it have left\n", output.AmountOf(v.Freed))
+		fmt.Fprintf(w, "%s will be freed when it is no longer in use\n", output.AmountOf(v.Freed))
 	default:
 		fmt.Fprintf(w, "%s %s\n", output.AmountOf(v.Freed), back)
 	}
@@ -73,7 +73,7 @@ func (v goneView) prompt() string {
 	if len(v.Layers) > 0 {
 		what = append(what, output.Plural(len(v.Layers), "layer"))
 	}
-	return fmt.Sprintf("This removes %s of pool %s; %s will come back.", strings.Join(what, ", "), v.Pool, output.AmountOf(v.Freed))
+	return fmt.Sprintf("This removes %s of pool %s; %s will be freed.", strings.Join(what, ", "), v.Pool, output.AmountOf(v.Freed))
 }
 
 // Remove carries out a removal as every command does: planned, shown, asked for.
@@ -85,7 +85,7 @@ func Remove(c *command.Call, store *images.Store, plan, do func() (images.Remova
 		return err
 	}
 	if planned.Unmeasured != nil {
-		c.Logger.Warn("what will come back is not known", "error", planned.Unmeasured)
+		c.Logger.Warn("the space that will be freed is unknown", "error", planned.Unmeasured)
 	}
 	view := newGoneView(store, planned, c.Flags.Bool("dry-run"))
 	if view.DryRun {

@@ -16,8 +16,8 @@ import (
 
 func Command(a *command.Environment, tree func() *cli.App) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "docs", Usage: "write the man page, the completion scripts and the list of metrics", Hidden: true,
-		Flags: []cli.Flag{&cli.StringFlag{Name: "dir", Value: ".", Usage: "the project's `FOLDER`"}},
+		Name: "docs", Usage: "write the manual page, the completion scripts and the metrics page", Hidden: true,
+		Flags: []cli.Flag{&cli.StringFlag{Name: "dir", Value: ".", Usage: "`DIRECTORY` of the project"}},
 		Run:   func(c *command.Call) error { return writeDocs(c, tree()) },
 	})
 }

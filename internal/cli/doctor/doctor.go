@@ -16,8 +16,8 @@ import (
 
 func Command(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "doctor", Usage: "look whether this host is fit for thin pools",
-		About: "Changes nothing. Exits 6 where something fails; warnings do not count.",
+		Name: "doctor", Usage: "check whether this host can run thin pools",
+		About: "Changes nothing. Exits 6 if a check fails; warnings do not count.",
 		Run:   run,
 	})
 }
@@ -43,7 +43,7 @@ func run(c *command.Call) error {
 		return err
 	}
 	if failures > 0 {
-		return exit.Errorf(exit.ErrUnhealthy, "doctor: %s; each line above says what to do", output.Plural(failures, "check")+" failed")
+		return exit.Errorf(exit.ErrUnhealthy, "doctor: %s; see the remedy on each line above", output.Plural(failures, "check")+" failed")
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ func (e *UsageError) Error() string {
 }
 
 var (
-	ErrUnhealthy = errors.New("not healthy")
+	ErrUnhealthy = errors.New("unhealthy")
 	ErrNoRoot    = errors.New("not root")
 )
 
@@ -126,9 +126,9 @@ func Message(ctx context.Context, err error) string {
 	text := err.Error()
 	switch {
 	case errors.Is(context.Cause(ctx), ErrInterrupted):
-		text += "; interrupted: run it again to go on"
+		text += "; interrupted: run the command again to continue"
 	case errors.Is(err, context.DeadlineExceeded):
-		text += "; it took too long: give it more with --timeout"
+		text += "; the time ran out: allow more with --timeout"
 	}
 	var limit *layertar.LimitError
 	if errors.As(err, &limit) {

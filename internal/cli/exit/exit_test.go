@@ -101,7 +101,7 @@ func TestExplain(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	slow := fmt.Errorf("mount: %w", context.DeadlineExceeded)
-	if got, want := Message(ctx, slow), "thinctl: mount: context deadline exceeded; it took too long: give it more with --timeout\n"; got != want {
+	if got, want := Message(ctx, slow), "thinctl: mount: context deadline exceeded; the time ran out: allow more with --timeout\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -16,8 +16,8 @@ import (
 
 func Command(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "explain", Args: "[CODE]", Usage: "show what to do about a condition that an alert or the log tells of",
-		About: "Without a code: all of them, and the procedures that have a runbook too.",
+		Name: "explain", Args: "[CODE]", Usage: "print the runbook of a condition in an alert or in the log",
+		About: "Without a code: lists all conditions and procedures that have a runbook.",
 		Run:   explainCode,
 		Complete: func(c *command.Call) []string {
 			if len(c.Args) > 0 {
@@ -46,7 +46,7 @@ func explainCode(c *command.Call) error {
 	}
 	text, known := runbooks.Text(c.Arg(0))
 	if !known {
-		return exit.Errorf(thinpool.ErrNotFound, "explain %s: no runbook has that name; `thinctl explain` shows all", c.Arg(0))
+		return exit.Errorf(thinpool.ErrNotFound, "explain %s: there is no such runbook; `thinctl explain` lists all", c.Arg(0))
 	}
 	one := viewRunbook(c.Arg(0))
 	one.Text = text
@@ -74,12 +74,12 @@ func listRunbooks(c *command.Call) error {
 		view.Procedures = append(view.Procedures, viewRunbook(name))
 	}
 	return c.Show(view, func(w io.Writer) {
-		output.Row(w, "CODE", "WHAT IT MEANS")
+		output.Row(w, "CODE", "MEANING")
 		for _, one := range view.Conditions {
 			output.Row(w, one.Code, one.Sentence)
 		}
 		fmt.Fprintln(w)
-		output.Row(w, "PROCEDURE", "WHAT IT IS")
+		output.Row(w, "PROCEDURE", "PURPOSE")
 		for _, one := range view.Procedures {
 			output.Row(w, one.Code, one.Title)
 		}

@@ -14,8 +14,8 @@ import (
 
 func digestCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "digest", Args: "POOL IMAGE...", Usage: "write Docker's ids of images",
-		About: "The id of an image that was committed here is computed when it is first asked for, from what its layers changed, and kept.",
+		Name: "digest", Args: "POOL IMAGE...", Usage: "print Docker's ids of images",
+		About: "The id of an image that was committed here is computed when it is first needed, from the changes in its layers, and is kept.",
 		Run:   showDigests, Complete: (*command.Call).ImageWords, Long: true,
 	})
 }

@@ -15,9 +15,9 @@ import (
 
 func historyCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "history", Args: "POOL IMAGE", Usage: "say how an image was made",
-		About: "The newest step comes first. A step without an image id ended no image of this pool.",
-		Flags: []cli.Flag{command.QuietFlag("write only ids"), command.NoTruncFlag()},
+		Name: "history", Args: "POOL IMAGE", Usage: "show how an image was made",
+		About: "The newest step comes first. A step has an image id only if this pool has the image that ends with it.",
+		Flags: []cli.Flag{command.QuietFlag("print only ids"), command.NoTruncFlag()},
 		Run:   showHistory, Complete: (*command.Call).ImageOnce,
 	})
 }

@@ -13,7 +13,7 @@ import (
 func Commands(a *command.Environment) *cli.Command {
 	return &cli.Command{
 		Name:  "image",
-		Usage: "load, make and keep images",
+		Usage: "load, create and manage images",
 		Subcommands: []*cli.Command{
 			loadCommand(a), saveCommand(a), pullCommand(a), pushCommand(a), importCommand(a), listCommand(a), historyCommand(a), inspectCommand(a),
 			treeCommand(a), digestCommand(a), tagCommand(a), removeCommand(a), pruneCommand(a),

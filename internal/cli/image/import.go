@@ -16,8 +16,8 @@ import (
 
 func importCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "import", Args: "POOL FILE [IMAGE]", Usage: "make an image of a tar of one file tree",
-		About: "FILE is a tar, compressed or not, as `container export` writes it, or - for standard input. Writes the image's id.",
+		Name: "import", Args: "POOL FILE [IMAGE]", Usage: "create an image from a tar of one file tree",
+		About: "FILE is a tar, compressed or not, as `container export` writes it; - is standard input. Prints the image's id.",
 		Flags: append([]cli.Flag{content.ChangeFlag(), content.MessageFlag()}, layerFlags()...),
 		Run:   importImage, Complete: (*command.Call).PoolNames, Long: true,
 	})
@@ -58,7 +58,7 @@ func openTar(c *command.Call, path string) (io.ReadCloser, error) {
 		return os.Open(path)
 	}
 	if c.Keyboard {
-		return nil, c.Misuse("standard input is a terminal: name the tar")
+		return nil, c.Misuse("standard input is a terminal: name a tar file")
 	}
 	return io.NopCloser(terminal.Interruptible(c.Ctx, c.In)), nil
 }

@@ -17,8 +17,8 @@ import (
 
 func inspectCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "inspect", Args: "POOL IMAGE...", Usage: "say all of images, as JSON",
-		About: "The fields are those of docker inspect, and under Thinctl what the image's layers take of the pool.",
+		Name: "inspect", Args: "POOL IMAGE...", Usage: "print everything about images as JSON",
+		About: "The fields are those of docker inspect; under Thinctl they include the space that the image's layers take in the pool.",
 		Flags: []cli.Flag{digestFlag()},
 		Run:   inspectImages, Complete: (*command.Call).ImageWords,
 	})

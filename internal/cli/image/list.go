@@ -16,15 +16,15 @@ import (
 func listCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
 		Name: "list", Args: "POOL", Usage: "list the images",
-		About: "SIZE is what all of an image's layers hold, shared or not; EXCLUSIVE is what comes back to the pool when the image is removed. " +
-			"The id of an image that was committed here, and never saved, pushed or asked for its digest, is not Docker's yet.",
-		Flags: []cli.Flag{command.QuietFlag("write only ids"), command.NoTruncFlag(), digestFlag()},
+		About: "SIZE is the size of all layers of an image, shared or not; EXCLUSIVE is the space that is freed when the image is removed. " +
+			"An image that was committed here gets Docker's id when it is first saved or pushed, or with --digest.",
+		Flags: []cli.Flag{command.QuietFlag("print only ids"), command.NoTruncFlag(), digestFlag()},
 		Run:   listImages, Complete: (*command.Call).PoolNames,
 	})
 }
 
 func digestFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "digest", Usage: "compute Docker's ids that are not known yet: reads the committed layers"}
+	return &cli.BoolFlag{Name: "digest", Usage: "compute Docker's ids of committed images, which reads their layers"}
 }
 
 func listImages(c *command.Call) error {

@@ -25,27 +25,27 @@ import (
 func loadCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
 		Name: "load", Args: "POOL", Usage: "load images from an archive",
-		About: "The archive is what docker save writes, or an OCI image layout: a tar, compressed or not, or a folder. " +
-			"It is read from standard input where no file is named. A load that fails leaves whole layers, and the next one goes on from them. " +
-			"What comes compressed as a whole or through a pipe is kept in $TMPDIR meanwhile, or in /var/tmp.",
+		About: "The archive is the output of docker save or an OCI image layout: a tar, compressed or not, or a directory. " +
+			"Without --input it is read from standard input. A load that fails keeps the complete layers, and the next load continues from them. " +
+			"A compressed archive or a pipe is copied to $TMPDIR, or to /var/tmp, for the time of the load.",
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "input", Aliases: []string{"i"}, Usage: "`FILE` or folder to read; - for standard input"},
-			platformFlag(), command.QuietFlag("write only ids, and nothing of the layers"),
+			&cli.StringFlag{Name: "input", Aliases: []string{"i"}, Usage: "read this `FILE` or directory; - is standard input"},
+			platformFlag(), command.QuietFlag("print only ids, no progress of layers"),
 		}, layerFlags()...),
 		Run: loadImages, Complete: (*command.Call).PoolNames, Long: true,
 	})
 }
 
 func platformFlag() cli.Flag {
-	return &cli.StringFlag{Name: "platform", DefaultText: "this host's", Usage: "which to take where there are several: `OS/ARCH[/VARIANT]`"}
+	return &cli.StringFlag{Name: "platform", DefaultText: "this host's", Usage: "choose this `OS/ARCH[/VARIANT]` if there are several"}
 }
 
 // layerFlags are about new layers.
 func layerFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "fs", Value: string(filesystem.Ext4), Usage: "file system of a new base layer: ext4 or xfs"},
-		&cli.StringFlag{Name: "size", DefaultText: "the pool's base size", Usage: "virtual `SIZE` of new layers, if larger than that of the layers below"},
-		commandline.StringsFlag("limit", "", "change a limit for what is read: `NAME=VALUE`, with the names "+strings.Join(layertar.LimitNames(), ", ")+"; may be repeated"),
+		&cli.StringFlag{Name: "size", DefaultText: "the pool's base size", Usage: "virtual `SIZE` of new layers; never below the size of their parent"},
+		commandline.StringsFlag("limit", "", "change a limit on the input: `NAME=VALUE`, where NAME is one of "+strings.Join(layertar.LimitNames(), ", ")+"; may be repeated"),
 	}
 }
 
@@ -55,7 +55,7 @@ func limits(c *command.Call) (layertar.Limits, error) {
 	for _, text := range c.Texts("limit") {
 		name, value, found := strings.Cut(text, "=")
 		if !found {
-			return limits, &exit.UsageError{Why: fmt.Sprintf("--limit %q has no value", text), Remedy: "write it as NAME=VALUE, such as bytes=2T"}
+			return limits, &exit.UsageError{Why: fmt.Sprintf("--limit %q: the value is missing", text), Remedy: "write it as NAME=VALUE, such as bytes=2T"}
 		}
 		if err := limits.Set(name, value); err != nil {
 			return limits, &exit.UsageError{Why: fmt.Sprintf("--limit %q: %v", text, err)}
@@ -68,7 +68,7 @@ func limits(c *command.Call) (layertar.Limits, error) {
 func base(c *command.Call) (filesystem.Type, units.Bytes, error) {
 	kind := filesystem.Type(c.Flags.String("fs"))
 	if kind != "" && kind != filesystem.Ext4 && kind != filesystem.XFS {
-		return "", 0, &exit.UsageError{Why: fmt.Sprintf("--fs %q is not known", kind), Remedy: "use ext4 or xfs"}
+		return "", 0, &exit.UsageError{Why: fmt.Sprintf("--fs %q: unknown file system", kind), Remedy: "use ext4 or xfs"}
 	}
 	size, err := c.SizeFlag("size")
 	return kind, size, err
@@ -81,7 +81,7 @@ func platform(c *command.Call) (v1.Platform, error) {
 	}
 	platform, err := v1.ParsePlatform(text)
 	if err != nil || platform.OS == "" || platform.Architecture == "" {
-		return v1.Platform{}, &exit.UsageError{Why: fmt.Sprintf("--platform %q is none", text), Remedy: "write it as linux/arm64 or linux/arm/v7"}
+		return v1.Platform{}, &exit.UsageError{Why: fmt.Sprintf("--platform %q: invalid platform", text), Remedy: "write it as linux/arm64 or linux/arm/v7"}
 	}
 	return *platform, nil
 }

@@ -17,10 +17,10 @@ import (
 
 func pullCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "pull", Args: "POOL IMAGE", Usage: "get an image from a registry",
-		About: "Without a host in its name the image comes from Docker Hub, without a tag it is the latest. " +
-			"Several layers come at once, and a transfer that breaks off goes on from where it was. " +
-			"Names and passwords are those of docker login.",
+		Name: "pull", Args: "POOL IMAGE", Usage: "pull an image from a registry",
+		About: "A name without a host means Docker Hub; a name without a tag means latest. " +
+			"Several layers are fetched concurrently, and a broken transfer is resumed. " +
+			"Uses the credentials of docker login.",
 		Flags: append(append(registryFlags(), platformFlag()), layerFlags()...),
 		Run:   pullImage, Complete: (*command.Call).PoolNames, Long: true,
 	})
@@ -29,8 +29,8 @@ func pullCommand(a *command.Environment) *cli.Command {
 func registryFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "insecure", Usage: "allow plain HTTP, any certificate, and private addresses"},
-		&cli.StringFlag{Name: "tls-ca", Usage: "`FILE` of certificates in PEM to be trusted beside the system's"},
-		command.QuietFlag("write only the result, and nothing of the layers"),
+		&cli.StringFlag{Name: "tls-ca", Usage: "trust the PEM certificates in this `FILE` in addition to the system's"},
+		command.QuietFlag("print only the result, no progress of layers"),
 	}
 }
 
@@ -96,7 +96,7 @@ func pull(c *command.Call, store *images.Store, name reference.Reference, ro reg
 	if err != nil {
 		return image, "", err
 	}
-	done := c.Progress("asking %s for %s", name.Host(), name.Familiar())
+	done := c.Progress("requesting %s from %s", name.Familiar(), name.Host())
 	pulled, err := registry.Pull(c.Ctx, remote, ro)
 	done()
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 
 func pushCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "push", Args: "POOL IMAGE", Usage: "send an image to a registry",
-		About: "The image is given by the name that it is to have there; `image tag` makes one. Layers that the registry has are not sent again.",
+		Name: "push", Args: "POOL IMAGE", Usage: "push an image to a registry",
+		About: "IMAGE is the name that the image gets in the registry; `image tag` adds a name. Layers that the registry has are not sent again.",
 		Flags: registryFlags(),
 		Run:   pushImage, Complete: (*command.Call).ImageOnce, Long: true,
 	})
@@ -49,7 +49,7 @@ func pushImage(c *command.Call) error {
 		}
 		defer func() { err = errors.Join(err, opened.Close()) }()
 		if !slices.Contains(opened.Names, name) {
-			return c.Misuse("%s is no name of the image: give it one with `thinctl image tag`", c.Arg(1))
+			return c.Misuse("%s is not a name of the image: add it with `thinctl image tag`", c.Arg(1))
 		}
 		lines := c.LayerLines(opened.Record.Layers)
 		o := registryOptions(c)

@@ -10,18 +10,18 @@ import (
 
 func removeCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "remove", Args: "POOL IMAGE...", Usage: "take names away, and remove images that have none left",
-		About: "Layers go that nobody else needs. An image given by its id goes with its name; one with several names only with --force. " +
-			"One that a container was made of stays. Works where the pool or the host is full.",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "remove an image by its id that has several names"}, command.YesFlag(), command.DryRunFlag()},
+		Name: "remove", Args: "POOL IMAGE...", Usage: "remove names of images, and images without a name",
+		About: "Removes the layers that only these images use. An image given by its id is removed with its name; one with several names needs --force. " +
+			"An image that a container was created from is kept. Works also when the pool or the host is full.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "remove an image by its id even if it has several names"}, command.YesFlag(), command.DryRunFlag()},
 		Run:   removeImages, Complete: (*command.Call).ImageWords,
 	})
 }
 
 func pruneCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "prune", Args: "POOL", Usage: "remove what nobody can want any more",
-		About: "That are images without a name that no container was made of, and layers that no image has: a load that failed leaves such.",
+		Name: "prune", Args: "POOL", Usage: "remove unused images and layers",
+		About: "Removes images that have neither a name nor a container, and layers that no image has, such as those of a failed load.",
 		Flags: []cli.Flag{command.YesFlag(), command.DryRunFlag()},
 		Run:   pruneImages, Complete: (*command.Call).PoolNames,
 	})

@@ -19,10 +19,10 @@ func saveCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
 		Name: "save", Args: "POOL IMAGE...", Usage: "write images to an archive",
 		About: "A layer that several images share is written once. Docker, podman, skopeo and containerd load the archive. " +
-			"It goes to standard output, whatever --json says, or to a new file, which appears once it is whole.",
+			"It goes to standard output, also with --json, or to a new file, which appears when it is complete.",
 		Flags: []cli.Flag{
 			content.OutputFlag(),
-			&cli.StringFlag{Name: "format", Value: "docker", Usage: "docker, which every docker load reads, or oci"},
+			&cli.StringFlag{Name: "format", Value: "docker", Usage: "`FORMAT` of the archive: docker, which every docker load reads, or oci"},
 		},
 		Run: saveImages, Complete: (*command.Call).ImageWords, Long: true,
 	})
@@ -35,7 +35,7 @@ func saveImages(c *command.Call) error {
 	case "oci":
 		write = archive.WriteOCI
 	default:
-		return c.Misuse("--format %q is not known, only docker and oci", format)
+		return c.Misuse("--format %q: unknown format: use docker or oci", format)
 	}
 	return c.OnImages(func(store *images.Store) (err error) {
 		entries, views, shut, err := openImages(c, store)

@@ -14,8 +14,8 @@ import (
 
 func tagCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "tag", Args: "POOL IMAGE NEWNAME", Usage: "give an image one more name",
-		About: "An image that had the name loses it.",
+		Name: "tag", Args: "POOL IMAGE NEWNAME", Usage: "add a name to an image",
+		About: "If another image has the name, that image loses it.",
 		Run:   tagImage, Complete: (*command.Call).ImageOnce,
 	})
 }

@@ -14,8 +14,8 @@ import (
 
 func treeCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "tree", Args: "POOL", Usage: "show which layers the images are made of",
-		About: "The virtual size is that of a layer with all below it. Where an image ends its names stand, and what comes back when it is removed.",
+		Name: "tree", Args: "POOL", Usage: "show the tree of layers and the images that end in it",
+		About: "The virtual size is the size of a layer and all its parents. The last layer of an image has the names of the image and the space that is freed when it is removed.",
 		Flags: []cli.Flag{command.NoTruncFlag()},
 		Run:   showTree, Complete: (*command.Call).PoolNames,
 	})

@@ -13,9 +13,9 @@ import (
 
 func diffCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "diff", Args: "POOL LAYER [UPPER]", Usage: "say which files differ between two layers",
-		About: "A was added, C changed, D deleted on the way from LAYER to UPPER, in the order of docker diff. With one layer: what that one changed. " +
-			"`volume delta` tells the same in blocks.",
+		Name: "diff", Args: "POOL LAYER [UPPER]", Usage: "list the files that differ between two layers",
+		About: "A means added, C changed, D deleted from LAYER to UPPER; the order is that of docker diff. With one layer: the changes from its parent. " +
+			"`volume delta` compares blocks instead.",
 		Flags: content.DiffFlags(),
 		Run:   diffLayers, Complete: (*command.Call).LayerPair, Long: true,
 	})

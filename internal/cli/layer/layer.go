@@ -15,7 +15,7 @@ import (
 func Commands(a *command.Environment) *cli.Command {
 	return &cli.Command{
 		Name:         "layer",
-		Usage:        "look at the layers that images are made of",
+		Usage:        "list, compare and remove the layers of images",
 		Subcommands:  []*cli.Command{listCommand(a), treeCommand(a), diffCommand(a), removeCommand(a)},
 		BashComplete: a.Completer(nil),
 	}

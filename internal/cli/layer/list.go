@@ -16,9 +16,9 @@ import (
 func listCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
 		Name: "list", Args: "POOL", Usage: "list the layers, and the init layers of containers",
-		About: "SIZE is that of the files that a layer brought, as Docker counts it; BLOCKS is what of the pool differs from its parent; EXCLUSIVE is what nobody else has. " +
-			"IMAGES is how many have the layer: one that none has may be removed.",
-		Flags: []cli.Flag{command.QuietFlag("write only ids"), command.NoTruncFlag()},
+		About: "SIZE is the size of a layer's files, as Docker counts it; BLOCKS is the space that differs from its parent; EXCLUSIVE is the space that only this layer has. " +
+			"IMAGES is the number of images that use the layer; a layer without images may be removed.",
+		Flags: []cli.Flag{command.QuietFlag("print only ids"), command.NoTruncFlag()},
 		Run:   listLayers, Complete: (*command.Call).PoolNames,
 	})
 }

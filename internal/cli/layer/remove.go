@@ -15,9 +15,9 @@ import (
 
 func removeCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "remove", Args: "POOL [LAYER...]", Usage: "remove layers that nobody needs",
-		About: "A load that failed leaves layers that no image has; the next load of the image takes them, or this removes them. All that are named go, or none.",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "unused", Usage: "remove all that no image and no container needs"}, command.YesFlag(), command.DryRunFlag()},
+		Name: "remove", Args: "POOL [LAYER...]", Usage: "remove unused layers",
+		About: "A failed load leaves layers without an image; the next load of the image uses them, or this command removes them. Removes all the named layers or none.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "unused", Usage: "remove all layers that no image and no container uses"}, command.YesFlag(), command.DryRunFlag()},
 		Run:   removeLayers, Complete: (*command.Call).LayerWords,
 	})
 }
@@ -25,7 +25,7 @@ func removeCommand(a *command.Environment) *cli.Command {
 func removeLayers(c *command.Call) error {
 	unused, words := c.Flags.Bool("unused"), c.Args[1:]
 	if unused == (len(words) > 0) {
-		return c.Misuse("give layers or --unused, one of the two")
+		return c.Misuse("name layers or use --unused, not both")
 	}
 	return c.OnImages(func(store *images.Store) error {
 		if unused {
@@ -54,7 +54,7 @@ func planLayers(c *command.Call, store *images.Store, ids []string) (images.Remo
 	}
 	var faults []error
 	for _, id := range output.SortedKeys(plan.Kept) {
-		faults = append(faults, exit.Errorf(snapshots.ErrInUse, "remove layer %s: in use: %s needs it; remove that first", output.ShortID(id), plan.Kept[id]))
+		faults = append(faults, exit.Errorf(snapshots.ErrInUse, "remove layer %s: in use by %s; remove that first", output.ShortID(id), plan.Kept[id]))
 	}
 	return plan, errors.Join(faults...)
 }

@@ -13,7 +13,7 @@ import (
 
 func treeCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "tree", Args: "POOL", Usage: "show layers, inits and containers, each below what it is over",
+		Name: "tree", Args: "POOL", Usage: "show the tree of layers, init layers and containers",
 		Flags: []cli.Flag{command.NoTruncFlag()},
 		Run:   showTree, Complete: (*command.Call).PoolNames,
 	})

@@ -16,10 +16,10 @@ import (
 
 func checkCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "check", Args: "FILE", Usage: "verify all of it, and say what is wrong",
-		About: "Writes nothing. Checksums, trees, devices and space maps are looked at. Findings are notices, leaks, which only cost space, or damage. " +
-			"Exits 0 where it is sound, notices allowed, and 6 where there are leaks or damage. " +
-			"With --held, what the metadata snapshot leads to is checked; no leaks can be found then, since space maps move while a pool is active.",
+		Name: "check", Args: "FILE", Usage: "check all metadata and list what is wrong",
+		About: "Writes nothing. Checks checksums, trees, devices and space maps. A finding is a notice, a leak, which only costs space, or damage. " +
+			"Exits 0 if the metadata is sound, even with notices, and 6 if there are leaks or damage. " +
+			"With --held it checks the metadata snapshot, and cannot find leaks, because the space maps change while a pool is active.",
 		Flags: []cli.Flag{heldFlag()}, Run: checkMetadata,
 	})
 }
@@ -79,15 +79,15 @@ func checkMetadata(c *command.Call) error {
 		case "sound":
 			return nil
 		case "leaks":
-			return exit.Errorf(exit.ErrUnhealthy, "metadata %s has leaks: no data is at risk, and the space comes back when `thinctl metadata repair %[1]s -o NEW` has written it anew", s.path)
+			return exit.Errorf(exit.ErrUnhealthy, "metadata %s has leaks: no data is at risk; `thinctl metadata repair %[1]s -o NEW` writes a copy without leaks", s.path)
 		}
 		if s.live.Version == 0 {
 			return exit.Errorf(exit.ErrUnhealthy, "metadata %s is damaged: %s", s.path, noSuperblock)
 		}
 		if s.held != 0 {
-			return exit.Errorf(exit.ErrUnhealthy, "metadata %s is damaged: deactivate the pool, and check all of it without --held", s.path)
+			return exit.Errorf(exit.ErrUnhealthy, "metadata %s is damaged: deactivate the pool, then check all of it without --held", s.path)
 		}
-		return exit.Errorf(exit.ErrUnhealthy, "metadata %s is damaged: do not activate the pool; `thinctl metadata repair %[1]s -o NEW` writes what is left to another file or device", s.path)
+		return exit.Errorf(exit.ErrUnhealthy, "metadata %s is damaged: do not activate the pool; `thinctl metadata repair %[1]s -o NEW` writes a repaired copy to another file or device", s.path)
 	})
 }
 
@@ -158,13 +158,13 @@ func (v metadataCheckView) summary() string {
 	case v.Verdict == "leaks":
 		return "leaks only, no data is at risk: " + counted
 	case v.Verdict == "sound" && v.Held:
-		return strings.TrimSuffix("sound; leaks cannot be seen in it: "+counted, ": ")
+		return strings.TrimSuffix("sound; leaks cannot be found in a metadata snapshot: "+counted, ": ")
 	case v.Verdict == "sound":
 		return strings.TrimSuffix("sound: "+counted, ": ")
 	}
 	said = []string{"damaged: " + counted}
 	if !v.Complete {
-		said = append(said, "part of it is out of reach")
+		said = append(said, "part of it cannot be reached")
 	}
 	if lost > 0 {
 		said = append(said, fmt.Sprintf("up to %d mappings are lost", lost))

@@ -14,12 +14,12 @@ import (
 
 func deltaCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "delta", Args: "FILE A B", Usage: "list how the blocks of two thin devices differ",
-		About: "Ranges of virtual blocks are different, left_only (mapped by A alone) or right_only, as thin_delta says. " +
-			"What both share is not read, so that a snapshot is quickly compared with its origin.",
+		Name: "delta", Args: "FILE A B", Usage: "list the blocks that differ between two thin devices",
+		About: "A range of virtual blocks is different, left_only (only A maps it) or right_only, as thin_delta prints it. " +
+			"Shared parts are not read, so a snapshot is compared with its origin quickly.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "same", Usage: "list what is the same, too; all is read for it"},
-			&cli.BoolFlag{Name: "data", Usage: "say in which data blocks a range lies; it ends where they are not consecutive"},
+			&cli.BoolFlag{Name: "same", Usage: "also list what is the same, which reads all mappings"},
+			&cli.BoolFlag{Name: "data", Usage: "also print the data blocks of each range, which are consecutive then"},
 			heldFlag(),
 		},
 		Run: deltaMetadata,

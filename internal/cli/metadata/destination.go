@@ -52,13 +52,13 @@ func openDestination(c *command.Call, path string, force bool) (_ *destination, 
 	}
 	switch {
 	case err != nil:
-		return t, fmt.Errorf("opening target %s: %w", path, err)
+		return t, fmt.Errorf("open target %s: %w", path, err)
 	case info.Mode().IsRegular():
 		if info.Size() > 0 && !force {
-			return t, exit.Errorf(thinpool.ErrHoldsData, "target %s is a file with %s in it: give another name, or remove it first", path, units.Bytes(info.Size()))
+			return t, exit.Errorf(thinpool.ErrHoldsData, "target %s is a file with %s in it: choose another name, or remove the file first", path, units.Bytes(info.Size()))
 		}
 		if t.claims, err = c.Metadata.ClaimLoops(c.Ctx, path); fault.KindOf(err) == fault.Busy {
-			return t, exit.Errorf(thinpool.ErrBusy, "target %s is in use behind a loop device: give another name", path)
+			return t, exit.Errorf(thinpool.ErrBusy, "target %s is in use by a loop device: choose another name", path)
 		} else if err != nil {
 			return t, err
 		}
@@ -72,7 +72,7 @@ func openDestination(c *command.Call, path string, force bool) (_ *destination, 
 	}
 	found, err := disk.Contents(path)
 	if err == nil && found != "" && !force {
-		err = exit.Errorf(thinpool.ErrHoldsData, "target %s holds %s: give another device, or wipe it first", path, found)
+		err = exit.Errorf(thinpool.ErrHoldsData, "target %s holds %s: choose another device, or wipe it first", path, found)
 	}
 	return t, err
 }
@@ -85,13 +85,13 @@ func (t *destination) openOld(info os.FileInfo) (err error) {
 	}
 	t.File, err = os.OpenFile(t.path, how, 0)
 	if errors.Is(err, unix.EBUSY) {
-		return exit.Errorf(thinpool.ErrBusy, "target %s is in use: give another device", t.path)
+		return exit.Errorf(thinpool.ErrBusy, "target %s is in use: choose another device", t.path)
 	}
 	if err != nil {
-		return fmt.Errorf("opening target %s: %w", t.path, err)
+		return fmt.Errorf("open target %s: %w", t.path, err)
 	}
 	if opened, err := t.Stat(); err != nil || !os.SameFile(info, opened) {
-		return errors.Join(fmt.Errorf("target %s was replaced by another while it was opened: try again", t.path), err)
+		return errors.Join(fmt.Errorf("target %s was replaced while it was being opened: try again", t.path), err)
 	}
 	if !t.device {
 		return nil
@@ -107,7 +107,7 @@ func (t *destination) begin(blocks uint64) error {
 	size := times(blocks, metadata.BlockSize)
 	if t.device {
 		if blocks > t.room {
-			return exit.Errorf(metadata.ErrNoSpace, "target %s has room for %d metadata blocks, not for %d", t.path, t.room, blocks)
+			return exit.Errorf(metadata.ErrNoSpace, "target %s has space for %d metadata blocks, %d are needed", t.path, t.room, blocks)
 		}
 		return t.blot()
 	}
@@ -121,7 +121,7 @@ func (t *destination) begin(blocks uint64) error {
 func (t *destination) blot() error {
 	room := times(t.room, metadata.BlockSize)
 	if _, err := t.WriteAt(make([]byte, min(room, units.MiB)), 0); err != nil {
-		return fmt.Errorf("wiping the start of %s: %w", t.path, err)
+		return fmt.Errorf("wipe the start of %s: %w", t.path, err)
 	}
 	return t.Sync()
 }
@@ -133,7 +133,7 @@ func (t *destination) commit() error {
 			return err
 		}
 	} else if err := t.Sync(); err != nil {
-		return fmt.Errorf("bringing %s to disk: %w", t.path, err)
+		return fmt.Errorf("sync %s: %w", t.path, err)
 	}
 	t.done = true
 	return nil
@@ -165,7 +165,7 @@ func (t *destination) undo() error {
 func sizeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "size", Usage: "`SIZE` of the new metadata"},
-		&cli.Uint64Flag{Name: "blocks", Usage: "the same as a `NUMBER` of blocks of 4K"},
+		&cli.Uint64Flag{Name: "blocks", Usage: "size of the new metadata as a `NUMBER` of 4K blocks"},
 	}
 }
 
@@ -179,14 +179,14 @@ func askedBlocks(c *command.Call) (uint64, error) {
 	blocks := uint64(size / metadata.BlockSize)
 	switch {
 	case c.Flags.IsSet("size") && c.Flags.IsSet("blocks"):
-		return 0, c.Misuse("--size and --blocks say the same: give one of them")
+		return 0, c.Misuse("--size and --blocks set the same value: use one of them")
 	case c.Flags.IsSet("blocks"):
 		blocks = c.Flags.Uint64("blocks")
 	case !c.Flags.IsSet("size"):
 		return 0, nil
 	}
 	if blocks == 0 || blocks > metadata.MaxBlocks {
-		return 0, c.Misuse("%d metadata blocks: from 1 to %d can be, %s", blocks, uint64(metadata.MaxBlocks), times(metadata.MaxBlocks, metadata.BlockSize))
+		return 0, c.Misuse("%d metadata blocks: the number must be from 1 to %d (%s)", blocks, uint64(metadata.MaxBlocks), times(metadata.MaxBlocks, metadata.BlockSize))
 	}
 	return blocks, nil
 }

@@ -15,13 +15,13 @@ import (
 
 func dumpCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "dump", Args: "FILE", Usage: "write all of it as XML, as thin_dump does",
-		About: "The XML goes to standard output, whatever --json says, or to a new file. The pool's uuid is not in it. " +
-			"Damaged metadata is not dumped: what was written before the damage was met has no end tag.",
+		Name: "dump", Args: "FILE", Usage: "write metadata as XML, as thin_dump does",
+		About: "The XML goes to standard output, also with --json, or to a new file. It does not have the pool's uuid. " +
+			"Damaged metadata is not dumped: the output stops at the damage, without an end tag.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to a new `FILE`, which appears once it is whole"},
-			&cli.StringSliceFlag{Name: "device", Usage: "only the thin device of this `ID`; several as 1,2 or repeated"},
-			&cli.BoolFlag{Name: "skip-mappings", Usage: "leave the devices empty"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to a new `FILE`, which appears when it is complete"},
+			&cli.StringSliceFlag{Name: "device", Usage: "dump only the thin device with this `ID`; may be 1,2 or repeated"},
+			&cli.BoolFlag{Name: "skip-mappings", Usage: "leave out the mappings of the devices"},
 			heldFlag(),
 		},
 		Run: dumpMetadata,
@@ -36,7 +36,7 @@ func dumpMetadata(c *command.Call) error {
 	o := metadata.DumpOptions{Devices: ids, SkipMappings: c.Flags.Bool("skip-mappings")}
 	path := c.Flags.String("output")
 	if c.Flags.IsSet("output") && path == "" {
-		return c.Misuse("--output has no name")
+		return c.Misuse("--output needs a file name")
 	}
 	return onMetadata(c, c.Arg(0), func(s *source) error {
 		o.DataBlocks = s.dataBlocks()

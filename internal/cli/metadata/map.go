@@ -15,8 +15,8 @@ import (
 
 func mapCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "map", Args: "FILE ID", Usage: "list where a thin device's blocks lie",
-		About: "Runs of virtual blocks in consecutive data blocks, each with the pool's time when it was written.",
+		Name: "map", Args: "FILE ID", Usage: "list the data blocks of a thin device",
+		About: "Prints runs of virtual blocks in consecutive data blocks, each with the pool's time at which it was written.",
 		Flags: []cli.Flag{heldFlag()}, Run: mapMetadata,
 	})
 }
@@ -81,7 +81,7 @@ func deviceID(c *command.Call, n int) (uint32, error) {
 func parseDeviceID(c *command.Call, text string) (uint32, error) {
 	id, err := strconv.ParseUint(text, 10, 32)
 	if err != nil || id > metadata.MaxDeviceID {
-		return 0, c.Misuse("%q is no id of a thin device, which is a number up to %d", text, metadata.MaxDeviceID)
+		return 0, c.Misuse("%q is not the id of a thin device: use a number up to %d", text, metadata.MaxDeviceID)
 	}
 	return uint32(id), nil
 }

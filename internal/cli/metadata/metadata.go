@@ -14,8 +14,8 @@ func Commands(a *command.Environment) *cli.Command {
 	return &cli.Command{
 		Name:  "metadata",
 		Usage: "read, check and rebuild the metadata of any thin pool",
-		Description: "FILE is a metadata device or a copy of one, of thinctl's pools or of others, such as LVM's. " +
-			"A device that an active pool uses is only read with --held.",
+		Description: "FILE is the metadata device of a pool, or a copy of one; the pool may also be of another program, such as LVM. " +
+			"A device that an active pool uses can only be read with --held.",
 		Subcommands: []*cli.Command{showCommand(a), checkCommand(a), usageCommand(a), ownersCommand(a), mapCommand(a), deltaCommand(a),
 			dumpCommand(a), restoreCommand(a), repairCommand(a)},
 		BashComplete: a.Completer(nil),
@@ -23,5 +23,5 @@ func Commands(a *command.Environment) *cli.Command {
 }
 
 func heldFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "held", Usage: "read the metadata snapshot that the pool holds, active or not"}
+	return &cli.BoolFlag{Name: "held", Usage: "read the metadata snapshot that the pool holds"}
 }

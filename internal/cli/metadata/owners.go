@@ -18,10 +18,10 @@ import (
 
 func ownersCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "owners", Args: "FILE BEGIN-END", Usage: "list which thin devices map a range of data blocks, and where",
-		About: "BEGIN-END are numbers of data blocks, END not being one of them; BEGIN alone is one block. " +
-			"With a letter, such as 0-1G, both are places in bytes on the data device, and all blocks that they touch are meant. " +
-			"A shared block is listed once for each device that maps it; what is not listed is free.",
+		Name: "owners", Args: "FILE BEGIN-END", Usage: "list the thin devices that map a range of data blocks",
+		About: "BEGIN and END are numbers of data blocks, without the block END itself; BEGIN alone is one block. " +
+			"With a suffix, such as 0-1G, both are offsets in bytes on the data device; the range covers every block that it touches. " +
+			"A shared block is listed once for each device that maps it. A block that is not listed is free.",
 		Flags: []cli.Flag{heldFlag()}, Run: ownersInMetadata,
 	})
 }
@@ -112,12 +112,12 @@ func parseSpan(c *command.Call, text string) (span, error) {
 			to, err = units.Parse(last)
 		}
 		if err != nil {
-			return span{}, c.Misuse("%q is no range of data blocks such as 100-200, or of bytes such as 0-1G", text)
+			return span{}, c.Misuse("%q is not a range: use data blocks such as 100-200, or bytes such as 0-1G", text)
 		}
 		s = span{uint64(from), uint64(to), true}
 	}
 	if s.begin >= s.end {
-		return span{}, c.Misuse("range %q has nothing in it: END is not one of its blocks", text)
+		return span{}, c.Misuse("range %q is empty: END must be above BEGIN", text)
 	}
 	return s, nil
 }

@@ -16,13 +16,13 @@ import (
 
 func repairCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "repair", Args: "FILE", Usage: "write what can be saved of it to another file or device",
-		About: "FILE is not written to. NEW is a new file, an empty one, or a block device with nothing on it. " +
-			"Counts and space maps are made anew, a needed check is cleared, a metadata snapshot is let go; the uuid is kept. " +
-			"Exits 0 where nothing was lost, and 6 where something was: NEW is written then, too, and each device's loss is listed. " +
-			"Without a readable superblock nothing can be saved.",
-		Flags: append(append([]cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `NEW`"}}, sizeFlags()...),
-			&cli.Uint64Flag{Name: "data-blocks", Usage: "`NUMBER` of blocks of the data device, where the superblock is wrong about it"}, command.DryRunFlag()),
+		Name: "repair", Args: "FILE", Usage: "write a repaired copy of metadata to another file or device",
+		About: "Does not write to FILE. NEW is a new file, an empty file, or an empty block device. " +
+			"Builds new counts and space maps, clears the needs_check flag and drops a metadata snapshot; keeps the uuid. " +
+			"Exits 0 if nothing was lost, and 6 if something was lost; NEW is written in both cases, and the loss of each device is listed. " +
+			"Nothing can be repaired if the superblock cannot be read.",
+		Flags: append(append([]cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to this `NEW` file or device"}}, sizeFlags()...),
+			&cli.Uint64Flag{Name: "data-blocks", Usage: "`NUMBER` of blocks of the data device, if the superblock has it wrong"}, command.DryRunFlag()),
 		Run: repairMetadata,
 	})
 }
@@ -47,7 +47,7 @@ type repairedDevice struct {
 	KeptBytes units.Bytes `json:"kept_bytes"`
 	Lost      uint64      `json:"lost_mappings"`
 	LostBytes units.Bytes `json:"lost_bytes"`
-	State     string      `json:"state"` // whole, part, gone or details made anew
+	State     string      `json:"state"` // whole, part, gone or details rebuilt
 }
 
 func repairMetadata(c *command.Call) error {
@@ -63,7 +63,7 @@ func repairMetadata(c *command.Call) error {
 	return onDamaged(c, c.Arg(0), func(s *source) error {
 		// As many as the bitmaps of the largest metadata count.
 		if data := s.live.DataSpaceMap.Blocks; s.live.Version != 0 && o.DataBlocks == 0 && (data == 0 || data > metadata.MaxBlocks*16320) {
-			return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock speaks of %d data blocks, which cannot be: say how many there are with --data-blocks", s.path, data)
+			return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock has an impossible number of data blocks, %d: set the right number with --data-blocks", s.path, data)
 		}
 		o.SourceBlocks = min(s.blocks(), metadata.MaxBlocks)
 		view, err := repairTo(c, s, target, o)
@@ -74,9 +74,9 @@ func repairMetadata(c *command.Call) error {
 			return err
 		}
 		if view.DryRun {
-			return exit.Errorf(exit.ErrUnhealthy, "metadata %s: something would be lost: look for another copy or a dump before you repair it", s.path)
+			return exit.Errorf(exit.ErrUnhealthy, "metadata %s: mappings would be lost: look for another copy or a dump before you repair it", s.path)
 		}
-		return exit.Errorf(exit.ErrUnhealthy, "metadata %s: something was lost, and the rest is in %s: read the volumes before you rely on them, and keep the old metadata", s.path, target)
+		return exit.Errorf(exit.ErrUnhealthy, "metadata %s: mappings were lost, and the rest is in %s: check the data on the volumes before you use them, and keep the old metadata", s.path, target)
 	})
 }
 
@@ -123,7 +123,7 @@ func newMetadataRepairView(path, target string, r metadata.Repaired) *metadataRe
 		case d.Gone:
 			one.State = "gone"
 		case d.NoDetails:
-			one.State = "details made anew"
+			one.State = "details rebuilt"
 		case d.Lost > 0:
 			one.State = "part"
 		}
@@ -151,6 +151,6 @@ func (v *metadataRepairView) write(w io.Writer) {
 	case v.Complete:
 		fmt.Fprintf(w, "%d mappings kept, %d lost\n", v.Kept, v.Lost)
 	default:
-		fmt.Fprintf(w, "%d mappings kept, at least %d lost: part of the old metadata is out of reach\n", v.Kept, v.Lost)
+		fmt.Fprintf(w, "%d mappings kept, at least %d lost: part of the old metadata cannot be reached\n", v.Kept, v.Lost)
 	}
 }

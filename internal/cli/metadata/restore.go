@@ -17,13 +17,13 @@ import (
 
 func restoreCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "restore", Args: "XML TARGET", Usage: "write metadata from the XML of a dump",
-		About: "XML is a file, of thinctl or thin_dump, or - for standard input. TARGET is a new file, an empty one, or a block device with nothing on it. " +
-			"The XML is read twice, so that nothing is written unless all of it is right; a pipe is read once. " +
-			"A file is made twice as large as the XML needs, at least 2M, with all its space taken. The uuid of a pool is not in XML.",
+		Name: "restore", Args: "XML TARGET", Usage: "write metadata from an XML dump",
+		About: "XML is the output of `metadata dump` or thin_dump; - is standard input. TARGET is a new file, an empty file, or an empty block device. " +
+			"The XML is read twice: nothing is written unless all of it is valid. A pipe is read once. " +
+			"A file is twice as large as the XML needs, at least 2M, and fully allocated. XML does not have the uuid of the pool.",
 		Flags: append(sizeFlags(),
-			&cli.Uint64Flag{Name: "data-blocks", Usage: "`NUMBER` of blocks of the data device, in place of the XML's"},
-			&cli.BoolFlag{Name: "force", Usage: "overwrite what TARGET holds; not what is in use"}, command.DryRunFlag()),
+			&cli.Uint64Flag{Name: "data-blocks", Usage: "`NUMBER` of blocks of the data device, instead of the XML's"},
+			&cli.BoolFlag{Name: "force", Usage: "overwrite TARGET, unless it is in use"}, command.DryRunFlag()),
 		Run: restoreMetadata,
 	})
 }
@@ -71,7 +71,7 @@ func openXML(c *command.Call, path string) (*xmlSource, error) {
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("opening XML %s: %w", path, err)
+		return nil, fmt.Errorf("open XML %s: %w", path, err)
 	}
 	d.Reader, d.own = file, true
 	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
@@ -199,7 +199,7 @@ func fit(c *command.Call, xml *xmlSource, t *destination, o metadata.RestoreOpti
 		blocks = t.room
 	}
 	if xml.file == nil && blocks == 0 {
-		return 0, c.Misuse("a pipe does not say how large %s must be: give --size, or the XML as a file", t.path)
+		return 0, c.Misuse("the size of %s is unknown while the XML comes from a pipe: use --size, or a file", t.path)
 	}
 	if xml.file == nil && !c.Flags.Bool("dry-run") {
 		return blocks, nil

@@ -14,7 +14,7 @@ import (
 
 func showCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "show", Args: "FILE", Usage: "say what the superblock says, and list the thin devices",
+		Name: "show", Args: "FILE", Usage: "show the superblock and list the thin devices",
 		Flags: []cli.Flag{heldFlag()}, Run: showMetadata,
 	})
 }

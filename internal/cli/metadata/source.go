@@ -47,7 +47,7 @@ func onSource(c *command.Call, s *source, do func(*source) error) (err error) {
 		return err
 	}
 	if s.live.NeedsCheck() && !s.damaged {
-		fmt.Fprintf(c.Err, "thinctl: warning: metadata %s needs a check: the kernel met a failure while it wrote, and no longer does\n", s.path)
+		fmt.Fprintf(c.Err, "thinctl: warning: metadata %s needs a check: the kernel stopped writing it after an error\n", s.path)
 	}
 	if err = do(s); s.finished {
 		return err
@@ -76,7 +76,7 @@ func (s *source) unmoved(fault error) error {
 			return fault // or as unreadable as it was
 		}
 	}
-	return errors.Join(exit.Errorf(exit.ErrUnhealthy, "metadata %s: the metadata snapshot was released while it was read: what was read of it counts for nothing; reserve another and try again", s.path), err)
+	return errors.Join(exit.Errorf(exit.ErrUnhealthy, "metadata %s: the metadata snapshot was released while it was being read, so the result is invalid; reserve another and try again", s.path), err)
 }
 
 func (s *source) open(ctx context.Context, host metadatafile.Host, held bool) (err error) {
@@ -89,7 +89,7 @@ func (s *source) open(ctx context.Context, host metadatafile.Host, held bool) (e
 		return err
 	}
 	if s.size, err = s.Size(); err != nil {
-		return fmt.Errorf("asking for the size of metadata %s: %w", s.path, err)
+		return fmt.Errorf("read the size of metadata %s: %w", s.path, err)
 	}
 	if s.live, err = metadata.ReadSuperblock(s.File); err != nil && (held || !s.bearable(err)) {
 		return s.about(err)
@@ -103,7 +103,7 @@ func (s *source) open(ctx context.Context, host metadatafile.Host, held bool) (e
 		return nil
 	}
 	if s.live.HeldRoot == 0 {
-		return exit.Errorf(thinpool.ErrNotFound, "metadata %s: no metadata snapshot is held; `dmsetup message POOL 0 reserve_metadata_snap` makes one", s.path)
+		return exit.Errorf(thinpool.ErrNotFound, "metadata %s: no metadata snapshot is held; `dmsetup message POOL 0 reserve_metadata_snap` creates one", s.path)
 	}
 	s.held = s.live.HeldRoot
 	if s.root, err = metadata.HeldRoot(s.File, s.held); err != nil && !s.bearable(err) {
@@ -144,16 +144,16 @@ func (s *source) close() error {
 // plausible holds what the superblock claims against what there is.
 func (s *source) plausible() error {
 	if claimed, have := s.live.MetadataSpaceMap.Blocks, s.blocks(); claimed > have {
-		return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock speaks of %d metadata blocks, there are %d: copy the whole device", s.path, claimed, have)
+		return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock has %d metadata blocks, the file only %d: copy the whole device", s.path, claimed, have)
 	}
 	if data := s.live.DataSpaceMap.Blocks; data > maxDataBlocks {
-		return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock speaks of %d data blocks, more than can be mapped: it is damaged; `thinctl metadata repair %[1]s -o NEW --data-blocks N` mends it", s.path, data)
+		return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock is damaged: it has %d data blocks, more than can be mapped; `thinctl metadata repair %[1]s -o NEW --data-blocks N` repairs it", s.path, data)
 	}
 	return nil
 }
 
 // noSuperblock is what to do about a superblock that cannot be read.
-const noSuperblock = "nothing is found without the superblock: look for another copy, or for a dump to give to `thinctl metadata restore`"
+const noSuperblock = "nothing can be found without the superblock: look for another copy, or for a dump to use with `thinctl metadata restore`"
 
 func sourceRemedy(c *command.Call, s *source, err error) error {
 	if s.live.Version == 0 && (errors.Is(err, metadata.ErrChecksum) || errors.Is(err, metadata.ErrCorrupt)) {
@@ -173,19 +173,19 @@ func metadataRemedy(c *command.Call, path string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		remedy = "run it with sudo"
 	case fault.KindOf(err) == fault.Busy:
-		remedy = "an active pool is the likely holder: read its metadata snapshot with --held, or ask with `thinctl pool status` or `thinctl pool check`"
+		remedy = "an active pool probably uses it: read its metadata snapshot with --held, or use `thinctl pool status` or `thinctl pool check`"
 	case errors.Is(err, metadata.ErrNoDevice):
-		remedy = "`thinctl metadata show " + path + "` lists those there are"
+		remedy = "`thinctl metadata show " + path + "` lists the thin devices"
 	case errors.Is(err, metadata.ErrEmpty), errors.Is(err, metadata.ErrNotMetadata):
-		remedy = "give a pool's metadata device or a copy of it, not the data device"
+		remedy = "use the metadata device of a pool or a copy of it, not the data device"
 	case fault.KindOf(err) == fault.Unsupported:
-		remedy = "a newer kernel has made it: read it with a thinctl that knows it"
+		remedy = "a newer kernel wrote it: use a version of thinctl that supports it"
 	case errors.Is(err, metadata.ErrTruncated):
 		remedy = "copy the whole device"
 	case errors.Is(err, metadata.ErrNoSpace):
-		remedy = "ask for more with --size, or give a larger device"
+		remedy = "set a larger --size, or use a larger device"
 	case errors.Is(err, metadata.ErrChecksum), errors.Is(err, metadata.ErrCorrupt):
-		remedy = "`thinctl metadata check " + path + "` says how much is damaged, `thinctl metadata repair " + path + " -o NEW` writes what is left to another file or device"
+		remedy = "`thinctl metadata check " + path + "` lists the damage, `thinctl metadata repair " + path + " -o NEW` writes a repaired copy to another file or device"
 	default:
 		return err
 	}

@@ -16,11 +16,11 @@ import (
 
 func usageCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "usage", Args: "FILE", Usage: "say what each thin device takes, alone and shared",
-		About: "Exclusive blocks are mapped by one device only and come back when it goes; shared ones are mapped by several. " +
-			"The sum of all exclusive ones and of the shared ones, each counted once, is what is used. What only a metadata snapshot still maps is not counted.",
+		Name: "usage", Args: "FILE", Usage: "show the space of each thin device, exclusive and shared",
+		About: "Exclusive blocks are mapped by one device only and are freed when it is deleted; shared blocks are mapped by several devices. " +
+			"All exclusive blocks and all shared blocks, each counted once, add up to the used blocks. Blocks that only a metadata snapshot maps are not counted.",
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "freed", Usage: "say what comes back when the device of this `ID` goes; several, as 1,2 or repeated, go together"},
+			&cli.StringSliceFlag{Name: "freed", Usage: "show the space that is freed when the device with this `ID` is deleted; 1,2 or repeated means together"},
 			heldFlag(),
 		},
 		Run: showUsage,
@@ -123,9 +123,9 @@ func (v *metadataUsageView) write(w io.Writer) {
 	for _, id := range v.Freed.Devices {
 		ids = append(ids, strconv.FormatUint(uint64(id), 10))
 	}
-	fmt.Fprintf(w, "%s comes back when %s", v.Freed.Bytes, output.Removed(ids))
+	fmt.Fprintf(w, "%s is freed when %s", v.Freed.Bytes, output.Removed(ids))
 	if v.Freed.Pinned {
-		fmt.Fprint(w, ", part of it perhaps not before the metadata snapshot is released")
+		fmt.Fprint(w, ", part of it possibly only after the metadata snapshot is released")
 	}
 	fmt.Fprintln(w)
 }

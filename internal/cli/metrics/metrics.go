@@ -21,13 +21,13 @@ import (
 
 func Command(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "metrics", Args: "[POOL...]", Usage: "print what Prometheus would see of the pools, once",
-		About: "Writes the text format, for the textfile collector of node_exporter, with --json too. No lock is taken and nothing is committed. " +
-			"A pool that cannot be read has thinctl_pool_sample_success 0; the others are written all the same, and the exit code tells. " +
-			"What only holds at the moment of a scrape, and what `thinctl serve` counts, is not in it.",
+		Name: "metrics", Args: "[POOL...]", Usage: "print the metrics of pools once",
+		About: "Prints Prometheus' text format, also with --json, for the textfile collector of node_exporter. Takes no lock and commits nothing. " +
+			"A pool that cannot be read has thinctl_pool_sample_success 0; the other pools are printed, and the exit code is not 0. " +
+			"Ages and the counters of `thinctl serve` are left out.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Usage: "write this `FILE` instead, in one step, 0644; node_exporter reads names that end in .prom"},
-			&cli.IntFlag{Name: "volumes", Value: metrics.DefaultVolumeLimit, Usage: "list volumes one by one in pools that have at most this `NUMBER` of volumes and containers"},
+			&cli.StringFlag{Name: "output", Usage: "write to this `FILE` instead, atomically, with mode 0644; node_exporter reads names that end in .prom"},
+			&cli.IntFlag{Name: "volumes", Value: metrics.DefaultVolumeLimit, Usage: "list single volumes of pools with at most this `NUMBER` of volumes and containers"},
 		},
 		Run: printMetrics, Complete: poolNamesOnce,
 	})
@@ -36,7 +36,7 @@ func Command(a *command.Environment) *cli.Command {
 func printMetrics(c *command.Call) error {
 	limit := c.Flags.Int("volumes")
 	if limit < 0 {
-		return c.Misuse("--volumes cannot be %d", limit)
+		return c.Misuse("--volumes %d: must not be negative", limit)
 	}
 	var samples []metrics.Sample
 	faults := c.OnHost(func() error {
@@ -92,10 +92,10 @@ func deliver(c *command.Call, text []byte) (err error) {
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	if _, err := io.Copy(file, bytes.NewReader(text)); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	if err := file.Chmod(0o644); err != nil {
-		return fmt.Errorf("making %s readable: %w", path, err)
+		return fmt.Errorf("make %s readable: %w", path, err)
 	}
 	return file.Commit()
 }

@@ -28,7 +28,7 @@ func CreateFile(path string, force bool) (*NewFile, error) {
 	}
 	file, err := os.CreateTemp(filepath.Dir(path), ".thinctl-*")
 	if err != nil {
-		return nil, fmt.Errorf("making %s: %w", path, err)
+		return nil, fmt.Errorf("create %s: %w", path, err)
 	}
 	return &NewFile{File: file, path: path, force: force}, nil
 }
@@ -40,11 +40,11 @@ func freePath(path string, force bool) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("making %s: %w", path, err)
+		return fmt.Errorf("create %s: %w", path, err)
 	case !info.Mode().IsRegular():
-		return exit.Errorf(thinpool.ErrExists, "%s is there and is no regular file: give another name", path)
+		return exit.Errorf(thinpool.ErrExists, "%s exists and is not a regular file: choose another name", path)
 	case !force:
-		return exit.Errorf(thinpool.ErrExists, "%s exists already: give a name that is free", path)
+		return exit.Errorf(thinpool.ErrExists, "%s exists already: choose another name", path)
 	}
 	return nil
 }
@@ -63,7 +63,7 @@ func (f *NewFile) Commit() error {
 		return freePath(f.path, false)
 	}
 	if err != nil {
-		return fmt.Errorf("bringing %s to disk: %w", f.path, err)
+		return fmt.Errorf("sync %s: %w", f.path, err)
 	}
 	f.named = true
 	return nil

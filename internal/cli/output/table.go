@@ -111,7 +111,7 @@ func Sentence(parts ...string) string { return strings.Join(parts, ", ") }
 
 func Removed(names []string) string {
 	if len(names) == 1 {
-		return names[0] + " goes"
+		return names[0] + " is removed"
 	}
-	return Sentence(names...) + " go together"
+	return Sentence(names...) + " are removed together"
 }

@@ -14,18 +14,18 @@ import (
 
 func activateCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "activate", Args: "[NAME]", Usage: "make a pool's device, as after a reboot",
-		About: "Finishes or undoes what a killed process left. Volumes are activated when they are asked for. Disks are found by their identity, under whatever name; a disk that is not the pool's is refused.",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "every pool that was not deactivated by hand"},
+		Name: "activate", Args: "[NAME]", Usage: "activate a pool, for example after a reboot",
+		About: "Finishes or undoes what a killed process left. Volumes are activated when they are needed. Disks are found by their identity, under any name; a disk that does not belong to the pool is refused.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "activate every pool that was not deactivated by a user"},
 			&cli.StringSliceFlag{Name: "accept", TakesFile: true,
-				Usage: "use the disk or file at `PATH` although another is expected; it must hold this pool's data or metadata (repeatable)"}},
+				Usage: "use the disk or file at `PATH` although another is expected; it must hold this pool's data or metadata; may be repeated"}},
 		Run: activatePools, Complete: (*command.Call).PoolNames,
 	})
 }
 
 func deactivateCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "deactivate", Args: "NAME", Usage: "remove a pool's devices from the kernel; the pool stays",
+		Name: "deactivate", Args: "NAME", Usage: "remove the devices of a pool from the kernel, keep the pool",
 		Run: deactivatePool, Complete: (*command.Call).PoolNames,
 	})
 }
@@ -44,11 +44,11 @@ type activatedView struct {
 func activatePools(c *command.Call) error {
 	all := c.Flags.Bool("all")
 	if all == (c.Arg(0) != "") {
-		return c.Misuse("give a pool's NAME or --all, one of the two")
+		return c.Misuse("name a pool or use --all, not both")
 	}
 	accept := c.Flags.StringSlice("accept")
 	if all && len(accept) > 0 {
-		return c.Misuse("--accept is for one pool: give its NAME")
+		return c.Misuse("--accept works on one pool: name it")
 	}
 	pools := []activatedView{}
 	fault := c.OnPools(c.Arg(0), func(pool *thinpool.Pool) error {
@@ -59,7 +59,7 @@ func activatePools(c *command.Call) error {
 				return err
 			}
 			if !record.Activated {
-				one.Note = "left as it is: it was deactivated by hand"
+				one.Note = "stays inactive: a user deactivated it"
 				pools = append(pools, one)
 				return nil
 			}

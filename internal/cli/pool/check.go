@@ -20,18 +20,18 @@ import (
 
 func checkCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "check", Args: "[NAME]", Usage: "compare database, kernel and metadata, and layers with their volumes",
-		About: "Changes nothing. Exits 6 where something is wrong. An active pool's metadata is checked through a metadata snapshot, which has no space maps: deactivate it to check these too.",
+		Name: "check", Args: "[NAME]", Usage: "check the database, metadata, volumes and layers of pools",
+		About: "Compares database, kernel and metadata, and layers with their volumes. Changes nothing. Exits 6 if something is wrong. The metadata of an active pool is checked in a metadata snapshot, which has no space maps: deactivate the pool to check these, too.",
 		Run:   checkPools, Complete: (*command.Call).PoolNames,
 	})
 }
 
 func repairCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "repair", Args: "NAME", Usage: "repair what `pool check` finds, and a lost state.db",
-		About: "Damaged metadata is rebuilt only while the pool is inactive, and kept as it was found. " +
-			"A database that is lost, damaged or of another moment is brought to agree with the metadata: thin devices that it does not have become volumes, " +
-			"volumes whose thin device is gone are listed as lost and dropped. Exits 6 if something is left.",
+		Name: "repair", Args: "NAME", Usage: "repair what `pool check` finds, or a lost state.db",
+		About: "Damaged metadata is rebuilt only while the pool is inactive; a copy of it is kept. " +
+			"A database that is lost, damaged or out of date is made to agree with the metadata: thin devices that it lacks become volumes, " +
+			"volumes without a thin device are listed as lost and dropped. Exits 6 if a fault remains.",
 		Flags: []cli.Flag{command.DryRunFlag(),
 			&cli.StringFlag{Name: "data-device", Usage: "block device `PATH` with the data, if state.db is lost"},
 			&cli.StringFlag{Name: "metadata-device", Usage: "block device `PATH` with the metadata, if state.db is lost"}},
@@ -108,7 +108,7 @@ func checkPools(c *command.Call) error {
 		one.Healthy = faults(one.Findings) == 0
 		pools = append(pools, one)
 		if !one.Healthy {
-			return exit.Errorf(exit.ErrUnhealthy, "check pool %s: %s; `thinctl pool repair %s --dry-run` says what can be mended",
+			return exit.Errorf(exit.ErrUnhealthy, "check pool %s: %s; `thinctl pool repair %s --dry-run` lists what can be repaired",
 				one.Name, output.Plural(faults(one.Findings), "fault"), one.Name)
 		}
 		return nil
@@ -154,7 +154,7 @@ func nameHolders(c *command.Call, findings []thinpool.Finding) {
 			f.Detail += fmt.Sprintf("; in use: %s", output.NewHolder(h))
 		}
 		if err != nil {
-			f.Detail += "; who uses it cannot be told for all: " + err.Error()
+			f.Detail += "; the list of its users may be incomplete: " + err.Error()
 		}
 	}
 }
@@ -175,7 +175,7 @@ func checkRecords(c *command.Call, pool *thinpool.Pool) ([]findingView, error) {
 	for _, d := range found {
 		one := findingView{Code: findRecord, Object: d.Object, Detail: d.Detail, Repairable: d.Tar == ""}
 		if one.Repairable {
-			one.Remedy = fmt.Sprintf("`thinctl pool repair %s` drops the record and keeps what is there of its volumes", pool.Name())
+			one.Remedy = fmt.Sprintf("`thinctl pool repair %s` drops the record and keeps its volumes", pool.Name())
 		} else {
 			one.Remedy = loadAgain(pool.Name(), d.Tar, all)
 		}
@@ -246,7 +246,7 @@ func repairPool(c *command.Call) error {
 		}
 		err = errors.Join(err, c.Show(view, view.write)) // what was done is shown whatever came then
 		if n := faults(view.Left); n > 0 {
-			err = errors.Join(err, exit.Errorf(exit.ErrUnhealthy, "repair pool %s: %s left; each says what to do", name, output.Plural(n, "fault")))
+			err = errors.Join(err, exit.Errorf(exit.ErrUnhealthy, "repair pool %s: %s left; see the remedy of each", name, output.Plural(n, "fault")))
 		}
 		return err
 	})
@@ -268,7 +268,7 @@ func (v repairView) write(w io.Writer) {
 		verb = "would do"
 	}
 	if len(v.Actions) == 0 && len(v.Left) == 0 {
-		fmt.Fprintf(w, "pool %s: nothing to mend\n", v.Pool)
+		fmt.Fprintf(w, "pool %s: nothing to repair\n", v.Pool)
 	}
 	for _, action := range v.Actions {
 		fmt.Fprintf(w, "%s: %s\n", verb, action)
@@ -277,7 +277,7 @@ func (v repairView) write(w io.Writer) {
 		fmt.Fprintf(w, "warning: %s\n", warning)
 	}
 	if v.Database != "" {
-		fmt.Fprintf(w, "the database as it was is kept as %s\n", v.Database)
+		fmt.Fprintf(w, "the old database is kept as %s\n", v.Database)
 	}
 	if v.Damaged != "" {
 		fmt.Fprintf(w, "the damaged metadata is kept as %s\n", v.Damaged)

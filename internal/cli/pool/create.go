@@ -16,24 +16,24 @@ import (
 
 func createCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "create", Args: "NAME", Usage: "make a pool and activate it",
-		About: "Makes a pool on two sparse files under the root, or on block devices. A device that holds anything is refused.",
+		Name: "create", Args: "NAME", Usage: "create a pool and activate it",
+		About: "Creates a pool on two sparse files under the root, or on block devices. Refuses a device that holds data.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "data-size", DefaultText: thinpool.DefaultDataSize.String(), Usage: "data `SIZE`; of a block device all of it"},
-			&cli.StringFlag{Name: "metadata-size", DefaultText: "by the data size, at least " + thinpool.DefaultMetadataSize.String(), Usage: "metadata `SIZE`"},
-			&cli.StringFlag{Name: "block-size", DefaultText: thinpool.DefaultBlock.String(), Usage: "`SIZE` of the unit of allocation and sharing, 64K to 1G"},
-			&cli.StringFlag{Name: "base-size", DefaultText: thinpool.DefaultBaseSize.String(), Usage: "`SIZE` of a volume that is made without one"},
-			&cli.Uint64Flag{Name: "low-water", DefaultText: fmt.Sprint(thinpool.DefaultLowWater, ", at most a tenth"), Usage: "free data `BLOCKS` that raise an event"},
+			&cli.StringFlag{Name: "data-size", DefaultText: thinpool.DefaultDataSize.String(), Usage: "data `SIZE`; a block device is used in full"},
+			&cli.StringFlag{Name: "metadata-size", DefaultText: "from the data size, at least " + thinpool.DefaultMetadataSize.String(), Usage: "metadata `SIZE`"},
+			&cli.StringFlag{Name: "block-size", DefaultText: thinpool.DefaultBlock.String(), Usage: "`SIZE` of a data block, the unit of allocation and sharing, 64K to 1G"},
+			&cli.StringFlag{Name: "base-size", DefaultText: thinpool.DefaultBaseSize.String(), Usage: "default `SIZE` of a volume"},
+			&cli.Uint64Flag{Name: "low-water", DefaultText: fmt.Sprint(thinpool.DefaultLowWater, ", at most a tenth"), Usage: "raise an event below this number of free data `BLOCKS`"},
 			&cli.StringFlag{Name: "data-device", Usage: "block `DEVICE` for the data, instead of a sparse file"},
 			&cli.StringFlag{Name: "metadata-device", Usage: "block `DEVICE` for the metadata"},
-			&cli.StringFlag{Name: "full", Value: "queue", Usage: "what a full pool does with writes, by `POLICY`: queue lets them wait for space, error fails them"},
-			&cli.BoolFlag{Name: "no-zeroing", Usage: "let a volume read what its new blocks held before"},
-			&cli.BoolFlag{Name: "buffered", Usage: "no direct IO on the loop devices"},
-			&cli.BoolFlag{Name: "preallocate", Usage: "give the files all their blocks now"},
-			&cli.IntFlag{Name: "reserve-data", Value: thinpool.DefaultReserve, Usage: "`PERCENT` of the data that new volumes must leave free"},
-			&cli.IntFlag{Name: "reserve-metadata", Value: thinpool.DefaultReserve, Usage: "`PERCENT` of the metadata"},
-			&cli.IntFlag{Name: "reserve-host", Value: thinpool.DefaultHostReserve, Usage: "`PERCENT` of the file system under the files"},
-			&cli.BoolFlag{Name: "force", Usage: "take devices that hold something, and destroy that"},
+			&cli.StringFlag{Name: "full", Value: "queue", Usage: "`POLICY` of a full pool: queue makes writes wait for space, error fails them"},
+			&cli.BoolFlag{Name: "no-zeroing", Usage: "do not zero new blocks: a volume can read their old contents"},
+			&cli.BoolFlag{Name: "buffered", Usage: "do not use direct IO on the loop devices"},
+			&cli.BoolFlag{Name: "preallocate", Usage: "allocate all blocks of the files now"},
+			&cli.IntFlag{Name: "reserve-data", Value: thinpool.DefaultReserve, Usage: "keep this `PERCENT` of the data free: refuse new volumes below it"},
+			&cli.IntFlag{Name: "reserve-metadata", Value: thinpool.DefaultReserve, Usage: "keep this `PERCENT` of the metadata free"},
+			&cli.IntFlag{Name: "reserve-host", Value: thinpool.DefaultHostReserve, Usage: "keep this `PERCENT` of the host's file system free"},
+			&cli.BoolFlag{Name: "force", Usage: "use devices that hold data, and destroy the data"},
 			command.DryRunFlag(),
 		},
 		Run: createPool,
@@ -69,7 +69,7 @@ func createPool(c *command.Call) error {
 			output.Envelope
 			Pool poolView `json:"pool"`
 		}{output.Schema(), view}, func(w io.Writer) {
-			fmt.Fprintf(w, "pool %s made: %s of data, %s of metadata, in %s\n", view.Name, status.Data.Total, status.Metadata.Total, view.Dir)
+			fmt.Fprintf(w, "pool %s created: %s of data, %s of metadata, in %s\n", view.Name, status.Data.Total, status.Metadata.Total, view.Dir)
 		})
 	})
 }
@@ -95,10 +95,10 @@ func createOptions(c *command.Call) (thinpool.CreateOptions, error) {
 	case "error":
 		o.ErrorIfFull = true
 	default:
-		faults = append(faults, &exit.UsageError{Why: fmt.Sprintf("--full %q is not known", full), Remedy: "use queue or error"})
+		faults = append(faults, &exit.UsageError{Why: fmt.Sprintf("--full %q: unknown policy", full), Remedy: "use queue or error"})
 	}
 	if c.Flags.IsSet("low-water") && o.LowWater == 0 {
-		faults = append(faults, &exit.UsageError{Why: "--low-water 0 would never tell", Remedy: "use at least 1"})
+		faults = append(faults, &exit.UsageError{Why: "--low-water 0 would never raise an event", Remedy: "use at least 1"})
 	}
 	return o, errors.Join(faults...)
 }
@@ -143,8 +143,8 @@ func newBackingView(dir string, b thinpool.Backing) backingView {
 }
 
 func writePlan(w io.Writer, plan thinpool.Plan, options thinpool.CreateOptions) {
-	fmt.Fprintf(w, "would make pool %s:\n", plan.Name)
-	output.Fact(w, "Folder", plan.Dir)
+	fmt.Fprintf(w, "would create pool %s:\n", plan.Name)
+	output.Fact(w, "Directory", plan.Dir)
 	output.Fact(w, "Device", plan.Device)
 	for _, b := range []struct {
 		name    string

@@ -14,7 +14,7 @@ import (
 func destroyCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
 		Name: "destroy", Args: "NAME", Usage: "remove a pool with all its volumes",
-		About: "Asks for the pool's name on a terminal; without one it needs --yes. Nothing may use the pool.",
+		About: "Asks for the name of the pool on a terminal; without a terminal it needs --yes. The pool must not be in use.",
 		Flags: []cli.Flag{command.YesFlag(), command.DryRunFlag()},
 		Run:   destroyPool, Complete: (*command.Call).PoolNames,
 	})
@@ -91,7 +91,7 @@ func (v destroyView) write(w io.Writer) {
 		return
 	}
 	fmt.Fprintf(w, "would destroy pool %s:\n", v.Pool)
-	output.Fact(w, "Folder", v.Dir)
+	output.Fact(w, "Directory", v.Dir)
 	output.Fact(w, "UUID", v.UUID)
 	if v.Wiped != nil {
 		output.Fact(w, "Wiped", "the first block of "+v.Wiped.Path)
@@ -101,6 +101,6 @@ func (v destroyView) write(w io.Writer) {
 		fmt.Fprintf(w, "  %s\n", name)
 	}
 	for _, name := range v.InUse {
-		fmt.Fprintf(w, "in the way: volume %s is in use; `thinctl volume status %s %s` says by whom\n", name, v.Pool, name)
+		fmt.Fprintf(w, "blocked: volume %s is in use; `thinctl volume status %s %s` lists its users\n", name, v.Pool, name)
 	}
 }

@@ -15,12 +15,12 @@ import (
 
 func extendCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "extend", Args: "NAME", Usage: "make a pool larger, while it is in use",
-		About: "Metadata grows along with the data by rule. A pool never shrinks.",
+		Name: "extend", Args: "NAME", Usage: "make a pool larger, also while it is in use",
+		About: "The metadata grows with the data. A pool never shrinks.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "data", Usage: "new data `SIZE`, or +SIZE for so much more"},
-			&cli.StringFlag{Name: "metadata", Usage: "new metadata `SIZE`, or +SIZE for so much more"},
-			&cli.BoolFlag{Name: "to-device", Usage: "take all of the block devices, after they were made larger"},
+			&cli.StringFlag{Name: "data", Usage: "new data `SIZE`, or +SIZE to add that much"},
+			&cli.StringFlag{Name: "metadata", Usage: "new metadata `SIZE`, or +SIZE to add that much"},
+			&cli.BoolFlag{Name: "to-device", Usage: "use the full size of block devices that have grown"},
 			command.DryRunFlag(),
 		},
 		Run: extendPool, Complete: (*command.Call).PoolNames,
@@ -52,7 +52,7 @@ func extendPool(c *command.Call) error {
 		}
 	}
 	if len(targets) == 0 && !c.Flags.Bool("to-device") {
-		return c.Misuse("how far? give --data, --metadata or --to-device")
+		return c.Misuse("no size given: use --data, --metadata or --to-device")
 	}
 	if err := errors.Join(faults...); err != nil {
 		return err
@@ -75,7 +75,7 @@ func extendPool(c *command.Call) error {
 
 func (v extensionView) write(w io.Writer) {
 	if v.Data.From == v.Data.To && v.Metadata.From == v.Metadata.To {
-		fmt.Fprintf(w, "pool %s has these sizes already\n", v.Pool)
+		fmt.Fprintf(w, "pool %s already has these sizes\n", v.Pool)
 		return
 	}
 	verb := "extended"

@@ -20,13 +20,13 @@ import (
 
 func mapCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "map", Args: "POOL", Usage: "draw whose each block of a pool's data is",
-		About: "Draws in the terminal, in colors where there are some, or with --svg into a file. " +
-			"With --range: a list of all volumes that have blocks in that part of the data device.",
+		Name: "map", Args: "POOL", Usage: "draw which volume owns each data block of a pool",
+		About: "Draws in the terminal, or with --svg to a file. " +
+			"With --range it lists the volumes that have blocks in that part of the data device.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "svg", Usage: "draw into this `FILE`, which must not exist"},
+			&cli.StringFlag{Name: "svg", Usage: "draw to this new `FILE`"},
 			&cli.BoolFlag{Name: "force", Usage: "overwrite the file of --svg"},
-			&cli.IntFlag{Name: "width", Usage: "`COLUMNS` of the drawing, at least 60; of --svg pixels, 720 to 4096"},
+			&cli.IntFlag{Name: "width", Usage: "width in `COLUMNS`, at least 60; with --svg in pixels, 720 to 4096"},
 			&cli.StringFlag{Name: "range", Usage: "list the owners of this part of the data device: `FROM-TO`, such as 1G-2G"},
 		},
 		Run: mapPool, Complete: (*command.Call).PoolNames,
@@ -66,16 +66,16 @@ func fitsMap(c *command.Call, svg, part string) error {
 	width := c.Flags.Int("width")
 	switch {
 	case svg != "" && part != "":
-		return c.Misuse("--svg and --range do not go together")
+		return c.Misuse("--svg and --range cannot be combined")
 	case c.Flags.Bool("force") && svg == "":
-		return c.Misuse("--force is for --svg")
+		return c.Misuse("--force needs --svg")
 	case !c.Flags.IsSet("width"):
 	case part != "" || c.Flags.Bool("json") && svg == "":
-		return c.Misuse("--width is for drawings")
+		return c.Misuse("--width works only on drawings")
 	case svg != "" && (width < 720 || width > 4096):
-		return c.Misuse("an SVG can be 720 to 4096 pixels wide, not %d", width)
+		return c.Misuse("--width %d: an SVG is 720 to 4096 pixels wide", width)
 	case svg == "" && width < 60:
-		return c.Misuse("a drawing takes at least 60 columns, not %d", width)
+		return c.Misuse("--width %d: a drawing needs at least 60 columns", width)
 	}
 	return nil
 }
@@ -88,7 +88,7 @@ func parseRange(text string) (from, to units.Bytes, err error) {
 		}
 	}
 	if !ok || err != nil || from >= to {
-		return 0, 0, &exit.UsageError{Why: fmt.Sprintf("range %q is no part of a device", text), Remedy: "give FROM-TO, such as 0-64M or 1G-2G"}
+		return 0, 0, &exit.UsageError{Why: fmt.Sprintf("range %q is invalid", text), Remedy: "use FROM-TO, such as 0-64M or 1G-2G"}
 	}
 	return from, to, nil
 }
@@ -145,7 +145,7 @@ func drawSVG(c *command.Call, pool *thinpool.Pool, path string) (err error) {
 	force := c.Flags.Bool("force")
 	file, err := output.CreateFile(path, force)
 	if errors.Is(err, thinpool.ErrExists) && !force {
-		return fmt.Errorf("%w, or --force to overwrite it", err)
+		return fmt.Errorf("%w, or use --force to overwrite it", err)
 	}
 	if err != nil {
 		return err
@@ -158,7 +158,7 @@ func drawSVG(c *command.Call, pool *thinpool.Pool, path string) (err error) {
 		return err
 	}
 	if _, err := file.Write(drawn); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	if err := file.Commit(); err != nil {
 		return err
@@ -169,7 +169,7 @@ func drawSVG(c *command.Call, pool *thinpool.Pool, path string) (err error) {
 		File  string `json:"file"`
 		Bytes int    `json:"bytes"`
 	}{output.Schema(), pool.Name(), path, len(drawn)}, func(w io.Writer) {
-		fmt.Fprintf(w, "pool %s is drawn in %s\n", pool.Name(), path)
+		fmt.Fprintf(w, "map of pool %s written to %s\n", pool.Name(), path)
 	})
 }
 

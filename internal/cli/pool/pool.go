@@ -10,7 +10,7 @@ import (
 func Commands(a *command.Environment) *cli.Command {
 	return &cli.Command{
 		Name:  "pool",
-		Usage: "make and keep thin pools",
+		Usage: "create and manage thin pools",
 		Subcommands: []*cli.Command{
 			createCommand(a), listCommand(a), statusCommand(a), usageCommand(a), mapCommand(a), extendCommand(a), setCommand(a), activateCommand(a), deactivateCommand(a),
 			checkCommand(a), repairCommand(a), trimCommand(a), destroyCommand(a),

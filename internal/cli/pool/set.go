@@ -16,13 +16,13 @@ import (
 
 func setCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "set", Args: "NAME", Usage: "change what new volumes get and must leave free",
-		About: "What is not given stays as it is. Holds from the next volume on; the volumes that are there keep their size.",
+		Name: "set", Args: "NAME", Usage: "change the base size and the reserves of a pool",
+		About: "Settings without a flag are kept. Takes effect with the next volume; existing volumes keep their size.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "base-size", DefaultText: "as it is", Usage: "`SIZE` of a volume that is made without one"},
-			&cli.IntFlag{Name: "reserve-data", DefaultText: "as it is", Usage: "`PERCENT` of the data that new volumes must leave free"},
-			&cli.IntFlag{Name: "reserve-metadata", DefaultText: "as it is", Usage: "`PERCENT` of the metadata"},
-			&cli.IntFlag{Name: "reserve-host", DefaultText: "as it is", Usage: "`PERCENT` of the file system under the files"},
+			&cli.StringFlag{Name: "base-size", DefaultText: "unchanged", Usage: "default `SIZE` of a volume"},
+			&cli.IntFlag{Name: "reserve-data", DefaultText: "unchanged", Usage: "keep this `PERCENT` of the data free: refuse new volumes below it"},
+			&cli.IntFlag{Name: "reserve-metadata", DefaultText: "unchanged", Usage: "keep this `PERCENT` of the metadata free"},
+			&cli.IntFlag{Name: "reserve-host", DefaultText: "unchanged", Usage: "keep this `PERCENT` of the host's file system free"},
 			command.DryRunFlag(),
 		},
 		Run: setPool, Complete: (*command.Call).PoolNames,
@@ -54,12 +54,12 @@ func setPool(c *command.Call) error {
 		}
 	}
 	if !asked {
-		return c.Misuse("what? give --base-size, --reserve-data, --reserve-metadata or --reserve-host")
+		return c.Misuse("no setting given: use --base-size, --reserve-data, --reserve-metadata or --reserve-host")
 	}
 	if c.Flags.IsSet("base-size") {
 		size, err := units.Parse(c.Flags.String("base-size"))
 		if err == nil && size == 0 {
-			err = errors.New("0 is nothing")
+			err = errors.New("must be above zero")
 		}
 		if err != nil {
 			return &exit.UsageError{Why: "--base-size: " + err.Error()}
@@ -82,7 +82,7 @@ func newSettingsView(s thinpool.Settings) settingsView {
 
 func (v setView) write(w io.Writer) {
 	if v.From == v.To {
-		fmt.Fprintf(w, "pool %s has these settings already\n", v.Pool)
+		fmt.Fprintf(w, "pool %s already has these settings\n", v.Pool)
 		return
 	}
 	verb := "set"

@@ -17,8 +17,8 @@ func listCommand(a *command.Environment) *cli.Command {
 
 func statusCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "status", Args: "[NAME]", Usage: "say all of one pool, or of each",
-		About: "The lines are those of Docker's info block for devicemapper, and more.",
+		Name: "status", Args: "[NAME]", Usage: "show one pool in detail, or all pools",
+		About: "The lines are those of docker info for the devicemapper driver, and more.",
 		Run:   showStatus, Complete: (*command.Call).PoolNames,
 	})
 }
@@ -182,7 +182,7 @@ func (v poolView) write(w io.Writer) {
 		output.Fact(w, "Host Space", fmt.Sprintf("%s available of %s", v.Host.Available, v.Host.Total))
 	}
 	output.Fact(w, "UUID", v.UUID)
-	output.Fact(w, "Folder", v.Dir)
+	output.Fact(w, "Directory", v.Dir)
 	output.Fact(w, "Created", output.Stamp(v.Created))
 }
 

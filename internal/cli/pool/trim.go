@@ -15,7 +15,7 @@ import (
 
 func trimCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "trim", Args: "NAME", Usage: "give back what mounted file systems do not use",
+		Name: "trim", Args: "NAME", Usage: "free the blocks that mounted file systems do not use",
 		Run: trimPool, Complete: (*command.Call).PoolNames,
 	})
 }

@@ -15,11 +15,11 @@ import (
 
 func usageCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "usage", Args: "POOL [VOLUME...]", Usage: "say exactly who takes what of a pool",
-		About: "Exclusive is what no other volume maps and what comes back when the volume goes; the exclusive parts and what is shared add up to what is used. " +
-			"With --freed: what comes back when all the named volumes go. " +
-			"An active pool is read through a metadata snapshot, while it goes on working.",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "freed", Usage: "say what comes back when these volumes go together"}},
+		Name: "usage", Args: "POOL [VOLUME...]", Usage: "show the exact space of each volume in a pool",
+		About: "Exclusive space is mapped by one volume only and is freed when the volume is removed; the exclusive parts and the shared part add up to the used space. " +
+			"With --freed it also shows the space that is freed when all the named volumes are removed. " +
+			"An active pool is read from a metadata snapshot, and stays in use.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "freed", Usage: "show the space that is freed when these volumes are removed together"}},
 		Run:   showUsage, Complete: usageWords,
 	})
 }
@@ -81,7 +81,7 @@ func showUsage(c *command.Call) error {
 	case asked && len(volumes) == 0:
 		return c.Misuse("--freed needs the names of volumes")
 	case !asked && len(volumes) > 0:
-		return c.Misuse("volumes are only named with --freed")
+		return c.Misuse("names of volumes need --freed")
 	}
 	return c.OnPool(c.Arg(0), func(pool *thinpool.Pool) error {
 		done := c.Progress("reading the metadata of pool %s", pool.Name())
@@ -123,6 +123,6 @@ func (v usageView) write(w io.Writer) {
 		v.Pool, v.Used, v.Total, output.Percent(v.Used, v.Total), v.Exclusive, v.Shared, v.Free)
 	fmt.Fprintf(w, "metadata: %s of %s in the volumes' trees\n", v.Trees, v.Metadata)
 	if v.Freed != nil {
-		fmt.Fprintf(w, "%s comes back when %s\n", v.Freed.Bytes, output.Removed(v.Freed.Volumes))
+		fmt.Fprintf(w, "%s is freed when %s\n", v.Freed.Bytes, output.Removed(v.Freed.Volumes))
 	}
 }

@@ -20,19 +20,19 @@ import (
 
 func Command(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "serve", Usage: "watch all pools, extend them, serve them to containerds, and serve metrics", Long: true,
-		About: "Runs until SIGTERM, which leaves all devices as they are; SIGHUP has the configuration read anew. " +
-			"Activates the pools that were not deactivated by hand before it says that it is ready. " +
-			"Is the snapshotter of each containerd that the configuration has, [containerd.NAME]: containerd uses it as a proxy plugin, its snapshots are thin volumes of the pool, " +
-			"and what it runs goes on while the daemon is away. A reload begins with tables that are new, ends those that are gone, and does both for those that have changed. " +
+		Name: "serve", Usage: "watch and extend all pools, serve containerd and metrics", Long: true,
+		About: "Runs until SIGTERM, which leaves all devices as they are; SIGHUP reloads the configuration. " +
+			"Activates the pools that were not deactivated by a user before it reports that it is ready. " +
+			"Is the snapshotter of each containerd in the configuration, [containerd.NAME]: containerd uses it as a proxy plugin, and its snapshots are thin volumes of the pool. " +
+			"Running containers are not affected when the daemon stops. A reload starts the snapshotters of new tables, stops those of removed tables, and restarts those of changed tables. " +
 			"Serves /metrics, /healthz and /readyz. " +
-			"Under systemd it notifies, keeps the watchdog, and takes sockets. The other commands need no daemon, and work beside it.",
+			"Under systemd it sends notifications, serves the watchdog and accepts sockets. The other commands need no daemon, and work while it runs.",
 		Flags: []cli.Flag{
 			command.ConfigFlag(),
 			&cli.StringFlag{Name: "listen", Usage: "serve at this `ADDRESS`, host:port or unix:/path"},
-			&cli.StringFlag{Name: "web-config", TakesFile: true, Usage: "`FILE` with TLS and basic auth, as exporter-toolkit has it"},
-			&cli.StringFlag{Name: "interval", Usage: "look at each pool after this `TIME`, beside events"},
-			&cli.StringFlag{Name: "log-format", Usage: "log as `FORMAT`: text or json"},
+			&cli.StringFlag{Name: "web-config", TakesFile: true, Usage: "`FILE` with TLS and basic auth, in the format of Prometheus' exporter-toolkit"},
+			&cli.StringFlag{Name: "interval", Usage: "poll each pool after this `TIME`, in addition to events"},
+			&cli.StringFlag{Name: "log-format", Usage: "`FORMAT` of the log: text or json"},
 			&cli.BoolFlag{Name: "pprof", Usage: "serve /debug/pprof/"},
 		},
 		Run: serve,
@@ -48,11 +48,11 @@ func serve(c *command.Call) error {
 	c.Logger = log
 	listeners, err := activation.Listeners()
 	if err != nil {
-		return fmt.Errorf("taking the service manager's sockets: %w", err)
+		return fmt.Errorf("take the service manager's sockets: %w", err)
 	}
 	watchdog, err := sd.SdWatchdogEnabled(false)
 	if err != nil {
-		log.Warn("no watchdog", "error", err)
+		log.Warn("the watchdog is not served", "error", err)
 	}
 	return c.OnHost(func() error {
 		d, err := daemon.New(daemon.Options{Host: c.Host, Files: c.Files, Config: settings, Logger: log, Reload: c.LoadConfig,

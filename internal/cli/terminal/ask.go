@@ -13,13 +13,13 @@ import (
 
 // Ask shows what would be done and reads an answer, which must be word.
 func Ask(ctx context.Context, in io.Reader, out io.Writer, what, word string) error {
-	fmt.Fprintf(out, "%s\nType %q to go on: ", what, word)
+	fmt.Fprintf(out, "%s\nType %q to continue: ", what, word)
 	answer, err := readLine(ctx, in)
 	if err != nil {
 		return err
 	}
 	if strings.TrimSpace(answer) != word {
-		return &exit.UsageError{Why: "that is not " + word + ": nothing was changed"}
+		return &exit.UsageError{Why: "the answer is not " + word + ": nothing was changed"}
 	}
 	return nil
 }

@@ -13,14 +13,14 @@ import (
 
 func activateCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "activate", Args: "POOL NAME", Usage: "make a volume's block device",
+		Name: "activate", Args: "POOL NAME", Usage: "create the block device of a volume",
 		Run: activateVolume, Complete: (*command.Call).VolumeOnce,
 	})
 }
 
 func deactivateCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "deactivate", Args: "POOL NAME", Usage: "remove a volume's block device; the volume stays",
+		Name: "deactivate", Args: "POOL NAME", Usage: "remove the block device of a volume, keep the volume",
 		Run: deactivateVolume, Complete: (*command.Call).VolumeOnce,
 	})
 }

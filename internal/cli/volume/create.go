@@ -18,10 +18,10 @@ import (
 
 func createCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "create", Args: "POOL NAME", Usage: "make an empty volume",
+		Name: "create", Args: "POOL NAME", Usage: "create an empty volume",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "size", DefaultText: "the pool's base size", Usage: "virtual `SIZE`"},
-			&cli.StringFlag{Name: "fs", Usage: "make a file system of this `TYPE` on it: ext4 or xfs"},
+			&cli.StringFlag{Name: "fs", Usage: "format it with a file system of this `TYPE`: ext4 or xfs"},
 			command.DryRunFlag(),
 		},
 		Run: createVolume, Complete: (*command.Call).PoolNames,
@@ -30,9 +30,9 @@ func createCommand(a *command.Environment) *cli.Command {
 
 func snapshotCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "snapshot", Args: "POOL ORIGIN NAME", Usage: "make a volume that begins as another's copy",
-		About: "An active origin stands still for the moment, with its file system frozen. The snapshot shares its blocks.",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "size", DefaultText: "the origin's", Usage: "virtual `SIZE`, not below the origin's"}},
+		Name: "snapshot", Args: "POOL ORIGIN NAME", Usage: "create a snapshot of a volume",
+		About: "An active origin is suspended for a moment, with its file system frozen. The snapshot shares the blocks of the origin.",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "size", DefaultText: "the origin's", Usage: "virtual `SIZE`, at least the origin's"}},
 		Run:   snapshotVolume, Complete: (*command.Call).VolumeOnce,
 	})
 }
@@ -46,7 +46,7 @@ func createVolume(c *command.Call) error {
 	bytes, err := c.SizeFlag("size")
 	kind := filesystem.Type(c.Flags.String("fs"))
 	if kind != "" && kind != filesystem.Ext4 && kind != filesystem.XFS {
-		err = errors.Join(err, &exit.UsageError{Why: fmt.Sprintf("--fs %q is not known", kind), Remedy: "use ext4 or xfs"})
+		err = errors.Join(err, &exit.UsageError{Why: fmt.Sprintf("--fs %q: unknown file system", kind), Remedy: "use ext4 or xfs"})
 	}
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func createVolume(c *command.Call) error {
 			return err
 		}
 		if kind != "" {
-			done := c.Progress("making %s on volume %s/%s", kind, pool.Name(), name)
+			done := c.Progress("formatting volume %s/%s with %s", pool.Name(), name, kind)
 			err := formatVolume(c, pool, name, kind)
 			done()
 			if err != nil {
@@ -70,7 +70,7 @@ func createVolume(c *command.Call) error {
 		}
 		view := createdView{oneVolume{output.Schema(), false, newVolumeView(pool.Name(), volume)}, string(kind)}
 		return c.Show(view, func(w io.Writer) {
-			fmt.Fprintf(w, "volume %s/%s made, %s%s\n", pool.Name(), name, volume.Size, with(kind))
+			fmt.Fprintf(w, "volume %s/%s created, %s%s\n", pool.Name(), name, volume.Size, with(kind))
 		})
 	})
 }
@@ -121,7 +121,7 @@ func planVolume(c *command.Call, pool *thinpool.Pool, name string, bytes units.B
 	}
 	view := createdView{oneVolume{output.Schema(), true, volumeView{Pool: pool.Name(), Name: name, SizeBytes: bytes}}, string(kind)}
 	return c.Show(view, func(w io.Writer) {
-		fmt.Fprintf(w, "would make volume %s/%s, %s%s\n", pool.Name(), name, bytes, with(kind))
+		fmt.Fprintf(w, "would create volume %s/%s, %s%s\n", pool.Name(), name, bytes, with(kind))
 	})
 }
 
@@ -139,7 +139,7 @@ func snapshotVolume(c *command.Call) error {
 			return err
 		}
 		return c.Show(oneVolume{output.Schema(), false, newVolumeView(pool.Name(), volume)}, func(w io.Writer) {
-			fmt.Fprintf(w, "volume %s/%s made, %s, a snapshot of %s\n", pool.Name(), name, volume.Size, origin)
+			fmt.Fprintf(w, "volume %s/%s created, %s, a snapshot of %s\n", pool.Name(), name, volume.Size, origin)
 		})
 	})
 }

@@ -14,8 +14,8 @@ import (
 
 func mapCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "map", Args: "POOL VOLUME", Usage: "list where a volume's blocks lie",
-		About: "Each run is a stretch of the volume in one place of the pool's data, with the pool's time when it was written; the time goes up by one with each snapshot.",
+		Name: "map", Args: "POOL VOLUME", Usage: "list the data blocks of a volume",
+		About: "Each run is a part of the volume that is contiguous in the pool's data, with the pool's time at which it was written. Each snapshot adds one to that time.",
 		Run:   mapVolume, Complete: (*command.Call).VolumeOnce,
 	})
 }
@@ -68,10 +68,10 @@ func mapVolume(c *command.Call) error {
 
 func deltaCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "delta", Args: "POOL A B", Usage: "list how two volumes differ",
-		About: "Ranges are different, left_only (A alone has blocks there) or right_only. " +
-			"Blocks are compared by where they lie, not by what is in them: what two volumes share is the same, all else is not.",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "same", Usage: "list what is the same, too; all of it is read for that"}},
+		Name: "delta", Args: "POOL A B", Usage: "list the differences between two volumes",
+		About: "A range is different, left_only (only A has blocks there) or right_only. " +
+			"Compares the location of blocks, not their contents: shared blocks are the same, all others differ.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "same", Usage: "also list what is the same, which reads all mappings"}},
 		Run:   deltaVolumes, Complete: (*command.Call).VolumePair,
 	})
 }

@@ -20,7 +20,7 @@ import (
 func mountCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
 		Name: "mount", Args: "POOL NAME [DIR]", Usage: "activate a volume and mount its file system",
-		About: "DIR is mnt/NAME in the pool's folder where it is left out; any other must be there. Formats nothing.",
+		About: "The default DIR is mnt/NAME in the pool's directory; any other DIR must exist. Formats nothing.",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "read-only", Usage: "mount read-only"}},
 		Run:   mountVolume, Complete: (*command.Call).VolumeOnce,
 	})
@@ -28,8 +28,8 @@ func mountCommand(a *command.Environment) *cli.Command {
 
 func unmountCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "unmount", Args: "POOL NAME", Usage: "unmount a volume everywhere and deactivate it",
-		About: "Only mounts of this mount namespace are unmounted; `volume status` shows the others.",
+		Name: "unmount", Args: "POOL NAME", Usage: "unmount a volume from all mount points and deactivate it",
+		About: "Unmounts only in this mount namespace; `volume status` shows the others.",
 		Run:   unmountVolume, Complete: (*command.Call).VolumeOnce,
 	})
 }
@@ -99,7 +99,7 @@ func unmountVolume(c *command.Call) error {
 			}
 		}
 		if len(mounts) == 0 {
-			return exit.Errorf(nil, "unmount volume %s/%s: it is not mounted here; `thinctl volume status %s %s` shows where it is", pool.Name(), name, pool.Name(), name)
+			return exit.Errorf(nil, "unmount volume %s/%s: not mounted in this mount namespace; `thinctl volume status %s %s` lists its users", pool.Name(), name, pool.Name(), name)
 		}
 		done := c.Progress("unmounting volume %s/%s", pool.Name(), name)
 		defer done()
@@ -111,7 +111,7 @@ func unmountVolume(c *command.Call) error {
 			view.Dirs = append(view.Dirs, mount.Path)
 		}
 		if err := c.Host.Disks.Remove(filepath.Join(pool.MountsDir(), name)); err != nil {
-			c.Logger.Warn("the mount point stays", "error", err)
+			c.Logger.Warn("the mount point was not removed", "error", err)
 		}
 		// Another namespace or program may still have it: then it stays active.
 		if err := pool.DeactivateVolume(c.Ctx, name); err != nil && !errors.Is(err, thinpool.ErrBusy) {
@@ -127,7 +127,7 @@ func unmountVolume(c *command.Call) error {
 				fmt.Fprintf(w, "%s unmounted\n", dir)
 			}
 			if status.Active {
-				fmt.Fprintf(w, "volume %s/%s stays active: `thinctl volume status %s %s` says who has it\n", pool.Name(), name, pool.Name(), name)
+				fmt.Fprintf(w, "volume %s/%s stays active: `thinctl volume status %s %s` lists its users\n", pool.Name(), name, pool.Name(), name)
 			}
 		})
 	})

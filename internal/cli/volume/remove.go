@@ -17,10 +17,10 @@ import (
 
 func removeCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "remove", Args: "POOL NAME...", Usage: "delete volumes, and give back their blocks",
-		About: "Works where the pool or the host is full. Snapshots of a removed volume stay whole.",
+		Name: "remove", Args: "POOL NAME...", Usage: "delete volumes and free their blocks",
+		About: "Works also when the pool or the host is full. Snapshots of a removed volume stay complete.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "deferred", Usage: "take a volume away that is in use: its blocks come back when its users are gone"},
+			&cli.BoolFlag{Name: "deferred", Usage: "also remove a volume that is in use; its blocks are freed after the last close"},
 			command.YesFlag(), command.DryRunFlag(),
 		},
 		Run: removeVolumes, Complete: (*command.Call).VolumeNames,
@@ -72,7 +72,7 @@ func removeVolumes(c *command.Call) error {
 			for _, v := range view.Volumes {
 				note := ""
 				if !v.Reaped {
-					note = "; its blocks come back when its users are gone"
+					note = "; its blocks will be freed when it is no longer in use"
 				}
 				fmt.Fprintf(w, "volume %s/%s removed%s\n", view.Pool, v.Name, note)
 			}
@@ -108,7 +108,7 @@ func refuseKept(op string, pool *thinpool.Pool, v thinpool.Volume) error {
 	if v.For == "" {
 		return nil
 	}
-	return exit.Errorf(thinpool.ErrInvalid, "%s volume %s/%s: it is kept for a %s; use the `thinctl layer`, `container` and `image` commands", op, pool.Name(), v.Name, v.For)
+	return exit.Errorf(thinpool.ErrInvalid, "%s volume %s/%s: it belongs to a %s; use the `thinctl layer`, `container` and `image` commands", op, pool.Name(), v.Name, v.For)
 }
 
 func inTheWay(c *command.Call, v removalView) string {
@@ -116,9 +116,9 @@ func inTheWay(c *command.Call, v removalView) string {
 	case v.Open == 0:
 		return ""
 	case c.Flags.Bool("deferred"):
-		return "; it is in use, its blocks would come back later"
+		return "; it is in use, its blocks would be freed later"
 	}
-	return "; in the way: it is in use, `thinctl volume status` says by whom"
+	return "; blocked: it is in use, `thinctl volume status` lists its users"
 }
 
 // remove goes on after a volume that cannot be removed.

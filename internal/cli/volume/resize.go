@@ -17,8 +17,8 @@ import (
 func resizeCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
 		Name: "resize", Args: "POOL NAME SIZE", Usage: "make a volume larger",
-		About: "SIZE is the new size, or +SIZE for so much more. The file system grows along where it is mounted; a volume never shrinks.",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "no-fs", Usage: "leave the file system as it is"}},
+		About: "SIZE is the new size, or +SIZE to add that much. The file system grows with the volume if it is mounted. A volume never shrinks.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "no-fs", Usage: "do not grow the file system"}},
 		Run:   resizeVolume, Complete: (*command.Call).VolumeOnce,
 	})
 }
@@ -57,10 +57,10 @@ func resizeVolume(c *command.Call) error {
 		view.Grown, err = growFileSystem(c, volume)
 		done()
 		if err != nil {
-			return errors.Join(exit.Errorf(nil, "resize volume %s/%s: the volume has %s now, its file system does not; run the same again", pool.Name(), name, volume.Size), err)
+			return errors.Join(exit.Errorf(nil, "resize volume %s/%s: the volume has %s now, but its file system did not grow; run the command again", pool.Name(), name, volume.Size), err)
 		}
 		return c.Show(view, func(w io.Writer) {
-			fmt.Fprintf(w, "volume %s/%s has %s, had %s%s\n", pool.Name(), name, volume.Size, view.From, grownAt(view.Grown))
+			fmt.Fprintf(w, "volume %s/%s has %s now, was %s%s\n", pool.Name(), name, volume.Size, view.From, grownAt(view.Grown))
 		})
 	})
 }
@@ -69,7 +69,7 @@ func grownAt(path string) string {
 	if path == "" {
 		return ""
 	}
-	return "; its file system at " + path + " grew along"
+	return "; its file system at " + path + " has grown, too"
 }
 
 // growFileSystem returns where the file system was grown, "" where it is not

@@ -18,15 +18,15 @@ import (
 func listCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
 		Name: "list", Args: "POOL", Usage: "list a pool's volumes",
-		About: "Those that are kept for layers and containers are left out, unless all are asked for: `layer` and `container` commands are for them.",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also those that are kept for layers and containers"}},
+		About: "Without --all it leaves out the volumes of layers and containers, which have `layer` and `container` commands.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also list the volumes of layers and containers"}},
 		Run:   listVolumes, Complete: (*command.Call).PoolNames,
 	})
 }
 
 func statusCommand(a *command.Environment) *cli.Command {
 	return a.Command(command.Spec{
-		Name: "status", Args: "POOL NAME", Usage: "say all of one volume, and who has it mounted or open",
+		Name: "status", Args: "POOL NAME", Usage: "show one volume in detail, with its mounts and open handles",
 		Run: showStatus, Complete: (*command.Call).VolumeOnce,
 	})
 }
@@ -134,7 +134,7 @@ func (v volumeStatusView) write(w io.Writer) {
 	output.Fact(w, "Size", v.SizeBytes)
 	output.Fact(w, "Origin", v.Origin)
 	if v.For != "" {
-		output.Fact(w, "Kept for", "a "+v.For)
+		output.Fact(w, "Belongs to", "a "+v.For)
 	}
 	output.Fact(w, "Created", output.Stamp(v.Created))
 	output.Fact(w, "Device Id", v.ID)
@@ -153,7 +153,7 @@ func (v volumeStatusView) write(w io.Writer) {
 		output.Fact(w, "Held by", h)
 	}
 	if v.Incomplete != "" {
-		output.Fact(w, "Held by", "perhaps others: "+v.Incomplete)
+		output.Fact(w, "Held by", "possibly others: "+v.Incomplete)
 	}
 }
 

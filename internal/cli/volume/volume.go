@@ -15,7 +15,7 @@ import (
 func Commands(a *command.Environment) *cli.Command {
 	return &cli.Command{
 		Name:  "volume",
-		Usage: "make and use thin volumes and snapshots",
+		Usage: "create and use thin volumes and snapshots",
 		Subcommands: []*cli.Command{
 			createCommand(a), snapshotCommand(a), listCommand(a), statusCommand(a), mapCommand(a), deltaCommand(a), resizeCommand(a),
 			activateCommand(a), deactivateCommand(a), mountCommand(a), unmountCommand(a), removeCommand(a),
