@@ -1,6 +1,10 @@
 package fault
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/containerd/errdefs"
+)
 
 // Kind is the class of a failure: what a program can act on, whichever package
 // reports it. A Kind is an error, so that errors.Is finds it in a chain of causes.
@@ -43,6 +47,17 @@ var kindTexts = [...]string{
 // Error returns the kind in words.
 func (k Kind) Error() string { return kindTexts[k] }
 
+// The kinds in containerd's vocabulary, from which gRPC codes follow.
+var errdefsKinds = [...]error{
+	Unknown: errdefs.ErrUnknown, Invalid: errdefs.ErrInvalidArgument, NotFound: errdefs.ErrNotFound,
+	Exists: errdefs.ErrAlreadyExists, Busy: errdefs.ErrUnavailable, Refused: errdefs.ErrFailedPrecondition,
+	Unavailable: errdefs.ErrUnavailable, Unhealthy: errdefs.ErrUnavailable, Full: errdefs.ErrResourceExhausted,
+	Damaged: errdefs.ErrDataLoss, Unsupported: errdefs.ErrNotImplemented, Denied: errdefs.ErrPermissionDenied,
+}
+
+// Is reports whether target is the kind in the vocabulary of containerd/errdefs.
+func (k Kind) Is(target error) bool { return target == errdefsKinds[k] }
+
 // New returns an error value of a kind with a text of its own, for a failure that
 // callers tell from others of the kind. errors.Is finds both the value and the kind.
 func New(kind Kind, text string) error { return &sentinel{kind: kind, text: text} }
@@ -53,7 +68,7 @@ type sentinel struct {
 }
 
 func (s *sentinel) Error() string        { return s.text }
-func (s *sentinel) Is(target error) bool { return target == s.kind }
+func (s *sentinel) Is(target error) bool { return target == s.kind || s.kind.Is(target) }
 
 // KindOf returns the outermost kind in an error's chain: what the highest layer
 // decided counts, not what the layers below it reported. Of joined errors the first

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"testing"
 
+	"github.com/containerd/errdefs"
+
 	"thinctl/fault"
 )
 
@@ -36,6 +38,20 @@ func TestKindOf(t *testing.T) {
 				t.Errorf("errors.Is does not find %q", test.want)
 			}
 		})
+	}
+}
+
+// containerd and gRPC read the outermost kind with errdefs.Resolve.
+func TestErrdefs(t *testing.T) {
+	for kind := fault.Invalid; kind <= fault.Denied; kind++ {
+		direct := errdefs.Resolve(kind)
+		if direct == errdefs.ErrUnknown {
+			t.Errorf("kind %q has no counterpart in errdefs", kind)
+		}
+		deep := &fault.Error{Op: "remove", Object: "snapshot web", Kind: fault.New(kind, "text"), Err: fault.Unknown}
+		if got := errdefs.Resolve(deep); got != direct {
+			t.Errorf("an error of kind %q resolves to %v, want %v", kind, got, direct)
+		}
 	}
 }
 

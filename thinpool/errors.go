@@ -10,25 +10,25 @@ import (
 // What went wrong, for errors.Is.
 var (
 	// ErrInvalid: an option, a name or a size cannot be right. All calls.
-	ErrInvalid = errors.New("invalid")
+	ErrInvalid = fault.New(fault.Invalid, "invalid")
 	// ErrNotFound: no such pool or volume. All calls but Create.
 	ErrNotFound = errors.New("not found")
 	// ErrExists: the name, folder, file or device is taken. Create, Snapshot.
 	ErrExists = errors.New("exists already")
 	// ErrBusy: somebody uses the device. Deactivate, Destroy, Create.
-	ErrBusy = errors.New("in use")
+	ErrBusy = fault.New(fault.Busy, "in use")
 	// ErrInactive: the pool has to be activated first. All that ask the kernel.
-	ErrInactive = errors.New("the pool is not active")
+	ErrInactive = fault.New(fault.Unavailable, "the pool is not active")
 	// ErrUnhealthy: the pool is read-only, failed, or needs a check.
-	ErrUnhealthy = errors.New("the pool is not healthy")
+	ErrUnhealthy = fault.New(fault.Unhealthy, "the pool is not healthy")
 	// ErrNeedsCheck: the kernel met an error and wants the metadata checked.
-	ErrNeedsCheck = errors.New("the metadata needs a check")
+	ErrNeedsCheck = fault.New(fault.Unhealthy, "the metadata needs a check")
 	// ErrReserve: too little is free for anything new; deleting works.
-	ErrReserve = errors.New("below the reserve")
+	ErrReserve = fault.New(fault.Full, "below the reserve")
 	// ErrSwapped: the metadata is another pool's. Activate.
 	ErrSwapped = errors.New("the metadata belongs to another pool")
 	// ErrDiverged: database and metadata are not of the same moment.
-	ErrDiverged = errors.New("database and pool metadata have diverged")
+	ErrDiverged = fault.New(fault.Unhealthy, "database and pool metadata have diverged")
 	// ErrForeign: a disk is not the pool's, or it cannot be proven to be. Activate,
 	// Extend, Repair.
 	ErrForeign = errors.New("not the pool's disk")

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	core "github.com/containerd/containerd/v2/core/snapshots"
+
 	"thinctl/thinpool"
 )
 
@@ -58,8 +60,8 @@ func checkIn(tx *thinpool.Tx) (found []Disagreement, err error) {
 		switch {
 		case !there:
 			say(object, "its volume "+r.Volume+" is missing")
-		case volume.ReadOnly != (r.Kind != Active):
-			say(object, "its volume "+r.Volume+" may be written, or may not, though it is "+string(r.Kind))
+		case volume.ReadOnly != (r.Kind != core.KindActive):
+			say(object, "its volume "+r.Volume+" may be written, or may not, though it is "+r.Kind.String())
 		}
 		used[r.Volume] = true
 		if r.borrows() {
@@ -69,7 +71,7 @@ func checkIn(tx *thinpool.Tx) (found []Disagreement, err error) {
 		if r.Parent == "" {
 			continue
 		}
-		if p, there := all[namespace+"/"+r.Parent]; !there || p.ID != r.ParentID || p.Kind != Committed {
+		if p, there := all[namespace+"/"+r.Parent]; !there || p.ID != r.ParentID || p.Kind != core.KindCommitted {
 			say(object, "its parent "+quoted(r.Parent)+" is missing")
 		}
 		child := strings.Join([]string{namespace, r.ParentID, r.ID}, "/")
@@ -79,7 +81,7 @@ func checkIn(tx *thinpool.Tx) (found []Disagreement, err error) {
 		delete(children, child)
 	}
 	for key, r := range all {
-		if n := views[r.Volume]; r.Kind == Committed && n != r.Views {
+		if n := views[r.Volume]; r.Kind == core.KindCommitted && n != r.Views {
 			say("snapshot "+quoted(key), fmt.Sprintf("it counts %d views, and has %d", r.Views, n))
 		}
 	}

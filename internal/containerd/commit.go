@@ -3,17 +3,23 @@ package containerd
 import (
 	"context"
 	"errors"
+	"strings"
+
+	core "github.com/containerd/containerd/v2/core/snapshots"
 
 	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/thinpool"
 )
 
-// Commit makes an active snapshot one that is never written again, under a name.
-// What was written to it is durable first. It takes the labels that are given and
-// keeps none. Somebody who still has it mounted keeps a copy that nobody knows, and
-// the snapshot is what it was at this moment.
-func (s *Snapshotter) Commit(ctx context.Context, name, key string, labels map[string]string) error {
+// Commit makes an active snapshot permanent under a name: it is never written again.
+// Everything written to it before is durable first. The committed snapshot has the
+// labels of the options only. If a process still has the snapshot mounted, that process
+// keeps a copy without a record, and the snapshot is as it was at this moment.
+//
+// The option WithParent is accepted if it names the parent that the snapshot has.
+// Moving a snapshot to another parent is not supported.
+func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...core.Opt) error {
 	const op = "commit"
 	if err := checkName(op, "name", name); err != nil {
 		return err
@@ -21,13 +27,14 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, labels map[s
 	if err := checkName(op, "key", key); err != nil {
 		return err
 	}
-	if err := checkLabels(op, name, labels); err != nil {
+	options, err := applied(op, name, opts)
+	if err != nil {
 		return err
 	}
-	return failed(op, key, s.commit(ctx, name, key, labels))
+	return failed(op, key, s.commit(ctx, name, key, options))
 }
 
-func (s *Snapshotter) commit(ctx context.Context, name, key string, labels map[string]string) error {
+func (s *Snapshotter) commit(ctx context.Context, name, key string, options core.Info) error {
 	const op = "commit"
 	var (
 		r      record
@@ -37,15 +44,19 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, labels map[s
 		if r, err = s.find(tx, op, key); err != nil {
 			return err
 		}
-		if r.Kind != Active {
-			return refused(op, key, ErrRefused, "it is not active, but "+string(r.Kind))
+		if r.Kind != core.KindActive {
+			return refused(op, key, fault.Refused, "it is not active, but "+strings.ToLower(r.Kind.String()))
+		}
+		if options.Parent != "" && options.Parent != r.Parent {
+			return refused(op, key, fault.Unsupported,
+				"its parent is "+quoted(r.Parent)+" and cannot become "+quoted(options.Parent))
 		}
 		if err := s.free(tx, op, name); err != nil {
 			return err
 		}
 		volume, err = tx.Volume(r.Volume)
 		if errors.Is(err, fault.NotFound) {
-			return refused(op, key, ErrNotFound, "its volume "+r.Volume+" is gone")
+			return refused(op, key, fault.NotFound, "its volume "+r.Volume+" is gone")
 		}
 		return err
 	})
@@ -63,7 +74,7 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, labels map[s
 	}
 	var told error
 	move := func(tx *thinpool.Tx, volume thinpool.VolumeRecord) error {
-		told = s.move(tx, name, key, r, volume.Name, all, labels)
+		told = s.move(tx, name, key, r, volume.Name, all, options.Labels)
 		return told
 	}
 	keep := thinpool.Keep{For: keptFor, ReadOnly: true, With: move}
@@ -76,7 +87,7 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, labels map[s
 	case told != nil:
 		return told
 	case gone(err):
-		return refused(op, key, ErrNotFound, "it was removed or committed meanwhile")
+		return refused(op, key, fault.NotFound, "it was removed or committed meanwhile")
 	case err == nil:
 		s.forgetTarget(r.Volume)
 	}
@@ -102,8 +113,8 @@ func (s *Snapshotter) move(tx *thinpool.Tx, name, key string, was record, volume
 	if err != nil {
 		return err
 	}
-	if r.ID != was.ID || r.Kind != Active || r.Volume != was.Volume {
-		return refused(op, key, ErrNotFound, "it was removed meanwhile")
+	if r.ID != was.ID || r.Kind != core.KindActive || r.Volume != was.Volume {
+		return refused(op, key, fault.NotFound, "it was removed meanwhile")
 	}
 	if err := s.free(tx, op, name); err != nil {
 		return err
@@ -111,7 +122,7 @@ func (s *Snapshotter) move(tx *thinpool.Tx, name, key string, was record, volume
 	if err := s.drop(tx, key, r); err != nil {
 		return err
 	}
-	r.Kind, r.Volume, r.Labels = Committed, volume, kept(labels)
+	r.Kind, r.Volume, r.Labels = core.KindCommitted, volume, kept(labels)
 	r.Created = s.now()
 	r.Updated = r.Created
 	r.All, r.Own = all, all.less(r.Below)
@@ -135,7 +146,7 @@ func (s *Snapshotter) quiet(ctx context.Context, key string, r record, volume th
 	// stopped in the middle of a write.
 	active, err := s.pool.ActivateVolume(ctx, r.Volume)
 	if gone(err) {
-		return footprint{}, refused("commit", key, ErrNotFound, "it was removed or committed meanwhile")
+		return footprint{}, refused("commit", key, fault.NotFound, "it was removed or committed meanwhile")
 	}
 	if err != nil {
 		return footprint{}, err

@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	core "github.com/containerd/containerd/v2/core/snapshots"
+
+	"thinctl/fault"
 	"thinctl/internal/containerd"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots/filesystem"
@@ -111,17 +114,17 @@ func operations() []operation {
 	}
 	written := func(st *stage) {
 		layers("a")(st)
-		mounts, err := st.s.Prepare(st.ctx, "web", "a", nil)
+		mounts, err := st.s.Prepare(st.ctx, "web", "a")
 		check(st.t, err)
 		check(st.t, st.write(mounts, "b"))
 	}
 	prepare := func(key, parent string, labels map[string]string) func(context.Context, *containerd.Snapshotter) error {
 		return func(ctx context.Context, s *containerd.Snapshotter) error {
-			_, err := s.Prepare(ctx, key, parent, labels)
+			_, err := s.Prepare(ctx, key, parent, core.WithLabels(labels))
 			return err
 		}
 	}
-	commit := func(ctx context.Context, s *containerd.Snapshotter) error { return s.Commit(ctx, "b", "web", nil) }
+	commit := func(ctx context.Context, s *containerd.Snapshotter) error { return s.Commit(ctx, "b", "web") }
 	return []operation{
 		{name: "the first", prepare: nothing, run: prepare("web", "", nil), done: there("web")},
 		{name: "prepare", prepare: layers("a", "b"), run: prepare("web", "b", nil), done: there("web", "a", "b")},
@@ -129,7 +132,7 @@ func operations() []operation {
 			done: there("web", "a")},
 		{name: "view", prepare: layers("a"), done: there("look", "a"),
 			run: func(ctx context.Context, s *containerd.Snapshotter) error {
-				_, err := s.View(ctx, "look", "a", nil)
+				_, err := s.View(ctx, "look", "a")
 				return err
 			}},
 		{name: "remove a view", done: func(st *stage) (bool, error) {
@@ -137,7 +140,7 @@ func operations() []operation {
 			return !is, err
 		}, prepare: func(st *stage) {
 			layers("a")(st)
-			_, err := st.s.View(st.ctx, "look", "a", nil)
+			_, err := st.s.View(st.ctx, "look", "a")
 			check(st.t, err)
 		}, run: func(ctx context.Context, s *containerd.Snapshotter) error { return s.Remove(ctx, "look") }},
 		{name: "commit", prepare: written, run: commit, done: committed},
@@ -156,7 +159,7 @@ func operations() []operation {
 			info, err := st.s.Stat(st.ctx, "web")
 			return info.Labels["x"] == "y", err
 		}, run: func(ctx context.Context, s *containerd.Snapshotter) error {
-			_, err := s.Update(ctx, "web", map[string]string{"x": "y"})
+			_, err := s.Update(ctx, core.Info{Name: "web", Labels: map[string]string{"x": "y"}})
 			return err
 		}},
 	}
@@ -166,7 +169,7 @@ func operations() []operation {
 func there(key string, files ...string) func(*stage) (bool, error) {
 	return func(st *stage) (bool, error) {
 		_, err := st.s.Stat(st.ctx, key)
-		if errors.Is(err, containerd.ErrNotFound) {
+		if errors.Is(err, fault.NotFound) {
 			return false, nil
 		}
 		if err != nil {
@@ -188,7 +191,7 @@ func committed(st *stage) (bool, error) {
 	}
 	info, err := st.s.Stat(st.ctx, "b")
 	is := err == nil
-	if err != nil && !errors.Is(err, containerd.ErrNotFound) {
+	if err != nil && !errors.Is(err, fault.NotFound) {
 		return false, err
 	}
 	if active == is {
@@ -197,10 +200,10 @@ func committed(st *stage) (bool, error) {
 	if !is {
 		return false, nil
 	}
-	if info.Parent != "a" || info.Kind != containerd.Committed {
+	if info.Parent != "a" || info.Kind != core.KindCommitted {
 		return true, fmt.Errorf("it is %+v", info)
 	}
-	look, err := st.s.View(st.ctx, "look", "b", nil)
+	look, err := st.s.View(st.ctx, "look", "b")
 	if err != nil {
 		return true, err
 	}
@@ -213,7 +216,7 @@ func TestStoppedCommitOfMounted(t *testing.T) {
 	for n := 1; ; n += stride {
 		st := newStage(t)
 		st.layer("a", "")
-		mounts, err := st.s.Prepare(st.ctx, "web", "a", nil)
+		mounts, err := st.s.Prepare(st.ctx, "web", "a")
 		check(t, err)
 		target := t.TempDir()
 		check(t, st.Files.Mount(st.ctx, mounts[0].Source, target, filesystem.MountOptions{Type: filesystem.Ext4}))
@@ -221,7 +224,7 @@ func TestStoppedCommitOfMounted(t *testing.T) {
 		st.s.Close()
 		pool, victim := st.process(containerd.Options{})
 		st.StopAt(n, thinpooltest.Before)
-		victim.Commit(st.ctx, "b", "web", nil)
+		victim.Commit(st.ctx, "b", "web")
 		victim.Close()
 		pool.Close(st.ctx)
 		step, was := st.Restart()

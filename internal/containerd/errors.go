@@ -1,52 +1,92 @@
 package containerd
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 
 	"thinctl/fault"
 )
 
-// What went wrong, for errors.Is.
-var (
-	// ErrInvalid: a key, a label, a filter or a field cannot be right. All calls.
-	ErrInvalid = errors.New("invalid")
-	// ErrNotFound: no such snapshot. All calls but Walk and Cleanup.
-	ErrNotFound = errors.New("not found")
-	// ErrExists: the key or name is taken. Prepare, View, Commit.
-	ErrExists = errors.New("exists already")
-	// ErrRefused: the snapshot is not in a state for that: a view cannot be
-	// committed, a parent not be removed. Mounts, Commit, Remove.
-	ErrRefused = errors.New("not possible")
-	// ErrUnsupported: a part of containerd's interface that is not offered. Commit.
-	ErrUnsupported = errors.New("not supported")
-	// ErrInUse: the socket is served by another process. Listen.
-	ErrInUse = errors.New("in use")
-)
-
-// Error says what was tried, on which object, why it failed and what to do.
+// Error is the form of this package's errors. Errors of the snapshotter resolve to
+// a kind of containerd/errdefs (errdefs.Resolve).
 type Error fault.Error
 
 func (e *Error) Error() string { return (*fault.Error)(e).Error() }
 
-// Unwrap yields the sentinel and the cause.
+// Unwrap returns the kind and the cause.
 func (e *Error) Unwrap() []error { return (*fault.Error)(e).Unwrap() }
 
-// refused is an error of this package's own.
-func refused(op, key string, kind error, detail string) error {
+// refused returns an error that this package decided on.
+func refused(op, key string, kind fault.Kind, detail string) error {
 	return &Error{Op: op, Object: "snapshot " + quoted(key), Kind: kind, Detail: detail}
 }
 
-// failed dresses what the layers below said.
-func failed(op, key string, err error) error {
-	var told *Error
-	if err == nil || errors.As(err, &told) {
-		return err
-	}
-	return &Error{Op: op, Object: "snapshot " + quoted(key), Err: err}
+// missing reports whether this package found no snapshot of a name. Devices and files
+// that the layers below did not find do not count.
+func missing(err error) bool {
+	var own *Error
+	return errors.As(err, &own) && own.Kind == fault.NotFound
 }
 
-// quoted shortens what a client has named: messages go to logs and events.
+// failed wraps an error of the layers below for the snapshot of a key.
+func failed(op, key string, err error) error { return wrapped(op, "snapshot "+quoted(key), err) }
+
+func wrapped(op, object string, err error) error {
+	var own *Error
+	if err == nil || errors.As(err, &own) {
+		return err
+	}
+	return resolved{error: &Error{Op: op, Object: object, Err: err}, kind: kindBelow(err)}
+}
+
+// resolved is an error whose kind this package decides, whatever kinds its causes
+// have.
+type resolved struct {
+	error
+	kind error
+}
+
+func (r resolved) Unwrap() []error { return []error{r.kind, r.error} }
+
+// kindBelow returns the errdefs kind for an error of the layers below. It is never
+// NotFound: containerd treats a snapshot that is not found as removed, and a pool
+// whose files are missing must not look like that. It is never NotImplemented
+// either: containerd would ask another service.
+func kindBelow(err error) error {
+	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, ended) {
+			return ended
+		}
+	}
+	switch kind := fault.KindOf(err); kind {
+	case fault.Invalid, fault.Full, fault.Damaged, fault.Busy, fault.Unavailable, fault.Unhealthy:
+		return errdefs.Resolve(kind)
+	case fault.NotFound:
+		return errdefs.ErrUnavailable
+	}
+	if errors.Is(err, fs.ErrNotExist) { // a file of the pool
+		return errdefs.ErrUnavailable
+	}
+	return errdefs.ErrUnknown
+}
+
+// ToGRPC returns an error as a gRPC status. The text reaches logs and, through the
+// kubelet, the events of a pod.
+func ToGRPC(err error) error {
+	var own *Error
+	if err != nil && (!errors.As(err, &own) || own.Kind == nil) {
+		err = resolved{error: err, kind: kindBelow(err)}
+	}
+	return errgrpc.ToGRPC(err)
+}
+
+// quoted quotes a name that a client sent, and shortens it: messages go to logs and
+// events.
 func quoted(name string) string {
 	const shown = 200
 	if len(name) > shown {

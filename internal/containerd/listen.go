@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"thinctl/fault"
 	"thinctl/internal/filelock"
 )
 
@@ -35,7 +36,7 @@ func listen(path string) (*socket, error) {
 	// struct sockaddr_un has 108 bytes, and the name that it is made by is longer.
 	const longest = 100
 	if len(path) > longest {
-		return nil, &Error{Op: "listen", Object: path, Kind: ErrInvalid, Detail: fmt.Sprintf("a socket's path has at most %d bytes here", longest)}
+		return nil, &Error{Op: "listen", Object: path, Kind: fault.Invalid, Detail: fmt.Sprintf("a socket's path has at most %d bytes here", longest)}
 	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -59,7 +60,7 @@ func listen(path string) (*socket, error) {
 }
 
 func inUse(path string) error {
-	return &Error{Op: "listen", Object: path, Kind: ErrInUse, Detail: "another process serves it", Remedy: "stop that one, or choose another socket"}
+	return &Error{Op: "listen", Object: path, Kind: fault.Busy, Detail: "another process serves it", Remedy: "stop that one, or choose another socket"}
 }
 
 // replaceable refuses to put a socket where something else is, or somebody answers.
@@ -72,7 +73,7 @@ func replaceable(path string) error {
 		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return &Error{Op: "listen", Object: path, Kind: ErrInvalid, Detail: "something that is no socket is there", Remedy: "remove it, or choose another path"}
+		return &Error{Op: "listen", Object: path, Kind: fault.Invalid, Detail: "something that is no socket is there", Remedy: "remove it, or choose another path"}
 	}
 	const patience = 2 * time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

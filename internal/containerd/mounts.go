@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/containerd/containerd/v2/core/mount"
+	core "github.com/containerd/containerd/v2/core/snapshots"
+
 	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/internal/filelock"
@@ -15,16 +18,9 @@ import (
 	"thinctl/thinpool"
 )
 
-// Mount says how a snapshot is mounted, as mount(8) would be told.
-type Mount struct {
-	Type    string
-	Source  string
-	Options []string
-}
-
 // Mounts returns how to mount an active snapshot or a view. The device is there
 // when it returns, after a reboot too.
-func (s *Snapshotter) Mounts(ctx context.Context, key string) ([]Mount, error) {
+func (s *Snapshotter) Mounts(ctx context.Context, key string) ([]mount.Mount, error) {
 	if err := checkName("mount", "key", key); err != nil {
 		return nil, err
 	}
@@ -32,11 +28,11 @@ func (s *Snapshotter) Mounts(ctx context.Context, key string) ([]Mount, error) {
 	if err != nil {
 		return nil, failed("mount", key, err)
 	}
-	if r.Kind == Committed {
-		return nil, refused("mount", key, ErrRefused, "it is committed: only active snapshots and views are mounted")
+	if r.Kind == core.KindCommitted {
+		return nil, refused("mount", key, fault.Refused, "it is committed: only active snapshots and views are mounted")
 	}
 	if standing, ok := s.pool.Standing(ctx, volume); ok && !r.grows() {
-		return []Mount{r.mount(standing)}, nil
+		return []mount.Mount{r.mount(standing)}, nil
 	}
 	mounts, err := s.ready(ctx, key, r)
 	return mounts, failed("mount", key, err)
@@ -51,14 +47,15 @@ func (s *Snapshotter) get(ctx context.Context, op, name string) (r record, err e
 	return r, err
 }
 
-// withVolume is get with the record of the snapshot's volume, if that is there.
+// withVolume is get with the record of the snapshot's volume, which is zero if the
+// volume does not exist.
 func (s *Snapshotter) withVolume(ctx context.Context, op, name string) (r record, volume thinpool.VolumeRecord, err error) {
 	err = s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
-		if r, err = s.find(tx, op, name); err == nil {
-			volume, err = tx.Volume(r.Volume)
+		if r, err = s.find(tx, op, name); err != nil {
+			return err
 		}
-		if errors.Is(err, fault.NotFound) {
-			err = nil // whoever needs it says so
+		if volume, err = tx.Volume(r.Volume); fault.KindOf(err) == fault.NotFound {
+			return nil
 		}
 		return err
 	})
@@ -66,7 +63,7 @@ func (s *Snapshotter) withVolume(ctx context.Context, op, name string) (r record
 }
 
 // ready makes a snapshot's device, and lets its file system fill it.
-func (s *Snapshotter) ready(ctx context.Context, key string, r record) ([]Mount, error) {
+func (s *Snapshotter) ready(ctx context.Context, key string, r record) ([]mount.Mount, error) {
 	if r.borrows() { // the last view before this may be putting it away
 		unlock, err := s.lock(ctx, r.Volume)
 		if err != nil {
@@ -76,7 +73,7 @@ func (s *Snapshotter) ready(ctx context.Context, key string, r record) ([]Mount,
 	}
 	volume, err := s.pool.ActivateVolume(ctx, r.Volume)
 	if gone(err) {
-		return nil, refused("activate", key, ErrNotFound, "it was removed or committed meanwhile")
+		return nil, refused("activate", key, fault.NotFound, "it was removed or committed meanwhile")
 	}
 	if err != nil {
 		return nil, err
@@ -86,14 +83,16 @@ func (s *Snapshotter) ready(ctx context.Context, key string, r record) ([]Mount,
 			return nil, err
 		}
 	}
-	return []Mount{r.mount(volume)}, nil
+	return []mount.Mount{r.mount(volume)}, nil
 }
 
 // grows tells whether the file system has yet to fill its volume.
-func (r record) grows() bool { return r.Kind == Active && r.FileSystem != 0 && r.FileSystem < r.Size }
+func (r record) grows() bool {
+	return r.Kind == core.KindActive && r.FileSystem != 0 && r.FileSystem < r.Size
+}
 
-func (r record) mount(volume thinpool.Volume) Mount {
-	return Mount{Type: string(r.FS), Source: volume.Node, Options: mountOptions(r)}
+func (r record) mount(volume thinpool.Volume) mount.Mount {
+	return mount.Mount{Type: string(r.FS), Source: volume.Node, Options: mountOptions(r)}
 }
 
 // mountOptions are package filesystem's own: a snapshot has its origin's uuid; a
@@ -103,9 +102,9 @@ func (r record) mount(volume thinpool.Volume) Mount {
 func mountOptions(r record) []string {
 	var options []string
 	switch {
-	case r.Kind == View && r.FS == filesystem.XFS:
+	case r.Kind == core.KindView && r.FS == filesystem.XFS:
 		options = []string{"ro", "nouuid", "norecovery"}
-	case r.Kind == View:
+	case r.Kind == core.KindView:
 		options = []string{"ro", "noload"}
 	case r.FS == filesystem.XFS:
 		options = []string{"rw", "nouuid"}

@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/containerd/containerd/v2/core/mount"
+	core "github.com/containerd/containerd/v2/core/snapshots"
+
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
@@ -24,26 +28,28 @@ type ground struct {
 	all        footprint
 }
 
-// Prepare makes a snapshot to be written, a copy of its parent or of an empty
-// file system, and returns how to mount it.
-func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, labels map[string]string) ([]Mount, error) {
-	return s.create(ctx, "prepare", Active, key, parent, labels)
+// Prepare creates a snapshot to be written: a copy of its parent, or of an empty file
+// system if parent is "". It returns how to mount the snapshot.
+func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...core.Opt) ([]mount.Mount, error) {
+	return s.create(ctx, "prepare", core.KindActive, key, parent, opts)
 }
 
-// View makes a snapshot to be read, and returns how to mount it. Its device
-// refuses to be written. It is the parent's own, which all views of a parent share:
-// what never changes needs no copy.
-func (s *Snapshotter) View(ctx context.Context, key, parent string, labels map[string]string) ([]Mount, error) {
-	return s.create(ctx, "view", View, key, parent, labels)
+// View creates a snapshot to be read, and returns how to mount it. Its device rejects
+// writes. All views of a parent share the parent's own device, because a committed
+// snapshot never changes.
+func (s *Snapshotter) View(ctx context.Context, key, parent string, opts ...core.Opt) ([]mount.Mount, error) {
+	return s.create(ctx, "view", core.KindView, key, parent, opts)
 }
 
-func (s *Snapshotter) create(ctx context.Context, op string, kind Kind, key, parent string, labels map[string]string) ([]Mount, error) {
+func (s *Snapshotter) create(ctx context.Context, op string, kind core.Kind, key, parent string, opts []core.Opt) ([]mount.Mount, error) {
 	if err := checkName(op, "key", key); err != nil {
 		return nil, err
 	}
-	if err := checkLabels(op, key, labels); err != nil {
+	options, err := applied(op, key, opts)
+	if err != nil {
 		return nil, err
 	}
+	labels := options.Labels
 	size, err := asked(op, key, labels)
 	if err != nil {
 		return nil, err
@@ -54,13 +60,13 @@ func (s *Snapshotter) create(ctx context.Context, op string, kind Kind, key, par
 	}
 	r := record{ID: newID(), Kind: kind, Parent: parent, ParentID: on.id, Labels: kept(labels), FS: on.fs, Size: on.size, FileSystem: on.fileSystem, Below: on.all}
 	r.Volume = volumeName(r.ID)
-	if kind == Active && size > on.size {
+	if kind == core.KindActive && size > on.size {
 		r.Size = size
 		if r.FileSystem == 0 {
 			r.FileSystem = on.size
 		}
 	}
-	if kind == View && parent != "" {
+	if kind == core.KindView && parent != "" {
 		r.Volume = on.volume
 		err = s.borrow(ctx, op, key, on, r)
 	} else {
@@ -99,10 +105,10 @@ func (s *Snapshotter) parent(tx *thinpool.Tx, op, key, parent string) (record, e
 	}
 	p, err := s.find(tx, op, parent)
 	switch {
-	case errors.Is(err, ErrNotFound):
-		return p, refused(op, key, ErrNotFound, "there is no snapshot "+quoted(parent)+" to be its parent")
-	case err == nil && p.Kind != Committed:
-		return p, refused(op, key, ErrInvalid, "its parent "+quoted(parent)+" is not committed")
+	case missing(err):
+		return p, refused(op, key, fault.NotFound, "there is no snapshot "+quoted(parent)+" to be its parent")
+	case err == nil && p.Kind != core.KindCommitted:
+		return p, refused(op, key, fault.Invalid, "its parent "+quoted(parent)+" is not committed")
 	}
 	return p, err
 }
@@ -117,12 +123,12 @@ func (s *Snapshotter) copy(ctx context.Context, op, key string, on ground, r rec
 		return told
 	}
 	_, err := s.pool.Snapshot(ctx, on.volume, r.Volume, thinpool.SnapshotOptions{Size: r.Size,
-		Keep: thinpool.Keep{For: keptFor, ReadOnly: r.Kind == View, With: with}})
+		Keep: thinpool.Keep{For: keptFor, ReadOnly: r.Kind == core.KindView, With: with}})
 	switch {
 	case told != nil:
 		return r, told
 	case gone(err) && on.name != "":
-		return r, refused(op, key, ErrNotFound, "its parent "+quoted(on.name)+" was removed meanwhile")
+		return r, refused(op, key, fault.NotFound, "its parent "+quoted(on.name)+" was removed meanwhile")
 	case gone(err):
 		s.forgetTemplates()
 	}
@@ -140,7 +146,7 @@ func (s *Snapshotter) stand(tx *thinpool.Tx, op, key string, on ground, r record
 			return err
 		}
 		if p.ID != on.id {
-			return refused(op, key, ErrNotFound, "its parent "+quoted(on.name)+" was removed meanwhile")
+			return refused(op, key, fault.NotFound, "its parent "+quoted(on.name)+" was removed meanwhile")
 		}
 		if r.borrows() {
 			p.Views++
@@ -166,7 +172,7 @@ func (s *Snapshotter) takeBack(ctx context.Context, key string, r record) error 
 	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	err := s.remove(ctx, "take back", key, r.ID)
-	if errors.Is(err, ErrNotFound) {
+	if missing(err) {
 		return nil
 	}
 	return err

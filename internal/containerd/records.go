@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	core "github.com/containerd/containerd/v2/core/snapshots"
+
 	"thinctl/fault"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
@@ -26,26 +28,6 @@ const (
 // keptFor is what the volumes are kept for.
 const keptFor = "containerd"
 
-// Kind is what may be done with a snapshot; containerd's words.
-type Kind string
-
-// The kinds.
-const (
-	Active    Kind = "active"
-	View      Kind = "view"
-	Committed Kind = "committed"
-)
-
-// Info is what containerd knows of a snapshot.
-type Info struct {
-	Name    string // its key, or the name it was committed by
-	Kind    Kind
-	Parent  string
-	Labels  map[string]string
-	Created time.Time
-	Updated time.Time
-}
-
 // footprint is what a file system takes.
 type footprint struct {
 	Mapped units.Bytes `json:"mapped"`
@@ -60,7 +42,7 @@ func (f footprint) less(g footprint) footprint {
 // record is a snapshot's document.
 type record struct {
 	ID       string            `json:"id"` // of the snapshot, whatever its name
-	Kind     Kind              `json:"kind"`
+	Kind     core.Kind         `json:"kind"`
 	Volume   string            `json:"volume"`
 	Parent   string            `json:"parent,omitempty"` // its name
 	ParentID string            `json:"parent_id,omitempty"`
@@ -81,10 +63,10 @@ type record struct {
 }
 
 // borrows tells whether the volume is the parent's.
-func (r record) borrows() bool { return r.Kind == View && r.Volume != volumeName(r.ID) }
+func (r record) borrows() bool { return r.Kind == core.KindView && r.Volume != volumeName(r.ID) }
 
-func (r record) info(name string) Info {
-	return Info{Name: name, Kind: r.Kind, Parent: r.Parent, Labels: maps.Clone(r.Labels), Created: r.Created, Updated: r.Updated}
+func (r record) info(name string) core.Info {
+	return core.Info{Name: name, Kind: r.Kind, Parent: r.Parent, Labels: maps.Clone(r.Labels), Created: r.Created, Updated: r.Updated}
 }
 
 func (s *Snapshotter) key(name string) string { return s.options.Namespace + "/" + name }
@@ -93,12 +75,12 @@ func (s *Snapshotter) childKey(parent, id string) string {
 	return s.options.Namespace + "/" + parent + "/" + id
 }
 
-// find reads a snapshot's document; ErrNotFound.
+// find reads a snapshot's document; fault.NotFound.
 func (s *Snapshotter) find(tx *thinpool.Tx, op, name string) (record, error) {
 	var r record
 	err := tx.Get(kindSnapshots, s.key(name), &r)
 	if errors.Is(err, fault.NotFound) {
-		return r, refused(op, name, ErrNotFound, "")
+		return r, refused(op, name, fault.NotFound, "")
 	}
 	return r, err
 }
@@ -107,10 +89,10 @@ func (s *Snapshotter) find(tx *thinpool.Tx, op, name string) (record, error) {
 func (s *Snapshotter) free(tx *thinpool.Tx, op, name string) error {
 	_, err := s.find(tx, op, name)
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case missing(err):
 		return nil
 	case err == nil:
-		return refused(op, name, ErrExists, "")
+		return refused(op, name, fault.Exists, "")
 	}
 	return err
 }
@@ -162,13 +144,24 @@ const (
 func checkName(op, what, name string) error {
 	switch {
 	case name == "":
-		return refused(op, name, ErrInvalid, "the "+what+" is empty")
+		return refused(op, name, fault.Invalid, "the "+what+" is empty")
 	case len(name) > maxName:
-		return refused(op, name, ErrInvalid, fmt.Sprintf("the %s has %d bytes, at most %d are allowed", what, len(name), maxName))
+		return refused(op, name, fault.Invalid, fmt.Sprintf("the %s has %d bytes, at most %d are allowed", what, len(name), maxName))
 	case !utf8.ValidString(name):
-		return refused(op, name, ErrInvalid, "the "+what+" is not UTF-8")
+		return refused(op, name, fault.Invalid, "the "+what+" is not UTF-8")
 	}
 	return nil
+}
+
+// applied returns what options set: the labels, and the parent of a commit.
+func applied(op, name string, opts []core.Opt) (core.Info, error) {
+	var info core.Info
+	for _, opt := range opts {
+		if err := opt(&info); err != nil {
+			return info, &Error{Op: op, Object: "snapshot " + quoted(name), Kind: fault.Invalid, Detail: "an option", Err: err}
+		}
+	}
+	return info, checkLabels(op, name, info.Labels)
 }
 
 func checkLabels(op, name string, labels map[string]string) error {
@@ -178,15 +171,15 @@ func checkLabels(op, name string, labels map[string]string) error {
 		all += size
 		switch {
 		case key == "":
-			return refused(op, name, ErrInvalid, "a label has no key")
+			return refused(op, name, fault.Invalid, "a label has no key")
 		case size > maxLabel:
-			return refused(op, name, ErrInvalid, fmt.Sprintf("label %s has %d bytes with its value, at most %d are allowed", quoted(key), size, maxLabel))
+			return refused(op, name, fault.Invalid, fmt.Sprintf("label %s has %d bytes with its value, at most %d are allowed", quoted(key), size, maxLabel))
 		case !utf8.ValidString(key) || !utf8.ValidString(value):
-			return refused(op, name, ErrInvalid, "label "+quoted(key)+" is not UTF-8")
+			return refused(op, name, fault.Invalid, "label "+quoted(key)+" is not UTF-8")
 		}
 	}
 	if all > maxLabels {
-		return refused(op, name, ErrInvalid, fmt.Sprintf("its labels have %d bytes, at most %d are allowed", all, maxLabels))
+		return refused(op, name, fault.Invalid, fmt.Sprintf("its labels have %d bytes, at most %d are allowed", all, maxLabels))
 	}
 	return nil
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 
+	core "github.com/containerd/containerd/v2/core/snapshots"
+
+	"thinctl/fault"
 	"thinctl/thinpool"
 )
 
@@ -25,7 +28,7 @@ func (s *Snapshotter) remove(ctx context.Context, op, key, id string) error {
 			return err
 		}
 		if id != "" && r.ID != id {
-			return refused(op, key, ErrNotFound, "")
+			return refused(op, key, fault.NotFound, "")
 		}
 		if r.borrows() {
 			return s.unborrow(ctx, op, key, r)
@@ -83,7 +86,7 @@ func (s *Snapshotter) putAway(ctx context.Context, name string, r record) {
 			err = s.pool.DeactivateVolume(ctx, r.Volume)
 		}
 	}
-	if err != nil && !gone(err) && !errors.Is(err, ErrNotFound) && !errors.Is(err, thinpool.ErrBusy) && ctx.Err() == nil {
+	if err != nil && !gone(err) && !missing(err) && !errors.Is(err, thinpool.ErrBusy) && ctx.Err() == nil {
 		s.options.Log.Warn("the device of a snapshot that nothing shows is still there", "pool", s.pool.Name(), "snapshot", name, "error", err)
 	}
 }
@@ -95,14 +98,14 @@ func (s *Snapshotter) unwrite(tx *thinpool.Tx, op, key string, was record) error
 		return err
 	}
 	if r.ID != was.ID || r.Volume != was.Volume {
-		return refused(op, key, ErrNotFound, "it was removed or committed meanwhile")
+		return refused(op, key, fault.NotFound, "it was removed or committed meanwhile")
 	}
 	child, err := s.child(tx, r)
 	if err != nil {
 		return err
 	}
 	if child != "" {
-		return refused(op, key, ErrRefused, "cannot remove it, since "+quoted(child)+" stands on it")
+		return refused(op, key, fault.Refused, "cannot remove it, since "+quoted(child)+" stands on it")
 	}
 	return s.drop(tx, key, r)
 }
@@ -154,7 +157,7 @@ func (s *Snapshotter) Recover(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Op: "recover", Object: "containerd namespace " + quoted(s.options.Namespace), Err: err}
+	return wrapped("recover", "containerd namespace "+quoted(s.options.Namespace), err)
 }
 
 // clearVolumes removes the volumes that no document of any namespace has. None
@@ -201,7 +204,7 @@ func (s *Snapshotter) putAllAway(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if entry.Record.Kind == Committed && entry.Record.Views == 0 {
+			if entry.Record.Kind == core.KindCommitted && entry.Record.Views == 0 {
 				_, name := splitNamespace(entry.Key)
 				idle[name] = entry.Record
 			}

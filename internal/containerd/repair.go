@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 
+	core "github.com/containerd/containerd/v2/core/snapshots"
+
 	"thinctl/thinpool"
 )
 
@@ -78,7 +80,7 @@ func recountViews(tx *thinpool.Tx, all map[string]record) error {
 		}
 	}
 	for key, r := range all {
-		if r.Kind != Committed || r.Views == views[r.Volume] {
+		if r.Kind != core.KindCommitted || r.Views == views[r.Volume] {
 			continue
 		}
 		r.Views = views[r.Volume]

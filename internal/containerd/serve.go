@@ -6,6 +6,9 @@ import (
 	"path"
 	"time"
 
+	"github.com/containerd/containerd/v2/contrib/snapshotservice"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+
 	api "github.com/containerd/containerd/api/services/snapshots/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -32,7 +35,7 @@ type ServeOptions struct {
 // the listener, and leaves the snapshotter open.
 func Serve(ctx context.Context, on net.Listener, s *Snapshotter, o ServeOptions) error {
 	server := grpc.NewServer(grpc.ChainUnaryInterceptor(o.unary), grpc.ChainStreamInterceptor(o.stream))
-	api.RegisterSnapshotsServer(server, service{s: s})
+	api.RegisterSnapshotsServer(server, service{snapshotservice.FromSnapshotter(s)})
 	if o.Services != nil {
 		o.Services(server)
 	}
@@ -46,6 +49,18 @@ func Serve(ctx context.Context, on net.Listener, s *Snapshotter, o ServeOptions)
 	}
 	o.stop(server)
 	return <-ended
+}
+
+// service is containerd's Snapshots service over a snapshotter.
+type service struct{ api.SnapshotsServer }
+
+// Update rejects a request without a snapshot, on which the service panics (containerd
+// 2.4.2, core/snapshots/proxy/convert.go, InfoFromProto).
+func (s service) Update(ctx context.Context, q *api.UpdateSnapshotRequest) (*api.UpdateSnapshotResponse, error) {
+	if q.GetInfo() == nil {
+		return nil, status.Error(codes.InvalidArgument, "update a snapshot: the request names none")
+	}
+	return s.SnapshotsServer.Update(ctx, q)
 }
 
 // stop lets requests under way end, and then cancels them.
@@ -83,7 +98,8 @@ func (o ServeOptions) stream(server any, to grpc.ServerStream, info *grpc.Stream
 	ended := o.observe(info.FullMethod)
 	err := o.ready(info.FullMethod)
 	if err == nil {
-		err = handle(server, to)
+		// snapshotservice returns the errors of List as they are.
+		err = errgrpc.ToGRPC(handle(server, to))
 	}
 	ended(err)
 	return err

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"thinctl/fault"
 	"thinctl/internal/containerd"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
@@ -177,7 +178,7 @@ func TestRefusals(t *testing.T) {
 	o.Reserve = &thinpool.Reserve{Data: 90}
 	st := newStageOn(t, o)
 	client, _, stop := st.serve(containerd.ServeOptions{})
-	mounts, err := st.s.Prepare(st.ctx, "first", "", nil)
+	mounts, err := st.s.Prepare(st.ctx, "first", "")
 	check(t, err)
 	check(t, st.with(mounts, func(root string) error {
 		for i := range 250 { // some 160 of 1024 blocks
@@ -204,10 +205,10 @@ func TestRefusals(t *testing.T) {
 	}
 	_, err = client.Remove(st.ctx, &api.RemoveSnapshotRequest{Key: "base"})
 	check(t, err)
-	mounts, err = st.s.Prepare(st.ctx, "first", "", nil) // the blocks are back, or will be
+	mounts, err = st.s.Prepare(st.ctx, "first", "") // the blocks are back, or will be
 	if err != nil {
 		check(t, st.s.Cleanup(st.ctx))
-		mounts, err = st.s.Prepare(st.ctx, "first", "", nil)
+		mounts, err = st.s.Prepare(st.ctx, "first", "")
 	}
 	check(t, err)
 	check(t, st.has(mounts))
@@ -447,7 +448,7 @@ func TestListen(t *testing.T) {
 	first, err := containerd.Listen(path)
 	check(t, err)
 	_, err = containerd.Listen(path)
-	is(t, err, containerd.ErrInUse, path)
+	is(t, err, fault.Busy, path)
 	check(t, first.Close())
 	first.Close()
 	// What a killed process leaves.
@@ -455,16 +456,16 @@ func TestListen(t *testing.T) {
 	check(t, err)
 	stale.SetUnlinkOnClose(false)
 	_, err = containerd.Listen(path)
-	is(t, err, containerd.ErrInUse) // it is not stale yet
+	is(t, err, fault.Busy) // it is not stale yet
 	check(t, stale.Close())
 	second, err := containerd.Listen(path)
 	check(t, err)
 	check(t, second.Close())
 	check(t, os.WriteFile(path, []byte("precious"), 0o600))
 	_, err = containerd.Listen(path)
-	is(t, err, containerd.ErrInvalid, "no socket")
+	is(t, err, fault.Invalid, "no socket")
 	_, err = containerd.Listen("/" + strings.Repeat("x", 101))
-	is(t, err, containerd.ErrInvalid, "100")
+	is(t, err, fault.Invalid, "100")
 	entries, err := os.ReadDir(dir)
 	check(t, err)
 	if len(entries) != 2 {

@@ -6,6 +6,9 @@ import (
 	"sync"
 	"time"
 
+	core "github.com/containerd/containerd/v2/core/snapshots"
+
+	"thinctl/fault"
 	"thinctl/internal/names"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
@@ -85,7 +88,7 @@ func New(pool *thinpool.Pool, files Files, o Options) (*Snapshotter, error) {
 
 func checkOptions(o Options) error {
 	bad := func(detail string) error {
-		return &Error{Op: "open", Object: "containerd namespace " + quoted(o.Namespace), Kind: ErrInvalid, Detail: detail}
+		return &Error{Op: "open", Object: "containerd namespace " + quoted(o.Namespace), Kind: fault.Invalid, Detail: detail}
 	}
 	if o.FS != filesystem.Ext4 && o.FS != filesystem.XFS {
 		return bad("file system " + quoted(string(o.FS)) + " is neither ext4 nor xfs")
@@ -95,6 +98,11 @@ func checkOptions(o Options) error {
 	}
 	return nil
 }
+
+var (
+	_ core.Snapshotter = (*Snapshotter)(nil)
+	_ core.Cleaner     = (*Snapshotter)(nil)
+)
 
 // Pool returns the pool that the snapshots are in.
 func (s *Snapshotter) Pool() *thinpool.Pool { return s.pool }

@@ -1,6 +1,7 @@
 package containerd_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,9 @@ import (
 	"sync"
 	"testing"
 
+	core "github.com/containerd/containerd/v2/core/snapshots"
+
+	"thinctl/fault"
 	"thinctl/internal/containerd"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots/filesystem"
@@ -23,9 +27,9 @@ func TestLife(t *testing.T) {
 	st.layer("a", "")
 	st.layer("b", "a")
 	formats, mounts := st.Files.Counts()
-	web, err := st.s.Prepare(st.ctx, "web", "b", map[string]string{"x": "1", "empty": ""})
+	web, err := st.s.Prepare(st.ctx, "web", "b", core.WithLabels(map[string]string{"x": "1", "empty": ""}))
 	check(t, err)
-	look, err := st.s.View(st.ctx, "look", "b", nil)
+	look, err := st.s.View(st.ctx, "look", "b")
 	check(t, err)
 	if f, m := st.Files.Counts(); f != formats || m != mounts {
 		t.Errorf("%d formats and %d mounts to prepare two snapshots", f-formats, m-mounts)
@@ -41,22 +45,22 @@ func TestLife(t *testing.T) {
 	check(t, st.has(again, "a", "b", "mine"))
 	info, err := st.s.Stat(st.ctx, "web")
 	check(t, err)
-	if info.Kind != containerd.Active || info.Parent != "b" || fmt.Sprint(info.Labels) != "map[x:1]" || info.Created.IsZero() {
+	if info.Kind != core.KindActive || info.Parent != "b" || fmt.Sprint(info.Labels) != "map[x:1]" || info.Created.IsZero() {
 		t.Errorf("web is %+v", info)
 	}
-	is(t, st.s.Remove(st.ctx, "b"), containerd.ErrRefused, "remove")
-	is(t, st.s.Commit(st.ctx, "c", "look", nil), containerd.ErrRefused, "view")
-	is(t, st.s.Commit(st.ctx, "a", "web", nil), containerd.ErrExists)
+	is(t, st.s.Remove(st.ctx, "b"), fault.Refused, "remove")
+	is(t, st.s.Commit(st.ctx, "c", "look"), fault.Refused, "view")
+	is(t, st.s.Commit(st.ctx, "a", "web"), fault.Exists)
 	_, err = st.s.Mounts(st.ctx, "a")
-	is(t, err, containerd.ErrRefused, "committed")
-	_, err = st.s.Prepare(st.ctx, "new", "web", nil)
-	is(t, err, containerd.ErrInvalid, "not committed")
-	_, err = st.s.Prepare(st.ctx, "new", "nobody", nil)
-	is(t, err, containerd.ErrNotFound, `"nobody"`)
-	_, err = st.s.View(st.ctx, "web", "b", nil)
-	is(t, err, containerd.ErrExists)
+	is(t, err, fault.Refused, "committed")
+	_, err = st.s.Prepare(st.ctx, "new", "web")
+	is(t, err, fault.Invalid, "not committed")
+	_, err = st.s.Prepare(st.ctx, "new", "nobody")
+	is(t, err, fault.NotFound, `"nobody"`)
+	_, err = st.s.View(st.ctx, "web", "b")
+	is(t, err, fault.Exists)
 	check(t, st.s.Remove(st.ctx, "web"))
-	_, err = st.s.View(st.ctx, "web", "b", nil)
+	_, err = st.s.View(st.ctx, "web", "b")
 	check(t, err)
 	check(t, st.agree())
 	check(t, st.takeDown())
@@ -69,7 +73,7 @@ func TestLife(t *testing.T) {
 func TestReboot(t *testing.T) {
 	st := newStage(t)
 	st.layer("a", "")
-	web, err := st.s.Prepare(st.ctx, "web", "a", nil)
+	web, err := st.s.Prepare(st.ctx, "web", "a")
 	check(t, err)
 	check(t, st.write(web, "mine"))
 	st.PowerOff(t)
@@ -89,8 +93,8 @@ func TestReboot(t *testing.T) {
 	st.PowerOff(t)
 	st.reopen()
 	check(t, st.pool.Activate(st.ctx))
-	check(t, st.s.Commit(st.ctx, "b", "web", nil))
-	look, err := st.s.View(st.ctx, "look", "b", nil)
+	check(t, st.s.Commit(st.ctx, "b", "web"))
+	look, err := st.s.View(st.ctx, "look", "b")
 	check(t, err)
 	check(t, st.has(look, "a", "mine"))
 	check(t, st.takeDown())
@@ -115,12 +119,12 @@ func TestNamespaces(t *testing.T) {
 		}
 	}
 	check(t, st.s.Remove(st.ctx, "a"))
-	is(t, other.Remove(st.ctx, "a"), containerd.ErrRefused)
+	is(t, other.Remove(st.ctx, "a"), fault.Refused)
 	check(t, st.agree())
 	for _, name := range []string{"", "/", "a/b", "-a", strings.Repeat("x", 65)} {
 		_, err := containerd.New(st.pool, st.Files, containerd.Options{Namespace: name})
 		if name != "" {
-			is(t, err, containerd.ErrInvalid)
+			is(t, err, fault.Invalid)
 		}
 	}
 	_, err = st.pool.RemoveVolume(st.ctx, volumeOf(t, st), thinpool.RemoveOptions{})
@@ -143,28 +147,28 @@ func TestKeys(t *testing.T) {
 	st := newStage(t)
 	st.layer("a", "")
 	for _, key := range []string{strings.Repeat("k", 1000), "default/12/a b\tc\nd\x00e", "../../etc", "schlüssel/鍵", "/", "labels.x==1", "'\"\\"} {
-		mounts, err := st.s.Prepare(st.ctx, key, "a", nil)
+		mounts, err := st.s.Prepare(st.ctx, key, "a")
 		check(t, err)
 		check(t, st.has(mounts, "a"))
 		if !slices.Contains(st.names(st.s), key) {
 			t.Errorf("key %q is not listed", key)
 		}
-		check(t, st.s.Commit(st.ctx, key+"'s", key, nil))
-		_, err = st.s.View(st.ctx, key, key+"'s", nil)
+		check(t, st.s.Commit(st.ctx, key+"'s", key))
+		_, err = st.s.View(st.ctx, key, key+"'s")
 		check(t, err)
 	}
 	for _, key := range []string{"", strings.Repeat("k", 17<<10), "\xff"} {
-		_, err := st.s.Prepare(st.ctx, key, "a", nil)
-		is(t, err, containerd.ErrInvalid)
+		_, err := st.s.Prepare(st.ctx, key, "a")
+		is(t, err, fault.Invalid)
 		_, err = st.s.Stat(st.ctx, key)
-		is(t, err, containerd.ErrInvalid)
-		is(t, st.s.Remove(st.ctx, key), containerd.ErrInvalid)
-		is(t, st.s.Commit(st.ctx, key, "a", nil), containerd.ErrInvalid)
+		is(t, err, fault.Invalid)
+		is(t, st.s.Remove(st.ctx, key), fault.Invalid)
+		is(t, st.s.Commit(st.ctx, key, "a"), fault.Invalid)
 	}
 	for _, labels := range []map[string]string{{"": "x"}, {"k": strings.Repeat("v", 4096)}, {"k": "\xff"},
 		{"containerd.io/snapshot/max-size": "10G"}, {"containerd.io/snapshot/max-size": "-1"}, {"containerd.io/snapshot/max-size": "9223372036854775807"}} {
-		_, err := st.s.Prepare(st.ctx, "new", "a", labels)
-		is(t, err, containerd.ErrInvalid, "label")
+		_, err := st.s.Prepare(st.ctx, "new", "a", core.WithLabels(labels))
+		is(t, err, fault.Invalid, "label")
 	}
 	check(t, st.takeDown())
 }
@@ -172,27 +176,27 @@ func TestKeys(t *testing.T) {
 func TestUpdateAndWalk(t *testing.T) {
 	st := newStage(t)
 	st.layer("a", "")
-	_, err := st.s.Prepare(st.ctx, "web", "a", map[string]string{"l1": "1", "l2": "2", "dotted.key": "d"})
+	_, err := st.s.Prepare(st.ctx, "web", "a", core.WithLabels(map[string]string{"l1": "1", "l2": "2", "dotted.key": "d"}))
 	check(t, err)
-	info, err := st.s.Update(st.ctx, "web", map[string]string{"l1": "new", "l3": "3"}, "labels.l1", "labels.l2")
+	info, err := st.s.Update(st.ctx, core.Info{Name: "web", Labels: map[string]string{"l1": "new", "l3": "3"}}, "labels.l1", "labels.l2")
 	check(t, err)
 	if got := fmt.Sprint(info.Labels); got != "map[dotted.key:d l1:new]" || !info.Updated.After(info.Created) {
 		t.Errorf("updated to %s at %v", got, info.Updated)
 	}
-	_, err = st.s.Update(st.ctx, "web", nil, "parent")
-	is(t, err, containerd.ErrInvalid, "parent")
-	_, err = st.s.Update(st.ctx, "nobody", nil)
-	is(t, err, containerd.ErrNotFound)
+	_, err = st.s.Update(st.ctx, core.Info{Name: "web"}, "parent")
+	is(t, err, fault.Invalid, "parent")
+	_, err = st.s.Update(st.ctx, core.Info{Name: "nobody"})
+	is(t, err, fault.NotFound)
 	for filter, want := range map[string]string{`kind==active`: "[web]", `parent==a`: "[web]", `name==a`: "[a]", `labels."dotted.key"==d`: "[web]",
 		`labels.l2`: "[]", `parent!=""`: "[web]", `kind==committed,name==web`: "[]"} {
 		if got := fmt.Sprint(st.names(st.s, filter)); got != want {
 			t.Errorf("%s matches %s, want %s", filter, got, want)
 		}
 	}
-	err = st.s.Walk(st.ctx, func(containerd.Info) error { return nil }, "kind=~~(")
-	is(t, err, containerd.ErrInvalid)
+	err = st.s.Walk(st.ctx, func(context.Context, core.Info) error { return nil }, "kind=~~(")
+	is(t, err, fault.Invalid)
 	// Calls from within are answered.
-	check(t, st.s.Walk(st.ctx, func(info containerd.Info) error {
+	check(t, st.s.Walk(st.ctx, func(_ context.Context, info core.Info) error {
 		_, err := st.s.Stat(st.ctx, info.Name)
 		return err
 	}))
@@ -220,7 +224,7 @@ func TestSizes(t *testing.T) {
 	made := func(key, parent string, labels map[string]string, want units.Bytes) {
 		t.Helper()
 		before := sizes()
-		mounts, err := st.s.Prepare(st.ctx, key, parent, labels)
+		mounts, err := st.s.Prepare(st.ctx, key, parent, core.WithLabels(labels))
 		check(t, err)
 		for name, size := range sizes() {
 			if _, old := before[name]; !old && size != want {
@@ -233,7 +237,7 @@ func TestSizes(t *testing.T) {
 	made("small", "", label(20*units.MiB), 20*units.MiB)
 	made("tiny", "", label(1), 16*units.MiB)
 	made("large", "", label(50*units.MiB+1), 51*units.MiB)
-	check(t, st.s.Commit(st.ctx, "parent", "large", nil))
+	check(t, st.s.Commit(st.ctx, "parent", "large"))
 	made("smaller", "parent", label(20*units.MiB), 51*units.MiB)
 	made("larger", "parent", label(60*units.MiB), 60*units.MiB)
 	check(t, st.takeDown())
@@ -251,20 +255,20 @@ func TestUsage(t *testing.T) {
 		t.Helper()
 		u, err := s.Usage(st.ctx, key)
 		check(t, err)
-		if u.Inodes != inodes || u.Size < least || u.Size > most {
+		if u.Inodes != int64(inodes) || units.Bytes(u.Size) < least || units.Bytes(u.Size) > most {
 			t.Errorf("%s uses %+v, want %d inodes and %s to %s", key, u, inodes, least, most)
 		}
 	}
-	first, err := s.Prepare(st.ctx, "first", "", nil)
+	first, err := s.Prepare(st.ctx, "first", "")
 	check(t, err)
 	usage("first", 0, 0, 0)
 	check(t, st.write(first, "a"))
 	usage("first", 1, 1, units.MiB)
-	check(t, s.Commit(st.ctx, "a", "first", nil))
+	check(t, s.Commit(st.ctx, "a", "first"))
 	usage("a", 1, 1, units.MiB)
-	web, err := s.Prepare(st.ctx, "web", "a", nil)
+	web, err := s.Prepare(st.ctx, "web", "a")
 	check(t, err)
-	_, err = s.View(st.ctx, "look", "a", nil)
+	_, err = s.View(st.ctx, "look", "a")
 	check(t, err)
 	usage("web", 0, 0, 0)
 	usage("look", 0, 0, 0)
@@ -286,21 +290,21 @@ func TestUsage(t *testing.T) {
 	}
 	usage("web", 0, 7*units.MiB, 9*units.MiB)
 	_, err = s.Usage(st.ctx, "nobody")
-	is(t, err, containerd.ErrNotFound)
+	is(t, err, fault.NotFound)
 }
 
 // Whoever has a snapshot mounted is neither waited for nor disturbed.
 func TestStrangers(t *testing.T) {
 	st := newStage(t)
 	st.layer("a", "")
-	web, err := st.s.Prepare(st.ctx, "web", "a", nil)
+	web, err := st.s.Prepare(st.ctx, "web", "a")
 	check(t, err)
 	target := t.TempDir()
 	check(t, st.Files.Mount(st.ctx, web[0].Source, target, filesystem.MountOptions{Type: filesystem.Ext4}))
 	check(t, os.WriteFile(filepath.Join(target, "b"), []byte("b"), 0o600))
-	check(t, st.s.Commit(st.ctx, "b", "web", nil)) // it is still mounted
+	check(t, st.s.Commit(st.ctx, "b", "web")) // it is still mounted
 	check(t, os.WriteFile(filepath.Join(target, "late"), []byte("late"), 0o600))
-	look, err := st.s.View(st.ctx, "look", "b", nil)
+	look, err := st.s.View(st.ctx, "look", "b")
 	check(t, err)
 	check(t, st.has(look, "a", "b"))
 	check(t, st.s.Cleanup(st.ctx))
@@ -311,11 +315,11 @@ func TestStrangers(t *testing.T) {
 	}
 	check(t, st.Files.Unmount(st.ctx, target, filesystem.UnmountOptions{}))
 	check(t, st.agree())
-	db, err := st.s.Prepare(st.ctx, "db", "b", nil)
+	db, err := st.s.Prepare(st.ctx, "db", "b")
 	check(t, err)
 	check(t, st.Files.Mount(st.ctx, db[0].Source, target, filesystem.MountOptions{Type: filesystem.Ext4}))
 	check(t, st.s.Remove(st.ctx, "db"))
-	_, err = st.s.Prepare(st.ctx, "db", "b", nil)
+	_, err = st.s.Prepare(st.ctx, "db", "b")
 	check(t, err)
 	check(t, st.Files.Unmount(st.ctx, target, filesystem.UnmountOptions{}))
 	check(t, st.agree())
@@ -331,9 +335,9 @@ func TestViewsShareTheirParent(t *testing.T) {
 	check(t, st.s.Cleanup(st.ctx))
 	before, err := st.pool.Status(st.ctx)
 	check(t, err)
-	first, err := st.s.View(st.ctx, "one", "a", map[string]string{"containerd.io/snapshot/max-size": "1073741824"})
+	first, err := st.s.View(st.ctx, "one", "a", core.WithLabels(map[string]string{"containerd.io/snapshot/max-size": "1073741824"}))
 	check(t, err)
-	second, err := st.s.View(st.ctx, "two", "a", nil)
+	second, err := st.s.View(st.ctx, "two", "a")
 	check(t, err)
 	if first[0].Source != second[0].Source {
 		t.Errorf("they are %s and %s", first[0].Source, second[0].Source)
@@ -344,12 +348,12 @@ func TestViewsShareTheirParent(t *testing.T) {
 		t.Errorf("there were %+v, and are %+v", before, status)
 	}
 	usage, err := st.s.Usage(st.ctx, "one")
-	if err != nil || usage != (containerd.Usage{}) {
+	if err != nil || usage != (core.Usage{}) {
 		t.Errorf("a view takes %+v, %v", usage, err)
 	}
 	check(t, st.with(first, func(string) error { return errors.Join(st.has(second, "a"), st.writes("web", "a")) }))
-	is(t, st.s.Remove(st.ctx, "a"), containerd.ErrRefused)
-	is(t, st.s.Commit(st.ctx, "b", "one", nil), containerd.ErrRefused)
+	is(t, st.s.Remove(st.ctx, "a"), fault.Refused)
+	is(t, st.s.Commit(st.ctx, "b", "one"), fault.Refused)
 
 	active := func() bool {
 		t.Helper()
@@ -392,7 +396,7 @@ func TestViewsAtOnce(t *testing.T) {
 		all.Go(func() {
 			key := fmt.Sprint("look", i)
 			for range 20 {
-				mounts, err := st.s.View(st.ctx, key, "a", nil)
+				mounts, err := st.s.View(st.ctx, key, "a")
 				if err == nil {
 					_, err = st.Files.Inodes(mounts[0].Source, "")
 				}
@@ -410,7 +414,7 @@ func TestViewsAtOnce(t *testing.T) {
 
 // writes prepares a snapshot and writes to it.
 func (st *stage) writes(key, parent string) error {
-	mounts, err := st.s.Prepare(st.ctx, key, parent, nil)
+	mounts, err := st.s.Prepare(st.ctx, key, parent)
 	if err != nil {
 		return err
 	}
@@ -425,10 +429,10 @@ func TestFirstOfMany(t *testing.T) {
 	for i := range 16 {
 		_, s := st.process(containerd.Options{Namespace: fmt.Sprint("n", i)})
 		all.Go(func() {
-			if _, err := s.Prepare(st.ctx, "first", "", nil); err != nil {
+			if _, err := s.Prepare(st.ctx, "first", ""); err != nil {
 				t.Error(err)
 			}
-			if usage, err := s.Usage(st.ctx, "first"); err != nil || usage != (containerd.Usage{}) {
+			if usage, err := s.Usage(st.ctx, "first"); err != nil || usage != (core.Usage{}) {
 				t.Errorf("usage %+v, %v", usage, err)
 			}
 		})

@@ -11,6 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/mount"
+	core "github.com/containerd/containerd/v2/core/snapshots"
+
+	"thinctl/fault"
 	"thinctl/internal/containerd"
 	"thinctl/internal/testkit/snapshotstest"
 	"thinctl/internal/testkit/thinpooltest"
@@ -83,7 +87,7 @@ func is(t *testing.T, err, kind error, words ...string) {
 }
 
 // with calls do while mounts are mounted, as containerd does it.
-func (st *stage) with(mounts []containerd.Mount, do func(root string) error) error {
+func (st *stage) with(mounts []mount.Mount, do func(root string) error) error {
 	if len(mounts) != 1 {
 		return fmt.Errorf("%d mounts", len(mounts))
 	}
@@ -99,12 +103,12 @@ func (st *stage) with(mounts []containerd.Mount, do func(root string) error) err
 	return errors.Join(do(target), st.Files.Unmount(st.ctx, target, filesystem.UnmountOptions{}))
 }
 
-func (st *stage) write(mounts []containerd.Mount, file string) error {
+func (st *stage) write(mounts []mount.Mount, file string) error {
 	return st.with(mounts, func(root string) error { return os.WriteFile(filepath.Join(root, file), []byte(file), 0o644) })
 }
 
 // has compares what is mounted with the names of its files.
-func (st *stage) has(mounts []containerd.Mount, files ...string) error {
+func (st *stage) has(mounts []mount.Mount, files ...string) error {
 	return st.with(mounts, func(root string) error {
 		entries, err := os.ReadDir(root)
 		var names []string
@@ -131,20 +135,20 @@ func (st *stage) layer(name, parent string) {
 
 func layer(st *stage, s *containerd.Snapshotter, name, parent string) error {
 	key := "extract " + name
-	mounts, err := s.Prepare(st.ctx, key, parent, nil)
+	mounts, err := s.Prepare(st.ctx, key, parent)
 	if err != nil {
 		return err
 	}
 	if err := st.write(mounts, name); err != nil {
 		return err
 	}
-	return s.Commit(st.ctx, name, key, nil)
+	return s.Commit(st.ctx, name, key)
 }
 
 func (st *stage) names(s *containerd.Snapshotter, match ...string) []string {
 	st.t.Helper()
 	var names []string
-	check(st.t, s.Walk(st.ctx, func(info containerd.Info) error {
+	check(st.t, s.Walk(st.ctx, func(_ context.Context, info core.Info) error {
 		names = append(names, info.Name)
 		return nil
 	}, match...))
@@ -221,7 +225,7 @@ func (st *stage) takeDown() error {
 		removed := 0
 		for _, name := range names {
 			err := st.s.Remove(st.ctx, name)
-			if errors.Is(err, containerd.ErrRefused) {
+			if errors.Is(err, fault.Refused) {
 				continue // its children first
 			}
 			if err != nil {

@@ -2,9 +2,12 @@ package containerd
 
 import (
 	"context"
-	"errors"
 	"strings"
 
+	"github.com/containerd/containerd/v2/core/mount"
+	core "github.com/containerd/containerd/v2/core/snapshots"
+
+	"thinctl/fault"
 	"thinctl/thinpool"
 )
 
@@ -33,10 +36,10 @@ type shown struct {
 }
 
 // Pair finds the snapshots that mounts show, as [Snapshotter.Mounts], Prepare and View
-// have returned them. No lower mounts are an empty tree. ErrUnsupported: a mount is
-// not one of this namespace's snapshots. ErrNotFound: the snapshot was removed.
-func (s *Snapshotter) Pair(ctx context.Context, lower, upper []Mount) (*Pair, error) {
-	for _, mounts := range [][]Mount{lower, upper} {
+// have returned them. No lower mounts are an empty tree. fault.Unsupported: a mount is
+// not one of this namespace's snapshots. fault.NotFound: the snapshot was removed.
+func (s *Snapshotter) Pair(ctx context.Context, lower, upper []mount.Mount) (*Pair, error) {
+	for _, mounts := range [][]mount.Mount{lower, upper} {
 		if err := s.one(mounts); err != nil {
 			return nil, err
 		}
@@ -63,7 +66,7 @@ func (s *Snapshotter) Pair(ctx context.Context, lower, upper []Mount) (*Pair, er
 	return p, nil
 }
 
-func (p *Pair) object(mounts []Mount) string {
+func (p *Pair) object(mounts []mount.Mount) string {
 	if p.upper != nil {
 		return p.upper.name
 	}
@@ -71,7 +74,7 @@ func (p *Pair) object(mounts []Mount) string {
 }
 
 // one refuses, without reading anything, mounts that can be no snapshot of the pool.
-func (s *Snapshotter) one(mounts []Mount) error {
+func (s *Snapshotter) one(mounts []mount.Mount) error {
 	if len(mounts) > 1 {
 		return foreign("several mounts")
 	}
@@ -85,7 +88,7 @@ func (s *Snapshotter) one(mounts []Mount) error {
 }
 
 func foreign(what string) error {
-	return &Error{Op: "compare", Object: what, Kind: ErrUnsupported, Detail: "it is no snapshot of this containerd's namespace"}
+	return &Error{Op: "compare", Object: what, Kind: fault.Unsupported, Detail: "it is no snapshot of this containerd's namespace"}
 }
 
 func (s *Snapshotter) nodeOf(volume string) string {
@@ -94,14 +97,14 @@ func (s *Snapshotter) nodeOf(volume string) string {
 
 // behind finds the snapshot that a mount shows. A committed one is found before its
 // views, which show the same device.
-func (s *Snapshotter) behind(tx *thinpool.Tx, m Mount) (*shown, error) {
+func (s *Snapshotter) behind(tx *thinpool.Tx, m mount.Mount) (*shown, error) {
 	var found *shown
 	for entry, err := range thinpool.Documents[record](tx, kindSnapshots, "") {
 		if err != nil {
 			return nil, err
 		}
 		r := entry.Record
-		if s.nodeOf(r.Volume) != m.Source || found != nil && r.Kind != Committed {
+		if s.nodeOf(r.Volume) != m.Source || found != nil && r.Kind != core.KindCommitted {
 			continue
 		}
 		namespace, name := splitNamespace(entry.Key)
@@ -111,7 +114,7 @@ func (s *Snapshotter) behind(tx *thinpool.Tx, m Mount) (*shown, error) {
 		found = &shown{name: name, record: r, node: m.Source}
 	}
 	if found == nil {
-		return nil, &Error{Op: "compare", Object: "the snapshot at " + quoted(m.Source), Kind: ErrNotFound, Detail: "it was removed or committed meanwhile"}
+		return nil, &Error{Op: "compare", Object: "the snapshot at " + quoted(m.Source), Kind: fault.NotFound, Detail: "it was removed or committed meanwhile"}
 	}
 	return found, nil
 }
@@ -128,7 +131,7 @@ func (s *Snapshotter) related(tx *thinpool.Tx, a, b record) (bool, error) {
 				break
 			}
 			parent, err := s.find(tx, "compare", at.Parent)
-			if errors.Is(err, ErrNotFound) || err == nil && parent.ID != at.ParentID {
+			if missing(err) || err == nil && parent.ID != at.ParentID {
 				break
 			}
 			if err != nil {
@@ -161,16 +164,16 @@ func (p *Pair) Read(ctx context.Context, f func(Trees) error) error {
 }
 
 func (s *Snapshotter) read(ctx context.Context, one *shown, f func(root string) error) error {
-	if one.Kind == Active {
+	if one.Kind == core.KindActive {
 		err := s.layers.WithFrozen(ctx, one.Volume, one.FS, f)
 		s.reaper.do(func() {}, s.noteReaped)
 		if gone(err) {
-			err = refused("compare", one.name, ErrNotFound, "it was removed or committed meanwhile")
+			err = refused("compare", one.name, fault.NotFound, "it was removed or committed meanwhile")
 		}
 		return err
 	}
 	err := s.layers.WithUnwritten(ctx, one.node, one.FS, f)
-	if one.Kind == Committed {
+	if one.Kind == core.KindCommitted {
 		// The views that have shown it may have been removed in the meantime.
 		s.reaper.do(func() { s.putAway(s.reaper.ctx, one.name, one.record) }, func() {})
 	}

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/containerd/containerd/v2/core/mount"
+
+	"thinctl/fault"
 	"thinctl/internal/containerd"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots/filesystem"
@@ -15,15 +18,15 @@ import (
 
 // mounted prepares a snapshot "web" of "a" that a container has mounted, with a file "b"
 // that is not written out, and a view of "a".
-func (st *stage) mounted() (lower, upper []containerd.Mount, target string) {
+func (st *stage) mounted() (lower, upper []mount.Mount, target string) {
 	st.t.Helper()
 	st.layer("a", "")
-	upper, err := st.s.Prepare(st.ctx, "web", "a", nil)
+	upper, err := st.s.Prepare(st.ctx, "web", "a")
 	check(st.t, err)
 	target = st.t.TempDir()
 	check(st.t, st.Files.Mount(st.ctx, upper[0].Source, target, filesystem.MountOptions{Type: filesystem.Ext4}))
 	check(st.t, os.WriteFile(filepath.Join(target, "b"), []byte("b"), 0o600))
-	lower, err = st.s.View(st.ctx, "look", "a", nil)
+	lower, err = st.s.View(st.ctx, "look", "a")
 	check(st.t, err)
 	return lower, upper, target
 }
@@ -75,20 +78,20 @@ func TestPair(t *testing.T) {
 	st.layer("a", "")
 	st.layer("b", "a")
 	st.layer("side", "")
-	view := func(key, parent string) []containerd.Mount {
-		mounts, err := st.s.View(st.ctx, key, parent, nil)
+	view := func(key, parent string) []mount.Mount {
+		mounts, err := st.s.View(st.ctx, key, parent)
 		check(t, err)
 		return mounts
 	}
-	active, err := st.s.Prepare(st.ctx, "web", "b", nil)
+	active, err := st.s.Prepare(st.ctx, "web", "b")
 	check(t, err)
 	a, b, side, empty := view("view a", "a"), view("view b", "b"), view("view side", "side"), view("view of none", "")
 	_, other := st.process(containerd.Options{Namespace: "other"})
-	foreign, err := other.Prepare(st.ctx, "web", "", nil)
+	foreign, err := other.Prepare(st.ctx, "web", "")
 	check(t, err)
 	for _, c := range []struct {
 		name         string
-		lower, upper []containerd.Mount
+		lower, upper []mount.Mount
 		related      bool
 		kind         error
 	}{
@@ -100,11 +103,11 @@ func TestPair(t *testing.T) {
 		{"of another", side, active, false, nil},
 		{"of the empty one", empty, active, false, nil},
 		{"of nothing", nil, active, false, nil},
-		{"nothing", a, nil, false, containerd.ErrUnsupported},
-		{"of another namespace", a, foreign, false, containerd.ErrUnsupported},
-		{"of a disk", a, []containerd.Mount{{Type: "ext4", Source: "/dev/sda1"}}, false, containerd.ErrUnsupported},
-		{"of two mounts", a, append(slices.Clone(active), active...), false, containerd.ErrUnsupported},
-		{"what is gone", a, []containerd.Mount{{Type: "ext4", Source: active[0].Source + "0"}}, false, containerd.ErrNotFound},
+		{"nothing", a, nil, false, fault.Unsupported},
+		{"of another namespace", a, foreign, false, fault.Unsupported},
+		{"of a disk", a, []mount.Mount{{Type: "ext4", Source: "/dev/sda1"}}, false, fault.Unsupported},
+		{"of two mounts", a, append(slices.Clone(active), active...), false, fault.Unsupported},
+		{"what is gone", a, []mount.Mount{{Type: "ext4", Source: active[0].Source + "0"}}, false, fault.NotFound},
 	} {
 		pair, err := st.s.Pair(st.ctx, c.lower, c.upper)
 		if c.kind != nil {

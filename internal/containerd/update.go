@@ -4,25 +4,28 @@ import (
 	"context"
 	"strings"
 
+	core "github.com/containerd/containerd/v2/core/snapshots"
+
+	"thinctl/fault"
 	"thinctl/thinpool"
 )
 
-// Update changes a snapshot's labels: all of them, or those that fields name as
+// Update replaces the labels of a snapshot: all of them, or those that fields name as
 // "labels" or "labels.KEY". Nothing else can be changed.
-func (s *Snapshotter) Update(ctx context.Context, key string, labels map[string]string, fields ...string) (Info, error) {
+func (s *Snapshotter) Update(ctx context.Context, info core.Info, fields ...string) (core.Info, error) {
 	const op = "update"
+	key, labels := info.Name, info.Labels
 	if err := checkName(op, "key", key); err != nil {
-		return Info{}, err
+		return core.Info{}, err
 	}
 	if err := checkLabels(op, key, labels); err != nil {
-		return Info{}, err
+		return core.Info{}, err
 	}
 	for _, field := range fields {
 		if field != "labels" && !strings.HasPrefix(field, "labels.") {
-			return Info{}, refused(op, key, ErrInvalid, "field "+quoted(field)+" cannot be changed, only labels can")
+			return core.Info{}, refused(op, key, fault.Invalid, "field "+quoted(field)+" cannot be changed, only labels can")
 		}
 	}
-	var info Info
 	err := s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		r, err := s.find(tx, op, key)
 		if err != nil {
@@ -39,7 +42,8 @@ func (s *Snapshotter) Update(ctx context.Context, key string, labels map[string]
 	return info, failed(op, key, err)
 }
 
-// relabeled changes the labels that fields name; one without a value goes.
+// relabeled returns labels after an update of the fields. A label without a value is
+// dropped.
 func relabeled(was, labels map[string]string, fields []string) map[string]string {
 	if len(fields) == 0 {
 		fields = []string{"labels"}
@@ -60,7 +64,7 @@ func relabeled(was, labels map[string]string, fields []string) map[string]string
 	return now
 }
 
-// kept are the labels that have a value; containerd keeps no others.
+// kept returns the labels that have a value; containerd keeps no others.
 func kept(labels map[string]string) map[string]string {
 	with := map[string]string{}
 	for key, value := range labels {

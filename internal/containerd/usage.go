@@ -3,36 +3,33 @@ package containerd
 import (
 	"context"
 
+	core "github.com/containerd/containerd/v2/core/snapshots"
+
+	"thinctl/fault"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
 
-// Usage is what a snapshot takes beyond its parent.
-type Usage struct {
-	Size   units.Bytes
-	Inodes uint64
-}
-
-// Usage tells what a snapshot takes. It commits nothing: of a committed snapshot
-// it is what was found when it was committed, of an active one what it has mapped
-// by now beyond what it began with, or what a scan has found and what was mapped
-// since.
-func (s *Snapshotter) Usage(ctx context.Context, key string) (Usage, error) {
+// Usage returns the space and inodes of a snapshot beyond its parent's. It commits no
+// metadata. For a committed snapshot it is what was measured at the commit. For an
+// active one it is what is mapped now beyond what the snapshot began with, or what the
+// last scan found plus what was mapped since.
+func (s *Snapshotter) Usage(ctx context.Context, key string) (core.Usage, error) {
 	if err := checkName("measure", "key", key); err != nil {
-		return Usage{}, err
+		return core.Usage{}, err
 	}
 	r, volume, err := s.withVolume(ctx, "measure", key)
 	if err != nil {
-		return Usage{}, failed("measure", key, err)
+		return core.Usage{}, failed("measure", key, err)
 	}
 	own := footprint{}
 	switch r.Kind {
-	case Committed:
+	case core.KindCommitted:
 		own = r.Own
-	case Active:
+	case core.KindActive:
 		own, err = s.written(ctx, key, r, volume)
 	}
-	return Usage{Size: own.Mapped, Inodes: own.Inodes}, failed("measure", key, err)
+	return core.Usage{Size: int64(own.Mapped), Inodes: int64(own.Inodes)}, failed("measure", key, err)
 }
 
 func (s *Snapshotter) written(ctx context.Context, key string, r record, volume thinpool.VolumeRecord) (footprint, error) {
@@ -43,7 +40,7 @@ func (s *Snapshotter) written(ctx context.Context, key string, r record, volume 
 		}
 	}
 	if gone(err) {
-		return footprint{}, refused("measure", key, ErrNotFound, "it was removed or committed meanwhile")
+		return footprint{}, refused("measure", key, fault.NotFound, "it was removed or committed meanwhile")
 	}
 	if err != nil {
 		return footprint{}, err

@@ -10,7 +10,6 @@ import (
 	"syscall"
 
 	"thinctl/fault"
-	"thinctl/internal/containerd"
 	"thinctl/internal/images/layertar"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
@@ -99,10 +98,10 @@ func classes() []class {
 	return []class{
 		{CodeMissing, []error{ErrNoRoot, thinpool.ErrUnsupported}},
 		{CodeBusy, []error{syscall.EADDRINUSE}},
-		{CodeUsage, []error{snapshots.ErrInvalid, snapshots.ErrAmbiguous, containerd.ErrInvalid}},
+		{CodeUsage, []error{snapshots.ErrInvalid, snapshots.ErrAmbiguous}},
 		{codeNotFound, []error{snapshots.ErrNotFound}},
 		{CodeExists, []error{snapshots.ErrExists}},
-		{CodeBusy, []error{snapshots.ErrInUse, snapshots.ErrMounted, containerd.ErrInUse}},
+		{CodeBusy, []error{snapshots.ErrInUse, snapshots.ErrMounted}},
 		{CodeUnhealthy, []error{snapshots.ErrFull}},
 		{CodeUsage, []error{thinpool.ErrInvalid}},
 		{codeNotFound, []error{thinpool.ErrNotFound}},

@@ -141,25 +141,25 @@ func serve(t *testing.T, register func(grpc.ServiceRegistrar)) *grpc.ClientConn 
 // "b" that is not written to the device.
 func (f *fixture) running(t *testing.T) (lower, upper []mount.Mount, root string) {
 	t.Helper()
-	extract, err := f.s.Prepare(f.ctx, "extract", "", nil)
+	extract, err := f.s.Prepare(f.ctx, "extract", "")
 	check(t, err)
 	root = filepath.Join(t.TempDir(), "root")
 	check(t, os.Mkdir(root, 0o755))
 	check(t, f.Files.Mount(f.ctx, extract[0].Source, root, filesystem.MountOptions{Type: filesystem.Ext4}))
 	check(t, os.WriteFile(filepath.Join(root, "a"), []byte("a"), 0o644))
 	check(t, f.Files.Unmount(f.ctx, root, filesystem.UnmountOptions{}))
-	check(t, f.s.Commit(f.ctx, "layer", "extract", nil))
-	web, err := f.s.Prepare(f.ctx, "web", "layer", nil)
+	check(t, f.s.Commit(f.ctx, "layer", "extract"))
+	web, err := f.s.Prepare(f.ctx, "web", "layer")
 	check(t, err)
 	check(t, f.Files.Mount(f.ctx, web[0].Source, root, filesystem.MountOptions{Type: filesystem.Ext4}))
 	t.Cleanup(func() { check(t, f.Files.Unmount(context.Background(), root, filesystem.UnmountOptions{})) })
 	check(t, os.WriteFile(filepath.Join(root, "b"), []byte("b"), 0o644))
-	view, err := f.s.View(f.ctx, "layer-view", "layer", nil)
+	view, err := f.s.View(f.ctx, "layer-view", "layer")
 	check(t, err)
 	return mounts(view), mounts(web), root
 }
 
-func mounts(all []containerd.Mount) (converted []mount.Mount) {
+func mounts(all []mount.Mount) (converted []mount.Mount) {
 	for _, m := range all {
 		converted = append(converted, mount.Mount{Type: m.Type, Source: m.Source, Options: m.Options})
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"thinctl/fault"
 	"thinctl/internal/containerd"
 )
 
@@ -19,7 +20,7 @@ func mediaType(requested string) (string, error) {
 	case v1.MediaTypeImageLayer, v1.MediaTypeImageLayerGzip, v1.MediaTypeImageLayerZstd:
 		return requested, nil
 	}
-	return "", &containerd.Error{Op: "write", Object: "a layer of type " + requested, Kind: containerd.ErrUnsupported}
+	return "", &containerd.Error{Op: "write", Object: "a layer of type " + requested, Kind: fault.Unsupported}
 }
 
 // compressor returns the compressor for a media type. Close ends the stream and leaves w

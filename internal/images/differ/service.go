@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/mount"
+
 	api "github.com/containerd/containerd/api/services/diff/v1"
 	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/defaults"
@@ -16,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"thinctl/fault"
 	"thinctl/internal/containerd"
 )
 
@@ -82,7 +85,7 @@ func (d *Differ) compare(ctx context.Context, q *api.DiffRequest) (*types.Descri
 	if err != nil {
 		return nil, err
 	}
-	pair, err := d.s.Pair(ctx, mountsOf(q.GetLeft()), mountsOf(q.GetRight()))
+	pair, err := d.s.Pair(ctx, mount.FromProto(q.GetLeft()), mount.FromProto(q.GetRight()))
 	if err != nil {
 		return nil, err
 	}
@@ -112,31 +115,22 @@ func (d *Differ) compare(ctx context.Context, q *api.DiffRequest) (*types.Descri
 	return layer, nil
 }
 
-func mountsOf(mounts []*types.Mount) []containerd.Mount {
-	var all []containerd.Mount
-	for _, m := range mounts {
-		all = append(all, containerd.Mount{Type: m.GetType(), Source: m.GetSource(), Options: m.GetOptions()})
-	}
-	return all
-}
-
-// toStatus adds the gRPC code to an error of the snapshotter or of containerd. After
-// Unimplemented containerd tries the next differ, so that an error of containerd with
-// this code gets another one.
+// toStatus returns an error of the snapshotter or of containerd with its code. The code
+// is Unimplemented only if the request is declined: containerd then tries the next
+// differ.
 func toStatus(err error) error {
 	if _, is := status.FromError(err); is {
 		return err
 	}
-	if errdefs.IsNotImplemented(err) {
+	var own *containerd.Error
+	if errors.As(err, &own) && own.Kind == fault.Unsupported {
+		return errgrpc.ToGRPC(err)
+	}
+	switch errdefs.Resolve(err) {
+	case errdefs.ErrNotImplemented:
 		return status.Error(codes.Internal, err.Error())
+	case errdefs.ErrUnavailable, errdefs.ErrFailedPrecondition, errdefs.ErrInvalidArgument, errdefs.ErrAlreadyExists, errdefs.ErrNotFound:
+		return errgrpc.ToGRPC(err)
 	}
-	for _, known := range []error{
-		errdefs.ErrUnavailable, errdefs.ErrFailedPrecondition, errdefs.ErrInvalidArgument,
-		errdefs.ErrAlreadyExists, errdefs.ErrNotFound,
-	} {
-		if errors.Is(err, known) {
-			return errgrpc.ToGRPC(err)
-		}
-	}
-	return containerd.ToStatus(err)
+	return containerd.ToGRPC(err)
 }
