@@ -32,19 +32,32 @@ import (
 	"thinctl/units"
 )
 
-func TestConformanceExt4(t *testing.T) { conformance(t, filesystem.Ext4) }
-func TestConformanceXFS(t *testing.T)  { conformance(t, filesystem.XFS) }
+// containerd's clients reach the snapshotter through a socket, thinctl's own packages in
+// process: the suite runs both ways.
+func TestConformanceExt4(t *testing.T)      { conformance(t, filesystem.Ext4, served) }
+func TestConformanceXFS(t *testing.T)       { conformance(t, filesystem.XFS, served) }
+func TestConformanceInProcess(t *testing.T) { conformance(t, filesystem.Ext4, inProcess) }
 
-// conformance runs the suite, then checks that it has left nothing.
-func conformance(t *testing.T, fs filesystem.Type) {
+type transport string
+
+const (
+	served    transport = "served"
+	inProcess transport = "in-process"
+)
+
+// conformance runs the suite and then looks for what it has left.
+func conformance(t *testing.T, fs filesystem.Type, how transport) {
 	t.Parallel()
-	f := &suiteFixture{t: t, fs: fs, pool: newPool(t, "suite-"+string(fs)), spent: map[string]spent{}}
+	f := &suiteFixture{t: t, fs: fs, pool: newPool(t, "suite-"+string(fs)+"-"+string(how)), spent: map[string]spent{}}
+	factory := f.serve
+	if how == inProcess {
+		factory = f.direct
+	}
 	t.Run("suite", func(t *testing.T) {
-		testsuite.SnapshotterSuite(t, "thinctl", f.factory)
+		testsuite.SnapshotterSuite(t, "thinctl", factory)
 	})
-	// On Linux no test of the suite skips itself; a test that fails fails this one.
-	if n := f.served.Load(); n == 0 && whole() {
-		t.Error("the suite has asked for no snapshotter")
+	if f.opened.Load() == 0 && whole() {
+		t.Error("got no request of the suite for a snapshotter, want one for each of its tests")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
@@ -90,13 +103,12 @@ func whole() bool {
 	return flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.skip").Value.String() == ""
 }
 
-// suiteFixture is a pool and its snapshotters, each of which is served in a namespace
-// of its own.
+// suiteFixture is a pool and its snapshotters, each in a namespace of its own.
 type suiteFixture struct {
 	t      *testing.T
 	fs     filesystem.Type
 	pool   *thinpool.Pool
-	served atomic.Int32
+	opened atomic.Int32 // number of snapshotters
 
 	mu    sync.Mutex
 	spent map[string]spent // by method
@@ -155,10 +167,17 @@ func (f *suiteFixture) open(t *testing.T, namespace string) *containerd.Snapshot
 	return snapshotter
 }
 
-// factory serves a namespace and returns containerd's own client of it.
-func (f *suiteFixture) factory(ctx context.Context, _ string) (snapshots.Snapshotter, func() error, error) {
-	n := f.served.Add(1)
-	backend := f.open(f.t, fmt.Sprintf("suite%d", n))
+// direct opens a namespace and returns its snapshotter.
+func (f *suiteFixture) direct(context.Context, string) (snapshots.Snapshotter, func() error, error) {
+	s := f.open(f.t, fmt.Sprintf("suite%d", f.opened.Add(1)))
+	return s, func() error {
+		return errors.Join(removeAll(s), s.Cleanup(context.Background()), s.Close())
+	}, nil
+}
+
+// serve serves a namespace and returns containerd's own client of it.
+func (f *suiteFixture) serve(context.Context, string) (snapshots.Snapshotter, func() error, error) {
+	backend := f.open(f.t, fmt.Sprintf("suite%d", f.opened.Add(1)))
 	dir, err := os.MkdirTemp("/tmp", "s") // a socket's path must be short
 	if err != nil {
 		return nil, nil, err
