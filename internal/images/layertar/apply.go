@@ -11,44 +11,44 @@ import (
 	"thinctl/units"
 )
 
-// ApplyOptions: the zero value has the default limits.
+// ApplyOptions are the options of Apply.
 type ApplyOptions struct {
 	Limits Limits
-	// TempDir is where much of a split is kept, default os.TempDir.
+	// TempDir is the directory for a split that is too large for memory, by default
+	// os.TempDir.
 	TempDir string
-	// Warn receives what was accepted although it is unusual.
+	// Warn receives warnings of unusual properties that were accepted.
 	Warn fault.Warn
-	// Progress is told how many bytes of the reader were read so far, as they
-	// came, compressed or not. It is called from another goroutine and must be
-	// quick.
+	// Progress receives the number of bytes read so far, compressed or not. It is
+	// called from another goroutine and must return fast.
 	Progress func(n int64)
 }
 
-// Applied is what a layer was.
+// Applied describes a layer that was applied.
 type Applied struct {
-	Size    units.Bytes // of the files it brought, as Docker counts: a symlink is as long as its target
-	Entries int         // in the tar, whiteouts among them
+	Size    units.Bytes // of its files, as Docker counts: the size of a symbolic link is that of its target
+	Entries int         // in the tar, including whiteouts
 	DiffID  string      // "sha256:...", of the uncompressed tar
 	TarSize int64       // bytes of the uncompressed tar
-	Split   Split       // what Replay needs beside the tree; to be closed
+	Split   Split       // for Replay; the caller closes it
 }
 
-// Apply unpacks a layer (plain tar, gzip or zstd) over what is in root. The
-// reader is read to its end and not used after Apply returns; to stop a reader
-// that blocks is the caller's to do when ctx ends. After an error root holds a
-// part of the layer. Nothing is synced.
+// Apply unpacks a layer (a tar, plain or compressed) over the tree in root. It reads
+// the reader to its end and does not use it after it returns. If ctx ends while the
+// reader blocks, the caller must stop the reader. After an error root has a part of the
+// layer. Nothing is synced.
 func Apply(ctx context.Context, root string, r io.Reader, o ApplyOptions) (_ Applied, err error) {
 	limits := o.Limits.orDefaults()
-	odd := &oddities{rec: newRecorder(2*limits.Kept+limits.Split, o.TempDir), room: limits.Kept}
+	extra := &extras{rec: newRecorder(2*limits.Kept+limits.Split, o.TempDir), limit: limits.Kept}
 	split := newRecorder(limits.Split, o.TempDir)
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, Split{[]*spool{odd.rec.out, split.out}}.Close())
+			err = errors.Join(err, Split{[]*spool{extra.rec.out, split.out}}.Close())
 		}
 	}()
 
 	queue := newQueue()
-	tree, err := newTree(root, queue, odd, o.Warn)
+	tree, err := newTree(root, queue, extra, o.Warn)
 	if err != nil {
 		return Applied{}, err
 	}
@@ -57,7 +57,7 @@ func Apply(ctx context.Context, root string, r io.Reader, o ApplyOptions) (_ App
 	stream := newStream(r, limits, o)
 	scan := &scan{
 		limits: limits, ctx: inner, stream: &chunkReader{ctx: inner, s: stream},
-		split: split, oddities: odd, queue: queue, warn: o.Warn,
+		split: split, extras: extra, queue: queue, warn: o.Warn,
 		plinks: plinks{files: map[string]plink{}, store: &spool{dir: o.TempDir}},
 	}
 	defer scan.plinks.store.Close()
@@ -79,11 +79,11 @@ func Apply(ctx context.Context, root string, r io.Reader, o ApplyOptions) (_ App
 		return Applied{}, &EntryError{Entry: "./", Why: err}
 	}
 	applied.Size, applied.Entries = scan.size, scan.entries
-	if odd.some {
-		if err := odd.rec.close(); err != nil {
+	if extra.used {
+		if err := extra.rec.close(); err != nil {
 			return Applied{}, err
 		}
-		applied.Split.parts = append(applied.Split.parts, odd.rec.out)
+		applied.Split.parts = append(applied.Split.parts, extra.rec.out)
 	}
 	applied.Split.parts = append(applied.Split.parts, split.out)
 	return applied, nil

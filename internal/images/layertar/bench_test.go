@@ -49,7 +49,7 @@ func BenchmarkApply(b *testing.B) {
 			_, err = archive.Apply(b.Context(), to, f)
 			return err
 		}},
-		// What containerd's own applier does: the digest, in the same goroutine.
+		// containerd's own applier computes the digest in the same goroutine.
 		{"containerd with digest", func(to string) error {
 			f, err := os.Open(layer)
 			if err != nil {
@@ -91,8 +91,8 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
-// processorTime is what this process and its children took: on a busy machine
-// it says more than the clock.
+// processorTime returns the processor time of this process and its children, which
+// depends less on other processes than the clock.
 func processorTime(b *testing.B) time.Duration {
 	b.Helper()
 	total := int64(0)

@@ -7,27 +7,28 @@ import (
 	"strings"
 )
 
-// The names that a layer keeps for itself:
+// The reserved names of a layer:
 // https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts
 const (
 	whiteout     = ".wh."
 	whiteoutMeta = ".wh..wh."
 	opaque       = ".wh..wh..opq"
-	plinkDir     = ".wh..wh.plnk/" // aufs's: files of which other branches have names
+	plinkDir     = ".wh..wh.plnk/" // aufs's directory of files with names in several branches
 )
 
-// What an entry is for.
+// role is the purpose of an entry.
 type role int
 
 const (
-	roleFile     role = iota // goes into the tree
-	roleWhiteout             // takes something out of it
-	roleRoot                 // the root's own metadata
-	roleIgnored              // aufs's own folders, global pax headers
+	roleFile     role = iota // is written into the tree
+	roleWhiteout             // removes from the tree
+	roleRoot                 // has the root's own metadata
+	roleIgnored              // aufs's own entries, global pax headers
 )
 
-// check finds what an entry is for, or why it must be refused. It sees the name
-// as the tar has it: containerd gets it cleaned, and re-roots what would escape.
+// check returns the role of an entry, or an error for one that must not be applied. It
+// checks the name as it is in the tar. Cleaned names would hide those that lead out of
+// the root.
 func (l Limits) check(h *tar.Header) (role, error) {
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return roleIgnored, nil
@@ -44,7 +45,7 @@ func (l Limits) check(h *tar.Header) (role, error) {
 	}
 	if clean == "." {
 		if h.Typeflag != tar.TypeDir {
-			return 0, wrong(ErrFormat, "the root can only be a folder")
+			return 0, wrong(ErrFormat, "the root can only be a directory")
 		}
 		return roleRoot, nil
 	}
@@ -64,19 +65,19 @@ func whiteoutRole(clean string) (role, error) {
 		return roleFile, nil
 	}
 	if hidden == "" || hidden == "." || hidden == ".." {
-		return 0, wrong(ErrFormat, "a whiteout of nothing that can be removed")
+		return 0, wrong(ErrFormat, "the whiteout has no name to remove")
 	}
 	return roleWhiteout, nil
 }
 
-// inside returns a name cleaned and relative to the root. An absolute name is
-// one below the root, as everywhere in tars.
+// inside returns a cleaned name, relative to the root. An absolute name is below the
+// root, as in other programs for tars.
 func (l Limits) inside(name, what string) (string, error) {
 	switch {
 	case name == "":
 		return "", wrong(ErrFormat, "empty %s", what)
 	case len(name) > l.Path:
-		return "", over("path", "a %s of %d bytes, allowed are %d", what, len(name), l.Path)
+		return "", overLimit("path", "a %s of %d bytes, but %d are allowed", what, len(name), l.Path)
 	case strings.ContainsRune(name, 0):
 		return "", wrong(ErrFormat, "NUL in the %s", what)
 	}
@@ -95,14 +96,14 @@ func (l Limits) inside(name, what string) (string, error) {
 	return path.Clean(strings.TrimLeft(name, "/")), nil
 }
 
-// numbers refuses what the kernel would cut to another value, or read as "leave
-// it as it is" (chown's -1).
+// numbers rejects numbers that the kernel would truncate, and the owner -1, which chown
+// takes for "do not change".
 func (l Limits) numbers(h *tar.Header) error {
 	switch {
 	case h.Size < 0:
 		return wrong(ErrFormat, "a size of %d", h.Size)
 	case uint64(h.Size) > uint64(l.Bytes):
-		return over("bytes", "a size of %d bytes, allowed are %s", h.Size, l.Bytes)
+		return overLimit("bytes", "a size of %d bytes, but %s are allowed", h.Size, l.Bytes)
 	case h.Uid < 0 || h.Uid >= math.MaxUint32:
 		return wrong(ErrFormat, "user id %d", h.Uid)
 	case h.Gid < 0 || h.Gid >= math.MaxUint32:
@@ -113,12 +114,12 @@ func (l Limits) numbers(h *tar.Header) error {
 	return nil
 }
 
-// kind checks what belongs to the entry's type.
+// kind checks the type of an entry and the fields for this type.
 func (l Limits) kind(h *tar.Header) error {
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont, tar.TypeDir, tar.TypeFifo:
 	case tar.TypeSymlink:
-		// Its target is free: nothing is followed out of the root.
+		// The target may be any path, as links are resolved inside the root.
 		if h.Linkname == "" || len(h.Linkname) >= l.Path || strings.ContainsRune(h.Linkname, 0) {
 			return wrong(ErrFormat, "a symbolic link's target of %d bytes", len(h.Linkname))
 		}
@@ -144,7 +145,7 @@ func (l Limits) kind(h *tar.Header) error {
 	return nil
 }
 
-// hasContents tells the types whose size counts (archive/tar, isHeaderOnlyType).
+// hasContents reports whether an entry has contents (archive/tar, isHeaderOnlyType).
 func hasContents(h *tar.Header) bool {
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont:
@@ -153,7 +154,7 @@ func hasContents(h *tar.Header) bool {
 	return false
 }
 
-// isSparse tells entries whose contents in the tar are not those of the file.
+// isSparse reports whether the tar has only the data of a file, without its holes.
 func isSparse(h *tar.Header) bool {
 	if h.Typeflag == tar.TypeGNUSparse {
 		return true

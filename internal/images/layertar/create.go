@@ -20,8 +20,8 @@ const (
 	capability  = "security.capability"
 )
 
-// create makes the entry's file, directory, link or device. What is there already
-// is replaced, except that a directory stays one.
+// create makes the file, directory, link or device of an entry. It replaces an existing
+// one, but keeps a directory if the entry is a directory.
 func (t *tree) create(e *entry) error {
 	err := t.make(e.header)
 	if !errors.Is(err, fs.ErrExist) {
@@ -38,7 +38,7 @@ func (t *tree) create(e *entry) error {
 	return t.make(e.header)
 }
 
-// make fails with fs.ErrExist if there is anything of the name.
+// make makes it in the entry's directory. It fails with fs.ErrExist if the name exists.
 func (t *tree) make(h *tar.Header) (err error) {
 	switch h.Typeflag {
 	case tar.TypeDir:
@@ -63,7 +63,7 @@ func (t *tree) mknod(h *tar.Header, kind uint32) error {
 	return t.failed("mknodat", unix.Mknodat(t.in.fd(), t.base, kind|0o600, int(number)))
 }
 
-// link makes a hard link. A symbolic link that is its target is not followed.
+// link makes a hard link. It does not follow a target that is a symbolic link.
 func (t *tree) link(target string) (err error) {
 	parent, base := path.Split(path.Clean("/" + target)[1:])
 	from, err := t.dirs.find(strings.TrimSuffix(parent, "/"))
@@ -101,8 +101,8 @@ func (t *tree) finishFile(e *entry) error {
 	return t.in.setTimes(t.base, e.header)
 }
 
-// describe sets all that the header of an entry without contents says. The owner
-// comes first: chown clears capabilities and the set-user-id bit.
+// describe sets the owner, attributes, mode and times of an entry without contents. The
+// owner comes first: chown clears capabilities and the set-user-ID bit.
 func (t *tree) describe(e *entry) error {
 	h := e.header
 	records, isLink := h.PAXRecords, h.Typeflag == tar.TypeSymlink
@@ -126,14 +126,14 @@ func (t *tree) describe(e *entry) error {
 		}
 	}
 	if h.Typeflag == tar.TypeDir {
-		t.directories = append(t.directories, e) // what comes into it changes its time
+		t.directories = append(t.directories, e) // entries in it change its time
 		return nil
 	}
 	return t.in.setTimes(t.base, h)
 }
 
-// withCapability adds the capabilities that the file of a hard link has. Not all
-// writers repeat them in the link's header.
+// withCapability adds the capabilities of the file that a hard link leads to. Not all
+// programs repeat them in the header of the link.
 func (t *tree) withCapability(records map[string]string) map[string]string {
 	if _, has := records[xattrRecord+capability]; has {
 		return records
@@ -148,8 +148,8 @@ func (t *tree) withCapability(records map[string]string) map[string]string {
 	return all
 }
 
-// setXattrs sets extended attributes. Those in trusted., and those that the file
-// system or the type of file does not have, are left out.
+// setXattrs sets extended attributes. It leaves out those in trusted., and those that
+// the file system or the type of the file does not support.
 func (t *tree) setXattrs(records map[string]string) error {
 	for _, key := range slices.Sorted(maps.Keys(records)) {
 		name, is := strings.CutPrefix(key, xattrRecord)
@@ -167,13 +167,13 @@ func (t *tree) setXattrs(records map[string]string) error {
 				continue
 			}
 		}
-		// Callers recognise the error by the operation's first word.
+		// Callers recognize this error by the first word of Op.
 		return t.failed("setxattr "+name+" of "+strconv.Itoa(len(value))+" bytes", err)
 	}
 	return nil
 }
 
-// setDirectoryTimes gives directories their times, after all that was made in them.
+// setDirectoryTimes sets the times of directories, after all entries in them were made.
 func (t *tree) setDirectoryTimes() error {
 	for _, e := range t.directories {
 		if e.gone || t.applied[e.path] != e {
@@ -191,7 +191,8 @@ func (t *tree) setDirectoryTimes() error {
 	return nil
 }
 
-// setRoot gives the root what its own entry says. Without one it keeps its time.
+// setRoot sets the metadata of the root from its own entry. Without one it restores the
+// time.
 func (t *tree) setRoot(h *tar.Header) error {
 	t.in, t.base = t.dirs.top, "."
 	if h == nil {
@@ -209,8 +210,8 @@ func (t *tree) setRoot(h *tar.Header) error {
 	return t.in.setTimes(".", h)
 }
 
-// setTimes sets the times of base, of a symbolic link its own. The access time is
-// the entry's, unless the modification time is later, as in containerd.
+// setTimes sets the times of base, and does not follow a symbolic link. As in containerd,
+// the access time is the entry's unless the modification time is later.
 func (d *directory) setTimes(base string, h *tar.Header) error {
 	accessed := h.ModTime
 	if h.AccessTime.After(accessed) {

@@ -16,17 +16,15 @@ import (
 // (continuity, fs/path.go, walkLink).
 const maxLinks = 255
 
-// directory is an open directory of the tree. Calls on its root or on its handle
-// name what is directly in it and do not follow symbolic links, so that nothing
-// outside of the tree can be reached.
+// directory is an open directory of the tree. Calls on its root or its handle take names
+// directly in it and do not follow symbolic links, and so cannot leave the tree.
 type directory struct {
 	path   string // from the root of the tree, without symbolic links; "" is the root
 	root   *os.Root
 	handle *os.File // for calls that os.Root does not have
 }
 
-// openHandle opens the handle, which directories on the way to another one do
-// not need.
+// openHandle opens the handle. Directories on the way to another one do not need it.
 func (d *directory) openHandle() (err error) {
 	if d.handle == nil {
 		d.handle, err = d.root.OpenFile(".", unix.O_PATH|unix.O_DIRECTORY, 0)
@@ -44,27 +42,26 @@ func (d *directory) close() error {
 
 func (d *directory) fd() int { return int(d.handle.Fd()) }
 
-// procPath returns a path of a file in the directory, for calls that take no
-// directory descriptor. The calls must not follow symbolic links.
+// procPath returns a path for a file in the directory, for calls without a directory
+// descriptor. They must not follow symbolic links.
 func (d *directory) procPath(base string) string {
 	return "/proc/self/fd/" + strconv.Itoa(d.fd()) + "/" + base
 }
 
-// directories opens directories of the tree by the names that entries have for
-// them. Symbolic links are followed as if the tree were the whole file system:
-// a target such as /etc is below the root, and ".." stops there. os.Root rejects
-// such links, so that they are resolved here.
+// directories opens directories of the tree by the names in entries. It follows symbolic
+// links as if the tree were the whole file system: a target such as /etc is below the
+// root, and ".." stops there. os.Root rejects such links.
 type directories struct {
 	top *directory
-	// replace removes what stands where an entry needs a directory: the last part of
-	// the entry's name as it is, or what it leads to if it is a symbolic link. It
-	// returns false if it must stay.
+	// replace removes a file where an entry needs a directory: the one at place, or if
+	// this is a symbolic link, the file found that it leads to. It returns false if the
+	// file must stay.
 	replace func(place string, found *notDirectory) (bool, error)
 
-	// The directory of the entry before, as most entries are in the same one.
+	// The directory of the previous entry, which most entries have in common.
 	name  string
 	last  *directory
-	stale bool // a name may lead elsewhere by now
+	stale bool // the name may lead to another directory now
 
 	followed int
 }
@@ -81,8 +78,8 @@ func (e *notDirectory) Error() string {
 
 func (e *notDirectory) Unwrap() error { return unix.ENOTDIR }
 
-// open returns the directory of a name, and makes the missing ones on the way to
-// it. It remains open until the next call.
+// open returns the directory of a name, and makes missing directories. It remains open
+// until the next call of open.
 func (d *directories) open(name string) (*directory, error) {
 	if d.stale {
 		if err := d.forget(); err != nil {
@@ -139,7 +136,7 @@ func (d *directories) release(found *directory) error {
 	return found.close()
 }
 
-// forget closes the directory of the entry before.
+// forget closes the directory of the previous entry.
 func (d *directories) forget() error {
 	d.stale = false
 	if d.last == nil {
@@ -152,7 +149,7 @@ func (d *directories) forget() error {
 
 func (d *directories) close() error { return errors.Join(d.forget(), d.top.close()) }
 
-// walk opens the directory of a name below from, which stays open.
+// walk opens the directory of a name below from, and leaves from open.
 func (d *directories) walk(
 	from *directory, name string, makeMissing bool, replace func(string, *notDirectory) (bool, error),
 ) (*directory, error) {
@@ -222,7 +219,7 @@ func (d *directories) follow(in *directory, part string, makeMissing bool) (*dir
 	return d.walk(d.top, target[1:], makeMissing, nil)
 }
 
-// namesIn returns the sorted names of what is in a directory.
+// namesIn returns the sorted names in a directory.
 func namesIn(root *os.Root) ([]string, error) {
 	f, err := root.Open(".")
 	if err != nil {

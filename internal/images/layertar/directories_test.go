@@ -14,8 +14,8 @@ import (
 	"thinctl/internal/testkit/need"
 )
 
-// TestParentsThatWereFiles applies layers with entries below what was no
-// directory. The trees are those of containerd and Docker on overlayfs.
+// TestParentsThatWereFiles applies layers with entries below files of the tree. The
+// results are those of containerd and Docker on overlayfs.
 func TestParentsThatWereFiles(t *testing.T) {
 	need.Root(t)
 	for _, c := range []struct {
@@ -29,9 +29,9 @@ func TestParentsThatWereFiles(t *testing.T) {
 		{"below a file of a directory", []tar.Header{file("dir/file/new")}, "dir/ dir/file/ dir/file/new link new/ new/was was", true},
 		{"below a link to a file", []tar.Header{file("link/new")}, "dir/ dir/file link/ link/new new/ new/was was", true},
 		{"deep below a link to a file", []tar.Header{file("link/a/new")}, "dir/ dir/file link/ link/a/ link/a/new new/ new/was was", true},
-		{"a whiteout below a file", []tar.Header{gone("was/.wh.x")}, "dir/ dir/file link new/ new/was was/", true},
-		{"a directory of its own first", []tar.Header{folder("was/"), file("was/new")}, "dir/ dir/file link new/ new/was was/ was/new", false},
-		{"a whiteout of the file first", []tar.Header{gone(".wh.was"), file("was/new")}, "dir/ dir/file link new/ new/was was/ was/new", false},
+		{"a whiteout below a file", []tar.Header{whiteoutOf("was/.wh.x")}, "dir/ dir/file link new/ new/was was/", true},
+		{"a directory of its own first", []tar.Header{directoryOf("was/"), file("was/new")}, "dir/ dir/file link new/ new/was was/ was/new", false},
+		{"a whiteout of the file first", []tar.Header{whiteoutOf(".wh.was"), file("was/new")}, "dir/ dir/file link new/ new/was was/ was/new", false},
 		{"below a link of its own to a file below", []tar.Header{symlink("own", "was"), file("own/new")}, "dir/ dir/file link new/ new/was own was/ was/new", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -5,25 +5,26 @@ import (
 	"fmt"
 )
 
-// What is wrong with a layer, for errors.Is.
+// The errors for layers and trees.
 var (
-	// ErrEscapes: an entry or its hard link leads out of the root. Apply.
+	// ErrEscapes is returned by Apply if an entry or a hard link leads out of the root.
 	ErrEscapes = errors.New("leads out of the root")
-	// ErrLimit: the layer is larger than Limits allow. Apply.
+	// ErrLimit is returned by Apply if the layer is larger than the limits.
 	ErrLimit = errors.New("over the limit")
-	// ErrFormat: the stream is no layer, or is cut short or damaged, or an entry
-	// makes no sense. Apply, Replay.
-	ErrFormat = errors.New("not a sound layer")
-	// ErrChanged: a file that the tar needs is not in the tree any more as it was
-	// applied. Replay.
+	// ErrFormat is returned by Apply and Replay if the stream is not a layer, or is
+	// truncated or damaged.
+	ErrFormat = errors.New("not a valid layer")
+	// ErrChanged is returned by Replay if the tree no longer has a file as it was
+	// applied.
 	ErrChanged = errors.New("no longer as it was applied")
-	// ErrUnwritable: a file cannot be told in a layer. Write, WriteAll.
+	// ErrUnwritable is returned by Write and WriteAll for a file that a layer cannot
+	// contain.
 	ErrUnwritable = errors.New("cannot be written as a layer")
 )
 
-// EntryError says which entry of a tar, or file of a tree, stopped the work, and
-// why. Where the tar itself is damaged it is the last entry that could be read,
-// "" before the first.
+// EntryError is an error with the entry of a tar, or the file of a tree, that caused
+// it. If the tar itself is damaged, Entry is the last entry that was read, or "" before
+// the first.
 type EntryError struct {
 	Entry string
 	Why   error

@@ -10,15 +10,15 @@ import (
 	"thinctl/units"
 )
 
-// Limits bound what a layer may bring; a zero is the default.
+// Limits are the limits for a layer. A field with 0 has the default.
 type Limits struct {
-	Entries int         // 10 million
-	Bytes   units.Bytes // 1 TiB: of the uncompressed tar, and again of the files' sizes
-	Header  units.Bytes // 8 MiB: one entry's headers
-	Path    int         // 4096 bytes in a name or in a link's target
-	Kept    units.Bytes // 10 GiB: contents that a later entry of the layer replaces or removes
-	Split   units.Bytes // 512 MiB: the split, compressed
-	Window  units.Bytes // 128 MiB: the memory for uncompressing (zstd, xz)
+	Entries int         // number of entries, default 10 million
+	Bytes   units.Bytes // size of the uncompressed tar, and of all files together, default 1 TiB
+	Header  units.Bytes // headers of one entry, default 8 MiB
+	Path    int         // bytes in a name or in the target of a link, default 4096
+	Kept    units.Bytes // contents that a later entry of the layer replaces or removes, default 10 GiB
+	Split   units.Bytes // the compressed split, default 512 MiB
+	Window  units.Bytes // memory to uncompress zstd and xz, default 128 MiB
 }
 
 func (l Limits) orDefaults() Limits {
@@ -46,12 +46,12 @@ func (l Limits) orDefaults() Limits {
 	return l
 }
 
-// LimitNames returns the names of the limits that Set takes.
+// LimitNames returns the names of the limits for Set.
 func LimitNames() []string {
 	return []string{"bytes", "entries", "header", "kept", "path", "split", "window"}
 }
 
-// Set changes the limit of a name: to a size or, of entries and path, a number.
+// Set changes a limit by its name. The value is a size, but a number for entries and path.
 func (l *Limits) Set(name, value string) error {
 	if at := slices.Index([]string{"entries", "path"}, name); at >= 0 {
 		n, err := strconv.Atoi(value)
@@ -61,9 +61,11 @@ func (l *Limits) Set(name, value string) error {
 		*[]*int{&l.Entries, &l.Path}[at] = n
 		return nil
 	}
-	into, known := map[string]*units.Bytes{"bytes": &l.Bytes, "header": &l.Header, "kept": &l.Kept, "split": &l.Split, "window": &l.Window}[name]
+	into, known := map[string]*units.Bytes{
+		"bytes": &l.Bytes, "header": &l.Header, "kept": &l.Kept, "split": &l.Split, "window": &l.Window,
+	}[name]
 	if !known {
-		return fmt.Errorf("limit %q is not known: use %s", name, strings.Join(LimitNames(), ", "))
+		return fmt.Errorf("unknown limit %q: use %s", name, strings.Join(LimitNames(), ", "))
 	}
 	size, err := units.Parse(value)
 	if err == nil && size == 0 {
@@ -76,7 +78,8 @@ func (l *Limits) Set(name, value string) error {
 	return nil
 }
 
-// LimitError is an ErrLimit with the name of the limit in Limits.Set.
+// LimitError is the error for a layer over a limit, with the name of the limit for
+// Limits.Set.
 type LimitError struct {
 	Name string
 	Why  error
@@ -87,7 +90,7 @@ func (e *LimitError) Error() string { return fmt.Sprintf("%v: %v", ErrLimit, e.W
 // Unwrap returns ErrLimit and the cause.
 func (e *LimitError) Unwrap() []error { return []error{ErrLimit, e.Why} }
 
-// over is the error of the limit of a name.
-func over(name, format string, args ...any) error {
+// overLimit returns the error for a limit, by its name.
+func overLimit(name, format string, args ...any) error {
 	return &LimitError{Name: name, Why: fmt.Errorf(format, args...)}
 }

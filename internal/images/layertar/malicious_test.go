@@ -20,7 +20,7 @@ import (
 	"thinctl/units"
 )
 
-// builder makes tars that no honest program would.
+// builder makes tars that other programs do not write.
 type builder struct {
 	bytes.Buffer
 	w *tar.Writer
@@ -37,7 +37,7 @@ func archiveOf(t testing.TB, headers ...tar.Header) []byte {
 	return b.Bytes()
 }
 
-// add writes an entry whose contents, if it has a size, are "x".
+// add writes an entry. Its contents are as many "x" as its size.
 func (b *builder) add(t testing.TB, h tar.Header) {
 	t.Helper()
 	if h.Typeflag == 0 {
@@ -53,7 +53,7 @@ func (b *builder) add(t testing.TB, h tar.Header) {
 	}
 }
 
-// patched changes bytes of the header at offset, and makes its sum right again.
+// patched changes bytes of the header at offset, and its checksum.
 func patched(layer []byte, header, at int, value string) []byte {
 	layer = bytes.Clone(layer)
 	h := layer[header : header+512]
@@ -79,7 +79,7 @@ func base256(v int64, size int) string {
 	return string(b)
 }
 
-// pax writes an extended header with records as they are, then an entry.
+// pax writes an extended header with unchecked records, then an entry.
 func pax(records string, name string) []byte {
 	var b bytes.Buffer
 	raw := func(name string, flag byte, body string) {
@@ -130,11 +130,11 @@ func file(name string) tar.Header { return tar.Header{Name: name, Size: 1} }
 func TestMalicious(t *testing.T) {
 	tests := malicious(t)
 	if len(tests) < 40 {
-		t.Fatalf("only %d archives", len(tests))
+		t.Fatalf("got %d archives, want 40 or more", len(tests))
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			root, canary := arena(t)
+			root, canary := canaryFixture(t)
 			before := describe(t, canary)
 			_, err := Apply(t.Context(), root, bytes.NewReader(test.layer), ApplyOptions{Limits: test.limits})
 			refused(t, err, test.kind, test.entry)
@@ -145,9 +145,9 @@ func TestMalicious(t *testing.T) {
 	}
 }
 
-// arena makes a root with links to a canary outside of it, by which nothing may
-// reach it: the canary's folder holds the root.
-func arena(t testing.TB) (root, canary string) {
+// canaryFixture makes a root with links to a canary, a directory outside of the root that
+// Apply must not change.
+func canaryFixture(t testing.TB) (root, canary string) {
 	t.Helper()
 	outer := t.TempDir()
 	root, canary = filepath.Join(outer, "root"), filepath.Join(outer, "canary")
@@ -192,7 +192,7 @@ func malicious(t testing.TB) []attack {
 	return []attack{
 		a("parent", ErrEscapes, "../canary/new", file("../canary/new")),
 		a("parent itself", ErrEscapes, "..", tar.Header{Name: "..", Typeflag: tar.TypeDir}),
-		a("parent behind a folder", ErrEscapes, "sub/../../canary/new", file("sub/../../canary/new")),
+		a("parent behind a directory", ErrEscapes, "sub/../../canary/new", file("sub/../../canary/new")),
 		a("parent of slash", ErrEscapes, "/../canary/new", file("/../canary/new")),
 		a("parent after dots", ErrEscapes, "./.././canary/new", file("./.././canary/new")),
 		a("parent at the end", ErrEscapes, "sub/../..", tar.Header{Name: "sub/../..", Typeflag: tar.TypeDir}),
@@ -200,7 +200,7 @@ func malicious(t testing.TB) []attack {
 		a("whiteout of a parent's file", ErrEscapes, "../canary/.wh.secret", tar.Header{Name: "../canary/.wh.secret"}),
 		a("opaque parent", ErrEscapes, "../canary/.wh..wh..opq", tar.Header{Name: "../canary/.wh..wh..opq"}),
 		a("relative hard link", ErrEscapes, "h", link("h", "../canary/secret")),
-		a("hard link through a folder", ErrEscapes, "h", link("h", "sub/../../canary/secret")),
+		a("hard link through a directory", ErrEscapes, "h", link("h", "sub/../../canary/secret")),
 		a("absolute hard link out", ErrEscapes, "h", link("h", "/../canary/secret")),
 		a("absolute hard link", os.ErrNotExist, "h", link("h", "/etc/shadow")),
 		a("hard link through an absolute link", os.ErrNotExist, "h", link("h", "abs/secret")),
@@ -210,9 +210,9 @@ func malicious(t testing.TB) []attack {
 		a("hard link to slash", ErrFormat, "h", link("h", "/")),
 		a("hard link to nothing", os.ErrNotExist, "h", link("h", "missing")),
 		a("hard link to itself", os.ErrNotExist, "plain", link("plain", "plain")),
-		a("hard link to a folder", unix.EPERM, "h", link("h", "sub")),
+		a("hard link to a directory", unix.EPERM, "h", link("h", "sub")),
 		a("hard link into aufs", ErrFormat, "h", link("h", ".wh..wh.plnk/1.2")),
-		a("through a loop", nil /* containerd has no word for it */, "loop/x", file("loop/x")),
+		a("through a loop", nil /* ELOOP or another */, "loop/x", file("loop/x")),
 		a("below a file of its own", unix.ENOTDIR, "own/x", file("own"), file("own/x")),
 		a("deep below a file of its own", unix.ENOTDIR, "own/x/y", file("own"), file("own/x/y")),
 		a("below its own link to its own file", unix.ENOTDIR, "l/x", file("own"), symlink("l", "own"), file("l/x")),
@@ -242,13 +242,13 @@ func malicious(t testing.TB) []attack {
 		raw("negative device", ErrFormat, "d", patched(archiveOf(t, tar.Header{Name: "d", Typeflag: tar.TypeBlock}), 0, 337, base256(-1, 8))),
 		a("file for a root", ErrFormat, ".", file(".")),
 		a("link for a root", ErrFormat, "./", symlink("./", "/etc")),
-		a("folder's parent as the root's file", ErrFormat, "sub/..", symlink("sub/..", "x")),
+		a("directory's parent as the root's file", ErrFormat, "sub/..", symlink("sub/..", "x")),
 		raw("symbolic link to nothing", ErrFormat, "a", patched(one, 0, 156, "2")),
 		a("symbolic link too long", ErrFormat, "s", symlink("s", strings.Repeat("t", 4096))),
 		a("name too long", ErrLimit, strings.Repeat("n/", 2500), tar.Header{Name: strings.Repeat("n/", 2500), Typeflag: tar.TypeDir}),
 		a("part too long", unix.ENAMETOOLONG, long, file(long)),
 		a("whiteout of nothing", ErrFormat, ".wh.", tar.Header{Name: ".wh."}),
-		a("whiteout of the folder", ErrFormat, ".wh..", tar.Header{Name: ".wh.."}),
+		a("whiteout of the directory", ErrFormat, ".wh..", tar.Header{Name: ".wh.."}),
 		a("whiteout of the parent", ErrFormat, ".wh...", tar.Header{Name: ".wh..."}),
 		a("whiteout of the parent below", ErrFormat, "sub/.wh...", tar.Header{Name: "sub/.wh..."}),
 		a("inside a whiteout", ErrFormat, ".wh.sub/x", file(".wh.sub/x")),
@@ -280,7 +280,7 @@ func corrupt(b []byte, at int) []byte {
 	return b
 }
 
-// What looks dangerous and is not: it stays inside the root.
+// TestStaysInside applies entries that seem to lead out of the root, but stay inside.
 func TestStaysInside(t *testing.T) {
 	need.Root(t)
 	tests := []struct {
@@ -290,11 +290,11 @@ func TestStaysInside(t *testing.T) {
 	}{
 		{"through an absolute link", []tar.Header{file("abs/new")}, ""},
 		{"through a relative link", []tar.Header{file("rel/new")}, "canary/new"},
-		{"through a link in a folder", []tar.Header{file("sub/up/new")}, "canary/new"},
+		{"through a link in a directory", []tar.Header{file("sub/up/new")}, "canary/new"},
 		{"through the link to slash", []tar.Header{file("slash/canary/new")}, "canary/new"},
 		{"through the link up", []tar.Header{file("up/canary/new")}, "canary/new"},
 		{"over a link to a file", []tar.Header{file("absfile")}, "absfile"},
-		{"folder over a link", []tar.Header{{Name: "rel", Typeflag: tar.TypeDir}, file("rel/new")}, "rel/new"},
+		{"directory over a link", []tar.Header{{Name: "rel", Typeflag: tar.TypeDir}, file("rel/new")}, "rel/new"},
 		{"link, then through it", []tar.Header{symlink("l", "../canary"), file("l/secret")}, "canary/secret"},
 		{"link, then over it", []tar.Header{symlink("l", "../canary/secret"), file("l")}, "l"},
 		{"hard link to a link, then over it", []tar.Header{link("h", "absfile"), file("h")}, "h"},
@@ -303,8 +303,8 @@ func TestStaysInside(t *testing.T) {
 		{"whiteout of a link", []tar.Header{{Name: ".wh.abs"}}, ""},
 		{"opaque through a link", []tar.Header{{Name: "rel/.wh..wh..opq"}}, ""},
 		{"opaque through the link up", []tar.Header{{Name: "up/.wh..wh..opq"}}, ""},
-		{"folder times through a link made later", []tar.Header{{Name: "d", Typeflag: tar.TypeDir}, symlink("d", "../canary")}, "d"},
-		{"below a folder that became a link", []tar.Header{{Name: "d/e", Typeflag: tar.TypeDir}, symlink("d", "../canary/dir"), file("d/file")}, "canary/dir/file"},
+		{"directory times through a link made later", []tar.Header{{Name: "d", Typeflag: tar.TypeDir}, symlink("d", "../canary")}, "d"},
+		{"below a directory that became a link", []tar.Header{{Name: "d/e", Typeflag: tar.TypeDir}, symlink("d", "../canary/dir"), file("d/file")}, "canary/dir/file"},
 		{"below a link to a file outside", []tar.Header{file("absfile/new")}, ""},
 		{"below its own link to a lower file", []tar.Header{symlink("l", "plain"), file("l/new")}, "plain/new"},
 		{"device through a link", []tar.Header{{Name: "rel/null", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3}}, "canary/null"},
@@ -312,7 +312,7 @@ func TestStaysInside(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			root, canary := arena(t)
+			root, canary := canaryFixture(t)
 			before := describe(t, canary)
 			layer := archiveOf(t, test.headers...)
 			applied, err := Apply(t.Context(), root, bytes.NewReader(layer), ApplyOptions{})
@@ -337,7 +337,7 @@ func TestReaderFails(t *testing.T) {
 		_, err := Apply(t.Context(), t.TempDir(), r, ApplyOptions{})
 		refused(t, err, broken, "b")
 		if errors.Is(err, ErrFormat) {
-			t.Errorf("%v: the layer is not to blame", err)
+			t.Errorf("got %v, want no ErrFormat, as the reader failed", err)
 		}
 	}
 }

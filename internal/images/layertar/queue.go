@@ -5,16 +5,16 @@ import (
 	"sync"
 )
 
-// queueLength is how many items wait for the tree at most.
+// queueLength is the largest number of items that wait for the tree.
 const queueLength = 32
 
-// item is what the scan hands to the tree: an entry, or data of the entry before.
+// item is an entry, or data of the previous entry.
 type item struct {
 	entry *entry // nil for data
 
 	data   []byte
 	offset int64            // of data in the file
-	buf    *[pieceSize]byte // where data is in a pooled buffer
+	buf    *[pieceSize]byte // the pooled buffer of data, if any
 }
 
 // queue carries items from the scan to the tree.
@@ -52,7 +52,7 @@ func (q *queue) next(ctx context.Context) (item, bool, error) {
 	}
 }
 
-// data returns an item with size bytes to fill in, which belong at offset.
+// data returns an item for size bytes at offset, which the caller fills in.
 func (q *queue) data(offset, size int64) item {
 	if size < pieceSize/2 {
 		return item{data: make([]byte, size), offset: offset}
@@ -61,7 +61,7 @@ func (q *queue) data(offset, size int64) item {
 	return item{data: buf[:size], offset: offset, buf: buf}
 }
 
-// recycle takes the buffer of an item that is no longer used.
+// recycle returns the buffer of an item to the pool.
 func (q *queue) recycle(it item) {
 	if it.buf != nil {
 		q.pool.Put(it.buf)

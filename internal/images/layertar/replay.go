@@ -15,11 +15,11 @@ import (
 	"github.com/vbatts/tar-split/tar/storage"
 )
 
-// Replay writes the very tar that was applied, uncompressed, from the tree and
-// the split. What it wrote is right only if its digest is; that is the caller's
-// to compare. A file that is missing or has changed is an EntryError with
-// ErrChanged. tempDir is where much of what the tree has no more is kept for a
-// while, default os.TempDir.
+// Replay writes the uncompressed tar that was applied again, from the tree and the
+// split. The caller must compare the digest of the result. For a file that is missing
+// or has changed Replay returns an EntryError with ErrChanged. tempDir is the directory
+// for contents that the tree no longer has and that are too large for memory, by
+// default os.TempDir.
 func Replay(ctx context.Context, root string, split io.Reader, w io.Writer, tempDir string) error {
 	confined, err := os.OpenRoot(root)
 	if err != nil {
@@ -33,7 +33,7 @@ func Replay(ctx context.Context, root string, split io.Reader, w io.Writer, temp
 	out := bufio.NewWriterSize(w, chunkSize)
 	p := &replay{
 		ctx: ctx, root: confined, out: out,
-		places: map[int]line{}, kept: map[int][]stretch{}, store: &spool{dir: tempDir}, buf: make([]byte, chunkSize),
+		places: map[int]line{}, kept: map[int][]extent{}, store: &spool{dir: tempDir}, buf: make([]byte, chunkSize),
 	}
 	defer p.store.Close()
 	lines := json.NewDecoder(unzipped)
@@ -57,7 +57,7 @@ type replay struct {
 	root   *os.Root
 	out    io.Writer
 	places map[int]line
-	kept   map[int][]stretch // in store
+	kept   map[int][]extent // in store
 	store  *spool
 	buf    []byte
 }
@@ -71,7 +71,7 @@ func (p *replay) line(l line) error {
 		p.places[l.Position] = l
 		return nil
 	case keptType:
-		p.kept[l.Position] = append(p.kept[l.Position], stretch{p.store.n, int64(len(l.Payload))})
+		p.kept[l.Position] = append(p.kept[l.Position], extent{p.store.n, int64(len(l.Payload))})
 		_, err := p.store.Write(l.Payload)
 		return err
 	case storage.SegmentType:
@@ -83,7 +83,7 @@ func (p *replay) line(l line) error {
 		}
 		return p.file(l)
 	}
-	return wrong(ErrFormat, "the split: unknown line of type %d", l.Type)
+	return wrong(ErrFormat, "the split: a line of the unknown type %d", l.Type)
 }
 
 func (p *replay) file(l line) error {
@@ -103,7 +103,7 @@ func (p *replay) file(l line) error {
 		return &EntryError{Entry: l.GetName(), Why: err}
 	}
 	if !bytes.Equal(crc.Sum(nil), l.Payload) {
-		return &EntryError{Entry: l.GetName(), Why: wrong(ErrChanged, "its contents differ")}
+		return &EntryError{Entry: l.GetName(), Why: wrong(ErrChanged, "the contents differ")}
 	}
 	return nil
 }
@@ -112,22 +112,23 @@ func (p *replay) fromTree(l line, w io.Writer) error {
 	name, offset, whole := path.Clean("/" + l.GetName())[1:], int64(0), true
 	if place, is := p.places[l.Position]; is {
 		delete(p.places, l.Position)
-		// Sparse files have a line for each stretch of data.
+		// A sparse file has a line for each extent of data.
 		name, offset, whole = place.GetName(), place.Offset, false
 	}
 	f, info, err := openPlain(p.root, name)
 	if err != nil {
-		return errors.Join(wrong(ErrChanged, "it cannot be read"), err)
+		return errors.Join(wrong(ErrChanged, "the file cannot be read"), err)
 	}
 	defer f.Close()
 	switch {
 	case whole && info.Size() != l.Size, info.Size() < offset+l.Size:
-		return wrong(ErrChanged, "it has %d bytes, not %d", info.Size(), l.Size)
+		return wrong(ErrChanged, "the file has %d bytes, not %d", info.Size(), l.Size)
 	}
-	return copyStretch(p.ctx, w, f, info, offset, l.Size, p.buf)
+	return copyExtent(p.ctx, w, f, info, offset, l.Size, p.buf)
 }
 
-// hashed remembers the writer's own failure, which is not the file's.
+// hashed computes a checksum. It keeps the errors of the writer, which are not the
+// file's.
 type hashed struct {
 	w      io.Writer
 	sum    io.Writer

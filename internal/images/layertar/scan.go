@@ -18,27 +18,27 @@ import (
 
 const (
 	blockSize = 512
-	// pieceSize is how finely zeros are looked for: what is smaller is not worth
-	// an extent of its own.
+	// pieceSize is the size of the smallest hole. Smaller holes are not worth an extent
+	// of their own.
 	pieceSize = 64 << 10
 )
 
-// entry is one entry of the tar on its way into the tree.
+// entry is one entry of the tar that goes to the tree.
 type entry struct {
 	name   string // as the tar has it
 	clean  string
 	role   role
 	header *tar.Header
-	size   int64  // of the contents
-	parts  []part // where the split has the contents
+	size   int64  // of the file
+	parts  []part // the lines of the split for the contents
 
-	// The tree's side alone:
-	path string // where it is, relative to the root
-	gone bool
+	// Only for the tree:
+	path string // relative to the root
+	gone bool   // removed by a later entry
 }
 
-// part is a range of a file's contents that one line of the split stands for.
-// Only sparse entries have other than one.
+// part is a range of a file's contents that has a line in the split. Only sparse
+// entries have more than one.
 type part struct {
 	position     int
 	offset, size int64
@@ -47,26 +47,26 @@ type part struct {
 // scan reads the tar. It rejects entries that must not be applied, records the
 // split, and hands the other entries and their contents to the tree.
 type scan struct {
-	limits   Limits
-	ctx      context.Context
-	stream   *chunkReader
-	split    *recorder
-	oddities *oddities
-	queue    *queue
-	warn     fault.Warn
-	tap      tap
-	reader   *tar.Reader // reads from tap
-	crc      hash.Hash64
+	limits Limits
+	ctx    context.Context
+	stream *chunkReader
+	split  *recorder
+	extras *extras
+	queue  *queue
+	warn   fault.Warn
+	input  capture
+	reader *tar.Reader // of input
+	crc    hash.Hash64
 
-	last    string // the entry at work
+	last    string // the present entry
 	entries int
 	plinks  plinks
 	size    units.Bytes
 	root    *tar.Header // the root's own entry
 }
 
-// tap is what the tar reader reads from. Between contents it keeps what passes.
-type tap struct {
+// capture is the input of the tar reader. It holds the bytes between contents.
+type capture struct {
 	r     io.Reader
 	limit int
 	held  []byte
@@ -76,7 +76,7 @@ type tap struct {
 	seen     func(p []byte) error
 }
 
-func (t *tap) Read(p []byte) (int, error) {
+func (t *capture) Read(p []byte) (int, error) {
 	n, err := t.r.Read(p)
 	if t.contents {
 		t.passed += int64(n)
@@ -88,7 +88,7 @@ func (t *tap) Read(p []byte) (int, error) {
 		return n, err
 	}
 	if len(t.held)+n > t.limit {
-		return 0, over("header", "headers of more than %d bytes", t.limit)
+		return 0, overLimit("header", "headers of more than %d bytes", t.limit)
 	}
 	t.held = append(t.held, p[:n]...)
 	return n, err
@@ -109,34 +109,34 @@ func (s *scan) run() error {
 }
 
 func (s *scan) entriesIn() error {
-	s.tap = tap{r: s.stream, limit: int(s.limits.Header)}
+	s.input = capture{r: s.stream, limit: int(s.limits.Header)}
 	s.crc = crc64.New(storage.CRCTable)
-	s.reader = tar.NewReader(&s.tap)
+	s.reader = tar.NewReader(&s.input)
 	pad := 0
 	for {
 		h, err := s.reader.Next()
 		if err == io.EOF { //nolint:errorlint // a wrapped EOF is no end
 			s.checkEnd(pad)
 			s.queue.end()
-			return s.split.segment(s.tap.held)
+			return s.split.segment(s.input.held)
 		}
 		if err != nil {
 			return s.explain(err)
 		}
 		s.last = h.Name
 		if s.entries++; s.entries > s.limits.Entries {
-			return over("entries", "more than %d entries", s.limits.Entries)
+			return overLimit("entries", "more than %d entries", s.limits.Entries)
 		}
-		raw := bytes.Clone(s.tap.held)
-		s.tap.held = s.tap.held[:0]
+		raw := bytes.Clone(s.input.held)
+		s.input.held = s.input.held[:0]
 		if pad, err = s.one(h, raw, pad); err != nil {
 			return err
 		}
 	}
 }
 
-// one handles an entry, of which raw are the headers after the padding of the
-// entry before; it returns its own contents' padding.
+// one handles an entry. raw are its headers, after the padding of the entry before. one
+// returns the size of the padding after the contents.
 func (s *scan) one(h *tar.Header, raw []byte, pad int) (int, error) {
 	role, err := s.limits.check(h)
 	if err != nil {
@@ -155,14 +155,14 @@ func (s *scan) one(h *tar.Header, raw []byte, pad int) (int, error) {
 			brought = units.Bytes(len(h.Linkname))
 		}
 		if s.size += brought; s.size > s.limits.Bytes {
-			return 0, over("bytes", "files of more than %s", s.limits.Bytes)
+			return 0, overLimit("bytes", "files of more than %s", s.limits.Bytes)
 		}
 	}
 	if role == roleRoot {
 		s.root = h
 	}
 	if h.Typeflag == tar.TypeXGlobalHeader {
-		// Next has read its records, but not their padding.
+		// Next has read the records, but not their padding.
 		return int(padding(int64(len(raw) - pad))), nil
 	}
 	if role == roleIgnored {
@@ -171,7 +171,7 @@ func (s *scan) one(h *tar.Header, raw []byte, pad int) (int, error) {
 	if role == roleFile && isPlink(h) {
 		return int(padding(0)), s.plinks.use(s, h, e)
 	}
-	var data []stretch
+	var data []extent
 	sparse := false
 	if role == roleFile && isSparse(h) {
 		if data, sparse, err = sparseData(h, raw[min(pad, len(raw)):]); err != nil {
@@ -183,13 +183,13 @@ func (s *scan) one(h *tar.Header, raw []byte, pad int) (int, error) {
 			return 0, err
 		}
 	}
-	s.tap.contents, s.tap.passed = true, 0
+	s.input.contents, s.input.passed = true, 0
 	if sparse {
 		return s.sparse(e, data)
 	}
 	err = s.contents(h, e)
-	s.tap.contents, s.tap.seen = false, nil
-	return int(padding(s.tap.passed)), err
+	s.input.contents, s.input.seen = false, nil
+	return int(padding(s.input.passed)), err
 }
 
 // plain returns the header of the file that an entry becomes. Some writers add
@@ -208,8 +208,8 @@ func (s *scan) contents(h *tar.Header, e *entry) error {
 	case e.size == 0:
 		return nil
 	case e.role != roleFile:
-		// No file will have these contents: they are kept as they are.
-		s.tap.seen = s.split.segment
+		// The tree will not have these contents: the split keeps them.
+		s.input.seen = s.split.segment
 		if e.role == roleIgnored {
 			if err := s.plinks.add(s, h, e); err != nil {
 				return err
@@ -219,7 +219,7 @@ func (s *scan) contents(h *tar.Header, e *entry) error {
 		return s.explain(err)
 	}
 	s.crc.Reset()
-	s.tap.seen = func(p []byte) error { _, err := s.crc.Write(p); return err }
+	s.input.seen = func(p []byte) error { _, err := s.crc.Write(p); return err }
 	if err := s.pieces(e.size); err != nil {
 		return err
 	}
@@ -228,7 +228,7 @@ func (s *scan) contents(h *tar.Header, e *entry) error {
 	return err
 }
 
-// pieces hands on contents. Pieces of zeros are left out: they become holes.
+// pieces passes contents to the tree, without pieces of zeros, which become holes.
 func (s *scan) pieces(size int64) error {
 	for offset := int64(0); offset < size; offset += pieceSize {
 		it := s.queue.data(offset, min(pieceSize, size-offset))
@@ -246,21 +246,21 @@ func (s *scan) pieces(size int64) error {
 	return nil
 }
 
-// checkEnd warns of a tar without its end, which some writers leave out. Docker,
-// containerd and GNU tar accept it. pad is the last contents' padding.
+// checkEnd warns of a tar without an end, which some programs write. Docker,
+// containerd and GNU tar accept it. pad is the padding of the last contents.
 func (s *scan) checkEnd(pad int) {
 	switch {
 	case s.stream.read == 0:
-		s.warn.Add("", "the tar is empty, not even its end is there")
+		s.warn.Add("", "the tar is empty and has no end marker")
 	case s.stream.read%blockSize != 0:
-		s.warn.Add(s.last, "the tar ends within this entry's padding")
-	case len(s.tap.held)-pad < 2*blockSize:
+		s.warn.Add(s.last, "the tar ends in the padding of this entry")
+	case len(s.input.held)-pad < 2*blockSize:
 		s.warn.Add(s.last, "the tar ends after this entry, without an end marker")
 	}
 }
 
-// rest reads what comes after the end: zeros that fill up a tape's record, or
-// what a writer left there. It is part of the diff id, and of the split.
+// rest reads the data after the end: the padding of a tape's record, or other data. They
+// are part of the diff id and of the split.
 func (s *scan) rest() error {
 	buf := make([]byte, pieceSize)
 	garbage := false
@@ -282,7 +282,7 @@ func (s *scan) rest() error {
 	}
 }
 
-// explain tells what archive/tar finds wrong from errors that it hands through.
+// explain distinguishes errors of archive/tar from those of the stream.
 func (s *scan) explain(err error) error {
 	through := s.stream.err
 	switch {
@@ -293,7 +293,7 @@ func (s *scan) explain(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return wrong(ErrFormat, "the tar is cut short")
 	default:
-		return wrong(ErrFormat, "what follows is no tar entry: %v", err)
+		return wrong(ErrFormat, "not a tar entry: %v", err)
 	}
 }
 

@@ -8,21 +8,20 @@ import (
 	"strings"
 )
 
-// stretch is data of a sparse file that stands in the tar.
-type stretch struct{ offset, size int64 }
+// extent is a range of a file with data.
+type extent struct{ offset, size int64 }
 
-// sparse handles the contents of a sparse entry: the tar has only the data, and
-// nothing is done for the holes, however large they are. archive/tar would
-// return the holes as zeros, so the data are read from below it, and it begins
-// again after them. containerd is given an empty file, which the queue fills.
+// sparse handles the contents of a sparse entry. The tar has only the data, so that the
+// size of the holes does not matter. archive/tar would return the holes as zeros.
+// sparse therefore reads the data from its input, and starts a new reader after them.
 //
-// tar-split has no words for files of which the tar has only a part: each
-// stretch becomes a line of its own, and an oddity names its place.
-func (s *scan) sparse(e *entry, data []stretch) (int, error) {
+// tar-split has no format for files of which the tar has only a part: each extent has a
+// line of its own, and an extra line with its place.
+func (s *scan) sparse(e *entry, data []extent) (int, error) {
 	var passed int64
 	for _, d := range data {
 		s.crc.Reset()
-		if err := s.stretch(d); err != nil {
+		if err := s.extent(d); err != nil {
 			return 0, err
 		}
 		passed += d.size
@@ -30,25 +29,25 @@ func (s *scan) sparse(e *entry, data []stretch) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if err := s.oddities.place(position, e.clean, d.offset); err != nil {
+		if err := s.extras.place(position, e.clean, d.offset); err != nil {
 			return 0, err
 		}
 		e.parts = append(e.parts, part{position: position, offset: d.offset, size: d.size})
 	}
 	pad := int(padding(passed))
-	s.tap.contents = false
-	if _, err := io.CopyN(io.Discard, &s.tap, int64(pad)); err != nil && err != io.EOF { //nolint:errorlint // a wrapped EOF is no end
+	s.input.contents = false
+	if _, err := io.CopyN(io.Discard, &s.input, int64(pad)); err != nil && err != io.EOF { //nolint:errorlint // a wrapped EOF is no end
 		return 0, s.explain(err)
 	}
-	s.reader = tar.NewReader(&s.tap)
+	s.reader = tar.NewReader(&s.input)
 	return pad, nil
 }
 
-// stretch hands on one stretch of data.
-func (s *scan) stretch(d stretch) error {
+// extent passes one extent of data to the tree.
+func (s *scan) extent(d extent) error {
 	for offset, end := d.offset, d.offset+d.size; offset < end; {
 		it := s.queue.data(offset, min(pieceSize, end-offset))
-		if n, err := fill(&s.tap, it.data); n < len(it.data) {
+		if n, err := fill(&s.input, it.data); n < len(it.data) {
 			return s.explain(err)
 		}
 		s.crc.Write(it.data)
@@ -60,14 +59,14 @@ func (s *scan) stretch(d stretch) error {
 	return nil
 }
 
-// sparseData returns where the data of a sparse entry belong, of any kind that
-// archive/tar knows; raw are the entry's headers. It has checked the map: sorted,
-// without overlaps, and inside of the file.
-func sparseData(h *tar.Header, raw []byte) (data []stretch, sparse bool, err error) {
+// sparseData returns the extents of a sparse entry, of all formats that archive/tar
+// supports. raw are the headers of the entry. The extents are sorted, inside of the
+// file, and do not overlap.
+func sparseData(h *tar.Header, raw []byte) (data []extent, sparse bool, err error) {
 	version := h.PAXRecords["GNU.sparse.major"] + "." + h.PAXRecords["GNU.sparse.minor"]
 	size, at := headerAt(raw)
 	if at < 0 {
-		return nil, false, nil // archive/tar has read it: cannot be
+		return nil, false, nil // not possible, as archive/tar has read the header
 	}
 	after := raw[at+blockSize:]
 	var numbers []int64
@@ -91,7 +90,7 @@ func sparseData(h *tar.Header, raw []byte) (data []stretch, sparse bool, err err
 	}
 	var sum, end int64
 	for i := 0; i+1 < len(numbers); i += 2 {
-		d := stretch{numbers[i], numbers[i+1]}
+		d := extent{numbers[i], numbers[i+1]}
 		if d.offset < end || d.size < 0 || d.offset > h.Size-d.size {
 			return nil, true, wrong(ErrFormat, "the map of a sparse file is not sorted")
 		}
@@ -101,13 +100,13 @@ func sparseData(h *tar.Header, raw []byte) (data []stretch, sparse bool, err err
 		}
 	}
 	if sum != size {
-		return nil, true, wrong(ErrFormat, "the map of a sparse file names %d bytes of data, and %d are there", sum, size)
+		return nil, true, wrong(ErrFormat, "the map of a sparse file has %d bytes of data, and the tar has %d", sum, size)
 	}
 	return data, true, nil
 }
 
-// headerAt finds the entry's own header after those that extend it, and returns
-// its size field.
+// headerAt returns the offset of an entry's own header, after its extended headers, and
+// the size field.
 func headerAt(raw []byte) (size int64, at int) {
 	for at+blockSize <= len(raw) {
 		size = numeric(raw[at+124 : at+136])
@@ -122,7 +121,7 @@ func headerAt(raw []byte) (size int64, at int) {
 	return 0, -1
 }
 
-// numeric reads a number of a header: octal, or base 256 (GNU tar).
+// numeric parses a number of a header: octal, or base 256 (GNU tar).
 func numeric(b []byte) int64 {
 	if b[0]&0x80 != 0 {
 		n := int64(b[0] & 0x3f)
@@ -135,8 +134,8 @@ func numeric(b []byte) int64 {
 	return n
 }
 
-// oldSparseMap reads the map of GNU tar's own format: four entries in the
-// header, and as many blocks of 21 as flags announce.
+// oldSparseMap parses the map of GNU tar's old format: four entries in the header, then
+// blocks of 21. A flag in each marks that another block follows.
 func oldSparseMap(header []byte) (numbers []int64) {
 	at, entries, flag := 386, 4, 482
 	for {
@@ -155,7 +154,7 @@ func oldSparseMap(header []byte) (numbers []int64) {
 	}
 }
 
-// newSparseMap reads the map of version 1.0: a count, then lines of numbers.
+// newSparseMap parses the map of version 1.0: a count, then lines of numbers.
 func newSparseMap(b []byte) []int64 {
 	numbers := decimals(string(bytes.TrimRight(b, "\x00")), "\n")
 	if len(numbers) == 0 {

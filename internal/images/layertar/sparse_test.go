@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hugeSize is that of a lastlog with a user id of a directory service.
+// hugeSize is the size of /var/log/lastlog with a user id of a directory service.
 const hugeSize = 300 << 30
 
-// hugeFile makes a file of that size which holds a few pieces of 4 KiB.
+// hugeFile makes a file of this size with a few pieces of 4 KiB.
 func hugeFile(t testing.TB, at string) {
 	t.Helper()
 	f, err := os.Create(at)
@@ -34,7 +34,7 @@ func hugeFile(t testing.TB, at string) {
 	must(t, setTime(at, time.Unix(99, 0)))
 }
 
-// isHugeFile reports how a file differs from one of hugeFile.
+// isHugeFile checks that a file is one of hugeFile.
 func isHugeFile(t testing.TB, at string, capabilities bool) {
 	t.Helper()
 	f, err := os.Open(at)
@@ -50,7 +50,7 @@ func isHugeFile(t testing.TB, at string, capabilities bool) {
 		_, err := f.ReadAt(b, i*(3<<30))
 		must(t, err)
 		if want := bytes.Repeat([]byte{byte(i + 1)}, 4096); !bytes.Equal(b[4096:8192], want) || !allZero(b[:4096]) || !allZero(b[8192:]) {
-			t.Fatalf("the data at %d G are not what they were", 3*i)
+			t.Fatalf("got other data at %d GiB", 3*i)
 		}
 	}
 	var value [64]byte
@@ -59,8 +59,8 @@ func isHugeFile(t testing.TB, at string, capabilities bool) {
 	}
 }
 
-// TestHugeSparseFiles applies and replays a sparse file of each of GNU tar's
-// formats. That takes as long as its data do: by its size it would take minutes.
+// TestHugeSparseFiles applies and replays a sparse file in each of GNU tar's formats. The
+// time depends on the data only: with the holes it would be minutes.
 func TestHugeSparseFiles(t *testing.T) {
 	need.Root(t)
 	from := t.TempDir()
@@ -75,21 +75,21 @@ func TestHugeSparseFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			layer := run(t, nil, "tar", append(append([]string{"-C", from, "-cS"}, flags...), "lastlog", "next")...)
 			if len(layer) > 2<<20 {
-				t.Fatalf("tar has written %d bytes", len(layer))
+				t.Fatalf("got %d bytes from tar, want at most 2 MiB", len(layer))
 			}
 			to := t.TempDir()
 			applied := apply(t, to, layer)
 			isHugeFile(t, filepath.Join(to, "lastlog"), name != "old GNU")
 			if next, err := os.ReadFile(filepath.Join(to, "next")); err != nil || string(next) != "next" {
-				t.Errorf("the entry after it: got %q, %v", next, err)
+				t.Errorf("the next entry: got %q, %v", next, err)
 			}
 			replays(t, to, applied, layer)
 		})
 	}
 }
 
-// TestWriteHugeSparseFile writes such a file, for GNU tar, archive/tar and Apply
-// to read.
+// TestWriteHugeSparseFile writes such a file and reads it with GNU tar, archive/tar and
+// Apply.
 func TestWriteHugeSparseFile(t *testing.T) {
 	need.Root(t)
 	from := t.TempDir()
@@ -102,7 +102,8 @@ func TestWriteHugeSparseFile(t *testing.T) {
 	_, err = WriteAll(t.Context(), from, &first)
 	must(t, err)
 	if !bytes.Equal(first.Bytes(), layer.Bytes()) || written.TarSize != int64(layer.Len()) || layer.Len() > 16<<20 {
-		t.Errorf("written twice it is %d and %d bytes, counted as %d; want the same bytes, few", first.Len(), layer.Len(), written.TarSize)
+		t.Errorf("written twice: got %d and %d bytes, counted as %d; want the same bytes, at most 16 MiB",
+			first.Len(), layer.Len(), written.TarSize)
 	}
 	r := tar.NewReader(bytes.NewReader(layer.Bytes()))
 	for _, want := range []struct {
@@ -112,7 +113,7 @@ func TestWriteHugeSparseFile(t *testing.T) {
 		h, err := r.Next()
 		must(t, err)
 		if h.Name != want.name || h.Size != want.size {
-			t.Errorf("archive/tar reads %s of %d bytes, want %s of %d", h.Name, h.Size, want.name, want.size)
+			t.Errorf("archive/tar: got %s of %d bytes, want %s of %d", h.Name, h.Size, want.name, want.size)
 		}
 	}
 	to := t.TempDir()
@@ -140,7 +141,7 @@ func TestSparseMaps(t *testing.T) {
 	if want := strings.Repeat("\x00", 10) + "hello" + strings.Repeat("\x00", 85); string(got) != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	// More data than the map names: archive/tar skips them, GNU tar does not.
+	// archive/tar skips data that are not in the map, GNU tar does not.
 	for _, list := range []string{"10,4", "10,6", "96,5", "10,2,11,3"} {
 		_, err := Apply(t.Context(), t.TempDir(), bytes.NewReader(sparse(list, "hello")), ApplyOptions{})
 		if !errors.Is(err, ErrFormat) {

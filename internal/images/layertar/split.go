@@ -10,13 +10,13 @@ import (
 	"thinctl/units"
 )
 
-// A split is gzip of JSON lines as tar-split writes them, which is what Docker
-// keeps in tar-split.json.gz; tar-split can read that of a layer without
-// oddities. Before them, in a gzip member of their own, come the lines that
-// tar-split has no words for, each for the line at Position.
+// A split consists of gzipped JSON lines in the format of tar-split, which Docker keeps
+// in tar-split.json.gz. Extra lines, which tar-split does not have, come before them in
+// a gzip member of their own. Each is for the line at Position. tar-split can read a
+// split without extra lines.
 const (
-	placeType storage.Type = 100 + iota // the contents are at Name, from Offset on
-	keptType                            // the next piece of the contents is Payload, for the tree has them no more
+	placeType storage.Type = 100 + iota // the contents are in the file Name, from Offset on
+	keptType                            // Payload is the next piece of contents that the tree no longer has
 )
 
 type line struct {
@@ -24,7 +24,8 @@ type line struct {
 	Offset int64 `json:"offset,omitempty"`
 }
 
-// segmentSize is when bytes that belong to no file are written out.
+// segmentSize is the size of a segment, the bytes between contents, at which it is
+// written.
 const segmentSize = 256 << 10
 
 // recorder writes one member of a split.
@@ -49,12 +50,12 @@ func (r *recorder) add(l line) error {
 		return err
 	}
 	if units.Bytes(r.out.n) > r.limit {
-		return over("split", "what is kept to write the tar again takes more than %s", r.limit)
+		return overLimit("split", "the data to write the tar again take more than %s", r.limit)
 	}
 	return nil
 }
 
-// segment records bytes of the tar as they are.
+// segment records bytes of the tar.
 func (r *recorder) segment(b []byte) error {
 	r.pending = append(r.pending, b...)
 	if len(r.pending) >= segmentSize {
@@ -73,8 +74,7 @@ func (r *recorder) flush() error {
 	return r.add(l)
 }
 
-// file records contents that are to be read from the tree, and returns the
-// line's position.
+// file records contents that the tree has, and returns the position of the line.
 func (r *recorder) file(name string, size int64, crc []byte) (int, error) {
 	if err := r.flush(); err != nil {
 		return 0, err
@@ -92,41 +92,40 @@ func (r *recorder) close() error {
 	return r.gz.Close()
 }
 
-// oddities are the lines before the split proper. The scan and the tree both
-// add to them.
-type oddities struct {
-	mu   sync.Mutex
-	rec  *recorder
-	some bool
-	kept units.Bytes
-	room units.Bytes
+// extras are the extra lines before the split. Both the scan and the tree add lines.
+type extras struct {
+	mu    sync.Mutex
+	rec   *recorder
+	used  bool
+	kept  units.Bytes
+	limit units.Bytes // of kept
 }
 
-// place says where the contents of the line at position are.
-func (o *oddities) place(position int, path string, offset int64) error {
+// place records the place of the contents of the line at position.
+func (o *extras) place(position int, path string, offset int64) error {
 	l := line{Entry: storage.Entry{Type: placeType, Position: position}, Offset: offset}
 	l.SetName(path)
 	return o.add(l)
 }
 
-// keep takes over a piece of contents that leave the tree.
-func (o *oddities) keep(position int, contents []byte) error {
+// keep records a piece of contents that is removed from the tree.
+func (o *extras) keep(position int, contents []byte) error {
 	return o.add(line{Entry: storage.Entry{Type: keptType, Position: position, Payload: contents}})
 }
 
-// reserve is asked before contents are read to be kept.
-func (o *oddities) reserve(size int64) error {
+// reserve counts contents before they are kept, and fails if they are over the limit.
+func (o *extras) reserve(size int64) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.kept += units.Bytes(size); o.kept > o.room {
-		return over("kept", "the layer replaces or removes more than %s of its own contents", o.room)
+	if o.kept += units.Bytes(size); o.kept > o.limit {
+		return overLimit("kept", "the layer replaces or removes more than %s of its own contents", o.limit)
 	}
 	return nil
 }
 
-func (o *oddities) add(l line) error {
+func (o *extras) add(l line) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.some = true
+	o.used = true
 	return o.rec.add(l)
 }

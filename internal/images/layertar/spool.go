@@ -7,11 +7,10 @@ import (
 	"os"
 )
 
-// spoolMemory is how much of a spool is kept in memory.
+// spoolMemory is the size up to which a spool is in memory.
 const spoolMemory = 8 << 20
 
-// spool keeps what is written to it: a little in memory, more in a file without
-// a name.
+// spool stores data in memory, or in a file without a name if there are more.
 type spool struct {
 	dir  string
 	mem  bytes.Buffer
@@ -43,7 +42,7 @@ func (s *spool) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// section returns a reader of a part.
+// section returns a reader of a range.
 func (s *spool) section(offset, size int64) io.Reader {
 	if s.file == nil {
 		return bytes.NewReader(s.mem.Bytes()[offset : offset+size])
@@ -58,7 +57,7 @@ func (s *spool) Close() error {
 	return s.file.Close()
 }
 
-// Split is what Replay needs beside the tree. It must be closed.
+// Split is the split of a layer, for Replay. The caller must close it.
 type Split struct{ parts []*spool }
 
 // Reader returns a new reader of the split.
@@ -70,7 +69,7 @@ func (s Split) Reader() io.Reader {
 	return io.MultiReader(readers...)
 }
 
-// Close gives back what the split takes.
+// Close releases the memory and files of the split.
 func (s Split) Close() error {
 	var err error
 	for _, part := range s.parts {

@@ -16,18 +16,18 @@ import (
 
 const (
 	chunkSize = 256 << 10
-	chunks    = 8 // on their way to each reader
+	chunks    = 8 // that wait for each reader
 )
 
-// chunk is a piece of the uncompressed stream that two readers share.
+// chunk is a piece of the uncompressed stream, which two readers share.
 type chunk struct {
 	data    []byte
 	buf     *[chunkSize]byte
-	err     error // the stream's end, after data
+	err     error // the end of the stream, after data
 	readers atomic.Int32
 }
 
-// stream uncompresses a layer once for its digest and its entries.
+// stream uncompresses a layer once, for both the digest and the entries.
 type stream struct {
 	src     *source
 	options compression.Options
@@ -48,7 +48,7 @@ func newStream(r io.Reader, limits Limits, o ApplyOptions) *stream {
 	}
 }
 
-// run reads to the stream's end or first error, which both readers are told.
+// run reads to the end of the stream or the first error, which both readers receive.
 func (s *stream) run(ctx context.Context) error {
 	plain, err := compression.NewReader(s.src, s.options)
 	if err == nil {
@@ -63,7 +63,7 @@ func (s *stream) run(ctx context.Context) error {
 			n, c.err = fill(plain, c.buf[:])
 			c.data = c.buf[:n]
 			if total += int64(n); total > s.limit {
-				c.err = over("bytes", "more than %s uncompressed", units.Bytes(s.limit))
+				c.err = overLimit("bytes", "more than %s uncompressed", units.Bytes(s.limit))
 				c.data = c.data[:max(0, int64(n)-(total-s.limit))]
 			}
 		}
@@ -83,15 +83,15 @@ func (s *stream) run(ctx context.Context) error {
 	}
 }
 
-// explain tells a source that failed from contents that are wrong.
+// explain distinguishes errors of the source from those of the contents.
 func (s *stream) explain(err error) error {
 	switch {
 	case s.src.err != nil:
-		return fmt.Errorf("reading the layer: %w", s.src.err)
+		return fmt.Errorf("read the layer: %w", s.src.err)
 	case errors.Is(err, ErrLimit), errors.Is(err, ErrFormat):
 		return err
 	case errors.Is(err, compression.ErrWindow):
-		return over("window", "%w", err)
+		return overLimit("window", "%w", err)
 	default:
 		return wrong(ErrFormat, "%w", err)
 	}
@@ -117,7 +117,7 @@ func (s *stream) sum(ctx context.Context) (diffID string, size int64, err error)
 				return "sha256:" + hex.EncodeToString(h.Sum(nil)), size, nil
 			}
 			if err != nil {
-				return "", 0, nil // the scan reports it, with the entry
+				return "", 0, nil // the scan returns it, with the entry
 			}
 		case <-ctx.Done():
 			return "", 0, context.Cause(ctx)
@@ -125,7 +125,7 @@ func (s *stream) sum(ctx context.Context) (diffID string, size int64, err error)
 	}
 }
 
-// chunkReader is the uncompressed stream as the scan reads it.
+// chunkReader is the reader of the uncompressed stream for the scan.
 type chunkReader struct {
 	ctx  context.Context
 	s    *stream
@@ -160,8 +160,8 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// source is the caller's reader; it keeps the reader's own failure apart from
-// what the decompressor makes of it.
+// source is the caller's reader. It keeps the errors of the reader, which the
+// decompressor may replace.
 type source struct {
 	r        io.Reader
 	n        int64
@@ -181,7 +181,7 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// fill is io.ReadFull whose end is always io.EOF.
+// fill reads like io.ReadFull, but returns io.EOF at the end in any case.
 func fill(r io.Reader, p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var m int

@@ -19,30 +19,30 @@ import (
 // containerd's pkg/archive, Apply.
 type tree struct {
 	queue       *queue
-	oddities    *oddities
+	extras      *extras
 	warn        fault.Warn
 	dirs        *directories
-	applied     map[string]*entry // by path; an entry that is removed stays in it
+	applied     map[string]*entry // by path, including removed entries
 	emptied     map[string]bool   // directories with an opaque whiteout, by path
 	directories []*entry          // in the order of the tar
-	unchanged   time.Time         // the root's modification time before
+	unchanged   time.Time         // the modification time that the root had
 
 	// The entry in progress:
 	present *entry
-	in      *directory // that it is in
-	base    string     // its name there
+	in      *directory // where it is
+	base    string     // its name in this directory
 	file    *os.File   // nil unless it is a regular file
 	end     int64      // of the data written
 }
 
-func newTree(root string, q *queue, o *oddities, warn fault.Warn) (*tree, error) {
+func newTree(root string, q *queue, o *extras, warn fault.Warn) (*tree, error) {
 	opened, err := os.OpenRoot(root)
 	if err != nil {
 		return nil, err
 	}
 	top := &directory{root: opened}
 	t := &tree{
-		queue: q, oddities: o, warn: warn, dirs: &directories{top: top},
+		queue: q, extras: o, warn: warn, dirs: &directories{top: top},
 		applied: map[string]*entry{}, emptied: map[string]bool{},
 	}
 	t.dirs.replace = t.replaceParent
@@ -65,7 +65,7 @@ func (t *tree) close() error {
 	return errors.Join(err, t.dirs.close())
 }
 
-// run writes what the queue has.
+// run writes all items of the queue.
 func (t *tree) run(ctx context.Context) error {
 	for {
 		it, more, err := t.queue.next(ctx)
@@ -91,11 +91,11 @@ func (t *tree) run(ctx context.Context) error {
 	}
 }
 
-// begin makes an entry, or does what a whiteout asks for.
+// begin makes an entry, or removes the file of a whiteout.
 func (t *tree) begin(e *entry) error {
 	kind := e.header.Typeflag
 	if (kind == tar.TypeBlock || kind == tar.TypeChar) && userns.RunningInUserNS() {
-		t.warn.Add(e.name, "a device cannot be made in a user namespace and is left out")
+		t.warn.Add(e.name, "a device cannot be made in a user namespace; it is left out")
 		return nil
 	}
 	parent, base := path.Split(e.clean)
@@ -143,17 +143,17 @@ func (t *tree) finish() error {
 		return nil
 	}
 	for _, p := range e.parts {
-		if err := t.oddities.place(p.position, e.path, p.offset); err != nil {
+		if err := t.extras.place(p.position, e.path, p.offset); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// replaceParent removes a file of a lower layer where an entry needs a directory.
-// On overlayfs containerd and Docker unpack into a tree of the layer alone, where
-// nothing is in the way. What the layer itself brought is kept, and the entry is
-// an error, as it is there.
+// replaceParent removes a file of a lower layer where an entry needs a directory. On
+// overlayfs containerd and Docker unpack into a tree of the layer alone, which does not
+// have this file. A file of the layer itself stays, and the entry is an error, as on
+// overlayfs.
 func (t *tree) replaceParent(place string, found *notDirectory) (bool, error) {
 	at := place
 	if t.applied[place] != nil {
@@ -177,8 +177,8 @@ func (t *tree) whiteout(in *directory, base string) error {
 	return t.empty(in.root, in.path)
 }
 
-// empty removes what lower layers have in a directory. What this layer brought
-// stays, in whichever order the entries came.
+// empty removes the files of lower layers in a directory. Those of this layer stay,
+// also if they came before the opaque whiteout.
 func (t *tree) empty(root *os.Root, at string) error {
 	names, err := namesIn(root)
 	if err != nil {
@@ -198,8 +198,8 @@ func (t *tree) empty(root *os.Root, at string) error {
 	return nil
 }
 
-// remove removes the file or directory name of root, which is at the path at.
-// The split keeps contents that this very layer brought.
+// remove removes name in root, which has the path at, with everything in it. The split
+// keeps contents of this layer.
 func (t *tree) remove(root *os.Root, name, at string) error {
 	info, err := root.Lstat(name)
 	if err != nil {
@@ -223,7 +223,7 @@ func (t *tree) remove(root *os.Root, name, at string) error {
 	return root.Remove(name)
 }
 
-// removeAll removes what is in root, which is at the path at.
+// removeAll removes everything in root, which has the path at.
 func (t *tree) removeAll(root *os.Root, at string) error {
 	names, err := namesIn(root)
 	if err != nil {
@@ -237,7 +237,7 @@ func (t *tree) removeAll(root *os.Root, at string) error {
 	return nil
 }
 
-// within calls do with a directory of root.
+// within calls do with the directory name in root.
 func within(root *os.Root, name string, do func(*os.Root) error) error {
 	sub, err := root.OpenRoot(name)
 	if err != nil {
@@ -246,7 +246,7 @@ func within(root *os.Root, name string, do func(*os.Root) error) error {
 	return errors.Join(do(sub), sub.Close())
 }
 
-// keptPiece is how much of kept contents a line of the split has.
+// keptPiece is the size of kept contents in one line of the split.
 const keptPiece = 1 << 20
 
 func (t *tree) keep(e *entry, root *os.Root, name string) error {
@@ -259,7 +259,7 @@ func (t *tree) keep(e *entry, root *os.Root, name string) error {
 	}
 	defer f.Close()
 	for _, p := range e.parts {
-		if err := t.oddities.reserve(p.size); err != nil {
+		if err := t.extras.reserve(p.size); err != nil {
 			return err
 		}
 		for at := int64(0); at < p.size; at += keptPiece {
@@ -267,7 +267,7 @@ func (t *tree) keep(e *entry, root *os.Root, name string) error {
 			if _, err := f.ReadAt(b, p.offset+at); err != nil {
 				return err
 			}
-			if err := t.oddities.keep(p.position, b); err != nil {
+			if err := t.extras.keep(p.position, b); err != nil {
 				return err
 			}
 		}
@@ -275,7 +275,7 @@ func (t *tree) keep(e *entry, root *os.Root, name string) error {
 	return nil
 }
 
-// path returns where the entry in progress is.
+// path returns the path of the entry in progress.
 func (t *tree) path() string { return path.Join(t.in.path, t.base) }
 
 // failed returns the error of a call on the entry in progress.

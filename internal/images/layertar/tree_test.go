@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// describe tells all of a tree that a layer carries, path by path. Files with
-// several names share the first one's.
+// describe returns the properties of each file in a tree that a layer contains. Further
+// names of a file have a reference to the first.
 func describe(t testing.TB, root string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -76,7 +76,7 @@ func describe(t testing.TB, root string) map[string]string {
 	return found
 }
 
-// setTime sets the modification time, of a symbolic link its own.
+// setTime sets the modification time, and does not follow a symbolic link.
 func setTime(full string, t time.Time) error {
 	times := []unix.Timespec{timespec(t), timespec(t)}
 	return unix.UtimesNanoAt(unix.AT_FDCWD, full, times, unix.AT_SYMLINK_NOFOLLOW)
@@ -98,6 +98,6 @@ func contents(p string) (string, error) {
 func sameTree(t testing.TB, want, got string) {
 	t.Helper()
 	if diff := cmp.Diff(describe(t, want), describe(t, got)); diff != "" {
-		t.Errorf("trees differ (-want +got):\n%s", diff)
+		t.Errorf("the tree differs (-want +got):\n%s", diff)
 	}
 }

@@ -29,7 +29,7 @@ const (
 )
 
 // Changes calls visit once for each change, with paths such as "/a/b". A directory
-// comes before what is in it.
+// comes before its contents.
 type Changes func(visit func(path string, kind Kind) error) error
 
 // Written describes a layer that was written.
@@ -60,15 +60,17 @@ func Write(ctx context.Context, upper string, changes Changes, w io.Writer, o Wr
 	})
 }
 
-// WriteAll writes all that is in root, but not root itself, with names without a
-// leading "./", as docker export does.
+// WriteAll writes the contents of root, but no entry for root itself. As in docker export,
+// names do not begin with "./".
 func WriteAll(ctx context.Context, root string, w io.Writer) (Written, error) {
 	return write(ctx, root, w, WriteOptions{}, func(l *layerWriter) error {
 		return l.walk(func(at string, _ fs.DirEntry) error { return l.visit(at, Added) })
 	})
 }
 
-func write(ctx context.Context, at string, w io.Writer, o WriteOptions, produce func(*layerWriter) error) (Written, error) {
+func write(
+	ctx context.Context, at string, w io.Writer, o WriteOptions, produce func(*layerWriter) error,
+) (Written, error) {
 	at, err := filepath.EvalSymlinks(at)
 	if err != nil {
 		return Written{}, err
@@ -134,7 +136,7 @@ func (l *layerWriter) visit(at string, kind Kind) error {
 
 func (l *layerWriter) change(at string, kind Kind) error {
 	if strings.HasPrefix(path.Base(at), whiteout) {
-		return wrong(ErrUnwritable, "a layer would take it for a whiteout; rename or remove it")
+		return wrong(ErrUnwritable, "the name is that of a whiteout; rename or remove the file")
 	}
 	if kind == Deleted {
 		return l.whiteout(at)
@@ -196,12 +198,12 @@ func (l *layerWriter) contents(name string, h *tar.Header) error {
 	if err := l.tar.WriteHeader(h); err != nil {
 		return err
 	}
-	return copyStretch(l.ctx, l.tar, f, info, 0, h.Size, l.buf)
+	return copyExtent(l.ctx, l.tar, f, info, 0, h.Size, l.buf)
 }
 
-// parents writes the directories above a path that the layer does not have yet.
-// Without them, their owners and modes would be lost where the layer is unpacked
-// into an empty directory.
+// parents writes the directories above a path, unless the layer has them already.
+// Otherwise their owners and modes would be lost when the layer is unpacked into an empty
+// directory.
 func (l *layerWriter) parents(at string) error {
 	parent := path.Dir(at)
 	if parent == "/" || l.directories[parent] {
@@ -312,7 +314,7 @@ func (l *layerWriter) otherNames() error {
 	})
 }
 
-// walk calls visit for all that is in the tree, with paths such as "/a/b".
+// walk calls visit for each file in the tree, with paths such as "/a/b".
 func (l *layerWriter) walk(visit func(at string, d fs.DirEntry) error) error {
 	top := l.root.Name()
 	return filepath.WalkDir(top, func(full string, d fs.DirEntry, err error) error {

@@ -15,14 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sparseFrom is how many bytes of holes make a file be written as a sparse entry.
-// Docker, containerd and GNU tar read such entries, but Docker does not write one
-// again as it was (tar-split has no words for it), so that docker save of an
-// image with one fails. Below, holes are written as zeros.
+// sparseFrom is the size of holes from which on a file is written as a sparse entry.
+// Docker, containerd and GNU tar read such entries. But docker save of an image with
+// one fails, as tar-split has no format for it. Smaller holes are written as zeros.
 const sparseFrom = 4 << 30
 
-// isHuge reports whether a file has that many holes. Layers do not change, so
-// that their digests do not depend on when this is asked.
+// isHuge reports whether a file is written as a sparse entry. A layer does not change, so
+// that the result, and thus the digest, is always the same.
 func isHuge(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return ok && st.Size-st.Blocks*512 >= sparseFrom
@@ -62,10 +61,10 @@ func (l *layerWriter) sparse(h *tar.Header, f *os.File) error {
 	return err
 }
 
-// sparseHeader lets archive/tar write the header. It drops records of sparse
-// files, so that they go by another name until they are written.
+// sparseHeader returns the header from archive/tar, which drops the records of sparse
+// files. They have a placeholder for their name while archive/tar writes them.
 func sparseHeader(h *tar.Header, size int64) ([]byte, error) {
-	const name, stand = "GNU.sparse.", "GNU!sparse."
+	const name, placeholder = "GNU.sparse.", "GNU!sparse."
 	plain := *h
 	plain.Size, plain.Format = size, tar.FormatPAX
 	plain.PAXRecords = maps.Clone(h.PAXRecords)
@@ -74,23 +73,23 @@ func sparseHeader(h *tar.Header, size int64) ([]byte, error) {
 	}
 	records := map[string]string{"major": "1", "minor": "0", "name": h.Name, "realsize": fmt.Sprint(h.Size)}
 	for key, value := range records {
-		plain.PAXRecords[stand+key] = value
+		plain.PAXRecords[placeholder+key] = value
 	}
 	var b bytes.Buffer
 	if err := tar.NewWriter(&b).WriteHeader(&plain); err != nil {
 		return nil, err
 	}
-	if bytes.Count(b.Bytes(), []byte(stand)) != len(records) {
-		return nil, wrong(ErrUnwritable, "its name or an extended attribute has the text %q", stand)
+	if bytes.Count(b.Bytes(), []byte(placeholder)) != len(records) {
+		return nil, wrong(ErrUnwritable, "the name or an extended attribute has the text %q", placeholder)
 	}
-	return bytes.ReplaceAll(b.Bytes(), []byte(stand), []byte(name)), nil
+	return bytes.ReplaceAll(b.Bytes(), []byte(placeholder), []byte(name)), nil
 }
 
-// dataOf finds the 4 KiB pieces of a file that are not zeros. They depend on nothing
-// but the contents: which holes a file system reports may change. The last one
-// is empty, at the file's end, as GNU tar has it.
-func dataOf(ctx context.Context, f *os.File, size int64, buf []byte) ([]stretch, error) {
-	var data []stretch
+// dataOf returns the 4 KiB pieces of a file that are not zeros. They depend only on the
+// contents, as the holes that a file system reports may change. As in GNU tar, the last
+// extent is empty, at the end of the file.
+func dataOf(ctx context.Context, f *os.File, size int64, buf []byte) ([]extent, error) {
+	var data []extent
 	for offset := int64(0); offset < size; {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
@@ -100,7 +99,7 @@ func dataOf(ctx context.Context, f *os.File, size int64, buf []byte) ([]stretch,
 		case errors.Is(err, unix.ENXIO): // only a hole is left
 			offset = size
 			continue
-		case err != nil && !errors.Is(err, unix.EINVAL): // EINVAL: the file system does not tell
+		case err != nil && !errors.Is(err, unix.EINVAL): // EINVAL: the file system does not support it
 			return nil, err
 		case err == nil:
 			offset = at - at%pieceSize
@@ -108,25 +107,25 @@ func dataOf(ctx context.Context, f *os.File, size int64, buf []byte) ([]stretch,
 		piece := buf[:min(pieceSize, size-offset)]
 		if n, err := f.ReadAt(piece, offset); n < len(piece) {
 			if err == io.EOF { //nolint:errorlint // io.ReaderAt's contract
-				return nil, wrong(ErrChanged, "it became shorter while it was read")
+				return nil, wrong(ErrChanged, "the file became shorter during the read")
 			}
 			return nil, err
 		}
 		for len(piece) > 0 {
 			page := piece[:min(4096, len(piece))]
 			if !allZero(page) {
-				data = joined(data, stretch{offset, int64(len(page))})
+				data = joined(data, extent{offset, int64(len(page))})
 			}
 			offset, piece = offset+int64(len(page)), piece[len(page):]
 		}
 	}
 	if n := len(data); n == 0 || data[n-1].offset+data[n-1].size < size {
-		data = append(data, stretch{offset: size})
+		data = append(data, extent{offset: size})
 	}
 	return data, nil
 }
 
-func joined(data []stretch, next stretch) []stretch {
+func joined(data []extent, next extent) []extent {
 	if n := len(data); n > 0 && data[n-1].offset+data[n-1].size == next.offset {
 		data[n-1].size += next.size
 		return data

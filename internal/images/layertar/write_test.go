@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// changesOf compares two trees by all that describe tells.
+// changesOf compares two trees by the properties of describe.
 func changesOf(t testing.TB, lower, upper string) Changes {
 	was, is := describe(t, lower), describe(t, upper)
 	kinds := map[string]Kind{}
@@ -62,15 +62,15 @@ func copyTree(t testing.TB, from, to string) {
 	run(t, nil, "cp", "-a", from+"/.", to)
 }
 
-// restores checks that lower with the layer of the difference is upper, as we
-// apply it, and with kinder eyes as containerd does.
+// restores checks that the lower tree with the layer of the difference is the upper tree,
+// and that it is for containerd too, except for times.
 func restores(t testing.TB, lower, upper string) []byte {
 	t.Helper()
 	var layer, again bytes.Buffer
 	written, err := Write(t.Context(), upper, changesOf(t, lower, upper), &layer, WriteOptions{})
 	must(t, err)
 	if _, err := Write(t.Context(), upper, changesOf(t, lower, upper), &again, WriteOptions{}); err != nil || !bytes.Equal(layer.Bytes(), again.Bytes()) {
-		t.Errorf("written twice the bytes differ: %v", err)
+		t.Errorf("written twice: got other bytes, %v", err)
 	}
 	ours, theirs := t.TempDir(), t.TempDir()
 	copyTree(t, lower, ours)
@@ -78,7 +78,7 @@ func restores(t testing.TB, lower, upper string) []byte {
 	applied := apply(t, ours, layer.Bytes())
 	replays(t, ours, applied, layer.Bytes())
 	if applied.Size != written.Size || applied.Entries != written.Entries {
-		t.Errorf("written %+v, applied %d bytes, %d entries", written, applied.Size, applied.Entries)
+		t.Errorf("got %d bytes and %d entries applied, want %+v", applied.Size, applied.Entries, written)
 	}
 	must(t, sameRootTime(upper, ours))
 	sameTree(t, upper, ours)
@@ -90,7 +90,7 @@ func restores(t testing.TB, lower, upper string) []byte {
 	return layer.Bytes()
 }
 
-// sameRootTime: a layer says nothing of the root.
+// sameRootTime copies the time of the root, which a layer does not contain.
 func sameRootTime(from, to string) error {
 	info, err := os.Stat(from)
 	if err != nil {
@@ -102,7 +102,7 @@ func sameRootTime(from, to string) error {
 func TestWrite(t *testing.T) {
 	need.Root(t)
 	lower, upper := t.TempDir(), t.TempDir()
-	zoo(t, lower)
+	sampleTree(t, lower)
 	copyTree(t, lower, upper)
 	at := func(p string) string { return filepath.Join(upper, p) }
 	must(t, os.Remove(at("etc/passwd-")))
@@ -123,26 +123,26 @@ func TestWrite(t *testing.T) {
 	names := run(t, layer, "tar", "-t")
 	for _, want := range []string{"etc/.wh.passwd-\n", "bin/linked\n", "bin/mail\n", "also\n", "fifo/in\n"} {
 		if !strings.Contains(string(names), want) {
-			t.Errorf("%q is not in the layer:\n%s", want, names)
+			t.Errorf("got the entries\n%s\nwant also %q", names, want)
 		}
 	}
 	if strings.Contains(string(names), "sparse") {
-		t.Error("what did not change is in the layer")
+		t.Error("got an unchanged file in the layer")
 	}
 }
 
-// TestWriteAll: what tar makes of the whole tree is the tree.
+// TestWriteAll checks that tar extracts the same tree.
 func TestWriteAll(t *testing.T) {
 	need.Root(t)
 	from := t.TempDir()
-	zoo(t, from)
+	sampleTree(t, from)
 	var layer bytes.Buffer
 	written, err := WriteAll(t.Context(), from, &layer)
 	must(t, err)
 	ours, theirs := t.TempDir(), t.TempDir()
 	applied := apply(t, ours, layer.Bytes())
 	if applied.Size != written.Size || applied.Entries != written.Entries {
-		t.Errorf("written %+v, applied %+v", written, applied)
+		t.Errorf("got %+v applied, want %+v", applied, written)
 	}
 	must(t, sameRootTime(from, ours))
 	replays(t, ours, applied, layer.Bytes())
@@ -158,7 +158,7 @@ func TestWriteAll(t *testing.T) {
 		}
 		must(t, err)
 		if strings.HasPrefix(h.Name, ".") || strings.HasPrefix(h.Name, "/") || h.Uname != "" || !h.AccessTime.IsZero() {
-			t.Errorf("header %+v", h)
+			t.Errorf("got the header %+v", h)
 		}
 	}
 }
@@ -174,15 +174,15 @@ func TestUnwritable(t *testing.T) {
 	refused(t, err, os.ErrNotExist, "/gone")
 
 	full := fmt.Errorf("disk full")
-	zoo(t, root)
+	sampleTree(t, root)
 	must(t, os.Remove(filepath.Join(root, ".wh.file")))
 	if _, err = WriteAll(t.Context(), root, refusing{full}); !errors.Is(err, full) {
-		t.Errorf("%v, want the writer's own error", err)
+		t.Errorf("got %v, want the error of the writer", err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(full)
 	if _, err = WriteAll(ctx, root, io.Discard); !errors.Is(err, full) {
-		t.Errorf("%v, want the context's cause", err)
+		t.Errorf("got %v, want the cause of the context", err)
 	}
 }
 
@@ -196,21 +196,20 @@ func TestWriteDoesNotReadHoles(t *testing.T) {
 	must(t, err)
 	must(t, f.Truncate(4<<30))
 	must(t, f.Close())
-	began := cached(t)
+	began := bytesRead(t)
 	written, err := WriteAll(t.Context(), root, io.Discard)
 	must(t, err)
 	if written.Size != 4<<30 {
-		t.Errorf("wrote %d bytes", written.Size)
+		t.Errorf("got %d bytes, want 4 GiB", written.Size)
 	}
-	// Reading the hole would have filled this file's page cache, and taken
-	// 4 GiB of rchar.
-	if read := cached(t) - began; read > 64<<20 {
-		t.Errorf("%d bytes were read for a hole", read)
+	// A read of the hole would add 4 GiB to rchar.
+	if read := bytesRead(t) - began; read > 64<<20 {
+		t.Errorf("got %d bytes read, want no read of the hole", read)
 	}
 }
 
-// cached returns how many bytes this process has read.
-func cached(t testing.TB) int64 {
+// bytesRead returns the number of bytes that this process has read.
+func bytesRead(t testing.TB) int64 {
 	t.Helper()
 	b, err := os.ReadFile("/proc/self/io")
 	must(t, err)
@@ -222,7 +221,7 @@ func cached(t testing.TB) int64 {
 
 func TestReplayNamesWhatChanged(t *testing.T) {
 	need.Root(t)
-	layer := archiveOf(t, folder("d/"), file("d/a"), tar.Header{Name: "d/b", Size: 200_000}, file("c"))
+	layer := archiveOf(t, directoryOf("d/"), file("d/a"), tar.Header{Name: "d/b", Size: 200_000}, file("c"))
 	tests := []struct {
 		name   string
 		change func(file string) error
@@ -232,9 +231,9 @@ func TestReplayNamesWhatChanged(t *testing.T) {
 		{"longer", func(f string) error { return os.Truncate(f, 1<<20) }},
 		{"other contents", func(f string) error { return os.WriteFile(f, bytes.Repeat([]byte("y"), 200_000), 0) }},
 		{"a fifo", func(f string) error { os.Remove(f); return unix.Mkfifo(f, 0o600) }},
-		{"a folder", func(f string) error { os.Remove(f); return os.Mkdir(f, 0o700) }},
+		{"a directory", func(f string) error { os.Remove(f); return os.Mkdir(f, 0o700) }},
 		{"a link out", func(f string) error { os.Remove(f); return os.Symlink("/etc/passwd", f) }},
-		{"its folder a link out", func(f string) error { os.RemoveAll(filepath.Dir(f)); return os.Symlink("/etc", filepath.Dir(f)) }},
+		{"its directory a link out", func(f string) error { os.RemoveAll(filepath.Dir(f)); return os.Symlink("/etc", filepath.Dir(f)) }},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -242,7 +241,7 @@ func TestReplayNamesWhatChanged(t *testing.T) {
 			applied := apply(t, root, layer)
 			must(t, test.change(filepath.Join(root, "d/b")))
 			entry := "d/b"
-			if strings.Contains(test.name, "its folder") {
+			if strings.Contains(test.name, "its directory") {
 				entry = "d/a"
 			}
 			refused(t, Replay(t.Context(), root, applied.Split.Reader(), io.Discard, ""), ErrChanged, entry)
@@ -252,24 +251,24 @@ func TestReplayNamesWhatChanged(t *testing.T) {
 	applied := apply(t, root, layer)
 	full := fmt.Errorf("disk full")
 	if err := Replay(t.Context(), root, applied.Split.Reader(), refusing{full}, ""); !errors.Is(err, full) {
-		t.Errorf("%v, want the writer's own error", err)
+		t.Errorf("got %v, want the error of the writer", err)
 	}
 	split := splitOf(t, applied)
 	for n := range len(split) {
 		if err := Replay(t.Context(), root, bytes.NewReader(split[:n]), io.Discard, ""); err == nil {
-			t.Fatalf("a split of %d bytes instead of %d is taken", n, len(split))
+			t.Fatalf("a split of %d bytes instead of %d: got no error", n, len(split))
 		}
 	}
 }
 
-// TestRandomTrees: a random tree, changed at random, through Write and back.
+// TestRandomTrees writes and applies the changes of random trees.
 func TestRandomTrees(t *testing.T) {
 	need.Root(t)
 	for range 24 {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			lower, upper := t.TempDir(), t.TempDir()
-			g := &gardener{t: t, root: lower, random: rand.New(rand.NewPCG(seed, 4))}
+			g := &treeEditor{t: t, root: lower, random: rand.New(rand.NewPCG(seed, 4))}
 			g.work(30)
 			must(t, setTime(lower, time.Unix(5, 5)))
 			copyTree(t, lower, upper)
@@ -286,21 +285,21 @@ func TestRandomTrees(t *testing.T) {
 	}
 }
 
-// gardener grows and cuts a tree.
-type gardener struct {
+// treeEditor changes a tree at random.
+type treeEditor struct {
 	t      testing.TB
 	root   string
 	random *rand.Rand
 	clock  int64
 }
 
-func (g *gardener) work(steps int) {
+func (g *treeEditor) work(steps int) {
 	for range steps {
 		g.step()
 	}
 }
 
-func (g *gardener) step() {
+func (g *treeEditor) step() {
 	parts := []string{"a", "b", "ü", "long-" + strings.Repeat("x", 120)}
 	p := g.root
 	for range 1 + g.random.IntN(3) {
@@ -336,7 +335,7 @@ func (g *gardener) step() {
 			return
 		}
 	case 9:
-		// Not on folders: a layer cannot tell that a folder lost an attribute.
+		// Not for directories: a layer cannot remove an attribute from one.
 		if info, err := os.Lstat(p); err != nil || !info.Mode().IsRegular() || unix.Setxattr(p, "user.x", []byte{byte(g.random.Int()), 0}, 0) != nil {
 			return
 		}
@@ -350,8 +349,8 @@ func (g *gardener) step() {
 	}))
 }
 
-// hardLink gives some regular file another name.
-func (g *gardener) hardLink(p string) {
+// hardLink adds a name to a regular file.
+func (g *treeEditor) hardLink(p string) {
 	if _, err := os.Lstat(p); err == nil {
 		return
 	}

@@ -13,8 +13,8 @@ import (
 
 type xattr struct{ name, value string }
 
-// xattrs reads the extended attributes of a file, of a symbolic link its own,
-// that belong in a layer.
+// xattrs returns the extended attributes of a file that belong in a layer. It does not
+// follow a symbolic link.
 func xattrs(full string) ([]xattr, error) {
 	names, err := sysx.LListxattr(full)
 	if errors.Is(err, unix.ENOTSUP) {
@@ -37,8 +37,8 @@ func xattrs(full string) ([]xattr, error) {
 	return found, nil
 }
 
-// openPlain opens a regular file for reading: a fifo does not block it, and a
-// link out of the root is not followed.
+// openPlain opens a regular file for reading. A pipe does not block it, and a link out
+// of the root is an error.
 func openPlain(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -46,7 +46,7 @@ func openPlain(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = wrong(ErrChanged, "it is %s", info.Mode())
+		err = wrong(ErrChanged, "the file is %s", info.Mode())
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())

@@ -27,8 +27,8 @@ func withAttributes(name string, kind byte, lengths ...int) tar.Header {
 	return h
 }
 
-// TestAttributesOfFileSystems applies attributes that ext4 has no place for and
-// xfs has, to file systems that are not full.
+// TestAttributesOfFileSystems applies attributes that are too large for ext4, but not for
+// xfs, to file systems that are not full.
 func TestAttributesOfFileSystems(t *testing.T) {
 	need.Root(t)
 	ext4 := mounted(t, filesystem.Ext4, 64*units.MiB)

@@ -42,8 +42,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// zoo makes a tree with everything that a layer can carry.
-func zoo(t testing.TB, root string) {
+// sampleTree makes a tree with everything that a layer can contain.
+func sampleTree(t testing.TB, root string) {
 	t.Helper()
 	at := func(p string) string { return filepath.Join(root, p) }
 	file := func(p string, b []byte, mode os.FileMode) {
@@ -108,7 +108,7 @@ func apply(t testing.TB, root string, layer []byte) Applied {
 		t.Fatal(err)
 	}
 	if want := fmt.Sprintf("sha256:%x", sha256.Sum256(layer)); applied.DiffID != want && layer[0] != 0x1f && layer[0] != 0x28 {
-		t.Errorf("digest %s, want %s", applied.DiffID, want)
+		t.Errorf("got the diff id %s, want %s", applied.DiffID, want)
 	}
 	return applied
 }
@@ -127,14 +127,14 @@ func replays(t testing.TB, root string, applied Applied, layer []byte) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(again.Bytes(), layer) {
-		t.Errorf("replay made %d bytes that differ from the layer's %d", again.Len(), len(layer))
+		t.Errorf("replay: got %d bytes that differ from the %d of the layer", again.Len(), len(layer))
 	}
 }
 
 func TestGNUTarRoundTrip(t *testing.T) {
 	need.Root(t)
 	from := t.TempDir()
-	zoo(t, from)
+	sampleTree(t, from)
 	tests := []struct {
 		name string
 		args []string
@@ -157,12 +157,12 @@ func TestGNUTarRoundTrip(t *testing.T) {
 	}
 }
 
-// Formats that cannot tell all of the zoo: tar's own extraction is what to
-// compare with.
+// TestOlderFormats compares with the extraction by tar, as these formats do not contain
+// all properties of the sample tree.
 func TestOlderFormats(t *testing.T) {
 	need.Root(t)
 	from := t.TempDir()
-	zoo(t, from)
+	sampleTree(t, from)
 	must(t, os.Remove(filepath.Join(from, "dangling"))) // of a time before 1970
 	must(t, setTime(filepath.Join(from, "etc"), time.Unix(77, 0)))
 	for _, args := range [][]string{
@@ -187,7 +187,7 @@ func TestOlderFormats(t *testing.T) {
 func TestCompressions(t *testing.T) {
 	need.Root(t)
 	from := t.TempDir()
-	zoo(t, from)
+	sampleTree(t, from)
 	layer := run(t, nil, "tar", append(append([]string{"-C", from, "-c", "--format=posix"}, everything...), ".")...)
 	first := apply(t, t.TempDir(), layer)
 	for _, how := range [][]string{{"gzip", "-c"}, {"zstd", "-c"}, {"zstd", "-c", "--long=27"}} {
@@ -195,7 +195,7 @@ func TestCompressions(t *testing.T) {
 		to := t.TempDir()
 		applied := apply(t, to, packed)
 		if applied.DiffID != first.DiffID || !bytes.Equal(splitOf(t, applied), splitOf(t, first)) {
-			t.Errorf("%v: digest %s, want %s", how, applied.DiffID, first.DiffID)
+			t.Errorf("%v: got the diff id %s, want %s", how, applied.DiffID, first.DiffID)
 		}
 		sameTree(t, from, to)
 	}
@@ -206,11 +206,11 @@ func refused(t testing.TB, err error, kind error, entry string) {
 	var named *EntryError
 	switch {
 	case err == nil:
-		t.Errorf("not refused, want %v", kind)
+		t.Errorf("got no error, want %v", kind)
 	case !errors.As(err, &named) || named.Entry != entry:
-		t.Errorf("refused with %v, want the entry %q named", err, entry)
+		t.Errorf("got %v, want the entry %q in it", err, entry)
 	case kind != nil && !errors.Is(err, kind):
-		t.Errorf("refused with %v, want %v", err, kind)
+		t.Errorf("got %v, want %v", err, kind)
 	}
 }
 
@@ -253,22 +253,23 @@ func TestZerosBecomeHoles(t *testing.T) {
 			var st unix.Stat_t
 			must(t, unix.Stat(filepath.Join(to, "big"), &st))
 			if st.Size != length || st.Blocks/2 > test.most || st.Mtim.Sec != 99 || st.Mtim.Nsec != 99 {
-				t.Errorf("%d bytes, %d KiB on disk, time %v; want %d bytes, at most %d KiB", st.Size, st.Blocks/2, st.Mtim, length, test.most)
+				t.Errorf("got %d bytes, %d KiB on disk, time %v; want %d bytes, at most %d KiB",
+					st.Size, st.Blocks/2, st.Mtim, length, test.most)
 			}
 			h := sha256.New()
 			must(t, Replay(t.Context(), to, applied.Split.Reader(), h, ""))
 			if got := fmt.Sprintf("sha256:%x", h.Sum(nil)); got != applied.DiffID {
-				t.Errorf("replayed %s, want %s", got, applied.DiffID)
+				t.Errorf("replay: got %s, want %s", got, applied.DiffID)
 			}
 		})
 	}
 }
 
-// TestSplitIsTarSplits: tar-split itself makes the layer of its split again.
+// TestSplitIsTarSplits checks that tar-split makes the layer from its split.
 func TestSplitIsTarSplits(t *testing.T) {
 	need.Root(t)
 	from, to := t.TempDir(), t.TempDir()
-	zoo(t, from)
+	sampleTree(t, from)
 	layer := run(t, nil, "tar", append(append([]string{"-C", from, "-c", "--format=posix"}, everything...), ".")...)
 	applied := apply(t, to, layer)
 	lines, err := gzip.NewReader(bytes.NewReader(splitOf(t, applied)))
@@ -278,15 +279,15 @@ func TestSplitIsTarSplits(t *testing.T) {
 	b, err := io.ReadAll(again)
 	must(t, err)
 	if !bytes.Equal(b, layer) {
-		t.Error("tar-split makes another tar of it")
+		t.Error("got another tar from tar-split")
 	}
 }
 
-// TestStopped: the cause of a context's end is the error, at any time.
+// TestStopped checks that Apply returns the cause of the context, at any time.
 func TestStopped(t *testing.T) {
 	need.Root(t)
 	from := t.TempDir()
-	zoo(t, from)
+	sampleTree(t, from)
 	layer := run(t, nil, "tar", "-C", from, "-c", "--format=posix", ".")
 	stop := errors.New("stop")
 	for at := 0; at < len(layer); at += 1 << 20 {
@@ -296,10 +297,10 @@ func TestStopped(t *testing.T) {
 				cancel(stop)
 			}
 		}
-		// A byte short of its end, and never ending: only the context stops it.
+		// The stream lacks its last byte and blocks: only the context ends it.
 		r := io.MultiReader(bytes.NewReader(layer[:len(layer)-1]), endless{ctx})
 		if _, err := Apply(ctx, t.TempDir(), r, ApplyOptions{Progress: progress}); !errors.Is(err, stop) {
-			t.Errorf("stopped at %d: %v", at, err)
+			t.Errorf("stopped at %d: got %v, want %v", at, err, stop)
 		}
 	}
 }
@@ -311,8 +312,8 @@ func (e endless) Read([]byte) (int, error) {
 	return 0, e.ctx.Err()
 }
 
-// TestRoot: the root's own entry sets all that a folder has; without one the
-// root stays as it was.
+// TestRoot checks that the root's own entry sets all metadata of a directory, and that the
+// root does not change without one.
 func TestRoot(t *testing.T) {
 	need.Root(t)
 	from, to := t.TempDir(), t.TempDir()
@@ -324,10 +325,10 @@ func TestRoot(t *testing.T) {
 	sameTree(t, from, to)
 	applied := apply(t, to, archiveOf(t, file("new")))
 	if want, got := describe(t, from)["/"], describe(t, to)["/"]; got != want {
-		t.Errorf("the root became %s, was %s", got, want)
+		t.Errorf("the root: got %s, want %s", got, want)
 	}
 	if applied.Size != 1 || applied.Entries != 1 {
-		t.Errorf("%+v", applied)
+		t.Errorf("got %+v, want one entry and one byte", applied)
 	}
 }
 
@@ -348,13 +349,13 @@ func TestAccessTimes(t *testing.T) {
 	}
 }
 
-// TestLongNames applies a name of the longest size that is allowed.
+// TestLongNames applies a name of nearly the longest size allowed.
 func TestLongNames(t *testing.T) {
 	root, name := t.TempDir(), strings.Repeat("n/", 2000)+"file"
 	layer := archiveOf(t, file(name), link("same", name))
 	applied := apply(t, root, layer)
 	replays(t, root, applied, layer)
-	apply(t, root, archiveOf(t, gone(".wh.n")))
+	apply(t, root, archiveOf(t, whiteoutOf(".wh.n")))
 	if got, want := treeOf(t, root), "same"; got != want {
 		t.Errorf("after the whiteout: got the tree %.100q, want %q", got, want)
 	}

@@ -14,9 +14,9 @@ import (
 	"thinctl/internal/testkit/need"
 )
 
-// TestQuirks applies layers that are unusual, but that Docker, containerd or
-// skopeo accept. Each must be written again as it was, and warned of.
-func TestQuirks(t *testing.T) {
+// TestUnusualLayers applies unusual layers that Docker, containerd or skopeo accept. Each
+// must be replayed, and cause a warning.
+func TestUnusualLayers(t *testing.T) {
 	good := archiveOf(t, file("a"), file("b"))
 	unpadded := archiveOf(t, tar.Header{Name: "a", Size: 700})
 	for _, c := range []struct {
@@ -39,7 +39,7 @@ func TestQuirks(t *testing.T) {
 		{"garbage after gzip", append(gzipped(good), "garbage"...), "a b", "7 bytes"},
 		{"two members of gzip", append(gzipped(good[:1000]), gzipped(good[1000:])...), "a b", ""},
 		{"garbage after zstd", append(run(t, good, "zstd", "-c"), "garbage"...), "a b", "zstd"},
-		{"aufs's own", archiveOf(t, folder(".wh..wh.plnk/"), file(".wh..wh.plnk/1.2"), gone(".wh..wh.aufs"), folder(".wh..wh.orph/"), file("a")), "a", "aufs"},
+		{"aufs's own", archiveOf(t, directoryOf(".wh..wh.plnk/"), file(".wh..wh.plnk/1.2"), whiteoutOf(".wh..wh.aufs"), directoryOf(".wh..wh.orph/"), file("a")), "a", "aufs"},
 		{"hard links into aufs", archiveOf(t, tar.Header{Name: ".wh..wh.plnk/1.2", Size: 70_000}, link("a", ".wh..wh.plnk/1.2"), file("c"), link("b", "/.wh..wh.plnk/1.2")), "a b c", "aufs"},
 		{"global pax headers", archiveOf(t, global("a commit"), file("a"), global(strings.Repeat("c", 700)), file("b")), "a b", ""},
 		{"a global pax header of whole blocks", archiveOf(t, global(strings.Repeat("c", 1024-len("1024 comment=\n"))), file("a")), "a", ""},
@@ -83,8 +83,8 @@ func global(comment string) tar.Header {
 	return tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "pax_global_header", PAXRecords: map[string]string{"comment": comment}}
 }
 
-// TestReplacedContents applies layers that replace or remove much of what they
-// bring, and writes them again.
+// TestReplacedContents applies and replays layers that replace or remove much of their own
+// contents.
 func TestReplacedContents(t *testing.T) {
 	need.Root(t)
 	big := func(name string) tar.Header { return tar.Header{Name: name, Size: 40 << 20} }
@@ -93,14 +93,14 @@ func TestReplacedContents(t *testing.T) {
 		headers []tar.Header
 	}{
 		{"the same file many times", []tar.Header{big("a"), big("a"), big("a"), file("a")}},
-		{"a file, then a directory", []tar.Header{big("a"), folder("a/"), big("a/b"), file("a")}},
-		{"a whiteout of its own", []tar.Header{big("a"), gone(".wh.a"), big("b")}},
-		{"a hard link to something removed later", []tar.Header{big("a"), link("b", "a"), gone(".wh.a"), file("b")}},
+		{"a file, then a directory", []tar.Header{big("a"), directoryOf("a/"), big("a/b"), file("a")}},
+		{"a whiteout of its own", []tar.Header{big("a"), whiteoutOf(".wh.a"), big("b")}},
+		{"a hard link to something removed later", []tar.Header{big("a"), link("b", "a"), whiteoutOf(".wh.a"), file("b")}},
 		{"contents of aufs", []tar.Header{big(".wh..wh.plnk/1"), link("a", ".wh..wh.plnk/1"), file("a")}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			layer, root := archiveOf(t, c.headers...), t.TempDir()
-			// Contents that compress badly need a file.
+			// Contents that do not compress well need a file.
 			state := uint32(1)
 			for i := range layer {
 				if layer[i] == 'x' {

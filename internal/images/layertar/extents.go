@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// copyStretch writes size bytes of f from offset on. Holes are not read.
-func copyStretch(ctx context.Context, w io.Writer, f *os.File, info fs.FileInfo, offset, size int64, buf []byte) error {
+// copyExtent writes size bytes of f from offset on, without reading holes.
+func copyExtent(ctx context.Context, w io.Writer, f *os.File, info fs.FileInfo, offset, size int64, buf []byte) error {
 	holes := false
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		holes = st.Blocks*512 < st.Size && st.Size >= 2*pieceSize
@@ -26,7 +26,7 @@ func copyStretch(ctx context.Context, w io.Writer, f *os.File, info fs.FileInfo,
 		switch {
 		case errors.Is(err, unix.ENXIO): // only a hole is left
 			data = end
-		case errors.Is(err, unix.EINVAL): // the file system does not tell
+		case errors.Is(err, unix.EINVAL): // the file system does not support it
 			return copyData(ctx, w, f, offset, end-offset, buf)
 		case err != nil:
 			return err
@@ -59,7 +59,7 @@ func copyData(ctx context.Context, w io.Writer, f *os.File, offset, size int64, 
 		n, err := f.ReadAt(buf[:min(int64(len(buf)), size)], offset)
 		if n == 0 {
 			if err == io.EOF { //nolint:errorlint // io.ReaderAt's contract
-				return wrong(ErrChanged, "it became shorter while it was read")
+				return wrong(ErrChanged, "the file became shorter during the read")
 			}
 			return err
 		}
