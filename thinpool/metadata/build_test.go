@@ -97,7 +97,8 @@ func TestBuildShared(t *testing.T) {
 	if diff := cmp.Diff(s, got); diff != "" {
 		t.Errorf("superblock (-returned +read):\n%s", diff)
 	}
-	if got.Time != 3 || got.TransactionID != 7 || got.UUID != uuid || got.Version != 2 || got.DataSpaceMap.Allocated != 100000 {
+	if got.Time != 3 || got.TransactionID != 7 || got.UUID != uuid || got.Version != 2 ||
+		got.DataSpaceMap.Allocated != 100000 {
 		t.Errorf("got superblock %+v, want time 3, transaction 7, uuid %x, version 2, 100000 data blocks", got, uuid)
 	}
 	held, err := HeldRoot(f, s.HeldRoot)

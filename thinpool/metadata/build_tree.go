@@ -96,12 +96,12 @@ func (b *Builder) writeInternal(children []Subtree) (Subtree, error) {
 		s.mapped += c.mapped
 	}
 	b.keys, b.values = keys, values
-	block, fresh, err := b.writeNode(flagInternal, 8, keys, values)
+	block, written, err := b.writeNode(flagInternal, 8, keys, values)
 	if err != nil {
 		return Subtree{}, err
 	}
 	s.block = block
-	if fresh {
+	if written {
 		for _, c := range children {
 			b.metadata.add(c.block)
 		}
@@ -157,9 +157,9 @@ type leafBuilder struct {
 	onEntry func(value []byte) // counts the reference of an entry; may be nil
 }
 
-func (b *Builder) leaves(value int, point func([]byte)) *leafBuilder {
+func (b *Builder) leaves(value int, onEntry func([]byte)) *leafBuilder {
 	filled := b.entriesPerNode(value)
-	return &leafBuilder{b: b, value: value, perLeaf: filled, most: max(2*filled, nodeMax(value)), onEntry: point}
+	return &leafBuilder{b: b, value: value, perLeaf: filled, most: max(2*filled, nodeMax(value)), onEntry: onEntry}
 }
 
 func (l *leafBuilder) add(key uint64, value ...byte) error {
@@ -185,13 +185,13 @@ func (l *leafBuilder) emit(n int) error {
 	if n > 0 {
 		s.first, s.last = keys[0], keys[n-1]
 	}
-	block, fresh, err := l.b.writeNode(flagLeaf, l.value, keys, values)
+	block, written, err := l.b.writeNode(flagLeaf, l.value, keys, values)
 	if err != nil {
 		return err
 	}
 	s.block = block
 	for i := range n {
-		if fresh && l.onEntry != nil {
+		if written && l.onEntry != nil {
 			l.onEntry(values[i*l.value:][:l.value])
 		}
 	}

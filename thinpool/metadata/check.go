@@ -16,7 +16,8 @@ type CheckOptions struct {
 	// Held is the block of a held root. If it is set, Check covers only the trees below that
 	// root, which is possible while the pool is active. Space maps are not checked.
 	Held uint64
-	// DataBlocks is the size of the data device. It is needed with Held.
+	// DataBlocks is the size of the data device. It is set together with Held, because a held
+	// root does not have the size. 0: as in the superblock.
 	DataBlocks uint64
 	// Blocks is the number of metadata blocks of the device or file. 0: not compared.
 	Blocks uint64
@@ -116,7 +117,7 @@ func (c *checker) superblock(r io.ReaderAt) (Superblock, error) {
 	return s, nil
 }
 
-// checkFields adds findings for fields of the superblock that are valid and unusual.
+// checkFields adds findings for the fields of a superblock that could be read.
 func (c *checker) checkFields(s Superblock) {
 	if s.NeedsCheck() {
 		c.add(Finding{Code: CodeNeedsCheck, Severity: Notice, Repairable: true,

@@ -42,11 +42,11 @@ func (r *bitmapCheck) compare(lowest, beyond uint64, used refsFunc) error {
 		return err
 	}
 	for block := lowest; block < end; {
-		marks, n := used(block)
+		refs, n := used(block)
 		start, part := block, min(end, block+n)
 		for ; block < part; block++ {
 			i := int(block - from)
-			if marks == nil && i%perWord == 0 && block+perWord <= part && r.word(i) == 0 &&
+			if refs == nil && i%perWord == 0 && block+perWord <= part && r.word(i) == 0 &&
 				(len(more) == 0 || more[0].block >= block+perWord) {
 				block += perWord - 1
 				continue
@@ -65,8 +65,8 @@ func (r *bitmapCheck) compare(lowest, beyond uint64, used refsFunc) error {
 				continue
 			}
 			wanted := uint32(0)
-			if marks != nil {
-				wanted = countOf(marks[block-start])
+			if refs != nil {
+				wanted = countOf(refs[block-start])
 			}
 			if count != wanted {
 				r.addMismatch(block, count, wanted)

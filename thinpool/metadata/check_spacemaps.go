@@ -157,11 +157,11 @@ func (c *dataRefs) refsFrom(block uint64) ([]uint32, uint64) {
 	return nil, regionBlocks - at
 }
 
-func countOf(mark uint32) uint32 {
+func countOf(ref uint32) uint32 {
 	switch {
-	case mark&countFlag != 0:
-		return mark &^ countFlag
-	case mark != 0:
+	case ref&countFlag != 0:
+		return ref &^ countFlag
+	case ref != 0:
 		return 1
 	}
 	return 0

@@ -52,7 +52,8 @@ func TestCheckFindsEachDamage(t *testing.T) {
 				block := apply(t, d, bad, seed)
 				report, err := metadata.Check(t.Context(), bad, metadata.CheckOptions{Blocks: uint64(len(bad.Bytes)) / 4096})
 				if err != nil {
-					if block > 1 || !errors.Is(err, metadata.ErrEmpty) && !errors.Is(err, metadata.ErrNotMetadata) && !errors.Is(err, metadata.ErrTruncated) {
+					if block > 1 || !errors.Is(err, metadata.ErrEmpty) &&
+						!errors.Is(err, metadata.ErrNotMetadata) && !errors.Is(err, metadata.ErrTruncated) {
 						t.Errorf("block %d: got error %v, want a report", block, err)
 					}
 					return
@@ -89,15 +90,16 @@ func TestRepairAfterEachDamage(t *testing.T) {
 			t.Fatal(err)
 		}
 		had := contents(t, image, s)
-		room := s.MetadataSpaceMap.Blocks + 500
+		blocks := s.MetadataSpaceMap.Blocks + 500
 		for i, d := range metadatatest.Damages() {
 			t.Run(fmt.Sprint(d.Name, " ", seed), func(t *testing.T) {
 				bad := image.Clone()
 				apply(t, d, bad, seed)
 				before := bad.Clone()
 				path := filepath.Join(dir, "repaired")
-				made := &metadatatest.Image{Bytes: make([]byte, room*4096)}
-				repaired, err := metadata.Repair(t.Context(), bad, made, metadata.RepairOptions{SourceBlocks: s.MetadataSpaceMap.Blocks, DataBlocks: metadatatest.RichDataBlocks, Blocks: room})
+				made := &metadatatest.Image{Bytes: make([]byte, blocks*4096)}
+				repaired, err := metadata.Repair(t.Context(), bad, made, metadata.RepairOptions{
+					SourceBlocks: s.MetadataSpaceMap.Blocks, DataBlocks: metadatatest.RichDataBlocks, Blocks: blocks})
 				if !bytesEqual(before, bad) {
 					t.Error("the damaged metadata has changed")
 				}
@@ -113,7 +115,7 @@ func TestRepairAfterEachDamage(t *testing.T) {
 					}
 					metadata.Tool(t, "thin_check", path)
 				}
-				report, err := metadata.Check(t.Context(), made, metadata.CheckOptions{Blocks: room})
+				report, err := metadata.Check(t.Context(), made, metadata.CheckOptions{Blocks: blocks})
 				if err != nil || len(report.Findings) > 0 {
 					t.Errorf("check after the repair: got findings %v, %v; want none", report.Findings, err)
 				}
@@ -151,7 +153,8 @@ func contents(t *testing.T, image *metadatatest.Image, s metadata.Superblock) ma
 // that the damage created, and that the counts of the repair are correct.
 func compareRepaired(t *testing.T, damage string, had, has map[uint32][]metadata.Mapping, repaired metadata.Repaired) {
 	t.Helper()
-	created := strings.HasPrefix(damage, "mapping/") || strings.HasPrefix(damage, "details/") || strings.HasPrefix(damage, "key ")
+	created := strings.HasPrefix(damage, "mapping/") ||
+		strings.HasPrefix(damage, "details/") || strings.HasPrefix(damage, "key ")
 	kept := uint64(0)
 	for id, mappings := range has {
 		kept += uint64(len(mappings))

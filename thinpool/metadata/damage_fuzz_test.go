@@ -82,8 +82,10 @@ func examine(t *testing.T, image *metadatatest.Image) {
 		t.Errorf("scan: %v; got findings %v, want damage", err, report.Findings)
 	}
 	made := &metadatatest.Image{}
-	if _, err := metadata.Repair(ctx, image, made, metadata.RepairOptions{SourceBlocks: blocks, Blocks: 2*blocks + 200}); err != nil {
-		if !errors.Is(err, metadata.ErrCorrupt) && !errors.Is(err, metadata.ErrNoSpace) && !errors.Is(err, metadata.ErrTruncated) {
+	o := metadata.RepairOptions{SourceBlocks: blocks, Blocks: 2*blocks + 200}
+	if _, err := metadata.Repair(ctx, image, made, o); err != nil {
+		if !errors.Is(err, metadata.ErrCorrupt) && !errors.Is(err, metadata.ErrNoSpace) &&
+			!errors.Is(err, metadata.ErrTruncated) {
 			t.Errorf("repair: %v", err)
 		}
 		return

@@ -79,8 +79,8 @@ func (c *dataRefs) release() {
 // notKept stands for a region that has mapped blocks and no memory.
 var notKept = new(region)
 
-func newDataRefs(w window, room int64, s *regionPool) *dataRefs {
-	return &dataRefs{window: w, budget: room, pool: s}
+func newDataRefs(w window, budget int64, s *regionPool) *dataRefs {
+	return &dataRefs{window: w, budget: budget, pool: s}
 }
 
 // region returns the region of a data block, nil if it is not kept.

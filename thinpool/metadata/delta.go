@@ -231,7 +231,7 @@ func (d *delta) readAhead(c, other *cursor, l *level) {
 			shared[counterpart.child(i)] = struct{}{}
 		}
 	}
-	tell := d.options.Same && c == &d.left && height == 2 // shared leaves are then read on one side
+	reported := d.options.Same && c == &d.left && height == 2 // shared leaves are then read on one side
 	c.readAhead(d.ctx, l, func(p place) bool {
 		if other.done || p.allowed.below(other.low()) {
 			return true
@@ -240,6 +240,6 @@ func (d *delta) readAhead(c, other *cursor, l *level) {
 			return false
 		}
 		_, both := shared[p.block]
-		return !both || tell
+		return !both || reported
 	})
 }

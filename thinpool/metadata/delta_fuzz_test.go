@@ -106,7 +106,8 @@ func FuzzDelta(f *testing.F) {
 }
 
 func sentinel(err error) bool {
-	for _, kind := range []error{ErrChecksum, ErrCorrupt, ErrTruncated, ErrNoDevice, fault.Unsupported, ErrNotMetadata, ErrEmpty} {
+	for _, kind := range []error{ErrChecksum, ErrCorrupt, ErrTruncated, ErrNoDevice, fault.Unsupported, ErrNotMetadata,
+		ErrEmpty} {
 		if errors.Is(err, kind) {
 			return true
 		}

@@ -162,7 +162,8 @@ func checkReads(t *rapid.T, c *countingImage, left, right *modelNode, o DeltaOpt
 		most = 0
 	}
 	if reads > most {
-		t.Fatalf("got %d reads, want at most %d: %d nodes are not shared (heights %d and %d)", reads, most, apart, left.height(), right.height())
+		t.Fatalf("got %d reads, want at most %d: %d nodes are not shared (heights %d and %d)", reads, most, apart,
+			left.height(), right.height())
 	}
 }
 

@@ -126,7 +126,8 @@ func TestDumpOptions(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := dumped(m, s, metadata.DumpOptions{Devices: []uint32{2, 99999}}); !errors.Is(err, metadata.ErrNoDevice) || !strings.Contains(err.Error(), "99999") {
+	_, err = dumped(m, s, metadata.DumpOptions{Devices: []uint32{2, 99999}})
+	if !errors.Is(err, metadata.ErrNoDevice) || !strings.Contains(err.Error(), "99999") {
 		t.Errorf("dump of a missing device: got %v, want ErrNoDevice with its id", err)
 	}
 }
@@ -180,7 +181,8 @@ func (f *fullDisk) Write(b []byte) (int, error) {
 func TestDumpStops(t *testing.T) {
 	m, s := image(t, metadatatest.Rich(7), metadatatest.SaveOptions{})
 	for _, free := range []int{0, 200, 1 << 20} {
-		if err := metadata.Dump(context.Background(), &fullDisk{free}, m, s, metadata.DumpOptions{}); !errors.Is(err, errFull) {
+		err := metadata.Dump(context.Background(), &fullDisk{free}, m, s, metadata.DumpOptions{})
+		if !errors.Is(err, errFull) {
 			t.Errorf("with %d bytes free: got %v, want errFull", free, err)
 		}
 	}
@@ -238,7 +240,8 @@ func BenchmarkDump(b *testing.B) {
 	for _, run := range []uint64{1, 30} {
 		b.Run(fmt.Sprintf("run=%d", run), func(b *testing.B) {
 			m := &metadatatest.Image{}
-			s, err := metadatatest.Large{Seed: 1, Families: 10, Devices: 10, Mappings: 100000, Changes: 100, Run: run}.Save(m, nil)
+			large := metadatatest.Large{Seed: 1, Families: 10, Devices: 10, Mappings: 100000, Changes: 100, Run: run}
+			s, err := large.Save(m, nil)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -72,7 +72,8 @@ func ExampleScan() {
 	}
 	usage := m.Usage()
 	for _, device := range usage.Devices {
-		fmt.Printf("device %d: %d mapped, %d exclusive, %d shared\n", device.ID, device.Mapped, device.Exclusive, device.Shared)
+		fmt.Printf("device %d: %d mapped, %d exclusive, %d shared\n", device.ID, device.Mapped, device.Exclusive,
+			device.Shared)
 	}
 	freed, err := m.Freed(ctx, 1, 2)
 	if err != nil {

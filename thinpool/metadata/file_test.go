@@ -38,7 +38,8 @@ func TestReadAtAnyRange(t *testing.T) {
 			want := make([]byte, len(p))
 			wantN, wantErr := bytes.NewReader(content).ReadAt(want, off)
 			n, err := m.ReadAt(p, off)
-			if n != wantN || !bytes.Equal(p[:n], want[:n]) || (n < len(p)) != errors.Is(err, io.EOF) || (n == len(p) && err != nil && !errors.Is(err, io.EOF)) {
+			if n != wantN || !bytes.Equal(p[:n], want[:n]) || (n < len(p)) != errors.Is(err, io.EOF) ||
+				(n == len(p) && err != nil && !errors.Is(err, io.EOF)) {
 				t.Fatalf("read of %d bytes at %d of %d: got %d, %v; want %d, %v", len(p), off, size, n, err, wantN, wantErr)
 			}
 		}

@@ -82,12 +82,12 @@ func (c *dataRefs) countLast(hits *dataRefs, leaf uint32, n node) (count uint64)
 		if r == nil {
 			continue
 		}
-		claim := r[block%regionBlocks]
-		if claim == leaf {
+		ref := r[block%regionBlocks]
+		if ref == leaf {
 			count++
 			continue
 		}
-		if h := hits.region(block); atomic.AddUint32(&h[block%regionBlocks], 1) == claim&^countFlag {
+		if h := hits.region(block); atomic.AddUint32(&h[block%regionBlocks], 1) == ref&^countFlag {
 			count++
 		}
 	}

@@ -82,7 +82,7 @@ type graph struct {
 	limit    uint64 // number of metadata blocks
 	reader   *blockReader
 	vertices []vertex
-	number   []uint32 // of the vertex at each block; 0: none
+	vertexAt []uint32 // of the vertex at each block; 0: none
 	edges    []uint32 // vertices
 	frontier []uint32 // vertices that are still to be read
 	progress func(Progress)
@@ -108,8 +108,8 @@ func newGraph(r io.ReaderAt, limit uint64, workers int) *graph {
 	}
 }
 
-// reserve allocates memory for so many nodes at once, because growing it needs twice as much.
-// The number is not known for a held root.
+// reserve allocates memory for so many nodes at once. To grow the slices later needs twice as
+// much memory. For a held root the number is not known.
 func (g *graph) reserve(nodes uint64) {
 	nodes = min(nodes, g.limit)
 	g.vertices = slices.Grow(g.vertices, int(nodes))
@@ -130,13 +130,13 @@ func (g *graph) addPointer(block uint64, t treeKind, low, high uint64) (uint32, 
 	if block == 0 || block >= g.limit {
 		return 0, corrupt(block, "a pointer to block %d of %d", block, g.limit)
 	}
-	if block >= uint64(len(g.number)) {
-		g.number = append(g.number, make([]uint32, max(block+1, min(g.limit, 2*block))-uint64(len(g.number)))...)
+	if block >= uint64(len(g.vertexAt)) {
+		g.vertexAt = append(g.vertexAt, make([]uint32, max(block+1, min(g.limit, 2*block))-uint64(len(g.vertexAt)))...)
 	}
-	n := g.number[block]
+	n := g.vertexAt[block]
 	if n == 0 {
 		n = uint32(len(g.vertices))
-		g.number[block] = n
+		g.vertexAt[block] = n
 		g.vertices = append(g.vertices, vertex{block: uint32(block), tree: t, high: math.MaxUint64})
 		g.frontier = append(g.frontier, n)
 	}
@@ -164,7 +164,7 @@ func (f *foundPointers) reset() {
 // read reads all nodes below the roots, one generation after another, each in the order of its
 // blocks.
 func (g *graph) read(ctx context.Context) error {
-	finds := make([]foundPointers, g.reader.workers)
+	found := make([]foundPointers, g.reader.workers)
 	for len(g.frontier) > 0 {
 		generation := g.frontier
 		g.frontier = nil
@@ -177,12 +177,12 @@ func (g *graph) read(ctx context.Context) error {
 				blocks[i] = g.vertices[n].block
 			}
 			err := g.reader.each(ctx, blocks, func(worker, i int, b []byte, err error) error {
-				return g.visit(worker, part[i], b, err, &finds[worker])
+				return g.visit(worker, part[i], b, err, &found[worker])
 			})
 			if err != nil {
 				return err
 			}
-			if err := g.merge(finds); err != nil {
+			if err := g.merge(found); err != nil {
 				return err
 			}
 			g.reported += uint64(len(part))
@@ -239,9 +239,9 @@ func nodeCode(err error) Code {
 }
 
 // merge adds the pointers that the workers found.
-func (g *graph) merge(finds []foundPointers) error {
-	for w := range finds {
-		f := &finds[w]
+func (g *graph) merge(found []foundPointers) error {
+	for w := range found {
+		f := &found[w]
 		at := 0
 		for i, number := range f.from {
 			count := f.count[i]

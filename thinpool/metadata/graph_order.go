@@ -66,7 +66,7 @@ func (g *graph) topologicalOrder() (order, waiting []uint32) {
 }
 
 // cyclic returns those of the waiting vertices from which a cycle can be reached.
-func (g *graph) cyclic(waiting []uint32) (circular []uint32) {
+func (g *graph) cyclic(waiting []uint32) (found []uint32) {
 	leads, above := make([]uint32, len(g.vertices)), make([][]uint32, len(g.vertices))
 	var done []uint32
 	for n := 1; n < len(g.vertices); n++ {
@@ -94,10 +94,10 @@ func (g *graph) cyclic(waiting []uint32) (circular []uint32) {
 	}
 	for n := range leads {
 		if leads[n] > 0 {
-			circular = append(circular, uint32(n))
+			found = append(found, uint32(n))
 		}
 	}
-	return circular
+	return found
 }
 
 // checkVertex checks whether v fits its parents, and sets its height. All vertices below it

@@ -52,14 +52,14 @@ func (m *Map) Layout(ctx context.Context, visit func(Span) error) error {
 				}
 			}
 			next = number * regionBlocks
-			for i, claim := range r {
+			for i, ref := range r {
 				kind, device := Free, uint32(0)
 				switch {
-				case claim == 0:
-				case claim&countFlag != 0 || owners[claim] == manyOwners:
+				case ref == 0:
+				case ref&countFlag != 0 || owners[ref] == manyOwners:
 					kind = Shared
 				default:
-					kind, device = Exclusive, m.roots[owners[claim]-1].id
+					kind, device = Exclusive, m.roots[owners[ref]-1].id
 				}
 				if err := put(next+uint64(i), kind, device); err != nil {
 					return err

@@ -84,12 +84,12 @@ func (m *Map) leavesInRange(begin, end uint64) func(uint32, *vertex) bool {
 			continue
 		}
 		first := max(begin, n*regionBlocks) - n*regionBlocks
-		for _, claim := range r[first:min(end-n*regionBlocks, regionBlocks)] {
-			if claim&countFlag != 0 {
+		for _, ref := range r[first:min(end-n*regionBlocks, regionBlocks)] {
+			if ref&countFlag != 0 {
 				return all
 			}
-			if claim != 0 {
-				wanted[claim] = true
+			if ref != 0 {
+				wanted[ref] = true
 			}
 		}
 	}

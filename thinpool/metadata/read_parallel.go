@@ -10,7 +10,7 @@ import (
 
 const (
 	chunkBlocks = 256 // 1 MiB in one read
-	gapBlocks   = 8   // unneeded blocks that one read may include
+	gapBlocks   = 8   // largest distance of two blocks that one read joins
 )
 
 // blockReader reads many blocks. It joins adjacent blocks into one read and runs several reads

@@ -64,7 +64,8 @@ func TestRestoreAgreesWithThinRestore(t *testing.T) {
 			return err
 		}
 		in := filepath.Join(dir, "xml")
-		if err := errors.Join(os.WriteFile(in, []byte(text), 0o600), os.WriteFile(path, nil, 0o600), os.Truncate(path, 8<<20)); err != nil {
+		if err := errors.Join(os.WriteFile(in, []byte(text), 0o600), os.WriteFile(path, nil, 0o600),
+			os.Truncate(path, 8<<20)); err != nil {
 			return err
 		}
 		if _, err := thin("thin_restore", "-i", in, "-o", path); err != nil {
@@ -91,7 +92,8 @@ func single(virtual, data uint64) string {
 }
 
 func ranged(virtual, data, length uint64) string {
-	return fmt.Sprintf("<range_mapping origin_begin=\"%d\" data_begin=\"%d\" length=\"%d\" time=\"4\"/>\n", virtual, data, length)
+	return fmt.Sprintf("<range_mapping origin_begin=\"%d\" data_begin=\"%d\" length=\"%d\" time=\"4\"/>\n", virtual,
+		data, length)
 }
 
 func TestRestoreErrors(t *testing.T) {
@@ -201,7 +203,8 @@ func TestRestoreReads(t *testing.T) {
 		"devices in another order":  head + device(2, "") + device(1, ranged(1, 1, 5)) + tail,
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, r := range []io.Reader{strings.NewReader(xml), iotest.OneByteReader(strings.NewReader(xml)), iotest.DataErrReader(strings.NewReader(xml))} {
+			for _, r := range []io.Reader{strings.NewReader(xml), iotest.OneByteReader(strings.NewReader(xml)),
+				iotest.DataErrReader(strings.NewReader(xml))} {
 				m := &metadatatest.Image{}
 				s, err := metadata.Restore(context.Background(), r, m, metadata.RestoreOptions{MetadataBlocks: 100})
 				if err != nil {
@@ -229,13 +232,15 @@ func TestRestoreOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.DataSpaceMap.Blocks != 2000 || s.DataBlockSize != 256 || s.TransactionID != 0 || s.UUID != [16]byte{1} || s.NeedsCheck() {
+	if s.DataSpaceMap.Blocks != 2000 || s.DataBlockSize != 256 || s.TransactionID != 0 ||
+		s.UUID != [16]byte{1} || s.NeedsCheck() {
 		t.Errorf("got superblock %+v, want the values of the options", s)
 	}
 	if read != int64(len(xml)) {
 		t.Errorf("got progress of %d bytes, want %d", read, len(xml))
 	}
-	if _, s, err = restored(xml, metadata.RestoreOptions{MetadataBlocks: 100, DataBlocks: 2000}); err != nil || !s.NeedsCheck() || s.TransactionID != 3 {
+	_, s, err = restored(xml, metadata.RestoreOptions{MetadataBlocks: 100, DataBlocks: 2000})
+	if err != nil || !s.NeedsCheck() || s.TransactionID != 3 {
 		t.Errorf("got superblock %+v, %v; want needs_check and transaction 3", s, err)
 	}
 	if _, _, err := restored(xml, metadata.RestoreOptions{}); err == nil || strings.Contains(err.Error(), "line") {
@@ -257,7 +262,8 @@ func TestRestoreStops(t *testing.T) {
 	if !errors.As(err, &space) {
 		t.Fatalf("small target: got %v, want a SpaceError", err)
 	}
-	if _, _, err := restored(text, metadata.RestoreOptions{MetadataBlocks: space.Need - 1}); !errors.Is(err, metadata.ErrNoSpace) {
+	_, _, err = restored(text, metadata.RestoreOptions{MetadataBlocks: space.Need - 1})
+	if !errors.Is(err, metadata.ErrNoSpace) {
 		t.Errorf("one block less than needed: got %v, want ErrNoSpace", err)
 	}
 	if _, _, err := restored(text, metadata.RestoreOptions{MetadataBlocks: space.Need}); err != nil {
@@ -265,11 +271,13 @@ func TestRestoreStops(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	o := metadata.RestoreOptions{MetadataBlocks: 5000, Progress: func(int64) { cancel() }}
-	if _, err := metadata.Restore(ctx, strings.NewReader(text), &metadatatest.Image{}, o); !errors.Is(err, context.Canceled) {
+	_, err = metadata.Restore(ctx, strings.NewReader(text), &metadatatest.Image{}, o)
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: got %v, want context.Canceled", err)
 	}
 	broken := io.MultiReader(strings.NewReader(text[:5000]), iotest.ErrReader(io.ErrClosedPipe))
-	if _, err := metadata.Restore(context.Background(), broken, &metadatatest.Image{}, o); !errors.Is(err, io.ErrClosedPipe) {
+	_, err = metadata.Restore(context.Background(), broken, &metadatatest.Image{}, o)
+	if !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("reader that fails: got %v, want its error", err)
 	}
 }
@@ -310,7 +318,8 @@ func TestRestoreSharesDefinitions(t *testing.T) {
 			return err
 		}
 		if s.DataSpaceMap.Allocated != root.DataSpaceMap.Allocated {
-			return fmt.Errorf("got %d data blocks allocated, want %d as without definitions", s.DataSpaceMap.Allocated, root.DataSpaceMap.Allocated)
+			return fmt.Errorf("got %d data blocks allocated, want %d as without definitions", s.DataSpaceMap.Allocated,
+				root.DataSpaceMap.Allocated)
 		}
 		report, err := metadata.Check(context.Background(), m, metadata.CheckOptions{})
 		if err != nil {

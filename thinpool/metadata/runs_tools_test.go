@@ -32,7 +32,8 @@ type xmlRun struct {
 }
 
 func (r xmlRun) run() metadata.Run {
-	return metadata.Run{Virtual: r.Begin + r.Block, Data: r.DataBegin + r.DataBlock, Blocks: max(r.Length, 1), Time: r.Time}
+	return metadata.Run{Virtual: r.Begin + r.Block, Data: r.DataBegin + r.DataBlock, Blocks: max(r.Length, 1),
+		Time: r.Time}
 }
 
 func dumpRuns(t metadata.Fataler, path string, flags ...string) map[uint32][]metadata.Run {
@@ -65,7 +66,8 @@ func runJoiner(t *rapid.T, r io.ReaderAt, root metadata.Superblock, id uint32) (
 	return all
 }
 
-func delta(t *rapid.T, r io.ReaderAt, root metadata.Superblock, left, right uint32, o metadata.DeltaOptions) (all []metadata.Difference) {
+func delta(t *rapid.T, r io.ReaderAt, root metadata.Superblock, left, right uint32,
+	o metadata.DeltaOptions) (all []metadata.Difference) {
 	t.Helper()
 	err := metadata.Delta(context.Background(), r, root, left, right, o, func(d metadata.Difference) error {
 		all = append(all, d)
@@ -134,7 +136,8 @@ func TestRunsAndDeltaAgreeWithTools(t *testing.T) {
 	})
 }
 
-func agree(t *rapid.T, path string, r io.ReaderAt, root metadata.Superblock, state metadatatest.State, data bool, flags ...string) {
+func agree(t *rapid.T, path string, r io.ReaderAt, root metadata.Superblock, state metadatatest.State, data bool,
+	flags ...string) {
 	ids := state.IDs()
 	dumped := dumpRuns(t, path, flags...)
 	for _, id := range ids {
@@ -161,7 +164,9 @@ func agree(t *rapid.T, path string, r io.ReaderAt, root metadata.Superblock, sta
 	if data {
 		flags = append(flags, "--verbose")
 	}
-	if diff := cmp.Diff(metadata.ThinDelta(t, path, left, right, flags...), metadata.AsThinDelta(delta(t, r, root, left, right, o), data)); diff != "" {
+	want := metadata.ThinDelta(t, path, left, right, flags...)
+	got := metadata.AsThinDelta(delta(t, r, root, left, right, o), data)
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("devices %d and %d: delta (-thin_delta +got):\n%s", left, right, diff)
 	}
 }

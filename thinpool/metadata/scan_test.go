@@ -219,7 +219,8 @@ func (f *randomPool) checkLayout(t *testing.T, m *Map, users map[uint64]map[uint
 		next, last = s.Begin+s.Blocks, s
 		for block := s.Begin; block < next; block++ {
 			who := users[block]
-			if kind := [...]SpanKind{Free, Exclusive, Shared}[min(len(who), 2)]; s.Kind != kind || kind == Exclusive && !who[s.Device] {
+			kind := [...]SpanKind{Free, Exclusive, Shared}[min(len(who), 2)]
+			if s.Kind != kind || kind == Exclusive && !who[s.Device] {
 				t.Errorf("block %d of devices %v: got span %+v", block, who, s)
 			}
 		}

@@ -39,7 +39,8 @@ func TestScanAgreesWithModel(t *testing.T) {
 				return fmt.Errorf("held root: %w", err)
 			}
 		}
-		report, err := metadata.Check(context.Background(), image, metadata.CheckOptions{Blocks: live.MetadataSpaceMap.Blocks})
+		report, err := metadata.Check(context.Background(), image,
+			metadata.CheckOptions{Blocks: live.MetadataSpaceMap.Blocks})
 		if err == nil && len(report.Findings) > 0 {
 			err = fmt.Errorf("check of sound metadata: got findings %v, want none", report.Findings)
 		}
@@ -163,7 +164,8 @@ func TestScanAgreesWithTools(t *testing.T) {
 }
 
 func thinLs(image *metadatatest.Image, root metadata.Superblock, path string, flags ...string) error {
-	out, err := thin("thin_ls", append(flags, "--no-headers", "-o", "DEV,MAPPED_BLOCKS,EXCLUSIVE_BLOCKS,SHARED_BLOCKS", path)...)
+	out, err := thin("thin_ls",
+		append(flags, "--no-headers", "-o", "DEV,MAPPED_BLOCKS,EXCLUSIVE_BLOCKS,SHARED_BLOCKS", path)...)
 	if err != nil {
 		return err
 	}
@@ -241,7 +243,8 @@ func thinRmap(dir, path string) error {
 		return err
 	}
 	less := func(a, b run) int {
-		return strings.Compare(fmt.Sprintf("%9d %9d %9d", a.data, a.device, a.virtual), fmt.Sprintf("%9d %9d %9d", b.data, b.device, b.virtual))
+		return strings.Compare(fmt.Sprintf("%9d %9d %9d", a.data, a.device, a.virtual),
+			fmt.Sprintf("%9d %9d %9d", b.data, b.device, b.virtual))
 	}
 	slices.SortFunc(want, less)
 	slices.SortFunc(got, less)

@@ -99,7 +99,8 @@ func differ(what, want, got string) error {
 	for i := range max(len(want), len(got)) {
 		if i >= len(want) || i >= len(got) || want[i] != got[i] {
 			from := max(0, i-200)
-			return fmt.Errorf("%s: byte %d: want\n%s\ngot\n%s", what, i, want[from:min(i+100, len(want))], got[from:min(i+100, len(got))])
+			return fmt.Errorf("%s: byte %d: want\n%s\ngot\n%s", what, i, want[from:min(i+100, len(want))],
+				got[from:min(i+100, len(got))])
 		}
 	}
 	return nil
