@@ -32,11 +32,6 @@ var (
 	ErrNoDevice = fault.New(fault.NotFound, "no such thin device")
 	// ErrOtherPool: the superblock has the uuid of another pool. WriteUUID, Copy.
 	ErrOtherPool = fault.New(fault.Refused, "belongs to another pool")
-
-	// ErrUnsupported is fault.Unsupported.
-	ErrUnsupported error = fault.Unsupported
-	// ErrBusy is fault.Busy.
-	ErrBusy error = fault.Busy
 )
 
 // BlockError is an error in one metadata block.

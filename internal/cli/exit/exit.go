@@ -13,7 +13,6 @@ import (
 	"thinctl/internal/images/layertar"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
-	"thinctl/thinpool/metadata"
 )
 
 // The exit codes; scripts rely on them.
@@ -109,14 +108,12 @@ func classes() []class {
 		{CodeBusy, []error{thinpool.ErrBusy}},
 		{CodeUnhealthy, []error{ErrUnhealthy, thinpool.ErrUnhealthy, thinpool.ErrNeedsCheck, thinpool.ErrReserve,
 			thinpool.ErrSwapped, thinpool.ErrDiverged, thinpool.ErrForeign, thinpool.ErrGone, thinpool.ErrCloned, thinpool.ErrShrunk}},
-		{CodeMissing, []error{fault.Unsupported, fault.Denied,
-			metadata.ErrUnsupported, fs.ErrPermission}},
+		{CodeMissing, []error{fault.Unsupported, fault.Denied, fs.ErrPermission}},
 		{CodeUsage, []error{fault.Invalid}},
-		{CodeBusy, []error{fault.Busy, metadata.ErrBusy}},
+		{CodeBusy, []error{fault.Busy}},
 		{CodeExists, []error{fault.Exists}},
-		{CodeUnhealthy, []error{fault.Unhealthy, fault.Full, fault.Damaged,
-			metadata.ErrChecksum, metadata.ErrCorrupt, metadata.ErrTruncated}},
-		{codeNotFound, []error{fault.NotFound, metadata.ErrNoDevice}},
+		{CodeUnhealthy, []error{fault.Unhealthy, fault.Full, fault.Damaged}},
+		{codeNotFound, []error{fault.NotFound}},
 	}
 }
 
