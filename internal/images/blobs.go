@@ -3,6 +3,7 @@ package images
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -14,24 +15,24 @@ import (
 	"thinctl/thinpool"
 )
 
-// kindBlobs has, by diff id, the blobs that registries were seen to hold of a
-// layer, so that one which has them is not sent them again.
+// kindBlobs has, by diff id, the blobs of a layer that registries have. A push does not
+// send a blob that the registry has.
 const kindBlobs thinpool.DocumentKind = "blobs"
 
-// maxBlobs of a layer are remembered, the newest first. There is one for each way
-// that somebody has compressed it.
+// maxBlobs is the number of blobs of a layer that are recorded, the newest first. Each
+// compression of a layer makes another blob.
 const maxBlobs = 4
 
-// layer is a layer of an image that is to be saved or pushed.
+// layer is a layer of an image that is saved or pushed.
 type layer struct {
 	*manifest.Layer
 	blobs []v1.Descriptor
 }
 
-// Streamed tells package registry to compress the layer while it is sent.
+// Streamed makes package registry compress the layer while it is sent.
 func (layer) Streamed() bool { return true }
 
-// Remembered are the blobs that need not be sent where they are.
+// Remembered returns the blobs of the layer that registries have.
 func (l layer) Remembered() []v1.Descriptor { return l.blobs }
 
 func blobsOf(tx *thinpool.Tx, diffID string) ([]v1.Descriptor, error) {
@@ -51,16 +52,16 @@ func (s *Store) blobs(ctx context.Context, diffID string) (blobs []v1.Descriptor
 	return blobs, err
 }
 
-// remember writes down which blob a registry has of a layer.
+// remember records a blob of a layer that a registry has.
 func remember(tx *thinpool.Tx, diffID string, blob v1.Descriptor) error {
 	if blob.Digest.String() == diffID {
-		return nil // not compressed: nobody would miss it
+		return nil // it is not compressed, and known by the diff id
 	}
 	switch {
 	case blob.MediaType == manifest.DockerZstdLayer:
-		blob.MediaType = types.OCILayerZStd // as it is written, whatever was read
+		blob.MediaType = types.OCILayerZStd // a push writes OCI's type
 	case !blob.MediaType.IsLayer() || !blob.MediaType.IsDistributable():
-		return nil // a manifest of ours does not name such a type
+		return nil // a push does not write such a type
 	}
 	blob = v1.Descriptor{MediaType: blob.MediaType, Digest: blob.Digest, Size: blob.Size}
 	blobs, err := blobsOf(tx, diffID)
@@ -72,7 +73,7 @@ func remember(tx *thinpool.Tx, diffID string, blob v1.Descriptor) error {
 	return tx.Put(kindBlobs, diffID, blobs[:min(len(blobs), maxBlobs)])
 }
 
-// rememberAll writes down what the registry had that the image came from.
+// rememberAll records the blobs of the registry from which the image was loaded.
 func (in *incoming) rememberAll(tx *thinpool.Tx) error {
 	if in.options.Manifest == "" {
 		return nil
@@ -100,15 +101,15 @@ func describe(from v1.Layer) (blob v1.Descriptor, err error) {
 	return blob, err
 }
 
-// Pushed notes the blobs, base first, that a registry now has of the image's
-// layers.
+// Pushed records the blobs, base first, of an image's layers after a push.
 func (s *Store) Pushed(ctx context.Context, o *Opened, blobs []v1.Descriptor) error {
 	layers, err := o.Image.Layers()
 	if err != nil {
 		return err
 	}
 	if len(layers) != len(blobs) {
-		return &Error{Op: "push", Object: o.Record.String(), Kind: fault.Invalid, Detail: "the registry has another number of layers"}
+		return &Error{Op: "push", Object: o.Record.String(), Kind: fault.Invalid,
+			Detail: fmt.Sprintf("got %d blobs for %d layers", len(blobs), len(layers))}
 	}
 	return s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		for i, layer := range layers {
@@ -124,11 +125,11 @@ func (s *Store) Pushed(ctx context.Context, o *Opened, blobs []v1.Descriptor) er
 	})
 }
 
-// forgetBlobs drops what is remembered of layers that are not there any more.
+// forgetBlobs drops the records of layers that no longer exist.
 func (s *Store) forgetBlobs(ctx context.Context, layers []snapshots.Layer) error {
-	there := map[string]bool{}
+	exists := map[string]bool{}
 	for _, layer := range layers {
-		there[layer.DiffID] = true
+		exists[layer.DiffID] = true
 	}
 	var gone []string
 	err := s.pool.View(ctx, func(tx *thinpool.Tx) error {
@@ -136,7 +137,7 @@ func (s *Store) forgetBlobs(ctx context.Context, layers []snapshots.Layer) error
 			if err != nil {
 				return err
 			}
-			if !there[entry.Key] {
+			if !exists[entry.Key] {
 				gone = append(gone, entry.Key)
 			}
 		}

@@ -10,15 +10,15 @@ import (
 	"thinctl/thinpool"
 )
 
-// Check compares the documents of images, layers and containers with the volumes
-// and with each other. It finds what no sequence of finished and undone
-// operations can leave; see [snapshots.Store.Check].
+// Check compares the documents of images, layers and containers with the volumes and with
+// each other. It reports what no sequence of complete and undone operations can leave; see
+// [snapshots.Store.Check].
 func (s *Store) Check(ctx context.Context) ([]snapshots.Disagreement, error) {
 	found, err := s.layers.Check(ctx)
 	if err != nil {
 		return nil, err
 	}
-	say := func(object, detail string) {
+	report := func(object, detail string) {
 		found = append(found, snapshots.Disagreement{Object: object, Detail: detail})
 	}
 	err = s.pool.View(ctx, func(tx *thinpool.Tx) error {
@@ -26,24 +26,24 @@ func (s *Store) Check(ctx context.Context) ([]snapshots.Disagreement, error) {
 		if err != nil {
 			return err
 		}
-		there := map[string]bool{}
+		exists := map[string]bool{}
 		for _, layer := range layers {
-			there[layer.ID] = true
+			exists[layer.ID] = true
 			missing, err := s.splitMissing(layer)
 			if err != nil {
 				return err
 			}
 			if missing {
 				found = append(found, snapshots.Disagreement{Object: "layer " + layer.ID, Tar: layer.ID,
-					Detail: "its files are kept, and its tar cannot be written again: " + s.splitPath(layer.ID) + " is lost"})
+					Detail: "its tar cannot be written again, since " + s.splitPath(layer.ID) + " is missing; its files exist"})
 			}
 		}
-		return checkImages(tx, there, say)
+		return checkImages(tx, exists, report)
 	})
 	return found, err
 }
 
-// splitMissing looks for the split of a layer that came as a tar.
+// splitMissing reports whether a layer that was loaded has no split.
 func (s *Store) splitMissing(layer snapshots.Layer) (bool, error) {
 	if layer.DiffID == "" || layer.Base != "" {
 		return false, nil
@@ -55,7 +55,7 @@ func (s *Store) splitMissing(layer snapshots.Layer) (bool, error) {
 	return false, err
 }
 
-func checkImages(tx *thinpool.Tx, layers map[string]bool, say func(object, detail string)) error {
+func checkImages(tx *thinpool.Tx, layers map[string]bool, report func(object, detail string)) error {
 	images, err := list(tx)
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func checkImages(tx *thinpool.Tx, layers map[string]bool, say func(object, detai
 		keys[image.Key] = true
 		for _, id := range image.Layers {
 			if !layers[id] {
-				say("image "+image.Shown(), "its layer "+id+" is missing")
+				report("image "+image.Shown(), "its layer "+id+" is missing")
 			}
 		}
 	}
@@ -74,7 +74,7 @@ func checkImages(tx *thinpool.Tx, layers map[string]bool, say func(object, detai
 			return err
 		}
 		if !keys[entry.Record.Key] {
-			say("name "+entry.Key, "it names no image")
+			report("name "+entry.Key, "its image is missing")
 		}
 	}
 	for entry, err := range thinpool.Documents[string](tx, kindIDs, "") {
@@ -82,13 +82,13 @@ func checkImages(tx *thinpool.Tx, layers map[string]bool, say func(object, detai
 			return err
 		}
 		if !keys[entry.Record] {
-			say("id "+entry.Key, "it is no image's")
+			report("id "+entry.Key, "its image is missing")
 		}
 	}
 	containers, err := snapshots.ContainersIn(tx)
 	for _, c := range containers {
 		if c.Image != "" && !keys[c.Image] {
-			say("container "+c.Name, "its image "+c.Image+" is missing")
+			report("container "+c.Name, "its image "+c.Image+" is missing")
 		}
 	}
 	return err

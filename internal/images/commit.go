@@ -11,7 +11,7 @@ import (
 	"thinctl/thinpool"
 )
 
-// CommitOptions describe the image that a commit makes.
+// CommitOptions describe the image that a commit creates.
 type CommitOptions struct {
 	Names   []reference.Reference
 	Author  string
@@ -21,9 +21,9 @@ type CommitOptions struct {
 	Changes []string
 }
 
-// Commit makes an image of what a container holds now. It is a snapshot: nothing
-// is copied or read. The layer's digest, and with it the image's id, is computed
-// when it is first asked for.
+// Commit creates an image from a container's present contents. The layer is a snapshot:
+// no data is copied or read. The layer's digest, and with it the image's id, is computed
+// when it is first needed.
 func (s *Store) Commit(ctx context.Context, container string, o CommitOptions) (Image, error) {
 	edits, err := parseChanges(o.Changes)
 	if err != nil {
@@ -33,16 +33,19 @@ func (s *Store) Commit(ctx context.Context, container string, o CommitOptions) (
 	if err != nil {
 		return Image{}, err
 	}
-	var made Image
-	_, err = s.layers.CommitContainer(ctx, c.ID, snapshots.CommitOptions{With: func(tx *thinpool.Tx, layer snapshots.Layer) (err error) {
-		made, err = s.commit(tx, c, layer, edits, o)
+	var image Image
+	record := func(tx *thinpool.Tx, layer snapshots.Layer) (err error) {
+		image, err = s.commit(tx, c, layer, edits, o)
 		return err
-	}})
-	return made, err
+	}
+	_, err = s.layers.CommitContainer(ctx, c.ID, snapshots.CommitOptions{With: record})
+	return image, err
 }
 
-// commit writes the documents of the image that ends with layer.
-func (s *Store) commit(tx *thinpool.Tx, c snapshots.Container, layer snapshots.Layer, edits edits, o CommitOptions) (Image, error) {
+// commit writes the documents of the image whose top layer is layer.
+func (s *Store) commit(
+	tx *thinpool.Tx, c snapshots.Container, layer snapshots.Layer, edits edits, o CommitOptions,
+) (Image, error) {
 	image := Image{Key: layer.ID, Parent: c.Image, Loaded: s.now(), Created: s.now()}
 	raw, err := marshal(emptyConfig())
 	if err != nil {
@@ -71,7 +74,7 @@ func (s *Store) commit(tx *thinpool.Tx, c snapshots.Container, layer snapshots.L
 	return image, nil
 }
 
-// emptyConfig is an image's that nothing is known of.
+// emptyConfig returns the config of an image without a parent.
 func emptyConfig() *v1.ConfigFile {
 	return &v1.ConfigFile{Architecture: runtime.GOARCH, OS: "linux", RootFS: v1.RootFS{Type: "layers"}}
 }

@@ -9,8 +9,8 @@ import (
 	"thinctl/internal/images/manifest"
 )
 
-// RawConfig returns the part of the config that containers are started with, as it
-// came.
+// RawConfig returns the part of the config with which containers are started, byte for
+// byte.
 func (i Image) RawConfig() json.RawMessage {
 	if doc, err := manifest.ParseDocument(i.Raw); err == nil {
 		if raw, found := doc.Get("config"); found && string(raw) != "null" {
@@ -20,9 +20,9 @@ func (i Image) RawConfig() json.RawMessage {
 	return json.RawMessage("{}")
 }
 
-// committed returns the config of an image whose parent has the config raw. The
-// layers' diff ids are missing from it. Members that the commit does not change
-// keep their bytes, and absent dates stay absent.
+// committed returns the config of an image whose parent has the config raw. It does not
+// have the diff ids of the layers. Members that the commit does not change keep their
+// bytes, and absent dates stay absent.
 func committed(raw []byte, step v1.History, edits edits) ([]byte, error) {
 	doc, err := manifest.ParseDocument(raw)
 	if err != nil {
@@ -42,7 +42,7 @@ func committed(raw []byte, step v1.History, edits edits) ([]byte, error) {
 	if err := set(doc, "created", step.Created); err != nil {
 		return nil, err
 	}
-	doc.Delete("author") // of the parent
+	doc.Delete("author") // the parent's
 	if step.Author != "" {
 		if err := set(doc, "author", step.Author); err != nil {
 			return nil, err
@@ -91,7 +91,7 @@ func set(doc *manifest.Document, name string, value any) error {
 	return nil
 }
 
-// inner returns the object of that name, or an empty one.
+// inner returns the member of that name as a document, or an empty one.
 func inner(doc *manifest.Document, name string) *manifest.Document {
 	raw, _ := doc.Get(name)
 	if found, err := manifest.ParseDocument(raw); err == nil {
@@ -108,7 +108,7 @@ func patchMember(doc *manifest.Document, name string, before, after any) error {
 	return set(doc, name, part)
 }
 
-// appendStep adds a step to the history, whose other steps keep their bytes.
+// appendStep adds a step to the history. The other steps keep their bytes.
 func appendStep(doc *manifest.Document, step v1.History) error {
 	added, err := json.Marshal(step)
 	if err != nil {
@@ -116,7 +116,7 @@ func appendStep(doc *manifest.Document, step v1.History) error {
 	}
 	raw, _ := doc.Get("history")
 	var steps []json.RawMessage
-	_ = json.Unmarshal(raw, &steps) // not a list: it starts here
+	_ = json.Unmarshal(raw, &steps) // if it is not a list, a new one begins
 	history := []byte{'['}
 	for _, each := range append(steps, added) {
 		if len(history) > 1 {

@@ -12,9 +12,11 @@ import (
 	"thinctl/thinpool"
 )
 
-// CreateContainer makes a container of the image that text means. The image, its
-// name and its layer are set here, the rest as the caller says.
-func (s *Store) CreateContainer(ctx context.Context, text string, o snapshots.ContainerOptions) (snapshots.Container, error) {
+// CreateContainer creates a container from an image, given by name or id. It sets the
+// options Image, ImageName and Layer.
+func (s *Store) CreateContainer(
+	ctx context.Context, text string, o snapshots.ContainerOptions,
+) (snapshots.Container, error) {
 	image, err := s.Image(ctx, text)
 	if err != nil {
 		return snapshots.Container{}, err
@@ -26,7 +28,7 @@ func (s *Store) CreateContainer(ctx context.Context, text string, o snapshots.Co
 	with := o.With
 	o.With = func(tx *thinpool.Tx, c snapshots.Container) error {
 		if _, err := byKey(tx, image.Key); errors.Is(err, fault.NotFound) {
-			return &reference.Error{Given: text, Kind: reference.ErrNotFound, Detail: "it was removed meanwhile"}
+			return &reference.Error{Given: text, Kind: reference.ErrNotFound, Detail: "it was removed in the meantime"}
 		} else if err != nil || with == nil {
 			return err
 		}
@@ -35,7 +37,7 @@ func (s *Store) CreateContainer(ctx context.Context, text string, o snapshots.Co
 	return s.layers.CreateContainer(ctx, o)
 }
 
-// Export writes a container's whole file tree as a flat tar.
+// Export writes all files of a container as a flat tar.
 func (s *Store) Export(ctx context.Context, container string, w io.Writer) error {
 	view, err := s.layers.ViewContainer(ctx, container)
 	if err != nil {
@@ -48,8 +50,8 @@ func (s *Store) Export(ctx context.Context, container string, w io.Writer) error
 	return nil
 }
 
-// WriteContainerChanges writes what a container has changed of its image as an
-// OCI layer.
+// WriteContainerChanges writes the difference between a container and its image as an OCI
+// layer.
 func (s *Store) WriteContainerChanges(ctx context.Context, container string, w io.Writer) error {
 	c, err := s.layers.Container(ctx, container)
 	if err != nil {
@@ -58,8 +60,8 @@ func (s *Store) WriteContainerChanges(ctx context.Context, container string, w i
 	return s.writeChanges(ctx, "container "+c.Name, c.Below(), c.Tree(), true, w)
 }
 
-// WriteLayerChanges writes what leads from the lower layer to the upper one as an
-// OCI layer. An empty lower is what the upper layer is the difference to.
+// WriteLayerChanges writes the difference between two layers as an OCI layer. An empty
+// lower stands for the parent of the upper layer.
 func (s *Store) WriteLayerChanges(ctx context.Context, lower, upper string, w io.Writer) error {
 	up, err := s.layers.Layer(ctx, upper)
 	if err != nil {
@@ -79,7 +81,9 @@ func (s *Store) WriteLayerChanges(ctx context.Context, lower, upper string, w io
 	return s.writeChanges(ctx, "layer "+short(up.ID), below, up.Tree(), related, w)
 }
 
-func (s *Store) writeChanges(ctx context.Context, object string, below, tree snapshots.Tree, related bool, w io.Writer) error {
+func (s *Store) writeChanges(
+	ctx context.Context, object string, below, tree snapshots.Tree, related bool, w io.Writer,
+) error {
 	err := s.layers.WithTrees(ctx, below, tree, func(lower, upper string) error {
 		_, err := layertar.Write(ctx, upper, difference(ctx, lower, upper, related), w, layertar.WriteOptions{})
 		return err

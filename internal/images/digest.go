@@ -12,9 +12,8 @@ import (
 	"thinctl/thinpool"
 )
 
-// Digest returns the image with its id. A committed image's is computed where it
-// is not known yet: the tars of its layers are written once, to nowhere, and what
-// they digest to is kept.
+// Digest returns the image with its id. If a committed image has none yet, Digest computes
+// the digests of its layers' tars, which are not stored, and records them.
 func (s *Store) Digest(ctx context.Context, text string) (Image, error) {
 	image, err := s.Image(ctx, text)
 	if err != nil || image.ID != "" {
@@ -44,7 +43,7 @@ func (s *Store) Digest(ctx context.Context, text string) (Image, error) {
 	return image, errors.Join(err, hold.Close())
 }
 
-// hold keeps an image's layers from being removed, until it is closed.
+// hold keeps an image's layers from being removed until the chain is closed.
 func (s *Store) hold(ctx context.Context, image Image) (*snapshots.Chain, error) {
 	hold, err := s.layers.BeginChain(ctx, snapshots.ChainOptions{Layers: image.Layers})
 	if err != nil {
@@ -56,13 +55,13 @@ func (s *Store) hold(ctx context.Context, image Image) (*snapshots.Chain, error)
 	return hold, nil
 }
 
-// gone is the error of an image that was there a moment ago.
+// gone returns the error for an image that was removed after it was found.
 func gone(image Image) error {
 	given := image.Shown()
 	if len(image.Names) > 0 {
 		given = image.Names[0].Familiar()
 	}
-	return &reference.Error{Given: given, Kind: reference.ErrNotFound, Detail: "it was removed meanwhile"}
+	return &reference.Error{Given: given, Kind: reference.ErrNotFound, Detail: "it was removed in the meantime"}
 }
 
 // identify gives a committed image its id.
@@ -83,10 +82,11 @@ func identify(tx *thinpool.Tx, key string, diffs []string) (Image, error) {
 	if err := tx.Get(kindImages, image.ID, &other); errors.Is(err, fault.NotFound) {
 		return image, tx.Put(kindIDs, image.ID, key)
 	}
-	return image, nil // the very same was loaded, and has the id for its key
+	return image, nil // the same image was loaded, and has the id as its key
 }
 
-// digested returns a layer whose digest is known.
+// digested returns a layer with its digest. It computes and records the digest if it is
+// not known yet.
 func (s *Store) digested(ctx context.Context, id string) (snapshots.Layer, error) {
 	layer, err := s.layers.Layer(ctx, id)
 	if err != nil || layer.DiffID != "" {

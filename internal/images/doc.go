@@ -3,25 +3,25 @@
 //
 // # Words
 //
-//   - An image's id is the digest of its config, by which Docker knows it too.
-//   - A diff id is the digest of one layer's uncompressed tar. A chain id is that
-//     of a layer with all below it, and by it layers are shared between images.
-//   - A committed layer is a snapshot of a container. Its tar was never written,
-//     so it has no diff id, and its image no id, until somebody asks: Digest, Save
-//     and Push compute them and keep them. Until then the image goes by its key.
-//   - A split is what of a layer's tar is not in its files: headers, order and
-//     padding. With it the very same tar is written again.
+//   - An image's id is the digest of its config, as in Docker.
+//   - A diff id is the digest of one layer's uncompressed tar. A chain id is the digest
+//     of a layer with all layers below it. Images share layers by chain ids.
+//   - A committed layer is a snapshot of a container. It has no tar, and so no diff id,
+//     and its image has no id. Digest, Save and Push compute and record them. Until then
+//     the image is identified by its key.
+//   - A split holds the parts of a layer's tar that are not in its files: headers, order
+//     and padding. With it exactly the same tar can be written again.
 //
 // # How images are kept
 //
-// Images and names are documents in the pool's database. An image's documents are
-// written last, in a transaction that finds all of its layers there: a load that
-// dies leaves whole layers, and the next load goes on from them.
+// Images and names are documents in the pool's database. An image's documents are written
+// last, in a transaction that finds all of its layers. A load that is killed leaves
+// complete layers, and the next load continues after them.
 //
 // # Caveats
 //
-// A layer's file tree also has the stubs that containers begin with where it was
-// committed from a container; they are no part of its tar.
+// The file tree of a committed layer also has the stubs that each container has. They are
+// not part of the layer's tar.
 //
 // # Example
 //

@@ -15,15 +15,15 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 )
 
-// edits are instructions to change a config, in order. Each is parsed anew when
-// it is applied: expanding its variables changes it.
+// edits are instructions that change a config, in order. Each is parsed whenever it is
+// applied, since the expansion of variables changes the parsed form.
 type edits []string
 
-// allowed are the instructions that docker commit takes.
+// allowed lists the instructions of docker commit.
 var allowed = []string{"CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "ONBUILD", "USER", "VOLUME", "WORKDIR"}
 
-// parseChanges reads instructions as a Dockerfile has them, and tries them on an
-// empty config.
+// parseChanges parses instructions in the form of a Dockerfile, and checks them by
+// applying them to an empty config.
 func parseChanges(lines []string) (edits, error) {
 	return lines, edits(lines).apply(&v1.Config{})
 }
@@ -32,7 +32,7 @@ func (e edits) apply(config *v1.Config) error {
 	for _, line := range e {
 		if err := edit(line, config); err != nil {
 			return &Error{Op: "read", Object: fmt.Sprintf("change %q", line), Kind: fault.Invalid, Err: err,
-				Remedy: "write it as in a Dockerfile: " + strings.Join(allowed, ", ")}
+				Remedy: "use one of these instructions as in a Dockerfile: " + strings.Join(allowed, ", ")}
 		}
 	}
 	return nil
@@ -41,14 +41,14 @@ func (e edits) apply(config *v1.Config) error {
 func edit(line string, config *v1.Config) error {
 	word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
 	if !slices.Contains(allowed, strings.ToUpper(word)) {
-		return fmt.Errorf("%s is not an instruction that can change a config", word)
+		return fmt.Errorf("%s is not an instruction for a config", word)
 	}
 	parsed, err := parser.Parse(strings.NewReader(line))
 	if err != nil {
 		return err
 	}
 	if n := len(parsed.AST.Children); n != 1 {
-		return fmt.Errorf("it has %d instructions", n)
+		return fmt.Errorf("got %d instructions, want one", n)
 	}
 	command, err := instructions.ParseCommand(parsed.AST.Children[0])
 	if err != nil {
@@ -99,7 +99,7 @@ func apply(command instructions.Command, config *v1.Config) error {
 			config.WorkingDir = path.Join("/", config.WorkingDir, c.Path)
 		}
 	default:
-		return fmt.Errorf("%s cannot change a config", command.Name())
+		return fmt.Errorf("%s is not an instruction for a config", command.Name())
 	}
 	return nil
 }
@@ -111,8 +111,8 @@ func put[V any](m *map[string]V, key string, value V) {
 	(*m)[key] = value
 }
 
-// line is a command line as a config has it: the shell form is run by a shell,
-// none at all is none.
+// line returns a command line for a config: with a shell in front for the shell form, nil
+// for an empty one.
 func line(c instructions.ShellDependantCmdLine, with []string) []string {
 	if len(c.CmdLine) == 0 {
 		return nil

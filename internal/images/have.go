@@ -12,8 +12,8 @@ import (
 	"thinctl/thinpool"
 )
 
-// ChainIDs are the ids that an image's layers have here once they are loaded,
-// base first: 64 hex digits each.
+// ChainIDs returns the chain ids of an image's layers without algorithm, base first. They
+// are the ids of the layers in the pool.
 func ChainIDs(image v1.Image) ([]string, error) {
 	in, err := incomingOf(image, LoadOptions{})
 	if err != nil {
@@ -22,8 +22,8 @@ func ChainIDs(image v1.Image) ([]string, error) {
 	return in.chain, nil
 }
 
-// Have returns the chain ids of an image's layers, and how many of them, from the
-// base on, are in the pool now. Those need not be fetched.
+// Have returns the chain ids of an image's layers, and the number of them, from the base,
+// that are in the pool. These need not be fetched.
 func (s *Store) Have(ctx context.Context, image v1.Image) (ids []string, have int, err error) {
 	if ids, err = ChainIDs(image); err != nil {
 		return nil, 0, err
@@ -35,7 +35,7 @@ func (s *Store) Have(ctx context.Context, image v1.Image) (ids []string, have in
 	return ids, chain.Have(), chain.Close()
 }
 
-// RepoDigests are the digests by which registries know an image, each with its
+// RepoDigests returns the digests of an image's manifests in registries, each with its
 // repository: debian@sha256:...
 func (s *Store) RepoDigests(ctx context.Context, image Image) ([]string, error) {
 	var digests []string

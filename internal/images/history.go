@@ -11,9 +11,9 @@ import (
 
 // Step is one line of an image's history.
 type Step struct {
-	// Layer is the id of the layer that the step made, "" where it made none.
+	// Layer is the id of the layer that the step created, "" if it created none.
 	Layer   string
-	Image   string // the id of the image that ended here, where it is in the pool
+	Image   string // the id of the image that ends with this layer, if it is in the pool
 	Created time.Time
 	By      string
 	Author  string
@@ -21,7 +21,7 @@ type Step struct {
 	Size    units.Bytes
 }
 
-// History returns how the image was made, the newest step first.
+// History returns the steps that created the image, the newest first.
 func (s *Store) History(ctx context.Context, text string) ([]Step, error) {
 	image, err := s.Image(ctx, text)
 	if err != nil {
@@ -56,7 +56,7 @@ func (s *Store) History(ctx context.Context, text string) ([]Step, error) {
 		}
 		add(Step{Created: h.Created.Time, By: h.CreatedBy, Author: h.Author, Comment: h.Comment}, layer)
 	}
-	for ; at < len(layers); at++ { // more layers than the history tells of
+	for ; at < len(layers); at++ { // the history has fewer steps than there are layers
 		add(Step{Created: layers[at].Created}, &layers[at])
 	}
 	if len(steps) > 0 {
@@ -81,7 +81,7 @@ func (s *Store) chain(ctx context.Context, image Image) ([]snapshots.Layer, erro
 	return layers, s.estimate(ctx, layers)
 }
 
-// ends maps layers to the shown ids of the images that end there.
+// ends maps layers to the ids of the images whose top layers they are.
 func (s *Store) ends(ctx context.Context) (map[string]string, error) {
 	images, err := s.Images(ctx)
 	ends := map[string]string{}

@@ -20,7 +20,7 @@ import (
 	"thinctl/units"
 )
 
-// ImportOptions describe the image that an import makes.
+// ImportOptions describe the image that an import creates.
 type ImportOptions struct {
 	Names   []reference.Reference
 	Message string
@@ -29,12 +29,13 @@ type ImportOptions struct {
 	FS      filesystem.Type
 	Size    units.Bytes
 	Limits  layertar.Limits
-	Warn    fault.Warn // receives what was accepted although it is unusual
-	// Progress hears how many bytes of the tar were applied; it may be nil.
+	Warn    fault.Warn // receives warnings about unusual input that was accepted
+	// Progress is called with the number of bytes of the tar that were applied. It may be
+	// nil.
 	Progress func(units.Bytes)
 }
 
-// Import makes an image of one layer of a flat tar, compressed or not.
+// Import creates an image with one layer from a flat tar, compressed or not.
 func (s *Store) Import(ctx context.Context, tar io.Reader, o ImportOptions) (Image, error) {
 	edits, err := parseChanges(o.Changes)
 	if err != nil {
@@ -46,19 +47,24 @@ func (s *Store) Import(ctx context.Context, tar io.Reader, o ImportOptions) (Ima
 	if err := s.makeLayersDir(); err != nil {
 		return Image{}, err
 	}
-	id := randomID() // its chain id is only known when it has been read
+	id := randomID() // the chain id is not known before the tar was read
 	chain, err := s.layers.BeginChain(ctx, snapshots.ChainOptions{FS: o.FS, Size: o.Size, Layers: []string{id}})
 	if err != nil {
 		return Image{}, err
 	}
 	defer chain.Close()
 	var diff string
-	_, err = chain.Add(ctx, snapshots.LayerSpec{ID: id, Created: o.Created, Last: true}, func(root string) (snapshots.Filled, error) {
-		applied, err := layertar.Apply(ctx, root, tar, layertar.ApplyOptions{Limits: o.Limits, TempDir: s.pool.LayersDir(), Warn: o.Warn.In(object(o.Names), ""), Progress: func(n int64) {
+	apply := layertar.ApplyOptions{
+		Limits: o.Limits, TempDir: s.pool.LayersDir(), Warn: o.Warn.In(object(o.Names), ""),
+		Progress: func(n int64) {
 			if o.Progress != nil {
 				o.Progress(units.Bytes(n))
 			}
-		}})
+		},
+	}
+	spec := snapshots.LayerSpec{ID: id, Created: o.Created, Last: true}
+	_, err = chain.Add(ctx, spec, func(root string) (snapshots.Filled, error) {
+		applied, err := layertar.Apply(ctx, root, tar, apply)
 		if err == nil {
 			err = errors.Join(s.keepSplit(id, applied.Split), applied.Split.Close())
 		}
@@ -83,14 +89,14 @@ func (s *Store) Import(ctx context.Context, tar io.Reader, o ImportOptions) (Ima
 		return errors.Join(err, setNames(tx, image.Key, "", o.Names))
 	})
 	if err == nil && image.Top() != id {
-		err = s.removeLoose(ctx, id) // the very image was there
+		err = s.removeUnneeded(ctx, id) // the same image existed already
 	}
 	image.Names = append(image.Names, o.Names...)
 	return image, err
 }
 
-// removeLoose removes a layer that nobody needs.
-func (s *Store) removeLoose(ctx context.Context, id string) error {
+// removeUnneeded removes a layer unless it is needed.
+func (s *Store) removeUnneeded(ctx context.Context, id string) error {
 	removed, err := s.layers.RemoveLayers(ctx, []string{id}, snapshots.RemovalOptions{Needed: Needed, Unused: true})
 	return errors.Join(err, s.dropSplits(ctx, removed.Layers))
 }

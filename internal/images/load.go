@@ -138,7 +138,8 @@ func (in *incoming) object() string {
 }
 
 func (s *Store) load(ctx context.Context, in *incoming) (Image, error) {
-	chain, err := s.layers.BeginChain(ctx, snapshots.ChainOptions{FS: in.options.FS, Size: in.options.Size, Layers: in.chain})
+	options := snapshots.ChainOptions{FS: in.options.FS, Size: in.options.Size, Layers: in.chain}
+	chain, err := s.layers.BeginChain(ctx, options)
 	if err != nil {
 		return Image{}, err
 	}

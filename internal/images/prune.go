@@ -8,22 +8,22 @@ import (
 	"thinctl/thinpool"
 )
 
-// PruneOptions say what goes besides layers that nothing needs.
+// PruneOptions change what a prune removes.
 type PruneOptions struct {
-	// Images: also those without a name that no container was made of.
+	// Images adds images without a name and without containers.
 	Images bool
 }
 
-// PlanPrune says what Prune would do, and how much space that would give.
+// PlanPrune returns what Prune would do, and the space that it would free.
 func (s *Store) PlanPrune(ctx context.Context, o PruneOptions) (Removal, error) {
 	return s.planPrune(ctx, o, true)
 }
 
 func (s *Store) planPrune(ctx context.Context, o PruneOptions, measure bool) (Removal, error) {
-	var what intent
+	var what selection
 	var layers []string
 	err := s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
-		what, err = loose(tx, o)
+		what, err = unnamed(tx, o)
 		return err
 	})
 	if err == nil {
@@ -32,14 +32,15 @@ func (s *Store) planPrune(ctx context.Context, o PruneOptions, measure bool) (Re
 	if err != nil {
 		return Removal{}, err
 	}
-	plan, err := s.layers.PlanRemoval(ctx, layers, snapshots.RemovalOptions{Needed: neededBut(what.keys()), Unused: true, Measure: measure})
+	plan, err := s.layers.PlanRemoval(ctx, layers,
+		snapshots.RemovalOptions{Needed: neededWithout(what.keys()), Unused: true, Measure: measure})
 	removal := planned(plan)
 	removal.Images, removal.Kept = what.images, nil
 	return removal, err
 }
 
-// Prune removes layers that no image and no container needs, which loads that
-// failed leave, and images as the options say: all in one transaction.
+// Prune removes the layers that no image and no container needs, such as those of failed
+// loads, and the images that the options select, in one transaction.
 func (s *Store) Prune(ctx context.Context, o PruneOptions) (Removal, error) {
 	plan, err := s.planPrune(ctx, o, false)
 	if err != nil || len(plan.Images)+len(plan.Layers) == 0 {
@@ -49,26 +50,27 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Removal, error) {
 	if err != nil {
 		return Removal{}, err
 	}
-	what := intent{images: plan.Images}
+	what := selection{images: plan.Images}
 	removed, err := s.layers.RemoveLayers(ctx, layers, snapshots.RemovalOptions{
 		Unused: true,
-		Needed: func(tx *thinpool.Tx) (map[string]string, error) { return neededBut(what.keys())(tx) },
+		Needed: func(tx *thinpool.Tx) (map[string]string, error) { return neededWithout(what.keys())(tx) },
 		With: func(tx *thinpool.Tx) (err error) {
-			if what, err = loose(tx, o); err != nil {
+			if what, err = unnamed(tx, o); err != nil {
 				return err
 			}
-			return what.carryOut(tx)
+			return what.deleteIn(tx)
 		},
 	})
 	if err != nil && len(removed.Layers) == 0 {
 		return Removal{}, err
 	}
-	return Removal{Images: what.images, Layers: removed.Layers, Waiting: removed.Waiting}, errors.Join(err, s.dropSplits(ctx, removed.Layers))
+	removal := Removal{Images: what.images, Layers: removed.Layers, Waiting: removed.Waiting}
+	return removal, errors.Join(err, s.dropSplits(ctx, removed.Layers))
 }
 
-// loose are the images that nobody can name.
-func loose(tx *thinpool.Tx, o PruneOptions) (intent, error) {
-	var what intent
+// unnamed selects the images without a name and without containers.
+func unnamed(tx *thinpool.Tx, o PruneOptions) (selection, error) {
+	var what selection
 	if !o.Images {
 		return what, nil
 	}
@@ -101,14 +103,14 @@ func (s *Store) allLayers(ctx context.Context) ([]string, error) {
 	return ids, err
 }
 
-// PlanLayerRemoval says what RemoveLayers would do. Removal.Kept has those that it
+// PlanLayerRemoval returns what RemoveLayers would do. Removal.Kept has the layers that it
 // would refuse to remove.
 func (s *Store) PlanLayerRemoval(ctx context.Context, ids []string) (Removal, error) {
 	plan, err := s.layers.PlanRemoval(ctx, ids, snapshots.RemovalOptions{Needed: Needed, Measure: true})
 	return planned(plan), err
 }
 
-// RemoveLayers removes layers that nothing but each other needs, all or none.
+// RemoveLayers removes layers that are needed only by each other, all or none.
 func (s *Store) RemoveLayers(ctx context.Context, ids []string) (Removal, error) {
 	removed, err := s.layers.RemoveLayers(ctx, ids, snapshots.RemovalOptions{Needed: Needed})
 	if err != nil && len(removed.Layers) == 0 {

@@ -13,40 +13,40 @@ import (
 	"thinctl/units"
 )
 
-// RemoveOptions change what a removal puts up with.
+// RemoveOptions change which images are removed.
 type RemoveOptions struct {
-	// Force removes an image by its id that has several names.
+	// Force allows to remove, by its id, an image with several names.
 	Force bool
 }
 
-// Removal is what a removal does, or would do.
+// Removal is the result or the plan of a removal.
 type Removal struct {
 	Untagged []reference.Reference
 	Images   []Image
 	Layers   []string          // child first
-	Kept     map[string]string // layers of the images that somebody else needs: who
-	// Freed is what would come back to the pool, of a plan. It is nil where the
-	// metadata cannot be read, and Unmeasured says why: that keeps nothing from
-	// being removed.
+	Kept     map[string]string // the other layers of the images, with the object that needs each
+	// Freed is the space that a planned removal frees. It is nil if the metadata cannot be
+	// read, for the reason in Unmeasured. The removal is possible nevertheless.
 	Freed      *units.Bytes
 	Unmeasured error
-	// Waiting: some of it comes back when those who still use a volume have left.
+	// Waiting is set if some space is freed only when processes have closed a volume.
 	Waiting bool
 }
 
-// intent is what is to go: names, and images with all that they have.
-type intent struct {
+// selection holds the names and images that are to be removed.
+type selection struct {
 	names  []reference.Reference
 	images []Image
 }
 
-// PlanRemoval says what Remove would do, and how much space that would give.
+// PlanRemoval returns what Remove would do, and the space that it would free.
 func (s *Store) PlanRemoval(ctx context.Context, texts []string, o RemoveOptions) (Removal, error) {
-	what, err := s.intended(ctx, texts, o)
+	what, err := s.selected(ctx, texts, o)
 	if err != nil {
 		return Removal{}, err
 	}
-	plan, err := s.layers.PlanRemoval(ctx, what.layers(), snapshots.RemovalOptions{Needed: neededBut(what.keys()), Unused: true, Measure: true})
+	plan, err := s.layers.PlanRemoval(ctx, what.layers(),
+		snapshots.RemovalOptions{Needed: neededWithout(what.keys()), Unused: true, Measure: true})
 	removal := planned(plan)
 	removal.Untagged, removal.Images = what.names, what.images
 	return removal, err
@@ -56,48 +56,48 @@ func planned(p snapshots.Plan) Removal {
 	return Removal{Layers: p.Layers, Kept: p.Kept, Freed: p.Freed, Unmeasured: p.Unmeasured}
 }
 
-func (s *Store) intended(ctx context.Context, texts []string, o RemoveOptions) (what intent, err error) {
+func (s *Store) selected(ctx context.Context, texts []string, o RemoveOptions) (what selection, err error) {
 	err = s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
-		what, err = intend(tx, texts, o)
+		what, err = selectIn(tx, texts, o)
 		return err
 	})
 	return what, err
 }
 
-// Remove takes names away, and images that have no name left, or that were asked
-// for by id, with those of their layers that nobody else needs: all in one
-// transaction. An image that a container was made of stays.
+// Remove removes names and images, in one transaction. An image is removed if it has no
+// name left, or if it is given by its id, together with its layers that are not needed
+// otherwise. Remove refuses an image that a container was made of.
 func (s *Store) Remove(ctx context.Context, texts []string, o RemoveOptions) (Removal, error) {
 	const tries = 10
 	for n := 1; ; n++ {
 		removal, err := s.remove(ctx, texts, o)
-		if !errors.Is(err, errOvertaken) || n == tries {
+		if !errors.Is(err, errChanged) || n == tries {
 			return removal, err
 		}
 	}
 }
 
-// errOvertaken: more is to go than was planned, such as an image whose other
-// name went meanwhile.
-var errOvertaken = errors.New("the images have changed meanwhile")
+// errChanged is the error for a removal that needs more layers than were planned, for
+// example because another name of an image was removed in the meantime.
+var errChanged = errors.New("the images have changed in the meantime")
 
 func (s *Store) remove(ctx context.Context, texts []string, o RemoveOptions) (Removal, error) {
-	what, err := s.intended(ctx, texts, o)
+	what, err := s.selected(ctx, texts, o)
 	if err != nil {
 		return Removal{}, err
 	}
 	layers := what.layers()
 	removed, err := s.layers.RemoveLayers(ctx, layers, snapshots.RemovalOptions{
 		Unused: true,
-		Needed: func(tx *thinpool.Tx) (map[string]string, error) { return neededBut(what.keys())(tx) },
+		Needed: func(tx *thinpool.Tx) (map[string]string, error) { return neededWithout(what.keys())(tx) },
 		With: func(tx *thinpool.Tx) (err error) {
-			if what, err = intend(tx, texts, o); err != nil {
+			if what, err = selectIn(tx, texts, o); err != nil {
 				return err
 			}
 			if slices.ContainsFunc(what.layers(), func(id string) bool { return !slices.Contains(layers, id) }) {
-				return errOvertaken
+				return errChanged
 			}
-			return what.carryOut(tx)
+			return what.deleteIn(tx)
 		},
 	})
 	if err != nil && len(removed.Layers) == 0 {
@@ -107,10 +107,10 @@ func (s *Store) remove(ctx context.Context, texts []string, o RemoveOptions) (Re
 		errors.Join(err, s.dropSplits(ctx, removed.Layers))
 }
 
-// intend finds out what the texts mean.
-func intend(tx *thinpool.Tx, texts []string, o RemoveOptions) (intent, error) {
-	var what intent
-	left := map[string][]reference.Reference{} // of images that are named
+// selectIn returns the names and images that the texts, which are names and ids, select.
+func selectIn(tx *thinpool.Tx, texts []string, o RemoveOptions) (selection, error) {
+	var what selection
+	left := map[string][]reference.Reference{} // names that the images keep, by key
 	for _, text := range texts {
 		image, err := find(tx, text)
 		if err != nil {
@@ -127,7 +127,8 @@ func intend(tx *thinpool.Tx, texts []string, o RemoveOptions) (intent, error) {
 				continue
 			}
 			what.names = append(what.names, name)
-			left[image.Key] = slices.DeleteFunc(slices.Clone(left[image.Key]), func(n reference.Reference) bool { return n == name })
+			left[image.Key] = slices.DeleteFunc(slices.Clone(left[image.Key]),
+				func(n reference.Reference) bool { return n == name })
 		case len(image.Names) > 1 && !o.Force:
 			return what, &Error{Op: "remove", Object: "image " + text, Kind: errInUse,
 				Detail: "it has the names " + Familiar(image.Names), Remedy: "remove it by name, or with --force"}
@@ -135,7 +136,8 @@ func intend(tx *thinpool.Tx, texts []string, o RemoveOptions) (intent, error) {
 			what.names = append(what.names, left[image.Key]...)
 			left[image.Key] = nil
 		}
-		if len(left[image.Key]) > 0 || slices.ContainsFunc(what.images, func(i Image) bool { return i.Key == image.Key }) {
+		selected := slices.ContainsFunc(what.images, func(i Image) bool { return i.Key == image.Key })
+		if selected || len(left[image.Key]) > 0 {
 			continue
 		}
 		if err := unused(tx, image); err != nil {
@@ -146,7 +148,7 @@ func intend(tx *thinpool.Tx, texts []string, o RemoveOptions) (intent, error) {
 	return what, nil
 }
 
-// unused refuses an image that containers were made of.
+// unused returns an error if a container was made of the image.
 func unused(tx *thinpool.Tx, image Image) error {
 	containers, err := snapshots.ContainersIn(tx)
 	if err != nil {
@@ -161,15 +163,15 @@ func unused(tx *thinpool.Tx, image Image) error {
 	if len(names) == 0 {
 		return nil
 	}
-	noun := "container"
+	noun, verb, remedy := "container", "uses it", "remove the container first"
 	if len(names) > 1 {
-		noun = "containers"
+		noun, verb, remedy = "containers", "use it", "remove the containers first"
 	}
 	return &Error{Op: "remove", Object: image.String(), Kind: errInUse,
-		Detail: fmt.Sprintf("%s %s", noun, strings.Join(names, ", ")) + " began as it", Remedy: "remove those first"}
+		Detail: fmt.Sprintf("%s %s %s", noun, strings.Join(names, ", "), verb), Remedy: remedy}
 }
 
-func (w intent) keys() []string {
+func (w selection) keys() []string {
 	var keys []string
 	for _, image := range w.images {
 		keys = append(keys, image.Key)
@@ -177,8 +179,8 @@ func (w intent) keys() []string {
 	return keys
 }
 
-// layers are all that the images have, each once.
-func (w intent) layers() []string {
+// layers returns the layers of all images, each once.
+func (w selection) layers() []string {
 	var layers []string
 	for _, image := range w.images {
 		for _, id := range image.Layers {
@@ -190,7 +192,7 @@ func (w intent) layers() []string {
 	return layers
 }
 
-func (w intent) carryOut(tx *thinpool.Tx) error {
+func (w selection) deleteIn(tx *thinpool.Tx) error {
 	for _, name := range w.names {
 		if err := tx.Delete(kindNames, name.String()); err != nil {
 			return err
@@ -211,8 +213,9 @@ func (w intent) carryOut(tx *thinpool.Tx) error {
 	return nil
 }
 
-// neededBut tells which layers images need, but for those of the given keys.
-func neededBut(keys []string) func(*thinpool.Tx) (map[string]string, error) {
+// neededWithout returns a function for the layers that images need, other than the images
+// with the given keys.
+func neededWithout(keys []string) func(*thinpool.Tx) (map[string]string, error) {
 	return func(tx *thinpool.Tx) (map[string]string, error) {
 		images, err := list(tx)
 		needed := map[string]string{}
@@ -228,5 +231,5 @@ func neededBut(keys []string) func(*thinpool.Tx) (map[string]string, error) {
 	}
 }
 
-// Needed tells which layers images need.
-func Needed(tx *thinpool.Tx) (map[string]string, error) { return neededBut(nil)(tx) }
+// Needed returns the layers that images need, each with one of the images.
+func Needed(tx *thinpool.Tx) (map[string]string, error) { return neededWithout(nil)(tx) }

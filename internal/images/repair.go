@@ -7,9 +7,9 @@ import (
 	"thinctl/thinpool"
 )
 
-// RepairIn drops, within a transaction, what [Store.Check] finds of documents that
-// have lost what they stand on: see [snapshots.RepairIn]. An image that lacks a
-// layer goes with its names. It returns what it did.
+// RepairIn drops, in a transaction, the documents that refer to missing objects, as
+// [Store.Check] reports them: see [snapshots.RepairIn]. It drops an image without one of
+// its layers together with its names. It returns its actions.
 func RepairIn(tx *thinpool.Tx) ([]string, error) {
 	actions, err := snapshots.RepairIn(tx)
 	if err != nil {
@@ -19,9 +19,9 @@ func RepairIn(tx *thinpool.Tx) ([]string, error) {
 	if err != nil {
 		return actions, err
 	}
-	there := map[string]bool{}
+	exists := map[string]bool{}
 	for _, layer := range layers {
-		there[layer.ID] = true
+		exists[layer.ID] = true
 	}
 	all, err := list(tx)
 	if err != nil {
@@ -31,7 +31,7 @@ func RepairIn(tx *thinpool.Tx) ([]string, error) {
 	for _, image := range all {
 		missing := ""
 		for _, id := range image.Layers {
-			if !there[id] {
+			if !exists[id] {
 				missing = id
 			}
 		}
@@ -39,7 +39,8 @@ func RepairIn(tx *thinpool.Tx) ([]string, error) {
 			keys[image.Key] = true
 			continue
 		}
-		actions = append(actions, fmt.Sprintf("drop the record of %s: its layer %s is gone; load or pull it again", image, short(missing)))
+		actions = append(actions,
+			fmt.Sprintf("drop the record of %s: its layer %s is gone; load or pull it again", image, short(missing)))
 		if err := tx.Delete(kindImages, image.Key); err != nil {
 			return actions, err
 		}
@@ -50,7 +51,7 @@ func RepairIn(tx *thinpool.Tx) ([]string, error) {
 	return actions, snapshots.ForgetImages(tx, func(key string) bool { return keys[key] })
 }
 
-// dropNames drops names and ids of images that are not there.
+// dropNames drops the names and ids of missing images.
 func dropNames(tx *thinpool.Tx, keys map[string]bool) error {
 	gone := map[thinpool.DocumentKind][]string{}
 	for entry, err := range thinpool.Documents[named](tx, kindNames, "") {

@@ -18,25 +18,25 @@ import (
 	"thinctl/snapshots"
 )
 
-// Opened is an image whose layers can be read as tars: to be saved or pushed. It
-// must be closed; until then nobody removes its layers.
+// Opened is an image that can be saved or pushed: its layers can be read as tars. Its
+// layers cannot be removed until it is closed.
 type Opened struct {
 	Record Image
-	// Names are those by which it was asked for: all of its own where it was
-	// asked for by id.
+	// Names is the name by which the image was opened, or all its names if it was opened by
+	// its id.
 	Names []reference.Reference
-	// Image has the layers, which are not compressed.
+	// Image has uncompressed layers.
 	Image v1.Image
 
 	hold *snapshots.Chain
 }
 
-// Close lets go of the image's layers.
+// Close releases the image's layers.
 func (o *Opened) Close() error { return o.hold.Close() }
 
-// Open makes an image ready to be read; a committed image's digests are computed
-// first. Layers are written anew from their files, byte for byte as they were
-// loaded; an error of a layer's reader says where they are not any more.
+// Open opens an image for reading. It first computes the digests of a committed image.
+// The tar of a loaded layer is the same, byte for byte, as the one that was loaded. If the
+// files have changed, the layer's reader returns an error.
 func (s *Store) Open(ctx context.Context, text string) (*Opened, error) {
 	record, err := s.Digest(ctx, text)
 	if err != nil {
@@ -90,7 +90,7 @@ func (s *Store) assemble(ctx context.Context, record Image) (v1.Image, error) {
 	return manifest.Assemble(record.Raw, layers)
 }
 
-// read gives a layer's tar, checked against its diff id.
+// read returns a layer's tar. The reader fails if the tar does not have the diff id.
 func (s *Store) read(ctx context.Context, layer snapshots.Layer) io.ReadCloser {
 	r, w := io.Pipe()
 	go func() {
@@ -98,16 +98,16 @@ func (s *Store) read(ctx context.Context, layer snapshots.Layer) io.ReadCloser {
 		_, err := s.writeLayer(ctx, layer, io.MultiWriter(w, sum))
 		if got := "sha256:" + hex.EncodeToString(sum.Sum(nil)); err == nil && got != layer.DiffID {
 			err = &Error{Op: "read", Object: "layer " + short(layer.ID), Kind: ErrDigest,
-				Detail: "its files give " + got + " and not " + layer.DiffID,
-				Remedy: "they have been changed below thinctl, or lost: remove the image and load it anew"}
+				Detail: "the digest of its files is " + got + ", not " + layer.DiffID,
+				Remedy: "the files were changed by another program, or lost: remove the image and load it again"}
 		}
 		w.CloseWithError(err)
 	}()
 	return r
 }
 
-// writeLayer writes a layer's tar: of a loaded one the very bytes that were
-// loaded, of a committed one the difference to what it was committed over.
+// writeLayer writes a layer's tar: the bytes of a loaded layer's original tar, or the
+// difference of a committed layer to its parent.
 func (s *Store) writeLayer(ctx context.Context, layer snapshots.Layer, w io.Writer) (layertar.Written, error) {
 	split, err := os.Open(s.splitPath(layer.ID))
 	if errors.Is(err, os.ErrNotExist) {
@@ -124,7 +124,9 @@ func (s *Store) writeLayer(ctx context.Context, layer snapshots.Layer, w io.Writ
 	return layertar.Written{}, errors.Join(layertar.Replay(ctx, view.Root, split, w, s.pool.LayersDir()), view.Close())
 }
 
-func (s *Store) writeDifference(ctx context.Context, layer snapshots.Layer, w io.Writer) (written layertar.Written, err error) {
+func (s *Store) writeDifference(
+	ctx context.Context, layer snapshots.Layer, w io.Writer,
+) (written layertar.Written, err error) {
 	err = s.layers.WithTrees(ctx, layer.Below(), layer.Tree(), func(lower, upper string) error {
 		written, err = layertar.Write(ctx, upper, difference(ctx, lower, upper, true), w, layertar.WriteOptions{})
 		return err
@@ -132,11 +134,12 @@ func (s *Store) writeDifference(ctx context.Context, layer snapshots.Layer, w io
 	return written, err
 }
 
-// difference walks two trees for package layertar; related are snapshots of one
-// file system.
+// difference walks two trees for package layertar. Related trees are snapshots of one file
+// system.
 func difference(ctx context.Context, lower, upper string, related bool) layertar.Changes {
+	options := changes.Options{SameOrigin: related, Exact: true}
 	return func(visit func(string, layertar.Kind) error) error {
-		return changes.Walk(ctx, lower, upper, changes.Options{SameOrigin: related, Exact: true}, func(c changes.Change) error {
+		return changes.Walk(ctx, lower, upper, options, func(c changes.Change) error {
 			return visit(c.Path, layertar.Kind(c.Kind))
 		})
 	}

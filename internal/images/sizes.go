@@ -6,10 +6,9 @@ import (
 	"thinctl/snapshots"
 )
 
-// sized returns all layers with their sizes. What a committed layer changed is
-// counted with its digest; until then its size is the blocks that it differs in,
-// or nothing where the pool's metadata cannot be read just now: a list of images
-// must not fail for that.
+// sized returns all layers with their sizes. Until its digest is computed, the size of a
+// committed layer is the size of the blocks that differ from its parent's. It is 0 if the
+// pool's metadata cannot be read, since a list of images must not fail for that.
 func (s *Store) sized(ctx context.Context) ([]snapshots.Layer, error) {
 	layers, err := s.layers.Layers(ctx)
 	if err != nil {

@@ -14,15 +14,14 @@ import (
 
 const splitSuffix = ".split.gz"
 
-// splitPath is the file with the layer's split. One that is being written has a
-// dot before its name and more after it (disk.WriteFile).
+// splitPath returns the path of a layer's split. While the file is written, its name has a
+// dot in front and a suffix (disk.WriteFile).
 func (s *Store) splitPath(layer string) string {
 	return filepath.Join(s.pool.LayersDir(), layer+splitSuffix)
 }
 
-// dropSplits removes what was written of the splits of layers that are not
-// there. Whoever makes a layer holds its lock from before its split is written
-// until it counts.
+// dropSplits removes the splits, complete or not, of layers that do not exist. The lock of
+// a layer is held from before its split is written until the layer is recorded.
 func (s *Store) dropSplits(ctx context.Context, layers []string) error {
 	var faults []error
 	for _, id := range layers {
@@ -31,7 +30,7 @@ func (s *Store) dropSplits(ctx context.Context, layers []string) error {
 	return errors.Join(faults...)
 }
 
-// dropLeft is dropSplits for a layer whose making has failed, perhaps since ctx
+// dropLeft removes the split of a layer whose creation has failed. It also works if ctx
 // has ended.
 func (s *Store) dropLeft(ctx context.Context, layer string) error {
 	const bound = 10 * time.Second
@@ -41,15 +40,15 @@ func (s *Store) dropLeft(ctx context.Context, layer string) error {
 }
 
 func (s *Store) dropSplit(ctx context.Context, id string) error {
-	dead, err := filepath.Glob(filepath.Join(s.pool.LayersDir(), "."+id+splitSuffix+"-*"))
+	paths, err := filepath.Glob(filepath.Join(s.pool.LayersDir(), "."+id+splitSuffix+"-*"))
 	if err != nil {
 		return err
 	}
 	_, err = s.layers.Layer(ctx, id)
 	if errors.Is(err, snapshots.ErrNotFound) {
-		dead, err = append(dead, s.splitPath(id)), nil
+		paths, err = append(paths, s.splitPath(id)), nil
 	}
-	for _, path := range dead {
+	for _, path := range paths {
 		if removed := os.Remove(path); !errors.Is(removed, fs.ErrNotExist) {
 			err = errors.Join(err, removed)
 		}
@@ -57,8 +56,8 @@ func (s *Store) dropSplit(ctx context.Context, id string) error {
 	return err
 }
 
-// Recover clears away what killed processes left: works and views of the layers',
-// and splits of layers that never came about.
+// Recover removes the remains of killed processes: unfinished layers, views, and splits of
+// layers that were not recorded.
 func (s *Store) Recover(ctx context.Context) error {
 	if err := s.layers.Recover(ctx); err != nil {
 		return err
@@ -70,7 +69,7 @@ func (s *Store) Recover(ctx context.Context) error {
 	return errors.Join(s.forgetBlobs(ctx, layers), s.sweepSplits(ctx, layers))
 }
 
-// sweepSplits removes the splits of layers that never came about.
+// sweepSplits removes the splits of layers that were not recorded.
 func (s *Store) sweepSplits(ctx context.Context, layers []snapshots.Layer) error {
 	entries, err := os.ReadDir(s.pool.LayersDir())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -79,14 +78,14 @@ func (s *Store) sweepSplits(ctx context.Context, layers []snapshots.Layer) error
 	if err != nil {
 		return err
 	}
-	whole := map[string]bool{}
+	needed := map[string]bool{}
 	for _, layer := range layers {
-		whole[layer.ID+splitSuffix] = true
+		needed[layer.ID+splitSuffix] = true
 	}
 	var left []string
 	for _, entry := range entries {
 		id, _, ours := strings.Cut(strings.TrimPrefix(entry.Name(), "."), splitSuffix)
-		if ours && !whole[entry.Name()] {
+		if ours && !needed[entry.Name()] {
 			left = append(left, id)
 		}
 	}

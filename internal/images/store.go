@@ -15,25 +15,25 @@ import (
 
 // Options change how a store works.
 type Options struct {
-	// Now is the clock of records; nil is time.Now.
+	// Now returns the time for documents; nil for time.Now.
 	Now func() time.Time
 }
 
-// Store is the images of one pool. It holds nothing between calls; any number
-// of Stores, in any number of processes, may drive one pool. Methods are safe
-// for concurrent use.
+// Store gives access to the images of one pool. It keeps no state between calls, and any
+// number of Stores in any number of processes can use one pool. Its methods are safe for
+// concurrent use.
 type Store struct {
 	pool    *thinpool.Pool
 	layers  *snapshots.Store
 	options Options
 }
 
-// New returns the images of the pool that the layers are in. It changes nothing.
+// New returns a Store for the pool of the layers. It changes nothing in the pool.
 func New(layers *snapshots.Store, o Options) *Store {
 	return &Store{pool: layers.Pool(), layers: layers, options: o}
 }
 
-// Layers returns the layers that the images are made of.
+// Layers returns the store of the layers.
 func (s *Store) Layers() *snapshots.Store { return s.layers }
 
 func (s *Store) now() time.Time {
@@ -54,7 +54,7 @@ func (s *Store) Images(ctx context.Context) ([]Image, error) {
 	return images, err
 }
 
-// CountIn returns how many images there are, within a transaction of the caller's.
+// CountIn returns the number of images, in the caller's transaction.
 func CountIn(tx *thinpool.Tx) int { return tx.Count(kindImages) }
 
 // list returns all images with their names, in the order of their keys.
@@ -89,8 +89,8 @@ func namesByKey(tx *thinpool.Tx) (map[string][]reference.Reference, error) {
 	return names, nil
 }
 
-// Image returns the image that text means: a name, an id or the beginning of
-// one. Errors are package reference's.
+// Image returns an image by its name, its id or the beginning of its id. Its errors are
+// those of package reference.
 func (s *Store) Image(ctx context.Context, text string) (Image, error) {
 	var image Image
 	err := s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
@@ -118,7 +118,7 @@ func byKey(tx *thinpool.Tx, key string) (Image, error) {
 	return image, err
 }
 
-// index looks names and ids up for package reference. What it gives are keys.
+// index looks up names and ids for package reference. It returns keys.
 type index struct{ tx *thinpool.Tx }
 
 func (i index) Named(name reference.Reference) (string, bool, error) {
@@ -149,7 +149,7 @@ func (i index) WithPrefix(digits string) ([]string, error) {
 	return keys, nil
 }
 
-// setNames makes the names the image's, whosever they were.
+// setNames gives names to an image. Another image loses a name that it has.
 func setNames(tx *thinpool.Tx, key, manifest string, names []reference.Reference) error {
 	for _, name := range names {
 		if err := tx.Put(kindNames, name.String(), named{Key: key, Manifest: manifest}); err != nil {
@@ -159,7 +159,7 @@ func setNames(tx *thinpool.Tx, key, manifest string, names []reference.Reference
 	return nil
 }
 
-// Familiar are names as Docker prints them, in one line.
+// Familiar returns names in Docker's form, in one line.
 func Familiar(names []reference.Reference) string {
 	var all []string
 	for _, name := range names {

@@ -8,19 +8,19 @@ import (
 	"thinctl/units"
 )
 
-// Summary is an image with what it takes.
+// Summary is an image with its sizes.
 type Summary struct {
 	Image
-	// Size is the sum of its layers' sizes, shared or not.
+	// Size is the sum of the sizes of its layers, shared or not.
 	Size units.Bytes
-	// Exclusive is what comes back to the pool when the image is removed.
+	// Exclusive is the space that removing the image frees.
 	Exclusive units.Bytes
-	// Containers is how many were made of it.
+	// Containers is the number of containers that were made of it.
 	Containers int
 }
 
-// Summaries returns all images with their sizes, the newest first. With
-// exclusive, the pool's metadata is read once for what each takes alone.
+// Summaries returns all images with their sizes, the newest first. If exclusive is set, it
+// reads the pool's metadata once for the exclusive sizes.
 func (s *Store) Summaries(ctx context.Context, exclusive bool) ([]Summary, error) {
 	images, err := s.Images(ctx)
 	if err != nil {
@@ -50,7 +50,7 @@ func (s *Store) Summaries(ctx context.Context, exclusive bool) ([]Summary, error
 		for _, id := range image.Layers {
 			summaries[i].Size += sizes[id]
 		}
-		sets[image.Key] = users.alone(image)
+		sets[image.Key] = users.exclusive(image)
 	}
 	if !exclusive {
 		return summaries, nil
@@ -62,8 +62,8 @@ func (s *Store) Summaries(ctx context.Context, exclusive bool) ([]Summary, error
 	return summaries, err
 }
 
-// users counts who needs a layer: images that have it, containers and layers
-// right above it.
+// users holds, for each layer, the number of images that have it, and the number of
+// containers and layers directly above it.
 type users struct{ images, above map[string]int }
 
 func countUsers(images []Image, layers []snapshots.Layer, containers []snapshots.Container) users {
@@ -82,14 +82,14 @@ func countUsers(images []Image, layers []snapshots.Layer, containers []snapshots
 	return u
 }
 
-// alone lists the volumes that go with an image: of its layers from the top
-// down, as far as nobody else needs them.
-func (u users) alone(image Image) []string {
+// exclusive returns the volumes that are removed with an image: those of its layers from
+// the top down to the first that is needed otherwise.
+func (u users) exclusive(image Image) []string {
 	var volumes []string
 	for i := len(image.Layers) - 1; i >= 0; i-- {
 		id, own := image.Layers[i], 0
 		if i < len(image.Layers)-1 {
-			own = 1 // the layer above it goes too
+			own = 1 // the layer above it is removed, too
 		}
 		if u.images[id] > 1 || u.above[id] > own {
 			break

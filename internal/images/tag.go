@@ -8,11 +8,11 @@ import (
 	"thinctl/thinpool"
 )
 
-// Tag gives an image one more name. What had the name loses it.
+// Tag gives an image another name. Another image loses the name if it has it.
 func (s *Store) Tag(ctx context.Context, text string, name reference.Reference) (Image, error) {
 	if name.Digest() != "" {
 		return Image{}, &Error{Op: "tag", Object: "image " + text, Kind: fault.Invalid,
-			Detail: name.Familiar() + " names a digest", Remedy: "give a name with a tag"}
+			Detail: name.Familiar() + " has a digest", Remedy: "use a name with a tag"}
 	}
 	var image Image
 	err := s.pool.Update(ctx, func(tx *thinpool.Tx) (err error) {

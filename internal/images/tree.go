@@ -9,18 +9,17 @@ import (
 	"thinctl/units"
 )
 
-// Node is a layer with those that were made over it.
+// Node is a layer with its children.
 type Node struct {
 	Layer snapshots.Layer
-	// Virtual is the size of the layer and all below it.
+	// Virtual is the size of the layer and of all layers below it.
 	Virtual units.Bytes
-	// Images end at this layer.
+	// Images are the images whose top layer this is.
 	Images   []Image
 	Children []*Node
 }
 
-// Tree returns the base layers with all above them: children with images first
-// made first.
+// Tree returns the base layers with all layers above them, the oldest first.
 func (s *Store) Tree(ctx context.Context) ([]*Node, error) {
 	layers, err := s.sized(ctx)
 	if err != nil {
