@@ -95,7 +95,7 @@ func startPrometheus(t *testing.T, exporter, rules string) server {
 			<-ended
 		}
 		if t.Failed() {
-			t.Logf("Prometheus said:\n%s", log.String())
+			t.Logf("output of Prometheus:\n%s", log.String())
 		}
 	})
 	s := server{url: "http://" + address}

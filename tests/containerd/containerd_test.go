@@ -55,7 +55,7 @@ func (f *fixture) run(t *testing.T) {
 		"echo it runs; echo written > /file && /busybox cat /file && /busybox df /")
 	check(t, err)
 	if !strings.Contains(out, "it runs\nwritten") || !strings.Contains(out, "thinctl-vault-containerd") {
-		t.Errorf("the container said %q", out)
+		t.Errorf("output of the container: got %q", out)
 	}
 }
 
@@ -66,7 +66,7 @@ func (f *fixture) away(t *testing.T) {
 		t.Helper()
 		out, err := f.exec("stays", "e"+n, "echo "+text+" >> /kept; /busybox cat /kept")
 		if err != nil || !strings.HasSuffix(out, text) {
-			t.Errorf("exec %s said %q, %v", n, out, err)
+			t.Errorf("exec %s: got %q, %v", n, out, err)
 		}
 	}
 	exec("1", "one")
@@ -83,7 +83,7 @@ func (f *fixture) away(t *testing.T) {
 	exec("4", "four")
 	info := f.do(t, "snapshots", "--snapshotter", "thinctl", "usage", "stays")
 	if !strings.Contains(info, "stays") {
-		t.Errorf("usage says %q", info)
+		t.Errorf("usage: got %q", info)
 	}
 	f.kill(t, "stays")
 }

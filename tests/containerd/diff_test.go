@@ -139,7 +139,7 @@ func TestDockerCommit(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 		defer cancel()
 		if t.Failed() {
-			t.Logf("Docker said:\n%s\nthe snapshotter said:\n%s", d.Said(), f.s.Said())
+			t.Logf("output of Docker:\n%s\nof the snapshotter:\n%s", d.Output(), f.s.Output())
 		}
 		if err := errors.Join(d.Stop(ctx), f.s.Stop(ctx), f.pool.Destroy(ctx)); err != nil {
 			t.Error(err)

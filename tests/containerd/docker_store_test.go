@@ -52,7 +52,7 @@ THINCTL_DOCKER_BIN="$PWD/.build/docker-sid" go test -tags systemd -run DockerSto
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 		defer cancel()
 		if t.Failed() {
-			t.Logf("Docker said:\n%s\ncontainerd said:\n%s\nthe snapshotter said:\n%s", d.Said(), c.Said(), s.Said())
+			t.Logf("output of Docker:\n%s\nof containerd:\n%s\nof the snapshotter:\n%s", d.Output(), c.Output(), s.Output())
 		}
 		if err := errors.Join(d.Stop(ctx), c.Stop(ctx), s.Stop(ctx), pool.Destroy(ctx)); err != nil {
 			t.Error(err)

@@ -56,7 +56,7 @@ func newFixture(t *testing.T, more string, flags ...string) *fixture {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		if t.Failed() {
-			t.Logf("containerd said:\n%s\nthe snapshotter said:\n%s", f.c.Said(), f.s.Said())
+			t.Logf("output of containerd:\n%s\nof the snapshotter:\n%s", f.c.Output(), f.s.Output())
 		}
 		if err := errors.Join(f.c.Stop(ctx), f.s.Stop(ctx), f.pool.Destroy(ctx)); err != nil {
 			t.Error(err)

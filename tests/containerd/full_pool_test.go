@@ -323,7 +323,7 @@ func TestFullAndWritesFail(t *testing.T) {
 	// ext4 reports an error of any kind to a process that writes through the cache, without
 	// its kind (fs/ext4/page-io.c).
 	out, err = h.in("greedy", write("/later", 8))
-	t.Logf("who writes through the cache was told %q, %v", out, err)
+	t.Logf("write through the cache: %q, %v", out, err)
 	if err == nil {
 		t.Error("a write to a full pool has succeeded")
 	}
@@ -389,7 +389,7 @@ func TestFullAndWritesWait(t *testing.T) {
 	h.step("the daemon may extend the pool")
 	check(t, h.s.Reconfigure("interval = \"1s\"\n[extend]\ndata_step = \"32M\"\ncool_down = \"1s\"\n"))
 	a := <-late
-	t.Logf("%.1f s after the pool was full the writer was told %q", time.Since(full).Seconds(), a.out)
+	t.Logf("%.1f s after the pool was full the write returned %q", time.Since(full).Seconds(), a.out)
 	if a.err != nil || !strings.Contains(a.out, "the same") {
 		t.Errorf("write: got %q, %v", a.out, a.err)
 	}

@@ -51,7 +51,7 @@ var rounds = []struct {
 		_, err := c.prepare(name)
 		return errors.Join(err, c.remove(name))
 	}},
-	{"a layer is written, committed, looked at", 46, layer},
+	{"a layer is written, committed, viewed", 46, layer},
 }
 
 // layer does what unpacking does, and removes the snapshot again.

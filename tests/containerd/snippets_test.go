@@ -95,7 +95,7 @@ func TestSnippets(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		if t.Failed() {
-			t.Logf("the snapshotter said:\n%s", s.Said())
+			t.Logf("output of the snapshotter:\n%s", s.Output())
 		}
 		if err := errors.Join(s.Stop(ctx), pool.Destroy(ctx)); err != nil {
 			t.Error(err)
@@ -159,7 +159,7 @@ func (a assembly) try(t *testing.T, dir string, pool programs.Thinctl, shown, ar
 	check(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("containerd said:\n%s", c.Said())
+			t.Logf("output of containerd:\n%s", c.Output())
 		}
 		if err := c.Stop(context.Background()); err != nil {
 			t.Error(err)

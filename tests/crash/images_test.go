@@ -202,7 +202,7 @@ func (k *imageKills) once(ctx context.Context, t *testing.T, o imageOperation, p
 	}
 	step, what := 0, ""
 	if _, err := fmt.Sscanf(said, "%d %s", &step, &what); err != nil {
-		return 0, fmt.Errorf("the child said %q: %w", said, err)
+		return 0, fmt.Errorf("output of the child: %q: %w", said, err)
 	}
 	err = thinpooltest.Reopen(ctx, k.host, k.root)
 	if err == nil {

@@ -33,7 +33,7 @@ func TestSteps(t *testing.T) {
 	}
 }
 
-// What a runbook says must be seen, and no more is known than what was.
+// Text that a runbook expects must be seen, and no other text is used.
 func TestPaste(t *testing.T) {
 	shell, err := NewShell(context.Background(), map[string]string{"PID": "42"})
 	if err != nil {

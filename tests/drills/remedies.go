@@ -27,18 +27,18 @@ type Outcome string
 // The outcomes.
 const (
 	Sound Outcome = "sound" // the check finds nothing
-	Lost  Outcome = "lost"  // a message says what is lost and what is kept
+	Lost  Outcome = "lost"  // a message names what is lost and what is kept
 )
 
 // mostSteps bounds how many commands an operator has to run.
 const mostSteps = 12
 
-// FollowRemedies runs the command first, and then what each message that follows
-// says to run, until check ends with 0 or a message says what is lost and what is
-// kept. A circle, a message without either, and too many steps are errors. It
-// returns what was run as well.
-func FollowRemedies(run func(command string) (printed string, code int), first, check string) (Outcome, []string,
-	error) {
+// FollowRemedies runs the command first, and then the commands in each message that
+// follows, until check ends with 0 or a message names what is lost and what is kept. A
+// circle, a message without commands, and too many steps are errors. It also returns the
+// commands that were run.
+func FollowRemedies(run func(command string) (printed string, code int), first, check string) (
+	Outcome, []string, error) {
 	f := following{run: run, said: map[string]bool{}}
 	commands := []string{first}
 	for {
@@ -56,8 +56,8 @@ type following struct {
 	said map[string]bool // messages that have been followed
 }
 
-// follow runs commands in their order up to the first that fails, and returns what
-// that says to run. The last of them is the check.
+// follow runs commands in their order up to the first that fails, and returns the
+// commands in its message. The last of them is the check.
 func (f *following) follow(commands []string) (next []string, outcome Outcome, err error) {
 	for i, command := range commands {
 		if len(f.ran) == mostSteps {
@@ -79,9 +79,9 @@ func (f *following) follow(commands []string) (next []string, outcome Outcome, e
 		case len(next) == 0 && states:
 			return nil, Lost, nil
 		case len(next) == 0:
-			return nil, "", fmt.Errorf("`%s` fails and says nothing to go on with: %s", command, printed)
+			return nil, "", fmt.Errorf("`%s` fails without a command to go on with: %s", command, printed)
 		case f.said[printed]:
-			return nil, "", fmt.Errorf("a circle: `%s` says once more: %s", command, printed)
+			return nil, "", fmt.Errorf("a circle: `%s` prints again: %s", command, printed)
 		}
 		f.said[printed] = true
 		return next, "", nil

@@ -29,15 +29,15 @@ func TestFollowRemedies(t *testing.T) {
 		"circle": {answers: map[string][]answer{
 			"activate": {{"run `check`", 6}}, "check": {{"run `repair`", 6}}, "repair": {{"run `activate`",
 				6}}}, err: "a circle", ran: 4},
-		"dead end": {answers: map[string][]answer{"activate": {{"no such file", 1}}}, err: "says nothing to go on with",
+		"dead end": {answers: map[string][]answer{"activate": {{"no such file", 1}}}, err: "without a command to go on with",
 			ran: 1},
 		"no end": {answers: map[string][]answer{"activate": {
 			{"`activate` 1", 6}, {"`activate` 2", 6}, {"`activate` 3", 6}, {"`activate` 4", 6}, {"`activate` 5",
 				6}, {"`activate` 6", 6}, {"`activate` 7", 6},
 			{"`activate` 8", 6}, {"`activate` 9", 6}, {"`activate` 10", 6}, {"`activate` 11", 6}, {"`activate` 12",
 				6}, {"`activate` 13", 6}}}, err: "have not led out", ran: mostSteps},
-		"a dry run is no way on": {answers: map[string][]answer{"activate": {{"`repair --dry-run` says more", 6}}},
-			err: "says nothing", ran: 1},
+		"a dry run is no way on": {answers: map[string][]answer{"activate": {{"`repair --dry-run` prints more", 6}}},
+			err: "without a command", ran: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, ran, err := FollowRemedies(func(command string) (string, int) {

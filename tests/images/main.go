@@ -67,7 +67,7 @@ func (o options) image(name string) (imagetest.Image, error) {
 
 func (o options) run(args []string) error {
 	if len(args) == 0 {
-		return errors.New("no image is named; -help tells which there are")
+		return errors.New("no image given: -help lists the names")
 	}
 	var built []*imagetest.Built
 	for _, name := range args {

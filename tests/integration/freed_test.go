@@ -58,7 +58,7 @@ func TestFreed(t *testing.T) {
 				usage.Freed)
 		}
 	}
-	t.Logf("telling it took %s from what they have alone, %s from all metadata", alone.Round(time.Millisecond),
+	t.Logf("computing took %s from the volumes' own blocks, %s from all metadata", alone.Round(time.Millisecond),
 		whole.Round(time.Millisecond))
 	noFindings(t, pool)
 	nothingHeld(t, pool)

@@ -31,7 +31,7 @@ func (c cache) accel(ctx context.Context, k kernel, guestProgram string, progres
 	device.Close()
 	bootID, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		return "", fmt.Errorf("telling this boot of the host from others: %w", err)
+		return "", fmt.Errorf("reading the id of the host's boot: %w", err)
 	}
 	dir, err := c.entry(ctx, "accel", []string{string(bootID)}, func(dir string) error {
 		fmt.Fprintf(progress, "lab: trying KVM for at most %v (once after each boot of the host)\n", probeLimit)

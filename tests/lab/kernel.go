@@ -165,7 +165,7 @@ func unpackImage(ctx context.Context, from, to string) error {
 	payload := image[start : end-4] // the build appends the unpacked size
 	unpack := map[string]string{"\xfd7zX": "xz", "\x28\xb5\x2f\xfd": "zstd"}[string(payload[:4])]
 	if unpack == "" {
-		return fmt.Errorf("%s is compressed in a way the lab does not know", from)
+		return fmt.Errorf("%s: unknown compression", from)
 	}
 	packed := to + ".packed"
 	if err := os.WriteFile(packed, payload, 0o644); err != nil {

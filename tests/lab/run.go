@@ -158,7 +158,7 @@ func (r *run) supervise(ctx context.Context) (Result, error) {
 				if e, ok := boot.ParseExit(line); ok && exit == nil {
 					exit = &e
 				} else if failure, ok = boot.ParseFailed(line); !ok {
-					failure = fmt.Sprintf("it said %q on its control port", line)
+					failure = fmt.Sprintf("got %q on its control port", line)
 				}
 				if exit != nil && (!r.stdout.await(exit.Stdout) || !r.stderr.await(exit.Stderr)) {
 					failure = "part of the command's output was lost"
@@ -181,7 +181,7 @@ func (r *run) verdict(ctx context.Context, result Result, exit *boot.Exit, failu
 	}
 	guestError := func(kind error, what string) (Result, error) {
 		if log := r.machine.log(); log != "" {
-			what += "; QEMU said: " + lastLines(log, 5)
+			what += "; output of QEMU: " + lastLines(log, 5)
 		}
 		return result, &GuestError{Kind: kind, What: what, Console: r.machine.console()}
 	}

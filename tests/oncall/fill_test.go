@@ -85,7 +85,7 @@ func (f *filling) run(t *testing.T, w *watch) {
 	t.Cleanup(func() {
 		if t.Failed() {
 			status, _ := try(context.Background(), "thinctl", "pool", "status", f.pool)
-			t.Logf("told: %+v\n%s", w.heard(f.pool), status)
+			t.Logf("notices: %+v\n%s", w.heard(f.pool), status)
 		}
 	})
 	f.extends(t, w, l)
@@ -102,7 +102,7 @@ func (f *filling) run(t *testing.T, w *watch) {
 	})
 	f.ended = w.now() + 5
 	await(t, "the picture's end", 30*time.Second, func() bool { return w.now() > f.ended })
-	t.Logf("told: %+v", w.heard(f.pool))
+	t.Logf("notices: %+v", w.heard(f.pool))
 }
 
 // extends waits until the pool has grown to the maximum, and requires that no page is sent

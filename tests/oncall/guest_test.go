@@ -103,7 +103,7 @@ func service(t *testing.T) {
 	t.Cleanup(func() {
 		if t.Failed() {
 			said, _ := try(context.Background(), "journalctl", "--no-pager", "-o", "cat", "-u", "thinctl.service")
-			t.Logf("the daemon said:\n%s", said)
+			t.Logf("output of the daemon:\n%s", said)
 		}
 	})
 }

@@ -117,7 +117,7 @@ func start(t *testing.T, name string, args ...string) {
 		_ = cmd.Process.Kill()
 		<-ended
 		if t.Failed() {
-			t.Logf("%s said:\n%s", name, log.String())
+			t.Logf("output of %s:\n%s", name, log.String())
 		}
 	})
 }

@@ -39,7 +39,7 @@ func main() {
 	flag.DurationVar(&f.budget, "budget", 90*time.Second,
 		"a peer that has taken this long at one size has no further rounds")
 	flag.StringVar(&f.thinctl, "thinctl", "", "the thinctl program")
-	flag.StringVar(&f.footprint, "footprint", "", "only open this pool of -root and tell time and memory")
+	flag.StringVar(&f.footprint, "footprint", "", "only open this pool of -root and print time and memory")
 	flag.StringVar(&f.root, "root", "", "directory of the pools")
 	flag.StringVar(&f.profile, "cpuprofile", "", "write a profile of this process")
 	flag.Parse()

@@ -126,7 +126,7 @@ func (c *Containerd) Mount(ctx context.Context, snapshotter, key, target string)
 		args = args[:n-1] // there are none
 	}
 	if len(args) < 2 || args[0] != "mount" {
-		return fmt.Errorf("ctr snapshots mounts said %q", line)
+		return fmt.Errorf("ctr snapshots mounts: unexpected output %q", line)
 	}
 	_, err = Run(ctx, args[0], args[1:]...)
 	return err

@@ -110,8 +110,8 @@ func (d *Docker) Stop(ctx context.Context) error {
 	return errors.Join(d.itself.Stop(ctx), d.beside.Stop(ctx))
 }
 
-// Said returns the end of what Docker and its containerd have written.
-func (d *Docker) Said() string { return d.beside.Said() + "\n" + d.itself.Said() }
+// Output returns the end of what Docker and its containerd have written.
+func (d *Docker) Output() string { return d.beside.Output() + "\n" + d.itself.Output() }
 
 // Do runs the docker command.
 func (d *Docker) Do(ctx context.Context, args ...string) (string, error) {
@@ -153,15 +153,15 @@ func (d *Docker) History(ctx context.Context, image string) ([]Step, error) {
 	for line := range strings.Lines(out) {
 		var l struct{ CreatedBy, CreatedAt, Size string }
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
-			return nil, fmt.Errorf("docker history said %q: %w", line, err)
+			return nil, fmt.Errorf("docker history: unexpected output %q: %w", line, err)
 		}
 		size, err := strconv.ParseInt(l.Size, 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("docker history said %q: %w", line, err)
+			return nil, fmt.Errorf("docker history: unexpected output %q: %w", line, err)
 		}
 		created, err := time.Parse(time.RFC3339, l.CreatedAt)
 		if err != nil {
-			return nil, fmt.Errorf("docker history said %q: %w", line, err)
+			return nil, fmt.Errorf("docker history: unexpected output %q: %w", line, err)
 		}
 		steps = append(steps, Step{l.CreatedBy, created.UTC(), size})
 	}

@@ -31,12 +31,12 @@ func findRelease(ctx context.Context, dir string) (release, error) {
 	}
 	fields := strings.Fields(said)
 	if len(fields) < 3 {
-		return r, fmt.Errorf("containerd --version said %q", said)
+		return r, fmt.Errorf("containerd --version: unexpected output %q", said)
 	}
 	r.version = strings.TrimPrefix(fields[2], "v")
 	major, _, _ := strings.Cut(r.version, ".")
 	if r.major, err = strconv.Atoi(major); err != nil {
-		return r, fmt.Errorf("containerd --version said %q", said)
+		return r, fmt.Errorf("containerd --version: unexpected output %q", said)
 	}
 	return r, nil
 }

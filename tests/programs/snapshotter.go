@@ -94,5 +94,5 @@ func (d *daemon) Kill() error {
 	return nil
 }
 
-// Said returns the end of what the daemon has written.
-func (d *daemon) Said() string { return string(d.said()) }
+// Output returns the end of what the daemon has written.
+func (d *daemon) Output() string { return string(d.said()) }

@@ -33,7 +33,7 @@ func (p Thinctl) JSON(ctx context.Context, into any, args ...string) error {
 		return err
 	}
 	if err := json.Unmarshal([]byte(out), into); err != nil {
-		return fmt.Errorf("thinctl %s said %.200q: %w", strings.Join(args, " "), out, err)
+		return fmt.Errorf("thinctl %s: unexpected output %.200q: %w", strings.Join(args, " "), out, err)
 	}
 	return nil
 }

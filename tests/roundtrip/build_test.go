@@ -44,7 +44,7 @@ func runs(t *testing.T, docker *programs.Docker, name string) {
 	t.Helper()
 	out := must[string](t)(docker.Do(t.Context(), "run", "--rm", "--network", "none", name))
 	if strings.TrimSpace(out) != said {
-		t.Errorf("a container of %s says %q, want %q", name, out, said)
+		t.Errorf("output of a container of %s: got %q, want %q", name, out, said)
 	}
 }
 

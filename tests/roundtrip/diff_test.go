@@ -91,7 +91,7 @@ func firstDifferences(want, seen []string, most int) (found []string) {
 			b = seen[i]
 		}
 		if a != b && len(found) < most {
-			found = append(found, fmt.Sprintf("line %d: docker says %q, thinctl %q", i, a, b))
+			found = append(found, fmt.Sprintf("line %d: docker has %q, thinctl %q", i, a, b))
 		}
 	}
 	return found

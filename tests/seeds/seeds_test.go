@@ -293,7 +293,7 @@ func (e *experiment) remove(committed imagetest.Tree) {
 	before := e.space()
 	_, err = e.Do(e.Context(), "container", "remove", e.Pool, "c1", "--yes")
 	e.check(err)
-	e.same("rm the container: freed, as told before", "", told, before.Data.Used-e.space().Data.Used)
+	e.same("rm the container: freed, as announced", "", told, before.Data.Used-e.space().Data.Used)
 	base, err := e.one.Tree()
 	e.check(err)
 	e.sameTree("the committed image", committed.WithoutStubs(base),
@@ -305,7 +305,7 @@ func (e *experiment) remove(committed imagetest.Tree) {
 	_, err = e.Do(e.Context(), "image", "remove", e.Pool, "thinctl/committed:1", "--yes")
 	e.check(err)
 	after := e.space()
-	e.same("rm the committed image: freed, as told before", "", told, before.Data.Used-after.Data.Used)
+	e.same("rm the committed image: freed, as announced", "", told, before.Data.Used-after.Data.Used)
 	// The rest is what dd has written, and times of access in the container.
 	e.within("rm the committed image: freed", "", told, 3000/e.scale*mib-small, 3000/e.scale*mib+6*small)
 	e.within("rm the committed image: host's file back", "", before.Data.File.Allocated-after.Data.File.Allocated,

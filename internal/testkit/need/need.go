@@ -2,8 +2,8 @@
 // program, a package from the network.
 //
 // A test that lacks one of these is skipped, with the need as the reason, so
-// that `go test ./...` passes for any user. Where [Variable] is set it fails
-// instead: tests/run sets it, because a test that did not run has not passed.
+// that `go test ./...` passes for any user. It fails instead if [Variable] is set:
+// tests/run sets it, because a test that did not run has not passed.
 //
 //	func TestAttach(t *testing.T) {
 //		need.Loops(t)

@@ -196,7 +196,7 @@ func (f *floor) do(ctx context.Context, operation, client, _ string) error {
 	case remove:
 		return f.remove(ctx, name, false)
 	}
-	return fmt.Errorf("the floor knows no %s", operation)
+	return fmt.Errorf("the floor has no operation %s", operation)
 }
 
 func (f *floor) close(ctx context.Context) error {

@@ -57,7 +57,7 @@ func TestWhatIsPrintedIsReadAgain(t *testing.T) {
 		}
 	}
 	if _, err := read(strings.NewReader("nothing")); err == nil {
-		t.Error("nothing was read, and no error told")
+		t.Error("nothing was read, want an error")
 	}
 }
 
@@ -97,7 +97,7 @@ func TestAPictureOfOneTurn(t *testing.T) {
 		t.Error(err)
 	}
 	if err := svg(io.Discard, table{}); err == nil {
-		t.Error("nothing was drawn, and no error told")
+		t.Error("nothing was drawn, want an error")
 	}
 }
 

@@ -53,7 +53,7 @@ func parse(args []string) (config lab.Config, o orders, err error) {
 	f.BoolVar(&config.NoBuild, "no-build", false, "do not build cmd/thinctl first")
 	f.StringVar(&config.Tree, "tree", "", "the project's `directory` (tests/lab/run sets it)")
 	f.BoolVar(&o.prepare, "prepare", false, "only install and cache what a run needs")
-	f.BoolVar(&o.verbose, "verbose", false, "tell at the end how long it took")
+	f.BoolVar(&o.verbose, "verbose", false, "print at the end how long it took")
 	if err := f.Parse(args); err != nil {
 		return config, o, err
 	}
