@@ -20,7 +20,7 @@ const poolName = "vault"
 
 // stage is a world with one pool.
 type stage struct {
-	*snapshotstest.World
+	*snapshotstest.Fixture
 	t    *testing.T
 	ctx  context.Context
 	s    *snapshots.Store
@@ -36,7 +36,7 @@ func newStageOn(t *testing.T, o thinpool.CreateOptions) *stage {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
-	st := &stage{World: snapshotstest.New(t), t: t, ctx: ctx}
+	st := &stage{Fixture: snapshotstest.New(t), t: t, ctx: ctx}
 	_, err := thinpool.Create(ctx, st.Host(), st.Root, poolName, o)
 	check(t, err)
 	st.reopen()

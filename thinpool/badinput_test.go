@@ -35,7 +35,7 @@ type badInput struct {
 // stage is a world with the pool vault, which has the active volume base with
 // content, and a host that the case may spoil.
 type stage struct {
-	*thinpooltest.World
+	*thinpooltest.Fixture
 	t     *testing.T
 	host  thinpool.Host
 	vault *thinpool.Pool
@@ -47,7 +47,7 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{World: thinpooltest.New(t), t: t}
+	s := &stage{Fixture: thinpooltest.New(t), t: t}
 	s.host = s.Host()
 	ctx := t.Context()
 	var err error

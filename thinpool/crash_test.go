@@ -39,7 +39,7 @@ func stopped(t *testing.T, kernel dmtest.Options, operation thinpooltest.Operati
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	check(t, thinpooltest.Prepare(ctx, w.Host(), w.Root, w.Blocks(), true))
-	before, err := thinpooltest.Look(ctx, w.Host(), w.Root)
+	before, err := thinpooltest.Inspect(ctx, w.Host(), w.Root)
 	check(t, err)
 	w.StopAt(n, phase)
 	said := operation.Run(ctx, w.Host(), w.Root)
@@ -55,7 +55,7 @@ func stopped(t *testing.T, kernel dmtest.Options, operation thinpooltest.Operati
 	if err := thinpooltest.Reopen(ctx, w.Host(), w.Root); err != nil {
 		fault("%v", err)
 	}
-	s, err := thinpooltest.Look(ctx, w.Host(), w.Root)
+	s, err := thinpooltest.Inspect(ctx, w.Host(), w.Root)
 	if err != nil {
 		fault("%v", err)
 	}
@@ -82,7 +82,7 @@ func stopped(t *testing.T, kernel dmtest.Options, operation thinpooltest.Operati
 }
 
 // tearDown destroys everything, and looks for what is left.
-func tearDown(ctx context.Context, t *testing.T, w *thinpooltest.World, fault func(string, ...any)) {
+func tearDown(ctx context.Context, t *testing.T, w *thinpooltest.Fixture, fault func(string, ...any)) {
 	t.Helper()
 	names, err := thinpool.List(w.Root)
 	check(t, err)

@@ -18,7 +18,7 @@ import (
 )
 
 // reserved is a pool with a reserve, in a world of its own.
-func reserved(t *testing.T, change func(*thinpool.CreateOptions)) (*thinpooltest.World, *thinpool.Pool) {
+func reserved(t *testing.T, change func(*thinpool.CreateOptions)) (*thinpooltest.Fixture, *thinpool.Pool) {
 	t.Helper()
 	w := thinpooltest.New(t)
 	options := thinpooltest.SmallPool()
@@ -34,7 +34,7 @@ func reserved(t *testing.T, change func(*thinpool.CreateOptions)) (*thinpooltest
 }
 
 // filled makes an active volume and writes blocks to it until one fails.
-func filled(t *testing.T, w *thinpooltest.World, pool *thinpool.Pool, name string, blocks uint64) (thinpool.Volume, error) {
+func filled(t *testing.T, w *thinpooltest.Fixture, pool *thinpool.Pool, name string, blocks uint64) (thinpool.Volume, error) {
 	t.Helper()
 	_, err := pool.CreateVolume(t.Context(), name, thinpool.VolumeOptions{})
 	check(t, err)
@@ -48,7 +48,7 @@ func filled(t *testing.T, w *thinpooltest.World, pool *thinpool.Pool, name strin
 	return volume, nil
 }
 
-func stillThere(t *testing.T, w *thinpooltest.World, volume thinpool.Volume, blocks uint64) {
+func stillThere(t *testing.T, w *thinpooltest.Fixture, volume thinpool.Volume, blocks uint64) {
 	t.Helper()
 	for block := range blocks {
 		if got, err := w.Kernel.ReadStamp(volume.Dev, block); err != nil || got != block+1 {

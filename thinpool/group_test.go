@@ -23,7 +23,7 @@ const companions thinpool.DocumentKind = "companions"
 // begun is a world in which changes wait for the pool's lock.
 type begun struct {
 	t       *testing.T
-	w       *thinpooltest.World
+	w       *thinpooltest.Fixture
 	ctx     context.Context
 	pool    *thinpool.Pool
 	waiting func() int
@@ -304,7 +304,7 @@ func stoppedTogether(t *testing.T, n int, phase thinpooltest.Phase, power bool) 
 	if err := thinpooltest.Reopen(b.ctx, b.w.Host(), b.w.Root); err != nil {
 		fault("%v", err)
 	}
-	if _, err := thinpooltest.Look(b.ctx, b.w.Host(), b.w.Root); err != nil {
+	if _, err := thinpooltest.Inspect(b.ctx, b.w.Host(), b.w.Root); err != nil {
 		fault("%v", err)
 	}
 	var err error

@@ -19,14 +19,14 @@ import (
 // onDisks is a host with a deactivated pool on two disks, and a third disk that
 // holds something else.
 type onDisks struct {
-	*thinpooltest.World
+	*thinpooltest.Fixture
 	t                     *testing.T
 	data, metadata, other string
 }
 
 func poolOnDisks(t *testing.T, identities bool) *onDisks {
 	t.Helper()
-	w := &onDisks{World: thinpooltest.New(t), t: t}
+	w := &onDisks{Fixture: thinpooltest.New(t), t: t}
 	w.data, w.metadata, w.other = w.AddDevice(t, "sda", 64*units.MiB), w.AddDevice(t, "sdb", 4*units.MiB), w.AddDevice(t, "sdc", 64*units.MiB)
 	if !identities {
 		for _, path := range []string{w.data, w.metadata, w.other} {
@@ -264,7 +264,7 @@ func TestDataFile(t *testing.T) {
 		"restored":  {func(t *testing.T, path string, older []byte) error { return os.WriteFile(path, older, 0o600) }, thinpool.ErrDiverged},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &onDisks{World: thinpooltest.New(t), t: t}
+			w := &onDisks{Fixture: thinpooltest.New(t), t: t}
 			pool, err := thinpool.Create(t.Context(), w.Host(), w.Root, "vault", thinpooltest.SmallPool())
 			check(t, err)
 			check(t, pool.Deactivate(t.Context()))

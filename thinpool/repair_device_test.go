@@ -28,7 +28,7 @@ type ward struct {
 
 func newWard(t *testing.T, onDevices bool) *ward {
 	t.Helper()
-	s := &stage{World: thinpooltest.New(t), t: t}
+	s := &stage{Fixture: thinpooltest.New(t), t: t}
 	s.host = s.Host()
 	w := &ward{stage: s, meta: s.file("metadata")}
 	options := thinpooltest.SmallPool()

@@ -31,7 +31,7 @@ type fakeHost struct {
 	loops  *looptest.Kernel
 	disks  *fakeDisks
 
-	world *snapshotstest.World // nil: disks, and fakeFiles
+	world *snapshotstest.Fixture // nil: disks, and fakeFiles
 	files *fakeFiles
 }
 

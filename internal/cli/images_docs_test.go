@@ -54,7 +54,7 @@ func withoutIDs(text string) string {
 // docsMachine carries out the examples, one after the other.
 type docsMachine struct {
 	*testing.T
-	world *snapshotstest.World
+	world *snapshotstest.Fixture
 	host  *fakeHost
 	mnt   string
 }

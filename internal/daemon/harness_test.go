@@ -24,7 +24,7 @@ import (
 // harness runs a daemon on an in-memory host, in a synctest bubble.
 type harness struct {
 	*testing.T
-	fixture *snapshotstest.World
+	fixture *snapshotstest.Fixture
 	config  string // the daemon's file
 	log     logs
 

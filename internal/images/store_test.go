@@ -30,7 +30,7 @@ import (
 type bench struct {
 	*testing.T
 	ctx   context.Context
-	world *snapshotstest.World
+	world *snapshotstest.Fixture
 	pool  *thinpool.Pool
 	s     *images.Store
 	// committed is the tree of the container that was committed.
@@ -59,7 +59,7 @@ func newBenchOn(t *testing.T, o thinpool.CreateOptions) *bench {
 	return &bench{T: t, ctx: t.Context(), world: world, pool: pool, s: open(world, pool)}
 }
 
-func open(world *snapshotstest.World, pool *thinpool.Pool) *images.Store {
+func open(world *snapshotstest.Fixture, pool *thinpool.Pool) *images.Store {
 	return images.New(snapshots.New(pool, world.Files, snapshots.Options{FS: filesystem.Ext4}), images.Options{})
 }
 

@@ -75,7 +75,7 @@ func killOnce(t *testing.T, host thinpool.Host, root string, operation thinpoolt
 	if err := thinpooltest.Prepare(ctx, host, root, Marks{}, operation.Spare); err != nil {
 		return false, fmt.Errorf("preparing: %w", err)
 	}
-	before, err := thinpooltest.Look(ctx, host, root)
+	before, err := thinpooltest.Inspect(ctx, host, root)
 	if err != nil {
 		return false, fmt.Errorf("prepared: %w", err)
 	}
@@ -112,8 +112,8 @@ func killOnce(t *testing.T, host thinpool.Host, root string, operation thinpoolt
 
 // verify compares the pool with its state before the operation.
 func verify(ctx context.Context, host thinpool.Host, root string, operation thinpooltest.Operation,
-	before thinpooltest.Scene, told bool) error {
-	s, err := thinpooltest.Look(ctx, host, root)
+	before thinpooltest.State, told bool) error {
+	s, err := thinpooltest.Inspect(ctx, host, root)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ import (
 // fixture is an in-memory pool with a layer, an image, two containers and two volumes.
 type fixture struct {
 	*testing.T
-	host *snapshotstest.World
+	host *snapshotstest.Fixture
 	pool *thinpool.Pool
 }
 

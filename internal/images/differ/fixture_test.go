@@ -36,7 +36,7 @@ import (
 // fixture is a pool in memory with a differ, and containerd's own metadata and content
 // stores behind a socket.
 type fixture struct {
-	*snapshotstest.World
+	*snapshotstest.Fixture
 	ctx    context.Context // in containerd's namespace "test"
 	pool   *thinpool.Pool
 	s      *containerd.Snapshotter
@@ -56,7 +56,7 @@ func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
-	f := &fixture{World: snapshotstest.New(t), ctx: namespaces.WithNamespace(ctx, "test")}
+	f := &fixture{Fixture: snapshotstest.New(t), ctx: namespaces.WithNamespace(ctx, "test")}
 	_, err := thinpool.Create(ctx, f.Host(), f.Root, "vault", thinpooltest.SmallPool())
 	check(t, err)
 	f.pool, err = thinpool.Open(ctx, f.Host(), f.Root, "vault")

@@ -23,10 +23,10 @@ import (
 
 // Files are file systems in memory. They are safe for concurrent use.
 type Files struct {
-	// Patience is how long IO waits that the kernel would not answer: for a device
-	// that is suspended, or in a pool that is full and queues. Set it before use.
+	// Patience is the time that IO waits where the kernel would not answer: for a suspended
+	// device, or in a full pool that queues. Set it before use.
 	Patience time.Duration
-	// Left, if set, is what Space returns. Set it before use.
+	// Left, if set, is the result of Space. Set it before use.
 	Left func(target string) filesystem.Space
 
 	kernel *dmtest.Kernel
@@ -42,7 +42,7 @@ type Files struct {
 
 var _ snapshots.Files = (*Files)(nil)
 
-// version is a file system as it was saved once.
+// version is one saved state of a file system.
 type version struct {
 	kind  filesystem.Type
 	size  units.Bytes
@@ -54,14 +54,15 @@ type mount struct {
 	target   string
 	readOnly bool
 	lazy     bool   // without barriers: an unmount does not flush
-	number   uint64 // the version that the tree was when it was last saved
+	number   uint64 // the version in which the tree was last saved
 	size     units.Bytes
 	users    int
 	release  func()
 }
 
 func newFiles(t *testing.T, kernel *dmtest.Kernel, step func(string, func() error) error) *Files {
-	return &Files{Patience: 5 * time.Second, kernel: kernel, step: step, dir: t.TempDir(), versions: map[uint64]version{}, mounts: map[string]*mount{},
+	return &Files{Patience: 5 * time.Second, kernel: kernel, step: step, dir: t.TempDir(), versions: map[uint64]version{},
+		mounts: map[string]*mount{},
 		others: map[blockdev.Number][]filesystem.Holder{}}
 }
 
@@ -72,7 +73,7 @@ func (f *Files) Counts() (formats, mounts int) {
 	return f.formats, f.mounted
 }
 
-// Targets returns where anything is mounted.
+// Targets returns the mount points.
 func (f *Files) Targets() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -166,7 +167,8 @@ func (f *Files) attach(dev blockdev.Number, target string, number uint64, v vers
 		return err
 	}
 	f.mounted++
-	f.mounts[target] = &mount{dev: dev, target: target, readOnly: o.ReadOnly, lazy: slices.Contains(o.Options, "barrier=0"),
+	f.mounts[target] = &mount{dev: dev, target: target, readOnly: o.ReadOnly,
+		lazy:   slices.Contains(o.Options, "barrier=0"),
 		number: number, size: v.size, release: release}
 	return nil
 }
@@ -182,7 +184,7 @@ func (f *Files) Unmount(_ context.Context, target string, o filesystem.UnmountOp
 		case m.users > 0 && !o.Lazy:
 			return failed(fault.Busy)
 		}
-		// The kernel does not let a failed write be in an unmount's way.
+		// The kernel unmounts although a write has failed.
 		if err := f.write(m); err == nil {
 			if err := f.flush(m); err != nil {
 				return err
@@ -196,7 +198,7 @@ func (f *Files) Unmount(_ context.Context, target string, o filesystem.UnmountOp
 	})
 }
 
-// flush makes what was written durable, unless the mount is one that does not.
+// flush makes written data durable, unless the mount has no barriers.
 func (f *Files) flush(m *mount) error {
 	if m.lazy || m.readOnly {
 		return nil
@@ -204,7 +206,7 @@ func (f *Files) flush(m *mount) error {
 	return f.patiently(func() error { return f.kernel.Flush(m.dev) })
 }
 
-// Use lets a process use files below a target until it leaves.
+// Use makes a process use files below a target until it leaves.
 func (f *Files) Use(target string) (leave func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -252,7 +254,7 @@ func (f *Files) Grow(ctx context.Context, device, target string) error {
 	})
 }
 
-// Trim implements [snapshots.Files]: blocks that no file is in are discarded.
+// Trim implements [snapshots.Files]: it discards the blocks that hold no file.
 func (f *Files) Trim(_ context.Context, target string) (offered units.Bytes, err error) {
 	err = f.locked("trim "+target, func() error {
 		m := f.mounts[target]
@@ -331,12 +333,12 @@ func (f *Files) Holders(_ context.Context, device blockdev.Number) (holders []fi
 	return holders, err
 }
 
-// NeedsRecovery implements [snapshots.Files]: these have no journal.
+// NeedsRecovery implements [snapshots.Files]: these file systems have no journal.
 func (f *Files) NeedsRecovery(string) (bool, error) {
 	return false, f.step("look at the journal", func() error { return nil })
 }
 
-// Inodes counts the files and folders of a file system.
+// Inodes counts the files and directories of a file system.
 func (f *Files) Inodes(device, target string) (count uint64, err error) {
 	err = f.step("count the inodes of "+device, func() error {
 		f.mu.Lock()
@@ -360,7 +362,7 @@ func (f *Files) Inodes(device, target string) (count uint64, err error) {
 	return count, err
 }
 
-// device finds what is behind a node.
+// device returns the device of a node.
 func (f *Files) device(ctx context.Context, node string) (blockdev.Number, units.Bytes, error) {
 	dev, ok := f.kernel.Behind(node)
 	if !ok {

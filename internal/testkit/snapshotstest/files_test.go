@@ -21,8 +21,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// What was saved and flushed survives a power cut and nothing else does; a
-// snapshot has what was written until then, and no more.
+// Data that were saved and flushed survive a power cut, and no other data do. A snapshot
+// has what was written before it, and no more.
 func TestFilesFollowTheirVolumes(t *testing.T) {
 	w := snapshotstest.New(t)
 	ctx := t.Context()
@@ -37,7 +37,8 @@ func TestFilesFollowTheirVolumes(t *testing.T) {
 	}
 	at := filepath.Join(t.TempDir(), "one")
 	must(t, w.Files.Mount(ctx, node, at, filesystem.MountOptions{MakeTarget: true}))
-	if err := w.Files.Mount(ctx, node, at+"2", filesystem.MountOptions{MakeTarget: true, ReadOnly: true}); !errors.Is(err, fault.Busy) {
+	if err := w.Files.Mount(ctx, node, at+"2", filesystem.MountOptions{MakeTarget: true, ReadOnly: true}); !errors.Is(err,
+		fault.Busy) {
 		t.Errorf("mounted in two ways: %v", err)
 	}
 	write := func(name string) { must(t, os.WriteFile(filepath.Join(at, name), []byte(name), 0o600)) }

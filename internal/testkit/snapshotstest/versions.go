@@ -26,7 +26,7 @@ import (
 
 func (f *Files) path(number uint64) string { return filepath.Join(f.dir, fmt.Sprint(number)) }
 
-// number returns which version a device holds, 0 for none.
+// number returns the version that a device holds, 0 for none.
 func (f *Files) number(dev blockdev.Number) (number uint64, err error) {
 	err = f.patiently(func() error {
 		number, err = f.kernel.ReadStamp(dev, 0)
@@ -59,9 +59,10 @@ func (f *Files) write(m *mount) error {
 	return err
 }
 
-// save makes a folder the next version, and puts it on a device: what has
-// changed since the version before, and the number last.
-func (f *Files) save(dev blockdev.Number, before uint64, kind filesystem.Type, size units.Bytes, tree string) (uint64, error) {
+// save makes a directory the next version, and writes it to a device: first what has
+// changed since the last version, then the number.
+func (f *Files) save(dev blockdev.Number, before uint64, kind filesystem.Type, size units.Bytes, tree string) (uint64,
+	error) {
 	files, err := digests(tree)
 	if err != nil {
 		return before, err
@@ -87,14 +88,14 @@ func (f *Files) save(dev blockdev.Number, before uint64, kind filesystem.Type, s
 	return number, nil
 }
 
-// place is the block that a file is in.
+// place returns the block of a file.
 func (f *Files) place(dev blockdev.Number, size units.Bytes, path string) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(path))
 	return 1 + h.Sum64()%(uint64(size/f.kernel.StampBlock(dev))-1)
 }
 
-// saveDevice saves what is mounted of a device, as freezing it does.
+// saveDevice saves the mounted file system of a device, as a freeze does.
 func (f *Files) saveDevice(ctx context.Context, ref dm.Ref) error {
 	info, err := f.kernel.Info(ctx, ref)
 	if errors.Is(err, fault.NotFound) || err == nil && info.Suspended {
@@ -115,7 +116,7 @@ func (f *Files) saveDevice(ctx context.Context, ref dm.Ref) error {
 	return nil
 }
 
-// powerOff forgets all mounts, and what was not saved.
+// powerOff drops all mounts, and all data that were not saved.
 func (f *Files) powerOff() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -128,7 +129,7 @@ func (f *Files) powerOff() error {
 	return errors.Join(faults...)
 }
 
-// Digest sums up a tree: paths, modes and contents.
+// Digest returns the digest of a tree: paths, modes and contents.
 func Digest(root string) (string, error) {
 	files, err := digests(root)
 	if err != nil {
@@ -167,12 +168,12 @@ func digests(root string) (map[string]string, error) {
 	return files, err
 }
 
-// copyTree copies a tree with all that files have into a folder that is there.
+// copyTree copies a tree with all attributes of its files into a directory that exists.
 func copyTree(from, to string) error {
 	if err := cfs.CopyDir(to, from); err != nil {
 		return err
 	}
-	// It sets a folder's times before it fills the folder.
+	// It sets a directory's times before it fills the directory.
 	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.IsDir() {
 			return err
@@ -189,7 +190,7 @@ func copyTree(from, to string) error {
 	})
 }
 
-// empty makes a folder what it was before something was mounted on it.
+// empty restores a directory's state from before a mount.
 func empty(folder string) error {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -203,8 +204,7 @@ func empty(folder string) error {
 	return os.Chmod(folder, 0o700)
 }
 
-// patiently repeats IO that a kernel would let wait, until a device that
-// somebody has suspended was resumed.
+// patiently repeats IO that a kernel would let wait, until a suspended device was resumed.
 func (f *Files) patiently(do func() error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), f.Patience)
 	defer cancel()

@@ -10,7 +10,7 @@ import (
 )
 
 // Blocks writes and reads stamps of the kernel in memory.
-func (w *World) Blocks() Blocks { return stamps{w.Kernel} }
+func (f *Fixture) Blocks() Blocks { return stamps{f.Kernel} }
 
 type stamps struct{ kernel *dmtest.Kernel }
 
@@ -27,8 +27,7 @@ func (s stamps) Read(v thinpool.Volume, block uint64) (values []uint64, err erro
 	return values, err
 }
 
-// patiently repeats IO that a kernel would let wait, until a device that
-// somebody has suspended was resumed.
+// patiently repeats IO that a kernel would let wait, until a suspended device was resumed.
 func patiently(do func() error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

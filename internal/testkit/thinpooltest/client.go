@@ -12,10 +12,10 @@ import (
 	"thinctl/units"
 )
 
-// Golden is a volume that all clients may take snapshots of, and none changes.
+// Golden is a volume that no client changes, and of which all clients may take snapshots.
 const Golden = "golden"
 
-// Bounds of what a client does, so that the pool does not run full.
+// These bound what a client does, so that the pool does not become full.
 const (
 	clientVolumes = 6
 	clientBlocks  = 16
@@ -24,19 +24,19 @@ const (
 	clientLargest = 24 * units.MiB
 )
 
-// Client drives a pool as one caller of many: it makes, snapshots, writes,
-// reads, grows and removes volumes of its own, one act at a time.
+// Client drives a pool as one of many callers: it makes, snapshots, writes, reads, grows
+// and removes volumes of its own, one act at a time.
 type Client struct {
 	ID     int
 	Pool   *thinpool.Pool
 	Blocks Blocks
 	Random *rand.Rand
-	// Note hears of each act before it is asked for and, with done, once it was
-	// acknowledged; it keeps the ledger.
+	// Note is called with each act before the request and, with done, after the
+	// acknowledgement. It keeps the ledger.
 	Note func(act Act, done bool) error
-	// Account returns what the ledger has of a volume now.
+	// Account returns the ledger's present account of a volume.
 	Account func(name string) Account
-	// Grows lets this client extend the pool; one of all at most.
+	// Grows lets this client extend the pool. At most one client may.
 	Grows bool
 
 	// Own are the names of its volumes.
@@ -44,7 +44,7 @@ type Client struct {
 	made int
 }
 
-// Step carries out one random act.
+// Step performs one random act.
 func (c *Client) Step(ctx context.Context) error {
 	name := ""
 	if len(c.Own) > 0 {
@@ -75,7 +75,7 @@ func (c *Client) Step(ctx context.Context) error {
 	return c.write(ctx, name)
 }
 
-// do asks for a change between its two notes.
+// do requests a change and notes it before and after.
 func (c *Client) do(act Act, ask func() error) error {
 	act.Client = c.ID
 	if err := c.Note(act, false); err != nil {
@@ -174,8 +174,8 @@ func (c *Client) extend(ctx context.Context) error {
 	})
 }
 
-// list sees all of the client's own volumes, and no other of its names,
-// whatever the other clients are doing.
+// list requires that the pool lists all volumes of the client and no other of its names,
+// whatever the other clients do.
 func (c *Client) list(ctx context.Context) error {
 	volumes, err := c.Pool.Volumes(ctx)
 	if err != nil {

@@ -22,7 +22,7 @@ type Crowd struct {
 	Seed   uint64
 	// Grows: the first client extends the pool too.
 	Grows bool
-	// Journal, where set, hears of each act as [Client.Note] does.
+	// Journal, if set, is called with each act as [Client.Note] is.
 	Journal func(act Act, done bool) error
 
 	mu sync.Mutex
@@ -77,15 +77,15 @@ func (c *Crowd) note(act Act, done bool) error {
 	return nil
 }
 
-// account returns a volume's account. Only its own client changes it, and
-// nobody the golden one, so what is returned does not change meanwhile.
+// account returns a volume's account. Only its own client changes it, and no client the
+// golden one, so it does not change while the caller uses it.
 func (c *Crowd) account(name string) Account {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.Ledger.Volumes[name]
 }
 
-// goldenActs make the volume that all may take snapshots of.
+// goldenActs make the golden volume.
 func goldenActs() []Act {
 	acts := []Act{{Client: goldenClient, Op: ActCreate, Volume: Golden, Size: clientSize}}
 	for block := range uint64(3) {
@@ -96,7 +96,7 @@ func goldenActs() []Act {
 
 const goldenClient = -1
 
-// NewGoldenLedger returns a ledger that has what MakeGolden makes.
+// NewGoldenLedger returns a ledger with the acts of MakeGolden.
 func NewGoldenLedger() *Ledger {
 	ledger := NewLedger()
 	for _, act := range goldenActs() {
@@ -105,7 +105,7 @@ func NewGoldenLedger() *Ledger {
 	return ledger
 }
 
-// MakeGolden makes the volume that all may take snapshots of.
+// MakeGolden makes the golden volume.
 func MakeGolden(ctx context.Context, pool *thinpool.Pool, blocks Blocks) error {
 	if _, err := pool.CreateVolume(ctx, Golden, thinpool.VolumeOptions{Size: clientSize}); err != nil {
 		return err

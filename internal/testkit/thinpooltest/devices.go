@@ -16,34 +16,33 @@ import (
 	"thinctl/units"
 )
 
-// AddDevice makes a block device of that size, whose serial is its name, and
-// returns its path. It is a real file, so that what is read and written by path
-// is really there.
-func (w *World) AddDevice(t *testing.T, name string, size units.Bytes) string {
+// AddDevice makes a block device of that size whose serial is its name, and returns its
+// path. It is a real file, so that reads and writes by path work.
+func (f *Fixture) AddDevice(t *testing.T, name string, size units.Bytes) string {
 	t.Helper()
-	path := filepath.Join(filepath.Dir(w.Root), name)
+	path := filepath.Join(filepath.Dir(f.Root), name)
 	if err := loopback.CreateSparse(path, size, loopback.FileOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.insert(t, path, disk.Identity{Kind: disk.Whole, Serial: name})
+	f.insert(t, path, disk.Identity{Kind: disk.Whole, Serial: name})
 	return path
 }
 
-func (w *World) insert(t *testing.T, path string, identity disk.Identity) {
+func (f *Fixture) insert(t *testing.T, path string, identity disk.Identity) {
 	t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.added++
-	dev := blockdev.Number{Major: 8, Minor: uint32(16 * w.added)}
-	w.disks[path] = disk.Device{Number: blockdev.Number(dev), Path: path, Identity: identity}
-	w.plug(t, path, dev)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.added++
+	dev := blockdev.Number{Major: 8, Minor: uint32(16 * f.added)}
+	f.disks[path] = disk.Device{Number: blockdev.Number(dev), Path: path, Identity: identity}
+	f.plug(t, path, dev)
 }
 
-func (w *World) plug(t *testing.T, path string, dev blockdev.Number) {
+func (f *Fixture) plug(t *testing.T, path string, dev blockdev.Number) {
 	t.Helper()
 	disk, err := dmtest.OpenFileDisk(path)
 	if err == nil {
-		err = w.Kernel.AddDisk(dev, disk)
+		err = f.Kernel.AddDisk(dev, disk)
 	}
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
@@ -51,42 +50,42 @@ func (w *World) plug(t *testing.T, path string, dev blockdev.Number) {
 }
 
 // SetIdentity gives a block device another identity.
-func (w *World) SetIdentity(path string, identity disk.Identity) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	device := w.disks[path]
+func (f *Fixture) SetIdentity(path string, identity disk.Identity) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	device := f.disks[path]
 	device.Identity = identity
-	w.disks[path] = device
+	f.disks[path] = device
 }
 
 // CloneDevice adds a block device with the contents of another.
-func (w *World) CloneDevice(t *testing.T, from, name string, identity disk.Identity) string {
+func (f *Fixture) CloneDevice(t *testing.T, from, name string, identity disk.Identity) string {
 	t.Helper()
 	content, err := os.ReadFile(from)
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(filepath.Dir(w.Root), name)
+	path := filepath.Join(filepath.Dir(f.Root), name)
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.insert(t, path, identity)
+	f.insert(t, path, identity)
 	return path
 }
 
-// Rearrange gives block devices other names, as a boot may do. A device whose
-// new name is "" is detached. The power has to be off: call PowerOff after it.
-func (w *World) Rearrange(t *testing.T, names map[string]string) {
+// Rearrange gives block devices other names, as a boot may do. A device whose new name is
+// "" is detached. The power must be off: call PowerOff after it.
+func (f *Fixture) Rearrange(t *testing.T, names map[string]string) {
 	t.Helper()
-	w.Restart()
-	w.Kernel.PowerOff()
-	w.Loops.PowerOff()
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	f.Restart()
+	f.Kernel.PowerOff()
+	f.Loops.PowerOff()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	moved := map[string]disk.Device{}
 	for from, to := range names {
-		device := w.disks[from]
-		delete(w.disks, from)
+		device := f.disks[from]
+		delete(f.disks, from)
 		if err := os.Rename(from, from+".moving"); err != nil {
 			t.Fatal(err)
 		}
@@ -103,24 +102,25 @@ func (w *World) Rearrange(t *testing.T, names map[string]string) {
 		}
 		device := moved[to]
 		device.Path = to
-		w.disks[to] = device
+		f.disks[to] = device
 	}
 }
 
 func (d disks) Device(path string) (thinpool.BlockDevice, error) {
-	device, ok := d.world.device(path)
+	device, ok := d.fixture.device(path)
 	if !ok {
 		return d.LocalDisks.Device(path)
 	}
 	dev := blockdev.Number(device.Number)
-	return thinpool.BlockDevice{Dev: dev, Size: device.Size, Busy: d.world.Kernel.DiskHeld(dev), Identity: device.Identity}, device.Err
+	return thinpool.BlockDevice{Dev: dev, Size: device.Size, Busy: d.fixture.Kernel.DiskHeld(dev),
+		Identity: device.Identity}, device.Err
 }
 
-// device describes a block device as it is now.
-func (w *World) device(path string) (disk.Device, bool) {
-	w.mu.Lock()
-	device, ok := w.disks[path]
-	w.mu.Unlock()
+// device describes the present block device.
+func (f *Fixture) device(path string) (disk.Device, bool) {
+	f.mu.Lock()
+	device, ok := f.disks[path]
+	f.mu.Unlock()
 	if !ok {
 		return device, false
 	}
@@ -130,18 +130,18 @@ func (w *World) device(path string) (disk.Device, bool) {
 }
 
 func (d disks) Devices() ([]disk.Device, error) {
-	if err := d.world.SysfsFault; err != nil {
+	if err := d.fixture.SysfsFault; err != nil {
 		return nil, err
 	}
-	d.world.mu.Lock()
+	d.fixture.mu.Lock()
 	var paths []string
-	for path := range d.world.disks {
+	for path := range d.fixture.disks {
 		paths = append(paths, path)
 	}
-	d.world.mu.Unlock()
+	d.fixture.mu.Unlock()
 	var all []disk.Device
 	for _, path := range paths {
-		if device, ok := d.world.device(path); ok {
+		if device, ok := d.fixture.device(path); ok {
 			all = append(all, device)
 		}
 	}
@@ -149,11 +149,11 @@ func (d disks) Devices() ([]disk.Device, error) {
 }
 
 func (d disks) Identity(path string) (disk.Identity, error) {
-	device, ok := d.world.device(path)
+	device, ok := d.fixture.device(path)
 	if !ok {
 		return disk.Identity{}, fmt.Errorf("%s is not a block device", path)
 	}
-	return device.Identity, d.world.SysfsFault
+	return device.Identity, d.fixture.SysfsFault
 }
 
 func (d disks) Open(path string) (thinpool.Disk, error) {
@@ -161,11 +161,11 @@ func (d disks) Open(path string) (thinpool.Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	if device, ok := d.world.device(path); ok {
+	if device, ok := d.fixture.device(path); ok {
 		held = Numbered(held, device)
 	}
-	if d.world.AfterOpen != nil {
-		d.world.AfterOpen(path)
+	if d.fixture.AfterOpen != nil {
+		d.fixture.AfterOpen(path)
 	}
 	return held, nil
 }
@@ -180,7 +180,7 @@ type numbered struct {
 
 func (n numbered) About() disk.Device { return n.about }
 
-// stepDisk makes writing to an open disk a step.
+// stepDisk makes each write to an open disk a step.
 type stepDisk struct {
 	thinpool.Disk
 	take taker
@@ -189,7 +189,8 @@ type stepDisk struct {
 var _ io.ReaderAt = stepDisk{}
 
 func (d stepDisk) Write(b []byte, offset units.Bytes) error {
-	return d.take(fmt.Sprintf("write %s at %d", d.About().Path, uint64(offset)), func() error { return d.Disk.Write(b, offset) })
+	return d.take(fmt.Sprintf("write %s at %d", d.About().Path, uint64(offset)),
+		func() error { return d.Disk.Write(b, offset) })
 }
 
 func (d stepDisks) Open(path string) (thinpool.Disk, error) {
@@ -205,5 +206,5 @@ func (d disks) Discard(ctx context.Context, node string, offset, length units.By
 	if err != nil {
 		return err
 	}
-	return d.world.Kernel.Discard(dev, offset, length)
+	return d.fixture.Kernel.Discard(dev, offset, length)
 }

@@ -26,10 +26,11 @@ func note(text string) func(*thinpool.Tx) error {
 }
 
 func keep(text string, readOnly bool) thinpool.Keep {
-	return thinpool.Keep{For: kept, ReadOnly: readOnly, With: func(tx *thinpool.Tx, _ thinpool.VolumeRecord) error { return note(text)(tx) }}
+	return thinpool.Keep{For: kept, ReadOnly: readOnly,
+		With: func(tx *thinpool.Tx, _ thinpool.VolumeRecord) error { return note(text)(tx) }}
 }
 
-func (s *Scene) readNote(tx *thinpool.Tx) error {
+func (s *State) readNote(tx *thinpool.Tx) error {
 	err := tx.Get(notes, noteKey, &s.Note)
 	if errors.Is(err, fault.NotFound) {
 		return nil
@@ -37,9 +38,9 @@ func (s *Scene) readNote(tx *thinpool.Tx) error {
 	return err
 }
 
-// keepingOperations change a document and volumes as one.
+// keepingOperations change a document and volumes in one transaction.
 func keepingOperations() []Operation {
-	has := func(s Scene, name string) bool { return s.Volumes[name].Name != "" }
+	has := func(s State, name string) bool { return s.Volumes[name].Name != "" }
 	operations := []Operation{
 		{
 			Name: "create volume with a document",
@@ -47,8 +48,8 @@ func keepingOperations() []Operation {
 				_, err := p.CreateVolume(ctx, "new", thinpool.VolumeOptions{Keep: keep("created", false)})
 				return err
 			}),
-			Done:   func(_, s Scene) bool { return has(s, "new") && s.Note == "created" },
-			Undone: func(_, s Scene) bool { return !has(s, "new") && s.Note == "before" },
+			Done:   func(_, s State) bool { return has(s, "new") && s.Note == "created" },
+			Undone: func(_, s State) bool { return !has(s, "new") && s.Note == "before" },
 		},
 		{
 			Name: "snapshot active origin without its document", Writing: true,
@@ -56,8 +57,8 @@ func keepingOperations() []Operation {
 				_, err := p.Snapshot(ctx, "base", "new", thinpool.SnapshotOptions{Keep: keep("", true)})
 				return err
 			}),
-			Done:   func(_, s Scene) bool { return s.Volumes["new"].ReadOnly && s.Note == "" },
-			Undone: func(_, s Scene) bool { return !has(s, "new") && s.Note == "before" },
+			Done:   func(_, s State) bool { return s.Volumes["new"].ReadOnly && s.Note == "" },
+			Undone: func(_, s State) bool { return !has(s, "new") && s.Note == "before" },
 		},
 		{
 			Name: "rename volume",
@@ -65,10 +66,10 @@ func keepingOperations() []Operation {
 				_, err := p.RenameVolume(ctx, "doomed", "renamed", thinpool.RenameOptions{Keep: keep("renamed", true)})
 				return err
 			}),
-			Done: func(_, s Scene) bool {
+			Done: func(_, s State) bool {
 				return !has(s, "doomed") && s.Volumes["renamed"].For == kept && s.Note == "renamed"
 			},
-			Undone: func(_, s Scene) bool { return has(s, "doomed") && !has(s, "renamed") && s.Note == "before" },
+			Undone: func(_, s State) bool { return has(s, "doomed") && !has(s, "renamed") && s.Note == "before" },
 		},
 		{
 			Name: "remove volumes",
@@ -76,11 +77,11 @@ func keepingOperations() []Operation {
 				_, err := p.RemoveVolumes(ctx, []string{"idle", "doomed"}, thinpool.RemoveOptions{}, note("removed"))
 				return errors.Join(err, p.Close(ctx))
 			}),
-			Done: func(b, s Scene) bool {
-				// Base may have been written since idle was taken of it.
+			Done: func(b, s State) bool {
+				// Base may have been written after the snapshot idle was taken.
 				return !has(s, "idle") && !has(s, "doomed") && s.Used <= b.Used-2 && s.Note == "removed"
 			},
-			Undone: func(b, s Scene) bool {
+			Undone: func(b, s State) bool {
 				return has(s, "idle") && has(s, "doomed") && s.Used == b.Used && s.Note == "before"
 			},
 		},

@@ -21,7 +21,7 @@ const (
 	ActExtend   = "extend"
 )
 
-// Act is one change that a client asks of a pool.
+// Act is one change that a client requests from a pool.
 type Act struct {
 	Client int         `json:"client"`
 	Op     string      `json:"op"`
@@ -32,8 +32,8 @@ type Act struct {
 	Value  uint64      `json:"value,omitempty"`
 }
 
-// Ledger is what a pool's clients were told: what must be there, whatever
-// happens. Begun acts without an answer may have happened or not.
+// Ledger holds what a pool's clients have had acknowledged: it must be in the pool,
+// whatever happens. Acts that have begun without an answer may have happened or not.
 type Ledger struct {
 	Volumes map[string]Account `json:"volumes"`
 	Data    units.Bytes        `json:"data"` // of the pool, at least
@@ -50,13 +50,13 @@ type Account struct {
 // NewLedger returns an empty ledger.
 func NewLedger() *Ledger { return &Ledger{Volumes: map[string]Account{}, Open: map[int]Act{}} }
 
-// Begin notes an act before it is asked for.
+// Begin notes an act before the request.
 func (l *Ledger) Begin(act Act) { l.Open[act.Client] = act }
 
-// Undone notes that what the client had begun did not happen.
+// Undone notes that the act that the client had begun did not happen.
 func (l *Ledger) Undone(client int) { delete(l.Open, client) }
 
-// Done notes an act that was acknowledged.
+// Done notes an acknowledged act.
 func (l *Ledger) Done(act Act) {
 	delete(l.Open, act.Client)
 	account := l.Volumes[act.Volume]
@@ -77,14 +77,14 @@ func (l *Ledger) Done(act Act) {
 	}
 }
 
-// Add takes another ledger's volumes in.
+// Add adds the volumes of another ledger.
 func (l *Ledger) Add(other *Ledger) {
 	maps.Copy(l.Volumes, other.Volumes)
 	l.Data = max(l.Data, other.Data)
 }
 
-// Settle looks at the pool to tell which of the open acts happened, and closes
-// them; settled hears of each. A write that was torn is written anew.
+// Settle compares with the pool to decide which of the open acts have happened, and closes
+// them. It calls settled with each. A torn write is written again.
 func (l *Ledger) Settle(ctx context.Context, pool *thinpool.Pool, blocks Blocks, settled func(Act, bool) error) error {
 	volumes, err := l.volumes(ctx, pool)
 	if err != nil {
@@ -124,8 +124,8 @@ func (l *Ledger) Settle(ctx context.Context, pool *thinpool.Pool, blocks Blocks,
 	return nil
 }
 
-// settleWrite tells what became of an unacknowledged write. Each sector must
-// hold what was there before or what was being written.
+// settleWrite decides what became of an unacknowledged write. Each sector must hold the old
+// or the new value.
 func (l *Ledger) settleWrite(ctx context.Context, pool *thinpool.Pool, blocks Blocks, act Act) (bool, error) {
 	volume, err := pool.ActivateVolume(ctx, act.Volume)
 	if err != nil {
@@ -151,15 +151,15 @@ func (l *Ledger) volumes(ctx context.Context, pool *thinpool.Pool) (map[string]t
 	list, err := pool.Volumes(ctx)
 	there := map[string]thinpool.Volume{}
 	for _, volume := range list {
-		if volume.For == "" { // the others are no client's
+		if volume.For == "" { // the others belong to no client
 			there[volume.Name] = volume
 		}
 	}
 	return there, err
 }
 
-// Compare reads all that the ledger has back from the pool: nothing may be
-// lost, nothing else may be there. No act may be open.
+// Compare reads everything in the ledger from the pool: nothing may be lost, and nothing
+// else may exist. No act may be open.
 func (l *Ledger) Compare(ctx context.Context, pool *thinpool.Pool, blocks Blocks) error {
 	there, err := l.volumes(ctx, pool)
 	if err != nil {

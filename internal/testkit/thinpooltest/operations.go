@@ -10,28 +10,29 @@ import (
 	"thinctl/units"
 )
 
-// Operation is something that a process is stopped in.
+// Operation is an operation at whose steps a process is stopped.
 type Operation struct {
 	Name string
 	Run  func(ctx context.Context, host thinpool.Host, root string) error
-	// Done and Undone tell which of the two a world shows that was reopened;
-	// exactly one must. before is the scene that Prepare made.
-	Done, Undone func(before, after Scene) bool
-	// Volatile: what it does is in the kernel only, and ends with the power.
+	// Done and Undone report whether a reopened pool shows the operation done or undone;
+	// exactly one must be true. before is the state that Prepare made.
+	Done, Undone func(before, after State) bool
+	// Volatile means that its effect is in the kernel only, and ends with the power.
 	Volatile bool
-	// Spare: it needs the second pool.
+	// Spare means that it needs the second pool.
 	Spare bool
-	// Writing: base may be written meanwhile.
+	// Writing means that base may be written concurrently.
 	Writing bool
-	// Stride is how many steps lie between two kills where killing takes long, 1
-	// where it is 0: of operations whose steps are like others'.
+	// Stride is the number of steps between two kills in tests where a kill takes long; 0
+	// means 1. It is for operations whose steps resemble those of others.
 	Stride int
 }
 
-// Operations are all that change a pool. Each begins with what Prepare makes.
+// Operations returns all operations that change a pool. Each begins with the pools of
+// Prepare.
 func Operations() []Operation {
-	always := func(_, _ Scene) bool { return true } // whoever reopens activates
-	never := func(_, _ Scene) bool { return false }
+	always := func(_, _ State) bool { return true } // the process that reopens activates
+	never := func(_, _ State) bool { return false }
 	return slices.Concat([]Operation{
 		{
 			Name: "create pool",
@@ -39,14 +40,14 @@ func Operations() []Operation {
 				_, err := thinpool.Create(ctx, host, root, secondPool, SmallPool())
 				return err
 			},
-			Done:   func(_, s Scene) bool { return s.Pools[secondPool] },
-			Undone: func(_, s Scene) bool { return !s.Pools[secondPool] },
+			Done:   func(_, s State) bool { return s.Pools[secondPool] },
+			Undone: func(_, s State) bool { return !s.Pools[secondPool] },
 		},
 		{
 			Name: "destroy pool", Spare: true,
 			Run:    in(sparePool, func(ctx context.Context, p *thinpool.Pool) error { return p.Destroy(ctx) }),
-			Done:   func(_, s Scene) bool { return !s.Pools[sparePool] },
-			Undone: func(_, s Scene) bool { return s.Pools[sparePool] },
+			Done:   func(_, s State) bool { return !s.Pools[sparePool] },
+			Undone: func(_, s State) bool { return s.Pools[sparePool] },
 		},
 		{
 			Name: "deactivate and activate pool",
@@ -66,8 +67,8 @@ func Operations() []Operation {
 					return err
 				})
 			}),
-			// It changes nothing; whoever reopens lets go of what was held.
-			Done:   func(_, s Scene) bool { return s.Held == 0 },
+			// It changes nothing. The process that reopens releases what was held.
+			Done:   func(_, s State) bool { return s.Held == 0 },
 			Undone: never,
 		},
 	}, volumeOperations(), keepingOperations(), []Operation{
@@ -78,11 +79,12 @@ func Operations() []Operation {
 				if err != nil {
 					return err
 				}
-				_, err = p.Extend(ctx, thinpool.ExtendOptions{Data: now.Data.Total + grownData, Metadata: now.Metadata.Total + grownMetadata})
+				_, err = p.Extend(ctx, thinpool.ExtendOptions{Data: now.Data.Total + grownData,
+					Metadata: now.Metadata.Total + grownMetadata})
 				return err
 			}),
-			Done:   func(b, s Scene) bool { return s.Data == b.Data+grownData && s.Metadata == b.Metadata+grownMetadata },
-			Undone: func(b, s Scene) bool { return s.Data == b.Data && s.Metadata == b.Metadata },
+			Done:   func(b, s State) bool { return s.Data == b.Data+grownData && s.Metadata == b.Metadata+grownMetadata },
+			Undone: func(b, s State) bool { return s.Data == b.Data && s.Metadata == b.Metadata },
 		},
 		{
 			Name: "set full policy", Writing: true, Volatile: true,
@@ -94,8 +96,8 @@ func Operations() []Operation {
 				_, err = p.SetFullPolicy(ctx, !now.Kernel.ErrorIfNoSpace)
 				return err
 			}),
-			Done:   func(b, s Scene) bool { return s.ErrorIfFull != b.ErrorIfFull },
-			Undone: func(b, s Scene) bool { return s.ErrorIfFull == b.ErrorIfFull },
+			Done:   func(b, s State) bool { return s.ErrorIfFull != b.ErrorIfFull },
+			Undone: func(b, s State) bool { return s.ErrorIfFull == b.ErrorIfFull },
 		},
 		{
 			Name: "set", Writing: true,
@@ -108,17 +110,17 @@ func Operations() []Operation {
 				_, _, err = p.Set(ctx, thinpool.SetOptions{BaseSize: now.BaseSize + grownVolume, ReserveMetadata: &reserve})
 				return err
 			}),
-			Done: func(b, s Scene) bool {
+			Done: func(b, s State) bool {
 				b.Settings.BaseSize += grownVolume
 				b.Settings.Reserve.Metadata = otherReserve(b.Settings.Reserve.Metadata)
 				return s.Settings == b.Settings
 			},
-			Undone: func(b, s Scene) bool { return s.Settings == b.Settings },
+			Undone: func(b, s State) bool { return s.Settings == b.Settings },
 		},
 	})
 }
 
-// otherReserve is 1% for 0% and the other way, too little to refuse anything.
+// otherReserve returns 1% for 0% and the other way, which is too little to refuse anything.
 func otherReserve(percent int) int { return 1 - percent }
 
 const (
@@ -128,9 +130,9 @@ const (
 )
 
 func volumeOperations() []Operation {
-	taken := func(origin string) (done, undone func(_, s Scene) bool) {
-		return func(_, s Scene) bool { return s.Volumes["new"].Name != "" && s.Volumes["new"].Origin == origin },
-			func(_, s Scene) bool { return s.Volumes["new"].Name == "" }
+	taken := func(origin string) (done, undone func(_, s State) bool) {
+		return func(_, s State) bool { return s.Volumes["new"].Name != "" && s.Volumes["new"].Origin == origin },
+			func(_, s State) bool { return s.Volumes["new"].Name == "" }
 	}
 	createDone, createUndone := taken("")
 	activeDone, activeUndone := taken("base")
@@ -156,19 +158,20 @@ func volumeOperations() []Operation {
 			}),
 			Done: createDone, Undone: createUndone,
 		},
-		{Name: "snapshot active origin", Writing: true, Run: in(CrashPool, snapshot("base")), Done: activeDone, Undone: activeUndone},
+		{Name: "snapshot active origin", Writing: true, Run: in(CrashPool, snapshot("base")), Done: activeDone,
+			Undone: activeUndone},
 		{Name: "snapshot inactive origin", Run: in(CrashPool, snapshot("idle")), Done: idleDone, Undone: idleUndone},
 		{
 			Name: "activate volume", Volatile: true,
 			Run:    in(CrashPool, func(ctx context.Context, p *thinpool.Pool) error { _, err := p.ActivateVolume(ctx, "idle"); return err }),
-			Done:   func(_, s Scene) bool { return s.Volumes["idle"].Active },
-			Undone: func(_, s Scene) bool { return s.Volumes["idle"].Name != "" && !s.Volumes["idle"].Active },
+			Done:   func(_, s State) bool { return s.Volumes["idle"].Active },
+			Undone: func(_, s State) bool { return s.Volumes["idle"].Name != "" && !s.Volumes["idle"].Active },
 		},
 		{
 			Name: "deactivate volume", Volatile: true,
 			Run:    in(CrashPool, func(ctx context.Context, p *thinpool.Pool) error { return p.DeactivateVolume(ctx, "base") }),
-			Done:   func(_, s Scene) bool { return s.Volumes["base"].Name != "" && !s.Volumes["base"].Active },
-			Undone: func(_, s Scene) bool { return s.Volumes["base"].Active },
+			Done:   func(_, s State) bool { return s.Volumes["base"].Name != "" && !s.Volumes["base"].Active },
+			Undone: func(_, s State) bool { return s.Volumes["base"].Active },
 		},
 		{
 			Name: "resize active volume", Writing: true,
@@ -180,24 +183,25 @@ func volumeOperations() []Operation {
 				_, err = p.ResizeVolume(ctx, "base", now.Size+grownVolume)
 				return err
 			}),
-			Done:   func(b, s Scene) bool { return s.Volumes["base"].Size == b.Volumes["base"].Size+grownVolume },
-			Undone: func(b, s Scene) bool { return s.Volumes["base"].Size == b.Volumes["base"].Size },
+			Done:   func(b, s State) bool { return s.Volumes["base"].Size == b.Volumes["base"].Size+grownVolume },
+			Undone: func(b, s State) bool { return s.Volumes["base"].Size == b.Volumes["base"].Size },
 		},
 		{
 			Name: "remove active volume", Run: in(CrashPool, remove("doomed")),
-			Done:   func(b, s Scene) bool { return s.Volumes["doomed"].Name == "" && s.Used == b.Used-2 },
-			Undone: func(b, s Scene) bool { return s.Volumes["doomed"].Name != "" && s.Used == b.Used },
+			Done:   func(b, s State) bool { return s.Volumes["doomed"].Name == "" && s.Used == b.Used-2 },
+			Undone: func(b, s State) bool { return s.Volumes["doomed"].Name != "" && s.Used == b.Used },
 		},
 		{
 			Name: "remove inactive volume", Run: in(CrashPool, remove("idle")),
-			Done:   func(_, s Scene) bool { return s.Volumes["idle"].Name == "" },
-			Undone: func(_, s Scene) bool { return s.Volumes["idle"].Name != "" },
+			Done:   func(_, s State) bool { return s.Volumes["idle"].Name == "" },
+			Undone: func(_, s State) bool { return s.Volumes["idle"].Name != "" },
 		},
 	}
 }
 
-// in runs do as a process of its own would: it opens the pool first.
-func in(name string, do func(context.Context, *thinpool.Pool) error) func(context.Context, thinpool.Host, string) error {
+// in calls do as a process of its own would: it opens the pool first.
+func in(name string, do func(context.Context, *thinpool.Pool) error) func(context.Context, thinpool.Host,
+	string) error {
 	return func(ctx context.Context, host thinpool.Host, root string) error {
 		pool, err := thinpool.Open(ctx, host, root, name)
 		if err != nil {

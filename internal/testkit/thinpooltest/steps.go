@@ -12,10 +12,10 @@ import (
 	"thinctl/units"
 )
 
-// ErrStopped is what every call returns once the process has been stopped.
+// ErrStopped is the error of every call after the process has been stopped.
 var ErrStopped = errors.New("thinpooltest: the process has been stopped here")
 
-// Phase tells whether the step at which a process stops was still done.
+// Phase is the side of a step at which a process stops.
 type Phase int
 
 // The two phases.
@@ -34,25 +34,25 @@ type steps struct {
 }
 
 // StopAt stops the process at its n-th step from here, counted from 1.
-func (w *World) StopAt(n int, phase Phase) {
-	w.steps.mu.Lock()
-	defer w.steps.mu.Unlock()
-	w.steps.count, w.steps.stopAt, w.steps.phase, w.steps.stopped = 0, n, phase, false
+func (f *Fixture) StopAt(n int, phase Phase) {
+	f.steps.mu.Lock()
+	defer f.steps.mu.Unlock()
+	f.steps.count, f.steps.stopAt, f.steps.phase, f.steps.stopped = 0, n, phase, false
 }
 
-// Restart lets a new process run. It reports whether the old one was stopped,
-// and at which step.
-func (w *World) Restart() (step string, stopped bool) {
-	w.steps.mu.Lock()
-	defer w.steps.mu.Unlock()
-	stopped, step = w.steps.stopped, w.steps.last
-	w.steps.stopAt, w.steps.stopped = 0, false
+// Restart starts a new process. It reports whether the old one was stopped, and at which
+// step.
+func (f *Fixture) Restart() (step string, stopped bool) {
+	f.steps.mu.Lock()
+	defer f.steps.mu.Unlock()
+	stopped, step = f.steps.stopped, f.steps.last
+	f.steps.stopAt, f.steps.stopped = 0, false
 	return step, stopped
 }
 
-// Step makes a step of what stands beside the pool, such as file systems on its
+// Step makes do a step, for what is not part of the pool, such as file systems on its
 // volumes.
-func (w *World) Step(name string, do func() error) error { return w.steps.take(name, do) }
+func (f *Fixture) Step(name string, do func() error) error { return f.steps.take(name, do) }
 
 // take runs one step, unless the process has ended.
 func (s *steps) take(name string, do func() error) error {
@@ -77,7 +77,7 @@ func (s *steps) take(name string, do func() error) error {
 	return err
 }
 
-// Steps makes every call of host a step that take runs, or does not.
+// Steps returns a host whose every call is a step: take runs it or does not.
 func Steps(host thinpool.Host, take func(name string, do func() error) error) thinpool.Host {
 	host.Kernel = stepKernel{host.Kernel, take}
 	host.Loops = stepLoops{host.Loops, take}
@@ -154,7 +154,8 @@ func (k stepKernel) List(ctx context.Context) ([]dm.Entry, error) {
 	return get(k.take, "list", func() ([]dm.Entry, error) { return k.Kernel.List(ctx) })
 }
 
-func (k stepKernel) Status(ctx context.Context, ref dm.Ref, o dm.StatusOptions) (info dm.Info, lines []dm.Line, err error) {
+func (k stepKernel) Status(ctx context.Context, ref dm.Ref, o dm.StatusOptions) (info dm.Info, lines []dm.Line,
+	err error) {
 	err = k.take("status "+ref.String(), func() (err error) {
 		info, lines, err = k.Kernel.Status(ctx, ref, o)
 		return err

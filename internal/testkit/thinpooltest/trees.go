@@ -14,11 +14,10 @@ import (
 	"thinctl/units"
 )
 
-// Metadata opens the metadata of a pool of the fake kernel, which writes no
-// trees: they are built of what it has committed, as of now,
-// and again when the superblock is read after another commit. A metadata snapshot
-// stays readable as long as it is held, and is zeros from then on. damage, if
-// set, changes a block that is read.
+// Metadata opens the metadata of a pool of the fake kernel, which writes no trees. They are
+// built from what it has committed, and again when the superblock is read after another
+// commit. A metadata snapshot stays readable as long as it is held, and is zeros
+// afterwards. damage, if set, changes a block that is read.
 func Metadata(store *dmtest.Store, path string, damage func(block uint64, b []byte)) (thinpool.MetadataFile, error) {
 	disk, err := dmtest.OpenFileDisk(path)
 	if err != nil {
@@ -30,7 +29,7 @@ func Metadata(store *dmtest.Store, path string, damage func(block uint64, b []by
 		return nil, err
 	}
 	contents, err := store.Contents(disk)
-	if err != nil { // the superblock says itself what is wrong
+	if err != nil { // the superblock itself reports the fault
 		disk.Close()
 		return metadata.Open(path)
 	}
@@ -44,7 +43,7 @@ func Metadata(store *dmtest.Store, path string, damage func(block uint64, b []by
 
 type trees struct {
 	image  sparse
-	live   []byte // the superblock that image was built of
+	live   []byte // the superblock that image was built from
 	disk   *dmtest.FileDisk
 	store  *dmtest.Store
 	held   dmtest.Contents
@@ -52,8 +51,8 @@ type trees struct {
 	mu     sync.Mutex
 }
 
-// sparse is an image and the zeros behind it. Each reading builds one, and most of a
-// pool's metadata is free.
+// sparse is an image and the zeros behind it. Each reading builds one, and most of a pool's
+// metadata is free.
 type sparse struct {
 	*metadatatest.Image
 	size int64
@@ -94,7 +93,7 @@ func (t *trees) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// at builds the trees anew when the superblock is read and is not what it was.
+// at builds the trees again if the superblock that is read has changed.
 func (t *trees) at(off int64) (sparse, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -123,14 +122,14 @@ func (t *trees) isHeld() bool {
 	return err == nil && now.HeldRoot == t.held.HeldRoot && now.Held.Number == t.held.Held.Number
 }
 
-// build lays the trees out in order, but for the held root, whose block the
-// kernel has told already.
+// build writes the trees in order, except for the held root, whose block the kernel has
+// already reported.
 func build(c dmtest.Contents) (sparse, error) {
 	if c.HeldRoot == 0 {
 		image, _, err := buildPlaced(c, nil)
 		return image, err
 	}
-	_, s, err := buildPlaced(c, nil) // in order: tells which allocation it is
+	_, s, err := buildPlaced(c, nil) // in order: the number of the allocation
 	if err != nil {
 		return sparse{}, err
 	}
@@ -172,13 +171,13 @@ func buildPlaced(c dmtest.Contents, place func() uint64) (sparse, metadata.Super
 }
 
 func addDevices(b *metadata.Builder, devices []dmtest.Device) error {
-	const leaf = 126 // entries, half of what there is room for
+	const leaf = 126 // entries, half of those that fit
 	for _, d := range devices {
 		var leaves []metadata.Subtree
 		for left := d.Mappings; len(left) > 0; {
 			n := min(leaf, len(left))
 			if rest := len(left) - n; rest > 0 && rest < leaf {
-				n = len(left) // not a leaf too lean to stand beside another
+				n = len(left) // not a leaf with too few entries beside another
 			}
 			mappings := make([]metadata.Mapping, n)
 			for i, m := range left[:n] {
@@ -204,13 +203,13 @@ func addDevices(b *metadata.Builder, devices []dmtest.Device) error {
 }
 
 func (d disks) Metadata(path string, _ bool) (thinpool.MetadataFile, error) {
-	d.world.mu.Lock()
-	damage := d.world.Damage[path]
-	d.world.mu.Unlock()
-	return Metadata(d.world.store, path, damage)
+	d.fixture.mu.Lock()
+	damage := d.fixture.Damage[path]
+	d.fixture.mu.Unlock()
+	return Metadata(d.fixture.store, path, damage)
 }
 
-// RebuildMetadata saves all: the store has it.
+// RebuildMetadata recovers everything, because the store has it.
 func (d disks) RebuildMetadata(_ context.Context, damaged, fresh string) (metadata.Repaired, error) {
 	content, err := os.ReadFile(damaged)
 	if err == nil {
@@ -223,10 +222,10 @@ func (d disks) RebuildMetadata(_ context.Context, damaged, fresh string) (metada
 	return metadata.Repaired{Superblock: s}, err
 }
 
-// CopyMetadata is two steps: after the first the target's blocks are of neither.
+// CopyMetadata is two steps: after the first one the target's blocks belong to neither.
 func (d disks) CopyMetadata(ctx context.Context, from, to string, size units.Bytes) error {
-	err := d.world.steps.take("copy the blocks of "+from, func() error {
-		d.world.setDamage(to, func(block uint64, b []byte) {
+	err := d.fixture.steps.take("copy the blocks of "+from, func() error {
+		d.fixture.setDamage(to, func(block uint64, b []byte) {
 			if block != 0 {
 				b[100] ^= 1
 			}
@@ -236,35 +235,35 @@ func (d disks) CopyMetadata(ctx context.Context, from, to string, size units.Byt
 	if err != nil {
 		return err
 	}
-	return d.world.steps.take("copy the superblock of "+from, func() error {
+	return d.fixture.steps.take("copy the superblock of "+from, func() error {
 		err := d.LocalDisks.CopyMetadata(ctx, from, to, size)
 		if err == nil {
-			d.world.sameDamage(from, to)
+			d.fixture.sameDamage(from, to)
 		}
 		return err
 	})
 }
 
-// Rename takes the damage along.
+// Rename moves the damage with the file.
 func (d disks) Rename(from, to string) error {
 	err := d.LocalDisks.Rename(from, to)
 	if err == nil {
-		d.world.sameDamage(from, to)
-		d.world.setDamage(from, nil)
+		d.fixture.sameDamage(from, to)
+		d.fixture.setDamage(from, nil)
 	}
 	return err
 }
 
-func (w *World) setDamage(path string, damage func(uint64, []byte)) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.Damage[path] = damage
+func (f *Fixture) setDamage(path string, damage func(uint64, []byte)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Damage[path] = damage
 }
 
-func (w *World) sameDamage(from, to string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.Damage[to] = w.Damage[from]
+func (f *Fixture) sameDamage(from, to string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Damage[to] = f.Damage[from]
 }
 
 func (d stepDisks) CopyMetadata(ctx context.Context, from, to string, size units.Bytes) error {
@@ -272,7 +271,8 @@ func (d stepDisks) CopyMetadata(ctx context.Context, from, to string, size units
 }
 
 func (d stepDisks) RebuildMetadata(ctx context.Context, damaged, fresh string) (metadata.Repaired, error) {
-	return get(d.take, "rebuild "+damaged, func() (metadata.Repaired, error) { return d.Disks.RebuildMetadata(ctx, damaged, fresh) })
+	return get(d.take, "rebuild "+damaged,
+		func() (metadata.Repaired, error) { return d.Disks.RebuildMetadata(ctx, damaged, fresh) })
 }
 
 func (d stepDisks) ClearNeedsCheck(path string) error {
@@ -280,5 +280,6 @@ func (d stepDisks) ClearNeedsCheck(path string) error {
 }
 
 func (d stepDisks) Metadata(path string, offline bool) (thinpool.MetadataFile, error) {
-	return get(d.take, "open metadata "+path, func() (thinpool.MetadataFile, error) { return d.Disks.Metadata(path, offline) })
+	return get(d.take, "open metadata "+path,
+		func() (thinpool.MetadataFile, error) { return d.Disks.Metadata(path, offline) })
 }

@@ -18,18 +18,18 @@ const (
 	secondPool = "second"
 )
 
-// Blocks writes and reads marks in the 64K blocks of active volumes, so that
-// each world does it in its own way.
+// Blocks writes and reads marks in the 64K blocks of active volumes. Each kind of host has
+// its own way.
 type Blocks interface {
-	// Write puts a value into a block; it is durable when Write returns, in
-	// memory when the pool has been flushed.
+	// Write writes a value to a block. It is durable when Write returns; in memory, when
+	// the pool has been flushed.
 	Write(v thinpool.Volume, block, value uint64) error
-	// Read returns the values that stand in a block: one, or more where a write
-	// was torn; 0 is what was never written. Anything else is an error.
+	// Read returns the values that a block holds: one, or more if a write was torn; 0 if it
+	// was never written. Anything else is an error.
 	Read(v thinpool.Volume, block uint64) ([]uint64, error)
 }
 
-// Expect tells whether a block holds that one value.
+// Expect returns an error unless a block holds that one value.
 func Expect(b Blocks, v thinpool.Volume, block, want uint64) error {
 	got, err := b.Read(v, block)
 	if err == nil && (len(got) != 1 || got[0] != want) {
@@ -41,13 +41,14 @@ func Expect(b Blocks, v thinpool.Volume, block, want uint64) error {
 	return nil
 }
 
-// SmallPool are the options of the operations' pools.
+// SmallPool returns the options of the operations' pools.
 func SmallPool() thinpool.CreateOptions {
-	return thinpool.CreateOptions{DataSize: 64 * units.MiB, MetadataSize: 4 * units.MiB, BaseSize: 16 * units.MiB, Reserve: &thinpool.Reserve{}}
+	return thinpool.CreateOptions{DataSize: 64 * units.MiB, MetadataSize: 4 * units.MiB, BaseSize: 16 * units.MiB,
+		Reserve: &thinpool.Reserve{}}
 }
 
-// Scene is what a world shows when nobody is at work in it.
-type Scene struct {
+// State is the state of a host's pools when no operation is in progress.
+type State struct {
 	Pools          map[string]bool
 	Volumes        map[string]thinpool.Volume
 	Used           uint64 // data blocks
@@ -58,9 +59,9 @@ type Scene struct {
 	Note           string // the document that operations write along; "" for none
 }
 
-// Prepare brings CrashPool to where the operations begin: base is active and
-// written, idle shares its blocks and is not active, doomed is active and has
-// blocks of its own, new is not there. With spare there is a second pool.
+// Prepare makes the state that the operations begin with, in CrashPool: base is active and
+// written, idle shares its blocks and is not active, doomed is active and has blocks of its
+// own, new does not exist. With spare there is a second pool.
 func Prepare(ctx context.Context, host thinpool.Host, root string, blocks Blocks, spare bool) error {
 	if err := eitherPool(ctx, host, root, CrashPool, true); err != nil {
 		return err
@@ -71,10 +72,11 @@ func Prepare(ctx context.Context, host thinpool.Host, root string, blocks Blocks
 	if err := eitherPool(ctx, host, root, sparePool, spare); err != nil {
 		return err
 	}
-	return WithPool(ctx, host, root, CrashPool, func(pool *thinpool.Pool) error { return furnish(ctx, host, pool, blocks) })
+	return WithPool(ctx, host, root, CrashPool,
+		func(pool *thinpool.Pool) error { return furnish(ctx, host, pool, blocks) })
 }
 
-// WithPool opens a pool for the time of do.
+// WithPool opens a pool, calls do and closes it.
 func WithPool(ctx context.Context, host thinpool.Host, root, name string, do func(*thinpool.Pool) error) error {
 	pool, err := thinpool.Open(ctx, host, root, name)
 	if err != nil {
@@ -107,7 +109,7 @@ func furnish(ctx context.Context, host thinpool.Host, pool *thinpool.Pool, block
 	if err := written(ctx, pool, blocks, "doomed", map[uint64]uint64{0: 1, 9: 2}); err != nil {
 		return err
 	}
-	// A flush, as a file system sends before it acknowledges anything.
+	// This flushes, as a file system does before it acknowledges anything.
 	status, err := pool.Status(ctx)
 	if err == nil {
 		_, _, err = host.Kernel.Status(ctx, dm.ByName(status.Device), dm.StatusOptions{})
@@ -115,7 +117,7 @@ func furnish(ctx context.Context, host thinpool.Host, pool *thinpool.Pool, block
 	return err
 }
 
-// eitherPool makes the pool, or sees to it that there is none.
+// eitherPool makes the pool, or removes it.
 func eitherPool(ctx context.Context, host thinpool.Host, root, name string, wanted bool) error {
 	err := WithPool(ctx, host, root, name, func(pool *thinpool.Pool) error {
 		if wanted {
@@ -136,7 +138,7 @@ func eitherPool(ctx context.Context, host thinpool.Host, root, name string, want
 	return pool.Close(ctx)
 }
 
-// written sees to it that the volume is there, active, and holds the values.
+// written makes the volume if it does not exist, activates it, and writes the values.
 func written(ctx context.Context, pool *thinpool.Pool, blocks Blocks, name string, values map[uint64]uint64) error {
 	_, err := pool.VolumeStatus(ctx, name)
 	missing := errors.Is(err, thinpool.ErrNotFound)
@@ -181,10 +183,10 @@ func Reopen(ctx context.Context, host thinpool.Host, root string) error {
 	return nil
 }
 
-// Look takes in a world that was reopened. It fails where database, kernel and
-// metadata do not agree.
-func Look(ctx context.Context, host thinpool.Host, root string) (Scene, error) {
-	s := Scene{Pools: map[string]bool{}, Volumes: map[string]thinpool.Volume{}}
+// Inspect reads the state of a reopened pool. It fails if database, kernel and metadata do
+// not agree.
+func Inspect(ctx context.Context, host thinpool.Host, root string) (State, error) {
+	s := State{Pools: map[string]bool{}, Volumes: map[string]thinpool.Volume{}}
 	names, err := thinpool.List(root)
 	if err != nil {
 		return s, err
@@ -196,8 +198,8 @@ func Look(ctx context.Context, host thinpool.Host, root string) (Scene, error) {
 	return s, err
 }
 
-func (s *Scene) look(ctx context.Context, pool *thinpool.Pool) error {
-	// Before the check, which releases what a killed reading left.
+func (s *State) look(ctx context.Context, pool *thinpool.Pool) error {
+	// This comes before the check, which releases what a killed reading has left.
 	status, err := pool.Status(ctx)
 	if err != nil {
 		return err
@@ -229,13 +231,13 @@ func (s *Scene) look(ctx context.Context, pool *thinpool.Pool) error {
 	return errors.Join(err, errors.Join(faults...))
 }
 
-// ReadBack compares what Prepare wrote with what the volumes hold that are
-// still there; base must be.
-func ReadBack(ctx context.Context, host thinpool.Host, root string, blocks Blocks, s *Scene) error {
+// ReadBack compares the volumes that still exist with the values that Prepare wrote; base
+// must exist.
+func ReadBack(ctx context.Context, host thinpool.Host, root string, blocks Blocks, s *State) error {
 	return WithPool(ctx, host, root, CrashPool, func(pool *thinpool.Pool) error { return s.readBack(ctx, pool, blocks) })
 }
 
-func (s *Scene) readBack(ctx context.Context, pool *thinpool.Pool, blocks Blocks) error {
+func (s *State) readBack(ctx context.Context, pool *thinpool.Pool, blocks Blocks) error {
 	var faults []error
 	for name, values := range map[string]map[uint64]uint64{
 		"base": {0: 100, 255: 101}, "idle": {0: 100, 255: 101}, "doomed": {0: 1, 9: 2}, "renamed": {0: 1, 9: 2},

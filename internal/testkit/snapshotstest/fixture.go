@@ -1,0 +1,63 @@
+package snapshotstest
+
+import (
+	"context"
+	"testing"
+
+	"thinctl/dm"
+	"thinctl/internal/testkit/thinpooltest"
+	"thinctl/snapshots"
+	"thinctl/thinpool"
+)
+
+// Fixture is a host in memory with file systems on its volumes.
+type Fixture struct {
+	*thinpooltest.Fixture
+	Files *Files
+}
+
+// New returns a fixture with an empty root.
+func New(t *testing.T) *Fixture {
+	f := &Fixture{Fixture: thinpooltest.New(t)}
+	f.Files = newFiles(t, f.Kernel, f.Step)
+	return f
+}
+
+// Host returns the host for a pool: suspending a device freezes the file system on it.
+func (f *Fixture) Host() thinpool.Host {
+	host := f.Fixture.Host()
+	host.Kernel = freezingKernel{host.Kernel, f}
+	host.Holders = snapshots.Holders(f.Files)
+	return host
+}
+
+// Open opens a pool's store as a process of its own would.
+func (f *Fixture) Open(ctx context.Context, pool string, o snapshots.Options) (*snapshots.Store, error) {
+	p, err := thinpool.Open(ctx, f.Host(), f.Root, pool)
+	if err != nil {
+		return nil, err
+	}
+	return snapshots.New(p, f.Files, o), nil
+}
+
+// PowerOff cuts the power and boots.
+func (f *Fixture) PowerOff(t *testing.T) {
+	t.Helper()
+	f.Fixture.PowerOff(t)
+	if err := f.Files.powerOff(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+type freezingKernel struct {
+	dm.Kernel
+	fixture *Fixture
+}
+
+func (k freezingKernel) Suspend(ctx context.Context, ref dm.Ref, o dm.SuspendOptions) error {
+	err := k.fixture.Step("freeze "+ref.String(), func() error { return k.fixture.Files.saveDevice(ctx, ref) })
+	if err != nil {
+		return err
+	}
+	return k.Kernel.Suspend(ctx, ref, o)
+}
