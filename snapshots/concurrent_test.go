@@ -195,7 +195,7 @@ func TestStrangerInTheWorkingVolume(t *testing.T) {
 		check(t, err)
 		for _, v := range volumes {
 			if v.For == "work" {
-				gone, err := st.Files.Stranger(v.Dev, filesystem.Holder{Namespace: 2})
+				gone, err := st.Files.MountElsewhere(v.Dev, filesystem.Holder{Namespace: 2})
 				check(t, err)
 				leave = append(leave, gone)
 			}

@@ -243,7 +243,7 @@ func TestRemoveMountedContainer(t *testing.T) {
 	leave()
 	volume, err := st.pool.VolumeStatus(st.ctx, "container-"+web.ID)
 	check(t, err)
-	gone, err := st.Files.Stranger(blockdev.Number(volume.Dev), filesystem.Holder{Namespace: 4711, MountPoints: []string{"/mnt"}, Processes: []filesystem.Process{{PID: 99, Command: "sshd"}}})
+	gone, err := st.Files.MountElsewhere(blockdev.Number(volume.Dev), filesystem.Holder{Namespace: 4711, MountPoints: []string{"/mnt"}, Processes: []filesystem.Process{{PID: 99, Command: "sshd"}}})
 	check(t, err)
 	_, err = st.s.RemoveContainer(st.ctx, "web", snapshots.RemoveOptions{})
 	says(t, err, snapshots.ErrMounted, "4711", "sshd (pid 99)", "/mnt")

@@ -146,7 +146,7 @@ func (m *machine) hold(volume string) error {
 		return err
 	}
 	if m.host.world != nil {
-		m.leave, err = m.host.world.Files.Stranger(info.Dev, filesystem.Holder{Namespace: 4026532000, MountPoints: []string{"/var/www"},
+		m.leave, err = m.host.world.Files.MountElsewhere(info.Dev, filesystem.Holder{Namespace: 4026532000, MountPoints: []string{"/var/www"},
 			Processes: []filesystem.Process{{PID: 4711, Command: "nginx"}}})
 		return err
 	}

@@ -33,12 +33,12 @@ THINCTL_DOCKER_BIN="$PWD/.build/docker-sid" go test -tags systemd -run DockerSto
 	check(t, err)
 	pool := programs.Thinctl{Root: dir + "/pools", Pool: "vault"}
 	check(t, pool.Create(t.Context(), "--data-size", "4G", "--base-size", "1G"))
-	table, err := os.ReadFile(snippetFolder + "thinctl.toml")
+	table, err := os.ReadFile(snippetDir + "thinctl.toml")
 	check(t, err)
 	s, err := programs.StartSnapshotterWith(t.Context(), pool, dir, nil, string(table))
 	check(t, err)
 	plugin := map[bool]string{true: "containerd-2.toml", false: "containerd-1.7.toml"}[numbers(release)[0] >= 2]
-	file, err := filepath.Abs(snippetFolder + plugin)
+	file, err := filepath.Abs(snippetDir + plugin)
 	check(t, err)
 	c, err := programs.StartConfigured(t.Context(), dir, file)
 	check(t, err)
@@ -46,7 +46,7 @@ THINCTL_DOCKER_BIN="$PWD/.build/docker-sid" go test -tags systemd -run DockerSto
 	check(t, os.MkdirAll("/run/containerd", 0o711))
 	os.Remove("/run/containerd/containerd.sock")
 	check(t, os.Symlink(c.Address(), "/run/containerd/containerd.sock"))
-	d, err := programs.StartDockerConfigured(t.Context(), dir, snippetFolder+"docker-daemon.json")
+	d, err := programs.StartDockerConfigured(t.Context(), dir, snippetDir+"docker-daemon.json")
 	check(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)

@@ -87,7 +87,7 @@ func TestSnippets(t *testing.T) {
 	check(t, err)
 	pool := programs.Thinctl{Root: dir + "/pools", Pool: "vault"}
 	check(t, pool.Create(t.Context(), "--data-size", "4G", "--base-size", "1G"))
-	table, err := os.ReadFile(snippetFolder + "thinctl.toml")
+	table, err := os.ReadFile(snippetDir + "thinctl.toml")
 	check(t, err)
 	s, err := programs.StartSnapshotterWith(t.Context(), pool, dir, nil, string(table))
 	check(t, err)
@@ -141,12 +141,12 @@ func TestSnippets(t *testing.T) {
 	}
 }
 
-const snippetFolder = "../../packaging/containerd/"
+const snippetDir = "../../packaging/containerd/"
 
 func (a assembly) try(t *testing.T, dir string, pool programs.Thinctl, shown, archive, image string) {
 	var text strings.Builder
 	for _, name := range a.files {
-		part, err := os.ReadFile(snippetFolder + name)
+		part, err := os.ReadFile(snippetDir + name)
 		check(t, err)
 		text.Write(part)
 	}

@@ -174,11 +174,11 @@ func TestTooSmallDevice(t *testing.T) {
 	}
 }
 
-const asNobody = "THINCTL_TEST_NOBODY"
+const asOther = "THINCTL_TEST_OTHER_USER"
 
 // TestMain makes the test binary also the program that another user runs.
 func TestMain(m *testing.M) {
-	if os.Getenv(asNobody) == "" {
+	if os.Getenv(asOther) == "" {
 		os.Exit(m.Run())
 	}
 	if _, err := dm.Open(dm.Options{}); err != nil {
@@ -203,7 +203,7 @@ func TestNotRoot(t *testing.T) {
 	}
 	defer os.Remove(binary)
 	child := exec.Command(binary)
-	child.Dir, child.Env = "/", []string{asNobody + "=1"}
+	child.Dir, child.Env = "/", []string{asOther + "=1"}
 	child.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, err := child.Output()
 	var exit *exec.ExitError

@@ -279,11 +279,11 @@ func rootOf(t *testing.T, path string, id uint32) int64 {
 	t.Helper()
 	// Offsets in the superblock (dm-thin-metadata.c) and in a node's header, which all keys
 	// and then all values follow (persistent-data/dm-btree-internal.h).
-	const mappingRoot, entries, room, keys = 320, 16, 20, 32
+	const mappingRoot, entries, maxEntries, keys = 320, 16, 20, 32
 	var top, root int64
 	onMetadata(t, path, 0, func(b []byte) { top = int64(binary.LittleEndian.Uint64(b[mappingRoot:])) })
 	onMetadata(t, path, top, func(b []byte) {
-		values := keys + 8*int(binary.LittleEndian.Uint32(b[room:]))
+		values := keys + 8*int(binary.LittleEndian.Uint32(b[maxEntries:]))
 		for i := range int(binary.LittleEndian.Uint32(b[entries:])) {
 			if binary.LittleEndian.Uint64(b[keys+8*i:]) == uint64(id) {
 				root = int64(binary.LittleEndian.Uint64(b[values+8*i:]))

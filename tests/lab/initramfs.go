@@ -19,7 +19,7 @@ type archive struct {
 }
 
 const (
-	modeFolder  = 0o040755
+	modeDir     = 0o040755
 	modeProgram = 0o100755
 	modeDevice  = 0o020600
 )
@@ -44,9 +44,9 @@ func (a *archive) pad() {
 // made for each run, which costs less than reading it from a cache.
 func initramfs(spec boot.Spec, guestProgram string, modules []string, tree string) ([]byte, error) {
 	var a archive
-	a.add("dev", modeFolder, [2]int{}, nil)
+	a.add("dev", modeDir, [2]int{}, nil)
 	a.add("dev/console", modeDevice, [2]int{5, 1}, nil)
-	a.add("modules", modeFolder, [2]int{}, nil)
+	a.add("modules", modeDir, [2]int{}, nil)
 	program, err := os.ReadFile(guestProgram)
 	if err != nil {
 		return nil, fmt.Errorf("reading the guest's program: %w", err)

@@ -221,8 +221,8 @@ func (f *Files) Use(target string) (leave func()) {
 	}
 }
 
-// Stranger mounts a device in another mount namespace until it leaves.
-func (f *Files) Stranger(dev blockdev.Number, who filesystem.Holder) (leave func(), err error) {
+// MountElsewhere mounts a device in another mount namespace until it leaves.
+func (f *Files) MountElsewhere(dev blockdev.Number, who filesystem.Holder) (leave func(), err error) {
 	release, err := f.kernel.Hold(dev)
 	if err != nil {
 		return nil, err

@@ -191,17 +191,17 @@ func copyTree(from, to string) error {
 }
 
 // empty restores a directory's state from before a mount.
-func empty(folder string) error {
-	entries, err := os.ReadDir(folder)
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
-		if err := os.RemoveAll(filepath.Join(folder, entry.Name())); err != nil {
+		if err := os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
 			return err
 		}
 	}
-	return os.Chmod(folder, 0o700)
+	return os.Chmod(dir, 0o700)
 }
 
 // patiently repeats IO that a kernel would let wait, until a suspended device was resumed.

@@ -51,17 +51,17 @@ func (c *Client) Step(ctx context.Context) error {
 		name = c.Own[c.Random.IntN(len(c.Own))]
 	}
 	pick := c.Random.IntN(100)
-	room := len(c.Own) < clientVolumes
+	mayAdd := len(c.Own) < clientVolumes
 	switch {
 	case c.Grows && pick < 4:
 		return c.extend(ctx)
-	case name == "" || room && pick < 14:
+	case name == "" || mayAdd && pick < 14:
 		return c.create(ctx)
-	case room && pick < 28:
+	case mayAdd && pick < 28:
 		return c.snapshot(ctx, name)
-	case room && pick < 34:
+	case mayAdd && pick < 34:
 		return c.snapshot(ctx, Golden)
-	case !room && pick < 30 || pick < 40:
+	case !mayAdd && pick < 30 || pick < 40:
 		return c.remove(ctx, name)
 	case pick < 46:
 		return c.resize(ctx, name)

@@ -38,9 +38,9 @@ func openBare() (bare, error) {
 
 // call sends one ioctl (linux/dm-ioctl.h), with the data that follow its header.
 func (b bare) call(request uintptr, name dm.Name, flags uint32, targets uint32, with []byte) (blockdev.Number, error) {
-	const room = 4096
+	const space = 4096
 	header := int(unsafe.Sizeof(unix.DmIoctl{}))
-	buffer := make([]uint64, (header+room)/8)
+	buffer := make([]uint64, (header+space)/8)
 	raw := unsafe.Slice((*byte)(unsafe.Pointer(&buffer[0])), 8*len(buffer))
 	h := (*unix.DmIoctl)(unsafe.Pointer(&buffer[0]))
 	h.Version, h.Data_size, h.Data_start = [3]uint32{4, 0, 0}, uint32(len(raw)), uint32(header)
