@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"thinctl/blockdev"
-
 	"golang.org/x/sys/unix"
+
+	"thinctl/blockdev"
 )
 
 func number(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }

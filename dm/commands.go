@@ -73,7 +73,7 @@ func (c *Control) Create(_ context.Context, name Name, uuid UUID) (Info, error) 
 // Load implements [Kernel].
 func (c *Control) Load(ctx context.Context, ref Ref, table []Target, options LoadOptions) error {
 	if len(table) == 0 {
-		return fmt.Errorf("device mapper: load %s: the table is empty", ref)
+		return &Error{Op: "load", Object: ref.String(), Kind: fault.Invalid, Detail: "the table is empty"}
 	}
 	lines := make([]Line, len(table))
 	for i, target := range table {

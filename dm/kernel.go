@@ -176,9 +176,9 @@ type ResumeOptions struct {
 	// which still gets its node. Scanners open devices, so that removals fail.
 	Private bool
 
-	// NoUdevSync does not wait for udev and creates no node in /dev/mapper: udev
-	// adds its link there later. It has an effect only if thinctl's udev rules are
-	// installed. Without them, the flag Private reaches udev through a cookie only.
+	// NoUdevSync creates no node in /dev/mapper: udev adds its link there later. If
+	// thinctl's udev rules are installed, it does not wait for udev either. Without
+	// the rules a cookie is needed, because it carries the flag Private to udev.
 	NoUdevSync bool
 }
 

@@ -7,9 +7,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"thinctl/blockdev"
-
 	"golang.org/x/sys/unix"
+
+	"thinctl/blockdev"
 )
 
 // ensureNode creates the block node <dir>/<name> for dev, unless the path leads to

@@ -80,7 +80,7 @@ func (c *Control) attachNew(ctx context.Context, b *backing, o AttachOptions) (D
 }
 
 func takenDetail(attempts int) string {
-	return fmt.Sprintf("other processes took the free device first in %d attempts; %s", attempts, exhaustedAdvice)
+	return fmt.Sprintf("other processes took the free device first in %d attempts; %s", attempts, maxLoopDetail)
 }
 
 func (c *Control) attachOnce(ctx context.Context, control *os.File, b *backing, o AttachOptions) (Device, error) {

@@ -31,12 +31,12 @@ func (c *Control) openControl() (*os.File, error) {
 func free(control *os.File) (int, error) {
 	index, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
 	if err != nil {
-		return 0, &Error{Kind: ErrExhausted, Err: err, Detail: exhaustedAdvice}
+		return 0, &Error{Kind: ErrExhausted, Err: err, Detail: maxLoopDetail}
 	}
 	return index, nil
 }
 
-const exhaustedAdvice = "detach unused ones (losetup -l, losetup -d) or raise the loop module's max_loop"
+const maxLoopDetail = "the module parameter max_loop limits the number of loop devices"
 
 // node returns the path of a loop device's node in dir. It creates the device and the
 // node if they are missing, as they are in a container with its own /dev. devtmpfs
@@ -94,7 +94,7 @@ func (c *Control) checkNode(path string, index int) error {
 	want := c.number(index)
 	got := blockdev.NumberOf(uint64(st.Rdev))
 	if st.Mode&unix.S_IFMT != unix.S_IFBLK || got != want {
-		return &Error{Kind: ErrNotLoop, Detail: fmt.Sprintf("%s is not block device %s; remove it", path, want)}
+		return &Error{Kind: ErrNotLoop, Detail: fmt.Sprintf("%s is not block device %s", path, want), Remedy: "remove that node"}
 	}
 	return nil
 }

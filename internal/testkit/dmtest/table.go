@@ -10,6 +10,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/units"
 )
 
@@ -61,7 +62,7 @@ func (t *table) length() units.Sectors {
 // Load implements [dm.Kernel].
 func (k *Kernel) Load(ctx context.Context, ref dm.Ref, targets []dm.Target, options dm.LoadOptions) error {
 	if len(targets) == 0 {
-		return fmt.Errorf("device mapper: load %s: the table is empty", ref)
+		return &dm.Error{Op: opLoad, Object: ref.String(), Kind: fault.Invalid, Detail: "the table is empty"}
 	}
 	var lines []dm.Line
 	var texts []string
