@@ -6,5 +6,5 @@ function __thinctl_propose
 end
 
 complete -c thinctl -f -a '(__thinctl_propose)'
-# Where thinctl proposes nothing, a path is likely: devices and folders.
+# Where thinctl proposes nothing, a path is likely: a device or a directory.
 complete -c thinctl -F -n 'test -z "$(__thinctl_propose)"'
