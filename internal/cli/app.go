@@ -31,7 +31,7 @@ import (
 	"thinctl/thinpool"
 )
 
-// run carries out one command line and returns the exit code.
+// run runs one command line and returns the exit code.
 func run(ctx context.Context, env *command.Environment, words []string) int {
 	out := &sink{w: env.Out}
 	env.Out = out
@@ -60,8 +60,8 @@ func dispatch(ctx context.Context, env *command.Environment, words []string) err
 	return root.RunContext(ctx, line.Words())
 }
 
-// newApp builds the tree of commands. It is built for each run: cli's flags keep
-// state.
+// newApp builds the tree of commands. It is built for each run, because the flags of urfave/cli
+// keep state.
 func newApp(env *command.Environment) *cli.App {
 	root := &cli.App{
 		Name:  "thinctl",
@@ -86,7 +86,7 @@ func newApp(env *command.Environment) *cli.App {
 		EnableBashCompletion: true,
 		ExitErrHandler:       func(*cli.Context, error) {},
 		OnUsageError:         commandline.AsUsageError,
-		Action: env.Action(func(c *command.Call) error { // only --version gets here
+		Action: env.Action(func(c *command.Call) error { // reached only with --version
 			return version.Show(c)
 		}),
 	}
@@ -106,8 +106,7 @@ func globalFlags() []cli.Flag {
 	}
 }
 
-// sink remembers the first failure of a writer: a result that was not written
-// is no success.
+// sink remembers the first failure of a writer. A command whose result was not written fails.
 type sink struct {
 	w   io.Writer
 	err error

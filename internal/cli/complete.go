@@ -12,7 +12,7 @@ import (
 	"thinctl/internal/cli/commandline"
 )
 
-// complete proposes words, one a line. It says nothing where it knows nothing.
+// complete prints proposals, one on each line.
 func complete(ctx context.Context, env *command.Environment, root *cli.App, words []string) error {
 	if len(words) > 0 {
 		env.Completing = words[len(words)-1]

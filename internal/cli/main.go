@@ -17,10 +17,10 @@ import (
 	"thinctl/units"
 )
 
+// Main runs the command line of this process and exits.
 func Main() {
-	// Large tables live long here, and there is little garbage. The ballast is
-	// never touched, so it takes no memory, and keeps small heaps from being
-	// collected again and again.
+	// Most memory is held by large tables that live long. The ballast is never touched and takes
+	// no memory; it prevents frequent collections of a small heap.
 	debug.SetGCPercent(25)
 	ballast := make([]byte, 64*units.MiB)
 	ctx, stop := untilSignal(context.Background(), os.Exit)
@@ -44,8 +44,8 @@ func Main() {
 	os.Exit(code)
 }
 
-// untilSignal returns a context that the first SIGINT or SIGTERM cancels, so
-// that what was begun is undone; the second one calls exit at once.
+// untilSignal returns a context that the first SIGINT or SIGTERM cancels, so that unfinished work
+// is undone. The second signal calls end.
 func untilSignal(parent context.Context, end func(int)) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)

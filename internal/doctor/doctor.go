@@ -22,7 +22,7 @@ const (
 	Fail Verdict = "fail"
 )
 
-// Check is one line of the examination.
+// Check is the result of one check.
 type Check struct {
 	Check   string  `json:"check"`
 	Verdict Verdict `json:"verdict"`
@@ -30,7 +30,7 @@ type Check struct {
 	Remedy  string  `json:"remedy,omitempty"`
 }
 
-// Options are what is examined.
+// Options are the subject of an examination.
 type Options struct {
 	Root  string                                   // the directory of the pools
 	EUID  func() int                               // of this process
@@ -38,7 +38,7 @@ type Options struct {
 	Probe Probe
 }
 
-// examination gathers the results of the checks.
+// examination collects the results of the checks.
 type examination struct {
 	ctx  context.Context
 	o    Options

@@ -93,7 +93,7 @@ func (e *examination) programs() {
 	}
 }
 
-// space looks at the file system that sparse files would be on.
+// space checks the file system of sparse files.
 func (e *examination) space() {
 	dir := e.o.Root
 	for {

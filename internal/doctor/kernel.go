@@ -9,7 +9,7 @@ import (
 	"thinctl/thinpool"
 )
 
-// kernel looks at the device mapper: what it can do, and what is in it.
+// kernel checks the device mapper: its features and its devices.
 func (e *examination) kernel() {
 	release, _, _ := e.o.Probe.kernelRelease()
 	e.ok("kernel", "%s", release)
@@ -33,7 +33,7 @@ func (e *examination) kernel() {
 
 func remedyFor(err error) string {
 	if errors.Is(err, fault.Denied) || errors.Is(err, dm.ErrNoDeviceMapper) {
-		return "" // both say it themselves
+		return "" // the error has a remedy
 	}
 	return "see the kernel's log"
 }
@@ -52,8 +52,7 @@ func (e *examination) target(name string) {
 	}
 }
 
-// devices looks for device mapper devices that nobody here owns, and for those
-// whose IO waits.
+// devices finds devices of thinctl without a pool under the root, and suspended devices.
 func (e *examination) devices() {
 	entries, err := e.host.Kernel.List(e.ctx)
 	if err != nil {
@@ -102,7 +101,7 @@ func (e *examination) poolsByUUID() (map[string]string, error) {
 	return owners, errors.Join(faults...)
 }
 
-// poolOf reads the pool's uuid out of a device's: THINCTL-<pool uuid>-<what>.
+// poolOf returns the uuid of the pool from the uuid of a device: THINCTL-<pool uuid>-<suffix>.
 func poolOf(id dm.UUID) (pool string, ours bool) {
 	rest, ours := strings.CutPrefix(string(id), "THINCTL-")
 	pool, _, _ = strings.Cut(rest, "-")

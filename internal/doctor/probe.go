@@ -12,8 +12,8 @@ import (
 	"thinctl/snapshots/filesystem/program"
 )
 
-// Probe reads the host beside the device mapper. Its root is "/", or in tests a
-// directory.
+// Probe reads facts about the host other than its device mapper. Its root is "/", or a directory
+// in tests.
 type Probe struct {
 	Root    string
 	Cookies func() ([]dm.Cookie, error)
@@ -22,7 +22,7 @@ type Probe struct {
 	Now     func() time.Time
 }
 
-// Local probes this host.
+// Local returns the probe of this host.
 func Local() Probe {
 	return Probe{
 		Root: "/", Cookies: dm.Cookies, Space: loopback.FreeSpace, Now: time.Now,
@@ -44,7 +44,7 @@ func (p Probe) read(name string) (string, error) {
 
 func (p Probe) udevRunning() bool { return p.exists("run/udev/control") }
 
-// udevHas tells whether udev has these rules (dm/udev.go asks the same).
+// udevHas reports whether udev has these rules. dm/udev.go does the same.
 func (p Probe) udevHas(rules string) bool {
 	for _, dir := range []string{"etc/udev/rules.d", "run/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d"} {
 		if p.exists(filepath.Join(dir, rules)) {
@@ -54,7 +54,7 @@ func (p Probe) udevHas(rules string) bool {
 	return false
 }
 
-// UdevSync: without the last of device mapper's rules nobody answers a cookie.
+// UdevSync reports whether udev completes cookies, which needs the last of device mapper's rules.
 func (p Probe) UdevSync() bool { return p.udevRunning() && p.udevHas("95-dm-notify.rules") }
 
 // kernelRelease returns the kernel's release and its first two numbers.
@@ -71,8 +71,8 @@ func (p Probe) kernelRelease() (release string, major, minor int) {
 	return release, major, minor
 }
 
-// mayAdminister tells whether this process has CAP_SYS_ADMIN, bit 21 of the
-// effective set (include/uapi/linux/capability.h).
+// mayAdminister reports whether this process has CAP_SYS_ADMIN, bit 21 of the effective set
+// (include/uapi/linux/capability.h).
 func (p Probe) mayAdminister() bool {
 	status, err := p.read("proc/self/status")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"thinctl/thinpool"
 )
 
-// Call is one command being carried out.
+// Call is one run of a command.
 type Call struct {
 	*Environment
 	Ctx    context.Context
@@ -25,7 +25,7 @@ type Call struct {
 	warnings warnings
 }
 
-// limit is the command's context with its timeout.
+// limit returns the context of the command with its timeout.
 func (c *Call) limit(long bool) (context.Context, context.CancelFunc, error) {
 	timeout := c.Flags.Duration("timeout")
 	switch {
@@ -39,7 +39,7 @@ func (c *Call) limit(long bool) (context.Context, context.CancelFunc, error) {
 	return ctx, cancel, nil
 }
 
-// takeArgs checks the number of arguments, and takes POOL/NAME apart.
+// takeArgs checks the number of arguments and splits POOL/NAME.
 func (c *Call) takeArgs() error {
 	names := c.argNames()
 	if len(names) > 1 && names[0] == "POOL" {
@@ -62,12 +62,11 @@ func (c *Call) takeArgs() error {
 	return nil
 }
 
-// argNames are what the command calls its arguments.
+// argNames returns the names of the arguments in the help text of the command.
 func (c *Call) argNames() []string { return strings.Fields(c.Flags.Command.ArgsUsage) }
 
-// splitAddress turns "vault/base" into two words, and drops a "vault/" that
-// later words repeat, unless they are a path's or an image's: neither pools nor
-// volumes, layers and containers have a slash in their names.
+// splitAddress turns "vault/base" into two words, and drops a "vault/" that later words repeat. It
+// leaves paths and images alone. Names of pools, volumes, layers and containers have no slash.
 func splitAddress(args, names []string) []string {
 	if len(args) == 0 {
 		return args
@@ -78,7 +77,7 @@ func splitAddress(args, names []string) []string {
 		split = append(split, volume)
 	}
 	for _, arg := range args[1:] {
-		if !slashes(names[min(len(split), len(names)-1)]) {
+		if !mayHaveSlash(names[min(len(split), len(names)-1)]) {
 			arg = strings.TrimPrefix(arg, pool+"/")
 		}
 		split = append(split, arg)
@@ -86,8 +85,8 @@ func splitAddress(args, names []string) []string {
 	return split
 }
 
-// slashes tells whether what an argument stands for may have slashes in it.
-func slashes(name string) bool {
+// mayHaveSlash reports whether the values of an argument may have slashes.
+func mayHaveSlash(name string) bool {
 	switch strings.Trim(name, "[].") {
 	case "IMAGE", "NEWNAME", "FILE", "DIR":
 		return true
@@ -95,6 +94,7 @@ func slashes(name string) bool {
 	return false
 }
 
+// Misuse returns a usage error of the command, with its usage line.
 func (c *Call) Misuse(format string, args ...any) error {
 	name := c.name()
 	return &exit.UsageError{
@@ -103,7 +103,7 @@ func (c *Call) Misuse(format string, args ...any) error {
 	}
 }
 
-// Arg returns an argument, "" where it was left out.
+// Arg returns an argument, "" if it was left out.
 func (c *Call) Arg(n int) string {
 	if n < len(c.Args) {
 		return c.Args[n]
@@ -111,7 +111,8 @@ func (c *Call) Arg(n int) string {
 	return ""
 }
 
-// name is the command's, with its noun: "pool destroy".
+// name returns the name of the command with its noun: "pool destroy".
 func (c *Call) name() string { return commandline.CommandName(c.Flags.Command) }
 
+// Root returns the directory of the pools.
 func (c *Call) Root() string { return c.Flags.String("root") }

@@ -9,23 +9,22 @@ import (
 	"thinctl/internal/cli/exit"
 )
 
-// Spec describes a command that does something.
+// Spec describes a command.
 type Spec struct {
 	Name  string
-	Args  string // "POOL NAME [DIR]"; a trailing ... takes any number
+	Args  string // "POOL NAME [DIR]"; a trailing ... means any number
 	Usage string
 	About string
 	Flags []cli.Flag
 	Run   func(*Call) error
-	// Complete proposes words for the argument that comes after args.
+	// Complete returns the proposals for the argument after those in Call.Args.
 	Complete func(c *Call) []string
 	Hidden   bool
-	// Long commands move whole images: they end when nothing comes any more, and
-	// after a time only where one was asked for.
+	// Long commands transfer images. They have no timeout unless --timeout is given.
 	Long bool
 }
 
-// aliases is what Docker's and LVM's users type.
+// aliases returns the short names that users of Docker and LVM type.
 func aliases(name string) []string {
 	switch name {
 	case "list":
@@ -36,6 +35,7 @@ func aliases(name string) []string {
 	return nil
 }
 
+// Command turns a spec into a command of urfave/cli.
 func (a *Environment) Command(l Spec) *cli.Command {
 	return &cli.Command{
 		Name: l.Name, Aliases: aliases(l.Name), ArgsUsage: l.Args, Usage: l.Usage, Description: l.About, Flags: l.Flags, Hidden: l.Hidden,
@@ -56,7 +56,7 @@ func (a *Environment) Command(l Spec) *cli.Command {
 	}
 }
 
-// Action makes the call that a command works with.
+// Action turns run into an action of urfave/cli.
 func (a *Environment) Action(run func(*Call) error) cli.ActionFunc {
 	return func(flags *cli.Context) error {
 		c := &Call{Environment: a, Ctx: flags.Context, Flags: flags, Args: flags.Args().Slice()}

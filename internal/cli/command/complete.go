@@ -11,10 +11,11 @@ import (
 	"thinctl/thinpool"
 )
 
-// CompletionMark is cli's: the last word of a command line that asks for
-// proposals. The word before it is the one under the cursor, maybe empty.
+// CompletionMark is the last word of a command line that asks for proposals; urfave/cli defines
+// it. The word before it is the one under the cursor, which may be empty.
 const CompletionMark = "--generate-bash-completion"
 
+// Propose prints the words that begin with the word under the cursor.
 func (a *Environment) Propose(words ...string) {
 	for _, word := range words {
 		if strings.HasPrefix(word, a.Completing) {
@@ -23,7 +24,7 @@ func (a *Environment) Propose(words ...string) {
 	}
 }
 
-// Completer makes cli's hook from a function that knows an argument's words.
+// Completer turns a function that returns proposals into a hook of urfave/cli.
 func (a *Environment) Completer(words func(*Call) []string) cli.BashCompleteFunc {
 	return func(flags *cli.Context) {
 		if words == nil {
@@ -43,8 +44,7 @@ func (c *Call) PoolNames() []string {
 	return names
 }
 
-// VolumeOnce proposes POOL, then NAME, or POOL/NAME; for what comes after them
-// nothing.
+// VolumeOnce proposes POOL and NAME, or POOL/NAME, and nothing for later arguments.
 func (c *Call) VolumeOnce() []string {
 	if len(splitAddress(c.Args, c.argNames())) > 1 {
 		return nil
@@ -52,7 +52,7 @@ func (c *Call) VolumeOnce() []string {
 	return c.VolumeNames()
 }
 
-// VolumeNames proposes POOL, then any number of its volumes.
+// VolumeNames proposes POOL and any number of its volumes.
 func (c *Call) VolumeNames() []string {
 	if len(c.Args) == 0 {
 		pool, _, slashed := strings.Cut(c.Completing, "/")
@@ -75,7 +75,7 @@ func (c *Call) volumesOf(name string) []string {
 		volumes, err := pool.Volumes(c.Ctx)
 		for _, volume := range volumes {
 			if volume.For != "" {
-				continue // nobody mounts or removes those by hand
+				continue // of a layer or container
 			}
 			names = append(names, volume.Name)
 		}
@@ -84,17 +84,22 @@ func (c *Call) volumesOf(name string) []string {
 	return names
 }
 
-// ImageOnce proposes POOL, then an image; imageWords any number of them.
+// ImageOnce proposes POOL and one image.
 func (c *Call) ImageOnce() []string { return c.once(c.imagesOf) }
 
+// ImageWords proposes POOL and any number of images.
 func (c *Call) ImageWords() []string { return c.many(c.imagesOf) }
 
+// ContainerOnce proposes POOL and one container.
 func (c *Call) ContainerOnce() []string { return c.once(c.containersOf) }
 
+// ContainerWords proposes POOL and any number of containers.
 func (c *Call) ContainerWords() []string { return c.many(c.containersOf) }
 
+// LayerWords proposes POOL and any number of layers.
 func (c *Call) LayerWords() []string { return c.many(c.layersOf) }
 
+// LayerPair proposes POOL and two layers.
 func (c *Call) LayerPair() []string {
 	if len(splitAddress(c.Args, c.argNames())) > 2 {
 		return nil
@@ -109,8 +114,8 @@ func (c *Call) once(of func(pool string) []string) []string {
 	return c.many(of)
 }
 
-// many proposes pools for the first argument, then what of gives for the pool and
-// is not there yet.
+// many proposes pools for the first argument, and the words that of returns for the pool, without
+// those already typed, for the others.
 func (c *Call) many(of func(pool string) []string) []string {
 	if len(c.Args) == 0 {
 		return c.PoolNames()
@@ -158,7 +163,7 @@ func (c *Call) layersOf(pool string) []string {
 	return words
 }
 
-// VolumePair proposes POOL and then two of its volumes.
+// VolumePair proposes POOL and two of its volumes.
 func (c *Call) VolumePair() []string {
 	if len(splitAddress(c.Args, c.argNames())) > 2 {
 		return nil

@@ -9,23 +9,24 @@ import (
 	"thinctl/internal/config"
 )
 
+// ConfigFlag returns --config.
 func ConfigFlag() cli.Flag {
 	return &cli.StringFlag{Name: "config", EnvVars: []string{"THINCTL_CONFIG"}, TakesFile: true,
 		Usage: "read this `FILE` instead of " + config.Path}
 }
 
-// LoadConfig reads the configuration as it is now, with the flags that were given.
+// LoadConfig reads the configuration and applies the flags.
 func (c *Call) LoadConfig() (config.Config, error) {
 	return config.Load(config.Sources{Path: c.Flags.String("config"), Getenv: c.Getenv, Flags: c.configFlags()})
 }
 
-// configFlags returns the flags that were given, by the keys that they set.
+// configFlags returns the flags that were given, by their configuration keys.
 func (c *Call) configFlags() map[string]config.Flag {
 	flags := map[string]config.Flag{}
 	for key, name := range map[string]string{"root": "root", "busy_timeout": "busy-timeout", "serve.log_level": "log-level",
 		"serve.listen": "listen", "serve.web_config": "web-config", "serve.interval": "interval",
 		"serve.log_format": "log-format", "serve.pprof": "pprof"} {
-		// cli takes a variable for a flag that was given.
+		// urfave/cli counts a variable as a flag that was given.
 		if c.Flags.IsSet(name) && (name != "root" || c.Root() != c.Getenv("THINCTL_ROOT")) {
 			flags[key] = config.Flag{Name: name, Value: fmt.Sprint(c.Flags.Value(name))}
 		}
@@ -33,8 +34,8 @@ func (c *Call) configFlags() map[string]config.Flag {
 	return flags
 }
 
-// busyTimeout returns how long to wait for a device that is open, negative for not
-// at all. A fault elsewhere in the configuration stops no removal.
+// busyTimeout returns how long to wait for a device that is open; a negative value means no wait.
+// A fault elsewhere in the configuration does not prevent removals.
 func (c *Call) busyTimeout() (time.Duration, error) {
 	const key, variable = "busy_timeout", "THINCTL_BUSY_TIMEOUT"
 	flags := c.configFlags()

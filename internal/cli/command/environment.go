@@ -11,18 +11,17 @@ import (
 	"thinctl/thinpool"
 )
 
-// Environment is the program with all that it touches, so that tests can give it a
-// host in memory.
+// Environment is everything outside the program that a command uses, so that tests can replace it.
 type Environment struct {
 	In         io.Reader
 	Out, Err   io.Writer
 	Getenv     func(string) string
 	EUID       func() int
 	Keyboard   bool // standard input is a terminal
-	Dialog     bool // somebody is there to answer
+	Dialog     bool // a user can answer prompts
 	ProgressOn bool
 	ColorOn    bool // standard output is a terminal
-	Columns    int  // that it has; 0 where it is none
+	Columns    int  // of the terminal; 0 without one
 
 	OpenHost func(*slog.Logger) (thinpool.Host, io.Closer, error)
 	Files    FileSystems

@@ -10,25 +10,30 @@ import (
 	"thinctl/units"
 )
 
+// Texts returns the values of a flag made by StringsFlag.
 func (c *Call) Texts(name string) []string { return *c.Flags.Generic(name).(*commandline.Texts) }
 
+// NoTruncFlag returns --no-trunc.
 func NoTruncFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "no-trunc", Usage: "print ids and texts in full"}
 }
 
+// QuietFlag returns --quiet.
 func QuietFlag(usage string) cli.Flag {
 	return &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: usage}
 }
 
+// DryRunFlag returns --dry-run.
 func DryRunFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "dry-run", Usage: "print what would be done, change nothing"}
 }
 
+// YesFlag returns --yes.
 func YesFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask for confirmation"}
 }
 
-// SizeFlag reads a size; 0 where the flag was not given.
+// SizeFlag returns the size in a flag, 0 if the flag was not given.
 func (c *Call) SizeFlag(name string) (units.Bytes, error) {
 	if !c.Flags.IsSet(name) {
 		return 0, nil
@@ -43,13 +48,13 @@ func (c *Call) SizeFlag(name string) (units.Bytes, error) {
 	return size, nil
 }
 
-// Growth is a size that was asked for: a total, or so much more.
+// Growth is a new size: a total, or an amount to add.
 type Growth struct {
 	Size units.Bytes
 	More bool
 }
 
-// ParseGrowth reads "20G", or "+5G" for that much more.
+// ParseGrowth parses "20G", a total, or "+5G", an amount to add.
 func ParseGrowth(text string) (Growth, error) {
 	rest, more := strings.CutPrefix(text, "+")
 	size, err := units.Parse(rest)

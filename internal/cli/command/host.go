@@ -17,7 +17,7 @@ import (
 	"thinctl/thinpool"
 )
 
-// OnHost runs do with the host opened.
+// OnHost opens the host and runs do.
 func (c *Call) OnHost(do func() error) (err error) {
 	if c.EUID() != 0 {
 		return exit.Errorf(exit.ErrNoRoot, "%s needs root: run it with sudo", c.name())
@@ -34,7 +34,7 @@ func (c *Call) OnHost(do func() error) (err error) {
 	return do()
 }
 
-// OnPool runs do with the pool of that name opened.
+// OnPool opens a pool and runs do.
 func (c *Call) OnPool(name string, do func(*thinpool.Pool) error) error {
 	return c.OnHost(func() (err error) {
 		pool, err := thinpool.Open(c.Ctx, c.Host, c.Root(), name)
@@ -46,8 +46,8 @@ func (c *Call) OnPool(name string, do func(*thinpool.Pool) error) error {
 	})
 }
 
-// OnPools runs do on the pool of that name, or on all where it is "". It goes
-// on after a pool that fails.
+// OnPools opens one pool, or each pool if name is "", and runs do. It continues after a pool that
+// fails.
 func (c *Call) OnPools(name string, do func(*thinpool.Pool) error) error {
 	if name != "" {
 		return c.OnPool(name, do)
@@ -69,17 +69,18 @@ func (c *Call) OnPools(name string, do func(*thinpool.Pool) error) error {
 	})
 }
 
-// FileSystems is what the command line does with the file systems on volumes.
+// FileSystems are the operations on the file systems of volumes.
 type FileSystems interface {
 	containerd.Files
 	thinpool.Trimmer
 }
 
+// LocalFiles are the file systems of the host that thinctl runs on.
 type LocalFiles struct{ filesystem.Local }
 
 var _ FileSystems = LocalFiles{}
 
-// MountPoint returns the first read-write mount: another cannot be trimmed.
+// MountPoint returns the first read-write mount. A read-only mount cannot be trimmed.
 func (LocalFiles) MountPoint(_ context.Context, device blockdev.Number) (string, error) {
 	mounts, err := filesystem.Mounts(device)
 	for _, mount := range mounts {
@@ -90,7 +91,7 @@ func (LocalFiles) MountPoint(_ context.Context, device blockdev.Number) (string,
 	return "", err
 }
 
-// LocalHost is the machine that thinctl runs on.
+// LocalHost opens the host that thinctl runs on.
 func LocalHost(logger *slog.Logger) (thinpool.Host, io.Closer, error) {
 	kernel, err := dm.Open(dm.Options{Logger: logger})
 	if err != nil {

@@ -8,21 +8,19 @@ import (
 	"thinctl/thinpool"
 )
 
-// What image, layer and container commands have in common.
-
-// Images returns the images, and with them the layers, of a pool.
+// Images returns the images and layers of a pool.
 func (c *Call) Images(pool *thinpool.Pool) *images.Store {
 	layers := snapshots.New(pool, c.Files, snapshots.Options{Now: c.Host.Now})
 	return images.New(layers, images.Options{Now: c.Host.Now})
 }
 
-// OnImages runs do with the images of the pool that the first argument names.
+// OnImages opens the images of the pool in the first argument and runs do.
 func (c *Call) OnImages(do func(*images.Store) error) error {
 	return c.OnPool(c.Arg(0), func(pool *thinpool.Pool) error { return do(c.Images(pool)) })
 }
 
-// Sizes reads what the layers and containers take. Where the metadata cannot
-// be read that is said, and everything else can still be shown.
+// Sizes measures layers and containers. It logs a warning if the metadata cannot be read, because
+// the rest of the result does not need it.
 func (c *Call) Sizes(store *images.Store, o snapshots.SizesOptions) (snapshots.Sizes, error) {
 	done := c.ReadingSizes(store)
 	sizes, err := store.Layers().Sizes(c.Ctx, o)
@@ -30,11 +28,12 @@ func (c *Call) Sizes(store *images.Store, o snapshots.SizesOptions) (snapshots.S
 	return sizes, c.IgnoreUnmeasured(err)
 }
 
+// ReadingSizes shows that metadata is being read.
 func (c *Call) ReadingSizes(store *images.Store) (done func()) {
 	return c.Progress("reading the metadata of pool %s", store.Layers().Pool().Name())
 }
 
-// IgnoreUnmeasured turns an error of measuring into a warning, unless all is over.
+// IgnoreUnmeasured turns a failed measurement into a warning, unless the context has ended.
 func (c *Call) IgnoreUnmeasured(err error) error {
 	if err == nil || c.Ctx.Err() != nil {
 		return err
@@ -43,7 +42,7 @@ func (c *Call) IgnoreUnmeasured(err error) error {
 	return nil
 }
 
-// imageNames reads names; none where the word was left out.
+// ParseNames parses names of images and skips empty words.
 func ParseNames(words ...string) ([]reference.Reference, error) {
 	var names []reference.Reference
 	for _, word := range words {
@@ -59,6 +58,7 @@ func ParseNames(words ...string) ([]reference.Reference, error) {
 	return names, nil
 }
 
+// Familiar returns names in their short form, such as debian:12.
 func Familiar(names []reference.Reference) []string {
 	all := []string{}
 	for _, name := range names {
@@ -67,6 +67,7 @@ func Familiar(names []reference.Reference) []string {
 	return all
 }
 
+// HeadOf returns the start of a result about a pool.
 func HeadOf(store *images.Store) output.PoolHead {
 	return output.PoolHead{Envelope: output.Schema(), Pool: store.Layers().Pool().Name()}
 }

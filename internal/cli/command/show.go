@@ -13,8 +13,8 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// Ago tells how long it is that something was made. Builders that want the same
-// image each time give the beginning of time.
+// Ago returns the age of an object. Reproducible builds set the Unix epoch as the time of
+// creation, which has no age.
 func (c *Call) Ago(t time.Time) string {
 	if t.Unix() <= 0 {
 		return "N/A"
@@ -29,7 +29,7 @@ func (c *Call) now() time.Time {
 	return time.Now()
 }
 
-// Digits is an id as far as it is shown.
+// Digits returns an id, shortened unless --no-trunc is given.
 func (c *Call) Digits(id string) string {
 	if c.Flags.Bool("no-trunc") {
 		return id
@@ -41,31 +41,28 @@ func (a *Environment) line() terminal.Progress {
 	return terminal.Progress{Out: a.Err, Enabled: a.ProgressOn}
 }
 
-// Progress shows on a terminal what is in progress, once it takes long. The
-// function that it returns ends that and clears the line.
+// Progress shows a line on a terminal if the work takes long. done removes the line.
 func (a *Environment) Progress(format string, args ...any) (done func()) {
 	return a.line().Start(format, args...)
 }
 
-// Reading is progress with the number of metadata blocks that were read, of those
-// that are needed as far as is known.
+// Reading is Progress with the number of metadata blocks that were read, of those that are needed
+// as far as is known.
 func (a *Environment) Reading(format string, args ...any) (read func(metadata.Progress), done func()) {
 	return a.line().Reading(format, args...)
 }
 
-// Moving is progress with the number of bytes so far.
+// Moving is Progress with the number of bytes so far.
 func (a *Environment) Moving(format string, args ...any) (moved func(int64), done func()) {
 	return a.line().Moving(format, args...)
 }
 
-// LayerLines shows the progress of an image's layers of those ids, base first. It
-// shows nothing with --json or --quiet.
+// LayerLines shows the progress of layers, base first. It shows nothing with --json or --quiet.
 func (c *Call) LayerLines(ids []string) *terminal.Layers {
 	return terminal.NewLayers(c.Err, c.ProgressOn, c.Flags.Bool("json") || c.Flags.Bool("quiet"), ids)
 }
 
-// Confirm asks on the terminal for the word that must be typed. Without a
-// terminal nothing is done without --yes.
+// Confirm asks the user to type word. Without a terminal it fails unless --yes is given.
 func (c *Call) Confirm(what, word string) error {
 	if c.Flags.Bool("yes") {
 		return nil
@@ -76,8 +73,8 @@ func (c *Call) Confirm(what, word string) error {
 	return terminal.Ask(c.Ctx, c.In, c.Err, what, word)
 }
 
-// Show writes a result: view as JSON with --json, else what text writes, whose
-// tabs become columns.
+// Show writes a result: view as JSON with --json, otherwise the output of text, whose tabs become
+// columns.
 func (c *Call) Show(view any, text func(w io.Writer)) error {
 	c.writeWarnings()
 	if c.Flags.Bool("json") {
@@ -86,8 +83,8 @@ func (c *Call) Show(view any, text func(w io.Writer)) error {
 	return output.WriteTable(c.Out, text)
 }
 
-// List writes head's fields, the items that each gives to add, and the fields
-// of what each returns, or what that writes as text.
+// List writes the fields of head, the items that each passes to add, and the tail that each
+// returns.
 func (c *Call) List(head any, name string, columns []any, each func(add func(item any, cells ...any) error) (output.Tail, error)) error {
 	return output.WriteListing(c.Out, c.Flags.Bool("json"), head, name, columns, each)
 }

@@ -4,7 +4,7 @@ import (
 	"runtime/debug"
 )
 
-// ProgramVersion is what the Go toolchain knows the program by.
+// ProgramVersion returns the version that the Go toolchain stamped into the program.
 func ProgramVersion() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version

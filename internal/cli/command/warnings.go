@@ -9,12 +9,11 @@ import (
 	"thinctl/internal/cli/output"
 )
 
-// mostWarnings bounds the warnings that one command keeps: input may have any
-// number of oddities.
+// mostWarnings limits the warnings that one command keeps, because an input may cause any number.
 const mostWarnings = 100
 
-// warnings collects what a command accepted although it is unusual. It is
-// written to standard error before the result, and is in the result's JSON.
+// warnings holds the warnings about unusual input that was accepted. They are written to standard
+// error before the result, and are in the JSON of the result.
 type warnings struct {
 	mu      sync.Mutex
 	all     []string
@@ -35,10 +34,10 @@ func (w *warnings) add(one fault.Warning) {
 	}
 }
 
-// Warn is where the packages below send their warnings.
+// Warn returns the function that receives the warnings of other packages.
 func (c *Call) Warn() fault.Warn { return c.warnings.add }
 
-// writeWarnings writes the warnings that were not written yet.
+// writeWarnings writes the warnings that were not written before.
 func (c *Call) writeWarnings() {
 	w := &c.warnings
 	w.mu.Lock()
@@ -52,11 +51,12 @@ func (c *Call) writeWarnings() {
 	}
 }
 
-// WarnedView is part of the JSON of commands that read what others wrote.
+// WarnedView is part of the JSON of commands that read archives and images.
 type WarnedView struct {
 	Warnings []string `json:"warnings"`
 }
 
+// Warned returns the warnings so far for JSON.
 func (c *Call) Warned() WarnedView {
 	c.warnings.mu.Lock()
 	defer c.warnings.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	"thinctl/internal/nearest"
 )
 
+// AsksVersion reports whether --version was given.
 func (l line) AsksVersion() bool {
 	for _, word := range l.Globals {
 		if word == "--version" {
@@ -24,7 +25,7 @@ func (l line) AsksVersion() bool {
 	return false
 }
 
-// ParseUnfinished takes an unfinished line apart and passes over its faults.
+// ParseUnfinished parses an unfinished command line and ignores its faults.
 func ParseUnfinished(root *cli.App, words []string) line {
 	s := scan{root: root, line: line{Command: &cli.Command{Subcommands: root.Commands}}}
 	for _, word := range words {
@@ -34,8 +35,8 @@ func ParseUnfinished(root *cli.App, words []string) line {
 	return s.line
 }
 
-// line is a command line taken apart. Flags may stand before or after
-// arguments; those of the whole program, anywhere.
+// line is a parsed command line. Flags of a command may come before or after its arguments, global
+// flags anywhere.
 type line struct {
 	Path    []string // the commands' names
 	Command *cli.Command
@@ -43,12 +44,11 @@ type line struct {
 	Locals  []string
 	Args    []string
 	Help    bool
-	// Open is the flag that still wants its value, where the words ended.
+	// Open is the flag whose value is missing at the end of the line.
 	Open cli.Flag
 }
 
-// Words puts the line together as urfave/cli takes it: flags first, and then
-// arguments, kept apart by "--".
+// Words returns the line in the order that urfave/cli accepts: flags, then "--", then arguments.
 func (l line) Words() []string {
 	words := slices.Concat([]string{"thinctl"}, l.Globals, l.Path)
 	if l.Help {
@@ -61,8 +61,8 @@ func (l line) Words() []string {
 	return words
 }
 
-// Parse takes a command line apart. It fails on whatever begins with "-" and
-// is unknown flag of the command; after "--" all words are arguments.
+// Parse parses a command line. It rejects a word that begins with "-" and is not a flag of the
+// command. After "--" all words are arguments.
 func Parse(root *cli.App, words []string) (line, error) {
 	s := scan{root: root, line: line{Command: &cli.Command{Name: root.Name, Subcommands: root.Commands}}}
 	for i, word := range words {
@@ -87,7 +87,7 @@ func Parse(root *cli.App, words []string) (line, error) {
 type scan struct {
 	line
 	root   *cli.App
-	openAs string // the open flag as it was written
+	openAs string // the open flag as typed
 }
 
 func (s *scan) take(word string) error {
@@ -133,8 +133,8 @@ func (s *scan) find(name string) cli.Flag {
 	return nil
 }
 
-// unknown is the error of a word that the command does not have. near is the word that
-// may be meant; "" and "--" for none.
+// unknown returns the error for a word that the command does not have. near is the suggestion; ""
+// and "--" mean none.
 func (s *scan) unknown(why, near string) error {
 	err := s.usage("%s", why)
 	if strings.Trim(near, "-") != "" {
@@ -177,7 +177,7 @@ func (s *scan) put(flag cli.Flag, value string, hasValue bool) {
 	}
 }
 
-// argument takes a command's name as long as one is to come.
+// argument takes the name of a command, or an argument once the command is complete.
 func (s *scan) argument(word string) error {
 	if len(s.Command.Subcommands) == 0 {
 		s.Args = append(s.Args, word)
@@ -205,6 +205,7 @@ func (s *scan) usage(format string, args ...any) *exit.UsageError {
 	return &exit.UsageError{Why: why, Remedy: HelpHint(s.Path)}
 }
 
+// HelpHint returns the hint that names the help of a command.
 func HelpHint(path []string) string {
 	return "see `" + strings.Join(append(append([]string{"thinctl"}, path...), "--help"), " ") + "`"
 }

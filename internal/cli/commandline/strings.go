@@ -6,8 +6,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// StringsFlag is a flag that may be given several times. cli's own takes a
-// value apart at its commas, which Dockerfile instructions have.
+// StringsFlag returns a flag that may be repeated. The slice flag of urfave/cli splits a value at
+// commas, which Dockerfile instructions have.
 func StringsFlag(name, alias, usage string) cli.Flag {
 	flag := &cli.GenericFlag{Name: name, Value: new(Texts), Usage: usage}
 	if alias != "" {
@@ -16,11 +16,13 @@ func StringsFlag(name, alias, usage string) cli.Flag {
 	return flag
 }
 
+// Texts are the values of a flag made by StringsFlag.
 type Texts []string
 
-// copied is what cli gives to a flag's other names, which have the same value.
+// copied is the value that urfave/cli sets for the aliases of a flag, which share one value.
 const copied = "\x00"
 
+// Set implements [flag.Value].
 func (t *Texts) Set(text string) error {
 	if text != copied {
 		*t = append(*t, text)
@@ -31,4 +33,5 @@ func (t *Texts) Set(text string) error {
 // Serialize implements [cli.Serializer].
 func (t *Texts) Serialize() string { return copied }
 
+// String implements [flag.Value].
 func (t *Texts) String() string { return strings.Join(*t, ", ") }

@@ -15,14 +15,15 @@ import (
 //go:embed all:completions
 var CompletionScripts embed.FS
 
-// CompletionFiles are the scripts by shell, under the names that each shell
-// looks for.
+// CompletionFiles returns the file names of the scripts by shell. Each shell looks for its script
+// under that name.
 func CompletionFiles() map[string]string {
 	return map[string]string{"bash": "thinctl.bash", "zsh": "_thinctl", "fish": "thinctl.fish"}
 }
 
-func Command(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+// Command returns `thinctl completion`.
+func Command(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "completion", Args: "SHELL", Usage: "print the completion script for bash, zsh or fish",
 		About: "For bash: source <(thinctl completion bash)",
 		Run:   printCompletion,

@@ -13,27 +13,28 @@ import (
 	"thinctl/internal/daemon"
 )
 
-func Commands(a *command.Environment) *cli.Command {
+// Commands returns `thinctl config` with its commands.
+func Commands(env *command.Environment) *cli.Command {
 	return &cli.Command{
 		Name:  "config",
 		Usage: "show and check the configuration",
 		Subcommands: []*cli.Command{
-			a.Command(command.Spec{
+			env.Command(command.Spec{
 				Name: "show", Args: "[POOL]", Usage: "show the settings in effect and the origin of each value",
 				About: "A flag overrides a THINCTL_ variable, which overrides the file, which overrides the default; a pool's own table overrides them all. With the name of a pool: the settings of that pool.",
 				Flags: []cli.Flag{command.ConfigFlag()}, Run: showConfig, Complete: (*command.Call).PoolNames,
 			}),
-			a.Command(command.Spec{
+			env.Command(command.Spec{
 				Name: "check", Usage: "list all faults of the configuration",
 				About: "Exits 2 if there are any. Changes nothing.",
 				Flags: []cli.Flag{command.ConfigFlag()}, Run: checkConfig,
 			}),
-			a.Command(command.Spec{
+			env.Command(command.Spec{
 				Name: "sample", Usage: "print a file with every key and its default, commented out",
 				Run: func(c *command.Call) error { _, err := io.WriteString(c.Out, config.Sample()); return err },
 			}),
 		},
-		BashComplete: a.Completer(nil),
+		BashComplete: env.Completer(nil),
 	}
 }
 
@@ -45,7 +46,7 @@ type configView struct {
 
 type settingView struct {
 	Key    string `json:"key"`
-	Value  string `json:"value"` // as the file has it
+	Value  string `json:"value"` // in the syntax of the file
 	Origin string `json:"origin"`
 	Line   int    `json:"line,omitempty"`
 }

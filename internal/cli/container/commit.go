@@ -9,8 +9,8 @@ import (
 	"thinctl/snapshots"
 )
 
-func commitCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func commitCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "commit", Args: "POOL CONTAINER [IMAGE]", Usage: "create an image from a container and print its id",
 		About: "Copies nothing; a container that is in use is suspended for a moment. IMAGE is the name of the new image. " +
 			"Docker's id of the image is computed later: when the image is first saved or pushed, by `image digest`, or at once with --digest.",

@@ -9,19 +9,20 @@ import (
 	"thinctl/internal/cli/output"
 )
 
-func Commands(a *command.Environment) *cli.Command {
+// Commands returns `thinctl container` with its commands.
+func Commands(env *command.Environment) *cli.Command {
 	return &cli.Command{
 		Name:  "container",
 		Usage: "create and use containers, which are writable copies of images",
 		Subcommands: []*cli.Command{
-			createCommand(a), listCommand(a), mountCommand(a), unmountCommand(a), diffCommand(a), commitCommand(a),
-			exportCommand(a), removeCommand(a),
+			createCommand(env), listCommand(env), mountCommand(env), unmountCommand(env), diffCommand(env), commitCommand(env),
+			exportCommand(env), removeCommand(env),
 		},
-		BashComplete: a.Completer(nil),
+		BashComplete: env.Completer(nil),
 	}
 }
 
-// oneContainer is the result of a command that is about one container.
+// oneContainer is the result of a command on one container.
 type oneContainer struct {
 	output.PoolHead
 	Container content.ContainerView `json:"container"`

@@ -12,8 +12,8 @@ import (
 	"thinctl/snapshots"
 )
 
-func createCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func createCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "create", Args: "POOL IMAGE", Usage: "create a container from an image and print its id",
 		About: "A container is a snapshot: it takes no space until it is written to. The first container of an image creates the image's init layer, " +
 			"which has the empty files that a runtime mounts over, and which all containers of the image share.",

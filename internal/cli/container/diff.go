@@ -12,8 +12,8 @@ import (
 	"thinctl/snapshots"
 )
 
-func diffCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func diffCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "diff", Args: "POOL CONTAINER", Usage: "list the files that a container has changed",
 		About: "A means added, C changed, D deleted; the order is that of docker diff. The container may be in use.",
 		Flags: content.DiffFlags(),

@@ -11,8 +11,8 @@ import (
 	"thinctl/snapshots"
 )
 
-func exportCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func exportCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "export", Args: "POOL CONTAINER", Usage: "write the file tree of a container as a tar",
 		About: "`image import` creates an image from it, without history. The tar goes to standard output, also with --json, or to a new file.",
 		Flags: []cli.Flag{content.OutputFlag()},
@@ -26,19 +26,19 @@ func exportContainer(c *command.Call) error {
 		return content.ToFile(c, "output", &view, func(w io.Writer) error {
 			moved, done := c.Moving("exporting container %s", container.Name)
 			defer done()
-			return store.Export(c.Ctx, container.ID, &counted{w: w, tell: moved})
+			return store.Export(c.Ctx, container.ID, &countingWriter{w: w, tell: moved})
 		})
 	})
 }
 
-// counted tells how much was written.
-type counted struct {
+// countingWriter reports the number of bytes written.
+type countingWriter struct {
 	w    io.Writer
 	n    int64
 	tell func(int64)
 }
 
-func (c *counted) Write(b []byte) (int, error) {
+func (c *countingWriter) Write(b []byte) (int, error) {
 	n, err := c.w.Write(b)
 	c.n += int64(n)
 	c.tell(c.n)

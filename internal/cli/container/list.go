@@ -12,8 +12,8 @@ import (
 	"thinctl/internal/images"
 )
 
-func listCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func listCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "list", Args: "POOL", Usage: "list the containers",
 		About: "SIZE is what a container has written, in blocks of the pool; the virtual size includes its image. " +
 			"EXCLUSIVE is the space that is freed when the container is removed: less than SIZE if it was committed. " +

@@ -12,8 +12,8 @@ import (
 	"thinctl/snapshots"
 )
 
-func mountCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func mountCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "mount", Args: "POOL CONTAINER [DIR]", Usage: "mount a container and print the mount point",
 		About: "Without DIR it is mounted in the pool's directory. The file system grows if the container is larger than its image.",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "read-only", Usage: "mount read-only"}},
@@ -21,8 +21,8 @@ func mountCommand(a *command.Environment) *cli.Command {
 	})
 }
 
-func unmountCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func unmountCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "unmount", Args: "POOL CONTAINER", Usage: "unmount a container from all its mount points",
 		About: "Unmounts only in this mount namespace.",
 		Run:   unmountContainer, Complete: (*command.Call).ContainerOnce,
@@ -63,7 +63,7 @@ func unmountContainer(c *command.Call) error {
 	})
 }
 
-// onContainer runs do with the container that the second argument names.
+// onContainer finds the container in the second argument and runs do.
 func onContainer(c *command.Call, do func(*images.Store, snapshots.Container) error) error {
 	return c.OnImages(func(store *images.Store) error {
 		container, err := store.Layers().Container(c.Ctx, c.Arg(1))

@@ -16,8 +16,8 @@ import (
 	"thinctl/units"
 )
 
-func removeCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func removeCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "remove", Args: "POOL CONTAINER...", Usage: "delete containers and free their blocks",
 		About: "Unmounts a container from the pool's directory. Images that were committed are kept. Works also when the pool or the host is full.",
 		Flags: []cli.Flag{
@@ -32,7 +32,7 @@ type removedContainers struct {
 	output.PoolHead
 	DryRun     bool               `json:"dry_run"`
 	Containers []removedContainer `json:"containers"`
-	Freed      *units.Bytes       `json:"freed_bytes"` // null where the metadata cannot be read
+	Freed      *units.Bytes       `json:"freed_bytes"` // null if the metadata cannot be read
 }
 
 type removedContainer struct {
@@ -65,8 +65,7 @@ func removeContainers(c *command.Call) error {
 	})
 }
 
-// planContainers finds the containers of all arguments: one wrong name, and none
-// is removed.
+// planContainers finds the containers of all arguments. If one is not found, none is removed.
 func planContainers(c *command.Call, store *images.Store) ([]removedContainer, error) {
 	var plan []removedContainer
 	var faults []error
@@ -111,7 +110,7 @@ func promptContainers(pool string, plan []removedContainer) string {
 	return fmt.Sprintf("This removes %s of pool %s with all their data: %s; %s will be freed.", output.Plural(len(plan), "container"), pool, strings.Join(names, ", "), output.AmountOf(freedBy(plan)))
 }
 
-// removePlanned goes on after a container that cannot be removed.
+// removePlanned removes containers and continues after one that fails.
 func removePlanned(c *command.Call, store *images.Store, plan []removedContainer) ([]removedContainer, error) {
 	var removed []removedContainer
 	var faults []error
@@ -134,7 +133,7 @@ func (v *removedContainers) take(all []removedContainer) {
 	v.Freed = freedBy(all)
 }
 
-// freedBy is the sum; nil where a part of it is not known.
+// freedBy returns the sum, nil if a part of it is unknown.
 func freedBy(all []removedContainer) *units.Bytes {
 	sum := new(units.Bytes)
 	for _, one := range all {

@@ -17,11 +17,12 @@ import (
 	"thinctl/units"
 )
 
+// DiffFlags returns the flags of commands that list changes.
 func DiffFlags() []cli.Flag {
 	return []cli.Flag{&cli.StringFlag{Name: "tar", Usage: "write the changes as the tar of an OCI layer to a new `FILE`; - is standard output"}}
 }
 
-// ChangesView is what two trees differ in.
+// ChangesView is the list of differences between two trees.
 type ChangesView struct {
 	output.PoolHead
 	Lower    string       `json:"lower,omitempty"`
@@ -36,7 +37,7 @@ type ChangesView struct {
 type changeView struct {
 	Kind string `json:"kind"`
 	Path string `json:"path"`
-	// Bytes is the path where it is no UTF-8 text.
+	// Bytes is the path if it is not valid UTF-8.
 	Bytes    []byte      `json:"path_bytes,omitempty"`
 	Mode     string      `json:"mode"`
 	UID      uint32      `json:"uid"`
@@ -53,7 +54,7 @@ func newChangeView(c changes.Change) changeView {
 	return v
 }
 
-// Diff shows what differs between two trees, or writes it as a layer.
+// Diff prints the differences between two trees, or writes them as a layer.
 func Diff(c *command.Call, store *images.Store, view ChangesView, walk func(func(changes.Change) error) error, write func(io.Writer) error) error {
 	view.PoolHead = command.HeadOf(store)
 	if c.Flags.IsSet("tar") {

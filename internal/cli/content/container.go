@@ -13,7 +13,7 @@ import (
 	"thinctl/units"
 )
 
-// ContainerView is a container in JSON.
+// ContainerView is the JSON of a container.
 type ContainerView struct {
 	ID         string      `json:"id"`
 	Name       string      `json:"name"`
@@ -28,11 +28,13 @@ type ContainerView struct {
 	Created    time.Time   `json:"created"`
 }
 
+// NewContainerView returns the JSON of a container.
 func NewContainerView(c snapshots.Container) ContainerView {
 	return ContainerView{ID: c.ID, Name: c.Name, Image: c.Image, ImageName: c.ImageName, Layer: c.Layer, Init: c.Init + InitSuffix,
 		FileSystem: string(c.FS), Volume: snapshots.ContainerVolume(c.ID), SizeBytes: c.Size, MountLabel: c.MountLabel, Created: c.Created.UTC()}
 }
 
+// ListedContainer is a container with its mount points and sizes.
 type ListedContainer struct {
 	ContainerView
 	Mounts    []string     `json:"mounts"`
@@ -41,7 +43,7 @@ type ListedContainer struct {
 	Exclusive *units.Bytes `json:"exclusive_bytes"`
 }
 
-// Containers are all, the newest first, with what they take.
+// Containers returns all containers with their sizes, the newest first.
 func Containers(c *command.Call, store *images.Store, measure bool) ([]ListedContainer, error) {
 	containers, err := store.Layers().Containers(c.Ctx)
 	if err != nil {
@@ -83,6 +85,7 @@ func sumVirtual(sizes map[string]units.Bytes, nodes []*images.Node) {
 	}
 }
 
+// Status formats the mount points.
 func (v ListedContainer) Status() string {
 	if len(v.Mounts) == 0 {
 		return "-"
@@ -90,6 +93,7 @@ func (v ListedContainer) Status() string {
 	return "mounted at " + strings.Join(v.Mounts, " and ")
 }
 
+// Size formats the sizes.
 func (v ListedContainer) Size() string {
 	if v.Own == nil {
 		return "unknown"

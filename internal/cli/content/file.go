@@ -12,7 +12,7 @@ import (
 	"thinctl/units"
 )
 
-// raw is standard output for what is no text, unless a terminal has it.
+// raw returns standard output for binary output, and fails if it is a terminal.
 func raw(c *command.Call, flag string) (io.Writer, error) {
 	if c.ColorOn {
 		return nil, c.Misuse("the result is binary, and standard output is a terminal: name a file with %s", flag)
@@ -20,6 +20,7 @@ func raw(c *command.Call, flag string) (io.Writer, error) {
 	return c.Out, nil
 }
 
+// OutputFlag returns --output of commands that write archives.
 func OutputFlag() cli.Flag {
 	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to a new `FILE`, which appears when it is complete; - is standard output"}
 }
@@ -32,6 +33,7 @@ type savedView struct {
 	noun   string
 }
 
+// NewSavedView returns the result of writing what noun names to a file.
 func NewSavedView(head output.PoolHead, noun string) savedView {
 	return savedView{PoolHead: head, noun: noun}
 }
@@ -40,8 +42,8 @@ func (v savedView) write(w io.Writer) {
 	fmt.Fprintf(w, "%s written to %s, %s\n", v.noun, v.Output, output.HumanSize(v.Bytes))
 }
 
-// ToFile writes to the new file that a flag names, and shows view, or to
-// standard output and shows nothing.
+// ToFile writes to the new file that a flag names and shows view, or writes to standard output and
+// shows nothing.
 func ToFile(c *command.Call, flag string, view *savedView, write func(io.Writer) error) (err error) {
 	path := c.Flags.String(flag)
 	if path == "" && c.Flags.IsSet(flag) {

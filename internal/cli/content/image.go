@@ -14,10 +14,10 @@ import (
 	"thinctl/internal/images"
 )
 
-// ImageView is an image in JSON.
+// ImageView is the JSON of an image.
 type ImageView struct {
-	// ID is what Docker knows the image by; a committed image has none until it
-	// is asked for.
+	// ID is the id that Docker uses; the id of a committed image is computed when it is first
+	// needed.
 	ID      string    `json:"id,omitempty"`
 	Key     string    `json:"key"`
 	Names   []string  `json:"names"`
@@ -28,6 +28,7 @@ type ImageView struct {
 	shown   string
 }
 
+// NewImageView returns the JSON of an image.
 func NewImageView(i images.Image) ImageView {
 	v := ImageView{Key: i.Key, Names: command.Familiar(i.Names), Parent: i.Parent, Created: i.Created.UTC(), Loaded: i.Loaded.UTC(), Layers: append([]string{}, i.Layers...), shown: i.Shown()}
 	if i.ID != "" {
@@ -36,7 +37,7 @@ func NewImageView(i images.Image) ImageView {
 	return v
 }
 
-// Full is the image's id in full: as Docker's where it has one.
+// Full returns Docker's id with its algorithm, or the key of an image without one.
 func (v ImageView) Full() string {
 	if v.ID != "" {
 		return v.ID
@@ -44,16 +45,16 @@ func (v ImageView) Full() string {
 	return v.Key
 }
 
-// ShortID is the short form of the id that is shown.
+// ShortID returns the short form of the id that is printed.
 func (v ImageView) ShortID() string { return output.ShortID(v.shown) }
 
-// OneImage is the result of a command that is about one image.
+// OneImage is the result of a command on one image.
 type OneImage struct {
 	output.PoolHead
 	Image ImageView `json:"image"`
 }
 
-// ShowImage writes the image's id: the whole result of a command that made it.
+// ShowImage prints the id of an image, the result of a command that created it.
 func ShowImage(c *command.Call, store *images.Store, image images.Image) error {
 	view := OneImage{command.HeadOf(store), NewImageView(image)}
 	return c.Show(struct {
@@ -62,7 +63,7 @@ func ShowImage(c *command.Call, store *images.Store, image images.Image) error {
 	}{view, c.Warned()}, func(w io.Writer) { fmt.Fprintln(w, view.Image.Full()) })
 }
 
-// Identified computes an image's id where it is not known yet.
+// Identified computes the id of an image that has none.
 func Identified(c *command.Call, store *images.Store, image images.Image) (images.Image, error) {
 	if image.ID != "" {
 		return image, nil
@@ -72,10 +73,12 @@ func Identified(c *command.Call, store *images.Store, image images.Image) (image
 	return store.Digest(c.Ctx, image.Key)
 }
 
+// ChangeFlag returns --change.
 func ChangeFlag() cli.Flag {
 	return commandline.StringsFlag("change", "c", "apply this Dockerfile `INSTRUCTION` to the config: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, USER, VOLUME or WORKDIR; may be repeated")
 }
 
+// MessageFlag returns --message.
 func MessageFlag() cli.Flag {
 	return &cli.StringFlag{Name: "message", Aliases: []string{"m"}, Usage: "`TEXT` for the image's history"}
 }

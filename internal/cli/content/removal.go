@@ -12,20 +12,20 @@ import (
 	"thinctl/units"
 )
 
-// goneView is what images and layers are removed, or would be.
-type goneView struct {
+// removalView is the JSON of a removal of images and layers.
+type removalView struct {
 	output.PoolHead
 	DryRun   bool              `json:"dry_run"`
 	Untagged []string          `json:"untagged"`
 	Images   []ImageView       `json:"images"`
 	Layers   []string          `json:"layers"`      // child first
-	Kept     map[string]string `json:"kept"`        // layer -> who needs it
-	Freed    *units.Bytes      `json:"freed_bytes"` // null where the metadata cannot be read
+	Kept     map[string]string `json:"kept"`        // layer -> its user
+	Freed    *units.Bytes      `json:"freed_bytes"` // null if the metadata cannot be read
 	Waiting  bool              `json:"waiting"`
 }
 
-func newGoneView(store *images.Store, r images.Removal, dryRun bool) goneView {
-	v := goneView{PoolHead: command.HeadOf(store), DryRun: dryRun, Untagged: command.Familiar(r.Untagged), Images: []ImageView{}, Layers: append([]string{}, r.Layers...),
+func newRemovalView(store *images.Store, r images.Removal, dryRun bool) removalView {
+	v := removalView{PoolHead: command.HeadOf(store), DryRun: dryRun, Untagged: command.Familiar(r.Untagged), Images: []ImageView{}, Layers: append([]string{}, r.Layers...),
 		Kept: map[string]string{}, Freed: r.Freed, Waiting: r.Waiting}
 	for _, image := range r.Images {
 		v.Images = append(v.Images, NewImageView(image))
@@ -36,7 +36,7 @@ func newGoneView(store *images.Store, r images.Removal, dryRun bool) goneView {
 	return v
 }
 
-func (v goneView) write(w io.Writer) {
+func (v removalView) write(w io.Writer) {
 	untagged, deleted, back := "Untagged", "Deleted", "freed"
 	if v.DryRun {
 		untagged, deleted, back = "Would untag", "Would delete", "would be freed"
@@ -64,8 +64,8 @@ func (v goneView) write(w io.Writer) {
 	}
 }
 
-// prompt says what would be lost.
-func (v goneView) prompt() string {
+// prompt returns the question that is asked before the removal.
+func (v removalView) prompt() string {
 	var what []string
 	for _, image := range v.Images {
 		what = append(what, "image "+image.ShortID())
@@ -76,7 +76,7 @@ func (v goneView) prompt() string {
 	return fmt.Sprintf("This removes %s of pool %s; %s will be freed.", strings.Join(what, ", "), v.Pool, output.AmountOf(v.Freed))
 }
 
-// Remove carries out a removal as every command does: planned, shown, asked for.
+// Remove plans a removal, shows the plan, asks for confirmation and removes.
 func Remove(c *command.Call, store *images.Store, plan, do func() (images.Removal, error)) error {
 	done := c.ReadingSizes(store)
 	planned, err := plan()
@@ -87,11 +87,11 @@ func Remove(c *command.Call, store *images.Store, plan, do func() (images.Remova
 	if planned.Unmeasured != nil {
 		c.Logger.Warn("the space that will be freed is unknown", "error", planned.Unmeasured)
 	}
-	view := newGoneView(store, planned, c.Flags.Bool("dry-run"))
+	view := newRemovalView(store, planned, c.Flags.Bool("dry-run"))
 	if view.DryRun {
 		return c.Show(view, view.write)
 	}
-	if len(view.Images)+len(view.Layers) > 0 { // a name alone is no loss
+	if len(view.Images)+len(view.Layers) > 0 { // removing only a name loses nothing
 		if err := c.Confirm(view.prompt(), "yes"); err != nil {
 			return err
 		}
@@ -100,13 +100,14 @@ func Remove(c *command.Call, store *images.Store, plan, do func() (images.Remova
 	removed, err := do()
 	done()
 	if err != nil && len(removed.Layers) == 0 {
-		return err // with layers gone it says why their blocks are not back yet
+		return err // after a removal it is the reason why blocks are not free yet
 	}
 	removed.Freed = planned.Freed
-	view = newGoneView(store, removed, false)
+	view = newRemovalView(store, removed, false)
 	return errors.Join(err, c.Show(view, view.write))
 }
 
+// Prune removes unused images or layers.
 func Prune(c *command.Call, store *images.Store, o images.PruneOptions) error {
 	return Remove(c, store,
 		func() (images.Removal, error) { return store.PlanPrune(c.Ctx, o) },

@@ -14,15 +14,16 @@ import (
 	"thinctl/internal/cli/output"
 )
 
-func Command(a *command.Environment, tree func() *cli.App) *cli.Command {
-	return a.Command(command.Spec{
+// Command returns `thinctl docs`, which is hidden. tree builds the tree of all commands.
+func Command(env *command.Environment, tree func() *cli.App) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "docs", Usage: "write the manual page, the completion scripts and the metrics page", Hidden: true,
 		Flags: []cli.Flag{&cli.StringFlag{Name: "dir", Value: ".", Usage: "`DIRECTORY` of the project"}},
 		Run:   func(c *command.Call) error { return writeDocs(c, tree()) },
 	})
 }
 
-// writeDocs is what `make docs` runs.
+// writeDocs writes the generated files. `make docs` runs it.
 func writeDocs(c *command.Call, root *cli.App) error {
 	files, err := Files(root)
 	if err != nil {
@@ -73,7 +74,8 @@ func Files(root *cli.App) ([]file, error) {
 	return append(files, file{"docs/metrics.md", metricsDoc()}), nil
 }
 
-// describe puts the descriptions where cli's template for man pages looks.
+// describe appends descriptions to the usage texts, because the template of urfave/cli for manual
+// pages prints only these.
 func describe(commands []*cli.Command) {
 	for _, command := range commands {
 		if command.Description != "" {

@@ -14,8 +14,9 @@ import (
 	"thinctl/thinpool"
 )
 
-func Command(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+// Command returns `thinctl doctor`.
+func Command(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "doctor", Usage: "check whether this host can run thin pools",
 		About: "Changes nothing. Exits 6 if a check fails; warnings do not count.",
 		Run:   run,
@@ -48,8 +49,8 @@ func run(c *command.Call) error {
 	return nil
 }
 
-// writeCheckup puts the verdict first. Colors of the same length keep
-// tabwriter's columns.
+// writeCheckup prints the verdicts first. All colors have the same length, which keeps the columns
+// aligned.
 func writeCheckup(c *command.Call, w io.Writer, rows []doctor.Check) {
 	colors := map[doctor.Verdict]string{doctor.OK: "\033[32m", doctor.Warn: "\033[33m", doctor.Fail: "\033[31m"}
 	colored := c.Colored()

@@ -28,7 +28,7 @@ const (
 	CodeInterrupted = 130
 )
 
-// UsageError is a command line that cannot be meant.
+// UsageError is an invalid command line.
 type UsageError struct{ Why, Remedy string }
 
 func (e *UsageError) Error() string {
@@ -43,8 +43,7 @@ var (
 	ErrNoRoot    = errors.New("not root")
 )
 
-// failure is an error of this package's own: what was tried on what, and why
-// not, with what to do.
+// failure is an error with a complete text: operation, object, cause and hint.
 type failure struct {
 	text string
 	kind error
@@ -54,11 +53,12 @@ func (e *failure) Error() string { return e.text }
 
 func (e *failure) Unwrap() error { return e.kind }
 
+// Errorf returns an error of a kind with a complete text, which may include a hint.
 func Errorf(kind error, format string, args ...any) error {
 	return &failure{text: fmt.Sprintf(format, args...), kind: kind}
 }
 
-// IsFailure reports whether an error has a text of this program already.
+// IsFailure reports whether an error has a complete text from Errorf.
 func IsFailure(err error) bool {
 	var own *failure
 	return errors.As(err, &own)

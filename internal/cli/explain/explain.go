@@ -14,8 +14,9 @@ import (
 	"thinctl/thinpool"
 )
 
-func Command(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+// Command returns `thinctl explain`.
+func Command(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "explain", Args: "[CODE]", Usage: "print the runbook of a condition in an alert or in the log",
 		About: "Without a code: lists all conditions and procedures that have a runbook.",
 		Run:   explainCode,

@@ -13,8 +13,8 @@ import (
 	"thinctl/units"
 )
 
-func historyCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func historyCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "history", Args: "POOL IMAGE", Usage: "show how an image was made",
 		About: "The newest step comes first. A step has an image id only if this pool has the image that ends with it.",
 		Flags: []cli.Flag{command.QuietFlag("print only ids"), command.NoTruncFlag()},

@@ -10,22 +10,23 @@ import (
 	"thinctl/units"
 )
 
-func Commands(a *command.Environment) *cli.Command {
+// Commands returns `thinctl image` with its commands.
+func Commands(env *command.Environment) *cli.Command {
 	return &cli.Command{
 		Name:  "image",
 		Usage: "load, create and manage images",
 		Subcommands: []*cli.Command{
-			loadCommand(a), saveCommand(a), pullCommand(a), pushCommand(a), importCommand(a), listCommand(a), historyCommand(a), inspectCommand(a),
-			treeCommand(a), digestCommand(a), tagCommand(a), removeCommand(a), pruneCommand(a),
+			loadCommand(env), saveCommand(env), pullCommand(env), pushCommand(env), importCommand(env), listCommand(env), historyCommand(env), inspectCommand(env),
+			treeCommand(env), digestCommand(env), tagCommand(env), removeCommand(env), pruneCommand(env),
 		},
-		BashComplete: a.Completer(nil),
+		BashComplete: env.Completer(nil),
 	}
 }
 
-// measuredImage is an image with what it takes.
+// measuredImage is an image with its sizes.
 type measuredImage struct {
 	content.ImageView
-	// Size is the sum of its layers' sizes: Docker's virtual size.
+	// Size is the sum of the sizes of its layers, Docker's virtual size.
 	Size       units.Bytes  `json:"size_bytes"`
 	Exclusive  *units.Bytes `json:"exclusive_bytes"`
 	Containers int          `json:"containers"`
@@ -39,7 +40,7 @@ func newMeasuredImage(s images.Summary, known bool) measuredImage {
 	return v
 }
 
-// summaries returns all images with what they take, as far as that is known.
+// summaries returns all images, with their sizes as far as they are known.
 func summaries(c *command.Call, store *images.Store, exclusive bool) ([]measuredImage, error) {
 	var summaries []images.Summary
 	var err error

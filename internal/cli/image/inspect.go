@@ -15,8 +15,8 @@ import (
 	"thinctl/units"
 )
 
-func inspectCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func inspectCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "inspect", Args: "POOL IMAGE...", Usage: "print everything about images as JSON",
 		About: "The fields are those of docker inspect; under Thinctl they include the space that the image's layers take in the pool.",
 		Flags: []cli.Flag{digestFlag()},
@@ -24,7 +24,7 @@ func inspectCommand(a *command.Environment) *cli.Command {
 	})
 }
 
-// inspectedImage has docker inspect's fields in its order.
+// inspectedImage has the fields of docker inspect in their order.
 type inspectedImage struct {
 	ID           string `json:"Id"` // "" until it is computed
 	RepoTags     []string
@@ -33,7 +33,7 @@ type inspectedImage struct {
 	Comment      string
 	Created      time.Time `json:",omitzero"`
 	Author       string
-	Config       json.RawMessage // as it came
+	Config       json.RawMessage // unchanged
 	Architecture string
 	Variant      string `json:",omitempty"`
 	OS           string `json:"Os"`
@@ -48,7 +48,7 @@ type inspectedRoot struct {
 	Layers []string
 }
 
-// inspectedPool is what Docker calls GraphDriver.
+// inspectedPool takes the place of GraphDriver in docker inspect.
 type inspectedPool struct {
 	Pool           string
 	Key            string
@@ -100,7 +100,7 @@ func inspectImages(c *command.Call) error {
 			encoder := json.NewEncoder(c.Out)
 			encoder.SetEscapeHTML(false)
 			encoder.SetIndent("", "    ")
-			_ = encoder.Encode(views) // the sink keeps what fails
+			_ = encoder.Encode(views) // the sink keeps the error
 		})
 	})
 }
@@ -135,7 +135,7 @@ func inspect(c *command.Call, store *images.Store, image images.Image, byKey map
 	return v, inspectPool(c, store, image, &v.Thinctl)
 }
 
-// inspectPool adds what the pool has of an image.
+// inspectPool adds the space that an image takes in the pool.
 func inspectPool(c *command.Call, store *images.Store, image images.Image, v *inspectedPool) error {
 	v.Pool = store.Layers().Pool().Name()
 	containers, err := store.Layers().Containers(c.Ctx)

@@ -13,8 +13,8 @@ import (
 	"thinctl/internal/images/reference"
 )
 
-func listCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func listCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "list", Args: "POOL", Usage: "list the images",
 		About: "SIZE is the size of all layers of an image, shared or not; EXCLUSIVE is the space that is freed when the image is removed. " +
 			"An image that was committed here gets Docker's id when it is first saved or pushed, or with --digest.",
@@ -72,7 +72,7 @@ func identifyAll(c *command.Call, store *images.Store) error {
 	return nil
 }
 
-// imageID is the id as Docker shows it.
+// imageID returns the id as Docker prints it.
 func imageID(c *command.Call, v content.ImageView) string {
 	if c.Flags.Bool("no-trunc") {
 		return v.Full()
@@ -82,12 +82,12 @@ func imageID(c *command.Call, v content.ImageView) string {
 
 const none = "<none>"
 
-// columnsOf are repository and tag of each name, or of a nameless image.
+// columnsOf returns repository and tag of each name, or one row for an image without a name.
 func columnsOf(names []string) [][2]string {
 	var columns [][2]string
 	for _, text := range names {
 		name, err := reference.Parse(text)
-		if err != nil { // the names were references just now
+		if err != nil { // cannot happen: the names were references
 			continue
 		}
 		tag := name.Tag()

@@ -22,8 +22,8 @@ import (
 	"thinctl/units"
 )
 
-func loadCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func loadCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "load", Args: "POOL", Usage: "load images from an archive",
 		About: "The archive is the output of docker save or an OCI image layout: a tar, compressed or not, or a directory. " +
 			"Without --input it is read from standard input. A load that fails keeps the complete layers, and the next load continues from them. " +
@@ -40,7 +40,7 @@ func platformFlag() cli.Flag {
 	return &cli.StringFlag{Name: "platform", DefaultText: "this host's", Usage: "choose this `OS/ARCH[/VARIANT]` if there are several"}
 }
 
-// layerFlags are about new layers.
+// layerFlags returns the flags of commands that create layers.
 func layerFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "fs", Value: string(filesystem.Ext4), Usage: "file system of a new base layer: ext4 or xfs"},
@@ -49,7 +49,7 @@ func layerFlags() []cli.Flag {
 	}
 }
 
-// limits reads --limit.
+// limits parses --limit.
 func limits(c *command.Call) (layertar.Limits, error) {
 	var limits layertar.Limits
 	for _, text := range c.Texts("limit") {
@@ -64,7 +64,7 @@ func limits(c *command.Call) (layertar.Limits, error) {
 	return limits, nil
 }
 
-// base is what the flags say of new base layers.
+// base returns the file system and size that the flags set for base layers.
 func base(c *command.Call) (filesystem.Type, units.Bytes, error) {
 	kind := filesystem.Type(c.Flags.String("fs"))
 	if kind != "" && kind != filesystem.Ext4 && kind != filesystem.XFS {
@@ -86,7 +86,7 @@ func platform(c *command.Call) (v1.Platform, error) {
 	return *platform, nil
 }
 
-// tempDir is where much can be kept for a while; /tmp is often memory.
+// tempDir returns a directory for large temporary files. /tmp is often in memory.
 func tempDir(c *command.Call) string {
 	if dir := c.Getenv("TMPDIR"); dir != "" {
 		return dir
@@ -164,7 +164,7 @@ func loadEntry(c *command.Call, store *images.Store, entry archive.Entry, o imag
 	return content.NewImageView(image), nil
 }
 
-// loading tells of an image's layers as they are applied.
+// loading shows the progress of layers while they are applied.
 func loading(l *terminal.Layers, doing, done string) func(images.Progress) {
 	return func(p images.Progress) {
 		switch p.State {

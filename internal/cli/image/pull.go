@@ -15,8 +15,8 @@ import (
 	"thinctl/internal/images/registry"
 )
 
-func pullCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func pullCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "pull", Args: "POOL IMAGE", Usage: "pull an image from a registry",
 		About: "A name without a host means Docker Hub; a name without a tag means latest. " +
 			"Several layers are fetched concurrently, and a broken transfer is resumed. " +
@@ -42,7 +42,7 @@ type pulledView struct {
 	content.OneImage
 	command.WarnedView
 	Digest  string `json:"digest"`
-	Changed bool   `json:"changed"` // the name stood for another image, or for none
+	Changed bool   `json:"changed"` // the name was new or had another image
 	name    reference.Reference
 }
 
@@ -90,7 +90,7 @@ func pullImage(c *command.Call) error {
 	})
 }
 
-// pull fetches layers while those before them are applied.
+// pull fetches layers while earlier layers are applied.
 func pull(c *command.Call, store *images.Store, name reference.Reference, ro registry.Options, lo images.LoadOptions) (image images.Image, digest string, err error) {
 	remote, err := name.Remote()
 	if err != nil {
@@ -118,7 +118,7 @@ func pull(c *command.Call, store *images.Store, name reference.Reference, ro reg
 	return image, lo.Manifest, err
 }
 
-// transfer tells of layers on their way.
+// transfer shows the progress of layers while they are transferred.
 func transfer(l *terminal.Layers, doing, done string) func(registry.Progress) {
 	return func(p registry.Progress) {
 		if p.Ended {

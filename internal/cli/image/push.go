@@ -17,8 +17,8 @@ import (
 	"thinctl/units"
 )
 
-func pushCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func pushCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "push", Args: "POOL IMAGE", Usage: "push an image to a registry",
 		About: "IMAGE is the name that the image gets in the registry; `image tag` adds a name. Layers that the registry has are not sent again.",
 		Flags: registryFlags(),

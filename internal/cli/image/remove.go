@@ -8,8 +8,8 @@ import (
 	"thinctl/internal/images"
 )
 
-func removeCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func removeCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "remove", Args: "POOL IMAGE...", Usage: "remove names of images, and images without a name",
 		About: "Removes the layers that only these images use. An image given by its id is removed with its name; one with several names needs --force. " +
 			"An image that a container was created from is kept. Works also when the pool or the host is full.",
@@ -18,8 +18,8 @@ func removeCommand(a *command.Environment) *cli.Command {
 	})
 }
 
-func pruneCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func pruneCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "prune", Args: "POOL", Usage: "remove unused images and layers",
 		About: "Removes images that have neither a name nor a container, and layers that no image has, such as those of a failed load.",
 		Flags: []cli.Flag{command.YesFlag(), command.DryRunFlag()},

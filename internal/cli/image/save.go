@@ -15,8 +15,8 @@ import (
 	"thinctl/internal/images/archive"
 )
 
-func saveCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func saveCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "save", Args: "POOL IMAGE...", Usage: "write images to an archive",
 		About: "A layer that several images share is written once. Docker, podman, skopeo and containerd load the archive. " +
 			"It goes to standard output, also with --json, or to a new file, which appears when it is complete.",
@@ -55,8 +55,8 @@ func saveImages(c *command.Call) error {
 	})
 }
 
-// openImages opens the images of all arguments, each once. shut closes those
-// that were opened, also after an error.
+// openImages opens the images in all arguments, each once. shut closes those that were opened,
+// also after an error.
 func openImages(c *command.Call, store *images.Store) (entries []archive.Entry, views []content.ImageView, shut func() error, err error) {
 	var opened []*images.Opened
 	shut = func() (err error) {
@@ -88,7 +88,7 @@ func openImages(c *command.Call, store *images.Store) (entries []archive.Entry, 
 	return entries, views, shut, nil
 }
 
-// openImage opens an image to be read. Its digests may have to be computed.
+// openImage opens an image for reading, which may compute its digests.
 func openImage(c *command.Call, store *images.Store, text string) (*images.Opened, error) {
 	done := c.Progress("preparing image %s", text)
 	defer done()

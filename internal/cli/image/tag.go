@@ -12,8 +12,8 @@ import (
 	"thinctl/internal/images/reference"
 )
 
-func tagCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func tagCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "tag", Args: "POOL IMAGE NEWNAME", Usage: "add a name to an image",
 		About: "If another image has the name, that image loses it.",
 		Run:   tagImage, Complete: (*command.Call).ImageOnce,

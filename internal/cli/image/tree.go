@@ -12,8 +12,8 @@ import (
 	"thinctl/units"
 )
 
-func treeCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func treeCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "tree", Args: "POOL", Usage: "show the tree of layers and the images that end in it",
 		About: "The virtual size is the size of a layer and all its parents. The last layer of an image has the names of the image and the space that is freed when it is removed.",
 		Flags: []cli.Flag{command.NoTruncFlag()},
@@ -60,7 +60,7 @@ func imageNodes(nodes []*images.Node, byKey map[string]measuredImage) []imageNod
 		v := imageNodeView{Layer: node.Layer.ID, Size: node.Layer.Size, Virtual: node.Virtual, Images: []measuredImage{}, Children: imageNodes(node.Children, byKey)}
 		for _, image := range node.Images {
 			one, found := byKey[image.Key]
-			if !found { // it came after the others were measured
+			if !found { // it was added after the measurement
 				one = measuredImage{ImageView: content.NewImageView(image), Size: node.Virtual}
 			}
 			v.Images = append(v.Images, one)
@@ -70,8 +70,8 @@ func imageNodes(nodes []*images.Node, byKey map[string]measuredImage) []imageNod
 	return views
 }
 
-// text is what `docker images --tree` said of a layer, and what its images have
-// for themselves.
+// text returns the line that `docker images --tree` printed for a layer, and the exclusive space
+// of its images.
 func (v imageNodeView) text() string {
 	text := " Virtual Size: " + output.TreeSize(v.Virtual)
 	var names []string

@@ -11,8 +11,8 @@ import (
 	"thinctl/internal/images"
 )
 
-func diffCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func diffCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "diff", Args: "POOL LAYER [UPPER]", Usage: "list the files that differ between two layers",
 		About: "A means added, C changed, D deleted from LAYER to UPPER; the order is that of docker diff. With one layer: the changes from its parent. " +
 			"`volume delta` compares blocks instead.",
@@ -39,7 +39,7 @@ func diffLayers(c *command.Call) error {
 	})
 }
 
-// pair names the two layers; where no lower is given it is the upper's parent.
+// pair finds the two layers. The default for lower is the parent of upper.
 func pair(c *command.Call, store *images.Store, lower, upper string) (content.ChangesView, error) {
 	up, err := store.Layers().Layer(c.Ctx, upper)
 	if err != nil {

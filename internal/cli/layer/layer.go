@@ -12,20 +12,21 @@ import (
 	"thinctl/units"
 )
 
-func Commands(a *command.Environment) *cli.Command {
+// Commands returns `thinctl layer` with its commands.
+func Commands(env *command.Environment) *cli.Command {
 	return &cli.Command{
 		Name:         "layer",
 		Usage:        "list, compare and remove the layers of images",
-		Subcommands:  []*cli.Command{listCommand(a), treeCommand(a), diffCommand(a), removeCommand(a)},
-		BashComplete: a.Completer(nil),
+		Subcommands:  []*cli.Command{listCommand(env), treeCommand(env), diffCommand(env), removeCommand(env)},
+		BashComplete: env.Completer(nil),
 	}
 }
 
-// layerView is a layer, or the init over one, in JSON.
+// layerView is the JSON of a layer or of an init layer.
 type layerView struct {
-	ID     string `json:"id"` // an init's is its layer's and -init
+	ID     string `json:"id"` // of an init layer: its layer's id and -init
 	Parent string `json:"parent,omitempty"`
-	// Base is the init that a committed layer is the difference to.
+	// Base is the init layer that a committed layer is compared with.
 	Base    string      `json:"base,omitempty"`
 	Init    bool        `json:"init"`
 	DiffID  string      `json:"diff_id,omitempty"`
@@ -34,15 +35,15 @@ type layerView struct {
 	FS      string      `json:"file_system"`
 	Volume  string      `json:"volume"`
 	Virtual units.Bytes `json:"volume_bytes"`
-	// Size is the sum of the sizes of the files that the layer brought; of a
-	// committed one null until they have been counted.
+	// Size is the sum of the sizes of the files in the layer; null of a committed layer until they
+	// are counted.
 	Size    *units.Bytes `json:"size_bytes"`
 	Entries int          `json:"entries"`
-	// Own are the blocks that differ from the parent's.
+	// Own is the space that differs from the parent.
 	Own       *units.Bytes `json:"own_bytes"`
 	Mapped    *units.Bytes `json:"mapped_bytes"`
 	Exclusive *units.Bytes `json:"exclusive_bytes"`
-	Images    []string     `json:"images"` // keys of those that have it
+	Images    []string     `json:"images"` // keys of the images that use it
 }
 
 func newLayerView(l snapshots.Layer, size snapshots.Size, known bool) layerView {

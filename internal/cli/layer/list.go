@@ -13,8 +13,8 @@ import (
 	"thinctl/snapshots"
 )
 
-func listCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func listCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "list", Args: "POOL", Usage: "list the layers, and the init layers of containers",
 		About: "SIZE is the size of a layer's files, as Docker counts it; BLOCKS is the space that differs from its parent; EXCLUSIVE is the space that only this layer has. " +
 			"IMAGES is the number of images that use the layer; a layer without images may be removed.",
@@ -48,7 +48,7 @@ func listLayers(c *command.Call) error {
 	})
 }
 
-// layers are all, with the inits; each after what it is over.
+// layers returns all layers and init layers, each after its parent.
 func layers(c *command.Call, store *images.Store, measure bool) ([]layerView, error) {
 	nodes, err := store.Tree(c.Ctx)
 	if err != nil {
@@ -101,8 +101,8 @@ func layers(c *command.Call, store *images.Store, measure bool) ([]layerView, er
 	return views, nil
 }
 
-// size is what the layer's files hold. An init has none; what a committed layer
-// changed may not have been counted yet.
+// size returns the size of the files in the layer. An init layer has none, and that of a committed
+// layer may not be counted.
 func (v layerView) size() string {
 	if v.Size == nil {
 		return "-"

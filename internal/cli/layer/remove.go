@@ -13,8 +13,8 @@ import (
 	"thinctl/snapshots"
 )
 
-func removeCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func removeCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "remove", Args: "POOL [LAYER...]", Usage: "remove unused layers",
 		About: "A failed load leaves layers without an image; the next load of the image uses them, or this command removes them. Removes all the named layers or none.",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "unused", Usage: "remove all layers that no image and no container uses"}, command.YesFlag(), command.DryRunFlag()},
@@ -46,7 +46,7 @@ func removeLayers(c *command.Call) error {
 	})
 }
 
-// planLayers refuses what cannot be done before anybody is asked whether to do it.
+// planLayers refuses layers that are in use before the user is asked for confirmation.
 func planLayers(c *command.Call, store *images.Store, ids []string) (images.Removal, error) {
 	plan, err := store.PlanLayerRemoval(c.Ctx, ids)
 	if err != nil || c.Flags.Bool("dry-run") {

@@ -11,15 +11,15 @@ import (
 	"thinctl/internal/images"
 )
 
-func treeCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func treeCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "tree", Args: "POOL", Usage: "show the tree of layers, init layers and containers",
 		Flags: []cli.Flag{command.NoTruncFlag()},
 		Run:   showTree, Complete: (*command.Call).PoolNames,
 	})
 }
 
-// branchView is a layer, an init or a container, with all that is over it.
+// branchView is a layer, an init layer or a container, with its children.
 type branchView struct {
 	Layer     *layerView               `json:"layer,omitempty"`
 	Container *content.ListedContainer `json:"container,omitempty"`
@@ -46,8 +46,8 @@ func showTree(c *command.Call) error {
 	})
 }
 
-// branches puts everything below what it is over. What that is may have gone
-// between the two listings; then it is at the top.
+// branches places each object below its parent. An object is at the top if its parent was removed
+// between the two listings.
 func branches(layers []layerView, containers []content.ListedContainer) []branchView {
 	there := map[string]bool{"": true}
 	for _, layer := range layers {

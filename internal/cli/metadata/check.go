@@ -14,8 +14,8 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-func checkCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func checkCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "check", Args: "FILE", Usage: "check all metadata and list what is wrong",
 		About: "Writes nothing. Checks checksums, trees, devices and space maps. A finding is a notice, a leak, which only costs space, or damage. " +
 			"Exits 0 if the metadata is sound, even with notices, and 6 if there are leaks or damage. " +
@@ -28,7 +28,7 @@ type metadataFinding struct {
 	Code       metadata.Code `json:"code"`
 	Severity   string        `json:"severity"`
 	Meaning    string        `json:"meaning"`
-	Block      uint64        `json:"block"` // of the metadata; of the data where the code begins with data-
+	Block      uint64        `json:"block"` // in the metadata; in the data if the code begins with data-
 	Count      uint64        `json:"count"`
 	Devices    []uint32      `json:"device_ids"`
 	Detail     string        `json:"detail"`
@@ -52,7 +52,7 @@ type metadataCheckView struct {
 	Verdict  string             `json:"verdict"` // sound, leaks or damage
 	Complete bool               `json:"complete"`
 	Findings []metadataFinding  `json:"findings"`
-	Usage    *metadataUsageView `json:"usage,omitempty"` // where nothing is damaged
+	Usage    *metadataUsageView `json:"usage,omitempty"` // without damage
 }
 
 func checkMetadata(c *command.Call) error {
@@ -110,7 +110,7 @@ func (v metadataCheckView) write(w io.Writer) {
 	fmt.Fprintf(w, "%s: %s\n", what, v.summary())
 }
 
-// writeMetadataFindings lists findings, and then what their codes mean.
+// writeMetadataFindings lists findings, then the meaning of their codes.
 func writeMetadataFindings(w io.Writer, found []metadataFinding) {
 	var codes []metadata.Code
 	for _, f := range found {
@@ -136,7 +136,7 @@ func writeMetadataFindings(w io.Writer, found []metadataFinding) {
 	fmt.Fprintln(w)
 }
 
-// summary counts the findings of each severity, and says what comes of them.
+// summary counts the findings of each severity and states the consequence.
 func (v metadataCheckView) summary() string {
 	count, lost, mended := map[string]int{}, uint64(0), true
 	for _, f := range v.Findings {
@@ -144,16 +144,16 @@ func (v metadataCheckView) summary() string {
 		lost += f.Lost
 		mended = mended && (f.Repairable || f.Severity == metadata.Notice.String())
 	}
-	var said []string
+	var parts []string
 	for _, of := range []struct {
 		severity metadata.Severity
 		noun     string
 	}{{metadata.Damage, "fault"}, {metadata.Leak, "leak"}, {metadata.Notice, "notice"}} {
 		if n := count[of.severity.String()]; n > 0 {
-			said = append(said, output.Plural(n, of.noun))
+			parts = append(parts, output.Plural(n, of.noun))
 		}
 	}
-	counted := strings.Join(said, ", ")
+	counted := strings.Join(parts, ", ")
 	switch {
 	case v.Verdict == "leaks":
 		return "leaks only, no data is at risk: " + counted
@@ -162,15 +162,15 @@ func (v metadataCheckView) summary() string {
 	case v.Verdict == "sound":
 		return strings.TrimSuffix("sound: "+counted, ": ")
 	}
-	said = []string{"damaged: " + counted}
+	parts = []string{"damaged: " + counted}
 	if !v.Complete {
-		said = append(said, "part of it cannot be reached")
+		parts = append(parts, "part of it cannot be reached")
 	}
 	if lost > 0 {
-		said = append(said, fmt.Sprintf("up to %d mappings are lost", lost))
+		parts = append(parts, fmt.Sprintf("up to %d mappings are lost", lost))
 	}
 	if mended {
-		return strings.Join(append(said, "the rest can be repaired"), ", ")
+		return strings.Join(append(parts, "the rest can be repaired"), ", ")
 	}
-	return strings.Join(append(said, "cannot be repaired"), ", ")
+	return strings.Join(append(parts, "cannot be repaired"), ", ")
 }

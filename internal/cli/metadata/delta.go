@@ -12,8 +12,8 @@ import (
 	"thinctl/units"
 )
 
-func deltaCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func deltaCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "delta", Args: "FILE A B", Usage: "list the blocks that differ between two thin devices",
 		About: "A range of virtual blocks is different, left_only (only A maps it) or right_only, as thin_delta prints it. " +
 			"Shared parts are not read, so a snapshot is compared with its origin quickly.",

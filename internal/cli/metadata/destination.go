@@ -21,21 +21,21 @@ import (
 	"thinctl/units"
 )
 
-// destination is where new metadata is written: a new file, an empty one, or a
-// device. Until commit it holds none.
+// destination is the target of new metadata: a new file, an empty file, or a device. It holds no
+// valid metadata before commit.
 type destination struct {
 	*os.File
-	path   string
-	fresh  *output.NewFile // nil: it was there before
-	device bool
-	room   uint64 // a device's metadata blocks
-	claims metadatafile.Claims
-	began  bool
-	done   bool
+	path     string
+	created  *output.NewFile // nil if it existed before
+	device   bool
+	capacity uint64 // a device's metadata blocks
+	claims   metadatafile.Claims
+	began    bool
+	done     bool
 }
 
-// openDestination claims what is at path. Unless forced it must hold nothing; what
-// is in use is refused in any case.
+// openDestination opens and claims the target. Unless forced it must be empty. A target in use is
+// always refused.
 func openDestination(c *command.Call, path string, force bool) (_ *destination, err error) {
 	t := &destination{path: path}
 	defer func() {
@@ -45,8 +45,8 @@ func openDestination(c *command.Call, path string, force bool) (_ *destination, 
 	}()
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if t.fresh, err = output.CreateFile(path, false); err == nil {
-			t.File = t.fresh.File
+		if t.created, err = output.CreateFile(path, false); err == nil {
+			t.File = t.created.File
 		}
 		return t, err
 	}
@@ -67,7 +67,7 @@ func openDestination(c *command.Call, path string, force bool) (_ *destination, 
 	default:
 		return t, fmt.Errorf("target %s: %v is neither a block device nor a regular file", path, info.Mode().Type())
 	}
-	if err := t.openOld(info); err != nil || !t.device {
+	if err := t.openExisting(info); err != nil || !t.device {
 		return t, err
 	}
 	found, err := disk.Contents(path)
@@ -77,13 +77,13 @@ func openDestination(c *command.Call, path string, force bool) (_ *destination, 
 	return t, err
 }
 
-// openOld opens a device or file that is there, and nothing put into its place.
-func (t *destination) openOld(info os.FileInfo) (err error) {
-	how := os.O_RDWR
+// openExisting opens a device or file, and fails if it was replaced in the meantime.
+func (t *destination) openExisting(info os.FileInfo) (err error) {
+	mode := os.O_RDWR
 	if t.device {
-		how |= unix.O_EXCL // claims a device; it is no order to make one
+		mode |= unix.O_EXCL // claims a device; creates nothing without O_CREATE
 	}
-	t.File, err = os.OpenFile(t.path, how, 0)
+	t.File, err = os.OpenFile(t.path, mode, 0)
 	if errors.Is(err, unix.EBUSY) {
 		return exit.Errorf(thinpool.ErrBusy, "target %s is in use: choose another device", t.path)
 	}
@@ -97,19 +97,19 @@ func (t *destination) openOld(info os.FileInfo) (err error) {
 		return nil
 	}
 	end, err := t.Seek(0, io.SeekEnd)
-	t.room = min(uint64(end)/uint64(metadata.BlockSize), metadata.MaxBlocks)
+	t.capacity = min(uint64(end)/uint64(metadata.BlockSize), metadata.MaxBlocks)
 	return err
 }
 
-// begin makes room for so many metadata blocks, and blots out what is there.
+// begin reserves space for metadata blocks and overwrites the old contents.
 func (t *destination) begin(blocks uint64) error {
 	t.began = true
 	size := times(blocks, metadata.BlockSize)
 	if t.device {
-		if blocks > t.room {
-			return exit.Errorf(metadata.ErrNoSpace, "target %s has space for %d metadata blocks, %d are needed", t.path, t.room, blocks)
+		if blocks > t.capacity {
+			return exit.Errorf(metadata.ErrNoSpace, "target %s has space for %d metadata blocks, %d are needed", t.path, t.capacity, blocks)
 		}
-		return t.blot()
+		return t.wipe()
 	}
 	if err := t.Truncate(0); err != nil {
 		return err
@@ -117,19 +117,19 @@ func (t *destination) begin(blocks uint64) error {
 	return disk.Allocate(t.File, size)
 }
 
-// blot makes a device look empty: no superblock, no known mark.
-func (t *destination) blot() error {
-	room := times(t.room, metadata.BlockSize)
-	if _, err := t.WriteAt(make([]byte, min(room, units.MiB)), 0); err != nil {
+// wipe overwrites the superblock and known signatures of a device.
+func (t *destination) wipe() error {
+	size := times(t.capacity, metadata.BlockSize)
+	if _, err := t.WriteAt(make([]byte, min(size, units.MiB)), 0); err != nil {
 		return fmt.Errorf("wipe the start of %s: %w", t.path, err)
 	}
 	return t.Sync()
 }
 
-// commit brings all to disk, a new file's name too.
+// commit syncs the data, and gives a new file its name.
 func (t *destination) commit() error {
-	if t.fresh != nil {
-		if err := t.fresh.Commit(); err != nil {
+	if t.created != nil {
+		if err := t.created.Commit(); err != nil {
 			return err
 		}
 	} else if err := t.Sync(); err != nil {
@@ -139,13 +139,13 @@ func (t *destination) commit() error {
 	return nil
 }
 
-// close leaves nothing behind of what was not committed.
+// close removes what was not committed.
 func (t *destination) close() error {
 	var fault error
 	switch {
 	case t.File == nil:
-	case t.fresh != nil:
-		fault = t.fresh.Close()
+	case t.created != nil:
+		fault = t.created.Close()
 	default:
 		if t.began && !t.done {
 			fault = t.undo()
@@ -157,7 +157,7 @@ func (t *destination) close() error {
 
 func (t *destination) undo() error {
 	if t.device {
-		return t.blot()
+		return t.wipe()
 	}
 	return t.Truncate(0)
 }
@@ -169,8 +169,7 @@ func sizeFlags() []cli.Flag {
 	}
 }
 
-// askedBlocks is how many metadata blocks --size or --blocks ask for, 0 for
-// neither.
+// askedBlocks returns the number of metadata blocks from --size or --blocks, 0 for neither.
 func askedBlocks(c *command.Call) (uint64, error) {
 	size, err := c.SizeFlag("size")
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"thinctl/units"
 )
 
-func dumpCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func dumpCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "dump", Args: "FILE", Usage: "write metadata as XML, as thin_dump does",
 		About: "The XML goes to standard output, also with --json, or to a new file. It does not have the pool's uuid. " +
 			"Damaged metadata is not dumped: the output stops at the damage, without an end tag.",
@@ -47,7 +47,7 @@ func dumpMetadata(c *command.Call) error {
 	})
 }
 
-// dump tells how far it is until there is something to see.
+// dump writes XML, and shows progress until the first output.
 func dump(c *command.Call, s *source, w io.Writer, o metadata.DumpOptions) error {
 	read, done := c.Reading("reading metadata %s", s.path)
 	defer done()

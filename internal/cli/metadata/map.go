@@ -13,8 +13,8 @@ import (
 	"thinctl/units"
 )
 
-func mapCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func mapCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "map", Args: "FILE ID", Usage: "list the data blocks of a thin device",
 		About: "Prints runs of virtual blocks in consecutive data blocks, each with the pool's time at which it was written.",
 		Flags: []cli.Flag{heldFlag()}, Run: mapMetadata,
@@ -28,7 +28,7 @@ type runView struct {
 	Time    uint32 `json:"time"`
 }
 
-// mapped sums a map up.
+// mapped is the sum of a map.
 type mapped struct {
 	Runs   uint64      `json:"run_count"`
 	Blocks uint64      `json:"mapped_blocks"`
@@ -65,7 +65,7 @@ func mapMetadata(c *command.Call) error {
 	})
 }
 
-// about says which metadata an error is about.
+// about adds the name of the metadata to an error.
 func (s *source) about(err error) error {
 	if err == nil {
 		return nil
@@ -73,7 +73,7 @@ func (s *source) about(err error) error {
 	return fmt.Errorf("metadata %s: %w", s.path, err)
 }
 
-// deviceID reads an argument that is the id of a thin device.
+// deviceID parses an argument that is the id of a thin device.
 func deviceID(c *command.Call, n int) (uint32, error) {
 	return parseDeviceID(c, c.Arg(n))
 }

@@ -16,8 +16,8 @@ import (
 	"thinctl/units"
 )
 
-func ownersCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func ownersCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "owners", Args: "FILE BEGIN-END", Usage: "list the thin devices that map a range of data blocks",
 		About: "BEGIN and END are numbers of data blocks, without the block END itself; BEGIN alone is one block. " +
 			"With a suffix, such as 0-1G, both are offsets in bytes on the data device; the range covers every block that it touches. " +
@@ -34,14 +34,14 @@ type metadataOwnerView struct {
 	Time    uint32 `json:"time"`
 }
 
-// owned sums up: mapped and free blocks add up to the range.
+// owned is the sum of a listing: mapped and free blocks add up to the range.
 type owned struct {
 	Mapped      uint64      `json:"mapped_blocks"`
 	MappedBytes units.Bytes `json:"mapped_bytes"`
 	Free        uint64      `json:"free_blocks"`
 	FreeBytes   units.Bytes `json:"free_bytes"`
 
-	next uint64 // the first block that was not counted yet
+	next uint64 // the first block that is not counted yet
 }
 
 func (o *owned) add(one metadata.Owner) {
@@ -76,7 +76,7 @@ func ownersInMetadata(c *command.Call) error {
 			Path       string      `json:"path"`
 			BlockBytes units.Bytes `json:"block_bytes"`
 			Begin      uint64      `json:"begin_block"`
-			End        uint64      `json:"end_block"` // not one of them
+			End        uint64      `json:"end_block"` // not included
 		}{output.Schema(), s.path, block, begin, end}
 		return c.List(head, "owners", []any{"DATA BLOCK", "BLOCKS", "DEVICE", "VIRTUAL BLOCK", "TIME"}, func(add func(any, ...any) error) (output.Tail, error) {
 			sum := &owned{}
@@ -91,7 +91,7 @@ func ownersInMetadata(c *command.Call) error {
 	})
 }
 
-// span is a range as it was asked for, in data blocks or in bytes.
+// span is a range in data blocks or in bytes.
 type span struct {
 	begin, end uint64
 	bytes      bool
@@ -122,7 +122,7 @@ func parseSpan(c *command.Call, text string) (span, error) {
 	return s, nil
 }
 
-// blocksOf cuts a range off at the end of the data device.
+// blocksOf converts a range to data blocks, up to the end of the data device.
 func blocksOf(c *command.Call, s *source, r span) (begin, end uint64, err error) {
 	begin, end = r.begin, r.end
 	if r.bytes {

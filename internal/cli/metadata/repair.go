@@ -14,8 +14,8 @@ import (
 	"thinctl/units"
 )
 
-func repairCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func repairCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "repair", Args: "FILE", Usage: "write a repaired copy of metadata to another file or device",
 		About: "Does not write to FILE. NEW is a new file, an empty file, or an empty block device. " +
 			"Builds new counts and space maps, clears the needs_check flag and drops a metadata snapshot; keeps the uuid. " +
@@ -33,7 +33,7 @@ type metadataRepairView struct {
 	Path     string            `json:"path"`
 	Output   string            `json:"output"`
 	Lossless bool              `json:"lossless"`
-	Complete bool              `json:"complete"` // all that was lost is listed
+	Complete bool              `json:"complete"` // every loss is listed
 	Kept     uint64            `json:"kept_mappings"`
 	Lost     uint64            `json:"lost_mappings"`
 	Devices  []repairedDevice  `json:"devices"`
@@ -61,7 +61,8 @@ func repairMetadata(c *command.Call) error {
 	}
 	o := metadata.RepairOptions{Blocks: blocks, DataBlocks: c.Flags.Uint64("data-blocks")}
 	return onDamaged(c, c.Arg(0), func(s *source) error {
-		// As many as the bitmaps of the largest metadata count.
+		// The limit is the number of data blocks that the bitmaps of the largest metadata can
+		// count.
 		if data := s.live.DataSpaceMap.Blocks; s.live.Version != 0 && o.DataBlocks == 0 && (data == 0 || data > metadata.MaxBlocks*16320) {
 			return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock has an impossible number of data blocks, %d: set the right number with --data-blocks", s.path, data)
 		}
@@ -87,14 +88,14 @@ func repairTo(c *command.Call, s *source, path string, o metadata.RepairOptions)
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
 	if o.Blocks == 0 {
-		if o.Blocks = t.room; !t.device {
+		if o.Blocks = t.capacity; !t.device {
 			o.Blocks = o.SourceBlocks
 		}
 	}
 	dry := c.Flags.Bool("dry-run")
 	var w io.WriterAt = t
 	if dry {
-		w = nothing{}
+		w = noTarget{}
 	} else if err := t.begin(o.Blocks); err != nil {
 		return nil, err
 	}

@@ -15,8 +15,8 @@ import (
 	"thinctl/units"
 )
 
-func restoreCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func restoreCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "restore", Args: "XML TARGET", Usage: "write metadata from an XML dump",
 		About: "XML is the output of `metadata dump` or thin_dump; - is standard input. TARGET is a new file, an empty file, or an empty block device. " +
 			"The XML is read twice: nothing is written unless all of it is valid. A pipe is read once. " +
@@ -28,7 +28,7 @@ func restoreCommand(a *command.Environment) *cli.Command {
 	})
 }
 
-// leastMetadata is what the kernel's documentation calls the least
+// leastMetadata is the minimum size in the kernel's documentation
 // (Documentation/admin-guide/device-mapper/thin-provisioning.rst).
 const leastMetadata = 2 * units.MiB
 
@@ -50,7 +50,7 @@ func restoreMetadata(c *command.Call) error {
 	return c.Show(t, t.write)
 }
 
-// xmlSource is XML to be read; a pipe is read once only.
+// xmlSource is the XML input. A pipe can be read only once.
 type xmlSource struct {
 	io.Reader
 	path string
@@ -93,8 +93,8 @@ func (d *xmlSource) about(err error) error {
 	return fmt.Errorf("XML %s: %w", d.path, err)
 }
 
-// needs reads all of the XML and says how many blocks it takes at least. It
-// can be read again then, unless it is a pipe.
+// needs reads all of the XML and returns the number of blocks that it needs. It rewinds the input
+// unless it is a pipe.
 func (d *xmlSource) needs(ctx context.Context, o metadata.RestoreOptions) (need uint64, err error) {
 	from := int64(0)
 	if d.file != nil {
@@ -103,7 +103,7 @@ func (d *xmlSource) needs(ctx context.Context, o metadata.RestoreOptions) (need 
 		}
 	}
 	o.MetadataBlocks = 1
-	_, err = metadata.Restore(ctx, d, nothing{}, o)
+	_, err = metadata.Restore(ctx, d, noTarget{}, o)
 	var space *metadata.SpaceError
 	if !errors.As(err, &space) {
 		return 0, d.about(err)
@@ -115,10 +115,10 @@ func (d *xmlSource) needs(ctx context.Context, o metadata.RestoreOptions) (need 
 	return space.Need, nil
 }
 
-// nothing is no target at all.
-type nothing struct{}
+// noTarget discards everything that is written to it.
+type noTarget struct{}
 
-func (nothing) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
+func (noTarget) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
 
 type restoredView struct {
 	output.Envelope
@@ -126,7 +126,7 @@ type restoredView struct {
 	writtenView
 }
 
-// writtenView is new metadata. Of a dry run only the size is known.
+// writtenView is the JSON of new metadata. A dry run has only the size.
 type writtenView struct {
 	Path           string       `json:"path"`
 	MetadataBlocks uint64       `json:"metadata_blocks"`
@@ -150,10 +150,10 @@ func (v *restoredView) write(w io.Writer) {
 		fmt.Fprintf(w, "would write metadata of %s to %s\n", v.MetadataBytes, v.Path)
 		return
 	}
-	output.Fact(w, "Metadata", v.Path)
-	output.Fact(w, "Metadata Space", output.UsedOf(v.MetadataUsed, v.MetadataBytes))
-	output.Fact(w, "Data Space", output.UsedOf(v.DataUsed, *v.DataTotal))
-	output.Fact(w, "Needs Check", output.YesNo(*v.NeedsCheck))
+	output.Field(w, "Metadata", v.Path)
+	output.Field(w, "Metadata Space", output.UsedOf(v.MetadataUsed, v.MetadataBytes))
+	output.Field(w, "Data Space", output.UsedOf(v.DataUsed, *v.DataTotal))
+	output.Field(w, "Needs Check", output.YesNo(*v.NeedsCheck))
 }
 
 func restoreTo(c *command.Call, xml *xmlSource, path string, o metadata.RestoreOptions) (_ *restoredView, err error) {
@@ -171,7 +171,7 @@ func restoreTo(c *command.Call, xml *xmlSource, path string, o metadata.RestoreO
 	}
 	done := c.Progress("restoring metadata %s", path)
 	defer done()
-	if o.MetadataBlocks, err = fit(c, xml, t, o); err != nil {
+	if o.MetadataBlocks, err = chooseBlocks(c, xml, t, o); err != nil {
 		return nil, err
 	}
 	if c.Flags.Bool("dry-run") {
@@ -191,12 +191,11 @@ func restoreTo(c *command.Call, xml *xmlSource, path string, o metadata.RestoreO
 	return &restoredView{output.Schema(), false, newWrittenView(path, s)}, nil
 }
 
-// fit decides how many blocks the metadata gets, and refuses what has no room
-// in them.
-func fit(c *command.Call, xml *xmlSource, t *destination, o metadata.RestoreOptions) (uint64, error) {
+// chooseBlocks returns the number of blocks of the metadata, and fails if the XML does not fit.
+func chooseBlocks(c *command.Call, xml *xmlSource, t *destination, o metadata.RestoreOptions) (uint64, error) {
 	blocks := o.MetadataBlocks
 	if blocks == 0 {
-		blocks = t.room
+		blocks = t.capacity
 	}
 	if xml.file == nil && blocks == 0 {
 		return 0, c.Misuse("the size of %s is unknown while the XML comes from a pipe: use --size, or a file", t.path)

@@ -12,8 +12,8 @@ import (
 	"thinctl/units"
 )
 
-func showCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func showCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "show", Args: "FILE", Usage: "show the superblock and list the thin devices",
 		Flags: []cli.Flag{heldFlag()}, Run: showMetadata,
 	})
@@ -21,7 +21,7 @@ func showCommand(a *command.Environment) *cli.Command {
 
 type metadataView struct {
 	Path          string           `json:"path"`
-	Held          bool             `json:"held"` // the snapshot is shown
+	Held          bool             `json:"held"` // the metadata snapshot is shown
 	UUID          string           `json:"uuid,omitempty"`
 	Version       uint32           `json:"version"`
 	Time          uint32           `json:"time"`
@@ -59,7 +59,7 @@ func showMetadata(c *command.Call) error {
 	})
 }
 
-// newMetadataView takes space from the live superblock: a held root has none.
+// newMetadataView reads the space from the live superblock, because a held root has none.
 func newMetadataView(s *source, devices []metadata.Device) metadataView {
 	block := s.root.DataBlockSize.Bytes()
 	v := metadataView{
@@ -88,18 +88,18 @@ func (v metadataView) write(w io.Writer) {
 	if v.HeldRoot != 0 {
 		held = fmt.Sprintf("block %d", v.HeldRoot)
 	}
-	output.Fact(w, "Metadata", v.Path)
-	output.Fact(w, "Shown", root)
-	output.Fact(w, "UUID", v.UUID)
-	output.Fact(w, "Version", v.Version)
-	output.Fact(w, "Transaction Id", v.TransactionID)
-	output.Fact(w, "Time", v.Time)
-	output.Fact(w, "Needs Check", output.YesNo(v.NeedsCheck))
-	output.Fact(w, "Metadata Snapshot", held)
-	output.Fact(w, "Pool Blocksize", v.BlockBytes)
-	output.Fact(w, "Data Space", output.UsedOf(&v.DataUsed, v.DataTotal))
-	output.Fact(w, "Metadata Space", output.UsedOf(&v.MetadataUsed, v.MetadataTotal))
-	output.Fact(w, "Devices", len(v.Devices))
+	output.Field(w, "Metadata", v.Path)
+	output.Field(w, "Shown", root)
+	output.Field(w, "UUID", v.UUID)
+	output.Field(w, "Version", v.Version)
+	output.Field(w, "Transaction Id", v.TransactionID)
+	output.Field(w, "Time", v.Time)
+	output.Field(w, "Needs Check", output.YesNo(v.NeedsCheck))
+	output.Field(w, "Metadata Snapshot", held)
+	output.Field(w, "Pool Blocksize", v.BlockBytes)
+	output.Field(w, "Data Space", output.UsedOf(&v.DataUsed, v.DataTotal))
+	output.Field(w, "Metadata Space", output.UsedOf(&v.MetadataUsed, v.MetadataTotal))
+	output.Field(w, "Devices", len(v.Devices))
 	if len(v.Devices) == 0 {
 		return
 	}

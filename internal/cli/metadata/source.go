@@ -15,23 +15,23 @@ import (
 	"thinctl/units"
 )
 
-// source is metadata open for reading, with the root that was asked for.
+// source is open metadata and its root.
 type source struct {
 	*metadata.File
 	path   string
 	size   units.Bytes
-	live   metadata.Superblock // block 0's
-	root   metadata.Superblock // the held root, or the same
-	held   uint64              // where the held root is; 0: not asked for
+	live   metadata.Superblock // in block 0
+	root   metadata.Superblock // the held root, or live
+	held   uint64              // block of the held root; 0 without --held
 	claims metadatafile.Claims
-	// damaged: what is wrong is for the command to find out. live and root are
-	// zero where they cannot be read.
+	// damaged is set for commands that look for damage themselves. live and root are zero if they
+	// cannot be read.
 	damaged  bool
 	finished bool
 }
 
-// onMetadata runs do with the metadata in a file or device opened. Without
-// --held no pool can use it meanwhile.
+// onMetadata opens the metadata in a file or device and runs do. Without --held it claims the
+// metadata, so that no pool uses it in the meantime.
 func onMetadata(c *command.Call, path string, do func(*source) error) error {
 	return onSource(c, &source{path: path}, do)
 }
@@ -52,20 +52,19 @@ func onSource(c *command.Call, s *source, do func(*source) error) (err error) {
 	if err = do(s); s.finished {
 		return err
 	}
-	return s.unmoved(err)
+	return s.checkHeld(err)
 }
 
-// finish is called after the last read, where nothing may be shown or named
-// that was not read from one metadata snapshot. Otherwise onMetadata looks at
-// the end.
+// finish is called after the last read if the result must come from one metadata snapshot.
+// Otherwise onMetadata checks at the end.
 func (s *source) finish(fault error) error {
 	s.finished = true
-	return s.unmoved(s.about(fault))
+	return s.checkHeld(s.about(fault))
 }
 
-// unmoved looks whether the metadata snapshot is still the one that was read.
-// Once it is released, its blocks may be written to and still look sound.
-func (s *source) unmoved(fault error) error {
+// checkHeld fails if the metadata snapshot is no longer the one that was read. After its release
+// its blocks can be overwritten and still look valid.
+func (s *source) checkHeld(fault error) error {
 	if s.held == 0 {
 		return fault
 	}
@@ -73,7 +72,7 @@ func (s *source) unmoved(fault error) error {
 	if err == nil && live.HeldRoot == s.held {
 		var root metadata.Superblock
 		if root, err = metadata.HeldRoot(s.File, s.held); root == s.root {
-			return fault // or as unreadable as it was
+			return fault // or as unreadable as before
 		}
 	}
 	return errors.Join(exit.Errorf(exit.ErrUnhealthy, "metadata %s: the metadata snapshot was released while it was being read, so the result is invalid; reserve another and try again", s.path), err)
@@ -91,11 +90,11 @@ func (s *source) open(ctx context.Context, host metadatafile.Host, held bool) (e
 	if s.size, err = s.Size(); err != nil {
 		return fmt.Errorf("read the size of metadata %s: %w", s.path, err)
 	}
-	if s.live, err = metadata.ReadSuperblock(s.File); err != nil && (held || !s.bearable(err)) {
+	if s.live, err = metadata.ReadSuperblock(s.File); err != nil && (held || !s.isDamage(err)) {
 		return s.about(err)
 	}
 	if !s.damaged {
-		if err := s.plausible(); err != nil {
+		if err := s.checkCounts(); err != nil {
 			return err
 		}
 	}
@@ -106,23 +105,22 @@ func (s *source) open(ctx context.Context, host metadatafile.Host, held bool) (e
 		return exit.Errorf(thinpool.ErrNotFound, "metadata %s: no metadata snapshot is held; `dmsetup message POOL 0 reserve_metadata_snap` creates one", s.path)
 	}
 	s.held = s.live.HeldRoot
-	if s.root, err = metadata.HeldRoot(s.File, s.held); err != nil && !s.bearable(err) {
+	if s.root, err = metadata.HeldRoot(s.File, s.held); err != nil && !s.isDamage(err) {
 		return s.about(err)
 	}
 	return nil
 }
 
-// bearable errors are damage, not another thing or a newer format.
-func (s *source) bearable(err error) bool {
+// isDamage reports whether an error is damage, and not another kind of data or a newer format.
+func (s *source) isDamage(err error) bool {
 	return s.damaged && (errors.Is(err, metadata.ErrChecksum) || errors.Is(err, metadata.ErrCorrupt))
 }
 
-// blocks is how many metadata blocks there really are.
+// blocks returns the number of metadata blocks in the file or device.
 func (s *source) blocks() uint64 { return uint64(s.size / metadata.BlockSize) }
 
-// dataBlocks is the size of the data device, 0 where nobody knows. A held root
-// has none; that of the live superblock may be looked at even while a pool is
-// active, and is not smaller than it was.
+// dataBlocks returns the size of the data device, 0 if it is unknown. A held root has no size.
+// That of the live superblock can be read while a pool is active, and never shrinks.
 func (s *source) dataBlocks() uint64 {
 	if blocks := s.live.DataSpaceMap.Blocks; blocks <= maxDataBlocks {
 		return blocks
@@ -130,7 +128,8 @@ func (s *source) dataBlocks() uint64 {
 	return 0
 }
 
-// maxDataBlocks: a mapping has 40 bits for the data block (dm-thin-metadata.c).
+// maxDataBlocks is the limit of a mapping, which has 40 bits for the data block
+// (dm-thin-metadata.c).
 const maxDataBlocks = 1 << 40
 
 func (s *source) close() error {
@@ -141,8 +140,8 @@ func (s *source) close() error {
 	return errors.Join(fault, s.claims.Close())
 }
 
-// plausible holds what the superblock claims against what there is.
-func (s *source) plausible() error {
+// checkCounts compares the counts in the superblock with the size of the file.
+func (s *source) checkCounts() error {
 	if claimed, have := s.live.MetadataSpaceMap.Blocks, s.blocks(); claimed > have {
 		return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock has %d metadata blocks, the file only %d: copy the whole device", s.path, claimed, have)
 	}
@@ -152,7 +151,7 @@ func (s *source) plausible() error {
 	return nil
 }
 
-// noSuperblock is what to do about a superblock that cannot be read.
+// noSuperblock is the hint for a superblock that cannot be read.
 const noSuperblock = "nothing can be found without the superblock: look for another copy, or for a dump to use with `thinctl metadata restore`"
 
 func sourceRemedy(c *command.Call, s *source, err error) error {
@@ -162,7 +161,7 @@ func sourceRemedy(c *command.Call, s *source, err error) error {
 	return metadataRemedy(c, s.path, err)
 }
 
-// metadataRemedy says what to do about an error of package metadata.
+// metadataRemedy adds a hint to an error of package metadata.
 func metadataRemedy(c *command.Call, path string, err error) error {
 	remedy := ""
 	switch {
@@ -192,7 +191,7 @@ func metadataRemedy(c *command.Call, path string, err error) error {
 	return fmt.Errorf("%w; %s", err, remedy)
 }
 
-// times is how large so many blocks are, at most what 64 bits hold.
+// times returns the size of blocks, limited to what 64 bits hold.
 func times(blocks uint64, size units.Bytes) units.Bytes {
 	if size > 0 && blocks > uint64(^units.Bytes(0)/size) {
 		return ^units.Bytes(0)

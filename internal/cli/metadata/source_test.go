@@ -28,7 +28,7 @@ func TestHeldRootReleasedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.close()
-	if err := s.unmoved(nil); err != nil {
+	if err := s.checkHeld(nil); err != nil {
 		t.Errorf("nothing happened: %v", err)
 	}
 	old, err := os.ReadFile(path)
@@ -48,7 +48,7 @@ func TestHeldRootReleasedMeanwhile(t *testing.T) {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.unmoved(nil); !errors.Is(err, exit.ErrUnhealthy) {
+		if err := s.checkHeld(nil); !errors.Is(err, exit.ErrUnhealthy) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"thinctl/units"
 )
 
-func usageCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func usageCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "usage", Args: "FILE", Usage: "show the space of each thin device, exclusive and shared",
 		About: "Exclusive blocks are mapped by one device only and are freed when it is deleted; shared blocks are mapped by several devices. " +
 			"All exclusive blocks and all shared blocks, each counted once, add up to the used blocks. Blocks that only a metadata snapshot maps are not counted.",
@@ -36,7 +36,7 @@ type metadataUsageView struct {
 	ExclusiveBytes units.Bytes           `json:"exclusive_bytes"`
 	Shared         uint64                `json:"shared_blocks"`
 	SharedBytes    units.Bytes           `json:"shared_bytes"`
-	DataBlocks     uint64                `json:"data_blocks"` // the data device's
+	DataBlocks     uint64                `json:"data_blocks"` // of the data device
 	DataBytes      units.Bytes           `json:"data_bytes"`
 	Nodes          uint64                `json:"metadata_tree_blocks"`
 	Freed          *metadataFreedView    `json:"freed,omitempty"`
@@ -56,7 +56,7 @@ type metadataFreedView struct {
 	Devices []uint32    `json:"device_ids"`
 	Blocks  uint64      `json:"blocks"`
 	Bytes   units.Bytes `json:"bytes"`
-	// Pinned: the metadata snapshot keeps what it maps until it is released.
+	// Pinned means that a metadata snapshot keeps its blocks until it is released.
 	Pinned bool `json:"after_release_of_metadata_snapshot"`
 }
 
@@ -102,7 +102,7 @@ func showUsage(c *command.Call) error {
 	})
 }
 
-// scan reads all mappings, and says so where that takes long.
+// scan reads all mappings and shows progress.
 func scan(c *command.Call, s *source) (*metadata.Map, error) {
 	read, done := c.Reading("reading metadata %s", s.path)
 	defer done()
@@ -130,7 +130,7 @@ func (v *metadataUsageView) write(w io.Writer) {
 	fmt.Fprintln(w)
 }
 
-// deviceIDs reads a flag that takes ids of thin devices.
+// deviceIDs parses a flag with ids of thin devices.
 func deviceIDs(c *command.Call, flag string) ([]uint32, error) {
 	var ids []uint32
 	for _, text := range c.Flags.StringSlice(flag) {

@@ -19,8 +19,9 @@ import (
 	"thinctl/thinpool"
 )
 
-func Command(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+// Command returns `thinctl metrics`.
+func Command(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "metrics", Args: "[POOL...]", Usage: "print the metrics of pools once",
 		About: "Prints Prometheus' text format, also with --json, for the textfile collector of node_exporter. Takes no lock and commits nothing. " +
 			"A pool that cannot be read has thinctl_pool_sample_success 0; the other pools are printed, and the exit code is not 0. " +
@@ -40,7 +41,7 @@ func printMetrics(c *command.Call) error {
 	}
 	var samples []metrics.Sample
 	faults := c.OnHost(func() error {
-		names, err := asked(c)
+		names, err := chosenPools(c)
 		if err != nil {
 			return err
 		}
@@ -57,12 +58,11 @@ func printMetrics(c *command.Call) error {
 	}
 	var text bytes.Buffer
 	err := metrics.WriteText(&text, samples, metrics.Options{VolumeLimit: limit, Version: command.ProgramVersion()})
-	return errors.Join(faults, err, deliver(c, text.Bytes()))
+	return errors.Join(faults, err, writeText(c, text.Bytes()))
 }
 
-// asked are the pools that the command line names, each once; all where it names
-// none.
-func asked(c *command.Call) ([]string, error) {
+// chosenPools returns the pools in the arguments, each once, or all pools.
+func chosenPools(c *command.Call) ([]string, error) {
 	if len(c.Args) > 0 {
 		for _, name := range c.Args {
 			if err := thinpool.CheckPoolName(name); err != nil {
@@ -78,9 +78,8 @@ func asked(c *command.Call) ([]string, error) {
 	return names, nil
 }
 
-// deliver writes to standard output, or makes the file that --output names. A
-// reader sees what it was or what it is, whole.
-func deliver(c *command.Call, text []byte) (err error) {
+// writeText writes to standard output, or replaces the file of --output atomically.
+func writeText(c *command.Call, text []byte) (err error) {
 	path := c.Flags.String("output")
 	if path == "" {
 		_, err := c.Out.Write(text)
@@ -100,7 +99,7 @@ func deliver(c *command.Call, text []byte) (err error) {
 	return file.Commit()
 }
 
-// poolNamesOnce proposes pools that are not there yet.
+// poolNamesOnce proposes pools that are not in the arguments.
 func poolNamesOnce(c *command.Call) []string {
 	names, _ := thinpool.List(c.Root())
 	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(c.Args, name) })

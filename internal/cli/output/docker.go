@@ -9,12 +9,10 @@ import (
 	"thinctl/units"
 )
 
-// Sizes and times of images, layers and containers are written as Docker does:
-// 1000-based, four digits.
-
+// HumanSize formats a size as Docker does, in powers of 1000.
 func HumanSize(b units.Bytes) string { return docker.HumanSize(float64(b)) }
 
-// HumanSizeOf writes what may be unknown.
+// HumanSizeOf is HumanSize for a size that may be unknown.
 func HumanSizeOf(b *units.Bytes) string {
 	if b == nil {
 		return "unknown"
@@ -22,7 +20,7 @@ func HumanSizeOf(b *units.Bytes) string {
 	return HumanSize(*b)
 }
 
-// AmountOf is a size that may be unknown, in a sentence.
+// AmountOf is HumanSizeOf in a sentence.
 func AmountOf(b *units.Bytes) string {
 	if b == nil {
 		return "an unknown amount"
@@ -30,18 +28,20 @@ func AmountOf(b *units.Bytes) string {
 	return HumanSize(*b)
 }
 
-// TreeSize is how `docker images --tree` wrote it, when there still was a space.
+// TreeSize formats a size as `docker images --tree` did, with a space.
 func TreeSize(b units.Bytes) string {
 	return docker.CustomSize("%.4g %s", float64(b), 1000, []string{"B", "kB", "MB", "GB", "TB", "PB", "EB"})
 }
 
 const shortDigits = 12
 
+// ShortID returns the first 12 digits of an id.
 func ShortID(id string) string {
 	return id[:min(len(id), shortDigits)]
 }
 
-// Harmless takes out of a stranger's text what a terminal would obey.
+// Harmless replaces control characters, which a terminal would obey, in text from an image or
+// archive.
 func Harmless(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
@@ -51,7 +51,7 @@ func Harmless(text string) string {
 	}, text)
 }
 
-// Clipped is Docker's ellipsis.
+// Clipped shortens a text as Docker does, with an ellipsis.
 func Clipped(text string, most int) string {
 	runes := []rune(text)
 	if len(runes) <= most {

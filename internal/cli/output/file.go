@@ -12,7 +12,7 @@ import (
 	"thinctl/thinpool"
 )
 
-// NewFile is a file that gets its name once all of it is there.
+// NewFile is a file that gets its name when it is complete.
 type NewFile struct {
 	*os.File
 	path  string
@@ -20,8 +20,8 @@ type NewFile struct {
 	named bool
 }
 
-// CreateFile begins a file, 0600. Whatever has the name is refused, unless
-// force is set and it is a regular file: then it is replaced at the end.
+// CreateFile creates a file with mode 0600. It refuses a path that exists, unless force is set and
+// it is a regular file, which Commit replaces.
 func CreateFile(path string, force bool) (*NewFile, error) {
 	if err := freePath(path, force); err != nil {
 		return nil, err
@@ -33,7 +33,7 @@ func CreateFile(path string, force bool) (*NewFile, error) {
 	return &NewFile{File: file, path: path, force: force}, nil
 }
 
-// freePath refuses a path where something is, before work is done for it.
+// freePath refuses a path that exists, before any work is done.
 func freePath(path string, force bool) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -49,7 +49,7 @@ func freePath(path string, force bool) error {
 	return nil
 }
 
-// Commit brings the file to disk and gives it its name.
+// Commit syncs the file and gives it its name.
 func (f *NewFile) Commit() error {
 	err := f.Sync()
 	if err == nil && f.force {
@@ -59,7 +59,7 @@ func (f *NewFile) Commit() error {
 	} else if err == nil {
 		err = disk.Rename(f.Name(), f.path)
 	}
-	if errors.Is(err, fs.ErrExist) { // it came meanwhile
+	if errors.Is(err, fs.ErrExist) { // it was created in the meantime
 		return freePath(f.path, false)
 	}
 	if err != nil {
@@ -69,7 +69,7 @@ func (f *NewFile) Commit() error {
 	return nil
 }
 
-// Close closes the file, and removes it where it has no name yet.
+// Close closes the file, and removes it if it was not committed.
 func (f *NewFile) Close() error {
 	err := f.File.Close()
 	if !f.named {

@@ -7,6 +7,7 @@ import (
 	"thinctl/snapshots/filesystem"
 )
 
+// Holder is the JSON of the users of a device in one mount namespace.
 type Holder struct {
 	Namespace uint64        `json:"mount_namespace"`
 	Own       bool          `json:"own_namespace"`
@@ -21,6 +22,7 @@ type processView struct {
 	Files   []string `json:"files"`
 }
 
+// NewHolder returns the JSON of a holder.
 func NewHolder(h filesystem.Holder) Holder {
 	view := Holder{Namespace: h.Namespace, Own: h.Own, Mounts: append([]string{}, h.MountPoints...), Processes: []processView{}}
 	for _, p := range h.Processes {
@@ -29,6 +31,7 @@ func NewHolder(h filesystem.Holder) Holder {
 	return view
 }
 
+// String formats the holder on one line.
 func (v Holder) String() string {
 	where := fmt.Sprintf("mount namespace %d", v.Namespace)
 	if v.Own {

@@ -8,9 +8,8 @@ import (
 	"io"
 )
 
-// listing writes a result that may be too long to be held: items as they come,
-// between a head and a tail. It is one JSON object with the items under name,
-// or a table whose columns have a fixed width.
+// listing writes a result that may be too long for memory: items between a head and a tail. It is
+// one JSON object with the items under name, or a table with columns of a fixed width.
 type listing struct {
 	w     *bufio.Writer
 	json  bool
@@ -19,8 +18,8 @@ type listing struct {
 
 const columnWidth = 17
 
-// WriteListing writes head's fields, the items that each gives to add, and the
-// fields of what each returns, or what that writes as text.
+// WriteListing writes the fields of head, the items that each passes to add, and the tail that
+// each returns.
 func WriteListing(w io.Writer, asJSON bool, head any, name string, columns []any, each func(add func(item any, cells ...any) error) (Tail, error)) error {
 	l := &listing{w: bufio.NewWriterSize(w, 64<<10), json: asJSON}
 	if err := l.begin(head, name, columns); err != nil {
@@ -28,7 +27,7 @@ func WriteListing(w io.Writer, asJSON bool, head any, name string, columns []any
 	}
 	end, err := each(l.add)
 	if err != nil && l.items == 0 {
-		return err // nothing is listed
+		return err // nothing was listed
 	}
 	if err == nil {
 		err = l.end(end)
@@ -39,7 +38,7 @@ func WriteListing(w io.Writer, asJSON bool, head any, name string, columns []any
 	return err
 }
 
-// Tail ends a listing.
+// Tail is the end of a listing.
 type Tail interface{ Write(w io.Writer) }
 
 func (l *listing) begin(head any, name string, columns []any) error {

@@ -1,6 +1,6 @@
 package output
 
-// PoolHead begins results about a pool's images, layers or containers.
+// PoolHead is the start of results about the images, layers or containers of a pool.
 type PoolHead struct {
 	Envelope
 	Pool string `json:"pool"`

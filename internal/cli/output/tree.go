@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// DrawTree draws as `docker images --tree` did.
+// DrawTree draws a tree as `docker images --tree` did.
 func DrawTree[N any](w io.Writer, nodes []N, text func(N) string, below func(N) []N) {
 	var draw func(nodes []N, indent string)
 	draw = func(nodes []N, indent string) {

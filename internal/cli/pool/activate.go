@@ -12,8 +12,8 @@ import (
 	"thinctl/thinpool"
 )
 
-func activateCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func activateCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "activate", Args: "[NAME]", Usage: "activate a pool, for example after a reboot",
 		About: "Finishes or undoes what a killed process left. Volumes are activated when they are needed. Disks are found by their identity, under any name; a disk that does not belong to the pool is refused.",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "activate every pool that was not deactivated by a user"},
@@ -23,8 +23,8 @@ func activateCommand(a *command.Environment) *cli.Command {
 	})
 }
 
-func deactivateCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func deactivateCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "deactivate", Args: "NAME", Usage: "remove the devices of a pool from the kernel, keep the pool",
 		Run: deactivatePool, Complete: (*command.Call).PoolNames,
 	})

@@ -18,16 +18,16 @@ import (
 	"thinctl/thinpool"
 )
 
-func checkCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func checkCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "check", Args: "[NAME]", Usage: "check the database, metadata, volumes and layers of pools",
 		About: "Compares database, kernel and metadata, and layers with their volumes. Changes nothing. Exits 6 if something is wrong. The metadata of an active pool is checked in a metadata snapshot, which has no space maps: deactivate the pool to check these, too.",
 		Run:   checkPools, Complete: (*command.Call).PoolNames,
 	})
 }
 
-func repairCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func repairCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "repair", Args: "NAME", Usage: "repair what `pool check` finds, or a lost state.db",
 		About: "Damaged metadata is rebuilt only while the pool is inactive; a copy of it is kept. " +
 			"A database that is lost, damaged or out of date is made to agree with the metadata: thin devices that it lacks become volumes, " +
@@ -49,7 +49,7 @@ type checkedView struct {
 	Active   bool          `json:"active"`
 	Healthy  bool          `json:"healthy"`
 	Findings []findingView `json:"findings"`
-	// Disks are the pool's data and metadata, as they were found.
+	// Disks are the devices or files where the pool's data and metadata were found.
 	Disks []thinpool.FoundDisk `json:"disks"`
 }
 
@@ -59,8 +59,7 @@ type findingView struct {
 	Detail     string `json:"detail"`
 	Remedy     string `json:"remedy,omitempty"`
 	Repairable bool   `json:"repairable"`
-	// Fault is what is wrong with the metadata, and Lost how many mappings of
-	// volumes go with the repair, at most.
+	// Fault is the damage of the metadata. Lost is the maximum of mappings that a repair loses.
 	Fault string `json:"fault,omitempty"`
 	Lost  uint64 `json:"lost_mappings,omitempty"`
 }
@@ -74,7 +73,7 @@ func newFindingViews(findings []thinpool.Finding) []findingView {
 	return views
 }
 
-// faults counts what is wrong. A tombstone is work that waits, not a fault.
+// faults counts the faults. A tombstone is pending work, not a fault.
 func faults(findings []findingView) int {
 	n := 0
 	for _, f := range findings {
@@ -92,8 +91,8 @@ func checkPools(c *command.Call) error {
 		report, err := pool.Check(c.Ctx)
 		var records []findingView
 		if err == nil {
-			// Where the metadata cannot be read, neither can what counts, and the
-			// report has said so.
+			// If the metadata cannot be read, the records cannot be checked either, and the report
+			// has a finding about it.
 			if records, err = checkRecords(c, pool); len(report.Findings) > 0 {
 				err = nil
 			}
@@ -131,8 +130,7 @@ func checkPools(c *command.Call) error {
 	}))
 }
 
-// writeDisks lists where the pool's block devices are. Files of the pool's
-// directory need no mention.
+// writeDisks lists the pool's block devices. Files are always in the pool's directory.
 func writeDisks(w io.Writer, disks []thinpool.FoundDisk) {
 	for _, disk := range disks {
 		if disk.Identity.Kind != "" {
@@ -141,8 +139,8 @@ func writeDisks(w io.Writer, disks []thinpool.FoundDisk) {
 	}
 }
 
-// nameHolders says with each removed volume who still has it: no other command
-// can, since its name is gone.
+// nameHolders adds the users of each removed volume. No other command can list them, because the
+// name of the volume is gone.
 func nameHolders(c *command.Call, findings []thinpool.Finding) {
 	for i := range findings {
 		f := &findings[i]
@@ -159,8 +157,7 @@ func nameHolders(c *command.Call, findings []thinpool.Finding) {
 	}
 }
 
-// findRecord is the code of what the records of images, layers and containers do
-// not agree on.
+// findRecord is the code of records of images, layers and containers that do not agree.
 const findRecord = "record"
 
 // checkRecords compares the records of images, layers and containers.
@@ -184,8 +181,8 @@ func checkRecords(c *command.Call, pool *thinpool.Pool) ([]findingView, error) {
 	return views, err
 }
 
-// loadAgain is the remedy for a layer whose tar cannot be written again: images
-// that have it can be run, and neither saved nor pushed.
+// loadAgain returns the remedy for a layer whose tar cannot be rebuilt. Containers of its images
+// can run, but the images can neither be saved nor pushed.
 func loadAgain(pool, layer string, all []images.Image) string {
 	var commands []string
 	for _, image := range all {
@@ -219,12 +216,12 @@ type repairView struct {
 	DryRun  bool     `json:"dry_run"`
 	Pool    string   `json:"pool"`
 	Actions []string `json:"actions"`
-	// Warnings are what to do before volumes are used again.
+	// Warnings are actions to take before volumes are used again.
 	Warnings []string `json:"warnings,omitempty"`
-	// Database is the copy of the database as it was found.
+	// Database is the path of the copy of the old database.
 	Database string `json:"database_copy,omitempty"`
 	Damaged  string `json:"damaged_copy,omitempty"`
-	// Lost are the volumes that are not whole any more.
+	// Lost are the volumes that are no longer complete.
 	Lost []thinpool.LostVolume `json:"lost"`
 	Kept int                   `json:"kept_volumes"`
 	Left []findingView         `json:"left"`
@@ -244,7 +241,7 @@ func repairPool(c *command.Call) error {
 		if err != nil && len(view.Actions) == 0 {
 			return err
 		}
-		err = errors.Join(err, c.Show(view, view.write)) // what was done is shown whatever came then
+		err = errors.Join(err, c.Show(view, view.write)) // show what was done, also after an error
 		if n := faults(view.Left); n > 0 {
 			err = errors.Join(err, exit.Errorf(exit.ErrUnhealthy, "repair pool %s: %s left; see the remedy of each", name, output.Plural(n, "fault")))
 		}
@@ -252,7 +249,7 @@ func repairPool(c *command.Call) error {
 	})
 }
 
-// repairRecords repairs what checkRecords finds, and containerd's snapshots.
+// repairRecords repairs the findings of checkRecords, and containerd's snapshots.
 func repairRecords(tx *thinpool.Tx) ([]string, error) {
 	done, err := images.RepairIn(tx)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"thinctl/units"
 )
 
-func createCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func createCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "create", Args: "NAME", Usage: "create a pool and activate it",
 		About: "Creates a pool on two sparse files under the root, or on block devices. Refuses a device that holds data.",
 		Flags: []cli.Flag{
@@ -74,7 +74,7 @@ func createPool(c *command.Call) error {
 	})
 }
 
-// createOptions reads the flags, and tells all their faults at once.
+// createOptions parses the flags and returns all their faults at once.
 func createOptions(c *command.Call) (thinpool.CreateOptions, error) {
 	o := thinpool.CreateOptions{
 		LowWater: c.Flags.Uint64("low-water"), DataDevice: c.Flags.String("data-device"), MetadataDevice: c.Flags.String("metadata-device"),
@@ -144,8 +144,8 @@ func newBackingView(dir string, b thinpool.Backing) backingView {
 
 func writePlan(w io.Writer, plan thinpool.Plan, options thinpool.CreateOptions) {
 	fmt.Fprintf(w, "would create pool %s:\n", plan.Name)
-	output.Fact(w, "Directory", plan.Dir)
-	output.Fact(w, "Device", plan.Device)
+	output.Field(w, "Directory", plan.Dir)
+	output.Field(w, "Device", plan.Device)
 	for _, b := range []struct {
 		name    string
 		backing thinpool.Backing
@@ -157,14 +157,14 @@ func writePlan(w io.Writer, plan thinpool.Plan, options thinpool.CreateOptions) 
 				kind = "file"
 			}
 		}
-		output.Fact(w, b.name, fmt.Sprintf("%s %s of %s", kind, backingPath(plan.Dir, b.backing), b.backing.Size))
+		output.Field(w, b.name, fmt.Sprintf("%s %s of %s", kind, backingPath(plan.Dir, b.backing), b.backing.Size))
 	}
-	output.Fact(w, "Block size", plan.Block)
-	output.Fact(w, "Base size", plan.BaseSize)
-	output.Fact(w, "Low water", output.Plural(int(plan.LowWater), "block"))
-	output.Fact(w, "When full", fullPolicy(options.ErrorIfFull))
-	output.Fact(w, "Reserve", fmt.Sprintf("data %d%%, metadata %d%%, host %d%%", plan.Reserve.Data, plan.Reserve.Metadata, plan.Reserve.Host))
+	output.Field(w, "Block size", plan.Block)
+	output.Field(w, "Base size", plan.BaseSize)
+	output.Field(w, "Low water", output.Plural(int(plan.LowWater), "block"))
+	output.Field(w, "When full", fullPolicy(options.ErrorIfFull))
+	output.Field(w, "Reserve", fmt.Sprintf("data %d%%, metadata %d%%, host %d%%", plan.Reserve.Data, plan.Reserve.Metadata, plan.Reserve.Host))
 	for _, warning := range plan.Warnings {
-		output.Fact(w, "Warning", warning)
+		output.Field(w, "Warning", warning)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"thinctl/thinpool"
 )
 
-func destroyCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func destroyCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "destroy", Args: "NAME", Usage: "remove a pool with all its volumes",
 		About: "Asks for the name of the pool on a terminal; without a terminal it needs --yes. The pool must not be in use.",
 		Flags: []cli.Flag{command.YesFlag(), command.DryRunFlag()},
@@ -53,7 +53,7 @@ func destroyPool(c *command.Call) error {
 	})
 }
 
-// planDestroy says what would go, and who stands in the way.
+// planDestroy lists what would be removed and which volumes are in use.
 func planDestroy(c *command.Call, pool *thinpool.Pool) (destroyView, error) {
 	view := destroyView{Envelope: output.Schema(), DryRun: c.Flags.Bool("dry-run"), Pool: pool.Name(), UUID: pool.UUID(), Dir: pool.Dir(),
 		Volumes: []string{}, InUse: []string{}}
@@ -91,12 +91,12 @@ func (v destroyView) write(w io.Writer) {
 		return
 	}
 	fmt.Fprintf(w, "would destroy pool %s:\n", v.Pool)
-	output.Fact(w, "Directory", v.Dir)
-	output.Fact(w, "UUID", v.UUID)
+	output.Field(w, "Directory", v.Dir)
+	output.Field(w, "UUID", v.UUID)
 	if v.Wiped != nil {
-		output.Fact(w, "Wiped", "the first block of "+v.Wiped.Path)
+		output.Field(w, "Wiped", "the first block of "+v.Wiped.Path)
 	}
-	output.Fact(w, "Volumes", len(v.Volumes))
+	output.Field(w, "Volumes", len(v.Volumes))
 	for _, name := range v.Volumes {
 		fmt.Fprintf(w, "  %s\n", name)
 	}

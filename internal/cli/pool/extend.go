@@ -13,8 +13,8 @@ import (
 	"thinctl/units"
 )
 
-func extendCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func extendCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "extend", Args: "NAME", Usage: "make a pool larger, also while it is in use",
 		About: "The metadata grows with the data. A pool never shrinks.",
 		Flags: []cli.Flag{
@@ -83,8 +83,8 @@ func (v extensionView) write(w io.Writer) {
 		verb = "would be extended"
 	}
 	fmt.Fprintf(w, "pool %s %s:\n", v.Pool, verb)
-	output.Fact(w, "Data", v.Data)
-	output.Fact(w, "Metadata", v.Metadata)
+	output.Field(w, "Data", v.Data)
+	output.Field(w, "Metadata", v.Metadata)
 }
 
 func (v growthView) String() string {

@@ -18,8 +18,8 @@ import (
 	"thinctl/units"
 )
 
-func mapCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func mapCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "map", Args: "POOL", Usage: "draw which volume owns each data block of a pool",
 		About: "Draws in the terminal, or with --svg to a file. " +
 			"With --range it lists the volumes that have blocks in that part of the data device.",
@@ -103,7 +103,7 @@ func mapWidth(c *command.Call) int {
 	return c.Columns
 }
 
-// mapColor is what the terminal can show, as it says itself.
+// mapColor returns the colors that the terminal supports, from its environment variables.
 func mapColor(c *command.Call) poolmap.Color {
 	switch kind := c.Getenv("COLORTERM"); {
 	case !c.Colored() || c.Getenv("TERM") == "dumb":
@@ -114,20 +114,20 @@ func mapColor(c *command.Call) poolmap.Color {
 	return poolmap.Color256
 }
 
-// draw draws into memory: only once the reading has ended is it known to hold.
-func draw(c *command.Call, pool *thinpool.Pool, how func(io.Writer, poolmap.Map) error) ([]byte, error) {
+// draw draws to memory. The result is valid only when the reading has ended.
+func draw(c *command.Call, pool *thinpool.Pool, render func(io.Writer, poolmap.Map) error) ([]byte, error) {
 	var b bytes.Buffer
 	done := c.Progress("reading the metadata of pool %s", pool.Name())
 	defer done()
 	err := pool.DataMap(c.Ctx, func(m thinpool.DataMap) error {
 		b.Reset()
-		return how(&b, drawable(m))
+		return render(&b, toMap(m))
 	})
 	return b.Bytes(), err
 }
 
-// drawable returns the map as poolmap draws it.
-func drawable(data thinpool.DataMap) poolmap.Map {
+// toMap converts a map to the form that poolmap draws.
+func toMap(data thinpool.DataMap) poolmap.Map {
 	drawn := poolmap.Map{BlockSize: data.Block, Blocks: data.Blocks}
 	for _, thin := range data.Thins {
 		drawn.Owners = append(drawn.Owners, thin.String())
@@ -180,7 +180,7 @@ type spanView struct {
 	Volume string      `json:"volume,omitempty"`
 }
 
-// listSpans is the map as JSON.
+// listSpans prints the map as JSON.
 func listSpans(c *command.Call, pool *thinpool.Pool) error {
 	head := struct {
 		output.Envelope
@@ -215,7 +215,7 @@ func listSpans(c *command.Call, pool *thinpool.Pool) error {
 	})
 }
 
-// count ends a list with how long it is.
+// count is the tail of a listing: the number of its items.
 type count struct {
 	Count int `json:"count"`
 	what  string

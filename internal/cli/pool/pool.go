@@ -7,14 +7,15 @@ import (
 	"thinctl/internal/cli/command"
 )
 
-func Commands(a *command.Environment) *cli.Command {
+// Commands returns `thinctl pool` with its commands.
+func Commands(env *command.Environment) *cli.Command {
 	return &cli.Command{
 		Name:  "pool",
 		Usage: "create and manage thin pools",
 		Subcommands: []*cli.Command{
-			createCommand(a), listCommand(a), statusCommand(a), usageCommand(a), mapCommand(a), extendCommand(a), setCommand(a), activateCommand(a), deactivateCommand(a),
-			checkCommand(a), repairCommand(a), trimCommand(a), destroyCommand(a),
+			createCommand(env), listCommand(env), statusCommand(env), usageCommand(env), mapCommand(env), extendCommand(env), setCommand(env), activateCommand(env), deactivateCommand(env),
+			checkCommand(env), repairCommand(env), trimCommand(env), destroyCommand(env),
 		},
-		BashComplete: a.Completer(nil),
+		BashComplete: env.Completer(nil),
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"thinctl/units"
 )
 
-func setCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func setCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "set", Args: "NAME", Usage: "change the base size and the reserves of a pool",
 		About: "Settings without a flag are kept. Takes effect with the next volume; existing volumes keep their size.",
 		Flags: []cli.Flag{
@@ -90,10 +90,10 @@ func (v setView) write(w io.Writer) {
 		verb = "would be set"
 	}
 	fmt.Fprintf(w, "pool %s %s:\n", v.Pool, verb)
-	output.Fact(w, "Base size", growthView{v.From.BaseBytes, v.To.BaseBytes})
-	output.Fact(w, "Data reserve", fromTo(v.From.Reserve.Data, v.To.Reserve.Data))
-	output.Fact(w, "Metadata reserve", fromTo(v.From.Reserve.Metadata, v.To.Reserve.Metadata))
-	output.Fact(w, "Host reserve", fromTo(v.From.Reserve.Host, v.To.Reserve.Host))
+	output.Field(w, "Base size", growthView{v.From.BaseBytes, v.To.BaseBytes})
+	output.Field(w, "Data reserve", fromTo(v.From.Reserve.Data, v.To.Reserve.Data))
+	output.Field(w, "Metadata reserve", fromTo(v.From.Reserve.Metadata, v.To.Reserve.Metadata))
+	output.Field(w, "Host reserve", fromTo(v.From.Reserve.Host, v.To.Reserve.Host))
 }
 
 func fromTo(from, to int) string {

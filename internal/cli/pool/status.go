@@ -11,12 +11,12 @@ import (
 	"thinctl/thinpool"
 )
 
-func listCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{Name: "list", Usage: "list the pools", Run: listPools})
+func listCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{Name: "list", Usage: "list the pools", Run: listPools})
 }
 
-func statusCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func statusCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "status", Args: "[NAME]", Usage: "show one pool in detail, or all pools",
 		About: "The lines are those of docker info for the devicemapper driver, and more.",
 		Run:   showStatus, Complete: (*command.Call).PoolNames,
@@ -28,7 +28,7 @@ type poolsView struct {
 	Pools []poolView `json:"pools"`
 }
 
-// statuses asks the pool of that name, or all; faults come with what was found.
+// statuses returns the status of one pool or of all pools, together with any errors.
 func statuses(c *command.Call, name string, more ...func(*thinpool.Pool, *poolView) error) ([]poolView, error) {
 	views := []poolView{}
 	err := c.OnPools(name, func(pool *thinpool.Pool) error {
@@ -40,7 +40,7 @@ func statuses(c *command.Call, name string, more ...func(*thinpool.Pool, *poolVi
 		for _, add := range more {
 			if err := add(pool, &view); c.Ctx.Err() != nil {
 				return err
-			} else if err != nil { // of a pool that is not sound the rest must still be told
+			} else if err != nil { // an unhealthy pool: show the rest
 				c.Logger.Info("images and containers cannot be counted", "error", err)
 			}
 		}
@@ -50,7 +50,7 @@ func statuses(c *command.Call, name string, more ...func(*thinpool.Pool, *poolVi
 	return views, err
 }
 
-// countContents adds how many images, layers and containers the pool has.
+// countContents adds the number of images, layers and containers.
 func countContents(c *command.Call, pool *thinpool.Pool, v *poolView) error {
 	store := c.Images(pool)
 	images, err := store.Images(c.Ctx)
@@ -69,8 +69,8 @@ func countContents(c *command.Call, pool *thinpool.Pool, v *poolView) error {
 	return nil
 }
 
-// number writes what a pool that is not sound may not know.
-func number(n *int) string {
+// formatCount formats a count that may be unknown.
+func formatCount(n *int) string {
 	if n == nil {
 		return "unknown"
 	}
@@ -125,69 +125,67 @@ func showStatus(c *command.Call) error {
 	return err
 }
 
-// write prints Docker's info lines in their order and words, then what Docker
-// did not say.
+// write prints the lines of Docker's info block in their order and words, then further lines.
 func (v poolView) write(w io.Writer) {
-	output.Fact(w, "Name", v.Name)
-	output.Fact(w, "Pool Name", v.PoolName)
-	output.Fact(w, "Pool Blocksize", v.BlockBytes)
-	output.Fact(w, "Base Device Size", v.BaseBytes)
-	output.Fact(w, "Udev Sync Supported", v.UdevSync)
-	output.Fact(w, "Data file", v.Data.device())
-	output.Fact(w, "Metadata file", v.Metadata.device())
+	output.Field(w, "Name", v.Name)
+	output.Field(w, "Pool Name", v.PoolName)
+	output.Field(w, "Pool Blocksize", v.BlockBytes)
+	output.Field(w, "Base Device Size", v.BaseBytes)
+	output.Field(w, "Udev Sync Supported", v.UdevSync)
+	output.Field(w, "Data file", v.Data.device())
+	output.Field(w, "Metadata file", v.Metadata.device())
 	if v.Data.isFile {
-		output.Fact(w, "Data loop file", v.Data.Path)
+		output.Field(w, "Data loop file", v.Data.Path)
 	}
 	if v.Metadata.isFile {
-		output.Fact(w, "Metadata loop file", v.Metadata.Path)
+		output.Field(w, "Metadata loop file", v.Metadata.Path)
 	}
 	for _, s := range []struct {
 		name  string
 		space spaceView
 	}{{"Data", v.Data}, {"Metadata", v.Metadata}} {
 		if s.space.Identity != nil {
-			output.Fact(w, s.name+" Identity", s.space.Identity)
+			output.Field(w, s.name+" Identity", s.space.Identity)
 		}
-		output.Fact(w, s.name+" Space Used", output.Size(s.space.Used))
-		output.Fact(w, s.name+" Space Total", s.space.Total)
-		output.Fact(w, s.name+" Space Available", output.Size(s.space.Available))
+		output.Field(w, s.name+" Space Used", output.Size(s.space.Used))
+		output.Field(w, s.name+" Space Total", s.space.Total)
+		output.Field(w, s.name+" Space Available", output.Size(s.space.Available))
 	}
-	output.Fact(w, "Thin Pool Minimum Free Space", v.MinFree)
-	output.Fact(w, "Deferred Removal Enabled", v.DeferredRemoval)
-	output.Fact(w, "Deferred Deletion Enabled", v.DeferredDelete)
-	output.Fact(w, "Deferred Deleted Device Count", v.DeferredCount)
+	output.Field(w, "Thin Pool Minimum Free Space", v.MinFree)
+	output.Field(w, "Deferred Removal Enabled", v.DeferredRemoval)
+	output.Field(w, "Deferred Deletion Enabled", v.DeferredDelete)
+	output.Field(w, "Deferred Deleted Device Count", v.DeferredCount)
 
-	output.Fact(w, "State", v.state())
+	output.Field(w, "State", v.state())
 	if v.TransactionID != nil {
-		output.Fact(w, "Transaction Id", *v.TransactionID)
-		output.Fact(w, "Needs Check", output.YesNo(*v.NeedsCheck))
-		output.Fact(w, "Discard", *v.Discard)
+		output.Field(w, "Transaction Id", *v.TransactionID)
+		output.Field(w, "Needs Check", output.YesNo(*v.NeedsCheck))
+		output.Field(w, "Discard", *v.Discard)
 	}
-	output.Fact(w, "When Full", v.FullPolicy)
-	output.Fact(w, "Zeroing", output.YesNo(v.Zeroing))
-	output.Fact(w, "Low Water", fmt.Sprintf("%s (%d blocks)", v.LowWaterBytes, v.LowWaterBlocks))
-	output.Fact(w, "Reserve", fmt.Sprintf("data %d%%, metadata %d%%, host %d%%", v.Reserve.Data, v.Reserve.Metadata, v.Reserve.Host))
-	output.Fact(w, "Images", number(v.Images))
-	output.Fact(w, "Layers", number(v.Layers))
-	output.Fact(w, "Containers", number(v.Containers))
-	output.Fact(w, "Volumes", v.Volumes)
-	output.Fact(w, "Virtual Space", fmt.Sprintf("%s (overcommit %.2f)", v.VirtualBytes, v.Overcommit))
+	output.Field(w, "When Full", v.FullPolicy)
+	output.Field(w, "Zeroing", output.YesNo(v.Zeroing))
+	output.Field(w, "Low Water", fmt.Sprintf("%s (%d blocks)", v.LowWaterBytes, v.LowWaterBlocks))
+	output.Field(w, "Reserve", fmt.Sprintf("data %d%%, metadata %d%%, host %d%%", v.Reserve.Data, v.Reserve.Metadata, v.Reserve.Host))
+	output.Field(w, "Images", formatCount(v.Images))
+	output.Field(w, "Layers", formatCount(v.Layers))
+	output.Field(w, "Containers", formatCount(v.Containers))
+	output.Field(w, "Volumes", v.Volumes)
+	output.Field(w, "Virtual Space", fmt.Sprintf("%s (overcommit %.2f)", v.VirtualBytes, v.Overcommit))
 	if v.Data.File != nil {
-		output.Fact(w, "Data File Allocated", v.Data.File.Allocated)
+		output.Field(w, "Data File Allocated", v.Data.File.Allocated)
 	}
 	if v.Metadata.File != nil {
-		output.Fact(w, "Metadata File Allocated", v.Metadata.File.Allocated)
+		output.Field(w, "Metadata File Allocated", v.Metadata.File.Allocated)
 	}
 	if v.Host != nil {
-		output.Fact(w, "Host Space", fmt.Sprintf("%s available of %s", v.Host.Available, v.Host.Total))
+		output.Field(w, "Host Space", fmt.Sprintf("%s available of %s", v.Host.Available, v.Host.Total))
 	}
-	output.Fact(w, "UUID", v.UUID)
-	output.Fact(w, "Directory", v.Dir)
-	output.Fact(w, "Created", output.Stamp(v.Created))
+	output.Field(w, "UUID", v.UUID)
+	output.Field(w, "Directory", v.Dir)
+	output.Field(w, "Created", output.Stamp(v.Created))
 }
 
-// device is the block device that the pool stands on; "" for a file that no
-// loop device has.
+// device returns the block device that the pool uses, "" for a file without a loop device.
 func (v spaceView) device() string {
 	if v.isFile {
 		return v.LoopDevice

@@ -13,8 +13,8 @@ import (
 	"thinctl/units"
 )
 
-func trimCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func trimCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "trim", Args: "NAME", Usage: "free the blocks that mounted file systems do not use",
 		Run: trimPool, Complete: (*command.Call).PoolNames,
 	})

@@ -13,8 +13,8 @@ import (
 	"thinctl/units"
 )
 
-func usageCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func usageCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "usage", Args: "POOL [VOLUME...]", Usage: "show the exact space of each volume in a pool",
 		About: "Exclusive space is mapped by one volume only and is freed when the volume is removed; the exclusive parts and the shared part add up to the used space. " +
 			"With --freed it also shows the space that is freed when all the named volumes are removed. " +
@@ -24,7 +24,7 @@ func usageCommand(a *command.Environment) *cli.Command {
 	})
 }
 
-// usageWords proposes volumes only where they mean something.
+// usageWords proposes pools, then volumes.
 func usageWords(c *command.Call) []string {
 	if len(c.Args) == 0 {
 		return c.PoolNames()
@@ -60,9 +60,9 @@ type volumeUsageView struct {
 	Shared    units.Bytes  `json:"shared_bytes"`
 }
 
-// thinView names a thin device.
+// thinView is the JSON of a thin device.
 type thinView struct {
-	Volume  string `json:"volume"` // "" where no volume has the id
+	Volume  string `json:"volume"` // "" if no volume has the id
 	ID      uint32 `json:"id"`
 	Removed bool   `json:"removed,omitempty"`
 	label   string

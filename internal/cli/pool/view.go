@@ -11,8 +11,7 @@ import (
 	"thinctl/units"
 )
 
-// poolView is a pool in JSON. What only an active, sound pool knows is null
-// otherwise.
+// poolView is the JSON of a pool. Fields are null if only an active, healthy pool has them.
 type poolView struct {
 	Name         string    `json:"name"`
 	UUID         string    `json:"uuid"`
@@ -44,7 +43,7 @@ type poolView struct {
 	Reserve    reserveView `json:"reserve_percent"`
 	MinFree    units.Bytes `json:"minimum_free_bytes"`
 
-	Images          *int        `json:"images,omitempty"` // only `pool status` counts these
+	Images          *int        `json:"images,omitempty"` // only in `pool status`
 	Layers          *int        `json:"layers,omitempty"`
 	Containers      *int        `json:"containers,omitempty"`
 	Volumes         int         `json:"volumes"`
@@ -58,7 +57,7 @@ type poolView struct {
 
 type spaceView struct {
 	Path string `json:"path"`
-	// Identity is what a block device is found by; null of a file.
+	// Identity is the identity by which a block device is found; null for a file.
 	Identity   *disk.Identity `json:"identity,omitempty"`
 	LoopDevice string         `json:"loop_device,omitempty"`
 	Total      units.Bytes    `json:"total_bytes"`
@@ -87,12 +86,12 @@ type reserveView struct {
 
 func newPoolView(c *command.Call, s thinpool.Status) poolView {
 	r := s.Record
-	told := s.Active && s.Kernel.Mode != dm.ModeFail
+	readable := s.Active && s.Kernel.Mode != dm.ModeFail
 	v := poolView{
 		Name: s.Name, UUID: s.UUID, Dir: s.Dir, Created: r.Created.UTC(), Active: s.Active, PoolName: string(s.Device),
 		BlockBytes: r.Block, BaseBytes: r.BaseSize, LowWaterBlocks: r.LowWater, LowWaterBytes: units.Bytes(r.LowWater) * r.Block,
 		FullPolicy: fullPolicy(r.ErrorIfFull), Zeroing: !r.SkipZeroing, DirectIO: r.DirectIO, Preallocated: r.Preallocated,
-		Generation: r.Generation, Data: newSpaceView(s.Data, r.Data.Loop, told), Metadata: newSpaceView(s.Metadata, r.Metadata.Loop, told), Reserve: reserveView(r.Reserve),
+		Generation: r.Generation, Data: newSpaceView(s.Data, r.Data.Loop, readable), Metadata: newSpaceView(s.Metadata, r.Metadata.Loop, readable), Reserve: reserveView(r.Reserve),
 		MinFree: percentOf(s.Data.Total, r.Reserve.Data), Volumes: s.Volumes, VirtualBytes: s.Virtual,
 		UdevSync: c.Probe.UdevSync(), DeferredDelete: true, DeferredCount: s.Tombstones,
 	}
@@ -107,7 +106,7 @@ func newPoolView(c *command.Call, s thinpool.Status) poolView {
 		mode := s.Kernel.Mode.String()
 		v.Mode, v.DeviceNumber = &mode, s.Dev.String()
 	}
-	if told {
+	if readable {
 		k, discard := s.Kernel, s.Kernel.Discard.String()
 		v.NeedsCheck, v.TransactionID, v.HeldRoot, v.Discard = &k.NeedsCheck, &k.TransactionID, &k.HeldRoot, &discard
 		v.FullPolicy = fullPolicy(k.ErrorIfNoSpace)
@@ -115,12 +114,12 @@ func newPoolView(c *command.Call, s thinpool.Status) poolView {
 	return v
 }
 
-func newSpaceView(s thinpool.Space, isFile, told bool) spaceView {
+func newSpaceView(s thinpool.Space, isFile, readable bool) spaceView {
 	v := spaceView{Path: s.Path, LoopDevice: s.Loop, Total: s.Total, isFile: isFile}
 	if !isFile {
 		v.Identity = &s.Identity
 	}
-	if told {
+	if readable {
 		v.Used, v.Available = &s.Used, &s.Available
 	}
 	if s.File != nil {
@@ -129,7 +128,7 @@ func newSpaceView(s thinpool.Space, isFile, told bool) spaceView {
 	return v
 }
 
-// percentOf is exact, and fits for every size.
+// percentOf is exact and does not overflow.
 func percentOf(size units.Bytes, percent int) units.Bytes {
 	return size/100*units.Bytes(percent) + size%100*units.Bytes(percent)/100
 }

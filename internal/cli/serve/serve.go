@@ -18,8 +18,9 @@ import (
 	"thinctl/internal/daemon"
 )
 
-func Command(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+// Command returns `thinctl serve`.
+func Command(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "serve", Usage: "watch and extend all pools, serve containerd and metrics", Long: true,
 		About: "Runs until SIGTERM, which leaves all devices as they are; SIGHUP reloads the configuration. " +
 			"Activates the pools that were not deactivated by a user before it reports that it is ready. " +
@@ -78,8 +79,8 @@ func onHangup(do func()) (stop func()) {
 	return func() { signal.Stop(signals); close(signals) }
 }
 
-// notifyManager tells systemd a state. With RELOADING goes the time, by which it
-// knows which reload is meant (sd_notify(3)).
+// notifyManager sends a state to systemd. RELOADING needs the time, which identifies the reload
+// (sd_notify(3)).
 func notifyManager(state string) error {
 	if strings.HasPrefix(state, sd.SdNotifyReloading) {
 		var now unix.Timespec

@@ -11,7 +11,7 @@ import (
 	"thinctl/internal/cli/exit"
 )
 
-// Ask shows what would be done and reads an answer, which must be word.
+// Ask shows a question and reads an answer, which must be word.
 func Ask(ctx context.Context, in io.Reader, out io.Writer, what, word string) error {
 	fmt.Fprintf(out, "%s\nType %q to continue: ", what, word)
 	answer, err := readLine(ctx, in)
@@ -24,7 +24,7 @@ func Ask(ctx context.Context, in io.Reader, out io.Writer, what, word string) er
 	return nil
 }
 
-// readLine reads an answer; an interrupt ends the wait, not the read.
+// readLine reads an answer. The end of the context ends the wait, not the read.
 func readLine(ctx context.Context, in io.Reader) (string, error) {
 	type answer struct {
 		text string

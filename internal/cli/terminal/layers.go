@@ -12,8 +12,8 @@ import (
 	"thinctl/internal/cli/output"
 )
 
-// Layers tells how an image's layers come on. On a terminal each has a line
-// that changes in place; elsewhere a line is written when a layer has ended.
+// Layers shows the progress of the layers of an image. On a terminal each layer has a line that
+// changes in place; elsewhere a line is written when a layer is done.
 type Layers struct {
 	w      io.Writer
 	live   bool
@@ -21,8 +21,8 @@ type Layers struct {
 
 	mu    sync.Mutex
 	lines []layer
-	top   int // lines above this one have ended and stand as they are
-	drawn int // lines below, as they are on the terminal now
+	top   int // the lines above it are final
+	drawn int // the number of lines below it on the screen
 	last  time.Time
 }
 
@@ -32,13 +32,14 @@ type layer struct {
 }
 
 const (
-	// redrawAfter is how long a count may be old.
+	// redrawAfter is the maximum age of a count on the screen.
 	redrawAfter = 100 * time.Millisecond
-	// mostLines of those under way are shown: those further down wait for them.
+	// mostLines limits the unfinished lines on the screen; further lines follow when these are
+	// done.
 	mostLines = 16
 )
 
-// NewLayers begins the lines of layers of those ids, base first.
+// NewLayers returns the lines for layers with these ids, base first.
 func NewLayers(w io.Writer, live, silent bool, ids []string) *Layers {
 	l := &Layers{w: w, live: live, silent: silent}
 	for _, id := range ids {
@@ -47,7 +48,7 @@ func NewLayers(w io.Writer, live, silent bool, ids []string) *Layers {
 	return l
 }
 
-// Count tells how far a layer has come; total is 0 where it is not known.
+// Count sets the progress of a layer; total is 0 if it is unknown.
 func (l *Layers) Count(layer int, doing string, done, total int64) {
 	text := doing + " " + docker.HumanSize(float64(done))
 	if total > 0 {
@@ -56,29 +57,30 @@ func (l *Layers) Count(layer int, doing string, done, total int64) {
 	l.Set(layer, text, false)
 }
 
-// End gives a layer its last line.
+// End writes the last line of a layer.
 func (l *Layers) End(layer int, text string) { l.Set(layer, text, true) }
 
-func (l *Layers) Set(layer int, text string, ended bool) {
+// Set sets the text of a layer; done means that it is the last one.
+func (l *Layers) Set(layer int, text string, done bool) {
 	if l.silent || layer < 0 || layer >= len(l.lines) {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	line := &l.lines[layer]
-	if line.ended || line.text == text && !ended {
+	if line.ended || line.text == text && !done {
 		return
 	}
-	line.text, line.ended = text, ended
+	line.text, line.ended = text, done
 	switch {
-	case !l.live && ended:
+	case !l.live && done:
 		fmt.Fprintf(l.w, "%s: %s\n", line.name, line.text)
-	case l.live && (ended || time.Since(l.last) >= redrawAfter):
+	case l.live && (done || time.Since(l.last) >= redrawAfter):
 		l.draw()
 	}
 }
 
-// draw writes anew all that may have changed.
+// draw writes all lines that may have changed.
 func (l *Layers) draw() {
 	l.last = time.Now()
 	var b strings.Builder
@@ -100,7 +102,7 @@ func (l *Layers) draw() {
 	io.WriteString(l.w, b.String())
 }
 
-// Close leaves the lines as they are now.
+// Close draws the lines a last time.
 func (l *Layers) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,24 +12,23 @@ import (
 	"thinctl/units"
 )
 
-// progressAfter is how long nothing is said of something under way.
+// progressAfter is the delay before the first line.
 const progressAfter = 500 * time.Millisecond
 
-// Progress shows on a terminal what is in progress.
+// Progress shows on a terminal that work is in progress.
 type Progress struct {
 	Out     io.Writer
 	Enabled bool
 }
 
-// Start shows a line once the work takes long. The function that it returns ends
-// that and clears the line.
+// Start shows a line if the work takes long. done removes the line.
 func (p Progress) Start(format string, args ...any) (done func()) {
 	what := fmt.Sprintf(format, args...)
 	return p.tell(what, func() string { return "" })
 }
 
-// Reading is progress that also tells how many metadata blocks were read, of
-// those known to be needed so far.
+// Reading is Start with the number of metadata blocks that were read, of those that are needed as
+// far as is known.
 func (p Progress) Reading(format string, args ...any) (read func(metadata.Progress), done func()) {
 	var last atomic.Pointer[metadata.Progress]
 	what := fmt.Sprintf(format, args...)
@@ -41,7 +40,7 @@ func (p Progress) Reading(format string, args ...any) (read func(metadata.Progre
 	})
 }
 
-// Moving is progress that also tells how many bytes have come by so far.
+// Moving is Start with the number of bytes so far.
 func (p Progress) Moving(format string, args ...any) (moved func(int64), done func()) {
 	var last atomic.Int64
 	return last.Store, p.tell(fmt.Sprintf(format, args...), func() string {

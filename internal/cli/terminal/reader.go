@@ -5,39 +5,40 @@ import (
 	"io"
 )
 
-// waiting is a reader that a context ends, also while it waits for what may never
-// come: a pipe's other end.
-type waiting struct {
+// contextReader is a reader that a context ends, even while a read waits for the other end of a
+// pipe.
+type contextReader struct {
 	ctx    context.Context
 	r      io.Reader
 	buffer []byte
-	got    chan arrived
+	got    chan result
 }
 
-type arrived struct {
+type result struct {
 	n   int
 	err error
 }
 
+// Interruptible returns a reader that the end of the context interrupts.
 func Interruptible(ctx context.Context, r io.Reader) io.Reader {
-	return &waiting{ctx: ctx, r: r, buffer: make([]byte, 256<<10), got: make(chan arrived, 1)}
+	return &contextReader{ctx: ctx, r: r, buffer: make([]byte, 256<<10), got: make(chan result, 1)}
 }
 
-// Read implements [io.Reader]. Once the context has ended nothing more is read;
-// what still waits then ends with the process.
-func (w *waiting) Read(b []byte) (int, error) {
-	if w.ctx.Err() != nil {
-		return 0, context.Cause(w.ctx)
+// Read implements [io.Reader]. After the end of the context it reads nothing more; a read that is
+// still waiting ends with the process.
+func (r *contextReader) Read(b []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
 	}
-	part := w.buffer[:min(len(b), len(w.buffer))]
+	part := r.buffer[:min(len(b), len(r.buffer))]
 	go func() {
-		n, err := w.r.Read(part)
-		w.got <- arrived{n, err}
+		n, err := r.r.Read(part)
+		r.got <- result{n, err}
 	}()
 	select {
-	case <-w.ctx.Done():
-		return 0, context.Cause(w.ctx)
-	case got := <-w.got:
+	case <-r.ctx.Done():
+		return 0, context.Cause(r.ctx)
+	case got := <-r.got:
 		return copy(b, part[:got.n]), got.err
 	}
 }

@@ -12,8 +12,9 @@ import (
 	"thinctl/internal/cli/output"
 )
 
-func Command(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{Name: "version", Usage: "print the version", Run: Show})
+// Command returns `thinctl version`.
+func Command(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{Name: "version", Usage: "print the version", Run: Show})
 }
 
 type versionView struct {
@@ -26,7 +27,7 @@ type versionView struct {
 	Platform string `json:"platform"`
 }
 
-// Show tells what the Go toolchain stamped into the binary.
+// Show prints what the Go toolchain stamped into the program.
 func Show(c *command.Call) error {
 	v := versionView{Envelope: output.Schema(), Version: command.ProgramVersion(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -42,10 +43,10 @@ func Show(c *command.Call) error {
 		}
 	}
 	return c.Show(v, func(w io.Writer) {
-		output.Fact(w, "thinctl", v.Version)
+		output.Field(w, "thinctl", v.Version)
 		if v.Revision != "" {
-			output.Fact(w, "Revision", v.Revision)
+			output.Field(w, "Revision", v.Revision)
 		}
-		output.Fact(w, "Go", v.Go+" "+v.Platform)
+		output.Field(w, "Go", v.Go+" "+v.Platform)
 	})
 }

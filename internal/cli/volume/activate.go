@@ -11,15 +11,15 @@ import (
 	"thinctl/thinpool"
 )
 
-func activateCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func activateCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "activate", Args: "POOL NAME", Usage: "create the block device of a volume",
 		Run: activateVolume, Complete: (*command.Call).VolumeOnce,
 	})
 }
 
-func deactivateCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func deactivateCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "deactivate", Args: "POOL NAME", Usage: "remove the block device of a volume, keep the volume",
 		Run: deactivateVolume, Complete: (*command.Call).VolumeOnce,
 	})

@@ -16,8 +16,8 @@ import (
 	"thinctl/units"
 )
 
-func createCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func createCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "create", Args: "POOL NAME", Usage: "create an empty volume",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "size", DefaultText: "the pool's base size", Usage: "virtual `SIZE`"},
@@ -28,8 +28,8 @@ func createCommand(a *command.Environment) *cli.Command {
 	})
 }
 
-func snapshotCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func snapshotCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "snapshot", Args: "POOL ORIGIN NAME", Usage: "create a snapshot of a volume",
 		About: "An active origin is suspended for a moment, with its file system frozen. The snapshot shares the blocks of the origin.",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "size", DefaultText: "the origin's", Usage: "virtual `SIZE`, at least the origin's"}},
@@ -82,8 +82,8 @@ func with(kind filesystem.Type) string {
 	return " with " + string(kind)
 }
 
-// formatVolume leaves the volume inactive, as it is without a file system, or
-// removes it again: nobody asked for an empty one.
+// formatVolume formats a new volume and leaves it inactive. If that fails it removes the volume,
+// because an empty volume was not asked for.
 func formatVolume(c *command.Call, pool *thinpool.Pool, name string, kind filesystem.Type) error {
 	volume, err := pool.ActivateVolume(c.Ctx, name)
 	if err == nil {

@@ -8,7 +8,7 @@ import (
 	"thinctl/units"
 )
 
-// volumeDeltaSum is how much of two volumes is of each kind.
+// volumeDeltaSum is the sum of each kind of difference between two volumes.
 type volumeDeltaSum struct {
 	Different units.Bytes  `json:"different_bytes"`
 	LeftOnly  units.Bytes  `json:"left_only_bytes"`

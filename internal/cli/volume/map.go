@@ -12,8 +12,8 @@ import (
 	"thinctl/units"
 )
 
-func mapCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func mapCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "map", Args: "POOL VOLUME", Usage: "list the data blocks of a volume",
 		About: "Each run is a part of the volume that is contiguous in the pool's data, with the pool's time at which it was written. Each snapshot adds one to that time.",
 		Run:   mapVolume, Complete: (*command.Call).VolumeOnce,
@@ -36,7 +36,7 @@ func (s volumeMapSum) Write(w io.Writer) {
 	fmt.Fprintf(w, "\nmapped: %s in %s\n", s.Mapped, output.Plural(s.Runs, "run"))
 }
 
-// volumeHead begins the results about one volume's blocks.
+// volumeHead is the start of results about the blocks of one volume.
 type volumeHead struct {
 	output.Envelope
 	Pool   string `json:"pool"`
@@ -66,8 +66,8 @@ func mapVolume(c *command.Call) error {
 	})
 }
 
-func deltaCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func deltaCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "delta", Args: "POOL A B", Usage: "list the differences between two volumes",
 		About: "A range is different, left_only (only A has blocks there) or right_only. " +
 			"Compares the location of blocks, not their contents: shared blocks are the same, all others differ.",

@@ -17,8 +17,8 @@ import (
 	"thinctl/thinpool"
 )
 
-func mountCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func mountCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "mount", Args: "POOL NAME [DIR]", Usage: "activate a volume and mount its file system",
 		About: "The default DIR is mnt/NAME in the pool's directory; any other DIR must exist. Formats nothing.",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "read-only", Usage: "mount read-only"}},
@@ -26,8 +26,8 @@ func mountCommand(a *command.Environment) *cli.Command {
 	})
 }
 
-func unmountCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func unmountCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "unmount", Args: "POOL NAME", Usage: "unmount a volume from all mount points and deactivate it",
 		About: "Unmounts only in this mount namespace; `volume status` shows the others.",
 		Run:   unmountVolume, Complete: (*command.Call).VolumeOnce,
@@ -70,7 +70,7 @@ func mountVolume(c *command.Call) error {
 	})
 }
 
-// deactivateAgain undoes an activation that led to nothing.
+// deactivateAgain undoes an activation after a failed mount.
 func deactivateAgain(c *command.Call, pool *thinpool.Pool, before thinpool.Volume) error {
 	if before.Active {
 		return nil
@@ -104,7 +104,7 @@ func unmountVolume(c *command.Call) error {
 		done := c.Progress("unmounting volume %s/%s", pool.Name(), name)
 		defer done()
 		view := unmountedView{Dirs: []string{}}
-		for _, mount := range slices.Backward(mounts) { // the newest lies on top
+		for _, mount := range slices.Backward(mounts) { // the newest is on top
 			if err := c.Files.Unmount(c.Ctx, mount.Path, filesystem.UnmountOptions{}); err != nil {
 				return err
 			}
@@ -113,7 +113,7 @@ func unmountVolume(c *command.Call) error {
 		if err := c.Host.Disks.Remove(filepath.Join(pool.MountsDir(), name)); err != nil {
 			c.Logger.Warn("the mount point was not removed", "error", err)
 		}
-		// Another namespace or program may still have it: then it stays active.
+		// Another mount namespace or program may still use it. It stays active then.
 		if err := pool.DeactivateVolume(c.Ctx, name); err != nil && !errors.Is(err, thinpool.ErrBusy) {
 			return err
 		}

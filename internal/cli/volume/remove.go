@@ -15,8 +15,8 @@ import (
 	"thinctl/units"
 )
 
-func removeCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func removeCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "remove", Args: "POOL NAME...", Usage: "delete volumes and free their blocks",
 		About: "Works also when the pool or the host is full. Snapshots of a removed volume stay complete.",
 		Flags: []cli.Flag{
@@ -46,7 +46,7 @@ func removeVolumes(c *command.Call) error {
 	return c.OnPool(c.Arg(0), func(pool *thinpool.Pool) error {
 		names := c.Args[1:]
 		view := removalsView{Envelope: output.Schema(), DryRun: c.Flags.Bool("dry-run"), Pool: pool.Name(), Volumes: []removalView{}}
-		// One wrong name, and none is removed.
+		// If one name is wrong, no volume is removed.
 		plan, err := planRemovals(c, pool, names)
 		if err != nil {
 			return err
@@ -94,7 +94,7 @@ func planRemovals(c *command.Call, pool *thinpool.Pool, names []string) ([]remov
 			faults = append(faults, err)
 			continue
 		}
-		if err := refuseKept("remove", pool, status.Volume); err != nil {
+		if err := refuseOwned("remove", pool, status.Volume); err != nil {
 			faults = append(faults, err)
 			continue
 		}
@@ -103,8 +103,8 @@ func planRemovals(c *command.Call, pool *thinpool.Pool, names []string) ([]remov
 	return plan, errors.Join(faults...)
 }
 
-// refuseKept refuses what would go on behind the back of layers and containers.
-func refuseKept(op string, pool *thinpool.Pool, v thinpool.Volume) error {
+// refuseOwned refuses to change the volume of a layer or container.
+func refuseOwned(op string, pool *thinpool.Pool, v thinpool.Volume) error {
 	if v.For == "" {
 		return nil
 	}
@@ -121,7 +121,7 @@ func inTheWay(c *command.Call, v removalView) string {
 	return "; blocked: it is in use, `thinctl volume status` lists its users"
 }
 
-// remove goes on after a volume that cannot be removed.
+// remove removes volumes and continues after one that fails.
 func remove(c *command.Call, pool *thinpool.Pool, plan []removalView) ([]removalView, error) {
 	removed := []removalView{}
 	var faults []error

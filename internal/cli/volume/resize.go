@@ -14,8 +14,8 @@ import (
 	"thinctl/units"
 )
 
-func resizeCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func resizeCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "resize", Args: "POOL NAME SIZE", Usage: "make a volume larger",
 		About: "SIZE is the new size, or +SIZE to add that much. The file system grows with the volume if it is mounted. A volume never shrinks.",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "no-fs", Usage: "do not grow the file system"}},
@@ -40,7 +40,7 @@ func resizeVolume(c *command.Call) error {
 		if err != nil {
 			return err
 		}
-		if err := refuseKept("resize", pool, before.Volume); err != nil {
+		if err := refuseOwned("resize", pool, before.Volume); err != nil {
 			return err
 		}
 		resize := pool.ResizeVolume
@@ -72,8 +72,8 @@ func grownAt(path string) string {
 	return "; its file system at " + path + " has grown, too"
 }
 
-// growFileSystem returns where the file system was grown, "" where it is not
-// mounted for writing.
+// growFileSystem grows the file system and returns its mount point, "" if it is not mounted
+// read-write.
 func growFileSystem(c *command.Call, volume thinpool.Volume) (string, error) {
 	if !volume.Active || c.Flags.Bool("no-fs") {
 		return "", nil

@@ -15,8 +15,8 @@ import (
 	"thinctl/units"
 )
 
-func listCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func listCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "list", Args: "POOL", Usage: "list a pool's volumes",
 		About: "Without --all it leaves out the volumes of layers and containers, which have `layer` and `container` commands.",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also list the volumes of layers and containers"}},
@@ -24,8 +24,8 @@ func listCommand(a *command.Environment) *cli.Command {
 	})
 }
 
-func statusCommand(a *command.Environment) *cli.Command {
-	return a.Command(command.Spec{
+func statusCommand(env *command.Environment) *cli.Command {
+	return env.Command(command.Spec{
 		Name: "status", Args: "POOL NAME", Usage: "show one volume in detail, with its mounts and open handles",
 		Run: showStatus, Complete: (*command.Call).VolumeOnce,
 	})
@@ -75,7 +75,7 @@ type volumeStatusView struct {
 	HighestBytes *units.Bytes    `json:"highest_mapped_bytes"`
 	Mounts       []mountView     `json:"mounts"`
 	Holders      []output.Holder `json:"holders"`
-	// Incomplete says why some holders may be missing.
+	// Incomplete is the reason why holders may be missing.
 	Incomplete string `json:"holders_incomplete,omitempty"`
 }
 
@@ -129,31 +129,31 @@ func newVolumeStatusView(c *command.Call, pool string, s thinpool.VolumeStatus) 
 }
 
 func (v volumeStatusView) write(w io.Writer) {
-	output.Fact(w, "Pool", v.Pool)
-	output.Fact(w, "Name", v.Name)
-	output.Fact(w, "Size", v.SizeBytes)
-	output.Fact(w, "Origin", v.Origin)
+	output.Field(w, "Pool", v.Pool)
+	output.Field(w, "Name", v.Name)
+	output.Field(w, "Size", v.SizeBytes)
+	output.Field(w, "Origin", v.Origin)
 	if v.For != "" {
-		output.Fact(w, "Belongs to", "a "+v.For)
+		output.Field(w, "Belongs to", "a "+v.For)
 	}
-	output.Fact(w, "Created", output.Stamp(v.Created))
-	output.Fact(w, "Device Id", v.ID)
-	output.Fact(w, "State", v.state())
+	output.Field(w, "Created", output.Stamp(v.Created))
+	output.Field(w, "Device Id", v.ID)
+	output.Field(w, "State", v.state())
 	if !v.Active {
 		return
 	}
-	output.Fact(w, "Device", fmt.Sprintf("%s (%s)", v.Node, v.DeviceNumber))
-	output.Fact(w, "Mapped", output.Size(v.MappedBytes))
-	output.Fact(w, "Highest Mapped", output.Size(v.HighestBytes))
-	output.Fact(w, "Open", output.Plural(v.Open, "time"))
+	output.Field(w, "Device", fmt.Sprintf("%s (%s)", v.Node, v.DeviceNumber))
+	output.Field(w, "Mapped", output.Size(v.MappedBytes))
+	output.Field(w, "Highest Mapped", output.Size(v.HighestBytes))
+	output.Field(w, "Open", output.Plural(v.Open, "time"))
 	for _, m := range v.Mounts {
-		output.Fact(w, "Mounted", fmt.Sprintf("%s, %s%s", m.Path, m.FileSystem, map[bool]string{true: ", read-only"}[m.ReadOnly]))
+		output.Field(w, "Mounted", fmt.Sprintf("%s, %s%s", m.Path, m.FileSystem, map[bool]string{true: ", read-only"}[m.ReadOnly]))
 	}
 	for _, h := range v.Holders {
-		output.Fact(w, "Held by", h)
+		output.Field(w, "Held by", h)
 	}
 	if v.Incomplete != "" {
-		output.Fact(w, "Held by", "possibly others: "+v.Incomplete)
+		output.Field(w, "Held by", "possibly others: "+v.Incomplete)
 	}
 }
 

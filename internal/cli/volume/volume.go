@@ -12,19 +12,20 @@ import (
 	"thinctl/units"
 )
 
-func Commands(a *command.Environment) *cli.Command {
+// Commands returns `thinctl volume` with its commands.
+func Commands(env *command.Environment) *cli.Command {
 	return &cli.Command{
 		Name:  "volume",
 		Usage: "create and use thin volumes and snapshots",
 		Subcommands: []*cli.Command{
-			createCommand(a), snapshotCommand(a), listCommand(a), statusCommand(a), mapCommand(a), deltaCommand(a), resizeCommand(a),
-			activateCommand(a), deactivateCommand(a), mountCommand(a), unmountCommand(a), removeCommand(a),
+			createCommand(env), snapshotCommand(env), listCommand(env), statusCommand(env), mapCommand(env), deltaCommand(env), resizeCommand(env),
+			activateCommand(env), deactivateCommand(env), mountCommand(env), unmountCommand(env), removeCommand(env),
 		},
-		BashComplete: a.Completer(nil),
+		BashComplete: env.Completer(nil),
 	}
 }
 
-// volumeView is a volume in JSON.
+// volumeView is the JSON of a volume.
 type volumeView struct {
 	Pool         string      `json:"pool"`
 	Name         string      `json:"name"`
@@ -35,7 +36,7 @@ type volumeView struct {
 	Active       bool        `json:"active"`
 	Node         string      `json:"node,omitempty"`
 	DeviceNumber string      `json:"device_number,omitempty"`
-	For          string      `json:"for,omitempty"` // "" is the user's own
+	For          string      `json:"for,omitempty"` // "" for a volume of the user
 }
 
 func newVolumeView(pool string, v thinpool.Volume) volumeView {
@@ -46,7 +47,7 @@ func newVolumeView(pool string, v thinpool.Volume) volumeView {
 	return view
 }
 
-// oneVolume is the result of a command that is about one volume.
+// oneVolume is the result of a command on one volume.
 type oneVolume struct {
 	output.Envelope
 	DryRun bool       `json:"dry_run,omitempty"`
