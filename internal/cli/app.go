@@ -55,7 +55,8 @@ func dispatch(ctx context.Context, env *command.Environment, words []string) err
 		return err
 	}
 	if len(line.Command.Subcommands) > 0 && !line.Help && !line.AsksVersion() {
-		return &exit.UsageError{Why: strings.TrimPrefix(strings.Join(line.Path, " ")+": a command is missing", ": "), Remedy: commandline.HelpHint(line.Path)}
+		return &exit.UsageError{Why: strings.TrimPrefix(strings.Join(line.Path, " ")+": a command is missing", ": "),
+			Remedy: commandline.HelpHint(line.Path)}
 	}
 	return root.RunContext(ctx, line.Words())
 }
@@ -68,7 +69,8 @@ func newApp(env *command.Environment) *cli.App {
 		Usage: "manage thin pools, volumes, images and containers on device mapper",
 		Description: "thinctl creates thin pools on sparse files or block devices, and thin volumes and snapshots in them. " +
 			"Image layers and containers are thin volumes. " +
-			"Sizes take the suffixes K, M, G, T and P, which are powers of 1024; sizes of images, layers and containers are printed as Docker prints them, in powers of 1000. " +
+			"Sizes take the suffixes K, M, G, T and P, which are powers of 1024; sizes of images, layers and containers " +
+			"are printed as Docker prints them, in powers of 1000. " +
 			"Flags may come before or after arguments. " +
 			"Write a volume as POOL NAME or POOL/NAME, and an image by its name or the beginning of its id.\n\n" +
 			"Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 already exists, 5 in use, 6 unhealthy, " +
@@ -77,7 +79,8 @@ func newApp(env *command.Environment) *cli.App {
 		Commands: []*cli.Command{
 			pool.Commands(env), volume.Commands(env), layer.Commands(env), container.Commands(env), image.Commands(env),
 			metadata.Commands(env), metrics.Command(env), serve.Command(env), config.Commands(env), explain.Command(env),
-			doctor.Command(env), completion.Command(env), version.Command(env), docs.Command(env, func() *cli.App { return newApp(env) }),
+			doctor.Command(env), completion.Command(env), version.Command(env),
+			docs.Command(env, func() *cli.App { return newApp(env) }),
 		},
 		Writer:               env.Out,
 		ErrWriter:            env.Err,
@@ -96,11 +99,16 @@ func newApp(env *command.Environment) *cli.App {
 
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "root", Value: thinpool.Root, EnvVars: []string{"THINCTL_ROOT"}, Usage: "`DIRECTORY` of the pools"},
+		&cli.StringFlag{Name: "root", Value: thinpool.Root, EnvVars: []string{"THINCTL_ROOT"},
+			Usage: "`DIRECTORY` of the pools"},
 		&cli.BoolFlag{Name: "json", EnvVars: []string{"THINCTL_JSON"}, Usage: "print the result as JSON"},
-		&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, EnvVars: []string{"THINCTL_TIMEOUT"}, Usage: "give up after this `TIME`; 0 means never, the default of commands that transfer images"},
-		&cli.DurationFlag{Name: "busy-timeout", Value: thinpool.BusyTimeout, Usage: "wait this `TIME` until other processes close a device that is to be removed; 0 means no wait (also THINCTL_BUSY_TIMEOUT, or busy_timeout in the configuration)"},
-		&cli.StringFlag{Name: "log-level", Value: "warn", EnvVars: []string{"THINCTL_LOG_LEVEL"}, Usage: "log messages of this `LEVEL` and above: debug, info, warn or error"},
+		&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, EnvVars: []string{"THINCTL_TIMEOUT"},
+			Usage: "give up after this `TIME`; 0 means never, the default of commands that transfer images"},
+		&cli.DurationFlag{Name: "busy-timeout", Value: thinpool.BusyTimeout,
+			Usage: "wait this `TIME` until other processes close a device that is to be removed; 0 means no wait (also " +
+				"THINCTL_BUSY_TIMEOUT, or busy_timeout in the configuration)"},
+		&cli.StringFlag{Name: "log-level", Value: "warn", EnvVars: []string{"THINCTL_LOG_LEVEL"},
+			Usage: "log messages of this `LEVEL` and above: debug, info, warn or error"},
 		&cli.BoolFlag{Name: "no-color", Usage: "print without colors, like NO_COLOR"},
 		&cli.BoolFlag{Name: "version", Usage: "print the version"},
 	}

@@ -29,7 +29,8 @@ func (e *examination) permissions() {
 	case !info.IsDir():
 		e.fail("root directory", "move it away, or choose another with --root", "%s is not a directory", e.o.Root)
 	case info.Mode().Perm()&0o077 != 0:
-		e.warn("root directory", "run `chmod 0700 "+e.o.Root+"`", "other users can read %s (mode %04o)", e.o.Root, info.Mode().Perm())
+		e.warn("root directory", "run `chmod 0700 "+e.o.Root+"`", "other users can read %s (mode %04o)", e.o.Root,
+			info.Mode().Perm())
 	default:
 		e.ok("root directory", "%s", e.o.Root)
 	}
@@ -45,7 +46,8 @@ func (e *examination) loops() {
 	if major > 5 || major == 5 && minor >= 8 {
 		e.ok("LOOP_CONFIGURE", "supported, by the kernel version")
 	} else {
-		e.warn("LOOP_CONFIGURE", "no action is needed; kernels from 5.8 on attach in one step", "kernel %s attaches in several steps", release)
+		e.warn("LOOP_CONFIGURE", "no action is needed; kernels from 5.8 on attach in one step",
+			"kernel %s attaches in several steps", release)
 	}
 }
 
@@ -54,9 +56,11 @@ func (e *examination) udev() {
 	case e.o.Probe.UdevSync() && e.o.Probe.udevHas("11-dm-thinctl.rules"):
 		e.ok("udev", "running, with the rules of device mapper and thinctl")
 	case e.o.Probe.UdevSync():
-		e.warn("udev", "install 11-dm-thinctl.rules from the thinctl package in /etc/udev/rules.d", "running without thinctl's rules: each change of a container waits for udev")
+		e.warn("udev", "install 11-dm-thinctl.rules from the thinctl package in /etc/udev/rules.d",
+			"running without thinctl's rules: each change of a container waits for udev")
 	case e.o.Probe.udevRunning():
-		e.warn("udev", "install package dmsetup (Debian) or device-mapper (CentOS, Fedora)", "running without device mapper's rules: thinctl creates device nodes, but links are missing")
+		e.warn("udev", "install package dmsetup (Debian) or device-mapper (CentOS, Fedora)",
+			"running without device mapper's rules: thinctl creates device nodes, but links are missing")
 	default:
 		e.ok("udev", "not running: thinctl creates device nodes")
 	}
@@ -73,7 +77,8 @@ func (e *examination) udev() {
 		}
 	}
 	if old > 0 {
-		e.warn("udev cookies", "run `dmsetup udevcomplete_all 5` if no other program is waiting", "%s left by killed programs", plural(old, "semaphore"))
+		e.warn("udev cookies", "run `dmsetup udevcomplete_all 5` if no other program is waiting",
+			"%s left by killed programs", plural(old, "semaphore"))
 	} else {
 		e.ok("udev cookies", "none left behind")
 	}
@@ -114,7 +119,8 @@ func (e *examination) space() {
 	}
 	switch {
 	case share < thinpool.DefaultHostReserve:
-		e.fail("host space", remedy, "%s of %s available under %s (%.1f%%): pools on files refuse new volumes", space.Available, space.Total, dir, share)
+		e.fail("host space", remedy, "%s of %s available under %s (%.1f%%): pools on files refuse new volumes",
+			space.Available, space.Total, dir, share)
 	case share < 2*thinpool.DefaultHostReserve:
 		e.warn("host space", remedy, "%s of %s available under %s (%.1f%%)", space.Available, space.Total, dir, share)
 	default:
@@ -128,7 +134,8 @@ func (e *examination) leftovers() {
 	case err != nil:
 		e.warn("leftovers", "", "%v", err)
 	case len(left) > 0:
-		e.warn("leftovers", "the next `thinctl pool create` removes them, unless one is in progress", "%s in %s: %s", plural(len(left), "unfinished pool"), e.o.Root, listed(left))
+		e.warn("leftovers", "the next `thinctl pool create` removes them, unless one is in progress", "%s in %s: %s",
+			plural(len(left), "unfinished pool"), e.o.Root, listed(left))
 	default:
 		e.ok("leftovers", "none")
 	}

@@ -73,13 +73,15 @@ func (e *examination) devices() {
 		}
 	}
 	if len(foreign) > 0 {
-		e.warn("foreign devices", "check whether they belong to pools under another --root; otherwise remove them with `dmsetup remove`, volumes first",
+		e.warn("foreign devices", "check whether they belong to pools under another --root; otherwise remove them with "+
+			"`dmsetup remove`, volumes first",
 			"%s with a uuid of thinctl and without a pool in %s: %s", plural(len(foreign), "device"), e.o.Root, listed(foreign))
 	} else {
 		e.ok("foreign devices", "none")
 	}
 	if len(suspended) > 0 {
-		e.fail("suspended devices", "`thinctl pool repair` resumes the devices of a pool; otherwise run `dmsetup resume`", "all IO is blocked on %s", listed(suspended))
+		e.fail("suspended devices", "`thinctl pool repair` resumes the devices of a pool; otherwise run `dmsetup resume`",
+			"all IO is blocked on %s", listed(suspended))
 	} else {
 		e.ok("suspended devices", "none")
 	}

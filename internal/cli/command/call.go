@@ -30,7 +30,8 @@ func (c *Call) limit(long bool) (context.Context, context.CancelFunc, error) {
 	timeout := c.Flags.Duration("timeout")
 	switch {
 	case timeout < 0:
-		return nil, nil, &exit.UsageError{Why: fmt.Sprintf("--timeout %s is negative", timeout), Remedy: "use a duration such as 90s, or 0 for no limit"}
+		return nil, nil, &exit.UsageError{Why: fmt.Sprintf("--timeout %s is negative", timeout),
+			Remedy: "use a duration such as 90s, or 0 for no limit"}
 	case timeout == 0, long && !c.Flags.IsSet("timeout"):
 		ctx, cancel := context.WithCancel(c.Ctx)
 		return ctx, cancel, nil
@@ -98,8 +99,9 @@ func mayHaveSlash(name string) bool {
 func (c *Call) Misuse(format string, args ...any) error {
 	name := c.name()
 	return &exit.UsageError{
-		Why:    name + ": " + fmt.Sprintf(format, args...),
-		Remedy: strings.TrimSpace("usage: thinctl "+name+" [flags] "+c.Flags.Command.ArgsUsage) + ", " + commandline.HelpHint(strings.Fields(name)),
+		Why: name + ": " + fmt.Sprintf(format, args...),
+		Remedy: strings.TrimSpace("usage: thinctl "+name+" [flags] "+c.Flags.Command.ArgsUsage) + ", " +
+			commandline.HelpHint(strings.Fields(name)),
 	}
 }
 

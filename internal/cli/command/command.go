@@ -38,7 +38,8 @@ func aliases(name string) []string {
 // Command turns a spec into a command of urfave/cli.
 func (a *Environment) Command(l Spec) *cli.Command {
 	return &cli.Command{
-		Name: l.Name, Aliases: aliases(l.Name), ArgsUsage: l.Args, Usage: l.Usage, Description: l.About, Flags: l.Flags, Hidden: l.Hidden,
+		Name: l.Name, Aliases: aliases(l.Name), ArgsUsage: l.Args, Usage: l.Usage, Description: l.About, Flags: l.Flags,
+		Hidden: l.Hidden,
 		Action: a.Action(func(c *Call) error {
 			if err := c.takeArgs(); err != nil {
 				return err
@@ -62,7 +63,8 @@ func (a *Environment) Action(run func(*Call) error) cli.ActionFunc {
 		c := &Call{Environment: a, Ctx: flags.Context, Flags: flags, Args: flags.Args().Slice()}
 		var level slog.Level
 		if err := level.UnmarshalText([]byte(flags.String("log-level"))); err != nil {
-			return &exit.UsageError{Why: fmt.Sprintf("unknown log level %q", flags.String("log-level")), Remedy: "use debug, info, warn or error"}
+			return &exit.UsageError{Why: fmt.Sprintf("unknown log level %q", flags.String("log-level")),
+				Remedy: "use debug, info, warn or error"}
 		}
 		c.Logger = slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: level}))
 		return run(c)

@@ -23,8 +23,9 @@ func (c *Call) LoadConfig() (config.Config, error) {
 // configFlags returns the flags that were given, by their configuration keys.
 func (c *Call) configFlags() map[string]config.Flag {
 	flags := map[string]config.Flag{}
-	for key, name := range map[string]string{"root": "root", "busy_timeout": "busy-timeout", "serve.log_level": "log-level",
-		"serve.listen": "listen", "serve.web_config": "web-config", "serve.interval": "interval",
+	for key, name := range map[string]string{"root": "root", "busy_timeout": "busy-timeout",
+		"serve.log_level": "log-level",
+		"serve.listen":    "listen", "serve.web_config": "web-config", "serve.interval": "interval",
 		"serve.log_format": "log-format", "serve.pprof": "pprof"} {
 		// urfave/cli counts a variable as a flag that was given.
 		if c.Flags.IsSet(name) && (name != "root" || c.Root() != c.Getenv("THINCTL_ROOT")) {
@@ -59,7 +60,8 @@ func (c *Call) busyTimeout() (time.Duration, error) {
 	loaded, err := config.Load(config.Sources{Path: path, Getenv: c.Getenv, Flags: flags})
 	if err != nil {
 		loaded = outside
-		c.Logger.Warn("the configuration is ignored because of its faults: `thinctl config check` lists them", key, loaded.BusyTimeout)
+		c.Logger.Warn("the configuration is ignored because of its faults: `thinctl config check` lists them", key,
+			loaded.BusyTimeout)
 	}
 	if loaded.BusyTimeout == 0 {
 		return -1, nil

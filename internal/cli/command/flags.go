@@ -43,7 +43,8 @@ func (c *Call) SizeFlag(name string) (units.Bytes, error) {
 		return 0, &exit.UsageError{Why: "--" + name + ": " + err.Error()}
 	}
 	if size == 0 {
-		return 0, &exit.UsageError{Why: "--" + name + " 0: a size must be above zero", Remedy: "leave it out to use the default"}
+		return 0, &exit.UsageError{Why: "--" + name + " 0: a size must be above zero",
+			Remedy: "leave it out to use the default"}
 	}
 	return size, nil
 }
@@ -62,7 +63,8 @@ func ParseGrowth(text string) (Growth, error) {
 		return Growth{}, &exit.UsageError{Why: err.Error()}
 	}
 	if size == 0 {
-		return Growth{}, &exit.UsageError{Why: "size " + text + ": must be above zero", Remedy: "use a total such as 20G, or +5G to add that much"}
+		return Growth{}, &exit.UsageError{Why: "size " + text + ": must be above zero",
+			Remedy: "use a total such as 20G, or +5G to add that much"}
 	}
 	return Growth{Size: size, More: more}, nil
 }

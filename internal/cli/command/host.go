@@ -98,7 +98,8 @@ func LocalHost(logger *slog.Logger) (thinpool.Host, io.Closer, error) {
 		return thinpool.Host{}, nil, err
 	}
 	loops := loopback.New(loopback.Options{})
-	host := thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{}, Holders: snapshots.Holders(filesystem.Local{})}
+	host := thinpool.Host{Kernel: kernel, Loops: loops, Disks: thinpool.LocalDisks{},
+		Holders: snapshots.Holders(filesystem.Local{})}
 	return host, closers{kernel, loops}, nil
 }
 

@@ -68,7 +68,8 @@ func (c *Call) Confirm(what, word string) error {
 		return nil
 	}
 	if !c.Dialog {
-		return &exit.UsageError{Why: c.name() + ": confirmation is needed, and there is no terminal to ask on", Remedy: "use --yes to confirm, or --dry-run to see what would be removed"}
+		return &exit.UsageError{Why: c.name() + ": confirmation is needed, and there is no terminal to ask on",
+			Remedy: "use --yes to confirm, or --dry-run to see what would be removed"}
 	}
 	return terminal.Ask(c.Ctx, c.In, c.Err, what, word)
 }
@@ -85,7 +86,8 @@ func (c *Call) Show(view any, text func(w io.Writer)) error {
 
 // List writes the fields of head, the items that each passes to add, and the tail that each
 // returns.
-func (c *Call) List(head any, name string, columns []any, each func(add func(item any, cells ...any) error) (output.Tail, error)) error {
+func (c *Call) List(head any, name string, columns []any,
+	each func(add func(item any, cells ...any) error) (output.Tail, error)) error {
 	return output.WriteListing(c.Out, c.Flags.Bool("json"), head, name, columns, each)
 }
 

@@ -21,7 +21,8 @@ func Commands(env *command.Environment) *cli.Command {
 		Subcommands: []*cli.Command{
 			env.Command(command.Spec{
 				Name: "show", Args: "[POOL]", Usage: "show the settings in effect and the origin of each value",
-				About: "A flag overrides a THINCTL_ variable, which overrides the file, which overrides the default; a pool's own table overrides them all. With the name of a pool: the settings of that pool.",
+				About: "A flag overrides a THINCTL_ variable, which overrides the file, which overrides the default; a " +
+					"pool's own table overrides them all. With the name of a pool: the settings of that pool.",
 				Flags: []cli.Flag{command.ConfigFlag()}, Run: showConfig, Complete: (*command.Call).PoolNames,
 			}),
 			env.Command(command.Spec{

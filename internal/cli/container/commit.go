@@ -13,7 +13,8 @@ func commitCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "commit", Args: "POOL CONTAINER [IMAGE]", Usage: "create an image from a container and print its id",
 		About: "Copies nothing; a container that is in use is suspended for a moment. IMAGE is the name of the new image. " +
-			"Docker's id of the image is computed later: when the image is first saved or pushed, by `image digest`, or at once with --digest.",
+			"Docker's id of the image is computed later: when the image is first saved or pushed, by `image digest`, or " +
+			"at once with --digest.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "author", Aliases: []string{"a"}, Usage: "`AUTHOR` of the image"},
 			content.MessageFlag(), content.ChangeFlag(),
@@ -24,7 +25,8 @@ func commitCommand(env *command.Environment) *cli.Command {
 }
 
 func commitContainer(c *command.Call) error {
-	o := images.CommitOptions{Author: c.Flags.String("author"), Message: c.Flags.String("message"), Changes: c.Texts("change")}
+	o := images.CommitOptions{Author: c.Flags.String("author"), Message: c.Flags.String("message"),
+		Changes: c.Texts("change")}
 	var err error
 	if o.Names, err = command.ParseNames(c.Arg(2)); err != nil {
 		return err

@@ -15,11 +15,13 @@ import (
 func createCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "create", Args: "POOL IMAGE", Usage: "create a container from an image and print its id",
-		About: "A container is a snapshot: it takes no space until it is written to. The first container of an image creates the image's init layer, " +
+		About: "A container is a snapshot: it takes no space until it is written to. The first container of an image " +
+			"creates the image's init layer, " +
 			"which has the empty files that a runtime mounts over, and which all containers of the image share.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "name", DefaultText: "the short id", Usage: "`NAME` of the container"},
-			&cli.StringFlag{Name: "size", DefaultText: "the image's", Usage: "virtual `SIZE`, at least the image's; the file system grows when it is mounted"},
+			&cli.StringFlag{Name: "size", DefaultText: "the image's",
+				Usage: "virtual `SIZE`, at least the image's; the file system grows when it is mounted"},
 			&cli.StringFlag{Name: "mount-label", Usage: "mount it with this SELinux `CONTEXT`"},
 		},
 		Run: createContainer, Complete: (*command.Call).ImageOnce,

@@ -14,7 +14,8 @@ import (
 func exportCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "export", Args: "POOL CONTAINER", Usage: "write the file tree of a container as a tar",
-		About: "`image import` creates an image from it, without history. The tar goes to standard output, also with --json, or to a new file.",
+		About: "`image import` creates an image from it, without history. The tar goes to standard output, also with " +
+			"--json, or to a new file.",
 		Flags: []cli.Flag{content.OutputFlag()},
 		Run:   exportContainer, Complete: (*command.Call).ContainerOnce, Long: true,
 	})

@@ -42,7 +42,8 @@ func listContainers(c *command.Call) error {
 			}
 			output.Row(w, "CONTAINER ID", "IMAGE", "CREATED", "STATUS", "NAMES", "SIZE", "EXCLUSIVE", "INIT")
 			for _, v := range views {
-				output.Row(w, c.Digits(v.ID), imageOf(c, v), c.Ago(v.Created), v.Status(), v.Name, v.Size(), output.HumanSizeOf(v.Exclusive), content.LayerName(c, v.Init))
+				output.Row(w, c.Digits(v.ID), imageOf(c, v), c.Ago(v.Created), v.Status(), v.Name, v.Size(),
+					output.HumanSizeOf(v.Exclusive), content.LayerName(c, v.Init))
 			}
 		})
 	})

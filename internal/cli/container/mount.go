@@ -15,7 +15,8 @@ import (
 func mountCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "mount", Args: "POOL CONTAINER [DIR]", Usage: "mount a container and print the mount point",
-		About: "Without DIR it is mounted in the pool's directory. The file system grows if the container is larger than its image.",
+		About: "Without DIR it is mounted in the pool's directory. The file system grows if the container is larger " +
+			"than its image.",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "read-only", Usage: "mount read-only"}},
 		Run:   mountContainer, Complete: (*command.Call).ContainerOnce,
 	})

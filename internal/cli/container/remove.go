@@ -19,9 +19,11 @@ import (
 func removeCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "remove", Args: "POOL CONTAINER...", Usage: "delete containers and free their blocks",
-		About: "Unmounts a container from the pool's directory. Images that were committed are kept. Works also when the pool or the host is full.",
+		About: "Unmounts a container from the pool's directory. Images that were committed are kept. Works also when " +
+			"the pool or the host is full.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "deferred", Usage: "also remove a container that is mounted elsewhere; its blocks are freed after the unmount"},
+			&cli.BoolFlag{Name: "deferred", Usage: "also remove a container that is mounted elsewhere; its blocks are " +
+				"freed after the unmount"},
 			command.YesFlag(), command.DryRunFlag(),
 		},
 		Run: removeContainers, Complete: (*command.Call).ContainerWords,
@@ -107,7 +109,8 @@ func promptContainers(pool string, plan []removedContainer) string {
 	for _, one := range plan {
 		names = append(names, one.Name)
 	}
-	return fmt.Sprintf("This removes %s of pool %s with all their data: %s; %s will be freed.", output.Plural(len(plan), "container"), pool, strings.Join(names, ", "), output.AmountOf(freedBy(plan)))
+	return fmt.Sprintf("This removes %s of pool %s with all their data: %s; %s will be freed.",
+		output.Plural(len(plan), "container"), pool, strings.Join(names, ", "), output.AmountOf(freedBy(plan)))
 }
 
 // removePlanned removes containers and continues after one that fails.
@@ -116,7 +119,8 @@ func removePlanned(c *command.Call, store *images.Store, plan []removedContainer
 	var faults []error
 	for _, one := range plan {
 		done := c.Progress("removing container %s", one.Name)
-		gone, err := store.Layers().RemoveContainer(c.Ctx, one.ID, snapshots.RemoveOptions{Deferred: c.Flags.Bool("deferred")})
+		gone, err := store.Layers().RemoveContainer(c.Ctx, one.ID,
+			snapshots.RemoveOptions{Deferred: c.Flags.Bool("deferred")})
 		done()
 		faults = append(faults, err)
 		if gone.Container == "" {
@@ -149,9 +153,11 @@ func (v removedContainers) write(w io.Writer) {
 	for _, one := range v.Containers {
 		switch {
 		case v.DryRun:
-			fmt.Fprintf(w, "would remove container %s; %s would be freed%s\n", one.Name, output.AmountOf(one.Freed), one.mounted())
+			fmt.Fprintf(w, "would remove container %s; %s would be freed%s\n", one.Name, output.AmountOf(one.Freed),
+				one.mounted())
 		case one.Waiting:
-			fmt.Fprintf(w, "container %s removed; %s will be freed when it is no longer in use\n", one.Name, output.AmountOf(one.Freed))
+			fmt.Fprintf(w, "container %s removed; %s will be freed when it is no longer in use\n", one.Name,
+				output.AmountOf(one.Freed))
 		default:
 			fmt.Fprintf(w, "container %s removed; %s freed\n", one.Name, output.AmountOf(one.Freed))
 		}

@@ -19,7 +19,8 @@ import (
 
 // DiffFlags returns the flags of commands that list changes.
 func DiffFlags() []cli.Flag {
-	return []cli.Flag{&cli.StringFlag{Name: "tar", Usage: "write the changes as the tar of an OCI layer to a new `FILE`; - is standard output"}}
+	return []cli.Flag{&cli.StringFlag{Name: "tar",
+		Usage: "write the changes as the tar of an OCI layer to a new `FILE`; - is standard output"}}
 }
 
 // ChangesView is the list of differences between two trees.
@@ -47,7 +48,8 @@ type changeView struct {
 }
 
 func newChangeView(c changes.Change) changeView {
-	v := changeView{Kind: c.Kind.String(), Path: c.Path, Mode: c.Mode.String(), UID: c.UID, GID: c.GID, Size: c.Size, Modified: c.ModTime.UTC()}
+	v := changeView{Kind: c.Kind.String(), Path: c.Path, Mode: c.Mode.String(), UID: c.UID, GID: c.GID, Size: c.Size,
+		Modified: c.ModTime.UTC()}
 	if !utf8.ValidString(c.Path) {
 		v.Path, v.Bytes = strings.ToValidUTF8(c.Path, "\uFFFD"), []byte(c.Path)
 	}
@@ -55,7 +57,8 @@ func newChangeView(c changes.Change) changeView {
 }
 
 // Diff prints the differences between two trees, or writes them as a layer.
-func Diff(c *command.Call, store *images.Store, view ChangesView, walk func(func(changes.Change) error) error, write func(io.Writer) error) error {
+func Diff(c *command.Call, store *images.Store, view ChangesView, walk func(func(changes.Change) error) error,
+	write func(io.Writer) error) error {
 	view.PoolHead = command.HeadOf(store)
 	if c.Flags.IsSet("tar") {
 		tar := NewSavedView(view.PoolHead, "changes")

@@ -30,8 +30,10 @@ type ContainerView struct {
 
 // NewContainerView returns the JSON of a container.
 func NewContainerView(c snapshots.Container) ContainerView {
-	return ContainerView{ID: c.ID, Name: c.Name, Image: c.Image, ImageName: c.ImageName, Layer: c.Layer, Init: c.Init + InitSuffix,
-		FileSystem: string(c.FS), Volume: snapshots.ContainerVolume(c.ID), SizeBytes: c.Size, MountLabel: c.MountLabel, Created: c.Created.UTC()}
+	return ContainerView{ID: c.ID, Name: c.Name, Image: c.Image, ImageName: c.ImageName, Layer: c.Layer,
+		Init:       c.Init + InitSuffix,
+		FileSystem: string(c.FS), Volume: snapshots.ContainerVolume(c.ID), SizeBytes: c.Size, MountLabel: c.MountLabel,
+		Created: c.Created.UTC()}
 }
 
 // ListedContainer is a container with its mount points and sizes.

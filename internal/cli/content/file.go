@@ -22,7 +22,8 @@ func raw(c *command.Call, flag string) (io.Writer, error) {
 
 // OutputFlag returns --output of commands that write archives.
 func OutputFlag() cli.Flag {
-	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to a new `FILE`, which appears when it is complete; - is standard output"}
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"},
+		Usage: "write to a new `FILE`, which appears when it is complete; - is standard output"}
 }
 
 type savedView struct {

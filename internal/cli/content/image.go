@@ -30,7 +30,8 @@ type ImageView struct {
 
 // NewImageView returns the JSON of an image.
 func NewImageView(i images.Image) ImageView {
-	v := ImageView{Key: i.Key, Names: command.Familiar(i.Names), Parent: i.Parent, Created: i.Created.UTC(), Loaded: i.Loaded.UTC(), Layers: append([]string{}, i.Layers...), shown: i.Shown()}
+	v := ImageView{Key: i.Key, Names: command.Familiar(i.Names), Parent: i.Parent, Created: i.Created.UTC(),
+		Loaded: i.Loaded.UTC(), Layers: append([]string{}, i.Layers...), shown: i.Shown()}
 	if i.ID != "" {
 		v.ID = "sha256:" + i.ID
 	}
@@ -75,7 +76,9 @@ func Identified(c *command.Call, store *images.Store, image images.Image) (image
 
 // ChangeFlag returns --change.
 func ChangeFlag() cli.Flag {
-	return commandline.StringsFlag("change", "c", "apply this Dockerfile `INSTRUCTION` to the config: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, USER, VOLUME or WORKDIR; may be repeated")
+	return commandline.StringsFlag("change", "c",
+		"apply this Dockerfile `INSTRUCTION` to the config: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, USER, VOLUME "+
+			"or WORKDIR; may be repeated")
 }
 
 // MessageFlag returns --message.

@@ -25,7 +25,8 @@ type removalView struct {
 }
 
 func newRemovalView(store *images.Store, r images.Removal, dryRun bool) removalView {
-	v := removalView{PoolHead: command.HeadOf(store), DryRun: dryRun, Untagged: command.Familiar(r.Untagged), Images: []ImageView{}, Layers: append([]string{}, r.Layers...),
+	v := removalView{PoolHead: command.HeadOf(store), DryRun: dryRun, Untagged: command.Familiar(r.Untagged),
+		Images: []ImageView{}, Layers: append([]string{}, r.Layers...),
 		Kept: map[string]string{}, Freed: r.Freed, Waiting: r.Waiting}
 	for _, image := range r.Images {
 		v.Images = append(v.Images, NewImageView(image))
@@ -73,7 +74,8 @@ func (v removalView) prompt() string {
 	if len(v.Layers) > 0 {
 		what = append(what, output.Plural(len(v.Layers), "layer"))
 	}
-	return fmt.Sprintf("This removes %s of pool %s; %s will be freed.", strings.Join(what, ", "), v.Pool, output.AmountOf(v.Freed))
+	return fmt.Sprintf("This removes %s of pool %s; %s will be freed.", strings.Join(what, ", "), v.Pool,
+		output.AmountOf(v.Freed))
 }
 
 // Remove plans a removal, shows the plan, asks for confirmation and removes.

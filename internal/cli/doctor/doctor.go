@@ -44,7 +44,8 @@ func run(c *command.Call) error {
 		return err
 	}
 	if failures > 0 {
-		return exit.Errorf(exit.ErrUnhealthy, "doctor: %s; see the remedy on each line above", output.Plural(failures, "check")+" failed")
+		return exit.Errorf(exit.ErrUnhealthy, "doctor: %s; see the remedy on each line above",
+			output.Plural(failures, "check")+" failed")
 	}
 	return nil
 }

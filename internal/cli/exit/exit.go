@@ -20,7 +20,7 @@ const (
 	CodeDone        = 0
 	CodeFailed      = 1
 	CodeUsage       = 2
-	codeNotFound    = 3
+	CodeNotFound    = 3
 	CodeExists      = 4
 	CodeBusy        = 5
 	CodeUnhealthy   = 6
@@ -98,22 +98,23 @@ func classes() []class {
 		{CodeMissing, []error{ErrNoRoot, thinpool.ErrUnsupported}},
 		{CodeBusy, []error{syscall.EADDRINUSE}},
 		{CodeUsage, []error{snapshots.ErrInvalid, snapshots.ErrAmbiguous}},
-		{codeNotFound, []error{snapshots.ErrNotFound}},
+		{CodeNotFound, []error{snapshots.ErrNotFound}},
 		{CodeExists, []error{snapshots.ErrExists}},
 		{CodeBusy, []error{snapshots.ErrInUse, snapshots.ErrMounted}},
 		{CodeUnhealthy, []error{snapshots.ErrFull}},
 		{CodeUsage, []error{thinpool.ErrInvalid}},
-		{codeNotFound, []error{thinpool.ErrNotFound}},
+		{CodeNotFound, []error{thinpool.ErrNotFound}},
 		{CodeExists, []error{thinpool.ErrExists, thinpool.ErrHoldsData}},
 		{CodeBusy, []error{thinpool.ErrBusy}},
 		{CodeUnhealthy, []error{ErrUnhealthy, thinpool.ErrUnhealthy, thinpool.ErrNeedsCheck, thinpool.ErrReserve,
-			thinpool.ErrSwapped, thinpool.ErrDiverged, thinpool.ErrForeign, thinpool.ErrGone, thinpool.ErrCloned, thinpool.ErrShrunk}},
+			thinpool.ErrSwapped, thinpool.ErrDiverged, thinpool.ErrForeign, thinpool.ErrGone, thinpool.ErrCloned,
+			thinpool.ErrShrunk}},
 		{CodeMissing, []error{fault.Unsupported, fault.Denied, fs.ErrPermission}},
 		{CodeUsage, []error{fault.Invalid}},
 		{CodeBusy, []error{fault.Busy}},
 		{CodeExists, []error{fault.Exists}},
 		{CodeUnhealthy, []error{fault.Unhealthy, fault.Full, fault.Damaged}},
-		{codeNotFound, []error{fault.NotFound}},
+		{CodeNotFound, []error{fault.NotFound}},
 	}
 }
 

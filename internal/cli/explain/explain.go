@@ -47,7 +47,8 @@ func explainCode(c *command.Call) error {
 	}
 	text, known := runbooks.Text(c.Arg(0))
 	if !known {
-		return exit.Errorf(thinpool.ErrNotFound, "explain %s: there is no such runbook; `thinctl explain` lists all", c.Arg(0))
+		return exit.Errorf(thinpool.ErrNotFound, "explain %s: there is no such runbook; `thinctl explain` lists all",
+			c.Arg(0))
 	}
 	one := viewRunbook(c.Arg(0))
 	one.Text = text

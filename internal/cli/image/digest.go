@@ -15,8 +15,9 @@ import (
 func digestCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "digest", Args: "POOL IMAGE...", Usage: "print Docker's ids of images",
-		About: "The id of an image that was committed here is computed when it is first needed, from the changes in its layers, and is kept.",
-		Run:   showDigests, Complete: (*command.Call).ImageWords, Long: true,
+		About: "The id of an image that was committed here is computed when it is first needed, from the changes in " +
+			"its layers, and is kept.",
+		Run: showDigests, Complete: (*command.Call).ImageWords, Long: true,
 	})
 }
 

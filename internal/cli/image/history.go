@@ -40,7 +40,8 @@ func showHistory(c *command.Call) error {
 		}
 		views := []stepView{}
 		for _, s := range steps {
-			views = append(views, stepView{Image: s.Image, Layer: s.Layer, Created: s.Created.UTC(), CreatedBy: s.By, Author: s.Author, Comment: s.Comment, Size: s.Size})
+			views = append(views, stepView{Image: s.Image, Layer: s.Layer, Created: s.Created.UTC(), CreatedBy: s.By,
+				Author: s.Author, Comment: s.Comment, Size: s.Size})
 		}
 		return c.Show(struct {
 			output.PoolHead

@@ -16,7 +16,8 @@ func Commands(env *command.Environment) *cli.Command {
 		Name:  "image",
 		Usage: "load, create and manage images",
 		Subcommands: []*cli.Command{
-			loadCommand(env), saveCommand(env), pullCommand(env), pushCommand(env), importCommand(env), listCommand(env), historyCommand(env), inspectCommand(env),
+			loadCommand(env), saveCommand(env), pullCommand(env), pushCommand(env), importCommand(env), listCommand(env),
+			historyCommand(env), inspectCommand(env),
 			treeCommand(env), digestCommand(env), tagCommand(env), removeCommand(env), pruneCommand(env),
 		},
 		BashComplete: env.Completer(nil),

@@ -17,7 +17,8 @@ import (
 func importCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "import", Args: "POOL FILE [IMAGE]", Usage: "create an image from a tar of one file tree",
-		About: "FILE is a tar, compressed or not, as `container export` writes it; - is standard input. Prints the image's id.",
+		About: "FILE is a tar, compressed or not, as `container export` writes it; - is standard input. Prints the " +
+			"image's id.",
 		Flags: append([]cli.Flag{content.ChangeFlag(), content.MessageFlag()}, layerFlags()...),
 		Run:   importImage, Complete: (*command.Call).PoolNames, Long: true,
 	})

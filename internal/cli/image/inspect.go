@@ -18,7 +18,8 @@ import (
 func inspectCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "inspect", Args: "POOL IMAGE...", Usage: "print everything about images as JSON",
-		About: "The fields are those of docker inspect; under Thinctl they include the space that the image's layers take in the pool.",
+		About: "The fields are those of docker inspect; under Thinctl they include the space that the image's layers " +
+			"take in the pool.",
 		Flags: []cli.Flag{digestFlag()},
 		Run:   inspectImages, Complete: (*command.Call).ImageWords,
 	})
@@ -105,7 +106,8 @@ func inspectImages(c *command.Call) error {
 	})
 }
 
-func inspect(c *command.Call, store *images.Store, image images.Image, byKey map[string]measuredImage) (inspectedImage, error) {
+func inspect(c *command.Call, store *images.Store, image images.Image,
+	byKey map[string]measuredImage) (inspectedImage, error) {
 	config, err := image.Config()
 	if err != nil {
 		return inspectedImage{}, err
@@ -120,8 +122,9 @@ func inspect(c *command.Call, store *images.Store, image images.Image, byKey map
 		Author: config.Author, Config: image.RawConfig(),
 		Architecture: config.Architecture, Variant: config.Variant, OS: config.OS,
 		Size: measured.Size, VirtualSize: measured.Size,
-		RootFS:  inspectedRoot{Type: "layers", Layers: []string{}},
-		Thinctl: inspectedPool{Key: image.Key, Loaded: own.Loaded, ExclusiveBytes: measured.Exclusive, Containers: []string{}, Layers: []inspectedLayer{}},
+		RootFS: inspectedRoot{Type: "layers", Layers: []string{}},
+		Thinctl: inspectedPool{Key: image.Key, Loaded: own.Loaded, ExclusiveBytes: measured.Exclusive,
+			Containers: []string{}, Layers: []inspectedLayer{}},
 	}
 	if parent, there := byKey[image.Parent]; there {
 		v.Parent = parent.Full()
@@ -159,7 +162,8 @@ func inspectPool(c *command.Call, store *images.Store, image images.Image, v *in
 		if err != nil {
 			return err
 		}
-		one := inspectedLayer{ID: layer.ID, Volume: snapshots.LayerVolume(layer.ID), DiffID: layer.DiffID, Created: layer.Created.UTC(), SizeBytes: layer.Size}
+		one := inspectedLayer{ID: layer.ID, Volume: snapshots.LayerVolume(layer.ID), DiffID: layer.DiffID,
+			Created: layer.Created.UTC(), SizeBytes: layer.Size}
 		if size, known := sizes.Layers[layer.ID]; known {
 			one.OwnBytes, one.MappedBytes = &size.Own, &size.Mapped
 		}

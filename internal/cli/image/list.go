@@ -16,7 +16,8 @@ import (
 func listCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "list", Args: "POOL", Usage: "list the images",
-		About: "SIZE is the size of all layers of an image, shared or not; EXCLUSIVE is the space that is freed when the image is removed. " +
+		About: "SIZE is the size of all layers of an image, shared or not; EXCLUSIVE is the space that is freed when " +
+			"the image is removed. " +
 			"An image that was committed here gets Docker's id when it is first saved or pushed, or with --digest.",
 		Flags: []cli.Flag{command.QuietFlag("print only ids"), command.NoTruncFlag(), digestFlag()},
 		Run:   listImages, Complete: (*command.Call).PoolNames,
@@ -52,7 +53,8 @@ func listImages(c *command.Call) error {
 			output.Row(w, "REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "EXCLUSIVE")
 			for _, v := range views {
 				for _, name := range columnsOf(v.Names) {
-					output.Row(w, name[0], name[1], imageID(c, v.ImageView), c.Ago(v.Created), output.HumanSize(v.Size), output.HumanSizeOf(v.Exclusive))
+					output.Row(w, name[0], name[1], imageID(c, v.ImageView), c.Ago(v.Created), output.HumanSize(v.Size),
+						output.HumanSizeOf(v.Exclusive))
 				}
 			}
 		})

@@ -26,7 +26,8 @@ func loadCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "load", Args: "POOL", Usage: "load images from an archive",
 		About: "The archive is the output of docker save or an OCI image layout: a tar, compressed or not, or a directory. " +
-			"Without --input it is read from standard input. A load that fails keeps the complete layers, and the next load continues from them. " +
+			"Without --input it is read from standard input. A load that fails keeps the complete layers, and the next " +
+			"load continues from them. " +
 			"A compressed archive or a pipe is copied to $TMPDIR, or to /var/tmp, for the time of the load.",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "input", Aliases: []string{"i"}, Usage: "read this `FILE` or directory; - is standard input"},
@@ -37,15 +38,18 @@ func loadCommand(env *command.Environment) *cli.Command {
 }
 
 func platformFlag() cli.Flag {
-	return &cli.StringFlag{Name: "platform", DefaultText: "this host's", Usage: "choose this `OS/ARCH[/VARIANT]` if there are several"}
+	return &cli.StringFlag{Name: "platform", DefaultText: "this host's",
+		Usage: "choose this `OS/ARCH[/VARIANT]` if there are several"}
 }
 
 // layerFlags returns the flags of commands that create layers.
 func layerFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "fs", Value: string(filesystem.Ext4), Usage: "file system of a new base layer: ext4 or xfs"},
-		&cli.StringFlag{Name: "size", DefaultText: "the pool's base size", Usage: "virtual `SIZE` of new layers; never below the size of their parent"},
-		commandline.StringsFlag("limit", "", "change a limit on the input: `NAME=VALUE`, where NAME is one of "+strings.Join(layertar.LimitNames(), ", ")+"; may be repeated"),
+		&cli.StringFlag{Name: "size", DefaultText: "the pool's base size",
+			Usage: "virtual `SIZE` of new layers; never below the size of their parent"},
+		commandline.StringsFlag("limit", "", "change a limit on the input: `NAME=VALUE`, where NAME is one of "+
+			strings.Join(layertar.LimitNames(), ", ")+"; may be repeated"),
 	}
 }
 
@@ -55,7 +59,8 @@ func limits(c *command.Call) (layertar.Limits, error) {
 	for _, text := range c.Texts("limit") {
 		name, value, found := strings.Cut(text, "=")
 		if !found {
-			return limits, &exit.UsageError{Why: fmt.Sprintf("--limit %q: the value is missing", text), Remedy: "write it as NAME=VALUE, such as bytes=2T"}
+			return limits, &exit.UsageError{Why: fmt.Sprintf("--limit %q: the value is missing", text),
+				Remedy: "write it as NAME=VALUE, such as bytes=2T"}
 		}
 		if err := limits.Set(name, value); err != nil {
 			return limits, &exit.UsageError{Why: fmt.Sprintf("--limit %q: %v", text, err)}
@@ -81,7 +86,8 @@ func platform(c *command.Call) (v1.Platform, error) {
 	}
 	platform, err := v1.ParsePlatform(text)
 	if err != nil || platform.OS == "" || platform.Architecture == "" {
-		return v1.Platform{}, &exit.UsageError{Why: fmt.Sprintf("--platform %q: invalid platform", text), Remedy: "write it as linux/arm64 or linux/arm/v7"}
+		return v1.Platform{}, &exit.UsageError{Why: fmt.Sprintf("--platform %q: invalid platform", text),
+			Remedy: "write it as linux/arm64 or linux/arm/v7"}
 	}
 	return *platform, nil
 }
@@ -107,7 +113,8 @@ func loadImages(c *command.Call) error {
 		return err
 	}
 	return c.OnImages(func(store *images.Store) (err error) {
-		file, err := openArchive(c, archive.Options{TempDir: tempDir(c), Platform: platform, Window: o.Limits.Window, Warn: c.Warn()})
+		file, err := openArchive(c, archive.Options{TempDir: tempDir(c), Platform: platform, Window: o.Limits.Window,
+			Warn: c.Warn()})
 		if err != nil {
 			return err
 		}
@@ -145,7 +152,8 @@ func openArchive(c *command.Call, o archive.Options) (*archive.Archive, error) {
 	return archive.Read(c.Ctx, terminal.Interruptible(c.Ctx, c.In), o)
 }
 
-func loadEntry(c *command.Call, store *images.Store, entry archive.Entry, o images.LoadOptions) (content.ImageView, error) {
+func loadEntry(c *command.Call, store *images.Store, entry archive.Entry, o images.LoadOptions) (content.ImageView,
+	error) {
 	var err error
 	if o.Names, err = command.ParseNames(entry.Names...); err != nil {
 		return content.ImageView{}, err

@@ -79,7 +79,8 @@ func pullImage(c *command.Call) error {
 		if err != nil {
 			return err
 		}
-		view := pulledView{content.OneImage{PoolHead: command.HeadOf(store), Image: content.NewImageView(image)}, c.Warned(), digest, before.Key != image.Key, name}
+		view := pulledView{content.OneImage{PoolHead: command.HeadOf(store), Image: content.NewImageView(image)},
+			c.Warned(), digest, before.Key != image.Key, name}
 		return c.Show(view, func(w io.Writer) {
 			if c.Flags.Bool("quiet") {
 				fmt.Fprintln(w, name)
@@ -91,7 +92,8 @@ func pullImage(c *command.Call) error {
 }
 
 // pull fetches layers while earlier layers are applied.
-func pull(c *command.Call, store *images.Store, name reference.Reference, ro registry.Options, lo images.LoadOptions) (image images.Image, digest string, err error) {
+func pull(c *command.Call, store *images.Store, name reference.Reference, ro registry.Options,
+	lo images.LoadOptions) (image images.Image, digest string, err error) {
 	remote, err := name.Remote()
 	if err != nil {
 		return image, "", err
@@ -108,7 +110,8 @@ func pull(c *command.Call, store *images.Store, name reference.Reference, ro reg
 	}
 	lines := c.LayerLines(ids)
 	defer lines.Close()
-	fetched, err := registry.Fetch(c.Ctx, pulled, registry.FetchOptions{Dir: tempDir(c), Skip: have, Progress: transfer(lines, "Downloading", "Download complete")})
+	fetched, err := registry.Fetch(c.Ctx, pulled,
+		registry.FetchOptions{Dir: tempDir(c), Skip: have, Progress: transfer(lines, "Downloading", "Download complete")})
 	if err != nil {
 		return image, "", err
 	}

@@ -20,7 +20,8 @@ import (
 func pushCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "push", Args: "POOL IMAGE", Usage: "push an image to a registry",
-		About: "IMAGE is the name that the image gets in the registry; `image tag` adds a name. Layers that the registry has are not sent again.",
+		About: "IMAGE is the name that the image gets in the registry; `image tag` adds a name. Layers that the " +
+			"registry has are not sent again.",
 		Flags: registryFlags(),
 		Run:   pushImage, Complete: (*command.Call).ImageOnce, Long: true,
 	})
@@ -62,7 +63,8 @@ func pushImage(c *command.Call) error {
 		if err != nil {
 			return err
 		}
-		view := pushedView{content.OneImage{PoolHead: command.HeadOf(store), Image: content.NewImageView(opened.Record)}, name.Familiar(), pushed.Digest.String(), units.Bytes(pushed.Size)}
+		view := pushedView{content.OneImage{PoolHead: command.HeadOf(store), Image: content.NewImageView(opened.Record)},
+			name.Familiar(), pushed.Digest.String(), units.Bytes(pushed.Size)}
 		return c.Show(view, func(w io.Writer) {
 			if c.Flags.Bool("quiet") {
 				fmt.Fprintln(w, name)

@@ -22,7 +22,8 @@ func saveCommand(env *command.Environment) *cli.Command {
 			"It goes to standard output, also with --json, or to a new file, which appears when it is complete.",
 		Flags: []cli.Flag{
 			content.OutputFlag(),
-			&cli.StringFlag{Name: "format", Value: "docker", Usage: "`FORMAT` of the archive: docker, which every docker load reads, or oci"},
+			&cli.StringFlag{Name: "format", Value: "docker",
+				Usage: "`FORMAT` of the archive: docker, which every docker load reads, or oci"},
 		},
 		Run: saveImages, Complete: (*command.Call).ImageWords, Long: true,
 	})
@@ -50,14 +51,16 @@ func saveImages(c *command.Call) error {
 			tell, done := c.Moving("saving %s", noun)
 			defer done()
 			var written atomic.Int64
-			return write(c.Ctx, w, entries, archive.WriteOptions{TempDir: tempDir(c), Progress: func(n int64) { tell(written.Add(n)) }})
+			return write(c.Ctx, w, entries, archive.WriteOptions{TempDir: tempDir(c),
+				Progress: func(n int64) { tell(written.Add(n)) }})
 		})
 	})
 }
 
 // openImages opens the images in all arguments, each once. shut closes those that were opened,
 // also after an error.
-func openImages(c *command.Call, store *images.Store) (entries []archive.Entry, views []content.ImageView, shut func() error, err error) {
+func openImages(c *command.Call, store *images.Store) (entries []archive.Entry, views []content.ImageView,
+	shut func() error, err error) {
 	var opened []*images.Opened
 	shut = func() (err error) {
 		for _, one := range opened {

@@ -15,7 +15,8 @@ import (
 func treeCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "tree", Args: "POOL", Usage: "show the tree of layers and the images that end in it",
-		About: "The virtual size is the size of a layer and all its parents. The last layer of an image has the names of the image and the space that is freed when it is removed.",
+		About: "The virtual size is the size of a layer and all its parents. The last layer of an image has the names " +
+			"of the image and the space that is freed when it is removed.",
 		Flags: []cli.Flag{command.NoTruncFlag()},
 		Run:   showTree, Complete: (*command.Call).PoolNames,
 	})
@@ -57,7 +58,8 @@ func showTree(c *command.Call) error {
 func imageNodes(nodes []*images.Node, byKey map[string]measuredImage) []imageNodeView {
 	views := []imageNodeView{}
 	for _, node := range nodes {
-		v := imageNodeView{Layer: node.Layer.ID, Size: node.Layer.Size, Virtual: node.Virtual, Images: []measuredImage{}, Children: imageNodes(node.Children, byKey)}
+		v := imageNodeView{Layer: node.Layer.ID, Size: node.Layer.Size, Virtual: node.Virtual, Images: []measuredImage{},
+			Children: imageNodes(node.Children, byKey)}
 		for _, image := range node.Images {
 			one, found := byKey[image.Key]
 			if !found { // it was added after the measurement

@@ -14,7 +14,8 @@ import (
 func diffCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "diff", Args: "POOL LAYER [UPPER]", Usage: "list the files that differ between two layers",
-		About: "A means added, C changed, D deleted from LAYER to UPPER; the order is that of docker diff. With one layer: the changes from its parent. " +
+		About: "A means added, C changed, D deleted from LAYER to UPPER; the order is that of docker diff. With one " +
+			"layer: the changes from its parent. " +
 			"`volume delta` compares blocks instead.",
 		Flags: content.DiffFlags(),
 		Run:   diffLayers, Complete: (*command.Call).LayerPair, Long: true,

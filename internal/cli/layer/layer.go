@@ -47,7 +47,8 @@ type layerView struct {
 }
 
 func newLayerView(l snapshots.Layer, size snapshots.Size, known bool) layerView {
-	v := layerView{ID: l.ID, Parent: l.Parent, DiffID: l.DiffID, ChainID: l.ChainID, Created: l.Created.UTC(), FS: string(l.FS),
+	v := layerView{ID: l.ID, Parent: l.Parent, DiffID: l.DiffID, ChainID: l.ChainID, Created: l.Created.UTC(),
+		FS:     string(l.FS),
 		Volume: snapshots.LayerVolume(l.ID), Virtual: l.Volume, Entries: l.Entries, Images: []string{}}
 	if l.Base != "" {
 		v.Base = l.Base + content.InitSuffix

@@ -16,7 +16,8 @@ import (
 func listCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "list", Args: "POOL", Usage: "list the layers, and the init layers of containers",
-		About: "SIZE is the size of a layer's files, as Docker counts it; BLOCKS is the space that differs from its parent; EXCLUSIVE is the space that only this layer has. " +
+		About: "SIZE is the size of a layer's files, as Docker counts it; BLOCKS is the space that differs from its " +
+			"parent; EXCLUSIVE is the space that only this layer has. " +
 			"IMAGES is the number of images that use the layer; a layer without images may be removed.",
 		Flags: []cli.Flag{command.QuietFlag("print only ids"), command.NoTruncFlag()},
 		Run:   listLayers, Complete: (*command.Call).PoolNames,
@@ -42,7 +43,8 @@ func listLayers(c *command.Call) error {
 			}
 			output.Row(w, "LAYER", "PARENT", "CREATED", "SIZE", "BLOCKS", "EXCLUSIVE", "IMAGES")
 			for _, v := range views {
-				output.Row(w, content.LayerName(c, v.ID), content.LayerName(c, v.Parent), c.Ago(v.Created), v.size(), output.HumanSizeOf(v.Own), output.HumanSizeOf(v.Exclusive), v.images())
+				output.Row(w, content.LayerName(c, v.ID), content.LayerName(c, v.Parent), c.Ago(v.Created), v.size(),
+					output.HumanSizeOf(v.Own), output.HumanSizeOf(v.Exclusive), v.images())
 			}
 		})
 	})

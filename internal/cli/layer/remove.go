@@ -16,9 +16,11 @@ import (
 func removeCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "remove", Args: "POOL [LAYER...]", Usage: "remove unused layers",
-		About: "A failed load leaves layers without an image; the next load of the image uses them, or this command removes them. Removes all the named layers or none.",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "unused", Usage: "remove all layers that no image and no container uses"}, command.YesFlag(), command.DryRunFlag()},
-		Run:   removeLayers, Complete: (*command.Call).LayerWords,
+		About: "A failed load leaves layers without an image; the next load of the image uses them, or this command " +
+			"removes them. Removes all the named layers or none.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "unused", Usage: "remove all layers that no image and no container uses"},
+			command.YesFlag(), command.DryRunFlag()},
+		Run: removeLayers, Complete: (*command.Call).LayerWords,
 	})
 }
 
@@ -54,7 +56,8 @@ func planLayers(c *command.Call, store *images.Store, ids []string) (images.Remo
 	}
 	var faults []error
 	for _, id := range output.SortedKeys(plan.Kept) {
-		faults = append(faults, exit.Errorf(snapshots.ErrInUse, "remove layer %s: in use by %s; remove that first", output.ShortID(id), plan.Kept[id]))
+		faults = append(faults, exit.Errorf(snapshots.ErrInUse, "remove layer %s: in use by %s; remove that first",
+			output.ShortID(id), plan.Kept[id]))
 	}
 	return plan, errors.Join(faults...)
 }

@@ -41,7 +41,8 @@ func showTree(c *command.Call) error {
 			output.PoolHead
 			Tree []branchView `json:"tree"`
 		}{command.HeadOf(store), views}, func(w io.Writer) {
-			output.DrawTree(w, views, func(v branchView) string { return branchText(c, v) }, func(v branchView) []branchView { return v.Children })
+			output.DrawTree(w, views, func(v branchView) string { return branchText(c, v) },
+				func(v branchView) []branchView { return v.Children })
 		})
 	})
 }
@@ -83,7 +84,8 @@ func branches(layers []layerView, containers []content.ListedContainer) []branch
 
 func branchText(c *command.Call, v branchView) string {
 	if v.Container != nil {
-		return "container " + v.Container.Name + " Blocks: " + output.HumanSizeOf(v.Container.Own) + " Exclusive: " + output.HumanSizeOf(v.Container.Exclusive)
+		return "container " + v.Container.Name + " Blocks: " + output.HumanSizeOf(v.Container.Own) + " Exclusive: " +
+			output.HumanSizeOf(v.Container.Exclusive)
 	}
 	text := content.LayerName(c, v.Layer.ID)
 	if !v.Layer.Init {

@@ -17,9 +17,11 @@ import (
 func checkCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "check", Args: "FILE", Usage: "check all metadata and list what is wrong",
-		About: "Writes nothing. Checks checksums, trees, devices and space maps. A finding is a notice, a leak, which only costs space, or damage. " +
+		About: "Writes nothing. Checks checksums, trees, devices and space maps. A finding is a notice, a leak, which " +
+			"only costs space, or damage. " +
 			"Exits 0 if the metadata is sound, even with notices, and 6 if there are leaks or damage. " +
-			"With --held it checks the metadata snapshot, and cannot find leaks, because the space maps change while a pool is active.",
+			"With --held it checks the metadata snapshot, and cannot find leaks, because the space maps change while a " +
+			"pool is active.",
 		Flags: []cli.Flag{heldFlag()}, Run: checkMetadata,
 	})
 }
@@ -39,7 +41,8 @@ type metadataFinding struct {
 func newMetadataFindings(found []metadata.Finding) []metadataFinding {
 	views := []metadataFinding{}
 	for _, f := range found {
-		views = append(views, metadataFinding{Code: f.Code, Severity: f.Severity.String(), Meaning: f.Code.Meaning(), Block: f.Block, Count: f.Count,
+		views = append(views, metadataFinding{Code: f.Code, Severity: f.Severity.String(), Meaning: f.Code.Meaning(),
+			Block: f.Block, Count: f.Count,
 			Devices: append([]uint32{}, f.Devices...), Detail: f.Text, Repairable: f.Repairable, Lost: f.Lost})
 	}
 	return views
@@ -68,7 +71,8 @@ func checkMetadata(c *command.Call) error {
 		if err = s.finish(err); err != nil {
 			return err
 		}
-		view := metadataCheckView{Envelope: output.Schema(), Path: s.path, Held: s.held != 0, Verdict: checkVerdict(report), Complete: report.Complete, Findings: newMetadataFindings(report.Findings)}
+		view := metadataCheckView{Envelope: output.Schema(), Path: s.path, Held: s.held != 0,
+			Verdict: checkVerdict(report), Complete: report.Complete, Findings: newMetadataFindings(report.Findings)}
 		if report.Usage != nil {
 			view.Usage = newMetadataUsageView(s, *report.Usage)
 		}
@@ -79,15 +83,18 @@ func checkMetadata(c *command.Call) error {
 		case "sound":
 			return nil
 		case "leaks":
-			return exit.Errorf(exit.ErrUnhealthy, "metadata %s has leaks: no data is at risk; `thinctl metadata repair %[1]s -o NEW` writes a copy without leaks", s.path)
+			return exit.Errorf(exit.ErrUnhealthy, "metadata %s has leaks: no data is at risk; `thinctl metadata repair "+
+				"%[1]s -o NEW` writes a copy without leaks", s.path)
 		}
 		if s.live.Version == 0 {
 			return exit.Errorf(exit.ErrUnhealthy, "metadata %s is damaged: %s", s.path, noSuperblock)
 		}
 		if s.held != 0 {
-			return exit.Errorf(exit.ErrUnhealthy, "metadata %s is damaged: deactivate the pool, then check all of it without --held", s.path)
+			return exit.Errorf(exit.ErrUnhealthy, "metadata %s is damaged: deactivate the pool, then check all of it "+
+				"without --held", s.path)
 		}
-		return exit.Errorf(exit.ErrUnhealthy, "metadata %s is damaged: do not activate the pool; `thinctl metadata repair %[1]s -o NEW` writes a repaired copy to another file or device", s.path)
+		return exit.Errorf(exit.ErrUnhealthy, "metadata %s is damaged: do not activate the pool; `thinctl metadata "+
+			"repair %[1]s -o NEW` writes a repaired copy to another file or device", s.path)
 	})
 }
 

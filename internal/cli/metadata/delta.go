@@ -62,7 +62,8 @@ func (d *deltaSum) Write(w io.Writer) {
 	for _, kind := range []struct {
 		kind   metadata.DeltaKind
 		blocks *uint64
-	}{{metadata.Different, &d.Different}, {metadata.LeftOnly, &d.LeftOnly}, {metadata.RightOnly, &d.RightOnly}, {metadata.Same, d.Same}} {
+	}{{metadata.Different, &d.Different}, {metadata.LeftOnly, &d.LeftOnly}, {metadata.RightOnly, &d.RightOnly},
+		{metadata.Same, d.Same}} {
 		if kind.blocks != nil {
 			fmt.Fprintf(w, "%v: %s, %d blocks\n", kind.kind, times(*kind.blocks, d.block), *kind.blocks)
 		}

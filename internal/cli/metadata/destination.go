@@ -55,7 +55,8 @@ func openDestination(c *command.Call, path string, force bool) (_ *destination, 
 		return t, fmt.Errorf("open target %s: %w", path, err)
 	case info.Mode().IsRegular():
 		if info.Size() > 0 && !force {
-			return t, exit.Errorf(thinpool.ErrHoldsData, "target %s is a file with %s in it: choose another name, or remove the file first", path, units.Bytes(info.Size()))
+			return t, exit.Errorf(thinpool.ErrHoldsData,
+				"target %s is a file with %s in it: choose another name, or remove the file first", path, units.Bytes(info.Size()))
 		}
 		if t.claims, err = c.Metadata.ClaimLoops(c.Ctx, path); fault.KindOf(err) == fault.Busy {
 			return t, exit.Errorf(thinpool.ErrBusy, "target %s is in use by a loop device: choose another name", path)
@@ -107,7 +108,8 @@ func (t *destination) begin(blocks uint64) error {
 	size := times(blocks, metadata.BlockSize)
 	if t.device {
 		if blocks > t.capacity {
-			return exit.Errorf(metadata.ErrNoSpace, "target %s has space for %d metadata blocks, %d are needed", t.path, t.capacity, blocks)
+			return exit.Errorf(metadata.ErrNoSpace, "target %s has space for %d metadata blocks, %d are needed", t.path,
+				t.capacity, blocks)
 		}
 		return t.wipe()
 	}
@@ -185,7 +187,8 @@ func askedBlocks(c *command.Call) (uint64, error) {
 		return 0, nil
 	}
 	if blocks == 0 || blocks > metadata.MaxBlocks {
-		return 0, c.Misuse("%d metadata blocks: the number must be from 1 to %d (%s)", blocks, uint64(metadata.MaxBlocks), times(metadata.MaxBlocks, metadata.BlockSize))
+		return 0, c.Misuse("%d metadata blocks: the number must be from 1 to %d (%s)", blocks, uint64(metadata.MaxBlocks),
+			times(metadata.MaxBlocks, metadata.BlockSize))
 	}
 	return blocks, nil
 }

@@ -19,7 +19,8 @@ func dumpCommand(env *command.Environment) *cli.Command {
 		About: "The XML goes to standard output, also with --json, or to a new file. It does not have the pool's uuid. " +
 			"Damaged metadata is not dumped: the output stops at the damage, without an end tag.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to a new `FILE`, which appears when it is complete"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"},
+				Usage: "write to a new `FILE`, which appears when it is complete"},
 			&cli.StringSliceFlag{Name: "device", Usage: "dump only the thin device with this `ID`; may be 1,2 or repeated"},
 			&cli.BoolFlag{Name: "skip-mappings", Usage: "leave out the mappings of the devices"},
 			heldFlag(),

@@ -52,16 +52,17 @@ func mapMetadata(c *command.Call) error {
 			Device     uint32      `json:"device_id"`
 			BlockBytes units.Bytes `json:"block_bytes"`
 		}{output.Schema(), s.path, id, block}
-		return c.List(head, "runs", []any{"VIRTUAL BLOCK", "DATA BLOCK", "BLOCKS", "TIME"}, func(add func(any, ...any) error) (output.Tail, error) {
-			var sum mapped
-			err := metadata.Runs(c.Ctx, s, s.root, id, func(r metadata.Run) error {
-				sum.Runs++
-				sum.Blocks += r.Blocks
-				return add(runView(r), r.Virtual, r.Data, r.Blocks, r.Time)
+		return c.List(head, "runs", []any{"VIRTUAL BLOCK", "DATA BLOCK", "BLOCKS", "TIME"},
+			func(add func(any, ...any) error) (output.Tail, error) {
+				var sum mapped
+				err := metadata.Runs(c.Ctx, s, s.root, id, func(r metadata.Run) error {
+					sum.Runs++
+					sum.Blocks += r.Blocks
+					return add(runView(r), r.Virtual, r.Data, r.Blocks, r.Time)
+				})
+				sum.Bytes = times(sum.Blocks, block)
+				return sum, s.about(err)
 			})
-			sum.Bytes = times(sum.Blocks, block)
-			return sum, s.about(err)
-		})
 	})
 }
 

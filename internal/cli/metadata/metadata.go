@@ -13,9 +13,11 @@ func Commands(env *command.Environment) *cli.Command {
 	return &cli.Command{
 		Name:  "metadata",
 		Usage: "read, check and rebuild the metadata of any thin pool",
-		Description: "FILE is the metadata device of a pool, or a copy of one; the pool may also be of another program, such as LVM. " +
+		Description: "FILE is the metadata device of a pool, or a copy of one; the pool may also be of another " +
+			"program, such as LVM. " +
 			"A device that an active pool uses can only be read with --held.",
-		Subcommands: []*cli.Command{showCommand(env), checkCommand(env), usageCommand(env), ownersCommand(env), mapCommand(env), deltaCommand(env),
+		Subcommands: []*cli.Command{showCommand(env), checkCommand(env), usageCommand(env), ownersCommand(env),
+			mapCommand(env), deltaCommand(env),
 			dumpCommand(env), restoreCommand(env), repairCommand(env)},
 		BashComplete: env.Completer(nil),
 	}

@@ -20,7 +20,8 @@ func ownersCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "owners", Args: "FILE BEGIN-END", Usage: "list the thin devices that map a range of data blocks",
 		About: "BEGIN and END are numbers of data blocks, without the block END itself; BEGIN alone is one block. " +
-			"With a suffix, such as 0-1G, both are offsets in bytes on the data device; the range covers every block that it touches. " +
+			"With a suffix, such as 0-1G, both are offsets in bytes on the data device; the range covers every block that " +
+			"it touches. " +
 			"A shared block is listed once for each device that maps it. A block that is not listed is free.",
 		Flags: []cli.Flag{heldFlag()}, Run: ownersInMetadata,
 	})
@@ -78,16 +79,18 @@ func ownersInMetadata(c *command.Call) error {
 			Begin      uint64      `json:"begin_block"`
 			End        uint64      `json:"end_block"` // not included
 		}{output.Schema(), s.path, block, begin, end}
-		return c.List(head, "owners", []any{"DATA BLOCK", "BLOCKS", "DEVICE", "VIRTUAL BLOCK", "TIME"}, func(add func(any, ...any) error) (output.Tail, error) {
-			sum := &owned{}
-			err := m.Owners(c.Ctx, begin, end, func(o metadata.Owner) error {
-				sum.add(o)
-				return add(metadataOwnerView{o.Data, o.Blocks, o.Device, o.Virtual, o.Time}, o.Data, o.Blocks, o.Device, o.Virtual, o.Time)
+		return c.List(head, "owners", []any{"DATA BLOCK", "BLOCKS", "DEVICE", "VIRTUAL BLOCK", "TIME"},
+			func(add func(any, ...any) error) (output.Tail, error) {
+				sum := &owned{}
+				err := m.Owners(c.Ctx, begin, end, func(o metadata.Owner) error {
+					sum.add(o)
+					return add(metadataOwnerView{o.Data, o.Blocks, o.Device, o.Virtual, o.Time}, o.Data, o.Blocks, o.Device,
+						o.Virtual, o.Time)
+				})
+				sum.Free = end - begin - sum.Mapped
+				sum.MappedBytes, sum.FreeBytes = times(sum.Mapped, block), times(sum.Free, block)
+				return sum, s.about(err)
 			})
-			sum.Free = end - begin - sum.Mapped
-			sum.MappedBytes, sum.FreeBytes = times(sum.Mapped, block), times(sum.Free, block)
-			return sum, s.about(err)
-		})
 	})
 }
 
@@ -131,7 +134,8 @@ func blocksOf(c *command.Call, s *source, r span) (begin, end uint64, err error)
 	}
 	have := s.dataBlocks()
 	if begin >= have {
-		return 0, 0, exit.Errorf(thinpool.ErrNotFound, "metadata %s: data block %d is beyond the data device, which has %d", s.path, begin, have)
+		return 0, 0, exit.Errorf(thinpool.ErrNotFound,
+			"metadata %s: data block %d is beyond the data device, which has %d", s.path, begin, have)
 	}
 	return begin, min(end, have), nil
 }

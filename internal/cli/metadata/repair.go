@@ -19,10 +19,13 @@ func repairCommand(env *command.Environment) *cli.Command {
 		Name: "repair", Args: "FILE", Usage: "write a repaired copy of metadata to another file or device",
 		About: "Does not write to FILE. NEW is a new file, an empty file, or an empty block device. " +
 			"Builds new counts and space maps, clears the needs_check flag and drops a metadata snapshot; keeps the uuid. " +
-			"Exits 0 if nothing was lost, and 6 if something was lost; NEW is written in both cases, and the loss of each device is listed. " +
+			"Exits 0 if nothing was lost, and 6 if something was lost; NEW is written in both cases, and the loss of each " +
+			"device is listed. " +
 			"Nothing can be repaired if the superblock cannot be read.",
-		Flags: append(append([]cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to this `NEW` file or device"}}, sizeFlags()...),
-			&cli.Uint64Flag{Name: "data-blocks", Usage: "`NUMBER` of blocks of the data device, if the superblock has it wrong"}, command.DryRunFlag()),
+		Flags: append(append([]cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o"},
+			Usage: "write to this `NEW` file or device"}}, sizeFlags()...),
+			&cli.Uint64Flag{Name: "data-blocks", Usage: "`NUMBER` of blocks of the data device, if the superblock has it " +
+				"wrong"}, command.DryRunFlag()),
 		Run: repairMetadata,
 	})
 }
@@ -63,8 +66,10 @@ func repairMetadata(c *command.Call) error {
 	return onDamaged(c, c.Arg(0), func(s *source) error {
 		// The limit is the number of data blocks that the bitmaps of the largest metadata can
 		// count.
-		if data := s.live.DataSpaceMap.Blocks; s.live.Version != 0 && o.DataBlocks == 0 && (data == 0 || data > metadata.MaxBlocks*16320) {
-			return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock has an impossible number of data blocks, %d: set the right number with --data-blocks", s.path, data)
+		if data := s.live.DataSpaceMap.Blocks; s.live.Version != 0 && o.DataBlocks == 0 &&
+			(data == 0 || data > metadata.MaxBlocks*16320) {
+			return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock has an impossible number of data blocks, "+
+				"%d: set the right number with --data-blocks", s.path, data)
 		}
 		o.SourceBlocks = min(s.blocks(), metadata.MaxBlocks)
 		view, err := repairTo(c, s, target, o)
@@ -75,9 +80,11 @@ func repairMetadata(c *command.Call) error {
 			return err
 		}
 		if view.DryRun {
-			return exit.Errorf(exit.ErrUnhealthy, "metadata %s: mappings would be lost: look for another copy or a dump before you repair it", s.path)
+			return exit.Errorf(exit.ErrUnhealthy, "metadata %s: mappings would be lost: look for another copy or a dump "+
+				"before you repair it", s.path)
 		}
-		return exit.Errorf(exit.ErrUnhealthy, "metadata %s: mappings were lost, and the rest is in %s: check the data on the volumes before you use them, and keep the old metadata", s.path, target)
+		return exit.Errorf(exit.ErrUnhealthy, "metadata %s: mappings were lost, and the rest is in %s: check the data "+
+			"on the volumes before you use them, and keep the old metadata", s.path, target)
 	})
 }
 
@@ -116,10 +123,12 @@ func repairTo(c *command.Call, s *source, path string, o metadata.RepairOptions)
 
 func newMetadataRepairView(path, target string, r metadata.Repaired) *metadataRepairView {
 	block := r.Superblock.DataBlockSize.Bytes()
-	v := &metadataRepairView{Envelope: output.Schema(), Path: path, Output: target, Lossless: r.Complete, Complete: r.Complete,
-		Devices: []repairedDevice{}, Findings: newMetadataFindings(r.Findings), New: newWrittenView(target, r.Superblock)}
+	v := &metadataRepairView{Envelope: output.Schema(), Path: path, Output: target, Lossless: r.Complete,
+		Complete: r.Complete,
+		Devices:  []repairedDevice{}, Findings: newMetadataFindings(r.Findings), New: newWrittenView(target, r.Superblock)}
 	for _, d := range r.Devices {
-		one := repairedDevice{ID: d.ID, Kept: d.Kept, KeptBytes: times(d.Kept, block), Lost: d.Lost, LostBytes: times(d.Lost, block), State: "whole"}
+		one := repairedDevice{ID: d.ID, Kept: d.Kept, KeptBytes: times(d.Kept, block), Lost: d.Lost,
+			LostBytes: times(d.Lost, block), State: "whole"}
 		switch {
 		case d.Gone:
 			one.State = "gone"

@@ -18,9 +18,11 @@ import (
 func restoreCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "restore", Args: "XML TARGET", Usage: "write metadata from an XML dump",
-		About: "XML is the output of `metadata dump` or thin_dump; - is standard input. TARGET is a new file, an empty file, or an empty block device. " +
+		About: "XML is the output of `metadata dump` or thin_dump; - is standard input. TARGET is a new file, an empty " +
+			"file, or an empty block device. " +
 			"The XML is read twice: nothing is written unless all of it is valid. A pipe is read once. " +
-			"A file is twice as large as the XML needs, at least 2M, and fully allocated. XML does not have the uuid of the pool.",
+			"A file is twice as large as the XML needs, at least 2M, and fully allocated. XML does not have the uuid of " +
+			"the pool.",
 		Flags: append(sizeFlags(),
 			&cli.Uint64Flag{Name: "data-blocks", Usage: "`NUMBER` of blocks of the data device, instead of the XML's"},
 			&cli.BoolFlag{Name: "force", Usage: "overwrite TARGET, unless it is in use"}, command.DryRunFlag()),
@@ -140,9 +142,11 @@ type writtenView struct {
 
 func newWrittenView(path string, s metadata.Superblock) writtenView {
 	block, check := s.DataBlockSize.Bytes(), s.NeedsCheck()
-	used, total, dataUsed := times(s.MetadataSpaceMap.Allocated, metadata.BlockSize), times(s.DataSpaceMap.Blocks, block), times(s.DataSpaceMap.Allocated, block)
-	return writtenView{Path: path, MetadataBlocks: s.MetadataSpaceMap.Blocks, MetadataBytes: times(s.MetadataSpaceMap.Blocks, metadata.BlockSize),
-		MetadataUsed: &used, BlockBytes: block, DataTotal: &total, DataUsed: &dataUsed, NeedsCheck: &check}
+	used, total, dataUsed := times(s.MetadataSpaceMap.Allocated, metadata.BlockSize),
+		times(s.DataSpaceMap.Blocks, block), times(s.DataSpaceMap.Allocated, block)
+	return writtenView{Path: path, MetadataBlocks: s.MetadataSpaceMap.Blocks,
+		MetadataBytes: times(s.MetadataSpaceMap.Blocks, metadata.BlockSize),
+		MetadataUsed:  &used, BlockBytes: block, DataTotal: &total, DataUsed: &dataUsed, NeedsCheck: &check}
 }
 
 func (v *restoredView) write(w io.Writer) {
@@ -176,7 +180,8 @@ func restoreTo(c *command.Call, xml *xmlSource, path string, o metadata.RestoreO
 	}
 	if c.Flags.Bool("dry-run") {
 		size := times(o.MetadataBlocks, metadata.BlockSize)
-		return &restoredView{output.Schema(), true, writtenView{Path: path, MetadataBlocks: o.MetadataBlocks, MetadataBytes: size}}, nil
+		return &restoredView{output.Schema(), true, writtenView{Path: path, MetadataBlocks: o.MetadataBlocks,
+			MetadataBytes: size}}, nil
 	}
 	if err := t.begin(o.MetadataBlocks); err != nil {
 		return nil, err

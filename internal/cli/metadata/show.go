@@ -63,17 +63,20 @@ func showMetadata(c *command.Call) error {
 func newMetadataView(s *source, devices []metadata.Device) metadataView {
 	block := s.root.DataBlockSize.Bytes()
 	v := metadataView{
-		Path: s.path, Held: s.root.Block != 0, Version: s.root.Version, Time: s.root.Time, TransactionID: s.root.TransactionID,
-		NeedsCheck: s.live.NeedsCheck(), HeldRoot: s.live.HeldRoot, BlockBytes: block,
+		Path: s.path, Held: s.root.Block != 0, Version: s.root.Version, Time: s.root.Time,
+		TransactionID: s.root.TransactionID,
+		NeedsCheck:    s.live.NeedsCheck(), HeldRoot: s.live.HeldRoot, BlockBytes: block,
 		DataTotal: times(s.live.DataSpaceMap.Blocks, block), DataUsed: times(s.live.DataSpaceMap.Allocated, block),
-		MetadataTotal: times(s.live.MetadataSpaceMap.Blocks, metadata.BlockSize), MetadataUsed: times(s.live.MetadataSpaceMap.Allocated, metadata.BlockSize),
-		Devices: []thinDeviceView{},
+		MetadataTotal: times(s.live.MetadataSpaceMap.Blocks, metadata.BlockSize),
+		MetadataUsed:  times(s.live.MetadataSpaceMap.Allocated, metadata.BlockSize),
+		Devices:       []thinDeviceView{},
 	}
 	if s.root.UUID != [16]byte{} {
 		v.UUID = fmt.Sprintf("%x", s.root.UUID)
 	}
 	for _, d := range devices {
-		v.Devices = append(v.Devices, thinDeviceView{ID: d.ID, MappedBlocks: d.MappedBlocks, MappedBytes: times(d.MappedBlocks, block),
+		v.Devices = append(v.Devices, thinDeviceView{ID: d.ID, MappedBlocks: d.MappedBlocks,
+			MappedBytes:   times(d.MappedBlocks, block),
 			TransactionID: d.TransactionID, CreationTime: d.CreationTime, SnapshottedTime: d.SnapshottedTime})
 	}
 	return v

@@ -47,7 +47,8 @@ func onSource(c *command.Call, s *source, do func(*source) error) (err error) {
 		return err
 	}
 	if s.live.NeedsCheck() && !s.damaged {
-		fmt.Fprintf(c.Err, "thinctl: warning: metadata %s needs a check: the kernel stopped writing it after an error\n", s.path)
+		fmt.Fprintf(c.Err, "thinctl: warning: metadata %s needs a check: the kernel stopped writing it after an error\n",
+			s.path)
 	}
 	if err = do(s); s.finished {
 		return err
@@ -75,7 +76,9 @@ func (s *source) checkHeld(fault error) error {
 			return fault // or as unreadable as before
 		}
 	}
-	return errors.Join(exit.Errorf(exit.ErrUnhealthy, "metadata %s: the metadata snapshot was released while it was being read, so the result is invalid; reserve another and try again", s.path), err)
+	return errors.Join(exit.Errorf(exit.ErrUnhealthy,
+		"metadata %s: the metadata snapshot was released while it was being read, so the result is invalid; reserve "+
+			"another and try again", s.path), err)
 }
 
 func (s *source) open(ctx context.Context, host metadatafile.Host, held bool) (err error) {
@@ -102,7 +105,8 @@ func (s *source) open(ctx context.Context, host metadatafile.Host, held bool) (e
 		return nil
 	}
 	if s.live.HeldRoot == 0 {
-		return exit.Errorf(thinpool.ErrNotFound, "metadata %s: no metadata snapshot is held; `dmsetup message POOL 0 reserve_metadata_snap` creates one", s.path)
+		return exit.Errorf(thinpool.ErrNotFound, "metadata %s: no metadata snapshot is held; `dmsetup message POOL 0 "+
+			"reserve_metadata_snap` creates one", s.path)
 	}
 	s.held = s.live.HeldRoot
 	if s.root, err = metadata.HeldRoot(s.File, s.held); err != nil && !s.isDamage(err) {
@@ -143,16 +147,19 @@ func (s *source) close() error {
 // checkCounts compares the counts in the superblock with the size of the file.
 func (s *source) checkCounts() error {
 	if claimed, have := s.live.MetadataSpaceMap.Blocks, s.blocks(); claimed > have {
-		return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock has %d metadata blocks, the file only %d: copy the whole device", s.path, claimed, have)
+		return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock has %d metadata blocks, the file only %d: "+
+			"copy the whole device", s.path, claimed, have)
 	}
 	if data := s.live.DataSpaceMap.Blocks; data > maxDataBlocks {
-		return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock is damaged: it has %d data blocks, more than can be mapped; `thinctl metadata repair %[1]s -o NEW --data-blocks N` repairs it", s.path, data)
+		return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock is damaged: it has %d data blocks, more "+
+			"than can be mapped; `thinctl metadata repair %[1]s -o NEW --data-blocks N` repairs it", s.path, data)
 	}
 	return nil
 }
 
 // noSuperblock is the hint for a superblock that cannot be read.
-const noSuperblock = "nothing can be found without the superblock: look for another copy, or for a dump to use with `thinctl metadata restore`"
+const noSuperblock = "nothing can be found without the superblock: look for another copy, or for a dump to use " +
+	"with `thinctl metadata restore`"
 
 func sourceRemedy(c *command.Call, s *source, err error) error {
 	if s.live.Version == 0 && (errors.Is(err, metadata.ErrChecksum) || errors.Is(err, metadata.ErrCorrupt)) {
@@ -172,7 +179,8 @@ func metadataRemedy(c *command.Call, path string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		remedy = "run it with sudo"
 	case fault.KindOf(err) == fault.Busy:
-		remedy = "an active pool probably uses it: read its metadata snapshot with --held, or use `thinctl pool status` or `thinctl pool check`"
+		remedy = "an active pool probably uses it: read its metadata snapshot with --held, or use `thinctl pool " +
+			"status` or `thinctl pool check`"
 	case errors.Is(err, metadata.ErrNoDevice):
 		remedy = "`thinctl metadata show " + path + "` lists the thin devices"
 	case errors.Is(err, metadata.ErrEmpty), errors.Is(err, metadata.ErrNotMetadata):
@@ -184,7 +192,8 @@ func metadataRemedy(c *command.Call, path string, err error) error {
 	case errors.Is(err, metadata.ErrNoSpace):
 		remedy = "set a larger --size, or use a larger device"
 	case errors.Is(err, metadata.ErrChecksum), errors.Is(err, metadata.ErrCorrupt):
-		remedy = "`thinctl metadata check " + path + "` lists the damage, `thinctl metadata repair " + path + " -o NEW` writes a repaired copy to another file or device"
+		remedy = "`thinctl metadata check " + path + "` lists the damage, `thinctl metadata repair " + path + " -o " +
+			"NEW` writes a repaired copy to another file or device"
 	default:
 		return err
 	}

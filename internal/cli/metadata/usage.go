@@ -17,10 +17,13 @@ import (
 func usageCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "usage", Args: "FILE", Usage: "show the space of each thin device, exclusive and shared",
-		About: "Exclusive blocks are mapped by one device only and are freed when it is deleted; shared blocks are mapped by several devices. " +
-			"All exclusive blocks and all shared blocks, each counted once, add up to the used blocks. Blocks that only a metadata snapshot maps are not counted.",
+		About: "Exclusive blocks are mapped by one device only and are freed when it is deleted; shared blocks are " +
+			"mapped by several devices. " +
+			"All exclusive blocks and all shared blocks, each counted once, add up to the used blocks. Blocks that only a " +
+			"metadata snapshot maps are not counted.",
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "freed", Usage: "show the space that is freed when the device with this `ID` is deleted; 1,2 or repeated means together"},
+			&cli.StringSliceFlag{Name: "freed", Usage: "show the space that is freed when the device with this `ID` is " +
+				"deleted; 1,2 or repeated means together"},
 			heldFlag(),
 		},
 		Run: showUsage,
@@ -64,12 +67,14 @@ func newMetadataUsageView(s *source, u metadata.Usage) *metadataUsageView {
 	block := s.root.DataBlockSize.Bytes()
 	v := &metadataUsageView{
 		BlockBytes: block, Devices: []metadataDeviceUsage{}, UsedBlocks: u.Used, UsedBytes: times(u.Used, block),
-		Exclusive: u.Exclusive, ExclusiveBytes: times(u.Exclusive, block), Shared: u.Shared, SharedBytes: times(u.Shared, block),
-		DataBlocks: s.dataBlocks(), DataBytes: times(s.dataBlocks(), block), Nodes: u.Nodes,
+		Exclusive: u.Exclusive, ExclusiveBytes: times(u.Exclusive, block), Shared: u.Shared,
+		SharedBytes: times(u.Shared, block),
+		DataBlocks:  s.dataBlocks(), DataBytes: times(s.dataBlocks(), block), Nodes: u.Nodes,
 	}
 	for _, d := range u.Devices {
 		v.Devices = append(v.Devices, metadataDeviceUsage{ID: d.ID, Mapped: d.Mapped, MappedBytes: times(d.Mapped, block),
-			Exclusive: d.Exclusive, ExclusiveBytes: times(d.Exclusive, block), Shared: d.Shared, SharedBytes: times(d.Shared, block)})
+			Exclusive: d.Exclusive, ExclusiveBytes: times(d.Exclusive, block), Shared: d.Shared,
+			SharedBytes: times(d.Shared, block)})
 	}
 	return v
 }

@@ -23,12 +23,16 @@ import (
 func Command(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "metrics", Args: "[POOL...]", Usage: "print the metrics of pools once",
-		About: "Prints Prometheus' text format, also with --json, for the textfile collector of node_exporter. Takes no lock and commits nothing. " +
-			"A pool that cannot be read has thinctl_pool_sample_success 0; the other pools are printed, and the exit code is not 0. " +
+		About: "Prints Prometheus' text format, also with --json, for the textfile collector of node_exporter. Takes " +
+			"no lock and commits nothing. " +
+			"A pool that cannot be read has thinctl_pool_sample_success 0; the other pools are printed, and the exit code " +
+			"is not 0. " +
 			"Ages and the counters of `thinctl serve` are left out.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Usage: "write to this `FILE` instead, atomically, with mode 0644; node_exporter reads names that end in .prom"},
-			&cli.IntFlag{Name: "volumes", Value: metrics.DefaultVolumeLimit, Usage: "list single volumes of pools with at most this `NUMBER` of volumes and containers"},
+			&cli.StringFlag{Name: "output", Usage: "write to this `FILE` instead, atomically, with mode 0644; " +
+				"node_exporter reads names that end in .prom"},
+			&cli.IntFlag{Name: "volumes", Value: metrics.DefaultVolumeLimit,
+				Usage: "list single volumes of pools with at most this `NUMBER` of volumes and containers"},
 		},
 		Run: printMetrics, Complete: poolNamesOnce,
 	})

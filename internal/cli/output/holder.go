@@ -24,7 +24,8 @@ type processView struct {
 
 // NewHolder returns the JSON of a holder.
 func NewHolder(h filesystem.Holder) Holder {
-	view := Holder{Namespace: h.Namespace, Own: h.Own, Mounts: append([]string{}, h.MountPoints...), Processes: []processView{}}
+	view := Holder{Namespace: h.Namespace, Own: h.Own, Mounts: append([]string{}, h.MountPoints...),
+		Processes: []processView{}}
 	for _, p := range h.Processes {
 		view.Processes = append(view.Processes, processView{p.PID, p.Command, p.Device, append([]string{}, p.Files...)})
 	}

@@ -20,7 +20,8 @@ const columnWidth = 17
 
 // WriteListing writes the fields of head, the items that each passes to add, and the tail that
 // each returns.
-func WriteListing(w io.Writer, asJSON bool, head any, name string, columns []any, each func(add func(item any, cells ...any) error) (Tail, error)) error {
+func WriteListing(w io.Writer, asJSON bool, head any, name string, columns []any,
+	each func(add func(item any, cells ...any) error) (Tail, error)) error {
 	l := &listing{w: bufio.NewWriterSize(w, 64<<10), json: asJSON}
 	if err := l.begin(head, name, columns); err != nil {
 		return err

@@ -15,10 +15,12 @@ import (
 func activateCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "activate", Args: "[NAME]", Usage: "activate a pool, for example after a reboot",
-		About: "Finishes or undoes what a killed process left. Volumes are activated when they are needed. Disks are found by their identity, under any name; a disk that does not belong to the pool is refused.",
+		About: "Finishes or undoes what a killed process left. Volumes are activated when they are needed. Disks are " +
+			"found by their identity, under any name; a disk that does not belong to the pool is refused.",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "activate every pool that was not deactivated by a user"},
 			&cli.StringSliceFlag{Name: "accept", TakesFile: true,
-				Usage: "use the disk or file at `PATH` although another is expected; it must hold this pool's data or metadata; may be repeated"}},
+				Usage: "use the disk or file at `PATH` although another is expected; it must hold this pool's data or " +
+					"metadata; may be repeated"}},
 		Run: activatePools, Complete: (*command.Call).PoolNames,
 	})
 }

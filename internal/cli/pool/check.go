@@ -21,8 +21,10 @@ import (
 func checkCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "check", Args: "[NAME]", Usage: "check the database, metadata, volumes and layers of pools",
-		About: "Compares database, kernel and metadata, and layers with their volumes. Changes nothing. Exits 6 if something is wrong. The metadata of an active pool is checked in a metadata snapshot, which has no space maps: deactivate the pool to check these, too.",
-		Run:   checkPools, Complete: (*command.Call).PoolNames,
+		About: "Compares database, kernel and metadata, and layers with their volumes. Changes nothing. Exits 6 if " +
+			"something is wrong. The metadata of an active pool is checked in a metadata snapshot, which has no space " +
+			"maps: deactivate the pool to check these, too.",
+		Run: checkPools, Complete: (*command.Call).PoolNames,
 	})
 }
 
@@ -30,7 +32,8 @@ func repairCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "repair", Args: "NAME", Usage: "repair what `pool check` finds, or a lost state.db",
 		About: "Damaged metadata is rebuilt only while the pool is inactive; a copy of it is kept. " +
-			"A database that is lost, damaged or out of date is made to agree with the metadata: thin devices that it lacks become volumes, " +
+			"A database that is lost, damaged or out of date is made to agree with the metadata: thin devices that it " +
+			"lacks become volumes, " +
 			"volumes without a thin device are listed as lost and dropped. Exits 6 if a fault remains.",
 		Flags: []cli.Flag{command.DryRunFlag(),
 			&cli.StringFlag{Name: "data-device", Usage: "block device `PATH` with the data, if state.db is lost"},
@@ -67,8 +70,9 @@ type findingView struct {
 func newFindingViews(findings []thinpool.Finding) []findingView {
 	views := []findingView{}
 	for _, f := range findings {
-		views = append(views, findingView{Code: f.Code, Object: f.Object, Detail: f.Detail, Remedy: f.Remedy, Repairable: f.Repairable,
-			Fault: string(f.Fault), Lost: f.Lost})
+		views = append(views, findingView{Code: f.Code, Object: f.Object, Detail: f.Detail, Remedy: f.Remedy,
+			Repairable: f.Repairable,
+			Fault:      string(f.Fault), Lost: f.Lost})
 	}
 	return views
 }
@@ -102,12 +106,14 @@ func checkPools(c *command.Call) error {
 			return err
 		}
 		nameHolders(c, report.Findings)
-		one := checkedView{Name: report.Pool, Active: report.Active, Findings: append(newFindingViews(report.Findings), records...),
-			Disks: append([]thinpool.FoundDisk{}, report.Disks...)}
+		one := checkedView{Name: report.Pool, Active: report.Active,
+			Findings: append(newFindingViews(report.Findings), records...),
+			Disks:    append([]thinpool.FoundDisk{}, report.Disks...)}
 		one.Healthy = faults(one.Findings) == 0
 		pools = append(pools, one)
 		if !one.Healthy {
-			return exit.Errorf(exit.ErrUnhealthy, "check pool %s: %s; `thinctl pool repair %s --dry-run` lists what can be repaired",
+			return exit.Errorf(exit.ErrUnhealthy, "check pool %s: %s; `thinctl pool repair %s --dry-run` lists what can "+
+				"be repaired",
 				one.Name, output.Plural(faults(one.Findings), "fault"), one.Name)
 		}
 		return nil
@@ -232,8 +238,9 @@ func repairPool(c *command.Call) error {
 	name := c.Arg(0)
 	return c.OnHost(func() error {
 		done := c.Progress("repairing pool %s", name)
-		repair, err := thinpool.RepairAt(c.Ctx, c.Host, c.Root(), name, thinpool.RepairOptions{DryRun: dry, Records: repairRecords,
-			DataDevice: c.Flags.String("data-device"), MetadataDevice: c.Flags.String("metadata-device")})
+		repair, err := thinpool.RepairAt(c.Ctx, c.Host, c.Root(), name,
+			thinpool.RepairOptions{DryRun: dry, Records: repairRecords,
+				DataDevice: c.Flags.String("data-device"), MetadataDevice: c.Flags.String("metadata-device")})
 		done()
 		view := repairView{Envelope: output.Schema(), DryRun: dry, Pool: name, Actions: append([]string{}, repair.Actions...),
 			Warnings: repair.Warnings, Database: repair.Database, Damaged: repair.Damaged,
@@ -243,7 +250,8 @@ func repairPool(c *command.Call) error {
 		}
 		err = errors.Join(err, c.Show(view, view.write)) // show what was done, also after an error
 		if n := faults(view.Left); n > 0 {
-			err = errors.Join(err, exit.Errorf(exit.ErrUnhealthy, "repair pool %s: %s left; see the remedy of each", name, output.Plural(n, "fault")))
+			err = errors.Join(err, exit.Errorf(exit.ErrUnhealthy, "repair pool %s: %s left; see the remedy of each", name,
+				output.Plural(n, "fault")))
 		}
 		return err
 	})

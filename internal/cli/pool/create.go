@@ -19,20 +19,29 @@ func createCommand(env *command.Environment) *cli.Command {
 		Name: "create", Args: "NAME", Usage: "create a pool and activate it",
 		About: "Creates a pool on two sparse files under the root, or on block devices. Refuses a device that holds data.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "data-size", DefaultText: thinpool.DefaultDataSize.String(), Usage: "data `SIZE`; a block device is used in full"},
-			&cli.StringFlag{Name: "metadata-size", DefaultText: "from the data size, at least " + thinpool.DefaultMetadataSize.String(), Usage: "metadata `SIZE`"},
-			&cli.StringFlag{Name: "block-size", DefaultText: thinpool.DefaultBlock.String(), Usage: "`SIZE` of a data block, the unit of allocation and sharing, 64K to 1G"},
-			&cli.StringFlag{Name: "base-size", DefaultText: thinpool.DefaultBaseSize.String(), Usage: "default `SIZE` of a volume"},
-			&cli.Uint64Flag{Name: "low-water", DefaultText: fmt.Sprint(thinpool.DefaultLowWater, ", at most a tenth"), Usage: "raise an event below this number of free data `BLOCKS`"},
+			&cli.StringFlag{Name: "data-size", DefaultText: thinpool.DefaultDataSize.String(),
+				Usage: "data `SIZE`; a block device is used in full"},
+			&cli.StringFlag{Name: "metadata-size", DefaultText: "from the data size, at least " +
+				thinpool.DefaultMetadataSize.String(), Usage: "metadata `SIZE`"},
+			&cli.StringFlag{Name: "block-size", DefaultText: thinpool.DefaultBlock.String(),
+				Usage: "`SIZE` of a data block, the unit of allocation and sharing, 64K to 1G"},
+			&cli.StringFlag{Name: "base-size", DefaultText: thinpool.DefaultBaseSize.String(),
+				Usage: "default `SIZE` of a volume"},
+			&cli.Uint64Flag{Name: "low-water", DefaultText: fmt.Sprint(thinpool.DefaultLowWater, ", at most a tenth"),
+				Usage: "raise an event below this number of free data `BLOCKS`"},
 			&cli.StringFlag{Name: "data-device", Usage: "block `DEVICE` for the data, instead of a sparse file"},
 			&cli.StringFlag{Name: "metadata-device", Usage: "block `DEVICE` for the metadata"},
-			&cli.StringFlag{Name: "full", Value: "queue", Usage: "`POLICY` of a full pool: queue makes writes wait for space, error fails them"},
+			&cli.StringFlag{Name: "full", Value: "queue",
+				Usage: "`POLICY` of a full pool: queue makes writes wait for space, error fails them"},
 			&cli.BoolFlag{Name: "no-zeroing", Usage: "do not zero new blocks: a volume can read their old contents"},
 			&cli.BoolFlag{Name: "buffered", Usage: "do not use direct IO on the loop devices"},
 			&cli.BoolFlag{Name: "preallocate", Usage: "allocate all blocks of the files now"},
-			&cli.IntFlag{Name: "reserve-data", Value: thinpool.DefaultReserve, Usage: "keep this `PERCENT` of the data free: refuse new volumes below it"},
-			&cli.IntFlag{Name: "reserve-metadata", Value: thinpool.DefaultReserve, Usage: "keep this `PERCENT` of the metadata free"},
-			&cli.IntFlag{Name: "reserve-host", Value: thinpool.DefaultHostReserve, Usage: "keep this `PERCENT` of the host's file system free"},
+			&cli.IntFlag{Name: "reserve-data", Value: thinpool.DefaultReserve,
+				Usage: "keep this `PERCENT` of the data free: refuse new volumes below it"},
+			&cli.IntFlag{Name: "reserve-metadata", Value: thinpool.DefaultReserve,
+				Usage: "keep this `PERCENT` of the metadata free"},
+			&cli.IntFlag{Name: "reserve-host", Value: thinpool.DefaultHostReserve,
+				Usage: "keep this `PERCENT` of the host's file system free"},
 			&cli.BoolFlag{Name: "force", Usage: "use devices that hold data, and destroy the data"},
 			command.DryRunFlag(),
 		},
@@ -69,7 +78,8 @@ func createPool(c *command.Call) error {
 			output.Envelope
 			Pool poolView `json:"pool"`
 		}{output.Schema(), view}, func(w io.Writer) {
-			fmt.Fprintf(w, "pool %s created: %s of data, %s of metadata, in %s\n", view.Name, status.Data.Total, status.Metadata.Total, view.Dir)
+			fmt.Fprintf(w, "pool %s created: %s of data, %s of metadata, in %s\n", view.Name, status.Data.Total,
+				status.Metadata.Total, view.Dir)
 		})
 	})
 }
@@ -77,15 +87,19 @@ func createPool(c *command.Call) error {
 // createOptions parses the flags and returns all their faults at once.
 func createOptions(c *command.Call) (thinpool.CreateOptions, error) {
 	o := thinpool.CreateOptions{
-		LowWater: c.Flags.Uint64("low-water"), DataDevice: c.Flags.String("data-device"), MetadataDevice: c.Flags.String("metadata-device"),
-		Force: c.Flags.Bool("force"), SkipZeroing: c.Flags.Bool("no-zeroing"), Buffered: c.Flags.Bool("buffered"), Preallocate: c.Flags.Bool("preallocate"),
-		Reserve: &thinpool.Reserve{Data: c.Flags.Int("reserve-data"), Metadata: c.Flags.Int("reserve-metadata"), Host: c.Flags.Int("reserve-host")},
+		LowWater: c.Flags.Uint64("low-water"), DataDevice: c.Flags.String("data-device"),
+		MetadataDevice: c.Flags.String("metadata-device"),
+		Force:          c.Flags.Bool("force"), SkipZeroing: c.Flags.Bool("no-zeroing"), Buffered: c.Flags.Bool("buffered"),
+		Preallocate: c.Flags.Bool("preallocate"),
+		Reserve: &thinpool.Reserve{Data: c.Flags.Int("reserve-data"), Metadata: c.Flags.Int("reserve-metadata"),
+			Host: c.Flags.Int("reserve-host")},
 	}
 	var faults []error
 	for _, s := range []struct {
 		flag string
 		into *units.Bytes
-	}{{"data-size", &o.DataSize}, {"metadata-size", &o.MetadataSize}, {"block-size", &o.Block}, {"base-size", &o.BaseSize}} {
+	}{{"data-size", &o.DataSize}, {"metadata-size", &o.MetadataSize}, {"block-size", &o.Block},
+		{"base-size", &o.BaseSize}} {
 		size, err := c.SizeFlag(s.flag)
 		*s.into = size
 		faults = append(faults, err)
@@ -95,7 +109,8 @@ func createOptions(c *command.Call) (thinpool.CreateOptions, error) {
 	case "error":
 		o.ErrorIfFull = true
 	default:
-		faults = append(faults, &exit.UsageError{Why: fmt.Sprintf("--full %q: unknown policy", full), Remedy: "use queue or error"})
+		faults = append(faults, &exit.UsageError{Why: fmt.Sprintf("--full %q: unknown policy", full),
+			Remedy: "use queue or error"})
 	}
 	if c.Flags.IsSet("low-water") && o.LowWater == 0 {
 		faults = append(faults, &exit.UsageError{Why: "--low-water 0 would never raise an event", Remedy: "use at least 1"})
@@ -163,7 +178,8 @@ func writePlan(w io.Writer, plan thinpool.Plan, options thinpool.CreateOptions) 
 	output.Field(w, "Base size", plan.BaseSize)
 	output.Field(w, "Low water", output.Plural(int(plan.LowWater), "block"))
 	output.Field(w, "When full", fullPolicy(options.ErrorIfFull))
-	output.Field(w, "Reserve", fmt.Sprintf("data %d%%, metadata %d%%, host %d%%", plan.Reserve.Data, plan.Reserve.Metadata, plan.Reserve.Host))
+	output.Field(w, "Reserve", fmt.Sprintf("data %d%%, metadata %d%%, host %d%%", plan.Reserve.Data,
+		plan.Reserve.Metadata, plan.Reserve.Host))
 	for _, warning := range plan.Warnings {
 		output.Field(w, "Warning", warning)
 	}

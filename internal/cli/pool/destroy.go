@@ -40,7 +40,8 @@ func destroyPool(c *command.Call) error {
 		if view.DryRun {
 			return c.Show(view, view.write)
 		}
-		if err := c.Confirm(fmt.Sprintf("This destroys pool %s with %s and all their data.", pool.Name(), output.Plural(len(view.Volumes), "volume")), pool.Name()); err != nil {
+		if err := c.Confirm(fmt.Sprintf("This destroys pool %s with %s and all their data.", pool.Name(),
+			output.Plural(len(view.Volumes), "volume")), pool.Name()); err != nil {
 			return err
 		}
 		done := c.Progress("destroying pool %s", pool.Name())
@@ -55,7 +56,8 @@ func destroyPool(c *command.Call) error {
 
 // planDestroy lists what would be removed and which volumes are in use.
 func planDestroy(c *command.Call, pool *thinpool.Pool) (destroyView, error) {
-	view := destroyView{Envelope: output.Schema(), DryRun: c.Flags.Bool("dry-run"), Pool: pool.Name(), UUID: pool.UUID(), Dir: pool.Dir(),
+	view := destroyView{Envelope: output.Schema(), DryRun: c.Flags.Bool("dry-run"), Pool: pool.Name(),
+		UUID: pool.UUID(), Dir: pool.Dir(),
 		Volumes: []string{}, InUse: []string{}}
 	record, err := pool.Record(c.Ctx)
 	if err != nil {

@@ -67,7 +67,8 @@ func extendPool(c *command.Call) error {
 		if err != nil {
 			return err
 		}
-		view := extensionView{Envelope: output.Schema(), DryRun: options.DryRun, Pool: pool.Name(), Data: growthView{e.DataFrom, e.DataTo},
+		view := extensionView{Envelope: output.Schema(), DryRun: options.DryRun, Pool: pool.Name(),
+			Data:     growthView{e.DataFrom, e.DataTo},
 			Metadata: growthView{e.MetadataFrom, e.MetadataTo}, StoodStill: e.StoodStill.Microseconds()}
 		return c.Show(view, view.write)
 	})

@@ -88,7 +88,8 @@ func parseRange(text string) (from, to units.Bytes, err error) {
 		}
 	}
 	if !ok || err != nil || from >= to {
-		return 0, 0, &exit.UsageError{Why: fmt.Sprintf("range %q is invalid", text), Remedy: "use FROM-TO, such as 0-64M or 1G-2G"}
+		return 0, 0, &exit.UsageError{Why: fmt.Sprintf("range %q is invalid", text),
+			Remedy: "use FROM-TO, such as 0-64M or 1G-2G"}
 	}
 	return from, to, nil
 }
@@ -132,7 +133,8 @@ func toMap(data thinpool.DataMap) poolmap.Map {
 	for _, thin := range data.Thins {
 		drawn.Owners = append(drawn.Owners, thin.String())
 	}
-	kinds := [...]poolmap.Kind{metadata.Free: poolmap.Free, metadata.Exclusive: poolmap.Exclusive, metadata.Shared: poolmap.Shared}
+	kinds := [...]poolmap.Kind{metadata.Free: poolmap.Free, metadata.Exclusive: poolmap.Exclusive,
+		metadata.Shared: poolmap.Shared}
 	drawn.Spans = func(visit func(poolmap.Span) error) error {
 		return data.Spans(func(s thinpool.DataSpan) error {
 			return visit(poolmap.Span{Begin: s.Begin, Blocks: s.Blocks, Kind: kinds[s.Kind], Owner: s.Thin})
@@ -192,7 +194,8 @@ func listSpans(c *command.Call, pool *thinpool.Pool) error {
 	err := pool.DataMap(c.Ctx, func(m thinpool.DataMap) error {
 		head.Block, head.Total, spans = m.Block, units.Bytes(m.Blocks)*m.Block, nil
 		return m.Spans(func(s thinpool.DataSpan) error {
-			view := spanView{Begin: units.Bytes(s.Begin) * m.Block, Length: units.Bytes(s.Blocks) * m.Block, Kind: s.Kind.String()}
+			view := spanView{Begin: units.Bytes(s.Begin) * m.Block, Length: units.Bytes(s.Blocks) * m.Block,
+				Kind: s.Kind.String()}
 			if s.Kind == metadata.Exclusive {
 				view.Volume = m.Thins[s.Thin].String()
 			}
@@ -243,12 +246,14 @@ func listOwners(c *command.Call, pool *thinpool.Pool, from, to units.Bytes) erro
 		From units.Bytes `json:"from_bytes"`
 		To   units.Bytes `json:"to_bytes"`
 	}{output.Schema(), pool.Name(), from, to}
-	return c.List(head, "owners", []any{"DATA", "LENGTH", "VIRTUAL", "VOLUME"}, func(add func(any, ...any) error) (output.Tail, error) {
-		for _, o := range owners {
-			if err := add(ownerView{o.Data, o.Length, newThinView(o.Thin), o.Virtual}, o.Data.Exact(), o.Length.Exact(), o.Virtual.Exact(), o.Thin); err != nil {
-				return nil, err
+	return c.List(head, "owners", []any{"DATA", "LENGTH", "VIRTUAL", "VOLUME"},
+		func(add func(any, ...any) error) (output.Tail, error) {
+			for _, o := range owners {
+				if err := add(ownerView{o.Data, o.Length, newThinView(o.Thin), o.Virtual}, o.Data.Exact(), o.Length.Exact(),
+					o.Virtual.Exact(), o.Thin); err != nil {
+					return nil, err
+				}
 			}
-		}
-		return count{len(owners), "run"}, nil
-	})
+			return count{len(owners), "run"}, nil
+		})
 }

@@ -13,7 +13,8 @@ func Commands(env *command.Environment) *cli.Command {
 		Name:  "pool",
 		Usage: "create and manage thin pools",
 		Subcommands: []*cli.Command{
-			createCommand(env), listCommand(env), statusCommand(env), usageCommand(env), mapCommand(env), extendCommand(env), setCommand(env), activateCommand(env), deactivateCommand(env),
+			createCommand(env), listCommand(env), statusCommand(env), usageCommand(env), mapCommand(env), extendCommand(env),
+			setCommand(env), activateCommand(env), deactivateCommand(env),
 			checkCommand(env), repairCommand(env), trimCommand(env), destroyCommand(env),
 		},
 		BashComplete: env.Completer(nil),

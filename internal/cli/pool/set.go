@@ -20,9 +20,11 @@ func setCommand(env *command.Environment) *cli.Command {
 		About: "Settings without a flag are kept. Takes effect with the next volume; existing volumes keep their size.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "base-size", DefaultText: "unchanged", Usage: "default `SIZE` of a volume"},
-			&cli.IntFlag{Name: "reserve-data", DefaultText: "unchanged", Usage: "keep this `PERCENT` of the data free: refuse new volumes below it"},
+			&cli.IntFlag{Name: "reserve-data", DefaultText: "unchanged",
+				Usage: "keep this `PERCENT` of the data free: refuse new volumes below it"},
 			&cli.IntFlag{Name: "reserve-metadata", DefaultText: "unchanged", Usage: "keep this `PERCENT` of the metadata free"},
-			&cli.IntFlag{Name: "reserve-host", DefaultText: "unchanged", Usage: "keep this `PERCENT` of the host's file system free"},
+			&cli.IntFlag{Name: "reserve-host", DefaultText: "unchanged",
+				Usage: "keep this `PERCENT` of the host's file system free"},
 			command.DryRunFlag(),
 		},
 		Run: setPool, Complete: (*command.Call).PoolNames,
@@ -46,7 +48,8 @@ func setPool(c *command.Call) error {
 	options := thinpool.SetOptions{DryRun: c.Flags.Bool("dry-run")}
 	asked := c.Flags.IsSet("base-size")
 	for flag, into := range map[string]**int{
-		"reserve-data": &options.ReserveData, "reserve-metadata": &options.ReserveMetadata, "reserve-host": &options.ReserveHost,
+		"reserve-data": &options.ReserveData, "reserve-metadata": &options.ReserveMetadata,
+		"reserve-host": &options.ReserveHost,
 	} {
 		if c.Flags.IsSet(flag) {
 			percent := c.Flags.Int(flag)
@@ -71,7 +74,8 @@ func setPool(c *command.Call) error {
 		if err != nil {
 			return err
 		}
-		view := setView{Envelope: output.Schema(), DryRun: options.DryRun, Pool: pool.Name(), From: newSettingsView(before), To: newSettingsView(after)}
+		view := setView{Envelope: output.Schema(), DryRun: options.DryRun, Pool: pool.Name(),
+			From: newSettingsView(before), To: newSettingsView(after)}
 		return c.Show(view, view.write)
 	})
 }

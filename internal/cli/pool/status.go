@@ -90,7 +90,8 @@ func listPools(c *command.Call) error {
 	err := c.Show(poolsView{output.Schema(), views}, func(w io.Writer) {
 		output.Row(w, "NAME", "STATE", "DATA", "METADATA", "VOLUMES", "VIRTUAL")
 		for _, v := range views {
-			output.Row(w, v.Name, v.state(), output.UsedOf(v.Data.Used, v.Data.Total), output.UsedOf(v.Metadata.Used, v.Metadata.Total), v.Volumes, v.VirtualBytes)
+			output.Row(w, v.Name, v.state(), output.UsedOf(v.Data.Used, v.Data.Total),
+				output.UsedOf(v.Metadata.Used, v.Metadata.Total), v.Volumes, v.VirtualBytes)
 		}
 	})
 	if fault != nil {
@@ -165,7 +166,8 @@ func (v poolView) write(w io.Writer) {
 	output.Field(w, "When Full", v.FullPolicy)
 	output.Field(w, "Zeroing", output.YesNo(v.Zeroing))
 	output.Field(w, "Low Water", fmt.Sprintf("%s (%d blocks)", v.LowWaterBytes, v.LowWaterBlocks))
-	output.Field(w, "Reserve", fmt.Sprintf("data %d%%, metadata %d%%, host %d%%", v.Reserve.Data, v.Reserve.Metadata, v.Reserve.Host))
+	output.Field(w, "Reserve", fmt.Sprintf("data %d%%, metadata %d%%, host %d%%", v.Reserve.Data, v.Reserve.Metadata,
+		v.Reserve.Host))
 	output.Field(w, "Images", formatCount(v.Images))
 	output.Field(w, "Layers", formatCount(v.Layers))
 	output.Field(w, "Containers", formatCount(v.Containers))

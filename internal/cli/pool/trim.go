@@ -42,7 +42,8 @@ func trimPool(c *command.Call) error {
 		if fault != nil && len(trimmed.Volumes) == 0 {
 			return fault
 		}
-		view := trimView{Envelope: output.Schema(), Pool: pool.Name(), Freed: trimmed.Pool, Host: trimmed.Host, Volumes: []trimmedView{}}
+		view := trimView{Envelope: output.Schema(), Pool: pool.Name(), Freed: trimmed.Pool, Host: trimmed.Host,
+			Volumes: []trimmedView{}}
 		for _, one := range trimmed.Volumes {
 			v := trimmedView{Volume: one.Volume, Trimmed: one.Trimmed}
 			if one.Err != nil {

@@ -16,11 +16,13 @@ import (
 func usageCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "usage", Args: "POOL [VOLUME...]", Usage: "show the exact space of each volume in a pool",
-		About: "Exclusive space is mapped by one volume only and is freed when the volume is removed; the exclusive parts and the shared part add up to the used space. " +
+		About: "Exclusive space is mapped by one volume only and is freed when the volume is removed; the exclusive " +
+			"parts and the shared part add up to the used space. " +
 			"With --freed it also shows the space that is freed when all the named volumes are removed. " +
 			"An active pool is read from a metadata snapshot, and stays in use.",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "freed", Usage: "show the space that is freed when these volumes are removed together"}},
-		Run:   showUsage, Complete: usageWords,
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "freed",
+			Usage: "show the space that is freed when these volumes are removed together"}},
+		Run: showUsage, Complete: usageWords,
 	})
 }
 
@@ -100,7 +102,8 @@ func showUsage(c *command.Call) error {
 
 func newUsageView(pool string, u thinpool.Usage) usageView {
 	view := usageView{
-		Envelope: output.Schema(), Pool: pool, Active: u.Active, Taken: u.Taken.UTC(), TransactionID: u.TransactionID, Block: u.Block,
+		Envelope: output.Schema(), Pool: pool, Active: u.Active, Taken: u.Taken.UTC(), TransactionID: u.TransactionID,
+		Block: u.Block,
 		Total: u.Total, Used: u.Used, Free: u.Free, Exclusive: u.Exclusive, Shared: u.Shared,
 		Metadata: u.MetadataTotal, Trees: u.MetadataTrees, Volumes: []volumeUsageView{},
 	}

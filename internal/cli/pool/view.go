@@ -89,9 +89,11 @@ func newPoolView(c *command.Call, s thinpool.Status) poolView {
 	readable := s.Active && s.Kernel.Mode != dm.ModeFail
 	v := poolView{
 		Name: s.Name, UUID: s.UUID, Dir: s.Dir, Created: r.Created.UTC(), Active: s.Active, PoolName: string(s.Device),
-		BlockBytes: r.Block, BaseBytes: r.BaseSize, LowWaterBlocks: r.LowWater, LowWaterBytes: units.Bytes(r.LowWater) * r.Block,
-		FullPolicy: fullPolicy(r.ErrorIfFull), Zeroing: !r.SkipZeroing, DirectIO: r.DirectIO, Preallocated: r.Preallocated,
-		Generation: r.Generation, Data: newSpaceView(s.Data, r.Data.Loop, readable), Metadata: newSpaceView(s.Metadata, r.Metadata.Loop, readable), Reserve: reserveView(r.Reserve),
+		BlockBytes: r.Block, BaseBytes: r.BaseSize, LowWaterBlocks: r.LowWater,
+		LowWaterBytes: units.Bytes(r.LowWater) * r.Block,
+		FullPolicy:    fullPolicy(r.ErrorIfFull), Zeroing: !r.SkipZeroing, DirectIO: r.DirectIO, Preallocated: r.Preallocated,
+		Generation: r.Generation, Data: newSpaceView(s.Data, r.Data.Loop, readable),
+		Metadata: newSpaceView(s.Metadata, r.Metadata.Loop, readable), Reserve: reserveView(r.Reserve),
 		MinFree: percentOf(s.Data.Total, r.Reserve.Data), Volumes: s.Volumes, VirtualBytes: s.Virtual,
 		UdevSync: c.Probe.UdevSync(), DeferredDelete: true, DeferredCount: s.Tombstones,
 	}

@@ -24,14 +24,18 @@ func Command(env *command.Environment) *cli.Command {
 		Name: "serve", Usage: "watch and extend all pools, serve containerd and metrics", Long: true,
 		About: "Runs until SIGTERM, which leaves all devices as they are; SIGHUP reloads the configuration. " +
 			"Activates the pools that were not deactivated by a user before it reports that it is ready. " +
-			"Is the snapshotter of each containerd in the configuration, [containerd.NAME]: containerd uses it as a proxy plugin, and its snapshots are thin volumes of the pool. " +
-			"Running containers are not affected when the daemon stops. A reload starts the snapshotters of new tables, stops those of removed tables, and restarts those of changed tables. " +
+			"Is the snapshotter of each containerd in the configuration, [containerd.NAME]: containerd uses it as a proxy " +
+			"plugin, and its snapshots are thin volumes of the pool. " +
+			"Running containers are not affected when the daemon stops. A reload starts the snapshotters of new tables, " +
+			"stops those of removed tables, and restarts those of changed tables. " +
 			"Serves /metrics, /healthz and /readyz. " +
-			"Under systemd it sends notifications, serves the watchdog and accepts sockets. The other commands need no daemon, and work while it runs.",
+			"Under systemd it sends notifications, serves the watchdog and accepts sockets. The other commands need no " +
+			"daemon, and work while it runs.",
 		Flags: []cli.Flag{
 			command.ConfigFlag(),
 			&cli.StringFlag{Name: "listen", Usage: "serve at this `ADDRESS`, host:port or unix:/path"},
-			&cli.StringFlag{Name: "web-config", TakesFile: true, Usage: "`FILE` with TLS and basic auth, in the format of Prometheus' exporter-toolkit"},
+			&cli.StringFlag{Name: "web-config", TakesFile: true,
+				Usage: "`FILE` with TLS and basic auth, in the format of Prometheus' exporter-toolkit"},
 			&cli.StringFlag{Name: "interval", Usage: "poll each pool after this `TIME`, in addition to events"},
 			&cli.StringFlag{Name: "log-format", Usage: "`FORMAT` of the log: text or json"},
 			&cli.BoolFlag{Name: "pprof", Usage: "serve /debug/pprof/"},

@@ -29,7 +29,8 @@ type versionView struct {
 
 // Show prints what the Go toolchain stamped into the program.
 func Show(c *command.Call) error {
-	v := versionView{Envelope: output.Schema(), Version: command.ProgramVersion(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	v := versionView{Envelope: output.Schema(), Version: command.ProgramVersion(), Go: runtime.Version(),
+		Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, setting := range info.Settings {
 			switch setting.Key {

@@ -31,7 +31,8 @@ func activateVolume(c *command.Call) error {
 		if err != nil {
 			return err
 		}
-		return c.Show(oneVolume{output.Schema(), false, newVolumeView(pool.Name(), volume)}, func(w io.Writer) { fmt.Fprintln(w, volume.Node) })
+		return c.Show(oneVolume{output.Schema(), false, newVolumeView(pool.Name(), volume)},
+			func(w io.Writer) { fmt.Fprintln(w, volume.Node) })
 	})
 }
 

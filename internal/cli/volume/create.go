@@ -31,9 +31,11 @@ func createCommand(env *command.Environment) *cli.Command {
 func snapshotCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "snapshot", Args: "POOL ORIGIN NAME", Usage: "create a snapshot of a volume",
-		About: "An active origin is suspended for a moment, with its file system frozen. The snapshot shares the blocks of the origin.",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "size", DefaultText: "the origin's", Usage: "virtual `SIZE`, at least the origin's"}},
-		Run:   snapshotVolume, Complete: (*command.Call).VolumeOnce,
+		About: "An active origin is suspended for a moment, with its file system frozen. The snapshot shares the " +
+			"blocks of the origin.",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "size", DefaultText: "the origin's",
+			Usage: "virtual `SIZE`, at least the origin's"}},
+		Run: snapshotVolume, Complete: (*command.Call).VolumeOnce,
 	})
 }
 
@@ -46,7 +48,8 @@ func createVolume(c *command.Call) error {
 	bytes, err := c.SizeFlag("size")
 	kind := filesystem.Type(c.Flags.String("fs"))
 	if kind != "" && kind != filesystem.Ext4 && kind != filesystem.XFS {
-		err = errors.Join(err, &exit.UsageError{Why: fmt.Sprintf("--fs %q: unknown file system", kind), Remedy: "use ext4 or xfs"})
+		err = errors.Join(err, &exit.UsageError{Why: fmt.Sprintf("--fs %q: unknown file system", kind),
+			Remedy: "use ext4 or xfs"})
 	}
 	if err != nil {
 		return err
@@ -111,7 +114,8 @@ func planVolume(c *command.Call, pool *thinpool.Pool, name string, bytes units.B
 	}
 	_, err = pool.VolumeStatus(c.Ctx, name)
 	if err == nil {
-		return exit.Errorf(thinpool.ErrExists, "create volume %s/%s: exists already; choose another name or remove it first", pool.Name(), name)
+		return exit.Errorf(thinpool.ErrExists, "create volume %s/%s: exists already; choose another name or remove it "+
+			"first", pool.Name(), name)
 	}
 	if !errors.Is(err, thinpool.ErrNotFound) {
 		return err
@@ -119,7 +123,8 @@ func planVolume(c *command.Call, pool *thinpool.Pool, name string, bytes units.B
 	if bytes == 0 {
 		bytes = record.BaseSize
 	}
-	view := createdView{oneVolume{output.Schema(), true, volumeView{Pool: pool.Name(), Name: name, SizeBytes: bytes}}, string(kind)}
+	view := createdView{oneVolume{output.Schema(), true, volumeView{Pool: pool.Name(), Name: name, SizeBytes: bytes}},
+		string(kind)}
 	return c.Show(view, func(w io.Writer) {
 		fmt.Fprintf(w, "would create volume %s/%s, %s%s\n", pool.Name(), name, bytes, with(kind))
 	})

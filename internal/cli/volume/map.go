@@ -15,8 +15,9 @@ import (
 func mapCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "map", Args: "POOL VOLUME", Usage: "list the data blocks of a volume",
-		About: "Each run is a part of the volume that is contiguous in the pool's data, with the pool's time at which it was written. Each snapshot adds one to that time.",
-		Run:   mapVolume, Complete: (*command.Call).VolumeOnce,
+		About: "Each run is a part of the volume that is contiguous in the pool's data, with the pool's time at which " +
+			"it was written. Each snapshot adds one to that time.",
+		Run: mapVolume, Complete: (*command.Call).VolumeOnce,
 	})
 }
 
@@ -97,15 +98,17 @@ func deltaVolumes(c *command.Call) error {
 			Left  string `json:"left"`
 			Right string `json:"right"`
 		}{output.Schema(), pool.Name(), c.Arg(1), c.Arg(2)}
-		return c.List(head, "ranges", []any{"KIND", "VIRTUAL", "LENGTH"}, func(add func(any, ...any) error) (output.Tail, error) {
-			sum := newVolumeDeltaSum(same)
-			for _, d := range delta.Differences {
-				*sum.of(d.Kind) += d.Length
-				if err := add(volumeDifferenceView{d.Kind.String(), d.Virtual, d.Length}, d.Kind, d.Virtual.Exact(), d.Length.Exact()); err != nil {
-					return nil, err
+		return c.List(head, "ranges", []any{"KIND", "VIRTUAL", "LENGTH"},
+			func(add func(any, ...any) error) (output.Tail, error) {
+				sum := newVolumeDeltaSum(same)
+				for _, d := range delta.Differences {
+					*sum.of(d.Kind) += d.Length
+					if err := add(volumeDifferenceView{d.Kind.String(), d.Virtual, d.Length}, d.Kind, d.Virtual.Exact(),
+						d.Length.Exact()); err != nil {
+						return nil, err
+					}
 				}
-			}
-			return sum, nil
-		})
+				return sum, nil
+			})
 	})
 }

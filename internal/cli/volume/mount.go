@@ -99,7 +99,8 @@ func unmountVolume(c *command.Call) error {
 			}
 		}
 		if len(mounts) == 0 {
-			return exit.Errorf(nil, "unmount volume %s/%s: not mounted in this mount namespace; `thinctl volume status %s %s` lists its users", pool.Name(), name, pool.Name(), name)
+			return exit.Errorf(nil, "unmount volume %s/%s: not mounted in this mount namespace; `thinctl volume status %s "+
+				"%s` lists its users", pool.Name(), name, pool.Name(), name)
 		}
 		done := c.Progress("unmounting volume %s/%s", pool.Name(), name)
 		defer done()
@@ -127,7 +128,8 @@ func unmountVolume(c *command.Call) error {
 				fmt.Fprintf(w, "%s unmounted\n", dir)
 			}
 			if status.Active {
-				fmt.Fprintf(w, "volume %s/%s stays active: `thinctl volume status %s %s` lists its users\n", pool.Name(), name, pool.Name(), name)
+				fmt.Fprintf(w, "volume %s/%s stays active: `thinctl volume status %s %s` lists its users\n", pool.Name(), name,
+					pool.Name(), name)
 			}
 		})
 	})

@@ -20,7 +20,8 @@ func removeCommand(env *command.Environment) *cli.Command {
 		Name: "remove", Args: "POOL NAME...", Usage: "delete volumes and free their blocks",
 		About: "Works also when the pool or the host is full. Snapshots of a removed volume stay complete.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "deferred", Usage: "also remove a volume that is in use; its blocks are freed after the last close"},
+			&cli.BoolFlag{Name: "deferred", Usage: "also remove a volume that is in use; its blocks are freed after the " +
+				"last close"},
 			command.YesFlag(), command.DryRunFlag(),
 		},
 		Run: removeVolumes, Complete: (*command.Call).VolumeNames,
@@ -45,7 +46,8 @@ type removalView struct {
 func removeVolumes(c *command.Call) error {
 	return c.OnPool(c.Arg(0), func(pool *thinpool.Pool) error {
 		names := c.Args[1:]
-		view := removalsView{Envelope: output.Schema(), DryRun: c.Flags.Bool("dry-run"), Pool: pool.Name(), Volumes: []removalView{}}
+		view := removalsView{Envelope: output.Schema(), DryRun: c.Flags.Bool("dry-run"), Pool: pool.Name(),
+			Volumes: []removalView{}}
 		// If one name is wrong, no volume is removed.
 		plan, err := planRemovals(c, pool, names)
 		if err != nil {
@@ -59,7 +61,8 @@ func removeVolumes(c *command.Call) error {
 				}
 			})
 		}
-		what := fmt.Sprintf("%s of pool %s with all their data: %s.", output.Plural(len(plan), "volume"), pool.Name(), strings.Join(names, ", "))
+		what := fmt.Sprintf("%s of pool %s with all their data: %s.", output.Plural(len(plan), "volume"), pool.Name(),
+			strings.Join(names, ", "))
 		if err := c.Confirm("This removes "+what, "yes"); err != nil {
 			return err
 		}
@@ -108,7 +111,8 @@ func refuseOwned(op string, pool *thinpool.Pool, v thinpool.Volume) error {
 	if v.For == "" {
 		return nil
 	}
-	return exit.Errorf(thinpool.ErrInvalid, "%s volume %s/%s: it belongs to a %s; use the `thinctl layer`, `container` and `image` commands", op, pool.Name(), v.Name, v.For)
+	return exit.Errorf(thinpool.ErrInvalid, "%s volume %s/%s: it belongs to a %s; use the `thinctl layer`, "+
+		"`container` and `image` commands", op, pool.Name(), v.Name, v.For)
 }
 
 func inTheWay(c *command.Call, v removalView) string {

@@ -17,7 +17,8 @@ import (
 func resizeCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "resize", Args: "POOL NAME SIZE", Usage: "make a volume larger",
-		About: "SIZE is the new size, or +SIZE to add that much. The file system grows with the volume if it is mounted. A volume never shrinks.",
+		About: "SIZE is the new size, or +SIZE to add that much. The file system grows with the volume if it is " +
+			"mounted. A volume never shrinks.",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "no-fs", Usage: "do not grow the file system"}},
 		Run:   resizeVolume, Complete: (*command.Call).VolumeOnce,
 	})
@@ -53,11 +54,13 @@ func resizeVolume(c *command.Call) error {
 		if err != nil {
 			return err
 		}
-		view := resizeView{oneVolume: oneVolume{output.Schema(), false, newVolumeView(pool.Name(), volume)}, From: before.Size}
+		view := resizeView{oneVolume: oneVolume{output.Schema(), false, newVolumeView(pool.Name(), volume)},
+			From: before.Size}
 		view.Grown, err = growFileSystem(c, volume)
 		done()
 		if err != nil {
-			return errors.Join(exit.Errorf(nil, "resize volume %s/%s: the volume has %s now, but its file system did not grow; run the command again", pool.Name(), name, volume.Size), err)
+			return errors.Join(exit.Errorf(nil, "resize volume %s/%s: the volume has %s now, but its file system did not "+
+				"grow; run the command again", pool.Name(), name, volume.Size), err)
 		}
 		return c.Show(view, func(w io.Writer) {
 			fmt.Fprintf(w, "volume %s/%s has %s now, was %s%s\n", pool.Name(), name, volume.Size, view.From, grownAt(view.Grown))

@@ -18,9 +18,11 @@ import (
 func listCommand(env *command.Environment) *cli.Command {
 	return env.Command(command.Spec{
 		Name: "list", Args: "POOL", Usage: "list a pool's volumes",
-		About: "Without --all it leaves out the volumes of layers and containers, which have `layer` and `container` commands.",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also list the volumes of layers and containers"}},
-		Run:   listVolumes, Complete: (*command.Call).PoolNames,
+		About: "Without --all it leaves out the volumes of layers and containers, which have `layer` and `container` " +
+			"commands.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Aliases: []string{"a"},
+			Usage: "also list the volumes of layers and containers"}},
+		Run: listVolumes, Complete: (*command.Call).PoolNames,
 	})
 }
 
@@ -103,7 +105,8 @@ func showStatus(c *command.Call) error {
 }
 
 func newVolumeStatusView(c *command.Call, pool string, s thinpool.VolumeStatus) (volumeStatusView, error) {
-	v := volumeStatusView{volumeView: newVolumeView(pool, s.Volume), Suspended: s.Suspended, Failed: s.Failed, Open: s.Open,
+	v := volumeStatusView{volumeView: newVolumeView(pool, s.Volume), Suspended: s.Suspended, Failed: s.Failed,
+		Open:   s.Open,
 		Mounts: []mountView{}, Holders: []output.Holder{}}
 	if !s.Active {
 		return v, nil
@@ -147,7 +150,8 @@ func (v volumeStatusView) write(w io.Writer) {
 	output.Field(w, "Highest Mapped", output.Size(v.HighestBytes))
 	output.Field(w, "Open", output.Plural(v.Open, "time"))
 	for _, m := range v.Mounts {
-		output.Field(w, "Mounted", fmt.Sprintf("%s, %s%s", m.Path, m.FileSystem, map[bool]string{true: ", read-only"}[m.ReadOnly]))
+		output.Field(w, "Mounted", fmt.Sprintf("%s, %s%s", m.Path, m.FileSystem,
+			map[bool]string{true: ", read-only"}[m.ReadOnly]))
 	}
 	for _, h := range v.Holders {
 		output.Field(w, "Held by", h)

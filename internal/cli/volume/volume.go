@@ -18,7 +18,8 @@ func Commands(env *command.Environment) *cli.Command {
 		Name:  "volume",
 		Usage: "create and use thin volumes and snapshots",
 		Subcommands: []*cli.Command{
-			createCommand(env), snapshotCommand(env), listCommand(env), statusCommand(env), mapCommand(env), deltaCommand(env), resizeCommand(env),
+			createCommand(env), snapshotCommand(env), listCommand(env), statusCommand(env), mapCommand(env),
+			deltaCommand(env), resizeCommand(env),
 			activateCommand(env), deactivateCommand(env), mountCommand(env), unmountCommand(env), removeCommand(env),
 		},
 		BashComplete: env.Completer(nil),
@@ -40,7 +41,8 @@ type volumeView struct {
 }
 
 func newVolumeView(pool string, v thinpool.Volume) volumeView {
-	view := volumeView{Pool: pool, Name: v.Name, ID: v.ID, SizeBytes: v.Size, Origin: v.Origin, Created: v.Created.UTC(), Active: v.Active, Node: v.Node, For: v.For}
+	view := volumeView{Pool: pool, Name: v.Name, ID: v.ID, SizeBytes: v.Size, Origin: v.Origin,
+		Created: v.Created.UTC(), Active: v.Active, Node: v.Node, For: v.For}
 	if v.Active {
 		view.DeviceNumber = v.Dev.String()
 	}
