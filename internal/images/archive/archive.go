@@ -14,25 +14,24 @@ import (
 	"thinctl/units"
 )
 
-// Error is every error of this package; its Kind is one of package manifest's.
+// Error is an error of this package.
 type Error = manifest.Error
 
 // Options of Open and Read.
 type Options struct {
-	// TempDir is where what cannot be read in place is kept, default os.TempDir.
+	// TempDir is the directory for temporary files; "" for os.TempDir.
 	TempDir string
-	// Platform is chosen where there are several, default the host's.
+	// Platform selects among images for several platforms; the host's by default.
 	Platform v1.Platform
-	// Window bounds the memory for uncompressing, default
-	// compression.DefaultWindow.
+	// Window bounds the memory for decompression; 0 for compression.DefaultWindow.
 	Window units.Bytes
-	// Name is what errors call the archive, default its path.
+	// Name is the archive's name in errors; the path by default.
 	Name string
-	// Warn receives what was accepted although it is unusual.
+	// Warn receives warnings about unusual input that was accepted.
 	Warn fault.Warn
 }
 
-// Entry is one image and the names it goes by, canonical; often none.
+// Entry is one image with its canonical names, of which there may be none.
 type Entry struct {
 	Names []string
 	Image v1.Image
@@ -46,8 +45,7 @@ type Archive struct {
 	images []Entry
 }
 
-// Open opens the archive at a path: a file, a folder, or what is read as a
-// stream such as a named pipe.
+// Open opens the archive at a path: a file, a directory, or a stream such as a named pipe.
 func Open(ctx context.Context, path string, o Options) (*Archive, error) {
 	if o.Name == "" {
 		o.Name = path
@@ -78,13 +76,13 @@ func finish(t tree, o Options, err error) (*Archive, error) {
 
 func inLoad(name, entry string, err error) error { return manifest.In("load", name, entry, err) }
 
-// Images are those in the archive, in its order.
+// Images returns the images in the archive, in its order.
 func (a *Archive) Images() []Entry { return a.images }
 
-// Close ends the use of all its images and gives back what they took.
+// Close closes the archive. Its images cannot be read afterwards.
 func (a *Archive) Close() error { return a.tree.Close() }
 
-// find tells the formats apart.
+// find detects the format, and reads the images.
 func (a *Archive) find(platform v1.Platform) ([]Entry, error) {
 	layout := &layout{archive: a, platform: platform}
 	hasIndex := a.tree.has("index.json")
@@ -96,7 +94,7 @@ func (a *Archive) find(platform v1.Platform) ([]Entry, error) {
 		}
 		if !hasIndex {
 			return nil, &Error{
-				Part: "manifest.json", Kind: manifest.ErrFormat, Detail: "this is not the list that docker save writes", Err: err,
+				Part: "manifest.json", Kind: manifest.ErrFormat, Detail: "not the list that docker save writes", Err: err,
 				Remedy: "copy the image with skopeo to docker-archive: or oci-archive:",
 			}
 		}
@@ -109,14 +107,14 @@ func (a *Archive) find(platform v1.Platform) ([]Entry, error) {
 	return nil, a.unknown()
 }
 
-// unknown says what an archive without images is.
+// unknown returns the error for an archive without images.
 func (a *Archive) unknown() error {
-	e := &Error{Kind: manifest.ErrMissing, Detail: "it has none of manifest.json, repositories (docker save) and index.json (OCI layout)"}
+	e := &Error{Kind: manifest.ErrMissing, Detail: "no manifest.json or repositories (docker save) and no index.json (OCI layout)"}
 	switch {
 	case a.tree.empty():
 		e.Kind, e.Detail = manifest.ErrFormat, "it is empty"
 	case a.tree.has("etc") || a.tree.has("bin") || a.tree.has("usr"):
-		e.Kind, e.Remedy = manifest.ErrFormat, "as it looks like a file system, use: image import"
+		e.Kind, e.Remedy = manifest.ErrFormat, "it looks like a file system: use image import"
 	}
 	if e.Remedy == "" {
 		e.Remedy = "save the image again"

@@ -127,7 +127,7 @@ func TestBrokenLayouts(t *testing.T) {
 		"index and manifest":   {func(e *edited) { e.replace("index.json", `{`, `{"layers":[],`) }, manifest.ErrFormat, []string{"both"}},
 		"manifest is missing":  {func(e *edited) { e.descriptor(func(i *v1.IndexManifest) { i.Manifests[0].Digest = zeros }) }, manifest.ErrMissing, []string{zeros.Hex}},
 		"manifest is another":  {func(e *edited) { e.descriptor(func(i *v1.IndexManifest) { e.replaceFirst(i.Manifests[0].Digest) }) }, manifest.ErrDigest, nil},
-		"manifest is shorter":  {func(e *edited) { e.descriptor(func(i *v1.IndexManifest) { i.Manifests[0].Size++ }) }, manifest.ErrSize, []string{"promised"}},
+		"manifest is shorter":  {func(e *edited) { e.descriptor(func(i *v1.IndexManifest) { i.Manifests[0].Size++ }) }, manifest.ErrSize, []string{"descriptor says"}},
 		"manifest of schema 1": {func(e *edited) { e.manifest(func(m *v1.Manifest) { m.SchemaVersion = 1 }) }, manifest.ErrMediaType, []string{"schema 1"}},
 		"config is missing":    {func(e *edited) { e.manifest(func(m *v1.Manifest) { m.Config.Digest = zeros }) }, manifest.ErrMissing, []string{zeros.Hex}},
 		"config is no JSON":    {func(e *edited) { e.rawConfig("[]") }, manifest.ErrFormat, []string{"config"}},
@@ -142,7 +142,7 @@ func TestBrokenLayouts(t *testing.T) {
 		"layer is a folder":    {func(e *edited) { at := e.at(e.firstLayer()); at.kind, at.data = tar.TypeDir, "" }, manifest.ErrFormat, []string{"not a regular file"}},
 		"layer links outside":  {func(e *edited) { e.link(e.firstLayer(), "../../../etc/passwd") }, manifest.ErrEscapes, []string{"../etc/passwd"}},
 		"layer links to /etc":  {func(e *edited) { e.link(e.firstLayer(), "/etc/passwd") }, manifest.ErrEscapes, []string{"/etc/passwd"}},
-		"layer links to self":  {func(e *edited) { n := e.firstLayer(); e.link(n, filepath.Base(n)) }, manifest.ErrFormat, []string{"circle"}},
+		"layer links to self":  {func(e *edited) { n := e.firstLayer(); e.link(n, filepath.Base(n)) }, manifest.ErrFormat, []string{"cycle"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := &edited{t, append([]item(nil), good...)}
@@ -244,7 +244,7 @@ func TestBrokenTars(t *testing.T) {
 		"text":             {[]byte(strings.Repeat("not a tar at all\n", 100)), manifest.ErrFormat, []string{"not a tar"}},
 		"few bytes":        {[]byte("x"), manifest.ErrFormat, []string{"not a tar"}},
 		"cut in a layer":   {raw[:3000], manifest.ErrTruncated, []string{"ends here"}},
-		"cut at an entry":  {raw[:1024], manifest.ErrTruncated, []string{"no end"}},
+		"cut at an entry":  {raw[:1024], manifest.ErrTruncated, []string{"ends too early"}},
 		"damaged header":   {damaged, manifest.ErrFormat, []string{"damaged after"}},
 		"gzip cut":         {gzipped(t, raw)[:4000], manifest.ErrTruncated, []string{"gzip"}},
 		"gzip damaged":     {flipped(gzipped(t, raw)), manifest.ErrFormat, []string{"gzip", "damaged"}},

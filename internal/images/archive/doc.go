@@ -1,29 +1,27 @@
-// Package archive reads and writes images as files: what docker save gives, and
-// OCI image layouts.
+// Package archive reads and writes images as files: the archives of docker save, and OCI
+// image layouts.
 //
 // # Words
 //
 //   - An archive of Docker has a manifest.json that names, for each image, the
-//     entries of its config and layers. Since Docker 25 the same file is an OCI
-//     layout too.
+//     entries of its config and layers. Since Docker 25 it is also an OCI layout.
 //   - An OCI layout has an index.json, and blobs named by their digests. It is a
-//     folder, or a tar of one.
-//   - An entry is a file within the archive.
+//     directory, or a tar of one.
+//   - An entry is a file in the archive.
 //
 // # Caveats
 //
-// The archive is indexed once; thereafter any layer is read from its place, in
-// any order and in parallel. What comes compressed as a whole or through a pipe
-// is first written to a nameless file in [Options.TempDir], which needs room for
-// the uncompressed archive.
+// [Open] reads the index of the archive once. Layers can then be read in any order and
+// concurrently. A compressed archive, or one from a pipe, is first written to an unnamed
+// file in [Options.TempDir], which needs free space for the uncompressed archive.
 //
-// Nothing is ever written below a name from an archive: names are only looked up
-// in the index. [Open] checks what can be checked without reading layers; their
-// digests are checked while they are read (see package manifest). An archive
-// must stay open while its images are used.
+// Names from an archive are never used as paths to write to: they are only looked up in
+// the index. [Open] checks everything except the layers; their digests are verified while
+// they are read (see package manifest). An archive must stay open while its images are
+// used.
 //
-// An image of a docker save from before Docker 25 has no manifest. The one that
-// its v1.Image shows is written here, and its digest is no registry's.
+// An image that docker save wrote before Docker 25 has no manifest. This package makes one
+// for its v1.Image; its digest is not the digest in any registry.
 //
 // # Example
 //

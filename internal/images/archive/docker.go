@@ -15,10 +15,10 @@ import (
 	"thinctl/internal/images/reference"
 )
 
-// errNotDocker: there is a manifest.json, of something else.
+// errNotDocker is the error for a manifest.json that is not from docker save.
 var errNotDocker = errors.New("not a list")
 
-// saved is one image in docker save's manifest.json.
+// saved is one image in the manifest.json of docker save.
 type saved struct {
 	Config       string
 	RepoTags     []string
@@ -26,8 +26,8 @@ type saved struct {
 	LayerSources map[string]v1.Descriptor `json:",omitempty"` // by diff id
 }
 
-// docker reads an archive by its manifest.json. Where it is an OCI layout too,
-// that gives the images their true manifests.
+// docker reads an archive by its manifest.json. If it is also an OCI layout, the images
+// get their original manifests from that.
 func (a *Archive) docker(l *layout) ([]Entry, error) {
 	raw, err := a.json("manifest.json")
 	if err != nil {
@@ -42,7 +42,7 @@ func (a *Archive) docker(l *layout) ([]Entry, error) {
 		return nil, &Error{Part: "manifest.json", Kind: manifest.ErrFormat, Err: err, Remedy: "save the image again"}
 	}
 	if len(list) == 0 {
-		return nil, &Error{Part: "manifest.json", Kind: manifest.ErrMissing, Detail: "it lists no image", Remedy: "save the image again"}
+		return nil, &Error{Part: "manifest.json", Kind: manifest.ErrMissing, Detail: "there is no image in it", Remedy: "save the image again"}
 	}
 	manifests, err := l.byConfig()
 	if err != nil {
@@ -109,7 +109,7 @@ func (a *Archive) assemble(s saved, rawConfig []byte) (v1.Image, error) {
 	return manifest.Assemble(rawConfig, layers)
 }
 
-// dockerLayer describes a layer as far as this costs no reading.
+// dockerLayer describes a layer as far as that is possible without reading it.
 func (a *Archive) dockerLayer(name string, id v1.Hash, source v1.Descriptor) (v1.Layer, error) {
 	f, err := a.tree.file(name)
 	if err != nil {
@@ -136,7 +136,7 @@ func (a *Archive) dockerLayer(name string, id v1.Hash, source v1.Descriptor) (v1
 	return a.layer(f, d, id)
 }
 
-// computed finds the digest of a file by reading it, once.
+// computed returns a function that computes the digest of a file when it is first called.
 func computed(f file, d v1.Descriptor) func() (v1.Descriptor, error) {
 	return sync.OnceValues(func() (v1.Descriptor, error) {
 		r, err := f.open()
@@ -148,7 +148,7 @@ func computed(f file, d v1.Descriptor) func() (v1.Descriptor, error) {
 	})
 }
 
-// hexOf is the digest that a config's or layer's entry is named after, or "".
+// hexOf returns the digest in the name of a config's or layer's entry, or "".
 func hexOf(name string) string {
 	base := strings.TrimPrefix(strings.TrimSuffix(path.Base(name), ".json"), "sha256:")
 	if !reference.IsID(base) {
@@ -157,9 +157,9 @@ func hexOf(name string) string {
 	return base
 }
 
-// canonical returns the names in full. What cannot be a name is skipped with a
-// warning: the image is loaded by the others, or without a name. docker load
-// does the same (image/tarexport/load.go).
+// canonical returns the canonical names. It skips an invalid name with a warning: the
+// image is loaded with its other names, or without a name, as with docker load
+// (image/tarexport/load.go).
 func (a *Archive) canonical(part string, names []string) []string {
 	var all []string
 	for _, name := range names {

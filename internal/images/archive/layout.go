@@ -11,10 +11,10 @@ import (
 	"thinctl/internal/images/manifest"
 )
 
-// maxDepth is how deep the indexes of an archive with a manifest.json are read.
+// maxDepth bounds the nesting of indexes in an archive with a manifest.json.
 const maxDepth = 4
 
-// Where OCI layouts keep an image's name.
+// The annotations with an image's name in OCI layouts.
 const (
 	annotationName = "io.containerd.image.name"          // the whole name
 	annotationRef  = "org.opencontainers.image.ref.name" // the tag, or the whole name
@@ -40,7 +40,7 @@ func (l *layout) entries() ([]Entry, error) {
 		entries = merge(entries, Entry{l.archive.canonical("index.json", namesOf(group)), image})
 	}
 	if len(entries) == 0 {
-		return nil, &Error{Part: "index.json", Kind: manifest.ErrMissing, Detail: "it lists no image", Remedy: "copy the image again"}
+		return nil, &Error{Part: "index.json", Kind: manifest.ErrMissing, Detail: "there is no image in it", Remedy: "copy the image again"}
 	}
 	return entries, nil
 }
@@ -66,9 +66,8 @@ func (l *layout) root() (*v1.IndexManifest, error) {
 	return index, manifest.In("", "", "index.json", err)
 }
 
-// grouped puts together what is one image for several platforms although it
-// stands in index.json itself: entries with a platform and the same name. All
-// else is an image each.
+// grouped groups the entries of index.json that are one image for several platforms:
+// entries with a platform and the same name. Each other entry is an image.
 func grouped(all []v1.Descriptor) [][]v1.Descriptor {
 	var groups [][]v1.Descriptor
 	for _, d := range all {
@@ -148,7 +147,7 @@ func (l *layout) layer(d v1.Descriptor, id v1.Hash) (v1.Layer, error) {
 	f, err := l.archive.tree.file(blobPath(d.Digest))
 	if errors.Is(err, manifest.ErrMissing) && len(d.URLs) > 0 {
 		return nil, &Error{
-			Part: blobPath(d.Digest), Kind: manifest.ErrForeign, Detail: "its contents are not in the archive, but at " + d.URLs[0],
+			Part: blobPath(d.Digest), Kind: manifest.ErrForeign, Detail: "the archive does not have its contents, which are at " + d.URLs[0],
 			Remedy: "pull the image from a registry",
 		}
 	}
@@ -162,9 +161,9 @@ func (l *layout) layer(d v1.Descriptor, id v1.Hash) (v1.Layer, error) {
 	return l.archive.layer(f, d, id)
 }
 
-// byConfig is, of an archive that is an OCI layout too, the manifests by the
-// ids of their images. What has no manifest in the archive, or not all of its
-// layers, is left out: manifest.json counts.
+// byConfig returns the manifests, by image id, of an archive that is also an OCI layout.
+// It leaves out images without a manifest or with missing layers: for these,
+// manifest.json decides.
 func (l *layout) byConfig() (map[v1.Hash]v1.Descriptor, error) {
 	found := map[v1.Hash]v1.Descriptor{}
 	if !l.archive.tree.has("index.json") {
@@ -214,7 +213,7 @@ func (l *layout) complete(m *v1.Manifest) bool {
 	return !missing(m.Config) && !slices.ContainsFunc(m.Layers, missing)
 }
 
-// namesOf returns the whole names in a group's annotations. A tag alone is none.
+// namesOf returns the complete names in a group's annotations, without mere tags.
 func namesOf(group []v1.Descriptor) []string {
 	annotations := group[0].Annotations
 	name := annotations[annotationName]
@@ -227,7 +226,7 @@ func namesOf(group []v1.Descriptor) []string {
 	return []string{name}
 }
 
-// merge makes one entry of an image that is listed once for each name.
+// merge returns one entry for an image that is listed once for each name.
 func merge(entries []Entry, next Entry) []Entry {
 	id, err := next.Image.Digest()
 	for i := range entries {

@@ -16,11 +16,10 @@ import (
 	"thinctl/internal/images/reference"
 )
 
-// maxLegacyLayers is more than any storage driver of those Dockers had.
+// maxLegacyLayers is more than the storage drivers of these versions allowed.
 const maxLegacyLayers = 1024
 
-// legacyImage is the part of an image's JSON that Docker before 1.10 wrote and
-// that is needed here.
+// legacyImage holds the required members of an image's JSON from Docker before 1.10.
 type legacyImage struct {
 	Parent          string `json:"parent"`
 	Created         time.Time
@@ -29,9 +28,9 @@ type legacyImage struct {
 	ContainerConfig struct{ Cmd []string } `json:"container_config"`
 }
 
-// legacy reads an archive of a Docker before 1.10: by repository and tag an
-// image's id, and by id a directory with a json and a layer.tar. Docker 1.10 to 24
-// load it so (image/tarexport/load.go, legacyLoad).
+// legacy reads an archive from Docker before 1.10. It maps repository and tag to an
+// image's id, and has a directory with a json and a layer.tar for each id. Docker 1.10 to
+// 24 read it in this way (image/tarexport/load.go, legacyLoad).
 func (a *Archive) legacy() ([]Entry, error) {
 	raw, err := a.json("repositories")
 	if err != nil {
@@ -49,7 +48,7 @@ func (a *Archive) legacy() ([]Entry, error) {
 		}
 	}
 	if len(names) == 0 {
-		return nil, &Error{Part: "repositories", Kind: manifest.ErrMissing, Detail: "it lists no image", Remedy: "save the image again"}
+		return nil, &Error{Part: "repositories", Kind: manifest.ErrMissing, Detail: "there is no image in it", Remedy: "save the image again"}
 	}
 	a.warn.Add("repositories", "the archive is of a Docker before 1.10, without digests of its contents")
 	var entries []Entry
@@ -63,7 +62,7 @@ func (a *Archive) legacy() ([]Entry, error) {
 	return entries, nil
 }
 
-// legacyImage makes the image that the layers of id and its parents are.
+// legacyImage returns the image from the layers of id and of its parents.
 func (a *Archive) legacyImage(id string) (v1.Image, error) {
 	var top []byte
 	var layers []v1.Layer
@@ -74,7 +73,7 @@ func (a *Archive) legacyImage(id string) (v1.Image, error) {
 			return nil, manifest.Errorf(manifest.ErrFormat, "%q is not an image's id", at)
 		}
 		if len(layers) == maxLegacyLayers {
-			return nil, manifest.Errorf(manifest.ErrTooLarge, "more than %d layers, or parents in a circle", maxLegacyLayers)
+			return nil, manifest.Errorf(manifest.ErrTooLarge, "more than %d layers, or a cycle of parents", maxLegacyLayers)
 		}
 		raw, err := a.json(path.Join(at, "json"))
 		if err != nil {
@@ -109,7 +108,7 @@ func (a *Archive) legacyImage(id string) (v1.Image, error) {
 	return manifest.Assemble(config, layers)
 }
 
-// legacyConfig makes a config of the JSON as Docker does (image/v1/imagev1.go,
+// legacyConfig converts the JSON to a config as Docker does (image/v1/imagev1.go,
 // MakeConfigFromV1Config).
 func legacyConfig(raw []byte, rootfs v1.RootFS, history []v1.History) ([]byte, error) {
 	var fields map[string]any
@@ -123,7 +122,7 @@ func legacyConfig(raw []byte, rootfs v1.RootFS, history []v1.History) ([]byte, e
 	return json.Marshal(fields)
 }
 
-// legacyLayer reads a layer for its diff id, which nothing in the archive has.
+// legacyLayer reads a layer to compute its diff id, which is not in the archive.
 func (a *Archive) legacyLayer(name string) (v1.Layer, v1.Hash, error) {
 	f, err := a.tree.file(name)
 	if err != nil {

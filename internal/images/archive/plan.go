@@ -10,7 +10,7 @@ import (
 	"thinctl/internal/images/reference"
 )
 
-// planned is an image whose parts are known to fit together.
+// planned is an image whose parts were checked against each other.
 type planned struct {
 	image     v1.Image
 	names     []reference.Reference
@@ -19,10 +19,10 @@ type planned struct {
 	layers    []v1.Layer
 }
 
-// plan checks all images before the first byte is written.
+// plan checks all images. The caller writes nothing before.
 func plan(images []Entry) ([]planned, error) {
 	if len(images) == 0 {
-		return nil, manifest.Errorf(fault.Invalid, "there is no image to save")
+		return nil, manifest.Errorf(fault.Invalid, "no images were given")
 	}
 	var all []planned
 	owner := map[string]int{}
@@ -34,7 +34,7 @@ func plan(images []Entry) ([]planned, error) {
 				return nil, err
 			}
 			if other, taken := owner[ref.String()]; taken && other != i {
-				return nil, manifest.Errorf(fault.Invalid, "two images are to be named %s", ref.Familiar())
+				return nil, manifest.Errorf(fault.Invalid, "two images have the name %s", ref.Familiar())
 			}
 			owner[ref.String()] = i
 			p.names = append(p.names, ref)
@@ -72,7 +72,7 @@ func (p *planned) read() (err error) {
 	return nil
 }
 
-// called is what errors call the image.
+// called returns the image's name for errors.
 func (p *planned) called() string {
 	if len(p.names) > 0 {
 		return p.names[0].Familiar()

@@ -26,7 +26,7 @@ func read(t *testing.T, raw []byte) (a *archive.Archive, names, warnings []strin
 	t.Helper()
 	a, err := archive.Read(t.Context(), bytes.NewReader(raw), archive.Options{
 		TempDir: t.TempDir(), Name: "in.tar", Warn: func(w fault.Warning) {
-			if w.Detail != "the image names no platform" { // a random image's config has none
+			if w.Detail != "the image has no platform" { // a random image's config has none
 				warnings = append(warnings, w.String())
 			}
 		},
@@ -95,7 +95,7 @@ func TestQuirks(t *testing.T) {
 			at.kind, at.link, at.data = tar.TypeLink, "real/layer.tar", ""
 		}, a1, ""},
 		{"OCI, as written", oci, func(*edited) {}, a1, ""},
-		{"OCI, a name outside of the grammar", oci, func(e *edited) { e.replace("index.json", "library/a:1", "library/A:1") }, "", "small letters"},
+		{"OCI, a name outside of the grammar", oci, func(e *edited) { e.replace("index.json", "library/a:1", "library/A:1") }, "", "lower-case letters"},
 		{"OCI of version 2", oci, func(e *edited) { e.replace("oci-layout", "1.0.0", "2.0.0") }, a1, "2.0.0"},
 		{"OCI without oci-layout", oci, func(e *edited) { e.remove("oci-layout") }, a1, ""},
 		{"OCI, an entry without a size", oci, func(e *edited) {
@@ -113,7 +113,7 @@ func TestQuirks(t *testing.T) {
 			e := &edited{t, slices.Clone(c.items)}
 			c.change(e)
 			raw := tarOf(t, e.items...)
-			for how, raw := range map[string][]byte{"plain": raw, "gzip": gzipped(t, raw), "trailing zeros": append(raw, make([]byte, 5000)...), "trailing data": append(raw, "data"...), "no end": raw[:len(raw)-1024]} {
+			for how, raw := range map[string][]byte{"plain": raw, "gzip": gzipped(t, raw), "trailing zeros": append(raw, make([]byte, 5000)...), "trailing data": append(raw, "data"...), "ends too early": raw[:len(raw)-1024]} {
 				a, names, warnings := read(t, raw)
 				if len(names) != 1 || names[0] != c.names {
 					t.Fatalf("%s: got the names %q, want %q", how, names, c.names)
@@ -222,7 +222,7 @@ func TestDockerBefore110(t *testing.T) {
 		changed[at].data = strings.Replace(changed[at].data, old, new, 1)
 		return tarOf(t, changed...)
 	}
-	refused(t, change(4, `"created"`, `"parent":"`+top+`","created"`), manifest.ErrTooLarge, "circle")
+	refused(t, change(4, `"created"`, `"parent":"`+top+`","created"`), manifest.ErrTooLarge, "cycle")
 	refused(t, change(1, `"parent":"`+base, `"parent":"../`+base), manifest.ErrFormat, "id")
 	refused(t, change(1, `"parent":"`+base, `"parent":"`+strings.Repeat("c", 64)), manifest.ErrMissing, "/json")
 }

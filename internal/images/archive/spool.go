@@ -12,10 +12,10 @@ import (
 	"thinctl/internal/images/manifest"
 )
 
-// readStream writes r, uncompressed, to a nameless file and indexes that.
+// readStream decompresses r into an unnamed file, and indexes the file.
 func readStream(ctx context.Context, r io.Reader, o Options) (tree, error) {
 	if deadline, ok := r.(interface{ SetReadDeadline(time.Time) error }); ok {
-		// A pipe that nobody writes to would be waited for without end.
+		// The open of a pipe blocks until another process opens it for writing.
 		stop := context.AfterFunc(ctx, func() { _ = deadline.SetReadDeadline(time.Unix(1, 0)) })
 		defer stop()
 	}
@@ -31,11 +31,11 @@ func readStream(ctx context.Context, r io.Reader, o Options) (tree, error) {
 	return indexFile(ctx, f, o.Warn.In(o.Name, ""))
 }
 
-// spool writes r to a file that has no name.
+// spool writes r to an unnamed file.
 func spool(dir string, r io.Reader) (*os.File, error) {
 	f, err := os.CreateTemp(dir, "thinctl-*")
 	if err != nil {
-		return nil, &Error{Err: err, Detail: "a temporary file is needed", Remedy: "set TMPDIR to a folder with room"}
+		return nil, &Error{Err: err, Detail: "cannot create a temporary file", Remedy: "set TMPDIR to a directory with free space"}
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -44,7 +44,7 @@ func spool(dir string, r io.Reader) (*os.File, error) {
 		err = errors.Join(err, f.Close())
 		var path *fs.PathError
 		if errors.As(err, &path) && path.Op != "read" {
-			return nil, &Error{Err: err, Detail: "cannot keep the uncompressed archive", Remedy: "set TMPDIR to a folder with room"}
+			return nil, &Error{Err: err, Detail: "cannot write the uncompressed archive", Remedy: "set TMPDIR to a directory with free space"}
 		}
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 	"thinctl/internal/images/manifest"
 )
 
-// maxEntries is far above what 10,000 images of 127 layers need.
+// maxEntries is far more than 10,000 images of 127 layers need.
 const maxEntries = 1 << 22
 
 // tarTree is the index of a tar.
@@ -31,10 +31,10 @@ type tarEntry struct {
 	link         string // where a link leads, from the archive's root
 	repeated     bool
 	sparse       bool
-	number       int // of the entry, from 1
+	number       int // of the entry, starting at 1
 }
 
-// indexFile takes over f, an uncompressed tar.
+// indexFile reads the index of an uncompressed tar. The tree closes f.
 func indexFile(ctx context.Context, f *os.File, warn fault.Warn) (tree, error) {
 	t := &tarTree{f: f, warn: warn, entries: map[string]tarEntry{}}
 	if err := t.index(ctx); err != nil {
@@ -62,8 +62,8 @@ func (t *tarTree) index(ctx context.Context) error {
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
 			return broken(err, last, size)
 		}
-		// A tar.Reader takes whole blocks from its source and no more: the
-		// section now stands where the contents begin.
+		// A tar.Reader reads whole blocks only, so that the section is now at the start of
+		// the contents.
 		offset, err := section.Seek(0, io.SeekCurrent)
 		if err != nil {
 			return err
@@ -114,14 +114,14 @@ func broken(err error, last string, size int64) error {
 		return &Error{Part: last, Kind: manifest.ErrTruncated, Detail: "the archive ends here", Remedy: "save or copy it again"}
 	case last == "":
 		return &Error{
-			Kind: manifest.ErrFormat, Detail: "this is not a tar archive", Err: err,
-			Remedy: "give what docker save wrote, or an OCI layout",
+			Kind: manifest.ErrFormat, Detail: "not a tar archive", Err: err,
+			Remedy: "use an archive of docker save, or an OCI layout",
 		}
 	}
 	return &Error{Part: last, Kind: manifest.ErrFormat, Detail: "the archive is damaged after this entry", Err: err, Remedy: "save or copy it again"}
 }
 
-// end looks whether a whole tar was there.
+// end checks whether the tar is complete.
 func (t *tarTree) end(section *io.SectionReader) error {
 	if section.Size() == 0 {
 		return broken(io.EOF, "", 0)
@@ -143,7 +143,7 @@ func (t *tarTree) doubt(e *Error) error {
 		return e
 	}
 	e.Kind, e.Remedy = manifest.ErrTruncated, "save or copy the archive again"
-	e.Detail += ", and the archive has no end"
+	e.Detail += ", and the archive ends too early"
 	return e
 }
 
@@ -166,7 +166,7 @@ func (t *tarTree) file(name string) (file, error) {
 	case e.sparse:
 		return file{name: at, size: e.size, open: func() (io.ReadCloser, error) { return t.openSparse(e.number) }}, nil
 	case e.kind != tar.TypeReg && e.kind != tar.TypeCont:
-		return file{}, &Error{Part: at, Kind: manifest.ErrFormat, Detail: "this is not a regular file"}
+		return file{}, &Error{Part: at, Kind: manifest.ErrFormat, Detail: "not a regular file"}
 	}
 	open := func() (io.ReadCloser, error) {
 		return section{io.NewSectionReader(t.f, e.offset, e.size)}, nil
@@ -174,8 +174,8 @@ func (t *tarTree) file(name string) (file, error) {
 	return file{name: at, size: e.size, open: open}, nil
 }
 
-// openSparse opens the entry of that number, which is a sparse file: only
-// archive/tar knows where its data belong.
+// openSparse opens the entry of a number, which is a sparse file. It reads it with
+// archive/tar, which handles the holes.
 func (t *tarTree) openSparse(number int) (io.ReadCloser, error) {
 	size, err := t.f.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -190,7 +190,7 @@ func (t *tarTree) openSparse(number int) (io.ReadCloser, error) {
 	return io.NopCloser(r), nil
 }
 
-// follow goes through links: old docker saves share layers so.
+// follow follows links. Old versions of docker save share layers by links.
 func (t *tarTree) follow(name string) (string, tarEntry, error) {
 	for range 16 {
 		at, err := cleaned(name)
@@ -206,13 +206,13 @@ func (t *tarTree) follow(name string) (string, tarEntry, error) {
 		}
 		name = e.link
 	}
-	return "", tarEntry{}, &Error{Part: name, Kind: manifest.ErrFormat, Detail: "links lead round in a circle"}
+	return "", tarEntry{}, &Error{Part: name, Kind: manifest.ErrFormat, Detail: "a cycle of links"}
 }
 
 func (t *tarTree) Close() error { return t.f.Close() }
 
-// section is one entry's contents. That the archive has been cut short since is
-// no end of them.
+// section reads one entry's contents. It returns an error, not io.EOF, if the archive was
+// truncated in the meantime.
 type section struct{ *io.SectionReader }
 
 func (s section) Read(p []byte) (int, error) {

@@ -12,9 +12,9 @@ import (
 	"thinctl/internal/images/manifest"
 )
 
-// tree is the files of an archive by their names.
+// tree gives access to the files of an archive by their names.
 type tree interface {
-	// file finds a regular file, through links.
+	// file looks up a regular file, and follows links.
 	file(name string) (file, error)
 	has(name string) bool
 	empty() bool
@@ -23,27 +23,26 @@ type tree interface {
 	Close() error
 }
 
-// file is where an entry's contents are.
+// file describes the contents of an entry.
 type file struct {
 	name string
 	size int64
 	open func() (io.ReadCloser, error)
 }
 
-// cleaned is a name as it is looked up, or an error where it would lead out of
-// the archive.
+// cleaned returns a name for the lookup, or an error for one that leads out of the archive.
 func cleaned(name string) (string, error) {
 	c := path.Clean(name)
 	if name == "" || path.IsAbs(c) || c == ".." || strings.HasPrefix(c, "../") || strings.ContainsRune(c, 0) {
 		return "", &Error{
-			Part: name, Kind: manifest.ErrEscapes, Detail: "an entry outside of the archive is named",
-			Remedy: "do not trust where this archive comes from",
+			Part: name, Kind: manifest.ErrEscapes, Detail: "the name leads out of the archive",
+			Remedy: "do not trust the source of this archive",
 		}
 	}
 	return c, nil
 }
 
-// json reads a small file whole.
+// json reads a small file.
 func (a *Archive) json(name string) ([]byte, error) {
 	f, err := a.tree.file(name)
 	if err != nil {
@@ -54,7 +53,7 @@ func (a *Archive) json(name string) ([]byte, error) {
 
 func (f file) whole() ([]byte, error) {
 	if f.size > manifest.JSONLimit {
-		e := manifest.Errorf(manifest.ErrTooLarge, "%d bytes of JSON, where at most %d are read", f.size, manifest.JSONLimit)
+		e := manifest.Errorf(manifest.ErrTooLarge, "%d bytes of JSON, at most %d are allowed", f.size, manifest.JSONLimit)
 		return nil, manifest.In("", "", f.name, e)
 	}
 	r, err := f.open()
@@ -68,7 +67,7 @@ func (f file) whole() ([]byte, error) {
 	return raw, manifest.In("", "", f.name, err)
 }
 
-// head is the first bytes of a file.
+// head returns the first bytes of a file.
 func (f file) head() ([]byte, error) {
 	r, err := f.open()
 	if err != nil {
@@ -84,7 +83,7 @@ func (f file) head() ([]byte, error) {
 
 func blobPath(digest v1.Hash) string { return "blobs/" + digest.Algorithm + "/" + digest.Hex }
 
-// blob is the small blob that a descriptor describes, checked.
+// blob reads a small blob, and checks it against its descriptor.
 func (a *Archive) blob(d v1.Descriptor) ([]byte, error) {
 	var raw []byte
 	f, err := a.tree.file(blobPath(d.Digest))
@@ -118,13 +117,13 @@ func (a *Archive) checkSize(d v1.Descriptor, size int64) error {
 		a.warn.Add(blobPath(d.Digest), "the descriptor has no size; only the digest is checked")
 		return nil
 	}
-	e := manifest.Errorf(manifest.ErrSize, "it has %d bytes, %d were promised", size, d.Size)
+	e := manifest.Errorf(manifest.ErrSize, "got %d bytes, the descriptor says %d", size, d.Size)
 	e.Remedy = "save or copy the image again"
 	return manifest.In("", "", blobPath(d.Digest), e)
 }
 
-// layer is a layer whose blob is in f. d's digest may be missing: then it is
-// computed when it is asked for.
+// layer returns the layer whose blob is in f. If d has no digest, it is computed when it
+// is first needed.
 func (a *Archive) layer(f file, d v1.Descriptor, id v1.Hash) (*manifest.Layer, error) {
 	head, err := f.head()
 	if err != nil {

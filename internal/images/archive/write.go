@@ -12,15 +12,14 @@ import (
 	"thinctl/internal/images/reference"
 )
 
-// WriteDocker writes what docker save of Docker 25 and later does: manifest.json
-// for every docker load, and an OCI layout of the very same blobs, which are
+// WriteDocker writes an archive like docker save of Docker 25 and later: a manifest.json,
+// which all versions of docker load read, and an OCI layout with the same blobs, which are
 // uncompressed.
 func WriteDocker(ctx context.Context, w io.Writer, images []Entry, o WriteOptions) error {
 	return write(ctx, w, images, o, (*output).docker)
 }
 
-// WriteOCI writes an OCI layout of the images as they are: with their manifests,
-// and layers compressed where these are.
+// WriteOCI writes an OCI layout with the manifests and blobs of the images as they are.
 func WriteOCI(ctx context.Context, w io.Writer, images []Entry, o WriteOptions) error {
 	return write(ctx, w, images, o, (*output).oci)
 }
@@ -144,7 +143,7 @@ func (out *output) index(manifests []v1.Descriptor) error {
 	return out.json("index.json", v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: manifests})
 }
 
-// named lists a manifest once for each of its image's names.
+// named returns a descriptor of the manifest for each of its image's names.
 func named(d v1.Descriptor, names []reference.Reference) []v1.Descriptor {
 	if len(names) == 0 {
 		return []v1.Descriptor{d}
@@ -160,7 +159,7 @@ func named(d v1.Descriptor, names []reference.Reference) []v1.Descriptor {
 	return all
 }
 
-// once puts the names of an image that was given several times together.
+// once merges the entries of an image that was given several times.
 func once(list []saved) []saved {
 	var all []saved
 	at := map[string]int{}
@@ -175,7 +174,7 @@ func once(list []saved) []saved {
 	return all
 }
 
-// familiar are the names that docker load takes: those by tag.
+// familiar returns the names for docker load: those with a tag.
 func familiar(names []reference.Reference) []string {
 	var all []string
 	for _, name := range names {
@@ -186,7 +185,7 @@ func familiar(names []reference.Reference) []string {
 	return all
 }
 
-// repositories is the file of that name: by repository and tag the top layer.
+// repositories returns the contents of that file: the top layer by repository and tag.
 func repositories(all []planned) map[string]map[string]string {
 	top := map[string]map[string]string{}
 	for _, p := range all {

@@ -14,22 +14,22 @@ import (
 	"thinctl/internal/images/manifest"
 )
 
-// WriteOptions of WriteDocker and WriteOCI.
+// WriteOptions change how WriteDocker and WriteOCI write.
 type WriteOptions struct {
-	// TempDir is where layers whose size is not known are kept until it is,
-	// default os.TempDir.
+	// TempDir is the directory for layers whose size is not known yet; "" for os.TempDir.
 	TempDir string
-	// Progress is told how many bytes of layers were written since.
+	// Progress is called with the number of bytes of layers that were written since the
+	// last call.
 	Progress func(n int64)
 }
 
-// Sized is what layers implement that know the size of their uncompressed tar.
-// -1 says that only reading would tell.
+// Sized is implemented by layers that may know the size of their uncompressed tar. It is
+// -1 if it is not known without reading the layer.
 type Sized interface {
 	UncompressedSize() (int64, error)
 }
 
-// output writes the tar of a layout: blobs once each, then what refers to them.
+// output writes the tar of a layout: each blob once, then the files that refer to them.
 // The same images give the same bytes.
 type output struct {
 	ctx     context.Context
@@ -77,8 +77,7 @@ func (out *output) small(t types.MediaType, raw []byte) (v1.Descriptor, error) {
 	return d, out.file(blobPath(d.Digest), raw)
 }
 
-// blob writes a layer's blob, which open gives and which digest names. size is
-// -1 where it is not known.
+// blob writes the blob of a layer, which open returns. size is -1 if it is not known.
 func (out *output) blob(digest v1.Hash, size int64, open func() (io.ReadCloser, error)) (int64, error) {
 	if size, done := out.written[digest]; done {
 		return size, nil
@@ -115,7 +114,8 @@ func (out *output) layoutVersion() error {
 	return out.json("oci-layout", map[string]string{"imageLayoutVersion": "1.0.0"})
 }
 
-// close ends the tar. One that failed must not look whole and is not ended.
+// close ends the tar. It does not end it after an error, so that the tar is not taken for
+// complete.
 func (out *output) close() error { return out.tar.Close() }
 
 type counting struct {

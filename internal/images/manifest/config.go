@@ -9,9 +9,8 @@ import (
 	"thinctl/fault"
 )
 
-// ParseConfig reads an image's config. Its layers and its platform must be
-// valid. Another field that cannot be read is left out with a warning; the raw
-// config keeps it.
+// ParseConfig parses an image's config. Layers and platform must be valid. It leaves out
+// any other field that cannot be parsed, with a warning; the raw config keeps the field.
 func ParseConfig(raw []byte, warn fault.Warn) (*v1.ConfigFile, error) {
 	config, err := decodeConfig(raw, warn)
 	if err != nil {
@@ -21,7 +20,7 @@ func ParseConfig(raw []byte, warn fault.Warn) (*v1.ConfigFile, error) {
 		return nil, Errorf(ErrFormat, "the config's root file system is of type %q instead of layers", t)
 	}
 	if config.OS != "" && !strings.EqualFold(config.OS, "linux") {
-		return nil, Errorf(ErrPlatform, "this image is for %s; only Linux images can be used", config.Platform())
+		return nil, Errorf(ErrPlatform, "the image is for %s; only Linux images can be used", config.Platform())
 	}
 	for i, id := range config.RootFS.DiffIDs {
 		if id.Algorithm != "sha256" {
@@ -59,7 +58,7 @@ func decodeConfig(raw []byte, warn fault.Warn) (*v1.ConfigFile, error) {
 	return config, nil
 }
 
-// decode reads the member into the field of that name.
+// decode parses the member into the field of that name.
 func (m member) decode(into any) error {
 	raw, err := (&Document{members: []member{m}}).Marshal()
 	if err != nil {
@@ -68,8 +67,8 @@ func (m member) decode(into any) error {
 	return json.Unmarshal(raw, into)
 }
 
-// decodeLenient reads the member like decode, but leaves out a field that cannot
-// be read. A string is read as a list of one, as Docker does for Cmd and
+// decodeLenient parses the member like decode, but leaves out a field that cannot be
+// parsed. It accepts a string for a list with one element, as Docker does for Cmd and
 // Entrypoint.
 func (m member) decodeLenient(within string, into any, warn fault.Warn) {
 	err := m.decode(into)
@@ -82,7 +81,7 @@ func (m member) decodeLenient(within string, into any, warn fault.Warn) {
 			return
 		}
 	}
-	warn.Add("config", "the field %q is not used: %v", within+m.name, err)
+	warn.Add("config", "the field %q was ignored: %v", within+m.name, err)
 }
 
 func decodeMembers(m member, into any, warn fault.Warn) {
@@ -91,7 +90,7 @@ func decodeMembers(m member, into any, warn fault.Warn) {
 	}
 	doc, err := ParseDocument(m.value)
 	if err != nil {
-		warn.Add("config", "the field %q is not used: %v", m.name, err)
+		warn.Add("config", "the field %q was ignored: %v", m.name, err)
 		return
 	}
 	for _, each := range doc.members {
@@ -102,7 +101,7 @@ func decodeMembers(m member, into any, warn fault.Warn) {
 func decodeHistory(m member, config *v1.ConfigFile, warn fault.Warn) {
 	var steps []json.RawMessage
 	if err := json.Unmarshal(m.value, &steps); err != nil {
-		warn.Add("config", "the field %q is not used: %v", m.name, err)
+		warn.Add("config", "the field %q was ignored: %v", m.name, err)
 		return
 	}
 	config.History = make([]v1.History, len(steps))
@@ -111,7 +110,7 @@ func decodeHistory(m member, config *v1.ConfigFile, warn fault.Warn) {
 	}
 }
 
-// CheckCount refuses a config that is of another image than the layers.
+// CheckCount returns an error if a config has another number of layers than the manifest.
 func CheckCount(layers int, config *v1.ConfigFile) error {
 	if ids := len(config.RootFS.DiffIDs); ids != layers {
 		return Errorf(ErrFormat, "the config has %d diff ids for %d layers", ids, layers)

@@ -7,8 +7,9 @@ import (
 	"thinctl/internal/images/compression"
 )
 
-// Decompress uncompresses r, however it is compressed. It reads r to its end,
-// and Close closes it. name, which may be nil, completes errors.
+// Decompress returns a reader that decompresses r, after detecting the compression. It
+// reads r to its end, and its Close closes r. name, which may be nil, adds the object to
+// errors.
 func Decompress(r io.ReadCloser, o compression.Options, name func(error) error) (io.ReadCloser, error) {
 	if name == nil {
 		name = func(err error) error { return err }
@@ -36,7 +37,7 @@ func (d *decompressor) Read(p []byte) (int, error) {
 
 func (d *decompressor) Close() error { return errors.Join(d.plain.Close(), d.source.Close()) }
 
-// explain gives errors of compressed data their kinds here.
+// explain converts the errors of package compression.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, compression.ErrTruncated):

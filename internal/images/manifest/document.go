@@ -8,13 +8,12 @@ import (
 	"strings"
 )
 
-// Document is a JSON object whose members keep their order and their bytes. An
-// edit changes only the members that it names. Names are compared as
-// encoding/json compares them with the fields of a struct: in any case of
-// letters. The last of several members of one name counts.
+// Document is a JSON object whose members keep their order and their bytes. An edit
+// changes only the given members. As in encoding/json, the comparison of names ignores
+// case, and the last of several members with the same name counts.
 type Document struct {
 	members []member
-	isMap   bool // the case of letters counts
+	isMap   bool // the comparison of names respects case
 }
 
 type member struct {
@@ -24,7 +23,7 @@ type member struct {
 
 var errNoObject = errors.New("not a JSON object")
 
-// ParseDocument reads a JSON object.
+// ParseDocument parses a JSON object.
 func ParseDocument(raw []byte) (*Document, error) {
 	var whole json.RawMessage
 	if err := json.Unmarshal(raw, &whole); err != nil {
@@ -44,7 +43,7 @@ func ParseDocument(raw []byte) (*Document, error) {
 		if err := decoder.Decode(&m.value); err != nil {
 			return nil, err
 		}
-		m.name, _ = name.(string) // always: the JSON is valid
+		m.name, _ = name.(string) // it is a string, since the JSON is valid
 		d.members = append(d.members, m)
 	}
 	return d, nil
@@ -96,9 +95,8 @@ func (d *Document) Marshal() (json.RawMessage, error) {
 	return append(out, '}'), nil
 }
 
-// Patch makes the changes that lead from before to after, two values that
-// encoding/json writes as objects. Members that are the same in both keep their
-// bytes, and so do members that neither of them has.
+// Patch applies the difference between two values that encoding/json writes as objects.
+// Members that are equal in both keep their bytes, and so do members that neither has.
 func (d *Document) Patch(before, after any) error {
 	was, err := documentOf(before)
 	if err != nil {

@@ -10,15 +10,15 @@ import (
 )
 
 const (
-	// maxDepth is how deep indexes may be nested. One in another is usual.
+	// maxDepth bounds the nesting of indexes. An index in an index is usual.
 	maxDepth = 4
-	// maxRead bounds the manifests and indexes that are read to find an image's
-	// platform where indexes do not name it.
+	// maxRead bounds the manifests and indexes that are read to find images' platforms that
+	// are missing in indexes.
 	maxRead = 200
 )
 
-// Source reads manifests, indexes and configs from one place. It checks them
-// against the descriptor's digest and size.
+// Source reads manifests, indexes and configs from an archive or registry, and verifies
+// their digests and sizes.
 type Source interface {
 	// Manifest returns a manifest or index.
 	Manifest(d v1.Descriptor) (Read, error)
@@ -28,7 +28,7 @@ type Source interface {
 	Part(d v1.Descriptor) string
 }
 
-// Read is a manifest or index as it was read.
+// Read is a manifest or index that was read.
 type Read struct {
 	v1.Descriptor // its media type may be missing or wrong
 	Raw           []byte
@@ -45,12 +45,12 @@ type Found struct {
 // Finder finds images in indexes.
 type Finder struct {
 	Source   Source
-	Platform v1.Platform // zero is the host's
+	Platform v1.Platform // zero for the host's
 	Warn     fault.Warn
 }
 
-// Image returns the image that a manifest describes, whatever its platform is.
-// From an index it returns the image that suits the platform best.
+// Image returns the image of a manifest, for any platform, or the image of an index that
+// suits the platform best.
 func (f Finder) Image(read Read) (*Found, error) {
 	s := &finding{Finder: f}
 	found, err := s.image(read, 0)
@@ -70,7 +70,7 @@ func (f Finder) Choose(entries []v1.Descriptor) (*Found, error) {
 	return s.warned(found), nil
 }
 
-// finding is one search.
+// finding is the state of one search.
 type finding struct {
 	Finder
 	read int
@@ -107,7 +107,7 @@ func (f *finding) manifest(read Read, warn fault.Warn) (*Found, error) {
 	}
 	part := f.Source.Part(m.Config)
 	if m.Config.Size > JSONLimit {
-		e := Errorf(ErrTooLarge, "a config of %d bytes, where at most %d are read", m.Config.Size, JSONLimit)
+		e := Errorf(ErrTooLarge, "a config of %d bytes, at most %d are allowed", m.Config.Size, JSONLimit)
 		return nil, In("", "", part, e)
 	}
 	raw, err := f.Source.Config(m.Config)
@@ -162,13 +162,13 @@ func (f *finding) choose(entries []v1.Descriptor, depth int) (*Found, error) {
 		return f.entry(images[at], depth)
 	}
 	if alone != nil && len(images) == 1 {
-		return alone, nil // the only image: accepted for any platform, as Docker does
+		return alone, nil // a single image is accepted for any platform, as in Docker
 	}
 	return nil, notAmong(platforms, f.Platform)
 }
 
-// platformless reads the entries that name no platform. It returns the image
-// that suits best, or nil, and the last one that does not.
+// platformless reads the entries without a platform. It returns the image that suits best,
+// or nil, and the last one that does not suit.
 func (f *finding) platformless(entries []v1.Descriptor, depth int, platforms *[]*v1.Platform) (best, other *Found, err error) {
 	match := matcher(f.Platform)
 	for _, d := range entries {
@@ -192,15 +192,16 @@ func (f *finding) platformless(entries []v1.Descriptor, depth int, platforms *[]
 	return best, other, nil
 }
 
-// skippable reports whether an index's other entries may still have the image.
+// skippable reports whether the search can continue with the index's other entries.
 func skippable(err error) bool {
-	return errors.Is(err, ErrPlatform) || errors.Is(err, ErrMediaType) || errors.Is(err, ErrMissing) || errors.Is(err, ErrFormat)
+	return errors.Is(err, ErrPlatform) || errors.Is(err, ErrMediaType) ||
+		errors.Is(err, ErrMissing) || errors.Is(err, ErrFormat)
 }
 
 func (f *finding) entry(d v1.Descriptor, depth int) (*Found, error) {
 	if f.read++; f.read > maxRead {
-		err := Errorf(ErrTooLarge, "more than %d manifests and indexes name no platform", maxRead)
-		err.Remedy = "name the image's own digest: NAME@sha256:..."
+		err := Errorf(ErrTooLarge, "more than %d manifests and indexes have no platform", maxRead)
+		err.Remedy = "use the image's own digest: NAME@sha256:..."
 		return nil, err
 	}
 	read, err := f.Source.Manifest(d)
@@ -210,13 +211,13 @@ func (f *finding) entry(d v1.Descriptor, depth int) (*Found, error) {
 	return f.image(read, depth)
 }
 
-// warned warns of an image that was built for another platform.
+// warned adds a warning for an image for another platform.
 func (f *finding) warned(found *Found) *Found {
 	have := v1.Platform{OS: found.Config.OS, Architecture: found.Config.Architecture, Variant: found.Config.Variant}
 	want := orHost(f.Platform)
 	switch {
 	case nameless(&have):
-		f.Warn.Add("", "the image names no platform")
+		f.Warn.Add("", "the image has no platform")
 	case platformOf(have) != platformOf(want):
 		f.Warn.Add("", "the image is for %s, not for %s", have.String(), want.String())
 	}

@@ -156,7 +156,7 @@ func TestOtherVariants(t *testing.T) {
 	}
 }
 
-// The configs decide if an index names no platform.
+// The configs decide if an index has no platforms.
 func TestPlatformsOfConfigs(t *testing.T) {
 	m := &memory{}
 	arm, amd, none := m.image("linux/arm64"), m.image("linux/x86_64"), m.image("/")
@@ -185,7 +185,7 @@ func TestPlatformsOfConfigs(t *testing.T) {
 		"beside a missing one": {[]v1.Descriptor{missing, amd}, amd, "left out"},
 		"nested":               {[]v1.Descriptor{m.index(m.index(arm), m.index(amd))}, amd, ""},
 		"alone, of another":    {[]v1.Descriptor{arm}, arm, "is for linux/arm64, not for linux/amd64"},
-		"alone, of none":       {[]v1.Descriptor{none}, none, "names no platform"},
+		"alone, of none":       {[]v1.Descriptor{none}, none, "has no platform"},
 	} {
 		got, warnings, err := m.find(m.index(c.entries...), "linux/amd64")
 		if err != nil {
@@ -223,7 +223,7 @@ func TestPlatformsOfConfigs(t *testing.T) {
 				all = append(all, m.image(fmt.Sprintf("linux/%d", i)))
 			}
 			return m.index(all...)
-		}(), manifest.ErrTooLarge, "name no platform"},
+		}(), manifest.ErrTooLarge, "have no platform"},
 	} {
 		if _, _, err := m.find(c.d, "linux/amd64"); !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.words) {
 			t.Errorf("%s: %v, want %v with %q", name, err, c.kind, c.words)
@@ -276,7 +276,7 @@ func TestMediaTypes(t *testing.T) {
 		"no schema version":         {change(image, `"schemaVersion":2,`, ""), "schema version 0"},
 		"manifests null":            {change(image, `"schemaVersion":2`, `"schemaVersion":2,"manifests":null`), ""},
 		"said to be an index":       {declared(image, types.OCIImageIndex), "read as an image manifest"},
-		"said to be of OCI":         {declared(image, types.OCIManifestSchema1), "its own text says"},
+		"said to be of OCI":         {declared(image, types.OCIManifestSchema1), "the manifest's own is"},
 		"said to be text":           {declared(image, "text/plain"), "text/plain"},
 		"list of an old type":       {declared(m.index(image), "application/vnd.docker.distribution.manifest.list"), "read as an index"},
 		"index with a bad entry": {change(m.index(image), `"manifests":[`,

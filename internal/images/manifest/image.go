@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Image is a v1.Image of a config's exact bytes and its layers.
+// Image is a v1.Image that keeps its config byte for byte.
 type Image struct {
 	rawConfig []byte
 	config    *v1.ConfigFile
@@ -25,8 +25,8 @@ type written struct {
 	parsed *v1.Manifest
 }
 
-// New returns the image of a manifest and config that were found; the layers are
-// its, base first.
+// New returns the image with a manifest and config that were found, and its layers, base
+// first.
 func New(found *Found, layers []v1.Layer) (*Image, error) {
 	if err := CheckCount(len(layers), found.Config); err != nil {
 		return nil, err
@@ -38,9 +38,9 @@ func New(found *Found, layers []v1.Layer) (*Image, error) {
 	}, nil
 }
 
-// Assemble is an image of a config and layers that has no manifest: one is
-// written when it is first asked for, which may read all the layers. It is an
-// OCI manifest, or Docker's where the layers are Docker's.
+// Assemble returns an image from a config and layers, without a manifest. The manifest is
+// made when it is first needed, which may require reading all layers. It is an OCI
+// manifest, or Docker's if the layers have Docker's media type.
 func Assemble(rawConfig []byte, layers []v1.Layer) (*Image, error) {
 	config, err := ParseConfig(rawConfig, nil)
 	if err != nil {
@@ -86,14 +86,14 @@ func describe(layer v1.Layer) (d v1.Descriptor, err error) {
 	return d, err
 }
 
-// Descriptor describes raw.
+// Descriptor returns the descriptor of raw.
 func Descriptor(t types.MediaType, raw []byte) v1.Descriptor {
 	return v1.Descriptor{MediaType: t, Size: int64(len(raw)), Digest: Digest(raw)}
 }
 
-// Digest is the sha256 of raw.
+// Digest returns the SHA-256 digest of raw.
 func Digest(raw []byte) v1.Hash {
-	digest, _, _ := v1.SHA256(bytes.NewReader(raw)) // memory does not fail
+	digest, _, _ := v1.SHA256(bytes.NewReader(raw)) // reading memory does not fail
 	return digest
 }
 
@@ -106,7 +106,7 @@ func (i *Image) RawConfigFile() ([]byte, error) { return i.rawConfig, nil }
 // ConfigFile implements v1.Image.
 func (i *Image) ConfigFile() (*v1.ConfigFile, error) { return i.config.DeepCopy(), nil }
 
-// ConfigName implements v1.Image: the id that Docker knows the image by.
+// ConfigName implements v1.Image. It returns the image's id in Docker.
 func (i *Image) ConfigName() (v1.Hash, error) { return Digest(i.rawConfig), nil }
 
 // RawManifest implements v1.Image.

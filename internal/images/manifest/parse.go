@@ -18,7 +18,7 @@ const JSONLimit = 32 << 20
 
 // Media types that go-containerregistry has no constant for.
 const (
-	// DockerZstdLayer is a layer compressed by zstd in a manifest of Docker's.
+	// DockerZstdLayer is the type of a zstd-compressed layer in Docker's manifests.
 	DockerZstdLayer   types.MediaType = "application/vnd.docker.image.rootfs.diff.tar.zstd"
 	ociRestrictedZstd types.MediaType = "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"
 )
@@ -55,8 +55,8 @@ func (p *present) UnmarshalJSON(raw []byte) error {
 }
 
 // IsIndex reports whether raw is an index (else it is an image manifest). Its
-// own members decide. declared is the media type that its descriptor or the
-// registry's answer gives, which may be missing or wrong.
+// own members decide. declared is the media type in its descriptor or in the registry's
+// reply, which may be missing or wrong.
 func IsIndex(raw []byte, declared types.MediaType, warn fault.Warn) (bool, error) {
 	var s shape
 	if err := json.Unmarshal(raw, &s); err != nil {
@@ -76,16 +76,16 @@ func IsIndex(raw []byte, declared types.MediaType, warn fault.Warn) (bool, error
 		case s.MediaType.IsIndex() && !index || s.MediaType.IsImage() && index:
 			return index, Errorf(ErrFormat, "%s of the media type %q", what, s.MediaType)
 		default:
-			warn.Add("", "media type %q: read as %s", t, what)
+			warn.Add("", "media type %q: it was read as %s", t, what)
 		}
 	}
 	if declared != "" && s.MediaType != "" && declared != s.MediaType && want(declared) && want(s.MediaType) {
-		warn.Add("", "media type %q where its own text says %q", declared, s.MediaType)
+		warn.Add("", "the declared media type is %q, the manifest's own is %q", declared, s.MediaType)
 	}
 	return index, nil
 }
 
-// check refuses a text that is neither a manifest of an image nor an index.
+// check returns an error for JSON that is neither an image manifest nor an index.
 func (s shape) check(mediaType types.MediaType) error {
 	switch {
 	case s.SchemaVersion == 1 && bool(!s.Manifests), bool(s.FSLayers), s.MediaType.IsSchema1():
@@ -94,8 +94,8 @@ func (s shape) check(mediaType types.MediaType) error {
 			Remedy: "push the image again with Docker 1.10 or later, or convert it: skopeo copy --format v2s2",
 		}
 	case bool(s.Manifests && (s.Layers || s.Config)):
-		// One text that reads as two things: CVE-2021-41190.
-		return Errorf(ErrFormat, "this is both an image manifest and an index")
+		// It would be read in two ways: CVE-2021-41190.
+		return Errorf(ErrFormat, "both an image manifest and an index")
 	case bool(s.Blobs && !s.Config):
 		return artifact(s.ArtifactType)
 	case bool(!s.Manifests && !s.Layers && !s.Config) && !mediaType.IsIndex():
@@ -104,14 +104,14 @@ func (s shape) check(mediaType types.MediaType) error {
 	return nil
 }
 
-// artifact returns the error for objects that registries hold besides images:
-// charts, signatures, attestations, modules.
+// artifact returns the error for other objects in registries than images: charts,
+// signatures, attestations, modules.
 func artifact(kind string) error {
 	e := Errorf(ErrMediaType, "an artifact, not a container image")
 	if kind != "" {
 		e = Errorf(ErrMediaType, "an artifact of the type %q, not a container image", kind)
 	}
-	e.Remedy = "use the tool that this kind of artifact is made for, such as oras or helm"
+	e.Remedy = "use a tool for this kind of artifact, such as oras or helm"
 	return e
 }
 
@@ -158,8 +158,8 @@ func checkConfig(d v1.Descriptor) error {
 	return checkDescriptor(d)
 }
 
-// CheckConfig refuses the config of an artifact. The media type of a config is
-// often wrong, so its text decides: the config of an image lists the layers.
+// CheckConfig returns an error for the config of an artifact. The media type of a config is
+// often wrong, so that its contents decide: the config of an image lists the layers.
 func CheckConfig(d v1.Descriptor, layers int, config *v1.ConfigFile, warn fault.Warn) error {
 	if !d.MediaType.IsConfig() {
 		if layers == 0 || len(config.RootFS.DiffIDs) == 0 {
@@ -170,8 +170,8 @@ func CheckConfig(d v1.Descriptor, layers int, config *v1.ConfigFile, warn fault.
 	return CheckCount(layers, config)
 }
 
-// CheckLayer refuses a layer that is not a file tree or that has an invalid
-// descriptor; i counts from the base.
+// CheckLayer returns an error for a layer that is not a file tree, or that has an invalid
+// descriptor. The index of the base layer is 0.
 func CheckLayer(i int, d v1.Descriptor, warn fault.Warn) error {
 	part, number := d.Digest.String(), i+1
 	where := func(err *Error) error {
@@ -193,7 +193,7 @@ func CheckLayer(i int, d v1.Descriptor, warn fault.Warn) error {
 		warn.Add(part, "layer %d has %s: read as a tar", number, named(d.MediaType))
 	default:
 		err := Errorf(ErrMediaType, "layer %d has %s: this is an artifact, not a container image", number, named(d.MediaType))
-		err.Remedy = "use the tool that this kind of artifact is made for"
+		err.Remedy = "use a tool for this kind of artifact"
 		return where(err)
 	}
 	return checkDescriptor(d)

@@ -12,13 +12,13 @@ import (
 	specs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// HostPlatform is linux and the architecture that this program was built for.
+// HostPlatform returns Linux with the architecture of this program.
 func HostPlatform() v1.Platform {
 	return v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
 }
 
-// Attestation reports whether an index's entry describes an image instead of
-// being one: buildkit's provenance and bills of materials, signatures.
+// Attestation reports whether an index's entry is not an image but describes one, such as
+// buildkit's provenance, a bill of materials or a signature.
 func Attestation(d v1.Descriptor) bool {
 	return d.Annotations["vnd.docker.reference.type"] != "" ||
 		d.Platform != nil && d.Platform.OS == "unknown" ||
@@ -45,7 +45,7 @@ func orHost(want v1.Platform) v1.Platform {
 	return want
 }
 
-// fitting returns the entries that name a platform which suits, the best first.
+// fitting returns the entries with a suitable platform, the best first.
 func fitting(entries []v1.Descriptor, want v1.Platform) []v1.Descriptor {
 	match := matcher(want)
 	var fit []v1.Descriptor
@@ -66,8 +66,8 @@ func fitting(entries []v1.Descriptor, want v1.Platform) []v1.Descriptor {
 	return fit
 }
 
-// otherVariant reports whether a platform is the wanted one in all but the variant
-// of its processor.
+// otherVariant reports whether a platform differs from the wanted one only in the variant
+// of the processor.
 func otherVariant(have *v1.Platform, want v1.Platform) bool {
 	return !nameless(have) && platformOf(*have) == platformOf(orHost(want))
 }
@@ -92,11 +92,11 @@ func notAmong(have []*v1.Platform, want v1.Platform) error {
 	return &Error{
 		Kind:   ErrPlatform,
 		Detail: orHost(want).String() + " is not among " + list,
-		Remedy: "name one of these with --platform, or use an image built for it",
+		Remedy: "choose one of these with --platform, or use another image",
 	}
 }
 
-// platformOf returns the operating system and the processor in one spelling.
+// platformOf returns the normalized operating system and processor.
 func platformOf(p v1.Platform) string {
 	n := platforms.Normalize(spec(p))
 	return n.OS + "/" + n.Architecture

@@ -9,9 +9,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Verify passes r on and checks its size, unless -1, and digest. A mismatch is
-// the error of the last Read, in the place of io.EOF; name, which may be nil,
-// says in what.
+// Verify returns a reader of r that verifies the digest and, unless it is -1, the size.
+// For a mismatch, the last Read returns an error instead of io.EOF. name, which may be
+// nil, adds the object to the error.
 func Verify(r io.ReadCloser, digest v1.Hash, size int64, name func(error) error) io.ReadCloser {
 	v := &verifier{r: r, digest: digest, size: size, name: name}
 	if v.hash, v.failed = v1.Hasher(digest.Algorithm); v.failed != nil {
@@ -39,7 +39,7 @@ func (v *verifier) Read(p []byte) (int, error) {
 	v.read += int64(n)
 	switch {
 	case v.size >= 0 && v.read > v.size:
-		v.failed = v.error(ErrSize, "there are more than the %d bytes that were promised", v.size)
+		v.failed = v.error(ErrSize, "there are more than the %d bytes of the descriptor", v.size)
 		return 0, v.failed
 	case errors.Is(err, io.EOF):
 		v.failed = v.end()

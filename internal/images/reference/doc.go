@@ -1,23 +1,20 @@
-// Package reference reads the names of images as Docker does, and prints them
-// as Docker does.
+// Package reference parses and prints the names of images as Docker does.
 //
 // # Words
 //
-//   - A repository is a registry's host and a path: docker.io/library/debian.
-//     Where no host is given it is docker.io, and there a path of one part is
-//     below library.
-//   - A tag or a digest picks one image of a repository. Where neither is given
-//     the tag is latest.
-//   - A name is canonical when it says all of that, docker.io/library/debian:12,
-//     and familiar when it leaves out what goes without saying: debian:12.
-//   - An id is the digest of an image's config: 64 hexadecimal digits, any first
-//     digits of which stand for it as long as no other image begins with them.
+//   - A repository is a registry's host and a path: docker.io/library/debian. The
+//     default host is docker.io, where a path of one part is below library.
+//   - A tag or a digest selects one image of a repository. The default tag is latest.
+//   - A canonical name has all parts: docker.io/library/debian:12. A familiar name
+//     leaves out the defaults: debian:12.
+//   - An id is the digest of an image's config: 64 hexadecimal digits. Its first digits
+//     are enough if no other id begins with them.
 //
 // # Caveats
 //
-// A name that could be either is a name first and an id second, as in Docker:
-// an image called "cafe" hides the one whose id begins with cafe. 64 hexadecimal
-// digits are never a name.
+// As in Docker, a name takes precedence over the beginning of an id: an image with the
+// name "cafe" hides the image whose id begins with cafe. 64 hexadecimal digits are never a
+// name.
 //
 // # Example
 //

@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// Index is where Find looks.
+// Index looks up images for Find.
 type Index interface {
-	// Named gives the image that has this name.
+	// Named returns the image with a name.
 	Named(Reference) (id string, found bool, err error)
-	// WithPrefix gives the ids that begin with these hexadecimal digits; two
-	// are enough.
+	// WithPrefix returns the ids that begin with the hexadecimal digits, or at least two of
+	// them.
 	WithPrefix(digits string) (ids []string, err error)
 }
 
-// Find gives the id of the image meant by s: a whole id, a name, or the first
-// digits of an id, tried in that order.
+// Find returns the id of an image. It takes s for a complete id, a name, or the first
+// digits of an id, in this order.
 func Find(s string, images Index) (string, error) {
 	digits, isDigest := strings.CutPrefix(s, "sha256:")
 	if IsID(digits) {
@@ -33,7 +33,7 @@ func Find(s string, images Index) (string, error) {
 	if isHex(digits) {
 		return only(s, digits, images)
 	}
-	return "", &Error{Given: s, Kind: ErrNotFound, Detail: "none is named " + ref.Familiar()}
+	return "", &Error{Given: s, Kind: ErrNotFound, Detail: "no image has the name " + ref.Familiar()}
 }
 
 func only(s, digits string, images Index) (string, error) {
@@ -42,18 +42,18 @@ func only(s, digits string, images Index) (string, error) {
 	case err != nil:
 		return "", err
 	case len(ids) == 0:
-		return "", &Error{Given: s, Kind: ErrNotFound, Detail: "it is neither a name nor the beginning of an id"}
+		return "", &Error{Given: s, Kind: ErrNotFound, Detail: "neither a name nor the beginning of an id"}
 	case len(ids) > 1:
 		return "", &Error{
 			Given: s, Kind: errAmbiguous,
-			Detail: fmt.Sprintf("the ids %s and %s begin so", short(ids[0], len(digits)), short(ids[1], len(digits))),
-			Remedy: "give more digits",
+			Detail: fmt.Sprintf("the ids %s and %s begin with it", short(ids[0], len(digits)), short(ids[1], len(digits))),
+			Remedy: "use more digits",
 		}
 	}
 	return ids[0], nil
 }
 
-// short is as much of an id as is printed: 12 digits, or a few more than were
+// short returns the beginning of an id for output: 12 digits, or a few more than were
 // given.
 func short(id string, given int) string {
 	return id[:min(len(id), max(12, given+4))]

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// Reference is one image's full name. The zero value names nothing.
+// Reference is the complete name of an image. The zero value is no name.
 type Reference struct {
 	host   string // docker.io, localhost:5000
 	path   string // library/debian
@@ -15,8 +15,8 @@ type Reference struct {
 	digest string // "" or sha256:...
 }
 
-// Parse reads a name as Docker's command line does. Of a name with both a tag
-// and a digest the digest decides; the tag is kept for display.
+// Parse parses a name as Docker's command line does. In a name with both a tag and a
+// digest, the digest counts; the tag is kept for output.
 func Parse(s string) (Reference, error) {
 	if why := outright(s); why != nil {
 		return Reference{}, &Error{Given: s, Kind: errName, Detail: why.Detail, Remedy: why.Remedy}
@@ -39,23 +39,23 @@ func Parse(s string) (Reference, error) {
 	return r, nil
 }
 
-// outright refuses what the grammar's own message would not help with.
+// outright returns an error for input for which the parser's own message does not help.
 func outright(s string) *Error {
 	switch {
 	case s == "":
-		return &Error{Detail: "it is empty", Remedy: "give a name such as debian:12"}
+		return &Error{Detail: "it is empty", Remedy: "use a name such as debian:12"}
 	case strings.HasPrefix(s, "http://"), strings.HasPrefix(s, "https://"):
 		_, rest, _ := strings.Cut(s, "://")
-		return &Error{Detail: "a name has no http:// or https:// before it", Remedy: "write " + rest}
+		return &Error{Detail: "a name does not begin with http:// or https://", Remedy: "write " + rest}
 	case strings.ContainsAny(s, " \t\r\n"):
-		return &Error{Detail: "it has white space in it"}
+		return &Error{Detail: "it contains white space"}
 	case IsID(s):
-		return &Error{Detail: "64 hexadecimal digits are an image's id"}
+		return &Error{Detail: "64 hexadecimal digits are the id of an image"}
 	}
 	return nil
 }
 
-// explain turns the grammar's error into what to change.
+// explain returns a detail and a remedy for an error of the parser.
 func explain(s string, err error) (detail, remedy string) {
 	repository, tag := s, ""
 	if at := strings.IndexByte(repository, '@'); at >= 0 {
@@ -69,7 +69,7 @@ func explain(s string, err error) (detail, remedy string) {
 	}
 	switch {
 	case hasCapitals(repository):
-		return "a repository is written in small letters", "write " + strings.ToLower(repository)
+		return "a repository has only lower-case letters", "write " + strings.ToLower(repository)
 	case len(tag) > 128:
 		return "the tag is longer than 128 characters", ""
 	case strings.HasSuffix(s, ":"):
@@ -78,7 +78,7 @@ func explain(s string, err error) (detail, remedy string) {
 	return strings.TrimPrefix(err.Error(), reference.ErrReferenceInvalidFormat.Error()+": "), ""
 }
 
-// hasCapitals looks at the path only: a host may have them.
+// hasCapitals reports whether the path has upper-case letters. A host may have them.
 func hasCapitals(repository string) bool {
 	if host, path, found := strings.Cut(repository, "/"); found && strings.ContainsAny(host, ".:") {
 		repository = path
@@ -86,8 +86,7 @@ func hasCapitals(repository string) bool {
 	return repository != strings.ToLower(repository)
 }
 
-// String is the canonical name, which no other way of writing the same name
-// differs from.
+// String returns the canonical name, which is the same for all spellings of a name.
 func (r Reference) String() string {
 	s := r.Repository()
 	if r.tag != "" {
@@ -99,7 +98,7 @@ func (r Reference) String() string {
 	return s
 }
 
-// Repository is the canonical name without tag and digest.
+// Repository returns the canonical name without tag and digest.
 func (r Reference) Repository() string {
 	if r.host == "" {
 		return ""
@@ -107,16 +106,16 @@ func (r Reference) Repository() string {
 	return r.host + "/" + r.path
 }
 
-// Host is the registry's, with its port where it has one.
+// Host returns the registry's host, with its port if it has one.
 func (r Reference) Host() string { return r.host }
 
-// Tag is the tag, or "" of a name by digest alone.
+// Tag returns the tag, "" for a name with only a digest.
 func (r Reference) Tag() string { return r.tag }
 
-// Digest is the manifest's digest, or "".
+// Digest returns the digest of the manifest, or "".
 func (r Reference) Digest() string { return r.digest }
 
-// FamiliarRepository is the repository as docker images prints it.
+// FamiliarRepository returns the repository as docker images prints it.
 func (r Reference) FamiliarRepository() string {
 	if r.host != "docker.io" {
 		return r.Repository()
@@ -128,12 +127,12 @@ func (r Reference) FamiliarRepository() string {
 	return rest
 }
 
-// Familiar is the name as Docker prints it: without docker.io and library.
+// Familiar returns the name as Docker prints it, without docker.io and library.
 func (r Reference) Familiar() string {
 	return r.FamiliarRepository() + strings.TrimPrefix(r.String(), r.Repository())
 }
 
-// Remote is the name for a registry: by digest where there is one.
+// Remote returns the name for a registry: with the digest if there is one.
 func (r Reference) Remote() (name.Reference, error) {
 	host := r.host
 	if host == "docker.io" {
@@ -150,7 +149,7 @@ func (r Reference) Remote() (name.Reference, error) {
 	return repository.Tag(r.tag), nil
 }
 
-// IsID tells whether s is a whole id: 64 hexadecimal digits.
+// IsID reports whether s is a complete id: 64 hexadecimal digits.
 func IsID(s string) bool { return len(s) == 64 && isHex(s) }
 
 func isHex(s string) bool {

@@ -58,7 +58,7 @@ func TestParseRefuses(t *testing.T) {
 		"reg.example/Team/app:1":          "write reg.example/team/app",
 		"a b":                             "white space",
 		"https://reg.example/app":         "write reg.example/app",
-		hex:                               "an image's id",
+		hex:                               "the id of an image",
 		"app:":                            "no tag after the colon",
 		"app:" + strings.Repeat("x", 129): "longer than 128",
 		"app@sha256:12":                   "64 hexadecimal digits",

@@ -120,7 +120,7 @@ func TestRegistriesThatAnswerOddly(t *testing.T) {
 				answer.Header().Set("Content-Type", "text/plain; charset=utf-8")
 			})
 			return true
-		}, `media type "text/plain": read as an image manifest`},
+		}, `media type "text/plain": it was read as an image manifest`},
 		"busy for a second": {func(s *server, w http.ResponseWriter, r *http.Request) bool {
 			if !strings.Contains(r.URL.Path, "/manifests/") || s.asked("GET /v2/app/manifests/") > 1 {
 				return false
