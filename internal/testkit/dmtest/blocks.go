@@ -8,29 +8,20 @@ import (
 
 // The virtual blocks of a thin device, and the data blocks to which they are mapped.
 
-func (m *metadata) root(id uint32) *node[mapping] {
-	root, _ := m.cur.devices().get(m.cur.top, uint64(id))
-	return root
-}
-
 // lookup returns the mapping of a virtual block. As in the kernel, shared depends on
 // the time: a block that is older than the device's last snapshot counts as shared,
 // even after that snapshot is deleted (dm-thin-metadata.c, __snapshotted_since).
 func (m *metadata) lookup(id uint32, virtual uint64) (at mapping, shared, ok bool) {
-	root := m.root(id)
-	if root == nil {
-		return mapping{}, false, false
-	}
-	at, ok = m.cur.mappings().get(root, virtual)
-	d, _ := m.cur.details.get(uint64(id))
-	return at, ok && d.snapshotted > at.time, ok
+	v, _ := m.cur.volumes.get(uint64(id))
+	at, ok = v.blocks.get(virtual)
+	return at, ok && v.snapshotted > at.time, ok
 }
 
 // freeData returns the number of free data blocks. It includes the blocks that the
 // transaction in progress has freed, although they cannot be allocated before its
 // commit (dm-space-map-disk.c, sm_disk_get_nr_free and sm_disk_new_block).
 func (m *metadata) freeData() uint64 {
-	return m.old.dataBlocks - min(m.old.dataBlocks, m.cur.dataRefs.len())
+	return m.old.dataBlocks - min(m.old.dataBlocks, m.cur.usedData())
 }
 
 func (m *metadata) allocData() (uint64, error) {
@@ -42,7 +33,6 @@ func (m *metadata) allocData() (uint64, error) {
 		return 0, unix.ENOSPC
 	}
 	m.begin = block + 1
-	m.edit().incData(block)
 	return block, nil
 }
 
@@ -51,52 +41,46 @@ func (m *metadata) allocData() (uint64, error) {
 func (m *metadata) commonFree(from, to uint64) (uint64, bool) {
 	for {
 		block, ok := m.cur.dataRefs.firstAbsent(from, to)
-		if !ok || !m.old.dataRefs.has(block) {
+		if !ok || !m.cur.inUse(block) && !m.old.inUse(block) {
 			return block, ok
 		}
 		from = block + 1
 	}
 }
 
+// mapBlock maps a virtual block to a new data block.
 func (m *metadata) mapBlock(id uint32, virtual, block uint64) {
 	s := m.edit()
-	added := false
-	s.top = s.devices().update(s.top, uint64(id), func(root *node[mapping]) *node[mapping] {
-		root, added = s.mappings().insert(root, virtual, mapping{block: block, time: s.time})
-		return root
-	})
-	if added {
-		d, _ := s.details.get(uint64(id))
-		d.mapped++
-		s.details = s.details.set(uint64(id), d)
+	v, _ := s.volumes.get(uint64(id))
+	if was, ok := v.blocks.get(virtual); ok {
+		s.decData(was.block)
 	}
+	s.incData(block)
+	v.blocks = v.blocks.set(virtual, mapping{block: block, time: s.time})
+	s.volumes = s.volumes.set(uint64(id), v)
 }
 
-// unmap removes the mappings in [from, to) and returns the data blocks that have no
-// mapping any more.
-func (m *metadata) unmap(id uint32, from, to uint64) []uint64 {
-	keys := m.cur.mappings().keysIn(m.root(id), from, to)
-	if len(keys) == 0 {
+// unmap removes the mappings in [from, to) and returns the data blocks that are free
+// then.
+func (m *metadata) unmap(id uint32, from, to uint64) (freed []uint64) {
+	v, _ := m.cur.volumes.get(uint64(id))
+	left := v.blocks
+	v.blocks.all(func(virtual uint64, at mapping) bool {
+		if virtual < from || virtual >= to {
+			return virtual < to
+		}
+		left = left.del(virtual)
+		s := m.edit()
+		if s.decData(at.block); !s.inUse(at.block) {
+			freed = append(freed, at.block)
+		}
+		return true
+	})
+	if left.len() == v.blocks.len() {
 		return nil
 	}
-	var blocks, freed []uint64
-	s := m.edit()
-	s.top = s.devices().update(s.top, uint64(id), func(root *node[mapping]) *node[mapping] {
-		for _, key := range keys {
-			at, _ := s.mappings().get(root, key)
-			blocks = append(blocks, at.block)
-			root = s.mappings().remove(root, key)
-		}
-		return root
-	})
-	d, _ := s.details.get(uint64(id))
-	d.mapped -= uint64(len(keys))
-	s.details = s.details.set(uint64(id), d)
-	for _, block := range blocks {
-		if !s.dataRefs.has(block) {
-			freed = append(freed, block)
-		}
-	}
+	v.blocks = left
+	m.cur.volumes = m.cur.volumes.set(uint64(id), v)
 	return freed
 }
 

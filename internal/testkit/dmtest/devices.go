@@ -3,8 +3,6 @@ package dmtest
 import (
 	"encoding/binary"
 	"fmt"
-	"maps"
-	"slices"
 
 	"thinctl/units"
 )
@@ -59,27 +57,26 @@ func (s *Store) Contents(disk Disk) (Contents, error) {
 	c := Contents{
 		Block: at.blockSectors, UUID: [16]byte(b[offUUID : offUUID+16]), TransactionID: at.trans, Time: at.time,
 		NeedsCheck: binary.LittleEndian.Uint32(b[offFlags:])&needsCheckFlag != 0,
-		DataBlocks: at.dataBlocks, MetadataBlocks: at.metaBlocks, Devices: contentsOf(at.top, at.details),
+		DataBlocks: at.dataBlocks, MetadataBlocks: at.metaBlocks, Devices: contentsOf(at.volumes),
 	}
-	if h := at.heldState; h != nil {
+	if h := at.held; h != nil {
 		c.HeldRoot = at.heldRoot
 		c.Held.Number, c.Held.TransactionID, c.Held.Time = h.number, h.trans, h.time
-		c.Held.Devices = contentsOf(at.held, h.details)
+		c.Held.Devices = contentsOf(h.volumes)
 	}
 	return c, nil
 }
 
-func contentsOf(top *node[*node[mapping]], details trie[detail]) []Device {
-	roots := map[uint64]*node[mapping]{}
-	top.each(func(id uint64, root *node[mapping]) { roots[id] = root })
-	devices := make([]Device, 0, len(roots))
-	for _, id := range slices.Sorted(maps.Keys(roots)) {
-		d, _ := details.get(id)
-		device := Device{ID: uint32(id), CreationTime: d.created, SnapshottedTime: d.snapshotted}
-		roots[id].each(func(virtual uint64, m mapping) {
-			device.Mappings = append(device.Mappings, Mapping{Virtual: virtual, Data: m.block, Time: m.time})
+func contentsOf(volumes trie[volume]) []Device {
+	devices := make([]Device, 0, volumes.len())
+	volumes.all(func(id uint64, v volume) bool {
+		device := Device{ID: uint32(id), CreationTime: v.created, SnapshottedTime: v.snapshotted}
+		v.blocks.all(func(virtual uint64, at mapping) bool {
+			device.Mappings = append(device.Mappings, Mapping{Virtual: virtual, Data: at.block, Time: at.time})
+			return true
 		})
 		devices = append(devices, device)
-	}
+		return true
+	})
 	return devices
 }

@@ -48,7 +48,7 @@ func (k *Kernel) openMetadata(dev blockdev.Number, block units.Sectors, format b
 		if total < least {
 			return nil, unix.ENOSPC
 		}
-		m.cur = newState(&k.store.ids, block, total)
+		m.cur = state{blockSectors: block, metaBlocks: total}
 		m.inService = true
 		if err := m.write(); err != nil {
 			return nil, err
@@ -92,7 +92,6 @@ func (k *Kernel) committed(b []byte) (state, error) {
 // restart begins a transaction from the committed state.
 func (m *metadata) restart() {
 	m.cur = m.old
-	m.cur.epoch = m.kernel.store.ids.next()
 	m.changed = false
 }
 
@@ -104,6 +103,7 @@ func (m *metadata) edit() *state {
 
 // write writes cur to the disk and the store, and begins the next transaction.
 func (m *metadata) write() error {
+	m.cur.root = m.kernel.store.ids.next()
 	t := m.kernel.store.put(m.cur)
 	if err := m.kernel.raw(m.dev, opWrite, 0, encodeSuperblock(&m.cur, t)); err != nil {
 		return err
@@ -159,46 +159,51 @@ func (m *metadata) setNeedsCheck() error {
 }
 
 func (m *metadata) create(id uint32) error {
-	if m.cur.details.has(uint64(id)) {
+	if m.cur.volumes.has(uint64(id)) {
 		return unix.EEXIST
 	}
 	s := m.edit()
-	s.top, _ = s.devices().insert(s.top, uint64(id), s.mappings().empty())
-	s.details = s.details.set(uint64(id), detail{created: s.time, snapshotted: s.time})
+	s.volumes = s.volumes.set(uint64(id), volume{created: s.time, snapshotted: s.time})
 	return nil
 }
 
-// snapshot shares the origin's tree with the new device. From then on, blocks that were
+// snapshot gives the new volume the origin's mappings. From then on, blocks that were
 // written before the pool's new time count as shared in both.
 func (m *metadata) snapshot(id, origin uint32) error {
-	if m.cur.details.has(uint64(id)) {
+	if m.cur.volumes.has(uint64(id)) {
 		return unix.EEXIST
 	}
-	root, ok := m.cur.devices().get(m.cur.top, uint64(origin))
+	v, ok := m.cur.volumes.get(uint64(origin))
 	if !ok {
 		return unix.ENODATA
 	}
 	s := m.edit()
-	s.incNode(root.id)
-	s.top, _ = s.devices().insert(s.top, uint64(id), root)
+	v.blocks.all(func(_ uint64, at mapping) bool {
+		s.incData(at.block)
+		return true
+	})
 	s.time++
-	from, _ := s.details.get(uint64(origin))
-	from.snapshotted = s.time
-	s.details = s.details.set(uint64(origin), from)
-	s.details = s.details.set(uint64(id), detail{mapped: from.mapped, created: s.time, snapshotted: s.time})
+	v.snapshotted = s.time
+	s.volumes = s.volumes.set(uint64(origin), v)
+	v.created = s.time
+	s.volumes = s.volumes.set(uint64(id), v)
 	return nil
 }
 
 func (m *metadata) delete(id uint32) error {
-	if !m.cur.details.has(uint64(id)) {
+	v, ok := m.cur.volumes.get(uint64(id))
+	if !ok {
 		return unix.ENODATA
 	}
 	if m.open[id] > 0 {
 		return unix.EBUSY
 	}
 	s := m.edit()
-	s.details = s.details.del(uint64(id))
-	s.top = s.devices().remove(s.top, uint64(id))
+	v.blocks.all(func(_ uint64, at mapping) bool {
+		s.decData(at.block)
+		return true
+	})
+	s.volumes = s.volumes.del(uint64(id))
 	return nil
 }
 
@@ -216,10 +221,9 @@ func (m *metadata) reserveSnap() error {
 	}
 	s := m.edit()
 	s.heldRoot = s.usedMeta()
-	s.held = s.top
-	s.heldState = &heldState{number: s.ids.next(), trans: s.trans, time: s.time, details: s.details}
-	s.incNode(s.top.id)
-	s.nodes++ // the superblock's copy
+	s.held = &heldState{
+		number: m.kernel.store.ids.next(), trans: s.trans, time: s.time, volumes: s.volumes, dataRefs: s.dataRefs,
+	}
 	return nil
 }
 
@@ -228,9 +232,6 @@ func (m *metadata) releaseSnap() error {
 		return unix.EINVAL
 	}
 	s := m.edit()
-	held := s.held
-	s.held, s.heldRoot, s.heldState = nil, 0, nil
-	s.nodes--
-	s.devices().release(held)
+	s.held, s.heldRoot, s.heldOnly = nil, 0, 0
 	return nil
 }

@@ -5,10 +5,13 @@ import (
 	"slices"
 	"testing"
 
+	"thinctl/blockdev"
+	"thinctl/units"
+
 	"pgregory.net/rapid"
 )
 
-// The tests in this file compare the trie and the tree with Go maps.
+// The tests in this file compare the trie and the metadata with Go maps.
 
 func TestTrieIsAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -35,6 +38,13 @@ func TestTrieIsAMap(t *testing.T) {
 			sameTrie(t, older[i], olderModels[i])
 		}
 		sameTrie(t, have, model)
+		if keys := slices.Sorted(maps.Keys(model)); len(keys) > 0 {
+			if got, ok := have.highest(); !ok || got != keys[len(keys)-1] {
+				t.Fatalf("highest key: got %d, %v, want %d", got, ok, keys[len(keys)-1])
+			}
+		} else if got, ok := have.highest(); ok {
+			t.Fatalf("highest key of an empty trie: got %d, want none", got)
+		}
 		from := key.Draw(t, "from")
 		want := from
 		for _, taken := model[want]; taken && want < from+1000; _, taken = model[want] {
@@ -78,159 +88,154 @@ func TestFirstAbsentSkipsFullSubtrees(t *testing.T) {
 	}
 }
 
-// TestTreesCountReferences compares a pool's metadata with maps that are copied in full.
-// It covers devices, snapshots, deletes, unmaps, a metadata snapshot, commits and
-// rollbacks.
-func TestTreesCountReferences(t *testing.T) {
+// TestMetadata compares a pool's metadata with maps that are copied in full. It covers
+// volumes, snapshots, deletes, unmaps, a metadata snapshot, commits and rollbacks.
+func TestMetadata(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		ids := &sequence{}
-		real := newState(ids, 128, 1024)
-		model := map[uint64]map[uint64]uint64{}
-		var held map[uint64]map[uint64]uint64
-		committed, committedModel := real, deepCopy(model)
-		real.epoch = ids.next()
-		var committedHeld map[uint64]map[uint64]uint64
-		next := uint64(0)
+		k := New(Options{})
+		dev := blockdev.Number{Major: 7, Minor: 1}
+		check := func(err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		check(k.AddDisk(dev, NewMemDisk(units.MiB)))
+		m, err := k.openMetadata(dev, 128, true)
+		check(err)
+		m.edit().dataBlocks = 1 << 20
+		check(m.commit())
+
+		now := metadataModel{volumes: map[uint32]map[uint64]uint64{}}
+		committed := now.clone()
 		for range rapid.IntRange(1, 120).Draw(t, "steps") {
-			id := rapid.Uint64Range(0, 300).Draw(t, "id")
-			s := &real
-			switch rapid.IntRange(0, 8).Draw(t, "step") {
-			case 0:
-				if model[id] == nil {
-					s.top, _ = s.devices().insert(s.top, id, s.mappings().empty())
-					model[id] = map[uint64]uint64{}
-				}
-			case 1:
-				if from, ok := anyKey(model); ok && model[id] == nil {
-					root, _ := s.devices().get(s.top, from)
-					s.incNode(root.id)
-					s.top, _ = s.devices().insert(s.top, id, root)
-					model[id] = maps.Clone(model[from])
-				}
-			case 2:
-				if from, ok := anyKey(model); ok {
-					s.top = s.devices().remove(s.top, from)
-					delete(model, from)
-				}
-			case 3:
-				committed, committedModel, committedHeld = real, deepCopy(model), held
-				real.epoch = ids.next()
-			case 4:
-				real, model, held = committed, deepCopy(committedModel), committedHeld
-				real.epoch = ids.next()
-			case 5:
-				if held == nil {
-					s.incNode(s.top.id)
-					s.held, held = s.top, deepCopy(model)
-				} else {
-					was := s.held
-					s.held, held = nil, nil
-					s.devices().release(was)
-				}
-			case 6:
-				if from, ok := anyKey(model); ok {
-					low := rapid.Uint64Range(0, 900).Draw(t, "low")
-					s.top = s.devices().update(s.top, from, func(root *node[mapping]) *node[mapping] {
-						for _, key := range s.mappings().keysIn(root, low, low+200) {
-							root = s.mappings().remove(root, key)
-						}
-						return root
-					})
-					maps.DeleteFunc(model[from], func(k, _ uint64) bool { return k >= low && k < low+200 })
-				}
-			default:
-				if from, ok := anyKey(model); ok {
-					low := rapid.Uint64Range(0, 900).Draw(t, "low")
-					for key := low; key < low+rapid.Uint64Range(1, 300).Draw(t, "count"); key++ {
-						next++
-						s.incData(next)
-						s.top = s.devices().update(s.top, from, func(root *node[mapping]) *node[mapping] {
-							root, _ = s.mappings().insert(root, key, mapping{block: next})
-							return root
-						})
-						model[from][key] = next
+			id := rapid.Uint32Range(0, 300).Draw(t, "id")
+			from, exists := now.anyVolume()
+			low := rapid.Uint64Range(0, 900).Draw(t, "low")
+			switch step := rapid.IntRange(0, 8).Draw(t, "step"); {
+			case step == 0 && now.volumes[id] == nil:
+				check(m.create(id))
+				now.volumes[id] = map[uint64]uint64{}
+			case step == 1 && exists && now.volumes[id] == nil:
+				check(m.snapshot(id, from))
+				now.volumes[id] = maps.Clone(now.volumes[from])
+			case step == 2 && exists:
+				check(m.delete(from))
+				delete(now.volumes, from)
+			case step == 3:
+				check(m.commit())
+				committed = now.clone()
+			case step == 4:
+				check(m.abort())
+				now = committed.clone()
+			case step == 5 && now.held == nil:
+				check(m.reserveSnap())
+				now.held = now.clone().volumes
+			case step == 5:
+				check(m.releaseSnap())
+				now.held = nil
+			case step == 6 && exists:
+				m.unmap(from, low, low+200)
+				maps.DeleteFunc(now.volumes[from], func(k, _ uint64) bool { return k >= low && k < low+200 })
+			case step > 6 && exists:
+				for virtual := low; virtual < low+rapid.Uint64Range(1, 300).Draw(t, "count"); virtual++ {
+					block, err := m.allocData()
+					check(err)
+					if now.uses(block) || committed.uses(block) {
+						t.Fatalf("allocated block: got %d, want one that is free in both transactions", block)
 					}
+					m.mapBlock(from, virtual, block)
+					now.volumes[from][virtual] = block
 				}
 			}
 		}
-		compareState(t, &real, model, held)
-		compareState(t, &committed, committedModel, committedHeld)
+		now.compare(t, &m.cur)
+		committed.compare(t, &m.old)
 	})
 }
 
-func anyKey(m map[uint64]map[uint64]uint64) (uint64, bool) {
-	keys := slices.Sorted(maps.Keys(m))
-	if len(keys) == 0 {
-		return 0, false
-	}
-	return keys[len(keys)/2], true
+// metadataModel holds the data block of each mapped block, by volume.
+type metadataModel struct {
+	volumes map[uint32]map[uint64]uint64
+	held    map[uint32]map[uint64]uint64
 }
 
-func deepCopy(m map[uint64]map[uint64]uint64) map[uint64]map[uint64]uint64 {
-	c := make(map[uint64]map[uint64]uint64, len(m))
-	for k, v := range m {
-		c[k] = maps.Clone(v)
+func (m metadataModel) clone() metadataModel {
+	c := metadataModel{volumes: map[uint32]map[uint64]uint64{}, held: m.held}
+	for id, blocks := range m.volumes {
+		c.volumes[id] = maps.Clone(blocks)
 	}
 	return c
 }
 
-func compareState(t *rapid.T, s *state, model, held map[uint64]map[uint64]uint64) {
-	blocks := map[uint64]bool{}
-	for id, mappings := range model {
-		root, ok := s.devices().get(s.top, id)
-		if !ok {
-			t.Fatalf("device %d: got none, want it in the tree", id)
-		}
-		keys := s.mappings().keysIn(root, 0, 1<<40)
-		if !slices.Equal(keys, slices.Sorted(maps.Keys(mappings))) {
-			t.Fatalf("mapped blocks of device %d: got %v, want %v", id, keys, slices.Sorted(maps.Keys(mappings)))
-		}
-		for virtual, block := range mappings {
-			if at, _ := s.mappings().get(root, virtual); at.block != block {
-				t.Fatalf("data block of device %d block %d: got %d, want %d", id, virtual, at.block, block)
+func (m metadataModel) anyVolume() (uint32, bool) {
+	ids := slices.Sorted(maps.Keys(m.volumes))
+	if len(ids) == 0 {
+		return 0, false
+	}
+	return ids[len(ids)/2], true
+}
+
+// used returns the data blocks in use.
+func (m metadataModel) used() map[uint64]bool {
+	used := map[uint64]bool{}
+	for _, volumes := range []map[uint32]map[uint64]uint64{m.volumes, m.held} {
+		for _, blocks := range volumes {
+			for _, block := range blocks {
+				used[block] = true
 			}
-			blocks[block] = true
 		}
 	}
-	for _, mappings := range held {
-		for _, block := range mappings {
-			blocks[block] = true
+	return used
+}
+
+func (m metadataModel) uses(block uint64) bool {
+	for _, volumes := range []map[uint32]map[uint64]uint64{m.volumes, m.held} {
+		for _, blocks := range volumes {
+			for _, used := range blocks {
+				if used == block {
+					return true
+				}
+			}
 		}
 	}
-	if got := len(s.devices().keysIn(s.top, 0, 1<<40)); got != len(model) {
-		t.Fatalf("devices: got %d, want %d", got, len(model))
+	return false
+}
+
+func (m metadataModel) compare(t *rapid.T, s *state) {
+	if got, want := blocksOf(s.volumes), m.volumes; !equalVolumes(got, want) {
+		t.Fatalf("volumes: got %v, want %v", got, want)
 	}
-	if s.dataRefs.len() != uint64(len(blocks)) {
-		t.Fatalf("used data blocks: got %d, want %d", s.dataRefs.len(), len(blocks))
+	switch {
+	case (s.held == nil) != (m.held == nil):
+		t.Fatalf("metadata snapshot: got %v, want %v", s.held, m.held)
+	case s.held != nil && !equalVolumes(blocksOf(s.held.volumes), m.held):
+		t.Fatalf("volumes of the metadata snapshot: got %v, want %v", blocksOf(s.held.volumes), m.held)
 	}
-	for block := range blocks {
-		if !s.dataRefs.has(block) {
+	used := m.used()
+	if s.usedData() != uint64(len(used)) {
+		t.Fatalf("used data blocks: got %d, want %d", s.usedData(), len(used))
+	}
+	for block := range used {
+		if !s.inUse(block) {
 			t.Fatalf("data block %d: got it free, want it in use", block)
 		}
 	}
-	reached := map[uint64]bool{}
-	reach(s.top, reached)
-	if s.held != nil {
-		reach(s.held, reached)
-	}
-	if s.nodes != uint64(len(reached)) {
-		t.Fatalf("number of nodes: got %d, want %d", s.nodes, len(reached))
-	}
 }
 
-func reach(n *node[*node[mapping]], seen map[uint64]bool) {
-	seen[n.id] = true
-	for _, kid := range n.kids {
-		reach(kid, seen)
-	}
-	for _, root := range n.vals {
-		reachLower(root, seen)
-	}
+func blocksOf(volumes trie[volume]) map[uint32]map[uint64]uint64 {
+	all := map[uint32]map[uint64]uint64{}
+	volumes.all(func(id uint64, v volume) bool {
+		blocks := map[uint64]uint64{}
+		v.blocks.all(func(virtual uint64, at mapping) bool {
+			blocks[virtual] = at.block
+			return true
+		})
+		all[uint32(id)] = blocks
+		return true
+	})
+	return all
 }
 
-func reachLower(n *node[mapping], seen map[uint64]bool) {
-	seen[n.id] = true
-	for _, kid := range n.kids {
-		reachLower(kid, seen)
-	}
+func equalVolumes(a, b map[uint32]map[uint64]uint64) bool {
+	return maps.EqualFunc(a, b, maps.Equal[map[uint64]uint64, map[uint64]uint64])
 }

@@ -8,7 +8,7 @@ import (
 
 const metadataBlock = 4 * units.KiB
 
-// sequence returns numbers for nodes and transactions, each only once.
+// sequence returns numbers for roots and metadata snapshots, each only once.
 type sequence struct{ last atomic.Uint64 }
 
 func (s *sequence) next() uint64 { return s.last.Add(1) }
@@ -20,82 +20,50 @@ type mapping struct {
 	time  uint32
 }
 
-// detail holds the details of a thin device (struct disk_device_details).
-type detail struct {
-	mapped      uint64
+// volume holds the metadata of a thin device: its mappings by virtual block, and its
+// details (struct disk_device_details).
+type volume struct {
+	blocks      trie[mapping]
 	created     uint32
 	snapshotted uint32
 }
 
 // state is a pool's metadata. A copy of the struct is a snapshot of the metadata,
-// because the tries and the committed nodes never change.
+// because tries never change.
 type state struct {
-	ids   *sequence
-	epoch uint64
-
 	blockSectors units.Sectors
 	uuid         [16]byte
+	root         uint64 // number of the commit, in the place of the mapping tree's root
 	trans        uint64
 	time         uint32
 	needsCheck   bool
 	dataBlocks   uint64
 	metaBlocks   uint64
-	heldRoot     uint64                // block number that the status reports for a metadata snapshot
-	held         *node[*node[mapping]] // the snapshot's tree
-	heldState    *heldState
 
-	top      *node[*node[mapping]] // thin id -> its mappings
-	details  trie[detail]
-	dataRefs trie[uint32] // data block -> number of leaves that refer to it
-	nodeRefs trie[uint32] // node id -> number of parents, if there is more than one
-	nodes    uint64
+	volumes  trie[volume]
+	dataRefs trie[uint32] // data block -> number of volumes that map it
+
+	heldRoot uint64 // block number that the status reports for a metadata snapshot
+	held     *heldState
+	heldOnly uint64 // number of data blocks that only the metadata snapshot uses
 }
 
-// heldState holds the data of a metadata snapshot other than its mappings.
+// heldState is a metadata snapshot.
 type heldState struct {
-	number  uint64 // no other snapshot has this number
-	trans   uint64
-	time    uint32
-	details trie[detail]
+	number   uint64 // no other snapshot has this number
+	trans    uint64
+	time     uint32
+	volumes  trie[volume]
+	dataRefs trie[uint32]
 }
 
-// mappings returns the operations of the lower level of the tree, and devices those of
-// the upper level.
-func (s *state) mappings() btree[mapping] {
-	return btree[mapping]{s: s,
-		inc: func(m mapping) { s.incData(m.block) },
-		dec: func(m mapping) { s.decData(m.block) },
-	}
+// inUse reports whether a volume or the metadata snapshot uses a data block.
+func (s *state) inUse(block uint64) bool {
+	return s.dataRefs.has(block) || s.held != nil && s.held.dataRefs.has(block)
 }
 
-func (s *state) devices() btree[*node[mapping]] {
-	lower := s.mappings()
-	return btree[*node[mapping]]{s: s,
-		inc: func(n *node[mapping]) { s.incNode(n.id) },
-		dec: lower.release,
-	}
-}
-
-func (s *state) incNode(id uint64) {
-	count, ok := s.nodeRefs.get(id)
-	if !ok {
-		count = 1
-	}
-	s.nodeRefs = s.nodeRefs.set(id, count+1)
-}
-
-// decNode drops one reference and reports whether it was the last.
-func (s *state) decNode(id uint64) bool {
-	switch count, shared := s.nodeRefs.get(id); {
-	case !shared:
-		return true
-	case count == 2:
-		s.nodeRefs = s.nodeRefs.del(id)
-	default:
-		s.nodeRefs = s.nodeRefs.set(id, count-1)
-	}
-	return false
-}
+// usedData returns the number of data blocks in use.
+func (s *state) usedData() uint64 { return s.dataRefs.len() + s.heldOnly }
 
 func (s *state) incData(block uint64) {
 	count, _ := s.dataRefs.get(block)
@@ -108,19 +76,22 @@ func (s *state) decData(block uint64) {
 		return
 	}
 	s.dataRefs = s.dataRefs.del(block)
+	if s.held != nil && s.held.dataRefs.has(block) {
+		s.heldOnly++
+	}
 }
 
-// usedMeta returns a model of the metadata in use, in blocks. The number of tree nodes
-// is exact for ascending writes. Device details are in half-full leaves of 126. There
-// is one bitmap per 16320 data blocks, and eight blocks for the superblock, the space
-// maps and the index.
+// usedMeta returns a simple model of the metadata in use, in blocks. Tree nodes are half
+// full, with 126 entries. Each volume has a node of its own, and details of which 63 share
+// a block. The mappings of a data block take one entry, however many volumes share it.
+// There is one bitmap per 16320 data blocks, and eight blocks for the superblock, the
+// space maps and the index.
 func (s *state) usedMeta() uint64 {
-	const fixed, detailsPerLeaf, bitmapEntries = 8, 63, 16320
-	return fixed + s.nodes + s.details.len()/detailsPerLeaf + 1 + s.dataBlocks/bitmapEntries + 1
-}
-
-func newState(ids *sequence, block units.Sectors, metaBlocks uint64) state {
-	s := state{ids: ids, epoch: ids.next(), blockSectors: block, metaBlocks: metaBlocks}
-	s.top = s.devices().empty()
-	return s
+	const fixed, nodeEntries, detailsPerBlock, bitmapEntries = 8, 126, 63, 16320
+	used := fixed + s.volumes.len() + s.volumes.len()/detailsPerBlock + 1 +
+		s.usedData()/nodeEntries + 1 + s.dataBlocks/bitmapEntries + 1
+	if s.held != nil {
+		used++ // the copy of the superblock
+	}
+	return used
 }

@@ -11,7 +11,7 @@ import (
 // Kernel with the same Store can open it.
 //
 // The Store keeps every commit with a change, for all copies that tests may have made.
-// The states share everything that did not change: a message takes about 2 KiB.
+// The states share everything that did not change: a message takes a few KiB.
 type Store struct {
 	ids sequence
 

@@ -2,7 +2,6 @@ package dmtest
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +48,7 @@ func (b builder) thin() (target, error) {
 	if t.pool, err = b.k.poolAt(t.poolDev); err != nil || t.pool.features.mode == modeFail {
 		return nil, unix.EINVAL
 	}
-	if !t.pool.meta.cur.details.has(id) {
+	if !t.pool.meta.cur.volumes.has(id) {
 		return nil, unix.ENODATA
 	}
 	if t.pool.suspended {
@@ -82,12 +81,12 @@ func (t *thin) status(bool) string {
 	if t.pool.features.mode == modeFail {
 		return "Fail"
 	}
-	d, _ := t.pool.meta.cur.details.get(uint64(t.id))
-	highest, any := t.pool.meta.root(t.id).highest()
-	if !any {
-		return fmt.Sprintf("%d -", d.mapped*uint64(t.pool.sectors))
+	v, _ := t.pool.meta.cur.volumes.get(uint64(t.id))
+	status := dm.ThinStatus{Mapped: units.Sectors(v.blocks.len()) * t.pool.sectors}
+	if highest, ok := v.blocks.highest(); ok {
+		status.Highest = units.Sectors(highest+1)*t.pool.sectors - 1
 	}
-	return fmt.Sprintf("%d %d", d.mapped*uint64(t.pool.sectors), (highest+1)*uint64(t.pool.sectors)-1)
+	return status.Line(0).Params
 }
 
 func (t *thin) discards() bool { return !t.pool.features.ignoreDiscard }

@@ -1,5 +1,7 @@
 package dmtest
 
+import "math/bits"
+
 // fan is the number of children of a trie node.
 const (
 	fan     = 16
@@ -183,4 +185,23 @@ func (n *trieNode[V]) all(level uint, base uint64, yield func(uint64, V) bool) b
 		}
 	}
 	return true
+}
+
+// highest returns the highest key.
+func (t trie[V]) highest() (key uint64, ok bool) {
+	if t.root == nil {
+		return 0, false
+	}
+	n := t.root
+	for level := t.levels; ; level-- {
+		if level == 1 {
+			return key | uint64(bits.Len16(n.mask)-1), true
+		}
+		i := fan - 1
+		for n.kids[i] == nil {
+			i--
+		}
+		key |= uint64(i) << (fanBits * (level - 1))
+		n = n.kids[i]
+	}
 }
