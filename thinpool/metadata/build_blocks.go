@@ -104,7 +104,7 @@ func (w *blockWriter) flush() error {
 		return w.err
 	}
 	if _, err := w.w.WriteAt(w.b[:n*blockSize], int64(w.first)*int64(blockSize)); err != nil {
-		w.err = fmt.Errorf("writing metadata blocks %d to %d: %w", w.first, w.first+uint64(n)-1, err)
+		w.err = fmt.Errorf("write metadata blocks %d to %d: %w", w.first, w.first+uint64(n)-1, err)
 	}
 	return w.err
 }

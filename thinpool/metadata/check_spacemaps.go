@@ -37,8 +37,8 @@ func (c *checker) compareSpaceMaps(ctx context.Context) error {
 	if err := c.compare(ctx, &c.metadata, window{0, allRegions}, used); err != nil {
 		return err
 	}
-	err := c.m.passes(ctx, false, func(claims *dataRefs) error {
-		return c.compare(ctx, &c.data, claims.window, claims.refsFrom)
+	err := c.m.passes(ctx, false, func(data *dataRefs) error {
+		return c.compare(ctx, &c.data, data.window, data.refsFrom)
 	})
 	if err != nil {
 		return err

@@ -69,7 +69,7 @@ func repair(ctx context.Context, r io.ReaderAt, w io.WriterAt, o RepairOptions) 
 	}
 	if blocks := s.DataSpaceMap.Blocks; o.DataBlocks == 0 {
 		if blocks == 0 || bitmapsFor(blocks) > MaxBlocks {
-			return Repaired{}, corrupt(0, "the superblock counts %d data blocks: set RepairOptions.DataBlocks", blocks)
+			return Repaired{}, corrupt(0, "the superblock counts %d data blocks: give the size of the data device", blocks)
 		}
 		o.DataBlocks = blocks
 	}

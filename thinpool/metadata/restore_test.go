@@ -84,7 +84,8 @@ const (
 )
 
 func device(id int, inside string) string {
-	return fmt.Sprintf("<device dev_id=\"%d\" mapped_blocks=\"0\" transaction=\"1\" creation_time=\"2\" snap_time=\"3\">\n%s</device>\n", id, inside)
+	return fmt.Sprintf("<device dev_id=\"%d\" mapped_blocks=\"0\" transaction=\"1\" creation_time=\"2\" "+
+		"snap_time=\"3\">\n%s</device>\n", id, inside)
 }
 
 func single(virtual, data uint64) string {
@@ -224,7 +225,8 @@ func TestRestoreReads(t *testing.T) {
 
 func TestRestoreOptions(t *testing.T) {
 	transaction, read := uint64(0), int64(0)
-	xml := strings.Replace(strings.Replace(head, `"1000"`, `"0"`, 1), `flags="0"`, `flags="1"`, 1) + device(1, single(1, 1500)) + tail
+	flagged := strings.Replace(strings.Replace(head, `"1000"`, `"0"`, 1), `flags="0"`, `flags="1"`, 1)
+	xml := flagged + device(1, single(1, 1500)) + tail
 	_, s, err := restored(xml, metadata.RestoreOptions{
 		MetadataBlocks: 100, DataBlocks: 2000, DataBlockSize: 256, TransactionID: &transaction, UUID: [16]byte{1},
 		ClearNeedsCheck: true, Progress: func(n int64) { read = n },

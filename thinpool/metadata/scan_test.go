@@ -108,7 +108,8 @@ func (f *randomPool) scan(t testing.TB, o ScanOptions) *Map {
 }
 
 var scans = map[string]ScanOptions{
-	"whole": {}, "one worker": {Workers: 1}, "windows": {Memory: regionSize}, "bounded": {Memory: 3 * regionSize, DataBlocks: 1 << 18},
+	"whole": {}, "one worker": {Workers: 1}, "windows": {Memory: regionSize},
+	"bounded": {Memory: 3 * regionSize, DataBlocks: 1 << 18},
 }
 
 func TestScan(t *testing.T) {

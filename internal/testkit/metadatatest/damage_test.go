@@ -25,7 +25,7 @@ func TestEachDamageAppliesToRichPool(t *testing.T) {
 			continue
 		}
 		if ok == bytes.Equal(bad.Bytes, good.Bytes) {
-			t.Errorf("%s: got applied %v, want %v: the bytes decide", d.Name, ok, !ok)
+			t.Errorf("%s: got ok = %v, want %v (true if the image changed)", d.Name, ok, !ok)
 		}
 		if !ok {
 			t.Errorf("%s: got no place to damage in a rich pool", d.Name)

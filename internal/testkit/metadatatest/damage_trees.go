@@ -6,7 +6,8 @@ import (
 )
 
 var treeParts = []string{
-	partTop, partMapping, partDetails, partIndex, partDataCounts, partMetaCounts, partHeldTop, partHeldMappings, partHeldDetails,
+	partTop, partMapping, partDetails, partIndex, partDataCounts, partMetaCounts,
+	partHeldTop, partHeldMappings, partHeldDetails,
 }
 
 func anyOf(least int) func(treeBlock, view) bool {

@@ -9,9 +9,12 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// WriteFile writes the metadata of a pool with data blocks of 64 KiB: device 1 with 1000
-// blocks; its snapshot 2, with 5 written again, 10 discarded and 3 added; empty
-// device 3. The metadata snapshot is from before device 2 was written to.
+// WriteFile writes the metadata of a pool to a file. Data blocks have 64 KiB. Device 1 has
+// 1000 blocks. Its snapshot 2 has 5 of them written again, 10 discarded and 3 added.
+// Device 3 is empty. The held root is from before the changes to device 2.
+//
+// kinds, joined by blanks, select a variant: "unheld" has no held root, "needs check" sets
+// the flag, "damage NAME" applies a [Damage], and the others change the superblock.
 func WriteFile(path string, kinds ...string) error {
 	kind := strings.Join(kinds, " ")
 	p := New(1)
@@ -56,21 +59,22 @@ func WriteFile(path string, kinds ...string) error {
 			m.Bytes[at+40] ^= 1
 		}
 	default:
-		return fmt.Errorf("metadata %q is not known", kind)
+		return fmt.Errorf("unknown kind of metadata %q", kind)
 	}
 	metadata.SetChecksum(super, metadata.SuperblockBlock)
 	return os.WriteFile(path, m.Bytes, 0o600)
 }
 
-// damage applies the damage of that name.
+// damage applies the damage with that name.
 func damage(m *Image, name string) error {
 	for _, d := range Damages() {
 		if d.Name == name {
-			if _, ok, err := d.Apply(m, 0); err != nil || !ok {
-				return fmt.Errorf("damage %q was not done: %w", name, err)
+			_, ok, err := d.Apply(m, 0)
+			if err == nil && !ok {
+				err = fmt.Errorf("the metadata has no place for damage %q", name)
 			}
-			return nil
+			return err
 		}
 	}
-	return fmt.Errorf("damage %q is not known", name)
+	return fmt.Errorf("unknown damage %q", name)
 }
