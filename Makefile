@@ -1,17 +1,17 @@
-# make demo      the main job, for real, on a real kernel
+# make demo      the main commands on a real kernel
 # make test      every stage below but nightly: lint, unit, kernel, crash, systems
 # make lint      formatting, vet, import rules
-# make unit      tests that need no other kernel
-# make kernel    contract and integration tests on real kernels, the runbooks' drills
-# make crash     processes killed and machines powered off
+# make unit      tests that do not need a guest
+# make kernel    contract and integration tests on real kernels, and the runbooks' drills
+# make crash     kills of processes and power cuts of the guest
 # make systems   Docker, podman, skopeo, containerd, the packages, the acceptance experiments
-# make nightly   what takes longer than make test may, all of it; hours where the guest is emulated
-# make bench             benchmarks beside dmsetup, LVM and the bare ioctls
-# make bench-metadata    reading metadata beside thin-provisioning-tools
-# make bench-images      layers, images and containers beside Docker and containerd
+# make nightly   the tests that take longer; hours in an emulated guest
+# make bench             benchmarks against dmsetup, LVM and the bare ioctls
+# make bench-metadata    reading metadata, against thin-provisioning-tools
+# make bench-images      layers, images and containers, against Docker and containerd
 # make bench-containerd  containerd's snapshotters: thinctl, devmapper, overlayfs
 # make seeds, roundtrips, kills, oncall   one part of nightly each
-# make packages  deb and rpm, into dist/
+# make packages  a deb and an rpm in dist/
 # make docs      man page, completions and the list of metrics
 #
 # tests/run --list prints the parts of each stage; tests/run PART runs one.
