@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"thinctl/fault"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -80,7 +81,7 @@ func checkChain(o ChainOptions) error {
 	seen := map[string]bool{}
 	for _, id := range o.Layers {
 		if !isID(id) || seen[id] {
-			return &Error{Op: "begin", Object: "a chain of layers", Kind: ErrInvalid, Detail: fmt.Sprintf("layer id %q is not 64 hex digits, or there twice", id)}
+			return &Error{Op: "begin", Object: "a chain of layers", Kind: fault.Invalid, Detail: fmt.Sprintf("layer id %q is not 64 hex digits, or there twice", id)}
 		}
 		seen[id] = true
 	}
@@ -132,7 +133,7 @@ func (c *Chain) follows(layer Layer) error {
 	if layer.Parent == c.below.ID {
 		return nil
 	}
-	return &Error{Op: "begin", Object: "layer " + short(layer.ID), Kind: ErrInvalid,
+	return &Error{Op: "begin", Object: "layer " + short(layer.ID), Kind: fault.Invalid,
 		Detail: fmt.Sprintf("its parent is %q, not %q", short(layer.Parent), short(c.below.ID))}
 }
 
@@ -153,7 +154,7 @@ func (c *Chain) Have() int { return c.have }
 func (c *Chain) Add(ctx context.Context, spec LayerSpec, fill func(root string) (Filled, error)) (Layer, error) {
 	object := "layer " + short(spec.ID)
 	if c.done || c.next >= len(c.options.Layers) || c.options.Layers[c.next] != spec.ID {
-		return Layer{}, &Error{Op: "add", Object: object, Kind: ErrInvalid, Detail: "it is not the chain's next layer"}
+		return Layer{}, &Error{Op: "add", Object: object, Kind: fault.Invalid, Detail: "it is not the chain's next layer"}
 	}
 	lock, err := c.s.lock(ctx, lockLayer, spec.ID)
 	if err != nil {
@@ -260,7 +261,7 @@ func (c *Chain) drop(ctx context.Context) error {
 // writes who needs them from now on. All of them must have been made.
 func (c *Chain) Finish(ctx context.Context, with func(*thinpool.Tx) error) error {
 	if c.done || c.next < len(c.options.Layers) {
-		return &Error{Op: "finish", Object: "a chain of layers", Kind: ErrInvalid, Detail: "layers are missing, or it has been closed"}
+		return &Error{Op: "finish", Object: "a chain of layers", Kind: fault.Invalid, Detail: "layers are missing, or it has been closed"}
 	}
 	if err := c.drop(ctx); err != nil {
 		return failed("finish", "a chain of layers", err)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/snapshots"
 )
 
@@ -65,7 +66,7 @@ func TestChainThatFails(t *testing.T) {
 		return snapshots.Filled{}, broken
 	})
 	says(t, err, broken, "add layer "+id("b")[:12])
-	says(t, chain.Finish(st.ctx, nil), snapshots.ErrInvalid)
+	says(t, chain.Finish(st.ctx, nil), fault.Invalid)
 	// The same layer again, on what is whole.
 	_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id("b"), Last: true}, fill("b"))
 	check(t, err)
@@ -77,15 +78,15 @@ func TestChainRefuses(t *testing.T) {
 	st := newStage(t)
 	for _, bad := range [][]string{{"short"}, {id("a"), id("a")}, {""}} {
 		_, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: bad})
-		says(t, err, snapshots.ErrInvalid)
+		says(t, err, fault.Invalid)
 	}
 	check(t, load(st.ctx, st.s, "a", "b"))
 	_, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids("b", "c")})
-	says(t, err, snapshots.ErrInvalid, "parent")
+	says(t, err, fault.Invalid, "parent")
 	chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids("a", "b", "c")})
 	check(t, err)
 	_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id("a")}, fill("a"))
-	says(t, err, snapshots.ErrInvalid, "next")
+	says(t, err, fault.Invalid, "next")
 	check(t, chain.Close())
 	check(t, st.agree())
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
 )
@@ -94,6 +95,6 @@ func TestViewsAtOnce(t *testing.T) {
 	check(t, wholeTree(two.Root, "a"))
 	check(t, two.Close())
 	_, err = st.s.ViewLayer(st.ctx, id("b"))
-	says(t, err, snapshots.ErrNotFound)
+	says(t, err, fault.NotFound)
 	check(t, st.agree())
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/fault"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
@@ -56,7 +57,7 @@ func (m *member) step(ctx context.Context, n int) error {
 	switch m.random.IntN(4) {
 	case 0:
 		_, err := m.s.RemoveLayers(ctx, ids(words...), snapshots.RemovalOptions{Unused: true})
-		if errors.Is(err, snapshots.ErrInUse) {
+		if errors.Is(err, fault.Busy) {
 			return nil // somebody looks at it
 		}
 		return err
@@ -72,7 +73,7 @@ func (m *member) step(ctx context.Context, n int) error {
 
 func (m *member) look(ctx context.Context, words []string) error {
 	view, err := m.s.ViewLayer(ctx, id(words[len(words)-1]))
-	if errors.Is(err, snapshots.ErrNotFound) {
+	if errors.Is(err, fault.NotFound) {
 		return nil // somebody has removed it since
 	}
 	if err != nil {
@@ -133,7 +134,7 @@ func TestRecoverLeavesTheLivingAlone(t *testing.T) {
 		check(t, other.Recover(st.ctx))
 		check(t, load(st.ctx, other, "e"))
 		_, err := other.RemoveLayers(st.ctx, ids("a"), snapshots.RemovalOptions{})
-		says(t, err, snapshots.ErrInUse, "under way")
+		says(t, err, fault.Busy, "under way")
 		return fill("b")(root)
 	})
 	check(t, err)

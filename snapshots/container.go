@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"thinctl/fault"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -62,7 +63,7 @@ func (s *Store) createOn(ctx context.Context, g ground, c Container, o Container
 	c.Layer, c.Init, c.FS = g.layer.ID, init.Key, init.FS
 	c.Size = max(o.Size, init.Volume)
 	if o.Size != 0 && o.Size < init.Volume {
-		return Container{}, &Error{Op: "create", Object: "container " + c.Name, Kind: ErrInvalid,
+		return Container{}, &Error{Op: "create", Object: "container " + c.Name, Kind: fault.Invalid,
 			Detail: fmt.Sprintf("size %s is smaller than its image's %s", o.Size, init.Volume)}
 	}
 	if c.FileSystem = init.FileSystem; c.FileSystem == 0 && c.Size > init.Volume {
@@ -91,7 +92,7 @@ func putContainer(tx *thinpool.Tx, c Container, with func(*thinpool.Tx, Containe
 		return err
 	}
 	if taken {
-		return &Error{Op: "create", Object: "container " + c.Name, Kind: ErrExists,
+		return &Error{Op: "create", Object: "container " + c.Name, Kind: fault.Exists,
 			Detail: "container " + short(holder) + " has the name", Remedy: "choose another name or remove it first"}
 	}
 	if with != nil {

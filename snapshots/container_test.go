@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"thinctl/blockdev"
+	"thinctl/fault"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
@@ -69,7 +70,7 @@ func TestContainer(t *testing.T) {
 	_, err = st.s.RemoveContainer(st.ctx, "db", snapshots.RemoveOptions{})
 	check(t, err)
 	_, err = st.s.Container(st.ctx, db.ID)
-	says(t, err, snapshots.ErrNotFound)
+	says(t, err, fault.NotFound)
 	check(t, st.agree())
 }
 
@@ -77,14 +78,14 @@ func TestContainerRefuses(t *testing.T) {
 	st := newStage(t)
 	check(t, load(st.ctx, st.s, "a"))
 	st.create("web", id("a"))
-	for name, kind := range map[string]error{"web": snapshots.ErrExists, "-x": snapshots.ErrInvalid, "a b": snapshots.ErrInvalid, "x": snapshots.ErrInvalid, strings.Repeat("x", 129): snapshots.ErrInvalid} {
+	for name, kind := range map[string]error{"web": fault.Exists, "-x": fault.Invalid, "a b": fault.Invalid, "x": fault.Invalid, strings.Repeat("x", 129): fault.Invalid} {
 		_, err := st.s.CreateContainer(st.ctx, snapshots.ContainerOptions{Name: name, Layer: id("a")})
 		says(t, err, kind)
 	}
 	_, err := st.s.CreateContainer(st.ctx, snapshots.ContainerOptions{Layer: id("z")})
-	says(t, err, snapshots.ErrNotFound)
+	says(t, err, fault.NotFound)
 	_, err = st.s.CreateContainer(st.ctx, snapshots.ContainerOptions{Layer: id("a"), Size: units.MiB})
-	says(t, err, snapshots.ErrInvalid, "smaller")
+	says(t, err, fault.Invalid, "smaller")
 	refusal := errors.New("no such image any more")
 	_, err = st.s.CreateContainer(st.ctx, snapshots.ContainerOptions{Layer: id("a"), With: func(*thinpool.Tx, snapshots.Container) error { return refusal }})
 	says(t, err, refusal)
@@ -95,7 +96,7 @@ func TestContainerRefuses(t *testing.T) {
 	}
 	for _, missing := range []string{"nobody", "", id("z"), "../x"} {
 		_, err = st.s.Container(st.ctx, missing)
-		says(t, err, snapshots.ErrNotFound)
+		says(t, err, fault.NotFound)
 	}
 	check(t, st.agree())
 }
@@ -227,8 +228,8 @@ func TestDigests(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
-	says(t, st.s.SetDigest(st.ctx, one.ID, snapshots.Digest{DiffID: digest(one.ID, "3"), Size: 7, Entries: 3}), snapshots.ErrInvalid)
-	says(t, st.s.SetDigest(st.ctx, one.ID, snapshots.Digest{DiffID: "md5:1", Size: 7, Entries: 3}), snapshots.ErrInvalid)
+	says(t, st.s.SetDigest(st.ctx, one.ID, snapshots.Digest{DiffID: digest(one.ID, "3"), Size: 7, Entries: 3}), fault.Invalid)
+	says(t, st.s.SetDigest(st.ctx, one.ID, snapshots.Digest{DiffID: "md5:1", Size: 7, Entries: 3}), fault.Invalid)
 }
 
 func TestRemoveMountedContainer(t *testing.T) {

@@ -309,7 +309,7 @@ func imageThere(word string) func(*stage) (bool, error) {
 func containerThere(name string) func(*stage) (bool, error) {
 	return func(st *stage) (bool, error) {
 		_, err := st.s.Container(st.ctx, name)
-		if errors.Is(err, snapshots.ErrNotFound) {
+		if errors.Is(err, fault.NotFound) {
 			return false, nil
 		}
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 
+	"thinctl/fault"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -27,7 +28,7 @@ func (s *Store) SetDigest(ctx context.Context, layer string, d Digest) error {
 	diffID := d.DiffID
 	digits, ok := strings.CutPrefix(diffID, "sha256:")
 	if !ok || !isID(digits) {
-		return &Error{Op: "note the digest of", Object: "layer " + short(layer), Kind: ErrInvalid, Detail: fmt.Sprintf("%q is not a sha256 digest", diffID)}
+		return &Error{Op: "note the digest of", Object: "layer " + short(layer), Kind: fault.Invalid, Detail: fmt.Sprintf("%q is not a sha256 digest", diffID)}
 	}
 	err := s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		l, err := LayerIn(tx, layer)
@@ -35,7 +36,7 @@ func (s *Store) SetDigest(ctx context.Context, layer string, d Digest) error {
 			return err
 		}
 		if l.DiffID != "" && l.DiffID != diffID {
-			return &Error{Op: "note the digest of", Object: "layer " + short(l.ID), Kind: ErrInvalid,
+			return &Error{Op: "note the digest of", Object: "layer " + short(l.ID), Kind: fault.Invalid,
 				Detail: fmt.Sprintf("it has %s already, which is not %s", l.DiffID, diffID)}
 		}
 		l.DiffID, l.Size, l.Entries, l.TarSize = diffID, d.Size, d.Entries, d.TarSize

@@ -6,42 +6,39 @@ import (
 	"thinctl/fault"
 )
 
-// What went wrong, for errors.Is.
+// The errors that callers may test for with errors.Is, beside the kinds of package
+// fault. The calls of this package return these kinds:
+//
+//   - fault.Invalid: an id, a name or an option cannot be right. All calls.
+//   - fault.NotFound: no such layer or container. All calls that name one.
+//   - fault.Exists: another container has the name. CreateContainer.
+//   - fault.Busy: a layer is needed by another layer, a container, an image, or a load
+//     in progress. RemoveLayers.
+//   - fault.Full: the pool has no data blocks left. All calls that write.
+//   - fault.Unsupported: the volume's file system cannot store what is written. Add.
 var (
-	// ErrInvalid: an id, a name or an option cannot be right. All calls.
-	ErrInvalid = errors.New("invalid")
-	// ErrNotFound: no such layer or container. All calls that name one.
-	ErrNotFound = errors.New("not found")
-	// ErrExists: the container's name is taken. CreateContainer.
-	ErrExists = errors.New("exists already")
-	// ErrAmbiguous: a short id is the beginning of several. Layer, Container.
-	ErrAmbiguous = errors.New("ambiguous")
-	// ErrInUse: a layer is needed by another layer, a container, an image, or a
-	// load that is under way. RemoveLayers.
-	ErrInUse = errors.New("in use")
-	// ErrMounted: a container is mounted, here or where it should not be. Mount,
-	// Unmount and RemoveContainer.
-	ErrMounted = errors.New("mounted")
-	// ErrFull: the pool has run out of data blocks. All that write.
-	ErrFull = errors.New("the pool is full")
-	// ErrTooSmall: a volume's file system has run out of space or inodes. All that
-	// write.
-	ErrTooSmall = errors.New("the volume is too small")
-	// ErrUnsupported: a volume's file system cannot keep what is written. Add.
-	ErrUnsupported = errors.New("not supported by the file system")
-	// ErrNotMounted: there is nothing to unmount. UnmountContainer.
-	ErrNotMounted = errors.New("not mounted")
+	// ErrAmbiguous reports that several ids begin with the given digits. Layer,
+	// Container.
+	ErrAmbiguous = fault.New(fault.Invalid, "ambiguous")
+	// ErrMounted reports that a container is mounted, here or in another mount
+	// namespace. Mount, Unmount, RemoveContainer.
+	ErrMounted = fault.New(fault.Busy, "mounted")
+	// ErrTooSmall reports that the file system of a volume has no space or no inodes
+	// left. All calls that write.
+	ErrTooSmall = fault.New(fault.Refused, "the volume is too small")
+	// ErrNotMounted reports that a container is not mounted. UnmountContainer.
+	ErrNotMounted = fault.New(fault.Refused, "not mounted")
 )
 
-// Error says what was tried, on which object, why it failed and what to do.
+// Error is the form of this package's errors.
 type Error fault.Error
 
 func (e *Error) Error() string { return (*fault.Error)(e).Error() }
 
-// Unwrap yields the sentinel and the cause.
+// Unwrap returns the kind and the cause.
 func (e *Error) Unwrap() []error { return (*fault.Error)(e).Unwrap() }
 
-// failed dresses what the layers below said.
+// failed wraps an error of the layers below. It leaves an error of this package as it is.
 func failed(op, object string, err error) error {
 	var told *Error
 	if err == nil || errors.As(err, &told) {

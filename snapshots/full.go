@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 )
 
@@ -17,7 +18,7 @@ func (s *Store) wrote(ctx context.Context, op, object string, err error) error {
 	if asked != nil || !status.Active || status.Kernel.Mode != dm.ModeOutOfDataSpace {
 		return failed(op, object, err)
 	}
-	return &Error{Op: op, Object: object, Kind: ErrFull, Err: err,
+	return &Error{Op: op, Object: object, Kind: fault.Full, Err: err,
 		Detail: "no data block is left in pool " + s.pool.Name(),
 		Remedy: fmt.Sprintf("run `thinctl pool extend %s --data SIZE`, or remove images and containers", s.pool.Name())}
 }

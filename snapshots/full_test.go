@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/fault"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
@@ -38,7 +39,7 @@ func fullInAChain(t *testing.T, queues bool) {
 		}
 		return snapshots.Filled{}, nil
 	})
-	says(t, err, snapshots.ErrFull, "add layer", "pool extend vault --data", "no data block is left")
+	says(t, err, fault.Full, "add layer", "pool extend vault --data", "no data block is left")
 	check(t, chain.Close())
 	check(t, st.agree())
 	after, err := st.pool.Status(st.ctx)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"thinctl/fault"
 	"thinctl/internal/names"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
@@ -59,7 +60,7 @@ func templateKey(fs filesystem.Type, size units.Bytes) string {
 
 func checkContainerName(name string) error {
 	if err := names.Container.Check(name); err != nil {
-		return &Error{Op: "create", Object: fmt.Sprintf("container %q", name), Kind: ErrInvalid, Detail: err.Error()}
+		return &Error{Op: "create", Object: fmt.Sprintf("container %q", name), Kind: fault.Invalid, Detail: err.Error()}
 	}
 	return nil
 }

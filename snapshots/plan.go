@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"thinctl/fault"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -112,7 +113,7 @@ func planIn(tx *thinpool.Tx, layers []string, o RemovalOptions) (Plan, error) {
 		if _, there := n.layers[id]; there {
 			asked[id] = true
 		} else if !o.Unused {
-			return Plan{}, &Error{Op: "remove", Object: "layer " + short(id), Kind: ErrNotFound}
+			return Plan{}, &Error{Op: "remove", Object: "layer " + short(id), Kind: fault.NotFound}
 		}
 	}
 	for _, id := range n.childFirst(asked) {
@@ -280,14 +281,15 @@ func (s *Store) removeLayers(ctx context.Context, layers []string, o RemovalOpti
 	return removed, err
 }
 
-// busy explains that a layer is open. Who holds it, as a reader of an image
-// does, has come to need it since the plan was made, and another plan says so.
+// busy returns the error for layers whose device is open. A reader that opened one has
+// come to need the layer since the plan was made, if a new plan differs: then it is
+// errReplan.
 func (s *Store) busy(ctx context.Context, planned Plan, layers []string, o RemovalOptions, err error) error {
-	now, fault := s.plan(ctx, layers, o)
-	if fault == nil && !slices.Equal(now.Layers, planned.Layers) {
+	now, planErr := s.plan(ctx, layers, o)
+	if planErr == nil && !slices.Equal(now.Layers, planned.Layers) {
 		return errReplan
 	}
-	return errors.Join(heldOpen("remove", "layers", ErrInUse, err), fault)
+	return errors.Join(heldOpen("remove", "layers", fault.Busy, err), planErr)
 }
 
 // refusal names who needs what, unless that may stay.
@@ -304,7 +306,7 @@ func (p Plan) refusal(unused bool) error {
 	for _, id := range ids {
 		who = append(who, fmt.Sprintf("layer %s is needed by %s", short(id), p.Kept[id]))
 	}
-	return &Error{Op: "remove", Object: "layers", Kind: ErrInUse, Detail: strings.Join(who, "; "), Remedy: "remove those first"}
+	return &Error{Op: "remove", Object: "layers", Kind: fault.Busy, Detail: strings.Join(who, "; "), Remedy: "remove those first"}
 }
 
 // carryOut is the documents' part of a removal. It plans anew: between plan and
@@ -316,7 +318,7 @@ func (p Plan) carryOut(tx *thinpool.Tx, layers []string, o RemovalOptions) error
 		}
 	}
 	now, err := planIn(tx, layers, o)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, fault.NotFound) {
 		return errReplan
 	}
 	if err != nil {

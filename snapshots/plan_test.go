@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -79,12 +80,12 @@ func TestPlanRemoval(t *testing.T) {
 			}
 			_, err = st.s.RemoveLayers(st.ctx, asked, snapshots.RemovalOptions{Needed: imageNeeds(c.images...)})
 			for _, who := range c.kept {
-				says(t, err, snapshots.ErrInUse, who)
+				says(t, err, fault.Busy, who)
 			}
 		})
 	}
 	_, err := st.s.PlanRemoval(st.ctx, ids("z"), snapshots.RemovalOptions{})
-	says(t, err, snapshots.ErrNotFound)
+	says(t, err, fault.NotFound)
 	check(t, st.agree())
 }
 
@@ -107,7 +108,7 @@ func TestRemoveLayers(t *testing.T) {
 	view, err := st.s.ViewLayer(st.ctx, id("e"))
 	check(t, err)
 	_, err = st.s.RemoveLayers(st.ctx, all, snapshots.RemovalOptions{})
-	says(t, err, snapshots.ErrInUse, "open")
+	says(t, err, fault.Busy, "open")
 	check(t, view.Close())
 	removed, err := st.s.RemoveLayers(st.ctx, all, snapshots.RemovalOptions{With: func(*thinpool.Tx) error { with++; return nil }})
 	check(t, err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"thinctl/fault"
 	"thinctl/thinpool"
 )
 
@@ -87,7 +88,7 @@ func byPrefix[T any](tx *thinpool.Tx, kind thinpool.DocumentKind, what, prefix s
 	}
 	missing := fmt.Sprintf("`thinctl %s list` shows what there is", what)
 	if prefix == "" || !isHex(prefix) {
-		return refuse(ErrNotFound, "", missing)
+		return refuse(fault.NotFound, "", missing)
 	}
 	for entry, err := range thinpool.Documents[T](tx, kind, prefix) {
 		if err != nil {
@@ -97,7 +98,7 @@ func byPrefix[T any](tx *thinpool.Tx, kind thinpool.DocumentKind, what, prefix s
 	}
 	switch len(found) {
 	case 0:
-		return refuse(ErrNotFound, "", missing)
+		return refuse(fault.NotFound, "", missing)
 	case 1:
 		return found[0].Record, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 
+	"thinctl/fault"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
 )
@@ -37,7 +38,7 @@ func (s *Store) tooSmall(object, target string, kind filesystem.Type, size units
 	case kind == filesystem.Ext4 && space.Free >= space.Block && errors.As(err, &failed) && strings.HasPrefix(failed.Op, "setxattr"):
 		// fs/ext4/xattr.c: all attributes that do not fit into the inode share one
 		// block, as long as the file system lacks the feature ea_inode.
-		e.Kind = ErrUnsupported
+		e.Kind = fault.Unsupported
 		e.Detail = fmt.Sprintf("ext4 keeps the extended attributes of a file in one block, here of %s", space.Block)
 		e.Remedy = "use " + xfsFlags(size)
 		if below != "" {

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
@@ -34,10 +35,10 @@ func TestTooSmall(t *testing.T) {
 		{"blocks", filesystem.Space{Inodes: 16384, FreeInodes: 5}, filesystem.Ext4, full, snapshots.ErrTooSmall, []string{"a"},
 			[]string{"64M ext4 is full", "--size 128M or more"}},
 		{"blocks of an xfs", space, filesystem.XFS, full, snapshots.ErrTooSmall, []string{"a"}, []string{"64M xfs", "--size 128M"}},
-		{"attribute", room, filesystem.Ext4, attribute, snapshots.ErrUnsupported, []string{"a"}, []string{"extended attributes", "one block, here of 4K", "--fs xfs --size 300M"}},
+		{"attribute", room, filesystem.Ext4, attribute, fault.Unsupported, []string{"a"}, []string{"extended attributes", "one block, here of 4K", "--fs xfs --size 300M"}},
 		{"attribute where nothing is free", filesystem.Space{Inodes: 16384, FreeInodes: 5, Block: 4 * units.KiB}, filesystem.Ext4, attribute, snapshots.ErrTooSmall, []string{"a"},
 			[]string{"64M ext4 is full", "--size 128M or more"}},
-		{"attribute over a layer", room, filesystem.Ext4, attribute, snapshots.ErrUnsupported, []string{"a", "b"},
+		{"attribute over a layer", room, filesystem.Ext4, attribute, fault.Unsupported, []string{"a", "b"},
 			[]string{"image prune vault", "--fs xfs --size 300M"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

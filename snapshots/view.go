@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/internal/filelock"
 	"thinctl/snapshots/filesystem"
@@ -132,7 +133,7 @@ func (s *Store) look(ctx context.Context, volume string, o filesystem.MountOptio
 		err = s.files.Mount(ctx, active.Node, v.Root, o)
 	}
 	if goneBelow(err) {
-		err = &Error{Op: "look at", Object: "volume " + volume, Kind: ErrNotFound, Err: err}
+		err = &Error{Op: "look at", Object: "volume " + volume, Kind: fault.NotFound, Err: err}
 	}
 	if err != nil {
 		return nil, errors.Join(err, v.close(ctx))

@@ -10,6 +10,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/images"
 	"thinctl/internal/images/reference"
 	"thinctl/internal/testkit/imagetest"
@@ -53,7 +54,7 @@ func TestPoolFullInALoad(t *testing.T) {
 			large := knownLarge(t, at)
 			b.extra = []*known{large}
 			_, err = b.s.Load(b.ctx, large.Image, images.LoadOptions{Names: names(t, "large:1")})
-			if !errors.Is(err, snapshots.ErrFull) {
+			if !errors.Is(err, fault.Full) {
 				t.Fatalf("it said %v", err)
 			}
 			for _, word := range []string{"load image large:1", large.ChainIDs[at][:12], "pool p", "thinctl pool extend p --data"} {
@@ -99,7 +100,7 @@ func TestPoolFullInAnImport(t *testing.T) {
 	before := b.state()
 	large := knownLarge(t, 0)
 	_, err = b.s.Import(b.ctx, strings.NewReader(string(large.tar)), images.ImportOptions{Names: names(t, "large:1")})
-	if !errors.Is(err, snapshots.ErrFull) || !strings.Contains(err.Error(), "thinctl pool extend p --data") {
+	if !errors.Is(err, fault.Full) || !strings.Contains(err.Error(), "thinctl pool extend p --data") {
 		t.Fatalf("it said %v", err)
 	}
 	for _, f := range b.faults(false) {

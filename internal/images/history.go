@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"thinctl/fault"
 	"thinctl/snapshots"
 	"thinctl/units"
 )
@@ -70,7 +71,7 @@ func (s *Store) chain(ctx context.Context, image Image) ([]snapshots.Layer, erro
 	var layers []snapshots.Layer
 	for _, id := range image.Layers {
 		layer, err := s.layers.Layer(ctx, id)
-		if errors.Is(err, snapshots.ErrNotFound) {
+		if errors.Is(err, fault.NotFound) {
 			err = gone(image)
 		}
 		if err != nil {

@@ -188,7 +188,7 @@ func (m *member) commit(ctx context.Context, n int) error {
 		With: func(tx *thinpool.Tx, _ snapshots.Container) error {
 			return tx.Get("images", image.Key, &images.Image{})
 		}})
-	if errors.Is(err, snapshots.ErrNotFound) || errors.Is(err, fault.NotFound) {
+	if errors.Is(err, fault.NotFound) || errors.Is(err, fault.NotFound) {
 		return errors.Join(reference.ErrNotFound, err)
 	}
 	if err != nil {

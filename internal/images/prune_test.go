@@ -6,6 +6,7 @@ import (
 	"io"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/internal/images"
 	"thinctl/internal/images/archive"
 	"thinctl/snapshots"
@@ -32,7 +33,7 @@ func TestLooseLayers(t *testing.T) {
 	}
 
 	// Its base is the first image's, the second layer is loose.
-	if _, err := b.s.RemoveLayers(b.ctx, ids[:2]); !errors.Is(err, snapshots.ErrInUse) {
+	if _, err := b.s.RemoveLayers(b.ctx, ids[:2]); !errors.Is(err, fault.Busy) {
 		t.Errorf("removing an image's layer: %v", err)
 	}
 	planned, err := b.s.PlanPrune(b.ctx, images.PruneOptions{})
@@ -80,7 +81,7 @@ func TestLayerChangesOfStrangers(t *testing.T) {
 			t.Errorf("%s is not in the tar", name)
 		}
 	}
-	if err := b.s.WriteLayerChanges(b.ctx, "ffff", loaded[0].Top(), io.Discard); !errors.Is(err, snapshots.ErrNotFound) {
+	if err := b.s.WriteLayerChanges(b.ctx, "ffff", loaded[0].Top(), io.Discard); !errors.Is(err, fault.NotFound) {
 		t.Errorf("of no layer: %v", err)
 	}
 }

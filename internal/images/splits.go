@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"thinctl/fault"
 	"thinctl/snapshots"
 )
 
@@ -45,7 +46,7 @@ func (s *Store) dropSplit(ctx context.Context, id string) error {
 		return err
 	}
 	_, err = s.layers.Layer(ctx, id)
-	if errors.Is(err, snapshots.ErrNotFound) {
+	if errors.Is(err, fault.NotFound) {
 		paths, err = append(paths, s.splitPath(id)), nil
 	}
 	for _, path := range paths {

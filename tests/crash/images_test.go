@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/fault"
 	"thinctl/internal/images"
 	"thinctl/internal/images/reference"
 	"thinctl/internal/testkit/imagestest"
@@ -253,7 +254,7 @@ func (k *imageKills) furnish(ctx context.Context, s *images.Store) error {
 	}
 	_, err = s.Layers().CreateContainer(ctx,
 		snapshots.ContainerOptions{Name: containerName, Image: image.Key, Layer: image.Top()})
-	if err != nil && !errors.Is(err, snapshots.ErrExists) {
+	if err != nil && !errors.Is(err, fault.Exists) {
 		return err
 	}
 	target, err := s.Layers().MountContainer(ctx, containerName, snapshots.MountOptions{})
@@ -275,7 +276,7 @@ func (k *imageKills) furnish(ctx context.Context, s *images.Store) error {
 func removeOthers(ctx context.Context, s *images.Store, keep []string) error {
 	if len(keep) == 0 || keep[0] != "one:1" {
 		if _, err := s.Layers().RemoveContainer(ctx, containerName, snapshots.RemoveOptions{}); err != nil &&
-			!errors.Is(err, snapshots.ErrNotFound) {
+			!errors.Is(err, fault.NotFound) {
 			return err
 		}
 	}

@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thinctl/fault"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
@@ -249,7 +250,7 @@ func (f *fixture) containers() {
 		f.t.Errorf("trim: got %s freed, want 16 MiB", back)
 	}
 	_, err = f.s.RemoveLayers(f.ctx, []string{layerID(3)}, snapshots.RemovalOptions{})
-	if !errors.Is(err, snapshots.ErrInUse) || !strings.Contains(err.Error(), "container ") {
+	if !errors.Is(err, fault.Busy) || !strings.Contains(err.Error(), "container ") {
 		f.t.Errorf("the layer below containers: %v", err)
 	}
 	_, err = f.s.RemoveLayers(f.ctx, []string{layer.ID}, snapshots.RemovalOptions{})

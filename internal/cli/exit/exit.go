@@ -11,7 +11,6 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/images/layertar"
-	"thinctl/snapshots"
 	"thinctl/thinpool"
 )
 
@@ -97,11 +96,6 @@ func classes() []class {
 	return []class{
 		{CodeMissing, []error{ErrNoRoot, thinpool.ErrUnsupported}},
 		{CodeBusy, []error{syscall.EADDRINUSE}},
-		{CodeUsage, []error{snapshots.ErrInvalid, snapshots.ErrAmbiguous}},
-		{CodeNotFound, []error{snapshots.ErrNotFound}},
-		{CodeExists, []error{snapshots.ErrExists}},
-		{CodeBusy, []error{snapshots.ErrInUse, snapshots.ErrMounted}},
-		{CodeUnhealthy, []error{snapshots.ErrFull}},
 		{CodeUsage, []error{thinpool.ErrInvalid}},
 		{CodeNotFound, []error{thinpool.ErrNotFound}},
 		{CodeExists, []error{thinpool.ErrExists, thinpool.ErrHoldsData}},

@@ -5,12 +5,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thinctl/fault"
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/content"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/cli/output"
 	"thinctl/internal/images"
-	"thinctl/snapshots"
 )
 
 func removeCommand(env *command.Environment) *cli.Command {
@@ -56,7 +56,7 @@ func planLayers(c *command.Call, store *images.Store, ids []string) (images.Remo
 	}
 	var faults []error
 	for _, id := range output.SortedKeys(plan.Kept) {
-		faults = append(faults, exit.Errorf(snapshots.ErrInUse, "remove layer %s: in use by %s; remove that first",
+		faults = append(faults, exit.Errorf(fault.Busy, "remove layer %s: in use by %s; remove that first",
 			output.ShortID(id), plan.Kept[id]))
 	}
 	return plan, errors.Join(faults...)

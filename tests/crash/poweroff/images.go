@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"thinctl/fault"
 	"thinctl/internal/images"
 	"thinctl/internal/images/reference"
 	"thinctl/internal/testkit/imagestest"
@@ -159,7 +160,7 @@ func (c *imageClient) names(ctx context.Context, trees map[string]string) (map[s
 // names.
 func (c *imageClient) tidy(ctx context.Context) error {
 	_, err := c.store.Layers().RemoveContainer(ctx, containerName, snapshots.RemoveOptions{})
-	if err != nil && !errors.Is(err, snapshots.ErrNotFound) {
+	if err != nil && !errors.Is(err, fault.NotFound) {
 		return err
 	}
 	all, err := c.store.Images(ctx)
