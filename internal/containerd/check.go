@@ -10,15 +10,15 @@ import (
 	"thinctl/thinpool"
 )
 
-// Disagreement is something that no sequence of finished and undone operations
+// Disagreement is an inconsistency that no sequence of completed and undone operations
 // can leave.
 type Disagreement struct {
 	Object string
 	Detail string
 }
 
-// Check compares the documents of all namespaces with the volumes and with each
-// other, at one moment. A volume that a killed commit has left is one until
+// Check compares the documents of all namespaces with the volumes and with each other,
+// at one moment. A volume that a killed commit left behind is a disagreement until
 // Recover has removed it.
 func (s *Snapshotter) Check(ctx context.Context) ([]Disagreement, error) {
 	var found []Disagreement
@@ -64,7 +64,7 @@ func checkIn(tx *thinpool.Tx) (found []Disagreement, err error) {
 			say(object, "its volume "+r.Volume+" may be written, or may not, though it is "+r.Kind.String())
 		}
 		used[r.Volume] = true
-		if r.borrows() {
+		if r.shares() {
 			views[r.Volume]++
 		}
 		namespace, name := splitNamespace(key)

@@ -72,38 +72,38 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, options core
 	if err != nil {
 		return err
 	}
-	var told error
+	var refusal error
 	move := func(tx *thinpool.Tx, volume thinpool.VolumeRecord) error {
-		told = s.move(tx, name, key, r, volume.Name, all, options.Labels)
-		return told
+		refusal = s.move(tx, name, key, r, volume.Name, all, options.Labels)
+		return refusal
 	}
 	keep := thinpool.Keep{For: keptFor, ReadOnly: true, With: move}
 	_, err = s.pool.RenameVolume(ctx, r.Volume, r.Volume, thinpool.RenameOptions{Was: keptFor, Keep: keep})
-	if told == nil && errors.Is(err, thinpool.ErrBusy) {
-		s.options.Log.Info("committed while it was in use", "pool", s.pool.Name(), "snapshot", key, "volume", r.Volume)
-		err = s.leave(ctx, r, keep)
+	if refusal == nil && errors.Is(err, thinpool.ErrBusy) {
+		s.options.Log.Info("committed a snapshot that is in use", "pool", s.pool.Name(), "snapshot", key, "volume", r.Volume)
+		err = s.replaceOpen(ctx, r, keep)
 	}
 	switch {
-	case told != nil:
-		return told
+	case refusal != nil:
+		return refusal
 	case gone(err):
-		return refused(op, key, fault.NotFound, "it was removed or committed meanwhile")
+		return refused(op, key, fault.NotFound, "it was removed or committed in the meantime")
 	case err == nil:
 		s.forgetTarget(r.Volume)
 	}
 	return err
 }
 
-// leave makes a snapshot of a volume that somebody uses take its place, and
-// leaves the volume to them. Killed in between, the volume has no document any
-// more, and Recover removes it.
-func (s *Snapshotter) leave(ctx context.Context, r record, keep thinpool.Keep) error {
+// replaceOpen commits a snapshot of a volume that a process has open, and leaves the
+// volume to that process. If it is killed in between, the volume has no document, and
+// Recover removes it.
+func (s *Snapshotter) replaceOpen(ctx context.Context, r record, keep thinpool.Keep) error {
 	if _, err := s.pool.Snapshot(ctx, r.Volume, volumeName(newID()), thinpool.SnapshotOptions{Keep: keep}); err != nil {
 		return err
 	}
 	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
-	return s.bury(ctx, r.Volume, nil)
+	return s.removeVolume(ctx, r.Volume, nil)
 }
 
 // move writes the document of a snapshot that becomes committed.
@@ -114,7 +114,7 @@ func (s *Snapshotter) move(tx *thinpool.Tx, name, key string, was record, volume
 		return err
 	}
 	if r.ID != was.ID || r.Kind != core.KindActive || r.Volume != was.Volume {
-		return refused(op, key, fault.NotFound, "it was removed meanwhile")
+		return refused(op, key, fault.NotFound, "it was removed in the meantime")
 	}
 	if err := s.free(tx, op, name); err != nil {
 		return err
@@ -132,8 +132,7 @@ func (s *Snapshotter) move(tx *thinpool.Tx, name, key string, was record, volume
 	return s.put(tx, name, r)
 }
 
-// quiet makes sure that a snapshot can be read without its journal, and measures
-// it.
+// quiet makes sure that a snapshot can be read without its journal, and measures it.
 func (s *Snapshotter) quiet(ctx context.Context, key string, r record, volume thinpool.VolumeRecord) (footprint, error) {
 	status, err := s.pool.StatusOf(ctx, volume)
 	if err != nil {
@@ -142,11 +141,11 @@ func (s *Snapshotter) quiet(ctx context.Context, key string, r record, volume th
 	if status.Active {
 		return s.footprint(status, s.target(status.Volume))
 	}
-	// Nobody has mounted it since the host was started, which may have been
-	// stopped in the middle of a write.
+	// No process has mounted it since the host started. The host may have stopped in
+	// the middle of a write.
 	active, err := s.pool.ActivateVolume(ctx, r.Volume)
 	if gone(err) {
-		return footprint{}, refused("commit", key, fault.NotFound, "it was removed or committed meanwhile")
+		return footprint{}, refused("commit", key, fault.NotFound, "it was removed or committed in the meantime")
 	}
 	if err != nil {
 		return footprint{}, err

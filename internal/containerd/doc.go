@@ -1,41 +1,40 @@
-// Package containerd serves the volumes of a pool to a containerd as its
-// snapshotter.
+// Package containerd is containerd's snapshotter over the volumes of a pool.
 //
 // # Words
 //
-// containerd's own (core/snapshots): an active snapshot is being written, a view
-// is read, and both go by a key; a committed one, which is never written again and
-// goes by a name, may be the parent of others. Keys and names are of one space. A
-// namespace is one containerd's set of snapshots: a pool may have several, which
-// know nothing of each other, nor of what the command line makes. containerd's
-// garbage collector removes every snapshot that it is shown and does not know.
+// The words are containerd's (core/snapshots). An active snapshot can be written, and a
+// view can be read; both have a key. A committed snapshot has a name, is never written
+// again, and can be the parent of others. Keys and names share one space. A namespace
+// is the set of snapshots of one containerd. A pool can have several namespaces; they
+// do not see each other, and they do not see what the command line makes. containerd's
+// garbage collector removes every snapshot that is listed to it and that it has no
+// record of.
 //
-// # What holds
+// # Guarantees
 //
-// Each active and each committed snapshot is a thin volume, kept for "containerd",
-// with a document in the pool's database. Both are made, and go, in one transaction
-// of the pool, so that no instant of a crash leaves one without the other. A view
-// is a document only: it shows its parent's volume, on a device that refuses to be
-// written, which all views of that parent share. A snapshot without a parent
-// is a copy of an empty file system that was formatted once: nothing is formatted
-// or mounted to prepare one, and no program is run. The exceptions are a first
-// use, which formats; a snapshot that was asked to be larger than what it began
-// as, whose file system is grown; and a commit after a reboot, whose journal may
-// have to be replayed.
+// Each active and each committed snapshot is a thin volume with a document in the
+// pool's database. One transaction creates both, and one removes both, so that a crash
+// never leaves one without the other. A view is a document only: it shows the volume of
+// its parent, on a read-only device that all views of the parent share. A snapshot
+// without a parent is a copy of an empty file system that was formatted once. Prepare
+// runs no program, and formats and mounts nothing, with three exceptions: the first use
+// of a template formats it; a snapshot that is larger than its origin has its file
+// system grown; and a commit after a reboot may replay the journal.
 //
-// Compared, an active snapshot is read from a thin snapshot of it, taken while its file
-// system is frozen ([Pair]). Its own device is never mounted a second time.
+// To compare an active snapshot, [Pair] reads a thin snapshot of it, which is taken
+// while its file system is frozen. The snapshot's own device is never mounted a second
+// time.
 //
-// Removing is one transaction too. The blocks come back afterwards: those that a
-// stranger still has mounted when he leaves, with [Snapshotter.Cleanup] or the
-// pool's next Reap. Nobody waits for him.
+// A removal is one transaction too. The blocks are given back afterwards. If a process
+// still has the device open, its blocks are given back after it is closed, by
+// [Snapshotter.Cleanup] or the pool's next Reap. No call waits for that process.
 //
 // # Caveats
 //
-// Usage is what a snapshot has mapped beyond what it began with, so that blocks
-// which it shared and has overwritten do not count, unless [Options.Exclusive]
-// knows better. containerd mounts what it gets by itself: an xfs in a full pool
-// tries again for as long as that kernel's default says.
+// Usage is what a snapshot has mapped beyond what it began with. Blocks that it shared
+// and has overwritten do not count, unless [Options.Exclusive] reports them. containerd
+// mounts the devices itself: on a full pool, xfs retries writes for as long as the
+// kernel's default says.
 //
 // # Example
 //

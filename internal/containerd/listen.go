@@ -16,14 +16,15 @@ import (
 	"thinctl/internal/filelock"
 )
 
-// Listen makes the socket of a snapshotter, 0600, in a folder that it makes 0700
-// where it is not there. A socket that nobody answers on is replaced; one that
-// somebody serves is refused, and so is any other file. A lock beside the socket
-// keeps two who begin at once apart, and dies with its process.
+// Listen creates the socket of a snapshotter with mode 0600. It creates the directory
+// with mode 0700 if it does not exist. A socket on which no process answers is
+// replaced. A socket that a process serves is rejected, and so is any other file. A
+// lock beside the socket separates two processes that start at the same time; it ends
+// with its process.
 func Listen(path string) (net.Listener, error) {
 	listener, err := listen(path)
-	var told *Error
-	if err != nil && !errors.As(err, &told) {
+	var refusal *Error
+	if err != nil && !errors.As(err, &refusal) {
 		err = &Error{Op: "listen", Object: path, Err: err}
 	}
 	if err != nil {
@@ -33,7 +34,7 @@ func Listen(path string) (net.Listener, error) {
 }
 
 func listen(path string) (*socket, error) {
-	// struct sockaddr_un has 108 bytes, and the name that it is made by is longer.
+	// struct sockaddr_un has 108 bytes, and the temporary name is longer than the path.
 	const longest = 100
 	if len(path) > longest {
 		return nil, &Error{Op: "listen", Object: path, Kind: fault.Invalid, Detail: fmt.Sprintf("a socket's path has at most %d bytes here", longest)}
@@ -60,10 +61,11 @@ func listen(path string) (*socket, error) {
 }
 
 func inUse(path string) error {
-	return &Error{Op: "listen", Object: path, Kind: fault.Busy, Detail: "another process serves it", Remedy: "stop that one, or choose another socket"}
+	return &Error{Op: "listen", Object: path, Kind: fault.Busy, Detail: "another process serves it", Remedy: "stop that process, or use another socket"}
 }
 
-// replaceable refuses to put a socket where something else is, or somebody answers.
+// replaceable returns an error if the path is another file, or a socket on which a
+// process answers.
 func replaceable(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -73,7 +75,7 @@ func replaceable(path string) error {
 		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return &Error{Op: "listen", Object: path, Kind: fault.Invalid, Detail: "something that is no socket is there", Remedy: "remove it, or choose another path"}
+		return &Error{Op: "listen", Object: path, Kind: fault.Invalid, Detail: "a file that is not a socket exists there", Remedy: "remove it, or use another path"}
 	}
 	const patience = 2 * time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -88,8 +90,8 @@ func replaceable(path string) error {
 	return errors.Join(inUse(path), err) // it is there, and has too much to do to answer
 }
 
-// bind makes the socket in a folder of its own, where nobody can reach it before
-// it has its mode, and moves it to its place.
+// bind creates the socket in a private directory, where no other user can reach it
+// before it has its mode, and renames it to its place.
 func bind(dir, path string) (*net.UnixListener, error) {
 	private, err := os.MkdirTemp(dir, ".")
 	if err != nil {
@@ -112,7 +114,7 @@ func bind(dir, path string) (*net.UnixListener, error) {
 	return listener, nil
 }
 
-// socket takes its file and its lock along when it is closed.
+// socket removes its file and releases its lock when it is closed.
 type socket struct {
 	*net.UnixListener
 	path string

@@ -18,8 +18,8 @@ import (
 	"thinctl/thinpool"
 )
 
-// Mounts returns how to mount an active snapshot or a view. The device is there
-// when it returns, after a reboot too.
+// Mounts returns how to mount an active snapshot or a view. The device exists when it
+// returns, also after a reboot.
 func (s *Snapshotter) Mounts(ctx context.Context, key string) ([]mount.Mount, error) {
 	if err := checkName("mount", "key", key); err != nil {
 		return nil, err
@@ -62,9 +62,9 @@ func (s *Snapshotter) withVolume(ctx context.Context, op, name string) (r record
 	return r, volume, err
 }
 
-// ready makes a snapshot's device, and lets its file system fill it.
+// ready activates a snapshot's device and grows its file system to the volume's size.
 func (s *Snapshotter) ready(ctx context.Context, key string, r record) ([]mount.Mount, error) {
-	if r.borrows() { // the last view before this may be putting it away
+	if r.shares() { // the last view before this may be putting it away
 		unlock, err := s.lock(ctx, r.Volume)
 		if err != nil {
 			return nil, err
@@ -73,7 +73,7 @@ func (s *Snapshotter) ready(ctx context.Context, key string, r record) ([]mount.
 	}
 	volume, err := s.pool.ActivateVolume(ctx, r.Volume)
 	if gone(err) {
-		return nil, refused("activate", key, fault.NotFound, "it was removed or committed meanwhile")
+		return nil, refused("activate", key, fault.NotFound, "it was removed or committed in the meantime")
 	}
 	if err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func (s *Snapshotter) ready(ctx context.Context, key string, r record) ([]mount.
 	return []mount.Mount{r.mount(volume)}, nil
 }
 
-// grows tells whether the file system has yet to fill its volume.
+// grows reports whether the file system is smaller than its volume.
 func (r record) grows() bool {
 	return r.Kind == core.KindActive && r.FileSystem != 0 && r.FileSystem < r.Size
 }
@@ -95,9 +95,9 @@ func (r record) mount(volume thinpool.Volume) mount.Mount {
 	return mount.Mount{Type: string(r.FS), Source: volume.Node, Options: mountOptions(r)}
 }
 
-// mountOptions are package filesystem's own: a snapshot has its origin's uuid; a
-// view cannot replay its journal, and need not, since its parent was frozen or
-// unmounted; the inode tables of ext4 are zero in a thin volume without being
+// mountOptions returns the options of package filesystem. A snapshot has the uuid of
+// its origin. A view cannot replay its journal, and need not: its parent was frozen or
+// unmounted. The inode tables of ext4 read as zeros in a thin volume without being
 // written.
 func mountOptions(r record) []string {
 	var options []string
@@ -114,7 +114,7 @@ func mountOptions(r record) []string {
 	return options
 }
 
-// grow brings a file system to its volume's size, and notes that it is.
+// grow grows a file system to its volume's size, and records it.
 func (s *Snapshotter) grow(ctx context.Context, key string, r record, volume thinpool.Volume) error {
 	unlock, err := s.lock(ctx, r.Volume)
 	if err != nil {
@@ -138,23 +138,23 @@ func (s *Snapshotter) grow(ctx context.Context, key string, r record, volume thi
 	})
 }
 
-// mounted calls do while a volume is mounted in a folder of its own. The volume's
-// lock is held.
+// mounted calls do while a volume is mounted in a directory of its own. The caller
+// holds the volume's lock.
 func (s *Snapshotter) mounted(ctx context.Context, r record, volume thinpool.Volume, do func(target string) error) error {
-	target := filepath.Join(s.pool.MountsDir(), folderPrefix+r.Volume)
+	target := filepath.Join(s.pool.MountsDir(), mountPrefix+r.Volume)
 	if real, err := filepath.EvalSymlinks(s.pool.MountsDir()); err == nil {
-		target = filepath.Join(real, folderPrefix+r.Volume)
+		target = filepath.Join(real, mountPrefix+r.Volume)
 	}
 	err := s.files.Mount(ctx, volume.Node, target, filesystem.MountOptions{Type: r.FS, MakeTarget: true, FailWhenFull: true,
 		Options: []string{"nosuid", "nodev", "noexec"}})
 	if err != nil {
-		return errors.Join(err, removeFolder(target))
+		return errors.Join(err, removeDir(target))
 	}
 	return errors.Join(do(target), s.unmount(ctx, target))
 }
 
-// unmount takes a mount of this package's away. Somebody may have entered it, or
-// made a mount namespace meanwhile; that ends with the folder, but for open files.
+// unmount unmounts a directory of this package and removes it. If a process has entered
+// it, or another mount namespace has a copy, it is unmounted lazily.
 func (s *Snapshotter) unmount(ctx context.Context, target string) error {
 	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
@@ -165,22 +165,22 @@ func (s *Snapshotter) unmount(ctx context.Context, target string) error {
 	if err != nil && !errors.Is(err, filesystem.ErrNotMounted) {
 		return err
 	}
-	return removeFolder(target)
+	return removeDir(target)
 }
 
-func removeFolder(path string) error {
+func removeDir(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
-// folderPrefix begins the folders of this package's mounts; the volume's name
+// mountPrefix is the prefix of this package's mount directories; the name of the volume
 // follows.
-const folderPrefix = ".containerd."
+const mountPrefix = ".containerd."
 
-// lockFile is in the pool's folder; a byte of it is a volume's that is mounted
-// here for a moment. Two volumes that share one wait for each other, no more.
+// lockFile is in the pool's directory. One byte of it is locked while a volume is
+// mounted here for a short time. Two volumes that share a byte wait for each other.
 const lockFile = "containerd.lock"
 
 func (s *Snapshotter) span(volume string) (string, filelock.Range) {
@@ -198,8 +198,8 @@ func (s *Snapshotter) lock(ctx context.Context, volume string) (unlock func(), e
 	return func() { lock.Release() }, nil
 }
 
-// clearFolders takes away the mounts that killed processes have left.
-func (s *Snapshotter) clearFolders(ctx context.Context) error {
+// clearMounts removes the mounts that killed processes left.
+func (s *Snapshotter) clearMounts(ctx context.Context) error {
 	entries, err := os.ReadDir(s.pool.MountsDir())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -209,7 +209,7 @@ func (s *Snapshotter) clearFolders(ctx context.Context) error {
 	}
 	var faults []error
 	for _, entry := range entries {
-		volume, is := strings.CutPrefix(entry.Name(), folderPrefix)
+		volume, is := strings.CutPrefix(entry.Name(), mountPrefix)
 		if !is {
 			continue
 		}

@@ -17,8 +17,8 @@ import (
 	"thinctl/units"
 )
 
-// ground is what a snapshot begins as: its parent, or a template.
-type ground struct {
+// origin is what a snapshot begins as: its parent, or a template.
+type origin struct {
 	name       string // the parent's; "" for a template
 	id         string
 	volume     string
@@ -50,11 +50,11 @@ func (s *Snapshotter) create(ctx context.Context, op string, kind core.Kind, key
 		return nil, err
 	}
 	labels := options.Labels
-	size, err := asked(op, key, labels)
+	size, err := requestedSize(op, key, labels)
 	if err != nil {
 		return nil, err
 	}
-	on, err := s.ground(ctx, op, key, parent, size)
+	on, err := s.findOrigin(ctx, op, key, parent, size)
 	if err != nil {
 		return nil, failed(op, key, err)
 	}
@@ -68,7 +68,7 @@ func (s *Snapshotter) create(ctx context.Context, op string, kind core.Kind, key
 	}
 	if kind == core.KindView && parent != "" {
 		r.Volume = on.volume
-		err = s.borrow(ctx, op, key, on, r)
+		err = s.share(ctx, op, key, on, r)
 	} else {
 		r, err = s.copy(ctx, op, key, on, r)
 	}
@@ -77,20 +77,20 @@ func (s *Snapshotter) create(ctx context.Context, op string, kind core.Kind, key
 	}
 	mounts, err := s.ready(ctx, key, r)
 	if err != nil {
-		return nil, errors.Join(failed(op, key, err), s.takeBack(ctx, key, r))
+		return nil, errors.Join(failed(op, key, err), s.rollBack(ctx, key, r))
 	}
 	return mounts, nil
 }
 
-// ground finds the parent, or the template that stands for none. That the key is
-// taken is told before anything is made; the transaction looks again.
-func (s *Snapshotter) ground(ctx context.Context, op, key, parent string, size units.Bytes) (on ground, err error) {
+// findOrigin finds the parent, or the template if there is no parent. An existing key
+// is rejected before any work is done, and checked again inside the transaction.
+func (s *Snapshotter) findOrigin(ctx context.Context, op, key, parent string, size units.Bytes) (on origin, err error) {
 	err = s.pool.View(ctx, func(tx *thinpool.Tx) error {
 		if err := s.free(tx, op, key); err != nil || parent == "" {
 			return err
 		}
 		p, err := s.parent(tx, op, key, parent)
-		on = ground{name: parent, id: p.ID, volume: p.Volume, fs: p.FS, size: p.Size, fileSystem: p.FileSystem, all: p.All}
+		on = origin{name: parent, id: p.ID, volume: p.Volume, fs: p.FS, size: p.Size, fileSystem: p.FileSystem, all: p.All}
 		return err
 	})
 	if err != nil || parent != "" {
@@ -113,30 +113,31 @@ func (s *Snapshotter) parent(tx *thinpool.Tx, op, key, parent string) (record, e
 	return p, err
 }
 
-// copy makes the volume with its document.
-func (s *Snapshotter) copy(ctx context.Context, op, key string, on ground, r record) (record, error) {
-	var told error
+// copy creates the volume with its document.
+func (s *Snapshotter) copy(ctx context.Context, op, key string, on origin, r record) (record, error) {
+	var refusal error
 	with := func(tx *thinpool.Tx, _ thinpool.VolumeRecord) error {
 		r.Created = s.now()
 		r.Updated = r.Created
-		told = s.stand(tx, op, key, on, r)
-		return told
+		refusal = s.insert(tx, op, key, on, r)
+		return refusal
 	}
 	_, err := s.pool.Snapshot(ctx, on.volume, r.Volume, thinpool.SnapshotOptions{Size: r.Size,
 		Keep: thinpool.Keep{For: keptFor, ReadOnly: r.Kind == core.KindView, With: with}})
 	switch {
-	case told != nil:
-		return r, told
+	case refusal != nil:
+		return r, refusal
 	case gone(err) && on.name != "":
-		return r, refused(op, key, fault.NotFound, "its parent "+quoted(on.name)+" was removed meanwhile")
+		return r, refused(op, key, fault.NotFound, "its parent "+quoted(on.name)+" was removed in the meantime")
 	case gone(err):
 		s.forgetTemplates()
 	}
 	return r, err
 }
 
-// stand writes the document of a new snapshot if it still may stand there.
-func (s *Snapshotter) stand(tx *thinpool.Tx, op, key string, on ground, r record) error {
+// insert writes the document of a new snapshot, if the key is still free and the parent
+// still exists.
+func (s *Snapshotter) insert(tx *thinpool.Tx, op, key string, on origin, r record) error {
 	if err := s.free(tx, op, key); err != nil {
 		return err
 	}
@@ -146,9 +147,9 @@ func (s *Snapshotter) stand(tx *thinpool.Tx, op, key string, on ground, r record
 			return err
 		}
 		if p.ID != on.id {
-			return refused(op, key, fault.NotFound, "its parent "+quoted(on.name)+" was removed meanwhile")
+			return refused(op, key, fault.NotFound, "its parent "+quoted(on.name)+" was removed in the meantime")
 		}
-		if r.borrows() {
+		if r.shares() {
 			p.Views++
 			if err := s.put(tx, on.name, p); err != nil {
 				return err
@@ -158,42 +159,42 @@ func (s *Snapshotter) stand(tx *thinpool.Tx, op, key string, on ground, r record
 	return s.put(tx, key, r)
 }
 
-// borrow writes the document of a view, which has no volume of its own.
-func (s *Snapshotter) borrow(ctx context.Context, op, key string, on ground, r record) error {
+// share writes the document of a view, which has no volume of its own.
+func (s *Snapshotter) share(ctx context.Context, op, key string, on origin, r record) error {
 	return s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		r.Created = s.now()
 		r.Updated = r.Created
-		return s.stand(tx, op, key, on, r)
+		return s.insert(tx, op, key, on, r)
 	})
 }
 
-// takeBack removes a snapshot that could not be made ready: nobody was told of it.
-func (s *Snapshotter) takeBack(ctx context.Context, key string, r record) error {
+// rollBack removes a snapshot that could not be activated. No caller has seen it.
+func (s *Snapshotter) rollBack(ctx context.Context, key string, r record) error {
 	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
-	err := s.remove(ctx, "take back", key, r.ID)
+	err := s.remove(ctx, "roll back", key, r.ID)
 	if missing(err) {
 		return nil
 	}
 	return err
 }
 
-// template returns the empty file system of that size; the default where zero.
-// Above the default it is the default's: the snapshot is grown, so that not each
-// size that anybody asks for keeps a template.
-func (s *Snapshotter) template(ctx context.Context, size units.Bytes) (ground, error) {
+// template returns the empty file system of a size, or of the default size if it is
+// zero. Above the default size it returns the one of the default size, and the caller
+// grows the copy: otherwise each requested size would keep a template.
+func (s *Snapshotter) template(ctx context.Context, size units.Bytes) (origin, error) {
 	base := s.options.Size
 	if base == 0 {
 		pool, err := s.pool.Record(ctx)
 		if err != nil {
-			return ground{}, err
+			return origin{}, err
 		}
 		base = pool.BaseSize
 	}
 	if size == 0 || size > base {
 		size = base
 	}
-	size = min(max(size, least(s.options.FS)), base)
+	size = min(max(size, minSize(s.options.FS)), base)
 	key := string(s.options.FS) + size.Exact()
 	s.cached.Lock()
 	on, known := s.cached.templates[key]
@@ -203,11 +204,11 @@ func (s *Snapshotter) template(ctx context.Context, size units.Bytes) (ground, e
 	}
 	t, err := s.layers.Template(ctx, s.options.FS, size)
 	if err != nil {
-		return ground{}, err
+		return origin{}, err
 	}
-	on = ground{volume: snapshots.TemplateVolume(t.Key), fs: t.FS, size: t.Size}
-	if on.all, err = s.look(ctx, on.volume); err != nil {
-		return ground{}, err
+	on = origin{volume: snapshots.TemplateVolume(t.Key), fs: t.FS, size: t.Size}
+	if on.all, err = s.measureIdle(ctx, on.volume); err != nil {
+		return origin{}, err
 	}
 	s.cached.Lock()
 	s.cached.templates[key] = on
@@ -221,10 +222,9 @@ func (s *Snapshotter) forgetTemplates() {
 	clear(s.cached.templates)
 }
 
-// look tells what a volume takes that nobody has mounted, and puts its device
-// away. One at a time does this; the command line, which clears devices that
-// nobody uses, may come in between.
-func (s *Snapshotter) look(ctx context.Context, volume string) (all footprint, err error) {
+// measureIdle measures a volume that is not mounted, and deactivates it. One process at
+// a time does this. A command that deactivates unused devices may come in between.
+func (s *Snapshotter) measureIdle(ctx context.Context, volume string) (all footprint, err error) {
 	unlock, err := s.lock(ctx, volume)
 	if err != nil {
 		return all, err
@@ -247,11 +247,11 @@ func (s *Snapshotter) look(ctx context.Context, volume string) (all footprint, e
 	}
 }
 
-// measure asks for the footprint of an active volume that nobody has mounted.
+// measure returns the footprint of an active volume that is not mounted.
 func (s *Snapshotter) measure(ctx context.Context, volume thinpool.Volume) (footprint, error) {
 	status, err := s.pool.VolumeStatus(ctx, volume.Name)
 	if err == nil && !status.Active {
-		err = fmt.Errorf("%w: the device of %s was put away while it was measured", thinpool.ErrBusy, volume.Name)
+		err = fmt.Errorf("%w: the device of %s was deactivated while it was measured", thinpool.ErrBusy, volume.Name)
 	}
 	if err != nil {
 		return footprint{}, err
@@ -259,8 +259,8 @@ func (s *Snapshotter) measure(ctx context.Context, volume thinpool.Volume) (foot
 	return s.footprint(status, "")
 }
 
-// footprint is what an active volume takes; target is where it is mounted, "" where
-// that is not known.
+// footprint returns the space and inodes of an active volume. target is its mount
+// point, or "" if that is unknown.
 func (s *Snapshotter) footprint(status thinpool.VolumeStatus, target string) (footprint, error) {
 	inodes, err := s.files.Inodes(status.Node, target)
 	return footprint{Mapped: status.Mapped, Inodes: inodes}, err

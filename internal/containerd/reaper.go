@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// reaper gives blocks back in the background, some volumes at a time: a discard
-// takes as long as the volume has blocks.
+// reaper gives blocks back in the background, several volumes at a time. A discard
+// takes longer the more blocks the volume has.
 type reaper struct {
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -24,8 +24,8 @@ type reaper struct {
 
 const reapedAtOnce = 4
 
-// lingering is how long after the last removal it is written down that its blocks
-// are back, unless another change does it.
+// lingering is the delay after the last removal until the returned blocks are recorded,
+// unless another change records them earlier.
 const lingering = time.Second
 
 func (r *reaper) begin() {
@@ -34,7 +34,7 @@ func (r *reaper) begin() {
 	r.work = map[chan struct{}]bool{}
 }
 
-// end stops what is under way. What is left is reaped by whoever comes next.
+// end stops the work in progress. The next process or reap completes it.
 func (r *reaper) end() {
 	r.mu.Lock()
 	r.ended = true
@@ -43,7 +43,7 @@ func (r *reaper) end() {
 	r.all.Wait()
 }
 
-// wait waits for what is under way now, and not for what comes meanwhile.
+// wait waits for the work that is in progress now, and not for work that begins later.
 func (r *reaper) wait(ctx context.Context) error {
 	r.mu.Lock()
 	now := slices.Collect(maps.Keys(r.work))
@@ -58,8 +58,8 @@ func (r *reaper) wait(ctx context.Context) error {
 	return nil
 }
 
-// do runs work in the background, unless the end has come, and after it note, if
-// it stays the last for a while.
+// do runs work in the background, unless the reaper has ended. It runs note after it if
+// no other work follows for a while.
 func (r *reaper) do(work, note func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,8 +82,8 @@ func (r *reaper) do(work, note func()) {
 	})
 }
 
-// linger waits, and tells whether nothing is under way and nothing else was done
-// meanwhile.
+// linger waits, and reports whether no work is in progress and none was done in the
+// meantime.
 func (r *reaper) linger(after int) bool {
 	timer := time.NewTimer(lingering)
 	defer timer.Stop()
@@ -101,10 +101,10 @@ func (s *Snapshotter) reap(id uint32) {
 	s.reaper.do(func() { s.reapOne(id) }, s.noteReaped)
 }
 
-// noteReaped writes down that the blocks of removed volumes are back.
+// noteReaped records that the blocks of removed volumes are given back.
 func (s *Snapshotter) noteReaped() {
 	if err := s.pool.NoteReaped(s.reaper.ctx); err != nil && s.reaper.ctx.Err() == nil {
-		s.options.Log.Warn("what was removed could not be noted", "pool", s.pool.Name(), "error", err)
+		s.options.Log.Warn("could not record returned blocks", "pool", s.pool.Name(), "error", err)
 	}
 }
 
@@ -118,6 +118,6 @@ func (s *Snapshotter) reapOne(id uint32) {
 	defer func() { <-s.reaper.turns }()
 	_, err := s.pool.ReapVolumes(ctx, id)
 	if err != nil && ctx.Err() == nil {
-		s.options.Log.Warn("blocks of a removed snapshot are not back yet", "pool", s.pool.Name(), "id", id, "error", err)
+		s.options.Log.Warn("could not give back the blocks of a removed snapshot", "pool", s.pool.Name(), "id", id, "error", err)
 	}
 }

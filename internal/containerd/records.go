@@ -18,23 +18,23 @@ import (
 	"thinctl/units"
 )
 
-// The documents that this package keeps in the pool's database. A namespace has
-// no slash.
+// The documents that this package keeps in the pool's database. A namespace has no
+// slash.
 const (
 	kindSnapshots thinpool.DocumentKind = "containerd-snapshots" // namespace/key -> record
 	kindChildren  thinpool.DocumentKind = "containerd-children"  // namespace/parent's id/id -> key
 )
 
-// keptFor is what the volumes are kept for.
+// keptFor is the purpose of the volumes in their records.
 const keptFor = "containerd"
 
-// footprint is what a file system takes.
+// footprint is the space and the inodes that a file system takes.
 type footprint struct {
 	Mapped units.Bytes `json:"mapped"`
 	Inodes uint64      `json:"inodes"`
 }
 
-// less is what f has beyond g, and never below zero.
+// less returns what f has beyond g, and at least zero.
 func (f footprint) less(g footprint) footprint {
 	return footprint{Mapped: f.Mapped - min(f.Mapped, g.Mapped), Inodes: f.Inodes - min(f.Inodes, g.Inodes)}
 }
@@ -51,19 +51,19 @@ type record struct {
 	Updated  time.Time         `json:"updated"`
 	FS       filesystem.Type   `json:"fs"`
 	Size     units.Bytes       `json:"size"` // of its volume
-	// FileSystem is the size of its file system, 0 where it fills the volume.
+	// FileSystem is the size of its file system, or 0 if it fills the volume.
 	FileSystem units.Bytes `json:"file_system,omitempty"`
-	// Below is what it began with. All and Own are a committed snapshot's whole
-	// and what of it is its own.
+	// Below is what it began with. All is the whole of a committed snapshot, and Own
+	// the part beyond its parent.
 	Below footprint `json:"below"`
 	All   footprint `json:"all,omitzero"`
 	Own   footprint `json:"own,omitzero"`
-	// Views is how many views show a committed snapshot's volume.
+	// Views is the number of views of a committed snapshot.
 	Views int `json:"views,omitempty"`
 }
 
-// borrows tells whether the volume is the parent's.
-func (r record) borrows() bool { return r.Kind == core.KindView && r.Volume != volumeName(r.ID) }
+// shares reports whether the volume is the parent's.
+func (r record) shares() bool { return r.Kind == core.KindView && r.Volume != volumeName(r.ID) }
 
 func (r record) info(name string) core.Info {
 	return core.Info{Name: name, Kind: r.Kind, Parent: r.Parent, Labels: maps.Clone(r.Labels), Created: r.Created, Updated: r.Updated}
@@ -75,7 +75,7 @@ func (s *Snapshotter) childKey(parent, id string) string {
 	return s.options.Namespace + "/" + parent + "/" + id
 }
 
-// find reads a snapshot's document; fault.NotFound.
+// find reads a snapshot's document. The kind of the error is NotFound if there is none.
 func (s *Snapshotter) find(tx *thinpool.Tx, op, name string) (record, error) {
 	var r record
 	err := tx.Get(kindSnapshots, s.key(name), &r)
@@ -85,7 +85,7 @@ func (s *Snapshotter) find(tx *thinpool.Tx, op, name string) (record, error) {
 	return r, err
 }
 
-// free refuses a name that is taken.
+// free returns an error if a name is taken.
 func (s *Snapshotter) free(tx *thinpool.Tx, op, name string) error {
 	_, err := s.find(tx, op, name)
 	switch {
@@ -114,7 +114,7 @@ func (s *Snapshotter) drop(tx *thinpool.Tx, name string, r record) error {
 	return tx.Delete(kindChildren, s.childKey(r.ParentID, r.ID))
 }
 
-// child returns the name of a snapshot that stands on r; "" where none does.
+// child returns the name of a snapshot whose parent is r, or "" if there is none.
 func (s *Snapshotter) child(tx *thinpool.Tx, r record) (string, error) {
 	for entry, err := range thinpool.Documents[string](tx, kindChildren, s.childKey(r.ID, "")) {
 		return entry.Record, err
@@ -131,13 +131,13 @@ func newID() string {
 func volumeName(id string) string { return keptFor + "-" + id }
 
 const (
-	// maxName is far above what containerd makes of a key, and below what the
-	// database takes.
+	// maxName is far more than containerd uses for a key, and less than the database
+	// accepts.
 	maxName = 16 << 10
 	// maxLabel is containerd's own limit for a label's key and value together
 	// (pkg/labels/validate.go).
 	maxLabel = 4096
-	// maxLabels bounds what one record may take of the database.
+	// maxLabels bounds the size of one record in the database.
 	maxLabels = 256 << 10
 )
 

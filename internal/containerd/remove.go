@@ -10,9 +10,9 @@ import (
 	"thinctl/thinpool"
 )
 
-// Remove removes a snapshot that is no other's parent. It is gone, and its key may
-// be used again, when Remove returns; its blocks come back in the background, of
-// one that a stranger still has mounted when he has left.
+// Remove removes a snapshot that is not the parent of another. When it returns, the
+// snapshot does not exist and its key is free. Its blocks are given back in the
+// background; if a process has the device open, after it is closed.
 func (s *Snapshotter) Remove(ctx context.Context, key string) error {
 	if err := checkName("remove", "key", key); err != nil {
 		return err
@@ -20,7 +20,7 @@ func (s *Snapshotter) Remove(ctx context.Context, key string) error {
 	return failed("remove", key, s.remove(ctx, "remove", key, ""))
 }
 
-// remove removes the snapshot of that id, or of any where it is "".
+// remove removes the snapshot of an id, or any snapshot of the key if id is "".
 func (s *Snapshotter) remove(ctx context.Context, op, key, id string) error {
 	for {
 		r, err := s.get(ctx, op, key)
@@ -30,37 +30,37 @@ func (s *Snapshotter) remove(ctx context.Context, op, key, id string) error {
 		if id != "" && r.ID != id {
 			return refused(op, key, fault.NotFound, "")
 		}
-		if r.borrows() {
-			return s.unborrow(ctx, op, key, r)
+		if r.shares() {
+			return s.removeView(ctx, op, key, r)
 		}
-		var told error
-		err = s.bury(ctx, r.Volume, func(tx *thinpool.Tx) error {
-			told = s.unwrite(tx, op, key, r)
-			return told
+		var refusal error
+		err = s.removeVolume(ctx, r.Volume, func(tx *thinpool.Tx) error {
+			refusal = s.delete(tx, op, key, r)
+			return refusal
 		})
 		switch {
-		case told != nil:
-			return told
+		case refusal != nil:
+			return refusal
 		case err == nil:
 			s.forgetTarget(r.Volume)
 			return nil
 		case !gone(err):
 			return err
 		}
-		// Its volume is not there: it was removed or committed meanwhile, or somebody
-		// has meddled with the pool.
+		// The volume does not exist: the snapshot was removed or committed in the
+		// meantime, or another program has changed the pool.
 		if again, err := s.lost(ctx, op, key, r); err != nil || !again {
 			return err
 		}
 	}
 }
 
-// unborrow takes a view away that shows its parent's volume. Whose last view it was
-// needs no device any more.
-func (s *Snapshotter) unborrow(ctx context.Context, op, key string, r record) error {
+// removeView removes a view that shows its parent's volume. After the last view, the
+// device is deactivated.
+func (s *Snapshotter) removeView(ctx context.Context, op, key string, r record) error {
 	var parent record
 	err := s.pool.Update(ctx, func(tx *thinpool.Tx) (err error) {
-		if err := s.unwrite(tx, op, key, r); err != nil {
+		if err := s.delete(tx, op, key, r); err != nil {
 			return err
 		}
 		if parent, err = s.find(tx, op, r.Parent); err != nil {
@@ -70,48 +70,48 @@ func (s *Snapshotter) unborrow(ctx context.Context, op, key string, r record) er
 		return s.put(tx, r.Parent, parent)
 	})
 	if err == nil && parent.Views == 0 {
-		s.reaper.do(func() { s.putAway(s.reaper.ctx, r.Parent, parent) }, func() {})
+		s.reaper.do(func() { s.deactivate(s.reaper.ctx, r.Parent, parent) }, func() {})
 	}
 	return err
 }
 
-// putAway takes away the device of a committed snapshot that nothing shows. A
-// stranger who has it mounted keeps it: the next Recover tries again.
-func (s *Snapshotter) putAway(ctx context.Context, name string, r record) {
+// deactivate deactivates a committed snapshot without views. If a process has the
+// device open, the next Recover tries again.
+func (s *Snapshotter) deactivate(ctx context.Context, name string, r record) {
 	unlock, err := s.lock(ctx, r.Volume)
 	if err == nil {
 		defer unlock()
 		var now record
-		if now, err = s.get(ctx, "put away", name); err == nil && now.ID == r.ID && now.Views == 0 {
+		if now, err = s.get(ctx, "deactivate", name); err == nil && now.ID == r.ID && now.Views == 0 {
 			err = s.pool.DeactivateVolume(ctx, r.Volume)
 		}
 	}
 	if err != nil && !gone(err) && !missing(err) && !errors.Is(err, thinpool.ErrBusy) && ctx.Err() == nil {
-		s.options.Log.Warn("the device of a snapshot that nothing shows is still there", "pool", s.pool.Name(), "snapshot", name, "error", err)
+		s.options.Log.Warn("could not deactivate a snapshot without views", "pool", s.pool.Name(), "snapshot", name, "error", err)
 	}
 }
 
-// unwrite takes a snapshot's document away.
-func (s *Snapshotter) unwrite(tx *thinpool.Tx, op, key string, was record) error {
+// delete removes a snapshot's document.
+func (s *Snapshotter) delete(tx *thinpool.Tx, op, key string, was record) error {
 	r, err := s.find(tx, op, key)
 	if err != nil {
 		return err
 	}
 	if r.ID != was.ID || r.Volume != was.Volume {
-		return refused(op, key, fault.NotFound, "it was removed or committed meanwhile")
+		return refused(op, key, fault.NotFound, "it was removed or committed in the meantime")
 	}
 	child, err := s.child(tx, r)
 	if err != nil {
 		return err
 	}
 	if child != "" {
-		return refused(op, key, fault.Refused, "cannot remove it, since "+quoted(child)+" stands on it")
+		return refused(op, key, fault.Refused, "cannot remove it, since "+quoted(child)+" is made on it")
 	}
 	return s.drop(tx, key, r)
 }
 
-// lost drops the document of a snapshot that has no volume. again: there is
-// another by now.
+// lost removes the document of a snapshot that has no volume. again is true if the key
+// has another snapshot in the meantime.
 func (s *Snapshotter) lost(ctx context.Context, op, key string, was record) (again bool, err error) {
 	err = s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		r, err := s.find(tx, op, key)
@@ -121,14 +121,14 @@ func (s *Snapshotter) lost(ctx context.Context, op, key string, was record) (aga
 		if again = r.ID != was.ID || r.Volume != was.Volume; again {
 			return nil
 		}
-		return s.unwrite(tx, op, key, r)
+		return s.delete(tx, op, key, r)
 	})
 	return again, err
 }
 
-// bury removes a volume and what with takes away, and leaves its blocks to the
-// reaper.
-func (s *Snapshotter) bury(ctx context.Context, volume string, with func(*thinpool.Tx) error) error {
+// removeVolume removes a volume, with the documents that with removes, and leaves its
+// blocks to the reaper.
+func (s *Snapshotter) removeVolume(ctx context.Context, volume string, with func(*thinpool.Tx) error) error {
 	removals, err := s.pool.RemoveVolumes(ctx, []string{volume}, thinpool.RemoveOptions{Deferred: true, Later: true, For: keptFor}, with)
 	for _, removal := range removals {
 		s.reap(removal.Volume.ID)
@@ -136,8 +136,8 @@ func (s *Snapshotter) bury(ctx context.Context, volume string, with func(*thinpo
 	return err
 }
 
-// Cleanup gives back the blocks of all removed snapshots that nobody uses any
-// more. The pool's other removed volumes go along.
+// Cleanup gives back the blocks of all removed snapshots that no process has open. It
+// includes the other removed volumes of the pool.
 func (s *Snapshotter) Cleanup(ctx context.Context) error {
 	if err := s.reaper.wait(ctx); err != nil {
 		return err
@@ -146,27 +146,27 @@ func (s *Snapshotter) Cleanup(ctx context.Context) error {
 	return err
 }
 
-// Recover finishes what killed processes have left: volumes that a commit has
-// replaced, mounts, half-made devices and templates, devices that nothing shows,
-// removed volumes whose blocks are not back. The pool must be active.
+// Recover completes what killed processes left: volumes that a commit has replaced,
+// mounts, incomplete devices and templates, devices without views, and removed volumes
+// whose blocks are not given back. The pool must be active.
 func (s *Snapshotter) Recover(ctx context.Context) error {
 	if err := s.layers.Recover(ctx); err != nil {
 		return err
 	}
-	err := errors.Join(s.clearFolders(ctx), s.clearVolumes(ctx), s.putAllAway(ctx), s.finishDevices(ctx))
+	err := errors.Join(s.clearMounts(ctx), s.clearVolumes(ctx), s.deactivateIdle(ctx), s.completeDevices(ctx))
 	if err == nil {
 		return nil
 	}
 	return wrapped("recover", "containerd namespace "+quoted(s.options.Namespace), err)
 }
 
-// clearVolumes removes the volumes that no document of any namespace has. None
-// gets one any more: volume and document are made in one transaction.
+// clearVolumes removes the volumes that no document of any namespace has. None of them
+// can get one: volume and document are created in one transaction.
 func (s *Snapshotter) clearVolumes(ctx context.Context) error {
 	left, err := s.strays(ctx)
 	var faults []error
 	for _, volume := range left {
-		if err := s.bury(ctx, volume, nil); !gone(err) {
+		if err := s.removeVolume(ctx, volume, nil); !gone(err) {
 			faults = append(faults, err)
 		}
 	}
@@ -195,9 +195,8 @@ func (s *Snapshotter) strays(ctx context.Context) (left []string, err error) {
 	return left, err
 }
 
-// putAllAway takes away the devices of this namespace's committed snapshots that
-// nothing shows.
-func (s *Snapshotter) putAllAway(ctx context.Context) error {
+// deactivateIdle deactivates this namespace's committed snapshots that have no views.
+func (s *Snapshotter) deactivateIdle(ctx context.Context) error {
 	idle := map[string]record{}
 	err := s.pool.View(ctx, func(tx *thinpool.Tx) error {
 		for entry, err := range thinpool.Documents[record](tx, kindSnapshots, s.key("")) {
@@ -224,15 +223,15 @@ func (s *Snapshotter) putAllAway(ctx context.Context) error {
 	}
 	for name, r := range idle {
 		if active[r.Volume] {
-			s.putAway(ctx, name, r)
+			s.deactivate(ctx, name, r)
 		}
 	}
 	return nil
 }
 
-// finishDevices completes the devices whose activation was cut off. Others stay
-// as they are: containerd may be about to mount them.
-func (s *Snapshotter) finishDevices(ctx context.Context) error {
+// completeDevices completes the devices whose activation was interrupted. It leaves
+// other devices as they are: containerd may be about to mount them.
+func (s *Snapshotter) completeDevices(ctx context.Context) error {
 	volumes, err := s.pool.Volumes(ctx)
 	if err != nil {
 		return err

@@ -10,9 +10,9 @@ import (
 	"thinctl/thinpool"
 )
 
-// RepairIn drops, within a transaction, the snapshots of all namespaces whose
-// volume or parent is gone: containerd unpacks what it misses again. A volume that
-// loses its snapshot so keeps its contents, as a volume of the user's own. It
+// RepairIn removes, within a transaction, the snapshots of all namespaces whose volume
+// or parent does not exist. containerd unpacks missing snapshots again. A volume that
+// loses its snapshot becomes a volume of the user's, with its contents. RepairIn
 // returns what it did.
 func RepairIn(tx *thinpool.Tx) (actions []string, err error) {
 	volumes := map[string]thinpool.VolumeRecord{}
@@ -51,7 +51,7 @@ func RepairIn(tx *thinpool.Tx) (actions []string, err error) {
 		if err := dropRecord(tx, key, r); err != nil {
 			return actions, err
 		}
-		if volume, there := volumes[r.Volume]; there && !r.borrows() {
+		if volume, there := volumes[r.Volume]; there && !r.shares() {
 			if err := tx.Keep(volume, ""); err != nil {
 				return actions, err
 			}
@@ -71,11 +71,11 @@ func dropRecord(tx *thinpool.Tx, key string, r record) error {
 	return tx.Delete(kindChildren, namespace+"/"+r.ParentID+"/"+r.ID)
 }
 
-// recountViews has committed snapshots count the views that are left.
+// recountViews corrects the number of views of committed snapshots.
 func recountViews(tx *thinpool.Tx, all map[string]record) error {
 	views := map[string]int{}
 	for _, r := range all {
-		if r.borrows() {
+		if r.shares() {
 			views[r.Volume]++
 		}
 	}

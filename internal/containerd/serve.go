@@ -15,23 +15,23 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// ServeOptions change how a snapshotter is served.
+// ServeOptions are the options of Serve.
 type ServeOptions struct {
-	// Observe hears of each request when it begins: the method, such as "Prepare".
-	// What it returns is called when the request has ended, with gRPC's word for the
-	// outcome, such as "OK" or "NotFound". Several are called at once.
+	// Observe is called with the method, such as "Prepare", when a request begins. The
+	// function that it returns is called when the request has ended, with the gRPC
+	// code, such as "OK" or "NotFound". Calls are concurrent.
 	Observe func(method string) (ended func(code string))
-	// Ready is asked before each request to the snapshotter; an error is the answer to
-	// it, and has containerd come again. nil: it always is.
+	// Ready is called before each request to the snapshotter. If it returns an error,
+	// that is the answer, and containerd retries. nil means always ready.
 	Ready func() error
-	// Services registers what else is served on the listener; nil: nothing.
+	// Services registers other services on the listener. It may be nil.
 	Services func(grpc.ServiceRegistrar)
-	// Grace is how long requests under way may take once ctx has ended; 10 s where
+	// Grace is how long requests in progress may take after ctx has ended; 10 s if
 	// zero.
 	Grace time.Duration
 }
 
-// Serve answers containerd on a listener until ctx ends, and then nil. It closes
+// Serve serves containerd on a listener until ctx ends, and then returns nil. It closes
 // the listener, and leaves the snapshotter open.
 func Serve(ctx context.Context, on net.Listener, s *Snapshotter, o ServeOptions) error {
 	server := grpc.NewServer(grpc.ChainUnaryInterceptor(o.unary), grpc.ChainStreamInterceptor(o.stream))
@@ -63,7 +63,7 @@ func (s service) Update(ctx context.Context, q *api.UpdateSnapshotRequest) (*api
 	return s.SnapshotsServer.Update(ctx, q)
 }
 
-// stop lets requests under way end, and then cancels them.
+// stop lets requests in progress end, and cancels them after the grace period.
 func (o ServeOptions) stop(server *grpc.Server) {
 	grace := o.Grace
 	if grace == 0 {
@@ -119,6 +119,6 @@ func (o ServeOptions) observe(method string) (ended func(error)) {
 	if o.Observe == nil {
 		return func(error) {}
 	}
-	told := o.Observe(path.Base(method))
-	return func(err error) { told(status.Code(err).String()) }
+	refusal := o.Observe(path.Base(method))
+	return func(err error) { refusal(status.Code(err).String()) }
 }

@@ -9,12 +9,12 @@ import (
 	"thinctl/units"
 )
 
-// maxSizeLabel asks for a size of a snapshot's file system, in decimal bytes
+// maxSizeLabel is the label that requests a size of the file system, in decimal bytes
 // (containerd core/snapshots, LabelSnapshotMaxSize).
 const maxSizeLabel = "containerd.io/snapshot/max-size"
 
-// asked reads the size that labels ask for; 0 where they do not.
-func asked(op, name string, labels map[string]string) (units.Bytes, error) {
+// requestedSize returns the size that labels request, or 0.
+func requestedSize(op, name string, labels map[string]string) (units.Bytes, error) {
 	text, is := labels[maxSizeLabel]
 	if !is {
 		return 0, nil
@@ -23,15 +23,16 @@ func asked(op, name string, labels map[string]string) (units.Bytes, error) {
 	const largest = units.Bytes(8 * units.PiB)
 	switch {
 	case err != nil || size <= 0:
-		return 0, refused(op, name, fault.Invalid, fmt.Sprintf("label %s is %s, which is no number of bytes", maxSizeLabel, quoted(text)))
+		return 0, refused(op, name, fault.Invalid, fmt.Sprintf("label %s is %s; want a number of bytes", maxSizeLabel, quoted(text)))
 	case units.Bytes(size) > largest:
 		return 0, refused(op, name, fault.Invalid, fmt.Sprintf("label %s asks for %s, at most %s are possible", maxSizeLabel, units.Bytes(size), largest))
 	}
 	return units.Bytes(size).RoundUp(units.MiB), nil
 }
 
-// least is the smallest file system that mkfs makes willingly.
-func least(fs filesystem.Type) units.Bytes {
+// minSize returns the size of the smallest file system that mkfs makes without options
+// that force it.
+func minSize(fs filesystem.Type) units.Bytes {
 	if fs == filesystem.XFS {
 		return 300 * units.MiB
 	}

@@ -16,41 +16,41 @@ import (
 	"thinctl/units"
 )
 
-// Files are the file systems on volumes.
+// Files is access to the file systems on volumes.
 type Files interface {
 	snapshots.Files
-	// Inodes is package filesystem's function.
+	// Inodes is filesystem.Inodes.
 	Inodes(device, target string) (uint64, error)
 }
 
-// Options change how a snapshotter works.
+// Options are the options of a snapshotter.
 type Options struct {
 	// Namespace keeps the snapshots of one containerd apart; "" is "default".
 	Namespace string
 	// FS is the file system of snapshots without a parent; "" is ext4.
 	FS filesystem.Type
-	// Size is the volume's of a snapshot without a parent; the pool's base size
-	// where zero.
+	// Size is the size of volumes of snapshots without a parent; the pool's base size
+	// if zero.
 	Size units.Bytes
-	// FormatArgs are mkfs's further arguments.
+	// FormatArgs are further arguments of mkfs.
 	FormatArgs []string
-	// Exclusive tells what a scan of the pool, if there was one, has found out about
-	// a volume. It is asked by each Usage and must be quick.
+	// Exclusive returns what the last scan of the pool found about a volume, if there
+	// was one. Each Usage calls it; it must be quick.
 	Exclusive func(volume string) (Scanned, bool)
-	// Log hears of what goes wrong after an answer was given; nil is slog.Default.
+	// Log receives failures after an answer was sent; nil is slog.Default.
 	Log *slog.Logger
 	// Now is the clock of records; nil is time.Now.
 	Now func() time.Time
 }
 
-// Scanned is what a scan found of one volume.
+// Scanned is what a scan found about one volume.
 type Scanned struct {
 	Exclusive units.Bytes // blocks that no other volume maps
 	Mapped    units.Bytes // all its blocks at the same moment
 }
 
-// Snapshotter is the snapshots of one containerd in one pool. All it knows is in
-// the pool's database. Methods are safe for concurrent use.
+// Snapshotter is containerd's snapshotter for one namespace of a pool. Its whole state
+// is in the pool's database. Methods are safe for concurrent use.
 type Snapshotter struct {
 	pool    *thinpool.Pool
 	files   Files
@@ -59,7 +59,7 @@ type Snapshotter struct {
 
 	cached struct {
 		sync.Mutex
-		templates map[string]ground // by file system and size
+		templates map[string]origin // by file system and size
 		targets   map[string]string // where a volume was last seen mounted
 	}
 	reaper reaper
@@ -81,7 +81,7 @@ func New(pool *thinpool.Pool, files Files, o Options) (*Snapshotter, error) {
 	}
 	s := &Snapshotter{pool: pool, files: files, options: o,
 		layers: snapshots.New(pool, files, snapshots.Options{FS: o.FS, FormatArgs: o.FormatArgs, Now: o.Now})}
-	s.cached.templates, s.cached.targets = map[string]ground{}, map[string]string{}
+	s.cached.templates, s.cached.targets = map[string]origin{}, map[string]string{}
 	s.reaper.begin()
 	return s, nil
 }
@@ -107,11 +107,11 @@ var (
 // Pool returns the pool that the snapshots are in.
 func (s *Snapshotter) Pool() *thinpool.Pool { return s.pool }
 
-// Namespace returns the name of the set of snapshots.
+// Namespace returns the name of the namespace.
 func (s *Snapshotter) Namespace() string { return s.options.Namespace }
 
-// Close ends what is done in the background. Snapshots and their devices stay.
-// A second Close does nothing.
+// Close stops the work in the background. Snapshots and their devices stay. A second
+// Close does nothing.
 func (s *Snapshotter) Close() error {
 	s.reaper.end()
 	return nil

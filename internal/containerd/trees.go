@@ -17,11 +17,12 @@ type Trees struct {
 	Lower string
 	// Upper is the root of the newer tree.
 	Upper string
-	// Related tells whether one is a snapshot of the other, or of what it was made of.
+	// Related reports whether one tree is a snapshot of the other, or of what the other
+	// was made of.
 	Related bool
 }
 
-// Pair is two snapshots that are to be compared.
+// Pair is two snapshots to be compared.
 type Pair struct {
 	s            *Snapshotter
 	lower, upper *shown // lower is nil for an empty tree
@@ -35,12 +36,13 @@ type shown struct {
 	node string
 }
 
-// Pair finds the snapshots that mounts show, as [Snapshotter.Mounts], Prepare and View
-// have returned them. No lower mounts are an empty tree. fault.Unsupported: a mount is
-// not one of this namespace's snapshots. fault.NotFound: the snapshot was removed.
+// Pair finds the snapshots behind mounts that [Snapshotter.Mounts], Prepare or View
+// returned. No lower mounts mean an empty tree. The kind of the error is Unsupported if
+// a mount is not a snapshot of this namespace, and NotFound if the snapshot was
+// removed.
 func (s *Snapshotter) Pair(ctx context.Context, lower, upper []mount.Mount) (*Pair, error) {
 	for _, mounts := range [][]mount.Mount{lower, upper} {
-		if err := s.one(mounts); err != nil {
+		if err := s.checkMounts(mounts); err != nil {
 			return nil, err
 		}
 	}
@@ -73,8 +75,9 @@ func (p *Pair) object(mounts []mount.Mount) string {
 	return mounts[0].Source
 }
 
-// one refuses, without reading anything, mounts that can be no snapshot of the pool.
-func (s *Snapshotter) one(mounts []mount.Mount) error {
+// checkMounts returns an error for mounts that cannot be a snapshot of the pool. It
+// reads nothing.
+func (s *Snapshotter) checkMounts(mounts []mount.Mount) error {
 	if len(mounts) > 1 {
 		return foreign("several mounts")
 	}
@@ -88,14 +91,14 @@ func (s *Snapshotter) one(mounts []mount.Mount) error {
 }
 
 func foreign(what string) error {
-	return &Error{Op: "compare", Object: what, Kind: fault.Unsupported, Detail: "it is no snapshot of this containerd's namespace"}
+	return &Error{Op: "compare", Object: what, Kind: fault.Unsupported, Detail: "it is not a snapshot of this namespace"}
 }
 
 func (s *Snapshotter) nodeOf(volume string) string {
 	return s.pool.NodeOf(thinpool.VolumeRecord{Name: volume, For: keptFor})
 }
 
-// behind finds the snapshot that a mount shows. A committed one is found before its
+// behind finds the snapshot that a mount shows. It prefers a committed snapshot to its
 // views, which show the same device.
 func (s *Snapshotter) behind(tx *thinpool.Tx, m mount.Mount) (*shown, error) {
 	var found *shown
@@ -114,13 +117,13 @@ func (s *Snapshotter) behind(tx *thinpool.Tx, m mount.Mount) (*shown, error) {
 		found = &shown{name: name, record: r, node: m.Source}
 	}
 	if found == nil {
-		return nil, &Error{Op: "compare", Object: "the snapshot at " + quoted(m.Source), Kind: fault.NotFound, Detail: "it was removed or committed meanwhile"}
+		return nil, &Error{Op: "compare", Object: "the snapshot at " + quoted(m.Source), Kind: fault.NotFound, Detail: "it was removed or committed in the meantime"}
 	}
 	return found, nil
 }
 
-// related tells whether one snapshot was made of the other, however many commits lie
-// between.
+// related reports whether one snapshot was made of the other, at any number of commits
+// between them.
 func (s *Snapshotter) related(tx *thinpool.Tx, a, b record) (bool, error) {
 	for _, pair := range [2][2]record{{a, b}, {b, a}} {
 		for at := pair[1]; ; {
@@ -146,8 +149,8 @@ func (s *Snapshotter) related(tx *thinpool.Tx, a, b record) (bool, error) {
 // Upper returns the name of the newer snapshot.
 func (p *Pair) Upper() string { return p.upper.name }
 
-// Read calls f while both trees can be read. Of an active snapshot the tree is what
-// it was at one moment, whoever writes to it.
+// Read calls f while both trees can be read. The tree of an active snapshot is as it
+// was at one moment, also while processes write to it.
 func (p *Pair) Read(ctx context.Context, f func(Trees) error) error {
 	trees := Trees{Related: p.related}
 	err := p.s.read(ctx, p.upper, func(root string) error {
@@ -168,14 +171,14 @@ func (s *Snapshotter) read(ctx context.Context, one *shown, f func(root string) 
 		err := s.layers.WithFrozen(ctx, one.Volume, one.FS, f)
 		s.reaper.do(func() {}, s.noteReaped)
 		if gone(err) {
-			err = refused("compare", one.name, fault.NotFound, "it was removed or committed meanwhile")
+			err = refused("compare", one.name, fault.NotFound, "it was removed or committed in the meantime")
 		}
 		return err
 	}
 	err := s.layers.WithUnwritten(ctx, one.node, one.FS, f)
 	if one.Kind == core.KindCommitted {
 		// The views that have shown it may have been removed in the meantime.
-		s.reaper.do(func() { s.putAway(s.reaper.ctx, one.name, one.record) }, func() {})
+		s.reaper.do(func() { s.deactivate(s.reaper.ctx, one.name, one.record) }, func() {})
 	}
 	return err
 }

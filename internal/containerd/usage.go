@@ -40,7 +40,7 @@ func (s *Snapshotter) written(ctx context.Context, key string, r record, volume 
 		}
 	}
 	if gone(err) {
-		return footprint{}, refused("measure", key, fault.NotFound, "it was removed or committed meanwhile")
+		return footprint{}, refused("measure", key, fault.NotFound, "it was removed or committed in the meantime")
 	}
 	if err != nil {
 		return footprint{}, err
@@ -52,8 +52,8 @@ func (s *Snapshotter) written(ctx context.Context, key string, r record, volume 
 	return own, nil
 }
 
-// exact is what a scan found that only this volume maps, and what it has mapped
-// since. It is for volumes that nothing stands on.
+// exact returns the blocks that only this volume maps according to a scan, plus what it
+// has mapped since. It is for volumes without children.
 func (s *Snapshotter) exact(volume string, mapped units.Bytes) (units.Bytes, bool) {
 	if s.options.Exclusive == nil {
 		return 0, false
@@ -62,8 +62,7 @@ func (s *Snapshotter) exact(volume string, mapped units.Bytes) (units.Bytes, boo
 	return found.Exclusive + mapped - min(mapped, found.Mapped), known
 }
 
-// inodes counts those of an active volume, as well as it can be seen: 0 where
-// it cannot.
+// inodes returns the number of inodes of an active volume, or 0 if it cannot be read.
 func (s *Snapshotter) inodes(volume thinpool.Volume) uint64 {
 	if target := s.target(volume); target != "" {
 		if n, err := s.files.Inodes(volume.Node, target); err == nil {
@@ -77,9 +76,8 @@ func (s *Snapshotter) inodes(volume thinpool.Volume) uint64 {
 	return n
 }
 
-// target returns where this mount namespace has a volume mounted, "" where it is
-// not seen. The last place is tried first: to read all mounts takes long where
-// there are many.
+// target returns where this mount namespace has a volume mounted, or "". It tries the
+// last place first: reading all mounts takes long on a host with many.
 func (s *Snapshotter) target(volume thinpool.Volume) string {
 	if volume.Open == 0 {
 		return ""
