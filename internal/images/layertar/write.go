@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"thinctl/units"
@@ -80,33 +81,37 @@ func write(
 		return Written{}, err
 	}
 	defer root.Close()
-	count := &counter{w: w}
+	group, inner := errgroup.WithContext(ctx)
 	l := &layerWriter{
-		ctx: ctx, root: root, latest: o.Latest, out: count, tar: tar.NewWriter(count), buf: make([]byte, chunkSize),
+		ctx: inner, root: root, latest: o.Latest, entries: make(chan outEntry, queueLength),
 		directories: map[string]bool{}, names: map[string]bool{}, linked: map[inode]*linkedFile{},
 	}
-	if err := produce(l); err != nil {
+	group.Go(func() error {
+		defer close(l.entries)
+		return produce(l)
+	})
+	count := &counter{w: w}
+	out := &tarWriter{ctx: inner, root: root, tar: tar.NewWriter(count), w: count, buf: make([]byte, chunkSize)}
+	group.Go(func() error { return out.run(l.entries) })
+	if err := group.Wait(); err != nil {
 		return Written{}, err
 	}
-	if err := l.tar.Close(); err != nil {
+	if err := out.tar.Close(); err != nil {
 		return Written{}, err
 	}
-	l.written.TarSize = count.n
-	return l.written, nil
+	out.written.TarSize = count.n
+	return out.written, nil
 }
 
 // layerWriter writes the entries of a layer in the way of containerd's pkg/archive,
 // ChangeWriter. It also writes extended attributes, and times to the nanosecond,
-// and does not read holes.
+// and does not read holes. A [tarWriter] in another goroutine writes the tar.
 type layerWriter struct {
-	ctx    context.Context
-	root   *os.Root
-	latest time.Time
-	out    io.Writer // that tar writes to
-	tar    *tar.Writer
-	buf    []byte
+	ctx     context.Context
+	root    *os.Root
+	latest  time.Time
+	entries chan outEntry
 
-	written     Written
 	directories map[string]bool // written, by path
 	names       map[string]bool // written, of files with several names
 	linked      map[inode]*linkedFile
@@ -157,8 +162,7 @@ func (l *layerWriter) whiteout(at string) error {
 	h := &tar.Header{
 		Name: parent[1:] + whiteout + base, Typeflag: tar.TypeReg, ModTime: time.Unix(0, 0), Format: tar.FormatPAX,
 	}
-	l.written.Entries++
-	return l.tar.WriteHeader(h)
+	return l.put(outEntry{header: h})
 }
 
 // file writes an entry as it is in the tree, after the directories that it is in.
@@ -173,32 +177,16 @@ func (l *layerWriter) file(at string, info fs.FileInfo) error {
 	if h.Typeflag == tar.TypeDir {
 		l.directories[at] = true
 	}
-	l.written.Entries++
-	switch h.Typeflag {
-	case tar.TypeReg:
-		return l.contents(at[1:], h)
-	case tar.TypeSymlink:
-		l.written.Size += units.Bytes(len(h.Linkname))
-	}
-	return l.tar.WriteHeader(h)
+	return l.put(outEntry{header: h, path: at})
 }
 
-// contents writes a regular file.
-func (l *layerWriter) contents(name string, h *tar.Header) error {
-	f, info, err := openPlain(l.root, name)
-	if err != nil {
-		return err
+func (l *layerWriter) put(e outEntry) error {
+	select {
+	case l.entries <- e:
+		return nil
+	case <-l.ctx.Done():
+		return context.Cause(l.ctx)
 	}
-	defer f.Close()
-	h.Size = info.Size()
-	l.written.Size += units.Bytes(h.Size)
-	if isHuge(info) {
-		return l.sparse(h, f)
-	}
-	if err := l.tar.WriteHeader(h); err != nil {
-		return err
-	}
-	return copyExtent(l.ctx, l.tar, f, info, 0, h.Size, l.buf)
 }
 
 // parents writes the directories above a path, unless the layer has them already.
@@ -332,16 +320,4 @@ func named(at string, err error) error {
 		return err
 	}
 	return &EntryError{Entry: at, Why: err}
-}
-
-// counter counts the bytes that pass.
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
 }

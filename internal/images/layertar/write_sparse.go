@@ -29,8 +29,8 @@ func isHuge(info fs.FileInfo) bool {
 
 // sparse writes a file as a sparse entry of GNU tar's version 1.0, which
 // archive/tar reads but does not write.
-func (l *layerWriter) sparse(h *tar.Header, f *os.File) error {
-	data, err := dataOf(l.ctx, f, h.Size, l.buf)
+func (t *tarWriter) sparse(h *tar.Header, f *os.File) error {
+	data, err := dataOf(t.ctx, f, h.Size, t.buf)
 	if err != nil {
 		return err
 	}
@@ -46,18 +46,18 @@ func (l *layerWriter) sparse(h *tar.Header, f *os.File) error {
 	if err != nil {
 		return err
 	}
-	if err := l.tar.Flush(); err != nil { // the padding of the entry before
+	if err := t.tar.Flush(); err != nil { // the padding of the entry before
 		return err
 	}
-	if _, err := l.out.Write(append(header, list.Bytes()...)); err != nil {
+	if _, err := t.w.Write(append(header, list.Bytes()...)); err != nil {
 		return err
 	}
 	for _, d := range data {
-		if err := copyData(l.ctx, l.out, f, d.offset, d.size, l.buf); err != nil {
+		if err := copyData(t.ctx, t.w, f, d.offset, d.size, t.buf); err != nil {
 			return err
 		}
 	}
-	_, err = l.out.Write(make([]byte, padding(sum)))
+	_, err = t.w.Write(make([]byte, padding(sum)))
 	return err
 }
 
