@@ -28,7 +28,7 @@ func testApp(t *testing.T, out, errs io.Writer) (*command.Environment, *fakeHost
 		OpenHost: host.open, Files: newFakeFiles(host.kernel), Probe: doctor.Local()}, host
 }
 
-// TestEnvironment: a flag goes before the environment.
+// TestEnvironment checks that a flag overrides the environment.
 func TestEnvironment(t *testing.T) {
 	var out, errs bytes.Buffer
 	a, _ := testApp(t, &out, &errs)
@@ -53,7 +53,7 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// TestResultNotWritten: a result that nobody got is no success.
+// TestResultNotWritten checks that a command fails if its result cannot be written.
 func TestResultNotWritten(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -69,7 +69,7 @@ func TestResultNotWritten(t *testing.T) {
 	}
 }
 
-// TestInterrupted: what an interrupt ends leaves nothing, and exits 130.
+// TestInterrupted checks that an interrupted command undoes its work and exits 130.
 func TestInterrupted(t *testing.T) {
 	var out, errs bytes.Buffer
 	a, host := testApp(t, &out, &errs)
@@ -93,7 +93,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestPromptInterrupted: an interrupt ends the wait for an answer.
+// TestPromptInterrupted checks that an interrupt ends the wait for an answer.
 func TestPromptInterrupted(t *testing.T) {
 	var out, errs bytes.Buffer
 	a, _ := testApp(t, &out, &errs)
@@ -126,7 +126,7 @@ func TestColors(t *testing.T) {
 	}
 }
 
-// TestHostCloses: the host is closed, whatever happens.
+// TestHostCloses checks that the host is closed, also after an error.
 func TestHostCloses(t *testing.T) {
 	var out, errs bytes.Buffer
 	a, host := testApp(t, &out, &errs)

@@ -14,7 +14,7 @@ import (
 	"thinctl/internal/testkit/need"
 )
 
-// TestBinary runs the program itself for what needs no device mapper.
+// TestBinary runs the program for cases that need no device mapper.
 func TestBinary(t *testing.T) {
 	root := t.TempDir()
 	for _, test := range []struct {
@@ -43,7 +43,7 @@ func TestBinary(t *testing.T) {
 	}
 }
 
-// TestSignals: the first signal ends the context, the second one the process.
+// TestSignals checks that the first signal ends the context and the second one the process.
 func TestSignals(t *testing.T) {
 	exits := make(chan int, 1)
 	ctx, stop := untilSignal(t.Context(), func(code int) { exits <- code })
@@ -70,7 +70,7 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// TestBashCompletes asks bash itself.
+// TestBashCompletes runs the completion script in bash.
 func TestBashCompletes(t *testing.T) {
 	bash := need.Program(t, "bash")
 	for _, test := range []struct{ line, want string }{

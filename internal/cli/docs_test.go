@@ -11,7 +11,7 @@ import (
 	"thinctl/internal/cli/docs"
 )
 
-// TestDocsAreCurrent: what `make docs` generates is what is in the project.
+// TestDocsAreCurrent checks that the files of `make docs` are up to date.
 func TestDocsAreCurrent(t *testing.T) {
 	files, err := docs.Files(newApp(&command.Environment{Out: io.Discard, Err: io.Discard}))
 	if err != nil {

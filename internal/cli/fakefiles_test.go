@@ -13,8 +13,8 @@ import (
 	"thinctl/units"
 )
 
-// fakeFiles are file systems in memory: which device has one, where it is
-// mounted, and who else holds it. A mount holds the fake kernel's device.
+// fakeFiles are file systems in memory: their devices, mount points and holders. A mount holds the
+// device of the fake kernel.
 type fakeFiles struct {
 	kernel    *dmtest.Kernel
 	kinds     map[dm.UUID]filesystem.Type
@@ -143,7 +143,7 @@ func (f *fakeFiles) MountPoint(_ context.Context, device blockdev.Number) (strin
 	return "", nil
 }
 
-// Trim gives back the second block of what Format wrote.
+// Trim frees the second block that Format wrote.
 func (f *fakeFiles) Trim(_ context.Context, mountPoint string) (units.Bytes, error) {
 	if f.failing != nil {
 		return 0, &filesystem.Error{Op: "trim", Object: mountPoint, Err: f.failing}

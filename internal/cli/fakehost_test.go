@@ -24,15 +24,15 @@ import (
 	"thinctl/units"
 )
 
-// fakeHost is a machine in memory: kernel, loop devices and block devices.
-// Folders and files are real ones of the test.
+// fakeHost is a host in memory: kernel, loop devices and block devices. Its directories and files
+// are those of the test.
 type fakeHost struct {
 	kernel *dmtest.Kernel
 	loops  *looptest.Kernel
 	disks  *fakeDisks
 
-	world *snapshotstest.Fixture // nil: disks, and fakeFiles
-	files *fakeFiles
+	fixture *snapshotstest.Fixture // nil without real file trees
+	files   *fakeFiles
 }
 
 func newFakeHost(options dmtest.Options) *fakeHost {
@@ -67,8 +67,8 @@ func (h *fakeHost) open(*slog.Logger) (thinpool.Host, io.Closer, error) {
 	if h.files != nil {
 		host.Holders = snapshots.Holders(h.files)
 	}
-	if h.world != nil {
-		host = h.world.Host()
+	if h.fixture != nil {
+		host = h.fixture.Host()
 	}
 	host.Now = func() time.Time { return time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC) }
 	return host, io.NopCloser(nil), nil
@@ -80,7 +80,7 @@ type fakeDevice struct {
 	busy bool
 }
 
-// fakeDisks are the real folders and files, with block devices made up.
+// fakeDisks are the real directories and files, with fake block devices.
 type fakeDisks struct {
 	thinpool.LocalDisks
 	kernel  *dmtest.Kernel
@@ -91,7 +91,7 @@ type fakeDisks struct {
 	damage  func(block uint64, b []byte)
 }
 
-// add makes the file at path a block device.
+// add turns the file at path into a block device.
 func (d *fakeDisks) add(path string, busy bool) error {
 	disk, err := dmtest.OpenFileDisk(path)
 	if err != nil {
@@ -128,7 +128,7 @@ func (d *fakeDisks) Devices() ([]disk.Device, error) {
 	return all, nil
 }
 
-// about describes a device whose serial is its file's name.
+// about describes a device whose serial is the name of its file.
 func (d *fakeDevice) about(path string) disk.Device {
 	about := disk.Device{Number: blockdev.Number(d.dev), Path: path, Identity: disk.Identity{Kind: disk.Whole, Serial: filepath.Base(path)}}
 	var info os.FileInfo
@@ -189,7 +189,7 @@ func (d *fakeDisks) Metadata(path string, _ bool) (thinpool.MetadataFile, error)
 	return thinpooltest.Metadata(d.store, path, d.damage)
 }
 
-// damageNodes breaks all btree nodes that are read.
+// damageNodes damages all btree nodes that are read.
 func (d *fakeDisks) damageNodes() {
 	d.damage = func(_ uint64, b []byte) {
 		if metadata.KindOf(b) == metadata.NodeBlock {

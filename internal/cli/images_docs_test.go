@@ -18,8 +18,8 @@ import (
 	"thinctl/internal/testkit/snapshotstest"
 )
 
-// TestImagesDocs: each example of docs/images.md shows what the commands really
-// write, but for ids, which are never the same.
+// TestImagesDocs checks that each example of docs/images.md shows the output of its commands,
+// except for ids.
 func TestImagesDocs(t *testing.T) {
 	need.Root(t)
 	text, err := os.ReadFile("../../docs/images.md")
@@ -51,18 +51,18 @@ func withoutIDs(text string) string {
 	})
 }
 
-// docsMachine carries out the examples, one after the other.
+// docsMachine runs the examples in order.
 type docsMachine struct {
 	*testing.T
-	world *snapshotstest.Fixture
-	host  *fakeHost
-	mnt   string
+	fixture *snapshotstest.Fixture
+	host    *fakeHost
+	mnt     string
 }
 
 func newDocsMachine(t *testing.T) *docsMachine {
-	world := snapshotstest.New(t)
-	world.Space = plentyOfSpace
-	d := &docsMachine{T: t, world: world, host: &fakeHost{kernel: world.Kernel, loops: world.Loops, world: world}, mnt: t.TempDir()}
+	fixture := snapshotstest.New(t)
+	fixture.Space = plentyOfSpace
+	d := &docsMachine{T: t, fixture: fixture, host: &fakeHost{kernel: fixture.Kernel, loops: fixture.Loops, fixture: fixture}, mnt: t.TempDir()}
 	base, app := scriptImages()
 	base.Names, app.Names = []string{"debian:12"}, []string{"shop:1"}
 	var archive bytes.Buffer
@@ -75,8 +75,7 @@ func newDocsMachine(t *testing.T) *docsMachine {
 	return d
 }
 
-// replay runs the command lines of an example and puts what they write below
-// each.
+// replay runs the commands of an example and returns them with their output.
 func (d *docsMachine) replay(example string) string {
 	var shown bytes.Buffer
 	code := 0
@@ -91,8 +90,8 @@ func (d *docsMachine) replay(example string) string {
 			fmt.Fprintln(&shown, code)
 		case words[0] == "thinctl":
 			var out bytes.Buffer
-			code = run(context.Background(), d.app(&out), append([]string{"--root=" + d.world.Root}, words[1:]...))
-			shown.WriteString(d.told(out.String()))
+			code = run(context.Background(), d.app(&out), append([]string{"--root=" + d.fixture.Root}, words[1:]...))
+			shown.WriteString(d.shown(out.String()))
 		case words[0] == "echo":
 			at := len(words) - 1
 			if err := os.WriteFile(words[at], []byte(strings.Join(words[1:at-1], " ")+"\n"), 0o644); err != nil {
@@ -111,10 +110,10 @@ func (d *docsMachine) replay(example string) string {
 
 func (d *docsMachine) app(out *bytes.Buffer) *command.Environment {
 	return &command.Environment{In: strings.NewReader(""), Out: out, Err: out, Getenv: func(string) string { return "" }, EUID: func() int { return 0 },
-		OpenHost: d.host.open, Files: worldFiles{d.world.Files}, Probe: doctor.Local()}
+		OpenHost: d.host.open, Files: fixtureFiles{d.fixture.Files}, Probe: doctor.Local()}
 }
 
-// words takes a command line apart as a shell does, as far as the page needs it.
+// words splits a command line as a shell does, as far as the page needs it.
 func (d *docsMachine) words(line string) []string {
 	var words []string
 	for _, match := range regexp.MustCompile(`"(?:\\.|[^"])*"|\S+`).FindAllString(strings.TrimPrefix(line, "$ "), -1) {
@@ -126,14 +125,13 @@ func (d *docsMachine) words(line string) []string {
 	return words
 }
 
-// told puts folders of the test where a reader has them.
-func (d *docsMachine) told(text string) string {
+// shown replaces the directories of the test by those of the page.
+func (d *docsMachine) shown(text string) string {
 	text = strings.ReplaceAll(text, d.mnt+"/", "/mnt/")
-	return strings.ReplaceAll(text, filepath.Clean(d.world.Root), "/var/lib/thinctl")
+	return strings.ReplaceAll(text, filepath.Clean(d.fixture.Root), "/var/lib/thinctl")
 }
 
-// syntax checks the commands that the text names in passing: they are there, and
-// have the flags.
+// syntax checks that the commands in the text exist and have these flags.
 func (d *docsMachine) syntax(text string) {
 	named := 0
 	for _, match := range regexp.MustCompile("`(thinctl [^`]+)`").FindAllStringSubmatch(text, -1) {

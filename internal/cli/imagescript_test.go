@@ -31,11 +31,11 @@ import (
 )
 
 // TestImageScripts runs testdata/images/*.txt. Their machine has real file trees
-// on its volumes; hold and release take a container's volume. They also say:
+// on its volumes; hold and release take a container's volume. They have these further commands:
 //
 //	archive FILE KIND [docker|oci|gzip]   FILE becomes an archive: base, app, both, nameless or broken
-//	forget POOL KIND     the database has no documents of the kind any more
-//	capture NAME         $NAME is what the last command line wrote
+//	forget POOL KIND     the documents of the kind are deleted from the database
+//	capture NAME         $NAME is the output of the last command line
 //	feed FILE            the next command line reads FILE from standard input
 //	terminal             the next command line writes to a terminal
 //	registry             there is a registry at $REGISTRY
@@ -50,15 +50,15 @@ func TestImageScripts(t *testing.T) {
 		Dir:  "testdata/images",
 		Cmds: commands,
 		Setup: func(env *testscript.Env) error {
-			world := snapshotstest.New(t)
-			world.Space = plentyOfSpace
-			env.Setenv("THINCTL_ROOT", world.Root)
+			fixture := snapshotstest.New(t)
+			fixture.Space = plentyOfSpace
+			env.Setenv("THINCTL_ROOT", fixture.Root)
 			env.Setenv("TMPDIR", env.WorkDir)
-			if err := os.Mkdir(world.Root, 0o700); err != nil {
+			if err := os.Mkdir(fixture.Root, 0o700); err != nil {
 				return err
 			}
 			m := newMachine(env.WorkDir)
-			m.host = &fakeHost{kernel: world.Kernel, loops: world.Loops, world: world}
+			m.host = &fakeHost{kernel: fixture.Kernel, loops: fixture.Loops, fixture: fixture}
 			env.Values[machineKey{}] = m
 			return nil
 		},
@@ -88,10 +88,10 @@ func imageCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	}
 }
 
-// worldFiles are a world's file systems as the command line wants them.
-type worldFiles struct{ *snapshotstest.Files }
+// fixtureFiles are the file systems of a fixture, for the command line.
+type fixtureFiles struct{ *snapshotstest.Files }
 
-func (f worldFiles) MountPoint(_ context.Context, device blockdev.Number) (string, error) {
+func (f fixtureFiles) MountPoint(_ context.Context, device blockdev.Number) (string, error) {
 	points, err := f.Mounts(device)
 	for _, point := range points {
 		if !point.ReadOnly {
@@ -101,9 +101,9 @@ func (f worldFiles) MountPoint(_ context.Context, device blockdev.Number) (strin
 	return "", err
 }
 
-var _ command.FileSystems = worldFiles{}
+var _ command.FileSystems = fixtureFiles{}
 
-// The images of the scripts: app has base's layers and one more.
+// scriptImages returns the images of the scripts. app has the layers of base and one more.
 func scriptImages() (base, app imagetest.Image) {
 	at := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 	dir := func(path string) imagetest.Entry {
@@ -164,7 +164,7 @@ func writeArchive(path, kind, format string) (err error) {
 	return err
 }
 
-// breakLayer changes a layer's file in an archive.
+// breakLayer damages the file of a layer in an archive.
 func breakLayer(path string, layer imagetest.Layer) error {
 	var tar bytes.Buffer
 	if err := layer.WriteTar(&tar); err != nil {

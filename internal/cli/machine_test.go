@@ -31,7 +31,7 @@ import (
 
 type machineKey struct{}
 
-// machine is one script's host, and what its last command line gave.
+// machine is the host of one script, and the result of its last command line.
 type machine struct {
 	host  *fakeHost
 	files *fakeFiles
@@ -41,11 +41,11 @@ type machine struct {
 	answer     string
 	code       int
 	out        bytes.Buffer
-	refused    error // what opening the host gives
+	refused    error // the error of opening the host
 	remembered string
 	fed        string
 	terminal   bool
-	leave      func() // what hold gave, in a world
+	leave      func() // ends what hold began in a fixture
 }
 
 func newMachine(dir string) *machine {
@@ -61,8 +61,8 @@ func newMachine(dir string) *machine {
 }
 
 func (m *machine) fileSystems() command.FileSystems {
-	if m.host.world != nil {
-		return worldFiles{m.host.world.Files}
+	if m.host.fixture != nil {
+		return fixtureFiles{m.host.fixture.Files}
 	}
 	return m.files
 }
@@ -90,7 +90,7 @@ func (m *machine) thinctl(ts *testscript.TestScript, neg bool, args []string, on
 	m.answer, m.fed, m.terminal = "", "", false
 	one.Lock()
 	defer one.Unlock()
-	// cli reads the process's environment, which parallel scripts share.
+	// urfave/cli reads the environment of the process, which parallel scripts share.
 	m.code = run(context.Background(), a, append([]string{"--root=" + ts.Getenv("THINCTL_ROOT")}, args...))
 	if (m.code != 0) != neg {
 		ts.Fatalf("thinctl %s: exit code %d", strings.Join(args, " "), m.code)
@@ -145,8 +145,8 @@ func (m *machine) hold(volume string) error {
 	if err != nil {
 		return err
 	}
-	if m.host.world != nil {
-		m.leave, err = m.host.world.Files.MountElsewhere(info.Dev, filesystem.Holder{Namespace: 4026532000, MountPoints: []string{"/var/www"},
+	if m.host.fixture != nil {
+		m.leave, err = m.host.fixture.Files.MountElsewhere(info.Dev, filesystem.Holder{Namespace: 4026532000, MountPoints: []string{"/var/www"},
 			Processes: []filesystem.Process{{PID: 4711, Command: "nginx"}}})
 		return err
 	}
@@ -207,7 +207,7 @@ func (m *machine) suspend(pool string) error {
 	return err
 }
 
-// databaseText is what a database says, not how its file is laid out.
+// databaseText returns the contents of a database, independent of the layout of its file.
 func databaseText(path string) (string, error) {
 	var b strings.Builder
 	add := func(record any, err error) error {
@@ -240,9 +240,8 @@ func databaseText(path string) (string, error) {
 	return b.String(), errors.Join(err, db.Close())
 }
 
-// world writes down what commands may change. Lock files and the times of
-// reads do not count.
-func (m *machine) world(ts *testscript.TestScript) string {
+// state describes everything that commands may change, without lock files and access times.
+func (m *machine) state(ts *testscript.TestScript) string {
 	var b strings.Builder
 	root := ts.Getenv("THINCTL_ROOT")
 	_ = filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {

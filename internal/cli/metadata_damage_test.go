@@ -12,8 +12,8 @@ import (
 	"thinctl/internal/testkit/metadatatest"
 )
 
-// Whatever is wrong with metadata, of each kind in one place: check says so by its exit code, no command
-// writes to it, and what repair writes is sound.
+// TestCommandsOnEachDamage runs all commands on each kind of damage: check reports it in its exit
+// code, no command writes to the metadata, and the output of repair is sound.
 func TestCommandsOnEachDamage(t *testing.T) {
 	dir := t.TempDir()
 	path, fresh, xml := filepath.Join(dir, "meta"), filepath.Join(dir, "new"), filepath.Join(dir, "xml")
@@ -32,7 +32,7 @@ func TestCommandsOnEachDamage(t *testing.T) {
 		if _, ok, err := d.Apply(image, 1); err != nil {
 			t.Fatal(err)
 		} else if !ok {
-			continue // the pool has nothing to damage so
+			continue // the pool has no block of that kind
 		}
 		applied++
 		if err := os.WriteFile(path, image.Bytes, 0o600); err != nil {

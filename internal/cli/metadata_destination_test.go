@@ -18,7 +18,7 @@ import (
 	"thinctl/units"
 )
 
-// onThisMachine runs one command line with the machine's own devices.
+// onThisMachine runs one command line with the real devices of the machine.
 func onThisMachine(t *testing.T, ctx context.Context, args ...string) (code int, out, errs string) {
 	t.Helper()
 	var o, e bytes.Buffer
@@ -46,8 +46,8 @@ func attach(t *testing.T, path string, size units.Bytes) string {
 	return device.Path
 }
 
-// A device is written to where it holds nothing and nobody has claimed it, and
-// after a failure it holds nothing still.
+// TestRestoreToADevice checks that restore writes only to a device that is empty and not claimed,
+// and leaves it empty after a failure.
 func TestRestoreToADevice(t *testing.T) {
 	need.Loops(t)
 	dir := t.TempDir()
@@ -86,7 +86,7 @@ func TestRestoreToADevice(t *testing.T) {
 	expect(0, "sound", "metadata", "check", device)
 }
 
-// A repair that fails half way leaves a device that still looks empty.
+// TestRepairToADeviceTooSmall checks that a repair that fails leaves an empty device.
 func TestRepairToADeviceTooSmall(t *testing.T) {
 	need.Loops(t)
 	dir := t.TempDir()

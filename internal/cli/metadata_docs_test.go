@@ -17,13 +17,13 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// docsFiles are the files that docs/metadata.md's examples are about.
+// docsFiles returns the files in the examples of docs/metadata.md.
 func docsFiles() map[string]string {
 	return map[string]string{"meta": "", "leaky": "damage leak/data", "broken": "damage checksum/device's mapping tree"}
 }
 
-// The table of codes in docs/metadata.md has each code with its meaning, and
-// each example shows what the command really writes.
+// TestMetadataDocs checks the table of codes in docs/metadata.md, and that each example shows the
+// output of its commands.
 func TestMetadataDocs(t *testing.T) {
 	text, err := os.ReadFile("../../docs/metadata.md")
 	if err != nil {
@@ -60,8 +60,7 @@ func TestMetadataDocs(t *testing.T) {
 	}
 }
 
-// replay runs the command lines of an example and puts what they write below
-// each.
+// replay runs the commands of an example and returns them with their output.
 func replay(t *testing.T, example string) string {
 	var shown bytes.Buffer
 	code := 0

@@ -12,7 +12,7 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// metadata knows who uses what on the machine in memory.
+// metadata returns the users of files and devices on the host in memory.
 func (m *machine) metadata() metadatafile.Host {
 	busy := func(path string) error {
 		return fmt.Errorf("open metadata %s: %w", path, fault.Busy)

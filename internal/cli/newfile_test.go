@@ -12,8 +12,8 @@ import (
 	"thinctl/units"
 )
 
-// New files are 0600 with all their space taken, and appear once they are
-// whole: an interrupt, or a metadata snapshot that went, leaves nothing.
+// TestNewFiles checks that new files are 0600, fully allocated, and appear when they are complete.
+// An interrupt or a released metadata snapshot leaves no file.
 func TestNewFiles(t *testing.T) {
 	dir := t.TempDir()
 	meta := filepath.Join(dir, "meta")

@@ -14,7 +14,7 @@ import (
 	"thinctl/internal/cli/exit"
 )
 
-func TestArrange(t *testing.T) {
+func TestParse(t *testing.T) {
 	root := newApp(&command.Environment{})
 	for _, test := range []struct{ words, want string }{
 		{"pool destroy p1 --dry-run", "thinctl pool destroy --dry-run -- p1"},
@@ -60,9 +60,9 @@ func TestArrange(t *testing.T) {
 	}
 }
 
-// TestArrangeInterleaved: wherever the flags stand among the arguments, cli
-// sees the same. Flags keep their order, and arguments theirs.
-func TestArrangeInterleaved(t *testing.T) {
+// TestParseInterleaved checks that the position of flags among the arguments does not matter.
+// Flags keep their order, and so do arguments.
+func TestParseInterleaved(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		root := newApp(&command.Environment{})
 		command := rapid.SampledFrom(leaves(root.Commands, nil)).Draw(t, "command")
@@ -77,7 +77,8 @@ func TestArrangeInterleaved(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%q: %v", plain, err)
 		}
-		// Globals go anywhere; after the command's name its flags and arguments mix.
+		// Global flags can be anywhere; after the name of the command its flags and arguments can
+		// be mixed.
 		mixed := interleave(t, globals, slices.Concat(single(command.path), interleave(t, locals, single(args))))
 		got, err := commandline.Parse(root, flat(mixed))
 		if err != nil {
@@ -89,9 +90,8 @@ func TestArrangeInterleaved(t *testing.T) {
 	})
 }
 
-// TestArrangeKeepsFlags: no word that begins with "-" becomes an argument, but
-// after "--".
-func TestArrangeKeepsFlags(t *testing.T) {
+// TestParseKeepsFlags checks that a word that begins with "-" becomes an argument only after "--".
+func TestParseKeepsFlags(t *testing.T) {
 	root := newApp(&command.Environment{})
 	rapid.Check(t, func(t *rapid.T) {
 		words := append([]string{"pool", "destroy"}, rapid.SliceOf(rapid.OneOf(
@@ -129,7 +129,7 @@ func leaves(commands []*cli.Command, above []string) []namedLeaf {
 	return all
 }
 
-// drawFlags returns some flags, each as the one or two words of it.
+// drawFlags returns some flags, each as one or two words.
 func drawFlags(t *rapid.T, label string, flags []cli.Flag) [][]string {
 	var drawn [][]string
 	for _, flag := range flags {

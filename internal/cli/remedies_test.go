@@ -19,9 +19,9 @@ import (
 	"thinctl/thinpool"
 )
 
-// The remedies that are printed in each state lead to a sound pool, or to what is
-// lost and what is kept. tests/drills does the same on a real kernel.
-func TestRemediesLeadOut(t *testing.T) {
+// TestRemedies checks that the remedies printed in each state lead to a sound pool, or to a list
+// of what is lost and kept. tests/drills does the same on a real kernel.
+func TestRemedies(t *testing.T) {
 	for _, state := range drills.States() {
 		t.Run(state.Name, func(t *testing.T) {
 			host, root := newFakeHost(dmtest.Options{}), t.TempDir()
@@ -75,7 +75,7 @@ func TestRemediesLeadOut(t *testing.T) {
 	}
 }
 
-// inMemory runs a command line of thinctl's on a host in memory.
+// inMemory runs a command line of thinctl on a host in memory.
 func inMemory(host *fakeHost, root, line string) (printed string, code int) {
 	var out bytes.Buffer
 	a := &command.Environment{In: strings.NewReader(""), Out: &out, Err: &out, Getenv: func(string) string { return "" }, EUID: func() int { return 0 },

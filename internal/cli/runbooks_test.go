@@ -18,9 +18,9 @@ import (
 	"thinctl/thinpool"
 )
 
-// Whatever a runbook pastes or names is a command that thinctl has, with flags
-// and arguments that it takes.
-func TestRunbooksNameOnlyWhatThereIs(t *testing.T) {
+// TestRunbookCommandsExist checks that the commands in runbooks exist and accept their flags and
+// arguments.
+func TestRunbookCommandsExist(t *testing.T) {
 	quoted := regexp.MustCompile("`(thinctl [^`]+)`")
 	variable := regexp.MustCompile(`\$[A-Z_]+`)
 	pasted := 0
@@ -36,7 +36,7 @@ func TestRunbooksNameOnlyWhatThereIs(t *testing.T) {
 				continue
 			}
 			pasted++
-			if errs := meant(t, strings.Fields(command)); errs != "" {
+			if errs := parseOnly(t, strings.Fields(command)); errs != "" {
 				t.Errorf("%s.md:%d: `%s`: %s", name, step.Line, step.Command, errs)
 			}
 		}
@@ -53,9 +53,8 @@ func TestRunbooksNameOnlyWhatThereIs(t *testing.T) {
 
 var errNoHost = errors.New("no host in this test")
 
-// meant runs a command line up to where it asks for the host, and returns what
-// it says if it cannot be meant.
-func meant(t *testing.T, words []string) string {
+// parseOnly runs a command line until it opens the host, and returns the usage error, if any.
+func parseOnly(t *testing.T, words []string) string {
 	t.Helper()
 	t.Setenv("THINCTL_ROOT", t.TempDir())
 	var errs strings.Builder

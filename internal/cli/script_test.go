@@ -18,7 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The real binary, for what a process does: signals and exit codes.
+	// The real program is needed to test signals and exit codes.
 	testscript.Main(m, map[string]func(){"thinctl-binary": Main})
 }
 
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 //	thinctl ARGS         one command line; it must succeed
 //	! thinctl ARGS       it must fail
 //	code N               the last command line's exit code
-//	answer TEXT          somebody is at a terminal and types TEXT
+//	answer TEXT          a user at a terminal types TEXT
 //	user N               the user id, 0 at first
 //	kernel FAULT         none, no-thin, denied: another kernel
 //	device FILE SIZE [busy|ext4]   FILE becomes a block device
@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 //	needscheck POOL      the kernel meets an error in the metadata
 //	suspend POOL         the pool's device is suspended
 //	readable FILE        its permissions are 0644
-//	alone FILE           nothing else is in its folder
+//	alone FILE           nothing else is in its directory
 //	remember, unchanged  the root and the kernel are as remembered
 //	json PATH VALUE      the last result is JSON and has VALUE there
 func TestScripts(t *testing.T) {
@@ -52,8 +52,8 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			root := filepath.Join(env.WorkDir, "root")
 			env.Setenv("THINCTL_ROOT", root)
-			// thinpool.Create makes the root before it looks whether the rest is
-			// right; scripts compare what is below it.
+			// thinpool.Create creates the root before it checks the rest. Scripts compare the
+			// contents of the root.
 			if err := os.Mkdir(root, 0o700); err != nil {
 				return err
 			}
@@ -64,8 +64,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// scriptCommands are what scripts may say. cli writes to its one help flag at
-// each run; a process runs it once.
+// scriptCommands returns the commands of scripts. urfave/cli writes to its help flag at each run,
+// and only tests run it more than once in a process.
 func scriptCommands(cliOnce *sync.Mutex) map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"thinctl": func(ts *testscript.TestScript, neg bool, args []string) { of(ts).thinctl(ts, neg, args, cliOnce) },
@@ -107,17 +107,17 @@ func scriptCommands(cliOnce *sync.Mutex) map[string]func(*testscript.TestScript,
 				ts.Fatalf("there is more than %s: %v", args[0], entries)
 			}
 		},
-		"remember": func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).remembered = of(ts).world(ts) },
+		"remember": func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).remembered = of(ts).state(ts) },
 		"unchanged": func(ts *testscript.TestScript, _ bool, _ []string) {
-			if now := of(ts).world(ts); now != of(ts).remembered {
-				ts.Fatalf("the world has changed from\n%s\nto\n%s", of(ts).remembered, now)
+			if now := of(ts).state(ts); now != of(ts).remembered {
+				ts.Fatalf("the host has changed from\n%s\nto\n%s", of(ts).remembered, now)
 			}
 		},
 		"json": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).wantJSON(args[0], args[1])) },
 	}
 }
 
-// wantJSON looks a value up by a path such as pools.0.name; len is a length.
+// wantJSON checks the value at a path such as pools.0.name; len is a length.
 func (m *machine) wantJSON(path, want string) error {
 	raw := m.out.String()
 	decoder := json.NewDecoder(strings.NewReader(raw))

@@ -22,7 +22,7 @@ import (
 	"thinctl/internal/testkit/snapshotstest"
 )
 
-// containerds are some that ask the snapshotters of a daemon.
+// containerds are several containerds that use the snapshotters of a daemon.
 type containerds struct {
 	*service
 	dir string // of the sockets
@@ -31,22 +31,22 @@ type containerds struct {
 func containerdTest(t *testing.T) *containerds {
 	t.Helper()
 	s := serveTest(t, "")
-	world := snapshotstest.New(t)
-	world.Space = plentyOfSpace
-	host := &fakeHost{kernel: world.Kernel, loops: world.Loops, world: world}
-	s.app.OpenHost, s.app.Files = host.open, worldFiles{world.Files}
-	dir, err := os.MkdirTemp("", "s") // a socket's path must be short
+	fixture := snapshotstest.New(t)
+	fixture.Space = plentyOfSpace
+	host := &fakeHost{kernel: fixture.Kernel, loops: fixture.Loops, fixture: fixture}
+	s.app.OpenHost, s.app.Files = host.open, fixtureFiles{fixture.Files}
+	dir, err := os.MkdirTemp("", "s") // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	t.Setenv("THINCTL_ROOT", world.Root)
+	t.Setenv("THINCTL_ROOT", fixture.Root)
 	return &containerds{service: s, dir: dir}
 }
 
 func (c *containerds) socket(name string) string { return filepath.Join(c.dir, "run", name) }
 
-// table is a containerd of the configuration.
+// table returns the table of a containerd in the configuration.
 func (c *containerds) table(name, pool, more string) string {
 	return fmt.Sprintf("[containerd.%s]\npool = %q\nsocket = %q\n%s", name, pool, c.socket(name), more)
 }
@@ -66,7 +66,7 @@ func (c *containerds) prepare(name, key string) error {
 	return err
 }
 
-// keys are the snapshots that a containerd sees.
+// keys returns the snapshots that a containerd sees.
 func (c *containerds) keys(name string) (keys []string) {
 	c.Helper()
 	list, err := c.client(name).List(c.Context(), &api.ListSnapshotsRequest{})
@@ -90,11 +90,11 @@ func (c *containerds) reload(tables string) {
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		c.Fatal(err)
 	}
-	c.told("RELOADING=1")
-	c.told("READY=1")
+	c.waitFor("RELOADING=1")
+	c.waitFor("READY=1")
 }
 
-// until waits for something that the daemon does by itself.
+// until waits for a state that the daemon reaches without a request.
 func (c *containerds) until(what string, is func() bool) {
 	c.Helper()
 	deadline := time.Now().Add(5 * time.Minute)
@@ -121,9 +121,8 @@ func (c *containerds) finish() {
 	}
 }
 
-// TestServeContainerds: several containerds in several pools, each with its own
-// snapshots, ready when the daemon says so; a reload begins with, ends and changes
-// those that it means, and no other.
+// TestServeContainerds serves several containerds in several pools, each with its own snapshots.
+// They work when the daemon is ready. A reload affects only the tables that changed.
 func TestServeContainerds(t *testing.T) {
 	c := containerdTest(t)
 	for _, pool := range []string{"vault", "slow"} {
@@ -132,7 +131,7 @@ func TestServeContainerds(t *testing.T) {
 	k8s, docker := c.table("k8s", "vault", ""), c.table("docker", "vault", "")
 	c.configure(k8s + docker + c.table("firecracker", "slow", "namespace = \"fc\"\n"))
 	c.start()
-	c.told("READY=1")
+	c.waitFor("READY=1")
 	for name, mode := range map[string]os.FileMode{filepath.Join(c.dir, "run"): 0o700, c.socket("k8s"): 0o600, c.socket("firecracker"): 0o600} {
 		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("%s: %v, %v", name, info, err)
@@ -157,7 +156,8 @@ func TestServeContainerds(t *testing.T) {
 			t.Errorf("no %s", line)
 		}
 	}
-	// docker goes, firecracker moves to k8s's pool, a new one comes; k8s stays.
+	// docker is removed, firecracker moves to the pool of k8s, other is added, and k8s is
+	// unchanged.
 	stays := c.client("k8s")
 	if _, err := stays.Stat(t.Context(), &api.StatSnapshotRequest{Key: "of k8s"}); err != nil {
 		t.Fatal(err)
@@ -183,12 +183,12 @@ func TestServeContainerds(t *testing.T) {
 	if n := strings.Count(c.errs.String(), "snapshotter=k8s pool=vault socket="); n != 1 {
 		t.Errorf("k8s was begun with %d times\n%s", n, c.errs.String())
 	}
-	// With faults the old ones stay.
+	// A configuration with faults is ignored.
 	c.configure(k8s + c.table("other", "vault", "socket = \"x\"\n"))
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	c.told("READY=1\nSTATUS=the configuration has errors")
+	c.waitFor("READY=1\nSTATUS=the configuration has errors")
 	if keys := c.keys("new"); len(keys) != 1 {
 		t.Errorf("after a reload with faults: %q", keys)
 	}
@@ -200,9 +200,8 @@ func TestServeContainerds(t *testing.T) {
 	}
 }
 
-// TestServeContainerdInTrouble: a pool that is not there, one that was deactivated,
-// one that is another now, a socket that somebody has: the daemon and the others go
-// on, and it is served when it can be.
+// TestServeContainerdInTrouble checks pools that are missing, deactivated or replaced, and a
+// socket in use. The daemon serves the others, and these as soon as it can.
 func TestServeContainerdInTrouble(t *testing.T) {
 	c := containerdTest(t)
 	create := func(pool string) { c.do("pool create " + pool + " --data-size 64M --metadata-size 4M --base-size 16M") }
@@ -216,7 +215,7 @@ func TestServeContainerdInTrouble(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What a killed daemon has left.
+	// A killed daemon leaves its socket.
 	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: c.socket("good"), Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
@@ -225,7 +224,7 @@ func TestServeContainerdInTrouble(t *testing.T) {
 	stale.Close()
 	c.configure("interval = \"1s\"\n" + c.table("good", "vault", "") + c.table("taken", "vault", "") + c.table("late", "late", "") + c.table("off", "off", ""))
 	c.start()
-	c.told("READY=1")
+	c.waitFor("READY=1")
 	if err := c.prepare("good", "one"); err != nil {
 		t.Error(err)
 	}
@@ -262,7 +261,7 @@ func TestServeContainerdInTrouble(t *testing.T) {
 	c.until("a new socket", func() bool { _, err := os.Lstat(c.socket("taken")); return err == nil })
 	// The socket exists before the snapshotter is ready.
 	c.until("a snapshot over the new socket", func() bool { return c.prepare("taken", "two") == nil })
-	// Another pool of that name.
+	// A new pool has the same name.
 	if _, err := c.client("late").Remove(t.Context(), &api.RemoveSnapshotRequest{Key: "one"}); err != nil {
 		t.Fatal(err)
 	}

@@ -88,8 +88,8 @@ func (s *service) start(args ...string) {
 	go func() { s.code <- run(ctx, s.app, append([]string{"serve"}, args...)) }()
 }
 
-// told waits until the service manager was told the state.
-func (s *service) told(state string) string {
+// waitFor waits until the daemon sends a state to the service manager.
+func (s *service) waitFor(state string) string {
 	s.Helper()
 	if err := s.notes.SetReadDeadline(time.Now().Add(5 * time.Minute)); err != nil {
 		s.Fatal(err)
@@ -120,13 +120,13 @@ func (s *service) get(path string) (int, string) {
 	return answer.StatusCode, string(body)
 }
 
-// TestServe runs a daemon through its life: ready, scraped, reloaded, with a bad
-// configuration, with a second one beside it, and ended.
+// TestServe checks the life of a daemon: ready, scraped, reloaded, with an invalid configuration,
+// beside a second daemon, and ended.
 func TestServe(t *testing.T) {
 	s := serveTest(t, "log_format = \"json\"\n")
 	s.do("pool create vault --data-size 1G --metadata-size 16M")
 	s.start("--interval", "1s")
-	if got := s.told("READY=1"); !strings.Contains(got, "STATUS=1 pool") {
+	if got := s.waitFor("READY=1"); !strings.Contains(got, "STATUS=1 pool") {
 		t.Errorf("ready: %q", got)
 	}
 	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ok", "/metrics": "thinctl_"} {
@@ -152,13 +152,13 @@ func TestServe(t *testing.T) {
 	}
 	s.configure("log_format = \"json\"\n[extend]\nenabled = false\n")
 	hup()
-	if got := s.told("RELOADING=1"); !strings.Contains(got, "MONOTONIC_USEC=") {
+	if got := s.waitFor("RELOADING=1"); !strings.Contains(got, "MONOTONIC_USEC=") {
 		t.Errorf("reloading: %q", got)
 	}
-	s.told("READY=1")
+	s.waitFor("READY=1")
 	s.configure("frob = 1\n")
 	hup()
-	if got := s.told("READY=1\nSTATUS=the configuration has errors"); !strings.Contains(got, "the old one is still used") {
+	if got := s.waitFor("READY=1\nSTATUS=the configuration has errors"); !strings.Contains(got, "the old one is still used") {
 		t.Errorf("a bad configuration: %q", got)
 	}
 	if !strings.Contains(s.errs.String(), `config.toml:3: serve.frob: no such key`) {
@@ -166,7 +166,7 @@ func TestServe(t *testing.T) {
 	}
 	s.do("pool status vault")
 	s.end(exit.ErrInterrupted)
-	s.told("STOPPING=1")
+	s.waitFor("STOPPING=1")
 	select {
 	case code := <-s.code:
 		if code != 0 {
@@ -181,8 +181,8 @@ func TestServe(t *testing.T) {
 	s.do("pool status vault")
 }
 
-// A daemon that was killed leaves its socket; the next one takes its place. A port
-// that is taken is told.
+// TestServeAddressTaken checks that a daemon replaces the socket of a killed one, and reports a
+// port in use.
 func TestServeAddressTaken(t *testing.T) {
 	s := serveTest(t, "pprof = true\n")
 	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.socket, Net: "unix"})
@@ -207,7 +207,7 @@ func TestServeAddressTaken(t *testing.T) {
 	}
 	dead.Close()
 	s.start()
-	s.told("READY=1")
+	s.waitFor("READY=1")
 	if code, body := s.get("/debug/pprof/"); code != http.StatusOK || !strings.Contains(body, "goroutine") {
 		t.Errorf("profiles: %d %q", code, body)
 	}

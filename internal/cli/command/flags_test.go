@@ -7,7 +7,7 @@ import (
 	"thinctl/units"
 )
 
-func TestTarget(t *testing.T) {
+func TestParseGrowth(t *testing.T) {
 	for _, test := range []struct {
 		text string
 		want Growth
@@ -46,7 +46,7 @@ func TestSplitAddress(t *testing.T) {
 			t.Errorf("%q: %q, want %q", test.words, got, test.want)
 		}
 	}
-	// What may have slashes of its own is left as it is.
+	// Arguments that may have slashes are unchanged.
 	for _, test := range []struct{ names, words, want []string }{
 		{[]string{"POOL", "IMAGE..."}, []string{"vault", "vault/a", "vault/b"}, []string{"vault", "vault/a", "vault/b"}},
 		{[]string{"POOL", "IMAGE"}, []string{"vault/library/a"}, []string{"vault", "library/a"}},

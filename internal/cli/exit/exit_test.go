@@ -73,10 +73,10 @@ func TestExitCode(t *testing.T) {
 		{&dm.Error{Kind: fault.Denied}, 7},
 		{&dm.Error{Kind: dm.ErrNoDeviceMapper}, 7},
 		{&fs.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}, 7},
-		// What thinpool says goes before what was below it.
+		// A kind of thinpool takes precedence over kinds below it.
 		{pool(thinpool.ErrUnhealthy, &dm.Error{Kind: fault.NotFound}), 6},
 		{pool(thinpool.ErrBusy, &dm.Error{Kind: fault.Denied}), 5},
-		// Of several, the one without which nothing goes.
+		// Of several errors, the one that blocks everything else.
 		{errors.Join(pool(thinpool.ErrExists, nil), pool(thinpool.ErrUnsupported, nil)), 7},
 		{errors.Join(pool(thinpool.ErrExists, nil), pool(thinpool.ErrInvalid, nil)), 2},
 	} {
@@ -94,7 +94,7 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
-func TestExplain(t *testing.T) {
+func TestMessage(t *testing.T) {
 	ctx := context.Background()
 	err := errors.Join(errors.New("one"), errors.New("two\n\nthree"))
 	if got, want := Message(ctx, err), "thinctl: one\nthinctl: two\nthinctl: three\n"; got != want {

@@ -13,8 +13,8 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// What was read of a metadata snapshot that went meanwhile gets no name.
-func TestDumpOfAHeldRootThatWent(t *testing.T) {
+// TestDumpReleasedHeldRoot checks that a dump gets no name if its metadata snapshot was released.
+func TestDumpReleasedHeldRoot(t *testing.T) {
 	dir := t.TempDir()
 	meta, path := filepath.Join(dir, "meta"), filepath.Join(dir, "xml")
 	if err := metadatatest.WriteFile(meta); err != nil {

@@ -17,8 +17,8 @@ import (
 	"thinctl/thinpool/metadata"
 )
 
-// A snapshot that goes, or is made anew, while it is read is told.
-func TestHeldRootReleasedMeanwhile(t *testing.T) {
+// TestHeldRootReleased checks that a metadata snapshot that changes while it is read is an error.
+func TestHeldRootReleased(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "meta")
 	if err := metadatatest.WriteFile(path); err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestHeldRootReleasedMeanwhile(t *testing.T) {
 	}
 }
 
-// A file behind a real loop device that someone has claimed.
+// TestMetadataBehindALoopDevice checks a file whose loop device another process has claimed.
 func TestMetadataBehindALoopDevice(t *testing.T) {
 	need.Loops(t)
 	path := filepath.Join(t.TempDir(), "meta")

@@ -17,8 +17,8 @@ func linesOf(live bool, ids ...string) (*Layers, *bytes.Buffer) {
 	return l, &out
 }
 
-// Elsewhere than on a terminal a line is written when a layer has ended, once.
-func TestLayerLinesPlain(t *testing.T) {
+// TestLayersPlain checks that without a terminal a line is written once, when a layer is done.
+func TestLayersPlain(t *testing.T) {
 	l, out := linesOf(false, "a", "b")
 	l.Count(0, "Loading layer", 1000, 2000)
 	l.End(0, "Loaded")
@@ -32,8 +32,8 @@ func TestLayerLinesPlain(t *testing.T) {
 	}
 }
 
-// On a terminal the lines below the ended ones are drawn anew.
-func TestLayerLinesLive(t *testing.T) {
+// TestLayersLive checks that on a terminal the lines below the final ones are drawn again.
+func TestLayersLive(t *testing.T) {
 	l, out := linesOf(true, "a", "b", "c")
 	l.Count(0, "Downloading", 1000, 2000)
 	if got, want := out.String(), "\r\033[Ka: Downloading 1kB/2kB\n\033[J"; got != want {
@@ -49,7 +49,7 @@ func TestLayerLinesLive(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	out.Reset()
-	l.End(0, "Pull complete") // a and b stand now
+	l.End(0, "Pull complete") // a and b are final
 	l.last = time.Time{}
 	l.Count(2, "Downloading", 5, 0)
 	if got := out.String(); !strings.HasSuffix(got, "\033[J\r\033[Kc: Downloading 5B\n\033[J") {
@@ -58,8 +58,8 @@ func TestLayerLinesLive(t *testing.T) {
 	l.Close()
 }
 
-// However many layers there are, the lines drawn anew fit a screen.
-func TestLayerLinesMany(t *testing.T) {
+// TestLayersMany checks that the lines that are drawn again fit on a screen.
+func TestLayersMany(t *testing.T) {
 	var ids []string
 	for i := range 127 {
 		ids = append(ids, fmt.Sprint("layer", i))
