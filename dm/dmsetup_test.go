@@ -71,22 +71,22 @@ func (r *loopFixture) agree(loaded map[dm.Name][]dm.Target) {
 			r.Fatal(err)
 		}
 		if len(tables[name]) != len(table) || len(read) != len(table) {
-			r.Fatalf("%s: loaded %d lines, read %v, dmsetup printed %q", name, len(table), read, tables[name])
+			r.Fatalf("%s: table: got %v, and %q from dmsetup, want %d lines", name, read, tables[name], len(table))
 		}
 		for i, target := range table {
 			if wrote, printed := target.Line().String(), tables[name][i]; wrote != printed || read[i].String() != printed {
-				r.Errorf("%s: table: wrote %q, read %q, dmsetup %q", name, wrote, read[i], printed)
+				r.Errorf("%s: table: got %q, and %q from dmsetup, want %q", name, read[i], printed, wrote)
 			}
 		}
 	}
 	states, printed := r.sameMoment(loaded)
 	for name, status := range states {
 		if len(status) != len(printed[name]) {
-			r.Fatalf("%s: status: read %v, dmsetup printed %q", name, status, printed[name])
+			r.Fatalf("%s: status: got %v, want that of dmsetup, %q", name, status, printed[name])
 		}
 		for i, line := range status {
 			if again, printed := r.parsed(line).String(), printed[name][i]; line.String() != printed || again != printed {
-				r.Errorf("%s: status: read %q, parsed %q, dmsetup %q", name, line, again, printed)
+				r.Errorf("%s: status: got %q, and %q after parsing, want that of dmsetup, %q", name, line, again, printed)
 			}
 		}
 	}

@@ -121,7 +121,7 @@ func newLoopFixture(t *testing.T) *loopFixture {
 	t.Helper()
 	kernel, err := dm.Open(dm.Options{})
 	if err != nil {
-		t.Fatalf("this test needs a kernel with device mapper, as root; tests/lab/run brings one: %v", err)
+		t.Fatalf("open: got %v, want a device mapper: run the test as root in the guest of tests/lab/run", err)
 	}
 	r := &loopFixture{
 		T: t, kernel: kernel, loops: loopback.New(loopback.Options{}), disks: map[blockdev.Number]loopback.Device{},

@@ -42,14 +42,14 @@ func TestNewName(t *testing.T) {
 		"a", "with space", "größe", strings.Repeat("n", 127), strings.Repeat(" ", 31), "...", "-",
 	} {
 		if name, err := NewName(text); err != nil || string(name) != text {
-			t.Errorf("NewName(%q) = %q, %v", text, name, err)
+			t.Errorf("NewName(%q): got %q, %v, want the same text", text, name, err)
 		}
 	}
 	for _, text := range []string{
 		"", ".", "..", "a/b", "/", "line\nbreak", "del\x7f", "\x00", strings.Repeat("n", 128), strings.Repeat(" ", 32),
 	} {
 		if name, err := NewName(text); err == nil || name != "" {
-			t.Errorf("NewName(%q) = %q, %v; want an error", text, name, err)
+			t.Errorf("NewName(%q): got %q, %v, want an error", text, name, err)
 		}
 	}
 }
@@ -60,12 +60,12 @@ func TestNewUUID(t *testing.T) {
 			t.Fatalf("test case %q: got %d mangled bytes, want at most %d", text, mangled, maxUUIDLen)
 		}
 		if uuid, err := NewUUID(text); err != nil || string(uuid) != text {
-			t.Errorf("NewUUID(%q) = %q, %v", text, uuid, err)
+			t.Errorf("NewUUID(%q): got %q, %v, want the same text", text, uuid, err)
 		}
 	}
 	for _, text := range []string{"a\tb", strings.Repeat("u", 129), strings.Repeat("/", 33)} {
 		if uuid, err := NewUUID(text); err == nil || uuid != "" {
-			t.Errorf("NewUUID(%q) = %q, %v; want an error", text, uuid, err)
+			t.Errorf("NewUUID(%q): got %q, %v, want an error", text, uuid, err)
 		}
 	}
 }

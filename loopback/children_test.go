@@ -59,7 +59,7 @@ func TestParallelAttaches(t *testing.T) {
 						return
 					}
 					if err := c.Detach(context.Background(), d); err != nil {
-						t.Errorf("detach %s: %v", names[i], err)
+						t.Errorf("detach %s: got %v, want nil", names[i], err)
 					}
 				})
 			}

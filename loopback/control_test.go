@@ -70,7 +70,7 @@ func TestDataPassesThrough(t *testing.T) {
 		detach(t, c, d)
 		got, err := os.ReadFile(path)
 		if err != nil || !bytes.Equal(got[8192:8192+4096], block) {
-			t.Errorf("%s: the file lacks the data that was written to the device (%v)", name, err)
+			t.Errorf("%s: file: got %v and other data, want the data that was written to the device", name, err)
 		}
 	}
 }

@@ -67,7 +67,7 @@ func (p *testPool) statusWith(options dm.StatusOptions) dm.PoolStatus {
 	_, lines, err := p.k.Status(p.ctx, dm.ByDev(p.dev), options)
 	p.must(err)
 	if len(lines) != 1 {
-		p.Fatalf("a pool's status has %d lines", len(lines))
+		p.Fatalf("lines of a pool's status: got %d, want 1", len(lines))
 	}
 	s, err := dm.ParsePoolStatus(lines[0])
 	p.must(err)
@@ -79,7 +79,7 @@ func (p *testPool) thinStatus(dev blockdev.Number) dm.ThinStatus {
 	_, lines, err := p.k.Status(p.ctx, dm.ByDev(dev), dm.StatusOptions{NoFlush: true})
 	p.must(err)
 	if len(lines) != 1 {
-		p.Fatalf("a thin volume's status has %d lines", len(lines))
+		p.Fatalf("lines of a thin volume's status: got %d, want 1", len(lines))
 	}
 	s, err := dm.ParseThinStatus(lines[0])
 	p.must(err)
