@@ -334,6 +334,7 @@ func TestRoot(t *testing.T) {
 
 // TestAccessTimes applies access times before and after the modification time.
 func TestAccessTimes(t *testing.T) {
+	need.Root(t)
 	early, late := time.Unix(1000, 5), time.Unix(2000, 7)
 	with := func(name string, kind byte, accessed, modified time.Time) tar.Header {
 		return tar.Header{Name: name, Typeflag: kind, AccessTime: accessed, ModTime: modified, Format: tar.FormatPAX, Linkname: "x"}
@@ -351,6 +352,7 @@ func TestAccessTimes(t *testing.T) {
 
 // TestLongNames applies a name of nearly the longest size allowed.
 func TestLongNames(t *testing.T) {
+	need.Root(t)
 	root, name := t.TempDir(), strings.Repeat("n/", 2000)+"file"
 	layer := archiveOf(t, file(name), link("same", name))
 	applied := apply(t, root, layer)

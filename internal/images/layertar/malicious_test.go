@@ -128,6 +128,7 @@ func symlink(name, target string) tar.Header {
 func file(name string) tar.Header { return tar.Header{Name: name, Size: 1} }
 
 func TestMalicious(t *testing.T) {
+	need.Root(t)
 	tests := malicious(t)
 	if len(tests) < 40 {
 		t.Fatalf("got %d archives, want 40 or more", len(tests))

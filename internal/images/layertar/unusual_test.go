@@ -17,6 +17,7 @@ import (
 // TestUnusualLayers applies unusual layers that Docker, containerd or skopeo accept. Each
 // must be replayed, and cause a warning.
 func TestUnusualLayers(t *testing.T) {
+	need.Root(t)
 	good := archiveOf(t, file("a"), file("b"))
 	unpadded := archiveOf(t, tar.Header{Name: "a", Size: 700})
 	for _, c := range []struct {
