@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"thinctl/fault"
 	"thinctl/loopback"
 	"thinctl/metrics"
 	"thinctl/thinpool"
@@ -217,7 +218,7 @@ func TestNoForecast(t *testing.T) {
 	for range 100 {
 		s.now = s.now.Add(time.Minute)
 		s.Add(metrics.Sample{Pool: "vault", At: s.now, Status: thinpool.Status{Data: thinpool.Space{Total: units.GiB}}})
-		s.Add(metrics.Sample{Pool: "vault", At: s.now, Err: thinpool.ErrNotFound})
+		s.Add(metrics.Sample{Pool: "vault", At: s.now, Err: fault.NotFound})
 	}
 	none("it is inactive", s)
 }

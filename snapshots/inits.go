@@ -99,4 +99,4 @@ func (w *work) prepare(ctx context.Context, g ground, init Init) error {
 }
 
 // goneBelow tells whether an error is that the volume to be copied has gone.
-func goneBelow(err error) bool { return errors.Is(err, thinpool.ErrNotFound) }
+func goneBelow(err error) bool { return errors.Is(err, thinpool.ErrNoVolume) }

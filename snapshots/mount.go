@@ -189,7 +189,7 @@ func (s *Store) Mounts(ctx context.Context) (map[string][]string, error) {
 // deactivateFree puts a volume's device away unless somebody still uses it.
 func (s *Store) deactivateFree(ctx context.Context, name string) error {
 	err := s.pool.DeactivateIfClosed(ctx, name)
-	if errors.Is(err, thinpool.ErrBusy) {
+	if errors.Is(err, thinpool.ErrOpen) {
 		return nil
 	}
 	return err

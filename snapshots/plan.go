@@ -239,7 +239,7 @@ var errReplan = errors.New("the layers have changed meanwhile")
 func (s *Store) RemoveLayers(ctx context.Context, layers []string, o RemovalOptions) (Removed, error) {
 	for n := 1; ; n++ {
 		removed, err := s.removeLayers(ctx, layers, o)
-		overtaken := errors.Is(err, errReplan) || len(removed.Layers) == 0 && errors.Is(err, thinpool.ErrNotFound)
+		overtaken := errors.Is(err, errReplan) || len(removed.Layers) == 0 && errors.Is(err, thinpool.ErrNoVolume)
 		if !overtaken || n == removalTries {
 			return removed, failed("remove", "layers", err)
 		}
@@ -271,7 +271,7 @@ func (s *Store) removeLayers(ctx context.Context, layers []string, o RemovalOpti
 	switch {
 	case refused != nil:
 		return Removed{}, refused
-	case len(removals) == 0 && errors.Is(err, thinpool.ErrBusy):
+	case len(removals) == 0 && errors.Is(err, thinpool.ErrOpen):
 		return Removed{}, s.busy(ctx, planned, layers, o, err)
 	case len(removals) == 0:
 		return Removed{}, err

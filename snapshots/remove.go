@@ -72,7 +72,7 @@ func (s *Store) removeContainer(ctx context.Context, c Container, o RemoveOption
 	switch {
 	case refused != nil:
 		return Removed{}, refused
-	case len(removals) == 0 && errors.Is(err, thinpool.ErrBusy):
+	case len(removals) == 0 && errors.Is(err, thinpool.ErrOpen):
 		return Removed{}, heldOpen("remove", "container "+c.Name, ErrMounted, err)
 	case len(removals) == 0:
 		return Removed{}, err

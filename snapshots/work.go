@@ -120,7 +120,7 @@ func (w *work) keep(ctx context.Context, name, what string, put func(*thinpool.T
 	}
 	keep := thinpool.Keep{For: what, ReadOnly: true, With: func(tx *thinpool.Tx, _ thinpool.VolumeRecord) error { return put(tx) }}
 	_, err := w.s.pool.RenameVolume(ctx, w.volume(), name, thinpool.RenameOptions{Was: forWork, Keep: keep})
-	if errors.Is(err, thinpool.ErrBusy) {
+	if errors.Is(err, thinpool.ErrOpen) {
 		_, err = w.s.pool.Snapshot(ctx, w.volume(), name, thinpool.SnapshotOptions{Keep: keep})
 		return err
 	}
@@ -141,7 +141,7 @@ func (w *work) drop(ctx context.Context) error {
 		return err
 	}
 	_, err := w.s.pool.RemoveVolume(ctx, w.volume(), thinpool.RemoveOptions{Deferred: true, For: forWork})
-	if err != nil && !errors.Is(err, thinpool.ErrNotFound) {
+	if err != nil && !errors.Is(err, thinpool.ErrNoVolume) {
 		return err
 	}
 	w.made = false
@@ -169,7 +169,7 @@ func (s *Store) clearWork(ctx context.Context, id string) error {
 	}
 	removals, err := s.pool.RemoveVolumes(ctx, []string{workVolume(id)}, thinpool.RemoveOptions{Deferred: true, For: forWork},
 		func(tx *thinpool.Tx) error { return tx.Delete(kindWork, id) })
-	if len(removals) == 0 && errors.Is(err, thinpool.ErrNotFound) {
+	if len(removals) == 0 && errors.Is(err, thinpool.ErrNoVolume) {
 		return s.forgetWork(ctx, id)
 	}
 	return err

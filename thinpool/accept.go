@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"thinctl/fault"
 	"thinctl/internal/disk"
 	"thinctl/thinpool/store"
 )
@@ -41,7 +42,7 @@ func (p *Pool) accept(c *claims, paths []string) error {
 		}
 		if *role != nil {
 			held.Close()
-			return &Error{Op: "activate", Object: p.object(), Kind: ErrInvalid, Detail: "two disks are given for one part of the pool", Remedy: "give one"}
+			return &Error{Op: "activate", Object: p.object(), Kind: fault.Invalid, Detail: "two disks are given for one part of the pool", Remedy: "give one"}
 		}
 		*role = held
 		if err := p.acceptAs(held, backing, path); err != nil {

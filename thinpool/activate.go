@@ -50,7 +50,7 @@ func (p *Pool) activate(ctx context.Context, ifWanted bool, options ActivateOpti
 			err = p.markActivated(ctx, true)
 		}
 	case err == nil && len(options.Accept) > 0:
-		err = &Error{Op: "activate", Object: p.object(), Kind: ErrInvalid, Detail: "the pool is active, and its disks are in use",
+		err = &Error{Op: "activate", Object: p.object(), Kind: fault.Invalid, Detail: "the pool is active, and its disks are in use",
 			Remedy: fmt.Sprintf("run `thinctl pool deactivate %s` before other disks are accepted", p.name)}
 	}
 	if err != nil {

@@ -137,7 +137,7 @@ func (p *Pool) ownNode(ctx context.Context, record store.Volume, info dm.Info) e
 
 func nameTaken(name dm.Name, err error) error {
 	if errors.Is(err, fault.Exists) {
-		return fmt.Errorf("%w: another device has the name %s: remove or rename it (%w)", ErrExists, name, err)
+		return fmt.Errorf("%w: another device has the name %s: remove or rename it (%w)", fault.Exists, name, err)
 	}
 	return err
 }
@@ -209,10 +209,10 @@ func (p *Pool) resizeVolume(ctx context.Context, name string, asked units.Bytes,
 	}
 	size := target(record.Size, asked, more)
 	if err := checkVolumeSize(size); err != nil {
-		return Volume{}, p.volumeError("resize", name, ErrInvalid, err)
+		return Volume{}, p.volumeError("resize", name, fault.Invalid, err)
 	}
 	if size < record.Size {
-		return Volume{}, p.volumeError("resize", name, ErrInvalid,
+		return Volume{}, p.volumeError("resize", name, fault.Invalid,
 			fmt.Errorf("%s is smaller than its %s: volumes may only grow", size, record.Size))
 	}
 	if size != record.Size {

@@ -38,7 +38,7 @@ func creatingAs(name string, change func(s *stage, o *thinpool.CreateOptions)) f
 func badOptions() []badInput {
 	var bad []badInput
 	for _, name := range []string{"", "-x", ".hidden", "..", "a/b", "a b", "größe", "tab\t", strings.Repeat("n", 33)} {
-		bad = append(bad, badInput{name: "pool name " + name, try: creatingAs(name, nil), kind: thinpool.ErrInvalid, says: []string{"name pool"}})
+		bad = append(bad, badInput{name: "pool name " + name, try: creatingAs(name, nil), kind: fault.Invalid, says: []string{"name pool"}})
 	}
 	option := func(name string, change func(s *stage, o *thinpool.CreateOptions), says ...string) {
 		bad = append(bad, badInput{name: name, try: creating(change), says: says})
@@ -72,23 +72,23 @@ func badPlaces() []badInput {
 		}
 	}
 	return []badInput{
-		{name: "pool exists", try: creatingAs("vault", nil), kind: thinpool.ErrExists, says: []string{"ROOT/vault", "choose another name"}},
+		{name: "pool exists", try: creatingAs("vault", nil), kind: fault.Exists, says: []string{"ROOT/vault", "choose another name"}},
 		{
-			name: "folder exists", try: creating(nil), kind: thinpool.ErrExists, says: []string{"ROOT/new", "choose another name"},
+			name: "folder exists", try: creating(nil), kind: fault.Exists, says: []string{"ROOT/new", "choose another name"},
 			given: func(t *testing.T, s *stage) { check(t, os.Mkdir(filepath.Join(s.Root, "new"), 0o755)) },
 		},
 		{
-			name: "file exists", try: creating(nil), kind: thinpool.ErrExists, says: []string{"ROOT/new", "remove it"},
+			name: "file exists", try: creating(nil), kind: fault.Exists, says: []string{"ROOT/new", "remove it"},
 			given: func(t *testing.T, s *stage) {
 				check(t, os.WriteFile(filepath.Join(s.Root, "new"), []byte("mine"), 0o644))
 			},
 		},
 		{
-			name: "dangling link", try: creating(nil), kind: thinpool.ErrExists, says: []string{"ROOT/new"},
+			name: "dangling link", try: creating(nil), kind: fault.Exists, says: []string{"ROOT/new"},
 			given: func(t *testing.T, s *stage) { check(t, os.Symlink("/nowhere", filepath.Join(s.Root, "new"))) },
 		},
 		{
-			name: "device name taken", try: creating(nil), kind: thinpool.ErrExists, says: []string{"thinctl-new", "dmsetup remove"},
+			name: "device name taken", try: creating(nil), kind: fault.Exists, says: []string{"thinctl-new", "dmsetup remove"},
 			given: func(t *testing.T, s *stage) {
 				_, err := s.Kernel.Create(t.Context(), "thinctl-new", "LVM-another")
 				check(t, err)
@@ -103,7 +103,7 @@ func badPlaces() []badInput {
 			try:   creating(func(s *stage, o *thinpool.CreateOptions) { o.MetadataDevice, o.MetadataSize = s.other, 0 }),
 		},
 		{
-			name: "device in use", try: onDisk, kind: thinpool.ErrBusy, says: []string{"sda is mounted or held", "lsblk"},
+			name: "device in use", try: onDisk, kind: fault.Busy, says: []string{"sda is mounted or held", "lsblk"},
 			given: func(t *testing.T, s *stage) {
 				device, err := s.host.Disks.Device(s.disk)
 				check(t, err)
@@ -112,11 +112,11 @@ func badPlaces() []badInput {
 			},
 		},
 		{
-			name: "device too small", says: []string{"sdb has 16M, 64M is needed", "larger device"}, kind: thinpool.ErrInvalid,
+			name: "device too small", says: []string{"sdb has 16M, 64M is needed", "larger device"}, kind: fault.Invalid,
 			try: creating(func(s *stage, o *thinpool.CreateOptions) { o.DataDevice = s.other }),
 		},
 		{
-			name: "device is a file", says: []string{"plain is not a block device"}, kind: thinpool.ErrInvalid,
+			name: "device is a file", says: []string{"plain is not a block device"}, kind: fault.Invalid,
 			given: func(t *testing.T, s *stage) {
 				s.more = filepath.Join(filepath.Dir(s.Root), "plain")
 				check(t, os.WriteFile(s.more, make([]byte, 4096), 0o600))
@@ -124,17 +124,17 @@ func badPlaces() []badInput {
 			try: creating(func(s *stage, o *thinpool.CreateOptions) { o.DataDevice = s.more }),
 		},
 		{
-			name: "device is not there", says: []string{"/dev/none"}, kind: thinpool.ErrInvalid,
+			name: "device is not there", says: []string{"/dev/none"}, kind: fault.Invalid,
 			try: creating(func(s *stage, o *thinpool.CreateOptions) { o.DataDevice = "/dev/none" }),
 		},
 		{
-			name: "no thin target", try: creating(nil), kind: thinpool.ErrUnsupported, says: []string{"thin-pool", "modprobe dm_thin_pool"},
+			name: "no thin target", try: creating(nil), kind: fault.Unsupported, says: []string{"thin-pool", "modprobe dm_thin_pool"},
 			given: func(t *testing.T, s *stage) {
 				s.host.Kernel = dmtest.New(dmtest.Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: {}, dm.TypeThin: {}}})
 			},
 		},
 		{
-			name: "full policy on an old kernel", kind: thinpool.ErrUnsupported, says: []string{"1.9", "leave the full policy at queue"},
+			name: "full policy on an old kernel", kind: fault.Unsupported, says: []string{"1.9", "leave the full policy at queue"},
 			given: func(t *testing.T, s *stage) {
 				s.host.Kernel = dmtest.New(dmtest.Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: {1, 9, 0}}})
 			},

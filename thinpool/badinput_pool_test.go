@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -33,14 +34,14 @@ func badPools() []badInput {
 			},
 		},
 		{
-			name: "blank metadata", try: activating, kind: thinpool.ErrUnhealthy, says: []string{"ROOT/vault/metadata", "blank", "restore it from a copy"},
+			name: "blank metadata", try: activating, kind: fault.Unhealthy, says: []string{"ROOT/vault/metadata", "blank", "restore it from a copy"},
 			given: func(t *testing.T, s *stage) {
 				s.idle()
 				s.write(s.file("metadata"), 0, strings.Repeat("\x00", 4096))
 			},
 		},
 		{
-			name: "damaged superblock", try: activating, kind: thinpool.ErrUnhealthy, says: []string{"ROOT/vault/metadata", "are lost", "are kept"},
+			name: "damaged superblock", try: activating, kind: fault.Unhealthy, says: []string{"ROOT/vault/metadata", "are lost", "are kept"},
 			given: func(t *testing.T, s *stage) { s.idle(); s.write(s.file("metadata"), 100, "damage") },
 		},
 		{
@@ -88,29 +89,29 @@ func badPools() []badInput {
 			},
 		},
 		{
-			name: "no pool of that name", kind: thinpool.ErrNotFound, says: []string{"pool none", "pool list"},
+			name: "no pool of that name", kind: fault.NotFound, says: []string{"pool none", "pool list"},
 			try: func(ctx context.Context, s *stage) error {
 				_, err := thinpool.Open(ctx, s.host, s.Root, "none")
 				return err
 			},
 		},
-		{name: "smaller data", try: extending(thinpool.ExtendOptions{Data: 32 * units.MiB}), kind: thinpool.ErrInvalid, says: []string{"pool vault", "32M is smaller than its 64M", "only grow"}},
-		{name: "smaller metadata", try: extending(thinpool.ExtendOptions{Metadata: 2 * units.MiB}), kind: thinpool.ErrInvalid, says: []string{"2M is smaller than its 4M"}},
-		{name: "uneven data", try: extending(thinpool.ExtendOptions{Data: 100*units.MiB + 1}), kind: thinpool.ErrInvalid, says: []string{"multiple of the block size", "use 102464K"}},
-		{name: "uneven metadata", try: extending(thinpool.ExtendOptions{Metadata: 8*units.MiB + 512}), kind: thinpool.ErrInvalid, says: []string{"multiple of 4K"}},
-		{name: "metadata beyond the kernel", try: extending(thinpool.ExtendOptions{Metadata: 32 * units.GiB}), kind: thinpool.ErrInvalid, says: []string{"exceeds what the kernel can use"}},
-		{name: "to a device that is none", try: extending(thinpool.ExtendOptions{ToDevice: true}), kind: thinpool.ErrInvalid, says: []string{"stands on files", "--data"}},
+		{name: "smaller data", try: extending(thinpool.ExtendOptions{Data: 32 * units.MiB}), kind: fault.Invalid, says: []string{"pool vault", "32M is smaller than its 64M", "only grow"}},
+		{name: "smaller metadata", try: extending(thinpool.ExtendOptions{Metadata: 2 * units.MiB}), kind: fault.Invalid, says: []string{"2M is smaller than its 4M"}},
+		{name: "uneven data", try: extending(thinpool.ExtendOptions{Data: 100*units.MiB + 1}), kind: fault.Invalid, says: []string{"multiple of the block size", "use 102464K"}},
+		{name: "uneven metadata", try: extending(thinpool.ExtendOptions{Metadata: 8*units.MiB + 512}), kind: fault.Invalid, says: []string{"multiple of 4K"}},
+		{name: "metadata beyond the kernel", try: extending(thinpool.ExtendOptions{Metadata: 32 * units.GiB}), kind: fault.Invalid, says: []string{"exceeds what the kernel can use"}},
+		{name: "to a device that is none", try: extending(thinpool.ExtendOptions{ToDevice: true}), kind: fault.Invalid, says: []string{"stands on files", "--data"}},
 		{
 			name: "extend an inactive pool", try: extending(thinpool.ExtendOptions{Data: 128 * units.MiB}), kind: thinpool.ErrInactive, says: []string{"pool vault", "pool activate vault"},
 			given: func(t *testing.T, s *stage) { s.idle() },
 		},
 		{
-			name: "deactivate in use", kind: thinpool.ErrBusy, says: []string{"thinctl-vault-base is open", "then retry"},
+			name: "deactivate in use", kind: fault.Busy, says: []string{"thinctl-vault-base is open", "then retry"},
 			given: func(t *testing.T, s *stage) { _, err := s.Kernel.Hold(s.base.Dev); check(t, err) },
 			try:   func(ctx context.Context, s *stage) error { return s.vault.Deactivate(ctx) },
 		},
 		{
-			name: "destroy in use", kind: thinpool.ErrBusy, says: []string{"thinctl-vault-base is open", "then retry"},
+			name: "destroy in use", kind: fault.Busy, says: []string{"thinctl-vault-base is open", "then retry"},
 			given: func(t *testing.T, s *stage) { _, err := s.Kernel.Hold(s.base.Dev); check(t, err) },
 			try:   func(ctx context.Context, s *stage) error { return s.vault.Destroy(ctx) },
 		},
@@ -140,32 +141,32 @@ func badVolumes() []badInput {
 		}
 	}
 	bad := []badInput{
-		{name: "volume exists", try: create("base", 0), kind: thinpool.ErrExists, says: []string{"volume vault/base", "choose another name"}},
-		{name: "uneven volume", try: create("new", units.MiB+1), kind: thinpool.ErrInvalid, says: []string{"vault/new", "use 1049088"}},
-		{name: "volume too small", try: create("new", 4096), kind: thinpool.ErrInvalid, says: []string{"4K must be from 64K"}},
-		{name: "volume too large", try: create("new", 16*units.PiB), kind: thinpool.ErrInvalid, says: []string{"to 8P"}},
-		{name: "snapshot of nothing", try: snapshot("none", "new", 0), kind: thinpool.ErrNotFound, says: []string{"vault/none", "volume list vault"}},
-		{name: "snapshot exists", try: snapshot("base", "base", 0), kind: thinpool.ErrExists, says: []string{"vault/base"}},
-		{name: "snapshot too small", try: snapshot("base", "new", units.MiB), kind: thinpool.ErrInvalid, says: []string{"smaller than the origin's 16M"}},
-		{name: "resize nothing", try: resize("none", units.GiB), kind: thinpool.ErrNotFound, says: []string{"vault/none"}},
-		{name: "resize smaller", try: resize("base", units.MiB), kind: thinpool.ErrInvalid, says: []string{"smaller than its 16M", "only grow"}},
-		{name: "resize uneven", try: resize("base", 20*units.MiB+3), kind: thinpool.ErrInvalid, says: []string{"multiple of 512"}},
-		{name: "remove nothing", try: remove("none"), kind: thinpool.ErrNotFound, says: []string{"vault/none", "volume list vault"}},
+		{name: "volume exists", try: create("base", 0), kind: fault.Exists, says: []string{"volume vault/base", "choose another name"}},
+		{name: "uneven volume", try: create("new", units.MiB+1), kind: fault.Invalid, says: []string{"vault/new", "use 1049088"}},
+		{name: "volume too small", try: create("new", 4096), kind: fault.Invalid, says: []string{"4K must be from 64K"}},
+		{name: "volume too large", try: create("new", 16*units.PiB), kind: fault.Invalid, says: []string{"to 8P"}},
+		{name: "snapshot of nothing", try: snapshot("none", "new", 0), kind: fault.NotFound, says: []string{"vault/none", "volume list vault"}},
+		{name: "snapshot exists", try: snapshot("base", "base", 0), kind: fault.Exists, says: []string{"vault/base"}},
+		{name: "snapshot too small", try: snapshot("base", "new", units.MiB), kind: fault.Invalid, says: []string{"smaller than the origin's 16M"}},
+		{name: "resize nothing", try: resize("none", units.GiB), kind: fault.NotFound, says: []string{"vault/none"}},
+		{name: "resize smaller", try: resize("base", units.MiB), kind: fault.Invalid, says: []string{"smaller than its 16M", "only grow"}},
+		{name: "resize uneven", try: resize("base", 20*units.MiB+3), kind: fault.Invalid, says: []string{"multiple of 512"}},
+		{name: "remove nothing", try: remove("none"), kind: fault.NotFound, says: []string{"vault/none", "volume list vault"}},
 		{
-			name: "remove in use", try: remove("base"), kind: thinpool.ErrBusy, says: []string{"vault/base", "thinctl-vault-base is open", "then retry", "--deferred"},
+			name: "remove in use", try: remove("base"), kind: fault.Busy, says: []string{"vault/base", "thinctl-vault-base is open", "then retry", "--deferred"},
 			given: func(t *testing.T, s *stage) { _, err := s.Kernel.Hold(s.base.Dev); check(t, err) },
 		},
 		{
-			name: "deactivate a volume in use", kind: thinpool.ErrBusy, says: []string{"vault/base", "thinctl-vault-base is open", "then retry"},
+			name: "deactivate a volume in use", kind: fault.Busy, says: []string{"vault/base", "thinctl-vault-base is open", "then retry"},
 			given: func(t *testing.T, s *stage) { _, err := s.Kernel.Hold(s.base.Dev); check(t, err) },
 			try:   func(ctx context.Context, s *stage) error { return s.vault.DeactivateVolume(ctx, "base") },
 		},
 		{
-			name: "activate nothing", kind: thinpool.ErrNotFound, says: []string{"vault/none"},
+			name: "activate nothing", kind: fault.NotFound, says: []string{"vault/none"},
 			try: func(ctx context.Context, s *stage) error { _, err := s.vault.ActivateVolume(ctx, "none"); return err },
 		},
 		{
-			name: "volume's device name taken", kind: thinpool.ErrExists, says: []string{"thinctl-vault-idle", "remove or rename it"},
+			name: "volume's device name taken", kind: fault.Exists, says: []string{"thinctl-vault-idle", "remove or rename it"},
 			given: func(t *testing.T, s *stage) {
 				s.add("idle")
 				_, err := s.Kernel.Create(t.Context(), "thinctl-vault-idle", "LVM-another")
@@ -185,8 +186,8 @@ func badVolumes() []badInput {
 	}
 	for _, name := range []string{"", "-x", "a/b", "a b", "größe", strings.Repeat("n", 97)} {
 		bad = append(bad,
-			badInput{name: "volume name " + name, try: create(name, 0), kind: thinpool.ErrInvalid, says: []string{"name volume"}},
-			badInput{name: "snapshot name " + name, try: snapshot("base", name, 0), kind: thinpool.ErrInvalid, says: []string{"name volume"}})
+			badInput{name: "volume name " + name, try: create(name, 0), kind: fault.Invalid, says: []string{"name volume"}},
+			badInput{name: "snapshot name " + name, try: snapshot("base", name, 0), kind: fault.Invalid, says: []string{"name volume"}})
 	}
 	return bad
 }

@@ -148,7 +148,7 @@ func (p *Pool) settle(ctx context.Context, status dm.PoolStatus) error {
 			return err
 		}
 		pending, err = tx.Pending()
-		if errors.Is(err, store.ErrNotFound) {
+		if errors.Is(err, fault.NotFound) {
 			err = nil
 		}
 		return err
@@ -198,7 +198,7 @@ func (p *Pool) resumeIfSuspended(ctx context.Context, ref dm.Ref) error {
 
 // writable refuses where the kernel would refuse, with what to do about it.
 func (p *Pool) writable(op string, status dm.PoolStatus) error {
-	e := &Error{Op: op, Object: p.object(), Kind: ErrUnhealthy}
+	e := &Error{Op: op, Object: p.object(), Kind: fault.Unhealthy}
 	switch {
 	case status.Mode == dm.ModeFail:
 		e.Detail, e.Remedy = "it has failed", fmt.Sprintf("run `thinctl pool check %s`", p.name)

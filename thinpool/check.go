@@ -149,7 +149,7 @@ func (p *Pool) records(ctx context.Context) (known, error) {
 		if k.last, err = tx.LastTx(); err != nil {
 			return err
 		}
-		if k.pending, err = tx.Pending(); err != nil && !errors.Is(err, store.ErrNotFound) {
+		if k.pending, err = tx.Pending(); err != nil && !errors.Is(err, fault.NotFound) {
 			return err
 		}
 		for volume, err := range tx.Volumes() {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
@@ -177,7 +178,7 @@ func ailments() []ailment {
 			name: thinpool.FindMissing, codes: []string{thinpool.FindMissing},
 			given: func(s *stage) { s.add("lost"); s.send("delete 2") },
 			after: func(s *stage) {
-				if _, err := s.vault.VolumeStatus(s.t.Context(), "lost"); !errors.Is(err, thinpool.ErrNotFound) {
+				if _, err := s.vault.VolumeStatus(s.t.Context(), "lost"); !errors.Is(err, fault.NotFound) {
 					s.t.Errorf("the lost volume's record: %v", err)
 				}
 			},
@@ -264,7 +265,7 @@ func (s *stage) records() string {
 	s.t.Helper()
 	var all []any
 	add := func(record any, err error) {
-		if !errors.Is(err, store.ErrNotFound) {
+		if !errors.Is(err, fault.NotFound) {
 			check(s.t, err)
 			all = append(all, record)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/disk"
 	"thinctl/loopback"
 	"thinctl/thinpool/metadata"
@@ -77,7 +78,7 @@ func (p *Pool) claimActive(ctx context.Context, op string, record store.Pool) (_
 		return nil, p.failed(op, err)
 	}
 	if len(lines) == 0 {
-		return nil, &Error{Op: op, Object: p.object(), Kind: ErrUnhealthy, Detail: "its device has no table",
+		return nil, &Error{Op: op, Object: p.object(), Kind: fault.Unhealthy, Detail: "its device has no table",
 			Remedy: fmt.Sprintf("run `thinctl pool activate %s`", p.name)}
 	}
 	table, err := dm.ParseThinPool(lines[0])
@@ -98,7 +99,7 @@ func (p *Pool) openActive(w wanted, number blockdev.Number) (Disk, error) {
 	}
 	all, err := p.hostDisks()
 	if err != nil {
-		return nil, p.refused(w, ErrUnhealthy, fmt.Sprintf("the block devices of the host cannot be read to find %s", w), "mount sysfs on /sys, then retry", err)
+		return nil, p.refused(w, fault.Unhealthy, fmt.Sprintf("the block devices of the host cannot be read to find %s", w), "mount sysfs on /sys, then retry", err)
 	}
 	for _, device := range all {
 		if blockdev.Number(device.Number) != number {
@@ -194,7 +195,7 @@ func (p *Pool) checkMark(c *claims, accepted bool) error {
 	}
 	m, found, err := readMark(c.data, record.Data.Size)
 	if err != nil {
-		return p.refused(w, ErrUnhealthy, describe(about.Path, about)+" cannot be read", "look into the kernel's log for its errors", err)
+		return p.refused(w, fault.Unhealthy, describe(about.Path, about)+" cannot be read", "look into the kernel's log for its errors", err)
 	}
 	here, known := describe(about.Path, about), record.Generation
 	if record.Data.Loop {

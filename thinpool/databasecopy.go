@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"thinctl/fault"
 	"thinctl/thinpool/store"
 )
 
@@ -87,7 +88,7 @@ func (p *Pool) lostDatabase() bool { return isPoolDir(p.dir) }
 // unreadable is the error of a database that is gone or damaged.
 func (p *Pool) unreadable(op string, err error) error {
 	if errors.Is(err, store.ErrNoDatabase) || errors.Is(err, store.ErrCorrupt) {
-		return &Error{Op: op, Object: p.object(), Kind: ErrUnhealthy, Err: err, Remedy: p.rebuildIt()}
+		return &Error{Op: op, Object: p.object(), Kind: fault.Unhealthy, Err: err, Remedy: p.rebuildIt()}
 	}
 	return p.failed(op, err)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/thinpool/store"
 )
 
@@ -112,7 +113,7 @@ func (p *Pool) keptFor(op string, record store.Volume, what string) error {
 	if record.For == what {
 		return nil
 	}
-	e := &Error{Op: op, Object: p.volumeObject(record.Name), Kind: ErrInvalid}
+	e := &Error{Op: op, Object: p.volumeObject(record.Name), Kind: fault.Invalid}
 	switch record.For {
 	case "":
 		e.Detail = "it is a volume of its own"

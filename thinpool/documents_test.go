@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -28,25 +29,25 @@ func TestKeptVolumesAreRefused(t *testing.T) {
 	} {
 		_, err := pool.RemoveVolume(t.Context(), test.name, thinpool.RemoveOptions{For: test.what})
 		var told *thinpool.Error
-		if !errors.As(err, &told) || !errors.Is(err, thinpool.ErrInvalid) || !strings.Contains(told.Remedy, test.remedy) {
+		if !errors.As(err, &told) || !errors.Is(err, fault.Invalid) || !strings.Contains(told.Remedy, test.remedy) {
 			t.Errorf("removing %s for %q: %v", test.name, test.what, err)
 		}
-		if _, err := pool.RenameVolume(t.Context(), test.name, "other", thinpool.RenameOptions{Was: test.what}); !errors.Is(err, thinpool.ErrInvalid) {
+		if _, err := pool.RenameVolume(t.Context(), test.name, "other", thinpool.RenameOptions{Was: test.what}); !errors.Is(err, fault.Invalid) {
 			t.Errorf("renaming %s for %q: %v", test.name, test.what, err)
 		}
 	}
-	if _, err := pool.ResizeVolume(t.Context(), "kept", 32*units.MiB); !errors.Is(err, thinpool.ErrInvalid) {
+	if _, err := pool.ResizeVolume(t.Context(), "kept", 32*units.MiB); !errors.Is(err, fault.Invalid) {
 		t.Errorf("resizing a kept volume: %v", err)
 	}
 	// One that may not go keeps the other.
 	_, err = pool.RemoveVolumes(t.Context(), []string{"own", "kept"}, thinpool.RemoveOptions{}, nil)
-	if !errors.Is(err, thinpool.ErrInvalid) {
+	if !errors.Is(err, fault.Invalid) {
 		t.Errorf("removing both: %v", err)
 	}
 	if volumes, err := pool.Volumes(t.Context()); err != nil || len(volumes) != 2 {
 		t.Errorf("volumes: %v, %v", volumes, err)
 	}
-	if _, err := pool.RenameVolume(t.Context(), "own", "kept", thinpool.RenameOptions{}); !errors.Is(err, thinpool.ErrExists) {
+	if _, err := pool.RenameVolume(t.Context(), "own", "kept", thinpool.RenameOptions{}); !errors.Is(err, fault.Exists) {
 		t.Errorf("renaming to a name that is taken: %v", err)
 	}
 }
@@ -97,7 +98,7 @@ func TestReadOnlyVolume(t *testing.T) {
 	}
 	// Blocks come back from it all the same, in use or not.
 	removals, err := pool.RemoveVolumes(t.Context(), []string{"layer", "copy"}, thinpool.RemoveOptions{For: "layer"}, nil)
-	if !errors.Is(err, thinpool.ErrInvalid) || removals != nil {
+	if !errors.Is(err, fault.Invalid) || removals != nil {
 		t.Fatalf("copy is nobody's layer: %v, %v", removals, err)
 	}
 	if removal, err := pool.RemoveVolume(t.Context(), "layer", thinpool.RemoveOptions{For: "layer"}); err != nil || !removal.Reaped || removal.Discarded == 0 {
@@ -160,7 +161,7 @@ func TestViewShowsWhatCounts(t *testing.T) {
 			return
 		}
 		_, err = pool.RemoveVolumes(t.Context(), []string{"third"}, thinpool.RemoveOptions{}, func(tx *thinpool.Tx) error { return tx.Delete("layers", "third") })
-		if err != nil && !errors.Is(err, thinpool.ErrNotFound) {
+		if err != nil && !errors.Is(err, fault.NotFound) {
 			t.Fatal(err)
 		}
 	}

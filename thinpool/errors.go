@@ -1,67 +1,76 @@
 package thinpool
 
 import (
-	"errors"
-
 	"thinctl/fault"
 	"thinctl/thinpool/store"
 )
 
-// What went wrong, for errors.Is.
+// The errors that callers may test for with errors.Is, beside the kinds of package
+// fault. The calls of this package return these kinds:
+//
+//   - fault.Invalid: an option, a name or a size cannot be right. All calls.
+//   - fault.Exists: the name, directory, file or device is taken. Create, Snapshot.
+//   - fault.Busy: a device is open, or another reading is in progress.
+//   - fault.Unhealthy: the pool is read-only, has failed, or misses a part.
+//   - fault.Unsupported: the kernel lacks a feature. Create, SetFullPolicy.
+//
+// A device that the kernel lacks has the kind fault.NotFound too: test for
+// [ErrNoVolume] where the difference counts.
 var (
-	// ErrInvalid: an option, a name or a size cannot be right. All calls.
-	ErrInvalid = fault.New(fault.Invalid, "invalid")
-	// ErrNotFound: no such pool or volume. All calls but Create.
-	ErrNotFound = errors.New("not found")
-	// ErrExists: the name, folder, file or device is taken. Create, Snapshot.
-	ErrExists = errors.New("exists already")
-	// ErrBusy: somebody uses the device. Deactivate, Destroy, Create.
-	ErrBusy = fault.New(fault.Busy, "in use")
-	// ErrInactive: the pool has to be activated first. All that ask the kernel.
+	// ErrNoPool reports that there is no pool of the name. Open.
+	ErrNoPool = fault.New(fault.NotFound, "not found")
+	// ErrNoVolume reports that the pool has no volume of the name. All calls that take
+	// the name of a volume.
+	ErrNoVolume = fault.New(fault.NotFound, "not found")
+	// ErrOpen reports that a device is open, mounted or below another device. The call
+	// has changed nothing. All calls that remove devices.
+	ErrOpen = fault.New(fault.Busy, "in use")
+	// ErrInactive reports that the pool is not active. All calls that need the kernel.
 	ErrInactive = fault.New(fault.Unavailable, "the pool is not active")
-	// ErrUnhealthy: the pool is read-only, failed, or needs a check.
-	ErrUnhealthy = fault.New(fault.Unhealthy, "the pool is not healthy")
-	// ErrNeedsCheck: the kernel met an error and wants the metadata checked.
+	// ErrNeedsCheck reports that the kernel met an error and has set the flag
+	// needs_check in the metadata.
 	ErrNeedsCheck = fault.New(fault.Unhealthy, "the metadata needs a check")
-	// ErrReserve: too little is free for anything new; deleting works.
+	// ErrReserve reports that less is free than the reserve. Only calls that allocate
+	// fail with it: CreateVolume, Snapshot and the reading of an active pool's metadata.
 	ErrReserve = fault.New(fault.Full, "below the reserve")
-	// ErrSwapped: the metadata is another pool's. Activate.
-	ErrSwapped = errors.New("the metadata belongs to another pool")
-	// ErrDiverged: database and metadata are not of the same moment.
+	// ErrSwapped reports metadata of another pool. Activate.
+	ErrSwapped = fault.New(fault.Unhealthy, "the metadata belongs to another pool")
+	// ErrDiverged reports that database and metadata are of different moments.
 	ErrDiverged = fault.New(fault.Unhealthy, "database and pool metadata have diverged")
-	// ErrForeign: a disk is not the pool's, or it cannot be proven to be. Activate,
-	// Extend, Repair.
-	ErrForeign = errors.New("not the pool's disk")
-	// ErrGone: no disk of the host is the pool's. Activate, Extend, Repair.
-	ErrGone = errors.New("the pool's disk is gone")
-	// ErrCloned: two disks have the identity of one. Activate, Extend, Repair.
-	ErrCloned = errors.New("two disks have the same identity")
-	// ErrShrunk: a disk or file is smaller than the pool needs. Activate, Extend.
-	ErrShrunk = errors.New("the pool's disk shrank")
-	// ErrHoldsData: a device or file holds something of value. Create.
-	ErrHoldsData = errors.New("holds data already")
-	// ErrHeldByOther: the kernel holds a metadata snapshot that is not thinctl's;
-	// there can be one. It is never released. Also an ErrBusy. All that read an
-	// active pool's metadata.
-	ErrHeldByOther = errors.New("another program holds a metadata snapshot")
-	// ErrMoved: the metadata snapshot was released by somebody else while it was
-	// read, twice over, so that what was read cannot be trusted. Also an ErrBusy.
-	// All that read an active pool's metadata.
-	ErrMoved = errors.New("the metadata snapshot was released while it was read")
-	// ErrNoDatabase: the pool's directory has no database. All calls.
+	// ErrForeign reports a disk that is not the pool's, or that carries no proof that it
+	// is. Activate, Extend, Repair.
+	ErrForeign = fault.New(fault.Unhealthy, "not the pool's disk")
+	// ErrGone reports that no disk of the host is the pool's. Activate, Extend, Repair.
+	ErrGone = fault.New(fault.Unhealthy, "the pool's disk is gone")
+	// ErrCloned reports two disks with the same identity. Activate, Extend, Repair.
+	ErrCloned = fault.New(fault.Unhealthy, "two disks have the same identity")
+	// ErrShrunk reports a disk or file that is smaller than the pool needs. Activate,
+	// Extend.
+	ErrShrunk = fault.New(fault.Unhealthy, "the pool's disk shrank")
+	// ErrHoldsData reports a device with contents that Create would destroy.
+	ErrHoldsData = fault.New(fault.Exists, "holds data already")
+	// ErrHeldByOther reports that another program holds the pool's metadata snapshot.
+	// The kernel has only one, and this package never releases it. All calls that read
+	// an active pool's metadata.
+	ErrHeldByOther = fault.New(fault.Busy, "another program holds a metadata snapshot")
+	// ErrMoved reports that another program released the metadata snapshot twice while
+	// it was read: what was read is not consistent. All calls that read an active
+	// pool's metadata.
+	ErrMoved = fault.New(fault.Busy, "the metadata snapshot was released while it was read")
+	// ErrNoDatabase reports that the pool's directory has no database. All calls.
 	ErrNoDatabase = store.ErrNoDatabase
-	// ErrCorrupt: the database is damaged. All calls.
+	// ErrCorrupt reports a damaged database. All calls.
 	ErrCorrupt = store.ErrCorrupt
-	// ErrIDsExhausted: all device ids of the pool are in use. CreateVolume, Snapshot.
+	// ErrIDsExhausted reports that all device ids of the pool are taken. CreateVolume,
+	// Snapshot.
 	ErrIDsExhausted = store.ErrIDsExhausted
-	// ErrUnsupported: the kernel lacks a feature. Create, Activate.
-	ErrUnsupported = errors.New("not supported by this kernel")
 )
 
-// Error says what was tried, on which object, why it failed and what to do.
+// Error is a failed operation on a pool or a volume. Kind is an error from above, a
+// fault.Kind, or nil. Err is the cause, or nil.
 type Error fault.Error
 
 func (e *Error) Error() string { return (*fault.Error)(e).Error() }
 
-// Unwrap yields the sentinel and the cause.
+// Unwrap returns the kind and the cause.
 func (e *Error) Unwrap() []error { return (*fault.Error)(e).Unwrap() }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/thinpool/store"
 	"thinctl/units"
@@ -163,7 +164,7 @@ func (p *Pool) planExtension(c *claims, options ExtendOptions) (Extension, error
 		MetadataFrom: record.Metadata.Size, MetadataTo: target(record.Metadata.Size, options.Metadata, options.MetadataMore),
 	}
 	invalid := func(err error) (Extension, error) {
-		return plan, &Error{Op: "extend", Object: p.object(), Kind: ErrInvalid, Err: err}
+		return plan, &Error{Op: "extend", Object: p.object(), Kind: fault.Invalid, Err: err}
 	}
 	if options.ToDevice {
 		if record.Data.Loop && record.Metadata.Loop {
@@ -284,7 +285,7 @@ func (p *Pool) finishExtension(ctx context.Context) (time.Duration, error) {
 	stood := time.Since(began)
 	_, status, err = p.kernelStatus(ctx)
 	if err == nil && !p.hasSizes(status, record) {
-		err = &Error{Op: "extend", Object: p.object(), Kind: ErrUnhealthy,
+		err = &Error{Op: "extend", Object: p.object(), Kind: fault.Unhealthy,
 			Detail: fmt.Sprintf("the kernel went on with %d data and %d metadata blocks (mode %s, device %s)",
 				status.TotalData, status.TotalMetadata, status.Mode, pool.Dev),
 			Remedy: fmt.Sprintf("run `thinctl pool check %s`", p.name)}

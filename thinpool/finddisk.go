@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"thinctl/blockdev"
+	"thinctl/fault"
 	"thinctl/internal/disk"
 	"thinctl/thinpool/store"
 	"thinctl/units"
@@ -28,7 +29,7 @@ type wanted struct {
 func (p *Pool) findDisk(w wanted) (Disk, error) {
 	all, err := p.hostDisks()
 	if err != nil {
-		return nil, p.refused(w, ErrUnhealthy, fmt.Sprintf("the block devices of the host cannot be read to find %s", w), "mount sysfs on /sys, then retry", err)
+		return nil, p.refused(w, fault.Unhealthy, fmt.Sprintf("the block devices of the host cannot be read to find %s", w), "mount sysfs on /sys, then retry", err)
 	}
 	var found []disk.Device
 	for _, device := range all {
@@ -110,7 +111,7 @@ func topmost(found, all []disk.Device) []disk.Device {
 func (p *Pool) openFound(w wanted, device disk.Device) (Disk, error) {
 	path := device.Path
 	if device.Suspended {
-		return nil, p.refused(w, ErrUnhealthy, describe(path, device)+" is suspended", fmt.Sprintf("run `dmsetup resume %s`, then retry", path), nil)
+		return nil, p.refused(w, fault.Unhealthy, describe(path, device)+" is suspended", fmt.Sprintf("run `dmsetup resume %s`, then retry", path), nil)
 	}
 	held, err := p.host.Disks.Open(path)
 	if err != nil {

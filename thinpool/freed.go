@@ -25,7 +25,7 @@ func (p *Pool) Freed(ctx context.Context, names ...string) (units.Bytes, error) 
 	const tries = 3
 	for range tries {
 		freed, err := p.freedNow(ctx, names)
-		if err == nil || errors.Is(err, ErrNotFound) || ctx.Err() != nil {
+		if err == nil || errors.Is(err, ErrNoVolume) || ctx.Err() != nil {
 			return freed, p.failed("read the metadata of", err)
 		}
 		if !errors.Is(err, errCommitted) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"
@@ -43,7 +44,7 @@ func TestFreed(t *testing.T) {
 		t.Errorf("base alone gives back %s, %v", freed, err)
 	}
 	_, err = s.vault.Freed(t.Context(), "base", "none")
-	says(t, err, []error{thinpool.ErrNotFound}, "vault/none")
+	says(t, err, []error{fault.NotFound}, "vault/none")
 	s.clean()
 	release()
 	check(t, s.vault.Deactivate(t.Context()))

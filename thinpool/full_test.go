@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/testkit/dmtest"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/loopback"
@@ -73,7 +74,7 @@ func nothingNew(t *testing.T, pool *thinpool.Pool, origin string, says ...string
 			}
 		}
 	}
-	if _, err := pool.VolumeStatus(t.Context(), "late"); !errors.Is(err, thinpool.ErrNotFound) {
+	if _, err := pool.VolumeStatus(t.Context(), "late"); !errors.Is(err, fault.NotFound) {
 		t.Errorf("the refused volume: %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"thinctl/dm"
+	"thinctl/fault"
 )
 
 // SetFullPolicy says whether writes to a full pool fail at once or are queued,
@@ -46,7 +47,7 @@ func (p *Pool) reloadPolicy(ctx context.Context, errorIfFull bool) (changed bool
 		return false, err
 	}
 	if errorIfFull && !version.AtLeast(1, 10) {
-		return false, &Error{Op: "set the full policy of", Object: p.object(), Kind: ErrUnsupported,
+		return false, &Error{Op: "set the full policy of", Object: p.object(), Kind: fault.Unsupported,
 			Detail: fmt.Sprintf("thin-pool %s always queues writes to a full pool, error_if_no_space needs 1.10", version)}
 	}
 	table.ErrorIfNoSpace = errorIfFull

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/testkit/dmtest"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
@@ -53,7 +54,7 @@ func TestSetFullPolicyUnsupported(t *testing.T) {
 	pool, err := thinpool.Create(t.Context(), w.Host(), w.Root, "old", thinpooltest.SmallPool())
 	check(t, err)
 	_, err = pool.SetFullPolicy(t.Context(), true)
-	says(t, err, []error{thinpool.ErrUnsupported}, "old", "1.10")
+	says(t, err, []error{fault.Unsupported}, "old", "1.10")
 	setPolicy(t, pool, false, false)
 }
 

@@ -153,7 +153,7 @@ func TestTogetherRefusesOne(t *testing.T) {
 	exists := 0
 	for i, err := range faults[:2] {
 		switch {
-		case errors.Is(err, thinpool.ErrExists):
+		case errors.Is(err, fault.Exists):
 			exists++
 		case err != nil:
 			t.Errorf("%d: %v", i, err)

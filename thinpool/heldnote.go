@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/filelock"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
@@ -38,7 +39,7 @@ func (p *Pool) dropReading(ctx context.Context) error {
 // readingNote returns the note of a reading, and whether there is one.
 func (p *Pool) readingNote(ctx context.Context) (note store.Reading, ok bool, err error) {
 	err = p.db.View(ctx, func(tx *store.Tx) (err error) { note, err = tx.Reading(); return err })
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, fault.NotFound) {
 		return note, false, nil
 	}
 	return note, err == nil, err
@@ -133,7 +134,7 @@ func (p *Pool) awaitReading(ctx context.Context, op string) (*filelock.Lock, err
 	turn, err := filelock.Acquire(bounded, p.path(lockFile), readingRange())
 	if errors.Is(err, filelock.ErrHeld) && ctx.Err() == nil {
 		note, _, _ := p.readingNote(ctx)
-		return nil, &Error{Op: op, Object: p.object(), Kind: ErrBusy, Err: err,
+		return nil, &Error{Op: op, Object: p.object(), Kind: fault.Busy, Err: err,
 			Detail: fmt.Sprintf("process %d reads its metadata since %s", note.Process, note.Started.Format(time.RFC3339)),
 			Remedy: "wait until it is done, or end it"}
 	}

@@ -116,7 +116,7 @@ func (h *held) look(ctx context.Context) (err error) {
 		return err
 	}
 	if h.root, err = metadata.HeldRoot(h.file, h.status.HeldRoot); err != nil {
-		return &Error{Op: "read the metadata of", Object: h.pool.object(), Kind: ErrUnhealthy, Err: err,
+		return &Error{Op: "read the metadata of", Object: h.pool.object(), Kind: fault.Unhealthy, Err: err,
 			Remedy: fmt.Sprintf("`thinctl pool deactivate %[1]s`, then `thinctl pool check %[1]s`", h.pool.name)}
 	}
 	return (&Reading{pool: h.pool}).ours(h.root)
@@ -209,13 +209,13 @@ func (h *held) giveUp(ctx context.Context, gone bool) error {
 }
 
 func (h *held) moved() error {
-	return &Error{Op: "read the metadata of", Object: h.pool.object(), Kind: ErrBusy, Err: ErrMoved,
+	return &Error{Op: "read the metadata of", Object: h.pool.object(), Kind: fault.Busy, Err: ErrMoved,
 		Detail: fmt.Sprintf("it was held at block %d", h.status.HeldRoot),
 		Remedy: "find the program that sends release_metadata_snap to the pool, and run this again"}
 }
 
 func (p *Pool) heldByOther(block uint64) error {
-	return &Error{Op: "read the metadata of", Object: p.object(), Kind: ErrBusy, Err: ErrHeldByOther,
+	return &Error{Op: "read the metadata of", Object: p.object(), Kind: fault.Busy, Err: ErrHeldByOther,
 		Detail: fmt.Sprintf("a metadata snapshot is held at block %d, not by thinctl: by a backup or thin_ls, thin_delta or thin_dump with --metadata-snap, or one that was killed", block),
 		Remedy: fmt.Sprintf("wait until it is done; if nothing reads the pool: `dmsetup message %s 0 release_metadata_snap`", poolDeviceName(p.name))}
 }

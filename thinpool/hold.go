@@ -76,7 +76,7 @@ func (p *Pool) holdVolumes(ctx context.Context, op string, names []string) ([]st
 		if err == nil {
 			unlocks = append(unlocks, release)
 			if held.ID != record.ID {
-				err = p.volumeError(op, record.Name, ErrNotFound, errors.New("another volume has taken its name meanwhile"))
+				err = p.volumeError(op, record.Name, ErrNoVolume, errors.New("another volume has taken its name meanwhile"))
 			}
 		}
 		if err != nil {

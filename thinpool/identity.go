@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 
+	"thinctl/fault"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
 )
@@ -24,19 +25,19 @@ func (p *Pool) checkIdentity(ctx context.Context, record store.Pool) (metadata.S
 		return metadata.Superblock{}, err
 	}
 	if restoring {
-		return refuse(ErrUnhealthy, "a repair was cut off while it wrote it", p.repairIt(), nil)
+		return refuse(fault.Unhealthy, "a repair was cut off while it wrote it", p.repairIt(), nil)
 	}
 	super, err := p.host.Disks.Superblock(path)
 	switch {
 	case errors.Is(err, metadata.ErrEmpty):
-		return refuse(ErrUnhealthy, "the metadata is blank", p.noMetadata(), nil)
+		return refuse(fault.Unhealthy, "the metadata is blank", p.noMetadata(), nil)
 	case errors.Is(err, fs.ErrNotExist):
 		if _, rebuilt := os.Lstat(p.path(rebuiltFile)); rebuilt == nil {
-			return refuse(ErrUnhealthy, "a repair was cut off", p.repairIt(), err)
+			return refuse(fault.Unhealthy, "a repair was cut off", p.repairIt(), err)
 		}
-		return refuse(ErrUnhealthy, "the metadata is not there", p.noMetadata(), err)
+		return refuse(fault.Unhealthy, "the metadata is not there", p.noMetadata(), err)
 	case err != nil:
-		return refuse(ErrUnhealthy, "the metadata cannot be read", p.noMetadata(), err)
+		return refuse(fault.Unhealthy, "the metadata cannot be read", p.noMetadata(), err)
 	case super.UUID != p.id:
 		return refuse(ErrSwapped, fmt.Sprintf("it carries the uuid %x, this pool has %s", super.UUID, p.id),
 			p.otherMetadata(), nil)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/internal/disk"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
@@ -218,7 +219,7 @@ func TestDisksRefused(t *testing.T) {
 		},
 		"sysfs cannot be read": {
 			given: func(w *onDisks) { w.SysfsFault = errors.New("no sysfs here") },
-			kind:  thinpool.ErrUnhealthy, says: []string{"sdb (serial sdb", "no sysfs here", "mount sysfs"},
+			kind:  fault.Unhealthy, says: []string{"sdb (serial sdb", "no sysfs here", "mount sysfs"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -241,8 +242,8 @@ func TestAccept(t *testing.T) {
 		t.Errorf("a disk that holds nothing of the pool: %v, want ErrForeign", err)
 	}
 	w.works(thinpool.ActivateOptions{Accept: []string{copied}})
-	if err := w.open().ActivateWith(t.Context(), thinpool.ActivateOptions{Accept: []string{copied}}); !errors.Is(err, thinpool.ErrInvalid) {
-		t.Errorf("while the pool is active: %v, want ErrInvalid", err)
+	if err := w.open().ActivateWith(t.Context(), thinpool.ActivateOptions{Accept: []string{copied}}); !errors.Is(err, fault.Invalid) {
+		t.Errorf("while the pool is active: %v, want fault.Invalid", err)
 	}
 	w.PowerOff(t)
 	if status := w.works(thinpool.ActivateOptions{}); status.Record.Data.Path != copied || status.Record.Data.Identity.Serial != "another" {

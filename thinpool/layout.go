@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/names"
 )
 
@@ -44,7 +45,7 @@ func CheckVolumeName(name string) error { return checkName("volume", name, names
 
 func checkName(what, name string, rule names.Rule) error {
 	if err := rule.Check(name); err != nil {
-		return &Error{Op: "name", Object: what + " " + fmt.Sprintf("%q", name), Kind: ErrInvalid, Detail: err.Error()}
+		return &Error{Op: "name", Object: what + " " + fmt.Sprintf("%q", name), Kind: fault.Invalid, Detail: err.Error()}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"thinctl/fault"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"
 )
@@ -68,13 +69,13 @@ type Owner struct {
 // end: by place, then by device id. Blocks that the range only touches are in.
 func (p *Pool) Owners(ctx context.Context, begin, end units.Bytes) ([]Owner, error) {
 	if begin >= end {
-		return nil, p.failed("look for owners in", fmt.Errorf("%w: from %s to %s there is nothing", ErrInvalid, begin, end))
+		return nil, p.failed("look for owners in", fmt.Errorf("%w: from %s to %s there is nothing", fault.Invalid, begin, end))
 	}
 	var owners []Owner
 	err := p.ReadMetadata(ctx, func(r *Reading) error {
 		total := r.bytes(r.DataBlocks)
 		if begin >= total {
-			return fmt.Errorf("%w: the pool's data ends at %s", ErrInvalid, total)
+			return fmt.Errorf("%w: the pool's data ends at %s", fault.Invalid, total)
 		}
 		m, err := r.scan(ctx)
 		if err != nil {
@@ -155,7 +156,7 @@ func (r *Reading) known(name string, err error) error {
 	if !errors.Is(err, metadata.ErrNoDevice) {
 		return err
 	}
-	return &Error{Op: "read", Object: r.pool.volumeObject(name), Kind: ErrUnhealthy, Err: err,
+	return &Error{Op: "read", Object: r.pool.volumeObject(name), Kind: fault.Unhealthy, Err: err,
 		Remedy: remedyCheck(r.pool.name)}
 }
 

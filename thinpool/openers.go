@@ -71,7 +71,7 @@ func (h Holding) remedy() string {
 	return "close it, then retry"
 }
 
-// openDevices is the cause of an ErrBusy: devices that are open. The operation that
+// openDevices is the cause of an ErrOpen: devices that are open. The operation that
 // returns it has changed nothing, so that it can be tried again.
 type openDevices struct {
 	devices []openDevice
@@ -186,7 +186,7 @@ func nameHolders(err error, open *openDevices, held Holding) error {
 
 // openError returns the refusal of an operation because devices are open.
 func openError(op, object string, open *openDevices) *Error {
-	return &Error{Op: op, Object: object, Kind: ErrBusy, Err: open}
+	return &Error{Op: op, Object: object, Kind: ErrOpen, Err: open}
 }
 
 // removeDevice removes a device of this pool. A device that is open is an

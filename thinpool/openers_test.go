@@ -10,6 +10,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/filelock"
 	"thinctl/thinpool"
 )
@@ -170,7 +171,7 @@ func TestOpenersAreNamed(t *testing.T) {
 				s.host.BusyTimeout = held.bound
 				s.host.Holders = func(context.Context, blockdev.Number) (thinpool.Holding, error) { asked++; return held.holding, nil }
 				err = operation(t.Context(), s.reopened(s.host))
-				says(t, err, []error{thinpool.ErrBusy}, held.says...)
+				says(t, err, []error{fault.Busy}, held.says...)
 				if asked != held.asked {
 					t.Errorf("asked %d times who holds the device, want %d", asked, held.asked)
 				}
@@ -195,8 +196,8 @@ func TestOpenersAndContext(t *testing.T) {
 		return thinpool.Holding{}, nil
 	}
 	err = s.reopened(s.host).DeactivateVolume(ctx, "base")
-	if !errors.Is(err, context.Canceled) || !errors.Is(err, thinpool.ErrBusy) {
-		t.Errorf("got %v, want %v and %v", err, context.Canceled, thinpool.ErrBusy)
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, fault.Busy) {
+		t.Errorf("got %v, want %v and %v", err, context.Canceled, fault.Busy)
 	}
 }
 

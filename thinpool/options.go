@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/thinpool/store"
 	"thinctl/units"
 )
@@ -76,8 +77,8 @@ func (o CreateOptions) withDefaults() CreateOptions {
 
 // check tells fault of everything wrong with o that shows without looking at
 // the host.
-func (o CreateOptions) check(fault func(kind error, format string, args ...any)) {
-	invalid := func(format string, args ...any) { fault(ErrInvalid, format, args...) }
+func (o CreateOptions) check(report func(kind error, format string, args ...any)) {
+	invalid := func(format string, args ...any) { report(fault.Invalid, format, args...) }
 	blockFits := o.Block >= dm.MinBlock && o.Block <= dm.MaxBlock && o.Block%dm.MinBlock == 0
 	if !blockFits {
 		invalid("block size %s must be a multiple of 64K from 64K to 1G", o.Block)

@@ -1,15 +1,18 @@
 package thinpool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/disk"
 	"thinctl/thinpool/store"
 	"thinctl/units"
@@ -37,28 +40,28 @@ type Plan struct {
 func PlanCreate(ctx context.Context, host Host, root, name string, options CreateOptions) (Plan, error) {
 	options = options.withDefaults()
 	faults := []error{CheckPoolName(name)}
-	fault := func(kind error, format string, args ...any) {
+	report := func(kind error, format string, args ...any) {
 		faults = append(faults, &Error{Op: "create", Object: "pool " + name, Kind: kind, Detail: fmt.Sprintf(format, args...)})
 	}
 	faults = append(faults, checkTargets(ctx, host, options))
 	dir := filepath.Join(root, name)
 	if _, err := os.Lstat(dir); err == nil {
-		fault(ErrExists, "%s stands already: choose another name, or remove it", dir)
+		report(fault.Exists, "%s stands already: choose another name, or remove it", dir)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		faults = append(faults, err)
 	}
 	if _, err := host.Kernel.Info(ctx, dm.ByName(poolDeviceName(name))); err == nil {
-		fault(ErrExists, "a device named %s stands already: remove it with `dmsetup remove`", poolDeviceName(name))
+		report(fault.Exists, "a device named %s stands already: remove it with `dmsetup remove`", poolDeviceName(name))
 	}
 	plan := Plan{Name: name, Dir: dir, Device: string(poolDeviceName(name)), Block: options.Block, BaseSize: options.BaseSize, Reserve: *options.Reserve}
 	plan.Data, plan.Metadata = store.Backing{Path: dataFile, Loop: true, Size: options.DataSize},
 		store.Backing{Path: metadataFile, Loop: true, Size: options.MetadataSize}
 	if options.DataDevice != "" {
-		plan.Data, plan.data = planDevice(host, options.DataDevice, options.DataSize, max(options.Block, units.SectorSize), markArea, options.Force, fault)
+		plan.Data, plan.data = planDevice(host, options.DataDevice, options.DataSize, max(options.Block, units.SectorSize), markArea, options.Force, report)
 		options.DataSize = plan.Data.Size
 	}
 	if options.MetadataDevice != "" {
-		plan.Metadata, plan.metadata = planDevice(host, options.MetadataDevice, options.MetadataSize, metadataBlock, 0, options.Force, fault)
+		plan.Metadata, plan.metadata = planDevice(host, options.MetadataDevice, options.MetadataSize, metadataBlock, 0, options.Force, report)
 		if plan.Metadata.Size > dm.MaxMetadata {
 			plan.Warnings = append(plan.Warnings, fmt.Sprintf("the kernel uses %s of the %s metadata device", dm.MaxMetadata, plan.Metadata.Size))
 			plan.Metadata.Size = dm.MaxMetadata
@@ -68,9 +71,10 @@ func PlanCreate(ctx context.Context, host Host, root, name string, options Creat
 		options.MetadataSize = max(options.MetadataSize, MetadataFor(options.DataSize, options.Block))
 		plan.Metadata.Size = options.MetadataSize
 	}
-	sameDevice(host, options, fault)
-	usedByPools(ctx, host, root, plan, fault)
-	options.check(fault)
+	sameDevice(host, options, report)
+	usedByPools(ctx, host, root, plan, report)
+	options.check(report)
+	slices.SortStableFunc(faults, func(a, b error) int { return cmp.Compare(rank(a), rank(b)) })
 	if err := errors.Join(faults...); err != nil {
 		return plan, err
 	}
@@ -82,19 +86,29 @@ func PlanCreate(ctx context.Context, host Host, root, name string, options Creat
 	return plan, nil
 }
 
+// rank orders the faults of a plan: the kind of the first one is that of all.
+func rank(err error) int {
+	order := []fault.Kind{fault.Unsupported, fault.Invalid, fault.Exists, fault.Busy}
+	var own *Error
+	if at := slices.Index(order, fault.KindOf(err)); at >= 0 && errors.As(err, &own) {
+		return at
+	}
+	return len(order)
+}
+
 func checkTargets(ctx context.Context, host Host, options CreateOptions) error {
 	if _, err := host.Kernel.Version(ctx); err != nil {
 		return err
 	}
 	pool, err := host.Kernel.TargetVersion(ctx, dm.TypeThinPool)
 	if errors.Is(err, dm.ErrNoTarget) {
-		return &Error{Op: "create", Object: "a pool", Kind: ErrUnsupported, Err: err, Remedy: "load the module with `modprobe dm_thin_pool`"}
+		return &Error{Op: "create", Object: "a pool", Kind: fault.Unsupported, Err: err, Remedy: "load the module with `modprobe dm_thin_pool`"}
 	}
 	if err != nil {
 		return err
 	}
 	if options.ErrorIfFull && !pool.AtLeast(1, 10) {
-		return &Error{Op: "create", Object: "a pool", Kind: ErrUnsupported,
+		return &Error{Op: "create", Object: "a pool", Kind: fault.Unsupported,
 			Detail: fmt.Sprintf("failing writes when full needs target thin-pool 1.10, this kernel has %s", pool),
 			Remedy: "leave the full policy at queue"}
 	}
@@ -103,16 +117,16 @@ func checkTargets(ctx context.Context, host Host, options CreateOptions) error {
 
 // planDevice looks at a block device that is to be the pool's. A size of zero
 // takes all of it, but for what is to stay behind it, rounded down to whole blocks.
-func planDevice(host Host, path string, size, unit, behind units.Bytes, force bool, fault func(error, string, ...any)) (store.Backing, blockdev.Number) {
+func planDevice(host Host, path string, size, unit, behind units.Bytes, force bool, report func(error, string, ...any)) (store.Backing, blockdev.Number) {
 	backing := store.Backing{Path: path, Size: size}
 	device, err := host.Disks.Device(path)
 	if err != nil {
-		fault(ErrInvalid, "%v", err)
+		report(fault.Invalid, "%v", err)
 		return backing, device.Dev
 	}
 	all, err := host.Disks.Devices()
 	if err != nil {
-		fault(ErrInvalid, "%v", err)
+		report(fault.Invalid, "%v", err)
 		return backing, device.Dev
 	}
 	backing.Identity = unique(disk.Device{Number: blockdev.Number(device.Dev), Identity: device.Identity}, all)
@@ -122,16 +136,16 @@ func planDevice(host Host, path string, size, unit, behind units.Bytes, force bo
 	}
 	switch {
 	case device.Size < backing.Size || backing.Size == 0:
-		fault(ErrInvalid, "%s has %s, %s is needed: use a larger device or a smaller size", path, device.Size, backing.Size)
+		report(fault.Invalid, "%s has %s, %s is needed: use a larger device or a smaller size", path, device.Size, backing.Size)
 	case device.Size-backing.Size < behind:
-		fault(ErrInvalid, "%s has %s, %s and %s for the pool's mark are needed: use a larger device or a smaller size", path, device.Size.Exact(), backing.Size.Exact(), behind)
+		report(fault.Invalid, "%s has %s, %s and %s for the pool's mark are needed: use a larger device or a smaller size", path, device.Size.Exact(), backing.Size.Exact(), behind)
 	case device.Busy:
-		fault(ErrBusy, "%s is mounted or held by another device: `lsblk %s` shows by what", path, path)
+		report(fault.Busy, "%s is mounted or held by another device: `lsblk %s` shows by what", path, path)
 	case !force:
 		if found, err := host.Disks.Contents(path); err != nil {
-			fault(ErrInvalid, "%v", err)
+			report(fault.Invalid, "%v", err)
 		} else if found != "" {
-			fault(ErrHoldsData, "%s holds %s: wipe it, or give --force to destroy what is on it", path, found)
+			report(ErrHoldsData, "%s holds %s: wipe it, or give --force to destroy what is on it", path, found)
 		}
 	}
 	return backing, device.Dev
@@ -139,13 +153,13 @@ func planDevice(host Host, path string, size, unit, behind units.Bytes, force bo
 
 // usedByPools refuses the disks of other pools, active or not: --force is for
 // what is of no use any more.
-func usedByPools(ctx context.Context, host Host, root string, plan Plan, fault func(error, string, ...any)) {
+func usedByPools(ctx context.Context, host Host, root string, plan Plan, report func(error, string, ...any)) {
 	if plan.Data.Loop && plan.Metadata.Loop {
 		return
 	}
 	names, err := List(root)
 	if err != nil {
-		fault(nil, "%v", err)
+		report(nil, "%v", err)
 	}
 	for _, name := range names {
 		other := newPool(host, filepath.Join(root, name), name)
@@ -156,14 +170,14 @@ func usedByPools(ctx context.Context, host Host, root string, plan Plan, fault f
 		for _, mine := range []store.Backing{plan.Data, plan.Metadata} {
 			for _, theirs := range []store.Backing{record.Data, record.Metadata} {
 				if !mine.Loop && !theirs.Loop && mine.Identity.Compare(theirs.Identity) == disk.Same {
-					fault(ErrHoldsData, "%s is a disk of pool %s: destroy that pool first, or use another disk", mine.Path, name)
+					report(ErrHoldsData, "%s is a disk of pool %s: destroy that pool first, or use another disk", mine.Path, name)
 				}
 			}
 		}
 	}
 }
 
-func sameDevice(host Host, options CreateOptions, fault func(error, string, ...any)) {
+func sameDevice(host Host, options CreateOptions, report func(error, string, ...any)) {
 	if options.DataDevice == "" || options.MetadataDevice == "" || options.DataDevice == options.MetadataDevice {
 		return
 	}
@@ -173,6 +187,6 @@ func sameDevice(host Host, options CreateOptions, fault func(error, string, ...a
 	}
 	meta, err := host.Disks.Device(options.MetadataDevice)
 	if err == nil && meta.Dev == data.Dev {
-		fault(ErrInvalid, "%s and %s are the same device: give each its own", options.DataDevice, options.MetadataDevice)
+		report(fault.Invalid, "%s and %s are the same device: give each its own", options.DataDevice, options.MetadataDevice)
 	}
 }

@@ -44,7 +44,7 @@ func Open(ctx context.Context, host Host, root, name string) (*Pool, error) {
 	p := newPool(host, filepath.Join(root, name), name)
 	record, err := p.Record(ctx)
 	if errors.Is(err, store.ErrNoDatabase) && !p.lostDatabase() {
-		return nil, &Error{Op: "open", Object: "pool " + name, Kind: ErrNotFound,
+		return nil, &Error{Op: "open", Object: "pool " + name, Kind: ErrNoPool,
 			Detail: "no pool in " + p.dir, Remedy: "`thinctl pool list` shows the pools"}
 	}
 	if err != nil {

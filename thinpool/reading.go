@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
 	"thinctl/units"
@@ -127,7 +128,7 @@ func (p *Pool) readOffline(ctx context.Context, read func(*Reading) error) (err 
 func (r *Reading) findRoot() error {
 	root, err := metadata.ReadSuperblock(r)
 	if err != nil {
-		return &Error{Op: "read the metadata of", Object: r.pool.object(), Kind: ErrUnhealthy, Err: err,
+		return &Error{Op: "read the metadata of", Object: r.pool.object(), Kind: fault.Unhealthy, Err: err,
 			Remedy: fmt.Sprintf("run `thinctl pool check %s`", r.pool.name)}
 	}
 	r.Root, r.DataBlocks = root, root.DataSpaceMap.Blocks
@@ -174,14 +175,14 @@ func (r *Reading) Thin(id uint32) Thin {
 	return Thin{ID: id}
 }
 
-// Volume returns the device id of the volume of that name; ErrNotFound.
+// Volume returns the device id of the volume of that name; ErrNoVolume.
 func (r *Reading) Volume(name string) (uint32, error) {
 	for id, volume := range r.names.volumes {
 		if volume.Name == name && r.counts(volume) {
 			return id, nil
 		}
 	}
-	return 0, r.pool.volumeError("read", name, ErrNotFound, nil)
+	return 0, r.pool.volumeError("read", name, ErrNoVolume, nil)
 }
 
 // counts: its change was finished by the moment of the reading.

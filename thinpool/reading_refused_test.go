@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
@@ -24,8 +25,8 @@ func TestReadMetadataRefused(t *testing.T) {
 			pool, err := s.Kernel.Info(s.t.Context(), dm.ByName("thinctl-vault"))
 			check(s.t, err)
 			check(s.t, s.Kernel.FailPool(pool.Dev))
-		}, thinpool.ErrUnhealthy, "it has failed"},
-		{"out of metadata space", func(s *stage) { s.fillMetadata(0) }, thinpool.ErrUnhealthy, "read-only"},
+		}, fault.Unhealthy, "it has failed"},
+		{"out of metadata space", func(s *stage) { s.fillMetadata(0) }, fault.Unhealthy, "read-only"},
 		{"low on metadata", func(s *stage) { s.fillMetadata(50) }, thinpool.ErrReserve, "needs room"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -61,7 +62,7 @@ func TestReadMetadataHeldByOther(t *testing.T) {
 	block := s.heldRoot()
 	for range 2 {
 		err := s.vault.ReadMetadata(t.Context(), nothing)
-		says(t, err, []error{thinpool.ErrHeldByOther, thinpool.ErrBusy}, "pool vault", "held at block", "not by thinctl", "release_metadata_snap")
+		says(t, err, []error{thinpool.ErrHeldByOther, fault.Busy}, "pool vault", "held at block", "not by thinctl", "release_metadata_snap")
 	}
 	check(t, s.vault.Activate(t.Context()))
 	check(t, s.vault.Recover(t.Context()))
@@ -84,5 +85,5 @@ func TestReadMetadataOfAnotherPool(t *testing.T) {
 	s.write(s.file("metadata"), 0, string(content[:4096]))
 	says(t, s.vault.ReadMetadata(t.Context(), nothing), []error{thinpool.ErrSwapped}, "uuid")
 	s.write(s.file("metadata"), 0, string(bytes.Repeat([]byte{7}, 4096)))
-	says(t, s.vault.ReadMetadata(t.Context(), nothing), []error{thinpool.ErrUnhealthy, metadata.ErrNotMetadata}, "pool check vault")
+	says(t, s.vault.ReadMetadata(t.Context(), nothing), []error{fault.Unhealthy, metadata.ErrNotMetadata}, "pool check vault")
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/filelock"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
@@ -30,7 +31,7 @@ func (s *stage) heldRoot() uint64 {
 func (s *stage) noted() bool {
 	s.t.Helper()
 	err := store.At(s.file("state.db")).View(s.t.Context(), func(tx *store.Tx) error { _, err := tx.Reading(); return err })
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, fault.NotFound) {
 		return false
 	}
 	check(s.t, err)
@@ -78,7 +79,7 @@ func TestReadMetadataActive(t *testing.T) {
 		if err != nil || len(u.Volumes) != 2 || u.Used != 64*units.KiB || u.Volumes[0].Name != "base" || u.Volumes[1].Name != "two" {
 			t.Errorf("%+v, %v", u, err)
 		}
-		if _, err := r.Volume("three"); !errors.Is(err, thinpool.ErrNotFound) {
+		if _, err := r.Volume("three"); !errors.Is(err, fault.NotFound) {
 			t.Errorf("a volume of later: %v", err)
 		}
 		return nil
@@ -128,7 +129,7 @@ func TestReadMetadataAlwaysReleases(t *testing.T) {
 	}()
 	s.clean()
 	s.damage(metadata.SuperblockBlock)
-	says(t, s.vault.ReadMetadata(t.Context(), nothing), []error{thinpool.ErrUnhealthy, metadata.ErrChecksum}, "pool check vault")
+	says(t, s.vault.ReadMetadata(t.Context(), nothing), []error{fault.Unhealthy, metadata.ErrChecksum}, "pool check vault")
 	s.clean()
 }
 
@@ -199,7 +200,7 @@ func TestReadMetadataMoved(t *testing.T) {
 	}
 	s.clean()
 	err := s.vault.ReadMetadata(t.Context(), func(*thinpool.Reading) error { s.send("release_metadata_snap"); return nil })
-	says(t, err, []error{thinpool.ErrMoved, thinpool.ErrBusy}, "released while it was read")
+	says(t, err, []error{thinpool.ErrMoved, fault.Busy}, "released while it was read")
 	s.clean()
 	calls = 0
 	err = s.vault.ReadMetadata(t.Context(), func(*thinpool.Reading) error {

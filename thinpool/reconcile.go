@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"thinctl/fault"
 	"thinctl/thinpool/metadata"
 	"thinctl/thinpool/store"
 	"thinctl/units"
@@ -273,7 +274,7 @@ func freeName(tx *store.Tx, volume *store.Volume) error {
 	name := volume.Name
 	for n := 1; ; n++ {
 		_, err := tx.Volume(name)
-		if errors.Is(err, store.ErrNotFound) {
+		if errors.Is(err, fault.NotFound) {
 			volume.Name = name
 			return nil
 		}

@@ -134,7 +134,7 @@ func (p *Pool) reapRemoved(ctx context.Context, tombstone store.Tombstone, opene
 		return err
 	}
 	err := try()
-	if !options.Deferred && errors.Is(err, ErrBusy) { // it was opened since it was found closed
+	if !options.Deferred && errors.Is(err, ErrOpen) { // it was opened since it was found closed
 		err = openers.await(ctx, try)
 	}
 	if deviceInUse(err) {
@@ -313,7 +313,7 @@ func (p *Pool) ReapVolumes(ctx context.Context, ids ...uint32) (waiting []uint32
 			tombstone, err = tx.Tombstone(id)
 			return err
 		})
-		if errors.Is(err, store.ErrNotFound) {
+		if errors.Is(err, fault.NotFound) {
 			continue
 		}
 		if err == nil {
@@ -333,12 +333,12 @@ func (p *Pool) ReapVolumes(ctx context.Context, ids ...uint32) (waiting []uint32
 // deviceInUse reports whether a device is open. A lock that another process holds does
 // not count.
 func deviceInUse(err error) bool {
-	return (errors.Is(err, ErrBusy) || errors.Is(err, fault.Busy)) && !errors.Is(err, filelock.ErrHeld)
+	return errors.Is(err, fault.Busy) && !errors.Is(err, filelock.ErrHeld)
 }
 
 // inUse reports whether a removed volume has to wait for its users.
 func inUse(err error) bool {
-	return errors.Is(err, ErrBusy) || errors.Is(err, fault.Busy) || errors.Is(err, filelock.ErrHeld)
+	return errors.Is(err, fault.Busy) || errors.Is(err, filelock.ErrHeld)
 }
 
 // reapWhenClosed is reapIfFree with a wait for those that have the device open. A
@@ -374,7 +374,7 @@ func (p *Pool) reapIfFree(ctx context.Context, tombstone store.Tombstone) error 
 		_, err := tx.Tombstone(tombstone.ID)
 		return err
 	})
-	if errors.Is(err, store.ErrNotFound) || err == nil && p.wasReaped(tombstone.ID) {
+	if errors.Is(err, fault.NotFound) || err == nil && p.wasReaped(tombstone.ID) {
 		return nil
 	}
 	if err == nil {

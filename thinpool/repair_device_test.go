@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/loopback"
 	"thinctl/thinpool"
@@ -199,7 +200,7 @@ func (w *ward) state() string {
 	cutOff := errors.Is(err, os.ErrNotExist) || w.there("metadata.restoring")
 	switch {
 	case cutOff:
-		if err := w.reopened().Activate(w.t.Context()); !errors.Is(err, thinpool.ErrUnhealthy) || !strings.Contains(err.Error(), "thinctl pool repair vault") {
+		if err := w.reopened().Activate(w.t.Context()); !errors.Is(err, fault.Unhealthy) || !strings.Contains(err.Error(), "thinctl pool repair vault") {
 			w.t.Errorf("activated in the middle of a repair: %v", err)
 		}
 		plan, err := w.reopened().Repair(w.t.Context(), thinpool.RepairOptions{DryRun: true})

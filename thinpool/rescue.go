@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/filelock"
 	"thinctl/thinpool/store"
 )
@@ -176,7 +177,7 @@ func (p *Pool) rebuildRecord(ctx context.Context, o RepairOptions) (store.Pool, 
 	}
 	super, err := p.host.Disks.Superblock(from)
 	if err != nil {
-		return record, 0, &Error{Op: "repair", Object: p.object(), Kind: ErrUnhealthy, Detail: from + ": the metadata cannot be read", Err: err,
+		return record, 0, &Error{Op: "repair", Object: p.object(), Kind: fault.Unhealthy, Detail: from + ": the metadata cannot be read", Err: err,
 			Remedy: p.nothingLeft()}
 	}
 	if super.UUID == (uuid{}) {
@@ -214,7 +215,7 @@ func (p *Pool) markedData(record store.Pool) (uint64, error) {
 	m, found, err := readMark(held, record.Data.Size)
 	switch {
 	case err != nil:
-		return 0, p.refused(w, ErrUnhealthy, path+" cannot be read", "look into the kernel's log for its errors", err)
+		return 0, p.refused(w, fault.Unhealthy, path+" cannot be read", "look into the kernel's log for its errors", err)
 	case found && m.Pool == p.id:
 		return m.Generation, nil
 	case record.Data.Loop:
@@ -247,7 +248,7 @@ func (p *Pool) findBacking(file, device, flag string) (store.Backing, error) {
 			return store.Backing{Path: file, Loop: true}, err
 		}
 	}
-	return store.Backing{}, &Error{Op: "repair", Object: p.object(), Kind: ErrUnhealthy,
+	return store.Backing{}, &Error{Op: "repair", Object: p.object(), Kind: fault.Unhealthy,
 		Detail: fmt.Sprintf("%s is not there, nor a database that says where the pool's %s is", p.path(file), file),
 		Remedy: p.nameDevice(file, flag)}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"thinctl/fault"
 	"thinctl/thinpool/store"
 	"thinctl/units"
 )
@@ -67,7 +68,7 @@ func (s Settings) with(o SetOptions) Settings {
 func (p *Pool) checkSettings(s Settings) error {
 	var faults []error
 	s.check(func(format string, args ...any) {
-		faults = append(faults, &Error{Op: "set", Object: p.object(), Kind: ErrInvalid, Detail: fmt.Sprintf(format, args...)})
+		faults = append(faults, &Error{Op: "set", Object: p.object(), Kind: fault.Invalid, Detail: fmt.Sprintf(format, args...)})
 	})
 	return errors.Join(faults...)
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/thinpool"
 	"thinctl/thinpool/store"
 	"thinctl/units"
@@ -39,8 +40,8 @@ func TestSet(t *testing.T) {
 				c.options.DryRun = dry
 				before, after, err := s.vault.Set(ctx, c.options)
 				if refused := len(c.says) > 0; refused {
-					if !errors.Is(err, thinpool.ErrInvalid) {
-						t.Errorf("got %v, want %v", err, thinpool.ErrInvalid)
+					if !errors.Is(err, fault.Invalid) {
+						t.Errorf("got %v, want %v", err, fault.Invalid)
 					}
 					for _, text := range c.says {
 						if err != nil && !strings.Contains(err.Error(), text) {

@@ -95,7 +95,7 @@ func (r *Reading) sets(ctx context.Context, m *metadata.Map, sets map[string][]s
 		var ids []uint32
 		for _, name := range names {
 			id, err := r.Volume(name)
-			if errors.Is(err, ErrNotFound) {
+			if errors.Is(err, ErrNoVolume) {
 				continue
 			}
 			if err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"
@@ -75,7 +76,7 @@ func TestUsage(t *testing.T) {
 		t.Errorf("the kernel says %d blocks, %v", status.Kernel.UsedData, err)
 	}
 	_, err = s.vault.Usage(t.Context(), thinpool.UsageOptions{Freed: []string{"none"}})
-	says(t, err, []error{thinpool.ErrNotFound}, "vault/none")
+	says(t, err, []error{fault.NotFound}, "vault/none")
 	s.clean()
 }
 
@@ -182,14 +183,14 @@ func TestMapsOfAPool(t *testing.T) {
 	for _, err := range []error{
 		second(s.vault.VolumeMap(ctx, "none")), second(s.vault.VolumeDelta(ctx, "base", "none", false)),
 	} {
-		says(t, err, []error{thinpool.ErrNotFound}, "vault/none")
+		says(t, err, []error{fault.NotFound}, "vault/none")
 	}
 	for _, err := range []error{second(s.vault.Owners(ctx, 5, 5)), second(s.vault.Owners(ctx, 64*units.MiB, 65*units.MiB))} {
-		says(t, err, []error{thinpool.ErrInvalid}, "pool vault")
+		says(t, err, []error{fault.Invalid}, "pool vault")
 	}
 	check(t, s.vault.DeactivateVolume(ctx, "web"))
 	s.send("delete 2")
-	says(t, second(s.vault.VolumeMap(ctx, "web")), []error{thinpool.ErrUnhealthy, metadata.ErrNoDevice}, "vault/web", "pool check vault")
+	says(t, second(s.vault.VolumeMap(ctx, "web")), []error{fault.Unhealthy, metadata.ErrNoDevice}, "vault/web", "pool check vault")
 	s.clean()
 }
 

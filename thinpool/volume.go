@@ -9,6 +9,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/thinpool/store"
 	"thinctl/units"
 )
@@ -75,7 +76,7 @@ func (p *Pool) CreateVolume(ctx context.Context, name string, options VolumeOpti
 	}
 	if options.Size != 0 {
 		if err := checkVolumeSize(options.Size); err != nil {
-			return Volume{}, p.volumeError("create", name, ErrInvalid, err)
+			return Volume{}, p.volumeError("create", name, fault.Invalid, err)
 		}
 	}
 	record, err := p.add(ctx, "create a volume in", func(tx *store.Tx, pool store.Pool) (addition, error) {
@@ -116,10 +117,10 @@ func (p *Pool) Snapshot(ctx context.Context, origin, name string, options Snapsh
 	defer unlock()
 	size := cmp.Or(options.Size, from.Size)
 	if err := checkVolumeSize(size); err != nil {
-		return Volume{}, p.volumeError("snapshot", name, ErrInvalid, err)
+		return Volume{}, p.volumeError("snapshot", name, fault.Invalid, err)
 	}
 	if size < from.Size {
-		return Volume{}, p.volumeError("snapshot", name, ErrInvalid,
+		return Volume{}, p.volumeError("snapshot", name, fault.Invalid,
 			fmt.Errorf("size %s is smaller than the origin's %s: a snapshot may only be larger", size, from.Size))
 	}
 	record, err := p.add(ctx, "take a snapshot in", func(tx *store.Tx, _ store.Pool) (addition, error) {
@@ -149,7 +150,7 @@ func (p *Pool) checkNewName(op, name string) error {
 		return err
 	}
 	if _, err := dm.NewName(string(volumeDeviceName(p.name, name))); err != nil {
-		return p.volumeError(op, name, ErrInvalid, err)
+		return p.volumeError(op, name, fault.Invalid, err)
 	}
 	return nil
 }
@@ -157,10 +158,10 @@ func (p *Pool) checkNewName(op, name string) error {
 func (p *Pool) nameFree(tx *store.Tx, op, name string) error {
 	_, err := tx.Volume(name)
 	switch {
-	case errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, fault.NotFound):
 		return nil
 	case err == nil:
-		return p.volumeError(op, name, ErrExists, nil)
+		return p.volumeError(op, name, fault.Exists, nil)
 	}
 	return err
 }
@@ -169,21 +170,25 @@ func (p *Pool) nameFree(tx *store.Tx, op, name string) error {
 func (p *Pool) findVolume(ctx context.Context, op, name string) (store.Volume, error) {
 	var volume store.Volume
 	var last uint64
+	missing := false
 	err := p.db.View(ctx, func(tx *store.Tx) (err error) {
-		if volume, err = tx.Volume(name); err == nil {
+		volume, err = tx.Volume(name)
+		if missing = errors.Is(err, fault.NotFound); missing {
+			return nil
+		}
+		if err == nil {
 			last, err = tx.LastTx()
 		}
 		return err
 	})
-	if err == nil && volume.Tx == last {
+	if err == nil && !missing && volume.Tx == last {
 		// Only the newest change can be unfinished.
 		var reached uint64
-		if reached, err = p.transactionID(ctx); err == nil && volume.Tx > reached {
-			err = store.ErrNotFound
-		}
+		reached, err = p.transactionID(ctx)
+		missing = err == nil && volume.Tx > reached
 	}
-	if errors.Is(err, store.ErrNotFound) {
-		return volume, p.volumeError(op, name, ErrNotFound, nil)
+	if missing {
+		return volume, p.volumeError(op, name, ErrNoVolume, nil)
 	}
 	return volume, p.volumeFailed(op, name, err)
 }
@@ -197,9 +202,9 @@ func (p *Pool) volumeObject(name string) string { return "volume " + p.name + "/
 func (p *Pool) volumeError(op, name string, kind, err error) error {
 	e := &Error{Op: op, Object: p.volumeObject(name), Kind: kind, Err: err}
 	switch {
-	case errors.Is(kind, ErrNotFound):
+	case errors.Is(kind, ErrNoVolume):
 		e.Remedy = fmt.Sprintf("`thinctl volume list %s` shows the volumes", p.name)
-	case errors.Is(kind, ErrExists):
+	case errors.Is(kind, fault.Exists):
 		e.Remedy = "choose another name or remove it first"
 	}
 	return e

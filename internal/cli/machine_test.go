@@ -212,7 +212,7 @@ func databaseText(path string) (string, error) {
 	var b strings.Builder
 	add := func(record any, err error) error {
 		fmt.Fprintf(&b, " %+v", record)
-		if errors.Is(err, store.ErrNotFound) {
+		if errors.Is(err, fault.NotFound) {
 			return nil
 		}
 		return err

@@ -79,7 +79,7 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, options core
 	}
 	keep := thinpool.Keep{For: keptFor, ReadOnly: true, With: move}
 	_, err = s.pool.RenameVolume(ctx, r.Volume, r.Volume, thinpool.RenameOptions{Was: keptFor, Keep: keep})
-	if refusal == nil && errors.Is(err, thinpool.ErrBusy) {
+	if refusal == nil && errors.Is(err, thinpool.ErrOpen) {
 		s.options.Log.Info("committed a snapshot that is in use", "pool", s.pool.Name(), "snapshot", key, "volume", r.Volume)
 		err = s.replaceOpen(ctx, r, keep)
 	}

@@ -237,10 +237,10 @@ func (s *Snapshotter) measureIdle(ctx context.Context, volume string) (all footp
 			return all, err
 		}
 		all, err = s.measure(ctx, active)
-		if put := s.pool.DeactivateIfClosed(ctx, volume); !errors.Is(put, thinpool.ErrBusy) {
+		if put := s.pool.DeactivateIfClosed(ctx, volume); !errors.Is(put, thinpool.ErrOpen) {
 			err = errors.Join(err, put)
 		}
-		away := errors.Is(err, fs.ErrNotExist) || errors.Is(err, thinpool.ErrBusy)
+		away := errors.Is(err, fs.ErrNotExist) || errors.Is(err, thinpool.ErrOpen)
 		if !away || n == tries {
 			return all, err
 		}
@@ -251,7 +251,7 @@ func (s *Snapshotter) measureIdle(ctx context.Context, volume string) (all footp
 func (s *Snapshotter) measure(ctx context.Context, volume thinpool.Volume) (footprint, error) {
 	status, err := s.pool.VolumeStatus(ctx, volume.Name)
 	if err == nil && !status.Active {
-		err = fmt.Errorf("%w: the device of %s was deactivated while it was measured", thinpool.ErrBusy, volume.Name)
+		err = fmt.Errorf("%w: the device of %s was deactivated while it was measured", thinpool.ErrOpen, volume.Name)
 	}
 	if err != nil {
 		return footprint{}, err

@@ -86,7 +86,7 @@ func (s *Snapshotter) deactivate(ctx context.Context, name string, r record) {
 			err = s.pool.DeactivateVolume(ctx, r.Volume)
 		}
 	}
-	if err != nil && !gone(err) && !missing(err) && !errors.Is(err, thinpool.ErrBusy) && ctx.Err() == nil {
+	if err != nil && !gone(err) && !missing(err) && !errors.Is(err, thinpool.ErrOpen) && ctx.Err() == nil {
 		s.options.Log.Warn("could not deactivate a snapshot without views", "pool", s.pool.Name(), "snapshot", name, "error", err)
 	}
 }

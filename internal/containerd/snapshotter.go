@@ -124,4 +124,4 @@ func (s *Snapshotter) now() time.Time {
 	return time.Now().UTC()
 }
 
-func gone(err error) bool { return errors.Is(err, thinpool.ErrNotFound) }
+func gone(err error) bool { return errors.Is(err, thinpool.ErrNoVolume) }

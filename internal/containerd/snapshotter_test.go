@@ -128,7 +128,7 @@ func TestNamespaces(t *testing.T) {
 		}
 	}
 	_, err = st.pool.RemoveVolume(st.ctx, volumeOf(t, st), thinpool.RemoveOptions{})
-	is(t, err, thinpool.ErrInvalid, "containerd")
+	is(t, err, fault.Invalid, "containerd")
 }
 
 func volumeOf(t *testing.T, st *stage) string {

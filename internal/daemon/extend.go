@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/loopback"
 	"thinctl/metrics"
 	"thinctl/thinpool"
@@ -83,7 +84,7 @@ func (w *watcher) recordResult(space metrics.Space, to, from, is units.Bytes, er
 		result, err = metrics.Failed, errors.New("the kernel still uses the old size")
 	case errors.Is(err, loopback.ErrNoSpace):
 		result = metrics.NoHostSpace
-	case errors.Is(err, thinpool.ErrInvalid), errors.Is(err, thinpool.ErrUnhealthy),
+	case errors.Is(err, fault.Invalid), errors.Is(err, fault.Unhealthy),
 		errors.Is(err, thinpool.ErrNeedsCheck), errors.Is(err, thinpool.ErrInactive):
 		result = metrics.Refused
 	default:

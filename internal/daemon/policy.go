@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/metrics"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -48,7 +49,7 @@ func (w *watcher) switchPolicy(ctx context.Context, s metrics.Sample) {
 	}
 	changed, err := w.pool.SetFullPolicy(ctx, want)
 	switch {
-	case errors.Is(err, thinpool.ErrUnsupported):
+	case errors.Is(err, fault.Unsupported):
 		w.noPolicy = true
 		w.log.Warn("the full policy cannot be changed", "error", err)
 	case err != nil:

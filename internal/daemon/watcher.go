@@ -216,7 +216,7 @@ func (w *watcher) noteDevice(ctx context.Context, s metrics.Sample) {
 }
 
 func gone(err error) bool {
-	return errors.Is(err, thinpool.ErrNotFound) || isNoDatabase(err)
+	return errors.Is(err, thinpool.ErrNoPool) || isNoDatabase(err)
 }
 
 // assess derives from a sample all that the following steps need.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/thinpool"
 )
@@ -163,7 +164,7 @@ func moments(ctx context.Context, pool *thinpool.Pool, first, last uint64) error
 		return fmt.Errorf("writes in base: got up to %d, want at least the acknowledged %d", newest, last)
 	}
 	taken, err := pool.ActivateVolume(ctx, "new")
-	if errors.Is(err, thinpool.ErrNotFound) {
+	if errors.Is(err, fault.NotFound) {
 		return nil
 	}
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/loopback"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -34,7 +35,7 @@ func TestAbsent(t *testing.T) {
 		host := thinpool.Host{Kernel: kernel, Loops: loopback.New(loopback.Options{}), Disks: thinpool.LocalDisks{}}
 		_, err := thinpool.Create(t.Context(), host, root, "itabsent",
 			thinpool.CreateOptions{DataSize: 64 * units.MiB, MetadataSize: 4 * units.MiB})
-		if !errors.Is(err, thinpool.ErrUnsupported) || !errors.Is(err, dm.ErrNoTarget) ||
+		if !errors.Is(err, fault.Unsupported) || !errors.Is(err, dm.ErrNoTarget) ||
 			!strings.Contains(err.Error(), "modprobe dm_thin_pool") {
 			t.Errorf("without the thin target: %v", err)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -50,7 +51,7 @@ func TestMetadataFull(t *testing.T) {
 	}
 	base.intact(t, generation)
 
-	kind, remedy := thinpool.ErrUnhealthy, "--metadata"
+	kind, remedy := error(fault.Unhealthy), "--metadata"
 	if s.Kernel.NeedsCheck {
 		kind, remedy = thinpool.ErrNeedsCheck, "pool repair"
 	}

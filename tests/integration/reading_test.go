@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -61,7 +62,7 @@ func TestReadingRefused(t *testing.T) {
 	}
 	fields := strings.Fields(table)
 	reload(strings.Join(fields[:7], " ") + " 1 read_only")
-	if _, err := pool.Usage(ctx, thinpool.UsageOptions{}); !errors.Is(err, thinpool.ErrUnhealthy) ||
+	if _, err := pool.Usage(ctx, thinpool.UsageOptions{}); !errors.Is(err, fault.Unhealthy) ||
 		!strings.Contains(err.Error(), "read-only") {
 		t.Errorf("read-only: got %v", err)
 	}

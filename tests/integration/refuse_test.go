@@ -84,16 +84,16 @@ func TestTakenDevicesAreRefused(t *testing.T) {
 			dir := t.TempDir()
 			run(t, "mount", "-o", "ro", d, dir)
 			t.Cleanup(func() { run(t, "umount", dir) })
-		}, thinpool.ErrBusy, "is mounted or held"},
+		}, fault.Busy, "is mounted or held"},
 		{"under another device", func(t *testing.T, d string) {
 			run(t, "dmsetup", "create", "it-holder", "--table", "0 2048 linear "+d+" 0")
 			t.Cleanup(func() { run(t, "dmsetup", "remove", "it-holder") })
-		}, thinpool.ErrBusy, "is mounted or held"},
+		}, fault.Busy, "is mounted or held"},
 		{"in a volume group", func(t *testing.T, d string) {
 			run(t, "lvm", "vgcreate", "-qq", "--config", lvmConfig, "itvg", d)
 			run(t, "lvm", "lvcreate", "-qq", "--config", lvmConfig, "-Zn", "-Wn", "-L", "4M", "-n", "lv", "itvg")
 			t.Cleanup(func() { run(t, "lvm", "vgremove", "-qq", "-f", "--config", lvmConfig, "itvg") })
-		}, thinpool.ErrBusy, "is mounted or held"},
+		}, fault.Busy, "is mounted or held"},
 		{"a pool's", func(t *testing.T, d string) {
 			pool, err := thinpool.Create(testContext(t), kernel, t.TempDir(), "itowner",
 				thinpool.CreateOptions{DataDevice: blank, MetadataDevice: d})
@@ -105,7 +105,7 @@ func TestTakenDevicesAreRefused(t *testing.T) {
 					t.Error(err)
 				}
 			})
-		}, thinpool.ErrBusy, "is mounted or held"},
+		}, fault.Busy, "is mounted or held"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			device := blockDevice(t, 8*units.MiB).Path
@@ -118,7 +118,7 @@ func TestTakenDevicesAreRefused(t *testing.T) {
 				_, err := thinpool.Create(testContext(t), kernel, root, "itnew", options)
 				if !errors.Is(err, c.kind) ||
 					!strings.Contains(err.Error(),
-						device+" "+strings.TrimPrefix("holds "+c.says, map[error]string{thinpool.ErrBusy: "holds "}[c.kind])) {
+						device+" "+strings.TrimPrefix("holds "+c.says, map[error]string{fault.Busy: "holds "}[c.kind])) {
 					t.Errorf("in use as %s: got %v", role, err)
 				} else if role == "data" {
 					t.Log(err)
@@ -166,8 +166,8 @@ func TestTooSmallDevice(t *testing.T) {
 		{DataSize: 64 * units.MiB, MetadataDevice: device, MetadataSize: 4 * units.MiB},
 	} {
 		_, err := thinpool.Create(testContext(t), realHost(t), t.TempDir(), "itsmall", options)
-		if !errors.Is(err, thinpool.ErrInvalid) {
-			t.Errorf("%+v: got %v, want %v", options, err, thinpool.ErrInvalid)
+		if !errors.Is(err, fault.Invalid) {
+			t.Errorf("%+v: got %v, want %v", options, err, fault.Invalid)
 		} else {
 			t.Log(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -263,7 +264,7 @@ func TestHalfWrittenMetadataDevice(t *testing.T) {
 	if !errors.Is(err, errHalfway) {
 		t.Errorf("repaired: %v", err)
 	}
-	if err := pool.Activate(ctx); !errors.Is(err, thinpool.ErrUnhealthy) {
+	if err := pool.Activate(ctx); !errors.Is(err, fault.Unhealthy) {
 		t.Errorf("activated: %v", err)
 	}
 	repair, err := pool.Repair(ctx, thinpool.RepairOptions{})
@@ -346,7 +347,7 @@ func TestMetadataDeviceFails(t *testing.T) {
 	s := statusOf(t, pool)
 	t.Logf("mode %s, needs_check %v", s.Kernel.Mode, s.Kernel.NeedsCheck)
 	if _, err := pool.CreateVolume(testContext(t), "refused", thinpool.VolumeOptions{}); !errors.Is(err, thinpool.ErrNeedsCheck) &&
-		!errors.Is(err, thinpool.ErrUnhealthy) {
+		!errors.Is(err, fault.Unhealthy) {
 		t.Errorf("created: %v", err)
 	}
 	swap(sound)

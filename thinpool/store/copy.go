@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 
+	"thinctl/fault"
+
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -76,7 +78,7 @@ func Expand(compressed []byte) ([]byte, error) {
 func (d *DB) Verify(ctx context.Context) error {
 	return d.View(ctx, func(tx *Tx) error {
 		if _, err := tx.Pool(); err != nil {
-			if errors.Is(err, ErrNotFound) {
+			if errors.Is(err, fault.NotFound) {
 				return fmt.Errorf("%w: it has no record of the pool", ErrCorrupt)
 			}
 			return err
@@ -84,7 +86,7 @@ func (d *DB) Verify(ctx context.Context) error {
 		if _, err := tx.LastTx(); err != nil {
 			return err
 		}
-		if _, err := tx.Pending(); err != nil && !errors.Is(err, ErrNotFound) {
+		if _, err := tx.Pending(); err != nil && !errors.Is(err, fault.NotFound) {
 			return err
 		}
 		for _, err := range tx.Volumes() {

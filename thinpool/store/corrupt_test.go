@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"thinctl/fault"
 )
 
 // use does with a database what a pool does.
@@ -17,7 +19,7 @@ func use(t *testing.T, db *DB) error {
 		_, err := tx.Pool()
 		_, last := tx.LastTx()
 		_, pending := tx.Pending()
-		if errors.Is(pending, ErrNotFound) {
+		if errors.Is(pending, fault.NotFound) {
 			pending = nil
 		}
 		for _, fault := range tx.Volumes() {

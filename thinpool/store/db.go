@@ -13,15 +13,14 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Errors of this package.
+// The errors that callers may test for with errors.Is. A record that is not there has
+// the kind fault.NotFound.
 var (
-	// ErrNoDatabase: the file does not exist. View, Update.
+	// ErrNoDatabase reports that the file does not exist. View, Update.
 	ErrNoDatabase = fault.New(fault.Unavailable, "no database")
-	// ErrCorrupt: the file is not a database of ours, or is damaged. View, Update.
+	// ErrCorrupt reports a file that is damaged or no pool's database. View, Update.
 	ErrCorrupt = fault.New(fault.Damaged, "the database is damaged")
-	// ErrNotFound: no such record. Pool, Volume.
-	ErrNotFound = fault.New(fault.NotFound, "no such record")
-	// ErrIDsExhausted: all 2^24 device ids are taken. AllocateID.
+	// ErrIDsExhausted reports that all 2^24-1 device ids are taken. AllocateID.
 	ErrIDsExhausted = fault.New(fault.Full, "all 16777215 device ids of the pool are in use")
 )
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"thinctl/fault"
+
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -31,11 +33,11 @@ type Prior struct {
 	Was  json.RawMessage `json:"was,omitempty"`
 }
 
-// Document reads the document of that key; ErrNotFound.
+// Document reads the document of that key; fault.NotFound.
 func (t *Tx) Document(kind Kind, key string, into any) error {
 	raw := t.document(kind, key)
 	if raw == nil {
-		return ErrNotFound
+		return fault.NotFound
 	}
 	return decode(raw, kind, key, into)
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 
+	"thinctl/fault"
+
 	"pgregory.net/rapid"
 )
 
@@ -98,7 +100,7 @@ func TestDocumentsOfAChange(t *testing.T) {
 					for _, key := range []string{"a", "ab", "abc", "b", "ba", "c"} {
 						var record string
 						err := tx.Document(kind, key, &record)
-						if record != want[key] || errors.Is(err, ErrNotFound) != (want[key] == "") {
+						if record != want[key] || errors.Is(err, fault.NotFound) != (want[key] == "") {
 							r.Fatalf("at %d, %s %q: %q and %v, want %q", reached, kind, key, record, err, want[key])
 						}
 					}
@@ -127,7 +129,7 @@ func TestDocumentFaults(t *testing.T) {
 	db := newDB(t)
 	view(t, db, func(tx *Tx) error {
 		var record string
-		if err := tx.Document("layers", "x", &record); !errors.Is(err, ErrNotFound) {
+		if err := tx.Document("layers", "x", &record); !errors.Is(err, fault.NotFound) {
 			t.Errorf("a document that is not there: %v", err)
 		}
 		return nil

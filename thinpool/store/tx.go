@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"iter"
 
+	"thinctl/fault"
+
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -42,7 +44,7 @@ func (t *Tx) bucket(name []byte) *bolt.Bucket { return t.bolt.Bucket(name) }
 func (t *Tx) get(bucket, key []byte, into any) error {
 	raw := t.bucket(bucket).Get(key)
 	if raw == nil {
-		return ErrNotFound
+		return fault.NotFound
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
 		return fmt.Errorf("%w: record %q of %s: %w", ErrCorrupt, key, bucket, err)
@@ -128,7 +130,7 @@ func (t *Tx) Undo(pending Pending) error {
 		if err == nil && volume.ID == begun.ID && volume.Tx == pending.Tx {
 			err = t.DeleteVolume(volume)
 		}
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		if err != nil && !errors.Is(err, fault.NotFound) {
 			return err
 		}
 	}
@@ -164,7 +166,7 @@ func (t *Tx) Volume(name string) (Volume, error) {
 	var volume Volume
 	err := t.get(bucketVolumes, []byte(name), &volume)
 	if err == nil && t.hides(volume) {
-		return Volume{}, ErrNotFound
+		return Volume{}, fault.NotFound
 	}
 	return volume, err
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/fault"
 	"thinctl/units"
 )
 
@@ -81,7 +82,7 @@ func TestPoolRecord(t *testing.T) {
 		if pool.Name != "vault" || pool.LowWater != 9 {
 			t.Errorf("a transaction that failed has changed it: %+v", pool)
 		}
-		if _, missing := tx.Volume("v"); !errors.Is(missing, ErrNotFound) {
+		if _, missing := tx.Volume("v"); !errors.Is(missing, fault.NotFound) {
 			t.Errorf("its volume: %v", missing)
 		}
 		return err
@@ -172,7 +173,7 @@ func TestUndo(t *testing.T) {
 		update(t, db, func(tx *Tx) error { return tx.Undo(pending) })
 	}
 	view(t, db, func(tx *Tx) error {
-		if _, err := tx.Volume("new"); !errors.Is(err, ErrNotFound) {
+		if _, err := tx.Volume("new"); !errors.Is(err, fault.NotFound) {
 			t.Errorf("the undone volume: %v", err)
 		}
 		if _, err := tx.Volume("old"); err != nil {
@@ -181,7 +182,7 @@ func TestUndo(t *testing.T) {
 		if last, err := tx.LastTx(); last != 7 || err != nil {
 			t.Errorf("last %d, %v", last, err)
 		}
-		if _, err := tx.Pending(); !errors.Is(err, ErrNotFound) {
+		if _, err := tx.Pending(); !errors.Is(err, fault.NotFound) {
 			t.Errorf("pending: %v", err)
 		}
 		return nil
@@ -216,7 +217,7 @@ func TestBury(t *testing.T) {
 	})
 	update(t, db, func(tx *Tx) error { return errors.Join(tx.Reaped(id), tx.Reaped(id), tx.Reaped(777)) })
 	view(t, db, func(tx *Tx) error {
-		if _, err := tx.Tombstone(id); !errors.Is(err, ErrNotFound) {
+		if _, err := tx.Tombstone(id); !errors.Is(err, fault.NotFound) {
 			t.Error(err)
 		}
 		if volume, err := tx.Volume("doomed"); err != nil || volume.ID != next {

@@ -9,6 +9,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/containerd"
 	"thinctl/loopback"
@@ -20,7 +21,7 @@ import (
 // OnHost opens the host and runs do.
 func (c *Call) OnHost(do func() error) (err error) {
 	if c.EUID() != 0 {
-		return exit.Errorf(exit.ErrNoRoot, "%s needs root: run it with sudo", c.name())
+		return exit.Errorf(fault.Denied, "%s needs root: run it with sudo", c.name())
 	}
 	host, closer, err := c.Environment.OpenHost(c.Logger)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thinctl/fault"
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/cli/output"
@@ -44,7 +45,7 @@ func run(c *command.Call) error {
 		return err
 	}
 	if failures > 0 {
-		return exit.Errorf(exit.ErrUnhealthy, "doctor: %s; see the remedy on each line above",
+		return exit.Errorf(fault.Unhealthy, "doctor: %s; see the remedy on each line above",
 			output.Plural(failures, "check")+" failed")
 	}
 	return nil

@@ -11,7 +11,6 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/images/layertar"
-	"thinctl/thinpool"
 )
 
 // The exit codes; scripts rely on them.
@@ -37,11 +36,6 @@ func (e *UsageError) Error() string {
 	return e.Why + "; " + e.Remedy
 }
 
-var (
-	ErrUnhealthy = errors.New("unhealthy")
-	ErrNoRoot    = errors.New("not root")
-)
-
 // failure is an error with a complete text: operation, object, cause and hint.
 type failure struct {
 	text string
@@ -63,9 +57,23 @@ func IsFailure(err error) bool {
 	return errors.As(err, &own)
 }
 
-// Code is the one place that turns errors into exit codes. What thinpool
-// says of an error goes before what the layers below it said: a pool that is
-// unhealthy because a file is missing is unhealthy, not a name unknown.
+// codes maps the kinds of package fault to exit codes. The other kinds have CodeFailed.
+var codes = map[fault.Kind]int{
+	fault.Invalid:     CodeUsage,
+	fault.NotFound:    CodeNotFound,
+	fault.Exists:      CodeExists,
+	fault.Busy:        CodeBusy,
+	fault.Unhealthy:   CodeUnhealthy,
+	fault.Full:        CodeUnhealthy,
+	fault.Damaged:     CodeUnhealthy,
+	fault.Unsupported: CodeMissing,
+	fault.Denied:      CodeMissing,
+	fault.Refused:     CodeFailed,
+	fault.Unavailable: CodeFailed,
+}
+
+// Code returns the exit code of an error. The kind that the highest layer has given it
+// counts: a pool that is unhealthy because a file is missing is unhealthy.
 func Code(ctx context.Context, err error) int {
 	if err == nil {
 		return CodeDone
@@ -77,39 +85,24 @@ func Code(ctx context.Context, err error) int {
 	if errors.As(err, &usage) {
 		return CodeUsage
 	}
-	for _, class := range classes() {
-		for _, kind := range class.kinds {
-			if errors.Is(err, kind) {
-				return class.code
-			}
-		}
+	if code, ok := codes[kindOf(err)]; ok {
+		return code
 	}
 	return CodeFailed
 }
 
-type class struct {
-	code  int
-	kinds []error
-}
-
-func classes() []class {
-	return []class{
-		{CodeMissing, []error{ErrNoRoot, thinpool.ErrUnsupported}},
-		{CodeBusy, []error{syscall.EADDRINUSE}},
-		{CodeUsage, []error{thinpool.ErrInvalid}},
-		{CodeNotFound, []error{thinpool.ErrNotFound}},
-		{CodeExists, []error{thinpool.ErrExists, thinpool.ErrHoldsData}},
-		{CodeBusy, []error{thinpool.ErrBusy}},
-		{CodeUnhealthy, []error{ErrUnhealthy, thinpool.ErrUnhealthy, thinpool.ErrNeedsCheck, thinpool.ErrReserve,
-			thinpool.ErrSwapped, thinpool.ErrDiverged, thinpool.ErrForeign, thinpool.ErrGone, thinpool.ErrCloned,
-			thinpool.ErrShrunk}},
-		{CodeMissing, []error{fault.Unsupported, fault.Denied, fs.ErrPermission}},
-		{CodeUsage, []error{fault.Invalid}},
-		{CodeBusy, []error{fault.Busy}},
-		{CodeExists, []error{fault.Exists}},
-		{CodeUnhealthy, []error{fault.Unhealthy, fault.Full, fault.Damaged}},
-		{CodeNotFound, []error{fault.NotFound}},
+// kindOf returns an error's kind. An error of the operating system has none by itself.
+func kindOf(err error) fault.Kind {
+	kind := fault.KindOf(err)
+	switch {
+	case kind != fault.Unknown:
+		return kind
+	case errors.Is(err, fs.ErrPermission):
+		return fault.Denied
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fault.Busy
 	}
+	return fault.Unknown
 }
 
 // Message writes an error for people: one line for each fault.

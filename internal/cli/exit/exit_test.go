@@ -34,13 +34,13 @@ func TestExitCode(t *testing.T) {
 		{context.DeadlineExceeded, 1},
 		{pool(thinpool.ErrInactive, nil), 1},
 		{&UsageError{Why: "no"}, 2},
-		{pool(thinpool.ErrInvalid, nil), 2},
-		{pool(thinpool.ErrNotFound, nil), 3},
+		{pool(fault.Invalid, nil), 2},
+		{pool(fault.NotFound, nil), 3},
 		{&dm.Error{Kind: fault.NotFound, Err: syscall.ENXIO}, 3},
-		{pool(thinpool.ErrExists, nil), 4},
+		{pool(fault.Exists, nil), 4},
 		{pool(thinpool.ErrHoldsData, nil), 4},
 		{&dm.Error{Kind: fault.Exists}, 4},
-		{pool(thinpool.ErrBusy, nil), 5},
+		{pool(fault.Busy, nil), 5},
 		{&dm.Error{Kind: fault.Busy}, 5},
 		{&loopback.Error{Kind: fault.Busy}, 5},
 		{&filesystem.Error{Kind: fault.Busy}, 5},
@@ -56,7 +56,7 @@ func TestExitCode(t *testing.T) {
 		{&snapshots.Error{Kind: fault.Exists}, 4},
 		{&images.Error{Kind: fault.Busy}, 5},
 		{&snapshots.Error{Kind: fault.Busy}, 5},
-		{&snapshots.Error{Kind: snapshots.ErrMounted, Err: pool(thinpool.ErrBusy, nil)}, 5},
+		{&snapshots.Error{Kind: snapshots.ErrMounted, Err: pool(fault.Busy, nil)}, 5},
 		{&registry.Error{Kind: registry.ErrBusy}, 5},
 		{&snapshots.Error{Kind: fault.Full, Err: syscall.ENOSPC}, 6},
 		{&registry.Error{Kind: registry.ErrDenied}, 7},
@@ -64,21 +64,21 @@ func TestExitCode(t *testing.T) {
 		{&images.Error{Kind: images.ErrDigest}, 1},
 		{&registry.Error{Kind: registry.ErrUnavailable}, 1},
 		{&snapshots.Error{Kind: snapshots.ErrNotMounted}, 1},
-		{pool(thinpool.ErrUnhealthy, nil), 6},
+		{pool(fault.Unhealthy, nil), 6},
 		{pool(thinpool.ErrReserve, nil), 6},
 		{pool(thinpool.ErrSwapped, nil), 6},
 		{pool(thinpool.ErrDiverged, nil), 6},
 		{&dm.Error{Kind: fault.Unhealthy}, 6},
-		{pool(thinpool.ErrUnsupported, &dm.Error{Kind: dm.ErrNoTarget}), 7},
+		{pool(fault.Unsupported, &dm.Error{Kind: dm.ErrNoTarget}), 7},
 		{&dm.Error{Kind: fault.Denied}, 7},
 		{&dm.Error{Kind: dm.ErrNoDeviceMapper}, 7},
 		{&fs.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}, 7},
 		// A kind of thinpool takes precedence over kinds below it.
-		{pool(thinpool.ErrUnhealthy, &dm.Error{Kind: fault.NotFound}), 6},
-		{pool(thinpool.ErrBusy, &dm.Error{Kind: fault.Denied}), 5},
-		// Of several errors, the one that blocks everything else.
-		{errors.Join(pool(thinpool.ErrExists, nil), pool(thinpool.ErrUnsupported, nil)), 7},
-		{errors.Join(pool(thinpool.ErrExists, nil), pool(thinpool.ErrInvalid, nil)), 2},
+		{pool(fault.Unhealthy, &dm.Error{Kind: fault.NotFound}), 6},
+		{pool(fault.Busy, &dm.Error{Kind: fault.Denied}), 5},
+		// Of joined errors the first counts.
+		{errors.Join(pool(fault.Unsupported, nil), pool(fault.Exists, nil)), 7},
+		{errors.Join(pool(fault.Invalid, nil), pool(fault.Exists, nil)), 2},
 	} {
 		if got := Code(context.Background(), test.err); got != test.want {
 			t.Errorf("%v: %d, want %d", test.err, got, test.want)
@@ -86,7 +86,7 @@ func TestExitCode(t *testing.T) {
 	}
 	ended, cancel := context.WithCancelCause(context.Background())
 	cancel(ErrInterrupted)
-	if got := Code(ended, pool(thinpool.ErrBusy, context.Canceled)); got != CodeInterrupted {
+	if got := Code(ended, pool(fault.Busy, context.Canceled)); got != CodeInterrupted {
 		t.Errorf("interrupted: %d, want %d", got, CodeInterrupted)
 	}
 	if got := Code(ended, nil); got != 0 {

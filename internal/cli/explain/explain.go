@@ -8,10 +8,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thinctl/docs/runbooks"
+	"thinctl/fault"
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/cli/output"
-	"thinctl/thinpool"
 )
 
 // Command returns `thinctl explain`.
@@ -47,7 +47,7 @@ func explainCode(c *command.Call) error {
 	}
 	text, known := runbooks.Text(c.Arg(0))
 	if !known {
-		return exit.Errorf(thinpool.ErrNotFound, "explain %s: there is no such runbook; `thinctl explain` lists all",
+		return exit.Errorf(fault.NotFound, "explain %s: there is no such runbook; `thinctl explain` lists all",
 			c.Arg(0))
 	}
 	one := viewRunbook(c.Arg(0))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thinctl/fault"
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/cli/output"
@@ -83,17 +84,17 @@ func checkMetadata(c *command.Call) error {
 		case "sound":
 			return nil
 		case "leaks":
-			return exit.Errorf(exit.ErrUnhealthy, "metadata %s has leaks: no data is at risk; `thinctl metadata repair "+
+			return exit.Errorf(fault.Unhealthy, "metadata %s has leaks: no data is at risk; `thinctl metadata repair "+
 				"%[1]s -o NEW` writes a copy without leaks", s.path)
 		}
 		if s.live.Version == 0 {
-			return exit.Errorf(exit.ErrUnhealthy, "metadata %s is damaged: %s", s.path, noSuperblock)
+			return exit.Errorf(fault.Unhealthy, "metadata %s is damaged: %s", s.path, noSuperblock)
 		}
 		if s.held != 0 {
-			return exit.Errorf(exit.ErrUnhealthy, "metadata %s is damaged: deactivate the pool, then check all of it "+
+			return exit.Errorf(fault.Unhealthy, "metadata %s is damaged: deactivate the pool, then check all of it "+
 				"without --held", s.path)
 		}
-		return exit.Errorf(exit.ErrUnhealthy, "metadata %s is damaged: do not activate the pool; `thinctl metadata "+
+		return exit.Errorf(fault.Unhealthy, "metadata %s is damaged: do not activate the pool; `thinctl metadata "+
 			"repair %[1]s -o NEW` writes a repaired copy to another file or device", s.path)
 	})
 }

@@ -59,7 +59,7 @@ func openDestination(c *command.Call, path string, force bool) (_ *destination, 
 				"target %s is a file with %s in it: choose another name, or remove the file first", path, units.Bytes(info.Size()))
 		}
 		if t.claims, err = c.Metadata.ClaimLoops(c.Ctx, path); fault.KindOf(err) == fault.Busy {
-			return t, exit.Errorf(thinpool.ErrBusy, "target %s is in use by a loop device: choose another name", path)
+			return t, exit.Errorf(fault.Busy, "target %s is in use by a loop device: choose another name", path)
 		} else if err != nil {
 			return t, err
 		}
@@ -86,7 +86,7 @@ func (t *destination) openExisting(info os.FileInfo) (err error) {
 	}
 	t.File, err = os.OpenFile(t.path, mode, 0)
 	if errors.Is(err, unix.EBUSY) {
-		return exit.Errorf(thinpool.ErrBusy, "target %s is in use: choose another device", t.path)
+		return exit.Errorf(fault.Busy, "target %s is in use: choose another device", t.path)
 	}
 	if err != nil {
 		return fmt.Errorf("open target %s: %w", t.path, err)

@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/internal/cli/command"
-	"thinctl/internal/cli/exit"
 	"thinctl/internal/metadatafile"
 	"thinctl/internal/testkit/metadatatest"
 	"thinctl/thinpool/metadata"
@@ -29,7 +29,7 @@ func TestDumpReleasedHeldRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &command.Call{Environment: &command.Environment{}, Ctx: t.Context()}
-	if err := dumpTo(c, s, path, metadata.DumpOptions{SkipMappings: true}); !errors.Is(err, exit.ErrUnhealthy) {
+	if err := dumpTo(c, s, path, metadata.DumpOptions{SkipMappings: true}); !errors.Is(err, fault.Unhealthy) {
 		t.Errorf("%v", err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {

@@ -8,10 +8,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thinctl/fault"
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/cli/output"
-	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"
 )
@@ -134,7 +134,7 @@ func blocksOf(c *command.Call, s *source, r span) (begin, end uint64, err error)
 	}
 	have := s.dataBlocks()
 	if begin >= have {
-		return 0, 0, exit.Errorf(thinpool.ErrNotFound,
+		return 0, 0, exit.Errorf(fault.NotFound,
 			"metadata %s: data block %d is beyond the data device, which has %d", s.path, begin, have)
 	}
 	return begin, min(end, have), nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thinctl/fault"
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/cli/output"
@@ -68,7 +69,7 @@ func repairMetadata(c *command.Call) error {
 		// count.
 		if data := s.live.DataSpaceMap.Blocks; s.live.Version != 0 && o.DataBlocks == 0 &&
 			(data == 0 || data > metadata.MaxBlocks*16320) {
-			return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock has an impossible number of data blocks, "+
+			return exit.Errorf(fault.Unhealthy, "metadata %s: the superblock has an impossible number of data blocks, "+
 				"%d: set the right number with --data-blocks", s.path, data)
 		}
 		o.SourceBlocks = min(s.blocks(), metadata.MaxBlocks)
@@ -80,10 +81,10 @@ func repairMetadata(c *command.Call) error {
 			return err
 		}
 		if view.DryRun {
-			return exit.Errorf(exit.ErrUnhealthy, "metadata %s: mappings would be lost: look for another copy or a dump "+
+			return exit.Errorf(fault.Unhealthy, "metadata %s: mappings would be lost: look for another copy or a dump "+
 				"before you repair it", s.path)
 		}
-		return exit.Errorf(exit.ErrUnhealthy, "metadata %s: mappings were lost, and the rest is in %s: check the data "+
+		return exit.Errorf(fault.Unhealthy, "metadata %s: mappings were lost, and the rest is in %s: check the data "+
 			"on the volumes before you use them, and keep the old metadata", s.path, target)
 	})
 }

@@ -10,7 +10,6 @@ import (
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/metadatafile"
-	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"
 )
@@ -58,25 +57,25 @@ func onSource(c *command.Call, s *source, do func(*source) error) (err error) {
 
 // finish is called after the last read if the result must come from one metadata snapshot.
 // Otherwise onMetadata checks at the end.
-func (s *source) finish(fault error) error {
+func (s *source) finish(failed error) error {
 	s.finished = true
-	return s.checkHeld(s.about(fault))
+	return s.checkHeld(s.about(failed))
 }
 
 // checkHeld fails if the metadata snapshot is no longer the one that was read. After its release
 // its blocks can be overwritten and still look valid.
-func (s *source) checkHeld(fault error) error {
+func (s *source) checkHeld(failed error) error {
 	if s.held == 0 {
-		return fault
+		return failed
 	}
 	live, err := metadata.ReadSuperblock(s.File)
 	if err == nil && live.HeldRoot == s.held {
 		var root metadata.Superblock
 		if root, err = metadata.HeldRoot(s.File, s.held); root == s.root {
-			return fault // or as unreadable as before
+			return failed // or as unreadable as before
 		}
 	}
-	return errors.Join(exit.Errorf(exit.ErrUnhealthy,
+	return errors.Join(exit.Errorf(fault.Unhealthy,
 		"metadata %s: the metadata snapshot was released while it was being read, so the result is invalid; reserve "+
 			"another and try again", s.path), err)
 }
@@ -105,7 +104,7 @@ func (s *source) open(ctx context.Context, host metadatafile.Host, held bool) (e
 		return nil
 	}
 	if s.live.HeldRoot == 0 {
-		return exit.Errorf(thinpool.ErrNotFound, "metadata %s: no metadata snapshot is held; `dmsetup message POOL 0 "+
+		return exit.Errorf(fault.NotFound, "metadata %s: no metadata snapshot is held; `dmsetup message POOL 0 "+
 			"reserve_metadata_snap` creates one", s.path)
 	}
 	s.held = s.live.HeldRoot
@@ -147,11 +146,11 @@ func (s *source) close() error {
 // checkCounts compares the counts in the superblock with the size of the file.
 func (s *source) checkCounts() error {
 	if claimed, have := s.live.MetadataSpaceMap.Blocks, s.blocks(); claimed > have {
-		return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock has %d metadata blocks, the file only %d: "+
+		return exit.Errorf(fault.Unhealthy, "metadata %s: the superblock has %d metadata blocks, the file only %d: "+
 			"copy the whole device", s.path, claimed, have)
 	}
 	if data := s.live.DataSpaceMap.Blocks; data > maxDataBlocks {
-		return exit.Errorf(exit.ErrUnhealthy, "metadata %s: the superblock is damaged: it has %d data blocks, more "+
+		return exit.Errorf(fault.Unhealthy, "metadata %s: the superblock is damaged: it has %d data blocks, more "+
 			"than can be mapped; `thinctl metadata repair %[1]s -o NEW --data-blocks N` repairs it", s.path, data)
 	}
 	return nil
@@ -175,7 +174,7 @@ func metadataRemedy(c *command.Call, path string, err error) error {
 	case err == nil || exit.IsFailure(err):
 		return err
 	case errors.Is(err, fs.ErrNotExist):
-		return exit.Errorf(thinpool.ErrNotFound, "%v", err)
+		return exit.Errorf(fault.NotFound, "%v", err)
 	case errors.Is(err, fs.ErrPermission):
 		remedy = "run it with sudo"
 	case fault.KindOf(err) == fault.Busy:

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"thinctl/fault"
-	"thinctl/internal/cli/exit"
 	"thinctl/internal/metadatafile"
 	"thinctl/internal/testkit/metadatatest"
 	"thinctl/internal/testkit/need"
@@ -48,7 +47,7 @@ func TestHeldRootReleased(t *testing.T) {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.checkHeld(nil); !errors.Is(err, exit.ErrUnhealthy) {
+		if err := s.checkHeld(nil); !errors.Is(err, fault.Unhealthy) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -7,9 +7,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"thinctl/fault"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/disk"
-	"thinctl/thinpool"
 )
 
 // NewFile is a file that gets its name when it is complete.
@@ -42,9 +42,9 @@ func freePath(path string, force bool) error {
 	case err != nil:
 		return fmt.Errorf("create %s: %w", path, err)
 	case !info.Mode().IsRegular():
-		return exit.Errorf(thinpool.ErrExists, "%s exists and is not a regular file: choose another name", path)
+		return exit.Errorf(fault.Exists, "%s exists and is not a regular file: choose another name", path)
 	case !force:
-		return exit.Errorf(thinpool.ErrExists, "%s exists already: choose another name", path)
+		return exit.Errorf(fault.Exists, "%s exists already: choose another name", path)
 	}
 	return nil
 }

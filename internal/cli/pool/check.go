@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thinctl/blockdev"
+	"thinctl/fault"
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/cli/output"
@@ -112,7 +113,7 @@ func checkPools(c *command.Call) error {
 		one.Healthy = faults(one.Findings) == 0
 		pools = append(pools, one)
 		if !one.Healthy {
-			return exit.Errorf(exit.ErrUnhealthy, "check pool %s: %s; `thinctl pool repair %s --dry-run` lists what can "+
+			return exit.Errorf(fault.Unhealthy, "check pool %s: %s; `thinctl pool repair %s --dry-run` lists what can "+
 				"be repaired",
 				one.Name, output.Plural(faults(one.Findings), "fault"), one.Name)
 		}
@@ -250,7 +251,7 @@ func repairPool(c *command.Call) error {
 		}
 		err = errors.Join(err, c.Show(view, view.write)) // show what was done, also after an error
 		if n := faults(view.Left); n > 0 {
-			err = errors.Join(err, exit.Errorf(exit.ErrUnhealthy, "repair pool %s: %s left; see the remedy of each", name,
+			err = errors.Join(err, exit.Errorf(fault.Unhealthy, "repair pool %s: %s left; see the remedy of each", name,
 				output.Plural(n, "fault")))
 		}
 		return err

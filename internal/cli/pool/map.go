@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thinctl/fault"
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/cli/output"
@@ -146,7 +147,7 @@ func toMap(data thinpool.DataMap) poolmap.Map {
 func drawSVG(c *command.Call, pool *thinpool.Pool, path string) (err error) {
 	force := c.Flags.Bool("force")
 	file, err := output.CreateFile(path, force)
-	if errors.Is(err, thinpool.ErrExists) && !force {
+	if errors.Is(err, fault.Exists) && !force {
 		return fmt.Errorf("%w, or use --force to overwrite it", err)
 	}
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thinctl/fault"
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/cli/output"
@@ -114,10 +115,10 @@ func planVolume(c *command.Call, pool *thinpool.Pool, name string, bytes units.B
 	}
 	_, err = pool.VolumeStatus(c.Ctx, name)
 	if err == nil {
-		return exit.Errorf(thinpool.ErrExists, "create volume %s/%s: exists already; choose another name or remove it "+
+		return exit.Errorf(fault.Exists, "create volume %s/%s: exists already; choose another name or remove it "+
 			"first", pool.Name(), name)
 	}
-	if !errors.Is(err, thinpool.ErrNotFound) {
+	if !errors.Is(err, thinpool.ErrNoVolume) {
 		return err
 	}
 	if bytes == 0 {

@@ -115,7 +115,7 @@ func unmountVolume(c *command.Call) error {
 			c.Logger.Warn("the mount point was not removed", "error", err)
 		}
 		// Another mount namespace or program may still use it. It stays active then.
-		if err := pool.DeactivateVolume(c.Ctx, name); err != nil && !errors.Is(err, thinpool.ErrBusy) {
+		if err := pool.DeactivateVolume(c.Ctx, name); err != nil && !errors.Is(err, thinpool.ErrOpen) {
 			return err
 		}
 		if status, err = pool.VolumeStatus(c.Ctx, name); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thinctl/fault"
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/cli/output"
@@ -111,7 +112,7 @@ func refuseOwned(op string, pool *thinpool.Pool, v thinpool.Volume) error {
 	if v.For == "" {
 		return nil
 	}
-	return exit.Errorf(thinpool.ErrInvalid, "%s volume %s/%s: it belongs to a %s; use the `thinctl layer`, "+
+	return exit.Errorf(fault.Invalid, "%s volume %s/%s: it belongs to a %s; use the `thinctl layer`, "+
 		"`container` and `image` commands", op, pool.Name(), v.Name, v.For)
 }
 

@@ -122,7 +122,7 @@ func measure(ctx context.Context, pool *thinpool.Pool, s *metrics.Sample, volume
 	for i, name := range volumes {
 		status, err := pool.VolumeStatus(ctx, name)
 		switch {
-		case errors.Is(err, thinpool.ErrNotFound): // removed since count
+		case errors.Is(err, thinpool.ErrNoVolume): // removed since count
 		case err != nil:
 			faults = append(faults, err)
 		case status.Active && !status.Failed:

@@ -182,8 +182,8 @@ func TestTakeWithoutSideEffects(t *testing.T) {
 func TestTakeErrors(t *testing.T) {
 	f := newFixture(t)
 	none := sampler.Take(t.Context(), f.host.Host(), f.host.Root, "none", allVolumes)
-	if !errors.Is(none.Err, thinpool.ErrNotFound) || none.Pool != "none" || none.At.IsZero() {
-		t.Errorf("a missing pool: got %+v, want %v", none, thinpool.ErrNotFound)
+	if !errors.Is(none.Err, fault.NotFound) || none.Pool != "none" || none.At.IsZero() {
+		t.Errorf("a missing pool: got %+v, want %v", none, fault.NotFound)
 	}
 	host := f.host.Host()
 	host.BeforeStore = func(bool) error { return errors.New("no database") }

@@ -48,7 +48,7 @@ func TestFilesFollowTheirVolumes(t *testing.T) {
 	_, err = pool.Snapshot(ctx, "one", "two", thinpool.SnapshotOptions{})
 	must(t, err)
 	write("lost")
-	if err := pool.DeactivateVolume(ctx, "one"); !errors.Is(err, thinpool.ErrBusy) {
+	if err := pool.DeactivateVolume(ctx, "one"); !errors.Is(err, fault.Busy) {
 		t.Errorf("a mounted volume is deactivated: %v", err)
 	}
 	w.PowerOff(t)

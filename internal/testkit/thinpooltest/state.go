@@ -7,6 +7,7 @@ import (
 
 	"thinctl/blockdev"
 	"thinctl/dm"
+	"thinctl/fault"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -88,7 +89,7 @@ func WithPool(ctx context.Context, host thinpool.Host, root, name string, do fun
 func furnish(ctx context.Context, host thinpool.Host, pool *thinpool.Pool, blocks Blocks) error {
 	for _, made := range []struct{ name, what string }{{"new", ""}, {"new", kept}, {"renamed", kept}} {
 		_, err := pool.RemoveVolume(ctx, made.name, thinpool.RemoveOptions{For: made.what})
-		if err != nil && !errors.Is(err, thinpool.ErrNotFound) && !errors.Is(err, thinpool.ErrInvalid) {
+		if err != nil && !errors.Is(err, thinpool.ErrNoVolume) && !errors.Is(err, fault.Invalid) {
 			return err
 		}
 	}
@@ -98,7 +99,7 @@ func furnish(ctx context.Context, host thinpool.Host, pool *thinpool.Pool, block
 	if err := written(ctx, pool, blocks, "base", map[uint64]uint64{0: 100, 255: 101}); err != nil {
 		return err
 	}
-	if _, err := pool.VolumeStatus(ctx, "idle"); errors.Is(err, thinpool.ErrNotFound) {
+	if _, err := pool.VolumeStatus(ctx, "idle"); errors.Is(err, thinpool.ErrNoVolume) {
 		if _, err := pool.Snapshot(ctx, "base", "idle", thinpool.SnapshotOptions{}); err != nil {
 			return err
 		}
@@ -125,7 +126,7 @@ func eitherPool(ctx context.Context, host thinpool.Host, root, name string, want
 		}
 		return pool.Destroy(ctx)
 	})
-	if !errors.Is(err, thinpool.ErrNotFound) {
+	if !errors.Is(err, thinpool.ErrNoPool) {
 		return err
 	}
 	if !wanted {
@@ -141,7 +142,7 @@ func eitherPool(ctx context.Context, host thinpool.Host, root, name string, want
 // written makes the volume if it does not exist, activates it, and writes the values.
 func written(ctx context.Context, pool *thinpool.Pool, blocks Blocks, name string, values map[uint64]uint64) error {
 	_, err := pool.VolumeStatus(ctx, name)
-	missing := errors.Is(err, thinpool.ErrNotFound)
+	missing := errors.Is(err, thinpool.ErrNoVolume)
 	if missing {
 		_, err = pool.CreateVolume(ctx, name, thinpool.VolumeOptions{})
 	}
