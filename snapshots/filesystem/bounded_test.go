@@ -20,11 +20,11 @@ func TestCallUndoesWhatComesLate(t *testing.T) {
 		select {
 		case <-undone:
 			if late != nil {
-				t.Error("a failure was undone")
+				t.Error("got an undo after a failure")
 			}
 		case <-time.After(200 * time.Millisecond):
 			if late == nil {
-				t.Error("not undone")
+				t.Error("got no undo after a late success")
 			}
 		}
 	}
@@ -37,11 +37,11 @@ func TestBoundKeepsADeadline(t *testing.T) {
 	again, stop := bound(ctx, time.Minute)
 	defer stop()
 	if got, _ := again.Deadline(); got != want {
-		t.Error("the caller's deadline was changed")
+		t.Error("got another deadline than the caller's")
 	}
 	given, stop := bound(t.Context(), time.Minute)
 	defer stop()
 	if _, has := given.Deadline(); !has {
-		t.Error("no deadline")
+		t.Error("got no deadline, want one")
 	}
 }

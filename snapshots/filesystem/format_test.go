@@ -22,7 +22,7 @@ func TestFormatAndDetect(t *testing.T) {
 	eachType(t, func(t *testing.T, kind Type, size units.Bytes) {
 		d := newDisk(t, size)
 		if got, id, err := Detect(d.device); got != "" || !id.IsZero() || err != nil {
-			t.Errorf("an empty device: %q, %v, %v", got, id, err)
+			t.Errorf("an empty device: got %q, %v, %v", got, id, err)
 		}
 		d.format(FormatOptions{Type: kind, UUID: want, Label: "thin-label"})
 		if got, id, err := Detect(d.device); got != kind || id != want || err != nil {
@@ -30,7 +30,7 @@ func TestFormatAndDetect(t *testing.T) {
 		}
 		target := d.mount(MountOptions{})
 		if err := Format(t.Context(), d.device, FormatOptions{Type: kind, Force: true}); !errors.Is(err, fault.Busy) {
-			t.Errorf("formatting a mounted device by force: %v", err)
+			t.Errorf("formatting a mounted device by force: got %v", err)
 		}
 		write(t, filepath.Join(target, "file"), 1000)
 	})
@@ -51,7 +51,7 @@ func TestFormatRefusesWhatHoldsSomething(t *testing.T) {
 			}
 		}
 		if kind, after, err := Detect(d.device); kind != step.next || after != before || err != nil {
-			t.Errorf("after the refusals: %q, %v, %v", kind, after, err)
+			t.Errorf("after the refusals: got %q, %v, %v", kind, after, err)
 		}
 	}
 }
@@ -82,7 +82,7 @@ func TestFormatIsSparse(t *testing.T) {
 	for kind, most := range map[Type]units.Bytes{Ext4: 8 * units.MiB, XFS: 80 * units.MiB} {
 		d := newDisk(t, 10*units.GiB).format(FormatOptions{Type: kind})
 		if got := allocated(t, d.file); got > most {
-			t.Errorf("%s of 10G takes %v", kind, got)
+			t.Errorf("%s of 10G: got %v allocated", kind, got)
 		} else {
 			t.Logf("%s of 10G takes %v", kind, got)
 		}
@@ -94,14 +94,14 @@ func TestFormatFailures(t *testing.T) {
 	ctx := t.Context()
 	err := Format(ctx, d.device, FormatOptions{Type: XFS})
 	if err == nil || !strings.Contains(err.Error(), "mkfs.xfs failed") || !strings.Contains(err.Error(), "300MB") {
-		t.Errorf("xfs too small: %v", err)
+		t.Errorf("xfs too small: got %v", err)
 	}
 	if err := Format(ctx, d.device, FormatOptions{Type: Ext4, Args: []string{"-O", "no-such-thing"}}); err == nil || !strings.Contains(err.Error(), "no-such-thing") {
-		t.Errorf("a bad argument: %v", err)
+		t.Errorf("a bad argument: got %v", err)
 	}
 	err = Format(ctx, d.device, FormatOptions{Type: "btrfs", Label: "- a label far too long"})
 	if !errors.Is(err, fault.Invalid) || strings.Count(err.Error(), ";") != 2 {
-		t.Errorf("three faults: %v", err)
+		t.Errorf("three faults: got %v", err)
 	}
 	for _, path := range []string{"relative", "/dev/../dev/loop0", d.file, "/dev/null", "/"} {
 		if err := Format(ctx, path, FormatOptions{}); !errors.Is(err, fault.Invalid) {
@@ -109,14 +109,14 @@ func TestFormatFailures(t *testing.T) {
 		}
 	}
 	if err := Format(ctx, "/dev/none", FormatOptions{}); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a missing device: %v", err)
+		t.Errorf("a missing device: got %v", err)
 	}
 	none := programs{dirs: []string{t.TempDir()}}
 	if err := none.format(ctx, d.device, FormatOptions{Type: XFS}); !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "xfsprogs") {
-		t.Errorf("no mkfs: %v", err)
+		t.Errorf("no mkfs: got %v", err)
 	}
 	if kind, _, err := Detect(d.device); kind != "" || err != nil {
-		t.Errorf("something was made: %q, %v", kind, err)
+		t.Errorf("after the errors: got %q, %v, want no file system", kind, err)
 	}
 }
 
@@ -133,8 +133,8 @@ func TestFormatEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestFormatRefusesSignatures uses a signature at the start and one at the end of the
-// device; package disk tests each.
+// TestFormatRefusesSignatures uses one signature at the start and one at the end of the
+// device. Package disk tests all of them.
 func TestFormatRefusesSignatures(t *testing.T) {
 	d := newDisk(t, units.MiB)
 	for at, magic := range map[int64]string{512: "LABELONE", int64(units.MiB) - 512: "EFI PART"} {
@@ -157,6 +157,6 @@ func TestParseUUID(t *testing.T) {
 		}
 	}
 	if u, err := ParseUUID("0F1E2D3C-4B5A-6978-8796-A5B4C3D2E1F0"); err != nil || u[0] != 0x0f {
-		t.Errorf("%v, %v", u, err)
+		t.Errorf("got %v, %v", u, err)
 	}
 }

@@ -25,7 +25,7 @@ import (
 	"thinctl/units"
 )
 
-// fakeProc is a /proc in a folder. The device is 240:77, set aside for local
+// fakeProc is a directory in the form of /proc. The device is 240:77, a number for local
 // use.
 type fakeProc struct {
 	t    *testing.T
@@ -105,21 +105,21 @@ func TestHoldersInAFixture(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if text := got[1].String(); text != "mount namespace 300, mounted at /with blank, used by web[31m (pid 200), worker (pid 201)" {
-		t.Error(text)
+		t.Errorf("got the text %q", text)
 	}
 	if got, err := (Proc{Root: p.root}).Holders(t.Context(), blockdev.Number{Major: 240, Minor: 78}); err != nil || got != nil {
-		t.Errorf("another device: %+v, %v", got, err)
+		t.Errorf("another device: got %+v, %v", got, err)
 	}
 	if _, err := (Proc{Root: filepath.Join(p.root, "none")}).Holders(t.Context(), blockdev.Number{Major: 240, Minor: 77}); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("no /proc: %v", err)
+		t.Errorf("no /proc: got %v", err)
 	}
 	p.process(600, "600", "torn", "garbage\n")
 	if _, err := (Proc{Root: p.root}).Holders(t.Context(), blockdev.Number{Major: 240, Minor: 77}); err == nil || !strings.Contains(err.Error(), "600/mountinfo") {
-		t.Errorf("garbage: %v", err)
+		t.Errorf("garbage: got %v", err)
 	}
 }
 
-// A process in its own mount namespace keeps the device after we have unmounted
+// A process in its own mount namespace keeps the device after this process has unmounted
 // it, as a container does.
 func TestHoldersInAnotherNamespace(t *testing.T) {
 	d := newDisk(t, 64*units.MiB).format(FormatOptions{Type: Ext4})
@@ -145,21 +145,21 @@ func TestHoldersInAnotherNamespace(t *testing.T) {
 
 	held, err := ourHolders(t.Context(), d.number())
 	if err != nil || len(held) != 2 {
-		t.Fatalf("%v, %v", held, err)
+		t.Fatalf("got %v, %v", held, err)
 	}
 	own := held[0]
 	me := slices.IndexFunc(own.Processes, func(p Process) bool { return p.PID == os.Getpid() })
 	if !own.Own || !slices.Equal(own.MountPoints, []string{target}) || me < 0 {
-		t.Fatalf("%+v", own)
+		t.Fatalf("got %+v", own)
 	}
 	if p := own.Processes[me]; !p.Device || !slices.Equal(p.Files, []string{open.Name()}) {
-		t.Errorf("%+v", p)
+		t.Errorf("got %+v", p)
 	}
 	checkOther := func(h Holder) {
 		t.Helper()
 		want := []Process{{PID: sleep.Process.Pid, Command: "sleep"}}
 		if h.Own || h.Namespace == own.Namespace || !slices.Equal(h.MountPoints, []string{target}) {
-			t.Errorf("%+v", h)
+			t.Errorf("got %+v", h)
 		}
 		if diff := cmp.Diff(want, h.Processes); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
@@ -172,11 +172,11 @@ func TestHoldersInAnotherNamespace(t *testing.T) {
 	}
 	held, err = ourHolders(t.Context(), d.number())
 	if err != nil || len(held) != 2 || held[0].MountPoints != nil {
-		t.Fatalf("after unmounting: %v, %v", held, err)
+		t.Fatalf("after unmounting: got %v, %v", held, err)
 	}
 	checkOther(held[1])
 	if err := Format(t.Context(), d.device, FormatOptions{Force: true}); !errors.Is(err, fault.Busy) {
-		t.Errorf("formatting what another namespace has mounted: %v", err)
+		t.Errorf("formatting what another namespace has mounted: got %v", err)
 	}
 	end()
 	waitFor(t, func() bool {
@@ -185,8 +185,8 @@ func TestHoldersInAnotherNamespace(t *testing.T) {
 	})
 }
 
-// ourHolders leaves out what is no fault where even root may not look into the
-// first process, as in a sandbox that keeps some capabilities to itself.
+// ourHolders ignores ErrIncomplete if root cannot examine process 1, as in a sandbox
+// without some capabilities.
 func ourHolders(ctx context.Context, device blockdev.Number) ([]Holder, error) {
 	held, err := Holders(ctx, device)
 	_, first := os.Readlink("/proc/1/ns/mnt")
@@ -203,12 +203,12 @@ func waitFor(t *testing.T, done func() bool) {
 	defer cancel()
 	for !done() {
 		if err := contexts.Sleep(ctx, 20*time.Millisecond); err != nil {
-			t.Fatal("did not come about in 10 s")
+			t.Fatal("got no result in 10 s")
 		}
 	}
 }
 
-// Processes that come and go must not make the scan fail.
+// Processes that start and end during the scan must not make it fail.
 func TestHoldersWhileProcessesVanish(t *testing.T) {
 	need.Root(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -227,6 +227,6 @@ func TestHoldersWhileProcessesVanish(t *testing.T) {
 	cancel()
 	<-finished
 	if _, err := Holders(ctx, blockdev.Number{Major: 240, Minor: 78}); !errors.Is(err, context.Canceled) {
-		t.Errorf("with a dead context: %v", err)
+		t.Errorf("with a dead context: got %v", err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"thinctl/units"
 )
 
-// Files count where it is mounted at once, and in the superblock once it is not.
+// A mounted file system counts files at once, its superblock after the unmount.
 func TestInodes(t *testing.T) {
 	for _, kind := range []Type{Ext4, XFS} {
 		t.Run(string(kind), func(t *testing.T) {
@@ -36,20 +36,20 @@ func TestInodes(t *testing.T) {
 				}
 			}
 			if n := count(target); n != before+files {
-				t.Errorf("%d in use where it is mounted, want %d", n, before+files)
+				t.Errorf("mounted: got %d inodes in use, want %d", n, before+files)
 			}
 			if _, err := Inodes(disk.device, t.TempDir()); !errors.Is(err, ErrNotMounted) {
-				t.Errorf("where something else is mounted: %v", err)
+				t.Errorf("where something else is mounted: got %v", err)
 			}
 			if err := Unmount(t.Context(), target, UnmountOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			if n := count(""); n != before+files {
-				t.Errorf("the superblock says %d, want %d", n, before+files)
+				t.Errorf("the superblock: got %d inodes in use, want %d", n, before+files)
 			}
 		})
 	}
 	if _, err := Inodes(newDisk(t, 64*units.MiB).device, ""); !errors.Is(err, ErrNoFilesystem) {
-		t.Errorf("of an empty device: %v", err)
+		t.Errorf("of an empty device: got %v", err)
 	}
 }

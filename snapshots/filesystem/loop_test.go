@@ -14,7 +14,7 @@ import (
 	"thinctl/units"
 )
 
-// loopDisk is a sparse file behind a loop device, both gone with the test.
+// loopDisk is a sparse file with a loop device. The end of the test removes both.
 type loopDisk struct {
 	t      *testing.T
 	file   string
@@ -64,7 +64,7 @@ func attach(t *testing.T, file string, flags uint32) *loopDisk {
 			t.Fatalf("attaching %s to %s: %v", file, device.Name(), err)
 		}
 	}
-	t.Fatal("others took every free loop device first")
+	t.Fatal("got no free loop device, as other processes took them")
 	return nil
 }
 
@@ -88,7 +88,7 @@ func (d *loopDisk) format(o FormatOptions) *loopDisk {
 	return d
 }
 
-// mount mounts the disk at a new folder until the test ends.
+// mount mounts the disk at a new directory until the test ends.
 func (d *loopDisk) mount(o MountOptions) string {
 	d.t.Helper()
 	target := filepath.Join(d.t.TempDir(), "mnt")

@@ -23,7 +23,7 @@ func TestMountAndUnmount(t *testing.T) {
 		d := newDisk(t, size).format(FormatOptions{Type: kind})
 		target := filepath.Join(t.TempDir(), "a b", "mnt") // the blank is escaped in mountinfo
 		if err := Mount(t.Context(), d.device, target, MountOptions{}); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("without a target: %v", err)
+			t.Errorf("without a target: got %v", err)
 		}
 		o := MountOptions{MakeTarget: true, Options: []string{"noatime,nodev", "nosuid"}}
 		if err := Mount(t.Context(), d.device, target, o); err != nil {
@@ -31,20 +31,20 @@ func TestMountAndUnmount(t *testing.T) {
 		}
 		unmountAfter(t, target)
 		if err := Mount(t.Context(), d.device, target, o); !errors.Is(err, ErrMountPoint) {
-			t.Errorf("a second time: %v", err)
+			t.Errorf("a second time: got %v", err)
 		}
 		points, err := Mounts(d.number())
 		if err != nil || len(points) != 1 {
-			t.Fatalf("%+v, %v", points, err)
+			t.Fatalf("got %+v, %v", points, err)
 		}
 		p := points[0]
 		if p.Path != target || p.Root != "/" || p.Type != string(kind) || p.Source != d.device || p.ReadOnly {
-			t.Errorf("%+v", p)
+			t.Errorf("got %+v", p)
 		}
 		want := []string{"noatime", "nodev", "nosuid", map[Type]string{Ext4: "noinit_itable", XFS: "nouuid"}[kind]}
 		for _, option := range want {
 			if !slices.Contains(p.Options, option) {
-				t.Errorf("no %s in %v", option, p.Options)
+				t.Errorf("got the options %v, want %s too", p.Options, option)
 			}
 		}
 		write(t, filepath.Join(target, "file"), 10)
@@ -52,19 +52,19 @@ func TestMountAndUnmount(t *testing.T) {
 			t.Error(err)
 		}
 		if err := Unmount(t.Context(), target, UnmountOptions{}); !errors.Is(err, ErrNotMounted) {
-			t.Errorf("unmounting twice: %v", err)
+			t.Errorf("unmounting twice: got %v", err)
 		}
 		if points, err := Mounts(d.number()); err != nil || points != nil {
-			t.Errorf("%+v, %v", points, err)
+			t.Errorf("got %+v, %v", points, err)
 		}
 		if info, err := os.Stat(filepath.Dir(target)); err != nil || info.Mode().Perm() != 0o700 {
-			t.Errorf("%v, %v", info, err)
+			t.Errorf("got %v, %v", info, err)
 		}
 	})
 }
 
-// A copy of a mounted disk stands in for a thin snapshot: the same uuid, and a
-// journal to replay, on a device that must not be written to.
+// A copy of a mounted disk replaces a thin snapshot here: it has the same uuid and a
+// journal to replay, and must not be written to.
 func TestMountSnapshot(t *testing.T) {
 	eachType(t, func(t *testing.T, kind Type, size units.Bytes) {
 		origin := newDisk(t, size).format(FormatOptions{Type: kind})
@@ -86,10 +86,10 @@ func TestMountSnapshot(t *testing.T) {
 		at := filepath.Join(t.TempDir(), "mnt")
 		o := MountOptions{MakeTarget: true, ReadOnly: true}
 		if err := Mount(t.Context(), snapshot.device, at, o); err == nil {
-			t.Fatal("a journal was replayed on a read-only device, or there was none")
+			t.Fatal("got a mount, want an error for the journal on a read-only device")
 		}
 		if _, err := os.Stat(at); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("the target was left behind: %v", err)
+			t.Errorf("the target after a failed mount: got %v, want it removed", err)
 		}
 		o.NoRecovery = true
 		if err := Mount(t.Context(), snapshot.device, at, o); err != nil {
@@ -97,14 +97,14 @@ func TestMountSnapshot(t *testing.T) {
 		}
 		unmountAfter(t, at)
 		if points, err := Mounts(snapshot.number()); err != nil || len(points) != 1 || !points[0].ReadOnly {
-			t.Errorf("%+v, %v", points, err)
+			t.Errorf("got %+v, %v", points, err)
 		}
 		if _, err := os.ReadDir(at); err != nil {
 			t.Error(err)
 		}
 		after, err := os.ReadFile(copied)
 		if err != nil || !bytes.Equal(before, after) {
-			t.Errorf("the snapshot was written to (%v)", err)
+			t.Errorf("got a changed snapshot, %v", err)
 		}
 	})
 }
@@ -129,7 +129,7 @@ func TestMountRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := Mount(t.Context(), d.device, dir, MountOptions{}); !errors.Is(err, ErrNoFilesystem) {
-		t.Errorf("an empty device: %v", err)
+		t.Errorf("an empty device: got %v", err)
 	}
 	d.format(FormatOptions{Type: Ext4})
 	for name, c := range map[string]struct {
@@ -145,7 +145,7 @@ func TestMountRefuses(t *testing.T) {
 		"a remount":               {dir, MountOptions{Options: []string{"noatime,remount"}}, fault.Invalid},
 		"another type":            {dir, MountOptions{Type: "proc"}, fault.Invalid},
 		"the wrong type":          {dir, MountOptions{Type: XFS}, unix.EINVAL},
-		"an option nobody knows":  {dir, MountOptions{Options: []string{"nonsense"}}, unix.EINVAL},
+		"an unknown option":       {dir, MountOptions{Options: []string{"nonsense"}}, unix.EINVAL},
 		"an option for the other": {dir, MountOptions{Options: []string{"nouuid"}}, unix.EINVAL},
 	} {
 		if err := Mount(t.Context(), d.device, c.target, c.o); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.target) {
@@ -155,10 +155,10 @@ func TestMountRefuses(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := Mount(ended, d.device, dir, MountOptions{}); !errors.Is(err, context.Canceled) {
-		t.Errorf("with a dead context: %v", err)
+		t.Errorf("with a dead context: got %v", err)
 	}
 	if points, err := Mounts(d.number()); err != nil || points != nil {
-		t.Errorf("%+v, %v", points, err)
+		t.Errorf("got %+v, %v", points, err)
 	}
 }
 
@@ -180,24 +180,24 @@ func TestUnmountBusy(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if took := time.Since(start); took > time.Minute {
-		t.Errorf("took %v", took)
+		t.Errorf("got %v until the error", took)
 	}
 	time.AfterFunc(150*time.Millisecond, func() { early.Close() })
 	if err := Unmount(t.Context(), target, UnmountOptions{}); err != nil {
-		t.Errorf("after a while: %v", err)
+		t.Errorf("after a while: got %v", err)
 	}
 	if err := Mount(t.Context(), d.device, target, MountOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	f := hold()
 	if err := Unmount(t.Context(), target, UnmountOptions{Lazy: true}); err != nil {
-		t.Errorf("lazily: %v", err)
+		t.Errorf("lazily: got %v", err)
 	}
 	if points, err := Mounts(d.number()); err != nil || points != nil {
-		t.Errorf("%+v, %v", points, err)
+		t.Errorf("got %+v, %v", points, err)
 	}
 	if err := Format(t.Context(), d.device, FormatOptions{Force: true}); !errors.Is(err, fault.Busy) {
-		t.Errorf("the device is free while a file is open: %v", err)
+		t.Errorf("format while a file is open: got %v, want an error", err)
 	}
 	f.Close()
 }

@@ -37,12 +37,12 @@ func TestGrow(t *testing.T) {
 	eachType(t, func(t *testing.T, kind Type, size units.Bytes) {
 		d := newDisk(t, size).format(FormatOptions{Type: kind})
 		if err := Grow(t.Context(), d.device, t.TempDir()); !errors.Is(err, ErrNotMounted) {
-			t.Errorf("not mounted: %v", err)
+			t.Errorf("not mounted: got %v", err)
 		}
 		target := d.mount(MountOptions{})
 		before := capacity(t, target)
 		if err := Grow(t.Context(), d.device, target); err != nil || capacity(t, target) != before {
-			t.Errorf("with nothing to grow by: %v", err)
+			t.Errorf("with nothing to grow by: got %v", err)
 		}
 		if err := os.Truncate(d.file, int64(2*size)); err != nil {
 			t.Fatal(err)
@@ -52,9 +52,9 @@ func TestGrow(t *testing.T) {
 		}
 		err := Grow(t.Context(), d.device, target)
 		if kind == Ext4 && !capable(unix.CAP_SYS_RESOURCE) {
-			// Even root may lack it (in a sandbox): the refusal is tested then.
+			// In a sandbox root may not have it: then the error is tested.
 			if !errors.Is(err, fault.Denied) || !strings.Contains(err.Error(), "CAP_SYS_RESOURCE") {
-				t.Errorf("without CAP_SYS_RESOURCE: %v", err)
+				t.Errorf("without CAP_SYS_RESOURCE: got %v", err)
 			}
 			t.Log("NOT SHOWN HERE: an ext4 that grows; this machine's root has no CAP_SYS_RESOURCE")
 			return
@@ -63,15 +63,15 @@ func TestGrow(t *testing.T) {
 			t.Fatal(err)
 		}
 		if after := capacity(t, target); after < before+size*9/10 {
-			t.Errorf("%v grew to %v by %v", before, after, size)
+			t.Errorf("got %v after %v, want %v more", after, before, size)
 		}
 		other := newDisk(t, units.MiB)
 		if err := Grow(t.Context(), other.device, target); !errors.Is(err, ErrNotMounted) {
-			t.Errorf("another device: %v", err)
+			t.Errorf("another device: got %v", err)
 		}
 		none := programs{dirs: []string{t.TempDir()}}
 		if err := none.grow(t.Context(), d.device, target); !errors.Is(err, fault.Unavailable) {
-			t.Errorf("no program: %v", err)
+			t.Errorf("no program: got %v", err)
 		}
 	})
 }
@@ -81,7 +81,7 @@ func TestFreezeAndThaw(t *testing.T) {
 		d := newDisk(t, size).format(FormatOptions{Type: kind})
 		target := d.mount(MountOptions{})
 		if err := Thaw(target); !errors.Is(err, fault.Refused) || !strings.Contains(err.Error(), "not frozen") {
-			t.Errorf("thawing what flows: %v", err)
+			t.Errorf("thaw without a freeze: got %v", err)
 		}
 		if err := Freeze(t.Context(), target); err != nil {
 			t.Fatal(err)
@@ -93,13 +93,13 @@ func TestFreezeAndThaw(t *testing.T) {
 			}
 		}()
 		if err := Freeze(t.Context(), target); !errors.Is(err, fault.Refused) || !strings.Contains(err.Error(), "frozen already") {
-			t.Errorf("freezing twice: %v", err)
+			t.Errorf("freezing twice: got %v", err)
 		}
 		written := make(chan error, 1)
 		go func() { written <- os.WriteFile(filepath.Join(target, "file"), []byte("x"), 0o600) }()
 		select {
 		case err := <-written:
-			t.Errorf("written while frozen: %v", err)
+			t.Errorf("write to a frozen file system: got %v, want it to block", err)
 		case <-time.After(200 * time.Millisecond):
 		}
 		if err := Thaw(target); err != nil {
@@ -112,12 +112,12 @@ func TestFreezeAndThaw(t *testing.T) {
 				t.Error(err)
 			}
 		case <-time.After(5 * time.Minute):
-			t.Error("the writer still waits")
+			t.Error("got a blocked writer after the thaw")
 		}
 	})
 }
 
-// The folder's file system is the host's: it must never be frozen by mistake.
+// The directory is on a file system of the host, which must not be frozen.
 func TestOnlyMountPoints(t *testing.T) {
 	dir := t.TempDir()
 	d := newDisk(t, 64*units.MiB).format(FormatOptions{Type: Ext4})
@@ -132,13 +132,13 @@ func TestOnlyMountPoints(t *testing.T) {
 	}
 	for _, path := range []string{dir, link, below, filepath.Join(dir, "none"), "mnt"} {
 		if err := Freeze(t.Context(), path); err == nil {
-			t.Errorf("%s was frozen: %v", path, Thaw(path))
+			t.Errorf("got %s frozen; thaw: %v", path, Thaw(path))
 		}
 		if err := Thaw(path); err == nil || errors.Is(err, fault.Refused) {
-			t.Errorf("%s reached the file system: %v", path, err)
+			t.Errorf("%s: got %v, want an error before the ioctl", path, err)
 		}
 		if _, err := Trim(t.Context(), path); err == nil {
-			t.Errorf("%s was trimmed", path)
+			t.Errorf("got %s trimmed, want an error", path)
 		}
 	}
 	if err := Freeze(t.Context(), dir); !errors.Is(err, ErrNotMounted) {
@@ -178,7 +178,7 @@ func TestTrim(t *testing.T) {
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if _, err := Trim(ended, target); !errors.Is(err, context.Canceled) {
-			t.Errorf("with a dead context: %v", err)
+			t.Errorf("with a dead context: got %v", err)
 		}
 	})
 }

@@ -40,14 +40,14 @@ func TestNeedsRecovery(t *testing.T) {
 func TestNeedsRecoveryOfXFS(t *testing.T) {
 	d := newDisk(t, 512<<20).format(FormatOptions{Type: XFS})
 	if got, err := NeedsRecovery(d.device); !got || err != nil {
-		t.Errorf("%v, %v", got, err)
+		t.Errorf("got %v, %v", got, err)
 	}
 }
 
 func TestSync(t *testing.T) {
 	d := newDisk(t, 64<<20).format(FormatOptions{Type: Ext4})
 	if err := Sync(t.Context(), t.TempDir()); !errors.Is(err, ErrNotMounted) {
-		t.Errorf("not mounted: %v", err)
+		t.Errorf("not mounted: got %v", err)
 	}
 	target := d.mount(MountOptions{})
 	before := allocated(t, d.file)
@@ -59,22 +59,22 @@ func TestSync(t *testing.T) {
 		t.Fatal(err)
 	}
 	if more := allocated(t, d.file) - before; more < size {
-		t.Errorf("%s of %d bytes are on the disk", more, size)
+		t.Errorf("got %s of %d bytes on the disk", more, size)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := Sync(ended, target); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
+		t.Errorf("got %v", err)
 	}
 }
 
 func TestFailWhenFull(t *testing.T) {
 	d := newDisk(t, 512<<20).format(FormatOptions{Type: XFS})
 	d.mount(MountOptions{FailWhenFull: true})
-	knob := filepath.Join("/sys/fs/xfs", filepath.Base(d.device), "error/metadata/ENOSPC/max_retries")
-	got, err := os.ReadFile(knob)
+	setting := filepath.Join("/sys/fs/xfs", filepath.Base(d.device), "error/metadata/ENOSPC/max_retries")
+	got, err := os.ReadFile(setting)
 	if err != nil && !errors.Is(err, os.ErrNotExist) || err == nil && string(got) != "0\n" {
-		t.Errorf("%s is %q, %v", knob, got, err)
+		t.Errorf("%s: got %q, %v", setting, got, err)
 	}
 	// A kernel without it, and one that has it.
 	sys := t.TempDir()
@@ -89,15 +89,15 @@ func TestFailWhenFull(t *testing.T) {
 	if err := failWhenFull(sys, d.device); err != nil {
 		t.Error(err)
 	}
-	knob = filepath.Join(sys, "fs/xfs/dm-7/error/metadata/ENOSPC/max_retries")
-	if err := errors.Join(os.MkdirAll(filepath.Dir(knob), 0o700), os.WriteFile(knob, []byte("-"), 0o600)); err != nil {
+	setting = filepath.Join(sys, "fs/xfs/dm-7/error/metadata/ENOSPC/max_retries")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(setting), 0o700), os.WriteFile(setting, []byte("-"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	if err := failWhenFull(sys, d.device); err != nil {
 		t.Error(err)
 	}
-	if got, err := os.ReadFile(knob); string(got) != "0" || err != nil {
-		t.Errorf("%q, %v", got, err)
+	if got, err := os.ReadFile(setting); string(got) != "0" || err != nil {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 

@@ -79,7 +79,7 @@ func odd(root string, seed int) error {
 		err = errors.Join(err, set)
 	}
 	if seed%2 == 0 {
-		err = errors.Join(err, os.RemoveAll(at("opaque")), os.Mkdir(at("opaque"), 0o711), os.WriteFile(at("opaque/anew"), []byte("x"), 0o600))
+		err = errors.Join(err, os.RemoveAll(at("opaque")), os.Mkdir(at("opaque"), 0o711), os.WriteFile(at("opaque/new"), []byte("x"), 0o600))
 	}
 	return err
 }

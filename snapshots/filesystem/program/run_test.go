@@ -88,20 +88,20 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if took := time.Since(start); took > 5*time.Minute {
-		t.Errorf("took %v", took)
+		t.Errorf("got the end after %v", took)
 	}
 	if _, err := Run(ctx, script(t, "")); !errors.Is(err, why) || !strings.Contains(err.Error(), "not started") {
-		t.Errorf("with a dead context: %v", err)
+		t.Errorf("with a dead context: got %v", err)
 	}
 }
 
-// A grandchild that keeps the pipe open must not hold the caller.
+// A grandchild that keeps the pipe open must not block the caller.
 func TestRunLeavesGrandchildrenBehind(t *testing.T) {
 	pid := filepath.Join(t.TempDir(), "pid")
 	start := time.Now()
 	_, err := run(t.Context(), 200*time.Millisecond, script(t, "sleep 600 & echo $! > "+pid))
 	if err == nil || time.Since(start) > 5*time.Minute {
-		t.Errorf("%v after %v", err, time.Since(start))
+		t.Errorf("got %v after %v", err, time.Since(start))
 	}
 	text, err := os.ReadFile(pid)
 	if err != nil {
@@ -112,7 +112,7 @@ func TestRunLeavesGrandchildrenBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := syscall.Kill(grandchild, syscall.SIGKILL); err != nil {
-		t.Errorf("the grandchild did not outlive it: %v", err)
+		t.Errorf("the grandchild did not outlive it: got %v", err)
 	}
 }
 
@@ -132,9 +132,9 @@ func TestFind(t *testing.T) {
 	}
 	t.Setenv("PATH", "relative:"+have)
 	if got, err := p.Find(nil); err != nil || got != filepath.Join(have, "prog") {
-		t.Errorf("by PATH: %q, %v", got, err)
+		t.Errorf("by PATH: got %q, %v", got, err)
 	}
 	if _, err := (Program{Name: "sh"}).Find(nil); err != nil {
-		t.Errorf("outside PATH: %v", err)
+		t.Errorf("outside PATH: got %v", err)
 	}
 }
