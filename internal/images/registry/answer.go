@@ -14,12 +14,12 @@ import (
 	"thinctl/internal/images/manifest"
 )
 
-// mostWords bounds the characters of a registry's answer that an error repeats.
+// mostWords bounds the characters of a registry's reply that an error repeats.
 const mostWords = 200
 
-// check returns an error for an answer that has none of the codes.
+// check returns an error for a reply with another status than the given codes.
 func check(response *http.Response, codes ...int) error {
-	const most = 60 << 10 // go-containerregistry forgets the status of longer ones
+	const most = 60 << 10 // go-containerregistry drops the status of longer replies
 	response.Body = struct {
 		io.Reader
 		io.Closer
@@ -27,14 +27,14 @@ func check(response *http.Response, codes ...int) error {
 	return explain(transport.CheckError(response, codes...))
 }
 
-// isWebPage reports whether an answer is HTML: a login page, a proxy's error.
+// isWebPage reports whether a reply is HTML, such as a login page or a proxy's error.
 func isWebPage(body []byte) bool {
 	head := bytes.ToLower(bytes.TrimSpace(body[:min(len(body), 1024)]))
 	return bytes.HasPrefix(head, []byte("<")) &&
 		(bytes.Contains(head, []byte("<html")) || bytes.Contains(head, []byte("<!doctype html")))
 }
 
-// webPage returns the error for an answer that is HTML.
+// webPage returns the error for a reply that is HTML.
 func webPage(response *http.Response, body []byte) error {
 	detail := fmt.Sprintf("the registry answered with a web page, status %d", response.StatusCode)
 	if words := plainText(string(body)); words != "" {
@@ -48,8 +48,8 @@ var (
 	tags      = regexp.MustCompile(`(?s)<[a-zA-Z/!?][^>]*(>|$)`)
 )
 
-// plainText returns the first words of a registry's text in a form that is safe
-// on a terminal: without tags, control characters and line breaks.
+// plainText returns the first words of a registry's text without tags, control characters
+// and line breaks, which is safe for a terminal.
 func plainText(text string) string {
 	const most = 64 << 10
 	text = strings.ToValidUTF8(text[:min(len(text), most)], "?")

@@ -12,13 +12,12 @@ import (
 	"thinctl/fault"
 )
 
-// answers makes the answers of registries uniform for go-containerregistry, which
-// requires more of them than Docker and containerd do. It applies the policy to
-// the hosts that answers refer to.
+// answers makes the replies of registries uniform for go-containerregistry, which is
+// stricter than Docker and containerd. It applies the policy to the hosts to which replies
+// refer.
 //
-// go-containerregistry refuses all private addresses. An address that the policy
-// allows is passed to it under an alias: the address with a final dot, which it
-// does not take for an address.
+// go-containerregistry refuses all private addresses. An address that the policy allows is
+// passed to it under an alias: with a final dot, it is not taken for an address.
 type answers struct {
 	next   http.RoundTripper
 	policy policy
@@ -47,7 +46,7 @@ func (a *answers) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// real returns the request with the host that an alias stands for.
+// real returns the request with the host of an alias.
 func (a *answers) real(request *http.Request) *http.Request {
 	a.mu.Lock()
 	host, found := a.aliases[request.URL.Host]
@@ -60,7 +59,7 @@ func (a *answers) real(request *http.Request) *http.Request {
 	return sent
 }
 
-// alias returns the host under which an address is passed on.
+// alias returns the alias of an address.
 func (a *answers) alias(u *url.URL) string {
 	ip, ok := address(u.Host)
 	if !ok || u.Host == a.policy.registry {
@@ -79,8 +78,8 @@ func (a *answers) alias(u *url.URL) string {
 	return alias
 }
 
-// locate checks the location that an answer refers the client to. It supplies the
-// location of an upload if the answer has none.
+// locate checks the location in a reply. It adds the location of an upload if the reply
+// has none.
 func (a *answers) locate(sent *http.Request, response *http.Response) error {
 	redirect := response.StatusCode >= 300 && response.StatusCode < 400
 	upload := (sent.Method == http.MethodPost || sent.Method == http.MethodPatch) && response.StatusCode < 300
@@ -106,8 +105,8 @@ func (a *answers) locate(sent *http.Request, response *http.Response) error {
 	return nil
 }
 
-// uploadLocation returns the location of an upload for an answer without one: by
-// the upload's id, or the address that the last part was sent to.
+// uploadLocation returns the location of an upload for a reply without one: from the
+// upload's id, or else the URL to which the last part was sent.
 func uploadLocation(sent *http.Request, response *http.Response) string {
 	id := response.Header.Get("Docker-Upload-UUID")
 	switch {
@@ -121,7 +120,7 @@ func uploadLocation(sent *http.Request, response *http.Response) string {
 
 var realms = regexp.MustCompile(`(?i)(\brealm=")([^"]*)(")`)
 
-// challenge checks the token server that an answer names.
+// challenge checks the token server in a reply.
 func (a *answers) challenge(response *http.Response) (failed error) {
 	for i, header := range response.Header["Www-Authenticate"] {
 		response.Header["Www-Authenticate"][i] = realms.ReplaceAllStringFunc(header, func(found string) string {
@@ -141,20 +140,20 @@ func (a *answers) challenge(response *http.Response) (failed error) {
 	return failed
 }
 
-// uniform replaces answers that have the same meaning by one.
+// uniform replaces replies that have the same meaning by one.
 func (a *answers) uniform(request *http.Request, response *http.Response) {
 	code, at := response.StatusCode, request.URL.Path
 	switch {
 	case at == "/v2/" && request.Method == http.MethodGet &&
 		(code == http.StatusForbidden || code == http.StatusNotFound || code == http.StatusMethodNotAllowed):
-		// containerd does not request /v2/, and Docker only reads a challenge
-		// from the answer: a tree of static files can be a registry.
+		// containerd does not request /v2/, and Docker only reads a challenge from the reply,
+		// so that static files can be a registry.
 		a.warn.Add("", "%s answers /v2/ with status %d: no login was tried", request.URL.Host, code)
 		replace(response, http.StatusOK)
 	case request.Method == http.MethodPut && code >= 200 && code < 300:
 		replace(response, http.StatusCreated)
 	case request.Method == http.MethodHead && strings.Contains(at, "/manifests/") && code == http.StatusOK && !described(response):
-		// The request is only to avoid an upload.
+		// The request only serves to avoid an upload.
 		replace(response, http.StatusNotFound)
 	}
 }
@@ -168,7 +167,7 @@ func described(response *http.Response) bool {
 	return true
 }
 
-// replace changes an answer's status and drops its body.
+// replace changes a reply's status and drops its body.
 func replace(response *http.Response, code int) {
 	_ = response.Body.Close()
 	response.StatusCode, response.Status = code, fmt.Sprintf("%d %s", code, http.StatusText(code))

@@ -13,31 +13,31 @@ import (
 	"thinctl/internal/images/manifest"
 )
 
-// enough is how much must have come for earlier failures to be forgotten.
+// enough is the number of bytes after which earlier failures no longer count.
 const enough = 1 << 20
 
-// mostURLs bounds the addresses of a foreign layer that are tried.
+// mostURLs bounds the URLs of a foreign layer that are tried.
 const mostURLs = 4
 
-// blob opens a blob for reading; what it gives is checked.
+// blob opens a blob for reading. The reader verifies it.
 func (c *client) blob(ctx context.Context, d v1.Descriptor) io.ReadCloser {
 	name := func(err error) error { return c.named(d.Digest.String(), err) }
 	return manifest.Verify(&resuming{ctx: ctx, c: c, d: d, urls: d.URLs[:min(len(d.URLs), mostURLs)]}, d.Digest, d.Size, name)
 }
 
-// resuming reads a blob across connections that stall or break off.
+// resuming reads a blob, and continues after stalls and broken connections.
 type resuming struct {
 	ctx      context.Context
 	c        *client
 	d        v1.Descriptor
 	body     io.ReadCloser // nil between connections
-	sized    bool          // by the answer: no more than that can come
+	sized    bool          // the reply has a length, and its body cannot be longer
 	at       int64         // bytes read so far
 	failures int           // since mark
 	mark     int64
-	whole    bool     // the registry takes no Range
-	urls     []string // of a foreign layer: tried when the registry has no such blob
-	from     string   // the one that is read, "" for the registry
+	whole    bool     // the registry does not support ranges
+	urls     []string // of a foreign layer, tried if the registry does not have the blob
+	from     string   // the URL that is read, "" for the registry
 }
 
 func (r *resuming) Read(p []byte) (int, error) {
@@ -56,7 +56,7 @@ func (r *resuming) Read(p []byte) (int, error) {
 		n, err := r.body.Read(p[:min(int64(len(p)), r.d.Size-r.at)])
 		r.at += int64(n)
 		if n > 0 || len(p) == 0 {
-			return n, nil // its error comes again
+			return n, nil // the next Read returns the error again
 		}
 		if err != nil {
 			if errors.Is(err, io.EOF) {
@@ -70,7 +70,7 @@ func (r *resuming) Read(p []byte) (int, error) {
 	}
 }
 
-// end looks whether more comes than was promised.
+// end checks whether the body is longer than the descriptor says.
 func (r *resuming) end(p []byte) (int, error) {
 	if r.body == nil || r.sized || len(p) == 0 {
 		return 0, io.EOF
@@ -83,7 +83,7 @@ func (r *resuming) end(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// again waits for the next try, or gives up.
+// again waits for the next try, or returns an error after the last one.
 func (r *resuming) again(err error) error {
 	if cause := context.Cause(r.ctx); cause != nil {
 		return cause
@@ -104,7 +104,7 @@ func (r *resuming) again(err error) error {
 	return contexts.Sleep(r.ctx, r.c.o.pause(r.failures))
 }
 
-// elsewhere switches to the next address of a foreign layer.
+// elsewhere switches to the next URL of a foreign layer.
 func (r *resuming) elsewhere(err error) error {
 	if len(r.urls) == 0 {
 		if r.from != "" || len(r.d.URLs) > 0 {
@@ -118,8 +118,8 @@ func (r *resuming) elsewhere(err error) error {
 	return nil
 }
 
-// request returns the request for the blob, from the registry or from an address
-// of a foreign layer.
+// request returns the request for the blob to the registry, or to a URL of a foreign
+// layer.
 func (r *resuming) request() (*http.Request, error) {
 	if r.from == "" {
 		return r.c.request(r.ctx, http.MethodGet, "blobs", r.d.Digest.String())
@@ -134,7 +134,7 @@ func (r *resuming) request() (*http.Request, error) {
 	return request, nil
 }
 
-// connect asks for what is still to come.
+// connect requests the rest of the blob.
 func (r *resuming) connect() error {
 	request, err := r.request()
 	if err != nil {
@@ -166,7 +166,7 @@ func (r *resuming) accept(response *http.Response) error {
 		}
 	case http.StatusRequestedRangeNotSatisfiable:
 		r.whole = true
-		return &Error{Kind: ErrUnavailable, Detail: "the registry refuses to go on from the middle"}
+		return &Error{Kind: ErrUnavailable, Detail: "the registry does not send the rest of a partly read blob"}
 	default:
 		return check(response)
 	}
@@ -185,14 +185,14 @@ func (r *resuming) accept(response *http.Response) error {
 	return nil
 }
 
-// rangeOf reads where the part begins that the registry sent.
+// rangeOf returns the start of the range that the registry sent.
 func (r *resuming) rangeOf(response *http.Response) (int64, error) {
 	header := response.Header.Get("Content-Range")
 	var begin, end, total int64
 	if _, err := fmt.Sscanf(header, "bytes %d-%d/%d", &begin, &end, &total); err != nil {
 		if _, err := fmt.Sscanf(header, "bytes %d-%d/*", &begin, &end); err != nil {
 			r.whole = true
-			return 0, &Error{Kind: ErrUnavailable, Detail: fmt.Sprintf("the registry sent a part that it calls %q", header)}
+			return 0, &Error{Kind: ErrUnavailable, Detail: fmt.Sprintf("the registry sent the range %q", header)}
 		}
 		total = r.d.Size
 	}
@@ -201,14 +201,14 @@ func (r *resuming) rangeOf(response *http.Response) (int64, error) {
 		return 0, manifest.Errorf(manifest.ErrSize, "the registry has %d bytes, the manifest says %d", total, r.d.Size)
 	case begin < 0 || begin > r.at:
 		r.whole = true
-		return 0, &Error{Kind: ErrUnavailable, Detail: fmt.Sprintf("the registry went on from byte %d instead of %d", begin, r.at)}
+		return 0, &Error{Kind: ErrUnavailable, Detail: fmt.Sprintf("the registry continued at byte %d instead of %d", begin, r.at)}
 	}
 	return begin, nil
 }
 
 func (r *resuming) disconnect() {
 	if r.body != nil {
-		_ = r.body.Close() // only read
+		_ = r.body.Close() // closing a body that is only read loses nothing
 		r.body = nil
 	}
 }

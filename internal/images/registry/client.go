@@ -15,7 +15,7 @@ import (
 	"thinctl/internal/images/manifest"
 )
 
-// client talks to one repository, logged in.
+// client is a logged-in client of one repository.
 type client struct {
 	repository name.Repository
 	transport  http.RoundTripper
@@ -48,8 +48,8 @@ func newClient(ctx context.Context, op string, ref name.Reference, scope string,
 	agent := transport.NewUserAgent(uniform, c.o.UserAgent)
 	scopes := []string{c.repository.Scope(scope)}
 	login := &relogin{next: agent, registry: c.repository.Registry, credentials: credentials, scopes: scopes}
-	// A *transport.Wrapper: go-containerregistry then adds no retries of its
-	// own, which would not heed the context.
+	// For a *transport.Wrapper, go-containerregistry does not add its own retries, which
+	// ignore the context.
 	c.transport, err = transport.NewWithContext(ctx, c.repository.Registry, credentials, login, scopes)
 	if err != nil {
 		return nil, c.named("", explain(err))
@@ -60,13 +60,13 @@ func newClient(ctx context.Context, op string, ref name.Reference, scope string,
 
 func (c *client) named(part string, err error) error { return manifest.In(c.op, c.object, part, err) }
 
-// request asks for something of the repository.
+// request sends a GET request for a manifest or blob of the repository.
 func (c *client) request(ctx context.Context, method, kind, id string) (*http.Request, error) {
 	url := fmt.Sprintf("%s://%s/v2/%s/%s/%s", c.repository.Scheme(), c.repository.RegistryStr(), c.repository.RepositoryStr(), kind, id)
 	return http.NewRequestWithContext(ctx, method, url, nil)
 }
 
-// do sends a request; the answer's body ends with ErrStalled when nothing comes.
+// do sends a request. The reply's body fails with ErrStalled if no data arrives.
 func (c *client) do(request *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(request.Context())
 	response, err := c.http.Do(request.WithContext(ctx))
@@ -81,7 +81,7 @@ func (c *client) do(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// watched is a body that fails when nothing comes while it is being read.
+// watched is a body that fails if no data arrives while it is read.
 type watched struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -98,7 +98,7 @@ func newWatched(ctx context.Context, cancel context.CancelCauseFunc, body io.Rea
 }
 
 func (w *watched) expire() {
-	w.cancel(&Error{Kind: ErrStalled, Detail: fmt.Sprintf("nothing came for %v", w.stall), Remedy: "try again later"})
+	w.cancel(&Error{Kind: ErrStalled, Detail: fmt.Sprintf("no data arrived for %v", w.stall), Remedy: "try again later"})
 }
 
 func (w *watched) Read(p []byte) (int, error) {

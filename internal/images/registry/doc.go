@@ -1,32 +1,32 @@
-// Package registry pulls images from registries and pushes them there.
+// Package registry pulls images from registries and pushes images to them.
 //
 // # Words
 //
-//   - A registry keeps manifests and blobs in repositories; a tag is a name for
-//     a manifest or index there.
-//   - A transfer stalls when nothing comes for [Options.Stall], and breaks off
-//     when the connection ends early. Either way it goes on from the byte that
-//     was reached, by an HTTP Range, or where the registry knows none by reading
-//     up to there once more.
-//   - A layer is streamed when it exists here as an uncompressed tar only: it is
-//     compressed while it is sent, and its digest is known afterwards.
+//   - A registry has manifests and blobs in repositories. A tag is a name for a
+//     manifest or index.
+//   - A transfer stalls if no data arrives for [Options.Stall], and breaks off if the
+//     connection ends early. In both cases it continues at the byte that was reached,
+//     by an HTTP Range. If the registry does not support ranges, the blob is read up
+//     to that byte again.
+//   - A layer is streamed if only its uncompressed tar exists: it is compressed while
+//     it is sent, and its digest is known afterwards.
 //
 // # Caveats
 //
 // The layers of a pulled image are read under the context given to [Pull].
 //
-// Plain HTTP is for this host alone, unless [Options.Insecure]; this holds for
-// redirects too. A registry may refer the client to a private address only if it
-// has one itself or if [Options.Insecure] is set, and never to a link-local one,
-// where clouds serve credentials.
+// Without [Options.Insecure], plain HTTP is allowed only for this host, also in redirects.
+// A registry may refer the client to a private address only if it has one itself or if
+// [Options.Insecure] is set, and never to a link-local address, where clouds serve
+// credentials.
 //
-// Names and passwords come from Docker's config file or Podman's, its credential
-// helpers included, or from the file that REGISTRY_AUTH_FILE names. A file or a
-// helper that fails is a warning: the registry is asked without a login.
+// Names and passwords come from the config file of Docker or Podman, including credential
+// helpers, or from the file in REGISTRY_AUTH_FILE. A file or helper that fails is a
+// warning: the registry is used without a login.
 //
-// An index or manifest with another Content-Type than its own text says is read
-// by its text. Redirects from HTTPS to plain HTTP, which Docker follows, are
-// refused without [Options.Insecure]: others could read what is transferred.
+// The contents of an index or manifest take precedence over its Content-Type. Redirects
+// from HTTPS to plain HTTP, which Docker follows, are refused without [Options.Insecure],
+// since the transfer could be read by others.
 //
 // # Example
 //
@@ -39,5 +39,5 @@
 //		return err
 //	}
 //	defer fetched.Close()
-//	layers, err := fetched.Layers() // readable while they are still coming
+//	layers, err := fetched.Layers() // they can be read while they are transferred
 package registry

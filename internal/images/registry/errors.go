@@ -57,9 +57,9 @@ func explain(err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &verify), errors.As(err, &unknown):
-		return &Error{Kind: ErrInsecure, Err: err, Remedy: "give the registry's authority with --tls-ca"}
+		return &Error{Kind: ErrInsecure, Err: err, Remedy: "add the registry's certificate authority with --tls-ca"}
 	case errors.As(err, &record):
-		return &Error{Kind: ErrInsecure, Err: err, Remedy: "use --insecure if the registry is meant to speak plain HTTP"}
+		return &Error{Kind: ErrInsecure, Err: err, Remedy: "use --insecure if the registry has only plain HTTP"}
 	case errors.As(err, &answer): // after TLS errors: they may be joined with a reply to a ping by HTTP
 		return explainAnswer(answer, err)
 	case errors.As(err, &netErr) && netErr.Timeout():
@@ -94,7 +94,7 @@ func explainAnswer(answer *transport.Error, err error) error {
 // final reports whether trying again cannot help.
 func final(err error) bool {
 	if errors.Is(err, ErrStalled) {
-		return false // net/http's own timeouts look like a context's
+		return false // the errors of net/http's timeouts match those of contexts
 	}
 	for _, kind := range []error{
 		ErrNotFound, ErrDenied, ErrInsecure, errLater, errLoop, context.Canceled, context.DeadlineExceeded,

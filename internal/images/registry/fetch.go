@@ -12,25 +12,25 @@ import (
 	"thinctl/internal/images/manifest"
 )
 
-// FetchOptions of Fetch.
+// FetchOptions change how Fetch works.
 type FetchOptions struct {
-	// Dir is where layers are kept until they are read, default os.TempDir.
+	// Dir is the directory for layers until they are read; "" for os.TempDir.
 	Dir string
-	// Parallel is how many layers come at once, default 3.
+	// Parallel is the number of concurrent transfers; 0 for 3.
 	Parallel int
-	// Skip is how many layers, from the base, are not wanted.
+	// Skip is the number of layers, from the base, that are not fetched.
 	Skip int
-	// Disk is how much may be kept, default 16 GiB. A layer larger than that is
-	// kept alone.
+	// Disk bounds the size of all stored layers; 0 for 16 GiB. A larger layer is stored
+	// only while there is no other.
 	Disk int64
-	// Progress is told of the layers, from one goroutine at a time.
+	// Progress is called when a layer advances, by one goroutine at a time.
 	Progress func(Progress)
 }
 
-// Fetched is an image whose layers are being fetched, base first and several at
-// once. Each layer can be read at once: reading follows what has come, and ends
-// when all has come and was checked. A layer that was read to its end and closed
-// is given up; reading it again goes to the registry.
+// Fetched is an image whose layers are being fetched, base first and several concurrently.
+// Each layer can be read at any time: a reader follows the transfer, and ends when the
+// layer is complete and verified. A layer is deleted after it was read to its end and
+// closed; another reader reads it from the registry.
 type Fetched struct {
 	v1.Image
 	layers []v1.Layer
@@ -42,10 +42,10 @@ type Fetched struct {
 	notify   func(Progress)
 }
 
-// errClosed is why transfers end that nobody waits for any more.
+// errClosed is the error of transfers after Close.
 var errClosed = errors.New("the image is not being fetched any more")
 
-// Fetch begins to fetch an image's layers.
+// Fetch starts to fetch the layers of an image.
 func Fetch(ctx context.Context, image v1.Image, o FetchOptions) (*Fetched, error) {
 	if o.Parallel <= 0 {
 		o.Parallel = 3
@@ -111,7 +111,7 @@ func (f *Fetched) layer(want v1.Hash, of func(v1.Layer) (v1.Hash, error)) (v1.La
 	return nil, &Error{Part: want.String(), Kind: manifest.ErrMissing, Detail: "the image has no such layer"}
 }
 
-// Close ends all transfers and gives back what they took on disk.
+// Close ends all transfers and deletes all stored layers.
 func (f *Fetched) Close() error {
 	f.stop(errClosed)
 	<-f.done
@@ -135,7 +135,7 @@ func (f *Fetched) run(ctx context.Context, parallel int) {
 		}
 		if err := s.room.take(ctx, s.blob.Size); err != nil {
 			s.fail(err)
-			continue // each is told
+			continue // each spool must be told
 		}
 		if !s.begin() {
 			s.room.give(s.blob.Size)
@@ -147,7 +147,7 @@ func (f *Fetched) run(ctx context.Context, parallel int) {
 			err := s.transfer(ctx, f.tell)
 			f.tell(s, true)
 			if err != nil {
-				f.stop(err) // the image cannot be had: the others need not go on
+				f.stop(err) // the image is not usable without this layer
 			}
 		})
 	}
@@ -162,12 +162,12 @@ func (f *Fetched) tell(s *spool, ended bool) {
 	f.notify(Progress{Layer: s.layer, ID: s.id, Done: s.reached(), Total: s.blob.Size, Ended: ended})
 }
 
-// room is the space that all transfers share.
+// room is the disk space that all transfers share.
 type room struct {
 	mu      sync.Mutex
 	limit   int64
 	used    int64
-	freed   chan struct{} // closed, and renewed, when space was given back
+	freed   chan struct{} // closed and replaced when space becomes free
 	starved chan struct{} // closed while a transfer waits for space
 }
 
@@ -175,7 +175,7 @@ func newRoom(limit int64) *room {
 	return &room{limit: limit, freed: make(chan struct{}), starved: make(chan struct{})}
 }
 
-// take waits for space. What is larger than all of it gets it when it is alone.
+// take waits for space. A layer that is larger than all space gets it when all is free.
 func (r *room) take(ctx context.Context, size int64) error {
 	waited := false
 	for {
@@ -204,7 +204,7 @@ func (r *room) take(ctx context.Context, size int64) error {
 	}
 }
 
-// scarce is closed while there is no space.
+// scarce returns a channel that is closed while a transfer waits for space.
 func (r *room) scarce() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -219,11 +219,11 @@ func (r *room) give(size int64) {
 	r.freed = make(chan struct{})
 }
 
-// nameless makes a file without a name.
+// nameless creates an unnamed file.
 func nameless(dir string) (*os.File, error) {
 	f, err := os.CreateTemp(dir, "thinctl-*")
 	if err != nil {
-		return nil, &Error{Err: err, Detail: "a temporary file is needed", Remedy: "set TMPDIR to a folder with room"}
+		return nil, &Error{Err: err, Detail: "cannot create a temporary file", Remedy: "set TMPDIR to a directory with free space"}
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -244,7 +244,7 @@ func compressed(ctx context.Context, l v1.Layer) (io.ReadCloser, error) {
 	return heeding{ctx, r}, err
 }
 
-// heeding ends reading when its context does, between two reads.
+// heeding is a reader that fails when its context has ended.
 type heeding struct {
 	ctx context.Context
 	io.ReadCloser

@@ -19,9 +19,9 @@ import (
 	"thinctl/fault"
 )
 
-// keychain reads Docker's config file or Podman's. If REGISTRY_AUTH_FILE is set,
-// it reads only that file, as skopeo and podman do. A file or a helper that fails
-// is a warning, as it is to Docker: most images need no credentials.
+// keychain reads the config file of Docker or Podman. If REGISTRY_AUTH_FILE is set, it
+// reads only that file, as skopeo and podman do. A file or helper that fails is a warning,
+// as in Docker, since most images need no credentials.
 type keychain struct {
 	warn fault.Warn
 	wait time.Duration // for a credential helper
@@ -53,7 +53,7 @@ func (k keychain) ResolveContext(ctx context.Context, target authn.Resource) (au
 	return authn.Anonymous, nil
 }
 
-// file returns the first config file that there is, as far as it can be read.
+// file returns the first config file that exists, as far as it can be read.
 func (k keychain) file() *configfile.ConfigFile {
 	for _, path := range paths() {
 		f, err := os.Open(path)
@@ -93,7 +93,7 @@ func paths() []string {
 	return append(all, filepath.Join(settings, "containers/auth.json"))
 }
 
-// get returns the credentials that the file or its helper has for a key.
+// get returns the credentials for a key from the file or its helper.
 func (k keychain) get(ctx context.Context, file *configfile.ConfigFile, key string, target authn.Resource) (types.AuthConfig, error) {
 	host := target.RegistryStr()
 	whole := key == host || key == authn.DefaultAuthKey
@@ -117,10 +117,10 @@ func (k keychain) get(ctx context.Context, file *configfile.ConfigFile, key stri
 	return found, nil
 }
 
-// errNoAnswer: a helper waits, for example until a keyring is unlocked.
-var errNoAnswer = errors.New("it does not answer")
+// errNoAnswer is the error for a helper that waits, for example for an unlocked keyring.
+var errNoAnswer = errors.New("it did not exit in time")
 
-// ask runs a credential helper. If that fails, the file may have credentials.
+// ask runs a credential helper. If it fails, the file may have credentials.
 func (k keychain) ask(ctx context.Context, file *configfile.ConfigFile, key string) (types.AuthConfig, error) {
 	type answer struct {
 		found types.AuthConfig
@@ -143,8 +143,8 @@ func (k keychain) ask(ctx context.Context, file *configfile.ConfigFile, key stri
 	}
 }
 
-// keys returns the names that a registry's entry may have, the most exact first:
-// Podman has entries for parts of a registry.
+// keys returns the possible names of a registry's entry, the most specific first: Podman
+// has entries for parts of a registry.
 func keys(target authn.Resource) []string {
 	registry := target.RegistryStr()
 	var all []string

@@ -27,10 +27,10 @@ func newLayer(ctx context.Context, c *client, d v1.Descriptor, id v1.Hash) *laye
 	return l
 }
 
-// CompressedContext is Compressed under another context.
+// CompressedContext is Compressed with another context.
 func (l *layer) CompressedContext(ctx context.Context) (io.ReadCloser, error) {
 	return l.c.blob(ctx, l.d), nil
 }
 
-// Source is the repository that has the layer.
+// Source returns the repository of the layer.
 func (l *layer) Source() name.Repository { return l.c.repository }

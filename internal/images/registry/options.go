@@ -17,40 +17,40 @@ import (
 	"thinctl/internal/images/manifest"
 )
 
-// Options of Pull and Push.
+// Options change how Pull and Push work.
 type Options struct {
-	// Insecure lets any registry speak plain HTTP, or show any certificate.
+	// Insecure allows plain HTTP and any certificate for all registries.
 	Insecure bool
-	// CA is a file of certificates in PEM to be trusted beside the system's.
+	// CA is a PEM file of certificates that are trusted in addition to the system's.
 	CA string
-	// Keychain has the credentials, default Docker's config file.
+	// Keychain returns the credentials; by default from Docker's config file.
 	Keychain authn.Keychain
-	// Platform is chosen of an index, default the host's.
+	// Platform selects an image of an index; the host's by default.
 	Platform v1.Platform
-	// Parallel is how many layers are sent at once, default 3.
+	// Parallel is the number of layers that are sent concurrently; 0 for 3.
 	Parallel int
-	// Stall is how long nothing may come, default 30 s.
+	// Stall is the longest time without data; 0 for 30 s.
 	Stall time.Duration
-	// Tries is how often a transfer that gets nowhere is tried, default 5.
+	// Tries is the number of attempts for a transfer without progress; 0 for 5.
 	Tries int
-	// Wait is that before the second try, default 1 s; it doubles each time.
+	// Wait is the pause before the second try; 0 for 1 s. It doubles each time.
 	Wait time.Duration
-	// Progress is told of layers being sent, from one goroutine at a time.
+	// Progress is called when a layer advances, by one goroutine at a time.
 	Progress func(Progress)
-	// Warn receives what was accepted although it is unusual.
+	// Warn receives warnings about unusual input that was accepted.
 	Warn fault.Warn
-	// UserAgent is what the registry is told, default thinctl.
+	// UserAgent is sent to the registry; thinctl by default.
 	UserAgent string
 }
 
-// Progress is how far one layer's transfer has come.
+// Progress is the progress of one layer's transfer.
 type Progress struct {
-	Layer int     // from the base, 0 is the first
+	Layer int     // index; 0 for the base
 	ID    v1.Hash // the diff id
 	Done  int64   // bytes of the blob so far
-	Total int64   // the blob's size, -1 where it is not known yet
-	Ended bool    // nothing more comes
-	Had   bool    // the registry had it already
+	Total int64   // the size of the blob, -1 if it is not known yet
+	Ended bool    // the transfer has ended
+	Had   bool    // the registry had the blob already
 }
 
 func (o Options) withDefaults() Options {
@@ -75,8 +75,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// httpTransport speaks HTTP/1.1: with a connection for each transfer, one that
-// stalls holds up no other, and resuming never goes back to it.
+// httpTransport uses HTTP/1.1. With a connection for each transfer, a stalled one does not
+// block others, and is not used again.
 func (o Options) httpTransport(p policy) (*http.Transport, error) {
 	config := &tls.Config{InsecureSkipVerify: o.Insecure, MinVersion: tls.VersionTLS12} //nolint:gosec // asked for
 	if o.CA != "" {
@@ -102,16 +102,16 @@ func (o Options) httpTransport(p policy) (*http.Transport, error) {
 		DialContext:           dial.DialContext,
 		TLSClientConfig:       config,
 		TLSHandshakeTimeout:   o.Stall,
-		ResponseHeaderTimeout: 4 * o.Stall, // a registry may take its time over what it was sent
+		ResponseHeaderTimeout: 4 * o.Stall, // a registry may need time to process an upload
 		ExpectContinueTimeout: time.Second,
 		IdleConnTimeout:       time.Minute,
 		MaxIdleConnsPerHost:   o.Parallel + 1,
-		DisableCompression:    true, // blobs must come as they are
+		DisableCompression:    true, // blobs must not be changed
 		Protocols:             protocols,
 	}, nil
 }
 
-// proxies remembers the proxies that were used, which the environment names.
+// proxies records the proxies from the environment that were used.
 type proxies struct{ seen sync.Map }
 
 func (p *proxies) of(request *http.Request) (*url.URL, error) {

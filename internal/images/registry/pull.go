@@ -22,14 +22,13 @@ import (
 // Image is a pulled image. Its layers are fetched when they are read.
 type Image struct {
 	v1.Image
-	// Named is the digest of what the name stood for: the manifest's, or that
-	// of the index which it was chosen from. Docker shows it as the image's
-	// digest.
+	// Named is the digest of the manifest, or of the index from which it was chosen. Docker
+	// shows it as the image's digest.
 	Named v1.Hash
 }
 
-// Pull reads an image's manifest and config, checked. The context must last
-// until its layers have been read.
+// Pull reads and verifies an image's manifest and config. The context must not end before
+// the layers were read.
 func Pull(ctx context.Context, ref name.Reference, o Options) (*Image, error) {
 	c, err := newClient(ctx, "pull", ref, transport.PullScope, o)
 	if err != nil {
@@ -85,8 +84,7 @@ func (s *source) Config(d v1.Descriptor) ([]byte, error) {
 // Part implements manifest.Source.
 func (s *source) Part(d v1.Descriptor) string { return d.Digest.String() }
 
-// read fetches a manifest or index; want has the digest and size that were
-// promised, where they were.
+// read fetches a manifest or index. want has the expected digest and size, if known.
 func (s *source) read(id string, want v1.Descriptor) (got manifest.Read, err error) {
 	for failures := 1; ; failures++ {
 		got, err = s.readOnce(id, want)
@@ -99,8 +97,8 @@ func (s *source) read(id string, want v1.Descriptor) (got manifest.Read, err err
 	}
 }
 
-// accepted lists the media types that are asked for. All others are asked for too,
-// because an error about them is clearer than "not found".
+// accepted lists the media types in requests. Any other type is accepted, too, because an
+// error about it is clearer than "not found".
 var accepted = strings.Join([]string{
 	string(types.DockerManifestSchema2), string(types.OCIManifestSchema1),
 	string(types.DockerManifestList), string(types.OCIImageIndex), "*/*",
@@ -145,15 +143,14 @@ func (s *source) readOnce(id string, want v1.Descriptor) (got manifest.Read, err
 	return got, nil
 }
 
-// declared returns the media type of the answer, or that of the index if the
-// answer has none.
+// declared returns the media type in the reply, or in the index if the reply has none.
 func (s *source) declared(response *http.Response, want v1.Descriptor) types.MediaType {
 	header, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";")
 	return cmp.Or(types.MediaType(strings.TrimSpace(header)), want.MediaType)
 }
 
-// checkHeader warns of an answer whose header has another digest than its body.
-// The body counts: Docker ignores the header.
+// checkHeader adds a warning for a reply whose header has another digest than its body.
+// Docker ignores the header.
 func (s *source) checkHeader(response *http.Response, got manifest.Read) {
 	header := response.Header.Get("Docker-Content-Digest")
 	if digest, err := v1.NewHash(header); err == nil && digest.Algorithm == got.Digest.Algorithm && digest != got.Digest {

@@ -306,7 +306,7 @@ func TestManifestsThatAreRefused(t *testing.T) {
 		o := quick()
 		o.Tries = 2
 		_, err := registry.Pull(t.Context(), ref, o)
-		checkError(t, err, registry.ErrStalled, "nothing came for 300ms")
+		checkError(t, err, registry.ErrStalled, "no data arrived for 300ms")
 	})
 }
 

@@ -22,24 +22,24 @@ import (
 	"thinctl/internal/images/manifest"
 )
 
-// Streamed is what layers implement that exist as an uncompressed tar only. Push
+// Streamed is implemented by layers that exist only as an uncompressed tar. Push
 // compresses them while it sends them.
 type Streamed interface {
 	v1.Layer
 	Streamed() bool
-	// Remembered are blobs known to hold this layer, from earlier pushes and
-	// pulls. One that the repository has is not sent again.
+	// Remembered returns the blobs of this layer from earlier pushes and pulls. If the
+	// repository has one of them, the layer is not sent again.
 	Remembered() []v1.Descriptor
 }
 
-// Pushed is what the registry has now.
+// Pushed describes the image in the registry after a push.
 type Pushed struct {
 	Digest v1.Hash // the manifest's
 	Size   int64   // the manifest's
 	Layers []v1.Descriptor
 }
 
-// Push sends an image: the layers that the repository has not, then config and
+// Push sends an image: the layers that the repository does not have, then config and
 // manifest.
 func Push(ctx context.Context, ref name.Reference, image v1.Image, o Options) (Pushed, error) {
 	if _, ok := ref.(name.Tag); !ok {
@@ -53,7 +53,7 @@ func Push(ctx context.Context, ref name.Reference, image v1.Image, o Options) (P
 	p := &push{c: c}
 	p.pusher, err = remote.NewPusher(
 		remote.WithTransport(c.transport), remote.WithJobs(c.o.Parallel), remote.WithContext(ctx),
-		// Its retries would not heed the context: ours do.
+		// Its retries ignore the context; this package has its own.
 		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), remote.WithRetryPredicate(func(error) bool { return false }),
 	)
 	if err != nil {
@@ -123,7 +123,7 @@ func asStreamed(l v1.Layer) (Streamed, bool) {
 	return s, ok && s.Streamed()
 }
 
-// again tries f until it is done or trying makes no sense.
+// again calls f until it succeeds or another try cannot help.
 func (p *push) again(ctx context.Context, f func() error) error {
 	for failures := 1; ; failures++ {
 		err := f()
@@ -143,7 +143,7 @@ func (p *push) again(ctx context.Context, f func() error) error {
 	}
 }
 
-// layer sends one layer and returns it as the registry has it.
+// layer sends one layer, and returns the layer that the registry then has.
 func (p *push) layer(ctx context.Context, i int, l v1.Layer) (v1.Layer, error) {
 	id, err := l.DiffID()
 	if err != nil {
@@ -228,11 +228,11 @@ func (p *push) streamed(l Streamed, sent *stream.Layer, state *Progress) (v1.Lay
 	return known{l, d}, err
 }
 
-// counting puts a reader's progress on record.
+// counting returns a reader that reports its progress.
 type counting func(io.ReadCloser) io.ReadCloser
 
-// upload sends a layer, which is made anew for each try. A try ends when the
-// registry takes nothing for too long.
+// upload sends a layer, which is opened again for each try. A try ends if the registry
+// accepts no data for too long.
 func (p *push) upload(ctx context.Context, state *Progress, fresh func(counting) (v1.Layer, error)) error {
 	return p.again(ctx, func() error {
 		ctx, cancel := context.WithCancelCause(ctx)
@@ -253,7 +253,7 @@ func (p *push) upload(ctx context.Context, state *Progress, fresh func(counting)
 	})
 }
 
-// has asks whether the repository has a blob.
+// has reports whether the repository has a blob.
 func (p *push) has(ctx context.Context, d v1.Descriptor) (bool, error) {
 	request, err := p.c.request(ctx, http.MethodHead, "blobs", d.Digest.String())
 	if err != nil {
@@ -293,7 +293,7 @@ func (k known) Size() (int64, error)     { return k.d.Size, nil }
 
 func (k known) MediaType() (types.MediaType, error) { return k.d.MediaType, nil }
 
-// counted is a layer whose sending is reported.
+// counted is a layer whose upload is reported.
 type counted struct {
 	v1.Layer
 	count counting
@@ -307,7 +307,7 @@ func (c *counted) Compressed() (io.ReadCloser, error) {
 	return c.count(r), nil
 }
 
-// closers are the readers of one try: one that fails early leaves some open.
+// closers holds the readers of one try, of which a failed one leaves some open.
 type closers struct {
 	mu  sync.Mutex
 	all []io.Closer
@@ -324,12 +324,12 @@ func (c *closers) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range c.all {
-		_ = r.Close() // what it says was said when it was read
+		_ = r.Close() // its error was returned by a read
 	}
 }
 
-// countedReader reports what is read of it, and cancels when too long nothing
-// is.
+// countedReader reports its progress, and cancels the upload if it is not read for too
+// long.
 type countedReader struct {
 	r     io.ReadCloser
 	p     *push
@@ -342,9 +342,9 @@ func newCountedReader(r io.ReadCloser, p *push, state *Progress, cancel context.
 	p.tell(state, func(s *Progress) { s.Done = 0 })
 	stall := p.c.o.Stall
 	idle := time.AfterFunc(stall, func() {
-		cancel(&Error{Kind: ErrStalled, Detail: fmt.Sprintf("the registry took nothing for %v", stall), Remedy: "try again later"})
+		cancel(&Error{Kind: ErrStalled, Detail: fmt.Sprintf("the registry accepted no data for %v", stall), Remedy: "try again later"})
 	})
-	idle.Stop() // until it is read for the first time
+	idle.Stop() // the first read starts it
 	return &countedReader{r: r, p: p, state: state, idle: idle}
 }
 

@@ -185,11 +185,11 @@ func TestAnswersThatEndAPull(t *testing.T) {
 		}, registry.ErrUnavailable, []string{"redirected more than 10 times"}},
 		"redirects to a cloud's metadata": {func(_ *server, w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://169.254.169.254/latest/meta-data", http.StatusFound)
-		}, registry.ErrInsecure, []string{"169.254.169.254", "no option allows it"}},
+		}, registry.ErrInsecure, []string{"169.254.169.254", "no option allows the reference"}},
 		"a token server at a cloud's metadata": {func(_ *server, w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="http://169.254.169.254/token"`)
 			w.WriteHeader(http.StatusUnauthorized)
-		}, registry.ErrInsecure, []string{"169.254.169.254", "no option allows it"}},
+		}, registry.ErrInsecure, []string{"169.254.169.254", "no option allows the reference"}},
 		"a token server of pages": {func(s *server, w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/token" {
 				_, _ = io.WriteString(w, page)
@@ -436,7 +436,7 @@ func TestCredentials(t *testing.T) {
 		"no helper installed":  {`{"credsStore":"none"}`, nil, "", "docker-credential-none has no credentials for " + host},
 		"a helper that fails":  {`{"credsStore":"bad"}`, map[string]string{"bad": "echo '\x1b[2J broken'; exit 1"}, "", "broken"},
 		"a helper without":     {`{"credsStore":"empty"}`, map[string]string{"empty": "echo 'credentials not found in native keychain'; exit 1"}, "", ""},
-		"a helper that hangs":  {`{"credsStore":"slow"}`, map[string]string{"slow": `while [ -e "$0" ]; do sleep 1; done`}, "", "it does not answer"},
+		"a helper that hangs":  {`{"credsStore":"slow"}`, map[string]string{"slow": `while [ -e "$0" ]; do sleep 1; done`}, "", "it did not exit in time"},
 		"a helper that helps":  {`{"credHelpers":{"` + host + `":"good"}}`, map[string]string{"good": `echo '{"Username":"me","Secret":"secret"}'`}, "me", ""},
 		"a helper, else auths": {`{"credsStore":"none","auths":{"` + host + `":{` + me + `}}}`, nil, "me", "docker-credential-none"},
 		"not JSON":             {`{"auths"`, nil, "", "not all credentials are read"},

@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// relogin gets a token from a registry that demands one only for an image.
-// go-containerregistry logs in only if the answer to /v2/ demands it.
+// relogin gets a token from a registry that requires one only for an image.
+// go-containerregistry logs in only if the reply to /v2/ requires it.
 type relogin struct {
 	next        http.RoundTripper
 	registry    name.Registry
@@ -78,9 +78,9 @@ func (r *relogin) login(request *http.Request, challenge http.Header) (http.Roun
 	return token, err
 }
 
-var errOtherScheme = errors.New("the registry speaks another scheme")
+var errOtherScheme = errors.New("the registry uses another scheme")
 
-// challenging answers requests for /v2/ with the challenge of another answer.
+// challenging replies to requests for /v2/ with the challenge of another reply.
 type challenging struct {
 	next      http.RoundTripper
 	scheme    string // the one that the registry speaks

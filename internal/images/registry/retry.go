@@ -12,10 +12,10 @@ import (
 	"thinctl/internal/contexts"
 )
 
-// maxWait bounds the wait between tries, whatever the registry asks for.
+// maxWait bounds the pause between tries, also if the registry requests a longer one.
 const maxWait = time.Minute
 
-// pause is the wait after the given number of failures.
+// pause returns the pause after a number of failures.
 func (o Options) pause(failures int) time.Duration {
 	wait := o.Wait
 	for range failures - 1 {
@@ -26,8 +26,8 @@ func (o Options) pause(failures int) time.Duration {
 	return wait
 }
 
-// retrying asks again when the registry says that it is busy or failing. What
-// has a body that cannot be had again is asked once.
+// retrying sends a request again if the reply says that the registry is busy or failing,
+// unless the request has a body that cannot be read again.
 type retrying struct {
 	next http.RoundTripper
 	o    Options
@@ -47,7 +47,7 @@ func (r *retrying) RoundTrip(request *http.Request) (*http.Response, error) {
 				return nil, later(response, asked)
 			}
 			wait = max(wait, asked)
-			_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10)) // so that the connection can be used again
+			_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10)) // the connection can then be used again
 			_ = response.Body.Close()
 		}
 		if err := contexts.Sleep(request.Context(), min(wait, maxWait)); err != nil {
@@ -73,7 +73,7 @@ func again(request *http.Request) (*http.Request, error) {
 	return request, nil
 }
 
-// later returns the error for an answer that asks for a longer wait than maxWait.
+// later returns the error for a reply that requests a longer pause than maxWait.
 func later(response *http.Response, wait time.Duration) error {
 	e := &Error{
 		Kind: ErrUnavailable, Detail: fmt.Sprintf("status %d", response.StatusCode), Err: errLater,
@@ -88,7 +88,7 @@ func later(response *http.Response, wait time.Duration) error {
 
 func repeatable(request *http.Request) bool {
 	if request.Method == http.MethodPatch {
-		// Part of it may have been taken: the upload starts over instead.
+		// The registry may have accepted a part of it, so the upload starts again instead.
 		return false
 	}
 	return request.Body == nil || request.Body == http.NoBody || request.GetBody != nil

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// local reports whether a host, with or without a port, is this one.
+// local reports whether a host, with or without a port, is this host.
 func local(host string) bool {
 	host = bare(host)
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
@@ -32,15 +32,15 @@ func bare(host string) string {
 	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 }
 
-// address returns the IP address that a host is written as.
+// address returns the IP address of a host that is given as one.
 func address(host string) (netip.Addr, bool) {
 	ip, err := netip.ParseAddr(bare(host))
 	return ip.WithZone("").Unmap(), err == nil
 }
 
-// policy decides which hosts a registry may refer the client to: in redirects, in
-// locations for uploads, as its token server. It keeps a registry from using the
-// client to reach services that only this host can reach.
+// policy decides to which hosts a registry may refer the client: in redirects, in
+// locations of uploads, and as its token server. It keeps a registry from using the client
+// to reach services that only this host can reach.
 type policy struct {
 	registry string // its host, with its port if it has one
 	insecure bool
@@ -54,8 +54,8 @@ var neverReached = []netip.Addr{
 	netip.MustParseAddr("168.63.129.16"),   // Azure
 }
 
-// check refuses a host that the registry names. The addresses that a name resolves
-// to are checked when it is dialed.
+// check returns an error for a host in a reply that is not allowed. The addresses of a
+// name are checked when it is dialed.
 func (p policy) check(host string) error {
 	if bare(host) == bare(p.registry) {
 		return nil
@@ -69,27 +69,27 @@ func (p policy) check(host string) error {
 	return nil
 }
 
-// checkAddress is check for an address. A name may resolve to a private address:
-// companies run the storage of their registries so.
+// checkAddress is check for an address. A name may resolve to a private address, since
+// companies run the storage of their registries in this way.
 func (p policy) checkAddress(host string, ip netip.Addr, resolved bool) error {
 	switch {
 	case ip.IsLinkLocalUnicast(), ip.IsMulticast(), slices.Contains(neverReached, ip):
 		return &Error{
 			Kind: ErrInsecure, Detail: "the registry refers to " + host + ", an address of the machine's own network or cloud",
-			Remedy: "no option allows it: name that host as the registry if it is one",
+			Remedy: "use that host as the registry if it is one; no option allows the reference",
 		}
 	case p.insecure, local(p.registry):
 		return nil
 	case ip.IsLoopback(), ip.IsUnspecified(), ip.IsPrivate() && !resolved && !p.private():
 		return &Error{
 			Kind: ErrInsecure, Detail: "the registry refers to the private address " + host,
-			Remedy: "use --insecure if that is meant",
+			Remedy: "use --insecure to allow it",
 		}
 	}
 	return nil
 }
 
-// private reports whether the user named a private address as the registry.
+// private reports whether the registry has a private address by the user's choice.
 func (p policy) private() bool {
 	ip, ok := address(p.registry)
 	return ok && ip.IsPrivate()
@@ -103,8 +103,8 @@ func (p policy) redirect(request *http.Request, via []*http.Request) error {
 	return p.check(request.URL.Host)
 }
 
-// dialer dials hosts and checks the addresses that their names resolve to. The
-// registry and proxies are the user's choice and are not checked.
+// dialer dials hosts, and checks the addresses of their names. It does not check the
+// registry and proxies, which are the user's choice.
 type dialer struct {
 	net.Dialer
 	policy policy
@@ -126,8 +126,8 @@ func (d *dialer) DialContext(ctx context.Context, network, to string) (net.Conn,
 	return checked.DialContext(ctx, network, to)
 }
 
-// guarding lets plain HTTP go to this host only. go-containerregistry would
-// fall back to it for private addresses too.
+// guarding allows plain HTTP only to this host. go-containerregistry would also use it for
+// private addresses.
 type guarding struct {
 	next     http.RoundTripper
 	insecure bool
@@ -137,13 +137,13 @@ func (g *guarding) RoundTrip(request *http.Request) (*http.Response, error) {
 	if request.URL.Scheme != "https" && !g.insecure && !local(request.URL.Host) {
 		return nil, &Error{
 			Kind: ErrInsecure, Detail: "plain HTTP to " + request.URL.Host,
-			Remedy: "use --insecure if that is meant",
+			Remedy: "use --insecure to allow it",
 		}
 	}
 	return g.next.RoundTrip(request)
 }
 
-// schemed is the repository with the scheme allowed for it.
+// schemed returns the repository with its allowed scheme.
 func schemed(repository name.Repository, insecure bool) (name.Repository, error) {
 	var options []name.Option
 	if insecure || local(repository.RegistryStr()) {

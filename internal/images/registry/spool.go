@@ -10,8 +10,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// spool is one blob on its way: a file that grows at one end and is read at
-// the other.
+// spool is a blob in transfer: a file that one goroutine writes and others read.
 //
 //	waiting --begin--> coming --transfer--> there --last reader--> dropped
 //	   |                  +------------> failed
@@ -32,9 +31,9 @@ type spool struct {
 	file    *os.File
 	size    int64
 	failed  error
-	left    chan struct{} // closed when the state is not waiting any more
-	readers int           // layers that have yet to be read to their end
-	active  int           // readers at work
+	left    chan struct{} // closed when the state is no longer waiting
+	readers int           // layers that were not read to their end yet
+	active  int           // open readers
 }
 
 type state int
@@ -93,7 +92,7 @@ func (s *spool) fail(err error) {
 	}
 }
 
-// leave sets the state. s.mu is held.
+// leave sets the state. The caller holds s.mu.
 func (s *spool) leave(to state) {
 	if s.state == waiting {
 		close(s.left)
@@ -134,7 +133,7 @@ func (s *spool) fill(ctx context.Context, tell func(*spool, bool)) error {
 	return errors.Join(err, r.Close())
 }
 
-// growing is the end of a spool that is written.
+// growing writes a spool.
 type growing struct {
 	s    *spool
 	tell func(*spool, bool)
@@ -148,14 +147,13 @@ func (g growing) Write(p []byte) (int, error) {
 	g.s.mu.Unlock()
 	g.tell(g.s, false)
 	if err != nil {
-		err = &Error{Err: err, Detail: "cannot keep the layer", Remedy: "set TMPDIR to a folder with room"}
+		err = &Error{Err: err, Detail: "cannot store the layer", Remedy: "set TMPDIR to a directory with free space"}
 	}
 	return n, err
 }
 
-// open begins to read. Where there is no room for a layer that is wanted it is
-// read from the registry directly: waiting for room must not wait for its own
-// reader.
+// open opens a reader. If there is no space for the layer, it is read from the registry
+// directly: a wait for space must not wait for this reader.
 func (s *spool) open() (io.ReadCloser, error) {
 	select {
 	case <-s.left:
@@ -174,7 +172,7 @@ func (s *spool) open() (io.ReadCloser, error) {
 	return &following{s: s}, nil
 }
 
-// following reads a spool from its beginning, as far as it has come.
+// following reads a spool from its beginning, and waits for data that has not arrived yet.
 type following struct {
 	s      *spool
 	at     int64
@@ -202,7 +200,7 @@ func (f *following) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// wait returns how much there is: more than was read, or all.
+// wait waits until there is more data than was read, or all, and returns the size.
 func (f *following) wait() (*os.File, int64, error) {
 	s := f.s
 	s.mu.Lock()
@@ -234,7 +232,7 @@ func (f *following) Close() error {
 	return nil
 }
 
-// drop gives up what is left when nobody transfers any more.
+// drop deletes the data when the transfers have ended.
 func (s *spool) drop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -244,7 +242,7 @@ func (s *spool) drop() error {
 	return s.release()
 }
 
-// release gives the file's space back. s.mu is held.
+// release frees the file's space. The caller holds s.mu.
 func (s *spool) release() error {
 	if s.state == there {
 		s.state = dropped
