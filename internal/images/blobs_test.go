@@ -19,7 +19,7 @@ import (
 // What was pushed compressed once is not sent a second time, to the same
 // repository or by another image; what was pulled is not sent back.
 func TestPushRemembersBlobs(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	one, _ := seeds(t)
 	_, err := b.load(b.s, dockerArchive(t, one))
 	b.check(err)
@@ -42,23 +42,23 @@ func TestPushRemembersBlobs(t *testing.T) {
 	}
 	sent, first := push(b.s)
 	if sent == 0 || first[1].Digest.String() == one.DiffIDs()[1] {
-		t.Errorf("%d layers were sent, the second as %s", sent, first[1].Digest)
+		t.Errorf("first push: got %d layers sent, the second as %s", sent, first[1].Digest)
 	}
 	b.check(b.s.Recover(b.ctx)) // keeps what is remembered of layers that are there
 	if sent, again := push(b.s); sent != 0 || again[1].Digest != first[1].Digest {
-		t.Errorf("%d layers were sent again", sent)
+		t.Errorf("second push: got %d layers sent, want none", sent)
 	}
 
-	other := newBench(t)
+	other := newFixture(t)
 	pulled, err := registry.Pull(b.ctx, ref, registry.Options{})
 	other.check(err)
 	image, err := other.s.Load(b.ctx, pulled, images.LoadOptions{Manifest: pulled.Named.String()})
 	other.check(err)
 	if image.ID != one.ID {
-		t.Errorf("pulled %s, pushed %s", image.ID, one.ID)
+		t.Errorf("pulled image: got id %s, want %s", image.ID, one.ID)
 	}
 	if sent, back := push(other.s); sent != 0 || back[1].Digest != first[1].Digest {
-		t.Errorf("%d layers were sent back to where they came from", sent)
+		t.Errorf("push to the registry of the pull: got %d layers sent, want none", sent)
 	}
 	_, err = other.s.Remove(b.ctx, []string{image.ID}, images.RemoveOptions{})
 	other.check(err)
@@ -95,7 +95,7 @@ func TestPushWritesUsualMediaTypes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	push := func(b *bench, image images.Image) []v1.Descriptor {
+	push := func(b *fixture, image images.Image) []v1.Descriptor {
 		opened, err := b.s.Open(b.ctx, image.ID)
 		b.check(err)
 		pushed, err := registry.Push(b.ctx, ref, opened.Image, registry.Options{}) // compresses
@@ -103,7 +103,7 @@ func TestPushWritesUsualMediaTypes(t *testing.T) {
 		b.check(opened.Close())
 		return pushed.Layers
 	}
-	b := newBench(t)
+	b := newFixture(t)
 	loaded, err := b.s.Load(b.ctx, knownFlat(t).Image, images.LoadOptions{})
 	b.check(err)
 	push(b, loaded)
@@ -116,11 +116,11 @@ func TestPushWritesUsualMediaTypes(t *testing.T) {
 	} {
 		pulled, err := registry.Pull(b.ctx, ref, registry.Options{})
 		b.check(err)
-		other := newBench(t)
+		other := newFixture(t)
 		image, err := other.s.Load(b.ctx, retyped{pulled, from}, images.LoadOptions{Manifest: pulled.Named.String()})
 		b.check(err)
 		if got := push(other, image)[0].MediaType; got != want {
-			t.Errorf("a layer of the type %q is pushed as %q, want %q", from, got, want)
+			t.Errorf("a layer of the type %q: got it pushed as %q, want %q", from, got, want)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // Each disagreement is found, and names its object.
 func TestCheckFinds(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	one, _ := seeds(t)
 	loaded, err := b.load(b.s, dockerArchive(t, one))
 	b.check(err)
@@ -37,7 +37,7 @@ func TestCheckFinds(t *testing.T) {
 	b.check(b.pool.Update(b.ctx, func(tx *thinpool.Tx) error { _, err := images.RepairIn(tx); return err }))
 	b.agrees(b.s)
 	if _, err := b.load(b.s, dockerArchive(t, one)); err != nil {
-		t.Errorf("loading it again after the repair: %v", err)
+		t.Errorf("load it again after the repair: got %v, want nil", err)
 	}
 	b.agrees(b.s)
 	b.check(os.Remove(b.pool.LayersDir() + "/" + one.ChainIDs[1] + ".split.gz"))
@@ -53,7 +53,7 @@ func joined(errs ...error) error {
 	return nil
 }
 
-func (b *bench) finds(what, names string) {
+func (b *fixture) finds(what, names string) {
 	b.Helper()
 	found, err := b.s.Check(b.ctx)
 	b.check(err)
@@ -62,5 +62,5 @@ func (b *bench) finds(what, names string) {
 			return
 		}
 	}
-	b.Errorf("%s: %q is not found in %+v", what, names, found)
+	b.Errorf("%s: got %+v, want one with %q", what, found, names)
 }

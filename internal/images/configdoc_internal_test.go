@@ -71,7 +71,7 @@ func TestCommittedKeepsTheConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, has := decoded(t, raw)["author"]; has {
-		t.Errorf("the parent's author is kept: %s", raw)
+		t.Errorf("author: got the parent's, want none: %s", raw)
 	}
 }
 
@@ -85,13 +85,13 @@ func TestCommittedOverLittle(t *testing.T) {
 		}
 		value := decoded(t, got)
 		if config, _ := value["config"].(map[string]any); config["User"] != "u" || len(config) != 1 {
-			t.Errorf("%s: the config is %v", raw, value["config"])
+			t.Errorf("%s: got config %v", raw, value["config"])
 		}
 		if history, _ := value["history"].([]any); len(history) != 1 {
-			t.Errorf("%s: the history is %v", raw, value["history"])
+			t.Errorf("%s: got history %v", raw, value["history"])
 		}
 		if !reflect.DeepEqual(value["rootfs"], map[string]any{"type": "layers"}) {
-			t.Errorf("%s: rootfs is %v", raw, value["rootfs"])
+			t.Errorf("%s: got rootfs %v", raw, value["rootfs"])
 		}
 	}
 }
@@ -104,7 +104,7 @@ func TestRawConfig(t *testing.T) {
 		`{"Config":{}}`:   `{}`,
 	} {
 		if got := (Image{Raw: []byte(raw)}).RawConfig(); !bytes.HasPrefix(got, []byte(want)) {
-			t.Errorf("%.30s: %s, want %s", raw, got, want)
+			t.Errorf("%.30s: got %s, want %s", raw, got, want)
 		}
 	}
 }

@@ -26,7 +26,7 @@ type stoppable struct {
 	name string
 	// prepare makes what there is before, beside the images of first.
 	first   []*known
-	prepare func(*bench)
+	prepare func(*fixture)
 	run     func(context.Context, *images.Store) error
 	// after is what there is once it is done, as sight tells it.
 	after []string
@@ -45,7 +45,7 @@ var importedAt = time.Date(2021, 2, 3, 4, 5, 6, 0, time.UTC)
 func stoppables(t *testing.T) []stoppable {
 	one, two, renewed := knownOne(t), knownTwo(t), knownRenewed(t)
 	flat := knownFlat(t)
-	container := func(b *bench) {
+	container := func(b *fixture) {
 		image, err := b.s.Image(b.ctx, "one:1")
 		b.check(err)
 		c, err := b.s.Layers().CreateContainer(b.ctx, snapshots.ContainerOptions{Name: "web", Image: image.Key, Layer: image.Top()})
@@ -83,7 +83,7 @@ func stoppables(t *testing.T) []stoppable {
 		{name: "commit", stride: 3, first: []*known{one}, prepare: container, run: commit,
 			after: []string{"committed: mine:1", "one: one:1"}, twice: []string{"committed:", "committed: mine:1", "one: one:1"}},
 		{name: "digest", first: []*known{one}, after: []string{"committed, digested: mine:1", "one: one:1"},
-			prepare: func(b *bench) {
+			prepare: func(b *fixture) {
 				container(b)
 				b.check(commit(b.ctx, b.s))
 			},
@@ -158,7 +158,7 @@ func TestStoppedAtEveryStep(t *testing.T) {
 // reports whether there was such a step.
 func stopped(t *testing.T, o stoppable, at stop) bool {
 	t.Helper()
-	b := newBench(t)
+	b := newFixture(t)
 	for _, k := range o.first {
 		_, err := b.s.Load(b.ctx, k.Image, images.LoadOptions{Names: names(t, k.Names...)})
 		b.check(err)
@@ -227,7 +227,7 @@ func stopped(t *testing.T, o stoppable, at stop) bool {
 }
 
 // reopen is the next process after a kill.
-func (b *bench) reopen() {
+func (b *fixture) reopen() {
 	b.Helper()
 	var err error
 	b.pool, err = thinpool.Open(b.ctx, b.world.Host(), b.world.Root, "p")
@@ -238,7 +238,7 @@ func (b *bench) reopen() {
 }
 
 // container is the tree of the one container.
-func (b *bench) container() imagetest.Tree {
+func (b *fixture) container() imagetest.Tree {
 	b.Helper()
 	view, err := b.s.Layers().ViewContainer(b.ctx, "web")
 	b.check(err)
@@ -250,7 +250,7 @@ func (b *bench) container() imagetest.Tree {
 
 // A split that was being written when its process ended is no layer's.
 func TestRecoverClearsHalfWrittenSplits(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	one := knownOne(t)
 	_, err := b.s.Load(b.ctx, one.Image, images.LoadOptions{Names: names(t, one.Names...)})
 	b.check(err)
@@ -265,7 +265,7 @@ func TestRecoverClearsHalfWrittenSplits(t *testing.T) {
 }
 
 // used is how many bytes of the pool are in use once all is reaped.
-func (b *bench) used() units.Bytes {
+func (b *fixture) used() units.Bytes {
 	b.Helper()
 	b.check(b.pool.Close(b.ctx))
 	status, err := b.pool.Status(b.ctx)

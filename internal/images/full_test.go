@@ -21,7 +21,7 @@ import (
 )
 
 // state is what must be again as it was: blocks, volumes, images, layers, splits.
-func (b *bench) state() string {
+func (b *fixture) state() string {
 	b.Helper()
 	used := b.used()
 	volumes, err := b.pool.Volumes(b.ctx)
@@ -39,8 +39,8 @@ func (b *bench) state() string {
 	return text.String()
 }
 
-// A pool that runs full in the middle of a load says so, and is afterwards what
-// it was; the layers that were whole by then are removed like any others.
+// A load that fills the pool fails with an error for that. Afterwards the pool is as it was
+// before, apart from complete layers, which can be removed.
 func TestPoolFullInALoad(t *testing.T) {
 	for _, at := range []int{0, 1, 2} { // the layer that is too large
 		t.Run(fmt.Sprintf("layer %d", at+1), func(t *testing.T) {
@@ -55,15 +55,15 @@ func TestPoolFullInALoad(t *testing.T) {
 			b.extra = []*known{large}
 			_, err = b.s.Load(b.ctx, large.Image, images.LoadOptions{Names: names(t, "large:1")})
 			if !errors.Is(err, fault.Full) {
-				t.Fatalf("it said %v", err)
+				t.Fatalf("got %v, want an error for a full pool", err)
 			}
 			for _, word := range []string{"load image large:1", large.ChainIDs[at][:12], "pool p", "thinctl pool extend p --data"} {
 				if !strings.Contains(err.Error(), word) {
-					t.Errorf("%v does not say %q", err, word)
+					t.Errorf("got %v, want %q in it", err, word)
 				}
 			}
 			if _, err := b.s.Image(b.ctx, "large:1"); !errors.Is(err, reference.ErrNotFound) {
-				t.Errorf("the name is there: %v", err)
+				t.Errorf("the image's name after the failure: got %v, want %v", err, reference.ErrNotFound)
 			}
 			b.onlyLayers(one.ChainIDs, large.ChainIDs[:at])
 			for _, f := range b.faults(true) {
@@ -72,18 +72,18 @@ func TestPoolFullInALoad(t *testing.T) {
 			status, err := b.pool.Status(b.ctx)
 			b.check(err)
 			if status.Kernel.Mode != dm.ModeWrite {
-				t.Errorf("the pool is left in mode %s", status.Kernel.Mode)
+				t.Errorf("pool mode after the failure: got %s, want rw", status.Kernel.Mode)
 			}
 			b.removeLayers(large.ChainIDs[:at])
 			if after := b.state(); after != before {
-				t.Errorf("it was\n%s, it is\n%s", before, after)
+				t.Errorf("state: got\n%s, want\n%s", after, before)
 			}
 			_, err = b.pool.Extend(b.ctx, thinpool.ExtendOptions{Data: 64 * units.MiB, Metadata: status.Metadata.Total})
 			b.check(err)
 			_, err = b.s.Load(b.ctx, large.Image, images.LoadOptions{Names: names(t, "large:1")})
 			b.check(err)
 			for _, f := range b.faults(false) {
-				t.Errorf("extended: %v", f)
+				t.Errorf("after the pool was extended: %v", f)
 			}
 		})
 	}
@@ -101,18 +101,18 @@ func TestPoolFullInAnImport(t *testing.T) {
 	large := knownLarge(t, 0)
 	_, err = b.s.Import(b.ctx, strings.NewReader(string(large.tar)), images.ImportOptions{Names: names(t, "large:1")})
 	if !errors.Is(err, fault.Full) || !strings.Contains(err.Error(), "thinctl pool extend p --data") {
-		t.Fatalf("it said %v", err)
+		t.Fatalf("got %v, want an error for a full pool", err)
 	}
 	for _, f := range b.faults(false) {
 		t.Error(f)
 	}
 	if after := b.state(); after != before {
-		t.Errorf("it was\n%s, it is\n%s", before, after)
+		t.Errorf("state: got\n%s, want\n%s", after, before)
 	}
 }
 
-// onlyLayers fails where there are other layers than these.
-func (b *bench) onlyLayers(sets ...[]string) {
+// onlyLayers fails if there are other layers than these.
+func (b *fixture) onlyLayers(sets ...[]string) {
 	b.Helper()
 	want := map[string]bool{}
 	for _, set := range sets {
@@ -124,7 +124,7 @@ func (b *bench) onlyLayers(sets ...[]string) {
 	b.check(err)
 	for _, l := range layers {
 		if !want[l.ID] {
-			b.Errorf("layer %s is there", l.ID)
+			b.Errorf("got layer %s, want it removed", l.ID)
 		}
 		delete(want, l.ID)
 	}
@@ -133,15 +133,15 @@ func (b *bench) onlyLayers(sets ...[]string) {
 	}
 }
 
-// removeLayers removes layers that no image has; one that somebody needs stays.
-func (b *bench) removeLayers(ids []string) {
+// removeLayers removes the layers that no image has.
+func (b *fixture) removeLayers(ids []string) {
 	b.Helper()
 	_, err := b.s.Layers().RemoveLayers(b.ctx, ids, snapshots.RemovalOptions{Needed: images.Needed, Unused: true})
 	b.check(err)
 	b.check(b.s.Recover(b.ctx)) // their splits
 }
 
-// spoiled is an image one of whose layers is not what it should be.
+// spoiled is an image with one wrong layer.
 type spoiled struct {
 	v1.Image
 	at   int
@@ -156,7 +156,7 @@ func (s spoiled) Layers() ([]v1.Layer, error) {
 	return layers, err
 }
 
-// cut is a layer whose tar ends early, without its reader noticing.
+// cut is a layer whose tar ends early, without an error of its reader.
 type cut struct {
 	v1.Layer
 	after int64
@@ -170,7 +170,7 @@ func (c cut) Compressed() (io.ReadCloser, error) {
 	}{io.LimitReader(r, c.after), r}, err
 }
 
-// failing is a layer that cannot be read to its end.
+// failing is a layer whose reader fails before the end.
 type failing struct{ v1.Layer }
 
 var errDisk = errors.New("the disk is broken")
@@ -187,8 +187,8 @@ type failingReader struct{}
 
 func (failingReader) Read([]byte) (int, error) { return 0, errDisk }
 
-// A load of a bad archive names what is wrong. Of the image there is nothing but
-// the whole layers below, and when they are removed all blocks are back.
+// The error for a bad archive names the cause. The load leaves only complete layers below
+// the bad one. When they are removed, no blocks are in use.
 func TestLoadOfBadInput(t *testing.T) {
 	two := knownTwo(t)
 	escaping := func(entry imagetest.Entry) *known {
@@ -218,18 +218,18 @@ func TestLoadOfBadInput(t *testing.T) {
 		{"escaping link", linking, linking.Image, 1, nil, []string{"layer 2", "srv/link", "leads out of the root"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t)
+			b := newFixture(t)
 			flat := knownFlat(t) // another image, and the template
 			_, err := b.s.Load(b.ctx, flat.Image, images.LoadOptions{Names: names(t, flat.Names...)})
 			b.check(err)
 			before := b.state()
 			_, err = b.s.Load(b.ctx, c.image, images.LoadOptions{Names: names(t, "bad:1")})
 			if err == nil || c.kind != nil && !errors.Is(err, c.kind) {
-				t.Fatalf("it said %v, which is no %v", err, c.kind)
+				t.Fatalf("got %v, want %v", err, c.kind)
 			}
 			for _, word := range append(c.says, "load image bad:1") {
 				if !strings.Contains(err.Error(), word) {
-					t.Errorf("%v does not say %q", err, word)
+					t.Errorf("got %v, want %q in it", err, word)
 				}
 			}
 			b.onlyLayers(flat.ChainIDs, c.of.ChainIDs[:c.bad])
@@ -239,7 +239,7 @@ func TestLoadOfBadInput(t *testing.T) {
 			}
 			b.removeLayers(c.of.ChainIDs[:c.bad])
 			if after := b.state(); after != before {
-				t.Errorf("it was\n%s, it is\n%s", before, after)
+				t.Errorf("state: got\n%s, want\n%s", after, before)
 			}
 		})
 	}

@@ -99,7 +99,7 @@ func allKnown(t *testing.T) []*known {
 }
 
 // sight is what there is: a line per image, with its names.
-func (b *bench) sight() []string {
+func (b *fixture) sight() []string {
 	b.Helper()
 	all, err := b.s.Images(b.ctx)
 	b.check(err)
@@ -115,7 +115,7 @@ func (b *bench) sight() []string {
 	return lines
 }
 
-func (b *bench) label(image images.Image) string {
+func (b *fixture) label(image images.Image) string {
 	if image.Parent != "" {
 		if image.ID != "" {
 			return "committed, digested"
@@ -130,7 +130,7 @@ func (b *bench) label(image images.Image) string {
 
 // known is what an image must be. An imported one is known by its layer: its
 // config is not the archive's.
-func (b *bench) known(image images.Image) *known {
+func (b *fixture) known(image images.Image) *known {
 	flat := knownFlat(b.T)
 	for _, k := range append(allKnown(b.T), b.extra...) {
 		if image.ID == k.ID {
@@ -145,7 +145,7 @@ func (b *bench) known(image images.Image) *known {
 
 // faults are everything that no finished or undone operation leaves. With loose
 // there may be layers that no image has.
-func (b *bench) faults(loose bool) []error {
+func (b *fixture) faults(loose bool) []error {
 	b.Helper()
 	var faults []error
 	say := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
@@ -184,7 +184,7 @@ func (b *bench) faults(loose bool) []error {
 }
 
 // expected is the tree that a layer must be.
-func (b *bench) expected(id, diffID string, committed bool) imagetest.Tree {
+func (b *fixture) expected(id, diffID string, committed bool) imagetest.Tree {
 	if committed {
 		if tree := b.commits[id]; tree != nil {
 			return tree
@@ -202,7 +202,7 @@ func (b *bench) expected(id, diffID string, committed bool) imagetest.Tree {
 	return nil
 }
 
-func (b *bench) sameTree(layer string, want imagetest.Tree) error {
+func (b *fixture) sameTree(layer string, want imagetest.Tree) error {
 	got, err := imagestest.ReadTree(b.ctx, b.s.Layers(), layer)
 	if err != nil {
 		return err
@@ -215,7 +215,7 @@ func (b *bench) sameTree(layer string, want imagetest.Tree) error {
 
 // wholeImage reads an image as Save does. Its id is computed where nobody has
 // asked for it yet, but only of another's sight.
-func (b *bench) wholeImage(image images.Image) error {
+func (b *fixture) wholeImage(image images.Image) error {
 	if image.ID == "" {
 		return nil // until somebody asks; its layers are looked at
 	}
@@ -226,7 +226,7 @@ func (b *bench) wholeImage(image images.Image) error {
 	return errors.Join(b.sameBytes(image, opened.Image), opened.Close())
 }
 
-func (b *bench) sameBytes(record images.Image, image v1.Image) error {
+func (b *fixture) sameBytes(record images.Image, image v1.Image) error {
 	raw, err := image.RawConfigFile()
 	if err != nil {
 		return err
@@ -247,7 +247,7 @@ func (b *bench) sameBytes(record images.Image, image v1.Image) error {
 
 // tidy tells where documents, volumes and mounts do not agree, and what is left
 // of works and views.
-func (b *bench) tidy() error {
+func (b *fixture) tidy() error {
 	var faults []error
 	say := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	found, err := b.s.Layers().Check(b.ctx)

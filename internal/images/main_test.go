@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// TestMain puts the worlds into memory where that is possible: they are made by
-// the hundred, and a power cut in them is not one of the host's.
+// TestMain puts the fixtures on a tmpfs if there is one: there are hundreds of them.
 func TestMain(m *testing.M) {
 	if dir, err := os.MkdirTemp("/dev/shm", "images-test-"); err == nil {
 		os.Setenv("TMPDIR", dir)

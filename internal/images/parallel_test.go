@@ -26,12 +26,12 @@ const (
 	crowdTime    = 3 * time.Second
 )
 
-// Sixteen at once, in two processes, load, read, tag, commit and remove images
-// that overlap. In the end documents, volumes and splits agree, every image that
-// is there is whole, and what nobody needs gives its blocks back.
+// Sixteen goroutines, as in two processes, concurrently load, read, tag, commit and remove
+// images that share layers. In the end documents, volumes and splits agree, each image is
+// complete, and unneeded layers occupy no blocks.
 func TestImagesCrowd(t *testing.T) {
-	b := newBench(t)
-	// The template stays; it is no image's.
+	b := newFixture(t)
+	// The template stays; it belongs to no image.
 	_, err := b.s.Load(b.ctx, knownFlat(t).Image, images.LoadOptions{Names: names(t, "flat:1")})
 	b.check(err)
 	_, err = b.s.Remove(b.ctx, []string{"flat:1"}, images.RemoveOptions{})
@@ -43,7 +43,7 @@ func TestImagesCrowd(t *testing.T) {
 	stores := []*images.Store{b.s, open(b.world, other)}
 	ctx, cancel := context.WithTimeout(b.ctx, 2*time.Minute)
 	defer cancel()
-	c := &crowd{bench: b, until: time.Now().Add(crowdTime), acts: map[string]int{}, trees: map[string]imagetest.Tree{}}
+	c := &crowd{fixture: b, until: time.Now().Add(crowdTime), acts: map[string]int{}, trees: map[string]imagetest.Tree{}}
 	var all sync.WaitGroup
 	for i := range crowdMembers {
 		all.Go(func() {
@@ -66,16 +66,16 @@ func TestImagesCrowd(t *testing.T) {
 	}
 	b.removeAll()
 	for _, f := range b.faults(false) {
-		t.Errorf("emptied: %v", f)
+		t.Errorf("after all was removed: %v", f)
 	}
 	if after := b.used(); after != before {
-		t.Errorf("%s are used once all is removed, %s were", after, before)
+		t.Errorf("used after all was removed: got %s, want %s", after, before)
 	}
 }
 
-// removeAll removes containers, images, and the layers that removals had to
-// leave since somebody was reading them.
-func (b *bench) removeAll() {
+// removeAll removes all containers and images, and the layers that could not be removed
+// with them because they were being read.
+func (b *fixture) removeAll() {
 	b.Helper()
 	containers, err := b.s.Layers().Containers(b.ctx)
 	b.check(err)
@@ -103,9 +103,9 @@ func (b *bench) removeAll() {
 	}
 }
 
-// crowd is what its members share.
+// crowd holds the state that all goroutines share.
 type crowd struct {
-	*bench
+	*fixture
 	until time.Time
 
 	mu    sync.Mutex
@@ -118,7 +118,7 @@ func (c *crowd) did(act string, err error) error {
 	defer c.mu.Unlock()
 	switch {
 	case err == nil:
-	// Somebody has removed it, or needs it, since it was picked.
+	// Another goroutine has removed it, or uses it, since it was chosen.
 	case errors.Is(err, reference.ErrNotFound), errors.Is(err, fault.Busy):
 		act += ", too late"
 	default:
@@ -147,7 +147,7 @@ func (m *member) step(ctx context.Context, n int) error {
 		k := pick(m, allKnown(m.T))
 		loaded, err := m.s.Load(ctx, k.Image, images.LoadOptions{Names: []reference.Reference{m.name()}})
 		if err == nil && loaded.ID != k.ID {
-			err = fmt.Errorf("it has the id %s, want %s", loaded.ID, k.ID)
+			err = fmt.Errorf("got id %s, want %s", loaded.ID, k.ID)
 		}
 		return m.did("load", err)
 	case act < 10:
@@ -168,7 +168,7 @@ func (m *member) step(ctx context.Context, n int) error {
 	return m.did("commit", m.commit(ctx, n))
 }
 
-// read reads an image as Save does.
+// read reads an image as saving it does.
 func (m *member) read(ctx context.Context) error {
 	opened, err := m.s.Open(ctx, m.name().Familiar())
 	if err != nil {
@@ -177,7 +177,7 @@ func (m *member) read(ctx context.Context) error {
 	return errors.Join(m.sameBytes(opened.Record, opened.Image), opened.Close())
 }
 
-// commit makes a container of an image, changes it, and commits it.
+// commit creates a container from an image, changes it, and commits it.
 func (m *member) commit(ctx context.Context, n int) error {
 	image, err := m.s.Image(ctx, m.name().Familiar())
 	if err != nil {
@@ -218,10 +218,10 @@ func (m *member) commit(ctx context.Context, n int) error {
 	return err
 }
 
-// The last two names of an image that go at once take its layers along,
-// whichever of them turns out to be the last.
+// When the last two names of an image are removed concurrently, the later removal removes
+// the layers.
 func TestLastNamesRemovedAtOnce(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	other, err := thinpool.Open(b.ctx, b.world.Host(), b.world.Root, "p")
 	b.check(err)
 	stores := []*images.Store{b.s, open(b.world, other)}
@@ -238,21 +238,21 @@ func TestLastNamesRemovedAtOnce(t *testing.T) {
 		all.Wait()
 		b.check(errors.Join(faults...))
 		if gone := len(removed[0].Layers) + len(removed[1].Layers); gone != len(one.ChainIDs) {
-			t.Fatalf("%d layers were removed: %+v", gone, removed)
+			t.Fatalf("got %d layers removed: %+v", gone, removed)
 		}
 		layers, err := b.s.Layers().Layers(b.ctx)
 		b.check(err)
 		if len(layers) != 0 {
-			t.Fatalf("%d layers are left", len(layers))
+			t.Fatalf("got %d layers afterwards, want none", len(layers))
 		}
 	}
 	b.check(other.Close(b.ctx))
 	b.agrees(b.s)
 }
 
-// Of an image that many load at once each layer is made once, and all get it.
+// Concurrent loads of one image create each of its layers once, and all succeed.
 func TestManyLoadOneImage(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	one, two := knownOne(t), knownTwo(t)
 	var mu sync.Mutex
 	made := map[string]int{}
@@ -268,18 +268,18 @@ func TestManyLoadOneImage(t *testing.T) {
 				}
 			}})
 			if err != nil || loaded.ID != k.ID {
-				t.Errorf("%v, %v", loaded, err)
+				t.Errorf("load: got %v, %v", loaded, err)
 			}
 		})
 	}
 	all.Wait()
 	want := slices.Concat(one.ChainIDs, two.ChainIDs[1:])
 	if got := slices.Sorted(maps.Keys(made)); len(got) != len(want) {
-		t.Errorf("layers %v were made, want %v", got, want)
+		t.Errorf("created layers: got %v, want %v", got, want)
 	}
 	for id, times := range made {
 		if times != 1 {
-			t.Errorf("layer %s was made %d times", id, times)
+			t.Errorf("layer %s: got it created %d times, want once", id, times)
 		}
 	}
 	for _, f := range b.faults(false) {

@@ -12,10 +12,10 @@ import (
 	"thinctl/snapshots"
 )
 
-// A failed load's layers are known to the next one, and go when they are asked
-// to; what an image has stays.
+// The layers of a failed load are used by the next one, and can be removed. The layers of
+// an image cannot.
 func TestLooseLayers(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	one, two := seeds(t)
 	_, err := b.load(b.s, dockerArchive(t, one))
 	b.check(err)
@@ -29,26 +29,26 @@ func TestLooseLayers(t *testing.T) {
 	ids, have, err := b.s.Have(b.ctx, second)
 	b.check(err)
 	if len(ids) != len(two.ChainIDs) || have != 2 || ids[1] != two.ChainIDs[1] {
-		t.Errorf("%d of %v are there", have, ids)
+		t.Errorf("Have: got %d of %v", have, ids)
 	}
 
-	// Its base is the first image's, the second layer is loose.
+	// Its base belongs to the first image, and its second layer to none.
 	if _, err := b.s.RemoveLayers(b.ctx, ids[:2]); !errors.Is(err, fault.Busy) {
-		t.Errorf("removing an image's layer: %v", err)
+		t.Errorf("remove a layer of an image: got %v, want %v", err, fault.Busy)
 	}
 	planned, err := b.s.PlanPrune(b.ctx, images.PruneOptions{})
 	b.check(err)
 	removed, err := b.s.Prune(b.ctx, images.PruneOptions{})
 	b.check(err)
 	if len(planned.Layers) != 1 || len(removed.Layers) != 1 || removed.Layers[0] != ids[1] || *planned.Freed == 0 {
-		t.Errorf("planned %+v, removed %+v", planned, removed)
+		t.Errorf("got %+v, want as planned %+v", removed, planned)
 	}
 	b.agrees(b.s)
 }
 
-// Images go that have neither name nor container, and with them their layers.
+// Prune removes images without names and containers, together with their layers.
 func TestPruneImages(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	one, two := seeds(t)
 	one.Names, two.Names = nil, nil
 	loaded, err := b.load(b.s, dockerArchive(t, one, two))
@@ -56,20 +56,20 @@ func TestPruneImages(t *testing.T) {
 	c, err := b.s.CreateContainer(b.ctx, loaded[0].ID, snapshots.ContainerOptions{Name: "web"})
 	b.check(err)
 	if c.Image != loaded[0].Key || c.Layer != loaded[0].Top() {
-		t.Errorf("a container of another image: %+v", c)
+		t.Errorf("container: got %+v", c)
 	}
 	removed, err := b.s.Prune(b.ctx, images.PruneOptions{Images: true})
 	b.check(err)
 	if len(removed.Images) != 1 || removed.Images[0].Key != loaded[1].Key || len(removed.Layers) != len(two.ChainIDs)-1 {
-		t.Errorf("removed %+v", removed)
+		t.Errorf("got removed %+v", removed)
 	}
 	b.whole(b.s, loaded[0], one)
 	b.agrees(b.s)
 }
 
-// Layers that were made side by side are compared as trees of any origin.
+// Layers without a common origin are compared as unrelated trees.
 func TestLayerChangesOfStrangers(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	one, two := seeds(t)
 	loaded, err := b.load(b.s, dockerArchive(t, one, two))
 	b.check(err)
@@ -78,10 +78,10 @@ func TestLayerChangesOfStrangers(t *testing.T) {
 	b.check(b.s.WriteLayerChanges(b.ctx, loaded[1].Top(), loaded[0].Top(), &back))
 	for name, tar := range map[string]*bytes.Buffer{"usr/share/two-1": &there, "usr/share/.wh.one-1": &there, "usr/share/one-1": &back} {
 		if !bytes.Contains(tar.Bytes(), []byte(name)) {
-			t.Errorf("%s is not in the tar", name)
+			t.Errorf("%s is missing in the tar", name)
 		}
 	}
 	if err := b.s.WriteLayerChanges(b.ctx, "ffff", loaded[0].Top(), io.Discard); !errors.Is(err, fault.NotFound) {
-		t.Errorf("of no layer: %v", err)
+		t.Errorf("a missing layer: got %v", err)
 	}
 }

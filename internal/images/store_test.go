@@ -26,14 +26,14 @@ import (
 	"thinctl/units"
 )
 
-// bench is a pool in memory with images.
-type bench struct {
+// fixture is an in-memory pool with images.
+type fixture struct {
 	*testing.T
 	ctx   context.Context
 	world *snapshotstest.Fixture
 	pool  *thinpool.Pool
 	s     *images.Store
-	// committed is the tree of the container that was committed.
+	// committed is the file tree of the committed container.
 	committed imagetest.Tree
 	commits   map[string]imagetest.Tree // of other committed layers, by their ids
 	extra     []*known                  // besides allKnown
@@ -43,12 +43,12 @@ func small() thinpool.CreateOptions {
 	return thinpool.CreateOptions{DataSize: 256 * units.MiB, MetadataSize: 4 * units.MiB, BaseSize: 64 * units.MiB, Reserve: &thinpool.Reserve{}}
 }
 
-func newBench(t *testing.T) *bench {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	return newBenchOn(t, small())
 }
 
-func newBenchOn(t *testing.T, o thinpool.CreateOptions) *bench {
+func newBenchOn(t *testing.T, o thinpool.CreateOptions) *fixture {
 	t.Helper()
 	need.Root(t) // for the owners in layers
 	world := snapshotstest.New(t)
@@ -56,14 +56,14 @@ func newBenchOn(t *testing.T, o thinpool.CreateOptions) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{T: t, ctx: t.Context(), world: world, pool: pool, s: open(world, pool)}
+	return &fixture{T: t, ctx: t.Context(), world: world, pool: pool, s: open(world, pool)}
 }
 
 func open(world *snapshotstest.Fixture, pool *thinpool.Pool) *images.Store {
 	return images.New(snapshots.New(pool, world.Files, snapshots.Options{FS: filesystem.Ext4}), images.Options{})
 }
 
-func (b *bench) check(err error) {
+func (b *fixture) check(err error) {
 	b.Helper()
 	if err != nil {
 		b.Fatal(err)
@@ -83,7 +83,7 @@ func names(t *testing.T, texts ...string) []reference.Reference {
 	return all
 }
 
-// dockerArchive is what docker save would have written of the images.
+// dockerArchive returns an archive of images as docker save writes it.
 func dockerArchive(t *testing.T, built ...*imagetest.Built) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -107,7 +107,7 @@ func seeds(t *testing.T) (one, two *imagetest.Built) {
 }
 
 // load loads all images of an archive.
-func (b *bench) load(s *images.Store, raw []byte) ([]images.Image, error) {
+func (b *fixture) load(s *images.Store, raw []byte) ([]images.Image, error) {
 	file, err := archive.Read(b.ctx, bytes.NewReader(raw), archive.Options{TempDir: b.TempDir()})
 	if err != nil {
 		return nil, err
@@ -132,8 +132,8 @@ func (b *bench) load(s *images.Store, raw []byte) ([]images.Image, error) {
 	return all, nil
 }
 
-// trees reads an image's tree out of the pool.
-func (b *bench) tree(s *images.Store, image images.Image) imagetest.Tree {
+// trees reads the file tree of an image from the pool.
+func (b *fixture) tree(s *images.Store, image images.Image) imagetest.Tree {
 	b.Helper()
 	view, err := s.Layers().ViewLayer(b.ctx, image.Top())
 	b.check(err)
@@ -143,8 +143,8 @@ func (b *bench) tree(s *images.Store, image images.Image) imagetest.Tree {
 	return tree
 }
 
-// whole fails where the image is not what was built.
-func (b *bench) whole(s *images.Store, image images.Image, built *imagetest.Built) {
+// whole fails if an image differs from the image that was built.
+func (b *fixture) whole(s *images.Store, image images.Image, built *imagetest.Built) {
 	b.Helper()
 	want, err := built.Tree()
 	b.check(err)
@@ -153,8 +153,8 @@ func (b *bench) whole(s *images.Store, image images.Image, built *imagetest.Buil
 	}
 }
 
-// agrees fails where documents and volumes do not agree.
-func (b *bench) agrees(s *images.Store) {
+// agrees fails if documents and volumes do not agree.
+func (b *fixture) agrees(s *images.Store) {
 	b.Helper()
 	found, err := s.Check(b.ctx)
 	b.check(err)
@@ -170,12 +170,12 @@ func (b *bench) agrees(s *images.Store) {
 }
 
 func TestLoadSharesLayers(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	one, two := seeds(t)
 	loaded, err := b.load(b.s, dockerArchive(t, one, two))
 	b.check(err)
 	if len(loaded) != 2 || loaded[0].ID != one.ID || loaded[1].ID != two.ID {
-		t.Fatalf("%+v, want the ids %s and %s", loaded, one.ID, two.ID)
+		t.Fatalf("got %+v, want the ids %s and %s", loaded, one.ID, two.ID)
 	}
 	layers, err := b.s.Layers().Layers(b.ctx)
 	b.check(err)
@@ -192,26 +192,26 @@ func TestLoadSharesLayers(t *testing.T) {
 		}
 	}
 	if !maps.Equal(got, want) {
-		t.Errorf("layers %v, want %v", got, want)
+		t.Errorf("layers: got %v, want %v", got, want)
 	}
 	if size != units.Bytes(one.Size()) {
-		t.Errorf("the first image's layers are %d bytes, want %d", size, one.Size())
+		t.Errorf("layers of the first image: got %d bytes, want %d", size, one.Size())
 	}
 	b.whole(b.s, loaded[0], one)
 	b.whole(b.s, loaded[1], two)
 	b.agrees(b.s)
 
-	// Once more changes nothing, and fills nothing.
+	// A second load changes nothing and fills no layer.
 	again, err := b.load(b.s, dockerArchive(t, one))
 	b.check(err)
 	if again[0].Key != loaded[0].Key || !again[0].Loaded.Equal(loaded[0].Loaded) {
-		t.Errorf("loaded again: %+v, was %+v", again[0], loaded[0])
+		t.Errorf("second load: got %+v, want %+v", again[0], loaded[0])
 	}
 }
 
-// What was loaded is saved byte for byte: ids, digests, history.
+// A loaded image is saved byte for byte: ids, digests and history are the same.
 func TestSaveGivesWhatWasLoaded(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	one, two := seeds(t)
 	loaded, err := b.load(b.s, dockerArchive(t, one, two))
 	b.check(err)
@@ -225,12 +225,12 @@ func TestSaveGivesWhatWasLoaded(t *testing.T) {
 			entries = append(entries, archive.Entry{Names: []string{opened.Names[0].String()}, Image: opened.Image})
 		}
 		b.check(format(b.ctx, &saved, entries, archive.WriteOptions{}))
-		other := newBench(t)
+		other := newFixture(t)
 		again, err := other.load(other.s, saved.Bytes())
 		other.check(err)
 		for i, built := range []*imagetest.Built{one, two} {
 			if again[i].ID != built.ID || !slices.Equal(again[i].Layers, built.ChainIDs) || again[i].Names[0] != loaded[i].Names[0] {
-				t.Errorf("%+v, want %+v", again[i], loaded[i])
+				t.Errorf("got %+v, want %+v", again[i], loaded[i])
 			}
 			other.whole(other.s, again[i], built)
 		}
@@ -238,7 +238,7 @@ func TestSaveGivesWhatWasLoaded(t *testing.T) {
 }
 
 func TestCommitIsDigestedLater(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	one, _ := seeds(t)
 	loaded, err := b.load(b.s, dockerArchive(t, one))
 	b.check(err)
@@ -253,37 +253,37 @@ func TestCommitIsDigestedLater(t *testing.T) {
 	})
 	b.check(err)
 	if committed.ID != "" || committed.Key != committed.Top() {
-		t.Errorf("just committed: %+v", committed)
+		t.Errorf("after the commit: got %+v, want no id", committed)
 	}
 	b.check(b.s.Layers().UnmountContainer(b.ctx, c.ID))
 	digested, err := b.s.Digest(b.ctx, "mine:1")
 	b.check(err)
 	if digested.ID == "" || digested.Key != committed.Key {
-		t.Errorf("digested: %+v", digested)
+		t.Errorf("after Digest: got %+v, want an id", digested)
 	}
 	again, err := b.s.Digest(b.ctx, digested.ID[:12])
 	b.check(err)
 	if again.ID != digested.ID {
-		t.Errorf("another digest: %s, was %s", again.ID, digested.ID)
+		t.Errorf("second Digest: got %s, want %s", again.ID, digested.ID)
 	}
 	config, err := digested.Config()
 	b.check(err)
 	if len(config.RootFS.DiffIDs) != len(one.DiffIDs())+1 || config.Config.WorkingDir != "/srv" || config.Config.User != "12:34" ||
 		!slices.Contains(config.Config.Env, "C=d e") || config.History[len(config.History)-1].Comment != "changed" || config.Author != "A. Nonymous" {
-		t.Errorf("config %+v", config)
+		t.Errorf("got config %+v", config)
 	}
-	// What another pool makes of it has the same tree, but for the stubs that
-	// every container has.
+	// In another pool the image has the same file tree, except for the stubs that each
+	// container has.
 	opened, err := b.s.Open(b.ctx, "mine:1")
 	b.check(err)
 	var saved bytes.Buffer
 	b.check(archive.WriteDocker(b.ctx, &saved, []archive.Entry{{Names: []string{"mine:1"}, Image: opened.Image}}, archive.WriteOptions{}))
 	b.check(opened.Close())
-	other := newBench(t)
+	other := newFixture(t)
 	elsewhere, err := other.load(other.s, saved.Bytes())
 	other.check(err)
 	if elsewhere[0].ID != digested.ID {
-		t.Errorf("elsewhere it has the id %s, here %s", elsewhere[0].ID, digested.ID)
+		t.Errorf("id in another pool: got %s, want %s", elsewhere[0].ID, digested.ID)
 	}
 	here, err := other.s.Layers().CreateContainer(b.ctx, snapshots.ContainerOptions{Name: "web", Image: elsewhere[0].Key, Layer: elsewhere[0].Top()})
 	other.check(err)
@@ -300,17 +300,17 @@ func TestCommitIsDigestedLater(t *testing.T) {
 	for _, difference := range want.Diff(got, 10) {
 		t.Error(difference)
 	}
-	// Loaded back, it is the image that was committed.
+	// Loaded again, it is the committed image.
 	back, err := b.load(b.s, saved.Bytes())
 	b.check(err)
 	if back[0].Key != committed.Key || !slices.Equal(back[0].Layers, committed.Layers) {
-		t.Errorf("loaded back: %+v, committed %+v", back[0], committed)
+		t.Errorf("loaded again: got %+v, want %+v", back[0], committed)
 	}
 	b.agrees(b.s)
 }
 
 func TestRemoveTakesWhatNobodyNeeds(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	one, two := seeds(t)
 	loaded, err := b.load(b.s, dockerArchive(t, one, two))
 	b.check(err)
@@ -321,19 +321,19 @@ func TestRemoveTakesWhatNobodyNeeds(t *testing.T) {
 	b.check(err)
 	second := loaded[1].Names[0].Familiar()
 	if _, err := b.s.Remove(b.ctx, []string{second}, images.RemoveOptions{}); !errors.Is(err, fault.Busy) || !strings.Contains(err.Error(), "web") {
-		t.Errorf("removing an image with a container: %v", err)
+		t.Errorf("remove an image with a container: got %v, want %v", err, fault.Busy)
 	}
 	_, err = b.s.Layers().RemoveContainer(b.ctx, c.ID, snapshots.RemoveOptions{})
 	b.check(err)
 	_, err = b.s.Tag(b.ctx, second, names(t, "other:2")[0])
 	b.check(err)
 	if _, err := b.s.Remove(b.ctx, []string{loaded[1].ID}, images.RemoveOptions{}); !errors.Is(err, fault.Busy) {
-		t.Errorf("removing an image with two names by id: %v", err)
+		t.Errorf("remove an image with two names by id: got %v, want %v", err, fault.Busy)
 	}
 	untagged, err := b.s.Remove(b.ctx, []string{"other:2"}, images.RemoveOptions{})
 	b.check(err)
 	if len(untagged.Untagged) != 1 || len(untagged.Images) != 0 || len(untagged.Layers) != 0 {
-		t.Errorf("one name of two: %+v", untagged)
+		t.Errorf("remove one of two names: got %+v", untagged)
 	}
 	planned, err := b.s.PlanRemoval(b.ctx, []string{second}, images.RemoveOptions{})
 	b.check(err)
@@ -346,13 +346,13 @@ func TestRemoveTakesWhatNobodyNeeds(t *testing.T) {
 	b.check(b.pool.Close(b.ctx))
 	after, err := b.pool.Status(b.ctx)
 	b.check(err)
-	// The container's init went too, and what it had was not there before.
+	// The volume with the container's stubs was removed, too. It did not exist before.
 	if back := before - after.Data.Used; back > *planned.Freed {
-		t.Errorf("%s came back, %s were planned", back, planned.Freed)
+		t.Errorf("freed: got %s, want %s as planned", back, planned.Freed)
 	}
 	b.whole(b.s, loaded[0], one)
 	if _, err := b.s.Image(b.ctx, second); !errors.Is(err, reference.ErrNotFound) {
-		t.Errorf("it is still there: %v", err)
+		t.Errorf("after the removal: got %v, want %v", err, reference.ErrNotFound)
 	}
 	b.agrees(b.s)
 	again, err := b.load(b.s, dockerArchive(t, two))
@@ -360,7 +360,7 @@ func TestRemoveTakesWhatNobodyNeeds(t *testing.T) {
 	b.whole(b.s, again[0], two)
 }
 
-// damaged is an image whose i-th layer is another's.
+// damaged is an image with a wrong i-th layer.
 type damaged struct {
 	v1.Image
 	at int
@@ -375,7 +375,7 @@ func (d damaged) Layers() ([]v1.Layer, error) {
 }
 
 func TestLoadRefusesOtherContents(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	one, _ := seeds(t)
 	file, err := archive.Read(b.ctx, bytes.NewReader(dockerArchive(t, one)), archive.Options{TempDir: t.TempDir()})
 	b.check(err)
@@ -388,10 +388,10 @@ func TestLoadRefusesOtherContents(t *testing.T) {
 	layers, err := b.s.Layers().Layers(b.ctx)
 	b.check(err)
 	if len(layers) != 2 {
-		t.Errorf("%d layers are there, the two before the wrong one should be", len(layers))
+		t.Errorf("got %d layers, want the two below the wrong one", len(layers))
 	}
 	if _, err := b.s.Image(b.ctx, "x"); !errors.Is(err, reference.ErrNotFound) {
-		t.Errorf("the name is there: %v", err)
+		t.Errorf("the image's name: got %v, want %v", err, reference.ErrNotFound)
 	}
 	b.agrees(b.s)
 	var states []images.ProgressState
@@ -402,34 +402,34 @@ func TestLoadRefusesOtherContents(t *testing.T) {
 	}})
 	b.check(err)
 	if want := []images.ProgressState{images.LayerExists, images.LayerExists, images.LayerDone}; len(states) != 7 || !slices.Equal(states[:3], want) {
-		t.Errorf("the next load: %v", states)
+		t.Errorf("next load: got states %v", states)
 	}
 }
 
 func TestHistoryAndTree(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	one, two := seeds(t)
 	loaded, err := b.load(b.s, dockerArchive(t, one, two))
 	b.check(err)
 	steps, err := b.s.History(b.ctx, loaded[0].ID)
 	b.check(err)
 	if len(steps) != len(one.History) {
-		t.Fatalf("%d steps, want %d", len(steps), len(one.History))
+		t.Fatalf("got %d steps, want %d", len(steps), len(one.History))
 	}
 	var size units.Bytes
 	for i, step := range steps {
 		if step.By != one.History[len(steps)-1-i].CreatedBy {
-			t.Errorf("step %d is by %q", i, step.By)
+			t.Errorf("step %d: got %q", i, step.By)
 		}
 		size += step.Size
 	}
 	if size != units.Bytes(one.Size()) || steps[0].Image != one.ID {
-		t.Errorf("%d bytes in all, the first of image %s", size, steps[0].Image)
+		t.Errorf("got %d bytes in all, the first step of image %s", size, steps[0].Image)
 	}
 	bases, err := b.s.Tree(b.ctx)
 	b.check(err)
 	if len(bases) != 1 || len(bases[0].Children) != 2 {
-		t.Fatalf("the tree has %d bases", len(bases))
+		t.Fatalf("tree: got %d base layers", len(bases))
 	}
 	summaries, err := b.s.Summaries(b.ctx, true)
 	b.check(err)
@@ -437,13 +437,13 @@ func TestHistoryAndTree(t *testing.T) {
 		plan, err := b.s.PlanRemoval(b.ctx, []string{summary.ID}, images.RemoveOptions{})
 		b.check(err)
 		if *plan.Freed != summary.Exclusive || summary.Exclusive == 0 {
-			t.Errorf("%s: %s alone, its removal would give %s", summary, summary.Exclusive, plan.Freed)
+			t.Errorf("%s: got %s exclusive, want %s as in the plan", summary, summary.Exclusive, plan.Freed)
 		}
 	}
 }
 
 func TestImport(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	one, _ := seeds(t)
 	tar := new(bytes.Buffer)
 	b.check(one.Contents[1].WriteTar(tar))
@@ -460,24 +460,24 @@ func TestImport(t *testing.T) {
 	b.check(err)
 	b.check(opened.Close())
 	if !bytes.Equal(got, tar.Bytes()) || image.ID == "" {
-		t.Errorf("%d bytes came back of %d", len(got), tar.Len())
+		t.Errorf("tar: got %d bytes, want %d", len(got), tar.Len())
 	}
-	// The very same again is the same image, and leaves no layer of its own.
+	// A second import of the same tar is the same image, and leaves no second layer.
 	same, err := b.s.Import(b.ctx, bytes.NewReader(tar.Bytes()), images.ImportOptions{Created: at, Changes: []string{"CMD x"}})
 	b.check(err)
 	all, err := b.s.Layers().Layers(b.ctx)
 	b.check(err)
 	if same.ID != image.ID || len(all) != 1 {
-		t.Errorf("imported again: %+v, %d layers", same, len(all))
+		t.Errorf("second import: got %+v, %d layers", same, len(all))
 	}
 	b.agrees(b.s)
 }
 
 func TestBadChanges(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	for _, change := range []string{"", "RUN x", "FROM scratch", "ENV", "ENV =x", "EXPOSE x", "EXPOSE 70000", "COPY a b", "WORKDIR", "ONBUILD FROM x", "VOLUME []", "USER", "CMD a\nUSER b"} {
 		if _, err := b.s.Import(b.ctx, strings.NewReader("x"), images.ImportOptions{Changes: []string{change}}); !errors.Is(err, fault.Invalid) {
-			t.Errorf("change %q: %v", change, err)
+			t.Errorf("change %q: got %v, want %v", change, err, fault.Invalid)
 		}
 	}
 }
