@@ -10,11 +10,10 @@ import (
 	"time"
 )
 
-// epoch is when the first file of every image was made.
+// epoch is the modification time of the first file in each image.
 var epoch = time.Date(2014, 9, 25, 10, 30, 0, 0, time.UTC)
 
-// builder puts layers together, and lists in each the folders above what it
-// changes, as they are by then.
+// builder builds layers. Each layer has entries for the directories above its changes.
 type builder struct {
 	random *rand.Rand
 	folder map[string]Entry // all that are there
@@ -58,7 +57,7 @@ func (b *builder) above(name string) {
 	b.add(there)
 }
 
-// forget drops a folder that goes, with all below it.
+// forget drops a removed directory with all below it.
 func (b *builder) forget(name string) {
 	if _, ok := b.folder[name]; !ok {
 		return
@@ -76,8 +75,8 @@ func (b *builder) dir(name string, mode uint32) {
 	b.add(Entry{Path: name, Type: tar.TypeDir, Mode: mode})
 }
 
-// link says of the file what the file's own entry does, as archivers do: some
-// programs give the file what its last link says.
+// link adds a hard link with the metadata of the file's own entry, as archivers do: some
+// programs apply the metadata of the last link to the file.
 func (b *builder) link(name, to string) {
 	e := b.leaf[to]
 	e.Path, e.Link, e.Type, e.Content = name, to, tar.TypeLink, Content{}
@@ -88,7 +87,7 @@ func (b *builder) symlink(name, to string) {
 	b.add(Entry{Path: name, Type: tar.TypeSymlink, Mode: 0o777, Link: to})
 }
 
-// whiteout takes away what a lower layer has.
+// whiteout removes a file of a lower layer.
 func (b *builder) whiteout(name string) {
 	b.above(name)
 	b.forget(name)
@@ -97,7 +96,7 @@ func (b *builder) whiteout(name string) {
 	})
 }
 
-// opaque takes away all that lower layers have in a folder, and keeps the folder.
+// opaque removes all that lower layers have in a directory, but not the directory.
 func (b *builder) opaque(dir string) {
 	b.above(dir + "/x")
 	for _, name := range slices.Collect(maps.Keys(b.folder)) {
@@ -113,7 +112,7 @@ func (b *builder) end(createdBy string) {
 	b.layer, b.leaf, b.listed = nil, map[string]Entry{}, map[string]bool{}
 }
 
-// step is a line of the history without a layer, as of CMD.
+// step adds a line without a layer to the history, as for CMD.
 func (b *builder) step(createdBy string) {
 	b.layers = append(b.layers, Layer{CreatedBy: createdBy, HistoryOnly: true})
 }

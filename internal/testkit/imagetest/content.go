@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Kind is what a file's content is like.
+// Kind is the kind of a file's content.
 type Kind byte
 
 const (
@@ -19,7 +19,7 @@ const (
 	Holes // zeros, with blocks of random bytes far apart
 )
 
-// Content is a file's bytes, made when they are read.
+// Content is a file's bytes, which are generated when they are read.
 type Content struct {
 	Kind Kind
 	Size int64
@@ -27,7 +27,7 @@ type Content struct {
 	Text string // of a Literal, whose Size may be left out
 }
 
-// extent is a part of a content that is not zeros.
+// extent is a part of a content that is not zero.
 type extent struct {
 	offset, length int64
 }
@@ -41,7 +41,7 @@ func (c Content) size() int64 {
 	return c.Size
 }
 
-// extents are the parts of Holes with data: 16 blocks, none of them the last.
+// extents returns the parts of Holes with data: 16 blocks, but not the last block.
 func (c Content) extents() []extent {
 	stride := c.Size / 16 / holeBlock * holeBlock
 	var found []extent
@@ -78,7 +78,7 @@ func (c Content) openHoles() io.Reader {
 	return io.MultiReader(append(parts, io.LimitReader(zeros{}, c.Size-at))...)
 }
 
-// digest is that of ReadTree for a file with this content.
+// digest returns the digest from ReadTree for a file with this content.
 func (c Content) digest() string {
 	d := newDigester()
 	if c.Kind != Holes && c.Kind != Zeros {
@@ -104,7 +104,7 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// noise is an endless stream of bytes, the same for the same seed.
+// noise is an endless stream of bytes, determined by the seed.
 type noise struct {
 	random *rand.PCG
 	rest   []byte

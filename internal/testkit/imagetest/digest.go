@@ -8,7 +8,7 @@ import (
 	"hash"
 )
 
-// digester hashes a content in which runs of zero blocks are only counted.
+// digester hashes a content, and only counts the blocks of zeros.
 type digester struct {
 	hash  hash.Hash
 	part  []byte // of a block that is not whole yet
@@ -42,7 +42,7 @@ func (d *digester) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// skip is a Write of so many zeros.
+// skip does the same as a Write of zeros.
 func (d *digester) skip(n int64) {
 	if len(d.part) > 0 {
 		fill := min(n, int64(holeBlock-len(d.part)))
@@ -63,8 +63,8 @@ func (d *digester) block(p []byte) {
 	d.hash.Write(p)
 }
 
-// tell hashes the run of zero blocks before a block, also where it is none, so
-// that no content can pass for another.
+// tell hashes the length of the run of zero blocks before a block, also if it is 0, so that
+// different contents have different digests.
 func (d *digester) tell() {
 	var count [8]byte
 	binary.LittleEndian.PutUint64(count[:], d.empty)

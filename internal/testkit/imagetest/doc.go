@@ -1,23 +1,21 @@
-// Package imagetest makes images for tests: always the same bytes for the same
-// options, and with each the tree that must result, worked out in memory.
+// Package imagetest builds images for tests, always with the same bytes for the same
+// options, and computes in memory the file tree of each image.
 //
-// Words: an Entry is a member of a layer's tar; a Layer is its entries in
-// order; an Image is its layers and a config; Built is an image with its
-// digests computed, which can be written as `docker save` or as an OCI layout.
-// A Tree is what a file system shows: each path with type, mode, owner, size,
-// time, extended attributes, target, device number, content and the names it
-// shares an inode with. Image.Tree applies the layers in memory and ReadTree
-// looks at a mounted root, so that a round trip is compared with neither
-// thinctl's code nor a peer's.
+// Words: an Entry is a member of a layer's tar. A Layer is its entries in order, and an
+// Image its layers and a config. Built is an image with its digests, which can be written
+// as by `docker save` or as an OCI layout. A Tree is the contents of a file system: each
+// path with type, mode, owner, size, time, extended attributes, target, device number,
+// content, and the other names of its inode. Image.Tree applies the layers in memory, and
+// ReadTree reads a mounted root. Thus a test compares a round trip without thinctl's code.
 //
-// A Draft is an image as bytes, whose parts a test can change one by one: manifests
-// that lie, tars that are cut, layers compressed in unusual ways.
+// A Draft is an image as bytes, of which a test can change any part: for wrong manifests,
+// truncated tars, and unusual compressions of layers.
 //
-// Caveats: a content's digest is not the plain SHA-256 of the file, but one in
-// which blocks of zeros are counted, so that sparse files of gigabytes cost
-// nothing. A tree has no root, whose times nobody keeps. Every layer lists the
-// folders above what it changes, as builders do: else their times would be
-// those of the unpacking. MB is 10^6 bytes here, as Docker printed it.
+// Caveats: the digest of a content is not the SHA-256 of the file. Blocks of zeros are only
+// counted, so that sparse files of gigabytes are fast. A tree does not contain the root,
+// whose times are not kept. Each layer has entries for the directories above its changes,
+// as image builders write them: otherwise these would have the time of the unpacking. MB
+// is 10^6 bytes, as in Docker.
 //
 //	one, two := imagetest.Seeds(imagetest.SeedOptions{Scale: 16})
 //	built, err := imagetest.Build(one)

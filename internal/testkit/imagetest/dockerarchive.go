@@ -9,8 +9,7 @@ import (
 	"strings"
 )
 
-// WriteDocker writes images as `docker save` does; a layer that several have
-// stands in it once.
+// WriteDocker writes images as `docker save` does. A shared layer is written once.
 func WriteDocker(w io.Writer, images ...*Built) error {
 	type manifest struct {
 		Config   string
@@ -37,7 +36,7 @@ func WriteDocker(w io.Writer, images ...*Built) error {
 	return a.close()
 }
 
-// archive is a tar of files, each once. Its first fault stays.
+// archive is a tar in which each file is written once. It keeps its first error.
 type archive struct {
 	tw    *tar.Writer
 	has   map[string]bool
@@ -63,7 +62,7 @@ func (a *archive) stream(name string, size int64, write func(io.Writer) error) {
 		a.fault = write(a.tw)
 	}
 	if a.fault != nil {
-		a.fault = fmt.Errorf("writing %s: %w", name, a.fault)
+		a.fault = fmt.Errorf("write %s: %w", name, a.fault)
 	}
 }
 

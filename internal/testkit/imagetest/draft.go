@@ -26,8 +26,8 @@ const (
 	docker = "application/vnd.docker."
 )
 
-// Draft is an image as bytes. Every part of it can be changed before it is
-// written, also to what no program would write.
+// Draft is an image as bytes. Each part of it can be changed before it is written, also to
+// invalid ones.
 type Draft struct {
 	Names        []string
 	Config       map[string]any // rootfs is added if it is absent
@@ -35,7 +35,7 @@ type Draft struct {
 	ManifestType string
 	Manifest     map[string]any // more fields of the manifest; nil removes one
 	Layers       []DraftLayer
-	// Above are indexes, each over what stands below it.
+	// Above are indexes, each with an entry for the one before it.
 	Above []func(Descriptor) map[string]any
 }
 
@@ -56,15 +56,15 @@ type Descriptor struct {
 	URLs        []string          `json:"urls,omitempty"`
 }
 
-// Parts is a draft's documents and blobs by their digests.
+// Parts holds a draft's documents and blobs by their digests.
 type Parts struct {
 	Top       Descriptor // of the manifest, or of the index above it
 	Documents map[string]File
 	Blobs     map[string][]byte
 }
 
-// File is a file of an archive. Its zero Type is that of a regular file. A
-// document's Name is its media type.
+// File is a file of an archive. A zero Type is a regular file. A document's Name is its
+// media type.
 type File struct {
 	Name string
 	Data []byte
@@ -72,7 +72,7 @@ type File struct {
 	Link string
 }
 
-// Stored is the layer's blob.
+// Stored returns the layer's blob.
 func (l DraftLayer) Stored() []byte {
 	if l.Blob == nil {
 		return l.Tar
@@ -80,7 +80,7 @@ func (l DraftLayer) Stored() []byte {
 	return l.Blob
 }
 
-// ConfigJSON is the config's blob.
+// ConfigJSON returns the config's blob.
 func (d *Draft) ConfigJSON() []byte {
 	config := maps.Clone(d.Config)
 	if _, ok := config["rootfs"]; !ok {
@@ -89,7 +89,7 @@ func (d *Draft) ConfigJSON() []byte {
 	return mustJSON(config)
 }
 
-// DiffIDs are the digests of the layers' tars, the base's first.
+// DiffIDs returns the digests of the layers' tars, base first.
 func (d *Draft) DiffIDs() []string {
 	ids := []string{}
 	for _, l := range d.Layers {
@@ -98,7 +98,7 @@ func (d *Draft) DiffIDs() []string {
 	return ids
 }
 
-// ID is the config's digest, 64 hexadecimal digits.
+// ID returns the config's digest, 64 hexadecimal digits.
 func (d *Draft) ID() string { return strings.TrimPrefix(Digest(d.ConfigJSON()), "sha256:") }
 
 // Parts builds the manifest and the indexes above it.
@@ -134,19 +134,18 @@ func (p *Parts) Document(mediaType string, data []byte) Descriptor {
 	return Describe(mediaType, data)
 }
 
-// Describe is the descriptor of a blob.
+// Describe returns the descriptor of a blob.
 func Describe(mediaType string, data []byte) Descriptor {
 	return Descriptor{MediaType: mediaType, Digest: Digest(data), Size: int64(len(data))}
 }
 
-// Digest is "sha256:" and the hexadecimal SHA-256 of data.
+// Digest returns "sha256:" and the hexadecimal SHA-256 of data.
 func Digest(data []byte) string {
 	sum := sha256.Sum256(data)
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// DockerFiles are the files of `docker save`, the layers compressed as they are
-// in the draft.
+// DockerFiles returns the files of `docker save`, with layers compressed as in the draft.
 func (d *Draft) DockerFiles() []File {
 	var files []File
 	var names []string
@@ -161,7 +160,7 @@ func (d *Draft) DockerFiles() []File {
 	return append(files, File{Name: d.ID() + ".json", Data: d.ConfigJSON()}, File{Name: "manifest.json", Data: mustJSON(list)})
 }
 
-// LayoutFiles are the files of an OCI layout.
+// LayoutFiles returns the files of an OCI layout.
 func (d *Draft) LayoutFiles(p Parts) []File {
 	files := []File{{Name: "oci-layout", Data: []byte(`{"imageLayoutVersion":"1.0.0"}`)}}
 	for _, digest := range slices.Sorted(maps.Keys(p.Blobs)) {
@@ -185,8 +184,7 @@ func (d *Draft) LayoutFiles(p Parts) []File {
 	return append(files, File{Name: "index.json", Data: index})
 }
 
-// Tar is the uncompressed tar of files, in their order, with whatever names they
-// have.
+// Tar returns the uncompressed tar of files, in their order, with any names.
 func Tar(files ...File) ([]byte, error) {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
@@ -206,14 +204,14 @@ func Tar(files ...File) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// Bytes is the layer as an uncompressed tar.
+// Bytes returns the layer as an uncompressed tar.
 func (l Layer) Bytes() ([]byte, error) {
 	var out bytes.Buffer
 	err := l.WriteTar(&out)
 	return out.Bytes(), err
 }
 
-// Compressed is data compressed by a compression that has a writer here.
+// Compressed returns compressed data, for the compressions that have a writer.
 func Compressed(c Compression, data []byte) ([]byte, error) {
 	var out bytes.Buffer
 	err := compress(&out, c, func(w io.Writer) error {

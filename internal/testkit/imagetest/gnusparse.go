@@ -7,7 +7,7 @@ import (
 
 const tarBlock = 512
 
-// Where GNU's old sparse header has what others do not: tar(5), "GNU tar archives".
+// Offsets in GNU's old sparse header: tar(5), "GNU tar archives".
 const (
 	gnuSparseAt   = 386 // 4 pairs of 12 digits: offset, length
 	gnuExtendedAt = 482
@@ -16,7 +16,7 @@ const (
 	extMoreAt     = 504
 )
 
-// writeGNUSparse writes what `tar -S` does: the map, then the data alone.
+// writeGNUSparse writes an entry as `tar -S` does: the map, then only the data.
 func (e Entry) writeGNUSparse(w io.Writer) error {
 	if len(e.Path) > 100 {
 		return fmt.Errorf("entry %q: its name does not fit a sparse header", e.Path)

@@ -11,7 +11,7 @@ import (
 	"github.com/opencontainers/image-spec/identity"
 )
 
-// Image is what is to be built.
+// Image describes an image for Build.
 type Image struct {
 	Names  []string // name:tag
 	Author string
@@ -19,7 +19,7 @@ type Image struct {
 	Layers []Layer // base first
 }
 
-// Config is what a container is started with.
+// Config holds the settings with which a container is started.
 type Config struct {
 	User         string              `json:"User,omitempty"`
 	ExposedPorts map[string]struct{} `json:"ExposedPorts,omitempty"`
@@ -55,7 +55,7 @@ type rootFS struct {
 	DiffIDs []string `json:"diff_ids"`
 }
 
-// Build computes an image's digests, for which every layer is written once.
+// Build computes an image's digests. For that it writes each layer once.
 func Build(i Image) (*Built, error) {
 	b := &Built{Image: i}
 	root := rootFS{Type: "layers", DiffIDs: []string{}}
@@ -92,7 +92,7 @@ func Build(i Image) (*Built, error) {
 	return b, err
 }
 
-// DiffIDs are the layers' digests, the base's first.
+// DiffIDs returns the digests of the layers, base first.
 func (b *Built) DiffIDs() []string {
 	var ids []string
 	for _, t := range b.Tars {
@@ -101,7 +101,7 @@ func (b *Built) DiffIDs() []string {
 	return ids
 }
 
-// Size is the sum of the layers': Docker's virtual size.
+// Size returns the sum of the layers' sizes, which is Docker's virtual size.
 func (b *Built) Size() int64 {
 	sum := int64(0)
 	for _, l := range b.Contents {

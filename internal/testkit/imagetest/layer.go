@@ -7,15 +7,15 @@ import (
 	"io"
 )
 
-// Layer is what one step changes.
+// Layer holds the changes of one step.
 type Layer struct {
 	CreatedBy   string
 	HistoryOnly bool // "empty_layer": a line of the history, nothing else
 	Entries     []Entry
 }
 
-// Size is what Docker calls the layer's size: the sum of the files' sizes and of
-// the lengths of what symlinks say (moby/pkg/directory, Size).
+// Size returns the layer's size as Docker computes it: the sum of the files' sizes and of
+// the lengths of symlinks' targets (moby/pkg/directory, Size).
 func (l Layer) Size() int64 {
 	sum := int64(0)
 	for _, e := range l.Entries {
@@ -40,13 +40,13 @@ func (l Layer) WriteTar(w io.Writer) error {
 	return tw.Close()
 }
 
-// blob is a stream's size and digest.
+// blob holds the size and digest of a stream.
 type blob struct {
 	Size   int64
 	Digest string // sha256:...
 }
 
-// measure reads what write writes.
+// measure returns the size and digest of the data that write writes.
 func measure(write func(io.Writer) error) (blob, error) {
 	sum := sha256.New()
 	var n counter

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// Mutate makes n random changes below root, the same ones in trees that are
-// the same. It does what programs in a container do: create, write, append,
-// delete, rename, link, change modes and owners, replace folders by files.
+// Mutate makes n random changes below root, the same changes in equal trees. The changes
+// are those of programs in a container: create, write, append, delete, rename, link,
+// change modes and owners, replace directories by files.
 func Mutate(root string, seed uint64, n int) error {
 	m := mutation{root: root, seed: seed, random: rand.New(rand.NewPCG(seed, 0x6d7574617465))}
 	err := filepath.WalkDir(root, func(full string, d fs.DirEntry, err error) error {
@@ -54,7 +54,7 @@ type mutation struct {
 
 func (m *mutation) at(name string) string { return filepath.Join(m.root, name) }
 
-// take picks a file and forgets it.
+// take chooses a file and removes it from the list.
 func (m *mutation) take() string {
 	i := m.random.IntN(len(m.files))
 	name := m.files[i]
@@ -111,7 +111,7 @@ func (m *mutation) change(n int) error {
 	}
 }
 
-// onFile does something to a regular file, if one is picked.
+// onFile calls a function for the chosen file if it is regular.
 func (m *mutation) onFile(do func(name string) error) error {
 	name := m.pick()
 	info, err := os.Lstat(m.at(name))
@@ -133,8 +133,8 @@ func (m *mutation) write(name string, flags int) error {
 	return err
 }
 
-// removeFolder removes a folder with all in it and, every other time, puts a
-// file in its place.
+// removeFolder removes a directory with its contents. Every other time it creates a file in
+// its place.
 func (m *mutation) removeFolder() error {
 	if len(m.dirs) < 2 {
 		return nil

@@ -82,7 +82,7 @@ func (a *archive) blob(mediaType string, text []byte) Descriptor {
 	return Descriptor{MediaType: mediaType, Digest: found.Digest, Size: found.Size}
 }
 
-// layer writes one by way of a file, since its compressed size stands before it.
+// layer writes a layer through a temporary file, since the compressed size comes first.
 func (a *archive) layer(c Compression, l Layer, plain blob) (Descriptor, error) {
 	if c == None {
 		a.stream(blobPath(plain.Digest), plain.Size, l.WriteTar)
@@ -132,8 +132,7 @@ func compress(w io.Writer, c Compression, write func(io.Writer) error) error {
 	return packer.Close()
 }
 
-// canonical is the whole of a name, which is on Docker's hub unless it begins with a
-// host.
+// canonical returns the complete name, which is on Docker Hub unless it begins with a host.
 func canonical(name string) string {
 	host, _, path := strings.Cut(name, "/")
 	if path && (strings.ContainsAny(host, ".:") || host == "localhost") {

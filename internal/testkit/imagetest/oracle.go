@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Tree is what must stand in a root to which all layers were applied, by the
-// rules of the OCI image specification ("Applying Changesets").
+// Tree returns the expected file tree after all layers were applied, by the rules of the
+// OCI image specification ("Applying Changesets").
 func (i Image) Tree() (Tree, error) {
 	return treeOf(i.Layers)
 }
@@ -28,8 +28,7 @@ func treeOf(layers []Layer) (Tree, error) {
 	return a.tree(), nil
 }
 
-// applied is a tree while layers are applied to it. Names of one inode share
-// the node.
+// applied is a tree to which layers are applied. Names of one inode share the node.
 type applied struct {
 	inode map[string]*Node
 	lower map[string]*Node // as it was before the layer under way
@@ -66,8 +65,8 @@ func (a *applied) remove(name string) {
 	maps.DeleteFunc(a.inode, func(p string, _ *Node) bool { return strings.HasPrefix(p, name+"/") })
 }
 
-// removeLower removes what is in a folder and of lower layers, and nothing
-// that the layer under way has put there.
+// removeLower removes the files of lower layers in a directory, but not the files of the
+// present layer.
 func (a *applied) removeLower(dir string) {
 	maps.DeleteFunc(a.inode, func(p string, n *Node) bool {
 		return strings.HasPrefix(p, dir+"/") && a.lower[p] == n

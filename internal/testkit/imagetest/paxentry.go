@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// RawHeader is a tar header's fields as they stand in the tar, for headers that
-// archive/tar does not write.
+// RawHeader holds the fields of a tar header that archive/tar does not write.
 type RawHeader struct {
 	Name, Link string
 	Type       byte
@@ -16,7 +15,7 @@ type RawHeader struct {
 	V7         bool // without the magic of POSIX
 }
 
-// Member is a tar member with this header, its data padded to whole blocks.
+// Member returns a tar member with this header and data, padded to whole blocks.
 func (h RawHeader) Member(data []byte) []byte {
 	var head [tarBlock]byte
 	copy(head[0:100], h.Name)
@@ -40,8 +39,8 @@ func (h RawHeader) Member(data []byte) []byte {
 	return append(out, make([]byte, (tarBlock-len(data)%tarBlock)%tarBlock)...)
 }
 
-// PAXMember is an extended header with records, key and value in turn, before a
-// member.
+// PAXMember returns an extended header with records, alternating key and value, and a
+// member after it.
 func PAXMember(h RawHeader, data []byte, records ...string) []byte {
 	var text bytes.Buffer
 	for i := 0; i+1 < len(records); i += 2 {
@@ -51,7 +50,7 @@ func PAXMember(h RawHeader, data []byte, records ...string) []byte {
 	return append(x.Member(text.Bytes()), h.Member(data)...)
 }
 
-// paxRecord is "LENGTH KEY=VALUE\n", where the length counts its own digits.
+// paxRecord returns "LENGTH KEY=VALUE\n", where the length includes its own digits.
 func paxRecord(key, value string) string {
 	for size := len(key) + len(value) + 3; ; size++ {
 		if s := fmt.Sprintf("%d %s=%s\n", size, key, value); len(s) == size {
@@ -60,5 +59,5 @@ func paxRecord(key, value string) string {
 	}
 }
 
-// EndOfTar is the two blocks of zeros that end a tar.
+// EndOfTar holds the two blocks of zeros at the end of a tar.
 func EndOfTar() []byte { return []byte(strings.Repeat("\x00", 2*tarBlock)) }

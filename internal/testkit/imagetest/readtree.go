@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// ReadTree looks at all that is below root.
+// ReadTree reads the file tree below root.
 func ReadTree(ctx context.Context, root string) (Tree, error) {
 	t := Tree{}
 	first := map[uint64]string{} // by inode, of those with several names
@@ -26,10 +26,10 @@ func ReadTree(ctx context.Context, root string) (Tree, error) {
 		path := strings.TrimPrefix(full, strings.TrimSuffix(root, "/")+"/")
 		n, info, err := readNode(full)
 		if err != nil {
-			return fmt.Errorf("reading the tree at %q: %w", path, err)
+			return fmt.Errorf("read the tree at %q: %w", path, err)
 		}
 		if n.Type != 'd' && info.Nlink > 1 {
-			// The walk is in the order of folders, not of whole paths.
+			// The walk is in the order of directories, not of whole paths.
 			if there, ok := first[info.Ino]; !ok || path < there {
 				first[info.Ino] = path
 			}
@@ -88,7 +88,7 @@ func readNode(path string) (Node, syscall.Stat_t, error) {
 	return n, info, err
 }
 
-// deviceNumber is as include/linux/kdev_t.h packs it for stat.
+// deviceNumber returns a device number as stat does (include/linux/kdev_t.h).
 func deviceNumber(dev uint64) (major, minor uint32) {
 	major = uint32(dev>>8&0xfff | dev>>32&^0xfff)
 	return major, uint32(dev&0xff | dev>>12&0xffffff00)
@@ -134,14 +134,14 @@ func readContent(path string, size int64) (string, error) {
 	return d.sum(), nil
 }
 
-// readXattrs leaves out what a mount or a policy puts on every file.
+// readXattrs leaves out the attributes that a mount or a policy sets on each file.
 func readXattrs(path string) (map[string]string, error) {
 	list, err := grown(func(to []byte) (int, error) { return syscall.Listxattr(path, to) })
 	if errors.Is(err, syscall.ENOTSUP) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listing extended attributes: %w", err)
+		return nil, fmt.Errorf("list extended attributes: %w", err)
 	}
 	found := map[string]string{}
 	for name := range strings.SplitSeq(string(list), "\x00") {
@@ -150,7 +150,7 @@ func readXattrs(path string) (map[string]string, error) {
 		}
 		value, err := grown(func(to []byte) (int, error) { return syscall.Getxattr(path, name, to) })
 		if err != nil {
-			return nil, fmt.Errorf("reading extended attribute %s: %w", name, err)
+			return nil, fmt.Errorf("read extended attribute %s: %w", name, err)
 		}
 		found[name] = string(value)
 	}

@@ -5,16 +5,16 @@ import (
 	"math"
 )
 
-// MB is Docker's, in which the experiments give sizes.
+// MB is the unit of Docker's output, in which the sizes of the experiments are given.
 const MB = 1000 * 1000
 
-// SeedOptions say how large the two images are. The zero value is full size.
+// SeedOptions set the size of the two images. The zero value is the full size.
 type SeedOptions struct {
 	Scale        int64 // layers are 1/Scale of the text's; 0 is 1
 	Compressible bool  // half of the files are text
 }
 
-// Sizes of the layers in tenths of MB, as the experiments had them.
+// Sizes of the layers in the experiments, in tenths of MB.
 var (
 	seedOne = []int64{0, 1989, 2, 0, 0, 378, 0}
 	seedTwo = []int64{0, 1009, 2, 0, 710}
@@ -30,7 +30,7 @@ func seedImage(name string, seed uint64, sizes []int64, o SeedOptions) Image {
 	b := newBuilder(seed)
 	scale := max(o.Scale, 1)
 	for n, tenths := range sizes {
-		// A layer of no size is a real layer with nothing in it, as Docker 1.2 had them.
+		// A layer of size 0 is a layer without entries, as in Docker 1.2.
 		if tenths > 0 {
 			b.fill(fmt.Sprintf("usr/share/%s-%d", name, n), tenths*MB/10/scale, o.Compressible)
 		}
@@ -44,8 +44,8 @@ func seedImage(name string, seed uint64, sizes []int64, o SeedOptions) Image {
 	}
 }
 
-// fill puts files of exactly so many bytes together below a folder. Most are
-// small and most of the bytes are in large ones, as in a distribution.
+// fill creates files of exactly the given total size below a directory. Most files are
+// small, and most bytes are in large files, as in a distribution.
 func (b *builder) fill(dir string, bytes int64, compressible bool) {
 	for n := 0; bytes > 0; n++ {
 		low, high := 100.0, 32.0*1024
@@ -62,7 +62,7 @@ func (b *builder) fill(dir string, bytes int64, compressible bool) {
 	}
 }
 
-// Plain is an image of one layer: so many bytes in files as of a distribution.
+// Plain returns an image with one layer of the given size, with files as in a distribution.
 func Plain(name string, bytes int64, seed uint64) Image {
 	b := newBuilder(seed)
 	b.fill("srv", bytes, true)
