@@ -45,8 +45,8 @@ func newUdev(options Options) *udev {
 	_, disabled := os.LookupEnv(disableUdev)
 	u := &udev{
 		options:      options,
-		notifyRules:  hasRules("95-dm-notify.rules") && !disabled,
-		thinctlRules: hasRules("11-dm-thinctl.rules"),
+		notifyRules:  HasUdevRules("/", "95-dm-notify.rules") && !disabled,
+		thinctlRules: HasUdevRules("/", "11-dm-thinctl.rules"),
 	}
 	u.unreachable = sync.OnceValue(func() string {
 		why := udevUnreachable("/proc")
@@ -58,9 +58,10 @@ func newUdev(options Options) *udev {
 	return u
 }
 
-func hasRules(name string) bool {
-	for _, dir := range []string{"/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+// HasUdevRules reports whether udev has a file of rules. root is "/" for this host.
+func HasUdevRules(root, name string) bool {
+	for _, dir := range []string{"etc/udev/rules.d", "run/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d"} {
+		if _, err := os.Stat(filepath.Join(root, dir, name)); err == nil {
 			return true
 		}
 	}

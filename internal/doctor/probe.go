@@ -44,15 +44,7 @@ func (p Probe) read(name string) (string, error) {
 
 func (p Probe) udevRunning() bool { return p.exists("run/udev/control") }
 
-// udevHas reports whether udev has these rules. dm/udev.go does the same.
-func (p Probe) udevHas(rules string) bool {
-	for _, dir := range []string{"etc/udev/rules.d", "run/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d"} {
-		if p.exists(filepath.Join(dir, rules)) {
-			return true
-		}
-	}
-	return false
-}
+func (p Probe) udevHas(rules string) bool { return dm.HasUdevRules(p.Root, rules) }
 
 // UdevSync reports whether udev completes cookies, which needs the last of device mapper's rules.
 func (p Probe) UdevSync() bool { return p.udevRunning() && p.udevHas("95-dm-notify.rules") }
