@@ -38,7 +38,8 @@ func TestBinary(t *testing.T) {
 			t.Fatal(err)
 		}
 		if code := cmd.ProcessState.ExitCode(); code != test.code || !strings.Contains(out.String(), test.stdout) || !strings.Contains(errs.String(), test.stderr) {
-			t.Errorf("%s: exit code %d, stdout %q, stderr %q", test.args, code, out.String(), errs.String())
+			t.Errorf("%s: got exit code %d, stdout %q, stderr %q, want %d, %q, %q", test.args, code, out.String(), errs.String(),
+				test.code, test.stdout, test.stderr)
 		}
 	}
 }

@@ -102,7 +102,7 @@ func (d *docsMachine) replay(example string) string {
 				d.Error(err)
 			}
 		default:
-			d.Errorf("nobody knows how to run %s", line)
+			d.Errorf("the test cannot run %s", line)
 		}
 	}
 	return shown.String()

@@ -142,7 +142,7 @@ func writeArchive(path, kind, format string) (err error) {
 	case "both":
 		all = append(all, must(imagetest.Build(base)), must(imagetest.Build(app)))
 	default:
-		return fmt.Errorf("archive of kind %q is not known", kind)
+		return fmt.Errorf("unknown kind of archive %q", kind)
 	}
 	file, err := os.Create(path)
 	if err != nil {

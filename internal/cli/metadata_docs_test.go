@@ -56,7 +56,7 @@ func TestMetadataDocs(t *testing.T) {
 		examples++
 	}
 	if examples < 8 {
-		t.Errorf("only %d examples", examples)
+		t.Errorf("got %d examples, want more", examples)
 	}
 }
 

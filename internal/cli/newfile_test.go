@@ -51,11 +51,11 @@ func TestNewFiles(t *testing.T) {
 		}
 		info, err := os.Stat(path)
 		if err != nil || info.Mode() != 0o600 {
-			t.Errorf("%s: %v, %v", path, info, err)
+			t.Errorf("%s: got %v (%v), want mode 0600", path, info, err)
 		}
 	}
 	used, err := loopback.Usage(filepath.Join(dir, "new.restore"))
 	if err != nil || used.Allocated < 2*units.MiB {
-		t.Errorf("%+v, %v", used, err)
+		t.Errorf("got %+v allocated (%v), want at least 2M", used, err)
 	}
 }

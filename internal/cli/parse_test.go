@@ -103,11 +103,11 @@ func TestParseKeepsFlags(t *testing.T) {
 		}
 		for _, arg := range line.Args {
 			if len(arg) > 1 && strings.HasPrefix(arg, "-") {
-				t.Fatalf("%q has the argument %q", words, arg)
+				t.Fatalf("%q has the argument %q, want no flag as an argument", words, arg)
 			}
 		}
 		if slices.Contains(words, "--dry-run") && !line.Help && !slices.Contains(line.Locals, "--dry-run") {
-			t.Fatalf("%q has lost its --dry-run: %q", words, line.Words())
+			t.Fatalf("%q: got words %q, want --dry-run among them", words, line.Words())
 		}
 	})
 }

@@ -99,18 +99,18 @@ func scriptCommands(cliOnce *sync.Mutex) map[string]func(*testscript.TestScript,
 		"suspend":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).suspend(args[0])) },
 		"readable": func(ts *testscript.TestScript, _ bool, args []string) {
 			if info := must(os.Stat(ts.MkAbs(args[0]))); info.Mode() != 0o644 {
-				ts.Fatalf("%s has %s", args[0], info.Mode())
+				ts.Fatalf("%s: got mode %s, want 0644", args[0], info.Mode())
 			}
 		},
 		"alone": func(ts *testscript.TestScript, _ bool, args []string) {
 			if entries := must(os.ReadDir(filepath.Dir(ts.MkAbs(args[0])))); len(entries) != 1 {
-				ts.Fatalf("there is more than %s: %v", args[0], entries)
+				ts.Fatalf("got entries %v, want only %s", entries, args[0])
 			}
 		},
 		"remember": func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).remembered = of(ts).state(ts) },
 		"unchanged": func(ts *testscript.TestScript, _ bool, _ []string) {
 			if now := of(ts).state(ts); now != of(ts).remembered {
-				ts.Fatalf("the host has changed from\n%s\nto\n%s", of(ts).remembered, now)
+				ts.Fatalf("the host has changed: got\n%s\nwant\n%s", now, of(ts).remembered)
 			}
 		},
 		"json": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).wantJSON(args[0], args[1])) },
@@ -124,7 +124,7 @@ func (m *machine) wantJSON(path, want string) error {
 	decoder.UseNumber()
 	var value any
 	if err := decoder.Decode(&value); err != nil {
-		return fmt.Errorf("the result is no JSON: %w\n%s", err, raw)
+		return fmt.Errorf("the result is not valid JSON: %w\n%s", err, raw)
 	}
 	if decoder.More() {
 		return errors.New("the result is more than one JSON object")

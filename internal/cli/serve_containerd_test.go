@@ -100,7 +100,7 @@ func (c *containerds) until(what string, is func() bool) {
 	deadline := time.Now().Add(5 * time.Minute)
 	for !is() {
 		if time.Now().After(deadline) {
-			c.Fatalf("%s: not yet\n%s", what, c.errs.String())
+			c.Fatalf("%s did not happen in time\n%s", what, c.errs.String())
 		}
 		wait, cancel := context.WithTimeout(c.Context(), 50*time.Millisecond)
 		<-wait.Done()

@@ -98,7 +98,7 @@ func (s *service) waitFor(state string) string {
 	for {
 		n, err := s.notes.Read(b)
 		if err != nil {
-			s.Fatalf("not told %q: %v\n%s", state, err, s.errs.String())
+			s.Fatalf("the service manager did not get %q: %v\n%s", state, err, s.errs.String())
 		}
 		if strings.HasPrefix(string(b[:n]), state) {
 			return string(b[:n])
@@ -162,7 +162,7 @@ func TestServe(t *testing.T) {
 		t.Errorf("a bad configuration: %q", got)
 	}
 	if !strings.Contains(s.errs.String(), `config.toml:3: serve.frob: no such key`) {
-		t.Errorf("the log does not tell the fault:\n%s", s.errs.String())
+		t.Errorf("got a log without the fault:\n%s", s.errs.String())
 	}
 	s.do("pool status vault")
 	s.end(exit.ErrInterrupted)

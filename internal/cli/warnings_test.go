@@ -49,9 +49,9 @@ func TestWarnings(t *testing.T) {
 		t.Errorf("JSON has %q (%v), standard error %q; want 2 warnings in both", view.Warnings, err, errs)
 	}
 	if out, _ = run(0, "--json", "odd"); !strings.Contains(out, `"warnings": []`) {
-		t.Errorf("without warnings the JSON is %s", out)
+		t.Errorf("without warnings: got JSON %s, want an empty list", out)
 	}
 	if _, errs = run(keptWarnings+3, "odd"); strings.Count(errs, "\n") != keptWarnings+1 || !strings.Contains(errs, "6 more warnings not shown") {
-		t.Errorf("%d warnings give %q", keptWarnings+3, errs)
+		t.Errorf("%d warnings: got %q, want %d of them and the number of the others", keptWarnings+3, errs, keptWarnings)
 	}
 }

@@ -27,21 +27,21 @@ func exportContainer(c *command.Call) error {
 		return content.ToFile(c, "output", &view, func(w io.Writer) error {
 			moved, done := c.Moving("exporting container %s", container.Name)
 			defer done()
-			return store.Export(c.Ctx, container.ID, &countingWriter{w: w, tell: moved})
+			return store.Export(c.Ctx, container.ID, &countingWriter{w: w, report: moved})
 		})
 	})
 }
 
 // countingWriter reports the number of bytes written.
 type countingWriter struct {
-	w    io.Writer
-	n    int64
-	tell func(int64)
+	w      io.Writer
+	n      int64
+	report func(int64)
 }
 
 func (c *countingWriter) Write(b []byte) (int, error) {
 	n, err := c.w.Write(b)
 	c.n += int64(n)
-	c.tell(c.n)
+	c.report(c.n)
 	return n, err
 }

@@ -42,9 +42,9 @@ func importImage(c *command.Call) error {
 			return err
 		}
 		defer func() { err = errors.Join(err, tar.Close()) }()
-		tell, done := c.Moving("importing %s", c.Arg(1))
+		moved, done := c.Moving("importing %s", c.Arg(1))
 		defer done()
-		o.Progress = func(read units.Bytes) { tell(int64(read)) }
+		o.Progress = func(read units.Bytes) { moved(int64(read)) }
 		image, err := store.Import(c.Ctx, tar, o)
 		if err != nil {
 			return err

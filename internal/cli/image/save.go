@@ -48,11 +48,11 @@ func saveImages(c *command.Call) error {
 		view := content.NewSavedView(command.HeadOf(store), noun)
 		view.Images = views
 		return content.ToFile(c, "output", &view, func(w io.Writer) error {
-			tell, done := c.Moving("saving %s", noun)
+			moved, done := c.Moving("saving %s", noun)
 			defer done()
 			var written atomic.Int64
 			return write(c.Ctx, w, entries, archive.WriteOptions{TempDir: tempDir(c),
-				Progress: func(n int64) { tell(written.Add(n)) }})
+				Progress: func(n int64) { moved(written.Add(n)) }})
 		})
 	})
 }

@@ -146,11 +146,11 @@ func writeMetadataFindings(w io.Writer, found []metadataFinding) {
 
 // summary counts the findings of each severity and states the consequence.
 func (v metadataCheckView) summary() string {
-	count, lost, mended := map[string]int{}, uint64(0), true
+	count, lost, repairable := map[string]int{}, uint64(0), true
 	for _, f := range v.Findings {
 		count[f.Severity] += int(min(f.Count, 1<<40))
 		lost += f.Lost
-		mended = mended && (f.Repairable || f.Severity == metadata.Notice.String())
+		repairable = repairable && (f.Repairable || f.Severity == metadata.Notice.String())
 	}
 	var parts []string
 	for _, of := range []struct {
@@ -177,7 +177,7 @@ func (v metadataCheckView) summary() string {
 	if lost > 0 {
 		parts = append(parts, fmt.Sprintf("up to %d mappings are lost", lost))
 	}
-	if mended {
+	if repairable {
 		return strings.Join(append(parts, "the rest can be repaired"), ", ")
 	}
 	return strings.Join(append(parts, "cannot be repaired"), ", ")

@@ -30,9 +30,9 @@ func TestDumpReleasedHeldRoot(t *testing.T) {
 	}
 	c := &command.Call{Environment: &command.Environment{}, Ctx: t.Context()}
 	if err := dumpTo(c, s, path, metadata.DumpOptions{SkipMappings: true}); !errors.Is(err, fault.Unhealthy) {
-		t.Errorf("%v", err)
+		t.Errorf("dump: got %v, want an unhealthy pool", err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
-		t.Errorf("%v, %v", entries, err)
+		t.Errorf("got files %v (%v), want only the metadata", entries, err)
 	}
 }

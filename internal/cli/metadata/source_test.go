@@ -28,7 +28,7 @@ func TestHeldRootReleased(t *testing.T) {
 	}
 	defer s.close()
 	if err := s.checkHeld(nil); err != nil {
-		t.Errorf("nothing happened: %v", err)
+		t.Errorf("without a change: got %v, want no error", err)
 	}
 	old, err := os.ReadFile(path)
 	if err != nil {
@@ -48,7 +48,7 @@ func TestHeldRootReleased(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := s.checkHeld(nil); !errors.Is(err, fault.Unhealthy) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want an unhealthy pool", name, err)
 		}
 	}
 }
@@ -71,7 +71,7 @@ func TestMetadataBehindALoopDevice(t *testing.T) {
 		return errors.Join(s.open(t.Context(), metadatafile.Local(), false), s.close())
 	}
 	if err := open(); err != nil {
-		t.Errorf("nobody uses %s: %v", device.Path, err)
+		t.Errorf("open %s without a user: got %v, want no error", device.Path, err)
 	}
 	claim, err := metadata.OpenOffline(device.Path)
 	if err != nil {
@@ -79,6 +79,6 @@ func TestMetadataBehindALoopDevice(t *testing.T) {
 	}
 	defer claim.Close()
 	if err := open(); !errors.Is(err, fault.Busy) {
-		t.Errorf("%s is claimed: %v", device.Path, err)
+		t.Errorf("open a file behind %s, which is claimed: got %v, want busy", device.Path, err)
 	}
 }

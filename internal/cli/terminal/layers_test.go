@@ -42,7 +42,7 @@ func TestLayersLive(t *testing.T) {
 	out.Reset()
 	l.Count(1, "Downloading", 5, 0) // too soon to be drawn
 	if out.Len() > 0 {
-		t.Errorf("drawn at once: %q", out)
+		t.Errorf("a count right after the last one: got %q, want nothing", out)
 	}
 	l.End(1, "Pull complete")
 	if got, want := out.String(), "\033[1A\r\033[Ka: Downloading 1kB/2kB\n\r\033[Kb: Pull complete\n\033[J"; got != want {
@@ -69,13 +69,13 @@ func TestLayersMany(t *testing.T) {
 		l.last = time.Time{}
 		l.Count(i, "Downloading", 1, 2)
 		if l.drawn > mostLines {
-			t.Fatalf("%d lines are drawn anew", l.drawn)
+			t.Fatalf("got %d lines drawn again, want at most %d", l.drawn, mostLines)
 		}
 	}
 	for i := range ids {
 		l.End(i, "Pull complete")
 	}
 	if l.top != 127 || l.drawn != 0 {
-		t.Errorf("%d lines stand, %d are drawn anew", l.top, l.drawn)
+		t.Errorf("got %d final lines and %d drawn again, want 127 and 0", l.top, l.drawn)
 	}
 }

@@ -24,7 +24,7 @@ type Progress struct {
 // Start shows a line if the work takes long. done removes the line.
 func (p Progress) Start(format string, args ...any) (done func()) {
 	what := fmt.Sprintf(format, args...)
-	return p.tell(what, func() string { return "" })
+	return p.report(what, func() string { return "" })
 }
 
 // Reading is Start with the number of metadata blocks that were read, of those that are needed as
@@ -32,7 +32,7 @@ func (p Progress) Start(format string, args ...any) (done func()) {
 func (p Progress) Reading(format string, args ...any) (read func(metadata.Progress), done func()) {
 	var last atomic.Pointer[metadata.Progress]
 	what := fmt.Sprintf(format, args...)
-	return func(r metadata.Progress) { last.Store(&r) }, p.tell(what, func() string {
+	return func(r metadata.Progress) { last.Store(&r) }, p.report(what, func() string {
 		if r := last.Load(); r != nil {
 			return fmt.Sprintf(", %d of %d blocks", r.Read, r.Known)
 		}
@@ -43,12 +43,12 @@ func (p Progress) Reading(format string, args ...any) (read func(metadata.Progre
 // Moving is Start with the number of bytes so far.
 func (p Progress) Moving(format string, args ...any) (moved func(int64), done func()) {
 	var last atomic.Int64
-	return last.Store, p.tell(fmt.Sprintf(format, args...), func() string {
+	return last.Store, p.report(fmt.Sprintf(format, args...), func() string {
 		return ", " + output.HumanSize(units.Bytes(last.Load()))
 	})
 }
 
-func (p Progress) tell(what string, far func() string) (done func()) {
+func (p Progress) report(what string, far func() string) (done func()) {
 	if !p.Enabled {
 		return func() {}
 	}

@@ -33,14 +33,14 @@ func TestProgress(t *testing.T) {
 	p := Progress{Out: &errs, Enabled: true}
 	p.Start("quick")()
 	if errs.String() != "" {
-		t.Errorf("a quick command says %q", errs.String())
+		t.Errorf("quick work: got %q, want nothing", errs.String())
 	}
 	done := p.Start("slow %s", "work")
 	time.Sleep(progressAfter + 300*time.Millisecond)
 	done()
 	done()
 	if got := errs.String(); !strings.HasPrefix(got, "\rslow work ... ") || !strings.HasSuffix(got, "\r\033[K") {
-		t.Errorf("a slow command says %q", got)
+		t.Errorf("slow work: got %q, want one line that is removed", got)
 	}
 	silent := Progress{Out: &errs}
 	before := errs.String()
@@ -48,7 +48,7 @@ func TestProgress(t *testing.T) {
 	time.Sleep(progressAfter + 100*time.Millisecond)
 	done()
 	if errs.String() != before {
-		t.Error("progress is written where nobody looks")
+		t.Error("got progress without a terminal, want none")
 	}
 }
 
