@@ -129,7 +129,8 @@ func toStatus(err error) error {
 	switch errdefs.Resolve(err) {
 	case errdefs.ErrNotImplemented:
 		return status.Error(codes.Internal, err.Error())
-	case errdefs.ErrUnavailable, errdefs.ErrFailedPrecondition, errdefs.ErrInvalidArgument, errdefs.ErrAlreadyExists, errdefs.ErrNotFound:
+	case errdefs.ErrUnavailable, errdefs.ErrFailedPrecondition, errdefs.ErrInvalidArgument,
+		errdefs.ErrAlreadyExists, errdefs.ErrNotFound:
 		return errgrpc.ToGRPC(err)
 	}
 	return containerd.ToGRPC(err)

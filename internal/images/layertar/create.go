@@ -38,7 +38,7 @@ func (t *tree) create(e *entry) error {
 	return t.make(e.header)
 }
 
-// make makes it in the entry's directory. It fails with fs.ErrExist if the name exists.
+// make makes the file of an entry. It fails with fs.ErrExist if the name exists.
 func (t *tree) make(h *tar.Header) (err error) {
 	switch h.Typeflag {
 	case tar.TypeDir:

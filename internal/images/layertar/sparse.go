@@ -36,7 +36,8 @@ func (s *scan) sparse(e *entry, data []extent) (int, error) {
 	}
 	pad := int(padding(passed))
 	s.input.contents = false
-	if _, err := io.CopyN(io.Discard, &s.input, int64(pad)); err != nil && err != io.EOF { //nolint:errorlint // a wrapped EOF is no end
+	_, err := io.CopyN(io.Discard, &s.input, int64(pad))
+	if err != nil && err != io.EOF { //nolint:errorlint // a wrapped EOF is no end
 		return 0, s.explain(err)
 	}
 	s.reader = tar.NewReader(&s.input)
