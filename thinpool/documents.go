@@ -2,7 +2,6 @@ package thinpool
 
 import (
 	"context"
-	"fmt"
 
 	"thinctl/dm"
 	"thinctl/fault"
@@ -108,25 +107,11 @@ func (p *Pool) flushThin(ctx context.Context, record store.Volume) error {
 	return p.host.Disks.Flush(ctx, volume.Node)
 }
 
-// keptFor refuses a volume that is kept for something else.
-func (p *Pool) keptFor(op string, record store.Volume, what string) error {
-	if record.For == what {
+// keptFor returns an error if a volume is kept for another purpose.
+func (p *Pool) keptFor(op string, record store.Volume, purpose string) error {
+	if record.For == purpose {
 		return nil
 	}
-	e := &Error{Op: op, Object: p.volumeObject(record.Name), Kind: fault.Invalid}
-	switch record.For {
-	case "":
-		e.Detail = "it is a volume of its own"
-		e.Remedy = fmt.Sprintf("`thinctl volume %s %s %s` does it", op, p.name, record.Name)
-	case "container", "layer":
-		e.Detail = fmt.Sprintf("it is kept as a %s", record.For)
-		e.Remedy = fmt.Sprintf("use the `thinctl %s` commands", record.For)
-	case "containerd":
-		e.Detail = "it is kept as a snapshot of a containerd's"
-		e.Remedy = "`ctr snapshots` and containerd's clients show and remove those"
-	default:
-		e.Detail = fmt.Sprintf("it is kept as %s of images and containers", record.For)
-		e.Remedy = "it goes along with those that need it"
-	}
-	return e
+	return &Error{Op: op, Object: p.volumeObject(record.Name), Kind: fault.Invalid,
+		Err: &KeptError{Op: op, Pool: p.name, Volume: record.Name, For: record.For}}
 }

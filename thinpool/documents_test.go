@@ -2,7 +2,6 @@ package thinpool_test
 
 import (
 	"errors"
-	"strings"
 	"testing"
 
 	"thinctl/fault"
@@ -22,15 +21,16 @@ func TestKeptVolumesAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, test := range []struct{ name, what, remedy string }{
-		{"kept", "", "thinctl layer"},
-		{"kept", "container", "thinctl layer"},
-		{"own", "layer", "thinctl volume"},
+	for _, test := range []struct{ name, what, purpose string }{
+		{"kept", "", "layer"},
+		{"kept", "container", "layer"},
+		{"own", "layer", ""},
 	} {
 		_, err := pool.RemoveVolume(t.Context(), test.name, thinpool.RemoveOptions{For: test.what})
-		var told *thinpool.Error
-		if !errors.As(err, &told) || !errors.Is(err, fault.Invalid) || !strings.Contains(told.Remedy, test.remedy) {
-			t.Errorf("removing %s for %q: %v", test.name, test.what, err)
+		var kept *thinpool.KeptError
+		want := thinpool.KeptError{Op: "remove", Pool: "p", Volume: test.name, For: test.purpose}
+		if !errors.As(err, &kept) || !errors.Is(err, fault.Invalid) || *kept != want {
+			t.Errorf("remove %s, kept for %q: got %v, want %+v", test.name, test.what, err, want)
 		}
 		if _, err := pool.RenameVolume(t.Context(), test.name, "other", thinpool.RenameOptions{Was: test.what}); !errors.Is(err, fault.Invalid) {
 			t.Errorf("renaming %s for %q: %v", test.name, test.what, err)

@@ -1,6 +1,8 @@
 package thinpool
 
 import (
+	"fmt"
+
 	"thinctl/fault"
 	"thinctl/thinpool/store"
 )
@@ -65,6 +67,22 @@ var (
 	// Snapshot.
 	ErrIDsExhausted = store.ErrIDsExhausted
 )
+
+// KeptError reports a volume that is kept for another purpose than the caller named in
+// [Keep], [RemoveOptions] or [RenameOptions]. It is the cause of an [Error].
+type KeptError struct {
+	Op     string // "remove", "rename" or "resize"
+	Pool   string
+	Volume string
+	For    string // the purpose, "" for a volume of the user
+}
+
+func (e *KeptError) Error() string {
+	if e.For == "" {
+		return "it is a volume of the user"
+	}
+	return fmt.Sprintf("it is kept for another purpose: %s", e.For)
+}
 
 // Error is a failed operation on a pool or a volume. Kind is an error from above, a
 // fault.Kind, or nil. Err is the cause, or nil.

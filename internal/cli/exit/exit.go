@@ -118,6 +118,9 @@ func Message(ctx context.Context, err error) string {
 	if errors.As(err, &limit) {
 		text += fmt.Sprintf("; if the source is trusted, raise the limit with --limit %s=VALUE", limit.Name)
 	}
+	if remedy := remedyFor(err); remedy != "" {
+		text += "; " + remedy
+	}
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" {

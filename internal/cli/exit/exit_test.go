@@ -94,6 +94,22 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
+func TestKeptVolume(t *testing.T) {
+	for purpose, want := range map[string]string{
+		"":           "it is a volume of the user; use `thinctl volume remove vault web`",
+		"layer":      "it is kept for another purpose: layer; use the `thinctl layer` commands",
+		"containerd": "it is kept for another purpose: containerd; use `ctr snapshots` or another client of containerd",
+		"init":       "it is kept for another purpose: init; remove the images and containers that need it",
+	} {
+		err := &thinpool.Error{Op: "remove", Object: "volume vault/web", Kind: fault.Invalid,
+			Err: &thinpool.KeptError{Op: "remove", Pool: "vault", Volume: "web", For: purpose}}
+		want = "thinctl: remove volume vault/web: invalid: " + want + "\n"
+		if got := Message(context.Background(), err); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestMessage(t *testing.T) {
 	ctx := context.Background()
 	err := errors.Join(errors.New("one"), errors.New("two\n\nthree"))
