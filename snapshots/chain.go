@@ -13,25 +13,25 @@ import (
 	"thinctl/units"
 )
 
-// ChainOptions say which layers are to be made.
+// ChainOptions are the options of BeginChain.
 type ChainOptions struct {
-	// FS and Size are of a new base layer; the store's default and the pool's
-	// base size if zero. Other layers have their parent's file system, and its
-	// size unless Size is larger.
+	// FS and Size are those of a new base layer; zero means the store's default and the
+	// pool's base size. Other layers have the file system of their parent, and its size
+	// unless Size is larger.
 	FS   filesystem.Type
 	Size units.Bytes
-	// Layers are the ids of the whole chain, the base first. For a layer that was
-	// committed in the pool its chain id may stand.
+	// Layers are the ids of the whole chain, the base first. A layer that was committed
+	// in this pool may be given by its chain id.
 	Layers []string
 }
 
-// Chain makes the layers of one image, the base first, in one working volume
-// that is mounted once: at each layer's end the layer is a snapshot of it, and
-// the last layer is the working volume itself. While a Chain is open, nobody
-// removes the layers that it names. It is for one goroutine.
+// Chain makes the layers of one image, the base first, in one working volume that is
+// mounted once. Each layer is a snapshot of it; the last layer is the working volume
+// itself. While a Chain is open, its layers cannot be removed. A Chain is for one
+// goroutine.
 type Chain struct {
 	s       *Store
-	w       *work
+	w       *lease
 	options ChainOptions // whose Layers are those that are there
 	wanted  []string     // the layers as they were asked for
 	have    int
@@ -43,26 +43,26 @@ type Chain struct {
 	done    bool
 }
 
-// LayerSpec is a layer to be made.
+// LayerSpec describes a layer to be made.
 type LayerSpec struct {
 	ID      string // the next of the chain's
 	DiffID  string // "" where fill finds it out
 	Created time.Time
-	// Last: no layer follows. The working volume becomes this layer.
+	// Last reports that no layer follows. The working volume becomes this layer.
 	Last bool
 }
 
-// Filled is what was put into a layer.
+// Filled is the result of filling a layer.
 type Filled struct {
 	Size    units.Bytes
 	Entries int
 	TarSize int64
-	// DiffID, where set, is the layer's: its spec had none, since it was not known
-	// before it was read.
+	// DiffID is the layer's, if its spec had none because the layer was not read
+	// before.
 	DiffID string
 }
 
-// BeginChain holds the layers of a chain. It must be closed.
+// BeginChain leases the layers of a chain. The Chain must be closed.
 func (s *Store) BeginChain(ctx context.Context, o ChainOptions) (*Chain, error) {
 	if err := checkChain(o); err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (s *Store) BeginChain(ctx context.Context, o ChainOptions) (*Chain, error) 
 	c := &Chain{s: s, options: o, wanted: slices.Clone(o.Layers)}
 	c.options.Layers = slices.Clone(o.Layers)
 	var err error
-	c.w, err = s.beginWork(ctx, c.options.Layers, c.look)
+	c.w, err = s.beginLease(ctx, c.options.Layers, c.find)
 	if err != nil {
 		return nil, failed("begin", "a chain of layers", err)
 	}
@@ -81,16 +81,21 @@ func checkChain(o ChainOptions) error {
 	seen := map[string]bool{}
 	for _, id := range o.Layers {
 		if !isID(id) || seen[id] {
-			return &Error{Op: "begin", Object: "a chain of layers", Kind: fault.Invalid, Detail: fmt.Sprintf("layer id %q is not 64 hex digits, or there twice", id)}
+			return &Error{
+				Op:     "begin",
+				Object: "a chain of layers",
+				Kind:   fault.Invalid,
+				Detail: fmt.Sprintf("layer id %q is not 64 hex digits, or is given twice", id),
+			}
 		}
 		seen[id] = true
 	}
 	return nil
 }
 
-// look finds the layers that are there, by their ids or, where they were
-// committed here, by their chain ids.
-func (c *Chain) look(tx *thinpool.Tx) error {
+// find looks up the existing layers, by their ids or, if they were committed here, by
+// their chain ids.
+func (c *Chain) find(tx *thinpool.Tx) error {
 	c.have, c.next, c.below = 0, 0, Layer{}
 	copy(c.options.Layers, c.wanted)
 	for i, id := range c.wanted {
@@ -111,8 +116,7 @@ func (c *Chain) look(tx *thinpool.Tx) error {
 	return nil
 }
 
-// committed finds the layer over the one below that has come to have the chain
-// id.
+// committed finds the layer on the one below that has the chain id.
 func (c *Chain) committed(tx *thinpool.Tx, chainID string) (Layer, bool, error) {
 	for entry, err := range thinpool.Documents[Layer](tx, kindLayers, "") {
 		if err != nil {
@@ -125,8 +129,8 @@ func (c *Chain) committed(tx *thinpool.Tx, chainID string) (Layer, bool, error) 
 	return Layer{}, false, nil
 }
 
-// Layers returns the ids of the chain's layers, base first: those of layers that
-// were committed in the place of those that were asked for.
+// Layers returns the ids of the chain's layers, the base first. A layer that was
+// committed here has its own id, not the chain id that was given.
 func (c *Chain) Layers() []string { return slices.Clone(c.options.Layers) }
 
 func (c *Chain) follows(layer Layer) error {
@@ -142,19 +146,24 @@ func (c *Chain) take(layer Layer) {
 	c.next++
 }
 
-// Have returns how many of the chain's layers, from the base on, were there when
-// it began. They need no Add.
+// Have returns how many layers, from the base on, existed when the chain began. They
+// need no Add.
 func (c *Chain) Have() int { return c.have }
 
-// Add makes the chain's next layer: it calls fill with the mounted root of the
-// layer below, to be changed into the new one's. When Add returns, the layer is
-// durable. Where another process makes the same layer, Add waits and takes
-// that, without fill; so it does where the layer is there already. After an
-// error the layers before are whole, and the same layer may be added again.
+// Add makes the chain's next layer. It calls fill with the mounted root of the layer
+// below, to be changed into the new layer's. When Add returns, the layer is durable. If
+// another process makes the same layer, Add waits and takes that one, without calling
+// fill; so it does if the layer exists. After an error the layers before are complete,
+// and the same layer may be added again.
 func (c *Chain) Add(ctx context.Context, spec LayerSpec, fill func(root string) (Filled, error)) (Layer, error) {
 	object := "layer " + short(spec.ID)
 	if c.done || c.next >= len(c.options.Layers) || c.options.Layers[c.next] != spec.ID {
-		return Layer{}, &Error{Op: "add", Object: object, Kind: fault.Invalid, Detail: "it is not the chain's next layer"}
+		return Layer{}, &Error{
+			Op:     "add",
+			Object: object,
+			Kind:   fault.Invalid,
+			Detail: "it is not the chain's next layer",
+		}
 	}
 	lock, err := c.s.lock(ctx, lockLayer, spec.ID)
 	if err != nil {
@@ -163,7 +172,7 @@ func (c *Chain) Add(ctx context.Context, spec LayerSpec, fill func(root string) 
 	defer lock.Release()
 	layer, err := c.add(ctx, spec, fill)
 	if err != nil {
-		err = c.s.wrote(ctx, "add", object, err)
+		err = c.s.writeFailed(ctx, "add", object, err)
 		return Layer{}, errors.Join(err, c.drop(ctx))
 	}
 	c.take(layer)
@@ -186,15 +195,25 @@ func (c *Chain) add(ctx context.Context, spec LayerSpec, fill func(root string) 
 	}
 	filled, err := fill(c.target)
 	if err == nil {
-		// Also tells of what the kernel could not write, in the background, to a
-		// full pool.
+		// Sync also returns the errors of earlier writes in the background, to a full
+		// pool for example.
 		err = c.s.files.Sync(ctx, c.target)
 	}
 	if err != nil {
 		return layer, c.s.tooSmall("layer "+short(spec.ID), c.target, c.fs, c.size, c.below.ID, err)
 	}
-	layer = Layer{ID: spec.ID, Parent: c.below.ID, DiffID: spec.DiffID, ChainID: spec.ID, Size: filled.Size, Entries: filled.Entries, TarSize: filled.TarSize,
-		Created: spec.Created, FS: c.fs, Volume: c.size}
+	layer = Layer{
+		ID:      spec.ID,
+		Parent:  c.below.ID,
+		DiffID:  spec.DiffID,
+		ChainID: spec.ID,
+		Size:    filled.Size,
+		Entries: filled.Entries,
+		TarSize: filled.TarSize,
+		Created: spec.Created,
+		FS:      c.fs,
+		Volume:  c.size,
+	}
 	if c.size == c.below.Volume {
 		layer.FileSystem = c.below.FileSystem
 	}
@@ -209,7 +228,8 @@ func (c *Chain) add(ctx context.Context, spec LayerSpec, fill func(root string) 
 	return layer, c.keep(ctx, layer, spec.Last)
 }
 
-// open sees to it that the working volume is mounted and holds the layer below.
+// open mounts the working volume with the content of the layer below, if it is not
+// mounted.
 func (c *Chain) open(ctx context.Context) error {
 	if c.target != "" {
 		return nil
@@ -238,7 +258,7 @@ func (c *Chain) open(ctx context.Context) error {
 	return err
 }
 
-// keep makes the layer of what the working volume holds.
+// keep makes the layer from the content of the working volume.
 func (c *Chain) keep(ctx context.Context, layer Layer, last bool) error {
 	put := func(tx *thinpool.Tx) error { return tx.Put(kindLayers, layer.ID, layer) }
 	if last {
@@ -246,22 +266,31 @@ func (c *Chain) keep(ctx context.Context, layer Layer, last bool) error {
 		return c.w.keep(ctx, layerVolume(layer.ID), forLayer, put)
 	}
 	_, err := c.s.pool.Snapshot(ctx, c.w.volume(), layerVolume(layer.ID), thinpool.SnapshotOptions{
-		Keep: thinpool.Keep{For: forLayer, ReadOnly: true, With: func(tx *thinpool.Tx, _ thinpool.VolumeRecord) error { return put(tx) }},
+		Keep: thinpool.Keep{
+			For:      forLayer,
+			ReadOnly: true,
+			With:     func(tx *thinpool.Tx, _ thinpool.VolumeRecord) error { return put(tx) },
+		},
 	})
 	return err
 }
 
-// drop throws the working volume away.
+// drop removes the working volume.
 func (c *Chain) drop(ctx context.Context) error {
 	c.target = ""
 	return c.w.drop(ctx)
 }
 
-// Finish lets the layers go in the transaction in which with, which may be nil,
-// writes who needs them from now on. All of them must have been made.
+// Finish ends the lease in the transaction in which with writes what needs the layers
+// from now on. with may be nil. All layers must have been made.
 func (c *Chain) Finish(ctx context.Context, with func(*thinpool.Tx) error) error {
 	if c.done || c.next < len(c.options.Layers) {
-		return &Error{Op: "finish", Object: "a chain of layers", Kind: fault.Invalid, Detail: "layers are missing, or it has been closed"}
+		return &Error{
+			Op:     "finish",
+			Object: "a chain of layers",
+			Kind:   fault.Invalid,
+			Detail: "layers are missing, or it has been closed",
+		}
 	}
 	if err := c.drop(ctx); err != nil {
 		return failed("finish", "a chain of layers", err)
@@ -272,7 +301,7 @@ func (c *Chain) Finish(ctx context.Context, with func(*thinpool.Tx) error) error
 				return err
 			}
 		}
-		return tx.Delete(kindWork, c.w.id)
+		return tx.Delete(kindLeases, c.w.id)
 	})
 	if err != nil {
 		return failed("finish", "a chain of layers", err)
@@ -281,8 +310,8 @@ func (c *Chain) Finish(ctx context.Context, with func(*thinpool.Tx) error) error
 	return c.w.release()
 }
 
-// Close lets go of what Finish has not: whole layers stay, as long as nobody
-// removes them. After Finish it does nothing.
+// Close ends the lease if Finish has not. Complete layers stay until they are removed.
+// After Finish it does nothing.
 func (c *Chain) Close() error {
 	if c.done {
 		return nil

@@ -25,7 +25,9 @@ func TestChain(t *testing.T) {
 		if i > 0 {
 			parent = layers[i-1].ID
 		}
-		if l.Parent != parent || l.Size != 42 || l.Entries != 2 || l.FS != "ext4" || l.Volume == 0 || l.DiffID != "sha256:"+l.ID || l.ChainID != l.ID {
+		if l.Parent != parent || l.Size != 42 || l.Entries != 2 || l.FS != "ext4" || l.Volume == 0 ||
+			l.DiffID != "sha256:"+l.ID ||
+			l.ChainID != l.ID {
 			t.Errorf("%+v", l)
 		}
 	}
@@ -61,10 +63,14 @@ func TestChainThatFails(t *testing.T) {
 	check(t, err)
 	_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id("a")}, fill("a"))
 	check(t, err)
-	_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id("b"), Last: true}, func(root string) (snapshots.Filled, error) {
-		check(t, os.WriteFile(filepath.Join(root, "half"), nil, 0o600))
-		return snapshots.Filled{}, broken
-	})
+	_, err = chain.Add(
+		st.ctx,
+		snapshots.LayerSpec{ID: id("b"), Last: true},
+		func(root string) (snapshots.Filled, error) {
+			check(t, os.WriteFile(filepath.Join(root, "half"), nil, 0o600))
+			return snapshots.Filled{}, broken
+		},
+	)
 	says(t, err, broken, "add layer "+id("b")[:12])
 	says(t, chain.Finish(st.ctx, nil), fault.Invalid)
 	// The same layer again, on what is whole.

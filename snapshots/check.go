@@ -8,19 +8,19 @@ import (
 	"thinctl/thinpool"
 )
 
-// Disagreement is something that no sequence of finished and undone operations
-// can leave: a volume without its document, a document without its volume, a
-// record that points to nothing.
+// Disagreement is an inconsistency that no sequence of completed and undone operations
+// can leave: a volume without its document, a document without its volume, a reference
+// to nothing.
 type Disagreement struct {
 	Object string
 	Detail string
-	// Tar is the layer that is whole but for what writes its tar again, "" if the
-	// disagreement is another. No repair brings that back.
+	// Tar is the id of a layer that is complete except for the data that rebuilds its
+	// tar, and "" for other disagreements. No repair restores that data.
 	Tar string
 }
 
-// Check compares the documents with the volumes and with each other, at one
-// moment. Works that are under way or were killed are none; see Recover.
+// Check compares the documents with the volumes and with each other, at one moment.
+// Leases of running or killed processes are not disagreements; see Recover.
 func (s *Store) Check(ctx context.Context) ([]Disagreement, error) {
 	var found []Disagreement
 	err := s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
@@ -41,7 +41,7 @@ func (c *check) say(object, detail string) {
 
 func (c *check) needs(object, volume string) {
 	if _, there := c.wanted[volume]; !there {
-		c.say(object, "it stands on "+volume+", which no document has")
+		c.say(object, "it needs "+volume+", which has no document")
 	}
 }
 
@@ -115,12 +115,12 @@ func (c *check) names(tx *thinpool.Tx, containers []Container) error {
 }
 
 func (c *check) volumes(tx *thinpool.Tx) error {
-	works := map[string]bool{}
-	for entry, err := range thinpool.Documents[Work](tx, kindWork, "") {
+	leases := map[string]bool{}
+	for entry, err := range thinpool.Documents[Lease](tx, kindLeases, "") {
 		if err != nil {
 			return err
 		}
-		works[workVolume(entry.Key)] = true
+		leases[leaseVolume(entry.Key)] = true
 	}
 	for volume, err := range tx.Volumes() {
 		if err != nil {
@@ -130,10 +130,10 @@ func (c *check) volumes(tx *thinpool.Tx) error {
 		switch {
 		case !isOurs(volume.For) && !there:
 			continue // the user's own, or another package's
-		case volume.For == forWork && works[volume.Name]:
+		case volume.For == forLease && leases[volume.Name]:
 			continue
 		case !there:
-			c.say("volume "+volume.Name, "no document has it")
+			c.say("volume "+volume.Name, "it has no document")
 		case what != volume.For:
 			c.say("volume "+volume.Name, "it is kept for "+volume.For+", not for "+what)
 		}

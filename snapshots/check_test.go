@@ -69,7 +69,13 @@ func TestCheckFinds(t *testing.T) {
 			volumes, err := st.pool.Volumes(st.ctx)
 			check(t, err)
 			var done []string
-			check(t, st.pool.Update(st.ctx, func(tx *thinpool.Tx) (err error) { done, err = snapshots.RepairIn(tx); return err }))
+			check(
+				t,
+				st.pool.Update(
+					st.ctx,
+					func(tx *thinpool.Tx) (err error) { done, err = snapshots.RepairIn(tx); return err },
+				),
+			)
 			if len(done) == 0 && len(c.want) > 0 && c.name != "a name" {
 				t.Error("the repair does not say what it has done")
 			}

@@ -6,14 +6,15 @@ import (
 	"thinctl/thinpool"
 )
 
-// CommitOptions change what a commit does.
+// CommitOptions are the options of CommitContainer.
 type CommitOptions struct {
-	// With writes the caller's documents in the same transaction, or refuses.
+	// With writes the caller's documents in the same transaction. Its error cancels the
+	// commit.
 	With func(*thinpool.Tx, Layer) error
 }
 
-// CommitContainer makes a layer of what a container holds now, mounted or not:
-// a snapshot, with the file system frozen meanwhile. Nothing is copied.
+// CommitContainer makes a layer of the present content of a container, mounted or not:
+// a snapshot, taken while the file system is frozen. Nothing is copied.
 func (s *Store) CommitContainer(ctx context.Context, id string, o CommitOptions) (Layer, error) {
 	c, err := s.Container(ctx, id)
 	if err != nil {
@@ -53,7 +54,7 @@ func (s *Store) CommitContainer(ctx context.Context, id string, o CommitOptions)
 	return layer, nil
 }
 
-// recoverJournal mounts a container once that was not unmounted in order: a
+// recoverJournal mounts a container once if it was not unmounted cleanly, because a
 // layer is read without replaying its journal.
 func (s *Store) recoverJournal(ctx context.Context, c Container) error {
 	name := containerVolume(c.ID)
@@ -72,5 +73,5 @@ func (s *Store) recoverJournal(ctx context.Context, c Container) error {
 	if needed {
 		return s.withMounted(ctx, c, func(string) error { return nil })
 	}
-	return s.deactivateFree(ctx, name)
+	return s.deactivateUnused(ctx, name)
 }

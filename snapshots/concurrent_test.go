@@ -90,12 +90,19 @@ func (m *member) contain(ctx context.Context, words []string, n int) error {
 	}
 	defer chain.Close()
 	for i := chain.Have(); i < len(words); i++ {
-		if _, err := chain.Add(ctx, snapshots.LayerSpec{ID: id(words[i]), Last: i == len(words)-1}, fill(words[i])); err != nil {
+		if _, err := chain.Add(
+			ctx,
+			snapshots.LayerSpec{ID: id(words[i]), Last: i == len(words)-1},
+			fill(words[i]),
+		); err != nil {
 			return err
 		}
 	}
 	name := fmt.Sprintf("%s-%d", m.name, n)
-	if _, err := m.s.CreateContainer(ctx, snapshots.ContainerOptions{Name: name, Layer: id(words[len(words)-1])}); err != nil {
+	if _, err := m.s.CreateContainer(
+		ctx,
+		snapshots.ContainerOptions{Name: name, Layer: id(words[len(words)-1])},
+	); err != nil {
 		return err
 	}
 	if err := chain.Finish(ctx, func(*thinpool.Tx) error { return nil }); err != nil {
@@ -130,13 +137,17 @@ func TestRecoverLeavesTheLivingAlone(t *testing.T) {
 	check(t, err)
 	view, err := other.ViewLayer(st.ctx, id("a"))
 	check(t, err)
-	_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id("b"), Last: true}, func(root string) (snapshots.Filled, error) {
-		check(t, other.Recover(st.ctx))
-		check(t, load(st.ctx, other, "e"))
-		_, err := other.RemoveLayers(st.ctx, ids("a"), snapshots.RemovalOptions{})
-		says(t, err, fault.Busy, "under way")
-		return fill("b")(root)
-	})
+	_, err = chain.Add(
+		st.ctx,
+		snapshots.LayerSpec{ID: id("b"), Last: true},
+		func(root string) (snapshots.Filled, error) {
+			check(t, other.Recover(st.ctx))
+			check(t, load(st.ctx, other, "e"))
+			_, err := other.RemoveLayers(st.ctx, ids("a"), snapshots.RemovalOptions{})
+			says(t, err, fault.Busy, "in progress")
+			return fill("b")(root)
+		},
+	)
 	check(t, err)
 	check(t, wholeTree(view.Root, "a"))
 	check(t, view.Close())
@@ -160,12 +171,16 @@ func TestManyMakeOneLayer(t *testing.T) {
 			defer chain.Close()
 			for i, word := range []string{"a", "b"}[chain.Have():] {
 				last := i+chain.Have() == 1
-				_, err := chain.Add(st.ctx, snapshots.LayerSpec{ID: id(word), Last: last}, func(root string) (snapshots.Filled, error) {
-					mu.Lock()
-					filled[word]++
-					mu.Unlock()
-					return fill(word)(root)
-				})
+				_, err := chain.Add(
+					st.ctx,
+					snapshots.LayerSpec{ID: id(word), Last: last},
+					func(root string) (snapshots.Filled, error) {
+						mu.Lock()
+						filled[word]++
+						mu.Unlock()
+						return fill(word)(root)
+					},
+				)
 				if err != nil {
 					t.Error(err)
 					return
@@ -205,10 +220,14 @@ func TestStrangerInTheWorkingVolume(t *testing.T) {
 	chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids("a", "b")})
 	check(t, err)
 	for _, word := range []string{"a", "b"} {
-		_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id(word), Last: word == "b"}, func(root string) (snapshots.Filled, error) {
-			hold()
-			return fill(word)(root)
-		})
+		_, err = chain.Add(
+			st.ctx,
+			snapshots.LayerSpec{ID: id(word), Last: word == "b"},
+			func(root string) (snapshots.Filled, error) {
+				hold()
+				return fill(word)(root)
+			},
+		)
 		check(t, err)
 	}
 	check(t, chain.Finish(st.ctx, nil))

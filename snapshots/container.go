@@ -17,45 +17,54 @@ type ContainerOptions struct {
 	Image     string // the key of its image, not looked into
 	ImageName string
 	Layer     string // the image's top layer; "" for an empty image
-	// Size is its volume's; the layer's where zero, and never smaller.
+	// Size is the size of its volume; zero means that of the layer. It cannot be
+	// smaller.
 	Size units.Bytes
-	// FS is the file system of an empty image's container.
+	// FS is the file system of a container of an empty image.
 	FS filesystem.Type
-	// MountLabel is the SELinux context that it is mounted with.
+	// MountLabel is the SELinux context for mounts of the container.
 	MountLabel string
-	// With writes the caller's documents in the same transaction, or refuses.
+	// With writes the caller's documents in the same transaction. Its error cancels the
+	// creation.
 	With func(*thinpool.Tx, Container) error
 }
 
-// CreateContainer makes a container. Where another of the same layer was made
-// before, this is one snapshot: nothing is mounted, formatted or copied.
+// CreateContainer makes a container. If a container of the same layer was made before,
+// this is one snapshot: nothing is mounted, formatted or copied.
 func (s *Store) CreateContainer(ctx context.Context, o ContainerOptions) (Container, error) {
-	c := Container{ID: newID(idDigits), Name: o.Name, Image: o.Image, ImageName: o.ImageName, MountLabel: o.MountLabel, Created: s.now()}
+	c := Container{
+		ID:         newID(idDigits),
+		Name:       o.Name,
+		Image:      o.Image,
+		ImageName:  o.ImageName,
+		MountLabel: o.MountLabel,
+		Created:    s.now(),
+	}
 	if c.Name == "" {
 		c.Name = short(c.ID)
 	}
 	if err := checkContainerName(c.Name); err != nil {
 		return Container{}, err
 	}
-	g, err := s.ground(ctx, o.Layer, o.FS, o.Size)
+	g, err := s.base(ctx, o.Layer, o.FS, o.Size)
 	if err != nil {
 		return Container{}, failed("create", "container "+c.Name, err)
 	}
-	// The init may go with its layer before it is copied; then the layer is not
-	// found the next time.
+	// The init may be removed with its layer before it is copied. The next try then
+	// reports the layer as not found.
 	const tries = 3
 	for n := 1; ; n++ {
 		made, err := s.createOn(ctx, g, c, o)
-		if err == nil || n == tries || !goneBelow(err) {
+		if err == nil || n == tries || !originGone(err) {
 			return made, failed("create", "container "+c.Name, err)
 		}
-		if g, err = s.ground(ctx, o.Layer, o.FS, o.Size); err != nil {
+		if g, err = s.base(ctx, o.Layer, o.FS, o.Size); err != nil {
 			return Container{}, failed("create", "container "+c.Name, err)
 		}
 	}
 }
 
-func (s *Store) createOn(ctx context.Context, g ground, c Container, o ContainerOptions) (Container, error) {
+func (s *Store) createOn(ctx context.Context, g base, c Container, o ContainerOptions) (Container, error) {
 	init, err := s.initOn(ctx, g)
 	if err != nil {
 		return Container{}, err

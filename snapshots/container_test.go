@@ -87,7 +87,13 @@ func TestContainerRefuses(t *testing.T) {
 	_, err = st.s.CreateContainer(st.ctx, snapshots.ContainerOptions{Layer: id("a"), Size: units.MiB})
 	says(t, err, fault.Invalid, "smaller")
 	refusal := errors.New("no such image any more")
-	_, err = st.s.CreateContainer(st.ctx, snapshots.ContainerOptions{Layer: id("a"), With: func(*thinpool.Tx, snapshots.Container) error { return refusal }})
+	_, err = st.s.CreateContainer(
+		st.ctx,
+		snapshots.ContainerOptions{
+			Layer: id("a"),
+			With:  func(*thinpool.Tx, snapshots.Container) error { return refusal },
+		},
+	)
 	says(t, err, refusal)
 	containers, err := st.s.Containers(st.ctx)
 	check(t, err)
@@ -194,7 +200,11 @@ func TestCommit(t *testing.T) {
 		check(t, view.Close())
 	}
 	refusal := errors.New("no")
-	_, err = st.s.CommitContainer(st.ctx, "web", snapshots.CommitOptions{With: func(*thinpool.Tx, snapshots.Layer) error { return refusal }})
+	_, err = st.s.CommitContainer(
+		st.ctx,
+		"web",
+		snapshots.CommitOptions{With: func(*thinpool.Tx, snapshots.Layer) error { return refusal }},
+	)
 	says(t, err, refusal)
 	// A container over a committed layer, whose init is its own.
 	over := st.create("over", still.ID)
@@ -228,7 +238,11 @@ func TestDigests(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
-	says(t, st.s.SetDigest(st.ctx, one.ID, snapshots.Digest{DiffID: digest(one.ID, "3"), Size: 7, Entries: 3}), fault.Invalid)
+	says(
+		t,
+		st.s.SetDigest(st.ctx, one.ID, snapshots.Digest{DiffID: digest(one.ID, "3"), Size: 7, Entries: 3}),
+		fault.Invalid,
+	)
 	says(t, st.s.SetDigest(st.ctx, one.ID, snapshots.Digest{DiffID: "md5:1", Size: 7, Entries: 3}), fault.Invalid)
 }
 
@@ -244,7 +258,14 @@ func TestRemoveMountedContainer(t *testing.T) {
 	leave()
 	volume, err := st.pool.VolumeStatus(st.ctx, "container-"+web.ID)
 	check(t, err)
-	gone, err := st.Files.MountElsewhere(blockdev.Number(volume.Dev), filesystem.Holder{Namespace: 4711, MountPoints: []string{"/mnt"}, Processes: []filesystem.Process{{PID: 99, Command: "sshd"}}})
+	gone, err := st.Files.MountElsewhere(
+		blockdev.Number(volume.Dev),
+		filesystem.Holder{
+			Namespace:   4711,
+			MountPoints: []string{"/mnt"},
+			Processes:   []filesystem.Process{{PID: 99, Command: "sshd"}},
+		},
+	)
 	check(t, err)
 	_, err = st.s.RemoveContainer(st.ctx, "web", snapshots.RemoveOptions{})
 	says(t, err, snapshots.ErrMounted, "4711", "sshd (pid 99)", "/mnt")

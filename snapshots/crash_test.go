@@ -75,7 +75,15 @@ func stopped(t *testing.T, o operation, n int, phase thinpooltest.Phase, power b
 	fault := func(what string, err error) {
 		t.Helper()
 		if err != nil {
-			t.Errorf("stopped %s step %d (%s), the operation said: %v: %s: %v", [...]string{"before", "after"}[phase], n, step, said, what, err)
+			t.Errorf(
+				"stopped %s step %d (%s), the operation said: %v: %s: %v",
+				[...]string{"before", "after"}[phase],
+				n,
+				step,
+				said,
+				what,
+				err,
+			)
 		}
 	}
 	st.reopen()
@@ -187,9 +195,13 @@ func operations() []operation {
 		}
 	}
 	commit := func(ctx context.Context, s *snapshots.Store, _ func(string)) error {
-		_, err := s.CommitContainer(ctx, "web", snapshots.CommitOptions{With: func(tx *thinpool.Tx, l snapshots.Layer) error {
-			return tx.Put(kindTestImages, "committed", l.ID)
-		}})
+		_, err := s.CommitContainer(
+			ctx,
+			"web",
+			snapshots.CommitOptions{With: func(tx *thinpool.Tx, l snapshots.Layer) error {
+				return tx.Put(kindTestImages, "committed", l.ID)
+			}},
+		)
 		return err
 	}
 	create := func(name string) func(context.Context, *snapshots.Store, func(string)) error {
@@ -200,15 +212,36 @@ func operations() []operation {
 	}
 	return []operation{
 		{name: "load", prepare: nothing, run: loadImage("a", "b", "c"), done: imageThere("c")},
-		{name: "load that shares", prepare: loaded("a", "b", "c"), run: loadImage("a", "b", "d"), done: imageThere("d"), left: []string{"a", "b", "c"}},
-		{name: "create a container", prepare: loaded("a", "b"), run: create("web"), done: containerThere("web"), left: []string{"a", "b"}},
-		{name: "create another", prepare: container(false), run: create("db"), done: containerThere("db"), left: []string{"a", "b"}},
+		{
+			name:    "load that shares",
+			prepare: loaded("a", "b", "c"),
+			run:     loadImage("a", "b", "d"),
+			done:    imageThere("d"),
+			left:    []string{"a", "b", "c"},
+		},
+		{
+			name:    "create a container",
+			prepare: loaded("a", "b"),
+			run:     create("web"),
+			done:    containerThere("web"),
+			left:    []string{"a", "b"},
+		},
+		{
+			name:    "create another",
+			prepare: container(false),
+			run:     create("db"),
+			done:    containerThere("db"),
+			left:    []string{"a", "b"},
+		},
 		{name: "commit mounted", prepare: container(true), run: commit, done: committed, left: []string{"a", "b"}},
 		{name: "commit unmounted", prepare: container(false), run: commit, done: committed, left: []string{"a", "b"}},
 		{name: "mount and grow", left: []string{"a", "b"},
 			prepare: func(st *stage) {
 				loaded("a", "b")(st)
-				_, err := st.s.CreateContainer(st.ctx, snapshots.ContainerOptions{Name: "web", Layer: id("b"), Size: 32 * units.MiB})
+				_, err := st.s.CreateContainer(
+					st.ctx,
+					snapshots.ContainerOptions{Name: "web", Layer: id("b"), Size: 32 * units.MiB},
+				)
 				check(st.t, err)
 			},
 			run: func(ctx context.Context, s *snapshots.Store, _ func(string)) error {
@@ -284,7 +317,10 @@ func loadImage(words ...string) func(context.Context, *snapshots.Store, func(str
 			}
 			acked(words[i])
 		}
-		return chain.Finish(ctx, func(tx *thinpool.Tx) error { return tx.Put(kindTestImages, words[len(words)-1], "image") })
+		return chain.Finish(
+			ctx,
+			func(tx *thinpool.Tx) error { return tx.Put(kindTestImages, words[len(words)-1], "image") },
+		)
 	}
 }
 

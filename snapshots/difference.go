@@ -7,9 +7,9 @@ import (
 	"thinctl/thinpool"
 )
 
-// LayerChanges tells visit what differs in the upper layer's tree from the lower
-// one's, by the rules of docker diff. An empty lower is what the upper layer is
-// the difference to.
+// LayerChanges calls visit with each difference of the upper layer from the lower one,
+// by the rules of docker diff. If lower is "", it compares with what the upper layer
+// was made on.
 func (s *Store) LayerChanges(ctx context.Context, lower, upper string, visit func(changes.Change) error) error {
 	up, err := s.Layer(ctx, upper)
 	if err != nil {
@@ -29,8 +29,8 @@ func (s *Store) LayerChanges(ctx context.Context, lower, upper string, visit fun
 	return failed("compare", "layer "+short(up.ID), s.walk(ctx, below, up.Tree(), related, visit))
 }
 
-// ContainerChanges tells visit what has been changed in a container, mounted or
-// not, since it was made, by the rules of docker diff.
+// ContainerChanges calls visit with each change in a container, mounted or not, since
+// it was made, by the rules of docker diff.
 func (s *Store) ContainerChanges(ctx context.Context, id string, visit func(changes.Change) error) error {
 	c, err := s.Container(ctx, id)
 	if err != nil {
@@ -45,9 +45,9 @@ func (s *Store) walk(ctx context.Context, lower, upper Tree, related bool, visit
 	})
 }
 
-// Related tells whether one layer was made over the other, so that an inode that
-// looks the same is the same. Of layers that were made side by side two files may
-// have the same inode number and, to the kernel's tick, the same times.
+// Related reports whether one layer was made on the other. Only then is an inode that
+// looks the same the same: in layers that were made side by side, two files may have
+// the same inode number and the same times.
 func (s *Store) Related(ctx context.Context, a, b string) (bool, error) {
 	found := false
 	err := s.pool.View(ctx, func(tx *thinpool.Tx) error {

@@ -13,7 +13,7 @@ import (
 	"thinctl/units"
 )
 
-// Digest is what a layer's tar amounts to.
+// Digest describes the tar of a layer.
 type Digest struct {
 	DiffID  string // "sha256:..."
 	Size    units.Bytes
@@ -21,14 +21,18 @@ type Digest struct {
 	TarSize int64 // bytes, uncompressed
 }
 
-// SetDigest notes what a committed layer's difference amounts to, once it is
-// known. The layer keeps its id. Chain ids follow where all digests below are
-// known.
+// SetDigest records the digest of a committed layer when it has been computed. The
+// layer keeps its id. Chain ids are computed when all digests below are known.
 func (s *Store) SetDigest(ctx context.Context, layer string, d Digest) error {
 	diffID := d.DiffID
 	digits, ok := strings.CutPrefix(diffID, "sha256:")
 	if !ok || !isID(digits) {
-		return &Error{Op: "note the digest of", Object: "layer " + short(layer), Kind: fault.Invalid, Detail: fmt.Sprintf("%q is not a sha256 digest", diffID)}
+		return &Error{
+			Op:     "record the digest of",
+			Object: "layer " + short(layer),
+			Kind:   fault.Invalid,
+			Detail: fmt.Sprintf("%q is not a sha256 digest", diffID),
+		}
 	}
 	err := s.pool.Update(ctx, func(tx *thinpool.Tx) error {
 		l, err := LayerIn(tx, layer)
@@ -36,7 +40,7 @@ func (s *Store) SetDigest(ctx context.Context, layer string, d Digest) error {
 			return err
 		}
 		if l.DiffID != "" && l.DiffID != diffID {
-			return &Error{Op: "note the digest of", Object: "layer " + short(l.ID), Kind: fault.Invalid,
+			return &Error{Op: "record the digest of", Object: "layer " + short(l.ID), Kind: fault.Invalid,
 				Detail: fmt.Sprintf("it has %s already, which is not %s", l.DiffID, diffID)}
 		}
 		l.DiffID, l.Size, l.Entries, l.TarSize = diffID, d.Size, d.Entries, d.TarSize
@@ -46,10 +50,10 @@ func (s *Store) SetDigest(ctx context.Context, layer string, d Digest) error {
 		}
 		return putChainIDs(tx, l, all)
 	})
-	return failed("note the digest of", "layer "+short(layer), err)
+	return failed("record the digest of", "layer "+short(layer), err)
 }
 
-// putChainIDs writes a layer and those above it with the chain ids that can be
+// putChainIDs writes a layer, and those above it, with the chain ids that can be
 // computed now.
 func putChainIDs(tx *thinpool.Tx, l Layer, all []Layer) error {
 	below := ""

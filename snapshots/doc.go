@@ -1,40 +1,40 @@
-// Package snapshots keeps the layers and containers of a pool: a tree of thin
-// volumes with file systems, each a copy of the one below that shares its blocks.
+// Package snapshots keeps the layers and containers of a pool: a tree of thin volumes
+// with file systems, in which each volume is a snapshot of its parent and shares its
+// blocks.
 //
 // # Words
 //
-//   - A template is an empty file system, formatted once for its kind and size.
-//   - A layer is what one step of an image changed: a volume that began as its
-//     parent's copy, or a template's, and is never written again.
-//   - An init is a layer with the stubs that a container's runtime mounts things
-//     over. It is made when the first container of the layer is.
-//   - A container is a copy of an init, to be written.
-//   - A work is something under way. It holds layers, and may have a working
-//     volume. A lock that dies with its process tells whether it is alive.
-//   - A view is a volume mounted to be read.
+//   - A template is an empty file system. It is formatted once for each type and size.
+//   - A layer is the result of one step of an image: a volume that began as a snapshot
+//     of its parent, or of a template, and is never written again.
+//   - An init is a layer plus the mount points that a container's runtime needs. It is
+//     made with the first container of the layer. The word is Docker's.
+//   - A container is a writable snapshot of an init.
+//   - A lease keeps layers while work is in progress, and may have a working volume. A
+//     lock that ends with its process shows whether the lease is alive.
+//   - A view is a volume that is mounted to be read.
 //
 // # How layers are made
 //
-// A [Chain] fills one working volume, mounted once. At a layer's end the volume
-// is suspended, which freezes its file system, and the layer is a snapshot of it,
-// durable with its document in one transaction. The last layer is the working
-// volume itself, unmounted and renamed. A process that dies on the way leaves
-// whole layers and a working volume; whoever begins the next work throws that
-// away.
+// A [Chain] fills one working volume, which is mounted once. At the end of a layer the
+// volume is suspended, which freezes its file system, and a snapshot of it becomes the
+// layer; one transaction makes the snapshot and its document durable. The last layer is
+// the working volume itself, unmounted and renamed. A killed process leaves complete
+// layers and a working volume. The next lease removes that volume.
 //
-// # What holds
+// # Guarantees
 //
-// All documents are in the pool's database. A document is written in the
-// transaction of its volume, and goes with it: whatever instant a process or
-// the power ends, both are there or neither ([Store.Check]). A removal plans
-// again in its transaction: a layer that a work holds, that a container or a
-// child stands on, or that the caller says is needed, is never removed.
+// All documents are in the pool's database. A document is written, and removed, in the
+// transaction of its volume: after a crash at any instant both exist or neither
+// ([Store.Check]). A removal repeats its plan inside its transaction. It never removes
+// a layer that a lease, a container or another layer needs, or that the caller reports
+// as needed.
 //
 // # Caveats
 //
-// Layers are read without replaying a journal (noload, norecovery). They were
-// snapshotted frozen or unmounted, so that there is nothing to replay. Templates
-// and their inits stay when their last user goes: they take some blocks, and save
+// Layers are mounted without replaying a journal (noload, norecovery). Their snapshots
+// were taken frozen or unmounted, so there is nothing to replay. Templates and their
+// inits stay after their last user is removed: they take a few blocks, and save
 // formatting.
 //
 // # Example

@@ -40,8 +40,8 @@ func (e *Error) Unwrap() []error { return (*fault.Error)(e).Unwrap() }
 
 // failed wraps an error of the layers below. It leaves an error of this package as it is.
 func failed(op, object string, err error) error {
-	var told *Error
-	if err == nil || errors.As(err, &told) {
+	var own *Error
+	if err == nil || errors.As(err, &own) {
 		return err
 	}
 	return &Error{Op: op, Object: object, Err: err}

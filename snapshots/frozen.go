@@ -14,7 +14,7 @@ import (
 // kernel refuses for a read-only mount beside a read-write one (fs/super.c,
 // get_tree_bdev_flags).
 func (s *Store) WithFrozen(ctx context.Context, volume string, fs filesystem.Type, f func(root string) error) error {
-	return s.withWork(ctx, func(w *work) (string, error) {
+	return s.withLease(ctx, func(w *lease) (string, error) {
 		if err := w.copy(ctx, volume, 0); err != nil {
 			return "", err
 		}
@@ -22,25 +22,30 @@ func (s *Store) WithFrozen(ctx context.Context, volume string, fs filesystem.Typ
 		if err != nil {
 			return "", err
 		}
-		// With recovery: a virtual machine that has the device keeps its journal, and so
-		// does a volume that was not mounted since the host crashed.
+		// The mount replays the journal: a virtual machine that has the device keeps
+		// its journal, and so does a volume that was not mounted since the host
+		// crashed.
 		return w.show(ctx, active.Node, filesystem.MountOptions{Type: fs})
 	}, f)
 }
 
-// WithUnwritten calls f with the tree on a device that nobody writes to. The device
-// is active and stays so.
+// WithUnwritten calls f with the tree on a device that no process writes to. The device
+// is active and stays active.
 func (s *Store) WithUnwritten(ctx context.Context, node string, fs filesystem.Type, f func(root string) error) error {
-	return s.withWork(ctx, func(w *work) (string, error) {
+	return s.withLease(ctx, func(w *lease) (string, error) {
 		w.made = true // its mount is to be cleared
 		return w.show(ctx, node, filesystem.MountOptions{Type: fs, NoRecovery: true})
 	}, f)
 }
 
-// withWork calls f with the tree that show mounts. The work's document lets the next
-// process clear the mount and the volume if this one is killed.
-func (s *Store) withWork(ctx context.Context, show func(*work) (root string, err error), f func(root string) error) error {
-	w, err := s.beginWork(ctx, nil, nil)
+// withLease calls f with the tree that show mounts. The lease's document lets the next
+// process remove the mount and the volume if this process is killed.
+func (s *Store) withLease(
+	ctx context.Context,
+	show func(*lease) (root string, err error),
+	f func(root string) error,
+) error {
+	w, err := s.beginLease(ctx, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -51,10 +56,10 @@ func (s *Store) withWork(ctx context.Context, show func(*work) (root string, err
 	return errors.Join(err, w.end(ctx))
 }
 
-// show mounts a device read-only where the work's mount is looked for.
-func (w *work) show(ctx context.Context, node string, o filesystem.MountOptions) (target string, err error) {
+// show mounts a device read-only at the mount point of the lease.
+func (w *lease) show(ctx context.Context, node string, o filesystem.MountOptions) (target string, err error) {
 	o.ReadOnly, o.MakeTarget = true, true
 	o.Options = append(o.Options, "noatime", "nosuid", "nodev", "noexec")
-	target = w.s.workTarget(w.id)
+	target = w.s.leaseTarget(w.id)
 	return target, w.s.files.Mount(ctx, node, target, o)
 }

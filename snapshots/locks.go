@@ -11,14 +11,14 @@ import (
 	"thinctl/internal/filelock"
 )
 
-// lockFile is in the pool's folder. Its bytes are locks by kind and name. The
-// locks die with their process, so that who holds one is alive.
+// lockFile is in the pool's directory. Its bytes are locks by kind and name. The kernel
+// releases them when their process ends, so the holder of a lock is alive.
 const lockFile = "work.lock"
 
 type lockKind int64
 
 const (
-	lockWork     lockKind = iota + 1 // a work is alive
+	lockLease    lockKind = iota + 1 // a lease is alive
 	lockView                         // a view is alive
 	lockLayer                        // a layer is being made
 	lockTemplate                     // a template is being made
@@ -26,10 +26,10 @@ const (
 	lockVolume                       // a volume's device and mounts are changed
 )
 
-// Kinds are kept apart, since a holder of one may wait for one of another kind.
-// Two names of a kind may share a byte, which does no more than make them wait
-// for each other: whoever needs several takes them in order, each byte once. The
-// names of works and views are random.
+// Each kind has its own range, because the holder of one lock may wait for one of
+// another kind. Two names of a kind may share a byte, and then wait for each other: a
+// caller that needs several takes them in order, each byte once. The names of leases
+// and views are random.
 const kindBits = 58 // leaves 31 kinds below the largest offset
 
 func span(kind lockKind, name string) filelock.Range {
@@ -48,7 +48,7 @@ func (s *Store) tryLock(kind lockKind, name string) (*filelock.Lock, error) {
 	return filelock.Try(s.lockPath(), span(kind, name))
 }
 
-// WithLayerLock runs f while nobody makes the layer of that id.
+// WithLayerLock runs f while no process makes the layer of an id.
 func (s *Store) WithLayerLock(ctx context.Context, id string, f func() error) error {
 	lock, err := s.lock(ctx, lockLayer, id)
 	if err != nil {

@@ -15,17 +15,18 @@ import (
 	"thinctl/units"
 )
 
-// MountOptions change how a container is mounted.
+// MountOptions are the options of MountContainer.
 type MountOptions struct {
 	ReadOnly bool
-	// Target is where; the container's folder below the pool's mounts where empty.
+	// Target is the mount point; "" means the container's directory below the pool's
+	// mounts.
 	Target string
 }
 
 func (s *Store) containerTarget(id string) string { return filepath.Join(s.mountsDir(), id) }
 
-// MountContainer mounts a container and returns where. A container that is
-// mounted so already stays as it is. Where the volume is larger than its file
+// MountContainer mounts a container and returns the mount point. A container that is
+// already mounted in this way stays as it is. If the volume is larger than its file
 // system, the file system grows.
 func (s *Store) MountContainer(ctx context.Context, id string, o MountOptions) (string, error) {
 	c, err := s.Container(ctx, id)
@@ -75,7 +76,7 @@ func (s *Store) mountAt(ctx context.Context, c Container, target string, readOnl
 		return s.heldBy(ctx, "mount", c, volume.Dev, err)
 	}
 	if err != nil {
-		return errors.Join(err, s.deactivateFree(ctx, volume.Name))
+		return errors.Join(err, s.deactivateUnused(ctx, volume.Name))
 	}
 	if readOnly || c.FileSystem == 0 || c.FileSystem >= c.Size {
 		return nil
@@ -91,7 +92,7 @@ func mountOptions(c Container, readOnly bool) filesystem.MountOptions {
 	return o
 }
 
-// grow brings the file system to the volume's size, and notes that it is.
+// grow grows a container's file system to the volume's size, and records it.
 func (s *Store) grow(ctx context.Context, c Container, volume thinpool.Volume, target string) error {
 	if err := s.files.Grow(ctx, volume.Node, target); err != nil {
 		return err
@@ -106,8 +107,8 @@ func (s *Store) grow(ctx context.Context, c Container, volume thinpool.Volume, t
 	})
 }
 
-// UnmountContainer unmounts a container wherever this mount namespace has it,
-// but for those who only look at it, and puts its device away.
+// UnmountContainer unmounts a container everywhere in this mount namespace, except
+// where a view shows it, and deactivates its device.
 func (s *Store) UnmountContainer(ctx context.Context, id string) error {
 	c, err := s.Container(ctx, id)
 	if err != nil {
@@ -143,14 +144,13 @@ func (s *Store) unmountAll(ctx context.Context, c Container) error {
 	if !found {
 		return &Error{Op: "unmount", Object: "container " + c.Name, Kind: ErrNotMounted}
 	}
-	if err := removeFolder(s.containerTarget(c.ID)); err != nil {
+	if err := removeDir(s.containerTarget(c.ID)); err != nil {
 		return err
 	}
-	return s.deactivateFree(ctx, volume.Name)
+	return s.deactivateUnused(ctx, volume.Name)
 }
 
-// mountsOf returns where this mount namespace has a volume mounted; nowhere,
-// where it is not active.
+// mountsOf returns where this mount namespace has a volume mounted.
 func (s *Store) mountsOf(ctx context.Context, name string) (thinpool.Volume, []filesystem.MountPoint, error) {
 	status, err := s.pool.VolumeStatus(ctx, name)
 	if err != nil || !status.Active {
@@ -160,8 +160,8 @@ func (s *Store) mountsOf(ctx context.Context, name string) (thinpool.Volume, []f
 	return status.Volume, points, err
 }
 
-// Mounts returns where this mount namespace has containers mounted, by their ids;
-// views of them do not count.
+// Mounts returns the mount points of containers in this mount namespace, by container
+// id. Views do not count.
 func (s *Store) Mounts(ctx context.Context) (map[string][]string, error) {
 	volumes, err := s.pool.Volumes(ctx)
 	if err != nil {
@@ -186,8 +186,8 @@ func (s *Store) Mounts(ctx context.Context) (map[string][]string, error) {
 	return mounts, nil
 }
 
-// deactivateFree puts a volume's device away unless somebody still uses it.
-func (s *Store) deactivateFree(ctx context.Context, name string) error {
+// deactivateUnused deactivates a volume's device unless it is open.
+func (s *Store) deactivateUnused(ctx context.Context, name string) error {
 	err := s.pool.DeactivateIfClosed(ctx, name)
 	if errors.Is(err, thinpool.ErrOpen) {
 		return nil
@@ -200,11 +200,21 @@ func (s *Store) elsewhere(op string, c Container, at filesystem.MountPoint) erro
 	if at.ReadOnly {
 		how = "read-only"
 	}
-	return &Error{Op: op, Object: "container " + c.Name, Kind: ErrMounted, Detail: how + " at " + at.Path,
-		Remedy: fmt.Sprintf("run `thinctl container unmount %s %s`, or end who looks at it", s.pool.Name(), c.Name)}
+	return &Error{
+		Op:     op,
+		Object: "container " + c.Name,
+		Kind:   ErrMounted,
+		Detail: how + " at " + at.Path,
+		Remedy: fmt.Sprintf(
+			"run `thinctl container unmount %s %s`, or stop the process that reads it",
+			s.pool.Name(),
+			c.Name,
+		),
+	}
 }
 
-// heldBy names who keeps a container's volume in use.
+// heldBy returns the error for a container whose volume is in use, with the processes
+// and mounts that use it.
 func (s *Store) heldBy(ctx context.Context, op string, c Container, dev blockdev.Number, cause error) error {
 	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
@@ -218,23 +228,23 @@ func (s *Store) heldBy(ctx context.Context, op string, c Container, dev blockdev
 		who = append(who, err.Error())
 	}
 	e.Detail = strings.Join(who, "; ")
-	e.Remedy = "end those processes, or unmount it there"
+	e.Remedy = "stop those processes, or unmount it there"
 	return e
 }
 
-// heldOpen refuses what the pool has refused because a volume's device is open,
-// and says what the pool said of the holders.
+// heldOpen returns the error for a volume whose device is open, with the holders that
+// the pool reported.
 func heldOpen(op, object string, kind, cause error) error {
 	e := &Error{Op: op, Object: object, Kind: kind, Err: cause}
-	var told *thinpool.Error
-	if errors.As(cause, &told) {
-		e.Detail, e.Remedy, e.Err = told.Detail, told.Remedy, nil
+	var own *thinpool.Error
+	if errors.As(cause, &own) {
+		e.Detail, e.Remedy, e.Err = own.Detail, own.Remedy, nil
 	}
 	return e
 }
 
-// TrimContainer gives the blocks that a container's file system does not use
-// back to the pool. It returns what the file system offered.
+// TrimContainer discards the blocks that a container's file system does not use. It
+// returns how much the file system discarded.
 func (s *Store) TrimContainer(ctx context.Context, id string) (units.Bytes, error) {
 	c, err := s.Container(ctx, id)
 	if err != nil {
@@ -253,8 +263,9 @@ func (s *Store) TrimContainer(ctx context.Context, id string) (units.Bytes, erro
 	return offered, failed("trim", "container "+c.Name, err)
 }
 
-// withMounted calls do where a container is mounted read-write, and mounts it for
-// that time where it is not. Its volume's lock is held.
+// withMounted calls do with the root of a container that is mounted read-write, and
+// mounts the container for that time if it is not mounted. The caller holds the
+// volume's lock.
 func (s *Store) withMounted(ctx context.Context, c Container, do func(root string) error) error {
 	volume, points, err := s.mountsOf(ctx, containerVolume(c.ID))
 	if err != nil {
@@ -268,14 +279,14 @@ func (s *Store) withMounted(ctx context.Context, c Container, do func(root strin
 	if len(points) > 0 {
 		return do(points[0].Path)
 	}
-	view, err := s.look(ctx, volume.Name, mountOptions(c, false))
+	view, err := s.mountView(ctx, volume.Name, mountOptions(c, false))
 	if err != nil {
 		return err
 	}
 	return errors.Join(do(view.Root), view.close(ctx))
 }
 
-// isView tells whether a mount point is that of a view.
+// isView reports whether a mount point is a view's.
 func (s *Store) isView(path string) bool {
 	return strings.HasPrefix(path, filepath.Join(s.mountsDir(), viewPrefix))
 }

@@ -14,7 +14,7 @@ import (
 
 const idDigits = 64
 
-// shortID is how many digits of an id are shown.
+// shortID is the number of digits of an id that messages show.
 const shortID = 12
 
 func newID(digits int) string {
@@ -52,7 +52,7 @@ func layerVolume(id string) string     { return "layer-" + id }
 func containerVolume(id string) string { return "container-" + id }
 func initVolume(key string) string     { return "init-" + key }
 func templateVolume(key string) string { return "template-" + key }
-func workVolume(id string) string      { return "work-" + id }
+func leaseVolume(id string) string     { return "work-" + id }
 
 func templateKey(fs filesystem.Type, size units.Bytes) string {
 	return fmt.Sprintf("%s-%d", fs, uint64(size))

@@ -12,30 +12,31 @@ import (
 	"thinctl/units"
 )
 
-// RemovalOptions say who needs layers beyond what the store knows.
+// RemovalOptions are the options of a removal of layers.
 type RemovalOptions struct {
-	// Needed returns who else needs which layers, by layer id: images do. It must
-	// leave out who With is going to drop. It is asked for the plan, and again in
-	// the transaction.
+	// Needed returns what else needs which layers, by layer id; images do. It must
+	// leave out what With removes. It is called for the plan, and again in the
+	// transaction.
 	Needed func(*thinpool.Tx) (map[string]string, error)
 	// With writes the caller's documents in the transaction of the removal, before
-	// Needed is asked; it may run more than once. A plan does not run it.
+	// Needed is called. It may run more than once. A plan does not run it.
 	With func(*thinpool.Tx) error
-	// Measure: a plan also says what would come back, for which the metadata of
-	// the pool is read.
+	// Measure makes a plan include how much space the removal frees. The pool's
+	// metadata is read for it.
 	Measure bool
-	// Unused removes those layers that are there and that nobody needs, and leaves
-	// the others. Else it is all or nothing.
+	// Unused removes those of the layers that exist and that nothing needs, and leaves
+	// the others. Without it the removal is all or nothing.
 	Unused bool
 }
 
-// Plan says what a removal would do.
+// Plan is what a removal would do.
 type Plan struct {
 	Layers []string          // to be removed, child first
 	Inits  []string          // that go with them, keys
 	Kept   map[string]string // of the others: layer id -> who needs it
-	// Freed is what comes back to the pool; nil where that was not asked for, or
-	// cannot be known, and Unmeasured says why. Removing needs no metadata read.
+	// Freed is the space that returns to the pool. It is nil if it was not requested or
+	// cannot be known; Unmeasured gives the reason. The removal itself reads no
+	// metadata.
 	Freed      *units.Bytes
 	Unmeasured error
 }
@@ -51,7 +52,7 @@ func (p Plan) volumes() []string {
 	return names
 }
 
-// PlanRemoval says what RemoveLayers would remove, and what would come back.
+// PlanRemoval returns what RemoveLayers would remove, and the space that it would free.
 func (s *Store) PlanRemoval(ctx context.Context, layers []string, o RemovalOptions) (Plan, error) {
 	for n := 1; ; n++ {
 		p, err := s.plan(ctx, layers, o)
@@ -68,7 +69,7 @@ func (s *Store) PlanRemoval(ctx context.Context, layers []string, o RemovalOptio
 		switch {
 		case err == nil:
 			p.Freed = &freed
-		case goneBelow(err) && n < removalTries:
+		case originGone(err) && n < removalTries:
 			continue
 		case ctx.Err() != nil:
 			return Plan{}, failed("plan the removal of", "layers", err)
@@ -79,23 +80,24 @@ func (s *Store) PlanRemoval(ctx context.Context, layers []string, o RemovalOptio
 	}
 }
 
-// removalTries is how often a plan is made that others overtake.
+// removalTries is how many times a removal makes a new plan after other processes have
+// changed the layers.
 const removalTries = 10
 
-// plan plans on the present state, without those that dead works hold.
+// plan plans on the present state. Leases of killed processes are removed first.
 func (s *Store) plan(ctx context.Context, layers []string, o RemovalOptions) (p Plan, err error) {
-	var works []Work
+	var leases []Lease
 	look := func(tx *thinpool.Tx) (err error) {
-		if works, err = documents[Work](tx, kindWork); err != nil {
+		if leases, err = documents[Lease](tx, kindLeases); err != nil {
 			return err
 		}
 		p, err = planIn(tx, layers, o)
 		return err
 	}
-	if err := s.pool.View(ctx, look); err != nil || len(works) == 0 {
+	if err := s.pool.View(ctx, look); err != nil || len(leases) == 0 {
 		return p, err
 	}
-	if err := s.clearDead(ctx, works); err != nil {
+	if err := s.clearDead(ctx, leases); err != nil {
 		return p, err
 	}
 	return p, s.pool.View(ctx, look)
@@ -129,7 +131,7 @@ func planIn(tx *thinpool.Tx, layers []string, o RemovalOptions) (Plan, error) {
 	return p, nil
 }
 
-// needs is who needs which layers.
+// needs is what needs which layers.
 type needs struct {
 	layers   map[string]Layer
 	children map[string][]string
@@ -138,7 +140,12 @@ type needs struct {
 }
 
 func readNeeds(tx *thinpool.Tx, others func(*thinpool.Tx) (map[string]string, error)) (needs, error) {
-	n := needs{layers: map[string]Layer{}, children: map[string][]string{}, inits: map[string]bool{}, direct: map[string]string{}}
+	n := needs{
+		layers:   map[string]Layer{},
+		children: map[string][]string{},
+		inits:    map[string]bool{},
+		direct:   map[string]string{},
+	}
 	layers, err := documents[Layer](tx, kindLayers)
 	if err != nil {
 		return n, err
@@ -154,13 +161,13 @@ func readNeeds(tx *thinpool.Tx, others func(*thinpool.Tx) (map[string]string, er
 	for _, i := range inits {
 		n.inits[i.Key] = i.Layer != ""
 	}
-	works, err := documents[Work](tx, kindWork)
+	leases, err := documents[Lease](tx, kindLeases)
 	if err != nil {
 		return n, err
 	}
-	for _, w := range works {
+	for _, w := range leases {
 		for _, id := range w.Layers {
-			n.direct[id] = "a load or another work that is under way"
+			n.direct[id] = "a load or another operation in progress"
 		}
 	}
 	containers, err := documents[Container](tx, kindContainers)
@@ -180,7 +187,7 @@ func readNeeds(tx *thinpool.Tx, others func(*thinpool.Tx) (map[string]string, er
 	return n, err
 }
 
-// who names who needs a layer once those in gone are not there.
+// who returns what needs a layer after those in gone are removed.
 func (n needs) who(id string, gone []string) string {
 	if who := n.direct[id]; who != "" {
 		return who
@@ -200,7 +207,7 @@ func (n needs) who(id string, gone []string) string {
 	return "layers " + strings.Join(children, ", ")
 }
 
-// childFirst orders layers so that no layer comes before a child of its.
+// childFirst orders layers so that each layer comes before its parent.
 func (n needs) childFirst(asked map[string]bool) []string {
 	depth := func(id string) int {
 		d := 0
@@ -230,12 +237,12 @@ func (n needs) childFirst(asked map[string]bool) []string {
 	return ids
 }
 
-// errReplan: the plan was overtaken between its making and its transaction.
-var errReplan = errors.New("the layers have changed meanwhile")
+// errReplan reports that the layers changed between a plan and its transaction.
+var errReplan = errors.New("the layers have changed")
 
-// RemoveLayers removes layers, all of them or, but for RemovalOptions.Unused,
-// none, in one transaction. An error that comes along with Removed.Layers says
-// why their blocks are not back yet.
+// RemoveLayers removes layers in one transaction: all of them, or with
+// RemovalOptions.Unused those that nothing needs. If it returns an error together with
+// Removed.Layers, the layers are removed and their blocks are not given back.
 func (s *Store) RemoveLayers(ctx context.Context, layers []string, o RemovalOptions) (Removed, error) {
 	for n := 1; ; n++ {
 		removed, err := s.removeLayers(ctx, layers, o)
@@ -255,19 +262,24 @@ func (s *Store) removeLayers(ctx context.Context, layers []string, o RemovalOpti
 		return Removed{}, err
 	}
 	if len(planned.Layers) == 0 {
-		return Removed{}, s.pool.Update(ctx, func(tx *thinpool.Tx) error { return planned.carryOut(tx, layers, o) })
+		return Removed{}, s.pool.Update(ctx, func(tx *thinpool.Tx) error { return planned.apply(tx, layers, o) })
 	}
-	// Whoever is about to look at one finds it gone, or is found.
+	// A process that is about to view a layer does not find it, or is found itself.
 	unlock, err := s.lockVolumes(ctx, planned.volumes())
 	if err != nil {
 		return Removed{}, err
 	}
 	defer unlock()
 	var refused error
-	removals, err := s.pool.RemoveVolumes(ctx, planned.volumes(), thinpool.RemoveOptions{For: forLayer}, func(tx *thinpool.Tx) error {
-		refused = planned.carryOut(tx, layers, o)
-		return refused
-	})
+	removals, err := s.pool.RemoveVolumes(
+		ctx,
+		planned.volumes(),
+		thinpool.RemoveOptions{For: forLayer},
+		func(tx *thinpool.Tx) error {
+			refused = planned.apply(tx, layers, o)
+			return refused
+		},
+	)
 	switch {
 	case refused != nil:
 		return Removed{}, refused
@@ -292,7 +304,7 @@ func (s *Store) busy(ctx context.Context, planned Plan, layers []string, o Remov
 	return errors.Join(heldOpen("remove", "layers", fault.Busy, err), planErr)
 }
 
-// refusal names who needs what, unless that may stay.
+// refusal returns the error that lists what needs which layers, unless they may stay.
 func (p Plan) refusal(unused bool) error {
 	if unused || len(p.Kept) == 0 {
 		return nil
@@ -306,12 +318,18 @@ func (p Plan) refusal(unused bool) error {
 	for _, id := range ids {
 		who = append(who, fmt.Sprintf("layer %s is needed by %s", short(id), p.Kept[id]))
 	}
-	return &Error{Op: "remove", Object: "layers", Kind: fault.Busy, Detail: strings.Join(who, "; "), Remedy: "remove those first"}
+	return &Error{
+		Op:     "remove",
+		Object: "layers",
+		Kind:   fault.Busy,
+		Detail: strings.Join(who, "; "),
+		Remedy: "remove those first",
+	}
 }
 
-// carryOut is the documents' part of a removal. It plans anew: between plan and
-// transaction anything may have come to need a layer.
-func (p Plan) carryOut(tx *thinpool.Tx, layers []string, o RemovalOptions) error {
+// apply writes the documents of a removal. It plans again: between plan and transaction
+// a layer may have become needed.
+func (p Plan) apply(tx *thinpool.Tx, layers []string, o RemovalOptions) error {
 	if o.With != nil {
 		if err := o.With(tx); err != nil {
 			return err

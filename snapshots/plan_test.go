@@ -51,7 +51,7 @@ func TestPlanRemoval(t *testing.T) {
 		{name: "a child needed keeps its parents", layers: "a b c d", remove: "c",
 			kept: map[string]string{"d": "container web", "b": "layer " + id("d")[:12], "a": "layer " + id("b")[:12]}},
 		{name: "two children", layers: "b", kept: map[string]string{"b": "layers " + id("c")[:12] + ", " + id("d")[:12]}},
-		{name: "held", layers: "c e", held: "e", remove: "c", kept: map[string]string{"e": "under way"}},
+		{name: "held", layers: "c e", held: "e", remove: "c", kept: map[string]string{"e": "in progress"}},
 		{name: "twice the same", layers: "c c", remove: "c"},
 		{name: "nothing", layers: ""},
 	} {
@@ -62,7 +62,11 @@ func TestPlanRemoval(t *testing.T) {
 				defer chain.Close()
 			}
 			asked := ids(strings.Fields(c.layers)...)
-			plan, err := st.s.PlanRemoval(st.ctx, asked, snapshots.RemovalOptions{Needed: imageNeeds(c.images...), Measure: true})
+			plan, err := st.s.PlanRemoval(
+				st.ctx,
+				asked,
+				snapshots.RemovalOptions{Needed: imageNeeds(c.images...), Measure: true},
+			)
 			check(t, err)
 			if !slices.Equal(plan.Layers, ids(strings.Fields(c.remove)...)) || len(plan.Kept) != len(c.kept) {
 				t.Errorf("%+v", plan)
@@ -110,7 +114,11 @@ func TestRemoveLayers(t *testing.T) {
 	_, err = st.s.RemoveLayers(st.ctx, all, snapshots.RemovalOptions{})
 	says(t, err, fault.Busy, "open")
 	check(t, view.Close())
-	removed, err := st.s.RemoveLayers(st.ctx, all, snapshots.RemovalOptions{With: func(*thinpool.Tx) error { with++; return nil }})
+	removed, err := st.s.RemoveLayers(
+		st.ctx,
+		all,
+		snapshots.RemovalOptions{With: func(*thinpool.Tx) error { with++; return nil }},
+	)
 	check(t, err)
 	if !slices.Equal(removed.Layers, plan.Layers) || removed.Waiting || with == 0 {
 		t.Errorf("%+v, with %d", removed, with)
@@ -158,7 +166,8 @@ func TestSizes(t *testing.T) {
 	}
 	// Each layer writes two files and the file system's first block.
 	for _, word := range []string{"a", "b", "c", "d", "e"} {
-		if size := sizes.Layers[id(word)]; size.Own != 3*64*units.KiB || size.Mapped < size.Own || size.Exclusive > size.Own {
+		if size := sizes.Layers[id(word)]; size.Own != 3*64*units.KiB || size.Mapped < size.Own ||
+			size.Exclusive > size.Own {
 			t.Errorf("layer %s: %+v", word, size)
 		}
 	}

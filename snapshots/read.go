@@ -32,18 +32,19 @@ func all[T any](ctx context.Context, s *Store, kind thinpool.DocumentKind, what 
 	return records, failed("list", what, err)
 }
 
-// LayersIn is Layers within a transaction of the caller's.
+// LayersIn is Layers within the caller's transaction.
 func LayersIn(tx *thinpool.Tx) ([]Layer, error) { return documents[Layer](tx, kindLayers) }
 
-// CountLayersIn returns how many layers there are.
+// CountLayersIn returns the number of layers.
 func CountLayersIn(tx *thinpool.Tx) int { return tx.Count(kindLayers) }
 
-// ContainersIn is Containers within a transaction of the caller's.
+// ContainersIn is Containers within the caller's transaction.
 func ContainersIn(tx *thinpool.Tx) ([]Container, error) {
 	return documents[Container](tx, kindContainers)
 }
 
-// Layer returns the layer of that id, or the only one whose id begins so.
+// Layer returns the layer of an id, or the only layer whose id begins with the given
+// digits.
 func (s *Store) Layer(ctx context.Context, id string) (layer Layer, err error) {
 	err = s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		layer, err = LayerIn(tx, id)
@@ -52,13 +53,13 @@ func (s *Store) Layer(ctx context.Context, id string) (layer Layer, err error) {
 	return layer, failed("find", "layer "+id, err)
 }
 
-// LayerIn is Layer within a transaction of the caller's.
+// LayerIn is Layer within the caller's transaction.
 func LayerIn(tx *thinpool.Tx, id string) (Layer, error) {
 	return byPrefix[Layer](tx, kindLayers, "layer", id)
 }
 
-// Container returns the container of that id or name, or the only one whose id
-// begins so.
+// Container returns the container of an id or a name, or the only one whose id begins
+// with the given digits.
 func (s *Store) Container(ctx context.Context, idOrName string) (c Container, err error) {
 	err = s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		c, err = containerIn(tx, idOrName)

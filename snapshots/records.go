@@ -15,48 +15,48 @@ const (
 	kindNames      thinpool.DocumentKind = "container-names" // name -> container id
 	kindInits      thinpool.DocumentKind = "inits"           // layer id, or a template's key -> Init
 	kindTemplates  thinpool.DocumentKind = "templates"       // key -> Template
-	kindWork       thinpool.DocumentKind = "work"            // work id -> Work
+	kindLeases     thinpool.DocumentKind = "work"            // lease id -> Lease
 )
 
-// What the volumes are kept for. An init goes along with its layer.
+// The purposes of volumes in their records. An init belongs to its layer.
 const (
 	forLayer     = "layer"
 	forContainer = "container"
 	forTemplate  = "template"
-	forWork      = "work"
+	forLease     = "work"
 )
 
-// isOurs tells whether this package keeps volumes for that. Packages beside it
-// keep others in the same pool.
+// isOurs reports whether this package keeps volumes for a purpose. Other packages keep
+// volumes in the same pool.
 func isOurs(what string) bool {
 	switch what {
-	case forLayer, forContainer, forTemplate, forWork:
+	case forLayer, forContainer, forTemplate, forLease:
 		return true
 	}
 	return false
 }
 
-// Layer is what one step of an image changed; it is never written again.
+// Layer is the result of one step of an image; it is never written again.
 type Layer struct {
-	// ID is 64 hex digits: of a loaded layer its OCI chain id, of a committed one
-	// random, and it stays when the digests become known.
+	// ID is 64 hex digits: the OCI chain id of a loaded layer, or random for a
+	// committed layer. It does not change when the digests become known.
 	ID     string `json:"id"`
 	Parent string `json:"parent,omitempty"` // a layer's id, "" for a base layer
-	// Base is the key of the init that a committed layer is the difference to:
-	// the init's stubs are no change of the layer's.
+	// Base is the key of the init that a committed layer was made on. The mount points
+	// in the init are not changes of the layer.
 	Base    string `json:"base,omitempty"`
 	DiffID  string `json:"diff_id,omitempty"`  // "sha256:..." of the uncompressed tar; "" until computed
 	ChainID string `json:"chain_id,omitempty"` // 64 hex digits; "" until it can be computed
-	// Size is the sum of the sizes of the files that its change brought, and
-	// Entries the number of its tar's entries; 0 of a committed layer whose
-	// difference nobody has asked for.
+	// Size is the sum of the sizes of the files that the layer brought, and Entries the
+	// number of entries in its tar. Both are 0 for a committed layer whose difference
+	// was never computed.
 	Size    units.Bytes     `json:"size"`
 	Entries int             `json:"entries"`
 	TarSize int64           `json:"tar_size,omitempty"` // bytes of the uncompressed tar; 0 until known
 	Created time.Time       `json:"created"`
 	FS      filesystem.Type `json:"fs"`
 	Volume  units.Bytes     `json:"volume"` // virtual size of its volume
-	// FileSystem is the size of its file system, 0 where it fills the volume.
+	// FileSystem is the size of its file system, or 0 if it fills the volume.
 	FileSystem units.Bytes `json:"file_system,omitempty"`
 }
 
@@ -75,8 +75,8 @@ type Container struct {
 	Created    time.Time       `json:"created"`
 }
 
-// Init is a layer with the stubs of a container's environment. All containers of
-// the layer begin as its copies.
+// Init is a layer plus the mount points of a container's environment. All containers of
+// the layer begin as its snapshots.
 type Init struct {
 	Key        string          `json:"key"`             // the layer's id, or a template's key
 	Layer      string          `json:"layer,omitempty"` // "" over a template
@@ -86,7 +86,7 @@ type Init struct {
 	Created    time.Time       `json:"created"`
 }
 
-// Template is an empty file system, made once for its kind and size.
+// Template is an empty file system, made once for each type and size.
 type Template struct {
 	Key     string          `json:"key"`
 	FS      filesystem.Type `json:"fs"`
@@ -94,10 +94,10 @@ type Template struct {
 	Created time.Time       `json:"created"`
 }
 
-// Work is something under way: it holds layers, and may have a volume that is
-// being filled. It is alive as long as its byte of the lock file is locked.
-type Work struct {
+// Lease keeps layers while work is in progress, and may have a volume that is being
+// filled. It is alive as long as its byte of the lock file is locked.
+type Lease struct {
 	ID      string    `json:"id"`
-	Layers  []string  `json:"layers,omitempty"` // nobody removes those that exist
+	Layers  []string  `json:"layers,omitempty"` // those that exist cannot be removed
 	Created time.Time `json:"created"`
 }

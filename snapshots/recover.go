@@ -10,26 +10,27 @@ import (
 	"thinctl/thinpool"
 )
 
-// Recover clears what killed processes have left: working volumes, views, devices
-// and folders. What living ones use it never touches. The pool is recovered first.
+// Recover removes what killed processes left: working volumes, views, devices and
+// directories. It does not touch what running processes use. It recovers the pool
+// first.
 func (s *Store) Recover(ctx context.Context) error {
 	if err := s.pool.Recover(ctx); err != nil {
 		return err
 	}
-	var works []Work
+	var leases []Lease
 	err := s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
-		works, err = documents[Work](tx, kindWork)
+		leases, err = documents[Lease](tx, kindLeases)
 		return err
 	})
 	if err == nil {
-		err = s.clearDead(ctx, works)
+		err = s.clearDead(ctx, leases)
 	}
-	return failed("recover", "pool "+s.pool.Name(), errors.Join(err, s.clearFolders(ctx), s.clearDevices(ctx)))
+	return failed("recover", "pool "+s.pool.Name(), errors.Join(err, s.clearDirs(ctx), s.clearDevices(ctx)))
 }
 
-// clearFolders clears the views of killed processes, and the folders of works
-// and containers that are not there any more.
-func (s *Store) clearFolders(ctx context.Context) error {
+// clearDirs removes the views of killed processes, and the directories of leases and
+// containers that no longer exist.
+func (s *Store) clearDirs(ctx context.Context) error {
 	entries, err := os.ReadDir(s.mountsDir())
 	if err != nil {
 		return err
@@ -60,9 +61,8 @@ func (s *Store) clearDeadView(ctx context.Context, id, volume, root string) erro
 	return s.clearView(ctx, root, volume, true)
 }
 
-// clearDevices puts away devices of layers, inits, templates and containers that
-// nobody has open: a killed process was about to mount them, or had unmounted
-// them.
+// clearDevices deactivates the devices of layers, inits, templates and containers that
+// no process has open: a killed process was about to mount them, or had unmounted them.
 func (s *Store) clearDevices(ctx context.Context) error {
 	volumes, err := s.pool.Volumes(ctx)
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *Store) clearDevices(ctx context.Context) error {
 	}
 	var faults []error
 	for _, volume := range volumes {
-		if volume.Active && isOurs(volume.For) && volume.For != forWork {
+		if volume.Active && isOurs(volume.For) && volume.For != forLease {
 			faults = append(faults, s.clearDevice(ctx, volume))
 		}
 	}
@@ -86,7 +86,7 @@ func (s *Store) clearDevice(ctx context.Context, volume thinpool.Volume) error {
 		return err
 	}
 	defer lock.Release()
-	if err := s.deactivateFree(ctx, volume.Name); err != nil && !goneBelow(err) {
+	if err := s.deactivateUnused(ctx, volume.Name); err != nil && !originGone(err) {
 		return err
 	}
 	return nil

@@ -10,24 +10,25 @@ import (
 	"thinctl/units"
 )
 
-// RemoveOptions change what the removal of a container puts up with.
+// RemoveOptions are the options of RemoveContainer.
 type RemoveOptions struct {
-	// Deferred removes a container that somebody has mounted too: its blocks come
-	// back when they have left.
+	// Deferred also removes a container that is mounted. Its blocks are given back
+	// after it is unmounted.
 	Deferred bool
-	// With writes the caller's documents in the same transaction, or refuses.
+	// With writes the caller's documents in the same transaction. Its error cancels the
+	// removal.
 	With func(*thinpool.Tx, Container) error
 }
 
-// Removed says what has gone.
+// Removed is what a removal removed.
 type Removed struct {
 	Container string   // its id
 	Layers    []string // child first
 	Inits     []string // keys
-	// Waiting: blocks come back when those who still use a volume have left and
-	// the pool is reaped.
+	// Waiting reports that a device is still open. Its blocks are given back after it
+	// is closed and the pool is reaped.
 	Waiting bool
-	// Discarded is how far blocks were given back to the data device too.
+	// Discarded is how much was discarded on the data device too.
 	Discarded units.Bytes
 }
 
@@ -38,9 +39,9 @@ func (r *Removed) count(removals []thinpool.Removal) {
 	}
 }
 
-// RemoveContainer unmounts a container from its folder below the pool's mounts,
-// and removes it. It is gone when the one transaction is written; an error that
-// comes along with Removed.Container says why its blocks are not back yet.
+// RemoveContainer unmounts a container from its directory below the pool's mounts, and
+// removes it. The container is removed when the one transaction is written. If an error
+// comes with Removed.Container, its blocks are not given back.
 func (s *Store) RemoveContainer(ctx context.Context, id string, o RemoveOptions) (Removed, error) {
 	c, err := s.Container(ctx, id)
 	if err != nil {
@@ -61,14 +62,19 @@ func (s *Store) removeContainer(ctx context.Context, c Container, o RemoveOption
 		return Removed{}, err
 	}
 	var refused error
-	removals, err := s.pool.RemoveVolumes(ctx, []string{name}, thinpool.RemoveOptions{Deferred: o.Deferred, For: forContainer}, func(tx *thinpool.Tx) error {
-		if o.With != nil {
-			if refused = o.With(tx, c); refused != nil {
-				return refused
+	removals, err := s.pool.RemoveVolumes(
+		ctx,
+		[]string{name},
+		thinpool.RemoveOptions{Deferred: o.Deferred, For: forContainer},
+		func(tx *thinpool.Tx) error {
+			if o.With != nil {
+				if refused = o.With(tx, c); refused != nil {
+					return refused
+				}
 			}
-		}
-		return errors.Join(tx.Delete(kindContainers, c.ID), tx.Delete(kindNames, c.Name))
-	})
+			return errors.Join(tx.Delete(kindContainers, c.ID), tx.Delete(kindNames, c.Name))
+		},
+	)
 	switch {
 	case refused != nil:
 		return Removed{}, refused
@@ -82,7 +88,7 @@ func (s *Store) removeContainer(ctx context.Context, c Container, o RemoveOption
 	return removed, err
 }
 
-// unmountOwn unmounts a container from where thinctl mounts it by itself.
+// unmountOwn unmounts a container from the directory that thinctl mounts it at.
 func (s *Store) unmountOwn(ctx context.Context, c Container, lazy bool) error {
 	volume, points, err := s.mountsOf(ctx, containerVolume(c.ID))
 	if err != nil {
@@ -104,5 +110,5 @@ func (s *Store) unmountOwn(ctx context.Context, c Container, lazy bool) error {
 			return err
 		}
 	}
-	return removeFolder(own)
+	return removeDir(own)
 }

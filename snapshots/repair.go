@@ -8,10 +8,10 @@ import (
 	"thinctl/thinpool"
 )
 
-// RepairIn drops, within a transaction, what [Store.Check] finds: documents whose
-// volume is gone, and those that stand on one that is dropped. A volume that
-// loses its document so keeps its contents, as a volume of the user's own. It
-// returns what it did.
+// RepairIn removes, within a transaction, what [Store.Check] finds: documents whose
+// volume does not exist, and those that depend on them. A volume that loses its
+// document becomes a volume of the user's, with its contents. RepairIn returns what it
+// did.
 func RepairIn(tx *thinpool.Tx) ([]string, error) {
 	r := &repair{tx: tx, volumes: map[string]thinpool.VolumeRecord{}, sound: map[string]bool{}}
 	for volume, err := range tx.Volumes() {
@@ -35,31 +35,31 @@ type repair struct {
 	actions []string
 }
 
-// stands reports whether a volume is there under a document that is sound.
-func (r *repair) stands(volume string) bool { return r.sound[volume] }
+// isSound reports whether a volume exists under a sound document.
+func (r *repair) isSound(volume string) bool { return r.sound[volume] }
 
-// keep notes the volume of a document that stays, or drops the document.
+// keep records the volume of a document that stays, or removes the document.
 func (r *repair) keep(kind thinpool.DocumentKind, key, object, volume string, on ...string) error {
 	missing := ""
 	if _, there := r.volumes[volume]; !there {
 		missing = volume
 	}
 	for _, below := range on {
-		if below != "" && !r.stands(below) {
+		if below != "" && !r.isSound(below) {
 			missing = below
 		}
 	}
 	if missing == "" {
 		r.sound[volume] = true
-		return r.keptFor(kind, volume)
+		return r.setPurpose(kind, volume)
 	}
 	delete(r.sound, volume)
-	r.actions = append(r.actions, fmt.Sprintf("drop the record of %s: volume %s is gone", object, missing))
+	r.actions = append(r.actions, fmt.Sprintf("remove the record of %s: volume %s is gone", object, missing))
 	return r.tx.Delete(kind, key)
 }
 
-// keptFor has a volume be kept for what its document wants.
-func (r *repair) keptFor(kind thinpool.DocumentKind, name string) error {
+// setPurpose sets the purpose of a volume to the one that its document requires.
+func (r *repair) setPurpose(kind thinpool.DocumentKind, name string) error {
 	what := map[thinpool.DocumentKind]string{kindTemplates: forTemplate, kindLayers: forLayer, kindInits: forLayer, kindContainers: forContainer}[kind]
 	volume := r.volumes[name]
 	if volume.For == what {
@@ -79,7 +79,7 @@ func (r *repair) templates() error {
 	return err
 }
 
-// layersAndInits goes up from the templates: a layer may stand on an init, and that
+// layersAndInits starts from the templates: a layer can be made on an init, and an init
 // on a layer.
 func (r *repair) layersAndInits() error {
 	layers, err := documents[Layer](r.tx, kindLayers)
@@ -105,14 +105,21 @@ func (r *repair) layersAndInits() error {
 			}
 		}
 		for _, l := range layers {
-			mark(layerVolume(l.ID), r.stands(l.Below().volume) && (l.Parent == "" || r.stands(parent(l))))
+			mark(layerVolume(l.ID), r.isSound(l.Below().volume) && (l.Parent == "" || r.isSound(parent(l))))
 		}
 		for _, i := range inits {
-			mark(initVolume(i.Key), r.stands(i.below()))
+			mark(initVolume(i.Key), r.isSound(i.below()))
 		}
 	}
 	for _, l := range layers {
-		if err := r.keep(kindLayers, l.ID, "layer "+short(l.ID), layerVolume(l.ID), l.Below().volume, parent(l)); err != nil {
+		if err := r.keep(
+			kindLayers,
+			l.ID,
+			"layer "+short(l.ID),
+			layerVolume(l.ID),
+			l.Below().volume,
+			parent(l),
+		); err != nil {
 			return err
 		}
 	}
@@ -138,7 +145,7 @@ func (r *repair) containers() error {
 	return err
 }
 
-// containerNames has each container reserve its name, and nothing else.
+// containerNames makes the reserved names those of the containers.
 func (r *repair) containerNames() error {
 	all, err := ContainersIn(r.tx)
 	if err != nil {
@@ -172,18 +179,18 @@ func (r *repair) containerNames() error {
 	return nil
 }
 
-// strays makes the volumes that no document has the user's own.
+// strays turns volumes without a document into volumes of the user's.
 func (r *repair) strays() error {
-	works := map[string]bool{}
-	for entry, err := range thinpool.Documents[Work](r.tx, kindWork, "") {
+	leases := map[string]bool{}
+	for entry, err := range thinpool.Documents[Lease](r.tx, kindLeases, "") {
 		if err != nil {
 			return err
 		}
-		works[workVolume(entry.Key)] = true
+		leases[leaseVolume(entry.Key)] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.volumes)) {
 		volume := r.volumes[name]
-		if !isOurs(volume.For) || r.sound[volume.Name] || works[volume.Name] {
+		if !isOurs(volume.For) || r.sound[volume.Name] || leases[volume.Name] {
 			continue
 		}
 		if err := r.release(volume); err != nil {
@@ -202,8 +209,8 @@ func (r *repair) release(volume thinpool.VolumeRecord) error {
 	return err
 }
 
-// ForgetImages has containers forget images that are not there; they keep the name
-// that they were made by.
+// ForgetImages removes references of containers to images that do not exist. The
+// containers keep the name that they were made by.
 func ForgetImages(tx *thinpool.Tx, there func(key string) bool) error {
 	all, err := ContainersIn(tx)
 	for _, c := range all {

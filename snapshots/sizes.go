@@ -9,35 +9,37 @@ import (
 	"thinctl/units"
 )
 
-// Size is what a layer or a container takes of the pool.
+// Size is the space of a layer or a container in the pool.
 type Size struct {
-	// Own are the blocks that differ from what it is the difference to: of a layer
-	// from its parent's, of a container from its init's.
+	// Own is the space of the blocks that differ from the parent's for a layer, and
+	// from the init's for a container.
 	Own units.Bytes
-	// Mapped are all its blocks, also those that it shares; Exclusive those that
-	// come back when it alone goes. Zero with SizesOptions.Own.
+	// Mapped is the space of all its blocks, with those that it shares. Exclusive is
+	// the space that is freed when it alone is removed. Both are zero with
+	// SizesOptions.Own.
 	Mapped, Exclusive units.Bytes
 }
 
-// Sizes are of one moment. What was made or removed just then is missing.
+// Sizes are of one moment. Objects that were made or removed at that time can be
+// missing.
 type Sizes struct {
 	Layers     map[string]Size // by id
 	Containers map[string]Size // by id
 	Inits      map[string]Size // by key
-	// Usage is the whole pool's, of the same moment; zero with SizesOptions.Own.
+	// Usage is that of the whole pool, of the same moment; zero with SizesOptions.Own.
 	Usage thinpool.Usage
 }
 
-// SizesOptions narrow down what is read.
+// SizesOptions limit what is read.
 type SizesOptions struct {
-	// Own: nothing but Size.Own, for which only what differs is read, and not the
+	// Own limits the result to Size.Own. Only the differences are read, and not the
 	// whole metadata.
 	Own bool
-	// Layers and Containers, ids, are all that is looked at if one of them is set.
+	// Layers and Containers are the ids to be measured, if one of them is set.
 	Layers, Containers []string
 }
 
-// Sizes tells what layers and containers take, from the pool's mapping trees.
+// Sizes measures layers and containers in the pool's mapping trees.
 func (s *Store) Sizes(ctx context.Context, o SizesOptions) (Sizes, error) {
 	var sizes Sizes
 	subjects, err := s.subjects(ctx, o)
@@ -74,7 +76,15 @@ func (s *Store) subjects(ctx context.Context, o SizesOptions) (subjects []subjec
 		}
 		for _, l := range layers {
 			if all || wanted[l.ID] {
-				subjects = append(subjects, subject{l.Tree().volume, l.Below().volume, func(s *Sizes) map[string]Size { return s.Layers }, l.ID})
+				subjects = append(
+					subjects,
+					subject{
+						l.Tree().volume,
+						l.Below().volume,
+						func(s *Sizes) map[string]Size { return s.Layers },
+						l.ID,
+					},
+				)
 			}
 		}
 		containers, err := documents[Container](tx, kindContainers)
@@ -83,7 +93,15 @@ func (s *Store) subjects(ctx context.Context, o SizesOptions) (subjects []subjec
 		}
 		for _, c := range containers {
 			if all || wanted[c.ID] {
-				subjects = append(subjects, subject{c.Tree().volume, c.Below().volume, func(s *Sizes) map[string]Size { return s.Containers }, c.ID})
+				subjects = append(
+					subjects,
+					subject{
+						c.Tree().volume,
+						c.Below().volume,
+						func(s *Sizes) map[string]Size { return s.Containers },
+						c.ID,
+					},
+				)
 			}
 		}
 		if !all {
@@ -91,7 +109,10 @@ func (s *Store) subjects(ctx context.Context, o SizesOptions) (subjects []subjec
 		}
 		inits, err := documents[Init](tx, kindInits)
 		for _, i := range inits {
-			subjects = append(subjects, subject{initVolume(i.Key), i.below(), func(s *Sizes) map[string]Size { return s.Inits }, i.Key})
+			subjects = append(
+				subjects,
+				subject{initVolume(i.Key), i.below(), func(s *Sizes) map[string]Size { return s.Inits }, i.Key},
+			)
 		}
 		return err
 	})
@@ -120,7 +141,7 @@ func (s *Sizes) read(ctx context.Context, r *thinpool.Reading, subjects []subjec
 	}
 	for _, one := range subjects {
 		own, err := ownBlocks(ctx, r, one)
-		if goneBelow(err) {
+		if originGone(err) {
 			continue
 		}
 		if err != nil {
@@ -154,8 +175,8 @@ func ownBlocks(ctx context.Context, r *thinpool.Reading, of subject) (units.Byte
 	return units.Bytes(blocks) * r.Block, err
 }
 
-// FreedByContainer tells what comes back to the pool when a container goes. It
-// reads no more of the metadata than what the container has alone.
+// FreedByContainer returns the space that the removal of a container frees. It reads
+// only the part of the metadata that the container does not share.
 func (s *Store) FreedByContainer(ctx context.Context, idOrName string) (units.Bytes, error) {
 	c, err := s.Container(ctx, idOrName)
 	if err != nil {

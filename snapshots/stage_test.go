@@ -92,7 +92,11 @@ func load(ctx context.Context, s *snapshots.Store, words ...string) (err error) 
 	defer func() { err = errors.Join(err, chain.Close()) }()
 	for i, word := range words[chain.Have():] {
 		last := i+chain.Have() == len(words)-1
-		_, err := chain.Add(ctx, snapshots.LayerSpec{ID: id(word), DiffID: "sha256:" + id(word), Last: last}, fill(word))
+		_, err := chain.Add(
+			ctx,
+			snapshots.LayerSpec{ID: id(word), DiffID: "sha256:" + id(word), Last: last},
+			fill(word),
+		)
 		if err != nil {
 			return err
 		}

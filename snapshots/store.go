@@ -10,21 +10,21 @@ import (
 	"thinctl/thinpool"
 )
 
-// Options change what a store makes.
+// Options are the options of a store.
 type Options struct {
-	// FS is the file system of new base layers where the caller names none; "" is
-	// ext4: the first mount of a snapshot writes one block of the pool there, and
-	// some thirty with xfs.
+	// FS is the file system of new base layers for which the caller names none; "" is
+	// ext4. The first mount of a snapshot writes one block of the pool with ext4, and
+	// about thirty with xfs.
 	FS filesystem.Type
-	// FormatArgs are mkfs's further arguments.
+	// FormatArgs are further arguments of mkfs.
 	FormatArgs []string
 	// Now is the clock of records; nil is time.Now.
 	Now func() time.Time
 }
 
-// Store is the layers and containers of one pool. It holds nothing between
-// calls; any number of Stores, in any number of processes, may drive one pool.
-// Methods are safe for concurrent use.
+// Store is the layers and containers of one pool. It holds no state between calls; any
+// number of Stores, in any number of processes, may use one pool. Methods are safe for
+// concurrent use.
 type Store struct {
 	pool    *thinpool.Pool
 	files   Files
@@ -46,7 +46,8 @@ func (s *Store) now() time.Time {
 	return time.Now().UTC()
 }
 
-// mountsDir is the pool's folder of mounts as the kernel tells mount points.
+// mountsDir is the pool's directory of mounts, in the form in which the kernel lists
+// mount points.
 func (s *Store) mountsDir() string { return resolved(s.pool.MountsDir()) }
 
 func resolved(path string) string {
@@ -60,7 +61,7 @@ func resolved(path string) string {
 	return filepath.Join(dir, filepath.Base(path))
 }
 
-// document reads one document; ok is false where it is not there.
+// document reads one document; ok is false if there is none.
 func document[T any](tx *thinpool.Tx, kind thinpool.DocumentKind, key string) (record T, ok bool, err error) {
 	err = tx.Get(kind, key, &record)
 	if errors.Is(err, fault.NotFound) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// stub is a place that a container's runtime mounts something over.
+// stub is a file or directory that a container's runtime mounts over.
 type stub struct {
 	path string
 	kind stubKind
@@ -39,8 +39,8 @@ func stubs() []stub {
 	}
 }
 
-// putStubs makes the stubs that an image lacks. Links in the image are followed
-// as a process in the container would, and never lead out of it.
+// putStubs creates the stubs that an image lacks. It follows links as a process in the
+// container would, and never leaves the image.
 func putStubs(dir string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -49,18 +49,18 @@ func putStubs(dir string) error {
 	defer root.Close()
 	for _, stub := range stubs() {
 		if err := putStub(root, stub); err != nil && !errors.Is(err, errBlocked) {
-			return fmt.Errorf("making %s: %w", stub.path, err)
+			return fmt.Errorf("make %s: %w", stub.path, err)
 		}
 	}
 	return nil
 }
 
-// errBlocked: something that is no folder stands in a path's way. Then the image
-// wants it so.
-var errBlocked = errors.New("not a folder")
+// errBlocked reports a file in the place of a directory of the path. The image stays as
+// it is.
+var errBlocked = errors.New("not a directory")
 
 func putStub(root *os.Root, s stub) error {
-	folder, err := makeFolders(root, path.Dir(s.path))
+	folder, err := makeDirs(root, path.Dir(s.path))
 	if err != nil {
 		return err
 	}
@@ -88,11 +88,11 @@ func makeFolder(root *os.Root, name string) error {
 	return root.Chmod(name, 0o755)
 }
 
-// makeFolders walks down an absolute path, making what is missing, and returns
-// where it has arrived, relative to root. [os.Root] refuses absolute links, which
-// in an image begin at its own root; so links are resolved here, and root still
-// refuses whatever would leave it.
-func makeFolders(root *os.Root, dir string) (string, error) {
+// makeDirs walks down an absolute path, creates missing directories, and returns where
+// it ends, relative to root. [os.Root] rejects absolute links, which in an image begin
+// at the image's root. They are resolved here, and root still rejects a path that
+// leaves it.
+func makeDirs(root *os.Root, dir string) (string, error) {
 	const mostLinks = 40 // MAXSYMLINKS of Linux
 	at, left, links := ".", split(dir), 0
 	for len(left) > 0 {
@@ -133,7 +133,7 @@ func makeFolders(root *os.Root, dir string) (string, error) {
 	return at, nil
 }
 
-// split cuts a path into its names; .. stays.
+// split returns the names of a path, with .. unchanged.
 func split(p string) []string {
 	var names []string
 	for name := range strings.SplitSeq(p, "/") {

@@ -11,7 +11,7 @@ import (
 	"thinctl/units"
 )
 
-// shape is what base layers are made of: the defaults filled in.
+// shape returns the type and size of a base layer, with the defaults filled in.
 func (s *Store) shape(ctx context.Context, fs filesystem.Type, size units.Bytes) (filesystem.Type, units.Bytes, error) {
 	if size == 0 {
 		record, err := s.pool.Record(ctx)
@@ -29,15 +29,15 @@ func (s *Store) shape(ctx context.Context, fs filesystem.Type, size units.Bytes)
 	return fs, size, nil
 }
 
-// Template returns the empty file system of that kind and size, for packages that
-// keep snapshots of their own: its volume is [TemplateVolume] of its key, is never
-// written and never removed.
+// Template returns the empty file system of a type and a size, for packages with
+// snapshots of their own. The name of its volume is [TemplateVolume] of its key. It is
+// never written and never removed.
 func (s *Store) Template(ctx context.Context, fs filesystem.Type, size units.Bytes) (Template, error) {
 	return s.template(ctx, fs, size)
 }
 
-// template returns the empty file system of that kind and size. The first who
-// needs it makes it, others wait.
+// template returns the empty file system of a type and a size. The first caller makes
+// it, others wait.
 func (s *Store) template(ctx context.Context, fs filesystem.Type, size units.Bytes) (Template, error) {
 	key := templateKey(fs, size)
 	t, found, err := s.findTemplate(ctx, key)
@@ -65,20 +65,24 @@ func (s *Store) findTemplate(ctx context.Context, key string) (t Template, found
 }
 
 func (s *Store) makeTemplate(ctx context.Context, t Template) error {
-	w, err := s.beginWork(ctx, nil, nil)
+	w, err := s.beginLease(ctx, nil, nil)
 	if err != nil {
 		return err
 	}
 	if err := w.format(ctx, t); err != nil {
-		err = s.wrote(ctx, "format", "template "+t.Key, err)
+		err = s.writeFailed(ctx, "format", "template "+t.Key, err)
 		return errors.Join(err, w.end(ctx))
 	}
 	return w.end(ctx)
 }
 
-func (w *work) format(ctx context.Context, t Template) error {
+func (w *lease) format(ctx context.Context, t Template) error {
 	w.made = true
-	_, err := w.s.pool.CreateVolume(ctx, w.volume(), thinpool.VolumeOptions{Size: t.Size, Keep: thinpool.Keep{For: forWork}})
+	_, err := w.s.pool.CreateVolume(
+		ctx,
+		w.volume(),
+		thinpool.VolumeOptions{Size: t.Size, Keep: thinpool.Keep{For: forLease}},
+	)
 	if err != nil {
 		return err
 	}
@@ -86,7 +90,11 @@ func (w *work) format(ctx context.Context, t Template) error {
 	if err != nil {
 		return err
 	}
-	if err := w.s.files.Format(ctx, volume.Node, filesystem.FormatOptions{Type: t.FS, Args: w.s.options.FormatArgs}); err != nil {
+	if err := w.s.files.Format(
+		ctx,
+		volume.Node,
+		filesystem.FormatOptions{Type: t.FS, Args: w.s.options.FormatArgs},
+	); err != nil {
 		return err
 	}
 	if err := w.s.files.Slim(ctx, volume.Node); err != nil {
@@ -96,8 +104,8 @@ func (w *work) format(ctx context.Context, t Template) error {
 	if err != nil {
 		return err
 	}
-	// An image has what its layers bring, and nothing else.
-	if err := removeFolder(filepath.Join(target, "lost+found")); err != nil {
+	// An image contains what its layers contain, and nothing else.
+	if err := removeDir(filepath.Join(target, "lost+found")); err != nil {
 		return err
 	}
 	if err := os.Chmod(target, 0o755); err != nil {

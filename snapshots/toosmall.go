@@ -12,13 +12,13 @@ import (
 	"thinctl/units"
 )
 
-// tooSmall explains a write that the file system at target had no space for:
-// which limit was met, and what lifts it. A file system that is not full has
-// refused an attribute, which err names in the Op of an fs.PathError. below is the
-// layer under the one that is being made.
+// tooSmall returns the error for a write that failed because the file system at target
+// had no space: which limit was reached, and how to raise it. If the file system has
+// free space, it rejected an attribute, and the Op of the fs.PathError in err names the
+// call. below is the parent of the layer in progress.
 func (s *Store) tooSmall(object, target string, kind filesystem.Type, size units.Bytes, below string, err error) error {
-	var told *Error
-	if !errors.Is(err, syscall.ENOSPC) || errors.As(err, &told) {
+	var own *Error
+	if !errors.Is(err, syscall.ENOSPC) || errors.As(err, &own) {
 		return err
 	}
 	space, asked := s.files.Space(target)
@@ -42,8 +42,11 @@ func (s *Store) tooSmall(object, target string, kind filesystem.Type, size units
 		e.Detail = fmt.Sprintf("ext4 keeps the extended attributes of a file in one block, here of %s", space.Block)
 		e.Remedy = "use " + xfsFlags(size)
 		if below != "" {
-			e.Remedy = fmt.Sprintf("the layers below are on ext4: remove the images that have them, run `thinctl image prune %s`, then use %s",
-				s.pool.Name(), xfsFlags(size))
+			e.Remedy = fmt.Sprintf(
+				"the layers below are on ext4: remove the images that have them, run `thinctl image prune %s`, then use %s",
+				s.pool.Name(),
+				xfsFlags(size),
+			)
 		}
 	default:
 		e.Detail = fmt.Sprintf("the volume's %s %s is full", size, kind)
@@ -52,7 +55,7 @@ func (s *Store) tooSmall(object, target string, kind filesystem.Type, size units
 	return e
 }
 
-// xfsFlags are the flags for an xfs in the place of an ext4 of that size.
+// xfsFlags returns the flags for an xfs instead of an ext4 of a size.
 func xfsFlags(size units.Bytes) string {
 	if size < filesystem.MinXFS {
 		return "--fs xfs --size " + filesystem.MinXFS.Exact()

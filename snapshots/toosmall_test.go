@@ -18,7 +18,13 @@ func TestTooSmall(t *testing.T) {
 	full := &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
 	attribute := &fs.PathError{Op: "setxattr user.big of 5120 bytes", Path: "x", Err: syscall.ENOSPC}
 	space := filesystem.Space{Size: 64 * units.MiB, Inodes: 16384, Block: 4 * units.KiB}
-	room := filesystem.Space{Size: 64 * units.MiB, Free: 32 * units.MiB, Inodes: 16384, FreeInodes: 5, Block: 4 * units.KiB}
+	room := filesystem.Space{
+		Size:       64 * units.MiB,
+		Free:       32 * units.MiB,
+		Inodes:     16384,
+		FreeInodes: 5,
+		Block:      4 * units.KiB,
+	}
 	for _, c := range []struct {
 		name   string
 		space  filesystem.Space
@@ -44,16 +50,23 @@ func TestTooSmall(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			st := newStage(t)
 			st.Files.Left = func(string) filesystem.Space { return c.space }
-			chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids(c.layers...), FS: c.fs, Size: 64 * units.MiB})
+			chain, err := st.s.BeginChain(
+				st.ctx,
+				snapshots.ChainOptions{Layers: ids(c.layers...), FS: c.fs, Size: 64 * units.MiB},
+			)
 			check(t, err)
 			for _, word := range c.layers[:len(c.layers)-1] {
 				_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id(word)}, fill(word))
 				check(t, err)
 			}
 			last := c.layers[len(c.layers)-1]
-			_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id(last), Last: true}, func(string) (snapshots.Filled, error) {
-				return snapshots.Filled{}, c.err
-			})
+			_, err = chain.Add(
+				st.ctx,
+				snapshots.LayerSpec{ID: id(last), Last: true},
+				func(string) (snapshots.Filled, error) {
+					return snapshots.Filled{}, c.err
+				},
+			)
 			says(t, err, c.kind, append(c.words, "add layer "+id(last)[:12])...)
 			says(t, err, syscall.ENOSPC)
 			check(t, chain.Close())
@@ -86,7 +99,13 @@ func TestChainGrows(t *testing.T) {
 		layer, err := st.s.Layer(st.ctx, id(word))
 		check(t, err)
 		if layer.Volume != want || layer.FileSystem != 0 {
-			t.Errorf("layer %s: got a volume of %s with a file system of %s, want %s, filled", word, layer.Volume, layer.FileSystem, want)
+			t.Errorf(
+				"layer %s: got a volume of %s with a file system of %s, want %s, filled",
+				word,
+				layer.Volume,
+				layer.FileSystem,
+				want,
+			)
 		}
 	}
 	check(t, errors.Join(st.wholeLayer("a", "b", "c", "d"), st.wholeLayer("a", "e"), st.agree()))

@@ -13,34 +13,34 @@ import (
 	"thinctl/snapshots/filesystem"
 )
 
-// View is a volume's file tree, to be read.
+// View is the file tree of a volume, mounted to be read.
 type View struct {
-	// Root is where the tree begins.
+	// Root is the root of the tree.
 	Root string
 
 	s      *Store
 	volume string
-	alive  *filelock.Lock // nil: the mount is somebody else's
+	alive  *filelock.Lock // nil if another owner mounted it
 	once   sync.Once
 	err    error
 }
 
-// viewPrefix begins the mount points of views. The rest is a random name, which
-// a living view has locked, and the volume's.
+// viewPrefix is the prefix of the mount points of views. A random name, which a living
+// view has locked, and the name of the volume follow.
 const viewPrefix = ".view-"
 
-// Tree names a file tree of the store; the zero value is nothing.
+// Tree is a file tree of the store; the zero value is no tree.
 type Tree struct {
 	volume    string
 	container string // its id, where it may be mounted to be written
 	fs        filesystem.Type
 }
 
-// Tree is the layer's own.
+// Tree returns the tree of the layer.
 func (l Layer) Tree() Tree { return Tree{volume: layerVolume(l.ID), fs: l.FS} }
 
-// Below is what the layer is the difference to: its parent's tree, its init's, or
-// the empty tree of a base layer.
+// Below returns the tree that the layer is the difference to: that of its parent, of
+// its init, or the empty tree of a base layer.
 func (l Layer) Below() Tree {
 	switch {
 	case l.Base != "":
@@ -51,15 +51,15 @@ func (l Layer) Below() Tree {
 	return Tree{volume: templateVolume(templateKey(l.FS, l.Volume)), fs: l.FS}
 }
 
-// Tree is the container's own, as it is now.
+// Tree returns the present tree of the container.
 func (c Container) Tree() Tree {
 	return Tree{volume: containerVolume(c.ID), container: c.ID, fs: c.FS}
 }
 
-// Below is what the container began as.
+// Below returns the tree that the container began as.
 func (c Container) Below() Tree { return Tree{volume: initVolume(c.Init), fs: c.FS} }
 
-// ViewLayer mounts a layer read-only in a folder of its own. The view must be
+// ViewLayer mounts a layer read-only in a directory of its own. The view must be
 // closed; until then the layer cannot be removed.
 func (s *Store) ViewLayer(ctx context.Context, id string) (*View, error) {
 	layer, err := s.Layer(ctx, id)
@@ -67,29 +67,29 @@ func (s *Store) ViewLayer(ctx context.Context, id string) (*View, error) {
 		return nil, err
 	}
 	view, err := s.View(ctx, layer.Tree())
-	return view, failed("look at", "layer "+short(layer.ID), err)
+	return view, failed("view", "layer "+short(layer.ID), err)
 }
 
-// ViewContainer shows a container where it is mounted, else read-only as
-// ViewLayer does.
+// ViewContainer returns the mounted tree of a container, or mounts it read-only like
+// ViewLayer.
 func (s *Store) ViewContainer(ctx context.Context, id string) (*View, error) {
 	c, err := s.Container(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	view, err := s.View(ctx, c.Tree())
-	return view, failed("look at", "container "+c.Name, err)
+	return view, failed("view", "container "+c.Name, err)
 }
 
-// View is ViewLayer or ViewContainer of a tree.
+// View is ViewLayer or ViewContainer for a tree.
 func (s *Store) View(ctx context.Context, t Tree) (*View, error) {
 	lock, err := s.lock(ctx, lockVolume, t.volume)
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Release()
-	// Of a container the journal may have to be replayed first. All other trees
-	// were snapshotted frozen or unmounted, and are never written again.
+	// The journal of a container may have to be replayed first. The snapshots of all
+	// other trees were taken frozen or unmounted, and are never written again.
 	o := filesystem.MountOptions{Type: t.fs, ReadOnly: true, NoRecovery: t.container == "",
 		Options: []string{"nosuid", "nodev", "noexec", "noatime"}}
 	if t.container != "" {
@@ -103,7 +103,7 @@ func (s *Store) View(ctx context.Context, t Tree) (*View, error) {
 			}
 		}
 	}
-	return s.look(ctx, t.volume, o)
+	return s.mountView(ctx, t.volume, o)
 }
 
 // WithTrees calls f while both trees can be read.
@@ -119,8 +119,9 @@ func (s *Store) WithTrees(ctx context.Context, lower, upper Tree, f func(lower, 
 	return errors.Join(f(l.Root, u.Root), u.Close(), l.Close())
 }
 
-// look mounts a volume in a folder of its own. The volume's lock is held.
-func (s *Store) look(ctx context.Context, volume string, o filesystem.MountOptions) (*View, error) {
+// mountView mounts a volume in a directory of its own. The caller holds the volume's
+// lock.
+func (s *Store) mountView(ctx context.Context, volume string, o filesystem.MountOptions) (*View, error) {
 	id := newID(16)
 	alive, err := s.lock(ctx, lockView, id)
 	if err != nil {
@@ -132,8 +133,8 @@ func (s *Store) look(ctx context.Context, volume string, o filesystem.MountOptio
 		o.MakeTarget = true
 		err = s.files.Mount(ctx, active.Node, v.Root, o)
 	}
-	if goneBelow(err) {
-		err = &Error{Op: "look at", Object: "volume " + volume, Kind: fault.NotFound, Err: err}
+	if originGone(err) {
+		err = &Error{Op: "view", Object: "volume " + volume, Kind: fault.NotFound, Err: err}
 	}
 	if err != nil {
 		return nil, errors.Join(err, v.close(ctx))
@@ -141,7 +142,7 @@ func (s *Store) look(ctx context.Context, volume string, o filesystem.MountOptio
 	return v, nil
 }
 
-// Close ends the view. Further calls say the same.
+// Close ends the view. Further calls return the same error.
 func (v *View) Close() error {
 	v.once.Do(func() {
 		if v.alive == nil {
@@ -166,24 +167,24 @@ func (v *View) close(ctx context.Context) error {
 	return errors.Join(v.s.clearView(ctx, v.Root, v.volume, false), v.alive.Release())
 }
 
-// clearView takes a view's mount away, and the volume's device unless somebody
-// else uses it. Whatever a killed process has left of it, Recover finds: the
-// folder by its name, then the device by having no opener.
+// clearView unmounts a view, and deactivates the volume unless it is open. Recover
+// finds what a killed process leaves of it: the directory by its name, then the device
+// because no process has it open.
 func (s *Store) clearView(ctx context.Context, root, volume string, lazy bool) error {
 	err := s.files.Unmount(ctx, root, filesystem.UnmountOptions{Lazy: lazy})
 	if err != nil && !errors.Is(err, filesystem.ErrNotMounted) {
 		return err
 	}
-	if err := removeFolder(root); err != nil {
+	if err := removeDir(root); err != nil {
 		return err
 	}
-	if err := s.deactivateFree(ctx, volume); err != nil && !goneBelow(err) {
+	if err := s.deactivateUnused(ctx, volume); err != nil && !originGone(err) {
 		return err
 	}
 	return nil
 }
 
-// splitView reads a view's folder name.
+// splitView splits the name of a view's directory.
 func splitView(folder string) (id, volume string, ok bool) {
 	rest, ok := strings.CutPrefix(folder, viewPrefix)
 	if !ok {

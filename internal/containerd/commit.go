@@ -80,7 +80,8 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, options core
 	keep := thinpool.Keep{For: keptFor, ReadOnly: true, With: move}
 	_, err = s.pool.RenameVolume(ctx, r.Volume, r.Volume, thinpool.RenameOptions{Was: keptFor, Keep: keep})
 	if refusal == nil && errors.Is(err, thinpool.ErrOpen) {
-		s.options.Log.Info("committed a snapshot that is in use", "pool", s.pool.Name(), "snapshot", key, "volume", r.Volume)
+		s.options.Log.Info("committed a snapshot that is in use",
+			"pool", s.pool.Name(), "snapshot", key, "volume", r.Volume)
 		err = s.replaceOpen(ctx, r, keep)
 	}
 	switch {
@@ -107,7 +108,14 @@ func (s *Snapshotter) replaceOpen(ctx context.Context, r record, keep thinpool.K
 }
 
 // move writes the document of a snapshot that becomes committed.
-func (s *Snapshotter) move(tx *thinpool.Tx, name, key string, was record, volume string, all footprint, labels map[string]string) error {
+func (s *Snapshotter) move(
+	tx *thinpool.Tx,
+	name, key string,
+	was record,
+	volume string,
+	all footprint,
+	labels map[string]string,
+) error {
 	const op = "commit"
 	r, err := s.find(tx, op, key)
 	if err != nil {
@@ -133,7 +141,12 @@ func (s *Snapshotter) move(tx *thinpool.Tx, name, key string, was record, volume
 }
 
 // quiet makes sure that a snapshot can be read without its journal, and measures it.
-func (s *Snapshotter) quiet(ctx context.Context, key string, r record, volume thinpool.VolumeRecord) (footprint, error) {
+func (s *Snapshotter) quiet(
+	ctx context.Context,
+	key string,
+	r record,
+	volume thinpool.VolumeRecord,
+) (footprint, error) {
 	status, err := s.pool.StatusOf(ctx, volume)
 	if err != nil {
 		return footprint{}, err

@@ -73,7 +73,15 @@ func stopped(t *testing.T, o operation, n int, phase thinpooltest.Phase, power b
 	fault := func(what string, err error) {
 		t.Helper()
 		if err != nil {
-			t.Errorf("stopped %s step %d (%s), the operation said: %v: %s: %v", [...]string{"before", "after"}[phase], n, step, said, what, err)
+			t.Errorf(
+				"stopped %s step %d (%s), the operation said: %v: %s: %v",
+				[...]string{"before", "after"}[phase],
+				n,
+				step,
+				said,
+				what,
+				err,
+			)
 		}
 	}
 	st.reopen()
@@ -128,8 +136,16 @@ func operations() []operation {
 	return []operation{
 		{name: "the first", prepare: nothing, run: prepare("web", "", nil), done: there("web")},
 		{name: "prepare", prepare: layers("a", "b"), run: prepare("web", "b", nil), done: there("web", "a", "b")},
-		{name: "prepare and grow", prepare: layers("a"), run: prepare("web", "a", map[string]string{"containerd.io/snapshot/max-size": fmt.Sprint(uint64(32 * units.MiB))}),
-			done: there("web", "a")},
+		{
+			name:    "prepare and grow",
+			prepare: layers("a"),
+			run: prepare(
+				"web",
+				"a",
+				map[string]string{"containerd.io/snapshot/max-size": fmt.Sprint(uint64(32 * units.MiB))},
+			),
+			done: there("web", "a"),
+		},
 		{name: "view", prepare: layers("a"), done: there("look", "a"),
 			run: func(ctx context.Context, s *containerd.Snapshotter) error {
 				_, err := s.View(ctx, "look", "a")
@@ -229,7 +245,12 @@ func TestStoppedCommitOfMounted(t *testing.T) {
 		pool.Close(st.ctx)
 		step, was := st.Restart()
 		st.reopen()
-		err = errors.Join(st.pool.Activate(st.ctx), st.s.Recover(st.ctx), st.Files.Unmount(st.ctx, target, filesystem.UnmountOptions{}), st.agree())
+		err = errors.Join(
+			st.pool.Activate(st.ctx),
+			st.s.Recover(st.ctx),
+			st.Files.Unmount(st.ctx, target, filesystem.UnmountOptions{}),
+			st.agree(),
+		)
 		if _, whole := committed(st); err != nil || whole != nil {
 			t.Fatalf("stopped before step %d (%s): %v; %v", n, step, err, whole)
 		}

@@ -37,7 +37,12 @@ func listen(path string) (*socket, error) {
 	// struct sockaddr_un has 108 bytes, and the temporary name is longer than the path.
 	const longest = 100
 	if len(path) > longest {
-		return nil, &Error{Op: "listen", Object: path, Kind: fault.Invalid, Detail: fmt.Sprintf("a socket's path has at most %d bytes here", longest)}
+		return nil, &Error{
+			Op:     "listen",
+			Object: path,
+			Kind:   fault.Invalid,
+			Detail: fmt.Sprintf("a socket's path has at most %d bytes here", longest),
+		}
 	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -61,7 +66,13 @@ func listen(path string) (*socket, error) {
 }
 
 func inUse(path string) error {
-	return &Error{Op: "listen", Object: path, Kind: fault.Busy, Detail: "another process serves it", Remedy: "stop that process, or use another socket"}
+	return &Error{
+		Op:     "listen",
+		Object: path,
+		Kind:   fault.Busy,
+		Detail: "another process serves it",
+		Remedy: "stop that process, or use another socket",
+	}
 }
 
 // replaceable returns an error if the path is another file, or a socket on which a
@@ -75,7 +86,13 @@ func replaceable(path string) error {
 		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return &Error{Op: "listen", Object: path, Kind: fault.Invalid, Detail: "a file that is not a socket exists there", Remedy: "remove it, or use another path"}
+		return &Error{
+			Op:     "listen",
+			Object: path,
+			Kind:   fault.Invalid,
+			Detail: "a file that is not a socket exists there",
+			Remedy: "remove it, or use another path",
+		}
 	}
 	const patience = 2 * time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

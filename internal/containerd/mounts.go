@@ -49,7 +49,10 @@ func (s *Snapshotter) get(ctx context.Context, op, name string) (r record, err e
 
 // withVolume is get with the record of the snapshot's volume, which is zero if the
 // volume does not exist.
-func (s *Snapshotter) withVolume(ctx context.Context, op, name string) (r record, volume thinpool.VolumeRecord, err error) {
+func (s *Snapshotter) withVolume(
+	ctx context.Context,
+	op, name string,
+) (r record, volume thinpool.VolumeRecord, err error) {
 	err = s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		if r, err = s.find(tx, op, name); err != nil {
 			return err
@@ -140,13 +143,23 @@ func (s *Snapshotter) grow(ctx context.Context, key string, r record, volume thi
 
 // mounted calls do while a volume is mounted in a directory of its own. The caller
 // holds the volume's lock.
-func (s *Snapshotter) mounted(ctx context.Context, r record, volume thinpool.Volume, do func(target string) error) error {
+func (s *Snapshotter) mounted(
+	ctx context.Context,
+	r record,
+	volume thinpool.Volume,
+	do func(target string) error,
+) error {
 	target := filepath.Join(s.pool.MountsDir(), mountPrefix+r.Volume)
 	if real, err := filepath.EvalSymlinks(s.pool.MountsDir()); err == nil {
 		target = filepath.Join(real, mountPrefix+r.Volume)
 	}
-	err := s.files.Mount(ctx, volume.Node, target, filesystem.MountOptions{Type: r.FS, MakeTarget: true, FailWhenFull: true,
-		Options: []string{"nosuid", "nodev", "noexec"}})
+	err := s.files.Mount(
+		ctx,
+		volume.Node,
+		target,
+		filesystem.MountOptions{Type: r.FS, MakeTarget: true, FailWhenFull: true,
+			Options: []string{"nosuid", "nodev", "noexec"}},
+	)
 	if err != nil {
 		return errors.Join(err, removeDir(target))
 	}

@@ -41,7 +41,13 @@ func (s *Snapshotter) View(ctx context.Context, key, parent string, opts ...core
 	return s.create(ctx, "view", core.KindView, key, parent, opts)
 }
 
-func (s *Snapshotter) create(ctx context.Context, op string, kind core.Kind, key, parent string, opts []core.Opt) ([]mount.Mount, error) {
+func (s *Snapshotter) create(
+	ctx context.Context,
+	op string,
+	kind core.Kind,
+	key, parent string,
+	opts []core.Opt,
+) ([]mount.Mount, error) {
 	if err := checkName(op, "key", key); err != nil {
 		return nil, err
 	}
@@ -58,7 +64,17 @@ func (s *Snapshotter) create(ctx context.Context, op string, kind core.Kind, key
 	if err != nil {
 		return nil, failed(op, key, err)
 	}
-	r := record{ID: newID(), Kind: kind, Parent: parent, ParentID: on.id, Labels: kept(labels), FS: on.fs, Size: on.size, FileSystem: on.fileSystem, Below: on.all}
+	r := record{
+		ID:         newID(),
+		Kind:       kind,
+		Parent:     parent,
+		ParentID:   on.id,
+		Labels:     kept(labels),
+		FS:         on.fs,
+		Size:       on.size,
+		FileSystem: on.fileSystem,
+		Below:      on.all,
+	}
 	r.Volume = volumeName(r.ID)
 	if kind == core.KindActive && size > on.size {
 		r.Size = size
@@ -90,7 +106,15 @@ func (s *Snapshotter) findOrigin(ctx context.Context, op, key, parent string, si
 			return err
 		}
 		p, err := s.parent(tx, op, key, parent)
-		on = origin{name: parent, id: p.ID, volume: p.Volume, fs: p.FS, size: p.Size, fileSystem: p.FileSystem, all: p.All}
+		on = origin{
+			name:       parent,
+			id:         p.ID,
+			volume:     p.Volume,
+			fs:         p.FS,
+			size:       p.Size,
+			fileSystem: p.FileSystem,
+			all:        p.All,
+		}
 		return err
 	})
 	if err != nil || parent != "" {

@@ -118,6 +118,7 @@ func (s *Snapshotter) reapOne(id uint32) {
 	defer func() { <-s.reaper.turns }()
 	_, err := s.pool.ReapVolumes(ctx, id)
 	if err != nil && ctx.Err() == nil {
-		s.options.Log.Warn("could not give back the blocks of a removed snapshot", "pool", s.pool.Name(), "id", id, "error", err)
+		s.options.Log.Warn("could not give back the blocks of a removed snapshot",
+			"pool", s.pool.Name(), "id", id, "error", err)
 	}
 }

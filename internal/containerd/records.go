@@ -66,7 +66,14 @@ type record struct {
 func (r record) shares() bool { return r.Kind == core.KindView && r.Volume != volumeName(r.ID) }
 
 func (r record) info(name string) core.Info {
-	return core.Info{Name: name, Kind: r.Kind, Parent: r.Parent, Labels: maps.Clone(r.Labels), Created: r.Created, Updated: r.Updated}
+	return core.Info{
+		Name:    name,
+		Kind:    r.Kind,
+		Parent:  r.Parent,
+		Labels:  maps.Clone(r.Labels),
+		Created: r.Created,
+		Updated: r.Updated,
+	}
 }
 
 func (s *Snapshotter) key(name string) string { return s.options.Namespace + "/" + name }
@@ -146,7 +153,12 @@ func checkName(op, what, name string) error {
 	case name == "":
 		return refused(op, name, fault.Invalid, "the "+what+" is empty")
 	case len(name) > maxName:
-		return refused(op, name, fault.Invalid, fmt.Sprintf("the %s has %d bytes, at most %d are allowed", what, len(name), maxName))
+		return refused(
+			op,
+			name,
+			fault.Invalid,
+			fmt.Sprintf("the %s has %d bytes, at most %d are allowed", what, len(name), maxName),
+		)
 	case !utf8.ValidString(name):
 		return refused(op, name, fault.Invalid, "the "+what+" is not UTF-8")
 	}
@@ -158,7 +170,13 @@ func applied(op, name string, opts []core.Opt) (core.Info, error) {
 	var info core.Info
 	for _, opt := range opts {
 		if err := opt(&info); err != nil {
-			return info, &Error{Op: op, Object: "snapshot " + quoted(name), Kind: fault.Invalid, Detail: "an option", Err: err}
+			return info, &Error{
+				Op:     op,
+				Object: "snapshot " + quoted(name),
+				Kind:   fault.Invalid,
+				Detail: "an option",
+				Err:    err,
+			}
 		}
 	}
 	return info, checkLabels(op, name, info.Labels)
@@ -173,13 +191,28 @@ func checkLabels(op, name string, labels map[string]string) error {
 		case key == "":
 			return refused(op, name, fault.Invalid, "a label has no key")
 		case size > maxLabel:
-			return refused(op, name, fault.Invalid, fmt.Sprintf("label %s has %d bytes with its value, at most %d are allowed", quoted(key), size, maxLabel))
+			return refused(
+				op,
+				name,
+				fault.Invalid,
+				fmt.Sprintf(
+					"label %s has %d bytes with its value, at most %d are allowed",
+					quoted(key),
+					size,
+					maxLabel,
+				),
+			)
 		case !utf8.ValidString(key) || !utf8.ValidString(value):
 			return refused(op, name, fault.Invalid, "label "+quoted(key)+" is not UTF-8")
 		}
 	}
 	if all > maxLabels {
-		return refused(op, name, fault.Invalid, fmt.Sprintf("its labels have %d bytes, at most %d are allowed", all, maxLabels))
+		return refused(
+			op,
+			name,
+			fault.Invalid,
+			fmt.Sprintf("its labels have %d bytes, at most %d are allowed", all, maxLabels),
+		)
 	}
 	return nil
 }

@@ -87,7 +87,8 @@ func (s *Snapshotter) deactivate(ctx context.Context, name string, r record) {
 		}
 	}
 	if err != nil && !gone(err) && !missing(err) && !errors.Is(err, thinpool.ErrOpen) && ctx.Err() == nil {
-		s.options.Log.Warn("could not deactivate a snapshot without views", "pool", s.pool.Name(), "snapshot", name, "error", err)
+		s.options.Log.Warn("could not deactivate a snapshot without views",
+			"pool", s.pool.Name(), "snapshot", name, "error", err)
 	}
 }
 
@@ -129,7 +130,12 @@ func (s *Snapshotter) lost(ctx context.Context, op, key string, was record) (aga
 // removeVolume removes a volume, with the documents that with removes, and leaves its
 // blocks to the reaper.
 func (s *Snapshotter) removeVolume(ctx context.Context, volume string, with func(*thinpool.Tx) error) error {
-	removals, err := s.pool.RemoveVolumes(ctx, []string{volume}, thinpool.RemoveOptions{Deferred: true, Later: true, For: keptFor}, with)
+	removals, err := s.pool.RemoveVolumes(
+		ctx,
+		[]string{volume},
+		thinpool.RemoveOptions{Deferred: true, Later: true, For: keptFor},
+		with,
+	)
 	for _, removal := range removals {
 		s.reap(removal.Volume.ID)
 	}

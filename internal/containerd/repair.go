@@ -47,7 +47,10 @@ func RepairIn(tx *thinpool.Tx) (actions []string, err error) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(dropped)) {
 		r := dropped[key]
-		actions = append(actions, fmt.Sprintf("drop the record of containerd's snapshot %s: its volume or its parent's is gone", quoted(key)))
+		actions = append(
+			actions,
+			fmt.Sprintf("drop the record of containerd's snapshot %s: its volume or its parent's is gone", quoted(key)),
+		)
 		if err := dropRecord(tx, key, r); err != nil {
 			return actions, err
 		}

@@ -84,7 +84,12 @@ func (o ServeOptions) stop(server *grpc.Server) {
 	}
 }
 
-func (o ServeOptions) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+func (o ServeOptions) unary(
+	ctx context.Context,
+	request any,
+	info *grpc.UnaryServerInfo,
+	handle grpc.UnaryHandler,
+) (any, error) {
 	ended := o.observe(info.FullMethod)
 	answer, err := any(nil), o.ready(info.FullMethod)
 	if err == nil {
@@ -94,7 +99,12 @@ func (o ServeOptions) unary(ctx context.Context, request any, info *grpc.UnarySe
 	return answer, err
 }
 
-func (o ServeOptions) stream(server any, to grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+func (o ServeOptions) stream(
+	server any,
+	to grpc.ServerStream,
+	info *grpc.StreamServerInfo,
+	handle grpc.StreamHandler,
+) error {
 	ended := o.observe(info.FullMethod)
 	err := o.ready(info.FullMethod)
 	if err == nil {

@@ -92,7 +92,8 @@ func TestServe(t *testing.T) {
 	}
 	prepared, err := client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: "one"})
 	check(t, err)
-	if m := prepared.GetMounts(); len(m) != 1 || m[0].GetType() != "ext4" || !strings.HasPrefix(m[0].GetSource(), "/dev/thinctl/thinctl-vault-") {
+	if m := prepared.GetMounts(); len(m) != 1 || m[0].GetType() != "ext4" ||
+		!strings.HasPrefix(m[0].GetSource(), "/dev/thinctl/thinctl-vault-") {
 		t.Errorf("mounts %v", m)
 	}
 	_, err = client.Commit(ctx, &api.CommitSnapshotRequest{Name: "a", Key: "one", Parent: "other"})
@@ -100,7 +101,10 @@ func TestServe(t *testing.T) {
 	_, err = client.Commit(ctx, &api.CommitSnapshotRequest{Name: "a", Key: "one"})
 	check(t, err)
 	for i := range 150 {
-		_, err := client.Update(ctx, &api.UpdateSnapshotRequest{Info: &api.Info{Name: "a", Labels: map[string]string{"n": fmt.Sprint(i)}}})
+		_, err := client.Update(
+			ctx,
+			&api.UpdateSnapshotRequest{Info: &api.Info{Name: "a", Labels: map[string]string{"n": fmt.Sprint(i)}}},
+		)
 		check(t, err)
 	}
 	_, err = client.View(ctx, &api.ViewSnapshotRequest{Key: "look", Parent: "a"})
@@ -115,7 +119,13 @@ func TestServe(t *testing.T) {
 	coded(t, err, codes.FailedPrecondition, "remove")
 	_, err = client.Mounts(ctx, &api.MountsRequest{Key: "a"})
 	coded(t, err, codes.FailedPrecondition)
-	_, err = client.Update(ctx, &api.UpdateSnapshotRequest{Info: &api.Info{Name: "a"}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"kind"}}})
+	_, err = client.Update(
+		ctx,
+		&api.UpdateSnapshotRequest{
+			Info:       &api.Info{Name: "a"},
+			UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"kind"}},
+		},
+	)
 	coded(t, err, codes.InvalidArgument)
 	_, err = client.Update(ctx, &api.UpdateSnapshotRequest{})
 	coded(t, err, codes.InvalidArgument)
@@ -148,7 +158,10 @@ func TestListMany(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range many {
 		all.Go(func() {
-			if _, err := client.View(st.ctx, &api.ViewSnapshotRequest{Key: fmt.Sprint("v", i), Parent: "a"}); err != nil {
+			if _, err := client.View(
+				st.ctx,
+				&api.ViewSnapshotRequest{Key: fmt.Sprint("v", i), Parent: "a"},
+			); err != nil {
 				t.Errorf("view %d: %v", i, err)
 			}
 		})
@@ -189,11 +202,26 @@ func TestRefusals(t *testing.T) {
 		return nil
 	}))
 	_, err = client.Prepare(st.ctx, &api.PrepareSnapshotRequest{Key: "second"})
-	coded(t, err, codes.ResourceExhausted, `prepare snapshot "second"`, "below the reserve", "the reserve is 90%", "run `thinctl pool extend vault")
+	coded(
+		t,
+		err,
+		codes.ResourceExhausted,
+		`prepare snapshot "second"`,
+		"below the reserve",
+		"the reserve is 90%",
+		"run `thinctl pool extend vault",
+	)
 	_, err = client.Commit(st.ctx, &api.CommitSnapshotRequest{Name: "base", Key: "first"})
 	check(t, err) // what there is can be finished, read and removed
 	_, err = client.Prepare(st.ctx, &api.PrepareSnapshotRequest{Key: "second", Parent: "base"})
-	coded(t, err, codes.ResourceExhausted, `prepare snapshot "second"`, "below the reserve", "thinctl pool extend vault")
+	coded(
+		t,
+		err,
+		codes.ResourceExhausted,
+		`prepare snapshot "second"`,
+		"below the reserve",
+		"thinctl pool extend vault",
+	)
 	_, err = client.View(st.ctx, &api.ViewSnapshotRequest{Key: "look", Parent: "base"}) // takes nothing
 	check(t, err)
 	_, err = client.Remove(st.ctx, &api.RemoveSnapshotRequest{Key: "look"})
@@ -262,8 +290,25 @@ func TestBadInput(t *testing.T) {
 	st := newStage(t)
 	client, path, stop := st.serve(containerd.ServeOptions{})
 	ctx := st.ctx
-	keys := []string{"a b", "../../etc/passwd", "/", "//", ".", "-rf", "k8s/x", "new\nline", "nul\x00byte", "\u202eright", "%s%n", `quo"te'`, "ключ", "🗝", "thinctl",
-		strings.Repeat("x", 1000), strings.Repeat("é/", 333)}
+	keys := []string{
+		"a b",
+		"../../etc/passwd",
+		"/",
+		"//",
+		".",
+		"-rf",
+		"k8s/x",
+		"new\nline",
+		"nul\x00byte",
+		"\u202eright",
+		"%s%n",
+		`quo"te'`,
+		"ключ",
+		"🗝",
+		"thinctl",
+		strings.Repeat("x", 1000),
+		strings.Repeat("é/", 333),
+	}
 	for _, key := range keys {
 		_, err := client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: key})
 		check(t, err)
@@ -273,11 +318,15 @@ func TestBadInput(t *testing.T) {
 		check(t, err)
 		_, err = client.Commit(ctx, &api.CommitSnapshotRequest{Name: "of " + key, Key: key})
 		check(t, err)
-		_, err = client.View(ctx, &api.ViewSnapshotRequest{Key: key, Parent: "of " + key, Labels: map[string]string{key: key}})
+		_, err = client.View(
+			ctx,
+			&api.ViewSnapshotRequest{Key: key, Parent: "of " + key, Labels: map[string]string{key: key}},
+		)
 		check(t, err)
 		found, err := client.Stat(ctx, &api.StatSnapshotRequest{Key: key})
 		check(t, err)
-		if info := found.GetInfo(); info.GetName() != key || info.GetParent() != "of "+key || info.GetLabels()[key] != key {
+		if info := found.GetInfo(); info.GetName() != key || info.GetParent() != "of "+key ||
+			info.GetLabels()[key] != key {
 			t.Errorf("%q is %v", key, info)
 		}
 	}
@@ -346,7 +395,12 @@ func TestBadInput(t *testing.T) {
 	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	check(t, err)
 	defer conn.Close()
-	err = conn.Invoke(ctx, "/containerd.services.snapshots.v1.Snapshots/Cleanup", wrapperspb.Bytes([]byte("\xff\xfe")), &emptypb.Empty{})
+	err = conn.Invoke(
+		ctx,
+		"/containerd.services.snapshots.v1.Snapshots/Cleanup",
+		wrapperspb.Bytes([]byte("\xff\xfe")),
+		&emptypb.Empty{},
+	)
 	coded(t, err, codes.Internal, "UTF-8")
 	if names := st.names(st.s); !slices.Equal(names, []string{"active", "base"}) {
 		t.Errorf("there are %q", names)
@@ -364,7 +418,11 @@ func TestHangUpsOfAll(t *testing.T) {
 	client, path, stop := st.serve(containerd.ServeOptions{})
 	clear := func() {
 		for _, key := range []string{"web", "look", "done"} {
-			if _, err := client.Remove(st.ctx, &api.RemoveSnapshotRequest{Key: key}); err != nil && status.Code(err) != codes.NotFound {
+			if _, err := client.Remove(
+				st.ctx,
+				&api.RemoveSnapshotRequest{Key: key},
+			); err != nil &&
+				status.Code(err) != codes.NotFound {
 				t.Fatalf("after hanging up: %v", err)
 			}
 		}
@@ -428,7 +486,11 @@ func TestHangUps(t *testing.T) {
 		ctx, cancel := context.WithTimeout(st.ctx, time.Duration(i)*100*time.Microsecond)
 		client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: "web", Parent: "a"})
 		cancel()
-		if _, err := client.Remove(st.ctx, &api.RemoveSnapshotRequest{Key: "web"}); err != nil && status.Code(err) != codes.NotFound {
+		if _, err := client.Remove(
+			st.ctx,
+			&api.RemoveSnapshotRequest{Key: "web"},
+		); err != nil &&
+			status.Code(err) != codes.NotFound {
 			t.Fatalf("after hanging up: %v", err)
 		}
 	}
@@ -463,7 +525,7 @@ func TestListen(t *testing.T) {
 	check(t, second.Close())
 	check(t, os.WriteFile(path, []byte("precious"), 0o600))
 	_, err = containerd.Listen(path)
-	is(t, err, fault.Invalid, "no socket")
+	is(t, err, fault.Invalid, "not a socket")
 	_, err = containerd.Listen("/" + strings.Repeat("x", 101))
 	is(t, err, fault.Invalid, "100")
 	entries, err := os.ReadDir(dir)

@@ -23,9 +23,19 @@ func requestedSize(op, name string, labels map[string]string) (units.Bytes, erro
 	const largest = units.Bytes(8 * units.PiB)
 	switch {
 	case err != nil || size <= 0:
-		return 0, refused(op, name, fault.Invalid, fmt.Sprintf("label %s is %s; want a number of bytes", maxSizeLabel, quoted(text)))
+		return 0, refused(
+			op,
+			name,
+			fault.Invalid,
+			fmt.Sprintf("label %s is %s; want a number of bytes", maxSizeLabel, quoted(text)),
+		)
 	case units.Bytes(size) > largest:
-		return 0, refused(op, name, fault.Invalid, fmt.Sprintf("label %s asks for %s, at most %s are possible", maxSizeLabel, units.Bytes(size), largest))
+		return 0, refused(
+			op,
+			name,
+			fault.Invalid,
+			fmt.Sprintf("label %s asks for %s, at most %s are possible", maxSizeLabel, units.Bytes(size), largest),
+		)
 	}
 	return units.Bytes(size).RoundUp(units.MiB), nil
 }

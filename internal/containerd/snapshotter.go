@@ -88,7 +88,12 @@ func New(pool *thinpool.Pool, files Files, o Options) (*Snapshotter, error) {
 
 func checkOptions(o Options) error {
 	bad := func(detail string) error {
-		return &Error{Op: "open", Object: "containerd namespace " + quoted(o.Namespace), Kind: fault.Invalid, Detail: detail}
+		return &Error{
+			Op:     "open",
+			Object: "containerd namespace " + quoted(o.Namespace),
+			Kind:   fault.Invalid,
+			Detail: detail,
+		}
 	}
 	if o.FS != filesystem.Ext4 && o.FS != filesystem.XFS {
 		return bad("file system " + quoted(string(o.FS)) + " is neither ext4 nor xfs")

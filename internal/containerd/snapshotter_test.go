@@ -45,7 +45,8 @@ func TestLife(t *testing.T) {
 	check(t, st.has(again, "a", "b", "mine"))
 	info, err := st.s.Stat(st.ctx, "web")
 	check(t, err)
-	if info.Kind != core.KindActive || info.Parent != "b" || fmt.Sprint(info.Labels) != "map[x:1]" || info.Created.IsZero() {
+	if info.Kind != core.KindActive || info.Parent != "b" || fmt.Sprint(info.Labels) != "map[x:1]" ||
+		info.Created.IsZero() {
 		t.Errorf("web is %+v", info)
 	}
 	is(t, st.s.Remove(st.ctx, "b"), fault.Refused, "remove")
@@ -176,9 +177,19 @@ func TestKeys(t *testing.T) {
 func TestUpdateAndWalk(t *testing.T) {
 	st := newStage(t)
 	st.layer("a", "")
-	_, err := st.s.Prepare(st.ctx, "web", "a", core.WithLabels(map[string]string{"l1": "1", "l2": "2", "dotted.key": "d"}))
+	_, err := st.s.Prepare(
+		st.ctx,
+		"web",
+		"a",
+		core.WithLabels(map[string]string{"l1": "1", "l2": "2", "dotted.key": "d"}),
+	)
 	check(t, err)
-	info, err := st.s.Update(st.ctx, core.Info{Name: "web", Labels: map[string]string{"l1": "new", "l3": "3"}}, "labels.l1", "labels.l2")
+	info, err := st.s.Update(
+		st.ctx,
+		core.Info{Name: "web", Labels: map[string]string{"l1": "new", "l3": "3"}},
+		"labels.l1",
+		"labels.l2",
+	)
 	check(t, err)
 	if got := fmt.Sprint(info.Labels); got != "map[dotted.key:d l1:new]" || !info.Updated.After(info.Created) {
 		t.Errorf("updated to %s at %v", got, info.Updated)
@@ -335,7 +346,12 @@ func TestViewsShareTheirParent(t *testing.T) {
 	check(t, st.s.Cleanup(st.ctx))
 	before, err := st.pool.Status(st.ctx)
 	check(t, err)
-	first, err := st.s.View(st.ctx, "one", "a", core.WithLabels(map[string]string{"containerd.io/snapshot/max-size": "1073741824"}))
+	first, err := st.s.View(
+		st.ctx,
+		"one",
+		"a",
+		core.WithLabels(map[string]string{"containerd.io/snapshot/max-size": "1073741824"}),
+	)
 	check(t, err)
 	second, err := st.s.View(st.ctx, "two", "a")
 	check(t, err)
@@ -344,7 +360,8 @@ func TestViewsShareTheirParent(t *testing.T) {
 	}
 	status, err := st.pool.Status(st.ctx)
 	check(t, err)
-	if status.Volumes != before.Volumes || status.Kernel.TransactionID != before.Kernel.TransactionID || status.Data.Used != before.Data.Used {
+	if status.Volumes != before.Volumes || status.Kernel.TransactionID != before.Kernel.TransactionID ||
+		status.Data.Used != before.Data.Used {
 		t.Errorf("there were %+v, and are %+v", before, status)
 	}
 	usage, err := st.s.Usage(st.ctx, "one")
@@ -373,7 +390,15 @@ func TestViewsShareTheirParent(t *testing.T) {
 	}
 	check(t, st.has(second, "a"))
 	target := t.TempDir()
-	check(t, st.Files.Mount(st.ctx, second[0].Source, target, filesystem.MountOptions{Type: filesystem.Ext4, ReadOnly: true}))
+	check(
+		t,
+		st.Files.Mount(
+			st.ctx,
+			second[0].Source,
+			target,
+			filesystem.MountOptions{Type: filesystem.Ext4, ReadOnly: true},
+		),
+	)
 	check(t, st.s.Remove(st.ctx, "two")) // by a stranger's mount nobody is kept waiting
 	if !active() {
 		t.Error("a device is gone that somebody has mounted")

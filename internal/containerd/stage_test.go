@@ -104,7 +104,10 @@ func (st *stage) with(mounts []mount.Mount, do func(root string) error) error {
 }
 
 func (st *stage) write(mounts []mount.Mount, file string) error {
-	return st.with(mounts, func(root string) error { return os.WriteFile(filepath.Join(root, file), []byte(file), 0o644) })
+	return st.with(
+		mounts,
+		func(root string) error { return os.WriteFile(filepath.Join(root, file), []byte(file), 0o644) },
+	)
 }
 
 // has compares what is mounted with the names of its files.

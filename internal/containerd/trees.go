@@ -91,7 +91,12 @@ func (s *Snapshotter) checkMounts(mounts []mount.Mount) error {
 }
 
 func foreign(what string) error {
-	return &Error{Op: "compare", Object: what, Kind: fault.Unsupported, Detail: "it is not a snapshot of this namespace"}
+	return &Error{
+		Op:     "compare",
+		Object: what,
+		Kind:   fault.Unsupported,
+		Detail: "it is not a snapshot of this namespace",
+	}
 }
 
 func (s *Snapshotter) nodeOf(volume string) string {
@@ -117,7 +122,12 @@ func (s *Snapshotter) behind(tx *thinpool.Tx, m mount.Mount) (*shown, error) {
 		found = &shown{name: name, record: r, node: m.Source}
 	}
 	if found == nil {
-		return nil, &Error{Op: "compare", Object: "the snapshot at " + quoted(m.Source), Kind: fault.NotFound, Detail: "it was removed or committed in the meantime"}
+		return nil, &Error{
+			Op:     "compare",
+			Object: "the snapshot at " + quoted(m.Source),
+			Kind:   fault.NotFound,
+			Detail: "it was removed or committed in the meantime",
+		}
 	}
 	return found, nil
 }

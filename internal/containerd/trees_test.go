@@ -152,7 +152,12 @@ func TestStoppedRead(t *testing.T) {
 			t.Fatalf("not stopped: %v", err)
 		}
 		st.reopen()
-		err = errors.Join(st.pool.Activate(st.ctx), st.s.Recover(st.ctx), st.Files.Unmount(context.Background(), target, filesystem.UnmountOptions{}), st.agree())
+		err = errors.Join(
+			st.pool.Activate(st.ctx),
+			st.s.Recover(st.ctx),
+			st.Files.Unmount(context.Background(), target, filesystem.UnmountOptions{}),
+			st.agree(),
+		)
 		if err == nil {
 			err = st.has(upper, "a", "b")
 		}

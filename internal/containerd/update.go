@@ -23,7 +23,12 @@ func (s *Snapshotter) Update(ctx context.Context, info core.Info, fields ...stri
 	}
 	for _, field := range fields {
 		if field != "labels" && !strings.HasPrefix(field, "labels.") {
-			return core.Info{}, refused(op, key, fault.Invalid, "field "+quoted(field)+" cannot be changed, only labels can")
+			return core.Info{}, refused(
+				op,
+				key,
+				fault.Invalid,
+				"field "+quoted(field)+" cannot be changed, only labels can",
+			)
 		}
 	}
 	err := s.pool.Update(ctx, func(tx *thinpool.Tx) error {

@@ -32,7 +32,12 @@ func (s *Snapshotter) Usage(ctx context.Context, key string) (core.Usage, error)
 	return core.Usage{Size: int64(own.Mapped), Inodes: int64(own.Inodes)}, failed("measure", key, err)
 }
 
-func (s *Snapshotter) written(ctx context.Context, key string, r record, volume thinpool.VolumeRecord) (footprint, error) {
+func (s *Snapshotter) written(
+	ctx context.Context,
+	key string,
+	r record,
+	volume thinpool.VolumeRecord,
+) (footprint, error) {
 	status, err := s.pool.StatusOf(ctx, volume)
 	if err == nil && !status.Active { // after a reboot
 		if _, err = s.pool.ActivateVolume(ctx, r.Volume); err == nil {

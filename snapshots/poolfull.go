@@ -9,9 +9,9 @@ import (
 	"thinctl/internal/contexts"
 )
 
-// wrote is failed for what writes: it says that the pool is full where that was in
-// the way. File systems tell of it as of any other fault of a device.
-func (s *Store) wrote(ctx context.Context, op, object string, err error) error {
+// writeFailed is failed for operations that write: if the pool is full, the error
+// reports that. File systems report a full pool like any other I/O error.
+func (s *Store) writeFailed(ctx context.Context, op, object string, err error) error {
 	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	status, asked := s.pool.Status(ctx)

@@ -10,7 +10,8 @@ import (
 	"thinctl/thinpool"
 )
 
-// Holders returns thinpool's view of who holds a device, for [thinpool.Host].
+// Holders returns a function that finds the processes and mounts that hold a device,
+// for [thinpool.Host].
 func Holders(files interface {
 	Holders(ctx context.Context, device blockdev.Number) ([]filesystem.Holder, error)
 }) func(context.Context, blockdev.Number) (thinpool.Holding, error) {
