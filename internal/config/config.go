@@ -80,7 +80,8 @@ func defaults() Config {
 		Root:        "/var/lib/thinctl",
 		BusyTimeout: 5 * time.Second,
 		Serve: Serve{
-			Listen: "127.0.0.1:9723", Interval: 15 * time.Second, VolumeMetrics: 100, LogLevel: slog.LevelInfo, LogFormat: "text",
+			Listen: "127.0.0.1:9723", Interval: 15 * time.Second, VolumeMetrics: 100,
+			LogLevel: slog.LevelInfo, LogFormat: "text",
 		},
 		Pool: Pool{Activate: true, Extend: Extend{
 			Enabled: true,

@@ -83,7 +83,8 @@ func syntaxFault(path string, raw []byte, err error) Fault {
 	var parse toml.ParseError
 	if errors.As(err, &parse) {
 		line := 1 + bytes.Count(raw[:max(0, min(parse.Position.Start, len(raw)))], []byte("\n"))
-		return Fault{Origin: Origin{Name: path, Line: line}, What: "not valid TOML: " + parse.Message, Remedy: "see https://toml.io"}
+		at := Origin{Name: path, Line: line}
+		return Fault{Origin: at, What: "not valid TOML: " + parse.Message, Remedy: "see https://toml.io"}
 	}
 	return Fault{Origin: Origin{Name: path}, What: err.Error()}
 }

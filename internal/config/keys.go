@@ -29,8 +29,9 @@ const (
 func (c *Config) keys() []key {
 	all := []key{
 		{"root", "The directory of the pools for the daemon. Commands use --root or THINCTL_ROOT.", absolutePath(&c.Root)},
-		{"busy_timeout", "How long commands that remove, deactivate or destroy wait for a device that another process has open,\n" +
-			"as blkid, lvm and multipathd do for a moment; \"0s\" for no wait. A mounted device is refused at once.",
+		{"busy_timeout",
+			"How long commands that remove, deactivate or destroy wait for a device that another process has open,\n" +
+				"as blkid, lvm and multipathd do for a moment; \"0s\" for no wait. A mounted device is refused at once.",
 			duration(&c.BusyTimeout, time.Millisecond, time.Hour, true)},
 		{"serve.listen", "The address of /metrics, /healthz and /readyz: \"HOST:PORT\", \"unix:/PATH\", or \"\" for none.\n" +
 			"A socket from systemd takes precedence.",
@@ -41,7 +42,8 @@ func (c *Config) keys() []key {
 		{"serve.pprof", "Serve Go's profiles at /debug/pprof/.", boolean(&c.Serve.PProf)},
 		{"serve.interval", "The time between two samples of a pool. Events of the kernel cause additional samples.",
 			duration(&c.Serve.Interval, time.Second, time.Hour, false)},
-		{"serve.volume_metrics", "The largest number of volumes in a pool for which metrics of single volumes are exported; 0 for never.",
+		{"serve.volume_metrics",
+			"The largest number of volumes in a pool for which metrics of single volumes are exported; 0 for never.",
 			number(&c.Serve.VolumeMetrics, 0, 1_000_000)},
 		{"serve.log_level", "The lowest level that is logged: debug, info, warn or error.", level(&c.Serve.LogLevel)},
 		{"serve.log_format", "The format of the log: text or json.", choice(&c.Serve.LogFormat, "text", "json")},
@@ -57,11 +59,13 @@ func (c *Config) keys() []key {
 func poolKeys(p *Pool) []key {
 	e := &p.Extend
 	return []key{
-		{"activate", "Activate pools when the daemon starts, and later if they are inactive without having been deactivated\n" +
-			"by a user.",
+		{"activate",
+			"Activate pools when the daemon starts, and later if they are inactive without having been deactivated\n" +
+				"by a user.",
 			boolean(&p.Activate)},
-		{"scan_every", "The time between two scans of a pool's metadata, for exclusive and shared bytes; \"0s\" for never.\n" +
-			"A scan makes the kernel commit.",
+		{"scan_every",
+			"The time between two scans of a pool's metadata, for exclusive and shared bytes; \"0s\" for never.\n" +
+				"A scan makes the kernel commit.",
 			duration(&p.ScanEvery, minute, 30*day, true)},
 		{"trim_every", "The time between two trims of mounted volumes; \"0s\" for never.",
 			duration(&p.TrimEvery, minute, 366*day, true)},
@@ -69,14 +73,19 @@ func poolKeys(p *Pool) []key {
 		{"extend.enabled", "Extend pools automatically.", boolean(&e.Enabled)},
 		{"extend.data_at", "Extend data when this percentage is in use, or when only a size such as \"5G\" is free.",
 			threshold(&e.DataAt)},
-		{"extend.data_step", "The growth of an extension: \"20%\" of the size, or a size such as \"10G\".", step(&e.DataStep)},
-		{"extend.data_maximum", "The largest size to which data is extended automatically; 0 for no limit.", size(&e.DataMaximum)},
+		{"extend.data_step",
+			"The growth of an extension: \"20%\" of the size, or a size such as \"10G\".", step(&e.DataStep)},
+		{"extend.data_maximum",
+			"The largest size to which data is extended automatically; 0 for no limit.", size(&e.DataMaximum)},
 		{"extend.metadata_at", "Like data_at, for metadata.", threshold(&e.MetadataAt)},
 		{"extend.metadata_step", "Like data_step, for metadata.", step(&e.MetadataStep)},
-		{"extend.metadata_maximum", "Like data_maximum, for metadata. The kernel uses at most 15.9G.", size(&e.MetadataMaximum)},
-		{"extend.cool_down", "The shortest time between two extensions of one space. A space that is nearly full does not wait.",
+		{"extend.metadata_maximum",
+			"Like data_maximum, for metadata. The kernel uses at most 15.9G.", size(&e.MetadataMaximum)},
+		{"extend.cool_down",
+			"The shortest time between two extensions of one space. A space that is nearly full does not wait.",
 			duration(&e.CoolDown, time.Second, day, true)},
-		{"extend.switch_full_policy", "While the host has no space for growth, make writes to a full pool fail at once instead of waiting.",
+		{"extend.switch_full_policy",
+			"While the host has no space for growth, make writes to a full pool fail at once instead of waiting.",
 			boolean(&e.SwitchFullPolicy)},
 	}
 }
@@ -94,17 +103,21 @@ func containerdKeys(c *Containerd) []key {
 	return []key{
 		{"pool", "The pool that holds the snapshots. Required.",
 			validName(&c.Pool, names.Pool, "the name of a pool; `thinctl pool list` shows them")},
-		{"namespace", "The set of snapshots that this containerd sees; the table's name by default. Two containerds must not\n" +
-			"have the same one, since each removes the snapshots that are not in its own database.",
+		{"namespace",
+			"The set of snapshots that this containerd sees; the table's name by default. Two containerds must not\n" +
+				"have the same one, since each removes the snapshots that are not in its own database.",
 			validName(&c.Namespace, names.Namespace, namespaceRule)},
-		{"socket", "The snapshotter's socket: address in containerd's proxy_plugins. Only root can connect.", absolutePath(&c.Socket)},
-		{"containerd", "The socket of containerd itself (`ctr --address`). Differences between snapshots, such as those of\n" +
-			"`docker commit`, are written to its content store.",
+		{"socket",
+			"The snapshotter's socket: address in containerd's proxy_plugins. Only root can connect.", absolutePath(&c.Socket)},
+		{"containerd",
+			"The socket of containerd itself (`ctr --address`). Differences between snapshots, such as those of\n" +
+				"`docker commit`, are written to its content store.",
 			absolutePath(&c.Containerd)},
 		{"filesystem", "The file system of snapshots without a parent: ext4 or xfs.", choice(&c.FileSystem, "ext4", "xfs")},
 		{"size", "The size of snapshots without a parent; 0 for the pool's base size.", size(&c.Size)},
-		{"imagefs", "The mount point of a file system that shows the pool's size and free space to the kubelet; \"\" for none.\n" +
-			"containerd's proxy plugin exports it as root.",
+		{"imagefs",
+			"The mount point of a file system that shows the pool's size and free space to the kubelet; \"\" for none.\n" +
+				"containerd's proxy plugin exports it as root.",
 			optionalPath(&c.ImageFS)},
 	}
 }

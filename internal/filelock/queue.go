@@ -87,7 +87,8 @@ func (l *Lock) takePlace(ctx context.Context, base int64) (at int64, err error) 
 		err = l.set(Range{Start: at, Length: 1})
 	}
 	open := unix.Flock_t{Type: unix.F_UNLCK, Start: gate.Start, Len: gate.Length}
-	return at, errors.Join(err, ignoreInterrupts(func() error { return unix.FcntlFlock(uintptr(l.fd), unix.F_OFD_SETLK, &open) }))
+	unlock := func() error { return unix.FcntlFlock(uintptr(l.fd), unix.F_OFD_SETLK, &open) }
+	return at, errors.Join(err, ignoreInterrupts(unlock))
 }
 
 // waitFor waits for a range in the kernel. If ctx ends first, l is closed as soon as

@@ -114,7 +114,8 @@ func TestLegendRanksAndCountsRuns(t *testing.T) {
 // Adjacent spans of the same kind and owner are one run.
 func TestAdjacentSpansAreOneRun(t *testing.T) {
 	m := Map{BlockSize: units.MiB, Blocks: 6, Owners: []string{"a", "b"}, Spans: spansOf(
-		Span{0, 1, Exclusive, 0}, Span{1, 2, Exclusive, 0}, Span{3, 1, Exclusive, 1}, Span{4, 1, Free, 1}, Span{5, 1, Free, 0},
+		Span{0, 1, Exclusive, 0}, Span{1, 2, Exclusive, 0}, Span{3, 1, Exclusive, 1},
+		Span{4, 1, Free, 1}, Span{5, 1, Free, 0},
 	)}
 	f, err := m.figures()
 	if err != nil || f.exclusive != (sum{4, 2}) || f.free != (sum{2, 1}) {
