@@ -9,6 +9,7 @@ import (
 
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/output"
+	"thinctl/internal/newfile"
 	"thinctl/units"
 )
 
@@ -57,7 +58,7 @@ func ToFile(c *command.Call, flag string, view *savedView, write func(io.Writer)
 		}
 		return write(out)
 	}
-	file, err := output.CreateFile(path, false)
+	file, err := newfile.Create(path, false)
 	if err != nil {
 		return err
 	}

@@ -13,9 +13,9 @@ import (
 	"thinctl/fault"
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/exit"
-	"thinctl/internal/cli/output"
 	"thinctl/internal/disk"
 	"thinctl/internal/metadatafile"
+	"thinctl/internal/newfile"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"
@@ -26,7 +26,7 @@ import (
 type destination struct {
 	*os.File
 	path     string
-	created  *output.NewFile // nil if it existed before
+	created  *newfile.File // nil if it existed before
 	device   bool
 	capacity uint64 // a device's metadata blocks
 	claims   metadatafile.Claims
@@ -45,7 +45,7 @@ func openDestination(c *command.Call, path string, force bool) (_ *destination, 
 	}()
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if t.created, err = output.CreateFile(path, false); err == nil {
+		if t.created, err = newfile.Create(path, false); err == nil {
 			t.File = t.created.File
 		}
 		return t, err

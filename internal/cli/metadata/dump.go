@@ -9,6 +9,7 @@ import (
 
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/output"
+	"thinctl/internal/newfile"
 	"thinctl/thinpool/metadata"
 	"thinctl/units"
 )
@@ -64,7 +65,7 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func dumpTo(c *command.Call, s *source, path string, o metadata.DumpOptions) (err error) {
-	file, err := output.CreateFile(path, false)
+	file, err := newfile.Create(path, false)
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,8 @@ import (
 
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/exit"
-	"thinctl/internal/cli/output"
 	"thinctl/internal/daemon/sampler"
+	"thinctl/internal/newfile"
 	"thinctl/metrics"
 	"thinctl/thinpool"
 )
@@ -89,7 +89,7 @@ func writeText(c *command.Call, text []byte) (err error) {
 		_, err := c.Out.Write(text)
 		return err
 	}
-	file, err := output.CreateFile(path, true)
+	file, err := newfile.Create(path, true)
 	if err != nil {
 		return err
 	}

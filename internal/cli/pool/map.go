@@ -13,6 +13,7 @@ import (
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/cli/output"
+	"thinctl/internal/newfile"
 	"thinctl/internal/poolmap"
 	"thinctl/thinpool"
 	"thinctl/thinpool/metadata"
@@ -146,7 +147,7 @@ func toMap(data thinpool.DataMap) poolmap.Map {
 
 func drawSVG(c *command.Call, pool *thinpool.Pool, path string) (err error) {
 	force := c.Flags.Bool("force")
-	file, err := output.CreateFile(path, force)
+	file, err := newfile.Create(path, force)
 	if errors.Is(err, fault.Exists) && !force {
 		return fmt.Errorf("%w, or use --force to overwrite it", err)
 	}

@@ -1,4 +1,5 @@
-package output
+// Package newfile creates files that appear under their name only when they are complete.
+package newfile
 
 import (
 	"errors"
@@ -8,21 +9,20 @@ import (
 	"path/filepath"
 
 	"thinctl/fault"
-	"thinctl/internal/cli/exit"
 	"thinctl/internal/disk"
 )
 
-// NewFile is a file that gets its name when it is complete.
-type NewFile struct {
+// File is a file that gets its name when it is complete.
+type File struct {
 	*os.File
 	path  string
 	force bool
 	named bool
 }
 
-// CreateFile creates a file with mode 0600. It refuses a path that exists, unless force is set and
+// Create creates a file with mode 0600. It refuses a path that exists, unless force is set and
 // it is a regular file, which Commit replaces.
-func CreateFile(path string, force bool) (*NewFile, error) {
+func Create(path string, force bool) (*File, error) {
 	if err := freePath(path, force); err != nil {
 		return nil, err
 	}
@@ -30,7 +30,7 @@ func CreateFile(path string, force bool) (*NewFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", path, err)
 	}
-	return &NewFile{File: file, path: path, force: force}, nil
+	return &File{File: file, path: path, force: force}, nil
 }
 
 // freePath refuses a path that exists, before any work is done.
@@ -42,15 +42,19 @@ func freePath(path string, force bool) error {
 	case err != nil:
 		return fmt.Errorf("create %s: %w", path, err)
 	case !info.Mode().IsRegular():
-		return exit.Errorf(fault.Exists, "%s exists and is not a regular file: choose another name", path)
+		return exists(path, "not a regular file")
 	case !force:
-		return exit.Errorf(fault.Exists, "%s exists already: choose another name", path)
+		return exists(path, "")
 	}
 	return nil
 }
 
+func exists(path, detail string) error {
+	return &fault.Error{Op: "create", Object: path, Kind: fault.Exists, Detail: detail, Remedy: "choose another name"}
+}
+
 // Commit syncs the file and gives it its name.
-func (f *NewFile) Commit() error {
+func (f *File) Commit() error {
 	err := f.Sync()
 	if err == nil && f.force {
 		if err = os.Rename(f.Name(), f.path); err == nil {
@@ -70,7 +74,7 @@ func (f *NewFile) Commit() error {
 }
 
 // Close closes the file, and removes it if it was not committed.
-func (f *NewFile) Close() error {
+func (f *File) Close() error {
 	err := f.File.Close()
 	if !f.named {
 		err = errors.Join(err, disk.Remove(f.Name()))
