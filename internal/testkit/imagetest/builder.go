@@ -16,17 +16,17 @@ var epoch = time.Date(2014, 9, 25, 10, 30, 0, 0, time.UTC)
 // builder builds layers. Each layer has entries for the directories above its changes.
 type builder struct {
 	random *rand.Rand
-	folder map[string]Entry // all that are there
-	leaf   map[string]Entry // what is no folder, of the layer under way
-	listed map[string]bool  // in the layer under way
-	layer  []Entry
+	dirs   map[string]Entry // the directories of the image so far
+	files  map[string]Entry // the current layer's entries other than directories
+	listed map[string]bool  // the directories with an entry in the current layer
+	layer  []Entry          // the current layer
 	layers []Layer
 }
 
 func newBuilder(seed uint64) *builder {
 	return &builder{
 		random: rand.New(rand.NewPCG(seed, 0x6275696c646572)),
-		folder: map[string]Entry{}, leaf: map[string]Entry{}, listed: map[string]bool{},
+		dirs:   map[string]Entry{}, files: map[string]Entry{}, listed: map[string]bool{},
 	}
 }
 
@@ -36,33 +36,34 @@ func (b *builder) add(e Entry) {
 	}
 	b.above(e.Path)
 	if e.Type == tar.TypeDir {
-		b.folder[e.Path] = e
+		b.dirs[e.Path] = e
 		b.listed[e.Path] = true
 	} else {
 		b.forget(e.Path)
-		b.leaf[e.Path] = e
+		b.files[e.Path] = e
 	}
 	b.layer = append(b.layer, e)
 }
 
+// above adds the directories above name that have no entry in the current layer.
 func (b *builder) above(name string) {
 	dir := path.Dir(name)
 	if dir == "." || b.listed[dir] {
 		return
 	}
-	there, ok := b.folder[dir]
+	there, ok := b.dirs[dir]
 	if !ok {
 		there = Entry{Path: dir, Type: tar.TypeDir, Mode: 0o755}
 	}
 	b.add(there)
 }
 
-// forget drops a removed directory with all below it.
+// forget drops a removed directory and the directories below it.
 func (b *builder) forget(name string) {
-	if _, ok := b.folder[name]; !ok {
+	if _, ok := b.dirs[name]; !ok {
 		return
 	}
-	maps.DeleteFunc(b.folder, func(dir string, _ Entry) bool {
+	maps.DeleteFunc(b.dirs, func(dir string, _ Entry) bool {
 		return dir == name || strings.HasPrefix(dir, name+"/")
 	})
 }
@@ -78,7 +79,7 @@ func (b *builder) dir(name string, mode uint32) {
 // link adds a hard link with the metadata of the file's own entry, as archivers do: some
 // programs apply the metadata of the last link to the file.
 func (b *builder) link(name, to string) {
-	e := b.leaf[to]
+	e := b.files[to]
 	e.Path, e.Link, e.Type, e.Content = name, to, tar.TypeLink, Content{}
 	b.add(e)
 }
@@ -96,10 +97,10 @@ func (b *builder) whiteout(name string) {
 	})
 }
 
-// opaque removes all that lower layers have in a directory, but not the directory.
+// opaque removes the files of lower layers in a directory, but keeps the directory.
 func (b *builder) opaque(dir string) {
 	b.above(dir + "/x")
-	for _, name := range slices.Collect(maps.Keys(b.folder)) {
+	for _, name := range slices.Collect(maps.Keys(b.dirs)) {
 		if path.Dir(name) == dir {
 			b.forget(name)
 		}
@@ -107,9 +108,10 @@ func (b *builder) opaque(dir string) {
 	b.layer = append(b.layer, Entry{Path: dir + "/" + opaqueName, Type: tar.TypeReg, Time: epoch})
 }
 
+// end completes the current layer.
 func (b *builder) end(createdBy string) {
 	b.layers = append(b.layers, Layer{CreatedBy: createdBy, Entries: b.layer})
-	b.layer, b.leaf, b.listed = nil, map[string]Entry{}, map[string]bool{}
+	b.layer, b.files, b.listed = nil, map[string]Entry{}, map[string]bool{}
 }
 
 // step adds a line without a layer to the history, as for CMD.

@@ -13,8 +13,8 @@ type Kind byte
 
 const (
 	Literal Kind = iota // Content.Text
-	Random              // no compressor finds anything
-	Text                // words, to a third or a fourth
+	Random              // cannot be compressed
+	Text                // words, which compress to a third or a quarter
 	Zeros
 	Holes // zeros, with blocks of random bytes far apart
 )

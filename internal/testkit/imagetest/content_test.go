@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestContentIsTheSameHoweverItIsRead(t *testing.T) {
+func TestContentIsTheSameForEachReadSize(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := Content{
 			Kind: rapid.SampledFrom([]Kind{Random, Text, Zeros, Holes}).Draw(t, "kind"),
@@ -17,7 +17,7 @@ func TestContentIsTheSameHoweverItIsRead(t *testing.T) {
 		}
 		whole, err := io.ReadAll(c.open())
 		if err != nil || int64(len(whole)) != c.Size {
-			t.Fatalf("%d bytes of %d, %v", len(whole), c.Size, err)
+			t.Fatalf("got %d bytes and error %v, want %d bytes", len(whole), err, c.Size)
 		}
 		step := rapid.IntRange(1, 10000).Draw(t, "step")
 		var parts bytes.Buffer
@@ -25,17 +25,17 @@ func TestContentIsTheSameHoweverItIsRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(parts.Bytes(), whole) {
-			t.Fatal("read in parts it is another")
+			t.Fatalf("got other bytes in reads of %d than in one read", step)
 		}
 		d := newDigester()
 		d.Write(whole)
 		if got, want := c.digest(), d.sum(); got != want {
-			t.Fatalf("digest %s, that of its bytes %s", got, want)
+			t.Fatalf("got digest %s, want %s as of the bytes", got, want)
 		}
 	})
 }
 
-func TestDigestTellsContentsApart(t *testing.T) {
+func TestDigestsOfContentsDiffer(t *testing.T) {
 	seen := map[string]string{}
 	for name, parts := range map[string][]any{
 		"nothing": {}, "a zero": {1}, "a block": {4096}, "a block and one": {4097}, "two blocks": {8192},
@@ -55,10 +55,10 @@ func TestDigestTellsContentsApart(t *testing.T) {
 		}
 		sum := skipped.sum()
 		if other := written.sum(); other != sum {
-			t.Errorf("%s: %s when skipped, %s when written", name, sum, other)
+			t.Errorf("%s: got digest %s of skipped zeros, want %s as of written zeros", name, sum, other)
 		}
 		if other, ok := seen[sum]; ok {
-			t.Errorf("%s has the digest of %s", name, other)
+			t.Errorf("%s: got the digest of %s, want another", name, other)
 		}
 		seen[sum] = name
 	}

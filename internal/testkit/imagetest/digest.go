@@ -8,11 +8,11 @@ import (
 	"hash"
 )
 
-// digester hashes a content, and only counts the blocks of zeros.
+// digester hashes a file's content. It only counts the blocks of zeros.
 type digester struct {
 	hash  hash.Hash
-	part  []byte // of a block that is not whole yet
-	empty uint64 // zero blocks not yet told
+	part  []byte // of a block that is not complete yet
+	empty uint64 // zero blocks since the last block with data
 	size  int64
 }
 
@@ -59,13 +59,13 @@ func (d *digester) block(p []byte) {
 		d.empty++
 		return
 	}
-	d.tell()
+	d.endRun()
 	d.hash.Write(p)
 }
 
-// tell hashes the length of the run of zero blocks before a block, also if it is 0, so that
-// different contents have different digests.
-func (d *digester) tell() {
+// endRun hashes the length of the run of zero blocks before a block. It does so for a
+// length of 0 too, so that different contents have different digests.
+func (d *digester) endRun() {
 	var count [8]byte
 	binary.LittleEndian.PutUint64(count[:], d.empty)
 	d.hash.Write(count[:])
@@ -77,7 +77,7 @@ func (d *digester) sum() string {
 		d.block(d.part)
 		d.part = d.part[:0]
 	}
-	d.tell()
+	d.endRun()
 	var size [8]byte
 	binary.LittleEndian.PutUint64(size[:], uint64(d.size))
 	d.hash.Write(size[:])

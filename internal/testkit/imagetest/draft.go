@@ -157,7 +157,8 @@ func (d *Draft) DockerFiles() []File {
 		}
 	}
 	list := []map[string]any{{"Config": d.ID() + ".json", "RepoTags": d.Names, "Layers": names}}
-	return append(files, File{Name: d.ID() + ".json", Data: d.ConfigJSON()}, File{Name: "manifest.json", Data: mustJSON(list)})
+	config := File{Name: d.ID() + ".json", Data: d.ConfigJSON()}
+	return append(files, config, File{Name: "manifest.json", Data: mustJSON(list)})
 }
 
 // LayoutFiles returns the files of an OCI layout.
@@ -189,7 +190,9 @@ func Tar(files ...File) ([]byte, error) {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	for _, f := range files {
-		h := tar.Header{Typeflag: f.Type, Name: f.Name, Linkname: f.Link, Size: int64(len(f.Data)), Mode: 0o644, ModTime: epoch}
+		h := tar.Header{
+			Typeflag: f.Type, Name: f.Name, Linkname: f.Link, Size: int64(len(f.Data)), Mode: 0o644, ModTime: epoch,
+		}
 		if h.Typeflag == 0 {
 			h.Typeflag = tar.TypeReg
 		}

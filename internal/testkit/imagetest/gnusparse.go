@@ -66,8 +66,9 @@ func (e Entry) writeGNUSparse(w io.Writer) error {
 	return err
 }
 
-func putPairs(to []byte, extents []extent, room int) (rest []extent) {
-	n := min(room, len(extents))
+// putPairs writes up to most extents and returns the rest.
+func putPairs(to []byte, extents []extent, most int) (rest []extent) {
+	n := min(most, len(extents))
 	for i, x := range extents[:n] {
 		octal(to[24*i:24*i+12], x.offset)
 		octal(to[24*i+12:24*i+24], x.length)

@@ -49,7 +49,7 @@ type mutation struct {
 	root        string
 	seed        uint64
 	random      *rand.Rand
-	files, dirs []string // what is there, in an order that is the same everywhere
+	files, dirs []string // the present names, in an order that depends on the seed alone
 }
 
 func (m *mutation) at(name string) string { return filepath.Join(m.root, name) }
@@ -105,7 +105,7 @@ func (m *mutation) change(n int) error {
 	case 9:
 		return os.Lchown(m.at(m.pick()), m.random.IntN(2000), m.random.IntN(2000))
 	case 10:
-		return m.removeFolder()
+		return m.removeDir()
 	default:
 		return m.onFile(func(name string) error { return m.write(name, os.O_APPEND) })
 	}
@@ -133,9 +133,9 @@ func (m *mutation) write(name string, flags int) error {
 	return err
 }
 
-// removeFolder removes a directory with its contents. Every other time it creates a file in
+// removeDir removes a directory with its contents. Every other time it creates a file in
 // its place.
-func (m *mutation) removeFolder() error {
+func (m *mutation) removeDir() error {
 	if len(m.dirs) < 2 {
 		return nil
 	}
@@ -148,7 +148,7 @@ func (m *mutation) removeFolder() error {
 			held++
 		}
 	}
-	if held > 40 { // one change is not to take the whole tree
+	if held > 40 { // keep most of the tree for later changes
 		return os.Chtimes(m.at(dir), time.Time{}, epoch)
 	}
 	m.files = slices.DeleteFunc(m.files, inside)

@@ -31,7 +31,7 @@ func treeOf(layers []Layer) (Tree, error) {
 // applied is a tree to which layers are applied. Names of one inode share the node.
 type applied struct {
 	inode map[string]*Node
-	lower map[string]*Node // as it was before the layer under way
+	lower map[string]*Node // the tree before the current layer
 }
 
 func (a *applied) apply(e Entry) error {
@@ -51,7 +51,7 @@ func (a *applied) apply(e Entry) error {
 	if e.Type == tar.TypeLink {
 		to, ok := a.inode[e.Link]
 		if !ok {
-			return fmt.Errorf("%q is a hard link to %q, which is not there", e.Path, e.Link)
+			return fmt.Errorf("%q is a hard link to %q, which does not exist", e.Path, e.Link)
 		}
 		a.inode[e.Path] = to
 		return nil
@@ -65,8 +65,8 @@ func (a *applied) remove(name string) {
 	maps.DeleteFunc(a.inode, func(p string, _ *Node) bool { return strings.HasPrefix(p, name+"/") })
 }
 
-// removeLower removes the files of lower layers in a directory, but not the files of the
-// present layer.
+// removeLower removes the files of lower layers in a directory, but keeps the current
+// layer's files.
 func (a *applied) removeLower(dir string) {
 	maps.DeleteFunc(a.inode, func(p string, n *Node) bool {
 		return strings.HasPrefix(p, dir+"/") && a.lower[p] == n

@@ -12,7 +12,8 @@ import (
 	"thinctl/internal/testkit/need"
 )
 
-// GNU tar knows nothing of layers, but all of what a single one holds.
+// TestFirstLayersAsGNUTarUnpacksThem unpacks single layers, since GNU tar does not apply
+// whiteouts.
 func TestFirstLayersAsGNUTarUnpacksThem(t *testing.T) {
 	need.Root(t) // for owners and device nodes
 	one, _ := Seeds(SeedOptions{Scale: 64})
@@ -36,7 +37,7 @@ func TestFirstLayersAsGNUTarUnpacksThem(t *testing.T) {
 				t.Error(line)
 			}
 			if len(want) < 2 || want.Digest() != seen.Digest() {
-				t.Errorf("%d paths, digest %s, seen %s", len(want), want.Digest(), seen.Digest())
+				t.Errorf("%d paths: got digest %s, want %s", len(want), seen.Digest(), want.Digest())
 			}
 		})
 	}
@@ -68,16 +69,16 @@ func TestWhiteouts(t *testing.T) {
 		upper []Entry
 		want  string
 	}{
-		"a file":                     {[]Entry{file("d/.wh.a", "")}, "d d/s d/s/b e"},
-		"a folder":                   {[]Entry{file(".wh.d", "")}, "e"},
-		"what is not there":          {[]Entry{file(".wh.x", "")}, "d d/a d/s d/s/b e"},
-		"opaque":                     {[]Entry{dir("d"), file("d/.wh..wh..opq", "")}, "d e"},
-		"opaque, then new":           {[]Entry{dir("d"), file("d/.wh..wh..opq", ""), file("d/n", "2")}, "d d/n e"},
-		"new, then opaque":           {[]Entry{dir("d"), file("d/n", "2"), file("d/a", "2"), file("d/.wh..wh..opq", "")}, "d d/a d/n e"},
-		"a folder by a file":         {[]Entry{file("d", "2")}, "d e"},
-		"a file by a folder":         {[]Entry{dir("e"), file("e/f", "2")}, "d d/a d/s d/s/b e e/f"},
-		"a folder listed once more":  {[]Entry{dir("d")}, "d d/a d/s d/s/b e"},
-		"a name that starts like it": {[]Entry{file("d2", ""), file(".wh.d", "")}, "d2 e"},
+		"a file":                   {[]Entry{file("d/.wh.a", "")}, "d d/s d/s/b e"},
+		"a directory":              {[]Entry{file(".wh.d", "")}, "e"},
+		"an absent file":           {[]Entry{file(".wh.x", "")}, "d d/a d/s d/s/b e"},
+		"opaque":                   {[]Entry{dir("d"), file("d/.wh..wh..opq", "")}, "d e"},
+		"opaque, then new":         {[]Entry{dir("d"), file("d/.wh..wh..opq", ""), file("d/n", "2")}, "d d/n e"},
+		"new, then opaque":         {[]Entry{dir("d"), file("d/n", "2"), file("d/a", "2"), file("d/.wh..wh..opq", "")}, "d d/a d/n e"},
+		"a directory by a file":    {[]Entry{file("d", "2")}, "d e"},
+		"a file by a directory":    {[]Entry{dir("e"), file("e/f", "2")}, "d d/a d/s d/s/b e e/f"},
+		"a directory listed again": {[]Entry{dir("d")}, "d d/a d/s d/s/b e"},
+		"a longer name stays":      {[]Entry{file("d2", ""), file(".wh.d", "")}, "d2 e"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tree, err := treeOf([]Layer{base, {Entries: c.upper}})
@@ -91,7 +92,7 @@ func TestWhiteouts(t *testing.T) {
 				}
 			}
 			if got := strings.Join(paths, " "); got != c.want || len(paths) != len(tree) {
-				t.Errorf("%s of %d, want %s", got, len(tree), c.want)
+				t.Errorf("got %s of %d paths, want %s", got, len(tree), c.want)
 			}
 		})
 	}
@@ -116,7 +117,7 @@ func TestMutateIsTheSameInTheSameTree(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := len(before.Diff(after, 1<<20)); n < 100 {
-			t.Errorf("only %d paths changed", n)
+			t.Errorf("got %d changed paths, want at least 100", n)
 		}
 		trees = append(trees, after.Without(Times))
 	}
@@ -134,6 +135,6 @@ func ExampleTree_Diff() {
 	// Output:
 	// "f":
 	//   want p 0644 0:0 1970-01-01T00:00:00Z
-	//   seen p 0600 0:0 1970-01-01T00:00:00Z
+	//   got  p 0600 0:0 1970-01-01T00:00:00Z
 	// "gone" is missing: d 0000 0:0 1970-01-01T00:00:00Z
 }

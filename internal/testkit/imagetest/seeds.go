@@ -39,7 +39,10 @@ func seedImage(name string, seed uint64, sizes []int64, o SeedOptions) Image {
 	return Image{
 		Names:  []string{"thinctl/" + name + ":latest"},
 		Author: "thinctl <thinctl@example.org>",
-		Config: Config{Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, Cmd: []string{"/bin/sh"}},
+		Config: Config{
+			Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+			Cmd: []string{"/bin/sh"},
+		},
 		Layers: b.layers,
 	}
 }

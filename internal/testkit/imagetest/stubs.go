@@ -2,8 +2,8 @@ package imagetest
 
 import "strings"
 
-// WithoutStubs is the tree of a container less what its init put there for a
-// runtime to mount over, and image does not have.
+// WithoutStubs returns a container's tree without the mount points for the runtime that the
+// container's init layer added to the image's tree.
 func (t Tree) WithoutStubs(image Tree) Tree {
 	less := Tree{}
 	for path, n := range t {

@@ -7,13 +7,17 @@ import (
 	"time"
 )
 
-// Deep is an image of so many layers: 127 is the most that overlay allows, and
-// Docker. Each changes a file that all change, adds one, and most remove one.
+// Deep returns an image with so many layers; Docker's overlay driver allows at most 127. Each
+// layer changes the same file and adds a file, and most layers remove a file.
 func Deep(layers int) Image {
 	b := newBuilder(uint64(layers))
 	for n := range layers {
 		b.file("counter", 0o644, Content{Text: fmt.Sprintln(n)})
-		b.file(fmt.Sprintf("d%d/added-%03d", n%7, n), 0o640, Content{Kind: Random, Size: int64(1000 + 37*n), Seed: uint64(n)})
+		b.file(
+			fmt.Sprintf("d%d/added-%03d", n%7, n),
+			0o640,
+			Content{Kind: Random, Size: int64(1000 + 37*n), Seed: uint64(n)},
+		)
 		if n >= 7 && n%3 > 0 {
 			b.whiteout(fmt.Sprintf("d%d/added-%03d", n%7, n-7))
 		}
@@ -22,7 +26,7 @@ func Deep(layers int) Image {
 	return Image{Names: []string{fmt.Sprintf("thinctl/deep:%d", layers)}, Layers: b.layers}
 }
 
-// Crowd is an image of so many small files, in folders of 1000.
+// Crowd returns an image with so many small files, 1000 in a directory.
 func Crowd(files int) Image {
 	b := newBuilder(3)
 	for n := range files {
@@ -33,8 +37,8 @@ func Crowd(files int) Image {
 	return Image{Names: []string{"thinctl/crowd:latest"}, Layers: b.layers}
 }
 
-// Sparse is an image of one file that is nearly all zeros. In the tar it is
-// whole, or with gnu only its data and a map.
+// Sparse returns an image with a file that is nearly all zeros. The tar has all its bytes,
+// or with gnu only the data and a map.
 func Sparse(size int64, gnu bool) Image {
 	b := newBuilder(4)
 	b.add(Entry{Path: "sparse", Type: tar.TypeReg, Mode: 0o600, GNUSparse: gnu,
@@ -48,9 +52,9 @@ func Sparse(size int64, gnu bool) Image {
 	return Image{Names: []string{name}, Layers: b.layers}
 }
 
-// Links is an image of farms of hard links: many names of one file across
-// folders, many files with two names each, and a second layer that takes names
-// away and replaces some.
+// Links returns an image with many hard links: many names of one file in several
+// directories, and many files with two names. A second layer removes names and replaces
+// others.
 func Links() Image {
 	b := newBuilder(5)
 	b.file("farm/origin", 0o644, Content{Kind: Random, Size: 100_000, Seed: 5})
@@ -74,8 +78,8 @@ func Links() Image {
 	return Image{Names: []string{"thinctl/links:latest"}, Layers: b.layers}
 }
 
-// Special is an image of all that is out of the ordinary in a tar, and of
-// changes by later layers to it.
+// Special returns an image with the unusual members of tars, and with later layers that
+// change them.
 func Special() Image {
 	b := newBuilder(6)
 	b.kinds()
@@ -84,8 +88,8 @@ func Special() Image {
 	for _, dir := range []string{"opaque/old", "opaque/both", "gone", "becomes-file/with/deep", "kept"} {
 		b.file(dir+"/file", 0o644, Content{Text: "of the first layer\n"})
 	}
-	b.file("becomes-dir", 0o644, Content{Text: "a file yet\n"})
-	b.file("becomes-link", 0o644, Content{Text: "a file yet\n"})
+	b.file("becomes-dir", 0o644, Content{Text: "a file\n"})
+	b.file("becomes-link", 0o644, Content{Text: "a file\n"})
 	b.symlink("link-becomes-dir", "kept")
 	b.symlink("link-becomes-file", "kept/file")
 	b.file("back", 0o644, Content{Text: "once\n"})
@@ -95,10 +99,10 @@ func Special() Image {
 
 	b.file("opaque/both/file", 0o600, Content{Text: "of the second layer\n"})
 	b.opaque("opaque")
-	b.file("opaque/new", 0o600, Content{Text: "beside the marker\n"})
+	b.file("opaque/new", 0o600, Content{Text: "with the marker\n"})
 	b.whiteout("gone")
 	b.whiteout("back")
-	b.file("becomes-file", 0o755, Content{Text: "was a folder\n"})
+	b.file("becomes-file", 0o755, Content{Text: "was a directory\n"})
 	b.file("becomes-dir/inside", 0o644, Content{Text: "was a file\n"})
 	b.symlink("becomes-link", "/absolute/and/dangling")
 	b.file("link-becomes-dir/inside", 0o644, Content{Text: "not in kept\n"})
@@ -107,17 +111,26 @@ func Special() Image {
 	b.add(Entry{Path: "kinds/null", Type: tar.TypeBlock, Mode: 0o600, Major: 7, Minor: 300})
 	b.end("RUN make changes")
 
-	b.file("becomes-file/again", 0o644, Content{Text: "a folder again\n"})
+	b.file("becomes-file/again", 0o644, Content{Text: "a directory again\n"})
 	b.file("becomes-dir", 0o400, Content{Text: "a file again\n"})
 	b.dir("gone", 0o711)
 	b.file("back", 0o644, Content{Text: "twice\n"})
 	b.end("RUN and back")
 	return Image{
-		Names: []string{"thinctl/special:latest", "thinctl/special:1.0"}, Author: "Ünïcode \"quoted\" <a@b>", Layers: b.layers,
+		Names:  []string{"thinctl/special:latest", "thinctl/special:1.0"},
+		Author: "Ünïcode \"quoted\" <a@b>", Layers: b.layers,
 		Config: Config{
-			User: "7:8", ExposedPorts: map[string]struct{}{"80/tcp": {}}, Env: []string{"A=b=c", "EMPTY="},
-			Entrypoint: []string{"/bin/sh", "-c"}, Cmd: []string{"/bin/true"}, Volumes: map[string]struct{}{"/data": {}},
-			WorkingDir: "/kept", Labels: map[string]string{"a": "<b> & \u2028"},
+			User:         "7:8",
+			ExposedPorts: map[string]struct{}{"80/tcp": {}},
+			Env:          []string{"A=b=c", "EMPTY="},
+			Entrypoint: []string{
+				"/bin/sh",
+				"-c",
+			},
+			Cmd:        []string{"/bin/true"},
+			Volumes:    map[string]struct{}{"/data": {}},
+			WorkingDir: "/kept",
+			Labels:     map[string]string{"a": "<b> & \u2028"},
 		},
 	}
 }
@@ -128,19 +141,35 @@ func (b *builder) kinds() {
 	b.add(Entry{Path: "kinds/disk", Type: tar.TypeBlock, Mode: 0o660, GID: 6, Major: 8, Minor: 17})
 	b.add(Entry{Path: "kinds/fifo", Type: tar.TypeFifo, Mode: 0o640, UID: 1, GID: 2})
 	for _, bits := range []uint32{0o4755, 0o2755, 0o6711, 0o1644, 0} {
-		b.add(Entry{Path: fmt.Sprintf("kinds/mode-%04o", bits), Type: tar.TypeReg, Mode: bits, UID: 1000, GID: 1001, Content: Content{Text: "x"}})
+		b.add(Entry{
+			Path: fmt.Sprintf("kinds/mode-%04o", bits), Type: tar.TypeReg, Mode: bits, UID: 1000, GID: 1001,
+			Content: Content{Text: "x"},
+		})
 	}
 	b.add(Entry{Path: "kinds/shared", Type: tar.TypeDir, Mode: 0o3777, GID: 50})
-	b.add(Entry{Path: "kinds/owners", Type: tar.TypeReg, Mode: 0o644, UID: 4_000_000_000, GID: 3_000_000_000, Content: Content{Text: "x"}})
+	b.add(Entry{
+		Path: "kinds/owners", Type: tar.TypeReg, Mode: 0o644, UID: 4_000_000_000, GID: 3_000_000_000,
+		Content: Content{Text: "x"},
+	})
 	b.add(Entry{Path: "kinds/empty", Type: tar.TypeReg, Mode: 0o644})
-	b.add(Entry{Path: "kinds/link", Type: tar.TypeSymlink, Mode: 0o777, UID: 12, GID: 34, Link: "../" + strings.Repeat("long/", 60) + "target"})
-	// Not one without a value: Go's reader takes that for none at all.
+	b.add(Entry{
+		Path: "kinds/link", Type: tar.TypeSymlink, Mode: 0o777, UID: 12, GID: 34,
+		Link: "../" + strings.Repeat("long/", 60) + "target",
+	})
+	// No attribute has an empty value: archive/tar reads that as no attribute.
 	b.add(Entry{Path: "kinds/attributes", Type: tar.TypeReg, Mode: 0o644, Content: Content{Text: "with attributes\n"},
 		Xattrs: map[string]string{"user.plain": "value", "user.binary": "a\x00\xff=\nb"}})
 	b.add(Entry{Path: "kinds/attributed", Type: tar.TypeDir, Mode: 0o755, Xattrs: map[string]string{"user.dir": "yes"}})
 	// cap_net_bind_service+ep, as setcap(8) of libcap writes it.
-	b.add(Entry{Path: "kinds/capable", Type: tar.TypeReg, Mode: 0o755, Content: Content{Text: "#!/bin/true\n"},
-		Xattrs: map[string]string{"security.capability": "\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"}})
+	b.add(Entry{
+		Path:    "kinds/capable",
+		Type:    tar.TypeReg,
+		Mode:    0o755,
+		Content: Content{Text: "#!/bin/true\n"},
+		Xattrs: map[string]string{
+			"security.capability": "\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+		},
+	})
 }
 
 func (b *builder) names() {
@@ -160,13 +189,16 @@ func (b *builder) times() {
 		time.Unix(1_234_567_890, 123_456_789), time.Unix(1_234_567_890, 1), time.Unix(0, 0),
 		time.Unix(1<<31+5, 999_999_999), time.Unix(1, 500_000_000),
 	} {
-		b.add(Entry{Path: fmt.Sprintf("times/%d", n), Type: tar.TypeReg, Mode: 0o644, Time: at, Content: Content{Text: at.UTC().String()}})
+		b.add(Entry{
+			Path: fmt.Sprintf("times/%d", n), Type: tar.TypeReg, Mode: 0o644, Time: at,
+			Content: Content{Text: at.UTC().String()},
+		})
 	}
 	b.add(Entry{Path: "times/dir", Type: tar.TypeDir, Mode: 0o755, Time: time.Unix(1_000_000_000, 5)})
 	b.add(Entry{Path: "times/link", Type: tar.TypeSymlink, Mode: 0o777, Link: "1", Time: time.Unix(1_000_000_001, 7)})
 }
 
-// Program is an image of one program, to be run.
+// Program returns an image with one program, which is its command.
 func Program(name, path string, text []byte) Image {
 	b := newBuilder(7)
 	b.file(strings.TrimPrefix(path, "/"), 0o755, Content{Text: string(text)})

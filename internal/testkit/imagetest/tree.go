@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// Node is what a tree has at a path.
+// Node is a file or directory of a tree.
 type Node struct {
-	Type         byte // one letter as ls and find have it: f d l c b p s
+	Type         byte // the letter of find's -type: f d l c b p s
 	Mode         uint32
 	UID, GID     int
 	Size         int64 // of regular files
@@ -20,15 +20,16 @@ type Node struct {
 	Xattrs       map[string]string
 	Target       string // of a symlink
 	Major, Minor uint32
-	Content      string // digest of a regular file's
-	Group        string // the first of the names that share the inode, "" of one with a single name
+	Content      string // a regular file's digest
+	Group        string // the first of the names that share the inode, "" for a single name
 }
 
-// Tree is all that is below a root, by paths without a leading slash.
+// Tree holds all nodes below a root, by paths without a leading slash.
 type Tree map[string]Node
 
 func (n Node) String() string {
-	text := fmt.Sprintf("%c %04o %d:%d %s", n.Type, n.Mode, n.UID, n.GID, time.Unix(0, n.Time).UTC().Format(time.RFC3339Nano))
+	at := time.Unix(0, n.Time).UTC().Format(time.RFC3339Nano)
+	text := fmt.Sprintf("%c %04o %d:%d %s", n.Type, n.Mode, n.UID, n.GID, at)
 	switch n.Type {
 	case 'f':
 		text += fmt.Sprintf(" size %d content %.12s", n.Size, n.Content)
@@ -41,12 +42,12 @@ func (n Node) String() string {
 		text += fmt.Sprintf(" %s=%x", name, n.Xattrs[name])
 	}
 	if n.Group != "" {
-		text += fmt.Sprintf(" one of those with %q", n.Group)
+		text += fmt.Sprintf(" same inode as %q", n.Group)
 	}
 	return text
 }
 
-// Digest is the same for trees that are the same in all that a Node says.
+// Digest returns a digest of all fields of all nodes.
 func (t Tree) Digest() string {
 	sum := sha256.New()
 	for _, path := range slices.Sorted(maps.Keys(t)) {
@@ -56,7 +57,7 @@ func (t Tree) Digest() string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// Diff tells in words, for at most so many paths, where other is not as t.
+// Diff describes the differences of other from t, for at most most paths.
 func (t Tree) Diff(other Tree, most int) []string {
 	paths := slices.Collect(maps.Keys(t))
 	for path := range other {
@@ -75,9 +76,9 @@ func (t Tree) Diff(other Tree, most int) []string {
 		case !there:
 			line = fmt.Sprintf("%q is missing: %s", path, want)
 		case !expected:
-			line = fmt.Sprintf("%q should not be: %s", path, seen)
+			line = fmt.Sprintf("%q is unexpected: %s", path, seen)
 		case want.String() != seen.String() || want.Content != seen.Content:
-			line = fmt.Sprintf("%q:\n  want %s\n  seen %s", path, want, seen)
+			line = fmt.Sprintf("%q:\n  want %s\n  got  %s", path, want, seen)
 		default:
 			continue
 		}
@@ -93,7 +94,7 @@ func (t Tree) Diff(other Tree, most int) []string {
 	return found
 }
 
-// Part is something a peer does not keep.
+// Part is a part of a tree that another program does not keep.
 type Part string
 
 const (
@@ -103,7 +104,7 @@ const (
 	Nanosecond Part = "nanosecond" // times are to the second
 )
 
-// Without is the tree less what a peer does not keep.
+// Without returns the tree without these parts.
 func (t Tree) Without(parts ...Part) Tree {
 	less := Tree{}
 	for path, n := range t {
@@ -125,9 +126,9 @@ func (t Tree) Without(parts ...Part) Tree {
 	return less
 }
 
-// Overlaid is the tree as overlayfs shows it, without the groups of one: it counts
-// a file's names in the layer that the file is in, of which layers above may have
-// replaced all but one.
+// Overlaid returns the tree as overlayfs shows it, without groups of a single name. The
+// link count in overlayfs is that of the file's layer, although layers above may have
+// replaced all names but one.
 func (t Tree) Overlaid() Tree {
 	names := map[string]int{}
 	for _, n := range t {
@@ -143,7 +144,7 @@ func (t Tree) Overlaid() Tree {
 	return seen
 }
 
-// Below is the tree under a folder.
+// Below returns the tree below a directory.
 func (t Tree) Below(dir string) Tree {
 	part := Tree{}
 	for path, n := range t {
