@@ -28,7 +28,7 @@ type client struct {
 func newClient(ctx context.Context, op string, ref name.Reference, scope string, o Options) (*client, error) {
 	c := &client{o: o.withDefaults(), op: op, object: ref.Name()}
 	var err error
-	if c.repository, err = schemed(ref.Context(), o.Insecure); err != nil {
+	if c.repository, err = withScheme(ref.Context(), o.Insecure); err != nil {
 		return nil, c.named("", err)
 	}
 	c.o.Warn = c.o.Warn.In(c.object, "")
@@ -44,10 +44,11 @@ func newClient(ctx context.Context, op string, ref name.Reference, scope string,
 	if err != nil {
 		return nil, c.named("", &Error{Detail: "cannot read the registry's credentials", Err: err})
 	}
-	uniform := &answers{next: &retrying{&guarding{base, o.Insecure}, c.o}, policy: c.policy, warn: c.o.Warn}
-	agent := transport.NewUserAgent(uniform, c.o.UserAgent)
+	retries := &retryTransport{&httpsTransport{base, o.Insecure}, c.o}
+	replies := &replyTransport{next: retries, policy: c.policy, warn: c.o.Warn}
+	agent := transport.NewUserAgent(replies, c.o.UserAgent)
 	scopes := []string{c.repository.Scope(scope)}
-	login := &relogin{next: agent, registry: c.repository.Registry, credentials: credentials, scopes: scopes}
+	login := &loginTransport{next: agent, registry: c.repository.Registry, credentials: credentials, scopes: scopes}
 	// For a *transport.Wrapper, go-containerregistry does not add its own retries, which
 	// ignore the context.
 	c.transport, err = transport.NewWithContext(ctx, c.repository.Registry, credentials, login, scopes)
@@ -60,9 +61,10 @@ func newClient(ctx context.Context, op string, ref name.Reference, scope string,
 
 func (c *client) named(part string, err error) error { return manifest.In(c.op, c.object, part, err) }
 
-// request sends a GET request for a manifest or blob of the repository.
+// request returns a request for a manifest or blob of the repository.
 func (c *client) request(ctx context.Context, method, kind, id string) (*http.Request, error) {
-	url := fmt.Sprintf("%s://%s/v2/%s/%s/%s", c.repository.Scheme(), c.repository.RegistryStr(), c.repository.RepositoryStr(), kind, id)
+	r := c.repository
+	url := fmt.Sprintf("%s://%s/v2/%s/%s/%s", r.Scheme(), r.RegistryStr(), r.RepositoryStr(), kind, id)
 	return http.NewRequestWithContext(ctx, method, url, nil)
 }
 
@@ -77,12 +79,12 @@ func (c *client) do(request *http.Request) (*http.Response, error) {
 		}
 		return nil, explain(err)
 	}
-	response.Body = newWatched(ctx, cancel, response.Body, c.o.Stall)
+	response.Body = newStallReader(ctx, cancel, response.Body, c.o.Stall)
 	return response, nil
 }
 
-// watched is a body that fails if no data arrives while it is read.
-type watched struct {
+// stallReader is a body that fails if no data arrives while it is read.
+type stallReader struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	body   io.ReadCloser
@@ -90,31 +92,34 @@ type watched struct {
 	timer  *time.Timer
 }
 
-func newWatched(ctx context.Context, cancel context.CancelCauseFunc, body io.ReadCloser, stall time.Duration) *watched {
-	w := &watched{ctx: ctx, cancel: cancel, body: body, stall: stall}
-	w.timer = time.AfterFunc(stall, w.expire)
-	w.timer.Stop()
-	return w
+func newStallReader(
+	ctx context.Context, cancel context.CancelCauseFunc, body io.ReadCloser, stall time.Duration,
+) *stallReader {
+	r := &stallReader{ctx: ctx, cancel: cancel, body: body, stall: stall}
+	r.timer = time.AfterFunc(stall, r.expire)
+	r.timer.Stop()
+	return r
 }
 
-func (w *watched) expire() {
-	w.cancel(&Error{Kind: ErrStalled, Detail: fmt.Sprintf("no data arrived for %v", w.stall), Remedy: "try again later"})
+func (r *stallReader) expire() {
+	detail := fmt.Sprintf("no data arrived for %v", r.stall)
+	r.cancel(&Error{Kind: ErrStalled, Detail: detail, Remedy: "try again later"})
 }
 
-func (w *watched) Read(p []byte) (int, error) {
-	w.timer.Reset(w.stall)
-	n, err := w.body.Read(p)
-	w.timer.Stop()
+func (r *stallReader) Read(p []byte) (int, error) {
+	r.timer.Reset(r.stall)
+	n, err := r.body.Read(p)
+	r.timer.Stop()
 	if err != nil && !errors.Is(err, io.EOF) {
-		if cause := context.Cause(w.ctx); cause != nil {
+		if cause := context.Cause(r.ctx); cause != nil {
 			err = cause
 		}
 	}
 	return n, err
 }
 
-func (w *watched) Close() error {
-	w.timer.Stop()
-	w.cancel(nil)
-	return w.body.Close()
+func (r *stallReader) Close() error {
+	r.timer.Stop()
+	r.cancel(nil)
+	return r.body.Close()
 }

@@ -91,8 +91,8 @@ func explainAnswer(answer *transport.Error, err error) error {
 	return e
 }
 
-// final reports whether trying again cannot help.
-func final(err error) bool {
+// permanent reports whether trying again cannot help.
+func permanent(err error) bool {
 	if errors.Is(err, ErrStalled) {
 		return false // the errors of net/http's timeouts match those of contexts
 	}

@@ -58,11 +58,11 @@ func Fetch(ctx context.Context, image v1.Image, o FetchOptions) (*Fetched, error
 		return nil, err
 	}
 	f := &Fetched{Image: image, layers: layers, done: make(chan struct{}), notify: o.Progress}
-	room := newRoom(o.Disk)
+	quota := newDiskQuota(o.Disk)
 	ctx, f.stop = context.WithCancelCause(ctx)
 	byDigest := map[v1.Hash]*spool{}
 	for i := min(max(o.Skip, 0), len(layers)); i < len(layers); i++ {
-		s, err := newSpool(ctx, i, layers[i], o.Dir, room)
+		s, err := newSpool(ctx, i, layers[i], o.Dir, quota)
 		if err != nil {
 			f.stop(err)
 			return nil, err
@@ -117,7 +117,7 @@ func (f *Fetched) Close() error {
 	<-f.done
 	var failed error
 	for _, s := range f.spools {
-		failed = errors.Join(failed, s.drop())
+		failed = errors.Join(failed, s.discard())
 	}
 	return failed
 }
@@ -133,19 +133,19 @@ func (f *Fetched) run(ctx context.Context, parallel int) {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
 		}
-		if err := s.room.take(ctx, s.blob.Size); err != nil {
+		if err := s.quota.acquire(ctx, s.blob.Size); err != nil {
 			s.fail(err)
-			continue // each spool must be told
+			continue // the readers of each spool wait for its state
 		}
-		if !s.begin() {
-			s.room.give(s.blob.Size)
+		if !s.start() {
+			s.quota.release(s.blob.Size)
 			<-slots
 			continue
 		}
 		running.Go(func() {
 			defer func() { <-slots }()
-			err := s.transfer(ctx, f.tell)
-			f.tell(s, true)
+			err := s.transfer(ctx, f.report)
+			f.report(s, true)
 			if err != nil {
 				f.stop(err) // the image is not usable without this layer
 			}
@@ -153,50 +153,50 @@ func (f *Fetched) run(ctx context.Context, parallel int) {
 	}
 }
 
-func (f *Fetched) tell(s *spool, ended bool) {
+func (f *Fetched) report(s *spool, ended bool) {
 	if f.notify == nil {
 		return
 	}
 	f.progress.Lock()
 	defer f.progress.Unlock()
-	f.notify(Progress{Layer: s.layer, ID: s.id, Done: s.reached(), Total: s.blob.Size, Ended: ended})
+	f.notify(Progress{Layer: s.layer, ID: s.id, Done: s.received(), Total: s.blob.Size, Ended: ended})
 }
 
-// room is the disk space that all transfers share.
-type room struct {
+// diskQuota is the disk space that all transfers share.
+type diskQuota struct {
 	mu      sync.Mutex
 	limit   int64
 	used    int64
 	freed   chan struct{} // closed and replaced when space becomes free
-	starved chan struct{} // closed while a transfer waits for space
+	waiting chan struct{} // closed while a transfer waits for space
 }
 
-func newRoom(limit int64) *room {
-	return &room{limit: limit, freed: make(chan struct{}), starved: make(chan struct{})}
+func newDiskQuota(limit int64) *diskQuota {
+	return &diskQuota{limit: limit, freed: make(chan struct{}), waiting: make(chan struct{})}
 }
 
-// take waits for space. A layer that is larger than all space gets it when all is free.
-func (r *room) take(ctx context.Context, size int64) error {
+// acquire waits for space. A layer that is larger than all space gets it when all is free.
+func (q *diskQuota) acquire(ctx context.Context, size int64) error {
 	waited := false
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		r.mu.Lock()
-		if r.used == 0 || r.used+size <= r.limit {
-			r.used += size
+		q.mu.Lock()
+		if q.used == 0 || q.used+size <= q.limit {
+			q.used += size
 			if waited {
-				r.starved = make(chan struct{})
+				q.waiting = make(chan struct{})
 			}
-			r.mu.Unlock()
+			q.mu.Unlock()
 			return nil
 		}
 		if !waited {
-			close(r.starved)
+			close(q.waiting)
 			waited = true
 		}
-		freed := r.freed
-		r.mu.Unlock()
+		freed := q.freed
+		q.mu.Unlock()
 		select {
 		case <-freed:
 		case <-ctx.Done():
@@ -204,26 +204,29 @@ func (r *room) take(ctx context.Context, size int64) error {
 	}
 }
 
-// scarce returns a channel that is closed while a transfer waits for space.
-func (r *room) scarce() <-chan struct{} {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.starved
+// exhausted returns a channel that is closed while a transfer waits for space.
+func (q *diskQuota) exhausted() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.waiting
 }
 
-func (r *room) give(size int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.used -= size
-	close(r.freed)
-	r.freed = make(chan struct{})
+func (q *diskQuota) release(size int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.used -= size
+	close(q.freed)
+	q.freed = make(chan struct{})
 }
 
-// nameless creates an unnamed file.
-func nameless(dir string) (*os.File, error) {
+// createUnnamed creates a temporary file and removes its name.
+func createUnnamed(dir string) (*os.File, error) {
 	f, err := os.CreateTemp(dir, "thinctl-*")
 	if err != nil {
-		return nil, &Error{Err: err, Detail: "cannot create a temporary file", Remedy: "set TMPDIR to a directory with free space"}
+		return nil, &Error{
+			Err: err, Detail: "cannot create a temporary file",
+			Remedy: "set TMPDIR to a directory with free space",
+		}
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -231,28 +234,28 @@ func nameless(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// contextual is a layer that can be read under another context.
-type contextual interface {
+// contextLayer is a layer that can be read under another context.
+type contextLayer interface {
 	CompressedContext(context.Context) (io.ReadCloser, error)
 }
 
-func compressed(ctx context.Context, l v1.Layer) (io.ReadCloser, error) {
-	if c, ok := l.(contextual); ok {
+func openCompressed(ctx context.Context, l v1.Layer) (io.ReadCloser, error) {
+	if c, ok := l.(contextLayer); ok {
 		return c.CompressedContext(ctx)
 	}
 	r, err := l.Compressed()
-	return heeding{ctx, r}, err
+	return contextReader{ctx, r}, err
 }
 
-// heeding is a reader that fails when its context has ended.
-type heeding struct {
+// contextReader is a reader that fails when its context has ended.
+type contextReader struct {
 	ctx context.Context
 	io.ReadCloser
 }
 
-func (h heeding) Read(p []byte) (int, error) {
-	if err := context.Cause(h.ctx); err != nil {
+func (r contextReader) Read(p []byte) (int, error) {
+	if err := context.Cause(r.ctx); err != nil {
 		return 0, err
 	}
-	return h.ReadCloser.Read(p)
+	return r.ReadCloser.Read(p)
 }

@@ -94,7 +94,9 @@ func paths() []string {
 }
 
 // get returns the credentials for a key from the file or its helper.
-func (k keychain) get(ctx context.Context, file *configfile.ConfigFile, key string, target authn.Resource) (types.AuthConfig, error) {
+func (k keychain) get(
+	ctx context.Context, file *configfile.ConfigFile, key string, target authn.Resource,
+) (types.AuthConfig, error) {
 	host := target.RegistryStr()
 	whole := key == host || key == authn.DefaultAuthKey
 	helper := file.CredentialHelpers[key]
@@ -112,7 +114,10 @@ func (k keychain) get(ctx context.Context, file *configfile.ConfigFile, key stri
 		return found, cause
 	}
 	if err != nil {
-		k.warn.Add("", "the credential helper docker-credential-%s has no credentials for %s: %s", helper, host, plainText(err.Error()))
+		k.warn.Add(
+			"", "the credential helper docker-credential-%s has no credentials for %s: %s",
+			helper, host, plainText(err.Error()),
+		)
 	}
 	return found, nil
 }

@@ -117,12 +117,12 @@ type proxies struct{ seen sync.Map }
 func (p *proxies) of(request *http.Request) (*url.URL, error) {
 	proxy, err := http.ProxyFromEnvironment(request)
 	if proxy != nil {
-		p.seen.Store(bare(proxy.Host), true)
+		p.seen.Store(hostname(proxy.Host), true)
 	}
 	return proxy, err
 }
 
 func (p *proxies) has(host string) bool {
-	_, seen := p.seen.Load(bare(host))
+	_, seen := p.seen.Load(hostname(host))
 	return seen
 }

@@ -88,7 +88,7 @@ func (s *source) Part(d v1.Descriptor) string { return d.Digest.String() }
 func (s *source) read(id string, want v1.Descriptor) (got manifest.Read, err error) {
 	for failures := 1; ; failures++ {
 		got, err = s.readOnce(id, want)
-		if err == nil || final(err) || failures >= s.c.o.Tries {
+		if err == nil || permanent(err) || failures >= s.c.o.Tries {
 			return got, err
 		}
 		if err := contexts.Sleep(s.ctx, s.c.o.pause(failures)); err != nil {
@@ -129,7 +129,9 @@ func (s *source) readOnce(id string, want v1.Descriptor) (got manifest.Read, err
 	case want.Size == 0:
 		s.c.o.Warn.Add(want.Digest.String(), "the index names no size; only the digest is checked")
 	case want.Size > 0 && int64(len(raw)) != want.Size:
-		return got, manifest.Errorf(manifest.ErrSize, "the registry sent %d bytes, the index says %d", len(raw), want.Size)
+		return got, manifest.Errorf(
+			manifest.ErrSize, "the registry sent %d bytes, the index says %d", len(raw), want.Size,
+		)
 	}
 	if want.Digest.Hex != "" {
 		checked := manifest.Verify(io.NopCloser(bytes.NewReader(raw)), want.Digest, -1, nil)
@@ -153,7 +155,8 @@ func (s *source) declared(response *http.Response, want v1.Descriptor) types.Med
 // Docker ignores the header.
 func (s *source) checkHeader(response *http.Response, got manifest.Read) {
 	header := response.Header.Get("Docker-Content-Digest")
-	if digest, err := v1.NewHash(header); err == nil && digest.Algorithm == got.Digest.Algorithm && digest != got.Digest {
+	digest, err := v1.NewHash(header)
+	if err == nil && digest.Algorithm == got.Digest.Algorithm && digest != got.Digest {
 		s.c.o.Warn.Add(got.Digest.String(), "the registry gives it the digest %s", digest)
 	}
 }

@@ -98,7 +98,7 @@ func (p *push) image(ctx context.Context, ref name.Reference, image v1.Image) (p
 			return pushed, err
 		}
 	}
-	err = p.again(ctx, func() error { return p.pusher.Push(ctx, ref, image) })
+	err = p.retry(ctx, func() error { return p.pusher.Push(ctx, ref, image) })
 	if err != nil {
 		return pushed, err
 	}
@@ -123,8 +123,8 @@ func asStreamed(l v1.Layer) (Streamed, bool) {
 	return s, ok && s.Streamed()
 }
 
-// again calls f until it succeeds or another try cannot help.
-func (p *push) again(ctx context.Context, f func() error) error {
+// retry calls f until it succeeds or another try cannot help.
+func (p *push) retry(ctx context.Context, f func() error) error {
 	for failures := 1; ; failures++ {
 		err := f()
 		if err == nil {
@@ -134,7 +134,7 @@ func (p *push) again(ctx context.Context, f func() error) error {
 			return cause
 		}
 		err = explain(err)
-		if final(err) && !errors.Is(err, ErrUnavailable) || failures >= p.c.o.Tries {
+		if permanent(err) && !errors.Is(err, ErrUnavailable) || failures >= p.c.o.Tries {
 			return err
 		}
 		if err := contexts.Sleep(ctx, p.c.o.pause(failures)); err != nil {
@@ -158,7 +158,7 @@ func (p *push) layer(ctx context.Context, i int, l v1.Layer) (v1.Layer, error) {
 	if err != nil {
 		return nil, manifest.In("", "", id.String(), err)
 	}
-	p.tell(state, func(s *Progress) { s.Ended, s.Had = true, s.Done == 0 })
+	p.report(state, func(s *Progress) { s.Ended, s.Had = true, s.Done == 0 })
 	return l, nil
 }
 
@@ -171,7 +171,7 @@ func (p *push) blob(ctx context.Context, l v1.Layer, state *Progress) error {
 		return err
 	}
 	return p.upload(ctx, state, func(count counting) (v1.Layer, error) {
-		send := &counted{l, count}
+		send := &countedLayer{l, count}
 		switch from := l.(type) {
 		case *remote.MountableLayer:
 			return &remote.MountableLayer{Layer: send, Reference: from.Reference}, nil
@@ -191,7 +191,7 @@ func (p *push) stream(ctx context.Context, l Streamed, state *Progress) (v1.Laye
 		}
 		if has {
 			state.Total = d.Size
-			return known{l, d}, nil
+			return knownLayer{l, d}, nil
 		}
 	}
 	var sent *stream.Layer
@@ -225,7 +225,7 @@ func (p *push) streamed(l Streamed, sent *stream.Layer, state *Progress) (v1.Lay
 		return nil, err
 	}
 	d.MediaType, err = sent.MediaType()
-	return known{l, d}, err
+	return knownLayer{l, d}, err
 }
 
 // counting returns a reader that reports its progress.
@@ -234,7 +234,7 @@ type counting func(io.ReadCloser) io.ReadCloser
 // upload sends a layer, which is opened again for each try. A try ends if the registry
 // accepts no data for too long.
 func (p *push) upload(ctx context.Context, state *Progress, fresh func(counting) (v1.Layer, error)) error {
-	return p.again(ctx, func() error {
+	return p.retry(ctx, func() error {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		var readers closers
@@ -273,7 +273,7 @@ func (p *push) has(ctx context.Context, d v1.Descriptor) (bool, error) {
 	return response.ContentLength == d.Size || response.ContentLength < 0, nil
 }
 
-func (p *push) tell(state *Progress, change func(*Progress)) {
+func (p *push) report(state *Progress, change func(*Progress)) {
 	p.progress.Lock()
 	defer p.progress.Unlock()
 	change(state)
@@ -282,24 +282,24 @@ func (p *push) tell(state *Progress, change func(*Progress)) {
 	}
 }
 
-// known is a layer whose blob the registry has.
-type known struct {
+// knownLayer is a layer whose blob the registry has.
+type knownLayer struct {
 	v1.Layer
 	d v1.Descriptor
 }
 
-func (k known) Digest() (v1.Hash, error) { return k.d.Digest, nil }
-func (k known) Size() (int64, error)     { return k.d.Size, nil }
+func (k knownLayer) Digest() (v1.Hash, error) { return k.d.Digest, nil }
+func (k knownLayer) Size() (int64, error)     { return k.d.Size, nil }
 
-func (k known) MediaType() (types.MediaType, error) { return k.d.MediaType, nil }
+func (k knownLayer) MediaType() (types.MediaType, error) { return k.d.MediaType, nil }
 
-// counted is a layer whose upload is reported.
-type counted struct {
+// countedLayer is a layer that reports the progress of its upload.
+type countedLayer struct {
 	v1.Layer
 	count counting
 }
 
-func (c *counted) Compressed() (io.ReadCloser, error) {
+func (c *countedLayer) Compressed() (io.ReadCloser, error) {
 	r, err := c.Layer.Compressed()
 	if err != nil {
 		return nil, err
@@ -307,7 +307,7 @@ func (c *counted) Compressed() (io.ReadCloser, error) {
 	return c.count(r), nil
 }
 
-// closers holds the readers of one try, of which a failed one leaves some open.
+// closers holds the readers of one try. A failed try leaves some of them open.
 type closers struct {
 	mu  sync.Mutex
 	all []io.Closer
@@ -339,10 +339,11 @@ type countedReader struct {
 }
 
 func newCountedReader(r io.ReadCloser, p *push, state *Progress, cancel context.CancelCauseFunc) *countedReader {
-	p.tell(state, func(s *Progress) { s.Done = 0 })
+	p.report(state, func(s *Progress) { s.Done = 0 })
 	stall := p.c.o.Stall
 	idle := time.AfterFunc(stall, func() {
-		cancel(&Error{Kind: ErrStalled, Detail: fmt.Sprintf("the registry accepted no data for %v", stall), Remedy: "try again later"})
+		detail := fmt.Sprintf("the registry accepted no data for %v", stall)
+		cancel(&Error{Kind: ErrStalled, Detail: detail, Remedy: "try again later"})
 	})
 	idle.Stop() // the first read starts it
 	return &countedReader{r: r, p: p, state: state, idle: idle}
@@ -351,7 +352,7 @@ func newCountedReader(r io.ReadCloser, p *push, state *Progress, cancel context.
 func (c *countedReader) Read(b []byte) (int, error) {
 	c.idle.Stop()
 	n, err := c.r.Read(b)
-	c.p.tell(c.state, func(s *Progress) { s.Done += int64(n) })
+	c.p.report(c.state, func(s *Progress) { s.Done += int64(n) })
 	if err == nil {
 		c.idle.Reset(c.p.c.o.Stall)
 	}

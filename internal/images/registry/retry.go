@@ -26,25 +26,25 @@ func (o Options) pause(failures int) time.Duration {
 	return wait
 }
 
-// retrying sends a request again if the reply says that the registry is busy or failing,
+// retryTransport sends a request again if the reply says that the registry is busy or failing,
 // unless the request has a body that cannot be read again.
-type retrying struct {
+type retryTransport struct {
 	next http.RoundTripper
 	o    Options
 }
 
-func (r *retrying) RoundTrip(request *http.Request) (*http.Response, error) {
+func (t *retryTransport) RoundTrip(request *http.Request) (*http.Response, error) {
 	for failures := 1; ; failures++ {
-		response, err := r.next.RoundTrip(request)
-		if failures >= r.o.Tries || !repeatable(request) || !passing(response, err) {
+		response, err := t.next.RoundTrip(request)
+		if failures >= t.o.Tries || !repeatable(request) || !transient(response, err) {
 			return response, err
 		}
-		wait := r.o.pause(failures)
+		wait := t.o.pause(failures)
 		if response != nil {
 			asked := retryAfter(response)
 			if asked > maxWait {
 				_ = response.Body.Close()
-				return nil, later(response, asked)
+				return nil, longPause(response, asked)
 			}
 			wait = max(wait, asked)
 			_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10)) // the connection can then be used again
@@ -53,14 +53,14 @@ func (r *retrying) RoundTrip(request *http.Request) (*http.Response, error) {
 		if err := contexts.Sleep(request.Context(), min(wait, maxWait)); err != nil {
 			return nil, err
 		}
-		if request, err = again(request); err != nil {
+		if request, err = rewind(request); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// again returns the request with its body from the beginning.
-func again(request *http.Request) (*http.Request, error) {
+// rewind returns the request with its body from the beginning.
+func rewind(request *http.Request) (*http.Request, error) {
 	if request.GetBody == nil {
 		return request, nil
 	}
@@ -73,8 +73,8 @@ func again(request *http.Request) (*http.Request, error) {
 	return request, nil
 }
 
-// later returns the error for a reply that requests a longer pause than maxWait.
-func later(response *http.Response, wait time.Duration) error {
+// longPause returns the error for a reply that requests a longer pause than maxWait.
+func longPause(response *http.Response, wait time.Duration) error {
 	e := &Error{
 		Kind: ErrUnavailable, Detail: fmt.Sprintf("status %d", response.StatusCode), Err: errLater,
 		Remedy: fmt.Sprintf("try again in %v", wait.Round(time.Second)),
@@ -94,7 +94,7 @@ func repeatable(request *http.Request) bool {
 	return request.Body == nil || request.Body == http.NoBody || request.GetBody != nil
 }
 
-func passing(response *http.Response, err error) bool {
+func transient(response *http.Response, err error) bool {
 	if err != nil {
 		return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 	}

@@ -16,7 +16,7 @@ import (
 
 // local reports whether a host, with or without a port, is this host.
 func local(host string) bool {
-	host = bare(host)
+	host = hostname(host)
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return true
 	}
@@ -24,8 +24,8 @@ func local(host string) bool {
 	return ok && ip.IsLoopback()
 }
 
-// bare returns a host without its port, the brackets of IPv6 and the final dot.
-func bare(host string) string {
+// hostname returns a host without its port, the brackets of IPv6 and the final dot.
+func hostname(host string) string {
 	if only, _, err := net.SplitHostPort(host); err == nil {
 		host = only
 	}
@@ -34,7 +34,7 @@ func bare(host string) string {
 
 // address returns the IP address of a host that is given as one.
 func address(host string) (netip.Addr, bool) {
-	ip, err := netip.ParseAddr(bare(host))
+	ip, err := netip.ParseAddr(hostname(host))
 	return ip.WithZone("").Unmap(), err == nil
 }
 
@@ -46,9 +46,9 @@ type policy struct {
 	insecure bool
 }
 
-// neverReached lists addresses where clouds serve the credentials of a virtual
+// metadataAddresses lists addresses where clouds serve the credentials of a virtual
 // machine to that machine, besides the link-local ones.
-var neverReached = []netip.Addr{
+var metadataAddresses = []netip.Addr{
 	netip.MustParseAddr("fd00:ec2::254"),   // Amazon
 	netip.MustParseAddr("100.100.100.200"), // Alibaba
 	netip.MustParseAddr("168.63.129.16"),   // Azure
@@ -57,7 +57,7 @@ var neverReached = []netip.Addr{
 // check returns an error for a host in a reply that is not allowed. The addresses of a
 // name are checked when it is dialed.
 func (p policy) check(host string) error {
-	if bare(host) == bare(p.registry) {
+	if hostname(host) == hostname(p.registry) {
 		return nil
 	}
 	if ip, ok := address(host); ok {
@@ -73,7 +73,7 @@ func (p policy) check(host string) error {
 // companies run the storage of their registries in this way.
 func (p policy) checkAddress(host string, ip netip.Addr, resolved bool) error {
 	switch {
-	case ip.IsLinkLocalUnicast(), ip.IsMulticast(), slices.Contains(neverReached, ip):
+	case ip.IsLinkLocalUnicast(), ip.IsMulticast(), slices.Contains(metadataAddresses, ip):
 		return &Error{
 			Kind: ErrInsecure, Detail: "the registry refers to " + host + ", an address of the machine's own network or cloud",
 			Remedy: "use that host as the registry if it is one; no option allows the reference",
@@ -112,7 +112,7 @@ type dialer struct {
 }
 
 func (d *dialer) DialContext(ctx context.Context, network, to string) (net.Conn, error) {
-	if bare(to) == bare(d.policy.registry) || d.proxy(to) {
+	if hostname(to) == hostname(d.policy.registry) || d.proxy(to) {
 		return d.Dialer.DialContext(ctx, network, to)
 	}
 	checked := d.Dialer
@@ -121,30 +121,30 @@ func (d *dialer) DialContext(ctx context.Context, network, to string) (net.Conn,
 		if !ok {
 			return &Error{Kind: fault.Invalid, Detail: "not an address: " + resolved}
 		}
-		return d.policy.checkAddress(bare(to)+" ("+ip.String()+")", ip, true)
+		return d.policy.checkAddress(hostname(to)+" ("+ip.String()+")", ip, true)
 	}
 	return checked.DialContext(ctx, network, to)
 }
 
-// guarding allows plain HTTP only to this host. go-containerregistry would also use it for
+// httpsTransport allows plain HTTP only to this host. go-containerregistry would also use it for
 // private addresses.
-type guarding struct {
+type httpsTransport struct {
 	next     http.RoundTripper
 	insecure bool
 }
 
-func (g *guarding) RoundTrip(request *http.Request) (*http.Response, error) {
-	if request.URL.Scheme != "https" && !g.insecure && !local(request.URL.Host) {
+func (t *httpsTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	if request.URL.Scheme != "https" && !t.insecure && !local(request.URL.Host) {
 		return nil, &Error{
 			Kind: ErrInsecure, Detail: "plain HTTP to " + request.URL.Host,
 			Remedy: "use --insecure to allow it",
 		}
 	}
-	return g.next.RoundTrip(request)
+	return t.next.RoundTrip(request)
 }
 
-// schemed returns the repository with its allowed scheme.
-func schemed(repository name.Repository, insecure bool) (name.Repository, error) {
+// withScheme returns the repository with its allowed scheme.
+func withScheme(repository name.Repository, insecure bool) (name.Repository, error) {
 	var options []name.Option
 	if insecure || local(repository.RegistryStr()) {
 		options = append(options, name.Insecure)

@@ -36,7 +36,7 @@ func TestPlainHTTPIsForThisHost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = (&guarding{next: next}).RoundTrip(&http.Request{URL: u})
+		_, err = (&httpsTransport{next: next}).RoundTrip(&http.Request{URL: u})
 		if next.asked != want || !want && !errors.Is(err, ErrInsecure) {
 			t.Errorf("%s: asked %v, %v", address, next.asked, err)
 		}

@@ -12,9 +12,9 @@ import (
 
 // spool is a blob in transfer: a file that one goroutine writes and others read.
 //
-//	waiting --begin--> coming --transfer--> there --last reader--> dropped
-//	   |                  +------------> failed
-//	   +--open: read past us--> passed
+//	pending --start--> receiving --transfer--> complete --last reader--> deleted
+//	   |                   +--error--> failed
+//	   +--open while the quota is exhausted--> bypassed
 type spool struct {
 	ctx    context.Context // of all transfers
 	layer  int
@@ -23,32 +23,32 @@ type spool struct {
 	digest v1.Hash
 	blob   v1.Descriptor
 	dir    string
-	room   *room
+	quota  *diskQuota
 
 	mu      sync.Mutex
-	changed *sync.Cond // state, size or failed
-	state   state
+	changed *sync.Cond // broadcast when state, size or err changes
+	state   spoolState
 	file    *os.File
 	size    int64
-	failed  error
-	left    chan struct{} // closed when the state is no longer waiting
+	err     error
+	started chan struct{} // closed when the state is no longer pending
 	readers int           // layers that were not read to their end yet
 	active  int           // open readers
 }
 
-type state int
+type spoolState int
 
 const (
-	waiting state = iota
-	coming
-	there
-	failed
-	dropped
-	passed
+	spoolPending spoolState = iota
+	spoolReceiving
+	spoolComplete
+	spoolFailed
+	spoolDeleted
+	spoolBypassed
 )
 
-func newSpool(ctx context.Context, i int, source v1.Layer, dir string, room *room) (*spool, error) {
-	s := &spool{ctx: ctx, layer: i, source: source, dir: dir, room: room, left: make(chan struct{})}
+func newSpool(ctx context.Context, i int, source v1.Layer, dir string, quota *diskQuota) (*spool, error) {
+	s := &spool{ctx: ctx, layer: i, source: source, dir: dir, quota: quota, started: make(chan struct{})}
 	s.changed = sync.NewCond(&s.mu)
 	var err error
 	if s.id, err = source.DiffID(); err != nil {
@@ -65,18 +65,19 @@ func newSpool(ctx context.Context, i int, source v1.Layer, dir string, room *roo
 	return s, err
 }
 
-// begin is false where somebody reads the layer without us already.
-func (s *spool) begin() bool {
+// start reports whether the transfer may start: false if a reader already reads the layer
+// from the registry.
+func (s *spool) start() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state != waiting {
+	if s.state != spoolPending {
 		return false
 	}
-	s.leave(coming)
+	s.setState(spoolReceiving)
 	return true
 }
 
-func (s *spool) reached() int64 {
+func (s *spool) received() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.size
@@ -85,24 +86,24 @@ func (s *spool) reached() int64 {
 func (s *spool) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == waiting || s.state == coming {
-		s.failed = err
-		s.leave(failed)
+	if s.state == spoolPending || s.state == spoolReceiving {
+		s.err = err
+		s.setState(spoolFailed)
 		s.changed.Broadcast()
 	}
 }
 
-// leave sets the state. The caller holds s.mu.
-func (s *spool) leave(to state) {
-	if s.state == waiting {
-		close(s.left)
+// setState sets the state. The caller holds s.mu.
+func (s *spool) setState(to spoolState) {
+	if s.state == spoolPending {
+		close(s.started)
 	}
 	s.state = to
 }
 
 // transfer fetches the blob.
-func (s *spool) transfer(ctx context.Context, tell func(*spool, bool)) error {
-	err := s.fill(ctx, tell)
+func (s *spool) transfer(ctx context.Context, report func(*spool, bool)) error {
+	err := s.fill(ctx, report)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
@@ -112,40 +113,40 @@ func (s *spool) transfer(ctx context.Context, tell func(*spool, bool)) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state = there
+	s.state = spoolComplete
 	s.changed.Broadcast()
 	return nil
 }
 
-func (s *spool) fill(ctx context.Context, tell func(*spool, bool)) error {
-	file, err := nameless(s.dir)
+func (s *spool) fill(ctx context.Context, report func(*spool, bool)) error {
+	file, err := createUnnamed(s.dir)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	s.file = file
 	s.mu.Unlock()
-	r, err := compressed(ctx, s.source)
+	r, err := openCompressed(ctx, s.source)
 	if err != nil {
 		return err
 	}
-	_, err = io.CopyBuffer(growing{s, tell}, r, make([]byte, 256<<10))
+	_, err = io.CopyBuffer(spoolWriter{s, report}, r, make([]byte, 256<<10))
 	return errors.Join(err, r.Close())
 }
 
-// growing writes a spool.
-type growing struct {
-	s    *spool
-	tell func(*spool, bool)
+// spoolWriter writes a spool.
+type spoolWriter struct {
+	s      *spool
+	report func(*spool, bool)
 }
 
-func (g growing) Write(p []byte) (int, error) {
-	n, err := g.s.file.Write(p)
-	g.s.mu.Lock()
-	g.s.size += int64(n)
-	g.s.changed.Broadcast()
-	g.s.mu.Unlock()
-	g.tell(g.s, false)
+func (w spoolWriter) Write(p []byte) (int, error) {
+	n, err := w.s.file.Write(p)
+	w.s.mu.Lock()
+	w.s.size += int64(n)
+	w.s.changed.Broadcast()
+	w.s.mu.Unlock()
+	w.report(w.s, false)
 	if err != nil {
 		err = &Error{Err: err, Detail: "cannot store the layer", Remedy: "set TMPDIR to a directory with free space"}
 	}
@@ -156,44 +157,44 @@ func (g growing) Write(p []byte) (int, error) {
 // directly: a wait for space must not wait for this reader.
 func (s *spool) open() (io.ReadCloser, error) {
 	select {
-	case <-s.left:
-	case <-s.room.scarce():
+	case <-s.started:
+	case <-s.quota.exhausted():
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch s.state {
-	case waiting:
-		s.leave(passed)
+	case spoolPending:
+		s.setState(spoolBypassed)
 		fallthrough
-	case passed, dropped:
-		return compressed(s.ctx, s.source)
+	case spoolBypassed, spoolDeleted:
+		return openCompressed(s.ctx, s.source)
 	}
 	s.active++
-	return &following{s: s}, nil
+	return &spoolReader{s: s}, nil
 }
 
-// following reads a spool from its beginning, and waits for data that has not arrived yet.
-type following struct {
+// spoolReader reads a spool from its beginning, and waits for data that has not arrived yet.
+type spoolReader struct {
 	s      *spool
 	at     int64
 	ended  bool
 	closed bool
 }
 
-func (f *following) Read(p []byte) (int, error) {
-	if f.closed {
+func (r *spoolReader) Read(p []byte) (int, error) {
+	if r.closed {
 		return 0, os.ErrClosed
 	}
-	file, size, err := f.wait()
+	file, size, err := r.wait()
 	switch {
 	case err != nil:
 		return 0, err
-	case f.at == size:
-		f.ended = true
+	case r.at == size:
+		r.ended = true
 		return 0, io.EOF
 	}
-	n, err := file.ReadAt(p[:min(int64(len(p)), size-f.at)], f.at)
-	f.at += int64(n)
+	n, err := file.ReadAt(p[:min(int64(len(p)), size-r.at)], r.at)
+	r.at += int64(n)
 	if n > 0 {
 		err = nil
 	}
@@ -201,57 +202,57 @@ func (f *following) Read(p []byte) (int, error) {
 }
 
 // wait waits until there is more data than was read, or all, and returns the size.
-func (f *following) wait() (*os.File, int64, error) {
-	s := f.s
+func (r *spoolReader) wait() (*os.File, int64, error) {
+	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.state == coming && s.size == f.at {
+	for s.state == spoolReceiving && s.size == r.at {
 		s.changed.Wait()
 	}
-	if s.file == nil && s.failed == nil {
+	if s.file == nil && s.err == nil {
 		return nil, 0, os.ErrClosed
 	}
-	return s.file, s.size, s.failed
+	return s.file, s.size, s.err
 }
 
-func (f *following) Close() error {
-	if f.closed {
+func (r *spoolReader) Close() error {
+	if r.closed {
 		return nil
 	}
-	f.closed = true
-	s := f.s
+	r.closed = true
+	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.active--
-	if f.ended {
+	if r.ended {
 		s.readers--
 	}
-	if s.readers <= 0 && s.active == 0 && s.state == there {
-		return s.release()
+	if s.readers <= 0 && s.active == 0 && s.state == spoolComplete {
+		return s.closeFile()
 	}
 	return nil
 }
 
-// drop deletes the data when the transfers have ended.
-func (s *spool) drop() error {
+// discard deletes the data after the transfers have ended.
+func (s *spool) discard() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.file == nil {
 		return nil
 	}
-	return s.release()
+	return s.closeFile()
 }
 
-// release frees the file's space. The caller holds s.mu.
-func (s *spool) release() error {
-	if s.state == there {
-		s.state = dropped
+// closeFile deletes the file and releases its space. The caller holds s.mu.
+func (s *spool) closeFile() error {
+	if s.state == spoolComplete {
+		s.state = spoolDeleted
 	}
 	file := s.file
 	s.file = nil
 	if file == nil {
 		return nil
 	}
-	s.room.give(s.blob.Size)
+	s.quota.release(s.blob.Size)
 	return file.Close()
 }

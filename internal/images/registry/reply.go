@@ -14,8 +14,8 @@ import (
 	"thinctl/internal/images/manifest"
 )
 
-// mostWords bounds the characters of a registry's reply that an error repeats.
-const mostWords = 200
+// maxQuoted bounds the characters of a registry's reply that an error repeats.
+const maxQuoted = 200
 
 // check returns an error for a reply with another status than the given codes.
 func check(response *http.Response, codes ...int) error {
@@ -40,7 +40,10 @@ func webPage(response *http.Response, body []byte) error {
 	if words := plainText(string(body)); words != "" {
 		detail += fmt.Sprintf(": %q", words)
 	}
-	return &Error{Kind: manifest.ErrFormat, Detail: detail, Remedy: "check the host in the name, and whether a proxy or a login page is in between"}
+	return &Error{
+		Kind: manifest.ErrFormat, Detail: detail,
+		Remedy: "check the host in the name, and whether a proxy or a login page is in between",
+	}
 }
 
 var (
@@ -61,8 +64,8 @@ func plainText(text string) string {
 		return r
 	}, text)
 	text = strings.Join(strings.Fields(text), " ")
-	if runes := []rune(text); len(runes) > mostWords {
-		text = string(runes[:mostWords]) + "..."
+	if runes := []rune(text); len(runes) > maxQuoted {
+		text = string(runes[:maxQuoted]) + "..."
 	}
 	return text
 }

@@ -12,13 +12,13 @@ import (
 	"thinctl/fault"
 )
 
-// answers makes the replies of registries uniform for go-containerregistry, which is
+// replyTransport makes the replies of registries uniform for go-containerregistry, which is
 // stricter than Docker and containerd. It applies the policy to the hosts to which replies
 // refer.
 //
 // go-containerregistry refuses all private addresses. An address that the policy allows is
 // passed to it under an alias: with a final dot, it is not taken for an address.
-type answers struct {
+type replyTransport struct {
 	next   http.RoundTripper
 	policy policy
 	warn   fault.Warn
@@ -27,30 +27,30 @@ type answers struct {
 	aliases map[string]string // to hosts, both with ports
 }
 
-func (a *answers) RoundTrip(request *http.Request) (*http.Response, error) {
-	sent := a.real(request)
-	response, err := a.next.RoundTrip(sent)
+func (t *replyTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	sent := t.resolveAlias(request)
+	response, err := t.next.RoundTrip(sent)
 	if err != nil {
 		return nil, err
 	}
 	response.Request = request
-	err = a.locate(sent, response)
+	err = t.checkLocation(sent, response)
 	if err == nil {
-		err = a.challenge(response)
+		err = t.checkChallenge(response)
 	}
 	if err != nil {
 		_ = response.Body.Close()
 		return nil, err
 	}
-	a.uniform(request, response)
+	t.normalize(request, response)
 	return response, nil
 }
 
-// real returns the request with the host of an alias.
-func (a *answers) real(request *http.Request) *http.Request {
-	a.mu.Lock()
-	host, found := a.aliases[request.URL.Host]
-	a.mu.Unlock()
+// resolveAlias returns the request with the host of an alias.
+func (t *replyTransport) resolveAlias(request *http.Request) *http.Request {
+	t.mu.Lock()
+	host, found := t.aliases[request.URL.Host]
+	t.mu.Unlock()
 	if !found {
 		return request
 	}
@@ -60,27 +60,27 @@ func (a *answers) real(request *http.Request) *http.Request {
 }
 
 // alias returns the alias of an address.
-func (a *answers) alias(u *url.URL) string {
+func (t *replyTransport) alias(u *url.URL) string {
 	ip, ok := address(u.Host)
-	if !ok || u.Host == a.policy.registry {
+	if !ok || u.Host == t.policy.registry {
 		return u.Host
 	}
 	alias := strings.ReplaceAll(ip.String(), ":", "-") + "."
 	if port := u.Port(); port != "" {
 		alias += ":" + port
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.aliases == nil {
-		a.aliases = map[string]string{}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.aliases == nil {
+		t.aliases = map[string]string{}
 	}
-	a.aliases[alias] = u.Host
+	t.aliases[alias] = u.Host
 	return alias
 }
 
-// locate checks the location in a reply. It adds the location of an upload if the reply
+// checkLocation checks the location in a reply. It adds the location of an upload if the reply
 // has none.
-func (a *answers) locate(sent *http.Request, response *http.Response) error {
+func (t *replyTransport) checkLocation(sent *http.Request, response *http.Response) error {
 	redirect := response.StatusCode >= 300 && response.StatusCode < 400
 	upload := (sent.Method == http.MethodPost || sent.Method == http.MethodPatch) && response.StatusCode < 300
 	if !redirect && !upload {
@@ -95,12 +95,15 @@ func (a *answers) locate(sent *http.Request, response *http.Response) error {
 	}
 	to, err := sent.URL.Parse(location)
 	if err != nil {
-		return &Error{Kind: ErrUnavailable, Detail: fmt.Sprintf("the registry refers to %q", plainText(location)), Err: err}
+		return &Error{
+			Kind: ErrUnavailable, Detail: fmt.Sprintf("the registry refers to %q", plainText(location)),
+			Err: err,
+		}
 	}
-	if err := a.policy.check(to.Host); err != nil {
+	if err := t.policy.check(to.Host); err != nil {
 		return err
 	}
-	to.Host = a.alias(to)
+	to.Host = t.alias(to)
 	response.Header.Set("Location", to.String())
 	return nil
 }
@@ -120,8 +123,8 @@ func uploadLocation(sent *http.Request, response *http.Response) string {
 
 var realms = regexp.MustCompile(`(?i)(\brealm=")([^"]*)(")`)
 
-// challenge checks the token server in a reply.
-func (a *answers) challenge(response *http.Response) (failed error) {
+// checkChallenge checks the token server in a reply.
+func (t *replyTransport) checkChallenge(response *http.Response) (failed error) {
 	for i, header := range response.Header["Www-Authenticate"] {
 		response.Header["Www-Authenticate"][i] = realms.ReplaceAllStringFunc(header, func(found string) string {
 			parts := realms.FindStringSubmatch(found)
@@ -129,30 +132,31 @@ func (a *answers) challenge(response *http.Response) (failed error) {
 			if err != nil || realm.Host == "" {
 				return found
 			}
-			if err := a.policy.check(realm.Host); err != nil {
+			if err := t.policy.check(realm.Host); err != nil {
 				failed = err
 				return found
 			}
-			realm.Host = a.alias(realm)
+			realm.Host = t.alias(realm)
 			return parts[1] + realm.String() + parts[3]
 		})
 	}
 	return failed
 }
 
-// uniform replaces replies that have the same meaning by one.
-func (a *answers) uniform(request *http.Request, response *http.Response) {
+// normalize replaces replies that have the same meaning by one.
+func (t *replyTransport) normalize(request *http.Request, response *http.Response) {
 	code, at := response.StatusCode, request.URL.Path
 	switch {
 	case at == "/v2/" && request.Method == http.MethodGet &&
 		(code == http.StatusForbidden || code == http.StatusNotFound || code == http.StatusMethodNotAllowed):
 		// containerd does not request /v2/, and Docker only reads a challenge from the reply,
 		// so that static files can be a registry.
-		a.warn.Add("", "%s answers /v2/ with status %d: no login was tried", request.URL.Host, code)
+		t.warn.Add("", "%s answers /v2/ with status %d: no login was tried", request.URL.Host, code)
 		replace(response, http.StatusOK)
 	case request.Method == http.MethodPut && code >= 200 && code < 300:
 		replace(response, http.StatusCreated)
-	case request.Method == http.MethodHead && strings.Contains(at, "/manifests/") && code == http.StatusOK && !described(response):
+	case request.Method == http.MethodHead && strings.Contains(at, "/manifests/") &&
+		code == http.StatusOK && !described(response):
 		// The request only serves to avoid an upload.
 		replace(response, http.StatusNotFound)
 	}

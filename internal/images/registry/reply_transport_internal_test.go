@@ -60,7 +60,7 @@ func TestPrivateAddresses(t *testing.T) {
 			from := "http://" + c.registry + "/v2/a/blobs/x"
 			wire := &network{answers: map[string]http.Header{from: {"Location": {c.to}}}}
 			rules := policy{c.registry, c.insecure}
-			client := &http.Client{Transport: &answers{next: wire, policy: rules}, CheckRedirect: rules.redirect}
+			client := &http.Client{Transport: &replyTransport{next: wire, policy: rules}, CheckRedirect: rules.redirect}
 			response, err := client.Get(from)
 			want := []string{from, c.to}
 			if c.kind != nil {
@@ -80,7 +80,7 @@ func TestPrivateAddresses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = transport.NewWithContext(t.Context(), reg, authn.Anonymous, &plainOnly{&answers{next: wire, policy: rules}}, []string{"x"})
+			_, err = transport.NewWithContext(t.Context(), reg, authn.Anonymous, &plainOnly{&replyTransport{next: wire, policy: rules}}, []string{"x"})
 			reached := slices.ContainsFunc(wire.asked, func(at string) bool { return strings.HasPrefix(at, strings.SplitN(c.to, "?", 2)[0]+"?") })
 			if !errors.Is(err, c.kind) || reached != (c.kind == nil) {
 				t.Errorf("token server: %v, asked %q, want %v", err, wire.asked, c.kind)
