@@ -94,7 +94,8 @@ func (a *Archive) find(platform v1.Platform) ([]Entry, error) {
 		}
 		if !hasIndex {
 			return nil, &Error{
-				Part: "manifest.json", Kind: manifest.ErrFormat, Detail: "not the list that docker save writes", Err: err,
+				Part: "manifest.json", Kind: manifest.ErrFormat, Err: err,
+				Detail: "not the list that docker save writes",
 				Remedy: "copy the image with skopeo to docker-archive: or oci-archive:",
 			}
 		}
@@ -109,7 +110,10 @@ func (a *Archive) find(platform v1.Platform) ([]Entry, error) {
 
 // unknown returns the error for an archive without images.
 func (a *Archive) unknown() error {
-	e := &Error{Kind: manifest.ErrMissing, Detail: "no manifest.json or repositories (docker save) and no index.json (OCI layout)"}
+	e := &Error{
+		Kind:   manifest.ErrMissing,
+		Detail: "no manifest.json or repositories (docker save) and no index.json (OCI layout)",
+	}
 	switch {
 	case a.tree.empty():
 		e.Kind, e.Detail = manifest.ErrFormat, "it is empty"
@@ -128,7 +132,7 @@ func openPath(ctx context.Context, path string, o Options) (tree, error) {
 		return nil, err
 	}
 	if info.IsDir() {
-		return openFolder(path)
+		return openDirectory(path)
 	}
 	f, err := os.Open(path)
 	if err != nil {

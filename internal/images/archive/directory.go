@@ -14,7 +14,7 @@ import (
 // leading out of it.
 type directoryTree struct{ root *os.Root }
 
-func openFolder(path string) (tree, error) {
+func openDirectory(path string) (tree, error) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
 		return nil, err
@@ -42,7 +42,10 @@ func (t directoryTree) file(name string) (file, error) {
 	info, err := t.root.Stat(at)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return file{}, &Error{Part: at, Kind: manifest.ErrMissing, Detail: "the directory has no such file", Remedy: "copy the image again"}
+		return file{}, &Error{
+			Part: at, Kind: manifest.ErrMissing, Detail: "the directory has no such file",
+			Remedy: "copy the image again",
+		}
 	case err != nil:
 		return file{}, manifest.In("", "", at, err)
 	case !info.Mode().IsRegular():

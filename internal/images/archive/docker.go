@@ -42,7 +42,10 @@ func (a *Archive) docker(l *layout) ([]Entry, error) {
 		return nil, &Error{Part: "manifest.json", Kind: manifest.ErrFormat, Err: err, Remedy: "save the image again"}
 	}
 	if len(list) == 0 {
-		return nil, &Error{Part: "manifest.json", Kind: manifest.ErrMissing, Detail: "there is no image in it", Remedy: "save the image again"}
+		return nil, &Error{
+			Part: "manifest.json", Kind: manifest.ErrMissing, Detail: "there is no image in it",
+			Remedy: "save the image again",
+		}
 	}
 	manifests, err := l.byConfig()
 	if err != nil {
@@ -127,7 +130,8 @@ func (a *Archive) dockerLayer(name string, id v1.Hash, source v1.Descriptor) (v1
 		d.MediaType = types.OCILayerZStd
 	}
 	if d.Digest.Hex == "" {
-		if digest, err := v1.NewHash("sha256:" + hexOf(f.name)); err == nil && strings.HasPrefix(f.name, "blobs/sha256/") {
+		digest, err := v1.NewHash("sha256:" + hexOf(f.name))
+		if err == nil && strings.HasPrefix(f.name, "blobs/sha256/") {
 			d.Digest = digest
 		} else if source.Size == f.size {
 			d.Digest = source.Digest

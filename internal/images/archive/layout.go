@@ -40,7 +40,10 @@ func (l *layout) entries() ([]Entry, error) {
 		entries = merge(entries, Entry{l.archive.canonical("index.json", namesOf(group)), image})
 	}
 	if len(entries) == 0 {
-		return nil, &Error{Part: "index.json", Kind: manifest.ErrMissing, Detail: "there is no image in it", Remedy: "copy the image again"}
+		return nil, &Error{
+			Part: "index.json", Kind: manifest.ErrMissing, Detail: "there is no image in it",
+			Remedy: "copy the image again",
+		}
 	}
 	return entries, nil
 }
@@ -55,7 +58,9 @@ func (l *layout) root() (*v1.IndexManifest, error) {
 			Version string `json:"imageLayoutVersion"`
 		}
 		if err := json.Unmarshal(raw, &version); err != nil || !strings.HasPrefix(version.Version, "1.") {
-			l.archive.warn.Add("oci-layout", "version %q of the OCI layout is not known; it is read as 1.0.0", version.Version)
+			l.archive.warn.Add(
+				"oci-layout", "version %q of the OCI layout is not known; it is read as 1.0.0", version.Version,
+			)
 		}
 	}
 	raw, err := l.archive.json("index.json")
@@ -147,7 +152,8 @@ func (l *layout) layer(d v1.Descriptor, id v1.Hash) (v1.Layer, error) {
 	f, err := l.archive.tree.file(blobPath(d.Digest))
 	if errors.Is(err, manifest.ErrMissing) && len(d.URLs) > 0 {
 		return nil, &Error{
-			Part: blobPath(d.Digest), Kind: manifest.ErrForeign, Detail: "the archive does not have its contents, which are at " + d.URLs[0],
+			Part: blobPath(d.Digest), Kind: manifest.ErrForeign,
+			Detail: "the archive does not have its contents, which are at " + d.URLs[0],
 			Remedy: "pull the image from a registry",
 		}
 	}

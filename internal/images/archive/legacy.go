@@ -48,7 +48,10 @@ func (a *Archive) legacy() ([]Entry, error) {
 		}
 	}
 	if len(names) == 0 {
-		return nil, &Error{Part: "repositories", Kind: manifest.ErrMissing, Detail: "there is no image in it", Remedy: "save the image again"}
+		return nil, &Error{
+			Part: "repositories", Kind: manifest.ErrMissing, Detail: "there is no image in it",
+			Remedy: "save the image again",
+		}
 	}
 	a.warn.Add("repositories", "the archive is of a Docker before 1.10, without digests of its contents")
 	var entries []Entry
@@ -73,7 +76,9 @@ func (a *Archive) legacyImage(id string) (v1.Image, error) {
 			return nil, manifest.Errorf(manifest.ErrFormat, "%q is not an image's id", at)
 		}
 		if len(layers) == maxLegacyLayers {
-			return nil, manifest.Errorf(manifest.ErrTooLarge, "more than %d layers, or a cycle of parents", maxLegacyLayers)
+			return nil, manifest.Errorf(
+				manifest.ErrTooLarge, "more than %d layers, or a cycle of parents", maxLegacyLayers,
+			)
 		}
 		raw, err := a.json(path.Join(at, "json"))
 		if err != nil {

@@ -66,7 +66,9 @@ func (p *planned) read() (err error) {
 			return err
 		}
 		if id != p.config.RootFS.DiffIDs[i] {
-			return manifest.Errorf(manifest.ErrDigest, "layer %d is %s, the config says %s", i+1, id, p.config.RootFS.DiffIDs[i])
+			return manifest.Errorf(
+				manifest.ErrDigest, "layer %d is %s, the config says %s", i+1, id, p.config.RootFS.DiffIDs[i],
+			)
 		}
 	}
 	return nil

@@ -19,7 +19,8 @@ func readStream(ctx context.Context, r io.Reader, o Options) (tree, error) {
 		stop := context.AfterFunc(ctx, func() { _ = deadline.SetReadDeadline(time.Unix(1, 0)) })
 		defer stop()
 	}
-	plain, err := manifest.Decompress(io.NopCloser(&heeding{ctx, r}), compression.Options{Window: o.Window, Warn: o.Warn.In(o.Name, "")}, nil)
+	decompress := compression.Options{Window: o.Window, Warn: o.Warn.In(o.Name, "")}
+	plain, err := manifest.Decompress(io.NopCloser(&contextReader{ctx, r}), decompress, nil)
 	if err != nil {
 		return nil, errors.Join(context.Cause(ctx), err)
 	}
@@ -35,7 +36,10 @@ func readStream(ctx context.Context, r io.Reader, o Options) (tree, error) {
 func spool(dir string, r io.Reader) (*os.File, error) {
 	f, err := os.CreateTemp(dir, "thinctl-*")
 	if err != nil {
-		return nil, &Error{Err: err, Detail: "cannot create a temporary file", Remedy: "set TMPDIR to a directory with free space"}
+		return nil, &Error{
+			Err: err, Detail: "cannot create a temporary file",
+			Remedy: "set TMPDIR to a directory with free space",
+		}
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -44,20 +48,23 @@ func spool(dir string, r io.Reader) (*os.File, error) {
 		err = errors.Join(err, f.Close())
 		var path *fs.PathError
 		if errors.As(err, &path) && path.Op != "read" {
-			return nil, &Error{Err: err, Detail: "cannot write the uncompressed archive", Remedy: "set TMPDIR to a directory with free space"}
+			return nil, &Error{
+				Err: err, Detail: "cannot write the uncompressed archive",
+				Remedy: "set TMPDIR to a directory with free space",
+			}
 		}
 		return nil, err
 	}
 	return f, nil
 }
 
-// heeding reads until the context ends.
-type heeding struct {
+// contextReader is a reader that fails when its context has ended.
+type contextReader struct {
 	ctx context.Context
 	r   io.Reader
 }
 
-func (h *heeding) Read(p []byte) (int, error) {
+func (h *contextReader) Read(p []byte) (int, error) {
 	if err := context.Cause(h.ctx); err != nil {
 		return 0, err
 	}

@@ -111,14 +111,20 @@ func broken(err error, last string, size int64) error {
 	case size == 0:
 		return &Error{Kind: manifest.ErrFormat, Detail: "it is empty", Remedy: "save the image again"}
 	case errors.Is(err, io.ErrUnexpectedEOF) && last != "":
-		return &Error{Part: last, Kind: manifest.ErrTruncated, Detail: "the archive ends here", Remedy: "save or copy it again"}
+		return &Error{
+			Part: last, Kind: manifest.ErrTruncated, Detail: "the archive ends here",
+			Remedy: "save or copy it again",
+		}
 	case last == "":
 		return &Error{
 			Kind: manifest.ErrFormat, Detail: "not a tar archive", Err: err,
 			Remedy: "use an archive of docker save, or an OCI layout",
 		}
 	}
-	return &Error{Part: last, Kind: manifest.ErrFormat, Detail: "the archive is damaged after this entry", Err: err, Remedy: "save or copy it again"}
+	return &Error{
+		Part: last, Kind: manifest.ErrFormat, Detail: "the archive is damaged after this entry", Err: err,
+		Remedy: "save or copy it again",
+	}
 }
 
 // end checks whether the tar is complete.
@@ -199,7 +205,10 @@ func (t *tarTree) follow(name string) (string, tarEntry, error) {
 		}
 		e, found := t.entries[at]
 		if !found {
-			return "", e, t.doubt(&Error{Part: at, Kind: manifest.ErrMissing, Detail: "the archive has no such entry", Remedy: "save the image again"})
+			return "", e, t.doubt(&Error{
+				Part: at, Kind: manifest.ErrMissing, Detail: "the archive has no such entry",
+				Remedy: "save the image again",
+			})
 		}
 		if e.kind != tar.TypeSymlink && e.kind != tar.TypeLink {
 			return at, e, nil
@@ -219,7 +228,10 @@ func (s section) Read(p []byte) (int, error) {
 	n, err := s.SectionReader.Read(p)
 	if errors.Is(err, io.EOF) {
 		if at, _ := s.Seek(0, io.SeekCurrent); at < s.Size() {
-			return n, &Error{Kind: manifest.ErrTruncated, Detail: "the archive was cut short while it was read", Err: io.ErrUnexpectedEOF}
+			return n, &Error{
+				Kind: manifest.ErrTruncated, Detail: "the archive was cut short while it was read",
+				Err: io.ErrUnexpectedEOF,
+			}
 		}
 	}
 	return n, err

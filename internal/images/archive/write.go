@@ -24,7 +24,9 @@ func WriteOCI(ctx context.Context, w io.Writer, images []Entry, o WriteOptions) 
 	return write(ctx, w, images, o, (*output).oci)
 }
 
-func write(ctx context.Context, w io.Writer, images []Entry, o WriteOptions, body func(*output, []planned) error) error {
+func write(
+	ctx context.Context, w io.Writer, images []Entry, o WriteOptions, body func(*output, []planned) error,
+) error {
 	all, err := plan(images)
 	if err != nil {
 		return manifest.In("save", "images", "", err)
@@ -140,7 +142,8 @@ func (out *output) ociImage(p *planned) (v1.Descriptor, error) {
 }
 
 func (out *output) index(manifests []v1.Descriptor) error {
-	return out.json("index.json", v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: manifests})
+	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: manifests}
+	return out.json("index.json", index)
 }
 
 // named returns a descriptor of the manifest for each of its image's names.

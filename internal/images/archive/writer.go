@@ -40,15 +40,16 @@ type output struct {
 
 func newOutput(ctx context.Context, w io.Writer, o WriteOptions) (*output, error) {
 	out := &output{ctx: ctx, tar: tar.NewWriter(w), o: o, written: map[v1.Hash]int64{}}
-	return out, errors.Join(out.folder("blobs/"), out.folder("blobs/sha256/"))
+	return out, errors.Join(out.directory("blobs/"), out.directory("blobs/sha256/"))
 }
 
-func (out *output) folder(name string) error {
+func (out *output) directory(name string) error {
 	return out.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755, ModTime: time.Unix(0, 0)})
 }
 
 func (out *output) header(name string, size int64) error {
-	return out.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: size, ModTime: time.Unix(0, 0)})
+	h := tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: size, ModTime: time.Unix(0, 0)}
+	return out.tar.WriteHeader(&h)
 }
 
 func (out *output) file(name string, contents []byte) error {
@@ -86,7 +87,7 @@ func (out *output) blob(digest v1.Hash, size int64, open func() (io.ReadCloser, 
 	if err != nil {
 		return 0, manifest.In("", "", digest.String(), err)
 	}
-	contents := io.Reader(&heeding{out.ctx, r})
+	contents := io.Reader(&contextReader{out.ctx, r})
 	if size < 0 {
 		f, err := spool(out.o.TempDir, contents)
 		if err != nil {
@@ -99,7 +100,7 @@ func (out *output) blob(digest v1.Hash, size int64, open func() (io.ReadCloser, 
 		if err != nil {
 			return 0, errors.Join(err, r.Close())
 		}
-		contents = &heeding{out.ctx, f}
+		contents = &contextReader{out.ctx, f}
 	}
 	if err := out.header(blobPath(digest), size); err != nil {
 		return 0, errors.Join(err, r.Close())

@@ -156,7 +156,8 @@ func (f *finding) choose(entries []v1.Descriptor, depth int) (*Found, error) {
 	case best != nil:
 		return best, nil
 	}
-	if at := slices.IndexFunc(images, func(d v1.Descriptor) bool { return otherVariant(d.Platform, f.Platform) }); at >= 0 {
+	other := func(d v1.Descriptor) bool { return otherVariant(d.Platform, f.Platform) }
+	if at := slices.IndexFunc(images, other); at >= 0 {
 		have, want := images[at].Platform, orHost(f.Platform)
 		f.Warn.Add(f.Source.Part(images[at]), "the image is for %s, not for %s", have.String(), want.String())
 		return f.entry(images[at], depth)
@@ -169,7 +170,9 @@ func (f *finding) choose(entries []v1.Descriptor, depth int) (*Found, error) {
 
 // platformless reads the entries without a platform. It returns the image that suits best,
 // or nil, and the last one that does not suit.
-func (f *finding) platformless(entries []v1.Descriptor, depth int, platforms *[]*v1.Platform) (best, other *Found, err error) {
+func (f *finding) platformless(
+	entries []v1.Descriptor, depth int, platforms *[]*v1.Platform,
+) (best, other *Found, err error) {
 	match := matcher(f.Platform)
 	for _, d := range entries {
 		found, err := f.entry(d, depth)

@@ -192,7 +192,8 @@ func CheckLayer(i int, d v1.Descriptor, warn fault.Warn) error {
 		slices.Contains(generic, d.MediaType), slices.Contains(archives, d.MediaType):
 		warn.Add(part, "layer %d has %s: read as a tar", number, named(d.MediaType))
 	default:
-		err := Errorf(ErrMediaType, "layer %d has %s: this is an artifact, not a container image", number, named(d.MediaType))
+		const format = "layer %d has %s: this is an artifact, not a container image"
+		err := Errorf(ErrMediaType, format, number, named(d.MediaType))
 		err.Remedy = "use a tool for this kind of artifact"
 		return where(err)
 	}
