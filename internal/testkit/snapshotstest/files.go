@@ -23,8 +23,8 @@ import (
 
 // Files are file systems in memory. They are safe for concurrent use.
 type Files struct {
-	// Patience is the time that IO waits where the kernel would not answer: for a suspended
-	// device, or in a full pool that queues. Set it before use.
+	// Patience limits how long IO is blocked by a suspended device or by a full pool that
+	// queues. Set it before use.
 	Patience time.Duration
 	// Left, if set, is the result of Space. Set it before use.
 	Left func(target string) filesystem.Space
@@ -36,7 +36,7 @@ type Files struct {
 	mu               sync.Mutex
 	versions         map[uint64]version
 	mounts           map[string]*mount                       // by target
-	formats, mounted int                                     // how many so far
+	formats, mounted int                                     // numbers so far
 	others           map[blockdev.Number][]filesystem.Holder // other mount namespaces
 }
 
@@ -184,7 +184,7 @@ func (f *Files) Unmount(_ context.Context, target string, o filesystem.UnmountOp
 		case m.users > 0 && !o.Lazy:
 			return failed(fault.Busy)
 		}
-		// The kernel unmounts although a write has failed.
+		// The kernel unmounts even if a write has failed.
 		if err := f.write(m); err == nil {
 			if err := f.flush(m); err != nil {
 				return err
@@ -206,7 +206,7 @@ func (f *Files) flush(m *mount) error {
 	return f.patiently(func() error { return f.kernel.Flush(m.dev) })
 }
 
-// Use makes a process use files below a target until it leaves.
+// Use makes a process use files below a target until leave is called.
 func (f *Files) Use(target string) (leave func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -221,15 +221,15 @@ func (f *Files) Use(target string) (leave func()) {
 	}
 }
 
-// MountElsewhere mounts a device in another mount namespace until it leaves.
-func (f *Files) MountElsewhere(dev blockdev.Number, who filesystem.Holder) (leave func(), err error) {
+// MountElsewhere mounts a device in another mount namespace until leave is called.
+func (f *Files) MountElsewhere(dev blockdev.Number, holder filesystem.Holder) (leave func(), err error) {
 	release, err := f.kernel.Hold(dev)
 	if err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.others[dev] = append(f.others[dev], who)
+	f.others[dev] = append(f.others[dev], holder)
 	return func() {
 		release()
 		f.mu.Lock()
@@ -335,7 +335,7 @@ func (f *Files) Holders(_ context.Context, device blockdev.Number) (holders []fi
 
 // NeedsRecovery implements [snapshots.Files]: these file systems have no journal.
 func (f *Files) NeedsRecovery(string) (bool, error) {
-	return false, f.step("look at the journal", func() error { return nil })
+	return false, f.step("read the journal", func() error { return nil })
 }
 
 // Inodes counts the files and directories of a file system.

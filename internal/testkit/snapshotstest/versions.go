@@ -59,8 +59,8 @@ func (f *Files) write(m *mount) error {
 	return err
 }
 
-// save makes a directory the next version, and writes it to a device: first what has
-// changed since the last version, then the number.
+// save makes a directory the next version, and writes it to a device: first the files that
+// have changed since the last version, then the number.
 func (f *Files) save(dev blockdev.Number, before uint64, kind filesystem.Type, size units.Bytes, tree string) (uint64,
 	error) {
 	files, err := digests(tree)
@@ -88,7 +88,7 @@ func (f *Files) save(dev blockdev.Number, before uint64, kind filesystem.Type, s
 	return number, nil
 }
 
-// place returns the block of a file.
+// place returns the block into which a file is stamped.
 func (f *Files) place(dev blockdev.Number, size units.Bytes, path string) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(path))
@@ -173,7 +173,7 @@ func copyTree(from, to string) error {
 	if err := cfs.CopyDir(to, from); err != nil {
 		return err
 	}
-	// It sets a directory's times before it fills the directory.
+	// CopyDir sets a directory's times before it copies the files into it.
 	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.IsDir() {
 			return err
@@ -190,7 +190,7 @@ func copyTree(from, to string) error {
 	})
 }
 
-// empty restores a directory's state from before a mount.
+// empty removes the files of a mount from its mount point.
 func empty(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -204,7 +204,7 @@ func empty(dir string) error {
 	return os.Chmod(dir, 0o700)
 }
 
-// patiently repeats IO that a kernel would let wait, until a suspended device was resumed.
+// patiently repeats IO that the kernel would block, for as long as Patience allows.
 func (f *Files) patiently(do func() error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), f.Patience)
 	defer cancel()
