@@ -11,14 +11,14 @@ import (
 )
 
 func TestChain(t *testing.T) {
-	st := newStage(t)
-	check(t, load(st.ctx, st.s, "a", "b", "c"))
-	formats, mounts := st.Files.Counts()
+	f := newFixture(t)
+	check(t, load(f.ctx, f.s, "a", "b", "c"))
+	formats, mounts := f.Files.Counts()
 	if formats != 1 || mounts != 2 {
-		t.Errorf("%d formats and %d mounts; want one template, and one mount for all layers", formats, mounts)
+		t.Errorf("got %d formats and %d mounts, want 1 (the template) and 2 (the template and the chain)", formats, mounts)
 	}
-	check(t, errors.Join(st.wholeLayer("a"), st.wholeLayer("a", "b"), st.wholeLayer("a", "b", "c"), st.agree()))
-	layers, err := st.s.Layers(st.ctx)
+	check(t, errors.Join(f.checkLayer("a"), f.checkLayer("a", "b"), f.checkLayer("a", "b", "c"), f.verify()))
+	layers, err := f.s.Layers(f.ctx)
 	check(t, err)
 	for i, l := range layers {
 		parent := ""
@@ -28,98 +28,99 @@ func TestChain(t *testing.T) {
 		if l.Parent != parent || l.Size != 42 || l.Entries != 2 || l.FS != "ext4" || l.Volume == 0 ||
 			l.DiffID != "sha256:"+l.ID ||
 			l.ChainID != l.ID {
-			t.Errorf("%+v", l)
+			t.Errorf("got layer %+v, want parent %q, 42 bytes, 2 entries, ext4 and the digests of its id", l, parent)
 		}
 	}
-	// Another chain shares the first two, and needs no template.
-	check(t, load(st.ctx, st.s, "a", "b", "d"))
-	if formats, _ := st.Files.Counts(); formats != 1 {
-		t.Errorf("%d formats", formats)
+	// Another chain shares the first two layers and needs no new template.
+	check(t, load(f.ctx, f.s, "a", "b", "d"))
+	if formats, _ := f.Files.Counts(); formats != 1 {
+		t.Errorf("got %d formats, want 1", formats)
 	}
-	check(t, errors.Join(st.wholeLayer("a", "b", "d"), st.agree()))
-	// All of it is there: nothing is mounted.
-	_, before := st.Files.Counts()
-	check(t, load(st.ctx, st.s, "a", "b", "d"))
-	if _, after := st.Files.Counts(); after != before {
-		t.Error("a load of what is there mounts something")
+	check(t, errors.Join(f.checkLayer("a", "b", "d"), f.verify()))
+	// A chain that exists is loaded without a mount.
+	_, before := f.Files.Counts()
+	check(t, load(f.ctx, f.s, "a", "b", "d"))
+	if _, after := f.Files.Counts(); after != before {
+		t.Errorf("got %d mounts to load a chain that exists, want 0", after-before)
 	}
 }
 
+// A chain may finish without a layer that is marked as the last.
 func TestChainWithoutLast(t *testing.T) {
-	st := newStage(t)
-	chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids("a")})
+	f := newFixture(t)
+	chain, err := f.s.BeginChain(f.ctx, snapshots.ChainOptions{Layers: ids("a")})
 	check(t, err)
-	_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id("a")}, fill("a"))
+	_, err = chain.Add(f.ctx, snapshots.LayerSpec{ID: id("a")}, fill("a"))
 	check(t, err)
-	check(t, chain.Finish(st.ctx, nil))
+	check(t, chain.Finish(f.ctx, nil))
 	check(t, chain.Close())
-	check(t, errors.Join(st.wholeLayer("a"), st.agree()))
+	check(t, errors.Join(f.checkLayer("a"), f.verify()))
 }
 
+// A layer that fails leaves the layers below it, and can be added again.
 func TestChainThatFails(t *testing.T) {
-	st := newStage(t)
+	f := newFixture(t)
 	broken := errors.New("the archive is broken")
-	chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids("a", "b")})
+	chain, err := f.s.BeginChain(f.ctx, snapshots.ChainOptions{Layers: ids("a", "b")})
 	check(t, err)
-	_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id("a")}, fill("a"))
+	_, err = chain.Add(f.ctx, snapshots.LayerSpec{ID: id("a")}, fill("a"))
 	check(t, err)
 	_, err = chain.Add(
-		st.ctx,
+		f.ctx,
 		snapshots.LayerSpec{ID: id("b"), Last: true},
 		func(root string) (snapshots.Filled, error) {
 			check(t, os.WriteFile(filepath.Join(root, "half"), nil, 0o600))
 			return snapshots.Filled{}, broken
 		},
 	)
-	says(t, err, broken, "add layer "+id("b")[:12])
-	says(t, chain.Finish(st.ctx, nil), fault.Invalid)
-	// The same layer again, on what is whole.
-	_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id("b"), Last: true}, fill("b"))
+	wantError(t, err, broken, "add layer "+id("b")[:12])
+	wantError(t, chain.Finish(f.ctx, nil), fault.Invalid)
+	// The same layer can be added again on its intact parent.
+	_, err = chain.Add(f.ctx, snapshots.LayerSpec{ID: id("b"), Last: true}, fill("b"))
 	check(t, err)
 	check(t, chain.Close())
-	check(t, errors.Join(st.wholeLayer("a", "b"), st.agree()))
+	check(t, errors.Join(f.checkLayer("a", "b"), f.verify()))
 }
 
-func TestChainRefuses(t *testing.T) {
-	st := newStage(t)
+func TestChainRejects(t *testing.T) {
+	f := newFixture(t)
 	for _, bad := range [][]string{{"short"}, {id("a"), id("a")}, {""}} {
-		_, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: bad})
-		says(t, err, fault.Invalid)
+		_, err := f.s.BeginChain(f.ctx, snapshots.ChainOptions{Layers: bad})
+		wantError(t, err, fault.Invalid)
 	}
-	check(t, load(st.ctx, st.s, "a", "b"))
-	_, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids("b", "c")})
-	says(t, err, fault.Invalid, "parent")
-	chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids("a", "b", "c")})
+	check(t, load(f.ctx, f.s, "a", "b"))
+	_, err := f.s.BeginChain(f.ctx, snapshots.ChainOptions{Layers: ids("b", "c")})
+	wantError(t, err, fault.Invalid, "parent")
+	chain, err := f.s.BeginChain(f.ctx, snapshots.ChainOptions{Layers: ids("a", "b", "c")})
 	check(t, err)
-	_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id("a")}, fill("a"))
-	says(t, err, fault.Invalid, "next")
+	_, err = chain.Add(f.ctx, snapshots.LayerSpec{ID: id("a")}, fill("a"))
+	wantError(t, err, fault.Invalid, "next")
 	check(t, chain.Close())
-	check(t, st.agree())
+	check(t, f.verify())
 }
 
-// A layer that another process makes meanwhile is taken, and the working volume
-// begins again from it.
-func TestChainTakesAnothersLayer(t *testing.T) {
-	st := newStage(t)
-	other, err := st.Open(st.ctx, poolName, snapshots.Options{})
+// A chain uses a layer that another process makes concurrently, and makes its working volume again from it.
+func TestChainUsesLayerOfAnotherProcess(t *testing.T) {
+	f := newFixture(t)
+	other, err := f.Open(f.ctx, poolName, snapshots.Options{})
 	check(t, err)
-	chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids("a", "b", "c")})
+	chain, err := f.s.BeginChain(f.ctx, snapshots.ChainOptions{Layers: ids("a", "b", "c")})
 	check(t, err)
 	defer chain.Close()
-	_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id("a")}, fill("a"))
+	_, err = chain.Add(f.ctx, snapshots.LayerSpec{ID: id("a")}, fill("a"))
 	check(t, err)
-	check(t, load(st.ctx, other, "a", "b"))
+	check(t, load(f.ctx, other, "a", "b"))
 	never := func(string) (snapshots.Filled, error) {
-		t.Error("filled")
+		t.Error("a layer that exists is filled again")
 		return snapshots.Filled{}, nil
 	}
-	b, err := chain.Add(st.ctx, snapshots.LayerSpec{ID: id("b")}, never)
+	b, err := chain.Add(f.ctx, snapshots.LayerSpec{ID: id("b")}, never)
 	check(t, err)
 	if b.Size != 42 {
-		t.Errorf("%+v", b)
+		t.Errorf("got layer %+v, want the other process's layer of 42 bytes", b)
 	}
-	_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id("c"), Last: true}, fill("c"))
+	_, err = chain.Add(f.ctx, snapshots.LayerSpec{ID: id("c"), Last: true}, fill("c"))
 	check(t, err)
-	check(t, chain.Finish(st.ctx, nil))
-	check(t, errors.Join(st.wholeLayer("a", "b", "c"), st.agree()))
+	check(t, chain.Finish(f.ctx, nil))
+	check(t, errors.Join(f.checkLayer("a", "b", "c"), f.verify()))
 }

@@ -15,76 +15,77 @@ import (
 	"thinctl/thinpool"
 )
 
-// Sixteen at once, in two processes, load and remove chains that overlap, and
-// make, commit and remove containers. Whatever each is told must be so, and in the
-// end documents, volumes and trees agree.
-func TestCrowd(t *testing.T) {
-	st := newStage(t)
-	ctx, cancel := context.WithTimeout(st.ctx, 10*time.Minute)
+// Sixteen workers in two processes load and remove chains that overlap, and make, commit and remove containers
+// concurrently. Each result must hold, and in the end documents, volumes and trees match.
+func TestConcurrentProcesses(t *testing.T) {
+	f := newFixture(t)
+	ctx, cancel := context.WithTimeout(f.ctx, 10*time.Minute)
 	defer cancel()
-	other, err := st.Open(ctx, poolName, snapshots.Options{})
+	other, err := f.Open(ctx, poolName, snapshots.Options{})
 	check(t, err)
-	stores := []*snapshots.Store{st.s, other}
+	stores := []*snapshots.Store{f.s, other}
 	const each = 12
 	var all sync.WaitGroup
 	for i := range 16 {
 		all.Go(func() {
-			member := &member{s: stores[i%2], name: fmt.Sprintf("m%d", i), random: rand.New(rand.NewPCG(uint64(i), 4))}
+			w := &worker{s: stores[i%2], name: fmt.Sprintf("m%d", i), random: rand.New(rand.NewPCG(uint64(i), 4))}
 			for n := range each {
-				if err := member.step(ctx, n); err != nil {
-					t.Errorf("%s, act %d: %v", member.name, n, err)
+				if err := w.step(ctx, n); err != nil {
+					t.Errorf("worker %s, step %d: %v", w.name, n, err)
 					return
 				}
 			}
 		})
 	}
 	all.Wait()
-	check(t, st.s.Recover(ctx))
+	check(t, f.s.Recover(ctx))
 	check(t, other.Pool().Close(ctx))
-	check(t, errors.Join(st.allWhole(), st.agree()))
-	check(t, st.takeDown())
+	check(t, errors.Join(f.checkLayers(), f.verify()))
+	check(t, f.removeAll())
 }
 
-type member struct {
+// worker carries out random operations on a store.
+type worker struct {
 	s      *snapshots.Store
 	name   string
 	random *rand.Rand
 }
 
-func (m *member) step(ctx context.Context, n int) error {
+func (w *worker) step(ctx context.Context, n int) error {
 	chains := [][]string{{"a", "b", "c"}, {"a", "b", "d"}, {"a"}, {"a", "b"}}
-	words := chains[m.random.IntN(len(chains))]
-	switch m.random.IntN(4) {
+	words := chains[w.random.IntN(len(chains))]
+	switch w.random.IntN(4) {
 	case 0:
-		_, err := m.s.RemoveLayers(ctx, ids(words...), snapshots.RemovalOptions{Unused: true})
+		_, err := w.s.RemoveLayers(ctx, ids(words...), snapshots.RemovalOptions{Unused: true})
 		if errors.Is(err, fault.Busy) {
-			return nil // somebody looks at it
+			return nil // another worker uses a layer
 		}
 		return err
 	case 1:
-		err := load(ctx, m.s, words...)
+		err := load(ctx, w.s, words...)
 		if err != nil {
 			return err
 		}
-		return m.look(ctx, words)
+		return w.readLayer(ctx, words)
 	}
-	return m.contain(ctx, words, n)
+	return w.runContainer(ctx, words, n)
 }
 
-func (m *member) look(ctx context.Context, words []string) error {
-	view, err := m.s.ViewLayer(ctx, id(words[len(words)-1]))
+func (w *worker) readLayer(ctx context.Context, words []string) error {
+	view, err := w.s.ViewLayer(ctx, id(words[len(words)-1]))
 	if errors.Is(err, fault.NotFound) {
-		return nil // somebody has removed it since
+		return nil // another worker has removed it
 	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(wholeTree(view.Root, words...), view.Close())
+	return errors.Join(checkTree(view.Root, words...), view.Close())
 }
 
-// contain holds an image's layers, as a load does, until a container stands on it.
-func (m *member) contain(ctx context.Context, words []string, n int) error {
-	chain, err := m.s.BeginChain(ctx, snapshots.ChainOptions{Layers: ids(words...)})
+// runContainer keeps a lease on an image's layers, as a load does, until a container uses them. It then commits and
+// removes the container.
+func (w *worker) runContainer(ctx context.Context, words []string, n int) error {
+	chain, err := w.s.BeginChain(ctx, snapshots.ChainOptions{Layers: ids(words...)})
 	if err != nil {
 		return err
 	}
@@ -98,8 +99,8 @@ func (m *member) contain(ctx context.Context, words []string, n int) error {
 			return err
 		}
 	}
-	name := fmt.Sprintf("%s-%d", m.name, n)
-	if _, err := m.s.CreateContainer(
+	name := fmt.Sprintf("%s-%d", w.name, n)
+	if _, err := w.s.CreateContainer(
 		ctx,
 		snapshots.ContainerOptions{Name: name, Layer: id(words[len(words)-1])},
 	); err != nil {
@@ -108,62 +109,62 @@ func (m *member) contain(ctx context.Context, words []string, n int) error {
 	if err := chain.Finish(ctx, func(*thinpool.Tx) error { return nil }); err != nil {
 		return err
 	}
-	root, err := m.s.MountContainer(ctx, name, snapshots.MountOptions{})
+	root, err := w.s.MountContainer(ctx, name, snapshots.MountOptions{})
 	if err != nil {
 		return err
 	}
-	layer, err := m.s.CommitContainer(ctx, name, snapshots.CommitOptions{})
+	layer, err := w.s.CommitContainer(ctx, name, snapshots.CommitOptions{})
 	if err != nil {
 		return err
 	}
-	if _, err := m.s.Layer(ctx, layer.ID); err != nil {
+	if _, err := w.s.Layer(ctx, layer.ID); err != nil {
 		return fmt.Errorf("committed at %s: %w", root, err)
 	}
-	if _, err := m.s.RemoveContainer(ctx, name, snapshots.RemoveOptions{}); err != nil {
+	if _, err := w.s.RemoveContainer(ctx, name, snapshots.RemoveOptions{}); err != nil {
 		return err
 	}
-	_, err = m.s.RemoveLayers(ctx, []string{layer.ID}, snapshots.RemovalOptions{})
+	_, err = w.s.RemoveLayers(ctx, []string{layer.ID}, snapshots.RemovalOptions{})
 	return err
 }
 
-// What a living process uses is not touched by another's recovery.
-func TestRecoverLeavesTheLivingAlone(t *testing.T) {
-	st := newStage(t)
-	other, err := st.Open(st.ctx, poolName, snapshots.Options{})
+// Recovery in one process leaves alone what another running process uses.
+func TestRecoverKeepsWhatIsInUse(t *testing.T) {
+	f := newFixture(t)
+	other, err := f.Open(f.ctx, poolName, snapshots.Options{})
 	check(t, err)
-	chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids("a", "b")})
+	chain, err := f.s.BeginChain(f.ctx, snapshots.ChainOptions{Layers: ids("a", "b")})
 	check(t, err)
-	_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id("a")}, fill("a"))
+	_, err = chain.Add(f.ctx, snapshots.LayerSpec{ID: id("a")}, fill("a"))
 	check(t, err)
-	view, err := other.ViewLayer(st.ctx, id("a"))
+	view, err := other.ViewLayer(f.ctx, id("a"))
 	check(t, err)
 	_, err = chain.Add(
-		st.ctx,
+		f.ctx,
 		snapshots.LayerSpec{ID: id("b"), Last: true},
 		func(root string) (snapshots.Filled, error) {
-			check(t, other.Recover(st.ctx))
-			check(t, load(st.ctx, other, "e"))
-			_, err := other.RemoveLayers(st.ctx, ids("a"), snapshots.RemovalOptions{})
-			says(t, err, fault.Busy, "in progress")
+			check(t, other.Recover(f.ctx))
+			check(t, load(f.ctx, other, "e"))
+			_, err := other.RemoveLayers(f.ctx, ids("a"), snapshots.RemovalOptions{})
+			wantError(t, err, fault.Busy, "in progress")
 			return fill("b")(root)
 		},
 	)
 	check(t, err)
-	check(t, wholeTree(view.Root, "a"))
+	check(t, checkTree(view.Root, "a"))
 	check(t, view.Close())
 	check(t, chain.Close())
-	check(t, errors.Join(st.wholeLayer("a", "b"), st.agree()))
+	check(t, errors.Join(f.checkLayer("a", "b"), f.verify()))
 }
 
-// The same layer, asked for by many at once, is made once.
-func TestManyMakeOneLayer(t *testing.T) {
-	st := newStage(t)
+// Concurrent loads of the same layers fill each layer once.
+func TestConcurrentLoadsFillOnce(t *testing.T) {
+	f := newFixture(t)
 	var mu sync.Mutex
 	filled := map[string]int{}
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids("a", "b")})
+			chain, err := f.s.BeginChain(f.ctx, snapshots.ChainOptions{Layers: ids("a", "b")})
 			if err != nil {
 				t.Error(err)
 				return
@@ -172,7 +173,7 @@ func TestManyMakeOneLayer(t *testing.T) {
 			for i, word := range []string{"a", "b"}[chain.Have():] {
 				last := i+chain.Have() == 1
 				_, err := chain.Add(
-					st.ctx,
+					f.ctx,
 					snapshots.LayerSpec{ID: id(word), Last: last},
 					func(root string) (snapshots.Filled, error) {
 						mu.Lock()
@@ -186,42 +187,41 @@ func TestManyMakeOneLayer(t *testing.T) {
 					return
 				}
 			}
-			if err := chain.Finish(st.ctx, nil); err != nil {
+			if err := chain.Finish(f.ctx, nil); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	all.Wait()
 	if filled["a"] != 1 || filled["b"] != 1 {
-		t.Errorf("filled %v", filled)
+		t.Errorf("got fills %v, want one of a and one of b", filled)
 	}
-	if formats, _ := st.Files.Counts(); formats != 1 {
-		t.Errorf("%d formats", formats)
+	if formats, _ := f.Files.Counts(); formats != 1 {
+		t.Errorf("got %d formats, want 1", formats)
 	}
-	check(t, errors.Join(st.wholeLayer("a", "b"), st.agree()))
+	check(t, errors.Join(f.checkLayer("a", "b"), f.verify()))
 }
 
-// A mount namespace that was made during a load keeps the working volume's mount.
-// That fails nothing.
-func TestStrangerInTheWorkingVolume(t *testing.T) {
-	st := newStage(t)
+// A mount namespace that is made during a load keeps the working volume mounted. The load still succeeds.
+func TestWorkingVolumeMountedElsewhere(t *testing.T) {
+	f := newFixture(t)
 	var leave []func()
 	hold := func() {
-		volumes, err := st.pool.Volumes(st.ctx)
+		volumes, err := f.pool.Volumes(f.ctx)
 		check(t, err)
 		for _, v := range volumes {
 			if v.For == "work" {
-				gone, err := st.Files.MountElsewhere(v.Dev, filesystem.Holder{Namespace: 2})
+				gone, err := f.Files.MountElsewhere(v.Dev, filesystem.Holder{Namespace: 2})
 				check(t, err)
 				leave = append(leave, gone)
 			}
 		}
 	}
-	chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids("a", "b")})
+	chain, err := f.s.BeginChain(f.ctx, snapshots.ChainOptions{Layers: ids("a", "b")})
 	check(t, err)
 	for _, word := range []string{"a", "b"} {
 		_, err = chain.Add(
-			st.ctx,
+			f.ctx,
 			snapshots.LayerSpec{ID: id(word), Last: word == "b"},
 			func(root string) (snapshots.Filled, error) {
 				hold()
@@ -230,13 +230,13 @@ func TestStrangerInTheWorkingVolume(t *testing.T) {
 		)
 		check(t, err)
 	}
-	check(t, chain.Finish(st.ctx, nil))
-	check(t, st.wholeLayer("a", "b"))
-	if _, waiting, err := st.pool.Reap(st.ctx); len(waiting) != 1 || err != nil {
-		t.Errorf("%d wait, %v", len(waiting), err)
+	check(t, chain.Finish(f.ctx, nil))
+	check(t, f.checkLayer("a", "b"))
+	if _, waiting, err := f.pool.Reap(f.ctx); len(waiting) != 1 || err != nil {
+		t.Errorf("got %d volumes to be deleted later, error %v, want 1", len(waiting), err)
 	}
 	for _, gone := range leave {
 		gone()
 	}
-	check(t, st.agree())
+	check(t, f.verify())
 }

@@ -2,6 +2,7 @@ package snapshots_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,249 +17,254 @@ import (
 )
 
 func TestContainer(t *testing.T) {
-	st := newStage(t)
-	check(t, load(st.ctx, st.s, "a", "b"))
-	web := st.create("web", id("b"))
-	formats, mounts := st.Files.Counts()
-	commits := st.Kernel.Commits()
-	db := st.create("db", id("b"))
-	if f, m := st.Files.Counts(); f != formats || m != mounts {
-		t.Error("a second container of an image mounts or formats something")
+	f := newFixture(t)
+	check(t, load(f.ctx, f.s, "a", "b"))
+	web := f.create("web", id("b"))
+	formats, mounts := f.Files.Counts()
+	commits := f.Kernel.Commits()
+	db := f.create("db", id("b"))
+	if nowFormats, nowMounts := f.Files.Counts(); nowFormats != formats || nowMounts != mounts {
+		t.Errorf("a second container of an image: got %d formats and %d mounts, want none", nowFormats-formats,
+			nowMounts-mounts)
 	}
-	if n := st.Kernel.Commits() - commits; n > 2 {
-		t.Errorf("a second container of an image takes %d commits of the pool", n)
+	if n := f.Kernel.Commits() - commits; n > 2 {
+		t.Errorf("a second container of an image: got %d commits of the pool, want at most 2", n)
 	}
-	root, err := st.s.MountContainer(st.ctx, "web", snapshots.MountOptions{})
+	root, err := f.s.MountContainer(f.ctx, "web", snapshots.MountOptions{})
 	check(t, err)
-	if root != filepath.Join(st.pool.MountsDir(), web.ID) {
-		t.Errorf("mounted at %s", root)
+	if root != filepath.Join(f.pool.MountsDir(), web.ID) {
+		t.Errorf("got mount point %s, want %s", root, filepath.Join(f.pool.MountsDir(), web.ID))
 	}
-	again, err := st.s.MountContainer(st.ctx, web.ID[:5], snapshots.MountOptions{})
+	again, err := f.s.MountContainer(f.ctx, web.ID[:5], snapshots.MountOptions{})
 	check(t, err)
 	if again != root {
-		t.Errorf("the second mount is at %s", again)
+		t.Errorf("second mount: got mount point %s, want %s", again, root)
 	}
-	for _, stub := range []string{"dev/pts", "dev/shm", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf", "dev/console", ".dockerenv", "file-a", "file-b"} {
+	for _, stub := range []string{"dev/pts", "dev/shm", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf",
+		"dev/console", ".dockerenv", "file-a", "file-b"} {
 		if _, err := os.Lstat(filepath.Join(root, stub)); err != nil {
 			t.Error(err)
 		}
 	}
 	if link, err := os.Readlink(filepath.Join(root, "etc/mtab")); link != "/proc/mounts" {
-		t.Error(link, err)
+		t.Errorf("etc/mtab: got link to %q, error %v, want /proc/mounts", link, err)
 	}
 	if _, err := os.Lstat(filepath.Join(root, "lost+found")); !errors.Is(err, os.ErrNotExist) {
-		t.Error("lost+found is there", err)
+		t.Errorf("lost+found: got error %v, want it absent", err)
 	}
 	check(t, os.WriteFile(filepath.Join(root, "mine"), []byte("x"), 0o600))
-	// While it is mounted, a view of it is its mount.
-	view, err := st.s.ViewContainer(st.ctx, "web")
+	// A view of a mounted container uses its mount.
+	view, err := f.s.ViewContainer(f.ctx, "web")
 	check(t, err)
 	if view.Root != root {
-		t.Errorf("viewed at %s", view.Root)
+		t.Errorf("view: got %s, want the mount point %s", view.Root, root)
 	}
 	check(t, view.Close())
-	check(t, st.s.UnmountContainer(st.ctx, "web"))
-	says(t, st.s.UnmountContainer(st.ctx, "web"), snapshots.ErrNotMounted)
-	view, err = st.s.ViewContainer(st.ctx, "web")
+	check(t, f.s.UnmountContainer(f.ctx, "web"))
+	wantError(t, f.s.UnmountContainer(f.ctx, "web"), snapshots.ErrNotMounted)
+	view, err = f.s.ViewContainer(f.ctx, "web")
 	check(t, err)
 	if _, err := os.Stat(filepath.Join(view.Root, "mine")); err != nil {
 		t.Error(err)
 	}
-	_, err = st.s.MountContainer(st.ctx, "web", snapshots.MountOptions{})
-	says(t, err, snapshots.ErrMounted, ".view-")
+	_, err = f.s.MountContainer(f.ctx, "web", snapshots.MountOptions{})
+	wantError(t, err, snapshots.ErrMounted, ".view-")
 	check(t, view.Close())
-	_, err = st.s.RemoveContainer(st.ctx, "db", snapshots.RemoveOptions{})
+	_, err = f.s.RemoveContainer(f.ctx, "db", snapshots.RemoveOptions{})
 	check(t, err)
-	_, err = st.s.Container(st.ctx, db.ID)
-	says(t, err, fault.NotFound)
-	check(t, st.agree())
+	_, err = f.s.Container(f.ctx, db.ID)
+	wantError(t, err, fault.NotFound)
+	check(t, f.verify())
 }
 
-func TestContainerRefuses(t *testing.T) {
-	st := newStage(t)
-	check(t, load(st.ctx, st.s, "a"))
-	st.create("web", id("a"))
-	for name, kind := range map[string]error{"web": fault.Exists, "-x": fault.Invalid, "a b": fault.Invalid, "x": fault.Invalid, strings.Repeat("x", 129): fault.Invalid} {
-		_, err := st.s.CreateContainer(st.ctx, snapshots.ContainerOptions{Name: name, Layer: id("a")})
-		says(t, err, kind)
+func TestContainerRejects(t *testing.T) {
+	f := newFixture(t)
+	check(t, load(f.ctx, f.s, "a"))
+	f.create("web", id("a"))
+	for name, kind := range map[string]error{"web": fault.Exists, "-x": fault.Invalid, "a b": fault.Invalid,
+		"x": fault.Invalid, strings.Repeat("x", 129): fault.Invalid} {
+		t.Run(fmt.Sprintf("name %.20q", name), func(t *testing.T) {
+			_, err := f.s.CreateContainer(f.ctx, snapshots.ContainerOptions{Name: name, Layer: id("a")})
+			wantError(t, err, kind)
+		})
 	}
-	_, err := st.s.CreateContainer(st.ctx, snapshots.ContainerOptions{Layer: id("z")})
-	says(t, err, fault.NotFound)
-	_, err = st.s.CreateContainer(st.ctx, snapshots.ContainerOptions{Layer: id("a"), Size: units.MiB})
-	says(t, err, fault.Invalid, "smaller")
-	refusal := errors.New("no such image any more")
-	_, err = st.s.CreateContainer(
-		st.ctx,
+	_, err := f.s.CreateContainer(f.ctx, snapshots.ContainerOptions{Layer: id("z")})
+	wantError(t, err, fault.NotFound)
+	_, err = f.s.CreateContainer(f.ctx, snapshots.ContainerOptions{Layer: id("a"), Size: units.MiB})
+	wantError(t, err, fault.Invalid, "smaller")
+	refusal := errors.New("the image has been removed")
+	_, err = f.s.CreateContainer(
+		f.ctx,
 		snapshots.ContainerOptions{
 			Layer: id("a"),
 			With:  func(*thinpool.Tx, snapshots.Container) error { return refusal },
 		},
 	)
-	says(t, err, refusal)
-	containers, err := st.s.Containers(st.ctx)
+	wantError(t, err, refusal)
+	containers, err := f.s.Containers(f.ctx)
 	check(t, err)
 	if len(containers) != 1 {
-		t.Errorf("%d containers", len(containers))
+		t.Errorf("got %d containers, want 1", len(containers))
 	}
-	for _, missing := range []string{"nobody", "", id("z"), "../x"} {
-		_, err = st.s.Container(st.ctx, missing)
-		says(t, err, fault.NotFound)
+	for _, missing := range []string{"missing", "", id("z"), "../x"} {
+		_, err = f.s.Container(f.ctx, missing)
+		wantError(t, err, fault.NotFound)
 	}
-	check(t, st.agree())
+	check(t, f.verify())
 }
 
 func TestShortIDs(t *testing.T) {
-	st := newStage(t)
-	check(t, load(st.ctx, st.s, "aa", "ab"))
-	_, err := st.s.Layer(st.ctx, id("a")[:2])
-	says(t, err, snapshots.ErrAmbiguous, "more digits")
-	l, err := st.s.Layer(st.ctx, id("ab")[:4])
+	f := newFixture(t)
+	check(t, load(f.ctx, f.s, "aa", "ab"))
+	_, err := f.s.Layer(f.ctx, id("a")[:2])
+	wantError(t, err, snapshots.ErrAmbiguous, "more digits")
+	l, err := f.s.Layer(f.ctx, id("ab")[:4])
 	check(t, err)
 	if l.ID != id("ab") {
-		t.Error(l.ID)
+		t.Errorf("got layer %s, want %s", l.ID, id("ab"))
 	}
 }
 
 func TestContainerGrows(t *testing.T) {
-	st := newStage(t)
-	check(t, load(st.ctx, st.s, "a"))
+	f := newFixture(t)
+	check(t, load(f.ctx, f.s, "a"))
 	const large = 32 * units.MiB
-	c, err := st.s.CreateContainer(st.ctx, snapshots.ContainerOptions{Name: "big", Layer: id("a"), Size: large})
+	c, err := f.s.CreateContainer(f.ctx, snapshots.ContainerOptions{Name: "big", Layer: id("a"), Size: large})
 	check(t, err)
 	if c.Size != large || c.FileSystem != 16*units.MiB {
-		t.Errorf("%+v", c)
+		t.Errorf("got %+v, want 32M with a file system of 16M", c)
 	}
-	_, err = st.s.MountContainer(st.ctx, "big", snapshots.MountOptions{ReadOnly: true})
+	_, err = f.s.MountContainer(f.ctx, "big", snapshots.MountOptions{ReadOnly: true})
 	check(t, err)
-	_, err = st.s.MountContainer(st.ctx, "big", snapshots.MountOptions{})
-	says(t, err, snapshots.ErrMounted, "read-only at")
-	check(t, st.s.UnmountContainer(st.ctx, "big"))
-	// A layer that is committed before remembers that its file system is smaller.
-	l, err := st.s.CommitContainer(st.ctx, "big", snapshots.CommitOptions{})
+	_, err = f.s.MountContainer(f.ctx, "big", snapshots.MountOptions{})
+	wantError(t, err, snapshots.ErrMounted, "read-only at")
+	check(t, f.s.UnmountContainer(f.ctx, "big"))
+	// A layer that is committed before the file system grows records the smaller size.
+	l, err := f.s.CommitContainer(f.ctx, "big", snapshots.CommitOptions{})
 	check(t, err)
 	if l.Volume != large || l.FileSystem != 16*units.MiB {
-		t.Errorf("%+v", l)
+		t.Errorf("got %+v, want 32M with a file system of 16M", l)
 	}
-	_, err = st.s.MountContainer(st.ctx, "big", snapshots.MountOptions{})
+	_, err = f.s.MountContainer(f.ctx, "big", snapshots.MountOptions{})
 	check(t, err)
-	if c, err = st.s.Container(st.ctx, "big"); err != nil || c.FileSystem != 0 {
-		t.Errorf("%+v, %v", c, err)
+	if c, err = f.s.Container(f.ctx, "big"); err != nil || c.FileSystem != 0 {
+		t.Errorf("got %+v, error %v, want a file system as large as the volume", c, err)
 	}
-	over := st.create("over", l.ID)
+	over := f.create("over", l.ID)
 	if over.Size != large || over.FileSystem != 16*units.MiB {
-		t.Errorf("%+v", over)
+		t.Errorf("got %+v, want 32M with a file system of 16M", over)
 	}
-	_, err = st.s.MountContainer(st.ctx, "over", snapshots.MountOptions{})
+	_, err = f.s.MountContainer(f.ctx, "over", snapshots.MountOptions{})
 	check(t, err)
-	check(t, st.agree())
+	check(t, f.verify())
 }
 
 func TestEmptyImage(t *testing.T) {
-	st := newStage(t)
-	c := st.create("scratch", "")
-	st.write(c, "x", "y")
-	l, err := st.s.CommitContainer(st.ctx, "scratch", snapshots.CommitOptions{})
+	f := newFixture(t)
+	c := f.create("scratch", "")
+	f.write(c, "x", "y")
+	l, err := f.s.CommitContainer(f.ctx, "scratch", snapshots.CommitOptions{})
 	check(t, err)
 	if l.Parent != "" || l.Base != c.Init {
-		t.Errorf("%+v", l)
+		t.Errorf("got %+v, want no parent and base %s", l, c.Init)
 	}
-	check(t, st.s.WithTrees(st.ctx, l.Below(), l.Tree(), func(lower, upper string) error {
+	check(t, f.s.WithTrees(f.ctx, l.Below(), l.Tree(), func(lower, upper string) error {
 		_, err := os.Stat(filepath.Join(lower, "etc/hosts"))
 		_, err2 := os.Stat(filepath.Join(upper, "x"))
 		return errors.Join(err, err2)
 	}))
-	check(t, st.agree())
+	check(t, f.verify())
 }
 
 func TestCommit(t *testing.T) {
-	st := newStage(t)
-	check(t, load(st.ctx, st.s, "a"))
-	web := st.create("web", id("a"))
-	st.write(web, "file-w", strings.Repeat("w\n", 10))
-	_, mounts := st.Files.Counts()
-	mounted, err := st.s.CommitContainer(st.ctx, "web", snapshots.CommitOptions{})
+	f := newFixture(t)
+	check(t, load(f.ctx, f.s, "a"))
+	web := f.create("web", id("a"))
+	f.write(web, "file-w", strings.Repeat("w\n", 10))
+	_, mounts := f.Files.Counts()
+	mounted, err := f.s.CommitContainer(f.ctx, "web", snapshots.CommitOptions{})
 	check(t, err)
-	if _, now := st.Files.Counts(); now != mounts {
-		t.Error("a commit mounts something")
+	if _, now := f.Files.Counts(); now != mounts {
+		t.Errorf("commit: got %d mounts, want 0", now-mounts)
 	}
 	if mounted.Parent != id("a") || mounted.Base != web.Init || mounted.DiffID != "" || len(mounted.ID) != 64 {
-		t.Errorf("%+v", mounted)
+		t.Errorf("got %+v, want parent %s, base %s, no digest and an id of 64 digits", mounted, id("a"), web.Init)
 	}
-	st.write(web, "later", "")
-	check(t, st.s.UnmountContainer(st.ctx, "web"))
-	still, err := st.s.CommitContainer(st.ctx, "web", snapshots.CommitOptions{})
+	f.write(web, "later", "")
+	check(t, f.s.UnmountContainer(f.ctx, "web"))
+	still, err := f.s.CommitContainer(f.ctx, "web", snapshots.CommitOptions{})
 	check(t, err)
 	for layer, want := range map[string]bool{mounted.ID: false, still.ID: true} {
-		view, err := st.s.ViewLayer(st.ctx, layer)
+		view, err := f.s.ViewLayer(f.ctx, layer)
 		check(t, err)
 		if _, err := os.Stat(filepath.Join(view.Root, "file-w")); err != nil {
 			t.Error(err)
 		}
 		if _, err := os.Stat(filepath.Join(view.Root, "later")); (err == nil) != want {
-			t.Errorf("later: %v, want %v", err, want)
+			t.Errorf("file later: got error %v, want it present: %t", err, want)
 		}
 		check(t, view.Close())
 	}
 	refusal := errors.New("no")
-	_, err = st.s.CommitContainer(
-		st.ctx,
+	_, err = f.s.CommitContainer(
+		f.ctx,
 		"web",
 		snapshots.CommitOptions{With: func(*thinpool.Tx, snapshots.Layer) error { return refusal }},
 	)
-	says(t, err, refusal)
-	// A container over a committed layer, whose init is its own.
-	over := st.create("over", still.ID)
+	wantError(t, err, refusal)
+	// The init of a container on a committed layer is that layer.
+	over := f.create("over", still.ID)
 	if over.Init != still.ID {
-		t.Errorf("%+v", over)
+		t.Errorf("got init %s, want %s", over.Init, still.ID)
 	}
-	check(t, st.agree())
+	check(t, f.verify())
 }
 
 func TestDigests(t *testing.T) {
-	st := newStage(t)
-	check(t, load(st.ctx, st.s, "a"))
-	st.create("web", id("a"))
-	one, err := st.s.CommitContainer(st.ctx, "web", snapshots.CommitOptions{})
+	f := newFixture(t)
+	check(t, load(f.ctx, f.s, "a"))
+	f.create("web", id("a"))
+	one, err := f.s.CommitContainer(f.ctx, "web", snapshots.CommitOptions{})
 	check(t, err)
-	st.create("next", one.ID)
-	two, err := st.s.CommitContainer(st.ctx, "next", snapshots.CommitOptions{})
+	f.create("next", one.ID)
+	two, err := f.s.CommitContainer(f.ctx, "next", snapshots.CommitOptions{})
 	check(t, err)
 	digest := func(l string, c string) string { return "sha256:" + strings.Repeat(c, 64) }
-	check(t, st.s.SetDigest(st.ctx, two.ID, snapshots.Digest{DiffID: digest(two.ID, "2"), Size: 7, Entries: 3}))
-	got, err := st.s.Layer(st.ctx, two.ID)
+	check(t, f.s.SetDigest(f.ctx, two.ID, snapshots.Digest{DiffID: digest(two.ID, "2"), Size: 7, Entries: 3}))
+	got, err := f.s.Layer(f.ctx, two.ID)
 	check(t, err)
 	if got.ChainID != "" || got.Size != 7 || got.Entries != 3 {
-		t.Errorf("%+v", got)
+		t.Errorf("got %+v, want 7 bytes, 3 entries and no chain id while the parent has none", got)
 	}
-	check(t, st.s.SetDigest(st.ctx, one.ID, snapshots.Digest{DiffID: digest(one.ID, "1"), Size: 7, Entries: 3}))
+	check(t, f.s.SetDigest(f.ctx, one.ID, snapshots.Digest{DiffID: digest(one.ID, "1"), Size: 7, Entries: 3}))
 	for _, l := range []string{one.ID, two.ID} {
-		got, err := st.s.Layer(st.ctx, l)
+		got, err := f.s.Layer(f.ctx, l)
 		check(t, err)
 		if len(got.ChainID) != 64 || got.ID != l {
-			t.Errorf("%+v", got)
+			t.Errorf("got %+v, want id %s and a chain id", got, l)
 		}
 	}
-	says(
+	wantError(
 		t,
-		st.s.SetDigest(st.ctx, one.ID, snapshots.Digest{DiffID: digest(one.ID, "3"), Size: 7, Entries: 3}),
+		f.s.SetDigest(f.ctx, one.ID, snapshots.Digest{DiffID: digest(one.ID, "3"), Size: 7, Entries: 3}),
 		fault.Invalid,
 	)
-	says(t, st.s.SetDigest(st.ctx, one.ID, snapshots.Digest{DiffID: "md5:1", Size: 7, Entries: 3}), fault.Invalid)
+	wantError(t, f.s.SetDigest(f.ctx, one.ID, snapshots.Digest{DiffID: "md5:1", Size: 7, Entries: 3}), fault.Invalid)
 }
 
 func TestRemoveMountedContainer(t *testing.T) {
-	st := newStage(t)
-	check(t, load(st.ctx, st.s, "a"))
-	web := st.create("web", id("a"))
-	st.write(web, "x", "y")
-	root := filepath.Join(st.pool.MountsDir(), web.ID)
-	leave := st.Files.Use(root)
-	_, err := st.s.RemoveContainer(st.ctx, "web", snapshots.RemoveOptions{})
-	says(t, err, snapshots.ErrMounted, "mounted at "+root)
+	f := newFixture(t)
+	check(t, load(f.ctx, f.s, "a"))
+	web := f.create("web", id("a"))
+	f.write(web, "x", "y")
+	root := filepath.Join(f.pool.MountsDir(), web.ID)
+	leave := f.Files.Use(root)
+	_, err := f.s.RemoveContainer(f.ctx, "web", snapshots.RemoveOptions{})
+	wantError(t, err, snapshots.ErrMounted, "mounted at "+root)
 	leave()
-	volume, err := st.pool.VolumeStatus(st.ctx, "container-"+web.ID)
+	volume, err := f.pool.VolumeStatus(f.ctx, "container-"+web.ID)
 	check(t, err)
-	gone, err := st.Files.MountElsewhere(
+	gone, err := f.Files.MountElsewhere(
 		blockdev.Number(volume.Dev),
 		filesystem.Holder{
 			Namespace:   4711,
@@ -267,59 +273,59 @@ func TestRemoveMountedContainer(t *testing.T) {
 		},
 	)
 	check(t, err)
-	_, err = st.s.RemoveContainer(st.ctx, "web", snapshots.RemoveOptions{})
-	says(t, err, snapshots.ErrMounted, "4711", "sshd (pid 99)", "/mnt")
-	if _, err := st.s.Container(st.ctx, "web"); err != nil {
-		t.Error("a refused removal has removed:", err)
+	_, err = f.s.RemoveContainer(f.ctx, "web", snapshots.RemoveOptions{})
+	wantError(t, err, snapshots.ErrMounted, "4711", "sshd (pid 99)", "/mnt")
+	if _, err := f.s.Container(f.ctx, "web"); err != nil {
+		t.Errorf("after the refused removal: got error %v, want the container kept", err)
 	}
-	removed, err := st.s.RemoveContainer(st.ctx, "web", snapshots.RemoveOptions{Deferred: true})
+	removed, err := f.s.RemoveContainer(f.ctx, "web", snapshots.RemoveOptions{Deferred: true})
 	check(t, err)
 	if !removed.Waiting || removed.Container != web.ID {
-		t.Errorf("%+v", removed)
+		t.Errorf("got %+v, want a deferred removal of %s", removed, web.ID)
 	}
-	// Its name is free at once.
-	st.create("web", id("a"))
+	// The name can be used again at once.
+	f.create("web", id("a"))
 	gone()
-	_, waiting, err := st.pool.Reap(st.ctx)
+	_, waiting, err := f.pool.Reap(f.ctx)
 	check(t, err)
 	if len(waiting) != 0 {
-		t.Errorf("%d still wait", len(waiting))
+		t.Errorf("got %d volumes to be deleted later, want 0", len(waiting))
 	}
-	// Elsewhere in this namespace is not ours to unmount.
+	// A removal does not unmount a container that was mounted at another target.
 	elsewhere := filepath.Join(t.TempDir(), "m")
-	_, err = st.s.MountContainer(st.ctx, "web", snapshots.MountOptions{Target: elsewhere})
+	_, err = f.s.MountContainer(f.ctx, "web", snapshots.MountOptions{Target: elsewhere})
 	check(t, err)
-	_, err = st.s.RemoveContainer(st.ctx, "web", snapshots.RemoveOptions{})
-	says(t, err, snapshots.ErrMounted, elsewhere)
-	check(t, st.s.UnmountContainer(st.ctx, "web"))
-	_, err = st.s.RemoveContainer(st.ctx, "web", snapshots.RemoveOptions{})
+	_, err = f.s.RemoveContainer(f.ctx, "web", snapshots.RemoveOptions{})
+	wantError(t, err, snapshots.ErrMounted, elsewhere)
+	check(t, f.s.UnmountContainer(f.ctx, "web"))
+	_, err = f.s.RemoveContainer(f.ctx, "web", snapshots.RemoveOptions{})
 	check(t, err)
-	check(t, st.agree())
+	check(t, f.verify())
 }
 
 func TestTrim(t *testing.T) {
-	st := newStage(t)
-	check(t, load(st.ctx, st.s, "a"))
-	web := st.create("web", id("a"))
-	st.write(web, "x", "y")
-	check(t, st.s.UnmountContainer(st.ctx, "web"))
+	f := newFixture(t)
+	check(t, load(f.ctx, f.s, "a"))
+	web := f.create("web", id("a"))
+	f.write(web, "x", "y")
+	check(t, f.s.UnmountContainer(f.ctx, "web"))
 	own := func() units.Bytes {
-		sizes, err := st.s.Sizes(st.ctx, snapshots.SizesOptions{Own: true, Containers: []string{web.ID}})
+		sizes, err := f.s.Sizes(f.ctx, snapshots.SizesOptions{Own: true, Containers: []string{web.ID}})
 		check(t, err)
 		return sizes.Containers[web.ID].Own
 	}
 	if own() == 0 {
-		t.Error("a written container takes nothing")
+		t.Error("a container with a file: got 0 bytes of its own, want more")
 	}
-	root, err := st.s.MountContainer(st.ctx, "web", snapshots.MountOptions{})
+	root, err := f.s.MountContainer(f.ctx, "web", snapshots.MountOptions{})
 	check(t, err)
 	check(t, os.Remove(filepath.Join(root, "x")))
-	check(t, st.s.UnmountContainer(st.ctx, "web"))
+	check(t, f.s.UnmountContainer(f.ctx, "web"))
 	before := own()
-	offered, err := st.s.TrimContainer(st.ctx, "web")
+	offered, err := f.s.TrimContainer(f.ctx, "web")
 	check(t, err)
 	if after := own(); after >= before || offered == 0 {
-		t.Errorf("%s before the trim, %s after; offered %s", before, after, offered)
+		t.Errorf("got %s of its own after the trim, %s offered; want less than %s", after, offered, before)
 	}
-	check(t, st.agree())
+	check(t, f.verify())
 }

@@ -16,137 +16,133 @@ import (
 	"thinctl/units"
 )
 
-// operation is something that a process is stopped in.
+// operation is a test case: a process is stopped at each step of run.
 type operation struct {
 	name    string
-	prepare func(st *stage)
+	prepare func(f *fixture)
 	run     func(ctx context.Context, s *snapshots.Store, acked func(layer string)) error
-	// done tells whether it has happened. What has neither happened nor not is an
-	// error.
-	done func(st *stage) (bool, error)
-	// volatile: it is in the kernel only, and ends with the power.
+	// done reports whether the operation is done. It is an error if the operation is neither done nor undone.
+	done func(f *fixture) (bool, error)
+	// volatile marks an operation whose effect is in the kernel only: a power cut undoes it.
 	volatile bool
-	// left are layers that must be there whatever happens.
+	// left are the layers that must exist in any case.
 	left []string
 }
 
-// A process that is stopped at any step of any operation leaves it done or
-// undone, after a restart and after a power cut; what was acknowledged is whole,
-// nothing is leaked, and the operation can be carried out again.
+// A process that is stopped at any step of an operation leaves it done or undone, after a restart and after a power
+// cut. Acknowledged layers are intact, nothing is leaked, and the operation can be carried out again.
 func TestStoppedAtEveryStep(t *testing.T) {
 	for _, o := range operations() {
 		for _, power := range []bool{false, true} {
 			t.Run(o.name+"/"+map[bool]string{false: "killed", true: "power cut"}[power], func(t *testing.T) {
 				t.Parallel()
-				// After a step is before the next: each is stopped before in one of the
-				// two, and after in the other.
+				// The phases alternate. Where one of the two tests stops before a step, the other stops after it.
 				phase, n := thinpooltest.Before, 1
 				if power {
 					phase = thinpooltest.After
 				}
 				for stopped(t, o, n, phase, power) {
 					n += stride
-					phase = thinpooltest.Before + thinpooltest.After - phase // the other one
+					phase = thinpooltest.Before + thinpooltest.After - phase
 				}
 				if n < 3 && !t.Failed() {
-					t.Errorf("only %d steps", n-1)
+					t.Errorf("got %d steps, want at least 2", n-1)
 				}
 			})
 		}
 	}
 }
 
-// stopped stops the operation at its n-th step in a new world, and tells whether
-// there was such a step.
+// stopped stops the operation at its n-th step in a new fixture, and reports whether it has such a step.
 func stopped(t *testing.T, o operation, n int, phase thinpooltest.Phase, power bool) bool {
 	t.Helper()
-	st := newStage(t)
-	o.prepare(st)
-	check(t, st.pool.Close(st.ctx))
-	victim, err := st.Open(st.ctx, poolName, snapshots.Options{})
+	f := newFixture(t)
+	o.prepare(f)
+	check(t, f.pool.Close(f.ctx))
+	victim, err := f.Open(f.ctx, poolName, snapshots.Options{})
 	check(t, err)
 	acked := slices.Clone(o.left)
-	st.StopAt(n, phase)
-	said := o.run(st.ctx, victim, func(layer string) { acked = append(acked, layer) })
-	step, stopped := st.Restart()
+	f.StopAt(n, phase)
+	result := o.run(f.ctx, victim, func(layer string) { acked = append(acked, layer) })
+	step, stopped := f.Restart()
 	if power {
-		st.PowerOff(t)
+		f.PowerOff(t)
 	}
-	fault := func(what string, err error) {
+	report := func(doing string, err error) {
 		t.Helper()
 		if err != nil {
 			t.Errorf(
-				"stopped %s step %d (%s), the operation said: %v: %s: %v",
+				"stopped %s step %d (%s), the operation returned %v: %s: %v",
 				[...]string{"before", "after"}[phase],
 				n,
 				step,
-				said,
-				what,
+				result,
+				doing,
 				err,
 			)
 		}
 	}
-	st.reopen()
-	fault("activating", st.pool.Activate(st.ctx))
-	fault("recovering", st.s.Recover(st.ctx))
-	fault("it does not agree", st.agree())
+	f.reopen()
+	report("activate", f.pool.Activate(f.ctx))
+	report("recover", f.s.Recover(f.ctx))
+	report("verify", f.verify())
 	for _, layer := range acked {
-		fault("an acknowledged layer", st.wholeLayer(layerWords()[layer]...))
+		report("check an acknowledged layer", f.checkLayer(layerWords()[layer]...))
 	}
-	done, err := o.done(st)
-	fault("it is neither done nor undone", err)
-	if said == nil && !done && (!power || !o.volatile) {
-		fault("the operation", errors.New("acknowledged, and not done"))
+	done, err := o.done(f)
+	report("check that it is done or undone", err)
+	if result == nil && !done && (!power || !o.volatile) {
+		report("check the result", errors.New("got not done, want it done: it was acknowledged"))
 	}
-	if !stopped && said != nil {
-		fault("the operation", said)
+	if !stopped && result != nil {
+		report("run without a stop", result)
 	}
-	fault("whole layers", st.allWhole())
+	report("check all layers", f.checkLayers())
 	if !done {
-		fault("again", o.run(st.ctx, st.s, func(string) {}))
-		done, err := o.done(st)
+		report("run it again", o.run(f.ctx, f.s, func(string) {}))
+		done, err := o.done(f)
 		if !done && err == nil {
-			err = errors.New("not done")
+			err = errors.New("got not done, want done")
 		}
-		fault("again", err)
+		report("check it after the second run", err)
 	}
-	fault("at the end it does not agree", errors.Join(st.allWhole(), st.agree()))
-	fault("taking all down", st.takeDown())
+	report("verify at the end", errors.Join(f.checkLayers(), f.verify()))
+	report("remove all", f.removeAll())
 	return stopped && !t.Failed()
 }
 
-// layerWords are the chains of the layers that tests make, by the last.
+// layerWords returns the chains of the layers that the tests make, by the last word.
 func layerWords() map[string][]string {
 	return map[string][]string{"a": {"a"}, "b": {"a", "b"}, "c": {"a", "b", "c"}, "d": {"a", "b", "d"}}
 }
 
-// allWhole looks at every loaded layer that is there.
-func (st *stage) allWhole() error {
-	layers, err := st.s.Layers(st.ctx)
+// checkLayers checks the tree of every loaded layer that exists.
+func (f *fixture) checkLayers() error {
+	layers, err := f.s.Layers(f.ctx)
 	if err != nil {
 		return err
 	}
 	var faults []error
 	for word, words := range layerWords() {
 		if slices.ContainsFunc(layers, func(l snapshots.Layer) bool { return l.ID == id(word) }) {
-			faults = append(faults, st.wholeLayer(words...))
+			faults = append(faults, f.checkLayer(words...))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-// takeDown removes everything; no block but the templates' may be left.
-func (st *stage) takeDown() error {
-	containers, err := st.s.Containers(st.ctx)
+// removeAll removes all containers and layers. Only the blocks of the template may be left.
+func (f *fixture) removeAll() error {
+	containers, err := f.s.Containers(f.ctx)
 	if err != nil {
 		return err
 	}
 	for _, c := range containers {
-		if _, err := st.s.RemoveContainer(st.ctx, c.ID, snapshots.RemoveOptions{}); err != nil {
+		if _, err := f.s.RemoveContainer(f.ctx, c.ID, snapshots.RemoveOptions{}); err != nil {
 			return err
 		}
 	}
-	layers, err := st.s.Layers(st.ctx)
+	layers, err := f.s.Layers(f.ctx)
 	if err != nil {
 		return err
 	}
@@ -154,24 +150,25 @@ func (st *stage) takeDown() error {
 	for _, l := range layers {
 		all = append(all, l.ID)
 	}
-	if _, err := st.s.RemoveLayers(st.ctx, all, snapshots.RemovalOptions{}); err != nil {
+	if _, err := f.s.RemoveLayers(f.ctx, all, snapshots.RemovalOptions{}); err != nil {
 		return err
 	}
-	if err := st.agree(); err != nil {
+	if err := f.verify(); err != nil {
 		return err
 	}
-	usage, err := st.pool.Usage(st.ctx, thinpool.UsageOptions{})
+	usage, err := f.pool.Usage(f.ctx, thinpool.UsageOptions{})
 	if err != nil {
 		return err
 	}
 	for _, v := range usage.Volumes {
 		if v.Name != "template-ext4-16777216" {
-			return fmt.Errorf("%s is left", v)
+			return fmt.Errorf("volume %s is left", v)
 		}
 	}
-	status, err := st.pool.Status(st.ctx)
+	status, err := f.pool.Status(f.ctx)
 	if err == nil && status.Data.Used != usage.Used {
-		err = fmt.Errorf("%s of data are used, the trees say %s", status.Data.Used, usage.Used)
+		err = fmt.Errorf("got %s of data used in the pool's status, want %s as in the mapping trees", status.Data.Used,
+			usage.Used)
 	}
 	return err
 }
@@ -179,18 +176,18 @@ func (st *stage) takeDown() error {
 const kindTestImages = thinpool.DocumentKind("images")
 
 func operations() []operation {
-	nothing := func(*stage) {}
-	loaded := func(words ...string) func(*stage) {
-		return func(st *stage) { check(st.t, load(st.ctx, st.s, words...)) }
+	nothing := func(*fixture) {}
+	loaded := func(words ...string) func(*fixture) {
+		return func(f *fixture) { check(f.t, load(f.ctx, f.s, words...)) }
 	}
-	container := func(mounted bool) func(*stage) {
-		return func(st *stage) {
-			loaded("a", "b")(st)
-			web := st.create("web", id("b"))
-			st.write(web, "x", "y")
-			check(st.t, st.Files.Sync(st.ctx, filepath.Join(st.pool.MountsDir(), web.ID)))
+	container := func(mounted bool) func(*fixture) {
+		return func(f *fixture) {
+			loaded("a", "b")(f)
+			web := f.create("web", id("b"))
+			f.write(web, "x", "y")
+			check(f.t, f.Files.Sync(f.ctx, filepath.Join(f.pool.MountsDir(), web.ID)))
 			if !mounted {
-				check(st.t, st.s.UnmountContainer(st.ctx, "web"))
+				check(f.t, f.s.UnmountContainer(f.ctx, "web"))
 			}
 		}
 	}
@@ -211,46 +208,46 @@ func operations() []operation {
 		}
 	}
 	return []operation{
-		{name: "load", prepare: nothing, run: loadImage("a", "b", "c"), done: imageThere("c")},
+		{name: "load", prepare: nothing, run: loadImage("a", "b", "c"), done: imageExists("c")},
 		{
-			name:    "load that shares",
+			name:    "load that shares layers",
 			prepare: loaded("a", "b", "c"),
 			run:     loadImage("a", "b", "d"),
-			done:    imageThere("d"),
+			done:    imageExists("d"),
 			left:    []string{"a", "b", "c"},
 		},
 		{
 			name:    "create a container",
 			prepare: loaded("a", "b"),
 			run:     create("web"),
-			done:    containerThere("web"),
+			done:    containerExists("web"),
 			left:    []string{"a", "b"},
 		},
 		{
-			name:    "create another",
+			name:    "create another container",
 			prepare: container(false),
 			run:     create("db"),
-			done:    containerThere("db"),
+			done:    containerExists("db"),
 			left:    []string{"a", "b"},
 		},
 		{name: "commit mounted", prepare: container(true), run: commit, done: committed, left: []string{"a", "b"}},
 		{name: "commit unmounted", prepare: container(false), run: commit, done: committed, left: []string{"a", "b"}},
 		{name: "mount and grow", left: []string{"a", "b"},
-			prepare: func(st *stage) {
-				loaded("a", "b")(st)
-				_, err := st.s.CreateContainer(
-					st.ctx,
+			prepare: func(f *fixture) {
+				loaded("a", "b")(f)
+				_, err := f.s.CreateContainer(
+					f.ctx,
 					snapshots.ContainerOptions{Name: "web", Layer: id("b"), Size: 32 * units.MiB},
 				)
-				check(st.t, err)
+				check(f.t, err)
 			},
 			run: func(ctx context.Context, s *snapshots.Store, _ func(string)) error {
 				_, err := s.MountContainer(ctx, "web", snapshots.MountOptions{})
 				return err
 			},
-			volatile: true, done: func(st *stage) (bool, error) {
-				c, err := st.s.Container(st.ctx, "web")
-				return len(st.Files.Targets()) == 1 && c.FileSystem == 0, err
+			volatile: true, done: func(f *fixture) (bool, error) {
+				c, err := f.s.Container(f.ctx, "web")
+				return len(f.Files.Targets()) == 1 && c.FileSystem == 0, err
 			}},
 		{name: "unmount", prepare: container(true), left: []string{"a", "b"},
 			run: func(ctx context.Context, s *snapshots.Store, _ func(string)) error {
@@ -260,49 +257,49 @@ func operations() []operation {
 				}
 				return err
 			},
-			volatile: true, done: func(st *stage) (bool, error) { return len(st.Files.Targets()) == 0, nil }},
+			volatile: true, done: func(f *fixture) (bool, error) { return len(f.Files.Targets()) == 0, nil }},
 		{name: "view", prepare: loaded("a", "b"), left: []string{"a", "b"},
 			run: func(ctx context.Context, s *snapshots.Store, _ func(string)) error {
 				view, err := s.ViewLayer(ctx, id("b"))
 				if err != nil {
 					return err
 				}
-				return errors.Join(wholeTree(view.Root, "a", "b"), view.Close())
+				return errors.Join(checkTree(view.Root, "a", "b"), view.Close())
 			},
-			done: func(*stage) (bool, error) { return true, nil }},
+			done: func(*fixture) (bool, error) { return true, nil }},
 		{name: "remove a mounted container", prepare: container(true), left: []string{"a", "b"},
 			run: func(ctx context.Context, s *snapshots.Store, _ func(string)) error {
 				_, err := s.RemoveContainer(ctx, "web", snapshots.RemoveOptions{})
 				return err
 			},
-			done: func(st *stage) (bool, error) {
-				there, err := containerThere("web")(st)
-				return !there, err
+			done: func(f *fixture) (bool, error) {
+				exists, err := containerExists("web")(f)
+				return !exists, err
 			}},
-		{name: "remove layers", run: removeAll,
-			prepare: func(st *stage) {
-				container(false)(st)
-				_, err := st.s.RemoveContainer(st.ctx, "web", snapshots.RemoveOptions{})
-				check(st.t, err)
+		{name: "remove layers", run: removeLayers,
+			prepare: func(f *fixture) {
+				container(false)(f)
+				_, err := f.s.RemoveContainer(f.ctx, "web", snapshots.RemoveOptions{})
+				check(f.t, err)
 			},
-			done: func(st *stage) (bool, error) {
-				layers, err := st.s.Layers(st.ctx)
-				inits, err2 := st.s.Inits(st.ctx)
+			done: func(f *fixture) (bool, error) {
+				layers, err := f.s.Layers(f.ctx)
+				inits, err2 := f.s.Inits(f.ctx)
 				err = errors.Join(err, err2)
 				if err == nil && (len(layers) != 0 || len(inits) != 0) && (len(layers) != 2 || len(inits) != 1) {
-					err = fmt.Errorf("%d layers and %d inits are left", len(layers), len(inits))
+					err = fmt.Errorf("got %d layers and %d inits, want none, or 2 and 1", len(layers), len(inits))
 				}
 				return len(layers) == 0, err
 			}},
 	}
 }
 
-func removeAll(ctx context.Context, s *snapshots.Store, _ func(string)) error {
+func removeLayers(ctx context.Context, s *snapshots.Store, _ func(string)) error {
 	_, err := s.RemoveLayers(ctx, ids("a", "b"), snapshots.RemovalOptions{})
 	return err
 }
 
-// loadImage makes a chain and an image's document.
+// loadImage returns an operation that makes a chain and an image's document.
 func loadImage(words ...string) func(context.Context, *snapshots.Store, func(string)) error {
 	return func(ctx context.Context, s *snapshots.Store, acked func(string)) (err error) {
 		chain, err := s.BeginChain(ctx, snapshots.ChainOptions{Layers: ids(words...)})
@@ -324,34 +321,36 @@ func loadImage(words ...string) func(context.Context, *snapshots.Store, func(str
 	}
 }
 
-func imageThere(word string) func(*stage) (bool, error) {
-	return func(st *stage) (bool, error) {
-		there := false
-		err := st.pool.View(st.ctx, func(tx *thinpool.Tx) error {
+// imageExists reports whether an image's document exists, and checks its last layer.
+func imageExists(word string) func(*fixture) (bool, error) {
+	return func(f *fixture) (bool, error) {
+		exists := false
+		err := f.pool.View(f.ctx, func(tx *thinpool.Tx) error {
 			var text string
 			err := tx.Get(kindTestImages, word, &text)
-			if there = err == nil; errors.Is(err, fault.NotFound) {
+			if exists = err == nil; errors.Is(err, fault.NotFound) {
 				err = nil
 			}
 			return err
 		})
-		if there && err == nil {
-			err = st.wholeLayer(layerWords()[word]...)
+		if exists && err == nil {
+			err = f.checkLayer(layerWords()[word]...)
 		}
-		return there, err
+		return exists, err
 	}
 }
 
-func containerThere(name string) func(*stage) (bool, error) {
-	return func(st *stage) (bool, error) {
-		_, err := st.s.Container(st.ctx, name)
+// containerExists reports whether a container exists, and checks that it has its image's files.
+func containerExists(name string) func(*fixture) (bool, error) {
+	return func(f *fixture) (bool, error) {
+		_, err := f.s.Container(f.ctx, name)
 		if errors.Is(err, fault.NotFound) {
 			return false, nil
 		}
 		if err != nil {
 			return false, err
 		}
-		view, err := st.s.ViewContainer(st.ctx, name)
+		view, err := f.s.ViewContainer(f.ctx, name)
 		if err != nil {
 			return true, err
 		}
@@ -360,25 +359,25 @@ func containerThere(name string) func(*stage) (bool, error) {
 	}
 }
 
-// committed: the caller's document is there exactly where the layer is.
-func committed(st *stage) (bool, error) {
-	layers, err := st.s.Layers(st.ctx)
+// committed reports whether the layer is committed. The caller's document must exist if and only if the layer does.
+func committed(f *fixture) (bool, error) {
+	layers, err := f.s.Layers(f.ctx)
 	if err != nil {
 		return false, err
 	}
 	var layer string
-	err = st.pool.View(st.ctx, func(tx *thinpool.Tx) error { return tx.Get(kindTestImages, "committed", &layer) })
+	err = f.pool.View(f.ctx, func(tx *thinpool.Tx) error { return tx.Get(kindTestImages, "committed", &layer) })
 	if errors.Is(err, fault.NotFound) {
 		err = nil
 	}
 	i := slices.IndexFunc(layers, func(l snapshots.Layer) bool { return l.Base != "" })
 	if (i >= 0) != (layer != "") || i >= 0 && layers[i].ID != layer {
-		return false, fmt.Errorf("the layers are %v, the document says %q", layers, layer)
+		return false, fmt.Errorf("got the document of layer %q with layers %v, want both or neither", layer, layers)
 	}
 	if i < 0 || err != nil {
 		return false, err
 	}
-	view, err := st.s.ViewLayer(st.ctx, layer)
+	view, err := f.s.ViewLayer(f.ctx, layer)
 	if err != nil {
 		return true, err
 	}

@@ -12,14 +12,14 @@ import (
 	"thinctl/units"
 )
 
-// A tree: a - b - c, b - d, and e alone; web stands on d, an image needs c.
-func planStage(t *testing.T) *stage {
-	st := newStage(t)
-	check(t, load(st.ctx, st.s, "a", "b", "c"))
-	check(t, load(st.ctx, st.s, "a", "b", "d"))
-	check(t, load(st.ctx, st.s, "e"))
-	st.create("web", id("d"))
-	return st
+// planFixture returns a fixture with the chains a-b-c, a-b-d and e, and a container "web" on d.
+func planFixture(t *testing.T) *fixture {
+	f := newFixture(t)
+	check(t, load(f.ctx, f.s, "a", "b", "c"))
+	check(t, load(f.ctx, f.s, "a", "b", "d"))
+	check(t, load(f.ctx, f.s, "e"))
+	f.create("web", id("d"))
+	return f
 }
 
 func imageNeeds(words ...string) func(*thinpool.Tx) (map[string]string, error) {
@@ -33,7 +33,7 @@ func imageNeeds(words ...string) func(*thinpool.Tx) (map[string]string, error) {
 }
 
 func TestPlanRemoval(t *testing.T) {
-	st := planStage(t)
+	f := planFixture(t)
 	for _, c := range []struct {
 		name   string
 		layers string
@@ -44,7 +44,7 @@ func TestPlanRemoval(t *testing.T) {
 		kept   map[string]string
 	}{
 		{name: "a leaf", layers: "c", remove: "c"},
-		{name: "alone", layers: "e", remove: "e"},
+		{name: "a single layer", layers: "e", remove: "e"},
 		{name: "needed by an image", layers: "c", images: []string{"c"}, kept: map[string]string{"c": "image c"}},
 		{name: "child first", layers: "e a c", images: nil, remove: "c e", kept: map[string]string{"a": "layer " + id("b")[:12]}},
 		{name: "a container on it", layers: "d", kept: map[string]string{"d": "container web"}},
@@ -52,129 +52,130 @@ func TestPlanRemoval(t *testing.T) {
 			kept: map[string]string{"d": "container web", "b": "layer " + id("d")[:12], "a": "layer " + id("b")[:12]}},
 		{name: "two children", layers: "b", kept: map[string]string{"b": "layers " + id("c")[:12] + ", " + id("d")[:12]}},
 		{name: "held", layers: "c e", held: "e", remove: "c", kept: map[string]string{"e": "in progress"}},
-		{name: "twice the same", layers: "c c", remove: "c"},
+		{name: "the same layer twice", layers: "c c", remove: "c"},
 		{name: "nothing", layers: ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.held != "" {
-				chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids(c.held)})
+				chain, err := f.s.BeginChain(f.ctx, snapshots.ChainOptions{Layers: ids(c.held)})
 				check(t, err)
 				defer chain.Close()
 			}
 			asked := ids(strings.Fields(c.layers)...)
-			plan, err := st.s.PlanRemoval(
-				st.ctx,
+			plan, err := f.s.PlanRemoval(
+				f.ctx,
 				asked,
 				snapshots.RemovalOptions{Needed: imageNeeds(c.images...), Measure: true},
 			)
 			check(t, err)
 			if !slices.Equal(plan.Layers, ids(strings.Fields(c.remove)...)) || len(plan.Kept) != len(c.kept) {
-				t.Errorf("%+v", plan)
+				t.Errorf("got plan %+v, want layers %q removed and %v kept", plan, c.remove, c.kept)
 			}
-			for word, who := range c.kept {
-				if !strings.Contains(plan.Kept[id(word)], who) {
-					t.Errorf("%s is kept by %q, want %q", word, plan.Kept[id(word)], who)
+			for word, reason := range c.kept {
+				if !strings.Contains(plan.Kept[id(word)], reason) {
+					t.Errorf("layer %s: got kept by %q, want %q", word, plan.Kept[id(word)], reason)
 				}
 			}
 			if (*plan.Freed > 0) != (len(plan.Layers) > 0) {
-				t.Errorf("%s come back", plan.Freed)
+				t.Errorf("got %s to be freed by removing %d layers, want 0 if and only if there are none", plan.Freed,
+					len(plan.Layers))
 			}
 			if len(c.kept) == 0 {
 				return
 			}
-			_, err = st.s.RemoveLayers(st.ctx, asked, snapshots.RemovalOptions{Needed: imageNeeds(c.images...)})
-			for _, who := range c.kept {
-				says(t, err, fault.Busy, who)
+			_, err = f.s.RemoveLayers(f.ctx, asked, snapshots.RemovalOptions{Needed: imageNeeds(c.images...)})
+			for _, reason := range c.kept {
+				wantError(t, err, fault.Busy, reason)
 			}
 		})
 	}
-	_, err := st.s.PlanRemoval(st.ctx, ids("z"), snapshots.RemovalOptions{})
-	says(t, err, fault.NotFound)
-	check(t, st.agree())
+	_, err := f.s.PlanRemoval(f.ctx, ids("z"), snapshots.RemovalOptions{})
+	wantError(t, err, fault.NotFound)
+	check(t, f.verify())
 }
 
 func TestRemoveLayers(t *testing.T) {
-	st := planStage(t)
-	_, err := st.s.RemoveContainer(st.ctx, "web", snapshots.RemoveOptions{})
+	f := planFixture(t)
+	_, err := f.s.RemoveContainer(f.ctx, "web", snapshots.RemoveOptions{})
 	check(t, err)
 	all := ids("a", "b", "c", "d", "e")
-	plan, err := st.s.PlanRemoval(st.ctx, all, snapshots.RemovalOptions{Measure: true})
+	plan, err := f.s.PlanRemoval(f.ctx, all, snapshots.RemovalOptions{Measure: true})
 	check(t, err)
 	if len(plan.Layers) != 5 || !slices.Equal(plan.Inits, ids("d")) {
-		t.Errorf("%+v", plan)
+		t.Errorf("got plan %+v, want 5 layers and the init of d", plan)
 	}
-	before, err := st.pool.Status(st.ctx)
+	before, err := f.pool.Status(f.ctx)
 	check(t, err)
 	with := 0
-	refusal := errors.New("the image has gone")
-	_, err = st.s.RemoveLayers(st.ctx, all, snapshots.RemovalOptions{With: func(*thinpool.Tx) error { return refusal }})
-	says(t, err, refusal)
-	view, err := st.s.ViewLayer(st.ctx, id("e"))
+	refusal := errors.New("the image has been removed")
+	_, err = f.s.RemoveLayers(f.ctx, all, snapshots.RemovalOptions{With: func(*thinpool.Tx) error { return refusal }})
+	wantError(t, err, refusal)
+	view, err := f.s.ViewLayer(f.ctx, id("e"))
 	check(t, err)
-	_, err = st.s.RemoveLayers(st.ctx, all, snapshots.RemovalOptions{})
-	says(t, err, fault.Busy, "open")
+	_, err = f.s.RemoveLayers(f.ctx, all, snapshots.RemovalOptions{})
+	wantError(t, err, fault.Busy, "open")
 	check(t, view.Close())
-	removed, err := st.s.RemoveLayers(
-		st.ctx,
+	removed, err := f.s.RemoveLayers(
+		f.ctx,
 		all,
 		snapshots.RemovalOptions{With: func(*thinpool.Tx) error { with++; return nil }},
 	)
 	check(t, err)
 	if !slices.Equal(removed.Layers, plan.Layers) || removed.Waiting || with == 0 {
-		t.Errorf("%+v, with %d", removed, with)
+		t.Errorf("got %+v and %d calls of With, want layers %q and at least 1", removed, with, plan.Layers)
 	}
-	after, err := st.pool.Status(st.ctx)
+	after, err := f.pool.Status(f.ctx)
 	check(t, err)
-	if back := before.Data.Used - after.Data.Used; back != *plan.Freed {
-		t.Errorf("%s came back, %s were planned", back, plan.Freed)
+	if freed := before.Data.Used - after.Data.Used; freed != *plan.Freed {
+		t.Errorf("got %s freed, want the planned %s", freed, plan.Freed)
 	}
-	layers, err := st.s.Layers(st.ctx)
+	layers, err := f.s.Layers(f.ctx)
 	check(t, err)
-	inits, err := st.s.Inits(st.ctx)
+	inits, err := f.s.Inits(f.ctx)
 	check(t, err)
 	if len(layers) != 0 || len(inits) != 0 {
-		t.Errorf("%d layers and %d inits are left", len(layers), len(inits))
+		t.Errorf("got %d layers and %d inits left, want none", len(layers), len(inits))
 	}
-	check(t, st.agree())
+	check(t, f.verify())
 }
 
 func TestRemoveUnused(t *testing.T) {
-	st := planStage(t)
+	f := planFixture(t)
 	dropped := false
 	o := snapshots.RemovalOptions{Unused: true, With: func(*thinpool.Tx) error { dropped = true; return nil }}
-	removed, err := st.s.RemoveLayers(st.ctx, ids("a", "b", "d", "z"), o)
+	removed, err := f.s.RemoveLayers(f.ctx, ids("a", "b", "d", "z"), o)
 	check(t, err)
 	if len(removed.Layers) != 0 || !dropped {
-		t.Errorf("%+v, with %v", removed, dropped)
+		t.Errorf("got %+v, With called: %t; want no layer removed, With called", removed, dropped)
 	}
-	removed, err = st.s.RemoveLayers(st.ctx, ids("a", "b", "c", "z"), o)
+	removed, err = f.s.RemoveLayers(f.ctx, ids("a", "b", "c", "z"), o)
 	check(t, err)
 	if !slices.Equal(removed.Layers, ids("c")) {
-		t.Errorf("%+v", removed)
+		t.Errorf("got %+v, want layer c removed", removed)
 	}
-	check(t, st.agree())
+	check(t, f.verify())
 }
 
 func TestSizes(t *testing.T) {
-	st := planStage(t)
-	l, err := st.s.CommitContainer(st.ctx, "web", snapshots.CommitOptions{})
+	f := planFixture(t)
+	l, err := f.s.CommitContainer(f.ctx, "web", snapshots.CommitOptions{})
 	check(t, err)
-	sizes, err := st.s.Sizes(st.ctx, snapshots.SizesOptions{})
+	sizes, err := f.s.Sizes(f.ctx, snapshots.SizesOptions{})
 	check(t, err)
 	if len(sizes.Layers) != 6 || len(sizes.Containers) != 1 || len(sizes.Inits) != 1 {
-		t.Errorf("%+v", sizes)
+		t.Errorf("got %+v, want the sizes of 6 layers, 1 container and 1 init", sizes)
 	}
 	// Each layer writes two files and the file system's first block.
 	for _, word := range []string{"a", "b", "c", "d", "e"} {
 		if size := sizes.Layers[id(word)]; size.Own != 3*64*units.KiB || size.Mapped < size.Own ||
 			size.Exclusive > size.Own {
-			t.Errorf("layer %s: %+v", word, size)
+			t.Errorf("layer %s: got %+v, want 3 blocks of its own", word, size)
 		}
 	}
 	if own := sizes.Layers[l.ID].Own; own != 0 {
-		t.Errorf("what was committed without a change has %s of its own", own)
+		t.Errorf("layer without a change: got %s of its own, want 0", own)
 	}
 	if u := sizes.Usage; u.Used != u.Exclusive+u.Shared || u.Used == 0 {
-		t.Errorf("%+v", u)
+		t.Errorf("usage: got %+v, want used to be exclusive and shared", u)
 	}
 }

@@ -12,13 +12,12 @@ import (
 	"thinctl/units"
 )
 
-// TestTooSmall fills volumes: the error names the limit and the flag that lifts
-// it, and with that flag the same layer succeeds.
+// TestTooSmall fills volumes. The error names the limit and the flag that raises it.
 func TestTooSmall(t *testing.T) {
 	full := &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
 	attribute := &fs.PathError{Op: "setxattr user.big of 5120 bytes", Path: "x", Err: syscall.ENOSPC}
 	space := filesystem.Space{Size: 64 * units.MiB, Inodes: 16384, Block: 4 * units.KiB}
-	room := filesystem.Space{
+	spacious := filesystem.Space{
 		Size:       64 * units.MiB,
 		Free:       32 * units.MiB,
 		Inodes:     16384,
@@ -41,66 +40,66 @@ func TestTooSmall(t *testing.T) {
 		{"blocks", filesystem.Space{Inodes: 16384, FreeInodes: 5}, filesystem.Ext4, full, snapshots.ErrTooSmall, []string{"a"},
 			[]string{"64M ext4 is full", "--size 128M or more"}},
 		{"blocks of an xfs", space, filesystem.XFS, full, snapshots.ErrTooSmall, []string{"a"}, []string{"64M xfs", "--size 128M"}},
-		{"attribute", room, filesystem.Ext4, attribute, fault.Unsupported, []string{"a"}, []string{"extended attributes", "one block, here of 4K", "--fs xfs --size 300M"}},
-		{"attribute where nothing is free", filesystem.Space{Inodes: 16384, FreeInodes: 5, Block: 4 * units.KiB}, filesystem.Ext4, attribute, snapshots.ErrTooSmall, []string{"a"},
+		{"attribute", spacious, filesystem.Ext4, attribute, fault.Unsupported, []string{"a"}, []string{"extended attributes", "one block, here of 4K", "--fs xfs --size 300M"}},
+		{"attribute without a free block", filesystem.Space{Inodes: 16384, FreeInodes: 5, Block: 4 * units.KiB}, filesystem.Ext4, attribute, snapshots.ErrTooSmall, []string{"a"},
 			[]string{"64M ext4 is full", "--size 128M or more"}},
-		{"attribute over a layer", room, filesystem.Ext4, attribute, fault.Unsupported, []string{"a", "b"},
+		{"attribute over a layer", spacious, filesystem.Ext4, attribute, fault.Unsupported, []string{"a", "b"},
 			[]string{"image prune vault", "--fs xfs --size 300M"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			st := newStage(t)
-			st.Files.Left = func(string) filesystem.Space { return c.space }
-			chain, err := st.s.BeginChain(
-				st.ctx,
+			f := newFixture(t)
+			f.Files.Left = func(string) filesystem.Space { return c.space }
+			chain, err := f.s.BeginChain(
+				f.ctx,
 				snapshots.ChainOptions{Layers: ids(c.layers...), FS: c.fs, Size: 64 * units.MiB},
 			)
 			check(t, err)
 			for _, word := range c.layers[:len(c.layers)-1] {
-				_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id(word)}, fill(word))
+				_, err = chain.Add(f.ctx, snapshots.LayerSpec{ID: id(word)}, fill(word))
 				check(t, err)
 			}
 			last := c.layers[len(c.layers)-1]
 			_, err = chain.Add(
-				st.ctx,
+				f.ctx,
 				snapshots.LayerSpec{ID: id(last), Last: true},
 				func(string) (snapshots.Filled, error) {
 					return snapshots.Filled{}, c.err
 				},
 			)
-			says(t, err, c.kind, append(c.words, "add layer "+id(last)[:12])...)
-			says(t, err, syscall.ENOSPC)
+			wantError(t, err, c.kind, append(c.words, "add layer "+id(last)[:12])...)
+			wantError(t, err, syscall.ENOSPC)
 			check(t, chain.Close())
-			check(t, st.agree())
+			check(t, f.verify())
 		})
 	}
 }
 
-// TestChainGrows makes layers that are larger than the one below, with the size
-// that an error has named.
+// TestChainGrows makes layers that are larger than their parents.
 func TestChainGrows(t *testing.T) {
-	st := newStage(t)
-	make := func(size units.Bytes, words ...string) {
+	f := newFixture(t)
+	loadSized := func(size units.Bytes, words ...string) {
 		t.Helper()
-		chain, err := st.s.BeginChain(st.ctx, snapshots.ChainOptions{Layers: ids(words...), Size: size})
+		chain, err := f.s.BeginChain(f.ctx, snapshots.ChainOptions{Layers: ids(words...), Size: size})
 		check(t, err)
 		for i, word := range words {
 			if i >= chain.Have() {
-				_, err = chain.Add(st.ctx, snapshots.LayerSpec{ID: id(word), Last: i == len(words)-1}, fill(word))
+				_, err = chain.Add(f.ctx, snapshots.LayerSpec{ID: id(word), Last: i == len(words)-1}, fill(word))
 				check(t, err)
 			}
 		}
-		check(t, errors.Join(chain.Finish(st.ctx, nil), chain.Close()))
+		check(t, errors.Join(chain.Finish(f.ctx, nil), chain.Close()))
 	}
-	make(64*units.MiB, "a")
-	make(128*units.MiB, "a", "b", "c")
-	make(0, "a", "b", "c", "d")
-	make(16*units.MiB, "a", "e")
-	for word, want := range map[string]units.Bytes{"a": 64 * units.MiB, "b": 128 * units.MiB, "c": 128 * units.MiB, "d": 128 * units.MiB, "e": 64 * units.MiB} {
-		layer, err := st.s.Layer(st.ctx, id(word))
+	loadSized(64*units.MiB, "a")
+	loadSized(128*units.MiB, "a", "b", "c")
+	loadSized(0, "a", "b", "c", "d")
+	loadSized(16*units.MiB, "a", "e")
+	for word, want := range map[string]units.Bytes{"a": 64 * units.MiB, "b": 128 * units.MiB,
+		"c": 128 * units.MiB, "d": 128 * units.MiB, "e": 64 * units.MiB} {
+		layer, err := f.s.Layer(f.ctx, id(word))
 		check(t, err)
 		if layer.Volume != want || layer.FileSystem != 0 {
 			t.Errorf(
-				"layer %s: got a volume of %s with a file system of %s, want %s, filled",
+				"layer %s: got a volume of %s with a file system of %s, want %s, all of it used by the file system",
 				word,
 				layer.Volume,
 				layer.FileSystem,
@@ -108,5 +107,5 @@ func TestChainGrows(t *testing.T) {
 			)
 		}
 	}
-	check(t, errors.Join(st.wholeLayer("a", "b", "c", "d"), st.wholeLayer("a", "e"), st.agree()))
+	check(t, errors.Join(f.checkLayer("a", "b", "c", "d"), f.checkLayer("a", "e"), f.verify()))
 }

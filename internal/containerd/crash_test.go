@@ -17,114 +17,110 @@ import (
 	"thinctl/units"
 )
 
-// operation is something that a process is stopped in.
+// operation is a test case: a process is stopped at each step of run.
 type operation struct {
 	name    string
-	prepare func(st *stage)
+	prepare func(f *fixture)
 	run     func(ctx context.Context, s *containerd.Snapshotter) error
-	// done tells whether it has happened. What has neither happened nor not is an
-	// error.
-	done func(st *stage) (bool, error)
+	// done reports whether the operation is done. It is an error if the operation is neither done nor undone.
+	done func(f *fixture) (bool, error)
 }
 
-// A process that is stopped at any step of any operation leaves it done or
-// undone, after a restart and after a power cut; nothing is leaked, and the
-// operation can be carried out again.
+// A process that is stopped at any step of an operation leaves it done or undone, after a restart and after a power
+// cut. Nothing is leaked, and the operation can be carried out again.
 func TestStoppedAtEveryStep(t *testing.T) {
 	for _, o := range operations() {
 		for _, power := range []bool{false, true} {
 			t.Run(o.name+"/"+map[bool]string{false: "killed", true: "power cut"}[power], func(t *testing.T) {
 				t.Parallel()
-				// After a step is before the next: each is stopped before in one of the
-				// two, and after in the other.
+				// The phases alternate. Where one of the two tests stops before a step, the other stops after it.
 				phase, n := thinpooltest.Before, 1
 				if power {
 					phase = thinpooltest.After
 				}
 				for stopped(t, o, n, phase, power) {
 					n += stride
-					phase = thinpooltest.Before + thinpooltest.After - phase // the other one
+					phase = thinpooltest.Before + thinpooltest.After - phase
 				}
 				if n < 3 && !t.Failed() {
-					t.Errorf("only %d steps", n-1)
+					t.Errorf("got %d steps, want at least 2", n-1)
 				}
 			})
 		}
 	}
 }
 
-// stopped stops the operation at its n-th step in a new world, and tells whether
-// there was such a step.
+// stopped stops the operation at its n-th step in a new fixture, and reports whether it has such a step.
 func stopped(t *testing.T, o operation, n int, phase thinpooltest.Phase, power bool) bool {
 	t.Helper()
-	st := newStage(t)
-	o.prepare(st)
-	check(t, st.s.Close())
-	check(t, st.pool.Close(st.ctx))
-	pool, victim := st.process(containerd.Options{})
-	st.StopAt(n, phase)
-	said := o.run(st.ctx, victim)
-	victim.Close() // the background's steps count too
-	pool.Close(st.ctx)
-	step, stopped := st.Restart()
+	f := newFixture(t)
+	o.prepare(f)
+	check(t, f.s.Close())
+	check(t, f.pool.Close(f.ctx))
+	pool, victim := f.process(containerd.Options{})
+	f.StopAt(n, phase)
+	result := o.run(f.ctx, victim)
+	victim.Close() // the steps of background work count too
+	pool.Close(f.ctx)
+	step, stopped := f.Restart()
 	if power {
-		st.PowerOff(t)
+		f.PowerOff(t)
 	}
-	fault := func(what string, err error) {
+	report := func(doing string, err error) {
 		t.Helper()
 		if err != nil {
 			t.Errorf(
-				"stopped %s step %d (%s), the operation said: %v: %s: %v",
+				"stopped %s step %d (%s), the operation returned %v: %s: %v",
 				[...]string{"before", "after"}[phase],
 				n,
 				step,
-				said,
-				what,
+				result,
+				doing,
 				err,
 			)
 		}
 	}
-	st.reopen()
-	fault("activating", st.pool.Activate(st.ctx))
-	fault("recovering", st.s.Recover(st.ctx))
-	fault("it does not agree", st.agree())
-	done, err := o.done(st)
-	fault("it is neither done nor undone", err)
-	if said == nil && !done {
-		fault("the operation", errors.New("acknowledged, and not done"))
+	f.reopen()
+	report("activate", f.pool.Activate(f.ctx))
+	report("recover", f.s.Recover(f.ctx))
+	report("verify", f.verify())
+	done, err := o.done(f)
+	report("check that it is done or undone", err)
+	if result == nil && !done {
+		report("check the result", errors.New("got not done, want it done: it was acknowledged"))
 	}
-	if !stopped && said != nil {
-		fault("the operation", said)
+	if !stopped && result != nil {
+		report("run without a stop", result)
 	}
 	if !done {
-		fault("again", o.run(st.ctx, st.s))
-		done, err := o.done(st)
+		report("run it again", o.run(f.ctx, f.s))
+		done, err := o.done(f)
 		if !done && err == nil {
-			err = errors.New("not done")
+			err = errors.New("got not done, want done")
 		}
-		fault("again", err)
+		report("check it after the second run", err)
 	}
-	fault("at the end it does not agree", st.agree())
-	fault("taking all down", st.takeDown())
+	report("verify at the end", f.verify())
+	report("remove all", f.removeAll())
 	return stopped && !t.Failed()
 }
 
 func operations() []operation {
-	nothing := func(*stage) {}
-	layers := func(names ...string) func(*stage) {
-		return func(st *stage) {
+	nothing := func(*fixture) {}
+	layers := func(names ...string) func(*fixture) {
+		return func(f *fixture) {
 			parent := ""
 			for _, name := range names {
-				st.layer(name, parent)
+				f.layer(name, parent)
 				parent = name
 			}
 		}
 	}
-	written := func(st *stage) {
-		layers("a")(st)
-		mounts, err := st.s.Prepare(st.ctx, "web", "a")
-		check(st.t, err)
-		check(st.t, st.write(mounts, "b"))
+	written := func(f *fixture) {
+		layers("a")(f)
+		mounts, err := f.s.Prepare(f.ctx, "web", "a")
+		check(f.t, err)
+		check(f.t, f.write(mounts, "b"))
 	}
 	prepare := func(key, parent string, labels map[string]string) func(context.Context, *containerd.Snapshotter) error {
 		return func(ctx context.Context, s *containerd.Snapshotter) error {
@@ -134,8 +130,8 @@ func operations() []operation {
 	}
 	commit := func(ctx context.Context, s *containerd.Snapshotter) error { return s.Commit(ctx, "b", "web") }
 	return []operation{
-		{name: "the first", prepare: nothing, run: prepare("web", "", nil), done: there("web")},
-		{name: "prepare", prepare: layers("a", "b"), run: prepare("web", "b", nil), done: there("web", "a", "b")},
+		{name: "the first prepare", prepare: nothing, run: prepare("web", "", nil), done: exists("web")},
+		{name: "prepare", prepare: layers("a", "b"), run: prepare("web", "b", nil), done: exists("web", "a", "b")},
 		{
 			name:    "prepare and grow",
 			prepare: layers("a"),
@@ -144,35 +140,35 @@ func operations() []operation {
 				"a",
 				map[string]string{"containerd.io/snapshot/max-size": fmt.Sprint(uint64(32 * units.MiB))},
 			),
-			done: there("web", "a"),
+			done: exists("web", "a"),
 		},
-		{name: "view", prepare: layers("a"), done: there("look", "a"),
+		{name: "view", prepare: layers("a"), done: exists("look", "a"),
 			run: func(ctx context.Context, s *containerd.Snapshotter) error {
 				_, err := s.View(ctx, "look", "a")
 				return err
 			}},
-		{name: "remove a view", done: func(st *stage) (bool, error) {
-			is, err := there("look", "a")(st)
-			return !is, err
-		}, prepare: func(st *stage) {
-			layers("a")(st)
-			_, err := st.s.View(st.ctx, "look", "a")
-			check(st.t, err)
+		{name: "remove a view", done: func(f *fixture) (bool, error) {
+			present, err := exists("look", "a")(f)
+			return !present, err
+		}, prepare: func(f *fixture) {
+			layers("a")(f)
+			_, err := f.s.View(f.ctx, "look", "a")
+			check(f.t, err)
 		}, run: func(ctx context.Context, s *containerd.Snapshotter) error { return s.Remove(ctx, "look") }},
 		{name: "commit", prepare: written, run: commit, done: committed},
 		{name: "commit after a reboot", run: commit, done: committed,
-			prepare: func(st *stage) {
-				written(st)
-				st.PowerOff(st.t)
-				st.reopen()
-				check(st.t, st.pool.Activate(st.ctx))
+			prepare: func(f *fixture) {
+				written(f)
+				f.PowerOff(f.t)
+				f.reopen()
+				check(f.t, f.pool.Activate(f.ctx))
 			}},
-		{name: "remove", prepare: written, done: func(st *stage) (bool, error) {
-			is, err := there("web", "a", "b")(st)
-			return !is, err
+		{name: "remove", prepare: written, done: func(f *fixture) (bool, error) {
+			present, err := exists("web", "a", "b")(f)
+			return !present, err
 		}, run: func(ctx context.Context, s *containerd.Snapshotter) error { return s.Remove(ctx, "web") }},
-		{name: "update", prepare: written, done: func(st *stage) (bool, error) {
-			info, err := st.s.Stat(st.ctx, "web")
+		{name: "update", prepare: written, done: func(f *fixture) (bool, error) {
+			info, err := f.s.Stat(f.ctx, "web")
 			return info.Labels["x"] == "y", err
 		}, run: func(ctx context.Context, s *containerd.Snapshotter) error {
 			_, err := s.Update(ctx, core.Info{Name: "web", Labels: map[string]string{"x": "y"}})
@@ -181,81 +177,80 @@ func operations() []operation {
 	}
 }
 
-// there tells whether a snapshot is, and then it must have its files.
-func there(key string, files ...string) func(*stage) (bool, error) {
-	return func(st *stage) (bool, error) {
-		_, err := st.s.Stat(st.ctx, key)
+// exists reports whether a snapshot exists, and checks its files if it does.
+func exists(key string, files ...string) func(*fixture) (bool, error) {
+	return func(f *fixture) (bool, error) {
+		_, err := f.s.Stat(f.ctx, key)
 		if errors.Is(err, fault.NotFound) {
 			return false, nil
 		}
 		if err != nil {
 			return false, err
 		}
-		mounts, err := st.s.Mounts(st.ctx, key)
+		mounts, err := f.s.Mounts(f.ctx, key)
 		if err != nil {
 			return true, err
 		}
-		return true, st.has(mounts, files...)
+		return true, f.has(mounts, files...)
 	}
 }
 
-// committed: the snapshot has one of its two names, and its files in either case.
-func committed(st *stage) (bool, error) {
-	active, err := there("web", "a", "b")(st)
+// committed reports whether the snapshot is committed. It must have one of its two names, and its files in either case.
+func committed(f *fixture) (bool, error) {
+	active, err := exists("web", "a", "b")(f)
 	if err != nil {
 		return false, err
 	}
-	info, err := st.s.Stat(st.ctx, "b")
-	is := err == nil
+	info, err := f.s.Stat(f.ctx, "b")
+	found := err == nil
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return false, err
 	}
-	if active == is {
-		return false, fmt.Errorf("active: %t, committed: %t", active, is)
+	if active == found {
+		return false, fmt.Errorf("got active: %t, committed: %t; want one of them", active, found)
 	}
-	if !is {
+	if !found {
 		return false, nil
 	}
 	if info.Parent != "a" || info.Kind != core.KindCommitted {
-		return true, fmt.Errorf("it is %+v", info)
+		return true, fmt.Errorf("got %+v, want a committed snapshot with parent a", info)
 	}
-	look, err := st.s.View(st.ctx, "look", "b")
+	view, err := f.s.View(f.ctx, "look", "b")
 	if err != nil {
 		return true, err
 	}
-	return true, errors.Join(st.has(look, "a", "b"), st.s.Remove(st.ctx, "look"))
+	return true, errors.Join(f.has(view, "a", "b"), f.s.Remove(f.ctx, "look"))
 }
 
-// A commit of what somebody has mounted, stopped at every step, ends with one
-// snapshot, and no volume is left.
+// A commit of a mounted snapshot that is stopped at any step ends with one snapshot, and leaves no other volume.
 func TestStoppedCommitOfMounted(t *testing.T) {
 	for n := 1; ; n += stride {
-		st := newStage(t)
-		st.layer("a", "")
-		mounts, err := st.s.Prepare(st.ctx, "web", "a")
+		f := newFixture(t)
+		f.layer("a", "")
+		mounts, err := f.s.Prepare(f.ctx, "web", "a")
 		check(t, err)
 		target := t.TempDir()
-		check(t, st.Files.Mount(st.ctx, mounts[0].Source, target, filesystem.MountOptions{Type: filesystem.Ext4}))
+		check(t, f.Files.Mount(f.ctx, mounts[0].Source, target, filesystem.MountOptions{Type: filesystem.Ext4}))
 		check(t, os.WriteFile(filepath.Join(target, "b"), []byte("b"), 0o600))
-		st.s.Close()
-		pool, victim := st.process(containerd.Options{})
-		st.StopAt(n, thinpooltest.Before)
-		victim.Commit(st.ctx, "b", "web")
+		f.s.Close()
+		pool, victim := f.process(containerd.Options{})
+		f.StopAt(n, thinpooltest.Before)
+		victim.Commit(f.ctx, "b", "web")
 		victim.Close()
-		pool.Close(st.ctx)
-		step, was := st.Restart()
-		st.reopen()
+		pool.Close(f.ctx)
+		step, stopped := f.Restart()
+		f.reopen()
 		err = errors.Join(
-			st.pool.Activate(st.ctx),
-			st.s.Recover(st.ctx),
-			st.Files.Unmount(st.ctx, target, filesystem.UnmountOptions{}),
-			st.agree(),
+			f.pool.Activate(f.ctx),
+			f.s.Recover(f.ctx),
+			f.Files.Unmount(f.ctx, target, filesystem.UnmountOptions{}),
+			f.verify(),
 		)
-		if _, whole := committed(st); err != nil || whole != nil {
-			t.Fatalf("stopped before step %d (%s): %v; %v", n, step, err, whole)
+		if _, fault := committed(f); err != nil || fault != nil {
+			t.Fatalf("stopped before step %d (%s): verify: %v; check that it is done or undone: %v", n, step, err, fault)
 		}
-		check(t, st.takeDown())
-		if !was {
+		check(t, f.removeAll())
+		if !stopped {
 			return
 		}
 	}

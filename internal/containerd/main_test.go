@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestMain puts the worlds into memory where that is possible: they are made by
-// the thousand, and a power cut in them is not one of the host's.
+// TestMain puts the files of the fixtures into memory if it can: the tests make thousands of them, and nothing needs
+// to be written to the host's disk.
 func TestMain(m *testing.M) {
 	if dir, err := os.MkdirTemp("/dev/shm", "containerd-test-"); err == nil {
 		os.Setenv("TMPDIR", dir)

@@ -2,6 +2,6 @@
 
 package containerd_test
 
-// stride leaves steps out where each takes ten times as long; odd, so that both
-// phases are among those that stay.
+// stride is the distance between the steps that are tested. With the race detector each takes ten times as long. It is
+// odd, so that steps of both phases are tested.
 const stride = 5

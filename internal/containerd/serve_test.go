@@ -28,12 +28,13 @@ import (
 	"thinctl/thinpool"
 )
 
-// requests counts what Serve tells of.
+// requests counts the requests that Serve reports.
 type requests struct {
 	sync.Mutex
 	seen map[string]int
 }
 
+// observe implements the hook of ServeOptions.
 func (r *requests) observe(method string) (ended func(code string)) {
 	return func(code string) {
 		r.Lock()
@@ -48,56 +49,57 @@ func (r *requests) count(what string) int {
 	return r.seen[what]
 }
 
-// serve serves the stage's snapshotter and returns a client of it.
-func (st *stage) serve(o containerd.ServeOptions) (client api.SnapshotsClient, path string, stop func() error) {
-	st.t.Helper()
+// serve serves the fixture's snapshotter and returns a client of it.
+func (f *fixture) serve(o containerd.ServeOptions) (client api.SnapshotsClient, path string, stop func() error) {
+	f.t.Helper()
 	dir, err := os.MkdirTemp("", "s")
-	check(st.t, err)
-	st.t.Cleanup(func() { os.RemoveAll(dir) })
+	check(f.t, err)
+	f.t.Cleanup(func() { os.RemoveAll(dir) })
 	path = filepath.Join(dir, "run", "s.sock")
 	listener, err := containerd.Listen(path)
-	check(st.t, err)
-	ctx, cancel := context.WithCancel(st.ctx)
+	check(f.t, err)
+	ctx, cancel := context.WithCancel(f.ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- containerd.Serve(ctx, listener, st.s, o) }()
+	go func() { ended <- containerd.Serve(ctx, listener, f.s, o) }()
 	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	check(st.t, err)
-	st.t.Cleanup(func() { conn.Close() })
+	check(f.t, err)
+	f.t.Cleanup(func() { conn.Close() })
 	return api.NewSnapshotsClient(conn), path, sync.OnceValue(func() error { cancel(); return <-ended })
 }
 
-func coded(t *testing.T, err error, want codes.Code, words ...string) {
+// wantCode checks the gRPC code of an error and that its text contains these words.
+func wantCode(t *testing.T, err error, want codes.Code, words ...string) {
 	t.Helper()
 	if status.Code(err) != want {
-		t.Errorf("%v has code %s, want %s", err, status.Code(err), want)
+		t.Errorf("got error %v with code %s, want %s", err, status.Code(err), want)
 	}
 	for _, word := range words {
 		if err != nil && !strings.Contains(err.Error(), word) {
-			t.Errorf("%v does not say %q", err, word)
+			t.Errorf("got error %q, want %q in its text", err, word)
 		}
 	}
 }
 
 func TestServe(t *testing.T) {
-	st := newStage(t)
+	f := newFixture(t)
 	seen := &requests{seen: map[string]int{}}
-	client, path, stop := st.serve(containerd.ServeOptions{Observe: seen.observe})
-	ctx := st.ctx
+	client, path, stop := f.serve(containerd.ServeOptions{Observe: seen.observe})
+	ctx := f.ctx
 	for name, mode := range map[string]os.FileMode{path: 0o600, filepath.Dir(path): 0o700} {
 		info, err := os.Stat(name)
 		check(t, err)
 		if info.Mode().Perm() != mode {
-			t.Errorf("%s has mode %s", name, info.Mode())
+			t.Errorf("%s: got mode %s, want %s", name, info.Mode(), mode)
 		}
 	}
 	prepared, err := client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: "one"})
 	check(t, err)
 	if m := prepared.GetMounts(); len(m) != 1 || m[0].GetType() != "ext4" ||
 		!strings.HasPrefix(m[0].GetSource(), "/dev/thinctl/thinctl-vault-") {
-		t.Errorf("mounts %v", m)
+		t.Errorf("got mounts %v, want one ext4 device of the pool", m)
 	}
 	_, err = client.Commit(ctx, &api.CommitSnapshotRequest{Name: "a", Key: "one", Parent: "other"})
-	coded(t, err, codes.Unimplemented, "other")
+	wantCode(t, err, codes.Unimplemented, "other")
 	_, err = client.Commit(ctx, &api.CommitSnapshotRequest{Name: "a", Key: "one"})
 	check(t, err)
 	for i := range 150 {
@@ -110,15 +112,15 @@ func TestServe(t *testing.T) {
 	_, err = client.View(ctx, &api.ViewSnapshotRequest{Key: "look", Parent: "a"})
 	check(t, err)
 	_, err = client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: "look", Parent: "a"})
-	coded(t, err, codes.AlreadyExists, "look")
-	_, err = client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: "new", Parent: "nobody"})
-	coded(t, err, codes.NotFound, "nobody")
+	wantCode(t, err, codes.AlreadyExists, "look")
+	_, err = client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: "new", Parent: "missing"})
+	wantCode(t, err, codes.NotFound, "missing")
 	_, err = client.Prepare(ctx, &api.PrepareSnapshotRequest{})
-	coded(t, err, codes.InvalidArgument)
+	wantCode(t, err, codes.InvalidArgument)
 	_, err = client.Remove(ctx, &api.RemoveSnapshotRequest{Key: "a"})
-	coded(t, err, codes.FailedPrecondition, "remove")
+	wantCode(t, err, codes.FailedPrecondition, "remove")
 	_, err = client.Mounts(ctx, &api.MountsRequest{Key: "a"})
-	coded(t, err, codes.FailedPrecondition)
+	wantCode(t, err, codes.FailedPrecondition)
 	_, err = client.Update(
 		ctx,
 		&api.UpdateSnapshotRequest{
@@ -126,40 +128,40 @@ func TestServe(t *testing.T) {
 			UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"kind"}},
 		},
 	)
-	coded(t, err, codes.InvalidArgument)
+	wantCode(t, err, codes.InvalidArgument)
 	_, err = client.Update(ctx, &api.UpdateSnapshotRequest{})
-	coded(t, err, codes.InvalidArgument)
-	_, err = client.Usage(ctx, &api.UsageRequest{Key: "nobody"})
-	coded(t, err, codes.NotFound)
+	wantCode(t, err, codes.InvalidArgument)
+	_, err = client.Usage(ctx, &api.UsageRequest{Key: "missing"})
+	wantCode(t, err, codes.NotFound)
 	list, err := client.List(ctx, &api.ListSnapshotsRequest{Filters: []string{"kind==~("}})
 	check(t, err)
 	_, err = list.Recv()
-	coded(t, err, codes.InvalidArgument)
+	wantCode(t, err, codes.InvalidArgument)
 	_, err = client.Cleanup(ctx, &api.CleanupRequest{})
 	check(t, err)
 	if n := seen.count("Update OK"); n != 150 {
-		t.Errorf("%d updates were counted", n)
+		t.Errorf("got %d updates counted, want 150", n)
 	}
 	if seen.count("Prepare NotFound") != 1 || seen.count("List InvalidArgument") != 1 {
-		t.Errorf("counted %v", seen.seen)
+		t.Errorf("got counts %v, want 1 of Prepare NotFound and of List InvalidArgument", seen.seen)
 	}
 	check(t, stop())
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the socket is still there: %v", err)
+		t.Errorf("socket after Serve has returned: got error %v, want it absent", err)
 	}
 }
 
-// More than one message holds are listed all the same.
+// List returns more snapshots than fit into one message.
 func TestListMany(t *testing.T) {
-	st := newStage(t)
-	st.layer("a", "")
-	client, _, stop := st.serve(containerd.ServeOptions{})
+	f := newFixture(t)
+	f.layer("a", "")
+	client, _, stop := f.serve(containerd.ServeOptions{})
 	const many = 150
 	var all sync.WaitGroup
 	for i := range many {
 		all.Go(func() {
 			if _, err := client.View(
-				st.ctx,
+				f.ctx,
 				&api.ViewSnapshotRequest{Key: fmt.Sprint("v", i), Parent: "a"},
 			); err != nil {
 				t.Errorf("view %d: %v", i, err)
@@ -167,7 +169,7 @@ func TestListMany(t *testing.T) {
 		})
 	}
 	all.Wait()
-	list, err := client.List(st.ctx, &api.ListSnapshotsRequest{})
+	list, err := client.List(f.ctx, &api.ListSnapshotsRequest{})
 	check(t, err)
 	n := 0
 	for {
@@ -178,22 +180,22 @@ func TestListMany(t *testing.T) {
 		n += len(block.GetInfo())
 	}
 	if n != many+1 {
-		t.Errorf("%d snapshots are listed", n)
+		t.Errorf("got %d snapshots listed, want %d", n, many+1)
 	}
 	check(t, stop())
-	check(t, st.takeDown())
+	check(t, f.removeAll())
 }
 
-// Below the reserve the message says what to do; a pool that is away is not a
-// snapshot that is not there.
+// Below the reserve the message names the command that helps. A pool that is unavailable is not reported as a missing
+// snapshot.
 func TestRefusals(t *testing.T) {
 	o := thinpooltest.SmallPool()
 	o.Reserve = &thinpool.Reserve{Data: 90}
-	st := newStageOn(t, o)
-	client, _, stop := st.serve(containerd.ServeOptions{})
-	mounts, err := st.s.Prepare(st.ctx, "first", "")
+	f := newFixtureOn(t, o)
+	client, _, stop := f.serve(containerd.ServeOptions{})
+	mounts, err := f.s.Prepare(f.ctx, "first", "")
 	check(t, err)
-	check(t, st.with(mounts, func(root string) error {
+	check(t, f.with(mounts, func(root string) error {
 		for i := range 250 { // some 160 of 1024 blocks
 			if err := os.WriteFile(filepath.Join(root, fmt.Sprint(i)), []byte("x"), 0o600); err != nil {
 				return err
@@ -201,8 +203,8 @@ func TestRefusals(t *testing.T) {
 		}
 		return nil
 	}))
-	_, err = client.Prepare(st.ctx, &api.PrepareSnapshotRequest{Key: "second"})
-	coded(
+	_, err = client.Prepare(f.ctx, &api.PrepareSnapshotRequest{Key: "second"})
+	wantCode(
 		t,
 		err,
 		codes.ResourceExhausted,
@@ -211,10 +213,10 @@ func TestRefusals(t *testing.T) {
 		"the reserve is 90%",
 		"run `thinctl pool extend vault",
 	)
-	_, err = client.Commit(st.ctx, &api.CommitSnapshotRequest{Name: "base", Key: "first"})
-	check(t, err) // what there is can be finished, read and removed
-	_, err = client.Prepare(st.ctx, &api.PrepareSnapshotRequest{Key: "second", Parent: "base"})
-	coded(
+	_, err = client.Commit(f.ctx, &api.CommitSnapshotRequest{Name: "base", Key: "first"})
+	check(t, err) // existing snapshots can be committed, read and removed
+	_, err = client.Prepare(f.ctx, &api.PrepareSnapshotRequest{Key: "second", Parent: "base"})
+	wantCode(
 		t,
 		err,
 		codes.ResourceExhausted,
@@ -222,74 +224,74 @@ func TestRefusals(t *testing.T) {
 		"below the reserve",
 		"thinctl pool extend vault",
 	)
-	_, err = client.View(st.ctx, &api.ViewSnapshotRequest{Key: "look", Parent: "base"}) // takes nothing
+	_, err = client.View(f.ctx, &api.ViewSnapshotRequest{Key: "look", Parent: "base"}) // allocates no block
 	check(t, err)
-	_, err = client.Remove(st.ctx, &api.RemoveSnapshotRequest{Key: "look"})
+	_, err = client.Remove(f.ctx, &api.RemoveSnapshotRequest{Key: "look"})
 	check(t, err)
-	_, err = client.Usage(st.ctx, &api.UsageRequest{Key: "base"})
+	_, err = client.Usage(f.ctx, &api.UsageRequest{Key: "base"})
 	check(t, err)
-	if names := st.names(st.s); !slices.Equal(names, []string{"base"}) {
-		t.Errorf("there are %q", names)
+	if names := f.names(f.s); !slices.Equal(names, []string{"base"}) {
+		t.Errorf("got snapshots %q, want base", names)
 	}
-	_, err = client.Remove(st.ctx, &api.RemoveSnapshotRequest{Key: "base"})
+	_, err = client.Remove(f.ctx, &api.RemoveSnapshotRequest{Key: "base"})
 	check(t, err)
-	mounts, err = st.s.Prepare(st.ctx, "first", "") // the blocks are back, or will be
+	mounts, err = f.s.Prepare(f.ctx, "first", "") // the blocks of base are freed, at the latest by Cleanup
 	if err != nil {
-		check(t, st.s.Cleanup(st.ctx))
-		mounts, err = st.s.Prepare(st.ctx, "first", "")
+		check(t, f.s.Cleanup(f.ctx))
+		mounts, err = f.s.Prepare(f.ctx, "first", "")
 	}
 	check(t, err)
-	check(t, st.has(mounts))
-	_, err = client.Remove(st.ctx, &api.RemoveSnapshotRequest{Key: "first"})
+	check(t, f.has(mounts))
+	_, err = client.Remove(f.ctx, &api.RemoveSnapshotRequest{Key: "first"})
 	check(t, err)
-	st.s.Close()
-	check(t, st.pool.Deactivate(st.ctx))
-	for _, key := range []string{"first", "nobody"} {
-		_, err = client.Remove(st.ctx, &api.RemoveSnapshotRequest{Key: key})
+	f.s.Close()
+	check(t, f.pool.Deactivate(f.ctx))
+	for _, key := range []string{"first", "missing"} {
+		_, err = client.Remove(f.ctx, &api.RemoveSnapshotRequest{Key: key})
 		if key == "first" && status.Code(err) != codes.NotFound {
-			t.Errorf("removed twice: %v", err)
+			t.Errorf("second removal: got error %v, want NotFound", err)
 		}
-		_, err = client.Prepare(st.ctx, &api.PrepareSnapshotRequest{Key: key})
-		coded(t, err, codes.Unavailable, "thinctl pool activate vault")
+		_, err = client.Prepare(f.ctx, &api.PrepareSnapshotRequest{Key: key})
+		wantCode(t, err, codes.Unavailable, "thinctl pool activate vault")
 	}
-	check(t, os.Rename(st.pool.Dir(), st.pool.Dir()+".away"))
+	check(t, os.Rename(f.pool.Dir(), f.pool.Dir()+".moved"))
 	for _, try := range []func() error{
-		func() error { _, err := client.Stat(st.ctx, &api.StatSnapshotRequest{Key: "first"}); return err },
-		func() error { _, err := client.Remove(st.ctx, &api.RemoveSnapshotRequest{Key: "first"}); return err },
-		func() error { _, err := client.Prepare(st.ctx, &api.PrepareSnapshotRequest{Key: "new"}); return err },
-		func() error { _, err := client.Cleanup(st.ctx, &api.CleanupRequest{}); return err },
+		func() error { _, err := client.Stat(f.ctx, &api.StatSnapshotRequest{Key: "first"}); return err },
+		func() error { _, err := client.Remove(f.ctx, &api.RemoveSnapshotRequest{Key: "first"}); return err },
+		func() error { _, err := client.Prepare(f.ctx, &api.PrepareSnapshotRequest{Key: "new"}); return err },
+		func() error { _, err := client.Cleanup(f.ctx, &api.CleanupRequest{}); return err },
 		func() error {
-			_, err := client.View(st.ctx, &api.ViewSnapshotRequest{Key: "new", Parent: "first"})
+			_, err := client.View(f.ctx, &api.ViewSnapshotRequest{Key: "new", Parent: "first"})
 			return err
 		},
-		func() error { _, err := client.Mounts(st.ctx, &api.MountsRequest{Key: "first"}); return err },
-		func() error { _, err := client.Usage(st.ctx, &api.UsageRequest{Key: "first"}); return err },
+		func() error { _, err := client.Mounts(f.ctx, &api.MountsRequest{Key: "first"}); return err },
+		func() error { _, err := client.Usage(f.ctx, &api.UsageRequest{Key: "first"}); return err },
 		func() error {
-			_, err := client.Commit(st.ctx, &api.CommitSnapshotRequest{Name: "x", Key: "first"})
-			return err
-		},
-		func() error {
-			_, err := client.Update(st.ctx, &api.UpdateSnapshotRequest{Info: &api.Info{Name: "first"}})
+			_, err := client.Commit(f.ctx, &api.CommitSnapshotRequest{Name: "x", Key: "first"})
 			return err
 		},
 		func() error {
-			list, err := client.List(st.ctx, &api.ListSnapshotsRequest{})
+			_, err := client.Update(f.ctx, &api.UpdateSnapshotRequest{Info: &api.Info{Name: "first"}})
+			return err
+		},
+		func() error {
+			list, err := client.List(f.ctx, &api.ListSnapshotsRequest{})
 			if err == nil {
 				_, err = list.Recv()
 			}
 			return err
 		},
 	} {
-		coded(t, try(), codes.Unavailable)
+		wantCode(t, try(), codes.Unavailable)
 	}
 	check(t, stop())
 }
 
-// No key, name, parent or label does harm, and what is refused leaves nothing.
+// Every key, name, parent and label is either accepted or rejected, and a rejected request leaves nothing behind.
 func TestBadInput(t *testing.T) {
-	st := newStage(t)
-	client, path, stop := st.serve(containerd.ServeOptions{})
-	ctx := st.ctx
+	f := newFixture(t)
+	client, path, stop := f.serve(containerd.ServeOptions{})
+	ctx := f.ctx
 	keys := []string{
 		"a b",
 		"../../etc/passwd",
@@ -310,38 +312,40 @@ func TestBadInput(t *testing.T) {
 		strings.Repeat("é/", 333),
 	}
 	for _, key := range keys {
-		_, err := client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: key})
-		check(t, err)
-		_, err = client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: key})
-		coded(t, err, codes.AlreadyExists)
-		_, err = client.Mounts(ctx, &api.MountsRequest{Key: key})
-		check(t, err)
-		_, err = client.Commit(ctx, &api.CommitSnapshotRequest{Name: "of " + key, Key: key})
-		check(t, err)
-		_, err = client.View(
-			ctx,
-			&api.ViewSnapshotRequest{Key: key, Parent: "of " + key, Labels: map[string]string{key: key}},
-		)
-		check(t, err)
-		found, err := client.Stat(ctx, &api.StatSnapshotRequest{Key: key})
-		check(t, err)
-		if info := found.GetInfo(); info.GetName() != key || info.GetParent() != "of "+key ||
-			info.GetLabels()[key] != key {
-			t.Errorf("%q is %v", key, info)
-		}
+		t.Run(fmt.Sprintf("key %.20q", key), func(t *testing.T) {
+			_, err := client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: key})
+			check(t, err)
+			_, err = client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: key})
+			wantCode(t, err, codes.AlreadyExists)
+			_, err = client.Mounts(ctx, &api.MountsRequest{Key: key})
+			check(t, err)
+			_, err = client.Commit(ctx, &api.CommitSnapshotRequest{Name: "of " + key, Key: key})
+			check(t, err)
+			_, err = client.View(
+				ctx,
+				&api.ViewSnapshotRequest{Key: key, Parent: "of " + key, Labels: map[string]string{key: key}},
+			)
+			check(t, err)
+			found, err := client.Stat(ctx, &api.StatSnapshotRequest{Key: key})
+			check(t, err)
+			if info := found.GetInfo(); info.GetName() != key || info.GetParent() != "of "+key ||
+				info.GetLabels()[key] != key {
+				t.Errorf("snapshot %q: got %v, want its name, parent and label", key, info)
+			}
+		})
 	}
-	if names := st.names(st.s); len(names) != 2*len(keys) {
-		t.Errorf("%d snapshots of %d: %q", len(names), 2*len(keys), names)
+	if names := f.names(f.s); len(names) != 2*len(keys) {
+		t.Errorf("got %d snapshots, want %d: %q", len(names), 2*len(keys), names)
 	}
 	for _, key := range keys {
 		for _, name := range []string{key, "of " + key} {
 			_, err := client.Remove(ctx, &api.RemoveSnapshotRequest{Key: name})
 			check(t, err)
 			_, err = client.Remove(ctx, &api.RemoveSnapshotRequest{Key: name})
-			coded(t, err, codes.NotFound)
+			wantCode(t, err, codes.NotFound)
 		}
 	}
-	st.layer("base", "")
+	f.layer("base", "")
 	_, err := client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: "active", Parent: "base"})
 	check(t, err)
 	long, sized := strings.Repeat("k", 16<<10+1), func(size string) map[string]string {
@@ -351,47 +355,66 @@ func TestBadInput(t *testing.T) {
 	for i := range 100 {
 		many[fmt.Sprint(i)] = strings.Repeat("v", 4000)
 	}
-	for name, labels := range map[string]map[string]string{"one label too long": {"k": strings.Repeat("v", 4096)}, "too many": many, "no key": {"": "v"},
-		"no size": sized("lots"), "negative": sized("-1"), "zero": sized("0"), "a unit": sized("10G"), "vast": sized("9223372036854775807"), "beyond": sized("99999999999999999999")} {
-		for _, create := range []func() error{
-			func() error {
-				_, err := client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: "bad", Labels: labels})
-				return err
-			},
-			func() error {
-				_, err := client.View(ctx, &api.ViewSnapshotRequest{Key: "bad", Parent: "base", Labels: labels})
-				return err
-			},
-		} {
-			if err := create(); status.Code(err) != codes.InvalidArgument {
-				t.Errorf("%s: %v", name, err)
+	for name, labels := range map[string]map[string]string{
+		"label too long":           {"k": strings.Repeat("v", 4096)},
+		"labels too long together": many,
+		"no key":                   {"": "v"},
+		"size no number":           sized("lots"),
+		"size negative":            sized("-1"),
+		"size zero":                sized("0"),
+		"size with a unit":         sized("10G"),
+		"size above a volume's":    sized("9223372036854775807"),
+		"size above 64 bits":       sized("99999999999999999999"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, create := range []func() error{
+				func() error {
+					_, err := client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: "bad", Labels: labels})
+					return err
+				},
+				func() error {
+					_, err := client.View(ctx, &api.ViewSnapshotRequest{Key: "bad", Parent: "base", Labels: labels})
+					return err
+				},
+			} {
+				wantCode(t, create(), codes.InvalidArgument)
 			}
-		}
-		if _, size := labels["containerd.io/snapshot/max-size"]; size {
-			continue
-		}
-		_, err := client.Commit(ctx, &api.CommitSnapshotRequest{Name: "bad", Key: "active", Labels: labels})
-		coded(t, err, codes.InvalidArgument)
-		_, err = client.Update(ctx, &api.UpdateSnapshotRequest{Info: &api.Info{Name: "active", Labels: labels}})
-		coded(t, err, codes.InvalidArgument)
+			if _, size := labels["containerd.io/snapshot/max-size"]; size {
+				return
+			}
+			_, err := client.Commit(ctx, &api.CommitSnapshotRequest{Name: "bad", Key: "active", Labels: labels})
+			wantCode(t, err, codes.InvalidArgument)
+			_, err = client.Update(ctx, &api.UpdateSnapshotRequest{Info: &api.Info{Name: "active", Labels: labels}})
+			wantCode(t, err, codes.InvalidArgument)
+		})
 	}
 	for _, test := range []struct {
 		key, parent string
 		want        codes.Code
-	}{{"bad", "nobody", codes.NotFound}, {"bad", "active", codes.InvalidArgument}, {"bad", "bad", codes.NotFound}, {"bad", long, codes.InvalidArgument},
-		{long, "base", codes.InvalidArgument}, {"", "base", codes.InvalidArgument}, {"active", "base", codes.AlreadyExists}, {"base", "base", codes.AlreadyExists}} {
-		_, err := client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: test.key, Parent: test.parent})
-		coded(t, err, test.want)
-		_, err = client.View(ctx, &api.ViewSnapshotRequest{Key: test.key, Parent: test.parent})
-		coded(t, err, test.want)
+	}{
+		{"bad", "missing", codes.NotFound},
+		{"bad", "active", codes.InvalidArgument},
+		{"bad", "bad", codes.NotFound},
+		{"bad", long, codes.InvalidArgument},
+		{long, "base", codes.InvalidArgument},
+		{"", "base", codes.InvalidArgument},
+		{"active", "base", codes.AlreadyExists},
+		{"base", "base", codes.AlreadyExists},
+	} {
+		t.Run(fmt.Sprintf("key %.20q, parent %.20q", test.key, test.parent), func(t *testing.T) {
+			_, err := client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: test.key, Parent: test.parent})
+			wantCode(t, err, test.want)
+			_, err = client.View(ctx, &api.ViewSnapshotRequest{Key: test.key, Parent: test.parent})
+			wantCode(t, err, test.want)
+		})
 	}
 	for _, name := range []string{"", long} {
 		_, err := client.Commit(ctx, &api.CommitSnapshotRequest{Name: name, Key: "active"})
-		coded(t, err, codes.InvalidArgument)
+		wantCode(t, err, codes.InvalidArgument)
 	}
-	// Beyond what a message may be, and no text at all: gRPC itself refuses it.
+	// gRPC itself rejects a message that is too large and a string that is not UTF-8.
 	_, err = client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: strings.Repeat("k", 5<<20)})
-	coded(t, err, codes.ResourceExhausted, "larger than max")
+	wantCode(t, err, codes.ResourceExhausted, "larger than max")
 	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	check(t, err)
 	defer conn.Close()
@@ -401,29 +424,29 @@ func TestBadInput(t *testing.T) {
 		wrapperspb.Bytes([]byte("\xff\xfe")),
 		&emptypb.Empty{},
 	)
-	coded(t, err, codes.Internal, "UTF-8")
-	if names := st.names(st.s); !slices.Equal(names, []string{"active", "base"}) {
-		t.Errorf("there are %q", names)
+	wantCode(t, err, codes.Internal, "UTF-8")
+	if names := f.names(f.s); !slices.Equal(names, []string{"active", "base"}) {
+		t.Errorf("got snapshots %q, want active and base", names)
 	}
 	check(t, stop())
-	check(t, st.agree())
-	check(t, st.takeDown())
+	check(t, f.verify())
+	check(t, f.removeAll())
 }
 
-// Whoever hangs up in the middle of whatever call, or goes away with the
-// connection, leaves it done or not done.
-func TestHangUpsOfAll(t *testing.T) {
-	st := newStage(t)
-	st.layer("a", "")
-	client, path, stop := st.serve(containerd.ServeOptions{})
-	clear := func() {
+// A client that cancels a call, or loses the connection during it, leaves it done or undone.
+func TestCancelledCalls(t *testing.T) {
+	f := newFixture(t)
+	f.layer("a", "")
+	client, path, stop := f.serve(containerd.ServeOptions{})
+	clear := func(t *testing.T) {
+		t.Helper()
 		for _, key := range []string{"web", "look", "done"} {
 			if _, err := client.Remove(
-				st.ctx,
+				f.ctx,
 				&api.RemoveSnapshotRequest{Key: key},
 			); err != nil &&
 				status.Code(err) != codes.NotFound {
-				t.Fatalf("after hanging up: %v", err)
+				t.Fatalf("remove %s after the cancelled call: %v", key, err)
 			}
 		}
 	}
@@ -447,59 +470,61 @@ func TestHangUpsOfAll(t *testing.T) {
 		},
 	}
 	for name, call := range calls {
-		for i := range 20 {
-			if _, err := client.Prepare(st.ctx, &api.PrepareSnapshotRequest{Key: "web", Parent: "a"}); err != nil {
-				t.Fatalf("before %s: %v", name, err)
+		t.Run(name, func(t *testing.T) {
+			for i := range 20 {
+				if _, err := client.Prepare(f.ctx, &api.PrepareSnapshotRequest{Key: "web", Parent: "a"}); err != nil {
+					t.Fatalf("prepare before the call: %v", err)
+				}
+				ctx, cancel := context.WithTimeout(f.ctx, time.Duration(i)*150*time.Microsecond)
+				if i%2 == 0 {
+					call(ctx, client)
+				} else { // close the connection, as the end of the client's process does
+					conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
+					check(t, err)
+					returned := make(chan struct{})
+					go func() { defer close(returned); call(f.ctx, api.NewSnapshotsClient(conn)) }()
+					<-ctx.Done()
+					check(t, conn.Close())
+					<-returned
+				}
+				cancel()
+				clear(t)
 			}
-			ctx, cancel := context.WithTimeout(st.ctx, time.Duration(i)*150*time.Microsecond)
-			if i%2 == 0 {
-				call(ctx, client)
-			} else { // the connection goes, as it does with its process
-				conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
-				check(t, err)
-				hungUp := make(chan struct{})
-				go func() { defer close(hungUp); call(st.ctx, api.NewSnapshotsClient(conn)) }()
-				<-ctx.Done()
-				check(t, conn.Close())
-				<-hungUp
-			}
-			cancel()
-			clear()
-		}
+		})
 	}
-	check(t, stop()) // what was still under way has ended
-	for _, name := range st.names(st.s) {
+	check(t, stop()) // waits for the calls in progress
+	for _, name := range f.names(f.s) {
 		if name != "a" {
-			check(t, st.s.Remove(st.ctx, name))
+			check(t, f.s.Remove(f.ctx, name))
 		}
 	}
-	check(t, st.agree())
-	check(t, st.takeDown())
+	check(t, f.verify())
+	check(t, f.removeAll())
 }
 
-// A client that hangs up in the middle leaves a whole snapshot or none.
-func TestHangUps(t *testing.T) {
-	st := newStage(t)
-	st.layer("a", "")
-	client, _, stop := st.serve(containerd.ServeOptions{})
+// A client that cancels a Prepare leaves a complete snapshot or none.
+func TestCancelledPrepare(t *testing.T) {
+	f := newFixture(t)
+	f.layer("a", "")
+	client, _, stop := f.serve(containerd.ServeOptions{})
 	for i := range 60 {
-		ctx, cancel := context.WithTimeout(st.ctx, time.Duration(i)*100*time.Microsecond)
+		ctx, cancel := context.WithTimeout(f.ctx, time.Duration(i)*100*time.Microsecond)
 		client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: "web", Parent: "a"})
 		cancel()
 		if _, err := client.Remove(
-			st.ctx,
+			f.ctx,
 			&api.RemoveSnapshotRequest{Key: "web"},
 		); err != nil &&
 			status.Code(err) != codes.NotFound {
-			t.Fatalf("after hanging up: %v", err)
+			t.Fatalf("remove after the cancelled call: %v", err)
 		}
 	}
-	check(t, stop()) // what was still under way has ended
-	if _, err := st.s.Stat(st.ctx, "web"); err == nil {
-		check(t, st.s.Remove(st.ctx, "web"))
+	check(t, stop()) // waits for the calls in progress
+	if _, err := f.s.Stat(f.ctx, "web"); err == nil {
+		check(t, f.s.Remove(f.ctx, "web"))
 	}
-	check(t, st.agree())
-	check(t, st.takeDown())
+	check(t, f.verify())
+	check(t, f.removeAll())
 }
 
 func TestListen(t *testing.T) {
@@ -510,27 +535,27 @@ func TestListen(t *testing.T) {
 	first, err := containerd.Listen(path)
 	check(t, err)
 	_, err = containerd.Listen(path)
-	is(t, err, fault.Busy, path)
+	wantError(t, err, fault.Busy, path)
 	check(t, first.Close())
 	first.Close()
-	// What a killed process leaves.
+	// A killed process leaves its socket behind.
 	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	check(t, err)
 	stale.SetUnlinkOnClose(false)
 	_, err = containerd.Listen(path)
-	is(t, err, fault.Busy) // it is not stale yet
+	wantError(t, err, fault.Busy) // it is not stale yet
 	check(t, stale.Close())
 	second, err := containerd.Listen(path)
 	check(t, err)
 	check(t, second.Close())
-	check(t, os.WriteFile(path, []byte("precious"), 0o600))
+	check(t, os.WriteFile(path, []byte("a user's file"), 0o600))
 	_, err = containerd.Listen(path)
-	is(t, err, fault.Invalid, "not a socket")
+	wantError(t, err, fault.Invalid, "not a socket")
 	_, err = containerd.Listen("/" + strings.Repeat("x", 101))
-	is(t, err, fault.Invalid, "100")
+	wantError(t, err, fault.Invalid, "100")
 	entries, err := os.ReadDir(dir)
 	check(t, err)
 	if len(entries) != 2 {
-		t.Errorf("left in the folder: %v", entries)
+		t.Errorf("got %v in the directory, want 2 entries", entries)
 	}
 }

@@ -16,18 +16,18 @@ import (
 	"thinctl/snapshots/filesystem"
 )
 
-// mounted prepares a snapshot "web" of "a" that a container has mounted, with a file "b"
-// that is not written out, and a view of "a".
-func (st *stage) mounted() (lower, upper []mount.Mount, target string) {
-	st.t.Helper()
-	st.layer("a", "")
-	upper, err := st.s.Prepare(st.ctx, "web", "a")
-	check(st.t, err)
-	target = st.t.TempDir()
-	check(st.t, st.Files.Mount(st.ctx, upper[0].Source, target, filesystem.MountOptions{Type: filesystem.Ext4}))
-	check(st.t, os.WriteFile(filepath.Join(target, "b"), []byte("b"), 0o600))
-	lower, err = st.s.View(st.ctx, "look", "a")
-	check(st.t, err)
+// mounted prepares a snapshot "web" of "a" and a view of "a". A container has mounted "web" and has written a file "b"
+// that is not synced.
+func (f *fixture) mounted() (lower, upper []mount.Mount, target string) {
+	f.t.Helper()
+	f.layer("a", "")
+	upper, err := f.s.Prepare(f.ctx, "web", "a")
+	check(f.t, err)
+	target = f.t.TempDir()
+	check(f.t, f.Files.Mount(f.ctx, upper[0].Source, target, filesystem.MountOptions{Type: filesystem.Ext4}))
+	check(f.t, os.WriteFile(filepath.Join(target, "b"), []byte("b"), 0o600))
+	lower, err = f.s.View(f.ctx, "look", "a")
+	check(f.t, err)
 	return lower, upper, target
 }
 
@@ -42,52 +42,52 @@ func namesIn(root string) (names []string) {
 	return names
 }
 
-// The tree of a container that writes is of one moment, and its device is not mounted
-// again. Views may come and go in the meantime, and the container be removed.
+// Read shows the tree of a writing container at one moment, without a second mount of its device. In the meantime
+// views and the container can be removed.
 func TestReadOfMounted(t *testing.T) {
-	st := newStage(t)
-	lower, upper, target := st.mounted()
-	pair, err := st.s.Pair(st.ctx, lower, upper)
+	f := newFixture(t)
+	lower, upper, target := f.mounted()
+	pair, err := f.s.Pair(f.ctx, lower, upper)
 	check(t, err)
 	if pair.Upper() != "web" {
-		t.Errorf("the upper one is %q", pair.Upper())
+		t.Errorf("got upper snapshot %q, want web", pair.Upper())
 	}
-	err = pair.Read(st.ctx, func(trees containerd.Trees) error {
+	err = pair.Read(f.ctx, func(trees containerd.Trees) error {
 		check(t, os.WriteFile(filepath.Join(target, "c"), []byte("c"), 0o600))
-		check(t, st.s.Remove(st.ctx, "look"))
-		check(t, st.Files.Unmount(st.ctx, target, filesystem.UnmountOptions{}))
-		check(t, st.s.Remove(st.ctx, "web"))
+		check(t, f.s.Remove(f.ctx, "look"))
+		check(t, f.Files.Unmount(f.ctx, target, filesystem.UnmountOptions{}))
+		check(t, f.s.Remove(f.ctx, "web"))
 		if got := namesIn(trees.Lower); !slices.Equal(got, []string{"a"}) {
-			t.Errorf("the lower tree has %q", got)
+			t.Errorf("lower tree: got %q, want a", got)
 		}
 		if got := namesIn(trees.Upper); !slices.Equal(got, []string{"a", "b"}) {
-			t.Errorf("the upper tree has %q", got)
+			t.Errorf("upper tree: got %q, want a and b", got)
 		}
 		if !trees.Related {
-			t.Error("the trees are not related")
+			t.Error("got trees that are not related, want related")
 		}
 		return nil
 	})
 	check(t, err)
-	check(t, st.takeDown())
+	check(t, f.removeAll())
 }
 
-// Of what kinds two snapshots are, and how they are related.
+// Pair accepts all kinds of snapshots, rejects other mounts, and reports whether the two are related.
 func TestPair(t *testing.T) {
-	st := newStage(t)
-	st.layer("a", "")
-	st.layer("b", "a")
-	st.layer("side", "")
+	f := newFixture(t)
+	f.layer("a", "")
+	f.layer("b", "a")
+	f.layer("side", "")
 	view := func(key, parent string) []mount.Mount {
-		mounts, err := st.s.View(st.ctx, key, parent)
+		mounts, err := f.s.View(f.ctx, key, parent)
 		check(t, err)
 		return mounts
 	}
-	active, err := st.s.Prepare(st.ctx, "web", "b")
+	active, err := f.s.Prepare(f.ctx, "web", "b")
 	check(t, err)
 	a, b, side, empty := view("view a", "a"), view("view b", "b"), view("view side", "side"), view("view of none", "")
-	_, other := st.process(containerd.Options{Namespace: "other"})
-	foreign, err := other.Prepare(st.ctx, "web", "")
+	_, other := f.process(containerd.Options{Namespace: "other"})
+	foreign, err := other.Prepare(f.ctx, "web", "")
 	check(t, err)
 	for _, c := range []struct {
 		name         string
@@ -95,77 +95,77 @@ func TestPair(t *testing.T) {
 		related      bool
 		kind         error
 	}{
-		{"of its layer", b, active, true, nil},
-		{"of its layer's layer", a, active, true, nil},
-		{"the other way round", active, a, true, nil},
-		{"of a layer", a, b, true, nil},
-		{"of itself", active, active, true, nil},
-		{"of another", side, active, false, nil},
-		{"of the empty one", empty, active, false, nil},
-		{"of nothing", nil, active, false, nil},
-		{"nothing", a, nil, false, fault.Unsupported},
-		{"of another namespace", a, foreign, false, fault.Unsupported},
-		{"of a disk", a, []mount.Mount{{Type: "ext4", Source: "/dev/sda1"}}, false, fault.Unsupported},
-		{"of two mounts", a, append(slices.Clone(active), active...), false, fault.Unsupported},
-		{"what is gone", a, []mount.Mount{{Type: "ext4", Source: active[0].Source + "0"}}, false, fault.NotFound},
+		{"lower is the parent", b, active, true, nil},
+		{"lower is the grandparent", a, active, true, nil},
+		{"upper is the grandparent", active, a, true, nil},
+		{"views of a layer and its child", a, b, true, nil},
+		{"the same snapshot twice", active, active, true, nil},
+		{"lower is not related", side, active, false, nil},
+		{"lower is an empty view", empty, active, false, nil},
+		{"no lower mounts", nil, active, false, nil},
+		{"no upper mounts", a, nil, false, fault.Unsupported},
+		{"upper is of another namespace", a, foreign, false, fault.Unsupported},
+		{"upper is a disk", a, []mount.Mount{{Type: "ext4", Source: "/dev/sda1"}}, false, fault.Unsupported},
+		{"upper has two mounts", a, append(slices.Clone(active), active...), false, fault.Unsupported},
+		{"upper does not exist", a, []mount.Mount{{Type: "ext4", Source: active[0].Source + "0"}}, false, fault.NotFound},
 	} {
-		pair, err := st.s.Pair(st.ctx, c.lower, c.upper)
-		if c.kind != nil {
-			if !errors.Is(err, c.kind) {
-				t.Errorf("%s: %v is no %v", c.name, err, c.kind)
+		t.Run(c.name, func(t *testing.T) {
+			pair, err := f.s.Pair(f.ctx, c.lower, c.upper)
+			if c.kind != nil {
+				wantError(t, err, c.kind)
+				return
 			}
-			continue
-		}
-		check(t, err)
-		check(t, pair.Read(st.ctx, func(trees containerd.Trees) error {
-			if trees.Related != c.related {
-				t.Errorf("%s: related: %t", c.name, trees.Related)
-			}
-			if (trees.Lower == "") != (c.lower == nil) {
-				t.Errorf("%s: the lower tree is at %q", c.name, trees.Lower)
-			}
-			return nil
-		}))
+			check(t, err)
+			check(t, pair.Read(f.ctx, func(trees containerd.Trees) error {
+				if trees.Related != c.related {
+					t.Errorf("got related: %t, want %t", trees.Related, c.related)
+				}
+				if (trees.Lower == "") != (c.lower == nil) {
+					t.Errorf("got lower tree at %q, want a tree: %t", trees.Lower, c.lower != nil)
+				}
+				return nil
+			}))
+		})
 	}
-	check(t, other.Remove(st.ctx, "web"))
+	check(t, other.Remove(f.ctx, "web"))
 	check(t, other.Close())
-	check(t, st.takeDown())
+	check(t, f.removeAll())
 }
 
-// A process that is stopped at any step while it reads a running container leaves
-// neither volume nor mount nor device behind, and the container as it was.
+// A process that is stopped at any step while it reads a running container leaves no volume, mount or device behind,
+// and does not change the container.
 func TestStoppedRead(t *testing.T) {
 	for n := 1; ; n += stride {
-		st := newStage(t)
-		lower, upper, target := st.mounted()
-		st.s.Close()
-		pool, victim := st.process(containerd.Options{})
-		st.StopAt(n, thinpooltest.Before)
-		pair, err := victim.Pair(st.ctx, lower, upper)
+		f := newFixture(t)
+		lower, upper, target := f.mounted()
+		f.s.Close()
+		pool, victim := f.process(containerd.Options{})
+		f.StopAt(n, thinpooltest.Before)
+		pair, err := victim.Pair(f.ctx, lower, upper)
 		if err == nil {
-			err = pair.Read(st.ctx, func(containerd.Trees) error { return nil })
+			err = pair.Read(f.ctx, func(containerd.Trees) error { return nil })
 		}
 		victim.Close()
-		pool.Close(st.ctx)
-		step, was := st.Restart()
-		if !was && err != nil {
-			t.Fatalf("not stopped: %v", err)
+		pool.Close(f.ctx)
+		step, stopped := f.Restart()
+		if !stopped && err != nil {
+			t.Fatalf("read without a stop: got error %v, want none", err)
 		}
-		st.reopen()
+		f.reopen()
 		err = errors.Join(
-			st.pool.Activate(st.ctx),
-			st.s.Recover(st.ctx),
-			st.Files.Unmount(context.Background(), target, filesystem.UnmountOptions{}),
-			st.agree(),
+			f.pool.Activate(f.ctx),
+			f.s.Recover(f.ctx),
+			f.Files.Unmount(context.Background(), target, filesystem.UnmountOptions{}),
+			f.verify(),
 		)
 		if err == nil {
-			err = st.has(upper, "a", "b")
+			err = f.has(upper, "a", "b")
 		}
 		if err != nil {
 			t.Fatalf("stopped before step %d (%s): %v", n, step, err)
 		}
-		check(t, st.takeDown())
-		if !was {
+		check(t, f.removeAll())
+		if !stopped {
 			return
 		}
 	}
