@@ -3,6 +3,7 @@ package snapshots
 import (
 	"context"
 
+	"thinctl/internal/names"
 	"thinctl/thinpool"
 )
 
@@ -28,7 +29,7 @@ func (s *Store) CommitContainer(ctx context.Context, id string, o CommitOptions)
 	if err := s.recoverJournal(ctx, c); err != nil {
 		return Layer{}, failed("commit", "container "+c.Name, err)
 	}
-	layer := Layer{ID: newID(idDigits), Created: s.now()}
+	layer := Layer{ID: names.Random(idDigits), Created: s.now()}
 	var refused error
 	_, err = s.pool.Snapshot(ctx, containerVolume(c.ID), layerVolume(layer.ID), thinpool.SnapshotOptions{
 		Keep: thinpool.Keep{For: forLayer, ReadOnly: true, With: func(tx *thinpool.Tx, v thinpool.VolumeRecord) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"thinctl/fault"
+	"thinctl/internal/names"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -33,7 +34,7 @@ type ContainerOptions struct {
 // this is one snapshot: nothing is mounted, formatted or copied.
 func (s *Store) CreateContainer(ctx context.Context, o ContainerOptions) (Container, error) {
 	c := Container{
-		ID:         newID(idDigits),
+		ID:         names.Random(idDigits),
 		Name:       o.Name,
 		Image:      o.Image,
 		ImageName:  o.ImageName,

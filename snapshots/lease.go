@@ -9,6 +9,7 @@ import (
 	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/internal/filelock"
+	"thinctl/internal/names"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -26,7 +27,7 @@ type lease struct {
 // beginLease registers a lease of layers. find, which may be nil, runs in the same
 // transaction. What leases of killed processes left is removed.
 func (s *Store) beginLease(ctx context.Context, layers []string, find func(*thinpool.Tx) error) (*lease, error) {
-	w := &lease{s: s, id: newID(16)}
+	w := &lease{s: s, id: names.Random(16)}
 	var err error
 	if w.lock, err = s.lock(ctx, lockLease, w.id); err != nil {
 		return nil, err
@@ -57,7 +58,7 @@ func (w *lease) volume() string { return leaseVolume(w.id) }
 
 const leasePrefix = ".work-"
 
-func (s *Store) leaseTarget(id string) string { return filepath.Join(s.mountsDir(), leasePrefix+id) }
+func (s *Store) leaseTarget(id string) string { return filepath.Join(s.MountsDir(), leasePrefix+id) }
 
 // copy creates the working volume, a snapshot of origin of a size.
 func (w *lease) copy(ctx context.Context, origin string, size units.Bytes) error {
@@ -91,14 +92,20 @@ func (w *lease) mount(ctx context.Context, fs filesystem.Type, grow bool) (targe
 	return target, w.s.files.Grow(ctx, volume.Node, target)
 }
 
-// unmountLease unmounts a lease's volume; the device stays. A process that has entered
-// the mount, or a mount namespace that was made in the meantime, may keep the file
-// system; this must not fail an operation that is complete.
+// unmountLease unmounts a lease's volume; the device stays.
 func (s *Store) unmountLease(ctx context.Context, id string) error {
-	target := s.leaseTarget(id)
-	err := s.files.Unmount(ctx, target, filesystem.UnmountOptions{})
+	return RemoveMount(ctx, s.files, s.leaseTarget(id))
+}
+
+// RemoveMount unmounts a directory, if it is mounted, and removes it. If a process has
+// entered the mount, or another mount namespace has a copy of it, it is unmounted lazily:
+// that must not fail an operation that is complete.
+func RemoveMount(ctx context.Context, files Files, target string) error {
+	ctx, cancel := contexts.Cleanup(ctx)
+	defer cancel()
+	err := files.Unmount(ctx, target, filesystem.UnmountOptions{})
 	if errors.Is(err, fault.Busy) {
-		err = s.files.Unmount(ctx, target, filesystem.UnmountOptions{Lazy: true})
+		err = files.Unmount(ctx, target, filesystem.UnmountOptions{Lazy: true})
 	}
 	if err != nil && !errors.Is(err, filesystem.ErrNotMounted) {
 		return err

@@ -48,6 +48,17 @@ func (s *Store) tryLock(kind lockKind, name string) (*filelock.Lock, error) {
 	return filelock.Try(s.lockPath(), span(kind, name))
 }
 
+// LockVolume locks the device and the mounts of a volume against other processes. The
+// caller releases the lock.
+func (s *Store) LockVolume(ctx context.Context, volume string) (*filelock.Lock, error) {
+	return s.lock(ctx, lockVolume, volume)
+}
+
+// TryLockVolume is LockVolume without waiting; filelock.ErrHeld.
+func (s *Store) TryLockVolume(volume string) (*filelock.Lock, error) {
+	return s.tryLock(lockVolume, volume)
+}
+
 // WithLayerLock runs f while no process makes the layer of an id.
 func (s *Store) WithLayerLock(ctx context.Context, id string, f func() error) error {
 	lock, err := s.lock(ctx, lockLayer, id)

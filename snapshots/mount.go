@@ -23,7 +23,7 @@ type MountOptions struct {
 	Target string
 }
 
-func (s *Store) containerTarget(id string) string { return filepath.Join(s.mountsDir(), id) }
+func (s *Store) containerTarget(id string) string { return filepath.Join(s.MountsDir(), id) }
 
 // MountContainer mounts a container and returns the mount point. A container that is
 // already mounted in this way stays as it is. If the volume is larger than its file
@@ -288,5 +288,5 @@ func (s *Store) withMounted(ctx context.Context, c Container, do func(root strin
 
 // isView reports whether a mount point is a view's.
 func (s *Store) isView(path string) bool {
-	return strings.HasPrefix(path, filepath.Join(s.mountsDir(), viewPrefix))
+	return strings.HasPrefix(path, filepath.Join(s.MountsDir(), viewPrefix))
 }

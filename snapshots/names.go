@@ -1,8 +1,6 @@
 package snapshots
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -16,12 +14,6 @@ const idDigits = 64
 
 // shortID is the number of digits of an id that messages show.
 const shortID = 12
-
-func newID(digits int) string {
-	b := make([]byte, digits/2)
-	rand.Read(b) // never fails (crypto/rand)
-	return hex.EncodeToString(b)
-}
 
 func isID(text string) bool { return len(text) == idDigits && isHex(text) }
 

@@ -31,14 +31,14 @@ func (s *Store) Recover(ctx context.Context) error {
 // clearDirs removes the views of killed processes, and the directories of leases and
 // containers that no longer exist.
 func (s *Store) clearDirs(ctx context.Context) error {
-	entries, err := os.ReadDir(s.mountsDir())
+	entries, err := os.ReadDir(s.MountsDir())
 	if err != nil {
 		return err
 	}
 	var faults []error
 	for _, entry := range entries {
 		if id, volume, ok := splitView(entry.Name()); ok {
-			faults = append(faults, s.clearDeadView(ctx, id, volume, filepath.Join(s.mountsDir(), entry.Name())))
+			faults = append(faults, s.clearDeadView(ctx, id, volume, filepath.Join(s.MountsDir(), entry.Name())))
 		}
 	}
 	return errors.Join(faults...)

@@ -46,9 +46,9 @@ func (s *Store) now() time.Time {
 	return time.Now().UTC()
 }
 
-// mountsDir is the pool's directory of mounts, in the form in which the kernel lists
+// MountsDir returns the pool's directory of mounts, in the form in which the kernel lists
 // mount points.
-func (s *Store) mountsDir() string { return resolved(s.pool.MountsDir()) }
+func (s *Store) MountsDir() string { return resolved(s.pool.MountsDir()) }
 
 func resolved(path string) string {
 	if real, err := filepath.EvalSymlinks(path); err == nil {

@@ -10,6 +10,7 @@ import (
 	"thinctl/fault"
 	"thinctl/internal/contexts"
 	"thinctl/internal/filelock"
+	"thinctl/internal/names"
 	"thinctl/snapshots/filesystem"
 )
 
@@ -122,12 +123,12 @@ func (s *Store) WithTrees(ctx context.Context, lower, upper Tree, f func(lower, 
 // mountView mounts a volume in a directory of its own. The caller holds the volume's
 // lock.
 func (s *Store) mountView(ctx context.Context, volume string, o filesystem.MountOptions) (*View, error) {
-	id := newID(16)
+	id := names.Random(16)
 	alive, err := s.lock(ctx, lockView, id)
 	if err != nil {
 		return nil, err
 	}
-	v := &View{Root: filepath.Join(s.mountsDir(), viewPrefix+id+"."+volume), s: s, volume: volume, alive: alive}
+	v := &View{Root: filepath.Join(s.MountsDir(), viewPrefix+id+"."+volume), s: s, volume: volume, alive: alive}
 	active, err := s.pool.ActivateVolume(ctx, volume)
 	if err == nil {
 		o.MakeTarget = true

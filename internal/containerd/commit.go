@@ -9,6 +9,7 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/contexts"
+	"thinctl/internal/names"
 	"thinctl/thinpool"
 )
 
@@ -99,7 +100,7 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, options core
 // volume to that process. If it is killed in between, the volume has no document, and
 // Recover removes it.
 func (s *Snapshotter) replaceOpen(ctx context.Context, r record, keep thinpool.Keep) error {
-	if _, err := s.pool.Snapshot(ctx, r.Volume, volumeName(newID()), thinpool.SnapshotOptions{Keep: keep}); err != nil {
+	if _, err := s.pool.Snapshot(ctx, r.Volume, volumeName(names.Random(16)), thinpool.SnapshotOptions{Keep: keep}); err != nil {
 		return err
 	}
 	ctx, cancel := contexts.Cleanup(ctx)
@@ -174,10 +175,10 @@ func (s *Snapshotter) replay(ctx context.Context, r record, volume thinpool.Volu
 	if err != nil || !needs {
 		return err
 	}
-	unlock, err := s.lock(ctx, r.Volume)
+	lock, err := s.layers.LockVolume(ctx, r.Volume)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer lock.Release()
 	return s.mounted(ctx, r, volume, func(target string) error { return s.files.Sync(ctx, target) })
 }

@@ -3,7 +3,6 @@ package containerd
 import (
 	"context"
 	"errors"
-	"hash/fnv"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,8 +11,8 @@ import (
 	core "github.com/containerd/containerd/v2/core/snapshots"
 
 	"thinctl/fault"
-	"thinctl/internal/contexts"
 	"thinctl/internal/filelock"
+	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 )
@@ -68,11 +67,11 @@ func (s *Snapshotter) withVolume(
 // ready activates a snapshot's device and grows its file system to the volume's size.
 func (s *Snapshotter) ready(ctx context.Context, key string, r record) ([]mount.Mount, error) {
 	if r.shares() { // the last view before this may be putting it away
-		unlock, err := s.lock(ctx, r.Volume)
+		lock, err := s.layers.LockVolume(ctx, r.Volume)
 		if err != nil {
 			return nil, err
 		}
-		defer unlock()
+		defer lock.Release()
 	}
 	volume, err := s.pool.ActivateVolume(ctx, r.Volume)
 	if gone(err) {
@@ -119,11 +118,11 @@ func mountOptions(r record) []string {
 
 // grow grows a file system to its volume's size, and records it.
 func (s *Snapshotter) grow(ctx context.Context, key string, r record, volume thinpool.Volume) error {
-	unlock, err := s.lock(ctx, r.Volume)
+	lock, err := s.layers.LockVolume(ctx, r.Volume)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer lock.Release()
 	if now, err := s.get(ctx, "grow", key); err != nil || now.ID != r.ID || now.FileSystem == 0 {
 		return err
 	}
@@ -149,67 +148,18 @@ func (s *Snapshotter) mounted(
 	volume thinpool.Volume,
 	do func(target string) error,
 ) error {
-	target := filepath.Join(s.pool.MountsDir(), mountPrefix+r.Volume)
-	if real, err := filepath.EvalSymlinks(s.pool.MountsDir()); err == nil {
-		target = filepath.Join(real, mountPrefix+r.Volume)
+	target := filepath.Join(s.layers.MountsDir(), mountPrefix+r.Volume)
+	o := filesystem.MountOptions{Type: r.FS, MakeTarget: true, FailWhenFull: true,
+		Options: []string{"nosuid", "nodev", "noexec"}}
+	if err := s.files.Mount(ctx, volume.Node, target, o); err != nil {
+		return errors.Join(err, snapshots.RemoveMount(ctx, s.files, target))
 	}
-	err := s.files.Mount(
-		ctx,
-		volume.Node,
-		target,
-		filesystem.MountOptions{Type: r.FS, MakeTarget: true, FailWhenFull: true,
-			Options: []string{"nosuid", "nodev", "noexec"}},
-	)
-	if err != nil {
-		return errors.Join(err, removeDir(target))
-	}
-	return errors.Join(do(target), s.unmount(ctx, target))
-}
-
-// unmount unmounts a directory of this package and removes it. If a process has entered
-// it, or another mount namespace has a copy, it is unmounted lazily.
-func (s *Snapshotter) unmount(ctx context.Context, target string) error {
-	ctx, cancel := contexts.Cleanup(ctx)
-	defer cancel()
-	err := s.files.Unmount(ctx, target, filesystem.UnmountOptions{})
-	if errors.Is(err, fault.Busy) {
-		err = s.files.Unmount(ctx, target, filesystem.UnmountOptions{Lazy: true})
-	}
-	if err != nil && !errors.Is(err, filesystem.ErrNotMounted) {
-		return err
-	}
-	return removeDir(target)
-}
-
-func removeDir(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
+	return errors.Join(do(target), snapshots.RemoveMount(ctx, s.files, target))
 }
 
 // mountPrefix is the prefix of this package's mount directories; the name of the volume
 // follows.
 const mountPrefix = ".containerd."
-
-// lockFile is in the pool's directory. One byte of it is locked while a volume is
-// mounted here for a short time. Two volumes that share a byte wait for each other.
-const lockFile = "containerd.lock"
-
-func (s *Snapshotter) span(volume string) (string, filelock.Range) {
-	h := fnv.New64a()
-	h.Write([]byte(volume))
-	return filepath.Join(s.pool.Dir(), lockFile), filelock.Range{Start: int64(h.Sum64() >> 2), Length: 1}
-}
-
-func (s *Snapshotter) lock(ctx context.Context, volume string) (unlock func(), err error) {
-	path, span := s.span(volume)
-	lock, err := filelock.Acquire(ctx, path, span)
-	if err != nil {
-		return nil, err
-	}
-	return func() { lock.Release() }, nil
-}
 
 // clearMounts removes the mounts that killed processes left.
 func (s *Snapshotter) clearMounts(ctx context.Context) error {
@@ -226,17 +176,13 @@ func (s *Snapshotter) clearMounts(ctx context.Context) error {
 		if !is {
 			continue
 		}
-		path, span := s.span(volume)
-		lock, err := filelock.Try(path, span)
+		lock, err := s.layers.TryLockVolume(volume)
 		if errors.Is(err, filelock.ErrHeld) {
 			continue
 		}
 		if err == nil {
-			target := filepath.Join(s.pool.MountsDir(), entry.Name())
-			if real, fault := filepath.EvalSymlinks(target); fault == nil {
-				target = real
-			}
-			err = errors.Join(s.unmount(ctx, target), lock.Release())
+			target := filepath.Join(s.layers.MountsDir(), entry.Name())
+			err = errors.Join(snapshots.RemoveMount(ctx, s.files, target), lock.Release())
 		}
 		faults = append(faults, err)
 	}

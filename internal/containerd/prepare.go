@@ -11,6 +11,7 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/contexts"
+	"thinctl/internal/names"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
@@ -65,7 +66,7 @@ func (s *Snapshotter) create(
 		return nil, failed(op, key, err)
 	}
 	r := record{
-		ID:         newID(),
+		ID:         names.Random(16),
 		Kind:       kind,
 		Parent:     parent,
 		ParentID:   on.id,
@@ -249,11 +250,11 @@ func (s *Snapshotter) forgetTemplates() {
 // measureIdle measures a volume that is not mounted, and deactivates it. One process at
 // a time does this. A command that deactivates unused devices may come in between.
 func (s *Snapshotter) measureIdle(ctx context.Context, volume string) (all footprint, err error) {
-	unlock, err := s.lock(ctx, volume)
+	lock, err := s.layers.LockVolume(ctx, volume)
 	if err != nil {
 		return all, err
 	}
-	defer unlock()
+	defer lock.Release()
 	const tries = 5
 	for n := 1; ; n++ {
 		var active thinpool.Volume

@@ -1,8 +1,6 @@
 package containerd
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -127,12 +125,6 @@ func (s *Snapshotter) child(tx *thinpool.Tx, r record) (string, error) {
 		return entry.Record, err
 	}
 	return "", nil
-}
-
-func newID() string {
-	b := make([]byte, 8)
-	rand.Read(b) // never fails (crypto/rand)
-	return hex.EncodeToString(b)
 }
 
 func volumeName(id string) string { return keptFor + "-" + id }

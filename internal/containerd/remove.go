@@ -78,9 +78,9 @@ func (s *Snapshotter) removeView(ctx context.Context, op, key string, r record) 
 // deactivate deactivates a committed snapshot without views. If a process has the
 // device open, the next Recover tries again.
 func (s *Snapshotter) deactivate(ctx context.Context, name string, r record) {
-	unlock, err := s.lock(ctx, r.Volume)
+	lock, err := s.layers.LockVolume(ctx, r.Volume)
 	if err == nil {
-		defer unlock()
+		defer lock.Release()
 		var now record
 		if now, err = s.get(ctx, "deactivate", name); err == nil && now.ID == r.ID && now.Views == 0 {
 			err = s.pool.DeactivateVolume(ctx, r.Volume)

@@ -1,7 +1,9 @@
-// Package names has the rules for the names that users give.
+// Package names has the rules for the names that users give, and makes random ones.
 package names
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"strings"
 )
@@ -41,4 +43,11 @@ func (r Rule) Check(name string) error {
 		}
 	}
 	return nil
+}
+
+// Random returns a random name of hex digits. Their number is even.
+func Random(digits int) string {
+	b := make([]byte, digits/2)
+	rand.Read(b) // never fails (crypto/rand)
+	return hex.EncodeToString(b)
 }
