@@ -18,7 +18,7 @@ type stub struct {
 type stubKind int
 
 const (
-	stubFolder stubKind = iota
+	stubDir stubKind = iota
 	stubFile
 	stubLink
 )
@@ -26,10 +26,10 @@ const (
 // stubs are those of Docker's init layer (daemon/initlayer/setup_unix.go).
 func stubs() []stub {
 	return []stub{
-		{"/dev/pts", stubFolder, ""},
-		{"/dev/shm", stubFolder, ""},
-		{"/proc", stubFolder, ""},
-		{"/sys", stubFolder, ""},
+		{"/dev/pts", stubDir, ""},
+		{"/dev/shm", stubDir, ""},
+		{"/proc", stubDir, ""},
+		{"/sys", stubDir, ""},
 		{"/.dockerenv", stubFile, ""},
 		{"/etc/resolv.conf", stubFile, ""},
 		{"/etc/hosts", stubFile, ""},
@@ -60,17 +60,17 @@ func putStubs(dir string) error {
 var errBlocked = errors.New("not a directory")
 
 func putStub(root *os.Root, s stub) error {
-	folder, err := makeDirs(root, path.Dir(s.path))
+	dir, err := makeDirs(root, path.Dir(s.path))
 	if err != nil {
 		return err
 	}
-	name := path.Join(folder, path.Base(s.path))
+	name := path.Join(dir, path.Base(s.path))
 	if _, err := root.Lstat(name); !errors.Is(err, os.ErrNotExist) {
-		return err // it is there, or cannot be looked at
+		return err // it exists, or cannot be read
 	}
 	switch s.kind {
-	case stubFolder:
-		return makeFolder(root, name)
+	case stubDir:
+		return makeDir(root, name)
 	case stubLink:
 		return root.Symlink(s.link, name)
 	}
@@ -81,7 +81,7 @@ func putStub(root *os.Root, s stub) error {
 	return errors.Join(f.Chmod(0o755), f.Close()) // whatever the umask
 }
 
-func makeFolder(root *os.Root, name string) error {
+func makeDir(root *os.Root, name string) error {
 	if err := root.Mkdir(name, 0o755); err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func makeDirs(root *os.Root, dir string) (string, error) {
 		info, err := root.Lstat(next)
 		switch {
 		case errors.Is(err, os.ErrNotExist):
-			if err := makeFolder(root, next); err != nil {
+			if err := makeDir(root, next); err != nil {
 				return "", err
 			}
 			at = next

@@ -186,8 +186,8 @@ func (s *Store) clearView(ctx context.Context, root, volume string, lazy bool) e
 }
 
 // splitView splits the name of a view's directory.
-func splitView(folder string) (id, volume string, ok bool) {
-	rest, ok := strings.CutPrefix(folder, viewPrefix)
+func splitView(dir string) (id, volume string, ok bool) {
+	rest, ok := strings.CutPrefix(dir, viewPrefix)
 	if !ok {
 		return "", "", false
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // failWhenFull makes an xfs fail at once if a write of its metadata finds no space
-// in a thin pool. By default xfs retries for ever, and cannot be unmounted in the
+// in a thin pool. By default xfs retries forever, and cannot be unmounted in the
 // meantime. Kernels before 4.7 do not have this setting
 // (Documentation/admin-guide/xfs.rst, "Error handling").
 func failWhenFull(sys, device string) error {

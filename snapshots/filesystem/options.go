@@ -19,7 +19,7 @@ type MountOptions struct {
 	// MakeTarget makes the target and its parent directories, with mode 0700.
 	MakeTarget bool
 	// FailWhenFull makes an xfs fail if it finds no space in a thin pool, instead of
-	// retrying for ever, if the kernel has this setting. Other file systems always fail.
+	// retrying forever, if the kernel has this setting. Other file systems always fail.
 	FailWhenFull bool
 	// Options are those of mount(8)'s -o: flags such as noatime, or options of the
 	// file system. A comma between double quotes is not a separator.
