@@ -87,7 +87,7 @@ func (p *Pool) recover(ctx context.Context, status dm.PoolStatus) error {
 	if err := p.writable("activate", status); err != nil {
 		return err
 	}
-	if err := p.settle(ctx, status); err != nil {
+	if err := p.recoverChange(ctx, status); err != nil {
 		return err
 	}
 	if err := p.releaseAfterKill(ctx); err != nil {

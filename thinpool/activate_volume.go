@@ -28,9 +28,9 @@ func (p *Pool) ActivateVolume(ctx context.Context, name string) (Volume, error) 
 	return activeVolume(record, info), nil
 }
 
-// Standing returns an active volume whose record View showed. ok is false where
-// there is something for ActivateVolume to do, or to tell: nothing is waited for.
-func (p *Pool) Standing(ctx context.Context, record store.Volume) (volume Volume, ok bool) {
+// LookupActive returns the active volume of a record that was read in View. ok is false if
+// ActivateVolume has something to do, or would return an error. LookupActive never waits.
+func (p *Pool) LookupActive(ctx context.Context, record store.Volume) (volume Volume, ok bool) {
 	info, err := p.host.Kernel.Info(ctx, p.volumeRef(record.ID))
 	if err != nil || !info.ActiveTable || info.Suspended || info.ReadOnly != record.ReadOnly || info.Name != volumeDeviceName(p.name, record.Name) {
 		return Volume{}, false

@@ -12,18 +12,20 @@ import (
 	"thinctl/units"
 )
 
-// errUnsettled: the database is not at the pool's transaction id.
-var errUnsettled = errors.New("the change before was not finished")
+// errUnrecovered reports a database that is not at the pool's transaction id.
+var errUnrecovered = errors.New("the previous change is not finished")
 
-// addition is one new thin device: what the database and the kernel are told.
+// addition is one new thin device: its record, and the message to the kernel.
 type addition struct {
 	volume  store.Volume
 	message string // the kernel message
-	origin  uint32 // of a snapshot of a volume that may be written: the device id that is suspended meanwhile
-	with    func(*Tx, store.Volume) error
+	// origin is the device id that is suspended for the message: the origin of a
+	// snapshot if it is writable, else 0.
+	origin uint32
+	with   func(*Tx, store.Volume) error
 }
 
-// write puts the volume and what the caller keeps along with it.
+// write puts the volume's record, and the caller's documents.
 func (a addition) write(tx *store.Tx) error {
 	if err := tx.PutVolume(a.volume); err != nil || a.with == nil {
 		return err
@@ -31,11 +33,11 @@ func (a addition) write(tx *store.Tx) error {
 	return a.with(&Tx{tx}, a.volume)
 }
 
-// add makes one new thin device, in company if others do at the moment (see
-// group.go). plan runs inside the database transaction.
+// add creates one new thin device, in a batch with concurrent changes (see batch.go).
+// plan runs inside the database transaction.
 func (p *Pool) add(ctx context.Context, op string, plan func(*store.Tx, store.Pool) (addition, error)) (store.Volume, error) {
 	var made addition
-	err := p.changes.join(ctx, &change{plan: func(tx *store.Tx, status dm.PoolStatus) (*addition, error) {
+	err := p.changes.run(ctx, &change{plan: func(tx *store.Tx, status dm.PoolStatus) (*addition, error) {
 		record, err := tx.Pool()
 		if err == nil {
 			err = p.admit(op, record, status)
@@ -52,36 +54,36 @@ func (p *Pool) add(ctx context.Context, op string, plan func(*store.Tx, store.Po
 	if err != nil {
 		return store.Volume{}, err
 	}
-	p.guesses.put(made.volume.Name, made.volume.ID)
+	p.idCache.put(made.volume.Name, made.volume.ID)
 	return made.volume, nil
 }
 
-// update writes to a database that is settled: what a killed process began is
-// finished first. The pool's lock is held.
+// update writes to the database after recovery from a killed process. The pool's lock is
+// held.
 func (p *Pool) update(ctx context.Context, status dm.PoolStatus, write func(*store.Tx) error) error {
-	settled := func(tx *store.Tx) error {
+	recovered := func(tx *store.Tx) error {
 		last, err := tx.LastTx()
 		if err == nil && last != status.TransactionID {
-			err = errUnsettled
+			err = errUnrecovered
 		}
 		if err != nil {
 			return err
 		}
 		return write(tx)
 	}
-	err := p.db.Update(ctx, settled)
-	if errors.Is(err, errUnsettled) {
-		if err = p.settle(ctx, status); err == nil {
-			err = p.db.Update(ctx, settled)
+	err := p.db.Update(ctx, recovered)
+	if errors.Is(err, errUnrecovered) {
+		if err = p.recoverChange(ctx, status); err == nil {
+			err = p.db.Update(ctx, recovered)
 		}
 	}
 	return err
 }
 
-// perform is the kernel's half of a change. made are the ids of the devices to delete
-// where it is undone: of those whose messages were sent, all but one that was refused
-// because its id is taken.
-func (p *Pool) perform(ctx context.Context, adds []*addition, pending store.Pending) (made []uint32, err error) {
+// sendMessages is the kernel's part of a batch: the messages, then the transaction id. It
+// returns the ids of the devices that an undo must delete: those whose messages were
+// sent, without one that was rejected because its id is taken.
+func (p *Pool) sendMessages(ctx context.Context, adds []*addition, pending store.Pending) (made []uint32, err error) {
 	for from := 0; from < len(adds); {
 		to := from + 1
 		for to < len(adds) && adds[to].origin == adds[from].origin {
@@ -119,8 +121,8 @@ func (p *Pool) perform(ctx context.Context, adds []*addition, pending store.Pend
 	return made, err
 }
 
-// whileSuspended runs do while the device stands still, if it is active, and
-// resumes it whatever happens.
+// whileSuspended runs do while the device is suspended, and always resumes it. It does
+// not suspend an inactive device.
 func (p *Pool) whileSuspended(ctx context.Context, ref dm.Ref, do func() error) (err error) {
 	err = p.host.Kernel.Suspend(ctx, ref, dm.SuspendOptions{})
 	if errors.Is(err, fault.NotFound) {
@@ -138,9 +140,9 @@ func (p *Pool) whileSuspended(ctx context.Context, ref dm.Ref, do func() error) 
 	return do()
 }
 
-// settle finishes what a killed process left: a change whose transaction id
-// the pool has not reached did not happen. The pool's lock is held.
-func (p *Pool) settle(ctx context.Context, status dm.PoolStatus) error {
+// recoverChange undoes the change of a killed process if the kernel has not reached its
+// transaction id. The pool's lock is held.
+func (p *Pool) recoverChange(ctx context.Context, status dm.PoolStatus) error {
 	var last uint64
 	var pending store.Pending
 	err := p.db.View(ctx, func(tx *store.Tx) (err error) {
@@ -164,10 +166,9 @@ func (p *Pool) settle(ctx context.Context, status dm.PoolStatus) error {
 	return p.undo(ctx, pending, pending.IDs())
 }
 
-// undo takes a change back, in the kernel and then in the database. Where this
-// fails too, the next change or Recover does it. made are the ids of the devices
-// that the kernel may have: one that was there before this change is not this
-// change's to delete.
+// undo rolls a change back, in the kernel and then in the database. If undo fails, the
+// next change or Recover repeats it. made has the ids of the devices that this change may
+// have created in the kernel; a device that was there before must not be deleted.
 func (p *Pool) undo(ctx context.Context, pending store.Pending, made []uint32) error {
 	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
@@ -196,7 +197,7 @@ func (p *Pool) resumeIfSuspended(ctx context.Context, ref dm.Ref) error {
 	return err
 }
 
-// writable refuses where the kernel would refuse, with what to do about it.
+// writable returns an error if the kernel would reject changes of the pool.
 func (p *Pool) writable(op string, status dm.PoolStatus) error {
 	e := &Error{Op: op, Object: p.object(), Kind: fault.Unhealthy}
 	switch {
@@ -212,8 +213,8 @@ func (p *Pool) writable(op string, status dm.PoolStatus) error {
 	return e
 }
 
-// admit refuses new volumes and snapshots before the kernel or the host would
-// run out. Deleting is never refused.
+// admit returns an error for a new volume or snapshot if less is free than the reserve of
+// the pool or the host. Deletions are always admitted.
 func (p *Pool) admit(op string, record store.Pool, status dm.PoolStatus) error {
 	refuse := func(what string, free, total uint64, unit units.Bytes, percent int, remedy string) error {
 		if percent == 0 || total == 0 || free*100 >= total*uint64(percent) {
@@ -254,8 +255,8 @@ func (p *Pool) takeReaped() []uint32 {
 	return done
 }
 
-// droppingReaped calls write with the tombstones whose blocks are back, which it
-// drops along.
+// droppingReaped calls write with the ids of the reaped tombstones, which write deletes in
+// its transaction.
 func (p *Pool) droppingReaped(write func(done []uint32) error) error {
 	done := p.takeReaped()
 	err := write(done)
@@ -275,7 +276,7 @@ func (p *Pool) noteReaped(ids ...uint32) {
 
 func dropReaped(tx *store.Tx, ids []uint32) error {
 	for _, id := range ids {
-		if err := tx.Reaped(id); err != nil {
+		if err := tx.DropTombstone(id); err != nil {
 			return err
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"thinctl/units"
 )
 
-// LocalDisks are the host's own folders, files and block devices.
+// LocalDisks implements [Disks] on the host's own files and block devices.
 type LocalDisks struct{}
 
 var _ Disks = LocalDisks{}

@@ -8,8 +8,8 @@ import (
 	"thinctl/thinpool/store"
 )
 
-// View runs f over one consistent state of what counts: a change that the kernel
-// has not committed is not in it. It takes no lock of the pool's.
+// View runs f over one consistent state of the database, without a change that the
+// kernel has not committed. It takes no lock of the pool.
 func (p *Pool) View(ctx context.Context, f func(*Tx) error) error {
 	return p.db.View(ctx, func(tx *store.Tx) error {
 		last, err := tx.LastTx()
@@ -21,7 +21,7 @@ func (p *Pool) View(ctx context.Context, f func(*Tx) error) error {
 			if err != nil {
 				return err
 			}
-			if err := tx.Settled(reached); err != nil {
+			if err := tx.AsOf(reached); err != nil {
 				return err
 			}
 		}
@@ -29,19 +29,18 @@ func (p *Pool) View(ctx context.Context, f func(*Tx) error) error {
 	})
 }
 
-// Update runs f and makes the documents that it wrote durable, all or nothing.
-// What a killed process began is finished first, so the pool must be active.
-// Those who do this at the same moment may share one transaction, so f may be run
-// more than once; the last run counts.
+// Update runs f and makes the documents that it wrote durable, all or nothing. It first
+// recovers from a killed process, so the pool must be active. Concurrent calls share a
+// transaction: f may run more than once, and only its last run takes effect.
 func (p *Pool) Update(ctx context.Context, f func(*Tx) error) error { return p.change(ctx, wrap(f)) }
 
 func (p *Pool) change(ctx context.Context, f func(*store.Tx) error) error {
-	return p.changes.join(ctx, &change{plan: func(tx *store.Tx, _ dm.PoolStatus) (*addition, error) { return nil, f(tx) }}, p)
+	return p.changes.run(ctx, &change{plan: func(tx *store.Tx, _ dm.PoolStatus) (*addition, error) { return nil, f(tx) }}, p)
 }
 
-// RenameVolume gives a volume another name, which may be the one that it has, and
-// what it is kept for, in one transaction. Nobody may use it; all that was written
-// to it is durable first, and its device is gone afterwards.
+// RenameVolume changes the name and the purpose of a volume in one transaction. The name
+// may stay the same. The volume must not be open. RenameVolume first makes all writes to
+// it durable, and removes its device.
 func (p *Pool) RenameVolume(ctx context.Context, from, to string, keep RenameOptions) (Volume, error) {
 	if err := p.checkNewName("rename", to); err != nil {
 		return Volume{}, err
@@ -82,21 +81,21 @@ func (p *Pool) RenameVolume(ctx context.Context, from, to string, keep RenameOpt
 	if err != nil {
 		return Volume{}, p.volumeFailed("rename", from, err)
 	}
-	p.guesses.drop(from)
+	p.idCache.drop(from)
 	return plainVolume(renamed), nil
 }
 
-// RenameOptions say what a volume is kept for under its new name.
+// RenameOptions has the purpose of a volume before and after it is renamed.
 type RenameOptions struct {
-	// Was must be what it was kept for so far.
+	// Was must be the present purpose.
 	Was string
 	Keep
 }
 
-// flushThin makes durable what was written to a volume, active or not: the
-// kernel may still have the mapping of new blocks in memory only.
+// flushThin makes the writes to a volume durable. It activates an inactive volume: the
+// kernel may have the mappings of new blocks only in memory.
 func (p *Pool) flushThin(ctx context.Context, record store.Volume) error {
-	volume, ok := p.Standing(ctx, record)
+	volume, ok := p.LookupActive(ctx, record)
 	if !ok {
 		info, err := p.activateThin(ctx, record, volumeDeviceName(p.name, record.Name))
 		if err != nil {

@@ -49,7 +49,7 @@ func (p *Pool) Extend(ctx context.Context, options ExtendOptions) (Extension, er
 	if err := p.growable(status); err != nil {
 		return Extension{}, err
 	}
-	if err := p.settleIfWritable(ctx, status); err != nil {
+	if err := p.recoverIfWritable(ctx, status); err != nil {
 		return Extension{}, err
 	}
 	record, err := p.Record(ctx)
@@ -148,11 +148,11 @@ func (p *Pool) growable(status dm.PoolStatus) error {
 	return nil
 }
 
-func (p *Pool) settleIfWritable(ctx context.Context, status dm.PoolStatus) error {
+func (p *Pool) recoverIfWritable(ctx context.Context, status dm.PoolStatus) error {
 	if status.Mode == dm.ModeReadOnly {
 		return nil
 	}
-	return p.settle(ctx, status)
+	return p.recoverChange(ctx, status)
 }
 
 func (e Extension) nothing() bool { return e.DataFrom == e.DataTo && e.MetadataFrom == e.MetadataTo }

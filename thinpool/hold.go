@@ -23,7 +23,7 @@ func (p *Pool) shareVolume(ctx context.Context, op, name string) (_ store.Volume
 }
 
 func (p *Pool) holdAs(ctx context.Context, op, name string, shared bool) (_ store.Volume, unlock func(), err error) {
-	lock, id := p.tryKnown(name, shared)
+	lock, id := p.tryCached(name, shared)
 	for {
 		if lock == nil {
 			volume, err := p.findVolume(ctx, op, name)
@@ -38,10 +38,10 @@ func (p *Pool) holdAs(ctx context.Context, op, name string, shared bool) (_ stor
 		// The name may have gone to another volume before the lock was ours.
 		volume, err := p.findVolume(ctx, op, name)
 		if err == nil && volume.ID == id {
-			p.guesses.put(name, id)
+			p.idCache.put(name, id)
 			return volume, func() { lock.Release() }, nil
 		}
-		p.guesses.drop(name)
+		p.idCache.drop(name)
 		if err := errors.Join(err, lock.Release()); err != nil {
 			return volume, nil, err
 		}
@@ -87,12 +87,12 @@ func (p *Pool) holdVolumes(ctx context.Context, op string, names []string) ([]st
 	return records, unlock, nil
 }
 
-// tryKnown locks the volume that had the name when it was last used here, if
+// tryCached locks the volume that had the name when it was last used here, if
 // that is free at once. Often it still has it, and one look under the lock does
 // instead of two. A caller is never kept waiting for a lock that may be another
 // volume's by now.
-func (p *Pool) tryKnown(name string, shared bool) (*filelock.Lock, uint32) {
-	id, ok := p.guesses.get(name)
+func (p *Pool) tryCached(name string, shared bool) (*filelock.Lock, uint32) {
+	id, ok := p.idCache.get(name)
 	if !ok {
 		return nil, 0
 	}
@@ -105,21 +105,21 @@ func (p *Pool) tryKnown(name string, shared bool) (*filelock.Lock, uint32) {
 	return lock, id
 }
 
-// knownIDs remembers device ids by volume name. They are guesses: other
+// volumeIDs remembers device ids by volume name. They are guesses: other
 // processes remove and make volumes too.
-type knownIDs struct {
+type volumeIDs struct {
 	sync.Mutex
 	ids map[string]uint32
 }
 
-func (k *knownIDs) get(name string) (uint32, bool) {
+func (k *volumeIDs) get(name string) (uint32, bool) {
 	k.Lock()
 	defer k.Unlock()
 	id, ok := k.ids[name]
 	return id, ok
 }
 
-func (k *knownIDs) put(name string, id uint32) {
+func (k *volumeIDs) put(name string, id uint32) {
 	const enough = 1024
 	k.Lock()
 	defer k.Unlock()
@@ -129,7 +129,7 @@ func (k *knownIDs) put(name string, id uint32) {
 	k.ids[name] = id
 }
 
-func (k *knownIDs) drop(name string) {
+func (k *volumeIDs) drop(name string) {
 	k.Lock()
 	defer k.Unlock()
 	delete(k.ids, name)

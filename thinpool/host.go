@@ -13,17 +13,17 @@ import (
 	"thinctl/units"
 )
 
-// Host is what a pool stands on. Each part may be a fake in memory; every
-// change that a pool makes to the world goes through one of them.
+// Host is the access of pools to the machine. A test may replace each part by a fake in
+// memory: a pool changes the machine only through these parts.
 type Host struct {
 	Kernel dm.Kernel
 	Loops  loopback.Loops
 	Disks  Disks
-	// BeforeStore, where set, is asked before each transaction of the pool's
-	// database, and its error ends the transaction: tests stop a process there.
+	// BeforeStore is called before each transaction of the pool's database if it is not
+	// nil. Its error ends the transaction. Tests stop a process there.
 	BeforeStore func(write bool) error
-	// Holders returns what keeps a device in use, with an error where that may not be
-	// all; nil: it is not known.
+	// Holders returns the mounts, devices and processes that keep a device in use, with
+	// an error if the list may be incomplete. It may be nil.
 	Holders func(context.Context, blockdev.Number) (Holding, error)
 	// BusyTimeout bounds the wait for a device that another process has open; 0 is
 	// [BusyTimeout], negative is no wait.
@@ -39,73 +39,85 @@ func (h Host) now() time.Time {
 	return time.Now().UTC()
 }
 
-// Disks is what a pool does with folders, files and block devices.
+// Disks is a pool's access to the files, block devices and metadata of the host.
 type Disks interface {
-	// MakeDir makes a folder, 0700, durable when it returns; os.ErrExist where
-	// it stands already.
+	FileSystem
+	BlockDevices
+	MetadataTools
+}
+
+// FileSystem is a pool's access to directories and files.
+type FileSystem interface {
+	// MakeDir makes a directory with mode 0700. It is durable when MakeDir returns.
+	// The error is os.ErrExist if the path exists.
 	MakeDir(path string) error
-	// CreateSparse and Grow are loopback's.
+	// CreateSparse and Grow are those of package loopback.
 	CreateSparse(path string, size units.Bytes, options loopback.FileOptions) error
 	Grow(path string, size units.Bytes, options loopback.FileOptions) error
-	// WriteFile writes a file, 0600, in the place of one that may be there: whole,
-	// old or new; durable.
+	// WriteFile creates or replaces a file with mode 0600, atomically and durably.
 	WriteFile(path string, content []byte) error
-	// Rename moves a file or folder to a name that must be free; durable.
+	// Rename durably moves a file or directory to a name that does not exist.
 	Rename(from, to string) error
-	// Remove deletes a file, an empty folder, or nothing where nothing is.
+	// Remove deletes a file or an empty directory. It succeeds if the path does not
+	// exist.
 	Remove(path string) error
-	// Usage says what a file takes on its file system.
+	// Usage returns the size of a file and the blocks that it occupies.
 	Usage(path string) (loopback.FileUsage, error)
-	// Space says what the file system under path has.
+	// Space returns the total and the free space of the file system that has the path.
 	Space(path string) (loopback.Space, error)
+}
 
-	// Device describes a block device; an error where it is not one.
+// BlockDevices is a pool's access to block devices.
+type BlockDevices interface {
+	// Device describes a block device. It fails if the path is something else.
 	Device(path string) (BlockDevice, error)
 	// Devices lists all block devices of the host, with their identities.
 	Devices() ([]disk.Device, error)
 	// Identity reads the identity of the block device that a path leads to.
 	Identity(path string) (disk.Identity, error)
-	// Open holds a block device or file open, so that its number stays its own.
+	// Open holds a block device or file open, so that its number is not reused.
 	Open(path string) (Disk, error)
-	// Contents looks for anything that a new owner would destroy: it returns
-	// what was found, or "" where the first and last MiB are zero.
+	// Contents returns what a new owner would destroy, or "" if the first and the last
+	// MiB are zero.
 	Contents(path string) (string, error)
-	// Wipe zeroes a range of a file or device, durable when it returns.
+	// Wipe zeroes a range of a file or device. It is durable when Wipe returns.
 	Wipe(path string, offset, length units.Bytes) error
-	// FileSystemSize reads the size of the file system, ext4 or xfs, whose first
-	// block is at that offset; 0 if there is none.
+	// FileSystemSize reads the size of the ext4 or xfs file system whose first block is
+	// at the offset. It returns 0 if there is none.
 	FileSystemSize(path string, offset units.Bytes) (units.Bytes, error)
-	// Discard tells a block device that a range is not needed any more.
+	// Discard discards a range of a block device.
 	Discard(ctx context.Context, node string, offset, length units.Bytes) error
-
-	// Flush makes durable what was written to a block device.
+	// Flush makes all writes to a block device durable.
 	Flush(ctx context.Context, node string) error
+}
 
-	// Superblock reads a metadata device's superblock, and Stamp puts a uuid in.
+// MetadataTools is a pool's access to thin pool metadata, on a device or in a file.
+type MetadataTools interface {
+	// Superblock reads the superblock, and Stamp writes a uuid into it.
 	Superblock(path string) (metadata.Superblock, error)
 	Stamp(path string, uuid [16]byte) error
-	// ClearNeedsCheck clears the flag of metadata that was found sound.
+	// ClearNeedsCheck clears the flag needs_check of metadata that passed a check.
 	ClearNeedsCheck(path string) error
-	// RebuildMetadata writes what can be read of damaged metadata into fresh, a
-	// file of zeros; durable when it returns.
+	// RebuildMetadata writes the readable part of damaged metadata into fresh, a file
+	// of zeros. It is durable when RebuildMetadata returns.
 	RebuildMetadata(ctx context.Context, damaged, fresh string) (metadata.Repaired, error)
-	// CopyMetadata writes the first size bytes of metadata over another's: a
-	// file's onto a device of the same pool or the other way, the superblock last.
-	// Repeated after a kill it ends with the whole; durable when it returns.
+	// CopyMetadata writes the first size bytes of metadata over other metadata of the
+	// same pool, the superblock last. It can be repeated after a kill. It is durable
+	// when CopyMetadata returns.
 	CopyMetadata(ctx context.Context, from, to string, size units.Bytes) error
-	// Metadata opens a metadata device or file for reading: an active pool's
-	// beside the kernel, else offline, so that no pool can start on a device.
+	// Metadata opens metadata for reading. With offline it claims a device, so that no
+	// pool can be activated on it; otherwise the pool may be active.
 	Metadata(path string, offline bool) (MetadataFile, error)
 }
 
-// MetadataFile is a pool's metadata, open for reading.
+// MetadataFile is a pool's metadata that is open for reading.
 type MetadataFile interface {
 	io.ReaderAt
 	io.Closer
 	Size() (units.Bytes, error)
 }
 
-// BlockDevice is a device that a pool may be put on.
+// BlockDevice is a device that can hold a pool's data or metadata.
 type BlockDevice struct {
 	Dev      blockdev.Number
 	Size     units.Bytes
@@ -117,9 +129,9 @@ type BlockDevice struct {
 type Disk interface {
 	io.ReaderAt
 	io.Closer
-	// About describes it as it was when it was opened; a file has no number.
+	// About describes the device or file at the moment of Open. A file has no number.
 	About() disk.Device
-	// Write writes to what is held, durable when it returns.
+	// Write writes to the device or file. It is durable when Write returns.
 	Write(b []byte, offset units.Bytes) error
 	// IsAt reports whether a path leads to the device or file.
 	IsAt(path string) (bool, error)

@@ -23,8 +23,8 @@ type Pool struct {
 	id   uuid
 	db   *store.DB
 
-	changes group
-	guesses knownIDs
+	changes batcher
+	idCache volumeIDs
 	reaped  struct {
 		sync.Mutex
 		// ids whose blocks the kernel has back, while the database still has
@@ -57,7 +57,7 @@ func Open(ctx context.Context, host Host, root, name string) (*Pool, error) {
 func newPool(host Host, dir, name string) *Pool {
 	p := &Pool{host: host, dir: dir, name: name, db: store.At(filepath.Join(dir, databaseFile))}
 	p.db.Before = host.BeforeStore
-	p.changes.turn = make(chan struct{}, 1)
+	p.changes.running = make(chan struct{}, 1)
 	p.reaped.ids, p.reaped.vain = map[uint32]bool{}, map[uint32]bool{}
 	return p
 }

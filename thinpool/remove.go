@@ -12,30 +12,31 @@ import (
 	"thinctl/units"
 )
 
-// RemoveOptions change what a removal puts up with.
+// RemoveOptions are the options of a removal.
 type RemoveOptions struct {
-	// Deferred takes a volume away that somebody still uses: its name goes at
-	// once, its blocks when the last user is gone and the pool is reaped.
+	// Deferred removes a volume that is open: its name at once, its blocks when the
+	// device is closed and the pool is reaped.
 	Deferred bool
-	// For must be what the volume is kept for.
+	// For must be the purpose that the volume is kept for.
 	For string
-	// Later leaves the blocks to whoever calls [Pool.ReapVolumes] or Reap, so that
-	// the caller does not wait until they are discarded.
+	// Later leaves the blocks to a call of [Pool.ReapVolumes] or [Pool.Reap], so that
+	// this call does not wait until they are discarded.
 	Later bool
 }
 
-// Removal says what became of a removed volume.
+// Removal is the result of a removal.
 type Removal struct {
 	Volume Volume
-	// Reaped: its blocks are back. Else a tombstone waits for Reap.
+	// Reaped reports that the blocks are free. Otherwise a tombstone waits for Reap.
 	Reaped bool
-	// Discarded is how far blocks were given back to the data device too.
+	// Discarded is the part of the volume, from its start, whose blocks were discarded on
+	// the data device.
 	Discarded units.Bytes
 }
 
-// RemoveVolume deletes a volume. It works where the pool or the host is full.
-// From the moment that the tombstone is written the volume is gone; a kill
-// after that leaves blocks for [Pool.Reap], never half a volume.
+// RemoveVolume deletes a volume, even if the pool or the host is full. The volume is gone
+// when the tombstone is committed. A kill after that leaves blocks for [Pool.Reap], never
+// a part of a volume.
 func (p *Pool) RemoveVolume(ctx context.Context, name string, options RemoveOptions) (Removal, error) {
 	removals, err := p.RemoveVolumes(ctx, []string{name}, options, nil)
 	if len(removals) == 0 {
@@ -44,9 +45,9 @@ func (p *Pool) RemoveVolume(ctx context.Context, name string, options RemoveOpti
 	return removals[0], err
 }
 
-// RemoveVolumes deletes volumes, all or none of them, and writes documents in the
-// same transaction if with is not nil. It returns the removals that count, also
-// with an error that kept blocks from being given back.
+// RemoveVolumes deletes volumes, all or none of them, and writes documents in the same
+// transaction if with is not nil. It returns the committed removals, even if an error
+// kept their blocks from being freed.
 func (p *Pool) RemoveVolumes(ctx context.Context, names []string, options RemoveOptions, with func(*Tx) error) ([]Removal, error) {
 	var records []store.Volume
 	var unlock func()
@@ -64,7 +65,7 @@ func (p *Pool) RemoveVolumes(ctx context.Context, names []string, options Remove
 		tombstones[i] = store.Tombstone{Volume: record, Removed: p.host.now()}
 		tombstones[i].ReadOnly = false // its blocks are discarded yet
 	}
-	if err := p.bury(ctx, tombstones, wrap(with)); err != nil {
+	if err := p.addTombstones(ctx, tombstones, wrap(with)); err != nil {
 		if len(names) == 1 {
 			return nil, p.volumeFailed("remove", names[0], err)
 		}
@@ -74,7 +75,7 @@ func (p *Pool) RemoveVolumes(ctx context.Context, names []string, options Remove
 	var faults []error
 	for _, tombstone := range tombstones {
 		if options.Later {
-			p.guesses.drop(tombstone.Name)
+			p.idCache.drop(tombstone.Name)
 			removals = append(removals, Removal{Volume: plainVolume(tombstone.Volume)})
 			continue
 		}
@@ -106,7 +107,7 @@ func (p *Pool) holdRemovable(ctx context.Context, names []string, options Remove
 	return records, unlock, nil
 }
 
-// removable refuses a volume that is somebody else's or open.
+// removable returns an error if a volume is kept for another purpose or is open.
 func (p *Pool) removable(ctx context.Context, record store.Volume, options RemoveOptions) error {
 	if err := p.keptFor("remove", record, options.For); err != nil || options.Deferred {
 		return err
@@ -127,7 +128,7 @@ func (p *Pool) removable(ctx context.Context, record store.Volume, options Remov
 
 func (p *Pool) reapRemoved(ctx context.Context, tombstone store.Tombstone, openers *patience, options RemoveOptions) (Removal, error) {
 	name := tombstone.Name
-	p.guesses.drop(name)
+	p.idCache.drop(name)
 	removal := Removal{Volume: plainVolume(tombstone.Volume)}
 	try := func() (err error) {
 		removal.Discarded, err = p.reap(ctx, tombstone)
@@ -144,30 +145,30 @@ func (p *Pool) reapRemoved(ctx context.Context, tombstone store.Tombstone, opene
 	return removal, p.volumeFailed("give back the blocks of", name, err)
 }
 
-// removedName is the device of a removed volume. No volume's name begins so.
+// removedName returns the device name of a removed volume. No volume's name begins so.
 func (p *Pool) removedName(id uint32) dm.Name {
 	return poolDeviceName(p.name) + dm.Name(fmt.Sprintf("-_removed-%d", id))
 }
 
-// freeDeviceName leaves the name of a device that is still in use to the next
-// volume of that name.
+// freeDeviceName renames a device that is still in use, so that its name is free for the
+// next volume of that name.
 func (p *Pool) freeDeviceName(ctx context.Context, tombstone store.Tombstone) error {
 	info, err := p.host.Kernel.Info(ctx, p.volumeRef(tombstone.ID))
 	if err == nil && info.Name != p.removedName(tombstone.ID) {
 		err = p.host.Kernel.Rename(ctx, p.volumeRef(tombstone.ID), p.removedName(tombstone.ID))
 	}
 	if errors.Is(err, fault.NotFound) {
-		return nil // its last user went meanwhile
+		return nil // its last user has closed it in the meantime
 	}
 	return err
 }
 
-// bury commits removals to the database; the pool's lock keeps them apart from a
-// change that is being undone. Without documents it asks nothing of the kernel.
-func (p *Pool) bury(ctx context.Context, tombstones []store.Tombstone, with func(*store.Tx) error) error {
-	bury := func(tx *store.Tx) error {
+// addTombstones commits removals to the database. The pool's lock keeps them apart from a
+// change that is being undone. Without documents it calls no function of the kernel.
+func (p *Pool) addTombstones(ctx context.Context, tombstones []store.Tombstone, with func(*store.Tx) error) error {
+	add := func(tx *store.Tx) error {
 		for _, tombstone := range tombstones {
-			if err := tx.Bury(tombstone); err != nil {
+			if err := tx.AddTombstone(tombstone); err != nil {
 				return err
 			}
 		}
@@ -177,7 +178,7 @@ func (p *Pool) bury(ctx context.Context, tombstones []store.Tombstone, with func
 		return nil
 	}
 	if with != nil {
-		return p.change(ctx, bury)
+		return p.change(ctx, add)
 	}
 	lock, err := p.lock(ctx)
 	if err != nil {
@@ -185,12 +186,12 @@ func (p *Pool) bury(ctx context.Context, tombstones []store.Tombstone, with func
 	}
 	defer lock.Release()
 	return p.droppingReaped(func(done []uint32) error {
-		return p.db.Update(ctx, func(tx *store.Tx) error { return errors.Join(dropReaped(tx, done), bury(tx)) })
+		return p.db.Update(ctx, func(tx *store.Tx) error { return errors.Join(dropReaped(tx, done), add(tx)) })
 	})
 }
 
-// reap gives a tombstone's blocks back. The volume's lock is held. Each step
-// may be repeated after a kill.
+// reap frees the blocks of a tombstone. The volume's lock is held. Each step may be
+// repeated after a kill.
 func (p *Pool) reap(ctx context.Context, tombstone store.Tombstone) (units.Bytes, error) {
 	discarded, err := p.discardThin(ctx, tombstone)
 	if err != nil {
@@ -212,9 +213,9 @@ func (p *Pool) reap(ctx context.Context, tombstone store.Tombstone) (units.Bytes
 	return discarded, nil
 }
 
-// discardThin discards what the volume has mapped, so that blocks which only
-// it owns go back to the data device, and through a loop device to the host.
-// The kernel's delete alone does not tell the data device.
+// discardThin discards the mapped blocks of a volume, so that its exclusive blocks become
+// free on the data device and, through a loop device, on the host. The kernel's delete
+// alone does not discard them on the data device.
 func (p *Pool) discardThin(ctx context.Context, tombstone store.Tombstone) (units.Bytes, error) {
 	_, status, err := p.kernelStatus(ctx)
 	if err != nil || status.Discard != dm.DiscardPassdown {
@@ -266,9 +267,9 @@ func (p *Pool) discardThin(ctx context.Context, tombstone store.Tombstone) (unit
 	return end, nil
 }
 
-// Reap gives back the blocks of removed volumes that nobody uses any more. It
-// returns what it reaped and what is still in use. A device that is only open is
-// waited for, once in the life of p.
+// Reap frees the blocks of removed volumes whose devices are closed. It returns the
+// tombstones that it reaped, and those that are still in use. It waits for an open device
+// once in the life of p.
 func (p *Pool) Reap(ctx context.Context) (reaped, waiting []store.Tombstone, err error) {
 	var tombstones []store.Tombstone
 	err = p.db.View(ctx, func(tx *store.Tx) error {
@@ -294,16 +295,16 @@ func (p *Pool) Reap(ctx context.Context) (reaped, waiting []store.Tombstone, err
 		}
 	}
 	try(p.reapIfFree, tombstones)
-	// All that is free has been reaped; only then the others are waited for.
+	// Reap all closed devices first, then wait for the others.
 	again := waiting
 	waiting = nil
 	try(p.reapWhenClosed(p.host.patience()), again)
 	return reaped, waiting, errors.Join(err, errors.Join(faults...), p.writeReaped(ctx))
 }
 
-// ReapVolumes is Reap for the removed volumes of these device ids. It returns
-// those that are still in use. That the others have been reaped is noted in the
-// database with the next change, by NoteReaped or Close.
+// ReapVolumes is Reap for the removed volumes of these device ids. It returns the ids that
+// are still in use. The next change, NoteReaped or Close deletes the other tombstones from
+// the database.
 func (p *Pool) ReapVolumes(ctx context.Context, ids ...uint32) (waiting []uint32, err error) {
 	var faults []error
 	reap := p.reapWhenClosed(p.host.patience())
@@ -341,8 +342,8 @@ func inUse(err error) bool {
 	return errors.Is(err, fault.Busy) || errors.Is(err, filelock.ErrHeld)
 }
 
-// reapWhenClosed is reapIfFree with a wait for those that have the device open. A
-// volume that was waited for in vain is not waited for again: the daemon reaps often.
+// reapWhenClosed is reapIfFree with a wait until the device is closed. It does not wait
+// again for a volume after a timeout: the daemon reaps often.
 func (p *Pool) reapWhenClosed(openers *patience) func(context.Context, store.Tombstone) error {
 	return func(ctx context.Context, tombstone store.Tombstone) error {
 		p.reaped.Lock()

@@ -30,8 +30,8 @@ func (s *Snapshotter) Mounts(ctx context.Context, key string) ([]mount.Mount, er
 	if r.Kind == core.KindCommitted {
 		return nil, refused("mount", key, fault.Refused, "it is committed: only active snapshots and views are mounted")
 	}
-	if standing, ok := s.pool.Standing(ctx, volume); ok && !r.grows() {
-		return []mount.Mount{r.mount(standing)}, nil
+	if active, ok := s.pool.LookupActive(ctx, volume); ok && !r.grows() {
+		return []mount.Mount{r.mount(active)}, nil
 	}
 	mounts, err := s.ready(ctx, key, r)
 	return mounts, failed("mount", key, err)

@@ -41,7 +41,7 @@ func use(t *testing.T, db *DB) error {
 		if err := tx.Begin(Pending{Tx: 3, Volume: "new", ID: id}); err != nil {
 			return err
 		}
-		return tx.Bury(Tombstone{Volume: Volume{Name: "new", ID: id}})
+		return tx.AddTombstone(Tombstone{Volume: Volume{Name: "new", ID: id}})
 	})
 	return errors.Join(look, change, db.Close())
 }
@@ -54,7 +54,7 @@ func sound(t *testing.T) []byte {
 		allocate(t, db, fmt.Sprintf("volume-%d-%s", i, strings.Repeat("x", 60)))
 	}
 	update(t, db, func(tx *Tx) error {
-		return tx.Bury(Tombstone{Volume: Volume{Name: "volume-3-" + strings.Repeat("x", 60), ID: 4}})
+		return tx.AddTombstone(Tombstone{Volume: Volume{Name: "volume-3-" + strings.Repeat("x", 60), ID: 4}})
 	})
 	if err := db.Close(); err != nil {
 		t.Fatal(err)

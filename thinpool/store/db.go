@@ -30,11 +30,11 @@ const keepOpen = time.Minute
 // DB is a database by its path. Its methods are safe for concurrent use.
 type DB struct {
 	path string
-	// Before, where set, is asked before each transaction; its error ends the
-	// transaction with nothing done. Tests stop a process there.
+	// Before is called before each transaction if it is not nil. Its error ends the
+	// transaction. Tests stop a process there.
 	Before func(write bool) error
 
-	turn    chan struct{} // holds a token while somebody uses what follows
+	turn    chan struct{} // holds a token while a transaction uses the fields below
 	session *session      // nil while closed
 	used    time.Time
 	idle    *time.Timer
@@ -45,7 +45,7 @@ type DB struct {
 // At returns the database at path, which need not exist yet.
 func At(path string) *DB { return &DB{path: path, turn: make(chan struct{}, 1)} }
 
-// Create makes the file, 0600, with its buckets; the file must not exist.
+// Create makes the file with mode 0600 and its buckets. The file must not exist.
 func (d *DB) Create(ctx context.Context, pool Pool) error {
 	file, err := os.OpenFile(d.path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
@@ -85,8 +85,8 @@ func (d *DB) Update(ctx context.Context, f func(*Tx) error) error {
 	return err
 }
 
-// Note is Update for what holds only as long as a process works on it: no copy of
-// the database is made for its sake.
+// Note is Update for a record of work in progress. It does not mark the database as changed
+// for the next copy.
 func (d *DB) Note(ctx context.Context, f func(*Tx) error) error {
 	return d.transact(ctx, true, func(tx *bolt.Tx) error { return ours(tx, f) })
 }
@@ -131,7 +131,7 @@ func (d *DB) transact(ctx context.Context, write bool, f func(*bolt.Tx) error) (
 	}
 }
 
-// begin makes d.session one that may run the transaction and has the lock.
+// begin makes d.session a session that can run the transaction and has the lock.
 func (d *DB) begin(ctx context.Context, write bool) error {
 	if d.session != nil && (d.session.writable || !write) {
 		err := d.session.lock(ctx, write)
@@ -153,8 +153,8 @@ func (d *DB) begin(ctx context.Context, write bool) error {
 	return nil
 }
 
-// run runs the transaction and gives the lock back. A session whose commit has
-// failed, or that another process has outrun, is closed.
+// run runs the transaction and releases the lock. It closes a session whose commit failed,
+// or whose file another process has written since.
 func (d *DB) run(write bool, f func(*bolt.Tx) error) (err error) {
 	sound := false
 	defer func() {

@@ -1,20 +1,19 @@
-// Package store is a pool's database: what the kernel does not keep, names and
-// sizes above all, in one bbolt file beside the pool's data.
+// Package store is a pool's database. It keeps what the kernel does not keep, above all
+// names and sizes, in one bbolt file beside the pool's data.
 //
 // # Words
 //
-// A record counts once the pool's transaction id has reached the record's own
-// (Tx). A change in flight is the one Pending note of the database; recovery
-// compares it with the pool. A tombstone is a volume that is gone for its user
-// while its blocks are not yet given back. A document is a record of a package above
-// the pool, whose meaning this one does not know.
+// A record takes effect when the pool's transaction id reaches the record's own (Tx). The
+// one Pending note of the database describes the change in progress; recovery compares it
+// with the pool. A tombstone is a removed volume whose blocks are not free yet. A document
+// is a record of a package above the pool; this package does not interpret it.
 //
 // # Caveats
 //
-// The command line and the daemon share the file: it is locked only for the
-// length of one View or Update. It stays open a little longer, and is opened
-// anew where another process has written meanwhile. Transactions of one DB run
-// one after the other; one inside another never ends.
+// The command line and the daemon share the file, so it is locked only during a View or
+// an Update. It stays open a little longer, and is opened again if another process has
+// written to it in the meantime. Transactions of one DB run one after the other: a
+// transaction inside another one waits for ever.
 //
 // # Example
 //

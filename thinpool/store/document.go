@@ -25,15 +25,15 @@ type Entry[T any] struct {
 	Record T
 }
 
-// Prior is what a document was before a change: Was is nil where it was not
-// there.
+// Prior is a document before a change. Was is nil if the document did not exist.
 type Prior struct {
 	Kind Kind            `json:"kind"`
 	Key  string          `json:"key"`
 	Was  json.RawMessage `json:"was,omitempty"`
 }
 
-// Document reads the document of that key; fault.NotFound.
+// Document decodes the document of a key into a value. The kind of the error is NotFound if
+// there is none.
 func (t *Tx) Document(kind Kind, key string, into any) error {
 	raw := t.document(kind, key)
 	if raw == nil {
@@ -51,7 +51,7 @@ func (t *Tx) PutDocument(kind Kind, key string, record any) error {
 	return t.setDocument(kind, key, raw)
 }
 
-// DeleteDocument drops a document, which need not be there.
+// DeleteDocument deletes a document. It succeeds if there is none.
 func (t *Tx) DeleteDocument(kind Kind, key string) error { return t.setDocument(kind, key, nil) }
 
 // Documents yields the documents of a kind whose keys begin with prefix, in the
@@ -68,7 +68,7 @@ func Documents[T any](t *Tx, kind Kind, prefix string) iter.Seq2[Entry[T], error
 	}
 }
 
-// CountDocuments returns how many documents there are of a kind. None is decoded.
+// CountDocuments returns the number of documents of a kind. It decodes none.
 func (t *Tx) CountDocuments(kind Kind) (n int) {
 	for range t.documents(kind, "") {
 		n++
@@ -76,8 +76,8 @@ func (t *Tx) CountDocuments(kind Kind) (n int) {
 	return n
 }
 
-// Journal runs f and returns what the documents that it changed were before, so
-// that [Tx.Undo] can bring them back.
+// Journal runs f and returns the previous contents of the documents that f changed, for
+// [Tx.Undo].
 func (t *Tx) Journal(f func() error) ([]Prior, error) {
 	t.journal = &journal{seen: map[documentKey]bool{}}
 	defer func() { t.journal = nil }()
@@ -85,9 +85,9 @@ func (t *Tx) Journal(f func() error) ([]Prior, error) {
 	return t.journal.priors, err
 }
 
-// Settled makes t show the state that counts when the pool's transaction id is
-// reached: a change beyond it did not happen. For reading only.
-func (t *Tx) Settled(reached uint64) error {
+// AsOf makes t show the state at a transaction id of the pool, without a change beyond it.
+// It is only for reading.
+func (t *Tx) AsOf(reached uint64) error {
 	last, err := t.LastTx()
 	if err != nil || last <= reached {
 		return err
@@ -109,7 +109,7 @@ type documentKey struct {
 	key  string
 }
 
-// journal gathers what documents were when a change first touched them.
+// journal has the contents of documents before a change first wrote them.
 type journal struct {
 	seen   map[documentKey]bool
 	priors []Prior
@@ -142,7 +142,7 @@ func (t *Tx) document(kind Kind, key string) []byte {
 	return bucket.Get([]byte(key))
 }
 
-// setDocument writes raw, or deletes where it is nil.
+// setDocument writes raw, or deletes the document if raw is nil.
 func (t *Tx) setDocument(kind Kind, key string, raw []byte) error {
 	t.journal.note(kind, key, t.document(kind, key))
 	if raw == nil {
@@ -162,7 +162,7 @@ func (t *Tx) setDocument(kind Kind, key string, raw []byte) error {
 	return bucket.Put([]byte(key), raw)
 }
 
-// documents merges what the bucket has with what of it reads as it was earlier.
+// documents merges the bucket with the earlier contents of documents that AsOf shows.
 func (t *Tx) documents(kind Kind, prefix string) iter.Seq2[string, []byte] {
 	var earlier []string
 	for at := range t.earlier {

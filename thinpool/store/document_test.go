@@ -82,7 +82,7 @@ func TestDocumentsOfAChange(t *testing.T) {
 		expect := func(reached uint64, want map[Kind]map[string]string, volume bool) {
 			t.Helper()
 			view(t, db, func(tx *Tx) error {
-				if err := tx.Settled(reached); err != nil {
+				if err := tx.AsOf(reached); err != nil {
 					return err
 				}
 				for kind, want := range want {

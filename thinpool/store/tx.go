@@ -106,7 +106,7 @@ func (t *Tx) Forget(tx uint64) error {
 }
 
 // Begin notes a change before the kernel hears of it, and raises LastTx to
-// pending.Tx. The note of the change before it, long settled, is overwritten.
+// pending.Tx. It overwrites the note of the previous change, which is finished.
 func (t *Tx) Begin(pending Pending) error {
 	if err := t.put(bucketMeta, keyPending, pending); err != nil {
 		return err
@@ -114,7 +114,7 @@ func (t *Tx) Begin(pending Pending) error {
 	return t.putNumber(keyLastTx, pending.Tx)
 }
 
-// Pending returns the newest change's note, settled or not.
+// Pending returns the note of the newest change, finished or not.
 func (t *Tx) Pending() (Pending, error) {
 	var pending Pending
 	err := t.get(bucketMeta, keyPending, &pending)
@@ -160,8 +160,8 @@ func (t *Tx) DropReading() error { return t.bucket(bucketMeta).Delete(keyReading
 
 func idKey(id uint32) []byte { return binary.BigEndian.AppendUint32(nil, id) }
 
-// Volume returns a volume by name, whether its change is settled or not, unless
-// t was made to show the [Tx.Settled] state.
+// Volume returns a volume by name, whether or not its change is finished, except after
+// [Tx.AsOf].
 func (t *Tx) Volume(name string) (Volume, error) {
 	var volume Volume
 	err := t.get(bucketVolumes, []byte(name), &volume)
@@ -191,9 +191,9 @@ func (t *Tx) DeleteVolume(volume Volume) error {
 	return t.bucket(bucketVolumes).Delete([]byte(volume.Name))
 }
 
-// Bury turns a volume into a tombstone: its name is free at once, its id stays
+// AddTombstone turns a volume into a tombstone: its name is free at once, its id stays
 // taken.
-func (t *Tx) Bury(tombstone Tombstone) error {
+func (t *Tx) AddTombstone(tombstone Tombstone) error {
 	if err := t.bucket(bucketVolumes).Delete([]byte(tombstone.Name)); err != nil {
 		return err
 	}
@@ -203,8 +203,8 @@ func (t *Tx) Bury(tombstone Tombstone) error {
 	return t.put(bucketTombstones, idKey(tombstone.ID), tombstone)
 }
 
-// Reaped drops a tombstone whose blocks are back in the pool.
-func (t *Tx) Reaped(id uint32) error {
+// DropTombstone deletes a tombstone whose blocks are back in the pool.
+func (t *Tx) DropTombstone(id uint32) error {
 	if t.bucket(bucketTombstones).Get(idKey(id)) == nil {
 		return nil
 	}

@@ -102,7 +102,7 @@ func TestIDsAreNotReused(t *testing.T) {
 		if err := tx.DeleteVolume(Volume{Name: "v2", ID: 2}); err != nil {
 			return err
 		}
-		if err := tx.Bury(Tombstone{Volume: Volume{Name: "v3", ID: 3}}); err != nil {
+		if err := tx.AddTombstone(Tombstone{Volume: Volume{Name: "v3", ID: 3}}); err != nil {
 			return err
 		}
 		return tx.Undo(Pending{Tx: 1, Volume: "v4", ID: 4})
@@ -123,11 +123,11 @@ func TestIDsWrapAtTheirEnd(t *testing.T) {
 			t.Errorf("id %d, want %d", got, want)
 		}
 	}
-	update(t, db, func(tx *Tx) error { return tx.Bury(Tombstone{Volume: Volume{Name: "two", ID: two}}) })
+	update(t, db, func(tx *Tx) error { return tx.AddTombstone(Tombstone{Volume: Volume{Name: "two", ID: two}}) })
 	if got := allocate(t, db, "wrapped"); got != 4 {
 		t.Errorf("id %d after the wrap, want 4: one and three are volumes, two has a tombstone", got)
 	}
-	update(t, db, func(tx *Tx) error { return errors.Join(tx.Reaped(two), tx.putNumber(keyNextID, 1)) })
+	update(t, db, func(tx *Tx) error { return errors.Join(tx.DropTombstone(two), tx.putNumber(keyNextID, 1)) })
 	if got := allocate(t, db, "reused"); got != two {
 		t.Errorf("id %d, want the reaped %d", got, two)
 	}
@@ -194,11 +194,11 @@ func TestUndo(t *testing.T) {
 	view(t, db, func(tx *Tx) error { _, err := tx.Volume("new"); return err })
 }
 
-func TestBury(t *testing.T) {
+func TestAddTombstone(t *testing.T) {
 	db := newDB(t)
 	id := allocate(t, db, "doomed")
 	tombstone := Tombstone{Volume: Volume{Name: "doomed", ID: id, Size: units.GiB}, Removed: time.Unix(1e9, 0).UTC()}
-	update(t, db, func(tx *Tx) error { return tx.Bury(tombstone) })
+	update(t, db, func(tx *Tx) error { return tx.AddTombstone(tombstone) })
 	next := allocate(t, db, "doomed") // the name is free at once
 	if next == id {
 		t.Error("its id was given away")
@@ -215,7 +215,7 @@ func TestBury(t *testing.T) {
 		}
 		return err
 	})
-	update(t, db, func(tx *Tx) error { return errors.Join(tx.Reaped(id), tx.Reaped(id), tx.Reaped(777)) })
+	update(t, db, func(tx *Tx) error { return errors.Join(tx.DropTombstone(id), tx.DropTombstone(id), tx.DropTombstone(777)) })
 	view(t, db, func(tx *Tx) error {
 		if _, err := tx.Tombstone(id); !errors.Is(err, fault.NotFound) {
 			t.Error(err)

@@ -110,7 +110,7 @@ func wantNames(t *testing.T, got []string, want ...string) {
 
 // Those who come at the same moment take one transaction; an origin that may be
 // written stands still once for all of its snapshots.
-func TestTogether(t *testing.T) {
+func TestBatch(t *testing.T) {
 	b := newBegun(t)
 	before, _ := b.state()
 	var suspends, messages atomic.Int32
@@ -138,7 +138,7 @@ func TestTogether(t *testing.T) {
 }
 
 // A change that cannot be made is told so, and the others are made.
-func TestTogetherRefusesOne(t *testing.T) {
+func TestBatchWithInvalidChange(t *testing.T) {
 	b := newBegun(t)
 	before, _ := b.state()
 	own := errors.New("this one will not")
@@ -170,7 +170,7 @@ func TestTogetherRefusesOne(t *testing.T) {
 }
 
 // What the kernel refuses is undone for all, and each is tried by itself.
-func TestTogetherRefusedByTheKernel(t *testing.T) {
+func TestBatchRejectedByKernel(t *testing.T) {
 	for _, refused := range []error{fault.Exists, fault.Full} {
 		b := newBegun(t)
 		before, _ := b.state()
@@ -199,7 +199,7 @@ func TestTogetherRefusedByTheKernel(t *testing.T) {
 }
 
 // Documents alone do not share a transaction that may be undone.
-func TestTogetherKeepsDocumentsApart(t *testing.T) {
+func TestBatchSeparatesDocuments(t *testing.T) {
 	b := newBegun(t)
 	failing := errors.New("the kernel is gone")
 	b.w.Kernel.SetFault(func(c dmtest.Call) error {
@@ -229,7 +229,7 @@ func TestTogetherKeepsDocumentsApart(t *testing.T) {
 }
 
 // Whoever gives up before his turn leaves the others alone.
-func TestTogetherGivesUp(t *testing.T) {
+func TestBatchCanceled(t *testing.T) {
 	b := newBegun(t)
 	impatient, cancel := context.WithCancel(b.ctx)
 	gaveUp := make(chan struct{}, 2)
@@ -267,7 +267,7 @@ func TestTogetherGivesUp(t *testing.T) {
 
 // A process that is stopped while it works for several leaves all done or all
 // undone.
-func TestTogetherStoppedAtEveryStep(t *testing.T) {
+func TestBatchStoppedAtEveryStep(t *testing.T) {
 	for _, phase := range []thinpooltest.Phase{thinpooltest.Before, thinpooltest.After} {
 		for _, power := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%v/power cut %t", [...]string{"before", "after"}[phase], power), func(t *testing.T) {
