@@ -13,8 +13,8 @@ import (
 	"thinctl/units"
 )
 
-// ActivateVolume makes the volume's block device, or finds it made; the node
-// is there when it returns.
+// ActivateVolume creates the volume's block device, unless it exists. The node exists when
+// ActivateVolume returns.
 func (p *Pool) ActivateVolume(ctx context.Context, name string) (Volume, error) {
 	record, unlock, err := p.holdVolume(ctx, "activate", name)
 	if err != nil {
@@ -35,19 +35,19 @@ func (p *Pool) LookupActive(ctx context.Context, record store.Volume) (volume Vo
 	if err != nil || !info.ActiveTable || info.Suspended || info.ReadOnly != record.ReadOnly || info.Name != volumeDeviceName(p.name, record.Name) {
 		return Volume{}, false
 	}
-	// Without the volume's lock none is made: the device may be on its way out.
+	// No node is made without the volume's lock: the device may be about to be removed.
 	if private(record.For) && !p.host.Kernel.HasOwnNode(ctx, info) {
 		return Volume{}, false
 	}
 	return activeVolume(record, info), true
 }
 
-// activateThin makes a volume's device. The volume's lock is held, and not the
+// activateThin creates a volume's device. The caller holds the volume's lock, not the
 // pool's.
 //
-// A pool that stands still, as it does for a moment of its extension, takes no
-// new thin device (EINVAL, dm-thin.c, thin_ctr). Whoever extends it holds its
-// lock; one that was killed meanwhile left it standing.
+// A suspended pool accepts no new thin device (EINVAL, dm-thin.c, thin_ctr). An extension
+// suspends the pool for a moment and holds its lock; one that was killed in that moment
+// leaves the pool suspended.
 func (p *Pool) activateThin(ctx context.Context, record store.Volume, name dm.Name) (dm.Info, error) {
 	info, err := p.tryActivateThin(ctx, record, name)
 	if !errors.Is(err, syscall.EINVAL) {
@@ -64,8 +64,8 @@ func (p *Pool) activateThin(ctx context.Context, record store.Volume, name dm.Na
 	return p.tryActivateThin(ctx, record, name)
 }
 
-// tryActivateThin creates, loads and resumes a thin device, from whatever state
-// a killed process left it in.
+// tryActivateThin creates, loads and resumes a thin device, from any state that a killed
+// process can leave.
 func (p *Pool) tryActivateThin(ctx context.Context, record store.Volume, name dm.Name) (dm.Info, error) {
 	pool, status, err := p.kernelStatus(ctx)
 	if err != nil {
@@ -108,9 +108,9 @@ func (p *Pool) tryActivateThin(ctx context.Context, record store.Volume, name dm
 	return info, err
 }
 
-// private tells whether a volume is no operator's but kept by a part of thinctl or
-// for containerd. Nobody looks for it under /dev/mapper, so that its device has a
-// node of its own and udev, whose rules take longer than all else, is not waited for.
+// private reports whether a package above the pool keeps the volume. Its device needs no
+// name under /dev/mapper: it has its own node, and no operation waits for udev, whose
+// rules take longer than all else.
 func private(keptFor string) bool { return keptFor != "" }
 
 // nodeOf returns the path of a volume's node.
@@ -126,8 +126,8 @@ func (p *Pool) NodeOf(record store.Volume) string {
 	return nodeOf(record.For, volumeDeviceName(p.name, record.Name))
 }
 
-// ownNode makes the node of a private volume's device where a killed process, or
-// whoever made the device, has not.
+// ownNode makes the node of a private volume's device if it is missing, for example after a
+// kill.
 func (p *Pool) ownNode(ctx context.Context, record store.Volume, info dm.Info) error {
 	if !private(record.For) {
 		return nil
@@ -147,8 +147,8 @@ func (p *Pool) tableIs(ctx context.Context, ref dm.Ref, want dm.Target) (bool, e
 	return err == nil && len(lines) == 1 && lines[0] == want.Line(), err
 }
 
-// loadAndResume puts a table in and lets IO flow. A table that was loaded and
-// then not resumed is cleared again.
+// loadAndResume loads a table and resumes the device. It clears the table again if the
+// resume fails.
 func (p *Pool) loadAndResume(ctx context.Context, ref dm.Ref, table dm.Target, load dm.LoadOptions, resume dm.ResumeOptions) (dm.Info, error) {
 	if err := p.host.Kernel.Load(ctx, ref, []dm.Target{table}, load); err != nil {
 		return dm.Info{}, err
@@ -162,8 +162,8 @@ func (p *Pool) loadAndResume(ctx context.Context, ref dm.Ref, table dm.Target, l
 	return info, nil
 }
 
-// DeactivateVolume removes the volume's block device; the volume stays. A device
-// that is only open is waited for.
+// DeactivateVolume removes the volume's block device, not the volume. It waits for a device
+// that is open but not mounted.
 func (p *Pool) DeactivateVolume(ctx context.Context, name string) error {
 	return p.host.patience().await(ctx, func() error { return p.DeactivateIfClosed(ctx, name) })
 }
@@ -193,7 +193,7 @@ func (p *Pool) ResizeVolume(ctx context.Context, name string, size units.Bytes) 
 	return p.resizeVolume(ctx, name, size, false)
 }
 
-// GrowVolume grows a volume by so much more than it has by then.
+// GrowVolume grows a volume by a number of bytes.
 func (p *Pool) GrowVolume(ctx context.Context, name string, by units.Bytes) (Volume, error) {
 	return p.resizeVolume(ctx, name, by, true)
 }

@@ -11,13 +11,13 @@ import (
 	"thinctl/thinpool/store"
 )
 
-// holdVolume finds a volume and locks it; what it returns holds until unlock.
+// holdVolume finds a volume and locks it. The record is valid until unlock.
 func (p *Pool) holdVolume(ctx context.Context, op, name string) (_ store.Volume, unlock func(), err error) {
 	return p.holdAs(ctx, op, name, false)
 }
 
-// shareVolume is holdVolume for those who change nothing of the volume's own: any
-// number may hold it so.
+// shareVolume is holdVolume with a shared lock, for operations that do not change the
+// volume.
 func (p *Pool) shareVolume(ctx context.Context, op, name string) (_ store.Volume, unlock func(), err error) {
 	return p.holdAs(ctx, op, name, true)
 }
@@ -35,7 +35,7 @@ func (p *Pool) holdAs(ctx context.Context, op, name string, shared bool) (_ stor
 				return volume, nil, err
 			}
 		}
-		// The name may have gone to another volume before the lock was ours.
+		// Another volume may have got the name before the lock was taken.
 		volume, err := p.findVolume(ctx, op, name)
 		if err == nil && volume.ID == id {
 			p.idCache.put(name, id)
@@ -49,8 +49,8 @@ func (p *Pool) holdAs(ctx context.Context, op, name string, shared bool) (_ stor
 	}
 }
 
-// holdVolumes locks several volumes, in the order of their ids so that two who
-// want the same never wait for each other.
+// holdVolumes locks several volumes, in the order of their ids, so that two callers never
+// wait for each other.
 func (p *Pool) holdVolumes(ctx context.Context, op string, names []string) ([]store.Volume, func(), error) {
 	if len(names) == 1 {
 		record, unlock, err := p.holdVolume(ctx, op, names[0])
@@ -76,7 +76,7 @@ func (p *Pool) holdVolumes(ctx context.Context, op string, names []string) ([]st
 		if err == nil {
 			unlocks = append(unlocks, release)
 			if held.ID != record.ID {
-				err = p.volumeError(op, record.Name, ErrNoVolume, errors.New("another volume has taken its name meanwhile"))
+				err = p.volumeError(op, record.Name, ErrNoVolume, errors.New("another volume has its name now"))
 			}
 		}
 		if err != nil {
@@ -87,10 +87,9 @@ func (p *Pool) holdVolumes(ctx context.Context, op string, names []string) ([]st
 	return records, unlock, nil
 }
 
-// tryCached locks the volume that had the name when it was last used here, if
-// that is free at once. Often it still has it, and one look under the lock does
-// instead of two. A caller is never kept waiting for a lock that may be another
-// volume's by now.
+// tryCached locks the volume that had the name at its last use, if the lock is free. In
+// most cases the volume still has the name, which saves one read of the database. It does
+// not wait, because the lock may be another volume's now.
 func (p *Pool) tryCached(name string, shared bool) (*filelock.Lock, uint32) {
 	id, ok := p.idCache.get(name)
 	if !ok {
@@ -105,8 +104,8 @@ func (p *Pool) tryCached(name string, shared bool) (*filelock.Lock, uint32) {
 	return lock, id
 }
 
-// volumeIDs remembers device ids by volume name. They are guesses: other
-// processes remove and make volumes too.
+// volumeIDs is a cache of device ids by volume name. An entry may be wrong: other processes
+// remove and create volumes too.
 type volumeIDs struct {
 	sync.Mutex
 	ids map[string]uint32

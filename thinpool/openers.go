@@ -20,12 +20,12 @@ import (
 // open each new device for a moment; dmsetup --retry tries for as long.
 const BusyTimeout = 5 * time.Second
 
-// Holding is what keeps a device in use.
+// Holding has the mounts, devices and processes that keep a device in use.
 type Holding struct {
 	Mounts    []string // mount points of its file system, in any mount namespace
 	Devices   []string // block devices on top of it
 	Processes []string // that have it or a file on it open: "blkid (pid 4711)"
-	Detail    string   // what else there is to say, such as why the list may not be complete
+	Detail    string   // a remark, such as the reason why the list may be incomplete
 }
 
 // lasting reports whether more than open handles keep the device in use: mounts
@@ -75,7 +75,7 @@ func (h Holding) remedy() string {
 // returns it has changed nothing, so that it can be tried again.
 type openDevices struct {
 	devices []openDevice
-	err     error // what the kernel or the loop device said, nil where it was not asked
+	err     error // the error of the kernel or the loop device, nil if it was not called
 }
 
 type openDevice struct {
@@ -105,8 +105,8 @@ func (h Host) busyTimeout() time.Duration {
 	return max(h.BusyTimeout, 0)
 }
 
-// patience is one operation's wait for devices to be closed: however many devices
-// it meets, it waits no longer than the bound.
+// patience bounds the wait of one operation for devices to be closed. The bound is for all
+// its devices together.
 type patience struct {
 	host     Host
 	deadline time.Time // zero: nothing was busy so far
@@ -143,7 +143,8 @@ func (w *patience) await(ctx context.Context, try func() error) error {
 	}
 }
 
-// holding asks who holds the devices. known is false where the host cannot tell.
+// holding finds the holders of the devices. known is false if the host has no function for
+// that.
 func (h Host) holding(ctx context.Context, open *openDevices) (all Holding, known bool) {
 	if h.Holders == nil {
 		return Holding{}, false
@@ -157,7 +158,7 @@ func (h Host) holding(ctx context.Context, open *openDevices) (all Holding, know
 		}
 	}
 	if !all.lasting() && len(all.Processes) == 0 {
-		details = append(details, "no process is seen that has it open")
+		details = append(details, "no process that has it open was found")
 	}
 	slices.Sort(all.Processes)
 	all.Processes = slices.Compact(all.Processes)
@@ -165,7 +166,7 @@ func (h Host) holding(ctx context.Context, open *openDevices) (all Holding, know
 	return all, true
 }
 
-// nameHolders puts the holders into the error that the operation would return.
+// nameHolders adds the holders to the error of an operation.
 func nameHolders(err error, open *openDevices, held Holding) error {
 	var told *Error
 	if !errors.As(err, &told) {
@@ -180,7 +181,7 @@ func nameHolders(err error, open *openDevices, held Holding) error {
 		remedy += ", or " + told.Remedy
 	}
 	told.Remedy = remedy
-	told.Err = nil // the detail says it
+	told.Err = nil // the detail has it
 	return err
 }
 
@@ -206,8 +207,8 @@ func (p *Pool) removeDevice(ctx context.Context, ref dm.Ref, options dm.RemoveOp
 	return err
 }
 
-// detachOnce detaches a loop device, and leaves the wait for those who have it
-// open to whoever holds no lock.
+// detachOnce detaches a loop device. It does not wait for the device to be closed: the
+// caller waits, without locks.
 func (p *Pool) detachOnce(ctx context.Context, loop loopback.Device) error {
 	const brief = 100 * time.Millisecond // the kernel needs a moment to let go of the file
 	bounded, cancel := context.WithTimeout(ctx, brief)

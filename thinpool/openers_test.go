@@ -156,7 +156,7 @@ func TestOpenersAreNamed(t *testing.T) {
 			[]string{"mounted at /mnt/web, in use by nginx (PID 8)", "unmount /mnt/web, then retry"}},
 		{"device", thinpool.Holding{Devices: []string{"dm-7 (vg-root)"}}, generous, 1,
 			[]string{"under dm-7 (vg-root)", "remove dm-7 (vg-root), then retry"}},
-		{"nothing seen", thinpool.Holding{}, -1, 1, []string{"no process is seen", "close it, then retry"}},
+		{"nothing seen", thinpool.Holding{}, -1, 1, []string{"no process that has it open was found", "close it, then retry"}},
 	} {
 		for name, operation := range removals() {
 			if strings.HasPrefix(name, "reap") {

@@ -13,9 +13,9 @@ import (
 	"thinctl/thinpool/store"
 )
 
-// Pool is one pool by its folder. It holds nothing between calls but, for a
-// second, its database file, unlocked: any number of Pools, in any number of
-// processes, may drive the same pool. Methods are safe for concurrent use.
+// Pool is a pool, addressed by its directory. Between calls it holds no lock; only its
+// database file stays open for a while. Any number of Pools, in any number of processes,
+// may use the same pool. Methods are safe for concurrent use.
 type Pool struct {
 	host Host
 	dir  string
@@ -27,10 +27,10 @@ type Pool struct {
 	idCache volumeIDs
 	reaped  struct {
 		sync.Mutex
-		// ids whose blocks the kernel has back, while the database still has
-		// the tombstone; the next change drops them.
+		// ids are reaped, while the database still has their tombstones. The next
+		// change deletes these.
 		ids map[uint32]bool
-		// vain has the ids whose devices were waited for and stayed open.
+		// vain has the ids whose devices stayed open until the timeout of a wait.
 		vain map[uint32]bool
 	}
 }
@@ -68,17 +68,17 @@ func (p *Pool) Name() string { return p.name }
 // UUID returns the pool's identity, 32 hex digits.
 func (p *Pool) UUID() string { return p.id.String() }
 
-// Dir returns the pool's folder.
+// Dir returns the pool's directory.
 func (p *Pool) Dir() string { return p.dir }
 
-// MountsDir returns the folder for mounts of the pool's volumes.
+// MountsDir returns the directory for mounts of the pool's volumes.
 func (p *Pool) MountsDir() string { return p.path(mountsDir) }
 
-// LayersDir returns the folder for what is kept of layers besides their volumes;
-// it need not be there. Its files go with the pool.
+// LayersDir returns the directory for files that belong to layers. It may not exist.
+// Destroy deletes it.
 func (p *Pool) LayersDir() string { return p.path(layersDir) }
 
-// Record returns the pool's record as the database has it now.
+// Record reads the pool's record from the database.
 func (p *Pool) Record(ctx context.Context) (store.Pool, error) {
 	var record store.Pool
 	err := p.db.View(ctx, func(tx *store.Tx) (err error) {
@@ -88,8 +88,8 @@ func (p *Pool) Record(ctx context.Context) (store.Pool, error) {
 	return record, err
 }
 
-// Close writes down what removals left to be noted, copies the database if it was
-// changed, and closes it. The pool itself stays as it is.
+// Close deletes the tombstones that were reaped, copies the database if it was changed, and
+// closes it. It does not deactivate the pool.
 func (p *Pool) Close(ctx context.Context) error {
 	err := p.writeReaped(ctx)
 	if p.db.Changed() {
@@ -98,8 +98,8 @@ func (p *Pool) Close(ctx context.Context) error {
 	return errors.Join(err, p.db.Close())
 }
 
-// NoteReaped writes down which removed volumes have been reaped, where no change has
-// done so: until then other processes take them for waiting.
+// NoteReaped deletes the tombstones that were reaped, if no change has done so. Until then
+// other processes count them as waiting.
 func (p *Pool) NoteReaped(ctx context.Context) error { return p.writeReaped(ctx) }
 
 func (p *Pool) writeReaped(ctx context.Context) error {
@@ -134,11 +134,11 @@ func (p *Pool) ref() dm.Ref { return dm.ByUUID(poolDeviceUUID(p.id.String())) }
 
 func (p *Pool) volumeRef(id uint32) dm.Ref { return dm.ByUUID(volumeDeviceUUID(p.id.String(), id)) }
 
-// The lock file's bytes: the first is the pool's, then one for each device id.
-// Whoever needs a volume's and the pool's takes the volume's first.
+// The bytes of the lock file are locks: the first byte is the pool's, then there is one
+// for each device id. A volume's lock is taken before the pool's.
 
-// The last byte, beyond all ids, is that of whoever reads the pool's metadata; it
-// is taken before the pool's, and kept while that one is free for others.
+// readingRange is the last byte, beyond all ids: the lock for reading the metadata. It is
+// taken before the pool's lock, and held while the pool's lock is free.
 func readingRange() filelock.Range {
 	return filelock.Range{Start: 2 + dm.MaxThinID, Length: 1}
 }
@@ -164,7 +164,7 @@ func (p *Pool) lockVolume(ctx context.Context, id uint32, shared bool) (*fileloc
 	return lock, p.failed("lock", err)
 }
 
-// kernelStatus asks the active pool; without committing its metadata.
+// kernelStatus reads the status of the active pool, without committing its metadata.
 func (p *Pool) kernelStatus(ctx context.Context) (dm.Info, dm.PoolStatus, error) {
 	info, lines, err := p.host.Kernel.Status(ctx, p.ref(), dm.StatusOptions{NoFlush: true})
 	if errors.Is(err, fault.NotFound) || err == nil && len(lines) == 0 {
@@ -178,13 +178,13 @@ func (p *Pool) kernelStatus(ctx context.Context) (dm.Info, dm.PoolStatus, error)
 	return info, status, p.failed("status", err)
 }
 
-// transactionID returns the pool's commit record.
+// transactionID returns the pool's transaction id, the commit record.
 func (p *Pool) transactionID(ctx context.Context) (uint64, error) {
 	return p.reached(ctx, func() (store.Pool, error) { return p.Record(ctx) })
 }
 
-// reached asks the kernel for the commit record where the pool is active, else
-// its metadata, which the pool's record tells the place of.
+// reached reads the commit record from the kernel if the pool is active, else from the
+// metadata at the place in the pool's record.
 func (p *Pool) reached(ctx context.Context, record func() (store.Pool, error)) (uint64, error) {
 	_, status, err := p.kernelStatus(ctx)
 	if err == nil && status.Mode != dm.ModeFail {

@@ -14,14 +14,14 @@ import (
 	"thinctl/units"
 )
 
-// Volume is a thin volume as database and kernel know it at one moment.
+// Volume is the state of a thin volume, in database and kernel, at one moment.
 type Volume struct {
 	Name    string
 	ID      uint32
 	Size    units.Bytes // virtual
 	Origin  string      // the name its origin had when it was taken, "" for none
 	Created time.Time
-	// For says what the volume is kept for; "" is a volume of the user's own.
+	// For is the purpose that the volume is kept for, "" for a volume of the user.
 	For string
 	// ReadOnly volumes are never written again.
 	ReadOnly bool
@@ -35,21 +35,21 @@ type Volume struct {
 
 // VolumeOptions describe a new volume.
 type VolumeOptions struct {
-	Size units.Bytes // the pool's base size where zero
+	Size units.Bytes // the pool's base size if zero
 	Keep
 }
 
-// Keep says what a new volume, or a volume's new name, is kept for.
+// Keep is the purpose of a new or renamed volume, and the documents that belong to it.
 type Keep struct {
-	// For marks a volume that a package above the pool keeps: nobody removes or
-	// renames it who does not name the same.
+	// For is the purpose of a volume that a package above the pool keeps. A call that
+	// removes or renames the volume must name the same purpose.
 	For string
-	// ReadOnly is for volumes that are never written again: their devices refuse
-	// it. Their snapshots may be written.
+	// ReadOnly makes the volume's device read-only. Snapshots of it are writable unless
+	// they have ReadOnly too.
 	ReadOnly bool
-	// With writes documents in the transaction of the change: it counts, or is
-	// undone, along with it. It must not begin a transaction, and may be called more
-	// than once: the last call counts.
+	// With writes documents in the transaction of the change, and is undone with it. It
+	// must not begin a transaction. It may be called more than once: only the last call
+	// takes effect.
 	With func(*Tx, VolumeRecord) error
 }
 
@@ -69,7 +69,7 @@ func checkVolumeSize(size units.Bytes) error {
 	return nil
 }
 
-// CreateVolume makes an empty volume. It takes no space until it is written.
+// CreateVolume makes an empty volume. It occupies no blocks until it is written to.
 func (p *Pool) CreateVolume(ctx context.Context, name string, options VolumeOptions) (Volume, error) {
 	if err := p.checkNewName("create", name); err != nil {
 		return Volume{}, err
@@ -99,13 +99,13 @@ func (p *Pool) CreateVolume(ctx context.Context, name string, options VolumeOpti
 
 // SnapshotOptions describe a new snapshot.
 type SnapshotOptions struct {
-	Size units.Bytes // the origin's where zero; may only be larger
+	Size units.Bytes // the origin's if zero, else not smaller than that
 	Keep
 }
 
-// Snapshot makes a volume that starts as a copy of origin and shares its
-// blocks. An active origin that may be written is suspended meanwhile, with its
-// file system frozen, so the copy is consistent.
+// Snapshot makes a volume that begins as a copy of origin and shares its blocks. An active
+// writable origin is suspended in the meantime, with its file system frozen, so that the
+// copy is consistent.
 func (p *Pool) Snapshot(ctx context.Context, origin, name string, options SnapshotOptions) (Volume, error) {
 	if err := p.checkNewName("snapshot", name); err != nil {
 		return Volume{}, err
@@ -134,7 +134,7 @@ func (p *Pool) Snapshot(ctx context.Context, origin, name string, options Snapsh
 			message: fmt.Sprintf("create_snap %d %d", id, from.ID),
 			with:    options.With,
 		}
-		if !from.ReadOnly { // nothing is written to one that is, so that there is nothing to hold back
+		if !from.ReadOnly { // a read-only origin needs no suspension: nothing writes to it
 			add.origin = from.ID
 		}
 		return add, err
@@ -166,7 +166,7 @@ func (p *Pool) nameFree(tx *store.Tx, op, name string) error {
 	return err
 }
 
-// findVolume returns a volume that counts: its change has been committed.
+// findVolume returns a volume whose change is committed.
 func (p *Pool) findVolume(ctx context.Context, op, name string) (store.Volume, error) {
 	var volume store.Volume
 	var last uint64

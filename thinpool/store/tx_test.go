@@ -215,7 +215,9 @@ func TestAddTombstone(t *testing.T) {
 		}
 		return err
 	})
-	update(t, db, func(tx *Tx) error { return errors.Join(tx.DropTombstone(id), tx.DropTombstone(id), tx.DropTombstone(777)) })
+	update(t, db, func(tx *Tx) error {
+		return errors.Join(tx.DropTombstone(id), tx.DropTombstone(id), tx.DropTombstone(777))
+	})
 	view(t, db, func(tx *Tx) error {
 		if _, err := tx.Tombstone(id); !errors.Is(err, fault.NotFound) {
 			t.Error(err)
