@@ -157,7 +157,7 @@ func badPlaces() []badInput {
 			given: func(t *testing.T, s *stage) { s.host.Loops = exhausted{s.host.Loops} },
 		},
 		{
-			name: "no room for the files", try: creating(nil), kind: loopback.ErrNoSpace, says: []string{"pool new", "no space on the host file system", "free some of"},
+			name: "no room for the files", try: creating(nil), kind: loopback.ErrNoSpace, says: []string{"pool new", "no space on the host file system", "free some space"},
 			given: func(t *testing.T, s *stage) { s.host.Disks = fullDisks{s.host.Disks} },
 		},
 	}

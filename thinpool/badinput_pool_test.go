@@ -100,7 +100,7 @@ func badPools() []badInput {
 		{name: "uneven data", try: extending(thinpool.ExtendOptions{Data: 100*units.MiB + 1}), kind: fault.Invalid, says: []string{"multiple of the block size", "use 102464K"}},
 		{name: "uneven metadata", try: extending(thinpool.ExtendOptions{Metadata: 8*units.MiB + 512}), kind: fault.Invalid, says: []string{"multiple of 4K"}},
 		{name: "metadata beyond the kernel", try: extending(thinpool.ExtendOptions{Metadata: 32 * units.GiB}), kind: fault.Invalid, says: []string{"exceeds what the kernel can use"}},
-		{name: "to a device that is none", try: extending(thinpool.ExtendOptions{ToDevice: true}), kind: fault.Invalid, says: []string{"stands on files", "--data"}},
+		{name: "to a device that is none", try: extending(thinpool.ExtendOptions{ToDevice: true}), kind: fault.Invalid, says: []string{"is on files", "--data"}},
 		{
 			name: "extend an inactive pool", try: extending(thinpool.ExtendOptions{Data: 128 * units.MiB}), kind: thinpool.ErrInactive, says: []string{"pool vault", "pool activate vault"},
 			given: func(t *testing.T, s *stage) { s.idle() },

@@ -241,7 +241,7 @@ func (p *Pool) admit(op string, record store.Pool, status dm.PoolStatus) error {
 		return p.failed(op, err)
 	}
 	return refuse("on the host's file system", uint64(space.Available), uint64(space.Total), 1, reserve.Host,
-		"free some of "+p.dir+"'s file system")
+		"free some space on the file system of "+p.dir)
 }
 
 func (p *Pool) takeReaped() []uint32 {

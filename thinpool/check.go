@@ -13,13 +13,14 @@ import (
 	"thinctl/thinpool/store"
 )
 
-// Finding is something that database, kernel and metadata do not agree on.
+// Finding is a difference between database, kernel and metadata, or damage.
 type Finding struct {
 	Code   string `json:"code"` // stable; see the Find constants
 	Object string `json:"object"`
 	Detail string `json:"detail"`
 	Remedy string `json:"remedy"`
-	// Repairable: Repair mends it; Lost is how many mappings go with it, at most.
+	// Repairable reports that Repair removes the finding. Lost is the largest number of
+	// mappings that this loses.
 	Repairable bool   `json:"repairable"`
 	Lost       uint64 `json:"lost,omitempty"`
 	// Fault is the metadata package's own code, of FindMetadata and FindLeak.
@@ -48,7 +49,7 @@ const (
 	FindUnchecked  = "unchecked"      // a part of the check could not run
 )
 
-// Report is the outcome of a check; no findings mean that all agree.
+// Report is the result of a check. A sound pool has no findings.
 type Report struct {
 	Pool     string    `json:"pool"`
 	Active   bool      `json:"active"`
@@ -124,7 +125,7 @@ func (p *Pool) surveyLocked(ctx context.Context) (Report, error) {
 		report.add(Finding{Code: FindTombstone, Object: p.volumeObject(tombstone.Name), id: tombstone.ID, Repairable: true,
 			Device: there[tombstone.ID],
 			Detail: fmt.Sprintf("removed at %s, its blocks (device id %d) are still taken", tombstone.Removed.Format("2006-01-02 15:04:05"), tombstone.ID),
-			Remedy: "they are given back when nobody uses the volume any more"})
+			Remedy: "they become free when the device is closed"})
 	}
 	return report, nil
 }
@@ -242,7 +243,7 @@ func (p *Pool) checkDevice(ctx context.Context, report *Report, known known, ent
 			Detail: "all its IO waits", Remedy: fmt.Sprintf("`thinctl pool repair %s` resumes it", p.name)})
 	case !entry.isPool && !volume && !tombstone:
 		report.add(Finding{Code: FindDevice, Object: "device " + string(entry.Name), id: entry.id, Repairable: info.OpenCount == 0,
-			Detail: "it carries this pool's uuid, and no volume has its id", Remedy: fmt.Sprintf("`thinctl pool repair %s` removes it when nobody uses it", p.name)})
+			Detail: "it carries this pool's uuid, and no volume has its id", Remedy: fmt.Sprintf("`thinctl pool repair %s` removes it when it is closed", p.name)})
 	case !info.ActiveTable:
 		report.add(Finding{Code: FindUnfinished, Object: "device " + string(entry.Name), id: entry.id, Repairable: true,
 			Detail: "its activation was cut off", Remedy: fmt.Sprintf("`thinctl pool repair %s` removes it", p.name)})

@@ -106,7 +106,7 @@ func (p *Pool) openActive(w wanted, number blockdev.Number) (Disk, error) {
 			continue
 		}
 		if w.backing.Identity.Compare(device.Identity) == disk.Different {
-			return nil, p.refused(w, ErrForeign, fmt.Sprintf("%s is expected, the kernel's table stands on %s", w, describe(device.Path, device)),
+			return nil, p.refused(w, ErrForeign, fmt.Sprintf("%s is expected, the kernel's table uses %s", w, describe(device.Path, device)),
 				fmt.Sprintf("run `thinctl pool deactivate %s`, attach the expected disk, then activate it", p.name), device.Err)
 		}
 		return p.openFound(w, device)

@@ -17,17 +17,15 @@ import (
 type ExtendOptions struct {
 	Data     units.Bytes
 	Metadata units.Bytes
-	// DataMore and MetadataMore make Data and Metadata what is added to the size
-	// that the pool has by then.
+	// DataMore and MetadataMore add Data and Metadata to the present sizes.
 	DataMore     bool
 	MetadataMore bool
-	// ToDevice takes all of the block devices that a pool stands on, after they
-	// were made larger.
+	// ToDevice grows the pool to the sizes of its block devices.
 	ToDevice bool
 	DryRun   bool
 }
 
-// Extension says what an extension did, or would do.
+// Extension is the result of an extension, or of its dry run.
 type Extension struct {
 	DataFrom, DataTo         units.Bytes
 	MetadataFrom, MetadataTo units.Bytes
@@ -70,7 +68,7 @@ func (p *Pool) Extend(ctx context.Context, options ExtendOptions) (Extension, er
 		plan.StoodStill, err = p.finishExtension(ctx)
 		return plan, p.failed("extend", err)
 	}
-	if err := p.makeRoom(c, plan); err != nil {
+	if err := p.growBackings(c, plan); err != nil {
 		return Extension{}, p.failed("extend", err)
 	}
 	if err := p.noteSizes(ctx, plan.DataTo, plan.MetadataTo); err != nil {
@@ -83,9 +81,9 @@ func (p *Pool) Extend(ctx context.Context, options ExtendOptions) (Extension, er
 	return plan, p.failed("extend", err)
 }
 
-// makeRoom makes files larger and marks the new end of the data, before the
-// database has the new sizes: whatever size it has, there is a mark behind it.
-func (p *Pool) makeRoom(c *claims, plan Extension) error {
+// growBackings grows the files and writes the mark at the new end of the data. It runs
+// before the database has the new sizes, so that there is a mark behind either size.
+func (p *Pool) growBackings(c *claims, plan Extension) error {
 	record := c.record
 	if record.Metadata.Loop {
 		if err := p.growFile(record, record.Metadata, plan.MetadataTo); err != nil {
@@ -114,10 +112,10 @@ func (p *Pool) noteSizes(ctx context.Context, data, metadata units.Bytes) error 
 	})
 }
 
-// revertExtension notes the old data size again where the kernel did not take
-// the new one, so that a host without room does not fail every activation from
-// then on. What the files have grown by is left: holes, or room for the next
-// try. Metadata has no way back once the kernel has seen it larger.
+// revertExtension restores the old data size in the database if the kernel did not accept
+// the new one. Otherwise each later activation would fail on a full host. The files stay
+// larger, for the next attempt. Metadata cannot shrink once the kernel has used the new
+// size.
 func (p *Pool) revertExtension(ctx context.Context, plan Extension) error {
 	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
@@ -139,8 +137,8 @@ func (p *Pool) revertExtension(ctx context.Context, plan Extension) error {
 	return p.noteSizes(ctx, data, metadata)
 }
 
-// growable refuses where growth would be skipped in silence. A pool that is
-// out of metadata space reports itself read-only and is mended by growth.
+// growable returns an error if the kernel would skip the growth without an error. A pool
+// without metadata space is read-only, and growth repairs it.
 func (p *Pool) growable(status dm.PoolStatus) error {
 	if status.Mode == dm.ModeFail || status.NeedsCheck {
 		return p.writable("extend", status)
@@ -168,7 +166,7 @@ func (p *Pool) planExtension(c *claims, options ExtendOptions) (Extension, error
 	}
 	if options.ToDevice {
 		if record.Data.Loop && record.Metadata.Loop {
-			return invalid(errors.New("the pool stands on files: give the new size with --data or --metadata"))
+			return invalid(errors.New("the pool is on files: give the new size with --data or --metadata"))
 		}
 		sizesOfDevices(c, &plan)
 	}
@@ -205,8 +203,8 @@ func (p *Pool) planExtension(c *claims, options ExtendOptions) (Extension, error
 	return plan, nil
 }
 
-// target returns the size that is meant; a sum that does not fit becomes 0,
-// which is refused as smaller.
+// target returns the new size. It returns 0 if the sum overflows, which the caller rejects as
+// smaller.
 func target(has, asked units.Bytes, more bool) units.Bytes {
 	switch {
 	case asked == 0:
@@ -229,16 +227,16 @@ func sizesOfDevices(c *claims, plan *Extension) {
 	}
 }
 
-// RoomOnDevice returns how much data a pool of that record may have on a data
-// device of that size: whole blocks, with its mark behind them.
+// RoomOnDevice returns the largest data size of a pool on a data device: whole blocks, with
+// the mark behind them.
 func RoomOnDevice(size units.Bytes, record store.Pool) units.Bytes {
 	size -= min(size, areaOfMark(record))
 	return size - size%max(record.Block, units.SectorSize)
 }
 
-// finishExtension brings files, loop devices and the kernel's table to the
-// sizes in the database. It may be repeated after a kill at any point, and does
-// nothing where all are there.
+// finishExtension brings files, loop devices and the kernel's table to the sizes in the
+// database. It can be repeated after a kill at any point, and does nothing if all have
+// these sizes.
 func (p *Pool) finishExtension(ctx context.Context) (time.Duration, error) {
 	record, err := p.Record(ctx)
 	if err != nil {
@@ -271,7 +269,7 @@ func (p *Pool) finishExtension(ctx context.Context) (time.Duration, error) {
 	}
 	if table.Metadata != meta || table.Data != data {
 		return 0, &Error{Op: "extend", Object: p.object(), Kind: ErrDiverged,
-			Detail: fmt.Sprintf("its device stands on %s and %s, its files are behind %s and %s", table.Metadata, table.Data, meta, data),
+			Detail: fmt.Sprintf("its device uses %s and %s, its files are behind %s and %s", table.Metadata, table.Data, meta, data),
 			Remedy: fmt.Sprintf("deactivate and activate it, then run `thinctl pool check %s`", p.name)}
 	}
 	table.Length = record.Data.Size.Sectors()
@@ -286,15 +284,15 @@ func (p *Pool) finishExtension(ctx context.Context) (time.Duration, error) {
 	_, status, err = p.kernelStatus(ctx)
 	if err == nil && !p.hasSizes(status, record) {
 		err = &Error{Op: "extend", Object: p.object(), Kind: fault.Unhealthy,
-			Detail: fmt.Sprintf("the kernel went on with %d data and %d metadata blocks (mode %s, device %s)",
+			Detail: fmt.Sprintf("the kernel continued with %d data and %d metadata blocks (mode %s, device %s)",
 				status.TotalData, status.TotalMetadata, status.Mode, pool.Dev),
 			Remedy: fmt.Sprintf("run `thinctl pool check %s`", p.name)}
 	}
 	return stood, err
 }
 
-// swapTable suspends, so that the loaded table is taken, and resumes. The pool
-// queues what its volumes send meanwhile, so nothing needs to be flushed.
+// swapTable suspends and resumes the pool, so that the kernel uses the loaded table. The pool
+// queues the IO of its volumes in the meantime, so no flush is needed.
 func (p *Pool) swapTable(ctx context.Context) error {
 	err := p.host.Kernel.Suspend(ctx, p.ref(), dm.SuspendOptions{NoFlush: true, SkipLockFS: true})
 	if err != nil {
@@ -306,14 +304,14 @@ func (p *Pool) swapTable(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	// The new table was refused and is gone; the old one has to run again.
+	// The kernel rejected the new table: resume with the old one.
 	clear := p.host.Kernel.Clear(clean, p.ref())
 	_, again := p.host.Kernel.Resume(clean, p.ref(), dm.ResumeOptions{Private: true})
 	return errors.Join(err, clear, again)
 }
 
-// hasSizes tells whether the kernel's pool is as large as the record. Old
-// kernels cap metadata one bitmap below the others.
+// hasSizes reports whether the kernel's pool has the sizes of the record. Old kernels limit
+// metadata to one bitmap less.
 func (p *Pool) hasSizes(status dm.PoolStatus, record store.Pool) bool {
 	wantMetadata := uint64(min(record.Metadata.Size, 254*16320*metadataBlock) / metadataBlock)
 	return status.TotalData == uint64(record.Data.Size/record.Block) && status.TotalMetadata >= wantMetadata

@@ -200,7 +200,7 @@ func TestHostFull(t *testing.T) {
 	_, err = filled(t, w, pool, "doomed", 10)
 	check(t, err)
 	w.Space = func() loopback.Space { return loopback.Space{Total: 100 * units.GiB, Available: 4 * units.GiB} }
-	nothingNew(t, pool, "base", "4G of 100G on the host's file system free", "reserve is 5%", "free some of "+pool.Dir(), "remove volumes")
+	nothingNew(t, pool, "base", "4G of 100G on the host's file system free", "reserve is 5%", "free some space on the file system of "+pool.Dir(), "remove volumes")
 	status, err := pool.Status(t.Context())
 	if err != nil || status.Host == nil || status.Host.Available != 4*units.GiB {
 		t.Errorf("the status says of the host %+v, %v", status.Host, err)

@@ -18,7 +18,7 @@ import (
 	"thinctl/units"
 )
 
-// Plan is what Create would make.
+// Plan describes the pool that Create would make.
 type Plan struct {
 	Name     string
 	Dir      string
@@ -31,12 +31,12 @@ type Plan struct {
 	Reserve  store.Reserve
 	Warnings []string
 	options  CreateOptions
-	// The numbers of the devices that were looked at.
+	// The numbers of the devices that were checked.
 	data, metadata blockdev.Number
 }
 
-// PlanCreate checks everything that Create needs, reports all faults at once,
-// and changes nothing.
+// PlanCreate checks all requirements of Create and returns all faults together. It changes
+// nothing.
 func PlanCreate(ctx context.Context, host Host, root, name string, options CreateOptions) (Plan, error) {
 	options = options.withDefaults()
 	faults := []error{CheckPoolName(name)}
@@ -46,12 +46,12 @@ func PlanCreate(ctx context.Context, host Host, root, name string, options Creat
 	faults = append(faults, checkTargets(ctx, host, options))
 	dir := filepath.Join(root, name)
 	if _, err := os.Lstat(dir); err == nil {
-		report(fault.Exists, "%s stands already: choose another name, or remove it", dir)
+		report(fault.Exists, "%s exists already: choose another name, or remove it", dir)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		faults = append(faults, err)
 	}
 	if _, err := host.Kernel.Info(ctx, dm.ByName(poolDeviceName(name))); err == nil {
-		report(fault.Exists, "a device named %s stands already: remove it with `dmsetup remove`", poolDeviceName(name))
+		report(fault.Exists, "a device named %s exists already: remove it with `dmsetup remove`", poolDeviceName(name))
 	}
 	plan := Plan{Name: name, Dir: dir, Device: string(poolDeviceName(name)), Block: options.Block, BaseSize: options.BaseSize, Reserve: *options.Reserve}
 	plan.Data, plan.Metadata = store.Backing{Path: dataFile, Loop: true, Size: options.DataSize},
@@ -115,8 +115,8 @@ func checkTargets(ctx context.Context, host Host, options CreateOptions) error {
 	return nil
 }
 
-// planDevice looks at a block device that is to be the pool's. A size of zero
-// takes all of it, but for what is to stay behind it, rounded down to whole blocks.
+// planDevice checks a block device for a pool. A size of zero means all of the device except
+// behind bytes, rounded down to whole blocks.
 func planDevice(host Host, path string, size, unit, behind units.Bytes, force bool, report func(error, string, ...any)) (store.Backing, blockdev.Number) {
 	backing := store.Backing{Path: path, Size: size}
 	device, err := host.Disks.Device(path)
@@ -140,7 +140,7 @@ func planDevice(host Host, path string, size, unit, behind units.Bytes, force bo
 	case device.Size-backing.Size < behind:
 		report(fault.Invalid, "%s has %s, %s and %s for the pool's mark are needed: use a larger device or a smaller size", path, device.Size.Exact(), backing.Size.Exact(), behind)
 	case device.Busy:
-		report(fault.Busy, "%s is mounted or held by another device: `lsblk %s` shows by what", path, path)
+		report(fault.Busy, "%s is mounted or held by another device: `lsblk %s` shows it", path, path)
 	case !force:
 		if found, err := host.Disks.Contents(path); err != nil {
 			report(fault.Invalid, "%v", err)
@@ -151,8 +151,8 @@ func planDevice(host Host, path string, size, unit, behind units.Bytes, force bo
 	return backing, device.Dev
 }
 
-// usedByPools refuses the disks of other pools, active or not: --force is for
-// what is of no use any more.
+// usedByPools reports disks that belong to other pools, active or not. Options.Force does
+// not allow these.
 func usedByPools(ctx context.Context, host Host, root string, plan Plan, report func(error, string, ...any)) {
 	if plan.Data.Loop && plan.Metadata.Loop {
 		return
@@ -183,7 +183,7 @@ func sameDevice(host Host, options CreateOptions, report func(error, string, ...
 	}
 	data, err := host.Disks.Device(options.DataDevice)
 	if err != nil {
-		return // planDevice has said so
+		return // planDevice has reported it
 	}
 	meta, err := host.Disks.Device(options.MetadataDevice)
 	if err == nil && meta.Dev == data.Dev {
