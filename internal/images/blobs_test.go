@@ -16,8 +16,8 @@ import (
 	"thinctl/internal/images/registry"
 )
 
-// What was pushed compressed once is not sent a second time, to the same
-// repository or by another image; what was pulled is not sent back.
+// A layer that was pushed is not sent to the repository again. A layer that was pulled is
+// not sent back.
 func TestPushRemembersBlobs(t *testing.T) {
 	b := newFixture(t)
 	one, _ := seeds(t)
@@ -44,7 +44,7 @@ func TestPushRemembersBlobs(t *testing.T) {
 	if sent == 0 || first[1].Digest.String() == one.DiffIDs()[1] {
 		t.Errorf("first push: got %d layers sent, the second as %s", sent, first[1].Digest)
 	}
-	b.check(b.s.Recover(b.ctx)) // keeps what is remembered of layers that are there
+	b.check(b.s.Recover(b.ctx)) // keeps the recorded blobs of present layers
 	if sent, again := push(b.s); sent != 0 || again[1].Digest != first[1].Digest {
 		t.Errorf("second push: got %d layers sent, want none", sent)
 	}

@@ -21,28 +21,28 @@ import (
 	"thinctl/units"
 )
 
-// stoppable is something that a process is stopped in.
-type stoppable struct {
+// operation is an operation during which a process is stopped.
+type operation struct {
 	name string
-	// prepare makes what there is before, beside the images of first.
+	// first holds the images that are loaded before. prepare does the other preparations.
 	first   []*known
 	prepare func(*fixture)
 	run     func(context.Context, *images.Store) error
-	// after is what there is once it is done, as sight tells it.
+	// after is the list of images when the operation is complete.
 	after []string
-	// twice is what there is once it is done again; nil is after.
+	// twice is the list of images when it was run twice; nil for after.
 	twice []string
-	// Undone, it may leave whole layers that no image has.
+	// loose allows complete layers without an image after the operation was undone.
 	loose bool
-	// stride is how many steps one way of stopping goes on by; 0 is 7.
+	// stride is the number of steps from one stop to the next; 0 for 7.
 	stride int
-	// again is what its repetition fails with once it is done; nil for nothing.
+	// again is the error of the second run after a complete one; nil for none.
 	again error
 }
 
 var importedAt = time.Date(2021, 2, 3, 4, 5, 6, 0, time.UTC)
 
-func stoppables(t *testing.T) []stoppable {
+func operations(t *testing.T) []operation {
 	one, two, renewed := knownOne(t), knownTwo(t), knownRenewed(t)
 	flat := knownFlat(t)
 	container := func(b *fixture) {
@@ -71,7 +71,7 @@ func stoppables(t *testing.T) []stoppable {
 			return err
 		}
 	}
-	return []stoppable{
+	return []operation{
 		{name: "load", run: load(one, "one:1"), after: []string{"one: one:1"}, loose: true},
 		{name: "load of shared layers", first: []*known{one}, run: load(two, "two:1"), after: []string{"one: one:1", "two: two:1"}, loose: true},
 		{name: "load that takes a name", first: []*known{one}, run: load(renewed, "one:1"), after: []string{"one:", "renewed: one:1"}, loose: true},
@@ -100,11 +100,11 @@ func stoppables(t *testing.T) []stoppable {
 				return err
 			}},
 		{name: "remove", first: []*known{one}, run: remove("one:1"), again: reference.ErrNotFound},
-		{name: "remove what shares layers", first: []*known{one, two}, run: remove("two:1"), after: []string{"one: one:1"}, again: reference.ErrNotFound},
+		{name: "remove an image with shared layers", first: []*known{one, two}, run: remove("two:1"), after: []string{"one: one:1"}, again: reference.ErrNotFound},
 	}
 }
 
-// stop is where a process is stopped, and how.
+// stop is the step at which a process is stopped, and the way in which it is stopped.
 type stop struct {
 	step  int
 	phase thinpooltest.Phase
@@ -116,23 +116,23 @@ func (s stop) String() string {
 		[...]string{"before", "after"}[s.phase], s.step)
 }
 
-// ways are how a process can be stopped at a step.
+// ways holds the ways in which a process can be stopped at a step.
 var ways = []stop{{phase: thinpooltest.Before}, {phase: thinpooltest.After, power: true},
 	{phase: thinpooltest.After}, {phase: thinpooltest.Before, power: true}}
 
-// A process that is stopped at any step of any operation leaves it done or
-// undone; every image that is there is whole, and nothing is left over. Of all
-// steps each way of stopping takes its share; with THINCTL_EVERY_STEP all.
+// A process that is stopped at any step of an operation leaves it complete or undone. Each
+// image is complete, and nothing else is left. Each way of stopping takes some of the
+// steps, or all of them if THINCTL_EVERY_STEP is set.
 func TestStoppedAtEveryStep(t *testing.T) {
 	every := os.Getenv("THINCTL_EVERY_STEP") != ""
 	var mu sync.Mutex
 	stops := 0
 	began := time.Now()
 	t.Run("operations", func(t *testing.T) {
-		for _, o := range stoppables(t) {
+		for _, o := range operations(t) {
 			t.Run(o.name, func(t *testing.T) {
 				t.Parallel()
-				stride := cmp.Or(o.stride, 7) // odd, so that no way keeps to every other step
+				stride := cmp.Or(o.stride, 7) // odd, so that each way reaches even and odd steps
 				if every {
 					stride = 1
 				}
@@ -154,9 +154,9 @@ func TestStoppedAtEveryStep(t *testing.T) {
 	t.Logf("stopped %d times in %s", stops, time.Since(began).Round(time.Second))
 }
 
-// stopped stops the operation in a new world and looks at what is left. It
-// reports whether there was such a step.
-func stopped(t *testing.T, o stoppable, at stop) bool {
+// stopped stops the operation in a new fixture and checks the result. It reports whether
+// the operation has such a step.
+func stopped(t *testing.T, o operation, at stop) bool {
 	t.Helper()
 	b := newFixture(t)
 	for _, k := range o.first {
@@ -166,25 +166,25 @@ func stopped(t *testing.T, o stoppable, at stop) bool {
 	if o.prepare != nil {
 		o.prepare(b)
 	}
-	before := b.sight()
+	before := b.list()
 	b.world.StopAt(at.step, at.phase)
-	said := o.run(b.ctx, b.s)
+	opErr := o.run(b.ctx, b.s)
 	step, stopped := b.world.Restart()
 	if at.power {
 		b.world.PowerOff(t)
 	}
 	fault := func(format string, args ...any) {
 		t.Helper()
-		t.Errorf("%s (%s), it said %v: %s", at, step, said, fmt.Sprintf(format, args...))
+		t.Errorf("%s (%s), the operation returned %v: %s", at, step, opErr, fmt.Sprintf(format, args...))
 	}
 	b.reopen()
-	after := b.sight()
+	after := b.list()
 	done, undone := slices.Equal(after, o.after), slices.Equal(after, before)
 	switch {
 	case done == undone:
-		fault("there is %q, there was %q", after, before)
-	case said == nil && !done:
-		fault("acknowledged, and not done: %q", after)
+		fault("got images %q, want %q or %q", after, before, o.after)
+	case opErr == nil && !done:
+		fault("the operation succeeded: got images %q, want %q", after, o.after)
 	}
 	if undone && at.power && b.committed != nil {
 		b.committed = b.container() // what was not saved is lost
@@ -197,36 +197,36 @@ func stopped(t *testing.T, o stoppable, at stop) bool {
 			fault("the container: %s", difference)
 		}
 	}
-	// The next process repeats it.
+	// The next process runs it again.
 	err := o.run(b.ctx, b.s)
 	if want := o.again; done && want != nil {
 		if !errors.Is(err, want) {
-			fault("repeated, it said %v", err)
+			fault("run again: got %v, want %v", err, want)
 		}
 	} else if err != nil {
-		fault("repeated, it said %v", err)
+		fault("run again: got %v, want no error", err)
 	}
 	want := o.after
 	if done && o.twice != nil {
 		want = o.twice
 	}
-	if again := b.sight(); !slices.Equal(again, want) {
-		fault("repeated, there is %q", again)
+	if again := b.list(); !slices.Equal(again, want) {
+		fault("run again: got images %q, want %q", again, want)
 	}
 	// An import that was undone has a layer that no other import can find.
 	for _, f := range b.faults(o.name == "import") {
-		fault("repeated: %v", f)
+		fault("run again: %v", f)
 	}
 	if t.Failed() {
 		return false
 	}
 	if !stopped {
-		b.check(said)
+		b.check(opErr)
 	}
 	return stopped
 }
 
-// reopen is the next process after a kill.
+// reopen opens the pool and recovers, as the next process does after a kill.
 func (b *fixture) reopen() {
 	b.Helper()
 	var err error
@@ -237,7 +237,7 @@ func (b *fixture) reopen() {
 	b.check(b.s.Recover(b.ctx))
 }
 
-// container is the tree of the one container.
+// container returns the tree of the only container.
 func (b *fixture) container() imagetest.Tree {
 	b.Helper()
 	view, err := b.s.Layers().ViewContainer(b.ctx, "web")
@@ -248,7 +248,7 @@ func (b *fixture) container() imagetest.Tree {
 	return tree
 }
 
-// A split that was being written when its process ended is no layer's.
+// Recover removes splits that a process was still writing when it ended.
 func TestRecoverClearsHalfWrittenSplits(t *testing.T) {
 	b := newFixture(t)
 	one := knownOne(t)
@@ -264,7 +264,7 @@ func TestRecoverClearsHalfWrittenSplits(t *testing.T) {
 	}
 }
 
-// used is how many bytes of the pool are in use once all is reaped.
+// used returns the bytes of the pool that are in use after all volumes were reaped.
 func (b *fixture) used() units.Bytes {
 	b.Helper()
 	b.check(b.pool.Close(b.ctx))

@@ -20,14 +20,15 @@ import (
 	"thinctl/units"
 )
 
-// state is what must be again as it was: blocks, volumes, images, layers, splits.
+// state returns a description of everything that a failed operation must not change:
+// blocks, volumes, images and layers.
 func (b *fixture) state() string {
 	b.Helper()
 	used := b.used()
 	volumes, err := b.pool.Volumes(b.ctx)
 	b.check(err)
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s used; images %v\n", used, b.sight())
+	fmt.Fprintf(&text, "%s used; images %v\n", used, b.list())
 	for _, v := range volumes {
 		fmt.Fprintln(&text, v.Name, v.Size, v.For)
 	}
@@ -46,7 +47,7 @@ func TestPoolFullInALoad(t *testing.T) {
 		t.Run(fmt.Sprintf("layer %d", at+1), func(t *testing.T) {
 			o := thinpooltest.SmallPool()
 			o.DataSize, o.ErrorIfFull = 6*units.MiB, true // 96 blocks
-			b := newBenchOn(t, o)
+			b := newFixtureOn(t, o)
 			one := knownOne(t)
 			_, err := b.s.Load(b.ctx, one.Image, images.LoadOptions{Names: names(t, one.Names...)})
 			b.check(err)
@@ -89,11 +90,11 @@ func TestPoolFullInALoad(t *testing.T) {
 	}
 }
 
-// The same of an import.
+// An import that fills the pool changes nothing.
 func TestPoolFullInAnImport(t *testing.T) {
 	o := thinpooltest.SmallPool()
 	o.DataSize, o.ErrorIfFull = 6*units.MiB, true
-	b := newBenchOn(t, o)
+	b := newFixtureOn(t, o)
 	one := knownOne(t)
 	_, err := b.s.Load(b.ctx, one.Image, images.LoadOptions{Names: names(t, one.Names...)})
 	b.check(err)
@@ -192,7 +193,7 @@ func (failingReader) Read([]byte) (int, error) { return 0, errDisk }
 func TestLoadOfBadInput(t *testing.T) {
 	two := knownTwo(t)
 	escaping := func(entry imagetest.Entry) *known {
-		k, err := madeOf("escaping", "escaping:1", base(), layer(folder("srv"), file("srv/page", 9000, 8), entry), layer(folder("x")))()
+		k, err := madeOf("escaping", "escaping:1", base(), layer(dir("srv"), file("srv/page", 9000, 8), entry), layer(dir("x")))()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -206,7 +207,7 @@ func TestLoadOfBadInput(t *testing.T) {
 		image v1.Image
 		bad   int // the layer
 		kind  error
-		says  []string
+		words []string
 	}{
 		{"cut within a file", two, spoiled{two.Image, 1, func(l v1.Layer) v1.Layer { return cut{l, 6000} }}, 1, nil, []string{"layer 2", two.DiffIDs()[1], "srv/page"}},
 		{"cut between entries", two, spoiled{two.Image, 1, func(l v1.Layer) v1.Layer { return cut{l, 1024} }}, 1, nil, []string{"layer 2", two.DiffIDs()[1]}},
@@ -227,7 +228,7 @@ func TestLoadOfBadInput(t *testing.T) {
 			if err == nil || c.kind != nil && !errors.Is(err, c.kind) {
 				t.Fatalf("got %v, want %v", err, c.kind)
 			}
-			for _, word := range append(c.says, "load image bad:1") {
+			for _, word := range append(c.words, "load image bad:1") {
 				if !strings.Contains(err.Error(), word) {
 					t.Errorf("got %v, want %q in it", err, word)
 				}
@@ -254,12 +255,12 @@ func layersOf(t *testing.T, image v1.Image) []v1.Layer {
 	return layers
 }
 
-// knownLarge is an image of three layers, of which one does not fit into a pool
-// of a hundred blocks.
+// knownLarge returns an image with three layers. The layer at the given index does not fit
+// into a pool of a hundred blocks.
 func knownLarge(t *testing.T, at int) *known {
 	t.Helper()
-	layers := []imagetest.Layer{base(), layer(folder("srv"), file("srv/a", 10, 1)), layer(folder("srv"), file("srv/b", 10, 2))}
-	layers[at].Entries = append(layers[at].Entries, folder("large"))
+	layers := []imagetest.Layer{base(), layer(dir("srv"), file("srv/a", 10, 1)), layer(dir("srv"), file("srv/b", 10, 2))}
+	layers[at].Entries = append(layers[at].Entries, dir("large"))
 	for i := range 200 {
 		layers[at].Entries = append(layers[at].Entries, file(fmt.Sprintf("large/%d", i), 10, uint64(i)))
 	}

@@ -31,7 +31,7 @@ type known struct {
 
 var madeAt = time.Date(2019, 5, 6, 7, 8, 9, 1000, time.UTC)
 
-func folder(path string) imagetest.Entry {
+func dir(path string) imagetest.Entry {
 	return imagetest.Entry{Path: path, Type: tar.TypeDir, Mode: 0o755, Time: madeAt}
 }
 
@@ -48,10 +48,10 @@ func layer(entries ...imagetest.Entry) imagetest.Layer {
 	return imagetest.Layer{CreatedBy: "a step", Entries: entries}
 }
 
-// base is the layer that one and two share.
+// base returns the layer that one and two share.
 func base() imagetest.Layer {
-	return layer(folder("etc"), file("etc/conf", 300, 1), folder("bin"), file("bin/sh", 5000, 2), link("bin/bash", "bin/sh"),
-		file("bin/old", 10, 3), folder("lib"), file("lib/a", 1000, 4), file("lib/b", 1000, 5))
+	return layer(dir("etc"), file("etc/conf", 300, 1), dir("bin"), file("bin/sh", 5000, 2), link("bin/bash", "bin/sh"),
+		file("bin/old", 10, 3), dir("lib"), file("lib/a", 1000, 4), file("lib/b", 1000, 5))
 }
 
 func madeOf(label, name string, layers ...imagetest.Layer) func() (*known, error) {
@@ -70,14 +70,14 @@ func madeOf(label, name string, layers ...imagetest.Layer) func() (*known, error
 
 var (
 	makeOne = madeOf("one", "one:1", base(),
-		layer(folder("bin"), imagetest.Entry{Path: "bin/.wh.old", Type: tar.TypeReg, Time: madeAt}, file("bin/ls", 7000, 6)),
-		layer(folder("lib"), imagetest.Entry{Path: "lib/.wh..wh..opq", Type: tar.TypeReg, Time: madeAt}, file("lib/c", 70, 7),
+		layer(dir("bin"), imagetest.Entry{Path: "bin/.wh.old", Type: tar.TypeReg, Time: madeAt}, file("bin/ls", 7000, 6)),
+		layer(dir("lib"), imagetest.Entry{Path: "lib/.wh..wh..opq", Type: tar.TypeReg, Time: madeAt}, file("lib/c", 70, 7),
 			imagetest.Entry{Path: "lib/d", Type: tar.TypeSymlink, Mode: 0o777, Link: "c", Time: madeAt}))
 	makeTwo = madeOf("two", "two:1", base(),
-		layer(folder("srv"), file("srv/page", 9000, 8), folder("etc"), file("etc/conf", 200, 9)),
-		layer(folder("srv"), file("srv/log", 100, 10)))
-	makeRenewed = madeOf("renewed", "renewed:1", base(), layer(folder("etc"), file("etc/conf", 4000, 11)))
-	makeFlat    = madeOf("flat", "flat:1", layer(folder("home"), file("home/it", 3000, 12), link("home/too", "home/it")))
+		layer(dir("srv"), file("srv/page", 9000, 8), dir("etc"), file("etc/conf", 200, 9)),
+		layer(dir("srv"), file("srv/log", 100, 10)))
+	makeRenewed = madeOf("renewed", "renewed:1", base(), layer(dir("etc"), file("etc/conf", 4000, 11)))
+	makeFlat    = madeOf("flat", "flat:1", layer(dir("home"), file("home/it", 3000, 12), link("home/too", "home/it")))
 )
 
 func get(t *testing.T, make func() (*known, error)) *known {
@@ -98,8 +98,8 @@ func allKnown(t *testing.T) []*known {
 	return []*known{knownOne(t), knownTwo(t), knownRenewed(t), knownFlat(t)}
 }
 
-// sight is what there is: a line per image, with its names.
-func (b *fixture) sight() []string {
+// list returns a line for each image, with its names.
+func (b *fixture) list() []string {
 	b.Helper()
 	all, err := b.s.Images(b.ctx)
 	b.check(err)
@@ -128,8 +128,8 @@ func (b *fixture) label(image images.Image) string {
 	return "unknown " + image.Key
 }
 
-// known is what an image must be. An imported one is known by its layer: its
-// config is not the archive's.
+// known returns the image of the tests that a stored image was made from, or nil. An
+// imported image is found by its layer, because its config is new.
 func (b *fixture) known(image images.Image) *known {
 	flat := knownFlat(b.T)
 	for _, k := range append(allKnown(b.T), b.extra...) {
@@ -137,21 +137,25 @@ func (b *fixture) known(image images.Image) *known {
 			return k
 		}
 	}
-	if config, err := image.Config(); err == nil && len(config.RootFS.DiffIDs) == 1 && config.RootFS.DiffIDs[0].String() == flat.DiffIDs()[0] {
+	config, err := image.Config()
+	if err != nil || len(config.RootFS.DiffIDs) != 1 {
+		return nil
+	}
+	if config.RootFS.DiffIDs[0].String() == flat.DiffIDs()[0] {
 		return flat
 	}
 	return nil
 }
 
-// faults are everything that no finished or undone operation leaves. With loose
-// there may be layers that no image has.
+// faults returns everything that neither a complete nor an undone operation leaves. With
+// loose, layers without an image are allowed.
 func (b *fixture) faults(loose bool) []error {
 	b.Helper()
 	var faults []error
-	say := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	check := func(what string, err error) {
+	add := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	check := func(object string, err error) {
 		if err != nil {
-			say("%s: %w", what, err)
+			add("%s: %w", object, err)
 		}
 	}
 	all, err := b.s.Images(b.ctx)
@@ -168,22 +172,22 @@ func (b *fixture) faults(loose bool) []error {
 	splits := map[string]bool{}
 	for _, l := range layers {
 		if !needed[l.ID] && !loose {
-			say("layer %s is left", l.ID)
+			add("layer %s is left", l.ID)
 		}
 		splits[l.ID+".split.gz"] = l.Base == ""
 		tree := b.expected(l.ID, l.DiffID, l.Base != "")
 		if tree == nil {
-			say("layer %s is nobody's", l.ID)
+			add("layer %s belongs to no image of the tests", l.ID)
 			continue
 		}
 		check("layer "+l.ID, b.sameTree(l.ID, tree))
 	}
 	check("splits", imagestest.CheckSplits(b.pool.LayersDir(), splits))
-	check("pool", b.tidy())
+	check("pool", b.consistent())
 	return faults
 }
 
-// expected is the tree that a layer must be.
+// expected returns the tree that a layer must have, or nil for an unknown layer.
 func (b *fixture) expected(id, diffID string, committed bool) imagetest.Tree {
 	if committed {
 		if tree := b.commits[id]; tree != nil {
@@ -213,11 +217,11 @@ func (b *fixture) sameTree(layer string, want imagetest.Tree) error {
 	return nil
 }
 
-// wholeImage reads an image as Save does. Its id is computed where nobody has
-// asked for it yet, but only of another's sight.
+// wholeImage reads an image as Save does. It skips an image without an id: reading that
+// image would compute and store the id. Its layers are checked one by one.
 func (b *fixture) wholeImage(image images.Image) error {
 	if image.ID == "" {
-		return nil // until somebody asks; its layers are looked at
+		return nil
 	}
 	opened, err := b.s.Open(b.ctx, image.ID)
 	if err != nil {
@@ -233,59 +237,59 @@ func (b *fixture) sameBytes(record images.Image, image v1.Image) error {
 	}
 	sum := sha256.Sum256(raw)
 	if got := hex.EncodeToString(sum[:]); got != record.ID {
-		return fmt.Errorf("its config digests to %s", got)
+		return fmt.Errorf("the config: got digest %s, want %s", got, record.ID)
 	}
 	digests, err := imagestest.DiffIDs(image)
 	if err != nil {
 		return err
 	}
 	if k := b.known(record); k != nil && !slices.Equal(digests, k.DiffIDs()) {
-		return fmt.Errorf("its layers digest to %v, want %v", digests, k.DiffIDs())
+		return fmt.Errorf("the layers: got digests %v, want %v", digests, k.DiffIDs())
 	}
 	return nil
 }
 
-// tidy tells where documents, volumes and mounts do not agree, and what is left
-// of works and views.
-func (b *fixture) tidy() error {
+// consistent returns an error if documents, volumes and mounts do not agree, or if
+// leases and views are left.
+func (b *fixture) consistent() error {
 	var faults []error
-	say := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	add := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	found, err := b.s.Layers().Check(b.ctx)
 	faults = append(faults, err)
 	for _, d := range found {
-		say("%s: %s", d.Object, d.Detail)
+		add("%s: %s", d.Object, d.Detail)
 	}
-	faults = append(faults, b.pool.Close(b.ctx)) // notes what has been reaped
+	faults = append(faults, b.pool.Close(b.ctx)) // records which volumes were reaped
 	report, err := b.pool.Check(b.ctx)
 	faults = append(faults, err)
 	for _, finding := range report.Findings {
-		say("the pool's check found %+v", finding)
+		add("the pool's check found %+v", finding)
 	}
 	volumes, err := b.pool.Volumes(b.ctx)
 	faults = append(faults, err)
 	for _, v := range volumes {
 		if v.For == "work" {
-			say("%s is left", v.Name)
+			add("%s is left", v.Name)
 		}
 		if v.Active && v.For != "container" {
-			say("%s is active", v.Name)
+			add("%s is active", v.Name)
 		}
 	}
 	status, err := b.pool.Status(b.ctx)
 	faults = append(faults, err)
 	if status.Tombstones != 0 {
-		say("%d tombstones are left", status.Tombstones)
+		add("%d tombstones are left", status.Tombstones)
 	}
 	for _, dir := range []string{b.pool.Dir(), b.pool.MountsDir()} {
 		faults = append(faults, imagestest.CheckHidden(dir))
 	}
 	for _, target := range b.world.Files.Targets() {
 		if strings.HasPrefix(filepath.Base(target), ".") {
-			say("%s is still mounted", target)
+			add("%s is still mounted", target)
 		}
 	}
 	if violations := b.world.Kernel.Violations(); len(violations) != 0 {
-		say("%v", violations)
+		add("%v", violations)
 	}
 	return errors.Join(faults...)
 }

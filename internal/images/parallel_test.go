@@ -22,14 +22,14 @@ import (
 )
 
 const (
-	crowdMembers = 16
-	crowdTime    = 3 * time.Second
+	workers  = 16
+	workTime = 3 * time.Second
 )
 
 // Sixteen goroutines, as in two processes, concurrently load, read, tag, commit and remove
 // images that share layers. In the end documents, volumes and splits agree, each image is
 // complete, and unneeded layers occupy no blocks.
-func TestImagesCrowd(t *testing.T) {
+func TestConcurrentUse(t *testing.T) {
 	b := newFixture(t)
 	// The template stays; it belongs to no image.
 	_, err := b.s.Load(b.ctx, knownFlat(t).Image, images.LoadOptions{Names: names(t, "flat:1")})
@@ -43,14 +43,14 @@ func TestImagesCrowd(t *testing.T) {
 	stores := []*images.Store{b.s, open(b.world, other)}
 	ctx, cancel := context.WithTimeout(b.ctx, 2*time.Minute)
 	defer cancel()
-	c := &crowd{fixture: b, until: time.Now().Add(crowdTime), acts: map[string]int{}, trees: map[string]imagetest.Tree{}}
+	c := &shared{fixture: b, until: time.Now().Add(workTime), acts: map[string]int{}, trees: map[string]imagetest.Tree{}}
 	var all sync.WaitGroup
-	for i := range crowdMembers {
+	for i := range workers {
 		all.Go(func() {
-			m := &member{crowd: c, s: stores[i%2], container: fmt.Sprintf("web-%d", i), random: rand.New(rand.NewPCG(uint64(i), 9))}
+			w := &worker{shared: c, s: stores[i%2], container: fmt.Sprintf("web-%d", i), random: rand.New(rand.NewPCG(uint64(i), 9))}
 			for n := 0; time.Now().Before(c.until); n++ {
-				if err := m.step(ctx, n); err != nil {
-					t.Errorf("member %d, act %d: %v", i, n, err)
+				if err := w.step(ctx, n); err != nil {
+					t.Errorf("worker %d, act %d: %v", i, n, err)
 					return
 				}
 			}
@@ -103,8 +103,8 @@ func (b *fixture) removeAll() {
 	}
 }
 
-// crowd holds the state that all goroutines share.
-type crowd struct {
+// shared is the state of all workers.
+type shared struct {
 	*fixture
 	until time.Time
 
@@ -113,7 +113,7 @@ type crowd struct {
 	trees map[string]imagetest.Tree // of committed layers
 }
 
-func (c *crowd) did(act string, err error) error {
+func (c *shared) did(act string, err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -128,67 +128,67 @@ func (c *crowd) did(act string, err error) error {
 	return nil
 }
 
-type member struct {
-	*crowd
+type worker struct {
+	*shared
 	s         *images.Store
 	container string
 	random    *rand.Rand
 }
 
-func pick[T any](m *member, of []T) T { return of[m.random.IntN(len(of))] }
+func pick[T any](w *worker, of []T) T { return of[w.random.IntN(len(of))] }
 
-func (m *member) name() reference.Reference {
-	return names(m.T, fmt.Sprintf("app:%d", m.random.IntN(6)))[0]
+func (w *worker) name() reference.Reference {
+	return names(w.T, fmt.Sprintf("app:%d", w.random.IntN(6)))[0]
 }
 
-func (m *member) step(ctx context.Context, n int) error {
-	switch act := m.random.IntN(22); {
+func (w *worker) step(ctx context.Context, n int) error {
+	switch act := w.random.IntN(22); {
 	case act < 7:
-		k := pick(m, allKnown(m.T))
-		loaded, err := m.s.Load(ctx, k.Image, images.LoadOptions{Names: []reference.Reference{m.name()}})
+		k := pick(w, allKnown(w.T))
+		loaded, err := w.s.Load(ctx, k.Image, images.LoadOptions{Names: []reference.Reference{w.name()}})
 		if err == nil && loaded.ID != k.ID {
 			err = fmt.Errorf("got id %s, want %s", loaded.ID, k.ID)
 		}
-		return m.did("load", err)
+		return w.did("load", err)
 	case act < 10:
-		_, err := m.s.Tag(ctx, m.name().Familiar(), m.name())
-		return m.did("tag", err)
+		_, err := w.s.Tag(ctx, w.name().Familiar(), w.name())
+		return w.did("tag", err)
 	case act < 15:
-		_, err := m.s.Remove(ctx, []string{m.name().Familiar()}, images.RemoveOptions{})
-		return m.did("remove", err)
+		_, err := w.s.Remove(ctx, []string{w.name().Familiar()}, images.RemoveOptions{})
+		return w.did("remove", err)
 	case act < 17:
-		return m.did("read", m.read(ctx))
+		return w.did("read", w.read(ctx))
 	case act < 18:
-		_, err := m.s.Summaries(ctx, true)
-		return m.did("list", err)
+		_, err := w.s.Summaries(ctx, true)
+		return w.did("list", err)
 	case act < 19:
-		_, err := m.s.History(ctx, m.name().Familiar())
-		return m.did("history", err)
+		_, err := w.s.History(ctx, w.name().Familiar())
+		return w.did("history", err)
 	}
-	return m.did("commit", m.commit(ctx, n))
+	return w.did("commit", w.commit(ctx, n))
 }
 
 // read reads an image as saving it does.
-func (m *member) read(ctx context.Context) error {
-	opened, err := m.s.Open(ctx, m.name().Familiar())
+func (w *worker) read(ctx context.Context) error {
+	opened, err := w.s.Open(ctx, w.name().Familiar())
 	if err != nil {
 		return err
 	}
-	return errors.Join(m.sameBytes(opened.Record, opened.Image), opened.Close())
+	return errors.Join(w.sameBytes(opened.Record, opened.Image), opened.Close())
 }
 
 // commit creates a container from an image, changes it, and commits it.
-func (m *member) commit(ctx context.Context, n int) error {
-	image, err := m.s.Image(ctx, m.name().Familiar())
+func (w *worker) commit(ctx context.Context, n int) error {
+	image, err := w.s.Image(ctx, w.name().Familiar())
 	if err != nil {
 		return err
 	}
-	layers := m.s.Layers()
-	c, err := layers.CreateContainer(ctx, snapshots.ContainerOptions{Name: m.container, Image: image.Key, Layer: image.Top(),
+	layers := w.s.Layers()
+	c, err := layers.CreateContainer(ctx, snapshots.ContainerOptions{Name: w.container, Image: image.Key, Layer: image.Top(),
 		With: func(tx *thinpool.Tx, _ snapshots.Container) error {
 			return tx.Get("images", image.Key, &images.Image{})
 		}})
-	if errors.Is(err, fault.NotFound) || errors.Is(err, fault.NotFound) {
+	if errors.Is(err, fault.NotFound) {
 		return errors.Join(reference.ErrNotFound, err)
 	}
 	if err != nil {
@@ -198,7 +198,7 @@ func (m *member) commit(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(os.WriteFile(filepath.Join(target, fmt.Sprintf("%s-%d", m.container, n)), []byte(time.Now().String()), 0o600),
+	err = errors.Join(os.WriteFile(filepath.Join(target, fmt.Sprintf("%s-%d", w.container, n)), []byte(time.Now().String()), 0o600),
 		os.RemoveAll(filepath.Join(target, "bin", "ls")))
 	if err != nil {
 		return err
@@ -207,13 +207,13 @@ func (m *member) commit(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	committed, err := m.s.Commit(ctx, c.ID, images.CommitOptions{Names: []reference.Reference{m.name()}, Message: fmt.Sprint(n)})
+	committed, err := w.s.Commit(ctx, c.ID, images.CommitOptions{Names: []reference.Reference{w.name()}, Message: fmt.Sprint(n)})
 	if err != nil {
 		return err
 	}
-	m.mu.Lock()
-	m.trees[committed.Top()] = tree
-	m.mu.Unlock()
+	w.mu.Lock()
+	w.trees[committed.Top()] = tree
+	w.mu.Unlock()
 	_, err = layers.RemoveContainer(ctx, c.ID, snapshots.RemoveOptions{})
 	return err
 }
@@ -257,7 +257,7 @@ func TestManyLoadOneImage(t *testing.T) {
 	var mu sync.Mutex
 	made := map[string]int{}
 	var all sync.WaitGroup
-	for i := range crowdMembers {
+	for i := range workers {
 		k := []*known{one, two}[i%2]
 		all.Go(func() {
 			loaded, err := b.s.Load(b.ctx, k.Image, images.LoadOptions{Names: names(t, fmt.Sprintf("n:%d", i)), Progress: func(p images.Progress) {

@@ -29,7 +29,7 @@ func TestLooseLayers(t *testing.T) {
 	ids, have, err := b.s.Have(b.ctx, second)
 	b.check(err)
 	if len(ids) != len(two.ChainIDs) || have != 2 || ids[1] != two.ChainIDs[1] {
-		t.Errorf("Have: got %d of %v", have, ids)
+		t.Errorf("Have: got %d of %v, want 2 of %v", have, ids, two.ChainIDs)
 	}
 
 	// Its base belongs to the first image, and its second layer to none.
@@ -56,19 +56,19 @@ func TestPruneImages(t *testing.T) {
 	c, err := b.s.CreateContainer(b.ctx, loaded[0].ID, snapshots.ContainerOptions{Name: "web"})
 	b.check(err)
 	if c.Image != loaded[0].Key || c.Layer != loaded[0].Top() {
-		t.Errorf("container: got %+v", c)
+		t.Errorf("container: got %+v, want image %s and layer %s", c, loaded[0].Key, loaded[0].Top())
 	}
 	removed, err := b.s.Prune(b.ctx, images.PruneOptions{Images: true})
 	b.check(err)
 	if len(removed.Images) != 1 || removed.Images[0].Key != loaded[1].Key || len(removed.Layers) != len(two.ChainIDs)-1 {
-		t.Errorf("got removed %+v", removed)
+		t.Errorf("got removed %+v, want the image %s and %d layers", removed, loaded[1].Key, len(two.ChainIDs)-1)
 	}
 	b.whole(b.s, loaded[0], one)
 	b.agrees(b.s)
 }
 
 // Layers without a common origin are compared as unrelated trees.
-func TestLayerChangesOfStrangers(t *testing.T) {
+func TestLayerChangesOfUnrelatedLayers(t *testing.T) {
 	b := newFixture(t)
 	one, two := seeds(t)
 	loaded, err := b.load(b.s, dockerArchive(t, one, two))
@@ -82,6 +82,6 @@ func TestLayerChangesOfStrangers(t *testing.T) {
 		}
 	}
 	if err := b.s.WriteLayerChanges(b.ctx, "ffff", loaded[0].Top(), io.Discard); !errors.Is(err, fault.NotFound) {
-		t.Errorf("a missing layer: got %v", err)
+		t.Errorf("a missing layer: got %v, want %v", err, fault.NotFound)
 	}
 }

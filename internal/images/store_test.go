@@ -45,10 +45,10 @@ func small() thinpool.CreateOptions {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	return newBenchOn(t, small())
+	return newFixtureOn(t, small())
 }
 
-func newBenchOn(t *testing.T, o thinpool.CreateOptions) *fixture {
+func newFixtureOn(t *testing.T, o thinpool.CreateOptions) *fixture {
 	t.Helper()
 	need.Root(t) // for the owners in layers
 	world := snapshotstest.New(t)
@@ -309,7 +309,7 @@ func TestCommitIsDigestedLater(t *testing.T) {
 	b.agrees(b.s)
 }
 
-func TestRemoveTakesWhatNobodyNeeds(t *testing.T) {
+func TestRemoveTakesUnneededLayers(t *testing.T) {
 	b := newFixture(t)
 	one, two := seeds(t)
 	loaded, err := b.load(b.s, dockerArchive(t, one, two))
