@@ -1,8 +1,8 @@
-// Package imagestest prepares images for tests that load them into a pool, and
-// compares what the pool holds with them.
+// Package imagestest prepares images for tests that load them into a pool, and compares
+// the pool's layers with them.
 //
-// [thinctl/internal/testkit/imagetest] makes the images themselves and imports no
-// package that is under test; this package reads and checks with package images.
+// It reads the images with the packages below thinctl/internal/images. The images come
+// from [thinctl/internal/testkit/imagetest], which imports no package under test.
 package imagestest
 
 import (
@@ -27,8 +27,8 @@ import (
 type Prepared struct {
 	*imagetest.Built
 	Image v1.Image
-	// Trees are what the layers must hold. They end before the first layer that
-	// cannot be applied.
+	// Trees are the expected trees of the layers, up to the first layer that cannot be
+	// applied.
 	Trees []imagetest.Tree
 }
 
@@ -59,7 +59,7 @@ func Prepare(ctx context.Context, image imagetest.Image) (*Prepared, error) {
 	return p, nil
 }
 
-// DiffIDs returns the digests of the layers that an image hands out.
+// DiffIDs returns the digests of an image's uncompressed layers, as it returns them.
 func DiffIDs(image v1.Image) ([]string, error) {
 	layers, err := image.Layers()
 	if err != nil {
@@ -91,8 +91,8 @@ func ReadTree(ctx context.Context, layers *snapshots.Store, id string) (imagetes
 	return tree, errors.Join(err, view.Close())
 }
 
-// CheckSplits reports where the files in a directory of splits are not those that
-// wanted holds true for.
+// CheckSplits checks the files in a directory of splits. A name with the value true must
+// exist. Other names that are not in wanted must not exist.
 func CheckSplits(dir string, wanted map[string]bool) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

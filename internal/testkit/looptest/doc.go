@@ -1,5 +1,5 @@
-// Package looptest has loop devices in memory, for tests of the packages above them,
-// and a contract that checks them and the kernel's loop devices alike.
+// Package looptest provides loop devices in memory, for tests of the packages that use
+// them. Its Contract checks these devices and the kernel's loop devices.
 //
 // Kernel stands for the loop driver. It uses the inodes, sizes and names of real files,
 // but its devices have no node and no content, and cannot be opened. It needs no

@@ -2,12 +2,12 @@
 // memory, so that tests can make, kill and inspect layers and containers without a
 // real kernel.
 //
-// A mounted volume is a real directory. Its tree is saved as an immutable version, a
-// copy beside the pools, whose number is written to the volume's first block as a
-// stamp; changed files are stamped into blocks further on. So the kernel's own
-// snapshots, kills and power cuts apply to the trees. As with a real file system,
-// data that a sync, a freeze or an unmount has not saved are lost with the power, and
-// data that were not flushed may be.
+// A mounted volume is a real directory. A version is an immutable copy of its tree, in the
+// directory of the pools. The version's number is written as a stamp to the volume's first
+// block, and the changed files are stamped into later blocks. So the kernel's snapshots,
+// kills and power cuts apply to the trees. As with a real file system, a power cut loses
+// data that no sync, freeze or unmount has saved. It may also lose data that were not
+// flushed.
 //
 //	fixture := snapshotstest.New(t)
 //	pool, err := thinpool.Create(ctx, fixture.Host(), fixture.Root, "p", options)

@@ -31,7 +31,7 @@ func (f *Fixture) Host() thinpool.Host {
 	return host
 }
 
-// Open opens a pool's store as a process of its own would.
+// Open opens a pool's store as another process does.
 func (f *Fixture) Open(ctx context.Context, pool string, o snapshots.Options) (*snapshots.Store, error) {
 	p, err := thinpool.Open(ctx, f.Host(), f.Root, pool)
 	if err != nil {

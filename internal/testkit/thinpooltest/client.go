@@ -174,8 +174,8 @@ func (c *Client) extend(ctx context.Context) error {
 	})
 }
 
-// list requires that the pool lists all volumes of the client and no other of its names,
-// whatever the other clients do.
+// list requires that the pool lists exactly the client's volumes among the names with the
+// client's prefix.
 func (c *Client) list(ctx context.Context) error {
 	volumes, err := c.Pool.Volumes(ctx)
 	if err != nil {
@@ -192,7 +192,7 @@ func (c *Client) list(ctx context.Context) error {
 		own[name] = true
 	}
 	if !maps.Equal(seen, own) {
-		return fmt.Errorf("client %d lists %v, and has %v", c.ID, seen, own)
+		return fmt.Errorf("client %d: got the list %v, want %v", c.ID, seen, own)
 	}
 	return nil
 }

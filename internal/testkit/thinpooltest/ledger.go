@@ -32,15 +32,15 @@ type Act struct {
 	Value  uint64      `json:"value,omitempty"`
 }
 
-// Ledger holds what a pool's clients have had acknowledged: it must be in the pool,
-// whatever happens. Acts that have begun without an answer may have happened or not.
+// Ledger holds the acknowledged changes of a pool's clients, which must be in the pool in
+// any case. An act that is open was requested but not acknowledged: it may have happened.
 type Ledger struct {
 	Volumes map[string]Account `json:"volumes"`
 	Data    units.Bytes        `json:"data"` // of the pool, at least
 	Open    map[int]Act        `json:"open"` // by client
 }
 
-// Account is one volume.
+// Account holds the acknowledged state of a volume.
 type Account struct {
 	Client int               `json:"client"`
 	Size   units.Bytes       `json:"size"`
@@ -53,7 +53,7 @@ func NewLedger() *Ledger { return &Ledger{Volumes: map[string]Account{}, Open: m
 // Begin notes an act before the request.
 func (l *Ledger) Begin(act Act) { l.Open[act.Client] = act }
 
-// Undone notes that the act that the client had begun did not happen.
+// Undone notes that the client's open act did not happen.
 func (l *Ledger) Undone(client int) { delete(l.Open, client) }
 
 // Done notes an acknowledged act.
@@ -83,9 +83,11 @@ func (l *Ledger) Add(other *Ledger) {
 	l.Data = max(l.Data, other.Data)
 }
 
-// Settle compares with the pool to decide which of the open acts have happened, and closes
-// them. It calls settled with each. A torn write is written again.
-func (l *Ledger) Settle(ctx context.Context, pool *thinpool.Pool, blocks Blocks, settled func(Act, bool) error) error {
+// Resolve finds out from the pool which of the open acts have happened, and closes them. It
+// calls resolved with each. A torn write is written again.
+func (l *Ledger) Resolve(ctx context.Context, pool *thinpool.Pool, blocks Blocks,
+	resolved func(Act, bool) error,
+) error {
 	volumes, err := l.volumes(ctx, pool)
 	if err != nil {
 		return err
@@ -108,11 +110,11 @@ func (l *Ledger) Settle(ctx context.Context, pool *thinpool.Pool, blocks Blocks,
 		case ActExtend:
 			done = status.Data.Total == act.Size
 		case ActWrite:
-			if done, err = l.settleWrite(ctx, pool, blocks, act); err != nil {
-				return fmt.Errorf("a write that was cut off, %+v: %w", act, err)
+			if done, err = l.resolveWrite(ctx, pool, blocks, act); err != nil {
+				return fmt.Errorf("resolve the unacknowledged write %+v: %w", act, err)
 			}
 		}
-		if err := settled(act, done); err != nil {
+		if err := resolved(act, done); err != nil {
 			return err
 		}
 		if done {
@@ -124,9 +126,9 @@ func (l *Ledger) Settle(ctx context.Context, pool *thinpool.Pool, blocks Blocks,
 	return nil
 }
 
-// settleWrite decides what became of an unacknowledged write. Each sector must hold the old
-// or the new value.
-func (l *Ledger) settleWrite(ctx context.Context, pool *thinpool.Pool, blocks Blocks, act Act) (bool, error) {
+// resolveWrite reports whether an unacknowledged write has happened. Each sector must hold
+// the old or the new value.
+func (l *Ledger) resolveWrite(ctx context.Context, pool *thinpool.Pool, blocks Blocks, act Act) (bool, error) {
 	volume, err := pool.ActivateVolume(ctx, act.Volume)
 	if err != nil {
 		return false, err
@@ -138,7 +140,7 @@ func (l *Ledger) settleWrite(ctx context.Context, pool *thinpool.Pool, blocks Bl
 	before := l.Volumes[act.Volume].Blocks[act.Block]
 	for _, value := range got {
 		if value != act.Value && value != before {
-			return false, fmt.Errorf("the block reads %d, and held %d", got, before)
+			return false, fmt.Errorf("got values %d, want %d or %d", got, before, act.Value)
 		}
 	}
 	if len(got) > 1 {
@@ -172,7 +174,7 @@ func (l *Ledger) Compare(ctx context.Context, pool *thinpool.Pool, blocks Blocks
 	}
 	for name := range there {
 		if _, known := l.Volumes[name]; !known {
-			fault("volume %s is there and should not be", name)
+			fault("volume %s is in the pool but not in the ledger", name)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Volumes)) {
@@ -182,7 +184,7 @@ func (l *Ledger) Compare(ctx context.Context, pool *thinpool.Pool, blocks Blocks
 			fault("volume %s is lost", name)
 			continue
 		case volume.Size != account.Size:
-			fault("volume %s has %s, %s were acknowledged", name, volume.Size, account.Size)
+			fault("volume %s: got size %s, want %s", name, volume.Size, account.Size)
 		}
 		volume, err := pool.ActivateVolume(ctx, name)
 		if err != nil {
@@ -197,7 +199,7 @@ func (l *Ledger) Compare(ctx context.Context, pool *thinpool.Pool, blocks Blocks
 	}
 	status, err := pool.Status(ctx)
 	if err == nil && l.Data != 0 && status.Data.Total != l.Data {
-		fault("the pool has %s of data, %s were acknowledged", status.Data.Total, l.Data)
+		fault("pool data: got size %s, want %s", status.Data.Total, l.Data)
 	}
 	return errors.Join(err, errors.Join(faults...))
 }

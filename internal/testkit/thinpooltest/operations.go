@@ -67,7 +67,8 @@ func Operations() []Operation {
 					return err
 				})
 			}),
-			// It changes nothing. The process that reopens releases what was held.
+			// The scan changes nothing. The process that reopens the pool releases the
+			// metadata snapshot.
 			Done:   func(_, s State) bool { return s.Held == 0 },
 			Undone: never,
 		},
@@ -120,7 +121,8 @@ func Operations() []Operation {
 	})
 }
 
-// otherReserve returns 1% for 0% and the other way, which is too little to refuse anything.
+// otherReserve returns 1% for 0%, and 0% for 1%. Neither reserve makes the pool refuse a
+// volume.
 func otherReserve(percent int) int { return 1 - percent }
 
 const (
@@ -163,7 +165,10 @@ func volumeOperations() []Operation {
 		{Name: "snapshot inactive origin", Run: in(CrashPool, snapshot("idle")), Done: idleDone, Undone: idleUndone},
 		{
 			Name: "activate volume", Volatile: true,
-			Run:    in(CrashPool, func(ctx context.Context, p *thinpool.Pool) error { _, err := p.ActivateVolume(ctx, "idle"); return err }),
+			Run: in(CrashPool, func(ctx context.Context, p *thinpool.Pool) error {
+				_, err := p.ActivateVolume(ctx, "idle")
+				return err
+			}),
 			Done:   func(_, s State) bool { return s.Volumes["idle"].Active },
 			Undone: func(_, s State) bool { return s.Volumes["idle"].Name != "" && !s.Volumes["idle"].Active },
 		},
@@ -199,7 +204,7 @@ func volumeOperations() []Operation {
 	}
 }
 
-// in calls do as a process of its own would: it opens the pool first.
+// in returns a function that opens the pool, as another process does, and calls do.
 func in(name string, do func(context.Context, *thinpool.Pool) error) func(context.Context, thinpool.Host,
 	string) error {
 	return func(ctx context.Context, host thinpool.Host, root string) error {

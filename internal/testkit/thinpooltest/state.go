@@ -19,8 +19,8 @@ const (
 	secondPool = "second"
 )
 
-// Blocks writes and reads marks in the 64K blocks of active volumes. Each kind of host has
-// its own way.
+// Blocks writes and reads marks in the 64K blocks of active volumes. Each kind of host
+// implements it.
 type Blocks interface {
 	// Write writes a value to a block. It is durable when Write returns; in memory, when
 	// the pool has been flushed.
@@ -34,7 +34,7 @@ type Blocks interface {
 func Expect(b Blocks, v thinpool.Volume, block, want uint64) error {
 	got, err := b.Read(v, block)
 	if err == nil && (len(got) != 1 || got[0] != want) {
-		err = fmt.Errorf("it reads %d, want %d", got, want)
+		err = fmt.Errorf("got values %d, want %d", got, want)
 	}
 	if err != nil {
 		return fmt.Errorf("block %d of volume %s: %w", block, v.Name, err)
@@ -60,9 +60,10 @@ type State struct {
 	Note           string // the document that operations write along; "" for none
 }
 
-// Prepare makes the state that the operations begin with, in CrashPool: base is active and
-// written, idle shares its blocks and is not active, doomed is active and has blocks of its
-// own, new does not exist. With spare there is a second pool.
+// Prepare makes the state with which the operations begin, in CrashPool. The volume base is
+// active and written. The volume idle shares its blocks and is not active. The volume doomed
+// is active and has blocks of its own. The volume new does not exist. With spare there is a
+// second pool.
 func Prepare(ctx context.Context, host thinpool.Host, root string, blocks Blocks, spare bool) error {
 	if err := eitherPool(ctx, host, root, CrashPool, true); err != nil {
 		return err
@@ -195,12 +196,13 @@ func Inspect(ctx context.Context, host thinpool.Host, root string) (State, error
 	for _, name := range names {
 		s.Pools[name] = true
 	}
-	err = WithPool(ctx, host, root, CrashPool, func(pool *thinpool.Pool) error { return s.look(ctx, pool) })
+	err = WithPool(ctx, host, root, CrashPool, func(pool *thinpool.Pool) error { return s.inspectPool(ctx, pool) })
 	return s, err
 }
 
-func (s *State) look(ctx context.Context, pool *thinpool.Pool) error {
-	// This comes before the check, which releases what a killed reading has left.
+func (s *State) inspectPool(ctx context.Context, pool *thinpool.Pool) error {
+	// The status comes first, because the check releases the metadata snapshot of a killed
+	// reader.
 	status, err := pool.Status(ctx)
 	if err != nil {
 		return err
@@ -211,12 +213,13 @@ func (s *State) look(ctx context.Context, pool *thinpool.Pool) error {
 	}
 	var faults []error
 	for _, finding := range report.Findings {
-		// A half-made device is finished by the next activation of its volume.
+		// The next activation of the volume completes an unfinished device.
 		if finding.Code != thinpool.FindUnfinished {
-			faults = append(faults, fmt.Errorf("the check found: %+v", finding))
+			faults = append(faults, fmt.Errorf("the check of the pool reports %+v", finding))
 		}
 	}
-	s.Used, s.Held, s.Data, s.Metadata = status.Kernel.UsedData, status.Kernel.HeldRoot, status.Data.Total, status.Metadata.Total
+	s.Used, s.Held = status.Kernel.UsedData, status.Kernel.HeldRoot
+	s.Data, s.Metadata = status.Data.Total, status.Metadata.Total
 	s.ErrorIfFull = status.Kernel.ErrorIfNoSpace
 	s.Settings = thinpool.Settings{Reserve: status.Record.Reserve, BaseSize: status.Record.BaseSize}
 	if err := pool.View(ctx, s.readNote); err != nil {

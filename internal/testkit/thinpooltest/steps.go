@@ -50,8 +50,8 @@ func (f *Fixture) Restart() (step string, stopped bool) {
 	return step, stopped
 }
 
-// Step makes do a step, for what is not part of the pool, such as file systems on its
-// volumes.
+// Step makes do a step. It is for calls outside the pool, such as those to the file systems
+// on its volumes.
 func (f *Fixture) Step(name string, do func() error) error { return f.steps.take(name, do) }
 
 // take runs one step, unless the process has ended.

@@ -177,7 +177,7 @@ func addDevices(b *metadata.Builder, devices []dmtest.Device) error {
 		for left := d.Mappings; len(left) > 0; {
 			n := min(leaf, len(left))
 			if rest := len(left) - n; rest > 0 && rest < leaf {
-				n = len(left) // not a leaf with too few entries beside another
+				n = len(left) // the rest is too short for a leaf next to another
 			}
 			mappings := make([]metadata.Mapping, n)
 			for i, m := range left[:n] {

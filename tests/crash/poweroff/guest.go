@@ -104,7 +104,7 @@ func verify(ctx context.Context, host thinpool.Host, pool *thinpool.Pool, ledger
 	if err := client.verify(ctx); err != nil {
 		return err
 	}
-	err := ledger.Settle(ctx, pool, crash.Marks{}, func(act thinpooltest.Act, done bool) error {
+	err := ledger.Resolve(ctx, pool, crash.Marks{}, func(act thinpooltest.Act, done bool) error {
 		fmt.Printf("cut off: %+v, done %v\n", act, done)
 		if done {
 			return journal.write(record{Act: act, State: acknowledged})
