@@ -58,8 +58,8 @@ var errdefsKinds = [...]error{
 // Is reports whether target is the kind in the vocabulary of containerd/errdefs.
 func (k Kind) Is(target error) bool { return target == errdefsKinds[k] }
 
-// New returns an error value of a kind with a text of its own, for a failure that
-// callers tell from others of the kind. errors.Is finds both the value and the kind.
+// New returns an error value of a kind with its own text, for a failure that callers
+// handle apart from others of the kind. errors.Is finds both the value and the kind.
 func New(kind Kind, text string) error { return &sentinel{kind: kind, text: text} }
 
 type sentinel struct {
@@ -70,13 +70,13 @@ type sentinel struct {
 func (s *sentinel) Error() string        { return s.text }
 func (s *sentinel) Is(target error) bool { return target == s.kind || s.kind.Is(target) }
 
-// KindOf returns the outermost kind in an error's chain: what the highest layer
-// decided counts, not what the layers below it reported. Of joined errors the first
-// with a kind counts. It is Unknown if there is none.
+// KindOf returns the outermost kind in an error's chain, which is the kind that the
+// highest layer chose. Of joined errors the first with a kind counts. KindOf returns
+// Unknown if there is none.
 //
 // errors.Is also finds kinds of deeper layers.
 func KindOf(err error) Kind {
-	switch e := err.(type) { //nolint:errorlint // each node of the tree is looked at by itself
+	switch e := err.(type) { //nolint:errorlint // the switch checks each node of the tree separately
 	case nil:
 		return Unknown
 	case Kind:

@@ -19,8 +19,9 @@ import (
 	"thinctl/units"
 )
 
-// A directory changes between the listing of its parent and its own.
-func TestVanishedFolders(t *testing.T) {
+// TestVanishedDirectories changes a directory after its parent was listed, and before the
+// directory itself is.
+func TestVanishedDirectories(t *testing.T) {
 	need.Root(t)
 	dirWithFile := func(d string) error {
 		return errors.Join(os.Mkdir(d, 0o700), os.WriteFile(d+"/f", nil, 0o600))

@@ -131,7 +131,7 @@ func openNow() int {
 	return len(entries)
 }
 
-func TestLargeFolder(t *testing.T) {
+func TestLargeDirectory(t *testing.T) {
 	const files = 100_000
 	both := memory(t)
 	lower, upper := both+"/lower", both+"/upper"

@@ -76,7 +76,7 @@ func TestExclude(t *testing.T) {
 	wantLines(t, "all left out", got, nil)
 }
 
-func TestSameFolder(t *testing.T) {
+func TestSameDirectory(t *testing.T) {
 	root := t.TempDir()
 	must(t, os.MkdirAll(root+"/a/b", 0o755))
 	got, _ := walkLines(t, root, root, Options{})

@@ -56,7 +56,7 @@ func TestCommandsOnEachDamage(t *testing.T) {
 			}
 			os.Remove(fresh)
 		case code == exit.CodeDone:
-			t.Errorf("%s: nothing was written, and all is said to be well", d.Name)
+			t.Errorf("%s: repair: got no file and exit code 0, want a file or an error", d.Name)
 		}
 		if code, _, errs := onThisMachine(t, t.Context(), "metadata", "dump", path, "-o", xml); code != exit.CodeDone {
 			if _, err := os.Stat(xml); err == nil {

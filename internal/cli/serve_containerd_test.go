@@ -166,13 +166,13 @@ func TestServeContainerds(t *testing.T) {
 	c.until("the new one", func() bool { return c.metric(`thinctl_snapshotter_ready{pool="slow",snapshotter="new"} 1`) })
 	c.until("the one that moves", func() bool { return c.metric(`thinctl_snapshotter_ready{pool="vault",snapshotter="firecracker"} 1`) })
 	if keys := c.keys("new"); !slices.Equal(keys, []string{"of firecracker"}) {
-		t.Errorf("the namespace has %q for who has it now", keys)
+		t.Errorf("snapshots of the namespace's new owner: got %q, want those of firecracker", keys)
 	}
 	if keys := c.keys("firecracker"); len(keys) != 0 {
-		t.Errorf("in the pool that it moved to it sees %q", keys)
+		t.Errorf("snapshots in the new pool: got %q, want none", keys)
 	}
 	if _, err := os.Lstat(c.socket("docker")); err == nil {
-		t.Error("the socket of one that is gone is left")
+		t.Error("got the socket of a removed snapshotter, want it removed")
 	}
 	if _, body := c.get("/metrics"); strings.Contains(body, `"docker"`) {
 		t.Error("there are metrics of one that is gone")
@@ -240,7 +240,7 @@ func TestServeContainerdInTrouble(t *testing.T) {
 	}
 	for _, text := range []string{"another process serves it", "not found: no pool in "} {
 		if !strings.Contains(c.errs.String(), text) {
-			t.Errorf("the log does not say %q:\n%s", text, c.errs.String())
+			t.Errorf("got a log without %q:\n%s", text, c.errs.String())
 		}
 	}
 	theirs.Close()

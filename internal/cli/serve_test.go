@@ -120,8 +120,8 @@ func (s *service) get(path string) (int, string) {
 	return answer.StatusCode, string(body)
 }
 
-// TestServe checks the life of a daemon: ready, scraped, reloaded, with an invalid configuration,
-// beside a second daemon, and ended.
+// TestServe checks a daemon from its start to its end: scrapes, a second daemon, a reload, and a
+// reload of an invalid configuration.
 func TestServe(t *testing.T) {
 	s := serveTest(t, "log_format = \"json\"\n")
 	s.do("pool create vault --data-size 1G --metadata-size 16M")

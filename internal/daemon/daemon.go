@@ -24,7 +24,7 @@ const (
 	stopTimeout   = 40 * time.Second // for all that is in progress when the daemon is stopped
 	pollTimeout   = 30 * time.Second
 	actionTimeout = 30 * time.Second // for one extension, even if the daemon is stopped
-	listInterval  = 5 * time.Second  // between two looks for new and destroyed pools
+	listInterval  = 5 * time.Second  // between two searches for new and destroyed pools
 	lockName      = ".daemon.lock"
 )
 

@@ -31,14 +31,14 @@ type rule struct {
 	coolDown time.Duration
 }
 
-// attempt is the last extension of a space, whether it was made or found impossible.
+// attempt is the last extension of a space, also if it failed or was impossible.
 type attempt struct {
 	at     time.Time
-	result string // of package metrics; "" if there was none yet
+	result string // of package metrics; "" before the first attempt
 	err    error
 }
 
-// decision says whether to extend a space.
+// decision is the result of decide for a space.
 type decision struct {
 	passed bool        // the threshold is passed
 	to     units.Bytes // the size to extend to; 0 for no extension now

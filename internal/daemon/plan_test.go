@@ -31,8 +31,8 @@ func TestDecide(t *testing.T) {
 		}
 		return a
 	}
-	file := func(used, total, room units.Bytes) space { return space{used, total, mi, room, true} }
-	device := func(used, total, room units.Bytes) space { return space{used, total, mi, room, false} }
+	file := func(used, total, available units.Bytes) space { return space{used, total, mi, available, true} }
+	device := func(used, total, available units.Bytes) space { return space{used, total, mi, available, false} }
 	for _, test := range []struct {
 		name string
 		s    space

@@ -194,11 +194,11 @@ func TestProcesses(t *testing.T) {
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil || line != "lock: <nil>\n" {
-		t.Errorf("the child said %q, %v", line, err)
+		t.Errorf("output of the child: got %q, %v, want a lock without an error", line, err)
 	}
 	span := filelock.Range{Start: 3, Length: 1}
 	if !held(t, path, span) || held(t, path, filelock.Range{Start: 4, Length: 1}) {
-		t.Error("another process's lock is not seen, or covers too much")
+		t.Error("the lock of another process: got another range, want one byte at 3")
 	}
 	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -265,7 +265,7 @@ func TestWholeFiles(t *testing.T) {
 	}
 	holder := fmt.Sprintf("(this process, %d)", os.Getpid())
 	if err := try(b, false); !errors.Is(err, filelock.ErrHeld) || !strings.Contains(err.Error(), holder) {
-		t.Errorf("exclusive beside shared: got %v, want %v with %s", err, filelock.ErrHeld, holder)
+		t.Errorf("exclusive while shared: got %v, want %v with %s", err, filelock.ErrHeld, holder)
 	}
 	if err := filelock.ReleaseFile(a); err != nil {
 		t.Error(err)
@@ -274,7 +274,7 @@ func TestWholeFiles(t *testing.T) {
 		t.Errorf("exclusive alone: got %v, want nil", err)
 	}
 	if err := try(a, true); !errors.Is(err, filelock.ErrHeld) {
-		t.Errorf("shared beside exclusive: got %v, want %v", err, filelock.ErrHeld)
+		t.Errorf("shared while exclusive: got %v, want %v", err, filelock.ErrHeld)
 	}
 	b.Close()
 	if err := try(a, false); err != nil {

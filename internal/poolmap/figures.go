@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// named is the number of volumes with a colour of their own. There are not more colours
-// that all eyes can tell apart (see palette.go).
+// named is the number of volumes with their own colour. Readers with a colour vision
+// deficiency cannot distinguish more colours (see palette.go).
 const named = 8
 
 // figures holds the sums of a map for its legend.

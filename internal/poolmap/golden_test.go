@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write testdata anew")
+var update = flag.Bool("update", false, "write new files in testdata")
 
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()

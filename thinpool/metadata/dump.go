@@ -51,7 +51,7 @@ func dumpAll(ctx context.Context, w io.Writer, r io.ReaderAt, root Superblock, o
 	if err != nil {
 		return err
 	}
-	leaves := &leafStore{graph: newGraph(r, blockLimit(root), 0), room: int64(o.Memory)}
+	leaves := &leafStore{graph: newGraph(r, blockLimit(root), 0), memory: int64(o.Memory)}
 	leaves.graph.progress = o.Progress
 	if !o.SkipMappings {
 		if err := leaves.read(ctx, devices); err != nil {

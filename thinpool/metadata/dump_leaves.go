@@ -24,10 +24,10 @@ func (r dumpRun) joins(next dumpRun) bool {
 type leafStore struct {
 	graph *graph
 
-	mu   sync.Mutex
-	runs [][]byte // by vertex; nil if there was no memory left
-	room int64
-	free []byte // the unused part of the memory for runs
+	mu     sync.Mutex
+	runs   [][]byte // by vertex; nil if there was no memory left
+	memory int64    // bytes that may still be allocated
+	free   []byte   // the unused part of the memory for runs
 }
 
 // read reads all leaves of the devices and checks their trees.
@@ -62,10 +62,10 @@ func (s *leafStore) keep(number uint32, runs []byte) {
 	}
 	const piece = 1 << 18 // far more than a leaf takes
 	if len(s.free) < len(runs) {
-		if s.room < piece {
+		if s.memory < piece {
 			return
 		}
-		s.room -= piece
+		s.memory -= piece
 		s.free = make([]byte, piece)
 	}
 	n := copy(s.free, runs)

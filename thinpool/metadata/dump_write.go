@@ -35,7 +35,7 @@ const (
 // write formats the devices in several workers and writes them in order.
 func (s *leafStore) write(ctx context.Context, w io.Writer, devices []dumpedDevice, skipMappings bool) error {
 	workers := 2 * runtime.GOMAXPROCS(0)
-	if s.room < 1<<18 {
+	if s.memory < 1<<18 {
 		workers *= 4 // they wait while leaves are read again
 	}
 	ctx, stop := context.WithCancelCause(ctx)

@@ -23,8 +23,8 @@ type source struct {
 	root   metadata.Superblock // the held root, or live
 	held   uint64              // block of the held root; 0 without --held
 	claims metadatafile.Claims
-	// damaged is set for commands that look for damage themselves. live and root are zero if they
-	// cannot be read.
+	// damaged is set for commands that search for damage. live and root are zero if they cannot be
+	// read.
 	damaged  bool
 	finished bool
 }
@@ -35,7 +35,7 @@ func onMetadata(c *command.Call, path string, do func(*source) error) error {
 	return onSource(c, &source{path: path}, do)
 }
 
-// onDamaged is onMetadata for commands that look for damage themselves.
+// onDamaged is onMetadata for commands that search for damage.
 func onDamaged(c *command.Call, path string, do func(*source) error) error {
 	return onSource(c, &source{path: path, damaged: true}, do)
 }

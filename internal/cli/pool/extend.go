@@ -29,11 +29,11 @@ func extendCommand(env *command.Environment) *cli.Command {
 
 type extensionView struct {
 	output.Envelope
-	DryRun     bool       `json:"dry_run"`
-	Pool       string     `json:"pool"`
-	Data       growthView `json:"data"`
-	Metadata   growthView `json:"metadata"`
-	StoodStill int64      `json:"io_stood_still_microseconds"`
+	DryRun    bool       `json:"dry_run"`
+	Pool      string     `json:"pool"`
+	Data      growthView `json:"data"`
+	Metadata  growthView `json:"metadata"`
+	Suspended int64      `json:"io_stood_still_microseconds"`
 }
 
 type growthView struct {
@@ -69,7 +69,7 @@ func extendPool(c *command.Call) error {
 		}
 		view := extensionView{Envelope: output.Schema(), DryRun: options.DryRun, Pool: pool.Name(),
 			Data:     growthView{e.DataFrom, e.DataTo},
-			Metadata: growthView{e.MetadataFrom, e.MetadataTo}, StoodStill: e.StoodStill.Microseconds()}
+			Metadata: growthView{e.MetadataFrom, e.MetadataTo}, Suspended: e.StoodStill.Microseconds()}
 		return c.Show(view, view.write)
 	})
 }
