@@ -161,7 +161,7 @@ func (b *fixture) agrees(s *images.Store) {
 	for _, d := range found {
 		b.Errorf("%s: %s", d.Object, d.Detail)
 	}
-	b.check(b.pool.Close(b.ctx)) // notes what has been reaped
+	b.check(b.pool.Close(b.ctx)) // records which volumes were reaped
 	report, err := b.pool.Check(b.ctx)
 	b.check(err)
 	for _, finding := range report.Findings {
@@ -341,7 +341,7 @@ func TestRemoveTakesUnneededLayers(t *testing.T) {
 	b.check(err)
 	own := len(two.ChainIDs) - 1 // the base is the first image's too
 	if len(removed.Layers) != own || len(planned.Layers) != own || len(planned.Kept) != 1 {
-		t.Errorf("planned %+v, removed %+v", planned, removed)
+		t.Errorf("got removed %+v, want as planned %+v", removed, planned)
 	}
 	b.check(b.pool.Close(b.ctx))
 	after, err := b.pool.Status(b.ctx)

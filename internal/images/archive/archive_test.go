@@ -49,7 +49,7 @@ func randomImage(t testing.TB, n int64) v1.Image {
 	return image
 }
 
-// contents is all that can be told of an image without its manifest.
+// contents holds the parts of an image that do not depend on its manifest.
 type contents struct {
 	Config  string
 	DiffIDs []string
@@ -101,10 +101,10 @@ func checkManifest(t testing.TB, image v1.Image) {
 		t.Fatal(err)
 	}
 	if digest := digestOf(t, image); digest != manifest.Digest(raw) {
-		t.Errorf("the manifest is %s, it says %s", manifest.Digest(raw), digest)
+		t.Errorf("manifest: got digest %s, want %s", manifest.Digest(raw), digest)
 	}
 	if name := must(image.ConfigName()); m.Config.Digest != name || name != manifest.Digest(must(image.RawConfigFile())) {
-		t.Errorf("the config is %s, the manifest says %s", name, m.Config.Digest)
+		t.Errorf("config: got digest %s, want %s as in the manifest", name, m.Config.Digest)
 	}
 	for i, layer := range must(image.Layers()) {
 		r, err := layer.Compressed()
@@ -120,7 +120,7 @@ func checkManifest(t testing.TB, image v1.Image) {
 		}
 		got := v1.Descriptor{MediaType: must(layer.MediaType()), Digest: digest, Size: size}
 		if diff := cmp.Diff(m.Layers[i], got); diff != "" {
-			t.Errorf("layer %d is not what the manifest says:\n%s", i, diff)
+			t.Errorf("layer %d (-manifest +layer):\n%s", i, diff)
 		}
 		if found, err := image.LayerByDigest(digest); err != nil || must(found.Digest()) != digest {
 			t.Errorf("layer %d is not found by digest: %v", i, err)
@@ -171,7 +171,7 @@ func openedPath(t testing.TB, path string) *archive.Archive {
 		}
 	})
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
-		t.Errorf("temporary files have names: %v, %v", left, err)
+		t.Errorf("names of temporary files: got %v, %v; want none", left, err)
 	}
 	return a
 }
@@ -199,7 +199,7 @@ func TestRoundTrips(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			got := opened(t, written(t, write, given...)).Images()
 			if len(got) != len(given) {
-				t.Fatalf("%d images of %d", len(got), len(given))
+				t.Fatalf("got %d images, want %d", len(got), len(given))
 			}
 			for i := range given {
 				if diff := cmp.Diff(wantNames[i], got[i].Names); diff != "" {
@@ -240,7 +240,7 @@ func TestEveryWayIn(t *testing.T) {
 		t.Run(format+"/tar", func(t *testing.T) { check(t, opened(t, raw)) })
 		t.Run(format+"/gzip", func(t *testing.T) { check(t, opened(t, gzipped(t, raw))) })
 		t.Run(format+"/zstd", func(t *testing.T) { check(t, opened(t, zstded(t, raw))) })
-		t.Run(format+"/folder", func(t *testing.T) { check(t, openedPath(t, unpacked(t, raw))) })
+		t.Run(format+"/directory", func(t *testing.T) { check(t, openedPath(t, unpacked(t, raw))) })
 		t.Run(format+"/reader", func(t *testing.T) {
 			a, err := archive.Read(t.Context(), bytes.NewReader(gzipped(t, raw)), archive.Options{TempDir: t.TempDir()})
 			if err != nil {
@@ -257,7 +257,7 @@ func TestEveryWayIn(t *testing.T) {
 			go func() {
 				w, err := os.OpenFile(pipe, os.O_WRONLY, 0)
 				if err != nil {
-					return // the reader says what is wrong
+					return // the reader fails, too
 				}
 				defer w.Close()
 				_, _ = w.Write(raw)
@@ -287,7 +287,7 @@ func zstded(t testing.TB, raw []byte) []byte {
 	return w.EncodeAll(raw, nil)
 }
 
-// unpacked is a folder with what is in a tar of plain files.
+// unpacked returns a directory with the files of a tar.
 func unpacked(t testing.TB, raw []byte) string {
 	dir := t.TempDir()
 	r := tar.NewReader(bytes.NewReader(raw))
@@ -322,7 +322,7 @@ func TestWriteIsDeterministic(t *testing.T) {
 	}
 }
 
-// What others wrote is read, and what we wrote others read.
+// Archives of other programs are read, and other programs read archives of this package.
 func TestAgainstGoContainerregistry(t *testing.T) {
 	image := randomImage(t, 3)
 	want := contentsOf(t, image)
@@ -355,7 +355,7 @@ func TestAgainstGoContainerregistry(t *testing.T) {
 		}
 		got := openedPath(t, dir).Images()[0]
 		if digestOf(t, got.Image) != digestOf(t, image) {
-			t.Error("another manifest")
+			t.Error("got another manifest")
 		}
 		if diff := cmp.Diff([]string{"example.org/a:1"}, got.Names); diff != "" {
 			t.Error(diff)
@@ -406,7 +406,7 @@ func TestWhatDockerLoadReads(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, twice := files[h.Name]; twice {
-			t.Errorf("%s is there twice", h.Name)
+			t.Errorf("got two entries %s, want one", h.Name)
 		}
 		files[h.Name], order = must(io.ReadAll(r)), append(order, h.Name)
 	}
@@ -426,15 +426,15 @@ func TestWhatDockerLoadReads(t *testing.T) {
 	}
 	var index v1.IndexManifest
 	if err := json.Unmarshal(files["index.json"], &index); err != nil || len(index.Manifests) != 2 {
-		t.Fatalf("index.json lists %d, %v", len(index.Manifests), err)
+		t.Fatalf("index.json: got %d manifests and %v, want 2", len(index.Manifests), err)
 	}
 	for _, digest := range append(ids, id.String(), index.Manifests[0].Digest.String()) {
 		if manifest.Digest(files[blob(digest)]).String() != digest {
-			t.Errorf("blob %s is missing or another", digest)
+			t.Errorf("blob %s is missing or has other contents", digest)
 		}
 	}
-	if len(order) != 2+2+2+4 { // folders, layers, config and manifest, the four files
-		t.Errorf("entries: %q", order)
+	if len(order) != 2+2+2+4 { // directories, layers, config and manifest, the four files
+		t.Errorf("got the entries %q, want 10", order)
 	}
 }
 
@@ -545,10 +545,10 @@ func TestContextEnds(t *testing.T) {
 	defer r.Close()
 	begin := time.Now()
 	if _, err := archive.Read(ctx, r, archive.Options{}); err == nil || ctx.Err() == nil {
-		t.Errorf("a pipe that nobody writes to: %v", err)
+		t.Errorf("read a pipe without a writer: got %v, want the end of the context", err)
 	}
 	if took := time.Since(begin); took > 2*time.Minute {
-		t.Errorf("it took %v", took)
+		t.Errorf("got a wait of %v, want at most 2 minutes", took)
 	}
 
 	ended, cancel := context.WithCancel(t.Context())
@@ -556,7 +556,7 @@ func TestContextEnds(t *testing.T) {
 	image := randomImage(t, 1)
 	err = archive.WriteDocker(ended, io.Discard, []archive.Entry{{Image: image}}, archive.WriteOptions{})
 	if err == nil {
-		t.Error("written under a context that had ended")
+		t.Error("write under an ended context: got no error, want one")
 	}
 }
 

@@ -26,11 +26,11 @@ func checkError(t *testing.T, err error, kind error, words ...string) {
 	}
 	var ours *archive.Error
 	if !errors.As(err, &ours) || ours.Op == "" || ours.Object == "" {
-		t.Errorf("%v names neither what was tried nor with what", err)
+		t.Errorf("got %v, want an error with operation and object", err)
 	}
 	for _, word := range words {
 		if !strings.Contains(err.Error(), word) {
-			t.Errorf("%q does not say %q", err, word)
+			t.Errorf("got %q, want %q in it", err, word)
 		}
 	}
 }
@@ -64,7 +64,7 @@ func (e *edited) replace(name, old, new string) {
 	at.data = strings.Replace(at.data, old, new, 1)
 }
 
-// manifest changes the one manifest of an OCI layout, and what refers to it.
+// manifest changes the only manifest of an OCI layout, and the references to it.
 func (e *edited) manifest(change func(*v1.Manifest)) {
 	e.descriptor(func(index *v1.IndexManifest) {
 		d := &index.Manifests[0]
@@ -139,7 +139,7 @@ func TestBrokenLayouts(t *testing.T) {
 		"layer is encrypted":   {layerType("application/vnd.oci.image.layer.v1.tar+gzip+encrypted"), manifest.ErrMediaType, []string{"decrypt"}},
 		"layer is unknown":     {layerType("application/x-squashfs"), manifest.ErrMediaType, []string{"layer 2", "squashfs"}},
 		"layer of minus size":  {func(e *edited) { e.manifest(func(m *v1.Manifest) { m.Layers[0].Size = -5 }) }, manifest.ErrSize, []string{"-5"}},
-		"layer is a folder":    {func(e *edited) { at := e.at(e.firstLayer()); at.kind, at.data = tar.TypeDir, "" }, manifest.ErrFormat, []string{"not a regular file"}},
+		"layer is a directory": {func(e *edited) { at := e.at(e.firstLayer()); at.kind, at.data = tar.TypeDir, "" }, manifest.ErrFormat, []string{"not a regular file"}},
 		"layer links outside":  {func(e *edited) { e.link(e.firstLayer(), "../../../etc/passwd") }, manifest.ErrEscapes, []string{"../etc/passwd"}},
 		"layer links to /etc":  {func(e *edited) { e.link(e.firstLayer(), "/etc/passwd") }, manifest.ErrEscapes, []string{"/etc/passwd"}},
 		"layer links to self":  {func(e *edited) { n := e.firstLayer(); e.link(n, filepath.Base(n)) }, manifest.ErrFormat, []string{"cycle"}},
@@ -179,7 +179,7 @@ func refused(t *testing.T, raw []byte, kind error, words ...string) {
 	}
 	a, err := archive.Open(t.Context(), path, archive.Options{TempDir: t.TempDir()})
 	if err == nil {
-		t.Fatalf("it was taken: %v", a.Close())
+		t.Fatalf("got no error, want one (close: %v)", a.Close())
 	}
 	checkError(t, err, kind, append(words, "load", path)...)
 }
@@ -299,7 +299,7 @@ func TestLayersAreCheckedWhileRead(t *testing.T) {
 	}
 }
 
-func TestAFolderIsNotLeft(t *testing.T) {
+func TestLinkOutOfDirectory(t *testing.T) {
 	raw := written(t, archive.WriteOCI, archive.Entry{Image: randomImage(t, 1)})
 	dir := unpacked(t, raw)
 	outside := filepath.Join(t.TempDir(), "index.json")
@@ -310,7 +310,7 @@ func TestAFolderIsNotLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	if a, err := archive.Open(t.Context(), dir, archive.Options{}); err == nil {
-		t.Errorf("a link out of the folder was followed: %v", a.Close())
+		t.Errorf("open a directory with a link out of it: got no error, want one (close: %v)", a.Close())
 	}
 }
 
@@ -325,7 +325,7 @@ func TestWriteRefuses(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		if err := archive.WriteDocker(t.Context(), &out, entries, archive.WriteOptions{}); err == nil || out.Len() > 0 {
-			t.Errorf("%s: %v, and %d bytes were written", name, err, out.Len())
+			t.Errorf("%s: got %v and %d bytes, want an error and none", name, err, out.Len())
 		}
 	}
 }
@@ -355,7 +355,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			var ours *archive.Error
 			if !errors.As(err, &ours) || ours.Op != "load" {
-				t.Errorf("not one of our errors: %v", err)
+				t.Errorf("got %v, want an error of package archive", err)
 			}
 			return
 		}

@@ -178,7 +178,7 @@ func TestSparseArchive(t *testing.T) {
 	}
 }
 
-// TestDockerBefore110 reads an archive as Docker 1.9 wrote them.
+// TestDockerBefore110 reads an archive in the format of Docker 1.9.
 func TestDockerBefore110(t *testing.T) {
 	base, top := strings.Repeat("a", 64), strings.Repeat("b", 64)
 	layers := []string{string(tarOf(t, item{name: "one", data: "1"})), string(tarOf(t, item{name: "two", data: "2"}))}
@@ -188,7 +188,7 @@ func TestDockerBefore110(t *testing.T) {
 			`"config":{"Cmd":["/run"],"X-Own":1},"architecture":"amd64","os":"linux","Size":5}`},
 		{name: top + "/layer.tar", data: layers[1]},
 		{name: base + "/VERSION", data: "1.0"},
-		{name: base + "/json", data: `{"id":"` + base + `","created":"2015-11-20T10:00:00Z","author":"somebody","architecture":"amd64","os":"linux"}`},
+		{name: base + "/json", data: `{"id":"` + base + `","created":"2015-11-20T10:00:00Z","author":"me","architecture":"amd64","os":"linux"}`},
 		{name: base + "/layer.tar", data: layers[0]},
 		{name: "repositories", data: `{"a":{"1":"` + top + `","bad tag":"` + top + `"}}`},
 	}
@@ -214,8 +214,8 @@ func TestDockerBefore110(t *testing.T) {
 			t.Errorf("layer %d has other contents", i)
 		}
 	}
-	if config := must(image.ConfigFile()); len(config.History) != 2 || config.History[0].Author != "somebody" || config.Platform().String() != "linux/amd64" {
-		t.Errorf("got the config %+v", config)
+	if config := must(image.ConfigFile()); len(config.History) != 2 || config.History[0].Author != "me" || config.Platform().String() != "linux/amd64" {
+		t.Errorf("got the config %+v, want two steps, the first by me, for linux/amd64", config)
 	}
 	change := func(at int, old, new string) []byte {
 		changed := slices.Clone(items)

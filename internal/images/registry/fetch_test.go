@@ -31,7 +31,7 @@ func fetched(t testing.TB, image v1.Image, o registry.FetchOptions) *registry.Fe
 			t.Error(err)
 		}
 		if left, err := os.ReadDir(o.Dir); err != nil || len(left) > 0 {
-			t.Errorf("temporary files have names: %v, %v", left, err)
+			t.Errorf("names of temporary files: got %v, %v; want none", left, err)
 		}
 	})
 	return f
@@ -46,14 +46,14 @@ func TestFetch(t *testing.T) {
 	}
 	ref := s.has("app", image)
 	for name, o := range map[string]registry.FetchOptions{
-		"usual": {}, "one at a time": {Parallel: 1}, "no room": {Disk: 1}, "little room": {Disk: 450_000, Parallel: 8},
+		"usual": {}, "one at a time": {Parallel: 1}, "no space": {Disk: 1}, "little space": {Disk: 450_000, Parallel: 8},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.spoilWith(nil)
 			last := map[int]registry.Progress{}
 			o.Progress = func(p registry.Progress) {
 				if p.Done < last[p.Layer].Done || p.Done > p.Total {
-					t.Errorf("layer %d: %d after %d of %d", p.Layer, p.Done, last[p.Layer].Done, p.Total)
+					t.Errorf("layer %d: got progress %d after %d, want it to grow up to %d", p.Layer, p.Done, last[p.Layer].Done, p.Total)
 				}
 				last[p.Layer] = p
 			}
@@ -70,11 +70,11 @@ func TestFetch(t *testing.T) {
 			}
 			for i, p := range last {
 				if !p.Ended || p.Done != p.Total {
-					t.Errorf("layer %d ended at %d of %d, %v", i, p.Done, p.Total, p.Ended)
+					t.Errorf("layer %d: got progress %+v, want it ended at %d", i, p, p.Total)
 				}
 			}
 			if n := s.asked("GET /v2/app/blobs/"); n > 1+7 { // the config, and each layer once
-				t.Errorf("%d blobs were fetched: %q", n, s.requests)
+				t.Errorf("got %d requests for blobs, want at most 8: %q", n, s.requests)
 			}
 		})
 	}
@@ -92,10 +92,10 @@ func TestFetch(t *testing.T) {
 		}
 		equal(t, "last", got, blobOf(t, must(image.Layers())[6]))
 		if n := s.asked("GET /v2/app/blobs/"); n != 2 {
-			t.Errorf("%d blobs were fetched", n)
+			t.Errorf("got %d requests for blobs, want 2", n)
 		}
 	})
-	t.Run("nobody reads", func(t *testing.T) {
+	t.Run("without a reader", func(t *testing.T) {
 		if err := fetched(t, pulled(t, ref), registry.FetchOptions{Disk: 1}).Close(); err != nil {
 			t.Error(err)
 		}
@@ -110,7 +110,7 @@ func TestFetch(t *testing.T) {
 	})
 }
 
-// A layer is read while it is still coming, and others come meanwhile.
+// A layer is read during its transfer, and other layers are transferred concurrently.
 func TestFetchOverlaps(t *testing.T) {
 	s := newServer(t)
 	image := randomImage(t, 100_000, 3)
@@ -145,7 +145,7 @@ func TestFetchOverlaps(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "beginning", head, first[:1000])
-	asked.Wait() // all three, while the first waits for us
+	asked.Wait() // for all three, while the first transfer is blocked
 	close(goOn)
 	rest, err := io.ReadAll(r)
 	if err != nil {
@@ -172,7 +172,7 @@ func TestFetchFails(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := readLayer(must(f.Layers())[1]); err == nil {
-		t.Error("a layer that failed can be read")
+		t.Error("read a failed layer: got no error, want one")
 	}
 }
 
@@ -202,7 +202,7 @@ func TestFetchClosed(t *testing.T) {
 		t.Error(err)
 	}
 	if err := <-failed; err == nil || errors.Is(err, io.EOF) {
-		t.Errorf("a reader was told %v when the image was closed", err)
+		t.Errorf("read while the image is closed: got %v, want an error that is not EOF", err)
 	}
 	if err := r.Close(); err != nil {
 		t.Error(err)

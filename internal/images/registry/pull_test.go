@@ -35,16 +35,16 @@ func checkError(t *testing.T, err error, kind error, words ...string) {
 	}
 	var ours *registry.Error
 	if !errors.As(err, &ours) || ours.Op == "" || ours.Object == "" {
-		t.Errorf("%v names neither what was tried nor with what", err)
+		t.Errorf("got %v, want an error with operation and object", err)
 	}
 	for _, word := range words {
 		if !strings.Contains(err.Error(), word) {
-			t.Errorf("%q does not say %q", err, word)
+			t.Errorf("got %q, want %q in it", err, word)
 		}
 	}
 }
 
-func TestPullWhatWasPushed(t *testing.T) {
+func TestPullPushedImage(t *testing.T) {
 	s := newServer(t)
 	image := randomImage(t, 5000, 4)
 	ref := s.has("team/app:1", image)
@@ -55,12 +55,12 @@ func TestPullWhatWasPushed(t *testing.T) {
 			t.Error(err)
 		}
 		if got.Named != want || must(got.Digest()) != want || must(got.ConfigName()) != must(image.ConfigName()) {
-			t.Errorf("%s: another image", ref)
+			t.Errorf("%s: got another image, want the pushed one", ref)
 		}
 	}
 }
 
-// However a transfer is disturbed, the blob comes whole or the error says why.
+// A disturbed transfer is continued, and the blob is complete.
 func TestResume(t *testing.T) {
 	s := newServer(t)
 	image := randomImage(t, 100_000, 1)
@@ -72,7 +72,7 @@ func TestResume(t *testing.T) {
 		answer answer
 		asked  int
 	}{
-		"breaks off and heeds the range twice": {func(n int, w http.ResponseWriter, r *http.Request) bool {
+		"breaks off and sends the range twice": {func(n int, w http.ResponseWriter, r *http.Request) bool {
 			sendPart(w, r, blob, true, []int{40_000, 70_000, len(blob)}[n-1])
 			return true
 		}, 3},
@@ -88,7 +88,7 @@ func TestResume(t *testing.T) {
 			sendPart(w, r, blob, false, []int{40_000, 0, len(blob)}[n-1])
 			return true
 		}, 3},
-		"goes on elsewhere": {func(n int, w http.ResponseWriter, r *http.Request) bool {
+		"continues at another byte": {func(n int, w http.ResponseWriter, r *http.Request) bool {
 			if r.Header.Get("Range") != "" {
 				w.Header().Set("Content-Range", fmt.Sprintf("bytes 50000-%d/%d", len(blob)-1, len(blob)))
 				w.WriteHeader(http.StatusPartialContent)
@@ -98,7 +98,7 @@ func TestResume(t *testing.T) {
 			sendPart(w, r, blob, false, []int{40_000, 0, len(blob)}[n-1])
 			return true
 		}, 3},
-		"goes on a little before": {func(n int, w http.ResponseWriter, r *http.Request) bool {
+		"continues a little before": {func(n int, w http.ResponseWriter, r *http.Request) bool {
 			if n == 1 {
 				sendPart(w, r, blob, true, 40_000)
 			}
@@ -151,7 +151,7 @@ func TestResume(t *testing.T) {
 			}
 			equal(t, how, got, blob)
 			if n := s.asked("GET /v2/app/blobs/" + digest.String()); n != c.asked {
-				t.Errorf("asked %d times, want %d: %q", n, c.asked, s.requests)
+				t.Errorf("got %d requests, want %d: %q", n, c.asked, s.requests)
 			}
 		})
 	}
@@ -223,13 +223,13 @@ func TestTransfersThatFail(t *testing.T) {
 			_, err := readLayer(must(pulled(t, ref).Layers())[0])
 			checkError(t, err, c.kind, append(c.words, "pull", ref.Name(), digest.String())...)
 			if n := s.asked("GET /v2/app/blobs/" + digest.String()); n > 6 {
-				t.Errorf("asked %d times", n)
+				t.Errorf("got %d requests, want at most 6", n)
 			}
 		})
 	}
 }
 
-// serveManifest answers with a manifest of our own.
+// serveManifest makes the registry reply with the given manifest.
 func (s *server) serveManifest(raw string, mediaType types.MediaType) {
 	s.spoilWith(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.Contains(r.URL.Path, "/manifests/") {
@@ -323,12 +323,13 @@ func TestPlatforms(t *testing.T) {
 	}
 	got := pulled(t, ref)
 	if must(got.Digest()) != must(image.Digest()) || got.Named != must(index.Digest()) {
-		t.Error("another image was chosen, or it is said to be named otherwise")
+		t.Errorf("got %s named %s, want %s named %s",
+			must(got.Digest()), got.Named, must(image.Digest()), must(index.Digest()))
 	}
 	o := quick()
 	o.Platform = v1.Platform{OS: "linux", Architecture: "arm", Variant: "v7"}
 	if got := must(registry.Pull(t.Context(), ref, o)); must(got.Digest()) != must(other.Digest()) {
-		t.Error("arm/v7 does not take what is for v6")
+		t.Errorf("arm/v7: got %s, want the image for v6", must(got.Digest()))
 	}
 	o.Platform = v1.Platform{OS: "linux", Architecture: "riscv64"}
 	_, err := registry.Pull(t.Context(), ref, o)
@@ -353,13 +354,13 @@ func TestIndexWithoutSizes(t *testing.T) {
 	o := c.options()
 	o.Platform = v1.Platform{OS: "linux", Architecture: "amd64"}
 	if got := must(registry.Pull(t.Context(), ref, o)); must(got.Digest()) != must(image.Digest()) {
-		t.Error("another image")
+		t.Error("got another image, want the pushed one")
 	}
 	c.check(t, ref.Name(), "names no size; only the digest is checked")
 }
 
-// A token is fetched with the password of Docker's config, and again when it
-// has run out.
+// A token is requested with the password of Docker's config, and again after it has
+// expired.
 func TestTokens(t *testing.T) {
 	s := newServer(t)
 	image := randomImage(t, 1000, 1)
@@ -376,7 +377,7 @@ func TestTokens(t *testing.T) {
 				return true
 			}
 			if scope := r.URL.Query().Get("scope"); scope != "repository:private/app:pull" {
-				t.Errorf("the scope asked for is %q", scope)
+				t.Errorf("got the scope %q, want repository:private/app:pull", scope)
 			}
 			issued++
 			valid = fmt.Sprint("token", issued)
@@ -397,7 +398,7 @@ func TestTokens(t *testing.T) {
 		t.Error(err)
 	}
 	if issued != 2 {
-		t.Errorf("%d tokens were issued", issued)
+		t.Errorf("got %d tokens, want 2", issued)
 	}
 	login(t, "DOCKER_CONFIG", s, "me", "guess")
 	_, err := registry.Pull(t.Context(), ref, quick())
@@ -504,6 +505,6 @@ func TestContexts(t *testing.T) {
 		t.Errorf("the wait between tries: %v", err)
 	}
 	if took := time.Since(begin); took > 2*time.Minute {
-		t.Errorf("it took %v", took)
+		t.Errorf("got a wait of %v, want at most 2 minutes", took)
 	}
 }

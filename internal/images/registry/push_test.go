@@ -16,7 +16,7 @@ import (
 	"thinctl/internal/images/registry"
 )
 
-// streamedImage is the image as one whose layers are tars only.
+// streamedImage returns the image with layers that exist only as tars.
 func streamedImage(t testing.TB, image v1.Image) (plainImage, []*plain) {
 	t.Helper()
 	p := plainImage{Image: image}
@@ -42,10 +42,10 @@ func TestPushStreamed(t *testing.T) {
 	}
 	for i, l := range layers {
 		if l.opened != 1 {
-			t.Errorf("layer %d was compressed %d times", i, l.opened)
+			t.Errorf("layer %d: got compressed %d times, want once", i, l.opened)
 		}
 		if p := last[i]; !p.Ended || p.Had || p.Done == 0 {
-			t.Errorf("layer %d: progress ended with %+v", i, p)
+			t.Errorf("layer %d: got progress %+v, want it sent and ended", i, p)
 		}
 	}
 	got := pulled(t, ref)
@@ -53,10 +53,10 @@ func TestPushStreamed(t *testing.T) {
 		t.Error(err)
 	}
 	if must(got.ConfigName()) != must(image.ConfigName()) || must(got.Digest()) != pushed.Digest || must(got.Size()) != pushed.Size {
-		t.Errorf("pulled back another image than %+v", pushed)
+		t.Errorf("got another image, want the pushed %+v", pushed)
 	}
 
-	// Again, with what the first push told: nothing is compressed or sent.
+	// A push with the blobs of the first one compresses and sends nothing.
 	for i, l := range layers {
 		l.known = []v1.Descriptor{{Digest: v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("0", 64)}, Size: 1}, pushed.Layers[i]}
 	}
@@ -66,7 +66,8 @@ func TestPushStreamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again.Digest != pushed.Digest || layers[0].opened != 1 || s.asked("PATCH") != 0 || !last[0].Had {
-		t.Errorf("pushed %s after %s, compressed %d times, sent %d blobs, %+v", again.Digest, pushed.Digest, layers[0].opened, s.asked("PATCH"), last[0])
+		t.Errorf("second push: got %s, compressed %d times, %d blobs sent, %+v; want %s, once, none, and a present layer",
+			again.Digest, layers[0].opened, s.asked("PATCH"), last[0], pushed.Digest)
 	}
 }
 
@@ -78,11 +79,11 @@ func TestPushStreamedOfAnotherDiffID(t *testing.T) {
 	_, err := registry.Push(t.Context(), s.ref("app:1"), streamed, quick())
 	checkError(t, err, manifest.ErrDigest, must(must(image.Layers())[0].DiffID()).String())
 	if n := s.asked("PUT /v2/app/manifests/"); n > 0 {
-		t.Error("the manifest was put")
+		t.Errorf("got %d uploads of the manifest, want none", n)
 	}
 }
 
-// differing says one diff id and gives another tar.
+// differing is a layer whose tar does not have its diff id.
 type differing struct {
 	v1.Layer
 	tar v1.Layer
@@ -90,7 +91,7 @@ type differing struct {
 
 func (d differing) Uncompressed() (io.ReadCloser, error) { return d.tar.Uncompressed() }
 
-func TestPushSkipsWhatIsThere(t *testing.T) {
+func TestPushSkipsPresentBlobs(t *testing.T) {
 	s := newServer(t)
 	base := randomImage(t, 20_000, 3)
 	s.has("app:base", base)
@@ -101,7 +102,7 @@ func TestPushSkipsWhatIsThere(t *testing.T) {
 	s.spoilWith(nil)
 	s.has("app:1", image)
 	if n := s.asked("PATCH"); n != 2 { // a layer and the config
-		t.Errorf("%d blobs were sent: %q", n, s.requests)
+		t.Errorf("got %d blobs sent, want 2: %q", n, s.requests)
 	}
 	// From one repository to another of the same registry they are mounted.
 	mounted := 0
@@ -124,14 +125,14 @@ func TestPushSkipsWhatIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	if mounted != 4 {
-		t.Errorf("%d layers were mounted: %q", mounted, s.requests)
+		t.Errorf("got %d layers mounted, want 4: %q", mounted, s.requests)
 	}
 	if err := validate.Image(pulled(t, s.ref("other:1"))); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestPushGoesOn(t *testing.T) {
+func TestPushContinues(t *testing.T) {
 	image := randomImage(t, 300_000, 2)
 	for name, spoil := range map[string]func(n int, w http.ResponseWriter, r *http.Request) bool{
 		"breaks off in an upload": func(n int, w http.ResponseWriter, r *http.Request) bool {
@@ -143,8 +144,8 @@ func TestPushGoesOn(t *testing.T) {
 		},
 		"takes nothing": func(n int, w http.ResponseWriter, r *http.Request) bool {
 			if n <= 2 {
-				// Longer than is waited for. The body is not read, so nobody
-				// here sees the client leave.
+				// Longer than Options.Stall. The body is not read, so that the server
+				// does not notice that the client closes the connection.
 				time.Sleep(2 * time.Second)
 				panic(http.ErrAbortHandler)
 			}
@@ -179,10 +180,10 @@ func TestPushGoesOn(t *testing.T) {
 					t.Fatal(err)
 				}
 				if n <= 3 {
-					t.Errorf("only %d uploads: nothing was tried again", n)
+					t.Errorf("got %d uploads, want more than 3", n)
 				}
 				if got := pulled(t, s.ref("app:1")); must(got.ConfigName()) != must(image.ConfigName()) {
-					t.Error("another image")
+					t.Error("got another image, want the pushed one")
 				}
 			})
 		}
@@ -204,7 +205,7 @@ func TestPushRefused(t *testing.T) {
 	_, err := registry.Push(t.Context(), s.ref("app:1"), image, quick())
 	checkError(t, err, registry.ErrDenied, "push", "not yours", "docker login")
 	if took := time.Since(begin); took > 2*time.Minute {
-		t.Errorf("it took %v", took)
+		t.Errorf("got a wait of %v, want at most 2 minutes", took)
 	}
 	_, err = registry.Push(t.Context(), s.ref("app:1").Context().Digest(must(image.Digest()).String()), image, quick())
 	checkError(t, err, fault.Invalid, "by a tag")

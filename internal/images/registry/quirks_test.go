@@ -76,7 +76,7 @@ func pullsWhole(t *testing.T, s *server, name string, image v1.Image, o registry
 		t.Fatal(err)
 	}
 	if must(got.Digest()) != must(image.Digest()) {
-		t.Error("another image")
+		t.Error("got another image, want the pushed one")
 	}
 	for i, layer := range must(got.Layers()) {
 		blob, err := readLayer(layer)
@@ -153,7 +153,7 @@ func TestRegistriesThatAnswerOddly(t *testing.T) {
 	}
 }
 
-// The error names what the host answered.
+// The error contains the reply of the host.
 func TestAnswersThatEndAPull(t *testing.T) {
 	const page = "<!DOCTYPE html>\n<html><head><title>Sign in</title><script>alert(1)</script></head>\x1b[2J<body>to <b>your</b>\r\nnetwork</body></html>"
 	image := randomImage(t, 1000, 1)
@@ -212,10 +212,10 @@ func TestAnswersThatEndAPull(t *testing.T) {
 			_, err := registry.Pull(t.Context(), ref, quick())
 			checkError(t, err, c.kind, append(c.words, "pull", ref.Name())...)
 			if err != nil && strings.ContainsAny(err.Error(), "\x1b\r\n") {
-				t.Errorf("the registry's own characters are repeated: %q", err)
+				t.Errorf("got %q, want no control characters", err)
 			}
 			if n := s.asked("GET /v2/app/manifests/"); n > 12 {
-				t.Errorf("asked %d times", n)
+				t.Errorf("got %d requests, want at most 12", n)
 			}
 		})
 	}
@@ -233,7 +233,7 @@ func TestRedirects(t *testing.T) {
 			s.has("app", image)
 			store.spoilWith(func(_ http.ResponseWriter, r *http.Request) bool {
 				if r.Header.Get("Authorization") != "" {
-					t.Error("credentials are sent on")
+					t.Error("got credentials in a redirected request, want none")
 				}
 				return false
 			})
@@ -247,13 +247,13 @@ func TestRedirects(t *testing.T) {
 			})
 			pullsWhole(t, s, "app", image, quick())
 			if n := store.asked("GET /v2/app/blobs/"); to != "" && n != 3 {
-				t.Errorf("%d blobs came from the other address, want 3", n)
+				t.Errorf("got %d blobs from the other address, want 3", n)
 			}
 		})
 	}
 }
 
-// Registries differ in how they let uploads go on.
+// Registries differ in the way in which they continue uploads.
 func TestUploads(t *testing.T) {
 	image := randomImage(t, 3000, 2)
 	for name, change := range map[string]func(s *server, r *http.Request, answer *httptest.ResponseRecorder){
@@ -305,7 +305,7 @@ func TestUploads(t *testing.T) {
 					}
 				}
 				if got := pulled(t, s.ref("app:1")); must(got.ConfigName()) != must(image.ConfigName()) {
-					t.Error("another image")
+					t.Error("got another image, want the pushed one")
 				}
 			})
 		}
@@ -325,7 +325,7 @@ func TestUploads(t *testing.T) {
 			t.Fatal(err)
 		}
 		if store.asked("PATCH") == 0 {
-			t.Errorf("nothing was sent to the other address: %q", s.requests)
+			t.Errorf("got no upload at the other address, want some: %q", s.requests)
 		}
 	})
 	t.Run("to a cloud's metadata", func(t *testing.T) {
@@ -477,12 +477,12 @@ func TestCredentials(t *testing.T) {
 			}
 			pullsWhole(t, s, "team/app", image, o)
 			if !users[c.sent] || c.sent == "" && len(users) > 1 {
-				t.Errorf("the registry saw the users %v, want %q", users, c.sent)
+				t.Errorf("got the users %v, want %q", users, c.sent)
 			}
 			warned.check(t, ref.Name(), c.warning)
 			for _, one := range warned.all {
 				if strings.Contains(one, "\x1b") {
-					t.Errorf("a helper's own characters are repeated: %q", one)
+					t.Errorf("got the warning %q, want no control characters", one)
 				}
 			}
 		})
@@ -511,7 +511,7 @@ func TestIdentityTokens(t *testing.T) {
 		switch {
 		case r.URL.Path == "/token":
 			if r.Method != http.MethodPost || r.FormValue("refresh_token") != "refresh" {
-				t.Errorf("the token was asked for with %s %v", r.Method, r.Form)
+				t.Errorf("got a request for a token with %s %v, want POST and the refresh token", r.Method, r.Form)
 			}
 			_, _ = io.WriteString(w, `{"access_token":"abc"}`)
 			return true

@@ -14,7 +14,7 @@ func TestLocal(t *testing.T) {
 		"localhost.example": false, "127.0.0.1.example": false, "": false,
 	} {
 		if got := local(host); got != want {
-			t.Errorf("local(%q) is %v", host, got)
+			t.Errorf("local(%q): got %v, want %v", host, got, !got)
 		}
 	}
 }

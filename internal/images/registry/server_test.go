@@ -23,7 +23,7 @@ import (
 	"thinctl/internal/images/registry"
 )
 
-// server is a registry on this host whose answers a test can spoil.
+// server is a registry on this host. A test can replace its replies.
 type server struct {
 	t       *testing.T
 	http    *httptest.Server
@@ -31,7 +31,7 @@ type server struct {
 
 	mu       sync.Mutex
 	requests []string
-	spoil    func(w http.ResponseWriter, r *http.Request) bool // true: answered
+	spoil    func(w http.ResponseWriter, r *http.Request) bool // true if it has replied
 }
 
 func newServer(t *testing.T) *server {
@@ -58,7 +58,7 @@ func (s *server) spoilWith(f func(w http.ResponseWriter, r *http.Request) bool) 
 	s.spoil, s.requests = f, nil
 }
 
-// asked counts the requests that begin so.
+// asked returns the number of requests that begin with prefix.
 func (s *server) asked(prefix string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,7 +90,7 @@ func (s *server) has(repository string, image v1.Image) name.Tag {
 	return ref
 }
 
-// spoilBlob answers the n-th request for a blob, counted from 1.
+// spoilBlob lets answer reply to the requests for a blob; n counts them from 1.
 func (s *server) spoilBlob(digest v1.Hash, answer func(n int, w http.ResponseWriter, r *http.Request) bool) {
 	n := 0
 	s.spoilWith(func(w http.ResponseWriter, r *http.Request) bool {
@@ -105,7 +105,7 @@ func (s *server) spoilBlob(digest v1.Hash, answer func(n int, w http.ResponseWri
 	})
 }
 
-// quick has waits that a test can wait for.
+// quick returns options with short waits.
 func quick() registry.Options {
 	return registry.Options{
 		Stall: 300 * time.Millisecond, Wait: time.Millisecond,
@@ -146,7 +146,7 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// blobOf is a layer's blob, from the image itself.
+// blobOf returns a layer's blob.
 func blobOf(t testing.TB, layer v1.Layer) []byte {
 	t.Helper()
 	raw, err := readLayer(layer)
@@ -165,12 +165,12 @@ func readLayer(layer v1.Layer) ([]byte, error) {
 	return raw, errors.Join(err, r.Close())
 }
 
-// sendPart answers with a blob from an offset on, as the Range header says or
-// not, up to stop.
-func sendPart(w http.ResponseWriter, r *http.Request, blob []byte, heedRange bool, stop int) {
+// sendPart replies with a blob up to the offset stop. With useRange, it starts where the
+// Range header requests.
+func sendPart(w http.ResponseWriter, r *http.Request, blob []byte, useRange bool, stop int) {
 	begin := 0
 	var end int
-	if heedRange {
+	if useRange {
 		if _, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &begin, &end); err == nil {
 			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", begin, len(blob)-1, len(blob)))
 			w.Header().Set("Content-Length", fmt.Sprint(len(blob)-begin))
@@ -189,7 +189,7 @@ func sendPart(w http.ResponseWriter, r *http.Request, blob []byte, heedRange boo
 	}
 }
 
-// hang sends a beginning and then nothing until the client leaves.
+// hang sends the first bytes, and then nothing until the client closes the connection.
 func hang(w http.ResponseWriter, r *http.Request, blob []byte, stop int) {
 	w.Header().Set("Content-Length", fmt.Sprint(len(blob)))
 	_, _ = w.Write(blob[:stop])
@@ -217,7 +217,7 @@ func (p *plain) Uncompressed() (io.ReadCloser, error) {
 	return p.Layer.Uncompressed()
 }
 
-// plainImage is an image of such layers.
+// plainImage is an image with plain layers.
 type plainImage struct {
 	v1.Image
 	layers []v1.Layer
@@ -234,6 +234,6 @@ func ended() context.Context {
 func equal(t testing.TB, what string, got, want []byte) {
 	t.Helper()
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s: %d bytes differ from the %d that were sent", what, len(got), len(want))
+		t.Errorf("%s: got %d bytes, want %d, or the bytes differ", what, len(got), len(want))
 	}
 }
