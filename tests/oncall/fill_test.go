@@ -85,7 +85,7 @@ func (f *filling) run(t *testing.T, w *watch) {
 	t.Cleanup(func() {
 		if t.Failed() {
 			status, _ := try(context.Background(), "thinctl", "pool", "status", f.pool)
-			t.Logf("notices: %+v\n%s", w.heard(f.pool), status)
+			t.Logf("notices: %+v\n%s", w.received(f.pool), status)
 		}
 	})
 	f.extends(t, w, l)
@@ -102,7 +102,7 @@ func (f *filling) run(t *testing.T, w *watch) {
 	})
 	f.ended = w.now() + 5
 	await(t, "the picture's end", 30*time.Second, func() bool { return w.now() > f.ended })
-	t.Logf("notices: %+v", w.heard(f.pool))
+	t.Logf("notices: %+v", w.received(f.pool))
 }
 
 // extends waits until the pool has grown to the maximum, and requires that no page is sent
@@ -117,7 +117,7 @@ func (f *filling) extends(t *testing.T, w *watch, l *load) {
 	if n := f.extensions(t, w); n < 2 {
 		t.Errorf("got %d extensions", n)
 	}
-	pages := slices.DeleteFunc(w.heard(f.pool), func(n notice) bool { return n.Severity != "critical" })
+	pages := slices.DeleteFunc(w.received(f.pool), func(n notice) bool { return n.Severity != "critical" })
 	if len(pages) > 0 {
 		t.Errorf("got pages while the pool could grow: %+v, want none", pages)
 	}

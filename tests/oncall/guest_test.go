@@ -102,8 +102,8 @@ func service(t *testing.T) {
 	run(t, "systemctl", "start", "thinctl.service")
 	t.Cleanup(func() {
 		if t.Failed() {
-			said, _ := try(context.Background(), "journalctl", "--no-pager", "-o", "cat", "-u", "thinctl.service")
-			t.Logf("output of the daemon:\n%s", said)
+			errs, _ := try(context.Background(), "journalctl", "--no-pager", "-o", "cat", "-u", "thinctl.service")
+			t.Logf("output of the daemon:\n%s", errs)
 		}
 	})
 }
@@ -165,10 +165,10 @@ func try(ctx context.Context, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
-	var out, said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &said
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s %q: %w\n%s%s", name, args, err, out.String(), said.String())
+		return out.String(), fmt.Errorf("%s %q: %w\n%s%s", name, args, err, out.String(), errs.String())
 	}
 	return out.String(), nil
 }

@@ -14,10 +14,10 @@ import (
 
 // load is a fio that writes, and later reads what it has written.
 type load struct {
-	cmd       *exec.Cmd
-	out, said bytes.Buffer
-	ended     chan struct{}
-	err       error
+	cmd         *exec.Cmd
+	out, stderr bytes.Buffer
+	ended       chan struct{}
+	err         error
 }
 
 // startLoad makes fio write into a directory. A failed write, or a byte that reads
@@ -27,7 +27,7 @@ func startLoad(t *testing.T, dir string, flags ...string) *load {
 	args := append([]string{"--name=load", "--directory=" + dir, "--ioengine=psync", "--direct=1", "--end_fsync=1",
 		"--verify=crc32c", "--do_verify=1", "--verify_fatal=1", "--verify_state_save=0", "--output-format=json"}, flags...)
 	l := &load{cmd: exec.Command("fio", args...), ended: make(chan struct{})}
-	l.cmd.Stdout, l.cmd.Stderr = &l.out, &l.said
+	l.cmd.Stdout, l.cmd.Stderr = &l.out, &l.stderr
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := l.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func startLoad(t *testing.T, dir string, flags ...string) *load {
 		_ = l.cmd.Process.Kill()
 		<-l.ended
 		if t.Failed() {
-			t.Logf("fio: %v\n%s%s", l.err, l.said.String(), l.out.String())
+			t.Logf("fio: %v\n%s%s", l.err, l.stderr.String(), l.out.String())
 		}
 	})
 	return l

@@ -25,7 +25,7 @@ type Line struct {
 	Bytes []float64
 }
 
-// Style is how a line is drawn.
+// Style is the style of a line.
 type Style string
 
 // The styles of lines.

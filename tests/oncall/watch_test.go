@@ -32,9 +32,9 @@ const (
 
 // watch is Prometheus, Alertmanager and the receiver of their messages.
 type watch struct {
-	began time.Time
-	mutex sync.Mutex
-	told  []notice
+	began   time.Time
+	mutex   sync.Mutex
+	notices []notice
 
 	desk sync.Mutex // there is one operator
 }
@@ -153,29 +153,29 @@ func (w *watch) listen(_ http.ResponseWriter, r *http.Request) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	for _, a := range message.Alerts {
-		w.told = append(w.told, notice{At: w.now(), Status: a.Status, Alert: a.Labels["alertname"], Code: a.Labels["code"],
+		w.notices = append(w.notices, notice{At: w.now(), Status: a.Status, Alert: a.Labels["alertname"], Code: a.Labels["code"],
 			Pool: a.Labels["pool"], Severity: a.Labels["severity"], Runbook: a.Annotations["runbook"]})
 	}
 }
 
 func (w *watch) now() float64 { return time.Since(w.began).Seconds() }
 
-// heard returns the notices of a pool so far.
-func (w *watch) heard(pool string) []notice {
+// received returns the notices of a pool so far.
+func (w *watch) received(pool string) []notice {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	var heard []notice
-	for _, n := range w.told {
+	var found []notice
+	for _, n := range w.notices {
 		if n.Pool == pool || n.Pool == "" {
-			heard = append(heard, n)
+			found = append(found, n)
 		}
 	}
-	return heard
+	return found
 }
 
 // last returns the last notice of an alert of a pool.
 func (w *watch) last(pool, alert string) (last notice) {
-	for _, n := range w.heard(pool) {
+	for _, n := range w.received(pool) {
 		if n.Alert == alert {
 			last = n
 		}

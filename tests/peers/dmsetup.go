@@ -9,7 +9,7 @@ import (
 	"thinctl/fault"
 )
 
-// dmsetup does what a script would do: one process for each step, and no database.
+// dmsetup runs one process for each step and keeps no database, as a script does.
 type dmsetup struct{ *rawPool }
 
 func newDmsetup(ctx context.Context, f fixture) (peer, error) {
@@ -19,15 +19,15 @@ func newDmsetup(ctx context.Context, f fixture) (peer, error) {
 
 func (d *dmsetup) name() string { return "dmsetup" }
 
-func (d *dmsetup) say(ctx context.Context, message string) error {
+func (d *dmsetup) sendMessage(ctx context.Context, message string) error {
 	return command(ctx, "dmsetup", "message", string(d.device), "0", message)
 }
 
 func (d *dmsetup) create(ctx context.Context, volume string) error {
-	if err := d.say(ctx, fmt.Sprintf("create_thin %d", d.newID(volume))); err != nil {
+	if err := d.sendMessage(ctx, fmt.Sprintf("create_thin %d", d.newID(volume))); err != nil {
 		return err
 	}
-	return d.say(ctx, d.step())
+	return d.sendMessage(ctx, d.step())
 }
 
 func (d *dmsetup) snapshot(ctx context.Context, volume string) error {
@@ -36,11 +36,11 @@ func (d *dmsetup) snapshot(ctx context.Context, volume string) error {
 	if err := command(ctx, "dmsetup", "suspend", origin); err != nil {
 		return err
 	}
-	err := d.say(ctx, fmt.Sprintf("create_snap %d %d", id, originID))
+	err := d.sendMessage(ctx, fmt.Sprintf("create_snap %d %d", id, originID))
 	if err := errors.Join(err, command(ctx, "dmsetup", "resume", origin)); err != nil {
 		return err
 	}
-	if err := d.say(ctx, d.step()); err != nil {
+	if err := d.sendMessage(ctx, d.step()); err != nil {
 		return err
 	}
 	return command(ctx, "dmsetup", "create", string(d.node(volume)), "--table", d.table(id).Line().String())
@@ -56,5 +56,5 @@ func (d *dmsetup) remove(ctx context.Context, volume string) error {
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return err
 	}
-	return d.say(ctx, fmt.Sprintf("delete %d", d.ids[volume]))
+	return d.sendMessage(ctx, fmt.Sprintf("delete %d", d.ids[volume]))
 }

@@ -1,4 +1,4 @@
-// Command peers measures thinctl beside its peers: the time of a volume, a snapshot and a
+// Command peers compares thinctl with its peers: the time of a volume, a snapshot and a
 // removal through thinctl, dmsetup, LVM, and the bare ioctls with one fsync. The last is
 // the floor: no program that records its work can be faster.
 //

@@ -51,7 +51,8 @@ func footprint(ctx context.Context, f fixture, root, name string, w io.Writer) e
 	return err
 }
 
-const footprintHead = "| volumes | open | list | memory after opening (VmHWM) | create + remove | memory at the end (VmHWM) |\n|---:|---:|---:|---:|---:|---:|\n"
+const footprintHead = "| volumes | open | list | memory after opening (VmHWM) | create + remove " +
+	"| memory at the end (VmHWM) |\n|---:|---:|---:|---:|---:|---:|\n"
 
 func peakMemory() (string, error) {
 	status, err := os.ReadFile("/proc/self/status")

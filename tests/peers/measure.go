@@ -36,7 +36,7 @@ type key struct {
 
 type results map[key]times
 
-// plan is how much is measured.
+// plan holds the sizes and the numbers of rounds.
 type plan struct {
 	sizes  []int
 	rounds int

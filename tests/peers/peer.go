@@ -36,7 +36,7 @@ type peer interface {
 	remove(ctx context.Context, volume string) error
 }
 
-// fixture is what the peers share: a directory on the scratch disk, the kernel.
+// fixture holds the state that the peers share: a directory on the scratch disk, the kernel.
 type fixture struct {
 	dir     string
 	kernel  *dm.Control
@@ -56,11 +56,11 @@ func (f fixture) loop(ctx context.Context, name string, size units.Bytes, preall
 
 // command runs a program; its output is part of the error.
 func command(ctx context.Context, program string, args ...string) error {
-	var said bytes.Buffer
+	var errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd.Stdout, cmd.Stderr = &errs, &errs
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s %s: %w\n%s", filepath.Base(program), strings.Join(args, " "), err, said.Bytes())
+		return fmt.Errorf("%s %s: %w\n%s", filepath.Base(program), strings.Join(args, " "), err, errs.Bytes())
 	}
 	return nil
 }

@@ -40,7 +40,8 @@ func newRawPool(ctx context.Context, f fixture, name string) (*rawPool, error) {
 // start makes the pool and the volume of which snapshots are taken.
 func (p *rawPool) start(ctx context.Context) error {
 	table := dm.ThinPool{
-		Length: dataSize.Sectors(), Metadata: blockdev.Number(p.metadata.Number), Data: blockdev.Number(p.data.Number), Block: blockSize.Sectors(),
+		Length: dataSize.Sectors(), Block: blockSize.Sectors(),
+		Metadata: blockdev.Number(p.metadata.Number), Data: blockdev.Number(p.data.Number),
 	}
 	var err error
 	if p.dev, err = p.bringUp(ctx, p.device, table); err != nil {

@@ -11,7 +11,8 @@ import (
 func (r results) write(w io.Writer, peers []string, sizes []int) {
 	for _, operation := range operations {
 		fmt.Fprintf(w, "\n### %s\n\n", operation)
-		fmt.Fprintf(w, "| volumes in the pool | by | median | min | max | times | to the floor | to the floor, minima | thinctl is faster |\n")
+		fmt.Fprint(w, "| volumes in the pool | by | median | min | max | times "+
+			"| median / floor | minimum / floor | median / thinctl |\n")
 		fmt.Fprintf(w, "|---:|---|---:|---:|---:|---:|---:|---:|---:|\n")
 		for _, size := range sizes {
 			for _, peer := range peers {

@@ -1,4 +1,4 @@
-// Command containerd measures containerd's snapshots on thinctl beside its own
+// Command containerd compares containerd's snapshots on thinctl with its own
 // devmapper and overlayfs snapshotters, through one containerd's gRPC, in one guest:
 // Prepare, Mounts, Usage, Commit, View and Remove on chains of some depths, with some
 // concurrent clients; unpacking an image; starting many containers concurrently.

@@ -67,7 +67,7 @@ func (f *flags) compare(ctx context.Context, w io.Writer) (found table, err erro
 	return found, err
 }
 
-// fixture is what runs in the guest.
+// fixture holds the processes in the guest.
 type fixture struct {
 	dir    string
 	daemon *programs.Containerd

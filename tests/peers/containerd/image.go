@@ -23,11 +23,11 @@ import (
 // The operations on an image and its containers.
 const (
 	unpack      = "unpack of the image"
-	unpackApply = "of which the diff service's"
-	start       = "start of the crowd"
-	startOne    = "start of one of it"
+	unpackApply = "of which the diff service"
+	start       = "start of all containers"
+	startOne    = "start of one container"
 	startRoot   = "of which Prepare"
-	end         = "kill, removal and collection of the crowd"
+	end         = "kill, removal and collection of all containers"
 )
 
 var livesOf = []string{unpack, unpackApply, start, startOne, startRoot, end}
@@ -40,7 +40,7 @@ type image struct {
 
 func (i image) top() string { return i.Chains[len(i.Chains)-1] }
 
-const layersBeside = 5 // the program's
+const dataLayers = 5 // in addition to the layer of the program
 
 // images measures the operations of containerd's snapshotters on an image.
 func (p plan) images(ctx context.Context, r results, f *fixture, peers []peer) error {
@@ -187,7 +187,7 @@ func makeImage(dir string) error {
 func layered(program []byte) imagetest.Image {
 	all := imagetest.Program("thinctl/bench:1", "/busybox", program)
 	dice := rand.New(rand.NewPCG(1, 2))
-	for n := range layersBeside {
+	for n := range dataLayers {
 		layer := imagetest.Layer{CreatedBy: fmt.Sprint("ADD ", n)}
 		for at := range 600 {
 			size := 500 + dice.Int64N(15_000)

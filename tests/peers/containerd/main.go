@@ -24,7 +24,7 @@ type flags struct {
 	makeImage     string
 }
 
-// plan is how much is measured.
+// plan holds the parameters of a run.
 type plan struct {
 	rounds  int
 	turn    time.Duration

@@ -28,7 +28,7 @@ const (
 // shown are the operations of the picture. containerd's Remove alone removes nothing.
 var shown = []string{prepare, view, commit, collected, mounts, usage}
 
-// picture is what is drawn: how long one client waits, and how much all clients do.
+// picture shows the time of an operation with one client, and the rate of many clients.
 type picture struct {
 	table
 	peers         []string
@@ -72,7 +72,7 @@ func svg(w io.Writer, t table) error {
 			return milliseconds(c.p50), brief(c.p50)
 		}, func(v float64) string { return axis(v) })
 	p.bars(labels+panel+between,
-		fmt.Sprintf("done in a second by %d client%s: longer is better", p.crowd, plural(p.crowd)), func(peer,
+		fmt.Sprintf("operations per second with %d client%s: longer is better", p.crowd, plural(p.crowd)), func(peer,
 			operation string) (float64, string) {
 			c := p.table[key{peer, operation, p.depth, p.crowd}]
 			return c.rate, digits(c.rate) + "/s"

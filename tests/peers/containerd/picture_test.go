@@ -108,7 +108,7 @@ func TestTheImage(t *testing.T) {
 		bytes += l.Size()
 		files += len(l.Entries)
 	}
-	if len(i.Layers) != layersBeside+2 || files < 3000 || bytes < 50e6 || bytes > 75e6 { // one has a line of history only
+	if len(i.Layers) != dataLayers+2 || files < 3000 || bytes < 50e6 || bytes > 75e6 { // one has a line of history only
 		t.Errorf("%d layers with %d entries, %d bytes", len(i.Layers), files, bytes)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// cell is what is printed of a peer's operation.
+// cell holds the printed figures of a peer's operation.
 type cell struct {
 	p50, p99 time.Duration
 	rate     float64 // per second
@@ -78,20 +78,20 @@ var ratios = []struct {
 	title string
 	of    func(cellOf func(peer string) cell) (over, under float64)
 }{
-	{"direct to the floor", func(of func(string) cell) (float64, float64) {
+	{"time, direct / floor", func(of func(string) cell) (float64, float64) {
 		return of(directName).p50.Seconds(), of(floorName).p50.Seconds()
 	}},
-	{"to that with udev", func(of func(string) cell) (float64, float64) {
+	{"time, direct / floor with udev", func(of func(string) cell) (float64, float64) {
 		return of(directName).p50.Seconds(), of(udevName).p50.Seconds()
 	}},
-	{"devmapper takes", func(of func(string) cell) (float64, float64) {
+	{"time, devmapper / thinctl", func(of func(string) cell) (float64, float64) {
 		return of(devmapper).p50.Seconds(), of(thinctlName).p50.Seconds()
 	}},
-	{"thinctl does more by", func(of func(string) cell) (float64, float64) {
+	{"rate, thinctl / devmapper", func(of func(string) cell) (float64, float64) {
 		return of(thinctlName).rate,
 			of(devmapper).rate
 	}},
-	{"overlayfs takes", func(of func(string) cell) (float64, float64) {
+	{"time, overlayfs / thinctl", func(of func(string) cell) (float64, float64) {
 		return of(overlayfs).p50.Seconds(), of(thinctlName).p50.Seconds()
 	}},
 }
@@ -157,9 +157,9 @@ func (t table) lives(w io.Writer, crowd int) {
 	if len(peers) == 0 {
 		return
 	}
-	takes := ratios[2]
+	devmapperTime := ratios[2]
 	fmt.Fprintf(w, "\n#### An image and %d containers of it\n\n| | %s | %s |\n|---|%s\n", crowd,
-		strings.Join(peers, " | "), takes.title, strings.Repeat("---:|", len(peers)+1))
+		strings.Join(peers, " | "), devmapperTime.title, strings.Repeat("---:|", len(peers)+1))
 	for _, operation := range livesOf {
 		of := func(peer string) cell { return t[key{peer, operation, 0, 0}] }
 		if crowd == 0 && operation != unpack && operation != unpackApply {
@@ -169,7 +169,7 @@ func (t table) lives(w io.Writer, crowd int) {
 		for _, peer := range peers {
 			fmt.Fprintf(w, " %s |", brief(of(peer).p50))
 		}
-		fmt.Fprintf(w, " %s |\n", ratio(takes.of(of)))
+		fmt.Fprintf(w, " %s |\n", ratio(devmapperTime.of(of)))
 	}
 }
 
@@ -186,7 +186,7 @@ func conditions(w io.Writer, p plan) {
 	if err != nil {
 		release = []byte(err.Error())
 	}
-	fmt.Fprintf(w, "Kernel %s; at most %d rounds of all clients, and %s for each turn; p50, p99, and how many were done in a second by all clients.\n",
+	fmt.Fprintf(w, "Kernel %s; at most %d rounds of all clients, and %s for each turn; p50, p99, and the rate of all clients together.\n",
 		strings.TrimSpace(string(release)), p.rounds, p.turn)
 }
 
@@ -218,7 +218,7 @@ func read(from io.Reader) (table, error) {
 		return nil, err
 	}
 	if len(t) == 0 {
-		return nil, fmt.Errorf("there are no tables of this benchmark in it")
+		return nil, fmt.Errorf("the text has no tables of this benchmark")
 	}
 	return t, nil
 }

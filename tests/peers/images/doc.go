@@ -1,4 +1,4 @@
-// Command images measures thinctl beside its peers: loading an image, making a
+// Command images compares thinctl with its peers: loading an image, making a
 // container of it, mounting, diff, commit, removing. The peers are Docker with
 // devicemapper, and containerd with devmapper and with overlayfs. The floor of
 // loading is the time that tar and a sync take for the image's tar, uncompressed, in

@@ -22,7 +22,7 @@ const (
 	thinctlName = "thinctl"
 )
 
-// fixture is what the peers share.
+// fixture holds the state that the peers share.
 type fixture struct {
 	dir     string
 	thinctl string

@@ -38,7 +38,7 @@ type key struct{ peer, operation string }
 
 type results map[key]times
 
-// plan is how much is measured.
+// plan holds the parameters of a run.
 type plan struct {
 	rounds int
 	lives  int // of containers in each round

@@ -9,7 +9,8 @@ import (
 
 // write prints the results as Markdown.
 func (r results) write(w io.Writer, operations, peers []string) {
-	fmt.Fprintf(w, "\n| operation | by | median | min | max | times | to the floor | thinctl is faster |\n|---|---|---:|---:|---:|---:|---:|---:|\n")
+	fmt.Fprint(w, "\n| operation | by | median | min | max | times | median / floor | median / thinctl |\n"+
+		"|---|---|---:|---:|---:|---:|---:|---:|\n")
 	for _, operation := range operations {
 		for _, peer := range peers {
 			t := r[key{peer, operation}]

@@ -47,7 +47,7 @@ func (t timing) median() time.Duration {
 
 func compare(ctx context.Context, dir string, names []string, rounds int) error {
 	fmt.Println("| stored mappings | metadata | operation | by | median | min | max | times | processors | memory " +
-		"| thinctl is faster | to raw |")
+		"| median / thinctl | median / raw |")
 	fmt.Println("|---|---:|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
 	self, err := os.Executable()
 	if err != nil {
