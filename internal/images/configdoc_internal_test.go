@@ -49,7 +49,7 @@ func TestCommittedKeepsTheConfig(t *testing.T) {
 		}
 		again, err := committed([]byte(unusual), step, c.edits)
 		if err != nil || !bytes.Equal(raw, again) {
-			t.Errorf("%s: the same commit is written as %s and as %s (%v)", c.name, raw, again, err)
+			t.Errorf("%s: the same commit again: got %s, %v; want %s", c.name, again, err, raw)
 		}
 		raw, err = withDiffIDs(raw, []string{"sha256:1", "sha256:2"})
 		if err != nil {
@@ -75,7 +75,7 @@ func TestCommittedKeepsTheConfig(t *testing.T) {
 	}
 }
 
-// A config that lacks members gets those of the commit alone.
+// A config without members gets only the members of the commit.
 func TestCommittedOverLittle(t *testing.T) {
 	for _, raw := range []string{`{}`, `{"config":null,"history":null,"rootfs":null}`, `{"config":"?","history":{},"rootfs":{}}`} {
 		got, err := committed([]byte(raw), v1.History{}, edits{"USER u"})

@@ -419,10 +419,10 @@ func TestWhatDockerLoadReads(t *testing.T) {
 	}
 	top := strings.TrimPrefix(ids[1], "sha256:")
 	if got, want := string(files["repositories"]), fmt.Sprintf(`{"web":{"1":%q,"2":%q}}`, top, top); got != want {
-		t.Errorf("repositories is\n%s, want\n%s", got, want)
+		t.Errorf("repositories: got\n%s, want\n%s", got, want)
 	}
 	if got := string(files["oci-layout"]); got != `{"imageLayoutVersion":"1.0.0"}` {
-		t.Errorf("oci-layout is %s", got)
+		t.Errorf("oci-layout: got %s, want version 1.0.0", got)
 	}
 	var index v1.IndexManifest
 	if err := json.Unmarshal(files["index.json"], &index); err != nil || len(index.Manifests) != 2 {
@@ -458,11 +458,11 @@ func TestOldDockerSave(t *testing.T) {
 		item{name: "manifest.json", data: m},
 	))
 	if got := len(a.Images()); got != 2 {
-		t.Fatalf("%d images", got)
+		t.Fatalf("got %d images, want 2", got)
 	}
 	for i, entry := range a.Images() {
 		if diff := cmp.Diff(c, contentsOf(t, entry.Image)); diff != "" {
-			t.Errorf("image %d: %s", i, diff)
+			t.Errorf("image %d (-want +got):\n%s", i, diff)
 		}
 		checkManifest(t, entry.Image)
 	}
@@ -486,7 +486,7 @@ func TestLayersOpenInParallelAndAnyOrder(t *testing.T) {
 				}
 				defer r.Close()
 				if digest, _, err := v1.SHA256(r); err != nil || digest.String() != want.Tars[i] {
-					t.Errorf("%s: layer %d: %v, %v", format, i, digest, err)
+					t.Errorf("%s: layer %d: got %v, %v; want %s", format, i, digest, err, want.Tars[i])
 				}
 			})
 		}
@@ -512,7 +512,7 @@ func TestPlatforms(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(a.Images()) != 1 || digestOf(t, a.Images()[0].Image) != digestOf(t, want) {
-				t.Errorf("%s: another image was chosen", arch)
+				t.Errorf("%s: got %d images, want the one for this platform", arch, len(a.Images()))
 			}
 			if err := a.Close(); err != nil {
 				t.Error(err)

@@ -287,11 +287,11 @@ func TestLayersAreCheckedWhileRead(t *testing.T) {
 				}
 				_, err = io.Copy(io.Discard, r)
 				if err == nil {
-					t.Errorf("%s: a changed layer was read to its end", how)
+					t.Errorf("%s: read a changed layer: got no error, want one", how)
 					continue
 				}
 				if !errors.Is(err, manifest.ErrDigest) && !errors.Is(err, manifest.ErrFormat) {
-					t.Errorf("%s: %v", how, err)
+					t.Errorf("%s: got %v, want %v or %v", how, err, manifest.ErrDigest, manifest.ErrFormat)
 				}
 				checkError(t, err, err, at.name)
 			}

@@ -16,8 +16,8 @@ import (
 	"thinctl/internal/images/manifest"
 )
 
-// Archives and registries share the parser of manifests and indexes. Its own
-// tests have more of what is unusual.
+// Archives and registries share the parser of manifests and indexes. Package manifest
+// tests more unusual input.
 func TestUnusualLayouts(t *testing.T) {
 	image := randomImage(t, 2)
 	config := must(image.ConfigFile())
@@ -63,7 +63,7 @@ func TestUnusualLayouts(t *testing.T) {
 			}
 			defer a.Close()
 			if all := a.Images(); len(all) != 1 || fmt.Sprint(all[0].Names) != "[docker.io/library/a:1]" {
-				t.Errorf("read as %v", all)
+				t.Errorf("got %v, want one image library/a:1", all)
 			}
 			all := strings.Join(warnings, "\n")
 			if (c.warning == "") != (all == "") || !strings.Contains(all, c.warning) || all != "" && !strings.HasPrefix(all, "in.tar: ") {

@@ -22,7 +22,7 @@ func parsed(t *testing.T, raw string) (*v1.ConfigFile, string) {
 	return config, strings.Join(warnings, "\n")
 }
 
-// A field that cannot be read costs that field alone.
+// A field that cannot be parsed is left out; the other fields are kept.
 func TestFieldsOfConfigs(t *testing.T) {
 	const rest = `"os":"linux","rootfs":{"type":"layers","diff_ids":["` + anyDigest + `"]}`
 	for raw, c := range map[string]struct {
@@ -48,10 +48,10 @@ func TestFieldsOfConfigs(t *testing.T) {
 	} {
 		config, warnings := parsed(t, raw)
 		if !c.has(config) || config.OS != "linux" || len(config.RootFS.DiffIDs) != 1 {
-			t.Errorf("%s: read as %+v", raw, config)
+			t.Errorf("%s: got %+v, want the other fields kept", raw, config)
 		}
 		if (c.warning == "") != (warnings == "") || !strings.Contains(warnings, c.warning) {
-			t.Errorf("%s: warnings %q, want one about %s", raw, warnings, c.warning)
+			t.Errorf("%s: got the warnings %q, want one about %s", raw, warnings, c.warning)
 		}
 	}
 	for raw, kind := range map[string]error{

@@ -29,28 +29,28 @@ func TestDocument(t *testing.T) {
 	const raw = `{"z":12345678901234567890,"a":"\u003cb\u00e4 < ","Cmd":[ 1.0, 2 ],"x":{"k" : null}}`
 	d := document(t, raw)
 	if got := written(t, d); got != raw {
-		t.Errorf("written as %s, want %s", got, raw)
+		t.Errorf("written: got %s, want %s", got, raw)
 	}
 	if got, found := d.Get("cmd"); !found || string(got) != `[ 1.0, 2 ]` {
-		t.Errorf("Get(cmd) is %s, %v", got, found)
+		t.Errorf("Get(cmd): got %s, %v; want [ 1.0, 2 ]", got, found)
 	}
 	d.Set("CMD", []byte(`[]`))
 	d.Set("new", []byte(`1`))
 	d.Delete("Z")
 	if got, want := written(t, d), `{"a":"\u003cb\u00e4 < ","Cmd":[],"x":{"k" : null},"new":1}`; got != want {
-		t.Errorf("edited to %s, want %s", got, want)
+		t.Errorf("edited: got %s, want %s", got, want)
 	}
 	d = document(t, `{"a":1,"b":2,"A":3}`)
 	if got, _ := d.Get("a"); string(got) != "3" {
-		t.Errorf("the last of two is %s, want 3", got)
+		t.Errorf("the last of two: got %s, want 3", got)
 	}
 	d.Set("a", []byte("4"))
 	if got, want := written(t, d), `{"a":4,"b":2}`; got != want {
-		t.Errorf("set to %s, want %s", got, want)
+		t.Errorf("after Set: got %s, want %s", got, want)
 	}
 	for _, bad := range []string{``, `[]`, `null`, `{`, `{"a":1}x`, `"a"`} {
 		if _, err := manifest.ParseDocument([]byte(bad)); err == nil {
-			t.Errorf("%q is read as a document", bad)
+			t.Errorf("parse %q: got no error, want one", bad)
 		}
 	}
 }

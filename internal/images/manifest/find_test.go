@@ -14,7 +14,7 @@ import (
 	"thinctl/internal/images/manifest"
 )
 
-// memory is a source of what a test puts there.
+// memory is a source of manifests and blobs that a test adds.
 type memory struct {
 	blobs map[v1.Hash][]byte
 	reads int
@@ -47,7 +47,7 @@ func (m *memory) Part(d v1.Descriptor) string { return d.Digest.String() }
 
 const anyDigest = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 
-// image puts an image for a platform, "" for one whose config names none.
+// image adds an image for a platform; "" leaves the platform out of the config.
 func (m *memory) image(platform string) v1.Descriptor {
 	os, arch, _ := strings.Cut(platform, "/")
 	arch, variant, _ := strings.Cut(arch, "/")
@@ -112,7 +112,7 @@ func TestPlatformsThatAnIndexNames(t *testing.T) {
 		m := &memory{}
 		var entries []v1.Descriptor
 		for i, p := range c.have {
-			// The image itself says the same, so that each is another one.
+			// Each config names another platform, so that the images differ.
 			entries = append(entries, forPlatform(m.image(fmt.Sprintf("linux/%d", i)), p))
 		}
 		got, _, err := m.find(m.index(entries...), want)
@@ -189,11 +189,11 @@ func TestPlatformsOfConfigs(t *testing.T) {
 	} {
 		got, warnings, err := m.find(m.index(c.entries...), "linux/amd64")
 		if err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want no error", name, err)
 			continue
 		}
 		if got.Digest != c.want.Digest {
-			t.Errorf("%s: another image was chosen", name)
+			t.Errorf("%s: got %s, want %s", name, got.Digest, c.want.Digest)
 		}
 		if all := strings.Join(warnings, "\n"); (c.warning == "") != (all == "") || !strings.Contains(all, c.warning) {
 			t.Errorf("%s: warnings %q, want one with %q", name, warnings, c.warning)
@@ -231,8 +231,7 @@ func TestPlatformsOfConfigs(t *testing.T) {
 	}
 }
 
-// Input that Docker, containerd or skopeo accept is accepted, and a warning names
-// what is unusual.
+// Unusual input is accepted with a warning if Docker, containerd or skopeo accept it.
 func TestMediaTypes(t *testing.T) {
 	m := &memory{}
 	good := fmt.Sprintf(`{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[%q]}}`, anyDigest)
@@ -284,11 +283,12 @@ func TestMediaTypes(t *testing.T) {
 	} {
 		got, warnings, err := m.find(c.d, "linux/amd64")
 		if err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want no error", name, err)
 			continue
 		}
 		if len(got.Manifest.Layers) != 1 || string(got.RawConfig) != good {
-			t.Errorf("%s: another image was read", name)
+			t.Errorf("%s: got %d layers and the config %s, want one layer and %s",
+				name, len(got.Manifest.Layers), got.RawConfig, good)
 		}
 		if all := strings.Join(warnings, "\n"); (c.warning == "") != (all == "") || !strings.Contains(all, c.warning) {
 			t.Errorf("%s: warnings %q, want one with %q", name, warnings, c.warning)

@@ -37,15 +37,15 @@ func TestParse(t *testing.T) {
 			continue
 		}
 		if ref.String() != want.canonical || ref.Familiar() != want.familiar {
-			t.Errorf("%s is %s, shown as %s", given, ref, ref.Familiar())
+			t.Errorf("%s: got %s, shown as %s; want %s, %s", given, ref, ref.Familiar(), want.canonical, want.familiar)
 		}
 		remote, err := ref.Remote()
 		if err != nil || remote.Name() != want.remote {
-			t.Errorf("%s is in a registry %v, %v", given, remote, err)
+			t.Errorf("%s: got %v, %v for a registry, want %s", given, remote, err, want.remote)
 		}
 		for _, again := range []string{ref.String(), ref.Familiar()} {
 			if other, err := reference.Parse(again); err != nil || other != ref {
-				t.Errorf("%s, printed as %s, is read as %v, %v", given, again, other, err)
+				t.Errorf("%s: parse %s: got %v, %v; want %s", given, again, other, err, ref)
 			}
 		}
 	}
@@ -113,7 +113,7 @@ func TestFind(t *testing.T) {
 		"sha256:dead": one, "sha256:deadb": three,
 	} {
 		if got, err := reference.Find(given, have); err != nil || got != want {
-			t.Errorf("%s: found %s, %v", given, got, err)
+			t.Errorf("%s: got %s, %v; want %s", given, got, err, want)
 		}
 	}
 	for given, want := range map[string]error{

@@ -487,7 +487,7 @@ func TestContexts(t *testing.T) {
 	image := randomImage(t, 50_000, 1)
 	ref := s.has("app", image)
 	if _, err := registry.Pull(ended(), ref, quick()); !errors.Is(err, context.Canceled) {
-		t.Errorf("an ended context: %v", err)
+		t.Errorf("an ended context: got %v, want %v", err, context.Canceled)
 	}
 	layer := must(image.Layers())[0]
 	blob, digest := blobOf(t, layer), must(layer.Digest())
@@ -502,7 +502,7 @@ func TestContexts(t *testing.T) {
 	got := must(registry.Pull(ctx, ref, o))
 	begin := time.Now()
 	if _, err := readLayer(must(got.Layers())[0]); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the wait between tries: %v", err)
+		t.Errorf("the wait between tries: got %v, want %v", err, context.DeadlineExceeded)
 	}
 	if took := time.Since(begin); took > 2*time.Minute {
 		t.Errorf("got a wait of %v, want at most 2 minutes", took)

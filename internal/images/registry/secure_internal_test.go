@@ -14,7 +14,7 @@ func TestLocal(t *testing.T) {
 		"localhost.example": false, "127.0.0.1.example": false, "": false,
 	} {
 		if got := local(host); got != want {
-			t.Errorf("local(%q): got %v, want %v", host, got, !got)
+			t.Errorf("local(%q): got %v, want %v", host, got, want)
 		}
 	}
 }
@@ -38,7 +38,7 @@ func TestPlainHTTPIsForThisHost(t *testing.T) {
 		}
 		_, err = (&httpsTransport{next: next}).RoundTrip(&http.Request{URL: u})
 		if next.asked != want || !want && !errors.Is(err, ErrInsecure) {
-			t.Errorf("%s: asked %v, %v", address, next.asked, err)
+			t.Errorf("%s: got a request sent %v and %v, want %v", address, next.asked, err, want)
 		}
 	}
 }
@@ -79,11 +79,11 @@ func TestPolicy(t *testing.T) {
 			}
 			err := policy{c.registry, insecure}.check(c.to)
 			if (err == nil) != want || err != nil && !errors.Is(err, ErrInsecure) {
-				t.Errorf("%s to %s, insecure %v: %v", c.registry, c.to, insecure, err)
+				t.Errorf("%s to %s, insecure %v: got %v, want it allowed: %v", c.registry, c.to, insecure, err, want)
 			}
 		}
 	}
 	if err := (policy{}).redirect(nil, make([]*http.Request, 10)); !errors.Is(err, errLoop) {
-		t.Errorf("redirects without an end: %v", err)
+		t.Errorf("redirects without an end: got %v, want %v", err, errLoop)
 	}
 }
