@@ -31,7 +31,7 @@ type Options struct {
 	Warn fault.Warn
 }
 
-// Entry is one image with its canonical names, of which there may be none.
+// Entry is one image with its canonical names, if it has any.
 type Entry struct {
 	Names []string
 	Image v1.Image
@@ -123,7 +123,7 @@ func (a *Archive) unknown() error {
 	if e.Remedy == "" {
 		e.Remedy = "save the image again"
 	}
-	return a.tree.doubt(e)
+	return a.tree.explainMissing(e)
 }
 
 func openPath(ctx context.Context, path string, o Options) (tree, error) {

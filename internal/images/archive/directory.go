@@ -32,7 +32,7 @@ func (t directoryTree) empty() bool {
 	return err == nil && len(entries) == 0
 }
 
-func (t directoryTree) doubt(e *Error) error { return e }
+func (t directoryTree) explainMissing(e *Error) error { return e }
 
 func (t directoryTree) file(name string) (file, error) {
 	at, err := cleaned(name)

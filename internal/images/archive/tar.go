@@ -144,7 +144,7 @@ func (t *tarTree) end(section *io.SectionReader) error {
 	return nil
 }
 
-func (t *tarTree) doubt(e *Error) error {
+func (t *tarTree) explainMissing(e *Error) error {
 	if t.ended {
 		return e
 	}
@@ -205,7 +205,7 @@ func (t *tarTree) follow(name string) (string, tarEntry, error) {
 		}
 		e, found := t.entries[at]
 		if !found {
-			return "", e, t.doubt(&Error{
+			return "", e, t.explainMissing(&Error{
 				Part: at, Kind: manifest.ErrMissing, Detail: "the archive has no such entry",
 				Remedy: "save the image again",
 			})

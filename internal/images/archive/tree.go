@@ -18,8 +18,8 @@ type tree interface {
 	file(name string) (file, error)
 	has(name string) bool
 	empty() bool
-	// doubt adds to an error about something missing what the tree itself lacks.
-	doubt(*Error) error
+	// explainMissing adds to an error about a missing file that the tree is incomplete.
+	explainMissing(*Error) error
 	Close() error
 }
 

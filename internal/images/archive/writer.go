@@ -23,8 +23,8 @@ type WriteOptions struct {
 	Progress func(n int64)
 }
 
-// Sized is implemented by layers that may know the size of their uncompressed tar. It is
-// -1 if it is not known without reading the layer.
+// Sized is implemented by layers that may have the size of their uncompressed tar. The size
+// is -1 if only reading the layer gives it.
 type Sized interface {
 	UncompressedSize() (int64, error)
 }

@@ -54,7 +54,7 @@ func openPlain(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
-// carried are the extended attributes that belong to an image, beside those in
+// carried lists the extended attributes that belong to an image, in addition to those in
 // user. The others are labels and signatures of the host, or for its administrator.
 var carried = []string{capability, "system.posix_acl_access", "system.posix_acl_default"}
 

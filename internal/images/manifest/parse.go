@@ -12,8 +12,8 @@ import (
 	"thinctl/fault"
 )
 
-// JSONLimit is how large a manifest, index or config may be. Registries take no
-// more than 4 MiB.
+// JSONLimit is the largest accepted size of a manifest, index or config. Registries accept
+// at most 4 MiB.
 const JSONLimit = 32 << 20
 
 // Media types that go-containerregistry has no constant for.

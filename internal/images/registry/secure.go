@@ -47,7 +47,7 @@ type policy struct {
 }
 
 // metadataAddresses lists addresses where clouds serve the credentials of a virtual
-// machine to that machine, besides the link-local ones.
+// machine to that machine, in addition to the link-local addresses.
 var metadataAddresses = []netip.Addr{
 	netip.MustParseAddr("fd00:ec2::254"),   // Amazon
 	netip.MustParseAddr("100.100.100.200"), // Alibaba
