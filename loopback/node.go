@@ -94,7 +94,8 @@ func (c *Control) checkNode(path string, index int) error {
 	want := c.number(index)
 	got := blockdev.NumberOf(uint64(st.Rdev))
 	if st.Mode&unix.S_IFMT != unix.S_IFBLK || got != want {
-		return &Error{Kind: ErrNotLoop, Detail: fmt.Sprintf("%s is not block device %s", path, want), Remedy: "remove that node"}
+		return &Error{Kind: ErrNotLoop, Detail: fmt.Sprintf("%s is not block device %s", path, want),
+			Remedy: "remove that node"}
 	}
 	return nil
 }

@@ -60,7 +60,8 @@ func (r *repair) keep(kind thinpool.DocumentKind, key, object, volume string, on
 
 // setPurpose sets the purpose of a volume to the one that its document requires.
 func (r *repair) setPurpose(kind thinpool.DocumentKind, name string) error {
-	what := map[thinpool.DocumentKind]string{kindTemplates: forTemplate, kindLayers: forLayer, kindInits: forLayer, kindContainers: forContainer}[kind]
+	what := map[thinpool.DocumentKind]string{kindTemplates: forTemplate, kindLayers: forLayer, kindInits: forLayer,
+		kindContainers: forContainer}[kind]
 	volume := r.volumes[name]
 	if volume.For == what {
 		return nil

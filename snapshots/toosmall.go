@@ -35,7 +35,8 @@ func (s *Store) tooSmall(object, target string, kind filesystem.Type, size units
 		if below == "" && kind == filesystem.Ext4 {
 			e.Remedy += ", or " + xfsFlags(size)
 		}
-	case kind == filesystem.Ext4 && space.Free >= space.Block && errors.As(err, &failed) && strings.HasPrefix(failed.Op, "setxattr"):
+	case kind == filesystem.Ext4 && space.Free >= space.Block && errors.As(err, &failed) &&
+		strings.HasPrefix(failed.Op, "setxattr"):
 		// fs/ext4/xattr.c: all attributes that do not fit into the inode share one
 		// block, as long as the file system lacks the feature ea_inode.
 		e.Kind = fault.Unsupported

@@ -122,7 +122,8 @@ func (s source) fetch(ctx context.Context, dir string) error {
 func (s source) packages(ctx context.Context) (release string, packages []string, err error) {
 	names, err := s.suite.Depends(ctx, s.meta)
 	if err != nil {
-		return "", nil, fmt.Errorf("finding package %s (6.1 and 6.12 come from the system's sources, which must be Debian 12's): %w", s.meta, err)
+		return "", nil, fmt.Errorf("finding package %s (6.1 and 6.12 come from the system's sources, which must be Debian "+
+			"12's): %w", s.meta, err)
 	}
 	for _, name := range names {
 		var ok bool
@@ -130,7 +131,8 @@ func (s source) packages(ctx context.Context) (release string, packages []string
 			continue
 		}
 		if s.name != "sid" && !strings.HasPrefix(release, s.name+".") {
-			return "", nil, fmt.Errorf("package %s is kernel %s, want %s: 6.1 and 6.12 come from the system's sources, which must be Debian 12's", s.meta, release, s.name)
+			return "", nil, fmt.Errorf("package %s is kernel %s, want %s: 6.1 and 6.12 come from the system's sources, which "+
+				"must be Debian 12's", s.meta, release, s.name)
 		}
 		packages = []string{name}
 		parts, err := s.suite.Depends(ctx, name)

@@ -38,7 +38,8 @@ func StartDockerOn(ctx context.Context, dir, bin, snapshotter, socket string) (*
 		socket: "unix://" + run + "/docker.sock", beside: c.daemon}
 	cmd := exec.Command(r.program("dockerd"), "--data-root", d.Root, "--exec-root", run+"/exec", "--pidfile", run+"/pid",
 		"--containerd", c.Address(),
-		"-H", d.socket, "-s", snapshotter, "--feature", "containerd-snapshotter=true", "--bridge=none", "--iptables=false", "--ip6tables=false")
+		"-H", d.socket, "-s", snapshotter, "--feature", "containerd-snapshotter=true", "--bridge=none", "--iptables=false",
+		"--ip6tables=false")
 	cmd.Env = r.environment()
 	d.itself, err = startCommand(ctx, d.Root+".log", func(ctx context.Context) error {
 		_, err := d.Do(ctx, "version")
@@ -80,7 +81,8 @@ func StartDocker(ctx context.Context, dir string, o DockerOptions) (*Docker, err
 		socket: "unix://" + run + "/docker.sock"}
 	containerd := run + "/containerd.sock"
 	config := filepath.Join(run, "containerd.toml")
-	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = %q\n",
+	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = "+
+		"[\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = %q\n",
 		d.Root+"-containerd", run+"/containerd", containerd)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err

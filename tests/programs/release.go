@@ -70,7 +70,8 @@ func (r release) proxies(sockets map[string]string) string {
 	for name, socket := range sockets {
 		text += fmt.Sprintf("[proxy_plugins.%s-diff]\n  type = \"diff\"\n  address = %q\n", name, socket)
 		differs = append(differs, fmt.Sprintf("%q, ", name+"-diff"))
-		text += fmt.Sprintf("[[plugins.'io.containerd.transfer.v1.local'.unpack_config]]\n  platform = \"linux\"\n  snapshotter = %q\n  differ = \"walking\"\n", name)
+		text += fmt.Sprintf("[[plugins.'io.containerd.transfer.v1.local'.unpack_config]]\n  platform = \"linux\"\n  "+
+			"snapshotter = %q\n  differ = \"walking\"\n", name)
 	}
 	return text + fmt.Sprintf("[plugins.'io.containerd.service.v1.diff-service']\n  default = [%s\"walking\"]\n",
 		strings.Join(differs, ""))

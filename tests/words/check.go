@@ -50,7 +50,8 @@ func check(file string, content []byte, rules []rule) []finding {
 		}
 		for _, at := range matches(needsNegation, p.text) {
 			if !negation.MatchString(sentenceAround(p.text, at[0], at[1])) {
-				all = append(all, finding{file: file, line: p.lineAt(at[0]), word: strings.ToLower(p.text[at[0]:at[1]]), instead: "still, so far, or a negation with it"})
+				all = append(all, finding{file: file, line: p.lineAt(at[0]), word: strings.ToLower(p.text[at[0]:at[1]]),
+					instead: "still, so far, or a negation with it"})
 			}
 		}
 		if !p.sentence {
@@ -63,7 +64,8 @@ func check(file string, content []byte, rules []rule) []finding {
 			}
 			word, _, _ := strings.Cut(sentence, " ")
 			word, _, _ = strings.Cut(word, "\n")
-			all = append(all, finding{file: file, line: p.lineAt(at[0]), word: word + " ...", instead: "the main clause first", advice: true})
+			all = append(all, finding{file: file, line: p.lineAt(at[0]), word: word + " ...", instead: "the main clause first",
+				advice: true})
 		}
 	}
 	return all

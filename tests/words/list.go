@@ -71,7 +71,8 @@ func readExceptions(name string) ([]*exception, error) {
 		if len(parts) < 3 || strings.TrimSpace(parts[2]) == "" {
 			return fmt.Errorf("want FILES: WORD: REASON")
 		}
-		e := &exception{line: number, files: strings.TrimSpace(parts[0]), word: strings.TrimSpace(parts[1]), reason: strings.TrimSpace(parts[2])}
+		e := &exception{line: number, files: strings.TrimSpace(parts[0]), word: strings.TrimSpace(parts[1]),
+			reason: strings.TrimSpace(parts[2])}
 		if _, err := path.Match(e.files, ""); err != nil {
 			return err
 		}

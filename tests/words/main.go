@@ -120,7 +120,8 @@ func isText(file string) bool {
 	case strings.HasPrefix(file, "packaging/"):
 		return true
 	}
-	return slices.Contains([]string{".go", ".md", ".toml", ".yml", ".yaml"}, path.Ext(file)) || path.Base(file) == "Makefile"
+	return slices.Contains([]string{".go", ".md", ".toml", ".yml", ".yaml"}, path.Ext(file)) ||
+		path.Base(file) == "Makefile"
 }
 
 // without removes the findings that an exception allows.
@@ -195,7 +196,8 @@ func git(dir string, args ...string) (string, error) {
 	cmd.Dir, cmd.Stderr = dir, &errs
 	out, err := cmd.Output()
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("git %s: %w", strings.Join(args, " "), err), errors.New(strings.TrimSpace(errs.String())))
+		return "", errors.Join(fmt.Errorf("git %s: %w", strings.Join(args, " "), err),
+			errors.New(strings.TrimSpace(errs.String())))
 	}
 	return string(out), nil
 }

@@ -41,7 +41,8 @@ func passages(name string, content []byte) []passage {
 
 // fileName returns the words of a file's own name.
 func fileName(name string) passage {
-	return passage{line: 1, text: strings.NewReplacer("-", " ", "_", " ", ".", " ").Replace(path.Base(name)), oneLine: true, name: true}
+	return passage{line: 1, text: strings.NewReplacer("-", " ", "_", " ", ".", " ").Replace(path.Base(name)),
+		oneLine: true, name: true}
 }
 
 // goPassages returns the comments and the strings of a Go file.
@@ -86,7 +87,8 @@ func declaredNames(content []byte) []passage {
 	var all []passage
 	declare := func(names ...*ast.Ident) {
 		for _, name := range names {
-			all = append(all, passage{line: files.Position(name.Pos()).Line, text: splitName(name.Name), oneLine: true, name: true})
+			all = append(all, passage{line: files.Position(name.Pos()).Line, text: splitName(name.Name), oneLine: true,
+				name: true})
 		}
 	}
 	ast.Inspect(parsed, func(node ast.Node) bool {

@@ -54,7 +54,8 @@ func checkPages(file []byte) error {
 	if newest == nil {
 		return nil
 	}
-	t := tree{file: file, size: size, pages: binary.NativeEndian.Uint64(newest[metaPages:]), reached: map[uint64]bool{0: true, 1: true}}
+	t := tree{file: file, size: size, pages: binary.NativeEndian.Uint64(newest[metaPages:]),
+		reached: map[uint64]bool{0: true, 1: true}}
 	if t.pages > uint64(len(file)/size) {
 		return fmt.Errorf("%w: it has %d bytes, and says %d pages", ErrCorrupt, len(file), t.pages)
 	}
@@ -80,7 +81,8 @@ func newestMeta(file []byte) (newest []byte, size int) {
 		sum := fnv.New64a()
 		sum.Write(page[pageHeader:metaSum])
 		said := int(binary.NativeEndian.Uint32(page[metaPageSize:]))
-		if binary.NativeEndian.Uint32(page[metaMagic:]) != magic || binary.NativeEndian.Uint64(page[metaSum:]) != sum.Sum64() ||
+		if binary.NativeEndian.Uint32(page[metaMagic:]) != magic ||
+			binary.NativeEndian.Uint64(page[metaSum:]) != sum.Sum64() ||
 			said < metaEnd || said > mostPerPage {
 			continue
 		}
@@ -157,7 +159,8 @@ func (t *tree) elements(page []byte) error {
 	}
 	for n := range count {
 		at := page[pageHeader+n*pageElement:]
-		if flags == pageBranch && extent(at, 0, 4) > uint64(len(at)) || flags == pageLeaf && extent(at, 4, 8, 12) > uint64(len(at)) {
+		if flags == pageBranch && extent(at, 0, 4) > uint64(len(at)) ||
+			flags == pageLeaf && extent(at, 4, 8, 12) > uint64(len(at)) {
 			return fmt.Errorf("element %d lies beyond it", n)
 		}
 		switch {

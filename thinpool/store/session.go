@@ -90,7 +90,8 @@ func (s *session) open(path string) (err error) {
 		NoStatistics: true,
 		OpenFile:     func(string, int, fs.FileMode) (*os.File, error) { return s.file, nil },
 	})
-	if errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) || errors.Is(err, bolterrors.ErrVersionMismatch) {
+	if errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) ||
+		errors.Is(err, bolterrors.ErrVersionMismatch) {
 		return fmt.Errorf("%s: %w: %w", path, ErrCorrupt, err)
 	}
 	if err != nil {

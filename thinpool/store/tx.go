@@ -67,7 +67,8 @@ func (t *Tx) Pool() (Pool, error) {
 		return Pool{}, err
 	}
 	if pool.Schema != SchemaVersion {
-		return Pool{}, fmt.Errorf("the database has schema %d, this program knows %d: use the thinctl that wrote it", pool.Schema, SchemaVersion)
+		return Pool{}, fmt.Errorf("the database has schema %d, this program knows %d: use the thinctl that wrote it",
+			pool.Schema, SchemaVersion)
 	}
 	return pool, nil
 }
