@@ -18,14 +18,14 @@ const targetSpecSize = 40
 
 func align8(n int) int { return (n + 7) &^ 7 }
 
-// cstring returns the text before the first NUL and the bytes after that NUL.
-func cstring(b []byte) (string, []byte, bool) {
-	text, rest, ok := bytes.Cut(b, []byte{0})
-	return string(text), rest, ok
+// cstring returns the text before the first NUL; ok is false if there is none.
+func cstring(b []byte) (text string, ok bool) {
+	before, _, ok := bytes.Cut(b, []byte{0})
+	return string(before), ok
 }
 
 func text(b []byte) string {
-	s, _, _ := cstring(b)
+	s, _ := cstring(b)
 	return s
 }
 
@@ -56,7 +56,7 @@ func decodeTable(b []byte, count int) ([]Line, error) {
 			return nil, truncated("table", at)
 		}
 		spec := b[at:]
-		params, _, ok := cstring(spec[targetSpecSize:])
+		params, ok := cstring(spec[targetSpecSize:])
 		if !ok {
 			return nil, truncated("table", at)
 		}
@@ -92,7 +92,7 @@ func decodeList(b []byte, version Version) ([]Entry, error) {
 		if number == 0 {
 			return entries, nil // number 0 marks an empty list
 		}
-		name, _, ok := cstring(entry[nameAt:])
+		name, ok := cstring(entry[nameAt:])
 		if !ok {
 			return nil, truncated("device list", at)
 		}
@@ -128,7 +128,7 @@ func decodeVersions(b []byte) ([]TargetVersion, error) {
 			return nil, truncated("target list", at)
 		}
 		entry := b[at:]
-		name, _, ok := cstring(entry[nameAt:])
+		name, ok := cstring(entry[nameAt:])
 		if !ok {
 			return nil, truncated("target list", at)
 		}

@@ -57,7 +57,7 @@ func newCookie() (*cookie, error) {
 func (k *cookie) id() uint32 { return k.key & 0xffff }
 
 func (k *cookie) remove() {
-	unix.Syscall(unix.SYS_SEMCTL, k.sem, 0, ipcRemove)
+	_, _, _ = unix.Syscall(unix.SYS_SEMCTL, k.sem, 0, ipcRemove)
 }
 
 // wait returns when the semaphore is zero or ctx ends. It waits in short steps,

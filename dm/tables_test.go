@@ -217,26 +217,26 @@ func TestRoundTrips(t *testing.T) {
 }
 
 // roundTrip checks that parsing and printing a line returns the same value and line.
-func roundTrip[T comparable](t *rapid.T, want T, line Line, parse func(Line) (T, error), print func(T) Line) {
+func roundTrip[T comparable](t *rapid.T, want T, line Line, parse func(Line) (T, error), format func(T) Line) {
 	got, err := parse(line)
 	if err != nil || got != want {
 		t.Fatalf("%q: got %+v, %v; want %+v", line, got, err, want)
 	}
-	if again := print(got); again != line {
+	if again := format(got); again != line {
 		t.Fatalf("printed %+v: got %q, want %q", got, again, line)
 	}
 }
 
 // checkStable checks that a value which was parsed from any line is still the same after
 // it is printed and parsed again.
-func checkStable[T comparable](t *testing.T, line Line, parse func(Line) (T, error), print func(T) Line) {
+func checkStable[T comparable](t *testing.T, line Line, parse func(Line) (T, error), format func(T) Line) {
 	first, err := parse(line)
 	if err != nil {
 		return
 	}
-	second, err := parse(print(first))
+	second, err := parse(format(first))
 	if err != nil || second != first {
-		t.Fatalf("%q: parsed %q: got %+v, %v, want %+v", line, print(first), second, err, first)
+		t.Fatalf("%q: parsed %q: got %+v, %v, want %+v", line, format(first), second, err, first)
 	}
 }
 

@@ -45,11 +45,11 @@ func TestKindOf(t *testing.T) {
 func TestErrdefs(t *testing.T) {
 	for kind := fault.Invalid; kind <= fault.Denied; kind++ {
 		direct := errdefs.Resolve(kind)
-		if direct == errdefs.ErrUnknown {
+		if errors.Is(direct, errdefs.ErrUnknown) {
 			t.Errorf("kind %q has no counterpart in errdefs", kind)
 		}
 		deep := &fault.Error{Op: "remove", Object: "snapshot web", Kind: fault.New(kind, "text"), Err: fault.Unknown}
-		if got := errdefs.Resolve(deep); got != direct {
+		if got := errdefs.Resolve(deep); !errors.Is(got, direct) {
 			t.Errorf("an error of kind %q resolves to %v, want %v", kind, got, direct)
 		}
 	}

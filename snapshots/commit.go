@@ -37,7 +37,8 @@ func (s *Store) CommitContainer(ctx context.Context, id string, o CommitOptions)
 			if now, refused = byPrefix[Container](tx, kindContainers, "container", c.ID); refused != nil {
 				return refused
 			}
-			layer.Parent, layer.Base, layer.FS, layer.Volume, layer.FileSystem = now.Layer, now.Init, now.FS, v.Size, now.FileSystem
+			layer.Parent, layer.Base, layer.FS = now.Layer, now.Init, now.FS
+			layer.Volume, layer.FileSystem = v.Size, now.FileSystem
 			if o.With != nil {
 				if refused = o.With(tx, layer); refused != nil {
 					return refused

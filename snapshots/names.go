@@ -32,12 +32,16 @@ func short(id string) string {
 // which need not be there.
 func LayerVolumes(id string) []string { return []string{layerVolume(id), initVolume(id)} }
 
-// LayerVolume, InitVolume and ContainerVolume name the volumes behind.
-func LayerVolume(id string) string     { return layerVolume(id) }
-func InitVolume(key string) string     { return initVolume(key) }
+// LayerVolume returns the name of a layer's volume.
+func LayerVolume(id string) string { return layerVolume(id) }
+
+// InitVolume returns the name of an init's volume.
+func InitVolume(key string) string { return initVolume(key) }
+
+// ContainerVolume returns the name of a container's volume.
 func ContainerVolume(id string) string { return containerVolume(id) }
 
-// TemplateVolume names a template's volume.
+// TemplateVolume returns the name of a template's volume.
 func TemplateVolume(key string) string { return templateVolume(key) }
 
 func layerVolume(id string) string     { return "layer-" + id }

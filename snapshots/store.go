@@ -51,8 +51,8 @@ func (s *Store) now() time.Time {
 func (s *Store) MountsDir() string { return resolved(s.pool.MountsDir()) }
 
 func resolved(path string) string {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		return real
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		return target
 	}
 	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 	if err != nil {

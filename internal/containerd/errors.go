@@ -30,7 +30,7 @@ func refused(op, key string, kind fault.Kind, detail string) error {
 // that the layers below did not find do not count.
 func missing(err error) bool {
 	var own *Error
-	return errors.As(err, &own) && own.Kind == fault.NotFound
+	return errors.As(err, &own) && own.Kind == fault.NotFound //nolint:errorlint // the kind of this package alone
 }
 
 // failed wraps an error of the layers below for the snapshot of a key.

@@ -438,7 +438,7 @@ func TestCancelledCalls(t *testing.T) {
 	f := newFixture(t)
 	f.layer("a", "")
 	client, path, stop := f.serve(containerd.ServeOptions{})
-	clear := func(t *testing.T) {
+	removeAll := func(t *testing.T) {
 		t.Helper()
 		for _, key := range []string{"web", "look", "done"} {
 			if _, err := client.Remove(
@@ -488,7 +488,7 @@ func TestCancelledCalls(t *testing.T) {
 					<-returned
 				}
 				cancel()
-				clear(t)
+				removeAll(t)
 			}
 		})
 	}

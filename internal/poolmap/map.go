@@ -11,6 +11,7 @@ import (
 // Kind is the number of volumes that map a block: none, one, or several.
 type Kind uint8
 
+// Kinds of blocks.
 const (
 	Free Kind = iota
 	Exclusive

@@ -11,6 +11,7 @@ import (
 // output is a terminal, and whether NO_COLOR is set.
 type Color uint8
 
+// Abilities of terminals.
 const (
 	NoColor Color = iota // ASCII, except for the names of volumes
 	Color256

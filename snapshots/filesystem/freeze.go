@@ -22,7 +22,7 @@ const (
 func Freeze(ctx context.Context, target string) error {
 	ctx, cancel := bound(ctx, flushBound)
 	defer cancel()
-	err := call(ctx, func() error { return onMount(target, fiFreeze) }, func() { onMount(target, fiThaw) })
+	err := call(ctx, func() error { return onMount(target, fiFreeze) }, func() { _ = onMount(target, fiThaw) })
 	switch {
 	case errno.Is(err, unix.EBUSY):
 		err = &Error{Kind: fault.Refused, Err: err, Detail: "the file system is frozen already; thaw it first"}

@@ -43,7 +43,7 @@ func mount(ctx context.Context, device, target string, o MountOptions) error {
 	ctx, cancel := bound(ctx, kernelBound)
 	defer cancel()
 	attempt := func() error { return unix.Mount(device, target, string(o.Type), flags, data) }
-	undo := func() { unix.Unmount(target, unix.UMOUNT_NOFOLLOW) }
+	undo := func() { _ = unix.Unmount(target, unix.UMOUNT_NOFOLLOW) }
 	err = explainMount(call(ctx, attempt, undo), o)
 	if err != nil && made {
 		// Without its target, a mount in progress fails.

@@ -17,8 +17,8 @@ func NeedsRecovery(device string) (bool, error) {
 	if err != nil {
 		return false, in("detect", device, err)
 	}
-	const recover = 0x4 // EXT4_FEATURE_INCOMPAT_RECOVER
+	const needsRecovery = 0x4 // EXT4_FEATURE_INCOMPAT_RECOVER
 	b := make([]byte, 4)
 	_, err = f.ReadAt(b, ext4At+96)
-	return binary.LittleEndian.Uint32(b)&recover != 0, in("detect", device, errors.Join(err, f.Close()))
+	return binary.LittleEndian.Uint32(b)&needsRecovery != 0, in("detect", device, errors.Join(err, f.Close()))
 }
