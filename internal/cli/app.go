@@ -40,7 +40,7 @@ func run(ctx context.Context, env *command.Environment, words []string) int {
 		err = fmt.Errorf("writing the result: %w", out.err)
 	}
 	if err != nil {
-		io.WriteString(env.Err, exit.Message(ctx, err))
+		fmt.Fprint(env.Err, exit.Message(ctx, err))
 	}
 	return exit.Code(ctx, err)
 }

@@ -23,7 +23,7 @@ func (c *Call) OnHost(do func() error) (err error) {
 	if c.EUID() != 0 {
 		return exit.Errorf(fault.Denied, "%s needs root: run it with sudo", c.name())
 	}
-	host, closer, err := c.Environment.OpenHost(c.Logger)
+	host, closer, err := c.OpenHost(c.Logger)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // AsksVersion reports whether --version was given.
-func (l line) AsksVersion() bool {
+func (l Line) AsksVersion() bool {
 	for _, word := range l.Globals {
 		if word == "--version" {
 			return true
@@ -26,18 +26,18 @@ func (l line) AsksVersion() bool {
 }
 
 // ParseUnfinished parses an unfinished command line and ignores its faults.
-func ParseUnfinished(root *cli.App, words []string) line {
-	s := scan{root: root, line: line{Command: &cli.Command{Subcommands: root.Commands}}}
+func ParseUnfinished(root *cli.App, words []string) Line {
+	s := scan{root: root, Line: Line{Command: &cli.Command{Subcommands: root.Commands}}}
 	for _, word := range words {
 		_ = s.take(word)
 	}
 	s.Args = slices.DeleteFunc(s.Args, func(arg string) bool { return strings.HasPrefix(arg, "-") })
-	return s.line
+	return s.Line
 }
 
-// line is a parsed command line. Flags of a command may come before or after its arguments, global
+// Line is a parsed command line. Flags of a command may come before or after its arguments, global
 // flags anywhere.
-type line struct {
+type Line struct {
 	Path    []string // the commands' names
 	Command *cli.Command
 	Globals []string // --name or --name=value
@@ -49,7 +49,7 @@ type line struct {
 }
 
 // Words returns the line in the order that urfave/cli accepts: flags, then "--", then arguments.
-func (l line) Words() []string {
+func (l Line) Words() []string {
 	words := slices.Concat([]string{"thinctl"}, l.Globals, l.Path)
 	if l.Help {
 		return append(words, "--help")
@@ -63,29 +63,29 @@ func (l line) Words() []string {
 
 // Parse parses a command line. It rejects a word that begins with "-" and is not a flag of the
 // command. After "--" all words are arguments.
-func Parse(root *cli.App, words []string) (line, error) {
-	s := scan{root: root, line: line{Command: &cli.Command{Name: root.Name, Subcommands: root.Commands}}}
+func Parse(root *cli.App, words []string) (Line, error) {
+	s := scan{root: root, Line: Line{Command: &cli.Command{Name: root.Name, Subcommands: root.Commands}}}
 	for i, word := range words {
 		if s.Open == nil && word == "--" {
 			for _, rest := range words[i+1:] {
 				if err := s.argument(rest); err != nil {
-					return s.line, err
+					return s.Line, err
 				}
 			}
-			return s.line, nil
+			return s.Line, nil
 		}
 		if err := s.take(word); err != nil {
-			return s.line, err
+			return s.Line, err
 		}
 	}
 	if s.Open != nil {
-		return s.line, s.usage("flag %s needs a value", s.openAs)
+		return s.Line, s.usage("flag %s needs a value", s.openAs)
 	}
-	return s.line, nil
+	return s.Line, nil
 }
 
 type scan struct {
-	line
+	Line
 	root   *cli.App
 	openAs string // the open flag as typed
 }

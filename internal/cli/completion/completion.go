@@ -12,12 +12,14 @@ import (
 	"thinctl/internal/cli/output"
 )
 
+// Scripts holds the completion scripts in the directory completions.
+//
 //go:embed all:completions
-var CompletionScripts embed.FS
+var Scripts embed.FS
 
-// CompletionFiles returns the file names of the scripts by shell. Each shell looks for its script
+// Files returns the file names of the scripts by shell. Each shell looks for its script
 // under that name.
-func CompletionFiles() map[string]string {
+func Files() map[string]string {
 	return map[string]string{"bash": "thinctl.bash", "zsh": "_thinctl", "fish": "thinctl.fish"}
 }
 
@@ -37,11 +39,11 @@ func Command(env *command.Environment) *cli.Command {
 }
 
 func printCompletion(c *command.Call) error {
-	file, ok := CompletionFiles()[c.Arg(0)]
+	file, ok := Files()[c.Arg(0)]
 	if !ok {
 		return c.Misuse("unknown shell %q: use bash, zsh or fish", c.Arg(0))
 	}
-	script, err := CompletionScripts.ReadFile("completions/" + file)
+	script, err := Scripts.ReadFile("completions/" + file)
 	if err != nil {
 		return err
 	}

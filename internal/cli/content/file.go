@@ -27,7 +27,7 @@ func OutputFlag() cli.Flag {
 		Usage: "write to a new `FILE`, which appears when it is complete; - is standard output"}
 }
 
-type savedView struct {
+type SavedView struct {
 	output.PoolHead
 	Output string      `json:"output"`
 	Bytes  units.Bytes `json:"bytes"`
@@ -36,17 +36,17 @@ type savedView struct {
 }
 
 // NewSavedView returns the result of writing what noun names to a file.
-func NewSavedView(head output.PoolHead, noun string) savedView {
-	return savedView{PoolHead: head, noun: noun}
+func NewSavedView(head output.PoolHead, noun string) SavedView {
+	return SavedView{PoolHead: head, noun: noun}
 }
 
-func (v savedView) write(w io.Writer) {
+func (v SavedView) write(w io.Writer) {
 	fmt.Fprintf(w, "%s written to %s, %s\n", v.noun, v.Output, output.HumanSize(v.Bytes))
 }
 
 // ToFile writes to the new file that a flag names and shows view, or writes to standard output and
 // shows nothing.
-func ToFile(c *command.Call, flag string, view *savedView, write func(io.Writer) error) (err error) {
+func ToFile(c *command.Call, flag string, view *SavedView, write func(io.Writer) error) (err error) {
 	path := c.Flags.String(flag)
 	if path == "" && c.Flags.IsSet(flag) {
 		return c.Misuse("--%s needs a file name", flag)

@@ -50,28 +50,28 @@ func writeDocs(c *command.Call, root *cli.App) error {
 	})
 }
 
-type file struct {
+type File struct {
 	Path string
 	Text []byte
 }
 
 // Files returns the generated files, with their paths in the project.
-func Files(root *cli.App) ([]file, error) {
+func Files(root *cli.App) ([]File, error) {
 	describe(root.Commands)
 	man, err := root.ToManWithSection(8)
 	if err != nil {
 		return nil, err
 	}
-	files := []file{{"docs/man/thinctl.8", []byte(man)}}
+	files := []File{{"docs/man/thinctl.8", []byte(man)}}
 	for _, shell := range []string{"bash", "zsh", "fish"} {
-		name := completion.CompletionFiles()[shell]
-		script, err := completion.CompletionScripts.ReadFile("completions/" + name)
+		name := completion.Files()[shell]
+		script, err := completion.Scripts.ReadFile("completions/" + name)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, file{"packaging/completions/" + name, script})
+		files = append(files, File{"packaging/completions/" + name, script})
 	}
-	return append(files, file{"docs/metrics.md", metricsDoc()}), nil
+	return append(files, File{"docs/metrics.md", metricsDoc()}), nil
 }
 
 // describe appends descriptions to the usage texts, because the template of urfave/cli for manual

@@ -31,7 +31,7 @@ type checkupView struct {
 }
 
 func run(c *command.Call) error {
-	open := func() (thinpool.Host, io.Closer, error) { return c.Environment.OpenHost(c.Logger) }
+	open := func() (thinpool.Host, io.Closer, error) { return c.OpenHost(c.Logger) }
 	checks := doctor.Examine(c.Ctx, doctor.Options{Root: c.Root(), EUID: c.EUID, Open: open, Probe: c.Probe})
 	view := checkupView{Envelope: output.Schema(), Healthy: true, Checks: checks}
 	failures := 0

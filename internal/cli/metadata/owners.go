@@ -63,7 +63,7 @@ func ownersInMetadata(c *command.Call) error {
 		return err
 	}
 	return onMetadata(c, c.Arg(0), func(s *source) error {
-		begin, end, err := blocksOf(c, s, span)
+		begin, end, err := blocksOf(s, span)
 		if err != nil {
 			return err
 		}
@@ -126,7 +126,7 @@ func parseSpan(c *command.Call, text string) (span, error) {
 }
 
 // blocksOf converts a range to data blocks, up to the end of the data device.
-func blocksOf(c *command.Call, s *source, r span) (begin, end uint64, err error) {
+func blocksOf(s *source, r span) (begin, end uint64, err error) {
 	begin, end = r.begin, r.end
 	if r.bytes {
 		size := uint64(s.root.DataBlockSize.Bytes())

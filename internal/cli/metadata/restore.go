@@ -42,12 +42,12 @@ func restoreMetadata(c *command.Call) error {
 	o := metadata.RestoreOptions{MetadataBlocks: asked, DataBlocks: c.Flags.Uint64("data-blocks")}
 	xml, err := openXML(c, c.Arg(0))
 	if err != nil {
-		return metadataRemedy(c, c.Arg(0), err)
+		return metadataRemedy(c.Arg(0), err)
 	}
 	defer xml.close()
 	t, err := restoreTo(c, xml, c.Arg(1), o)
 	if err != nil {
-		return metadataRemedy(c, c.Arg(1), err)
+		return metadataRemedy(c.Arg(1), err)
 	}
 	return c.Show(t, t.write)
 }

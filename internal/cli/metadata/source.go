@@ -164,11 +164,11 @@ func sourceRemedy(c *command.Call, s *source, err error) error {
 	if s.live.Version == 0 && (errors.Is(err, metadata.ErrChecksum) || errors.Is(err, metadata.ErrCorrupt)) {
 		return fmt.Errorf("%w; %s", err, noSuperblock)
 	}
-	return metadataRemedy(c, s.path, err)
+	return metadataRemedy(s.path, err)
 }
 
 // metadataRemedy adds a hint to an error of package metadata.
-func metadataRemedy(c *command.Call, path string, err error) error {
+func metadataRemedy(path string, err error) error {
 	remedy := ""
 	switch {
 	case err == nil || exit.IsFailure(err):

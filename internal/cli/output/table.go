@@ -54,11 +54,11 @@ func WriteTable(w io.Writer, text func(w io.Writer)) error {
 func Row(w io.Writer, cells ...any) {
 	for i, cell := range cells {
 		if i > 0 {
-			io.WriteString(w, "\t")
+			fmt.Fprint(w, "\t")
 		}
 		fmt.Fprint(w, orDash(fmt.Sprint(cell)))
 	}
-	io.WriteString(w, "\n")
+	fmt.Fprint(w, "\n")
 }
 
 // Field writes one line of a status.

@@ -99,7 +99,7 @@ func (l *Layers) draw() {
 		}
 	}
 	b.WriteString("\033[J") // fewer lines than before
-	io.WriteString(l.w, b.String())
+	fmt.Fprint(l.w, b.String())
 }
 
 // Close draws the lines a last time.
