@@ -140,7 +140,7 @@ func (s *webServer) close() {
 	defer cancel()
 	for _, server := range s.servers {
 		if server.Shutdown(ctx) != nil {
-			server.Close()
+			_ = server.Close() // cuts the connections that are left
 		}
 	}
 	for _, listener := range s.listeners {

@@ -18,7 +18,7 @@ func (e *examination) kernel() {
 		e.fail("device mapper", remedyFor(err), "%v", err)
 		return
 	}
-	defer closer.Close()
+	defer func() { _ = closer.Close() }() // the examination only reads
 	e.host = host
 	version, err := host.Kernel.Version(e.ctx)
 	if err != nil {

@@ -105,7 +105,7 @@ func (l *Lock) waitFor(ctx context.Context, span Range) error {
 	case <-ctx.Done():
 		// The kernel's wait ends only with the lock, which is then released.
 		go func() {
-			<-got
+			<-got //nolint:errcheck // the lock is released in any case
 			unix.Close(l.fd)
 		}()
 		return fmt.Errorf("lock %s: %w: %w", l.path, ErrHeld, ctx.Err())

@@ -80,9 +80,9 @@ var (
 	makeFlat    = madeOf("flat", "flat:1", layer(dir("home"), file("home/it", 3000, 12), link("home/too", "home/it")))
 )
 
-func get(t *testing.T, make func() (*known, error)) *known {
+func get(t *testing.T, create func() (*known, error)) *known {
 	t.Helper()
-	k, err := make()
+	k, err := create()
 	if err != nil {
 		t.Fatal(err)
 	}

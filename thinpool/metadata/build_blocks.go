@@ -8,7 +8,7 @@ import (
 	"thinctl/units"
 )
 
-// ErrNoSpace: the metadata device is too small. It has no kind: no pool is full, and a
+// ErrNoSpace reports a metadata device that is too small. It has no kind: no pool is full, and a
 // larger target is sufficient. A *SpaceError has the size that is needed.
 // Builder, Restore.
 var ErrNoSpace = errors.New("metadata device too small")

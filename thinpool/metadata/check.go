@@ -171,7 +171,7 @@ func (c *checker) read(ctx context.Context, r io.ReaderAt, s Superblock) error {
 	c.m.latest = uint64(s.Time)
 	c.m.onTimeAhead = func(_ *vertex, n node, i int, time uint32) {
 		text := fmt.Sprintf("block %d maps virtual block %d at time %d, the pool's is %d", n.block, n.key(i), time, s.Time)
-		c.addTimeAhead(s.Time, time, Finding{Block: n.block, Text: text})
+		c.addTimeAhead(time, Finding{Block: n.block, Text: text})
 	}
 	roots := []Superblock{s}
 	if c.held != nil {
@@ -229,7 +229,7 @@ func (c *checker) fault(code Code, v *vertex, err error) error {
 
 // addTimeAhead adds a finding for a time after the pool's. With such a time the kernel takes a
 // shared block for an exclusive one (dm-thin-metadata.c, __snapshotted_since).
-func (c *checker) addTimeAhead(pool, time uint32, f Finding) {
+func (c *checker) addTimeAhead(time uint32, f Finding) {
 	f.Code, f.Severity, f.Repairable = CodeTimeAhead, Damage, true
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -248,7 +248,7 @@ func (c *checker) compareDevices() {
 	pool := c.m.superblock.Time
 	for _, d := range c.m.details {
 		if latest := max(d.CreationTime, d.SnapshottedTime); latest > pool {
-			c.addTimeAhead(pool, latest, Finding{Devices: []uint32{d.ID},
+			c.addTimeAhead(latest, Finding{Devices: []uint32{d.ID},
 				Text: fmt.Sprintf("device %d has time %d, the pool's is %d", d.ID, latest, pool)})
 		}
 	}

@@ -161,7 +161,7 @@ func (c *dataRefs) eachRegion(visit func(n uint64, r *region) error) error {
 // windows divides all regions into ranges with at most the given number of mapped regions.
 func (c *dataRefs) windows(regions int) []window {
 	windows, in := []window{{0, allRegions}}, 0
-	c.eachRegion(func(n uint64, _ *region) error {
+	_ = c.eachRegion(func(n uint64, _ *region) error {
 		if in == regions {
 			windows[len(windows)-1].end = n
 			windows, in = append(windows, window{n, allRegions}), 0

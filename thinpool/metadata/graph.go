@@ -255,7 +255,7 @@ func (g *graph) merge(found []foundPointers) error {
 	return nil
 }
 
-// ErrTooLarge: there are more pointers between nodes than the memory limit allows. The metadata
+// ErrTooLarge reports more pointers between nodes than the memory limit allows. The metadata
 // may be sound. Scan, Check, Repair.
 var ErrTooLarge = errors.New("too many nodes for memory")
 

@@ -91,7 +91,7 @@ func (a *prefetcher) run(root place) {
 	if err := a.visit(root); err != nil {
 		if b := a.nextFree(); b != nil {
 			b.err = err
-			a.send(b)
+			_ = a.send(b) // fails if the walk has ended
 		}
 	}
 }

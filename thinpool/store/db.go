@@ -191,6 +191,6 @@ func (d *DB) closeIdle() {
 	d.turn <- struct{}{}
 	defer func() { <-d.turn }()
 	if time.Since(d.used) >= keepOpen {
-		d.drop() // nothing is lost with it: each commit was synced
+		_ = d.drop() // nothing is lost with it: each commit was synced
 	}
 }

@@ -185,7 +185,8 @@ func (t *Tx) documents(kind Kind, prefix string) iter.Seq2[string, []byte] {
 		}
 		if bucket := t.kind(kind); bucket != nil {
 			cursor := bucket.Cursor()
-			for key, raw := cursor.Seek([]byte(prefix)); key != nil && strings.HasPrefix(string(key), prefix); key, raw = cursor.Next() {
+			key, raw := cursor.Seek([]byte(prefix))
+			for ; key != nil && strings.HasPrefix(string(key), prefix); key, raw = cursor.Next() {
 				if _, replaced := t.earlier[documentKey{kind, string(key)}]; replaced {
 					continue
 				}

@@ -37,7 +37,9 @@ type Pool struct {
 // Backing is where blocks lie: a sparse file of ours behind a loop device, or
 // a block device.
 type Backing struct {
-	Path string      `json:"path"` // relative to the pool's directory for a file of ours; of a device, where it was last seen
+	// Path is relative to the pool's directory for a file of the pool. For a device it is the
+	// last known path.
+	Path string      `json:"path"`
 	Loop bool        `json:"loop"`
 	Size units.Bytes `json:"size"`
 	// Identity is what a device is found by, under whatever path.

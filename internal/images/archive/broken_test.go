@@ -56,12 +56,12 @@ func (e *edited) remove(name string) {
 	at.name = "gone"
 }
 
-func (e *edited) replace(name, old, new string) {
+func (e *edited) replace(name, before, after string) {
 	at := e.at(name)
-	if !strings.Contains(at.data, old) {
-		e.t.Fatalf("%s has no %q: %s", name, old, at.data)
+	if !strings.Contains(at.data, before) {
+		e.t.Fatalf("%s has no %q: %s", name, before, at.data)
 	}
-	at.data = strings.Replace(at.data, old, new, 1)
+	at.data = strings.Replace(at.data, before, after, 1)
 }
 
 // manifest changes the only manifest of an OCI layout, and the references to it.

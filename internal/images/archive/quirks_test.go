@@ -217,9 +217,9 @@ func TestDockerBefore110(t *testing.T) {
 	if config := must(image.ConfigFile()); len(config.History) != 2 || config.History[0].Author != "me" || config.Platform().String() != "linux/amd64" {
 		t.Errorf("got the config %+v, want two steps, the first by me, for linux/amd64", config)
 	}
-	change := func(at int, old, new string) []byte {
+	change := func(at int, before, after string) []byte {
 		changed := slices.Clone(items)
-		changed[at].data = strings.Replace(changed[at].data, old, new, 1)
+		changed[at].data = strings.Replace(changed[at].data, before, after, 1)
 		return tarOf(t, changed...)
 	}
 	refused(t, change(4, `"created"`, `"parent":"`+top+`","created"`), manifest.ErrTooLarge, "cycle")

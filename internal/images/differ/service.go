@@ -123,10 +123,10 @@ func toStatus(err error) error {
 		return err
 	}
 	var own *containerd.Error
-	if errors.As(err, &own) && own.Kind == fault.Unsupported {
+	if errors.As(err, &own) && own.Kind == fault.Unsupported { //nolint:errorlint // the outermost kind
 		return errgrpc.ToGRPC(err)
 	}
-	switch errdefs.Resolve(err) {
+	switch errdefs.Resolve(err) { //nolint:errorlint // Resolve returns the bare value
 	case errdefs.ErrNotImplemented:
 		return status.Error(codes.Internal, err.Error())
 	case errdefs.ErrUnavailable, errdefs.ErrFailedPrecondition, errdefs.ErrInvalidArgument,

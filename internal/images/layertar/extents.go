@@ -58,7 +58,7 @@ func copyData(ctx context.Context, w io.Writer, f *os.File, offset, size int64, 
 		}
 		n, err := f.ReadAt(buf[:min(int64(len(buf)), size)], offset)
 		if n == 0 {
-			if err == io.EOF { //nolint:errorlint // io.ReaderAt's contract
+			if err == io.EOF { // io.ReaderAt's contract
 				return wrong(ErrChanged, "the file became shorter during the read")
 			}
 			return err

@@ -67,7 +67,7 @@ func (s *stream) run(ctx context.Context) error {
 				c.data = c.data[:max(0, int64(n)-(total-s.limit))]
 			}
 		}
-		if c.err != nil && c.err != io.EOF { //nolint:errorlint // a wrapped EOF is no end
+		if c.err != nil && c.err != io.EOF { // a wrapped EOF is no end
 			c.err = s.explain(c.err)
 		}
 		for _, to := range []chan *chunk{s.digest, s.scan} {
@@ -113,7 +113,7 @@ func (s *stream) sum(ctx context.Context) (diffID string, size int64, err error)
 			size += int64(len(c.data))
 			err := c.err
 			s.release(c)
-			if err == io.EOF { //nolint:errorlint // a wrapped EOF is no end
+			if err == io.EOF { // a wrapped EOF is no end
 				return "sha256:" + hex.EncodeToString(h.Sum(nil)), size, nil
 			}
 			if err != nil {
@@ -171,7 +171,7 @@ type source struct {
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader's contract
+	if err != nil && err != io.EOF { // io.Reader's contract
 		s.err = err
 	}
 	s.n += int64(n)

@@ -106,7 +106,7 @@ func dataOf(ctx context.Context, f *os.File, size int64, buf []byte) ([]extent, 
 		}
 		piece := buf[:min(pieceSize, size-offset)]
 		if n, err := f.ReadAt(piece, offset); n < len(piece) {
-			if err == io.EOF { //nolint:errorlint // io.ReaderAt's contract
+			if err == io.EOF { // io.ReaderAt's contract
 				return nil, wrong(ErrChanged, "the file became shorter during the read")
 			}
 			return nil, err

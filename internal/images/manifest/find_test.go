@@ -235,12 +235,12 @@ func TestPlatformsOfConfigs(t *testing.T) {
 func TestMediaTypes(t *testing.T) {
 	m := &memory{}
 	good := fmt.Sprintf(`{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[%q]}}`, anyDigest)
-	change := func(from v1.Descriptor, old, new string) v1.Descriptor {
+	change := func(from v1.Descriptor, before, after string) v1.Descriptor {
 		raw := string(m.blobs[from.Digest])
-		if !strings.Contains(raw, old) {
-			t.Fatalf("no %q in %s", old, raw)
+		if !strings.Contains(raw, before) {
+			t.Fatalf("no %q in %s", before, raw)
 		}
-		d := m.put(from.MediaType, strings.Replace(raw, old, new, 1))
+		d := m.put(from.MediaType, strings.Replace(raw, before, after, 1))
 		return d
 	}
 	configured := func(mediaType types.MediaType, config string) v1.Descriptor {

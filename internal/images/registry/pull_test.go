@@ -247,11 +247,11 @@ func TestManifestsThatAreRefused(t *testing.T) {
 	ref := s.has("app", image)
 	good := string(must(image.RawManifest()))
 	layerType := string(must(must(image.Layers())[1].MediaType()))
-	change := func(old, new string) string {
-		if !strings.Contains(good, old) {
-			t.Fatalf("no %q in %s", old, good)
+	change := func(before, after string) string {
+		if !strings.Contains(good, before) {
+			t.Fatalf("no %q in %s", before, good)
 		}
-		return strings.ReplaceAll(good, old, new)
+		return strings.ReplaceAll(good, before, after)
 	}
 	for name, c := range map[string]struct {
 		raw       string

@@ -160,7 +160,7 @@ func (k *Kernel) enter(ctx context.Context, op string, ref dm.Ref, detail string
 	}
 	if k.unavailable != nil {
 		failed := &dm.Error{Op: "open", Object: "/dev/mapper/control", Kind: k.unavailable}
-		if k.unavailable == fault.Denied {
+		if errors.Is(k.unavailable, fault.Denied) {
 			failed.Detail = "the device mapper needs root (CAP_SYS_ADMIN)"
 		}
 		return failed

@@ -11,6 +11,7 @@ import (
 // Kind is the kind of a file's content.
 type Kind byte
 
+// Kinds of content.
 const (
 	Literal Kind = iota // Content.Text
 	Random              // cannot be compressed
@@ -82,14 +83,14 @@ func (c Content) openHoles() io.Reader {
 func (c Content) digest() string {
 	d := newDigester()
 	if c.Kind != Holes && c.Kind != Zeros {
-		io.Copy(d, c.open())
+		d.copy(c.open())
 		return d.sum()
 	}
 	at, data := int64(0), newNoise(c.Seed)
 	if c.Kind == Holes {
 		for _, e := range c.extents() {
 			d.skip(e.offset - at)
-			io.Copy(d, io.LimitReader(data, e.length))
+			d.copy(io.LimitReader(data, e.length))
 			at = e.offset + e.length
 		}
 	}

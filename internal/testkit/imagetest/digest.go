@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash"
+	"io"
 )
 
 // digester hashes a file's content. It only counts the blocks of zeros.
@@ -42,16 +43,23 @@ func (d *digester) Write(p []byte) (int, error) {
 	return written, nil
 }
 
+// copy writes generated content, whose readers return no error.
+func (d *digester) copy(r io.Reader) {
+	if _, err := io.Copy(d, r); err != nil {
+		panic(err)
+	}
+}
+
 // skip does the same as a Write of zeros.
 func (d *digester) skip(n int64) {
 	if len(d.part) > 0 {
 		fill := min(n, int64(holeBlock-len(d.part)))
-		d.Write(zeroBlock[:fill])
+		_, _ = d.Write(zeroBlock[:fill])
 		n -= fill
 	}
 	d.empty += uint64(n / holeBlock)
 	d.size += n / holeBlock * holeBlock
-	d.Write(zeroBlock[:n%holeBlock])
+	_, _ = d.Write(zeroBlock[:n%holeBlock])
 }
 
 func (d *digester) block(p []byte) {

@@ -15,6 +15,7 @@ import (
 // Compression of an OCI layout's layers.
 type Compression string
 
+// Compressions of a layer.
 const (
 	None Compression = ""
 	Gzip Compression = "gzip"

@@ -97,6 +97,7 @@ func (t Tree) Diff(other Tree, most int) []string {
 // Part is a part of a tree that another program does not keep.
 type Part string
 
+// Parts that other programs do not keep.
 const (
 	Times      Part = "times"
 	Xattrs     Part = "xattrs" // all but security.capability

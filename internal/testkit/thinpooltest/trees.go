@@ -3,6 +3,7 @@ package thinpooltest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"sync"
@@ -25,18 +26,18 @@ func Metadata(store *dmtest.Store, path string, damage func(block uint64, b []by
 	}
 	superblock := make([]byte, metadata.BlockSize)
 	if _, err := disk.ReadAt(superblock, 0); err != nil {
-		disk.Close()
-		return nil, err
+		return nil, errors.Join(err, disk.Close())
 	}
 	contents, err := store.Contents(disk)
 	if err != nil { // the superblock itself reports the fault
-		disk.Close()
+		if err := disk.Close(); err != nil {
+			return nil, err
+		}
 		return metadata.Open(path)
 	}
 	image, err := build(contents)
 	if err != nil {
-		disk.Close()
-		return nil, err
+		return nil, errors.Join(err, disk.Close())
 	}
 	return &trees{image: image, live: superblock, disk: disk, store: store, held: contents, damage: damage}, nil
 }
