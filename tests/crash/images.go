@@ -132,7 +132,7 @@ func (i Inventory) wholeLayer(layer snapshots.Layer, tree imagetest.Tree) error 
 }
 
 // wholeImage reads an image as it is saved.
-func (i Inventory) wholeImage(ctx context.Context, s *images.Store, image images.Image) error {
+func (i Inventory) wholeImage(ctx context.Context, s *images.Store, image images.Image) (err error) {
 	at := slices.IndexFunc(i.Images, func(one *imagestest.Prepared) bool { return one.ID == image.ID })
 	if at < 0 {
 		if image.Parent == "" {
@@ -144,7 +144,7 @@ func (i Inventory) wholeImage(ctx context.Context, s *images.Store, image images
 	if err != nil {
 		return err
 	}
-	defer opened.Close()
+	defer func() { err = errors.Join(err, opened.Close()) }()
 	raw, err := opened.Image.RawConfigFile()
 	if err == nil && !bytes.Equal(raw, i.Images[at].JSON) {
 		err = errors.New("its config is not the one that was loaded")

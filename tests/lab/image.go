@@ -24,8 +24,10 @@ func imagePackages() []string {
 // imageHook makes the boot short: services that tests do not start are disabled. Neither
 // console gets a login, which would write into the kernel's messages.
 const imageHook = `chroot "$1" systemctl disable docker.service docker.socket containerd.service ` +
-	`docker-registry.service podman.service podman.socket podman-auto-update.timer podman-restart.service prometheus.service prometheus-node-exporter.service lvm2-monitor.service blk-availability.service ` +
-	`e2scrub_reap.service e2scrub_all.timer fstrim.timer apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer && ` +
+	`docker-registry.service podman.service podman.socket podman-auto-update.timer podman-restart.service ` +
+	`prometheus.service prometheus-node-exporter.service lvm2-monitor.service blk-availability.service ` +
+	`e2scrub_reap.service e2scrub_all.timer fstrim.timer apt-daily.timer ` +
+	`apt-daily-upgrade.timer dpkg-db-backup.timer && ` +
 	`chroot "$1" systemctl mask serial-getty@ttyS0.service getty@tty1.service systemd-update-utmp.service && ` +
 	`mkdir -p "$1/host" "$1/scratch" && echo lab > "$1/etc/hostname"`
 

@@ -62,7 +62,7 @@ func (m *machine) start(args []string) error {
 		if err != nil {
 			return
 		}
-		m.cmd.Wait()
+		_ = m.cmd.Wait() // QEMU is killed at the end of each command
 		for _, l := range m.listeners {
 			l.Close()
 		}
@@ -76,7 +76,7 @@ func (m *machine) start(args []string) error {
 
 // kill cuts the power.
 func (m *machine) kill() {
-	m.once.Do(func() { m.cmd.Process.Kill() })
+	m.once.Do(func() { _ = m.cmd.Process.Kill() })
 }
 
 func (m *machine) console() string {

@@ -87,8 +87,8 @@ func (r *run) connect() {
 	r.take(boot.PortStderr, func(port io.ReadWriter) { r.stderr.carry(c.Stderr, port) }, r.stderr.end)
 	if c.Screen != nil {
 		r.take(screenPort, func(port io.ReadWriter) {
-			go io.Copy(port, c.Stdin)
-			io.Copy(c.Stdout, port)
+			go func() { _, _ = io.Copy(port, c.Stdin) }()
+			_, _ = io.Copy(c.Stdout, port) // ends with the machine
 		}, nil)
 	} else if c.Stdin != nil {
 		// This goroutine is not waited for: a read of the caller's stdin cannot be ended.
@@ -100,8 +100,8 @@ func (r *run) connect() {
 				return // another boot may need the input
 			}
 			if err == nil {
-				io.Copy(port, c.Stdin)
-				port.CloseWrite()
+				_, _ = io.Copy(port, c.Stdin) // the guest may end before its input
+				_ = port.CloseWrite()
 				// If it were closed in full, which the garbage collector does too, QEMU
 				// would hang up and drop the input that the guest has not read.
 				<-r.machine.dead

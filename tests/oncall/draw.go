@@ -23,7 +23,8 @@ const (
 func (p Picture) SVG(w io.Writer) error {
 	d := drawing{Picture: p, out: bufio.NewWriter(w), most: p.most()}
 	height := top + plotHeight + 60 + len(p.Rows)*rowHeight
-	fmt.Fprintf(d.out, `<svg xmlns="http://www.w3.org/2000/svg" class="oncall" role="img" width="%d" height="%d" viewBox="0 0 %d %d">`+"\n",
+	fmt.Fprintf(d.out, `<svg xmlns="http://www.w3.org/2000/svg" class="oncall" role="img" `+
+		`width="%d" height="%d" viewBox="0 0 %d %d">`+"\n",
 		width, height, width, height)
 	fmt.Fprintf(d.out, "<title>%s</title>\n%s", escape(p.Title), style)
 	fmt.Fprintf(d.out, `<rect class="page" width="%d" height="%d"/>`+"\n", width, height)
@@ -166,7 +167,8 @@ func (d drawing) row(y int, row Row) {
 	fmt.Fprintf(d.out, `<path class="grid" d="M%d %d.5H%d"/>`+"\n", left, y-5, right)
 	for _, span := range row.Spans {
 		from, to := d.x(span[0]), d.x(span[1])
-		fmt.Fprintf(d.out, `<rect class="%s" x="%.1f" y="%d" width="%.1f" height="10" rx="2"><title>%.0f s to %.0f s</title></rect>`+"\n",
+		fmt.Fprintf(d.out, `<rect class="%s" x="%.1f" y="%d" width="%.1f" height="10" rx="2">`+
+			"<title>%.0f s to %.0f s</title></rect>\n",
 			class, from, y-10, max(to-from, 2), span[0], span[1])
 	}
 	for _, at := range row.Moments {

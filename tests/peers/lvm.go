@@ -35,7 +35,8 @@ func newLVM(ctx context.Context, f fixture) (peer, error) {
 	// Waits and writes besides the change itself are off: udev, which plain guests lack,
 	// backups and monitoring. LVM scans one device only.
 	l.config = fmt.Sprintf(`activation{udev_sync=0 udev_rules=0 monitoring=0} backup{backup=0 archive=0} `+
-		`devices{use_devicesfile=0 filter=["a|^%s$|","r|.*|"] scan=["/dev"] obtain_device_list_from_udev=0} global{event_activation=0 use_lvmpolld=0}`, disk.Path)
+		`devices{use_devicesfile=0 filter=["a|^%s$|","r|.*|"] scan=["/dev"] obtain_device_list_from_udev=0} `+
+		`global{event_activation=0 use_lvmpolld=0}`, disk.Path)
 	for _, args := range [][]string{
 		// This is enough for the text of 10,000 volumes, twice.
 		{"vgcreate", "--metadatasize", "128m", volumeGroup, disk.Path},

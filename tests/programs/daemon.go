@@ -78,8 +78,8 @@ func (d *daemon) Stop(context.Context) error {
 		}
 		return nil
 	case <-time.After(stopDeadline):
-		d.cmd.Process.Kill()
-		return fmt.Errorf("%s did not end within %v\n%s", filepath.Base(d.cmd.Path), stopDeadline, d.said())
+		return errors.Join(fmt.Errorf("%s did not end within %v\n%s", filepath.Base(d.cmd.Path), stopDeadline, d.said()),
+			d.cmd.Process.Kill())
 	}
 }
 

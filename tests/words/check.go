@@ -28,7 +28,8 @@ func (f finding) String() string {
 var (
 	// needsNegation are words that stand only in a sentence with a negation.
 	needsNegation = regexp.MustCompile(`(?i)(?:^|[^\w-])(yet|any more|anymore)(?:$|[^\w-])`)
-	negation      = regexp.MustCompile(`(?i)\b(?:not|no|never|none|nothing|cannot|without|neither|nor|un\w+|in(?:active|complete))\b|n't`)
+	negation      = regexp.MustCompile(`(?i)\b(?:not|no|never|none|nothing|cannot|without|` +
+		`neither|nor|un\w+|in(?:active|complete))\b|n't`)
 	// opening is a relative clause at the beginning of a sentence.
 	opening     = regexp.MustCompile(`(?:^|[.!?:]\s+|\n\s*\n\s*)((?:Who|Whoever|Whom|Whose|What|Where)\s[^.!?:]*[.!?:]?)`)
 	sentenceEnd = regexp.MustCompile(`[.!?;:](?:\s|$)|\n\s*\n`)

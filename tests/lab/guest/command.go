@@ -34,7 +34,7 @@ func serve(path string) {
 // serveSpec runs the command and reports its end; the host then kills QEMU.
 func serveSpec(spec boot.Spec) {
 	// From here on the console keeps every message, for diagnosis.
-	os.WriteFile("/proc/sys/kernel/printk", []byte("7 4 1 7"), 0)
+	_ = os.WriteFile("/proc/sys/kernel/printk", []byte("7 4 1 7"), 0)
 	control, err := openPort(boot.PortControl, syscall.O_WRONLY)
 	if err != nil {
 		fmt.Println("lab:", err)
@@ -106,7 +106,9 @@ func start(spec boot.Spec, attr *syscall.ProcAttr) (int, error) {
 	}
 	for _, kv := range spec.Env {
 		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
-			os.Setenv("PATH", path)
+			if err := os.Setenv("PATH", path); err != nil {
+				return 0, err
+			}
 		}
 	}
 	program, err := exec.LookPath(spec.Args[0])
@@ -147,7 +149,7 @@ func openStdin(wanted bool) (*os.File, error) {
 		return nil, err
 	}
 	go func() {
-		io.Copy(far, port)
+		_, _ = io.Copy(far, port) // ends with the port or the command
 		far.Close()
 	}()
 	return near, nil

@@ -86,6 +86,6 @@ func readSpec(path string) (spec boot.Spec, err error) {
 // halt ends the machine. QEMU runs with -no-reboot, so that QEMU ends too.
 func halt() {
 	syscall.Sync()
-	syscall.Reboot(syscall.LINUX_REBOOT_CMD_RESTART)
+	_ = syscall.Reboot(syscall.LINUX_REBOOT_CMD_RESTART)
 	select {}
 }

@@ -43,7 +43,7 @@ func (o *output) carry(port io.Writer) {
 	buffer := make([]byte, 32<<10)
 	for {
 		if o.ended.Load() {
-			o.near.SetReadDeadline(time.Now().Add(strayGrace))
+			_ = o.near.SetReadDeadline(time.Now().Add(strayGrace))
 		}
 		n, err := o.near.Read(buffer)
 		if n > 0 {
@@ -61,7 +61,7 @@ func (o *output) carry(port io.Writer) {
 // finish returns once all output of the command has been carried.
 func (o *output) finish() int64 {
 	o.ended.Store(true)
-	o.near.SetReadDeadline(time.Now().Add(strayGrace))
+	_ = o.near.SetReadDeadline(time.Now().Add(strayGrace))
 	<-o.done
 	return o.count
 }

@@ -58,7 +58,8 @@ func svg(w io.Writer, t table) error {
 		crowd: clients[len(clients)-1], out: bufio.NewWriter(w)}
 	height := top + len(shown)*p.groupHeight() + 40
 	title := fmt.Sprintf("containerd's snapshotters: chain of %d", p.depth)
-	fmt.Fprintf(p.out, `<svg xmlns="http://www.w3.org/2000/svg" class="peers" role="img" width="%d" height="%d" viewBox="0 0 %d %d">`+"\n", width, height, width, height)
+	fmt.Fprintf(p.out, `<svg xmlns="http://www.w3.org/2000/svg" class="peers" role="img" `+
+		`width="%d" height="%d" viewBox="0 0 %d %d">`+"\n", width, height, width, height)
 	fmt.Fprintf(p.out, "<title>%s</title>\n%s", escape(title), style)
 	fmt.Fprintf(p.out, `<rect class="page" width="%d" height="%d"/>`+"\n", width, height)
 	p.text(24, 34, "h", title)

@@ -106,5 +106,5 @@ func takeStdin(config *lab.Config) (restore func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("taking over the terminal: %w", err)
 	}
-	return func() { term.Restore(fd, before) }, nil
+	return func() { _ = term.Restore(fd, before) }, nil
 }
