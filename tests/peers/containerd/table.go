@@ -186,7 +186,8 @@ func conditions(w io.Writer, p plan) {
 	if err != nil {
 		release = []byte(err.Error())
 	}
-	fmt.Fprintf(w, "Kernel %s; at most %d rounds of all clients, and %s for each turn; p50, p99, and the rate of all clients together.\n",
+	fmt.Fprintf(w, "Kernel %s; at most %d rounds of all clients, and %s for each turn; p50, p99, and the rate of all "+
+		"clients together.\n",
 		strings.TrimSpace(string(release)), p.rounds, p.turn)
 }
 
