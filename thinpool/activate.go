@@ -170,7 +170,7 @@ func (p *Pool) table(record store.Pool, meta, data blockdev.Number) dm.ThinPool 
 // Deactivate removes the pool's device, those of its volumes, and its loop
 // devices. Nothing may use them; a device that is only open is waited for.
 func (p *Pool) Deactivate(ctx context.Context) error {
-	return p.host.patience().await(ctx, func() error { return p.deactivate(ctx) })
+	return p.host.closeWait().await(ctx, func() error { return p.deactivate(ctx) })
 }
 
 func (p *Pool) deactivate(ctx context.Context) error {

@@ -165,7 +165,7 @@ func (p *Pool) loadAndResume(ctx context.Context, ref dm.Ref, table dm.Target, l
 // DeactivateVolume removes the volume's block device, not the volume. It waits for a device
 // that is open but not mounted.
 func (p *Pool) DeactivateVolume(ctx context.Context, name string) error {
-	return p.host.patience().await(ctx, func() error { return p.DeactivateIfClosed(ctx, name) })
+	return p.host.closeWait().await(ctx, func() error { return p.DeactivateIfClosed(ctx, name) })
 }
 
 // DeactivateIfClosed is DeactivateVolume without the wait.

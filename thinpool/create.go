@@ -184,7 +184,7 @@ func (p *Pool) format(ctx context.Context, c *claims) error {
 		return err
 	}
 	// No lock of a pool is held: it does not count before its folder is renamed.
-	err = p.host.patience().await(ctx, func() error {
+	err = p.host.closeWait().await(ctx, func() error {
 		err := p.removeDevice(ctx, p.ref(), dm.RemoveOptions{})
 		var open *openDevices
 		if errors.As(err, &open) {

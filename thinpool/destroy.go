@@ -19,7 +19,7 @@ import (
 // same root.
 func (p *Pool) Destroy(ctx context.Context) error {
 	var unlock func()
-	err := p.host.patience().await(ctx, func() (err error) {
+	err := p.host.closeWait().await(ctx, func() (err error) {
 		unlock, err = p.stopLocked(ctx)
 		return err
 	})
@@ -110,7 +110,7 @@ func Sweep(ctx context.Context, host Host, root string) error {
 	if _, err := os.Stat(root); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	return host.patience().await(ctx, func() error {
+	return host.closeWait().await(ctx, func() error {
 		lock, err := lockRoot(ctx, root)
 		if err != nil {
 			return err

@@ -46,7 +46,7 @@ func (p *Pool) reserve(ctx context.Context) (_ *held, err error) {
 	if foreign != 0 {
 		return nil, p.heldByOther(foreign)
 	}
-	if err := p.roomToHold(op, status); err != nil {
+	if err := p.checkSnapshotSpace(op, status); err != nil {
 		return nil, err
 	}
 	h := &held{pool: p}
@@ -68,10 +68,10 @@ func (p *Pool) reserve(ctx context.Context) (_ *held, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, h.giveUp(ctx, errors.Is(err, ErrMoved)))
+			err = errors.Join(err, h.abandon(ctx, errors.Is(err, ErrMoved)))
 		}
 	}()
-	if err := h.look(ctx); err != nil {
+	if err := h.inspect(ctx); err != nil {
 		return nil, err
 	}
 	digest := sha256.Sum256(h.copy)
@@ -82,9 +82,9 @@ func (p *Pool) reserve(ctx context.Context) (_ *held, err error) {
 	return h, nil
 }
 
-// roomToHold refuses where holding may use up the metadata: each node that is
+// checkSnapshotSpace refuses where holding may use up the metadata: each node that is
 // changed meanwhile is there twice.
-func (p *Pool) roomToHold(op string, status dm.PoolStatus) error {
+func (p *Pool) checkSnapshotSpace(op string, status dm.PoolStatus) error {
 	const least = 16 // blocks
 	need := max(least, min(metadataLowMost, status.TotalMetadata/4)/4)
 	if status.FreeMetadata() >= need {
@@ -99,8 +99,8 @@ func (p *Pool) roomToHold(op string, status dm.PoolStatus) error {
 // (dm-thin.c, calc_metadata_threshold).
 const metadataLowMost = 1024
 
-// look finds the snapshot and verifies its superblock.
-func (h *held) look(ctx context.Context) (err error) {
+// inspect finds the snapshot and verifies its superblock.
+func (h *held) inspect(ctx context.Context) (err error) {
 	if _, h.status, err = h.pool.kernelStatus(ctx); err != nil {
 		return err
 	}
@@ -158,9 +158,9 @@ func (h *held) end(ctx context.Context) error {
 	}
 	clean, cancel := contexts.Cleanup(ctx)
 	defer cancel()
-	still, err := h.still(clean)
+	same, err := h.unchanged(clean)
 	switch {
-	case still:
+	case same:
 		err = errors.Join(err, h.release(clean))
 	case err == nil:
 		err = errors.Join(h.moved(), h.pool.dropReading(clean))
@@ -169,9 +169,9 @@ func (h *held) end(ctx context.Context) error {
 	return errors.Join(err, h.file.Close())
 }
 
-// still compares the snapshot with what it was when it was taken. With an error
+// unchanged compares the snapshot with what it was when it was taken. With an error
 // it tells only whether one is held at the same block.
-func (h *held) still(ctx context.Context) (bool, error) {
+func (h *held) unchanged(ctx context.Context) (bool, error) {
 	_, status, err := h.pool.kernelStatus(ctx)
 	if err != nil {
 		return false, err
@@ -193,9 +193,9 @@ func (h *held) release(ctx context.Context) error {
 	return h.pool.dropReading(ctx)
 }
 
-// giveUp releases a snapshot that was only just taken and cannot be used, or is
+// abandon releases a snapshot that was only just taken and cannot be used, or is
 // gone already.
-func (h *held) giveUp(ctx context.Context, gone bool) error {
+func (h *held) abandon(ctx context.Context, gone bool) error {
 	clean, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	var closed error

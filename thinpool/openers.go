@@ -105,20 +105,20 @@ func (h Host) busyTimeout() time.Duration {
 	return max(h.BusyTimeout, 0)
 }
 
-// patience bounds the wait of one operation for devices to be closed. The bound is for all
+// closeWait bounds the wait of one operation for devices to be closed. The bound is for all
 // its devices together.
-type patience struct {
+type closeWait struct {
 	host     Host
 	deadline time.Time // zero: nothing was busy so far
 }
 
-func (h Host) patience() *patience { return &patience{host: h} }
+func (h Host) closeWait() *closeWait { return &closeWait{host: h} }
 
 // await calls try until its error is no longer that a device is open, or the
 // bound is reached; then the error names the holders. The caller holds no pool's
 // lock, and try has released its own when it fails. A device that is mounted or
 // below another device is refused at once.
-func (w *patience) await(ctx context.Context, try func() error) error {
+func (w *closeWait) await(ctx context.Context, try func() error) error {
 	const first, longest = 10 * time.Millisecond, 200 * time.Millisecond
 	for pause := time.Duration(0); ; {
 		err := try()
@@ -168,20 +168,20 @@ func (h Host) holding(ctx context.Context, open *openDevices) (all Holding, know
 
 // nameHolders adds the holders to the error of an operation.
 func nameHolders(err error, open *openDevices, held Holding) error {
-	var told *Error
-	if !errors.As(err, &told) {
+	var poolErr *Error
+	if !errors.As(err, &poolErr) {
 		return err
 	}
-	told.Detail = open.Error()
+	poolErr.Detail = open.Error()
 	if text := held.String(); text != "" {
-		told.Detail += ": " + text
+		poolErr.Detail += ": " + text
 	}
 	remedy := held.remedy()
-	if told.Remedy != "" {
-		remedy += ", or " + told.Remedy
+	if poolErr.Remedy != "" {
+		remedy += ", or " + poolErr.Remedy
 	}
-	told.Remedy = remedy
-	told.Err = nil // the detail has it
+	poolErr.Remedy = remedy
+	poolErr.Err = nil // the detail has it
 	return err
 }
 

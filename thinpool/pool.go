@@ -123,8 +123,8 @@ func (p *Pool) failed(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var told *Error
-	if errors.As(err, &told) {
+	var poolErr *Error
+	if errors.As(err, &poolErr) {
 		return err
 	}
 	return &Error{Op: op, Object: p.object(), Err: err, Remedy: p.remedy(err)}

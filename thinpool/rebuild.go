@@ -23,8 +23,8 @@ type LostVolume struct {
 	Gone bool   `json:"gone"`
 }
 
-// mendMetadata clears the flag of sound metadata, and rebuilds the rest.
-func (p *Pool) mendMetadata(ctx context.Context, act func(string, func() error) error, repair *Repair) error {
+// repairMetadata clears the flag of sound metadata, and rebuilds the rest.
+func (p *Pool) repairMetadata(ctx context.Context, act func(string, func() error) error, repair *Repair) error {
 	record, err := p.Record(ctx)
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func (p *Pool) rebuild(ctx context.Context, record store.Pool, kept string) ([]L
 	backing := record.Metadata
 	if !backing.Loop {
 		var err error
-		if backing, err = p.roomForDevice(backing); err != nil {
+		if backing, err = p.deviceRebuildFile(backing); err != nil {
 			return nil, err
 		}
 	}

@@ -51,7 +51,7 @@ func (p *Pool) RemoveVolume(ctx context.Context, name string, options RemoveOpti
 func (p *Pool) RemoveVolumes(ctx context.Context, names []string, options RemoveOptions, with func(*Tx) error) ([]Removal, error) {
 	var records []store.Volume
 	var unlock func()
-	openers := p.host.patience()
+	openers := p.host.closeWait()
 	err := openers.await(ctx, func() (err error) {
 		records, unlock, err = p.holdRemovable(ctx, names, options)
 		return err
@@ -126,7 +126,7 @@ func (p *Pool) removable(ctx context.Context, record store.Volume, options Remov
 	return p.volumeFailed("remove", record.Name, err)
 }
 
-func (p *Pool) reapRemoved(ctx context.Context, tombstone store.Tombstone, openers *patience, options RemoveOptions) (Removal, error) {
+func (p *Pool) reapRemoved(ctx context.Context, tombstone store.Tombstone, openers *closeWait, options RemoveOptions) (Removal, error) {
 	name := tombstone.Name
 	p.idCache.drop(name)
 	removal := Removal{Volume: plainVolume(tombstone.Volume)}
@@ -298,7 +298,7 @@ func (p *Pool) Reap(ctx context.Context) (reaped, waiting []store.Tombstone, err
 	// Reap all closed devices first, then wait for the others.
 	again := waiting
 	waiting = nil
-	try(p.reapWhenClosed(p.host.patience()), again)
+	try(p.reapWhenClosed(p.host.closeWait()), again)
 	return reaped, waiting, errors.Join(err, errors.Join(faults...), p.writeReaped(ctx))
 }
 
@@ -307,7 +307,7 @@ func (p *Pool) Reap(ctx context.Context) (reaped, waiting []store.Tombstone, err
 // the database.
 func (p *Pool) ReapVolumes(ctx context.Context, ids ...uint32) (waiting []uint32, err error) {
 	var faults []error
-	reap := p.reapWhenClosed(p.host.patience())
+	reap := p.reapWhenClosed(p.host.closeWait())
 	for _, id := range ids {
 		var tombstone store.Tombstone
 		err := p.db.View(ctx, func(tx *store.Tx) (err error) {
@@ -344,7 +344,7 @@ func inUse(err error) bool {
 
 // reapWhenClosed is reapIfFree with a wait until the device is closed. It does not wait
 // again for a volume after a timeout: the daemon reaps often.
-func (p *Pool) reapWhenClosed(openers *patience) func(context.Context, store.Tombstone) error {
+func (p *Pool) reapWhenClosed(openers *closeWait) func(context.Context, store.Tombstone) error {
 	return func(ctx context.Context, tombstone store.Tombstone) error {
 		p.reaped.Lock()
 		vain := p.reaped.vain[tombstone.ID]

@@ -126,7 +126,7 @@ func (p *Pool) repairRecords(ctx context.Context, options RepairOptions, repair 
 // repairOnce repairs what one check finds, and reports whether another may find
 // more: the metadata was made sound.
 func (p *Pool) repairOnce(ctx context.Context, dry bool, repair *Repair) (again bool, err error) {
-	report, err := p.findMendable(ctx)
+	report, err := p.findRepairable(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -155,7 +155,7 @@ func (p *Pool) repairOnce(ctx context.Context, dry bool, repair *Repair) (again 
 				continue
 			}
 		}
-		if err := p.mend(ctx, finding, dry, repair); err != nil {
+		if err := p.repairFinding(ctx, finding, dry, repair); err != nil {
 			return false, err
 		}
 	}
@@ -165,9 +165,9 @@ func (p *Pool) repairOnce(ctx context.Context, dry bool, repair *Repair) (again 
 	return false, p.reconcile(ctx, dry, repair)
 }
 
-// findMendable is Check for who has both locks. Of an active pool's metadata,
+// findRepairable is Check for who has both locks. Of an active pool's metadata,
 // which is only mended offline, it reads no more than the thin devices.
-func (p *Pool) findMendable(ctx context.Context) (Report, error) {
+func (p *Pool) findRepairable(ctx context.Context) (Report, error) {
 	report, err := p.surveyLocked(ctx)
 	if err != nil {
 		return report, err
@@ -185,8 +185,8 @@ func (p *Pool) findMendable(ctx context.Context) (Report, error) {
 	})
 }
 
-// mend carries out one repair, or only says what it would be.
-func (p *Pool) mend(ctx context.Context, f Finding, dry bool, repair *Repair) error {
+// repairFinding carries out one repair, or only says what it would be.
+func (p *Pool) repairFinding(ctx context.Context, f Finding, dry bool, repair *Repair) error {
 	act := func(what string, do func() error) error {
 		if slices.Contains(repair.Actions, what) { // by the pass before
 			return nil
@@ -199,7 +199,7 @@ func (p *Pool) mend(ctx context.Context, f Finding, dry bool, repair *Repair) er
 	}
 	switch f.Code {
 	case FindUnfinished, FindSuspended:
-		return p.mendUnfinished(ctx, f, act)
+		return p.repairUnfinished(ctx, f, act)
 	case FindDevice:
 		return act("remove the "+f.Object, func() error {
 			_, err := p.host.Kernel.Remove(ctx, p.volumeRef(f.id), dm.RemoveOptions{})
@@ -208,12 +208,12 @@ func (p *Pool) mend(ctx context.Context, f Finding, dry bool, repair *Repair) er
 	case FindTombstone:
 		return act("give back the blocks of "+f.Object, func() error { return nil }) // Repair reaps at its end
 	case FindMetadata, FindLeak, FindNeedsCheck:
-		return p.mendMetadata(ctx, act, repair)
+		return p.repairMetadata(ctx, act, repair)
 	}
 	return nil
 }
 
-func (p *Pool) mendUnfinished(ctx context.Context, f Finding, act func(string, func() error) error) error {
+func (p *Pool) repairUnfinished(ctx context.Context, f Finding, act func(string, func() error) error) error {
 	ref := p.volumeRef(f.id)
 	if f.id == 0 {
 		ref = p.ref()

@@ -27,10 +27,10 @@ func (p *Pool) dropUnfinished() error {
 	return errors.Join(p.host.Disks.Remove(p.path(rebuiltFile)), p.host.Disks.Remove(p.path(copyingFile)))
 }
 
-// roomForDevice says what file a device's metadata is rebuilt in, and refuses
+// deviceRebuildFile says what file a device's metadata is rebuilt in, and refuses
 // where the device is not the pool's or the host has no room. The file has the
 // size that the kernel would use of the device.
-func (p *Pool) roomForDevice(backing store.Backing) (store.Backing, error) {
+func (p *Pool) deviceRebuildFile(backing store.Backing) (store.Backing, error) {
 	path := p.backingPath(backing)
 	device, err := p.host.Disks.Device(path)
 	if err != nil {

@@ -211,8 +211,8 @@ func (p *Pool) volumeError(op, name string, kind, err error) error {
 }
 
 func (p *Pool) volumeFailed(op, name string, err error) error {
-	var told *Error
-	if err == nil || errors.As(err, &told) {
+	var poolErr *Error
+	if err == nil || errors.As(err, &poolErr) {
 		return err
 	}
 	return &Error{Op: op, Object: p.volumeObject(name), Err: err}

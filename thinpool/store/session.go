@@ -154,28 +154,28 @@ func (s *session) survive(err *error) (done func()) {
 // another process has committed. Unless sound, the session must be closed.
 func (s *session) run(write bool, f func(*bolt.Tx) error) (sound bool, err error) {
 	defer s.survive(&err)()
-	var told error
+	var bodyErr error
 	body := func(tx *bolt.Tx) error {
 		newest := tx.ID()
 		if write {
 			newest-- // its own is the next
 		}
 		if s.newest >= 0 && s.newest != newest {
-			told = errStale
-			return told
+			bodyErr = errStale
+			return bodyErr
 		}
 		s.newest = newest
 		s.size = units.Bytes(tx.Size())
-		told = f(tx)
-		return told
+		bodyErr = f(tx)
+		return bodyErr
 	}
 	if !write {
 		err = s.bolt.View(body)
-		return err == nil || told != nil && !errors.Is(told, errStale), err
+		return err == nil || bodyErr != nil && !errors.Is(bodyErr, errStale), err
 	}
 	if err = s.bolt.Update(body); err != nil {
 		// After a failed commit nobody knows what memory and file have in common.
-		return told != nil && !errors.Is(told, errStale), err
+		return bodyErr != nil && !errors.Is(bodyErr, errStale), err
 	}
 	s.newest++
 	s.keepHeadroom()
