@@ -19,13 +19,13 @@ import (
 	"thinctl/units"
 )
 
-// creating tries to make the pool new, with options that change spoils.
-func creating(change func(s *stage, o *thinpool.CreateOptions)) func(context.Context, *stage) error {
+// creating creates the pool new with options that change has made invalid.
+func creating(change func(s *fixture, o *thinpool.CreateOptions)) func(context.Context, *fixture) error {
 	return creatingAs("new", change)
 }
 
-func creatingAs(name string, change func(s *stage, o *thinpool.CreateOptions)) func(context.Context, *stage) error {
-	return func(ctx context.Context, s *stage) error {
+func creatingAs(name string, change func(s *fixture, o *thinpool.CreateOptions)) func(context.Context, *fixture) error {
+	return func(ctx context.Context, s *fixture) error {
 		options := thinpooltest.SmallPool()
 		if change != nil {
 			change(s, &options)
@@ -38,58 +38,58 @@ func creatingAs(name string, change func(s *stage, o *thinpool.CreateOptions)) f
 func badOptions() []badInput {
 	var bad []badInput
 	for _, name := range []string{"", "-x", ".hidden", "..", "a/b", "a b", "größe", "tab\t", strings.Repeat("n", 33)} {
-		bad = append(bad, badInput{name: "pool name " + name, try: creatingAs(name, nil), kind: fault.Invalid, says: []string{"name pool"}})
+		bad = append(bad, badInput{name: "pool name " + name, try: creatingAs(name, nil), kind: fault.Invalid, texts: []string{"name pool"}})
 	}
-	option := func(name string, change func(s *stage, o *thinpool.CreateOptions), says ...string) {
-		bad = append(bad, badInput{name: name, try: creating(change), says: says})
+	option := func(name string, change func(s *fixture, o *thinpool.CreateOptions), texts ...string) {
+		bad = append(bad, badInput{name: name, try: creating(change), texts: texts})
 	}
-	option("data not whole blocks", func(_ *stage, o *thinpool.CreateOptions) { o.DataSize += 512 }, "multiple of the block size", "use 65600K")
-	option("data below a block", func(_ *stage, o *thinpool.CreateOptions) { o.DataSize = 4096 }, "smaller than one block")
-	option("block too small", func(_ *stage, o *thinpool.CreateOptions) { o.Block = 32 * units.KiB }, "block size 32K", "from 64K to 1G")
-	option("block too large", func(_ *stage, o *thinpool.CreateOptions) { o.Block = 2 * units.GiB }, "block size 2G")
-	option("block uneven", func(_ *stage, o *thinpool.CreateOptions) { o.Block = 100 * units.KiB }, "multiple of 64K")
-	option("metadata too small", func(_ *stage, o *thinpool.CreateOptions) { o.MetadataSize = units.MiB }, "metadata size 1M", "minimum of 2M")
-	option("metadata too large", func(_ *stage, o *thinpool.CreateOptions) { o.MetadataSize = 16 * units.GiB }, "metadata size 16G", "use 16192M")
-	option("metadata uneven", func(_ *stage, o *thinpool.CreateOptions) { o.MetadataSize += 512 }, "multiple of 4K")
-	option("base size", func(_ *stage, o *thinpool.CreateOptions) { o.BaseSize = units.MiB + 1 }, "base size", "multiple of 512")
-	option("reserve", func(_ *stage, o *thinpool.CreateOptions) {
+	option("data not whole blocks", func(_ *fixture, o *thinpool.CreateOptions) { o.DataSize += 512 }, "multiple of the block size", "use 65600K")
+	option("data below a block", func(_ *fixture, o *thinpool.CreateOptions) { o.DataSize = 4096 }, "smaller than one block")
+	option("block too small", func(_ *fixture, o *thinpool.CreateOptions) { o.Block = 32 * units.KiB }, "block size 32K", "from 64K to 1G")
+	option("block too large", func(_ *fixture, o *thinpool.CreateOptions) { o.Block = 2 * units.GiB }, "block size 2G")
+	option("block uneven", func(_ *fixture, o *thinpool.CreateOptions) { o.Block = 100 * units.KiB }, "multiple of 64K")
+	option("metadata too small", func(_ *fixture, o *thinpool.CreateOptions) { o.MetadataSize = units.MiB }, "metadata size 1M", "minimum of 2M")
+	option("metadata too large", func(_ *fixture, o *thinpool.CreateOptions) { o.MetadataSize = 16 * units.GiB }, "metadata size 16G", "use 16192M")
+	option("metadata uneven", func(_ *fixture, o *thinpool.CreateOptions) { o.MetadataSize += 512 }, "multiple of 4K")
+	option("base size", func(_ *fixture, o *thinpool.CreateOptions) { o.BaseSize = units.MiB + 1 }, "base size", "multiple of 512")
+	option("reserve", func(_ *fixture, o *thinpool.CreateOptions) {
 		o.Reserve = &store.Reserve{Data: -1, Metadata: 91, Host: 100}
 	},
 		"data reserve -1%", "metadata reserve 91%", "host reserve 100%", "from 0 to 90")
-	option("all faults at once", func(s *stage, o *thinpool.CreateOptions) {
+	option("all faults at once", func(s *fixture, o *thinpool.CreateOptions) {
 		o.DataSize, o.MetadataSize, o.BaseSize, o.MetadataDevice = 64*units.MiB+512, units.MiB, 7, s.disk+"x"
 	}, "data size", "base size", "sdax")
-	option("same device twice", func(s *stage, o *thinpool.CreateOptions) { o.DataDevice, o.MetadataDevice = s.disk, s.disk }, "sda", "same device", "give each its own")
+	option("same device twice", func(s *fixture, o *thinpool.CreateOptions) { o.DataDevice, o.MetadataDevice = s.disk, s.disk }, "sda", "same device", "give each its own")
 	return bad
 }
 
-func badPlaces() []badInput {
-	onDisk := creating(func(s *stage, o *thinpool.CreateOptions) { o.DataDevice, o.DataSize = s.disk, 0 })
+func badPaths() []badInput {
+	onDisk := creating(func(s *fixture, o *thinpool.CreateOptions) { o.DataDevice, o.DataSize = s.disk, 0 })
 	holds := func(what string, at int64, magic string) badInput {
 		return badInput{
-			name: "device holds " + what, try: onDisk, kind: thinpool.ErrHoldsData, says: []string{"sda holds " + what, "--force"},
-			given: func(t *testing.T, s *stage) { s.write(s.disk, at, magic) },
+			name: "device holds " + what, try: onDisk, kind: thinpool.ErrHoldsData, texts: []string{"sda holds " + what, "--force"},
+			given: func(t *testing.T, s *fixture) { s.write(s.disk, at, magic) },
 		}
 	}
 	return []badInput{
-		{name: "pool exists", try: creatingAs("vault", nil), kind: fault.Exists, says: []string{"ROOT/vault", "choose another name"}},
+		{name: "pool exists", try: creatingAs("vault", nil), kind: fault.Exists, texts: []string{"ROOT/vault", "choose another name"}},
 		{
-			name: "folder exists", try: creating(nil), kind: fault.Exists, says: []string{"ROOT/new", "choose another name"},
-			given: func(t *testing.T, s *stage) { check(t, os.Mkdir(filepath.Join(s.Root, "new"), 0o755)) },
+			name: "directory exists", try: creating(nil), kind: fault.Exists, texts: []string{"ROOT/new", "choose another name"},
+			given: func(t *testing.T, s *fixture) { check(t, os.Mkdir(filepath.Join(s.Root, "new"), 0o755)) },
 		},
 		{
-			name: "file exists", try: creating(nil), kind: fault.Exists, says: []string{"ROOT/new", "remove it"},
-			given: func(t *testing.T, s *stage) {
+			name: "file exists", try: creating(nil), kind: fault.Exists, texts: []string{"ROOT/new", "remove it"},
+			given: func(t *testing.T, s *fixture) {
 				check(t, os.WriteFile(filepath.Join(s.Root, "new"), []byte("mine"), 0o644))
 			},
 		},
 		{
-			name: "dangling link", try: creating(nil), kind: fault.Exists, says: []string{"ROOT/new"},
-			given: func(t *testing.T, s *stage) { check(t, os.Symlink("/nowhere", filepath.Join(s.Root, "new"))) },
+			name: "dangling link", try: creating(nil), kind: fault.Exists, texts: []string{"ROOT/new"},
+			given: func(t *testing.T, s *fixture) { check(t, os.Symlink("/nowhere", filepath.Join(s.Root, "new"))) },
 		},
 		{
-			name: "device name taken", try: creating(nil), kind: fault.Exists, says: []string{"thinctl-new", "dmsetup remove"},
-			given: func(t *testing.T, s *stage) {
+			name: "device name taken", try: creating(nil), kind: fault.Exists, texts: []string{"thinctl-new", "dmsetup remove"},
+			given: func(t *testing.T, s *fixture) {
 				_, err := s.Kernel.Create(t.Context(), "thinctl-new", "LVM-another")
 				check(t, err)
 			},
@@ -98,13 +98,13 @@ func badPlaces() []badInput {
 		holds("a partition table", 510, "\x55\xaa"), holds("a GPT partition table", 512, "EFI PART"),
 		holds("thin pool metadata", 32, "\xba\x52\x9c\x01"), holds("unknown data", 256<<20-1, "x"),
 		{
-			name: "metadata not zero", kind: thinpool.ErrHoldsData, says: []string{"sdb holds unknown data at byte 5000", "--force"},
-			given: func(t *testing.T, s *stage) { s.write(s.other, 5000, "x") },
-			try:   creating(func(s *stage, o *thinpool.CreateOptions) { o.MetadataDevice, o.MetadataSize = s.other, 0 }),
+			name: "metadata not zero", kind: thinpool.ErrHoldsData, texts: []string{"sdb holds unknown data at byte 5000", "--force"},
+			given: func(t *testing.T, s *fixture) { s.write(s.other, 5000, "x") },
+			try:   creating(func(s *fixture, o *thinpool.CreateOptions) { o.MetadataDevice, o.MetadataSize = s.other, 0 }),
 		},
 		{
-			name: "device in use", try: onDisk, kind: fault.Busy, says: []string{"sda is mounted or held", "lsblk"},
-			given: func(t *testing.T, s *stage) {
+			name: "device in use", try: onDisk, kind: fault.Busy, texts: []string{"sda is mounted or held", "lsblk"},
+			given: func(t *testing.T, s *fixture) {
 				device, err := s.host.Disks.Device(s.disk)
 				check(t, err)
 				_, err = s.Kernel.Hold(device.Dev)
@@ -112,58 +112,58 @@ func badPlaces() []badInput {
 			},
 		},
 		{
-			name: "device too small", says: []string{"sdb has 16M, 64M is needed", "larger device"}, kind: fault.Invalid,
-			try: creating(func(s *stage, o *thinpool.CreateOptions) { o.DataDevice = s.other }),
+			name: "device too small", texts: []string{"sdb has 16M, 64M is needed", "larger device"}, kind: fault.Invalid,
+			try: creating(func(s *fixture, o *thinpool.CreateOptions) { o.DataDevice = s.other }),
 		},
 		{
-			name: "device is a file", says: []string{"plain is not a block device"}, kind: fault.Invalid,
-			given: func(t *testing.T, s *stage) {
+			name: "device is a file", texts: []string{"plain is not a block device"}, kind: fault.Invalid,
+			given: func(t *testing.T, s *fixture) {
 				s.more = filepath.Join(filepath.Dir(s.Root), "plain")
 				check(t, os.WriteFile(s.more, make([]byte, 4096), 0o600))
 			},
-			try: creating(func(s *stage, o *thinpool.CreateOptions) { o.DataDevice = s.more }),
+			try: creating(func(s *fixture, o *thinpool.CreateOptions) { o.DataDevice = s.more }),
 		},
 		{
-			name: "device is not there", says: []string{"/dev/none"}, kind: fault.Invalid,
-			try: creating(func(s *stage, o *thinpool.CreateOptions) { o.DataDevice = "/dev/none" }),
+			name: "device is not there", texts: []string{"/dev/none"}, kind: fault.Invalid,
+			try: creating(func(s *fixture, o *thinpool.CreateOptions) { o.DataDevice = "/dev/none" }),
 		},
 		{
-			name: "no thin target", try: creating(nil), kind: fault.Unsupported, says: []string{"thin-pool", "modprobe dm_thin_pool"},
-			given: func(t *testing.T, s *stage) {
+			name: "no thin target", try: creating(nil), kind: fault.Unsupported, texts: []string{"thin-pool", "modprobe dm_thin_pool"},
+			given: func(t *testing.T, s *fixture) {
 				s.host.Kernel = dmtest.New(dmtest.Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: {}, dm.TypeThin: {}}})
 			},
 		},
 		{
-			name: "full policy on an old kernel", kind: fault.Unsupported, says: []string{"1.9", "leave the full policy at queue"},
-			given: func(t *testing.T, s *stage) {
+			name: "full policy on an old kernel", kind: fault.Unsupported, texts: []string{"1.9", "leave the full policy at queue"},
+			given: func(t *testing.T, s *fixture) {
 				s.host.Kernel = dmtest.New(dmtest.Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: {1, 9, 0}}})
 			},
-			try: creating(func(_ *stage, o *thinpool.CreateOptions) { o.ErrorIfFull = true }),
+			try: creating(func(_ *fixture, o *thinpool.CreateOptions) { o.ErrorIfFull = true }),
 		},
 		{
-			name: "no device mapper", try: creating(nil), kind: dm.ErrNoDeviceMapper, says: []string{"modprobe dm_mod"},
-			given: func(t *testing.T, s *stage) {
+			name: "no device mapper", try: creating(nil), kind: dm.ErrNoDeviceMapper, texts: []string{"modprobe dm_mod"},
+			given: func(t *testing.T, s *fixture) {
 				s.host.Kernel = dmtest.New(dmtest.Options{Unavailable: dm.ErrNoDeviceMapper})
 			},
 		},
 		{
-			name: "not root", try: creating(nil), kind: fault.Denied, says: []string{"needs root"},
-			given: func(t *testing.T, s *stage) {
+			name: "not root", try: creating(nil), kind: fault.Denied, texts: []string{"needs root"},
+			given: func(t *testing.T, s *fixture) {
 				s.host.Kernel = dmtest.New(dmtest.Options{Unavailable: fault.Denied})
 			},
 		},
 		{
-			name: "loop devices exhausted", try: creating(nil), kind: loopback.ErrExhausted, says: []string{"pool new", "exhausted", "losetup --list"},
-			given: func(t *testing.T, s *stage) { s.host.Loops = exhausted{s.host.Loops} },
+			name: "loop devices exhausted", try: creating(nil), kind: loopback.ErrExhausted, texts: []string{"pool new", "exhausted", "losetup --list"},
+			given: func(t *testing.T, s *fixture) { s.host.Loops = exhausted{s.host.Loops} },
 		},
 		{
-			name: "no room for the files", try: creating(nil), kind: loopback.ErrNoSpace, says: []string{"pool new", "no space on the host file system", "free some space"},
-			given: func(t *testing.T, s *stage) { s.host.Disks = fullDisks{s.host.Disks} },
+			name: "no space for the files", try: creating(nil), kind: loopback.ErrNoSpace, texts: []string{"pool new", "no space on the host file system", "free some space"},
+			given: func(t *testing.T, s *fixture) { s.host.Disks = fullDisks{s.host.Disks} },
 		},
 	}
 }
 
-// exhausted has no loop device for a second file.
+// exhausted has a loop device for one file only.
 type exhausted struct{ loopback.Loops }
 
 func (e exhausted) Attach(ctx context.Context, file string, o loopback.AttachOptions) (loopback.Device, error) {

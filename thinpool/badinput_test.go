@@ -22,19 +22,19 @@ import (
 	"thinctl/units"
 )
 
-// badInput is something that has to be refused.
+// badInput is a request that must be refused.
 type badInput struct {
 	name string
-	// given is brought about before; what stands then must stand after.
-	given func(t *testing.T, s *stage)
-	try   func(ctx context.Context, s *stage) error
-	kind  error    // what the error is, nil for no sentinel
-	says  []string // the thing, and the remedy
+	// given prepares the state, which the refusal must leave unchanged.
+	given func(t *testing.T, s *fixture)
+	try   func(ctx context.Context, s *fixture) error
+	kind  error    // of the error; nil for any
+	texts []string // the object and the remedy, in the error
 }
 
-// stage is a world with the pool vault, which has the active volume base with
-// content, and a host that the case may spoil.
-type stage struct {
+// fixture is a host with the pool vault, which has the active volume base with content.
+// A test may change host before it opens the pool again.
+type fixture struct {
 	*thinpooltest.Fixture
 	t     *testing.T
 	host  thinpool.Host
@@ -42,12 +42,12 @@ type stage struct {
 	base  thinpool.Volume
 	disk  string // a blank device of 256 MiB
 	other string // another, of 16 MiB
-	more  string // for the case itself
+	more  string // set by the test
 }
 
-func newStage(t *testing.T) *stage {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	s := &stage{Fixture: thinpooltest.New(t), t: t}
+	s := &fixture{Fixture: thinpooltest.New(t), t: t}
 	s.host = s.Host()
 	ctx := t.Context()
 	var err error
@@ -63,16 +63,17 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-func (s *stage) file(name string) string { return filepath.Join(s.Root, "vault", name) }
+func (s *fixture) file(name string) string { return filepath.Join(s.Root, "vault", name) }
 
 // idle deactivates the pool.
-func (s *stage) idle() {
+func (s *fixture) idle() {
 	s.t.Helper()
 	check(s.t, s.vault.Deactivate(s.t.Context()))
 }
 
-// saved deactivates the pool and keeps a copy of a file of its.
-func (s *stage) saved(name string) (restore func()) {
+// saved copies a file of the pool. restore deactivates and closes the pool, and writes the
+// copy back.
+func (s *fixture) saved(name string) (restore func()) {
 	s.t.Helper()
 	s.idle()
 	content, err := os.ReadFile(s.file(name))
@@ -85,7 +86,7 @@ func (s *stage) saved(name string) (restore func()) {
 	}
 }
 
-func (s *stage) add(names ...string) {
+func (s *fixture) add(names ...string) {
 	s.t.Helper()
 	for _, name := range names {
 		_, err := s.vault.CreateVolume(s.t.Context(), name, thinpool.VolumeOptions{})
@@ -93,7 +94,7 @@ func (s *stage) add(names ...string) {
 	}
 }
 
-func (s *stage) write(path string, at int64, text string) {
+func (s *fixture) write(path string, at int64, text string) {
 	s.t.Helper()
 	file, err := os.OpenFile(path, os.O_WRONLY, 0)
 	check(s.t, err)
@@ -102,24 +103,24 @@ func (s *stage) write(path string, at int64, text string) {
 	check(s.t, err)
 }
 
-// world is everything that a refusal must leave as it was.
-type world struct {
+// hostState holds everything that a refusal must leave unchanged.
+type hostState struct {
 	Devices []dm.Entry
 	Tables  [][]dm.Line
 	Loops   []loopback.Device
 	Files   map[string]string // mode, size and digest
 }
 
-func (s *stage) look() world {
+func (s *fixture) hostState() hostState {
 	s.t.Helper()
-	w := world{Loops: s.Loops.Attached(), Files: map[string]string{}}
+	h := hostState{Loops: s.Loops.Attached(), Files: map[string]string{}}
 	var err error
-	w.Devices, err = s.Kernel.List(s.t.Context())
+	h.Devices, err = s.Kernel.List(s.t.Context())
 	check(s.t, err)
-	for _, entry := range w.Devices {
+	for _, entry := range h.Devices {
 		lines, err := s.Kernel.Table(s.t.Context(), dm.ByDev(entry.Dev))
 		check(s.t, err)
-		w.Tables = append(w.Tables, lines)
+		h.Tables = append(h.Tables, lines)
 	}
 	err = filepath.WalkDir(filepath.Dir(s.Root), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -129,22 +130,22 @@ func (s *stage) look() world {
 		if err != nil {
 			return err
 		}
-		said := info.Mode().String()
+		description := info.Mode().String()
 		if info.Mode().IsRegular() {
 			sum, err := digest(path)
 			if err != nil {
 				return err
 			}
-			said = fmt.Sprintf("%s %d %x", said, info.Size(), sum)
+			description = fmt.Sprintf("%s %d %x", description, info.Size(), sum)
 		}
-		w.Files[path] = said
+		h.Files[path] = description
 		return nil
 	})
 	check(s.t, err)
-	return w
+	return h
 }
 
-// digest sums up a sparse file's data and where it lies.
+// digest returns a checksum of a sparse file's data and of their offsets.
 func digest(path string) ([]byte, error) {
 	const seekData, seekHole = 3, 4 // lseek(2)
 	file, err := os.Open(path)
@@ -175,54 +176,54 @@ func digest(path string) ([]byte, error) {
 	}
 }
 
-func (w world) differs(from world) (faults []string) {
-	if !reflect.DeepEqual(w.Devices, from.Devices) || !reflect.DeepEqual(w.Tables, from.Tables) {
-		faults = append(faults, fmt.Sprintf("devices were %v %v, are %v %v", from.Devices, from.Tables, w.Devices, w.Tables))
+func (h hostState) differences(from hostState) (faults []string) {
+	if !reflect.DeepEqual(h.Devices, from.Devices) || !reflect.DeepEqual(h.Tables, from.Tables) {
+		faults = append(faults, fmt.Sprintf("got devices %v %v, want %v %v", h.Devices, h.Tables, from.Devices, from.Tables))
 	}
-	if !reflect.DeepEqual(w.Loops, from.Loops) {
-		faults = append(faults, fmt.Sprintf("loop devices were %v, are %v", from.Loops, w.Loops))
+	if !reflect.DeepEqual(h.Loops, from.Loops) {
+		faults = append(faults, fmt.Sprintf("got loop devices %v, want %v", h.Loops, from.Loops))
 	}
-	for path, now := range w.Files {
+	for path, now := range h.Files {
 		if before, ok := from.Files[path]; !ok {
-			faults = append(faults, "new: "+path)
+			faults = append(faults, "got a new file "+path)
 		} else if now != before {
-			faults = append(faults, fmt.Sprintf("changed: %s: %s, was %s", path, now, before))
+			faults = append(faults, fmt.Sprintf("%s: got %s, want %s", path, now, before))
 		}
 	}
 	for path := range from.Files {
-		if _, ok := w.Files[path]; !ok {
-			faults = append(faults, "gone: "+path)
+		if _, ok := h.Files[path]; !ok {
+			faults = append(faults, "got no file "+path)
 		}
 	}
 	return faults
 }
 
-// Each bad input is a clear error that names the thing and the remedy, and
-// changes nothing.
+// TestBadInput checks that each bad input returns an error that names the object and the
+// remedy, and that it changes nothing.
 func TestBadInput(t *testing.T) {
 	var all []badInput
-	all = append(append(append(all, badOptions()...), badPlaces()...), badPools()...)
+	all = append(append(append(all, badOptions()...), badPaths()...), badPools()...)
 	for _, c := range append(all, badVolumes()...) {
 		t.Run(c.name, func(t *testing.T) {
-			s := newStage(t)
+			s := newFixture(t)
 			if c.given != nil {
 				c.given(t, s)
 			}
-			before := s.look()
+			before := s.hostState()
 			err := c.try(t.Context(), s)
 			if err == nil {
-				t.Fatal("it was let through")
+				t.Fatal("got no error")
 			}
 			t.Log(err)
 			if c.kind != nil && !errors.Is(err, c.kind) {
-				t.Errorf("it is not %q", c.kind)
+				t.Errorf("got error %v, want %v", err, c.kind)
 			}
-			for _, text := range c.says {
+			for _, text := range c.texts {
 				if text = strings.ReplaceAll(text, "ROOT", s.Root); !strings.Contains(err.Error(), text) {
-					t.Errorf("it does not say %q", text)
+					t.Errorf("got error %q, want it to contain %q", err, text)
 				}
 			}
-			for _, fault := range s.look().differs(before) {
+			for _, fault := range s.hostState().differences(before) {
 				t.Error(fault)
 			}
 			if v := s.Kernel.Violations(); len(v) > 0 {

@@ -20,8 +20,8 @@ import (
 
 const companions thinpool.DocumentKind = "companions"
 
-// begun is a world in which changes wait for the pool's lock.
-type begun struct {
+// batchFixture is a fixture in which changes wait for the pool's lock until release.
+type batchFixture struct {
 	t       *testing.T
 	w       *thinpooltest.Fixture
 	ctx     context.Context
@@ -30,11 +30,11 @@ type begun struct {
 	release func() error
 }
 
-func newBegun(t *testing.T) *begun {
+func newBatchFixture(t *testing.T) *batchFixture {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
-	b := &begun{t: t, w: thinpooltest.New(t), ctx: ctx}
+	b := &batchFixture{t: t, w: thinpooltest.New(t), ctx: ctx}
 	check(t, thinpooltest.Prepare(ctx, b.w.Host(), b.w.Root, b.w.Blocks(), true))
 	var err error
 	b.pool, err = thinpool.Open(ctx, b.w.Host(), b.w.Root, thinpooltest.CrashPool)
@@ -44,8 +44,9 @@ func newBegun(t *testing.T) *begun {
 	return b
 }
 
-// together runs all of them in one transaction, if that is possible.
-func (b *begun) together(all ...func(context.Context) error) []error {
+// runInOneBatch runs all changes concurrently. They wait for the lock together, so that they
+// share a transaction where possible.
+func (b *batchFixture) runInOneBatch(all ...func(context.Context) error) []error {
 	b.t.Helper()
 	faults := make([]error, len(all))
 	var group sync.WaitGroup
@@ -61,7 +62,7 @@ func (b *begun) together(all ...func(context.Context) error) []error {
 }
 
 // snapshot makes a volume with a document of its name.
-func (b *begun) snapshot(origin, name string) func(context.Context) error {
+func (b *batchFixture) snapshot(origin, name string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := b.pool.Snapshot(ctx, origin, name, thinpool.SnapshotOptions{Keep: thinpool.Keep{
 			With: func(tx *thinpool.Tx, v thinpool.VolumeRecord) error { return tx.Put(companions, v.Name, v.ID) }}})
@@ -71,7 +72,7 @@ func (b *begun) snapshot(origin, name string) func(context.Context) error {
 
 // state returns the transaction id and the volumes whose names begin with "s", with
 // their documents.
-func (b *begun) state() (tx uint64, names []string) {
+func (b *batchFixture) state() (tx uint64, names []string) {
 	b.t.Helper()
 	status, err := b.pool.Status(b.ctx)
 	check(b.t, err)
@@ -89,14 +90,14 @@ func (b *begun) state() (tx uint64, names []string) {
 	}))
 	for _, v := range volumes {
 		if id, documented := documents[v.Name]; strings.HasPrefix(v.Name, "s") && (!documented || id != v.ID) {
-			b.t.Errorf("volume %s, id %d, has the document %d %t", v.Name, v.ID, id, documented)
+			b.t.Errorf("volume %s: got document %d (exists %t), want %d", v.Name, id, documented, v.ID)
 		} else if documented {
 			names = append(names, v.Name)
 			delete(documents, v.Name)
 		}
 	}
 	if len(documents) != 0 {
-		b.t.Errorf("documents without volumes: %v", documents)
+		b.t.Errorf("got documents %v without volumes, want none", documents)
 	}
 	return status.Kernel.TransactionID, names
 }
@@ -104,14 +105,14 @@ func (b *begun) state() (tx uint64, names []string) {
 func wantNames(t *testing.T, got []string, want ...string) {
 	t.Helper()
 	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("there are %v, not %v", got, want)
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
-// Those who come at the same moment take one transaction; an origin that may be
-// written stands still once for all of its snapshots.
+// TestBatch checks that concurrent snapshots share one transaction, and that an active origin
+// is suspended once for all of its snapshots.
 func TestBatch(t *testing.T) {
-	b := newBegun(t)
+	b := newBatchFixture(t)
 	before, _ := b.state()
 	var suspends, messages atomic.Int32
 	b.w.Kernel.SetFault(func(c dmtest.Call) error {
@@ -123,23 +124,24 @@ func TestBatch(t *testing.T) {
 		}
 		return nil
 	})
-	for _, err := range b.together(b.snapshot("base", "s1"), b.snapshot("base", "s2"), b.snapshot("idle", "s3"), b.snapshot("base", "s4")) {
+	for _, err := range b.runInOneBatch(b.snapshot("base", "s1"), b.snapshot("base", "s2"), b.snapshot("idle", "s3"), b.snapshot("base", "s4")) {
 		check(t, err)
 	}
 	b.w.Kernel.SetFault(nil)
 	after, names := b.state()
 	wantNames(t, names, "s1", "s2", "s3", "s4")
 	if after != before+1 {
-		t.Errorf("%d transactions", after-before)
+		t.Errorf("got %d transactions, want 1", after-before)
 	}
 	if suspends.Load() != 2 || messages.Load() != 5 {
-		t.Errorf("%d suspensions and %d messages, not 2 and 5", suspends.Load(), messages.Load())
+		t.Errorf("got %d suspensions and %d messages, want 2 and 5", suspends.Load(), messages.Load())
 	}
 }
 
-// A change that cannot be made is told so, and the others are made.
+// TestBatchWithInvalidChange checks that an invalid change fails by itself, and that the
+// other changes of its batch succeed.
 func TestBatchWithInvalidChange(t *testing.T) {
-	b := newBegun(t)
+	b := newBatchFixture(t)
 	before, _ := b.state()
 	own := errors.New("this one will not")
 	refuses := func(ctx context.Context) error {
@@ -149,30 +151,31 @@ func TestBatchWithInvalidChange(t *testing.T) {
 			}}})
 		return err
 	}
-	faults := b.together(b.snapshot("base", "s1"), b.snapshot("base", "s1"), refuses, b.snapshot("idle", "s2"))
+	faults := b.runInOneBatch(b.snapshot("base", "s1"), b.snapshot("base", "s1"), refuses, b.snapshot("idle", "s2"))
 	exists := 0
 	for i, err := range faults[:2] {
 		switch {
 		case errors.Is(err, fault.Exists):
 			exists++
 		case err != nil:
-			t.Errorf("%d: %v", i, err)
+			t.Errorf("change %d: got %v", i, err)
 		}
 	}
 	if exists != 1 || !errors.Is(faults[2], own) || faults[3] != nil {
-		t.Errorf("they said %v", faults)
+		t.Errorf("got %v", faults)
 	}
 	after, names := b.state()
 	wantNames(t, names, "s1", "s2")
 	if after != before+1 {
-		t.Errorf("%d transactions", after-before)
+		t.Errorf("got %d transactions, want 1", after-before)
 	}
 }
 
-// What the kernel refuses is undone for all, and each is tried by itself.
+// TestBatchRejectedByKernel checks that a batch with a change that the kernel rejects is
+// undone, and that each of its changes is then tried solo.
 func TestBatchRejectedByKernel(t *testing.T) {
 	for _, refused := range []error{fault.Exists, fault.Full} {
-		b := newBegun(t)
+		b := newBatchFixture(t)
 		before, _ := b.state()
 		var creations atomic.Int32
 		b.w.Kernel.SetFault(func(c dmtest.Call) error {
@@ -181,26 +184,27 @@ func TestBatchRejectedByKernel(t *testing.T) {
 			}
 			return nil
 		})
-		for _, err := range b.together(b.snapshot("base", "s1"), b.snapshot("base", "s2"), b.snapshot("idle", "s3")) {
+		for _, err := range b.runInOneBatch(b.snapshot("base", "s1"), b.snapshot("base", "s2"), b.snapshot("idle", "s3")) {
 			check(t, err)
 		}
 		b.w.Kernel.SetFault(nil)
 		after, names := b.state()
 		wantNames(t, names, "s1", "s2", "s3")
 		if after != before+3 || creations.Load() != 5 {
-			t.Errorf("%d transactions, %d messages", after-before, creations.Load())
+			t.Errorf("got %d transactions and %d messages, want 3 and 5", after-before, creations.Load())
 		}
 		report, err := b.pool.Check(b.ctx)
 		check(t, err)
 		if len(report.Findings) != 0 {
-			t.Errorf("%+v", report.Findings)
+			t.Errorf("got findings %+v, want none", report.Findings)
 		}
 	}
 }
 
-// Documents alone do not share a transaction that may be undone.
+// TestBatchSeparatesDocuments checks that a change of documents alone is in no batch that may
+// be undone.
 func TestBatchSeparatesDocuments(t *testing.T) {
-	b := newBegun(t)
+	b := newBatchFixture(t)
 	failing := errors.New("the kernel is gone")
 	b.w.Kernel.SetFault(func(c dmtest.Call) error {
 		if c.Phase == dmtest.Before && strings.HasPrefix(c.Detail, "create_snap") {
@@ -213,24 +217,25 @@ func TestBatchSeparatesDocuments(t *testing.T) {
 			return b.pool.Update(ctx, func(tx *thinpool.Tx) error { return tx.Put("own", key, key) })
 		}
 	}
-	faults := b.together(document("a"), b.snapshot("base", "s1"), document("b"), b.snapshot("base", "s2"))
+	faults := b.runInOneBatch(document("a"), b.snapshot("base", "s1"), document("b"), b.snapshot("base", "s2"))
 	if faults[0] != nil || faults[2] != nil || !errors.Is(faults[1], failing) || !errors.Is(faults[3], failing) {
-		t.Errorf("they said %v", faults)
+		t.Errorf("got %v", faults)
 	}
 	b.w.Kernel.SetFault(nil)
 	_, names := b.state()
 	wantNames(t, names)
 	check(t, b.pool.View(b.ctx, func(tx *thinpool.Tx) error {
 		if n := tx.Count("own"); n != 2 {
-			t.Errorf("%d documents", n)
+			t.Errorf("got %d documents, want 2", n)
 		}
 		return nil
 	}))
 }
 
-// Whoever gives up before his turn leaves the others alone.
+// TestBatchCanceled checks that a caller whose context ends before its batch begins does not
+// affect the others.
 func TestBatchCanceled(t *testing.T) {
-	b := newBegun(t)
+	b := newBatchFixture(t)
 	impatient, cancel := context.WithCancel(b.ctx)
 	gaveUp := make(chan struct{}, 2)
 	leave := func(name string) func(context.Context) error {
@@ -240,7 +245,7 @@ func TestBatchCanceled(t *testing.T) {
 			return err
 		}
 	}
-	go func() { // both have left before anything is done
+	go func() { // both are canceled before a transaction begins
 		for b.waiting() < 4 && b.ctx.Err() == nil {
 			runtime.Gosched()
 		}
@@ -258,48 +263,48 @@ func TestBatchCanceled(t *testing.T) {
 	group.Wait()
 	for i, err := range faults {
 		if left := i%2 == 0; left && (!errors.Is(err, context.Canceled) || !errors.Is(err, filelock.ErrHeld)) || !left && err != nil {
-			t.Errorf("%d: %v", i, err)
+			t.Errorf("change %d: got %v", i, err)
 		}
 	}
 	_, names := b.state()
 	wantNames(t, names, "s2", "s4")
 }
 
-// A process that is stopped while it works for several leaves all done or all
-// undone.
+// TestBatchStoppedAtEveryStep checks that a process that stops during a batch leaves all of
+// its changes done or all undone.
 func TestBatchStoppedAtEveryStep(t *testing.T) {
 	for _, phase := range []thinpooltest.Phase{thinpooltest.Before, thinpooltest.After} {
 		for _, power := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%v/power cut %t", [...]string{"before", "after"}[phase], power), func(t *testing.T) {
 				t.Parallel()
 				n := 1
-				for stoppedTogether(t, n, phase, power) {
+				for batchStopped(t, n, phase, power) {
 					n++
 				}
 				if n < 8 && !t.Failed() {
-					t.Errorf("only %d steps", n-1)
+					t.Errorf("got %d steps, want at least 7", n-1)
 				}
 			})
 		}
 	}
 }
 
-func stoppedTogether(t *testing.T, n int, phase thinpooltest.Phase, power bool) bool {
+func batchStopped(t *testing.T, n int, phase thinpooltest.Phase, power bool) bool {
 	t.Helper()
-	b := newBegun(t)
+	b := newBatchFixture(t)
 	hold := b.release
 	b.release = func() error {
 		b.w.StopAt(n, phase)
 		return hold()
 	}
-	faults := b.together(b.snapshot("base", "s1"), b.snapshot("base", "s2"), b.snapshot("idle", "s3"))
+	faults := b.runInOneBatch(b.snapshot("base", "s1"), b.snapshot("base", "s2"), b.snapshot("idle", "s3"))
 	step, stopped := b.w.Restart()
 	if power {
 		b.w.PowerOff(t)
 	}
 	fault := func(format string, args ...any) {
 		t.Helper()
-		t.Errorf("stopped %s step %d (%s), they said %v: %s", [...]string{"before", "after"}[phase], n, step, faults, fmt.Sprintf(format, args...))
+		t.Errorf("stopped %s step %d (%s), which returned %v: %s", [...]string{"before", "after"}[phase], n, step, faults, fmt.Sprintf(format, args...))
 	}
 	if err := thinpooltest.Reopen(b.ctx, b.w.Host(), b.w.Root); err != nil {
 		fault("%v", err)
@@ -312,11 +317,11 @@ func stoppedTogether(t *testing.T, n int, phase thinpooltest.Phase, power bool) 
 	check(t, err)
 	_, names := b.state()
 	if len(names) != 0 && len(names) != 3 {
-		fault("there are %v", names)
+		fault("got %v, want all or none", names)
 	}
 	for i, err := range faults {
 		if err == nil && len(names) == 0 {
-			fault("%d was acknowledged, and is not there", i)
+			fault("change %d was acknowledged, but is missing", i)
 		}
 	}
 	tearDown(b.ctx, t, b.w, fault)

@@ -19,34 +19,34 @@ import (
 	"thinctl/units"
 )
 
-// ailment is something that Check has to find.
-type ailment struct {
+// checkCase is a defect of a pool that Check must find.
+type checkCase struct {
 	name  string
-	given func(s *stage)
-	codes []string // all that is found, sorted
-	// left is what a repair cannot mend, sorted.
+	given func(s *fixture)
+	codes []string // of all findings, sorted
+	// left has the codes of the findings that a repair cannot remove, sorted.
 	left []string
-	// after looks at the repaired pool.
-	after func(s *stage)
+	// after checks the repaired pool.
+	after func(s *fixture)
 }
 
-func (s *stage) send(text string) {
+func (s *fixture) send(text string) {
 	s.t.Helper()
 	_, err := s.Kernel.Message(s.t.Context(), dm.ByName("thinctl-vault"), text)
 	check(s.t, err)
 }
 
-func (s *stage) baseIs(want uint64) {
+func (s *fixture) baseIs(want uint64) {
 	s.t.Helper()
 	volume, err := s.vault.ActivateVolume(s.t.Context(), "base")
 	check(s.t, err)
 	if got, err := s.Kernel.ReadStamp(volume.Dev, 0); err != nil || got != want {
-		s.t.Errorf("base reads %d, %v; want %d", got, err, want)
+		s.t.Errorf("base: got value %d, %v; want %d", got, err, want)
 	}
 }
 
-// cutOff stops an operation at the first step that begins so.
-func (s *stage) cutOff(step string, phase thinpooltest.Phase, run func(p *thinpool.Pool) error) {
+// cutOff stops an operation at the first step whose name begins with step.
+func (s *fixture) cutOff(step string, phase thinpooltest.Phase, run func(p *thinpool.Pool) error) {
 	s.t.Helper()
 	for n := 1; n < 100; n++ {
 		s.StopAt(n, phase)
@@ -56,7 +56,7 @@ func (s *stage) cutOff(step string, phase thinpooltest.Phase, run func(p *thinpo
 		}
 		at, stopped := s.Restart()
 		if !stopped {
-			s.t.Fatalf("it never came to %q: %v", step, err)
+			s.t.Fatalf("got no step %q: %v", step, err)
 		}
 		if strings.HasPrefix(at, step) {
 			return
@@ -64,18 +64,18 @@ func (s *stage) cutOff(step string, phase thinpooltest.Phase, run func(p *thinpo
 	}
 }
 
-func ailments() []ailment {
+func checkCases() []checkCase {
 	const orphan = 777
-	return []ailment{
-		{name: "nothing", given: func(*stage) {}},
-		{name: "nothing, inactive", given: func(s *stage) { s.idle() }},
+	return []checkCase{
+		{name: "nothing", given: func(*fixture) {}},
+		{name: "nothing, inactive", given: func(s *fixture) { s.idle() }},
 		{
 			name: thinpool.FindIdentity, codes: []string{thinpool.FindIdentity},
-			given: func(s *stage) { s.send("set_transaction_id 1 9") },
+			given: func(s *fixture) { s.send("set_transaction_id 1 9") },
 		},
 		{
 			name: "identity, inactive", codes: []string{thinpool.FindIdentity},
-			given: func(s *stage) {
+			given: func(s *fixture) {
 				restore := s.saved("state.db")
 				s.add("two")
 				check(s.t, s.vault.DeactivateVolume(s.t.Context(), "base"))
@@ -88,25 +88,25 @@ func ailments() []ailment {
 			},
 		},
 		{
-			name: thinpool.FindUnfinished, codes: []string{thinpool.FindUnfinished}, given: func(s *stage) {
+			name: thinpool.FindUnfinished, codes: []string{thinpool.FindUnfinished}, given: func(s *fixture) {
 				s.cutOff("message create_thin", thinpooltest.Before, func(p *thinpool.Pool) error {
 					_, err := p.CreateVolume(s.t.Context(), "half", thinpool.VolumeOptions{})
 					return err
 				})
 			},
-			after: func(s *stage) { s.add("half") },
+			after: func(s *fixture) { s.add("half") },
 		},
 		{
-			name: "unfinished and orphan", codes: []string{thinpool.FindUnfinished}, given: func(s *stage) {
+			name: "unfinished and orphan", codes: []string{thinpool.FindUnfinished}, given: func(s *fixture) {
 				s.cutOff("message create_thin", thinpooltest.After, func(p *thinpool.Pool) error {
 					_, err := p.CreateVolume(s.t.Context(), "half", thinpool.VolumeOptions{})
 					return err
 				})
 			},
-			after: func(s *stage) { s.add("half") },
+			after: func(s *fixture) { s.add("half") },
 		},
 		{
-			name: "unfinished activation", codes: []string{thinpool.FindUnfinished}, given: func(s *stage) {
+			name: "unfinished activation", codes: []string{thinpool.FindUnfinished}, given: func(s *fixture) {
 				check(s.t, s.vault.DeactivateVolume(s.t.Context(), "base"))
 				s.cutOff("load", thinpooltest.Before, func(p *thinpool.Pool) error {
 					_, err := p.ActivateVolume(s.t.Context(), "base")
@@ -115,37 +115,37 @@ func ailments() []ailment {
 			},
 		},
 		{
-			name: "unfinished extension", codes: []string{thinpool.FindUnfinished}, given: func(s *stage) {
+			name: "unfinished extension", codes: []string{thinpool.FindUnfinished}, given: func(s *fixture) {
 				s.cutOff("refresh", thinpooltest.Before, func(p *thinpool.Pool) error {
 					_, err := p.Extend(s.t.Context(), thinpool.ExtendOptions{Data: 128 * units.MiB})
 					return err
 				})
 			},
-			after: func(s *stage) {
+			after: func(s *fixture) {
 				if status, err := s.vault.Status(s.t.Context()); err != nil || status.Kernel.TotalData != 2048 {
 					s.t.Errorf("%d data blocks, %v", status.Kernel.TotalData, err)
 				}
 			},
 		},
 		{
-			name: thinpool.FindSuspended, codes: []string{thinpool.FindSuspended}, given: func(s *stage) {
+			name: thinpool.FindSuspended, codes: []string{thinpool.FindSuspended}, given: func(s *fixture) {
 				check(s.t, s.Kernel.Suspend(s.t.Context(), dm.ByDev(s.base.Dev), dm.SuspendOptions{}))
 			},
 		},
 		{
-			name: thinpool.FindDevice, codes: []string{thinpool.FindDevice}, given: func(s *stage) {
+			name: thinpool.FindDevice, codes: []string{thinpool.FindDevice}, given: func(s *fixture) {
 				_, err := s.Kernel.Create(s.t.Context(), "stray", dm.UUID("THINCTL-"+s.vault.UUID()+"-555"))
 				check(s.t, err)
 			},
-			after: func(s *stage) {
+			after: func(s *fixture) {
 				if _, err := s.Kernel.Info(s.t.Context(), dm.ByName("stray")); err == nil {
-					s.t.Error("the stray device is still there")
+					s.t.Error("the stray device still exists")
 				}
 			},
 		},
 		{
-			name: thinpool.FindOrphan, codes: []string{thinpool.FindOrphan}, given: func(s *stage) { s.orphan(orphan, 400) },
-			after: func(s *stage) {
+			name: thinpool.FindOrphan, codes: []string{thinpool.FindOrphan}, given: func(s *fixture) { s.orphan(orphan, 400) },
+			after: func(s *fixture) {
 				adopted, err := s.vault.VolumeStatus(s.t.Context(), fmt.Sprintf("recovered-%d", orphan))
 				if err != nil || adopted.ID != orphan || adopted.Size != 401*64*units.KiB {
 					s.t.Errorf("%+v, %v: base size is 16M, its highest block is 400", adopted, err)
@@ -153,13 +153,13 @@ func ailments() []ailment {
 				volume, err := s.vault.ActivateVolume(s.t.Context(), adopted.Name)
 				check(s.t, err)
 				if got, err := s.Kernel.ReadStamp(volume.Dev, 400); err != nil || got != 7 {
-					s.t.Errorf("it reads %d, %v", got, err)
+					s.t.Errorf("adopted volume: got value %d, %v", got, err)
 				}
 			},
 		},
 		{
-			name: "a small orphan", codes: []string{thinpool.FindOrphan}, given: func(s *stage) { s.orphan(orphan, 3) },
-			after: func(s *stage) {
+			name: "a small orphan", codes: []string{thinpool.FindOrphan}, given: func(s *fixture) { s.orphan(orphan, 3) },
+			after: func(s *fixture) {
 				if adopted, err := s.vault.VolumeStatus(s.t.Context(), fmt.Sprintf("recovered-%d", orphan)); err != nil || adopted.Size != 16*units.MiB {
 					s.t.Errorf("%+v, %v: want the base size", adopted, err)
 				}
@@ -167,8 +167,8 @@ func ailments() []ailment {
 		},
 		{
 			name: "an orphan, inactive", codes: []string{thinpool.FindOrphan},
-			given: func(s *stage) { s.orphan(orphan, 400); s.idle() },
-			after: func(s *stage) {
+			given: func(s *fixture) { s.orphan(orphan, 400); s.idle() },
+			after: func(s *fixture) {
 				if adopted, err := s.vault.VolumeStatus(s.t.Context(), fmt.Sprintf("recovered-%d", orphan)); err != nil || adopted.Size != 401*64*units.KiB {
 					s.t.Errorf("%+v, %v: its highest block is 400", adopted, err)
 				}
@@ -176,15 +176,15 @@ func ailments() []ailment {
 		},
 		{
 			name: thinpool.FindMissing, codes: []string{thinpool.FindMissing},
-			given: func(s *stage) { s.add("lost"); s.send("delete 2") },
-			after: func(s *stage) {
+			given: func(s *fixture) { s.add("lost"); s.send("delete 2") },
+			after: func(s *fixture) {
 				if _, err := s.vault.VolumeStatus(s.t.Context(), "lost"); !errors.Is(err, fault.NotFound) {
 					s.t.Errorf("the lost volume's record: %v", err)
 				}
 			},
 		},
 		{
-			name: thinpool.FindTombstone, codes: []string{thinpool.FindTombstone}, given: func(s *stage) {
+			name: thinpool.FindTombstone, codes: []string{thinpool.FindTombstone}, given: func(s *fixture) {
 				release, err := s.Kernel.Hold(s.base.Dev)
 				check(s.t, err)
 				_, err = s.vault.RemoveVolume(s.t.Context(), "base", thinpool.RemoveOptions{Deferred: true})
@@ -200,8 +200,8 @@ func ailments() []ailment {
 		},
 		{
 			name: thinpool.FindHeldRoot, codes: []string{thinpool.FindHeldRoot}, left: []string{thinpool.FindHeldRoot},
-			given: func(s *stage) { s.send("reserve_metadata_snap") },
-			after: func(s *stage) {
+			given: func(s *fixture) { s.send("reserve_metadata_snap") },
+			after: func(s *fixture) {
 				if status, err := s.vault.Status(s.t.Context()); err != nil || status.Kernel.HeldRoot == 0 {
 					s.t.Errorf("another program's metadata snapshot was released: %v", err)
 				}
@@ -209,36 +209,36 @@ func ailments() []ailment {
 		},
 		{
 			name: thinpool.FindUnchecked, codes: []string{thinpool.FindUnchecked}, left: []string{thinpool.FindUnchecked},
-			given: func(s *stage) { s.damage(metadata.SuperblockBlock) }, // of the held root
-			after: func(s *stage) { s.notHeld() },
+			given: func(s *fixture) { s.damage(metadata.SuperblockBlock) }, // of the held root
+			after: func(s *fixture) { s.notHeld() },
 		},
 		{
-			name: thinpool.FindMode, codes: []string{thinpool.FindMode}, left: []string{thinpool.FindMode}, given: func(s *stage) {
+			name: thinpool.FindMode, codes: []string{thinpool.FindMode}, left: []string{thinpool.FindMode}, given: func(s *fixture) {
 				dev, err := s.Kernel.Info(s.t.Context(), dm.ByName("thinctl-vault"))
 				check(s.t, err)
 				check(s.t, s.Kernel.FailPool(dev.Dev))
 			},
-			after: func(s *stage) { s.idle(); check(s.t, s.vault.Activate(s.t.Context())) },
+			after: func(s *fixture) { s.idle(); check(s.t, s.vault.Activate(s.t.Context())) },
 		},
 		{
 			name: thinpool.FindNeedsCheck, codes: []string{thinpool.FindNeedsCheck}, left: []string{thinpool.FindNeedsCheck},
-			given: func(s *stage) { s.needsCheck() }, // active: nothing may be done yet
-			after: func(s *stage) {
+			given: func(s *fixture) { s.needsCheck() }, // active: no repair is allowed yet
+			after: func(s *fixture) {
 				s.idle()
-				s.mended()
+				s.repaired()
 				check(s.t, s.vault.Activate(s.t.Context()))
 			},
 		},
 		{
-			name: "needs-check, inactive", codes: []string{thinpool.FindNeedsCheck}, given: func(s *stage) { s.needsCheck(); s.idle() },
-			after: func(s *stage) { check(s.t, s.vault.Activate(s.t.Context())) },
+			name: "needs-check, inactive", codes: []string{thinpool.FindNeedsCheck}, given: func(s *fixture) { s.needsCheck(); s.idle() },
+			after: func(s *fixture) { check(s.t, s.vault.Activate(s.t.Context())) },
 		},
 		{
-			name: thinpool.FindMetadata, codes: []string{thinpool.FindMetadata}, given: func(s *stage) {
+			name: thinpool.FindMetadata, codes: []string{thinpool.FindMetadata}, given: func(s *fixture) {
 				s.idle()
 				s.damage(metadata.NodeBlock)
 			},
-			after: func(s *stage) {
+			after: func(s *fixture) {
 				delete(s.Damage, s.file("metadata"))
 				kept, err := os.ReadDir(s.vault.Dir())
 				check(s.t, err)
@@ -251,8 +251,8 @@ func ailments() []ailment {
 	}
 }
 
-// damage breaks the blocks of a kind that are read, but for the superblock.
-func (s *stage) damage(kind metadata.BlockKind) {
+// damage corrupts each block of a kind when it is read, except for the superblock.
+func (s *fixture) damage(kind metadata.BlockKind) {
 	s.Damage[s.file("metadata")] = func(block uint64, b []byte) {
 		if block != 0 && metadata.KindOf(b) == kind {
 			b[100] ^= 1
@@ -260,8 +260,8 @@ func (s *stage) damage(kind metadata.BlockKind) {
 	}
 }
 
-// records is all that the pool's database says.
-func (s *stage) records() string {
+// records returns all records of the pool's database.
+func (s *fixture) records() string {
 	s.t.Helper()
 	var all []any
 	add := func(record any, err error) {
@@ -286,18 +286,18 @@ func (s *stage) records() string {
 	return fmt.Sprintf("%+v", all)
 }
 
-// notHeld fails where a reading left something behind.
-func (s *stage) notHeld() {
+// notHeld checks that no metadata snapshot is held.
+func (s *fixture) notHeld() {
 	s.t.Helper()
 	status, err := s.vault.Status(s.t.Context())
 	check(s.t, err)
 	if status.Kernel.HeldRoot != 0 {
-		s.t.Errorf("a metadata snapshot is held at %d", status.Kernel.HeldRoot)
+		s.t.Errorf("got a metadata snapshot at block %d, want none", status.Kernel.HeldRoot)
 	}
 }
 
-// orphan makes a thin device that the database does not know, with a block.
-func (s *stage) orphan(id uint32, block uint64) {
+// orphan makes a thin device that is not in the database, with one written block.
+func (s *fixture) orphan(id uint32, block uint64) {
 	s.t.Helper()
 	ctx := s.t.Context()
 	pool, err := s.Kernel.Info(ctx, dm.ByName("thinctl-vault"))
@@ -314,14 +314,14 @@ func (s *stage) orphan(id uint32, block uint64) {
 	check(s.t, err)
 }
 
-func (s *stage) needsCheck() {
+func (s *fixture) needsCheck() {
 	s.t.Helper()
 	pool, err := s.Kernel.Info(s.t.Context(), dm.ByName("thinctl-vault"))
 	check(s.t, err)
 	check(s.t, s.Kernel.FailMetadata(pool.Dev))
 }
 
-func (s *stage) mended() thinpool.Repair {
+func (s *fixture) repaired() thinpool.Repair {
 	s.t.Helper()
 	repair, err := s.vault.Repair(s.t.Context(), thinpool.RepairOptions{})
 	check(s.t, err)
@@ -337,12 +337,12 @@ func codes(findings []thinpool.Finding) []string {
 	return slices.Compact(all)
 }
 
-// All that can be wrong is found by its code, a dry run changes nothing, a
-// repair mends what it may and says what it may not.
+// TestCheckAndRepair checks that each defect is reported by its code, and that a dry run
+// changes nothing. A repair must fix what it may, and report the rest.
 func TestCheckAndRepair(t *testing.T) {
-	for _, c := range ailments() {
+	for _, c := range checkCases() {
 		t.Run(c.name, func(t *testing.T) {
-			s := newStage(t)
+			s := newFixture(t)
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
 			_, _, err := s.Kernel.Status(ctx, dm.ByName("thinctl-vault"), dm.StatusOptions{}) // a flush
@@ -358,35 +358,35 @@ func TestCheckAndRepair(t *testing.T) {
 			for _, finding := range report.Findings {
 				t.Logf("%+v", finding)
 				if finding.Object == "" || finding.Detail == "" || finding.Remedy == "" && finding.Code != thinpool.FindUnchecked {
-					t.Errorf("%s does not say what, why and what to do", finding.Code)
+					t.Errorf("%s: got a finding without object, detail or remedy", finding.Code)
 				}
 			}
 			if got := codes(report.Findings); !slices.Equal(got, c.codes) {
-				t.Fatalf("found %q, want %q", got, c.codes)
+				t.Fatalf("got findings %q, want %q", got, c.codes)
 			}
-			before, records := s.look(), s.records()
+			before, records := s.hostState(), s.records()
 			plan, err := s.vault.Repair(ctx, thinpool.RepairOptions{DryRun: true})
 			check(t, err)
-			after := s.look()
-			if report.Active { // looking commits its metadata, and notes meanwhile that it looks
+			after := s.hostState()
+			if report.Active { // reading commits the metadata and writes the note of a reading
 				for _, name := range []string{"metadata", "state.db"} {
 					delete(before.Files, s.file(name))
 					delete(after.Files, s.file(name))
 				}
 			}
 			if now := s.records(); now != records {
-				t.Errorf("the dry run: the database says %s, said %s", now, records)
+				t.Errorf("dry run: got database %s, want %s", now, records)
 			}
-			for _, fault := range after.differs(before) {
-				t.Error("the dry run: ", fault)
+			for _, fault := range after.differences(before) {
+				t.Error("dry run: ", fault)
 			}
-			repair := s.mended()
+			repair := s.repaired()
 			t.Logf("%+v", repair)
 			if !slices.Equal(plan.Actions, repair.Actions) && len(plan.Actions) != len(repair.Actions) {
-				t.Errorf("planned %q, did %q", plan.Actions, repair.Actions)
+				t.Errorf("got actions %q, want those of the plan %q", repair.Actions, plan.Actions)
 			}
 			if got := codes(repair.Left); !slices.Equal(got, c.left) {
-				t.Errorf("left %q, want %q", got, c.left)
+				t.Errorf("got findings left %q, want %q", got, c.left)
 			}
 			if c.after != nil {
 				c.after(s)
@@ -395,7 +395,7 @@ func TestCheckAndRepair(t *testing.T) {
 				return
 			}
 			if report, err = s.vault.Check(ctx); err != nil || len(report.Findings) > 0 {
-				t.Errorf("after the repair: %+v, %v", report.Findings, err)
+				t.Errorf("after the repair: got findings %+v, %v; want none", report.Findings, err)
 			}
 			if err := s.vault.Activate(ctx); err != nil {
 				t.Error(err)

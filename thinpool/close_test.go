@@ -7,7 +7,8 @@ import (
 	"thinctl/thinpool"
 )
 
-// What a removal left to be noted goes with the pool.
+// TestCloseAfterDestroy checks that Destroy discards the records that a removal has not
+// written yet.
 func TestCloseAfterDestroy(t *testing.T) {
 	w, ctx := thinpooltest.New(t), t.Context()
 	pool, err := thinpool.Create(ctx, w.Host(), w.Root, "vault", thinpooltest.SmallPool())

@@ -11,8 +11,9 @@ import (
 	"thinctl/units"
 )
 
-// Thirty-two clients of one pool, in what are two processes to it, lose
-// nothing and leave nothing. tests/crash does the same with real processes.
+// TestManyClients runs 32 clients of one pool through two handles, as two processes do. No
+// acknowledged change may be lost, and nothing may be left. tests/crash does the same with
+// real processes.
 func TestManyClients(t *testing.T) {
 	const number, steps = 32, 100
 	w := thinpooltest.New(t)
@@ -51,7 +52,7 @@ func TestManyClients(t *testing.T) {
 	report, err := first.Check(ctx)
 	check(t, err)
 	if len(report.Findings) != 0 {
-		t.Errorf("%+v", report.Findings)
+		t.Errorf("got findings %+v, want none", report.Findings)
 	}
 	tearDown(ctx, t, w, t.Errorf)
 }

@@ -12,9 +12,9 @@ import (
 	"thinctl/thinpool"
 )
 
-// A process that is stopped at any step of any operation leaves it done or
-// undone, after a restart and after a power cut; nothing acknowledged is lost,
-// nothing is leaked. tests/crash does the same on a real kernel.
+// TestStoppedAtEveryStep stops a process at each step of each operation. The operation must
+// be done or undone, after a restart and after a power cut. No acknowledged change may be
+// lost and nothing may leak. tests/crash does the same on a real kernel.
 func TestStoppedAtEveryStep(t *testing.T) {
 	for _, operation := range thinpooltest.Operations() {
 		for _, phase := range []thinpooltest.Phase{thinpooltest.Before, thinpooltest.After} {
@@ -31,8 +31,8 @@ func TestStoppedAtEveryStep(t *testing.T) {
 	}
 }
 
-// stopped stops the operation at its n-th step in a new world, and tells
-// whether there was such a step.
+// stopped stops the operation at its n-th step in a new fixture. It reports whether the
+// operation has that many steps.
 func stopped(t *testing.T, kernel dmtest.Options, operation thinpooltest.Operation, n int, phase thinpooltest.Phase, power bool) bool {
 	t.Helper()
 	w := thinpooltest.NewOn(t, kernel)
@@ -42,15 +42,15 @@ func stopped(t *testing.T, kernel dmtest.Options, operation thinpooltest.Operati
 	before, err := thinpooltest.Inspect(ctx, w.Host(), w.Root)
 	check(t, err)
 	w.StopAt(n, phase)
-	said := operation.Run(ctx, w.Host(), w.Root)
+	result := operation.Run(ctx, w.Host(), w.Root)
 	step, stopped := w.Restart()
 	if power {
 		w.PowerOff(t)
 	}
 	fault := func(format string, args ...any) {
 		t.Helper()
-		t.Errorf("stopped %s step %d (%s), the operation said: %v: %s",
-			[...]string{"before", "after"}[phase], n, step, said, fmt.Sprintf(format, args...))
+		t.Errorf("stopped %s step %d (%s), the operation returned %v: %s",
+			[...]string{"before", "after"}[phase], n, step, result, fmt.Sprintf(format, args...))
 	}
 	if err := thinpooltest.Reopen(ctx, w.Host(), w.Root); err != nil {
 		fault("%v", err)
@@ -64,8 +64,8 @@ func stopped(t *testing.T, kernel dmtest.Options, operation thinpooltest.Operati
 	case power && operation.Volatile:
 	case done == undone:
 		fault("done %v, undone %v: %+v", done, undone, s)
-	case said == nil && !done:
-		fault("acknowledged, yet not done: %+v", s)
+	case result == nil && !done:
+		fault("acknowledged, but not done: %+v", s)
 	}
 	if err := thinpooltest.ReadBack(ctx, w.Host(), w.Root, w.Blocks(), &s); err != nil {
 		fault("%v", err)
@@ -75,13 +75,13 @@ func stopped(t *testing.T, kernel dmtest.Options, operation thinpooltest.Operati
 		return false
 	}
 	if !stopped {
-		check(t, said)
+		check(t, result)
 		t.Logf("%d steps", n-1)
 	}
 	return stopped
 }
 
-// tearDown destroys everything, and looks for what is left.
+// tearDown destroys all pools, and checks that nothing is left.
 func tearDown(ctx context.Context, t *testing.T, w *thinpooltest.Fixture, fault func(string, ...any)) {
 	t.Helper()
 	names, err := thinpool.List(w.Root)

@@ -9,9 +9,9 @@ import (
 	"thinctl/thinpool"
 )
 
-func TestDestroyTakesWhatIsKeptOfLayers(t *testing.T) {
-	world := thinpooltest.New(t)
-	pool, err := thinpool.Create(t.Context(), world.Host(), world.Root, "p", thinpooltest.SmallPool())
+func TestDestroyRemovesFilesOfLayers(t *testing.T) {
+	f := thinpooltest.New(t)
+	pool, err := thinpool.Create(t.Context(), f.Host(), f.Root, "p", thinpooltest.SmallPool())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestDestroyTakesWhatIsKeptOfLayers(t *testing.T) {
 	if err := pool.Destroy(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	left, err := os.ReadDir(world.Root)
+	left, err := os.ReadDir(f.Root)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 func TestKeptVolumesAreRefused(t *testing.T) {
-	world := thinpooltest.New(t)
-	pool, err := thinpool.Create(t.Context(), world.Host(), world.Root, "p", thinpooltest.SmallPool())
+	f := thinpooltest.New(t)
+	pool, err := thinpool.Create(t.Context(), f.Host(), f.Root, "p", thinpooltest.SmallPool())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestKeptVolumesAreRefused(t *testing.T) {
 	if _, err := pool.ResizeVolume(t.Context(), "kept", 32*units.MiB); !errors.Is(err, fault.Invalid) {
 		t.Errorf("resizing a kept volume: %v", err)
 	}
-	// One that may not go keeps the other.
+	// One refused volume keeps the other from being removed.
 	_, err = pool.RemoveVolumes(t.Context(), []string{"own", "kept"}, thinpool.RemoveOptions{}, nil)
 	if !errors.Is(err, fault.Invalid) {
 		t.Errorf("removing both: %v", err)
@@ -53,8 +53,8 @@ func TestKeptVolumesAreRefused(t *testing.T) {
 }
 
 func TestReadOnlyVolume(t *testing.T) {
-	world := thinpooltest.New(t)
-	pool, err := thinpool.Create(t.Context(), world.Host(), world.Root, "p", thinpooltest.SmallPool())
+	f := thinpooltest.New(t)
+	pool, err := thinpool.Create(t.Context(), f.Host(), f.Root, "p", thinpooltest.SmallPool())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,14 +65,14 @@ func TestReadOnlyVolume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := world.Blocks()
+	blocks := f.Blocks()
 	if err := blocks.Write(work, 3, 7); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := pool.RenameVolume(t.Context(), "work", "layer", thinpool.RenameOptions{Keep: thinpool.Keep{For: "layer", ReadOnly: true}}); err != nil {
 		t.Fatal(err)
 	}
-	world.PowerOff(t) // what was written before the new name counts is durable
+	f.PowerOff(t) // the rename makes earlier writes durable
 	if err := pool.Activate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestReadOnlyVolume(t *testing.T) {
 		t.Error(err)
 	}
 	if err := blocks.Write(layer, 3, 8); err == nil {
-		t.Error("a read-only volume took a write")
+		t.Error("write to a read-only volume: got no error")
 	}
 	if _, err := pool.Snapshot(t.Context(), "layer", "copy", thinpool.SnapshotOptions{}); err != nil {
 		t.Fatal(err)
@@ -96,19 +96,19 @@ func TestReadOnlyVolume(t *testing.T) {
 	if err := blocks.Write(clone, 3, 9); err != nil {
 		t.Errorf("its snapshot: %v", err)
 	}
-	// Blocks come back from it all the same, in use or not.
+	// Its blocks are freed nevertheless, in use or not.
 	removals, err := pool.RemoveVolumes(t.Context(), []string{"layer", "copy"}, thinpool.RemoveOptions{For: "layer"}, nil)
 	if !errors.Is(err, fault.Invalid) || removals != nil {
-		t.Fatalf("copy is nobody's layer: %v, %v", removals, err)
+		t.Fatalf("removing copy, which is no layer: got %v, %v; want %v", removals, err, fault.Invalid)
 	}
 	if removal, err := pool.RemoveVolume(t.Context(), "layer", thinpool.RemoveOptions{For: "layer"}); err != nil || !removal.Reaped || removal.Discarded == 0 {
 		t.Errorf("%+v, %v", removal, err)
 	}
 }
 
-func TestViewShowsWhatCounts(t *testing.T) {
-	world := thinpooltest.New(t)
-	pool, err := thinpool.Create(t.Context(), world.Host(), world.Root, "p", thinpooltest.SmallPool())
+func TestViewShowsCommittedDocuments(t *testing.T) {
+	f := thinpooltest.New(t)
+	pool, err := thinpool.Create(t.Context(), f.Host(), f.Root, "p", thinpooltest.SmallPool())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,11 +142,11 @@ func TestViewShowsWhatCounts(t *testing.T) {
 	if keys := seen(); len(keys) != 1 {
 		t.Errorf("after a refused change: %q", keys)
 	}
-	// Step by step through another one: it is there once its call would return.
+	// Stop at each step of another change: it is there once its call would return.
 	for step := 1; ; step++ {
-		world.StopAt(step, thinpooltest.After)
+		f.StopAt(step, thinpooltest.After)
 		_, err := pool.CreateVolume(t.Context(), "third", thinpool.VolumeOptions{Keep: write})
-		_, stopped := world.Restart()
+		_, stopped := f.Restart()
 		before := seen()
 		if err := pool.Recover(t.Context()); err != nil {
 			t.Fatal(err)

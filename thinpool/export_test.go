@@ -2,7 +2,7 @@ package thinpool
 
 import "context"
 
-// Holding takes the pool's lock, so that changes wait, and tells how many do.
+// Holding takes the pool's lock, so that changes wait. waiting returns how many do.
 func (p *Pool) Holding(ctx context.Context) (waiting func() int, release func() error, err error) {
 	lock, err := p.lock(ctx)
 	if err != nil {

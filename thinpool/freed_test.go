@@ -13,15 +13,15 @@ import (
 	"thinctl/units"
 )
 
-// What comes back, asked of the last commit, is what the whole metadata says, of
-// any volumes together and whether the pool is active or not.
+// TestFreed compares Freed, which reads the last commit, with Usage, which reads all of the
+// metadata: for each set of volumes, on the active and on the inactive pool.
 func TestFreed(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	release := s.shared()
 	volumes := []string{"base", "web", "third"}
 	_, err := s.vault.Snapshot(t.Context(), "web", "third", thinpool.SnapshotOptions{})
 	check(t, err)
-	look := func(when string) {
+	compare := func(when string) {
 		t.Helper()
 		for set := range 1 << len(volumes) {
 			var names []string
@@ -34,24 +34,24 @@ func TestFreed(t *testing.T) {
 			check(t, err)
 			freed, err := s.vault.Freed(t.Context(), names...)
 			if err != nil || freed != usage.Freed {
-				t.Errorf("%s: %q give back %s, %v; all of the metadata says %s", when, names, freed, err, usage.Freed)
+				t.Errorf("%s: Freed(%q): got %s, %v; want %s as Usage", when, names, freed, err, usage.Freed)
 			}
 		}
 	}
-	look("active")
+	compare("active")
 	freed, err := s.vault.Freed(t.Context(), "base")
 	if err != nil || freed != 1*block {
-		t.Errorf("base alone gives back %s, %v", freed, err)
+		t.Errorf("Freed(base): got %s, %v; want %s", freed, err, units.Bytes(1*block))
 	}
 	_, err = s.vault.Freed(t.Context(), "base", "none")
-	says(t, err, []error{fault.NotFound}, "vault/none")
+	wantError(t, err, []error{fault.NotFound}, "vault/none")
 	s.clean()
 	release()
 	check(t, s.vault.Deactivate(t.Context()))
-	look("inactive")
+	compare("inactive")
 }
 
-// watched calls with every metadata block but the first that is read.
+// watched calls read before each metadata block except the superblock is read.
 type watched struct {
 	thinpool.Disks
 	read func()
@@ -74,17 +74,16 @@ func (f watchedFile) ReadAt(p []byte, off int64) (int, error) {
 	return f.MetadataFile.ReadAt(p, off)
 }
 
-// A pool that commits while its last commit is read is read again; one that
-// goes on is read from a metadata snapshot; and one of another program's makes
-// that impossible.
+// TestFreedWhileThePoolCommits checks that Freed reads again if the pool commits in the
+// meantime, and reads a metadata snapshot if the pool keeps committing.
 func TestFreedWhileThePoolCommits(t *testing.T) {
 	const much = 1 << 20
 	for _, c := range []struct {
 		name    string
-		commits int64 // so many reads are each followed by one
+		commits int64 // the number of reads that a commit precedes
 	}{{"never", 0}, {"once", 1}, {"twice", 2}, {"always", much}} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newStage(t)
+			s := newFixture(t)
 			for b := range uint64(5) {
 				check(t, s.Kernel.WriteStamp(s.base.Dev, b, 1))
 			}
@@ -109,7 +108,7 @@ func TestFreedWhileThePoolCommits(t *testing.T) {
 				least = 6 * block
 			}
 			if freed < least || freed > units.Bytes(5+next.Load())*block {
-				t.Errorf("%s come back; 5 blocks and %d later ones were written", freed, next.Load())
+				t.Errorf("got %s, want at least %s: 5 blocks and %d later ones were written", freed, least, next.Load())
 			}
 			s.clean()
 			t.Logf("%d reads, %d commits", reads.Load(), next.Load())
@@ -118,12 +117,12 @@ func TestFreedWhileThePoolCommits(t *testing.T) {
 }
 
 func TestFreedRefused(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	check(t, s.Kernel.WriteStamp(s.base.Dev, 1, 1))
 	_, err := s.Kernel.Message(t.Context(), dm.ByName("thinctl-vault"), "reserve_metadata_snap")
 	check(t, err)
 	_, err = s.vault.Freed(t.Context(), "base")
-	says(t, err, []error{thinpool.ErrHeldByOther}, "release_metadata_snap")
+	wantError(t, err, []error{thinpool.ErrHeldByOther}, "release_metadata_snap")
 	_, err = s.Kernel.Message(t.Context(), dm.ByName("thinctl-vault"), "release_metadata_snap")
 	check(t, err)
 	freed, err := s.vault.Freed(t.Context(), "base")
@@ -136,6 +135,6 @@ func TestFreedRefused(t *testing.T) {
 		}
 	}
 	_, err = s.vault.Freed(t.Context(), "base")
-	says(t, err, []error{metadata.ErrChecksum}, "vault")
+	wantError(t, err, []error{metadata.ErrChecksum}, "vault")
 	s.clean()
 }

@@ -18,7 +18,7 @@ import (
 	"thinctl/units"
 )
 
-// reserved is a pool with a reserve, in a world of its own.
+// reserved returns a pool with a reserve, and its fixture.
 func reserved(t *testing.T, change func(*thinpool.CreateOptions)) (*thinpooltest.Fixture, *thinpool.Pool) {
 	t.Helper()
 	w := thinpooltest.New(t)
@@ -53,13 +53,14 @@ func stillThere(t *testing.T, w *thinpooltest.Fixture, volume thinpool.Volume, b
 	t.Helper()
 	for block := range blocks {
 		if got, err := w.Kernel.ReadStamp(volume.Dev, block); err != nil || got != block+1 {
-			t.Fatalf("block %d of %s reads %d, %v", block, volume.Name, got, err)
+			t.Fatalf("block %d of %s: got value %d, %v", block, volume.Name, got, err)
 		}
 	}
 }
 
-// nothingNew checks that creating and snapshots are refused, and leave nothing.
-func nothingNew(t *testing.T, pool *thinpool.Pool, origin string, says ...string) {
+// nothingNew checks that new volumes and snapshots are refused, and that the refusal leaves
+// nothing.
+func nothingNew(t *testing.T, pool *thinpool.Pool, origin string, texts ...string) {
 	t.Helper()
 	_, created := pool.CreateVolume(t.Context(), "late", thinpool.VolumeOptions{})
 	_, taken := pool.Snapshot(t.Context(), origin, "late", thinpool.SnapshotOptions{})
@@ -68,9 +69,9 @@ func nothingNew(t *testing.T, pool *thinpool.Pool, origin string, says ...string
 			t.Errorf("got %v, want %v", err, thinpool.ErrReserve)
 			continue
 		}
-		for _, text := range says {
+		for _, text := range texts {
 			if !strings.Contains(err.Error(), text) {
-				t.Errorf("%v does not say %q", err, text)
+				t.Errorf("got error %v, want it to contain %q", err, text)
 			}
 		}
 	}
@@ -106,7 +107,7 @@ func TestDataFull(t *testing.T) {
 			check(t, err)
 			base, err := filled(t, w, pool, "base", 200)
 			if !errors.Is(err, want) || modeOf(t, pool) != dm.ModeOutOfDataSpace {
-				t.Fatalf("it ended with %v in mode %s", err, modeOf(t, pool))
+				t.Fatalf("got %v in mode %s, want %v in mode %s", err, modeOf(t, pool), want, dm.ModeOutOfDataSpace)
 			}
 			nothingNew(t, pool, "base", "0B of 16M data free", "reserve is 10%", "pool extend full --data SIZE", "remove volumes")
 			stillThere(t, w, base, 156)
@@ -125,7 +126,8 @@ func TestDataFull(t *testing.T) {
 	}
 }
 
-// A full pool grows, and the writes that waited go on.
+// TestFullPoolExtends checks that a full pool can be extended, and that blocked writes
+// continue then.
 func TestFullPoolExtends(t *testing.T) {
 	w, pool := reserved(t, nil)
 	base, err := filled(t, w, pool, "base", 300)
@@ -162,8 +164,8 @@ func TestMetadataReserve(t *testing.T) {
 	check(t, err)
 }
 
-// needs_check closes the pool to changes; what was written is there again once
-// it has been mended.
+// TestNeedsCheck checks that a pool with needs_check refuses changes, and that its data are
+// intact after the repair.
 func TestNeedsCheck(t *testing.T) {
 	w, pool := reserved(t, nil)
 	base, err := filled(t, w, pool, "base", 10)
@@ -203,7 +205,7 @@ func TestHostFull(t *testing.T) {
 	nothingNew(t, pool, "base", "4G of 100G on the host's file system free", "reserve is 5%", "free some space on the file system of "+pool.Dir(), "remove volumes")
 	status, err := pool.Status(t.Context())
 	if err != nil || status.Host == nil || status.Host.Available != 4*units.GiB {
-		t.Errorf("the status says of the host %+v, %v", status.Host, err)
+		t.Errorf("got host space %+v, %v", status.Host, err)
 	}
 	removed(t, pool, "doomed")
 	stillThere(t, w, base, 10)

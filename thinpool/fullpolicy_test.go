@@ -21,7 +21,7 @@ func setPolicy(t *testing.T, pool *thinpool.Pool, errorIfFull, want bool) {
 	status, err := pool.Status(t.Context())
 	check(t, err)
 	if changed != want || status.Kernel.ErrorIfNoSpace != errorIfFull {
-		t.Errorf("to %t: changed %t, the kernel says %t", errorIfFull, changed, status.Kernel.ErrorIfNoSpace)
+		t.Errorf("to %t: got changed %t, kernel policy %t", errorIfFull, changed, status.Kernel.ErrorIfNoSpace)
 	}
 }
 
@@ -37,29 +37,30 @@ func TestSetFullPolicy(t *testing.T) {
 		t.Errorf("a write to the full pool: %v", err)
 	}
 	stillThere(t, w, base, 256)
-	// Growth keeps it, and so does finding it set already.
+	// An extension keeps it, and so does setting it again.
 	_, err = pool.Extend(t.Context(), thinpool.ExtendOptions{Data: 32 * units.MiB})
 	check(t, err)
 	setPolicy(t, pool, true, false)
 	check(t, w.Kernel.WriteStamp(base.Dev, 256, 257))
-	// The next activation goes by what the pool was made with.
+	// The next activation uses the policy with which the pool was created.
 	w.PowerOff(t)
 	check(t, pool.Activate(t.Context()))
 	setPolicy(t, pool, false, false)
 }
 
-// Before thin-pool 1.10 a full pool could only queue.
+// TestSetFullPolicyUnsupported uses a thin-pool before 1.10, where a full pool can only
+// queue.
 func TestSetFullPolicyUnsupported(t *testing.T) {
 	w := thinpooltest.NewOn(t, oldKernels()["3.10, as first released"])
 	pool, err := thinpool.Create(t.Context(), w.Host(), w.Root, "old", thinpooltest.SmallPool())
 	check(t, err)
 	_, err = pool.SetFullPolicy(t.Context(), true)
-	says(t, err, []error{fault.Unsupported}, "old", "1.10")
+	wantError(t, err, []error{fault.Unsupported}, "old", "1.10")
 	setPolicy(t, pool, false, false)
 }
 
-// The policy is put back where a pool has queued for too long: its status has
-// changed, its table has not.
+// TestSetFullPolicyAfterItsTimeout sets the policy again after the pool has queued for too
+// long. The timeout changes the status, but not the table.
 func TestSetFullPolicyAfterItsTimeout(t *testing.T) {
 	w, pool := reserved(t, nil)
 	_, err := filled(t, w, pool, "base", 300)
@@ -118,25 +119,25 @@ func TestReleaseForgotten(t *testing.T) {
 		t.Helper()
 		block, err := pool.ReleaseForgotten(t.Context())
 		if err != nil || (block != 0) != foreign || block != held() {
-			t.Errorf("released, and %d is held: %d, %v", held(), block, err)
+			t.Errorf("got block %d, %v; block %d is held", block, err, held())
 		}
 	}
 	release(false)
-	// What a killed reading of ours left.
+	// A snapshot of a killed reading.
 	_ = pool.ReadMetadata(t.Context(), func(*thinpool.Reading) error { w.StopAt(1, thinpooltest.Before); return nil })
 	w.Restart()
 	if held() == 0 {
-		t.Fatal("a killed reading left nothing")
+		t.Fatal("a killed reading left no metadata snapshot")
 	}
 	release(false)
-	// Ours, under way.
+	// A snapshot of a reading in progress.
 	check(t, pool.ReadMetadata(t.Context(), func(*thinpool.Reading) error {
 		if block, err := pool.ReleaseForgotten(t.Context()); block != 0 || err != nil || held() == 0 {
-			t.Errorf("under way: %d, %v, held %d", block, err, held())
+			t.Errorf("in progress: got block %d, %v, held %d", block, err, held())
 		}
 		return nil
 	}))
-	// Another program's.
+	// A snapshot of another program.
 	status, err := pool.Status(t.Context())
 	check(t, err)
 	_, err = w.Kernel.Message(t.Context(), dm.ByDev(status.Dev), "reserve_metadata_snap")

@@ -17,17 +17,17 @@ import (
 	"thinctl/units"
 )
 
-// onDisks is a host with a deactivated pool on two disks, and a third disk that
-// holds something else.
-type onDisks struct {
+// diskFixture is a host with a deactivated pool on two disks, and a third disk that
+// holds other data.
+type diskFixture struct {
 	*thinpooltest.Fixture
 	t                     *testing.T
 	data, metadata, other string
 }
 
-func poolOnDisks(t *testing.T, identities bool) *onDisks {
+func poolOnDisks(t *testing.T, identities bool) *diskFixture {
 	t.Helper()
-	w := &onDisks{Fixture: thinpooltest.New(t), t: t}
+	w := &diskFixture{Fixture: thinpooltest.New(t), t: t}
 	w.data, w.metadata, w.other = w.AddDevice(t, "sda", 64*units.MiB), w.AddDevice(t, "sdb", 4*units.MiB), w.AddDevice(t, "sdc", 64*units.MiB)
 	if !identities {
 		for _, path := range []string{w.data, w.metadata, w.other} {
@@ -49,7 +49,7 @@ func poolOnDisks(t *testing.T, identities bool) *onDisks {
 	return w
 }
 
-func (w *onDisks) open() *thinpool.Pool {
+func (w *diskFixture) open() *thinpool.Pool {
 	w.t.Helper()
 	pool, err := thinpool.Open(w.t.Context(), w.Host(), w.Root, "vault")
 	check(w.t, err)
@@ -58,7 +58,7 @@ func (w *onDisks) open() *thinpool.Pool {
 }
 
 // everything returns the contents of all disks and of the pool's directory.
-func (w *onDisks) everything() map[string]string {
+func (w *diskFixture) everything() map[string]string {
 	w.t.Helper()
 	all := map[string]string{}
 	names, err := filepath.Glob(filepath.Dir(w.Root) + "/sd*")
@@ -78,22 +78,22 @@ func (w *onDisks) everything() map[string]string {
 	return all
 }
 
-// refused activates the pool, which has to fail and to change nothing.
-func (w *onDisks) refused(kind error, says ...string) {
+// refused checks that an activation of the pool fails and changes nothing.
+func (w *diskFixture) refused(kind error, texts ...string) {
 	w.t.Helper()
 	before := w.everything()
 	err := w.open().Activate(w.t.Context())
 	if !errors.Is(err, kind) {
 		w.t.Errorf("got %v, want %v", err, kind)
 	}
-	for _, text := range append(says, "vault") {
+	for _, text := range append(texts, "vault") {
 		if err != nil && !strings.Contains(err.Error(), text) {
-			w.t.Errorf("%q does not contain %q", err, text)
+			w.t.Errorf("got error %q, want it to contain %q", err, text)
 		}
 	}
 	after := w.everything()
 	if len(after) != len(before) {
-		w.t.Errorf("%d files and disks, before %d", len(after), len(before))
+		w.t.Errorf("got %d files and disks, want %d", len(after), len(before))
 	}
 	for name, content := range before {
 		if after[name] != content {
@@ -103,12 +103,12 @@ func (w *onDisks) refused(kind error, says ...string) {
 	report, err := w.open().Check(w.t.Context())
 	check(w.t, err)
 	if got := codes(report.Findings); len(got) == 0 || got[0] != thinpool.FindIdentity {
-		w.t.Errorf("the check found %q, want %q first", got, thinpool.FindIdentity)
+		w.t.Errorf("check: got findings %q, want %q first", got, thinpool.FindIdentity)
 	}
 }
 
-// works activates the pool and reads what was written.
-func (w *onDisks) works(options thinpool.ActivateOptions) thinpool.Status {
+// works activates the pool and reads the written block.
+func (w *diskFixture) works(options thinpool.ActivateOptions) thinpool.Status {
 	w.t.Helper()
 	pool := w.open()
 	check(w.t, pool.ActivateWith(w.t.Context(), options))
@@ -120,13 +120,13 @@ func (w *onDisks) works(options thinpool.ActivateOptions) thinpool.Status {
 	report, err := pool.Check(w.t.Context())
 	check(w.t, err)
 	if len(report.Findings) > 0 || len(report.Disks) != 2 {
-		w.t.Errorf("the check found %+v on %+v", report.Findings, report.Disks)
+		w.t.Errorf("check: got findings %+v on %+v", report.Findings, report.Disks)
 	}
 	return status
 }
 
-// Disks whose names were exchanged are found, with an identity and by their
-// contents alone.
+// TestDisksUnderOtherNames checks that disks with exchanged names are found by their identity,
+// or by their contents alone.
 func TestDisksUnderOtherNames(t *testing.T) {
 	for name, identities := range map[string]bool{"by identity": true, "by mark": false} {
 		t.Run(name, func(t *testing.T) {
@@ -147,92 +147,94 @@ func TestDisksUnderOtherNames(t *testing.T) {
 func TestDisksRefused(t *testing.T) {
 	foreign := disk.Identity{Kind: disk.Whole, Serial: "another"}
 	for name, c := range map[string]struct {
-		given func(w *onDisks) // the power is off after it
+		given func(w *diskFixture) // the power is off after it
 		kind  error
-		says  []string
+		texts []string
 		plain bool // without identities
 	}{
 		"another disk under its name": {
-			given: func(w *onDisks) { w.Rearrange(w.t, map[string]string{w.data: "", w.other: w.data}) },
-			kind:  thinpool.ErrForeign, says: []string{"sda (serial sda", "sda (serial sdc", "attach the expected disk"},
+			given: func(w *diskFixture) { w.Rearrange(w.t, map[string]string{w.data: "", w.other: w.data}) },
+			kind:  thinpool.ErrForeign, texts: []string{"sda (serial sda", "sda (serial sdc", "attach the expected disk"},
 		},
 		"another disk under its name, no identities": {plain: true,
-			given: func(w *onDisks) { w.Rearrange(w.t, map[string]string{w.data: "", w.other: w.data}) },
-			kind:  thinpool.ErrForeign, says: []string{"sda (no identity", "attach the expected disk"},
+			given: func(w *diskFixture) { w.Rearrange(w.t, map[string]string{w.data: "", w.other: w.data}) },
+			kind:  thinpool.ErrForeign, texts: []string{"sda (no identity", "attach the expected disk"},
 		},
 		"gone": {
-			given: func(w *onDisks) { w.Rearrange(w.t, map[string]string{w.data: ""}) },
-			kind:  thinpool.ErrGone, says: []string{"sda (serial sda", "attach the expected disk"},
+			given: func(w *diskFixture) { w.Rearrange(w.t, map[string]string{w.data: ""}) },
+			kind:  thinpool.ErrGone, texts: []string{"sda (serial sda", "attach the expected disk"},
 		},
 		"metadata gone": {
-			given: func(w *onDisks) { w.Rearrange(w.t, map[string]string{w.metadata: ""}) },
-			kind:  thinpool.ErrGone, says: []string{"the metadata disk", "sdb (serial sdb"},
+			given: func(w *diskFixture) { w.Rearrange(w.t, map[string]string{w.metadata: ""}) },
+			kind:  thinpool.ErrGone, texts: []string{"the metadata disk", "sdb (serial sdb"},
 		},
 		"metadata on another disk": {
-			given: func(w *onDisks) { w.Rearrange(w.t, map[string]string{w.metadata: "", w.other: w.metadata}) },
-			kind:  thinpool.ErrForeign, says: []string{"the metadata disk", "sdb (serial sdb", "sdb (serial sdc"},
+			given: func(w *diskFixture) { w.Rearrange(w.t, map[string]string{w.metadata: "", w.other: w.metadata}) },
+			kind:  thinpool.ErrForeign, texts: []string{"the metadata disk", "sdb (serial sdb", "sdb (serial sdc"},
 		},
-		"a clone beside it": {
-			given: func(w *onDisks) { w.CloneDevice(w.t, w.data, "sdd", disk.Identity{Kind: disk.Whole, Serial: "sda"}) },
-			kind:  thinpool.ErrCloned, says: []string{"sda (serial sda", "sdd (serial sda", "detach the copy"},
+		"a clone next to it": {
+			given: func(w *diskFixture) {
+				w.CloneDevice(w.t, w.data, "sdd", disk.Identity{Kind: disk.Whole, Serial: "sda"})
+			},
+			kind: thinpool.ErrCloned, texts: []string{"sda (serial sda", "sdd (serial sda", "detach the copy"},
 		},
-		"a clone beside it, no identities": {plain: true,
-			given: func(w *onDisks) { w.CloneDevice(w.t, w.data, "sdd", disk.Identity{Kind: disk.Whole}) },
-			kind:  thinpool.ErrCloned, says: []string{"sda (no identity", "sdd (no identity"},
+		"a clone next to it, no identities": {plain: true,
+			given: func(w *diskFixture) { w.CloneDevice(w.t, w.data, "sdd", disk.Identity{Kind: disk.Whole}) },
+			kind:  thinpool.ErrCloned, texts: []string{"sda (no identity", "sdd (no identity"},
 		},
 		"metadata cloned, no identities": {plain: true,
-			given: func(w *onDisks) { w.CloneDevice(w.t, w.metadata, "sdd", disk.Identity{Kind: disk.Whole}) },
-			kind:  thinpool.ErrCloned, says: []string{"the metadata disk"},
+			given: func(w *diskFixture) { w.CloneDevice(w.t, w.metadata, "sdd", disk.Identity{Kind: disk.Whole}) },
+			kind:  thinpool.ErrCloned, texts: []string{"the metadata disk"},
 		},
 		"a copy in its place": {
-			given: func(w *onDisks) {
+			given: func(w *diskFixture) {
 				w.CloneDevice(w.t, w.data, "sdd", foreign)
 				w.Rearrange(w.t, map[string]string{w.data: ""})
 			},
-			kind: thinpool.ErrGone, says: []string{"sda (serial sda", "sdd (serial another", "thinctl pool activate vault --accept", "sdd"},
+			kind: thinpool.ErrGone, texts: []string{"sda (serial sda", "sdd (serial another", "thinctl pool activate vault --accept", "sdd"},
 		},
 		"a mapping below it": {plain: true, // a linear device without uuid has gone, and its disk is there
-			given: func(w *onDisks) { w.SetIdentity(w.data, disk.Identity{Kind: disk.Loop}) },
-			kind:  thinpool.ErrForeign, says: []string{"no identity, kind loop", "--accept"},
+			given: func(w *diskFixture) { w.SetIdentity(w.data, disk.Identity{Kind: disk.Loop}) },
+			kind:  thinpool.ErrForeign, texts: []string{"no identity, kind loop", "--accept"},
 		},
 		"data shrank": {
-			given: func(w *onDisks) { check(w.t, os.Truncate(w.data, int64(63*units.MiB))) },
-			kind:  thinpool.ErrShrunk, says: []string{"sda has 63M"},
+			given: func(w *diskFixture) { check(w.t, os.Truncate(w.data, int64(63*units.MiB))) },
+			kind:  thinpool.ErrShrunk, texts: []string{"sda has 63M"},
 		},
 		"metadata shrank": {
-			given: func(w *onDisks) { check(w.t, os.Truncate(w.metadata, int64(3*units.MiB))) },
-			kind:  thinpool.ErrShrunk, says: []string{"sdb has 3M"},
+			given: func(w *diskFixture) { check(w.t, os.Truncate(w.metadata, int64(3*units.MiB))) },
+			kind:  thinpool.ErrShrunk, texts: []string{"sdb has 3M"},
 		},
 		"contents replaced": {
-			given: func(w *onDisks) { check(w.t, os.WriteFile(w.data, make([]byte, 64*units.MiB), 0o600)) },
-			kind:  thinpool.ErrForeign, says: []string{"contents were replaced", "--accept"},
+			given: func(w *diskFixture) { check(w.t, os.WriteFile(w.data, make([]byte, 64*units.MiB), 0o600)) },
+			kind:  thinpool.ErrForeign, texts: []string{"contents were replaced", "--accept"},
 		},
-		"contents of an older moment": {
-			given: func(w *onDisks) {
+		"older contents": {
+			given: func(w *diskFixture) {
 				old, err := os.ReadFile(w.data)
 				check(w.t, err)
 				check(w.t, w.open().Activate(w.t.Context()))
 				w.PowerOff(w.t)
 				check(w.t, os.WriteFile(w.data, old, 0o600))
 			},
-			kind: thinpool.ErrDiverged, says: []string{"of generation 2, the database of 3", "--accept"},
+			kind: thinpool.ErrDiverged, texts: []string{"of generation 2, the database of 3", "--accept"},
 		},
 		"sysfs cannot be read": {
-			given: func(w *onDisks) { w.SysfsFault = errors.New("no sysfs here") },
-			kind:  fault.Unhealthy, says: []string{"sdb (serial sdb", "no sysfs here", "mount sysfs"},
+			given: func(w *diskFixture) { w.SysfsFault = errors.New("no sysfs here") },
+			kind:  fault.Unhealthy, texts: []string{"sdb (serial sdb", "no sysfs here", "mount sysfs"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := poolOnDisks(t, !c.plain)
 			c.given(w)
 			w.PowerOff(t)
-			w.refused(c.kind, c.says...)
+			w.refused(c.kind, c.texts...)
 		})
 	}
 }
 
-// What a refusal names as its cure works: the copy is accepted, and is found by
-// itself from then on.
+// TestAccept checks the remedy that a refusal names: the copy is accepted, and is found
+// without the option from then on.
 func TestAccept(t *testing.T) {
 	w := poolOnDisks(t, true)
 	copied := w.CloneDevice(t, w.data, "sdd", disk.Identity{Kind: disk.Whole, Serial: "another"})
@@ -251,8 +253,8 @@ func TestAccept(t *testing.T) {
 	}
 }
 
-// The data file of a pool on files that was replaced, shortened or restored is
-// refused, and can be accepted.
+// TestDataFile checks that a data file that was replaced, truncated or restored is refused,
+// and can be accepted.
 func TestDataFile(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(t *testing.T, path string, older []byte) error
@@ -265,7 +267,7 @@ func TestDataFile(t *testing.T) {
 		"restored":  {func(t *testing.T, path string, older []byte) error { return os.WriteFile(path, older, 0o600) }, thinpool.ErrDiverged},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &onDisks{Fixture: thinpooltest.New(t), t: t}
+			w := &diskFixture{Fixture: thinpooltest.New(t), t: t}
 			pool, err := thinpool.Create(t.Context(), w.Host(), w.Root, "vault", thinpooltest.SmallPool())
 			check(t, err)
 			check(t, pool.Deactivate(t.Context()))
@@ -287,8 +289,8 @@ func TestDataFile(t *testing.T) {
 	}
 }
 
-// A database from an older copy is refused where the data went on, and a repair
-// leads out.
+// TestOlderDatabase checks that a database from an older copy is refused if the data are
+// newer, and that a repair fixes it.
 func TestOlderDatabase(t *testing.T) {
 	w := poolOnDisks(t, true)
 	database := filepath.Join(w.Root, "vault", "state.db")
@@ -307,7 +309,8 @@ func TestOlderDatabase(t *testing.T) {
 	w.works(thinpool.ActivateOptions{})
 }
 
-// A disk that takes another's name between the check and the use is not used.
+// TestDiskChangesWhileActivated checks that a disk is not used if it gets the name of a disk
+// of the pool after the check.
 func TestDiskChangesWhileActivated(t *testing.T) {
 	w := poolOnDisks(t, true)
 	opened := 0
@@ -327,8 +330,8 @@ func TestDiskChangesWhileActivated(t *testing.T) {
 	}
 }
 
-// An extension onto a device that grew moves the mark; a device that is not the
-// one under the pool is refused.
+// TestExtendToDeviceChecksIt checks that an extension to a larger device moves the mark, and
+// that a device of another pool is refused.
 func TestExtendToDeviceChecksIt(t *testing.T) {
 	w := poolOnDisks(t, true)
 	pool := w.open()
@@ -353,7 +356,8 @@ func TestExtendToDeviceChecksIt(t *testing.T) {
 	w.works(thinpool.ActivateOptions{})
 }
 
-// A disk of another pool is not taken, not even by force.
+// TestCreateOnAnotherPoolsDisk checks that a disk of another pool is refused, also with
+// Force.
 func TestCreateOnAnotherPoolsDisk(t *testing.T) {
 	w := poolOnDisks(t, true)
 	before := w.everything()
@@ -372,7 +376,8 @@ func TestCreateOnAnotherPoolsDisk(t *testing.T) {
 	}
 }
 
-// A database from before an extension is refused, and a repair leads out.
+// TestDatabaseFromBeforeAnExtension checks that a database from before an extension is
+// refused, and that a repair fixes it.
 func TestDatabaseFromBeforeAnExtension(t *testing.T) {
 	w := poolOnDisks(t, true)
 	database := filepath.Join(w.Root, "vault", "state.db")
@@ -384,7 +389,7 @@ func TestDatabaseFromBeforeAnExtension(t *testing.T) {
 	check(t, err)
 	volume, err := w.open().ActivateVolume(t.Context(), "base")
 	check(t, err)
-	// The old mark's place is data now.
+	// The block of the old mark holds data now.
 	check(t, w.Blocks().Write(volume, 1, 7))
 	check(t, w.open().Deactivate(t.Context()))
 	garbage, err := os.OpenFile(w.data, os.O_WRONLY, 0)

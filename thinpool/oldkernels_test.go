@@ -9,10 +9,10 @@ import (
 	"thinctl/internal/testkit/thinpooltest"
 )
 
-// oldKernels lack, one more than the next, what the newest has: a wait that can
-// be given up (protocol 4.37), flags in the list of devices (4.45), removal when
-// the last user leaves (4.27); a reserve of metadata (pool 1.21), needs_check in
-// the status (1.15), and an error instead of a queue when full (1.10).
+// oldKernels returns kernels from newer to older. Each lacks more than the one before it:
+// event waits that can be canceled (protocol 4.37), flags in the list of devices (4.45), deferred removal
+// (4.27), the metadata reserve (pool 1.21), needs_check in the status (1.15), and errors
+// instead of a queue in a full pool (1.10).
 func oldKernels() map[string]dmtest.Options {
 	of := func(protocol, pool dm.Version) dmtest.Options {
 		return dmtest.Options{Protocol: protocol, TargetVersions: map[string]dm.Version{dm.TypeThinPool: pool, dm.TypeThin: pool}}
@@ -25,8 +25,8 @@ func oldKernels() map[string]dmtest.Options {
 	}
 }
 
-// Every operation does on an old kernel what it does on the newest, and survives
-// the process and the power.
+// TestOldKernels checks that each operation has the same result on an old kernel as on the
+// newest, also after a kill and after a power cut.
 func TestOldKernels(t *testing.T) {
 	for name, kernel := range oldKernels() {
 		for _, operation := range thinpooltest.Operations() {

@@ -15,7 +15,7 @@ import (
 	"thinctl/thinpool"
 )
 
-// generous is a bound that no test reaches: what is waited for happens.
+// generous is a timeout that no test reaches, because the awaited event happens.
 const generous = time.Hour
 
 // removals are the operations that need a device closed. Each runs on the pool
@@ -58,7 +58,7 @@ func removals() map[string]func(ctx context.Context, pool *thinpool.Pool) error 
 }
 
 // reopened opens the pool again with another host.
-func (s *stage) reopened(host thinpool.Host) *thinpool.Pool {
+func (s *fixture) reopened(host thinpool.Host) *thinpool.Pool {
 	s.t.Helper()
 	pool, err := thinpool.Open(s.t.Context(), host, s.Root, "vault")
 	check(s.t, err)
@@ -66,19 +66,19 @@ func (s *stage) reopened(host thinpool.Host) *thinpool.Pool {
 	return pool
 }
 
-// A handle that is closed while an operation waits does not fail it, and no lock
-// of the pool is held in the meantime.
+// TestOpenersAreWaitedFor checks that an operation succeeds if the open handle is closed
+// while it waits. It must hold no lock of the pool in the meantime.
 func TestOpenersAreWaitedFor(t *testing.T) {
 	for name, operation := range removals() {
 		t.Run(name, func(t *testing.T) {
-			s := newStage(t)
+			s := newFixture(t)
 			release, err := s.Kernel.Hold(s.base.Dev)
 			check(t, err)
 			asked := 0
 			s.host.BusyTimeout = generous
 			s.host.Holders = func(_ context.Context, dev blockdev.Number) (thinpool.Holding, error) {
 				if asked++; dev != s.base.Dev {
-					t.Errorf("asked who holds %s, want %s", dev, s.base.Dev)
+					t.Errorf("got a query for the holders of %s, want %s", dev, s.base.Dev)
 				}
 				for _, file := range []string{"vault/lock", ".lock"} {
 					lock, err := filelock.Try(filepath.Join(s.Root, file), filelock.Range{})
@@ -95,20 +95,21 @@ func TestOpenersAreWaitedFor(t *testing.T) {
 				t.Error(err)
 			}
 			if asked != 1 {
-				t.Errorf("asked %d times who holds the device, want once", asked)
+				t.Errorf("got %d queries for the holders, want 1", asked)
 			}
 		})
 	}
 }
 
-// The pool's own device and its loop devices are waited for too.
+// TestOpenersOfThePool checks that an operation waits for the pool's own device and for its
+// loop devices too.
 func TestOpenersOfThePool(t *testing.T) {
-	for name, hold := range map[string]func(*stage) (blockdev.Number, error){
-		"pool": func(s *stage) (blockdev.Number, error) {
+	for name, hold := range map[string]func(*fixture) (blockdev.Number, error){
+		"pool": func(s *fixture) (blockdev.Number, error) {
 			info, err := s.Kernel.Info(s.t.Context(), dm.ByName("thinctl-vault"))
 			return info.Dev, err
 		},
-		"loop": func(s *stage) (blockdev.Number, error) {
+		"loop": func(s *fixture) (blockdev.Number, error) {
 			loops, err := s.Loops.Find(s.t.Context(), s.file("data"))
 			if err != nil {
 				return blockdev.Number{}, err
@@ -117,7 +118,7 @@ func TestOpenersOfThePool(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStage(t)
+			s := newFixture(t)
 			dev, err := hold(s)
 			check(t, err)
 			release, err := s.Kernel.Hold(dev)
@@ -125,9 +126,9 @@ func TestOpenersOfThePool(t *testing.T) {
 			s.host.BusyTimeout = generous
 			s.host.Holders = func(_ context.Context, got blockdev.Number) (thinpool.Holding, error) {
 				if got != dev {
-					t.Errorf("asked who holds %s, want %s", got, dev)
+					t.Errorf("got a query for the holders of %s, want %s", got, dev)
 				}
-				if name == "pool" { // it is found open before anything is removed
+				if name == "pool" { // the operation finds it open before it removes anything
 					if _, err := s.Kernel.Info(t.Context(), dm.ByName("thinctl-vault-base")); err != nil {
 						t.Errorf("the volume's device: %v", err)
 					}
@@ -140,15 +141,15 @@ func TestOpenersOfThePool(t *testing.T) {
 	}
 }
 
-// At the bound the holders are named and nothing has changed; a mounted device, and
-// one below another device, are refused without any wait.
+// TestOpenersAreNamed checks that an operation names the holders at the timeout and changes
+// nothing. It refuses a mounted device, and one below another device, without a wait.
 func TestOpenersAreNamed(t *testing.T) {
 	for _, held := range []struct {
 		name    string
 		holding thinpool.Holding
 		bound   time.Duration
 		asked   int
-		says    []string
+		texts   []string
 	}{
 		{"handle", thinpool.Holding{Processes: []string{"blkid (PID 7)"}}, 50 * time.Millisecond, 2,
 			[]string{"thinctl-vault-base is open: in use by blkid (PID 7)", "stop the process"}},
@@ -163,7 +164,7 @@ func TestOpenersAreNamed(t *testing.T) {
 				continue // it refuses nothing
 			}
 			t.Run(held.name+"/"+name, func(t *testing.T) {
-				s := newStage(t)
+				s := newFixture(t)
 				release, err := s.Kernel.Hold(s.base.Dev)
 				check(t, err)
 				defer release()
@@ -171,22 +172,22 @@ func TestOpenersAreNamed(t *testing.T) {
 				s.host.BusyTimeout = held.bound
 				s.host.Holders = func(context.Context, blockdev.Number) (thinpool.Holding, error) { asked++; return held.holding, nil }
 				err = operation(t.Context(), s.reopened(s.host))
-				says(t, err, []error{fault.Busy}, held.says...)
+				wantError(t, err, []error{fault.Busy}, held.texts...)
 				if asked != held.asked {
-					t.Errorf("asked %d times who holds the device, want %d", asked, held.asked)
+					t.Errorf("got %d queries for the holders, want %d", asked, held.asked)
 				}
 				volume, err := s.vault.VolumeStatus(t.Context(), "base")
 				if err != nil || !volume.Active {
-					t.Errorf("after the refusal the volume is %+v, %v; want it active as before", volume.Volume, err)
+					t.Errorf("after the refusal: got volume %+v, %v; want it active as before", volume.Volume, err)
 				}
 			})
 		}
 	}
 }
 
-// A wait ends with its context.
+// TestOpenersAndContext checks that a wait ends with its context.
 func TestOpenersAndContext(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	_, err := s.Kernel.Hold(s.base.Dev)
 	check(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -201,10 +202,10 @@ func TestOpenersAndContext(t *testing.T) {
 	}
 }
 
-// A volume that somebody opens between the look and the removal is removed all the
-// same, and its blocks come back.
+// TestOpenedWhileItIsRemoved checks that a volume is removed and reaped, also if a process
+// opens it between the check and the removal.
 func TestOpenedWhileItIsRemoved(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	var release func()
 	s.host.Kernel = opening{s.host.Kernel, func() {
 		if release == nil {
@@ -235,9 +236,9 @@ func (k opening) Remove(ctx context.Context, ref dm.Ref, o dm.RemoveOptions) (bo
 	return k.Kernel.Remove(ctx, ref, o)
 }
 
-// One that was waited for in vain is not waited for by each reaping.
+// TestReapWaitsOnce checks that Reap waits once for an open device, and not in each round.
 func TestReapWaitsOnce(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	_, err := s.Kernel.Hold(s.base.Dev)
 	check(t, err)
 	asked := 0
@@ -252,16 +253,16 @@ func TestReapWaitsOnce(t *testing.T) {
 	for round := range 3 {
 		_, waiting, err := pool.Reap(t.Context())
 		if err != nil || len(waiting) != 1 {
-			t.Errorf("round %d: %v wait, %v", round, waiting, err)
+			t.Errorf("round %d: got waiting %v, %v; want 1 volume", round, waiting, err)
 		}
 		if round == 0 {
 			if asked == 0 {
-				t.Error("nobody was waited for")
+				t.Error("got no query for the holders, want a wait")
 			}
 			asked = 0
 		}
 	}
 	if asked != 0 {
-		t.Errorf("waited again: asked %d times who holds the device", asked)
+		t.Errorf("got %d queries for the holders, want no second wait", asked)
 	}
 }

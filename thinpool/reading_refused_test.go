@@ -16,24 +16,24 @@ import (
 func TestReadMetadataRefused(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		given func(s *stage)
+		given func(s *fixture)
 		kind  error
-		says  string
+		texts string
 	}{
-		{"needs check", func(s *stage) { s.needsCheck() }, thinpool.ErrNeedsCheck, "pool repair vault"},
-		{"failed", func(s *stage) {
+		{"needs check", func(s *fixture) { s.needsCheck() }, thinpool.ErrNeedsCheck, "pool repair vault"},
+		{"failed", func(s *fixture) {
 			pool, err := s.Kernel.Info(s.t.Context(), dm.ByName("thinctl-vault"))
 			check(s.t, err)
 			check(s.t, s.Kernel.FailPool(pool.Dev))
 		}, fault.Unhealthy, "it has failed"},
-		{"out of metadata space", func(s *stage) { s.fillMetadata(0) }, fault.Unhealthy, "read-only"},
-		{"low on metadata", func(s *stage) { s.fillMetadata(50) }, thinpool.ErrReserve, "needs room"},
+		{"out of metadata space", func(s *fixture) { s.fillMetadata(0) }, fault.Unhealthy, "read-only"},
+		{"low on metadata", func(s *fixture) { s.fillMetadata(50) }, thinpool.ErrReserve, "needs room"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newStage(t)
+			s := newFixture(t)
 			c.given(s)
-			err := s.vault.ReadMetadata(t.Context(), func(*thinpool.Reading) error { t.Error("it was read"); return nil })
-			says(t, err, []error{c.kind}, "pool vault", c.says)
+			err := s.vault.ReadMetadata(t.Context(), func(*thinpool.Reading) error { t.Error("got a reading, want an error"); return nil })
+			wantError(t, err, []error{c.kind}, "pool vault", c.texts)
 			if s.noted() {
 				t.Error("the note of a reading is left")
 			}
@@ -41,9 +41,8 @@ func TestReadMetadataRefused(t *testing.T) {
 	}
 }
 
-// fillMetadata uses the metadata up but for so many blocks: one for each empty
-// thin device.
-func (s *stage) fillMetadata(left uint64) {
+// fillMetadata uses all metadata blocks except left. Each empty thin device takes one.
+func (s *fixture) fillMetadata(left uint64) {
 	s.t.Helper()
 	for id := 1000; ; id++ {
 		status, err := s.vault.Status(s.t.Context())
@@ -55,19 +54,20 @@ func (s *stage) fillMetadata(left uint64) {
 	}
 }
 
-// Another program's snapshot is refused and stays.
+// TestReadMetadataHeldByOther checks that a reading is refused if another program holds a
+// metadata snapshot, and that the snapshot stays.
 func TestReadMetadataHeldByOther(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	s.send("reserve_metadata_snap")
 	block := s.heldRoot()
 	for range 2 {
 		err := s.vault.ReadMetadata(t.Context(), nothing)
-		says(t, err, []error{thinpool.ErrHeldByOther, fault.Busy}, "pool vault", "held at block", "not by thinctl", "release_metadata_snap")
+		wantError(t, err, []error{thinpool.ErrHeldByOther, fault.Busy}, "pool vault", "held at block", "not by thinctl", "release_metadata_snap")
 	}
 	check(t, s.vault.Activate(t.Context()))
 	check(t, s.vault.Recover(t.Context()))
 	if s.heldRoot() != block || s.noted() {
-		t.Errorf("held at %d, was %d; noted %v", s.heldRoot(), block, s.noted())
+		t.Errorf("got snapshot %d, noted %v; want snapshot %d, not noted", s.heldRoot(), s.noted(), block)
 	}
 	s.send("release_metadata_snap")
 	check(t, s.vault.ReadMetadata(t.Context(), nothing))
@@ -75,7 +75,7 @@ func TestReadMetadataHeldByOther(t *testing.T) {
 }
 
 func TestReadMetadataOfAnotherPool(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	s.idle()
 	twin, err := thinpool.Create(t.Context(), s.host, s.Root, "twin", thinpooltest.SmallPool())
 	check(t, err)
@@ -83,7 +83,7 @@ func TestReadMetadataOfAnotherPool(t *testing.T) {
 	content, err := os.ReadFile(twin.Dir() + "/metadata")
 	check(t, err)
 	s.write(s.file("metadata"), 0, string(content[:4096]))
-	says(t, s.vault.ReadMetadata(t.Context(), nothing), []error{thinpool.ErrSwapped}, "uuid")
+	wantError(t, s.vault.ReadMetadata(t.Context(), nothing), []error{thinpool.ErrSwapped}, "uuid")
 	s.write(s.file("metadata"), 0, string(bytes.Repeat([]byte{7}, 4096)))
-	says(t, s.vault.ReadMetadata(t.Context(), nothing), []error{fault.Unhealthy, metadata.ErrNotMetadata}, "pool check vault")
+	wantError(t, s.vault.ReadMetadata(t.Context(), nothing), []error{fault.Unhealthy, metadata.ErrNotMetadata}, "pool check vault")
 }

@@ -20,7 +20,7 @@ import (
 
 func nothing(*thinpool.Reading) error { return nil }
 
-func (s *stage) heldRoot() uint64 {
+func (s *fixture) heldRoot() uint64 {
 	s.t.Helper()
 	status, err := s.vault.Status(s.t.Context())
 	check(s.t, err)
@@ -28,7 +28,7 @@ func (s *stage) heldRoot() uint64 {
 }
 
 // noted reports whether the database has the note of a reading.
-func (s *stage) noted() bool {
+func (s *fixture) noted() bool {
 	s.t.Helper()
 	err := store.At(s.file("state.db")).View(s.t.Context(), func(tx *store.Tx) error { _, err := tx.Reading(); return err })
 	if errors.Is(err, fault.NotFound) {
@@ -38,34 +38,34 @@ func (s *stage) noted() bool {
 	return true
 }
 
-func (s *stage) clean() {
+func (s *fixture) clean() {
 	s.t.Helper()
 	if block := s.heldRoot(); block != 0 {
-		s.t.Errorf("a metadata snapshot is held at block %d", block)
+		s.t.Errorf("got a metadata snapshot at block %d, want none", block)
 	}
 	if s.noted() {
 		s.t.Error("the note of a reading is left")
 	}
 }
 
-func says(t *testing.T, err error, kinds []error, words ...string) {
+func wantError(t *testing.T, err error, kinds []error, words ...string) {
 	t.Helper()
 	for _, kind := range kinds {
 		if !errors.Is(err, kind) {
-			t.Errorf("%v is no %v", err, kind)
+			t.Errorf("got error %v, want %v", err, kind)
 		}
 	}
 	for _, word := range words {
 		if err == nil || !strings.Contains(err.Error(), word) {
-			t.Errorf("%v does not say %q", err, word)
+			t.Errorf("got error %v, want it to contain %q", err, word)
 		}
 	}
 }
 
-// What is read is the moment at which it was asked for; the pool is free for
-// changes meanwhile, and nothing is left.
+// TestReadMetadataActive checks that a reading shows the state at its start, and that the
+// pool can change in the meantime. Nothing may be left.
 func TestReadMetadataActive(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	s.add("two")
 	err := s.vault.ReadMetadata(t.Context(), func(r *thinpool.Reading) error {
 		if !r.Active || r.Root.TransactionID != 2 || r.Root.Block != r.Kernel.HeldRoot || !s.noted() {
@@ -80,7 +80,7 @@ func TestReadMetadataActive(t *testing.T) {
 			t.Errorf("%+v, %v", u, err)
 		}
 		if _, err := r.Volume("three"); !errors.Is(err, fault.NotFound) {
-			t.Errorf("a volume of later: %v", err)
+			t.Errorf("volume made after the start: got %v, want %v", err, fault.NotFound)
 		}
 		return nil
 	})
@@ -89,7 +89,7 @@ func TestReadMetadataActive(t *testing.T) {
 }
 
 func TestReadMetadataInactive(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	s.idle()
 	err := s.vault.ReadMetadata(t.Context(), func(r *thinpool.Reading) error {
 		if r.Active || r.Root.Block != 0 || r.Root.TransactionID != 1 || r.DataBlocks != 1024 {
@@ -98,7 +98,7 @@ func TestReadMetadataInactive(t *testing.T) {
 		short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		if err := s.vault.Activate(short); !errors.Is(err, filelock.ErrHeld) {
-			t.Errorf("activated while it was read: %v", err)
+			t.Errorf("activation during a reading: got %v", err)
 		}
 		return nil
 	})
@@ -107,9 +107,10 @@ func TestReadMetadataInactive(t *testing.T) {
 	s.clean()
 }
 
-// Whatever ends a reading, the snapshot goes.
+// TestReadMetadataAlwaysReleases checks that the snapshot is released, however the reading
+// ends.
 func TestReadMetadataAlwaysReleases(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	mine := errors.New("mine")
 	if err := s.vault.ReadMetadata(t.Context(), func(*thinpool.Reading) error { return mine }); !errors.Is(err, mine) {
 		t.Error(err)
@@ -121,7 +122,7 @@ func TestReadMetadataAlwaysReleases(t *testing.T) {
 		_, err := r.Usage(ctx, thinpool.UsageOptions{})
 		return err
 	})
-	says(t, err, []error{context.Canceled})
+	wantError(t, err, []error{context.Canceled})
 	s.clean()
 	func() {
 		defer func() { _ = recover() }()
@@ -129,39 +130,39 @@ func TestReadMetadataAlwaysReleases(t *testing.T) {
 	}()
 	s.clean()
 	s.damage(metadata.SuperblockBlock)
-	says(t, s.vault.ReadMetadata(t.Context(), nothing), []error{fault.Unhealthy, metadata.ErrChecksum}, "pool check vault")
+	wantError(t, s.vault.ReadMetadata(t.Context(), nothing), []error{fault.Unhealthy, metadata.ErrChecksum}, "pool check vault")
 	s.clean()
 }
 
-// What a killed reading leaves is released by the next one, by an activation,
-// by a recovery; what another program has taken since is not.
+// TestReadMetadataAfterKill checks that the next reading, activation, recovery or check
+// releases the snapshot of a killed reading. A later snapshot of another program stays.
 func TestReadMetadataAfterKill(t *testing.T) {
 	read := func(p *thinpool.Pool) error { return p.ReadMetadata(context.Background(), nothing) }
 	for step, phase := range map[string]thinpooltest.Phase{"message reserve": thinpooltest.After, "message release": thinpooltest.Before} {
-		for name, next := range map[string]func(s *stage) error{
-			"read":     func(s *stage) error { return read(s.vault) },
-			"activate": func(s *stage) error { return s.vault.Activate(s.t.Context()) },
-			"recover":  func(s *stage) error { return s.vault.Recover(s.t.Context()) },
-			"check": func(s *stage) error {
+		for name, next := range map[string]func(s *fixture) error{
+			"read":     func(s *fixture) error { return read(s.vault) },
+			"activate": func(s *fixture) error { return s.vault.Activate(s.t.Context()) },
+			"recover":  func(s *fixture) error { return s.vault.Recover(s.t.Context()) },
+			"check": func(s *fixture) error {
 				report, err := s.vault.Check(s.t.Context())
 				if len(report.Findings) > 0 {
 					s.t.Errorf("%+v", report.Findings)
 				}
 				return err
 			},
-			"offline": func(s *stage) error { s.idle(); return s.vault.Activate(s.t.Context()) },
+			"offline": func(s *fixture) error { s.idle(); return s.vault.Activate(s.t.Context()) },
 		} {
 			t.Run(step+"/"+name, func(t *testing.T) {
-				s := newStage(t)
+				s := newFixture(t)
 				s.cutOff(step, phase, read)
 				if s.heldRoot() == 0 || !s.noted() {
-					t.Fatal("nothing is held")
+					t.Fatal("got no metadata snapshot or no note of a reading")
 				}
 				check(t, next(s))
 				s.clean()
 			})
 			t.Run(step+"/"+name+"/another's", func(t *testing.T) {
-				s := newStage(t)
+				s := newFixture(t)
 				s.cutOff(step, phase, read)
 				s.send("release_metadata_snap")
 				s.send("create_thin 99")
@@ -183,10 +184,11 @@ func TestReadMetadataAfterKill(t *testing.T) {
 	}
 }
 
-// Where the snapshot goes while it is read, the result is void: read again once,
-// then an error. One that another program holds by then is not released.
+// TestReadMetadataMoved checks that the result is void if the snapshot is released during
+// the reading. It is read again once, and the second time is an error. A snapshot of another
+// program is not released.
 func TestReadMetadataMoved(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	calls := 0
 	check(t, s.vault.ReadMetadata(t.Context(), func(*thinpool.Reading) error {
 		if calls++; calls == 1 {
@@ -196,11 +198,11 @@ func TestReadMetadataMoved(t *testing.T) {
 		return nil
 	}))
 	if calls != 2 {
-		t.Errorf("read %d times", calls)
+		t.Errorf("got %d calls, want 2", calls)
 	}
 	s.clean()
 	err := s.vault.ReadMetadata(t.Context(), func(*thinpool.Reading) error { s.send("release_metadata_snap"); return nil })
-	says(t, err, []error{thinpool.ErrMoved, fault.Busy}, "released while it was read")
+	wantError(t, err, []error{thinpool.ErrMoved, fault.Busy}, "released while it was read")
 	s.clean()
 	calls = 0
 	err = s.vault.ReadMetadata(t.Context(), func(*thinpool.Reading) error {
@@ -209,22 +211,23 @@ func TestReadMetadataMoved(t *testing.T) {
 		s.send("reserve_metadata_snap")
 		return nil
 	})
-	says(t, err, []error{thinpool.ErrHeldByOther})
+	wantError(t, err, []error{thinpool.ErrHeldByOther})
 	if calls != 1 || s.heldRoot() == 0 || s.noted() {
-		t.Errorf("read %d times, held at %d, noted %v", calls, s.heldRoot(), s.noted())
+		t.Errorf("got %d calls, snapshot %d, noted %v; want 1 call, a snapshot, not noted", calls, s.heldRoot(), s.noted())
 	}
 }
 
-// One reading goes on at a time, and the pool does not go away under it.
+// TestReadMetadataOneAtATime checks that one reading runs at a time, and that the pool stays
+// active until it ends.
 func TestReadMetadataOneAtATime(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	var inside, ended atomic.Int32
 	began, faults := make(chan struct{}, 8), make(chan error, 8)
 	for range 8 {
 		go func() {
 			faults <- s.vault.ReadMetadata(t.Context(), func(r *thinpool.Reading) error {
 				if inside.Add(1) != 1 {
-					t.Error("two readings at once")
+					t.Error("got two concurrent readings")
 				}
 				began <- struct{}{}
 				_, err := r.Usage(t.Context(), thinpool.UsageOptions{})
@@ -240,14 +243,14 @@ func TestReadMetadataOneAtATime(t *testing.T) {
 		check(t, <-faults)
 	}
 	if inside.Load() != 0 || ended.Load() != 8 {
-		t.Errorf("%d ended", ended.Load())
+		t.Errorf("got %d readings ended, want 8", ended.Load())
 	}
 	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	check(t, s.vault.ReadMetadata(t.Context(), func(*thinpool.Reading) error {
-		says(t, s.vault.ReadMetadata(short, nothing), []error{filelock.ErrHeld, context.DeadlineExceeded}, "another reading")
+		wantError(t, s.vault.ReadMetadata(short, nothing), []error{filelock.ErrHeld, context.DeadlineExceeded}, "another reading")
 		for _, away := range []func(context.Context) error{s.vault.Deactivate, s.vault.Destroy} {
-			says(t, away(short), []error{filelock.ErrHeld}, "pool vault")
+			wantError(t, away(short), []error{filelock.ErrHeld}, "pool vault")
 		}
 		return nil
 	}))

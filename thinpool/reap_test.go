@@ -9,14 +9,14 @@ import (
 	"thinctl/thinpool"
 )
 
-// Blocks are given back once, also where Reap comes before it is written down that
-// they are back.
+// TestReapedOnce checks that the blocks of a volume are freed once, also if Reap runs before
+// the database records that they are free.
 func TestReapedOnce(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	ctx := t.Context()
-	var asked []string
+	var taken []string
 	pool, err := thinpool.Open(ctx, thinpooltest.Steps(s.host, func(step string, do func() error) error {
-		asked = append(asked, step)
+		taken = append(taken, step)
 		return do()
 	}), s.Root, "vault")
 	check(t, err)
@@ -25,22 +25,22 @@ func TestReapedOnce(t *testing.T) {
 	check(t, err)
 	waiting, err := pool.ReapVolumes(ctx, removed[0].Volume.ID)
 	if err != nil || len(waiting) != 0 {
-		t.Fatalf("%v wait, %v", waiting, err)
+		t.Fatalf("got waiting %v, %v; want none", waiting, err)
 	}
 	deleted := func(step string) bool { return strings.HasPrefix(step, "message delete") }
-	if !slices.ContainsFunc(asked, deleted) {
-		t.Fatalf("the kernel was not asked to delete: %q", asked)
+	if !slices.ContainsFunc(taken, deleted) {
+		t.Fatalf("got steps %q, want a delete message", taken)
 	}
-	asked = nil
+	taken = nil
 	reaped, again, err := pool.Reap(ctx)
 	if err != nil || len(reaped) != 1 || len(again) != 0 {
-		t.Errorf("reaped %v, %v wait, %v", reaped, again, err)
+		t.Errorf("got reaped %v, waiting %v, %v; want 1 reaped", reaped, again, err)
 	}
-	if slices.ContainsFunc(asked, func(step string) bool { return deleted(step) || strings.HasPrefix(step, "create") }) {
-		t.Errorf("the kernel was asked again: %q", asked)
+	if slices.ContainsFunc(taken, func(step string) bool { return deleted(step) || strings.HasPrefix(step, "create") }) {
+		t.Errorf("got steps %q, want no second delete message", taken)
 	}
-	asked = nil
+	taken = nil
 	if reaped, _, err = pool.Reap(ctx); err != nil || len(reaped) != 0 {
-		t.Errorf("written down, and reaped again: %v, %v", reaped, err)
+		t.Errorf("third time: got reaped %v, %v; want none", reaped, err)
 	}
 }

@@ -19,19 +19,19 @@ import (
 	"thinctl/units"
 )
 
-// ward is a world with the inactive pool vault, on files or on devices, whose
-// metadata has broken nodes.
-type ward struct {
-	*stage
-	meta    string // where the metadata is
-	damaged []byte // what it holds
+// repairFixture is a fixture with the inactive pool vault, on files or on devices, whose
+// metadata have damaged nodes.
+type repairFixture struct {
+	*fixture
+	meta    string // path of the metadata
+	damaged []byte // its contents
 }
 
-func newWard(t *testing.T, onDevices bool) *ward {
+func newRepairFixture(t *testing.T, onDevices bool) *repairFixture {
 	t.Helper()
-	s := &stage{Fixture: thinpooltest.New(t), t: t}
+	s := &fixture{Fixture: thinpooltest.New(t), t: t}
 	s.host = s.Host()
-	w := &ward{stage: s, meta: s.file("metadata")}
+	w := &repairFixture{fixture: s, meta: s.file("metadata")}
 	options := thinpooltest.SmallPool()
 	if onDevices {
 		w.meta = s.AddDevice(t, "sdb", 4*units.MiB)
@@ -57,21 +57,21 @@ func newWard(t *testing.T, onDevices bool) *ward {
 	return w
 }
 
-// reopened is the pool of a new process.
-func (w *ward) reopened() *thinpool.Pool {
+// reopened opens the pool as a new process does.
+func (w *repairFixture) reopened() *thinpool.Pool {
 	w.t.Helper()
 	pool, err := thinpool.Open(w.t.Context(), w.Host(), w.Root, "vault")
 	check(w.t, err)
 	return pool
 }
 
-func (w *ward) there(name string) bool {
+func (w *repairFixture) exists(name string) bool {
 	_, err := os.Lstat(w.file(name))
 	return err == nil
 }
 
-// copies counts the damaged metadata that is kept; each has to be whole.
-func (w *ward) copies() int {
+// copies returns the number of kept copies of the damaged metadata. Each must be complete.
+func (w *repairFixture) copies() int {
 	w.t.Helper()
 	names, err := filepath.Glob(w.file("metadata.damaged-*"))
 	check(w.t, err)
@@ -82,26 +82,26 @@ func (w *ward) copies() int {
 			w.t.Errorf("%s: %s", name, info.Mode())
 		}
 		if b, err := os.ReadFile(name); err != nil || !bytes.Equal(b, w.damaged) || w.Damage[name] == nil {
-			w.t.Errorf("%s is not what was found: %d bytes, %v", name, len(b), err)
+			w.t.Errorf("%s: got %d bytes that differ from the damaged metadata, %v", name, len(b), err)
 		}
 	}
 	return len(names)
 }
 
-func (w *ward) findings() []string {
+func (w *repairFixture) findings() []string {
 	w.t.Helper()
 	report, err := w.reopened().Check(w.t.Context())
 	check(w.t, err)
 	return codes(report.Findings)
 }
 
-func (w *ward) recovered() {
+func (w *repairFixture) recovered() {
 	w.t.Helper()
 	if got := w.findings(); len(got) > 0 {
-		w.t.Errorf("after the repair: %q", got)
+		w.t.Errorf("after the repair: got findings %q, want none", got)
 	}
 	for _, name := range []string{"metadata.rebuilt", "metadata.copying", "metadata.restoring"} {
-		if w.there(name) {
+		if w.exists(name) {
 			w.t.Errorf("%s was left", name)
 		}
 	}
@@ -114,19 +114,19 @@ func (w *ward) recovered() {
 	}
 }
 
-// A process that is stopped at any step of a repair leaves the metadata as it
-// was, or whole, or a pool that is not started until the next repair has ended
-// the work; a whole copy of what was damaged is there once anything changed.
+// TestRepairStoppedAtEveryStep stops a repair at each step. The metadata must be unchanged or
+// repaired, or the pool refuses to start until the next repair has finished. After the first
+// change a complete copy of the damaged metadata must exist.
 func TestRepairStoppedAtEveryStep(t *testing.T) {
 	for _, begin := range []struct {
 		name   string
-		states []string // that are seen, among them
-		given  func(t *testing.T) *ward
+		states []string // that must occur
+		given  func(t *testing.T) *repairFixture
 	}{
-		{"files", []string{"untouched", "cut off", "repaired"}, func(t *testing.T) *ward { return newWard(t, false) }},
-		{"devices", []string{"untouched", "cut off", "repaired"}, func(t *testing.T) *ward { return newWard(t, true) }},
-		{"devices, cut off", []string{"cut off", "repaired"}, func(t *testing.T) *ward {
-			w := newWard(t, true)
+		{"files", []string{"untouched", "cut off", "repaired"}, func(t *testing.T) *repairFixture { return newRepairFixture(t, false) }},
+		{"devices", []string{"untouched", "cut off", "repaired"}, func(t *testing.T) *repairFixture { return newRepairFixture(t, true) }},
+		{"devices, cut off", []string{"cut off", "repaired"}, func(t *testing.T) *repairFixture {
+			w := newRepairFixture(t, true)
 			w.cutOffOnDevice()
 			return w
 		}},
@@ -142,7 +142,7 @@ func TestRepairStoppedAtEveryStep(t *testing.T) {
 					t.Logf("%v", seen)
 					for _, state := range begin.states {
 						if seen[state] == 0 {
-							t.Errorf("never %s", state)
+							t.Errorf("got no state %q", state)
 						}
 					}
 				})
@@ -151,14 +151,14 @@ func TestRepairStoppedAtEveryStep(t *testing.T) {
 	}
 }
 
-func repairStopped(t *testing.T, w *ward, n int, phase thinpooltest.Phase, power bool, seen map[string]int) bool {
+func repairStopped(t *testing.T, w *repairFixture, n int, phase thinpooltest.Phase, power bool, seen map[string]int) bool {
 	t.Helper()
 	ctx := t.Context()
 	w.StopAt(n, phase)
 	var repair thinpool.Repair
-	pool, said := thinpool.Open(ctx, w.Host(), w.Root, "vault")
-	if said == nil {
-		repair, said = pool.Repair(ctx, thinpool.RepairOptions{})
+	pool, result := thinpool.Open(ctx, w.Host(), w.Root, "vault")
+	if result == nil {
+		repair, result = pool.Repair(ctx, thinpool.RepairOptions{})
 	}
 	step, stopped := w.Restart()
 	if power {
@@ -166,7 +166,7 @@ func repairStopped(t *testing.T, w *ward, n int, phase thinpooltest.Phase, power
 	}
 	defer func() {
 		if t.Failed() {
-			t.Logf("stopped %s step %d (%s), the repair said: %v", [...]string{"before", "after"}[phase], n, step, said)
+			t.Logf("stopped %s step %d (%s), the repair returned %v", [...]string{"before", "after"}[phase], n, step, result)
 		}
 	}()
 	now := w.state()
@@ -175,8 +175,8 @@ func repairStopped(t *testing.T, w *ward, n int, phase thinpooltest.Phase, power
 	if now != "untouched" && kept == 0 {
 		t.Errorf("%s, and no damaged copy is kept", now)
 	}
-	if said == nil && len(repair.Left) == 0 && now != "repaired" {
-		t.Errorf("acknowledged, yet %s", now)
+	if result == nil && len(repair.Left) == 0 && now != "repaired" {
+		t.Errorf("acknowledged: got state %q, want %q", now, "repaired")
 	}
 	if _, err := w.reopened().Repair(ctx, thinpool.RepairOptions{}); err != nil {
 		t.Errorf("the next repair: %v", err)
@@ -192,12 +192,12 @@ func repairStopped(t *testing.T, w *ward, n int, phase thinpooltest.Phase, power
 	return stopped && !t.Failed()
 }
 
-// state tells what a stopped repair left; the pool must not start on what is
-// neither.
-func (w *ward) state() string {
+// state returns the state that a stopped repair left: untouched, cut off or repaired. The
+// pool must not start if the repair was cut off.
+func (w *repairFixture) state() string {
 	w.t.Helper()
 	now, err := os.ReadFile(w.meta)
-	cutOff := errors.Is(err, os.ErrNotExist) || w.there("metadata.restoring")
+	cutOff := errors.Is(err, os.ErrNotExist) || w.exists("metadata.restoring")
 	switch {
 	case cutOff:
 		if err := w.reopened().Activate(w.t.Context()); !errors.Is(err, fault.Unhealthy) || !strings.Contains(err.Error(), "thinctl pool repair vault") {
@@ -205,61 +205,61 @@ func (w *ward) state() string {
 		}
 		plan, err := w.reopened().Repair(w.t.Context(), thinpool.RepairOptions{DryRun: true})
 		if err != nil || len(plan.Actions) != 1 || !strings.HasPrefix(plan.Actions[0], "put the rebuilt metadata ") {
-			w.t.Errorf("the dry run says %q, %v", plan.Actions, err)
+			w.t.Errorf("dry run: got actions %q, %v", plan.Actions, err)
 		}
 		return "cut off"
 	case w.Damage[w.meta] != nil:
 		if !bytes.Equal(now, w.damaged) {
-			w.t.Error("it was changed, and is damaged")
+			w.t.Error("the damaged metadata changed")
 		}
 		return "untouched"
 	}
 	if got := w.findings(); len(got) > 0 {
-		w.t.Errorf("found %q", got)
+		w.t.Errorf("got findings %q, want none", got)
 	}
 	return "repaired"
 }
 
-// What a repair of a device must not begin changes nothing.
+// TestRepairOfADeviceRefuses checks that a refused repair of a device changes nothing.
 func TestRepairOfADeviceRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
-		given func(w *ward)
+		given func(w *repairFixture)
 		kind  error
-		says  []string
+		texts []string
 	}{
-		"no room on the host": {
-			given: func(w *ward) {
+		"no space on the host": {
+			given: func(w *repairFixture) {
 				w.Space = func() loopback.Space { return loopback.Space{Total: units.GiB, Available: 8*units.MiB - 1} }
 			},
-			kind: thinpool.ErrReserve, says: []string{"need 8M", "free some of it"},
+			kind: thinpool.ErrReserve, texts: []string{"need 8M", "free some of it"},
 		},
 		"another pool's device": {
-			given: func(w *ward) {
+			given: func(w *repairFixture) {
 				b := bytes.Clone(w.damaged)
 				b[16] ^= 1 // the uuid
 				metadata.SetChecksum(b[:metadata.BlockSize], metadata.SuperblockBlock)
 				check(w.t, os.WriteFile(w.meta, b, 0o600))
 			},
-			kind: thinpool.ErrSwapped, says: []string{"put this pool's own metadata back"},
+			kind: thinpool.ErrSwapped, texts: []string{"put this pool's own metadata back"},
 		},
 		"a smaller device": {
-			given: func(w *ward) { check(w.t, os.Truncate(w.meta, int64(3*units.MiB))) },
-			says:  []string{"has 3M, the pool needs 4M; put the larger device back"},
+			given: func(w *repairFixture) { check(w.t, os.Truncate(w.meta, int64(3*units.MiB))) },
+			texts: []string{"has 3M, the pool needs 4M; put the larger device back"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWard(t, true)
+			w := newRepairFixture(t, true)
 			c.given(w)
 			before, err := os.ReadFile(w.meta)
 			check(t, err)
 			repair, err := w.reopened().Repair(t.Context(), thinpool.RepairOptions{})
-			said := fmt.Sprint(err, repair.Left)
+			got := fmt.Sprint(err, repair.Left)
 			if err == nil && len(repair.Left) == 0 || err != nil && c.kind != nil && !errors.Is(err, c.kind) {
-				t.Errorf("got %v, want %v", said, c.kind)
+				t.Errorf("got %v, want %v", got, c.kind)
 			}
-			for _, text := range append(c.says, "vault") {
-				if !strings.Contains(said, text) {
-					t.Errorf("got %s, want it to contain %q", said, text)
+			for _, text := range append(c.texts, "vault") {
+				if !strings.Contains(got, text) {
+					t.Errorf("got %s, want it to contain %q", got, text)
 				}
 			}
 			after, err := os.ReadFile(w.meta)
@@ -274,11 +274,12 @@ func TestRepairOfADeviceRefuses(t *testing.T) {
 	}
 }
 
-// A device that has grown since gets metadata of its size.
+// TestRepairOfALargerDevice checks that a device that has grown gets metadata of its new
+// size.
 func TestRepairOfALargerDevice(t *testing.T) {
-	w := newWard(t, true)
+	w := newRepairFixture(t, true)
 	check(t, os.Truncate(w.meta, int64(6*units.MiB+1000)))
-	w.damaged = append(w.damaged, make([]byte, 2*units.MiB)...) // what is no whole block is not the kernel's
+	w.damaged = append(w.damaged, make([]byte, 2*units.MiB)...) // without the incomplete last block
 	w.PowerOff(t)
 	repair, err := w.reopened().Repair(t.Context(), thinpool.RepairOptions{})
 	check(t, err)
@@ -289,10 +290,10 @@ func TestRepairOfALargerDevice(t *testing.T) {
 	w.recovered()
 }
 
-// A repair is not finished on a device that has become another's, or smaller;
-// once the right one is back, it is.
+// TestRepairIsNotFinishedOnAnother checks that a repair is not finished on a device of another
+// pool or on a smaller one. It is finished when the original device is back.
 func TestRepairIsNotFinishedOnAnother(t *testing.T) {
-	w := newWard(t, true)
+	w := newRepairFixture(t, true)
 	ctx := t.Context()
 	w.cutOffOnDevice()
 	own, err := os.ReadFile(w.meta)
@@ -307,7 +308,7 @@ func TestRepairIsNotFinishedOnAnother(t *testing.T) {
 			t.Errorf("got %v, want %v", err, kind)
 		}
 		if now, err := os.ReadFile(w.meta); err != nil || !bytes.Equal(now, content) {
-			t.Errorf("written over, for all of %v", kind)
+			t.Errorf("%v: the device was overwritten", kind)
 		}
 	}
 	check(t, os.WriteFile(w.meta, own, 0o600))
@@ -316,10 +317,10 @@ func TestRepairIsNotFinishedOnAnother(t *testing.T) {
 	w.recovered()
 }
 
-// A repair that is cancelled while it writes the device says so, and is ended by
-// the next.
+// TestRepairOfADeviceCancelled checks the error of a repair that is cancelled while it writes
+// the device, and that the next repair finishes it.
 func TestRepairOfADeviceCancelled(t *testing.T) {
-	w := newWard(t, true)
+	w := newRepairFixture(t, true)
 	if err := w.cutOffOnDevice(); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "metadata.restoring") {
 		t.Errorf("cancelled: %v", err)
 	}
@@ -332,14 +333,13 @@ func TestRepairOfADeviceCancelled(t *testing.T) {
 	repair, err := w.reopened().Repair(t.Context(), thinpool.RepairOptions{})
 	check(t, err)
 	if b, err := os.ReadFile(repair.Damaged); err != nil || !bytes.Equal(b, w.damaged) {
-		t.Errorf("the damaged copy is said to be %q: %v", repair.Damaged, err)
+		t.Errorf("damaged copy: got %q, %v", repair.Damaged, err)
 	}
 	w.recovered()
 }
 
-// cutOffOnDevice repairs until the device's blocks are of neither the old
-// metadata nor the new.
-func (w *ward) cutOffOnDevice() error {
+// cutOffOnDevice stops a repair when the device holds neither the old metadata nor the new.
+func (w *repairFixture) cutOffOnDevice() error {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	defer cancel()

@@ -16,25 +16,25 @@ import (
 	"thinctl/units"
 )
 
-// states are what a repair of the database begins with: of the stage's pool, which
-// then is inactive and closed, with the volumes base and more.
-func lostDatabases() map[string]func(s *stage) {
-	return map[string]func(s *stage){
-		"gone":    func(s *stage) { check(s.t, os.Remove(s.file("state.db"))) },
-		"damaged": func(s *stage) { s.write(s.file("state.db"), 0, string(make([]byte, 16<<10))) },
-		"gone, no copy": func(s *stage) {
+// lostDatabases returns functions that damage the database of the fixture's pool, by the name
+// of the damage. The pool must be inactive and closed, and have the volumes base and more.
+func lostDatabases() map[string]func(s *fixture) {
+	return map[string]func(s *fixture){
+		"gone":    func(s *fixture) { check(s.t, os.Remove(s.file("state.db"))) },
+		"damaged": func(s *fixture) { s.write(s.file("state.db"), 0, string(make([]byte, 16<<10))) },
+		"gone, no copy": func(s *fixture) {
 			check(s.t, os.Remove(s.file("state.db")))
 			check(s.t, os.Remove(s.file("state.db.gz")))
 		},
-		"damaged, no copy": func(s *stage) {
+		"damaged, no copy": func(s *fixture) {
 			check(s.t, os.Truncate(s.file("state.db"), 4096))
 			check(s.t, os.Remove(s.file("state.db.gz")))
 		},
-		"gone, metadata away": func(s *stage) {
+		"gone, metadata away": func(s *fixture) {
 			check(s.t, os.Remove(s.file("state.db")))
 			check(s.t, os.Rename(s.file("metadata"), s.file("metadata.rebuilt")))
 		},
-		"older": func(s *stage) {
+		"older": func(s *fixture) {
 			check(s.t, s.vault.Activate(s.t.Context()))
 			restore := s.saved("state.db")
 			s.add("late", "later")
@@ -43,14 +43,14 @@ func lostDatabases() map[string]func(s *stage) {
 	}
 }
 
-// A repair that is stopped at any step is finished by the next: the pool is sound,
-// and has as many volumes as thin devices.
+// TestRescueStoppedAtEveryStep checks that the next repair finishes one that was stopped at
+// any step. The pool must then be healthy, and have as many volumes as thin devices.
 func TestRescueStoppedAtEveryStep(t *testing.T) {
-	for name, bring := range lostDatabases() {
+	for name, damage := range lostDatabases() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for n := 1; ; n++ {
-				if !rescueStopped(t, bring, n) {
+				if !rescueStopped(t, damage, n) {
 					t.Logf("%d steps", n-1)
 					return
 				}
@@ -59,24 +59,24 @@ func TestRescueStoppedAtEveryStep(t *testing.T) {
 	}
 }
 
-func rescueStopped(t *testing.T, bring func(*stage), n int) (stopped bool) {
+func rescueStopped(t *testing.T, damage func(*fixture), n int) (stopped bool) {
 	t.Helper()
-	s := newStage(t)
+	s := newFixture(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	s.add("more")
 	s.idle()
 	check(t, s.vault.Close(ctx))
-	bring(s)
+	damage(s)
 	repair := func() error {
 		_, err := thinpool.RepairAt(ctx, s.Host(), s.Root, "vault", thinpool.RepairOptions{})
 		return err
 	}
 	s.StopAt(n, thinpooltest.Before)
-	said := repair()
+	result := repair()
 	step, stopped := s.Restart()
 	if err := repair(); err != nil {
-		t.Fatalf("stopped before step %d (%s), which said %v: the next repair: %v", n, step, said, err)
+		t.Fatalf("stopped before step %d (%s), which returned %v: the next repair: %v", n, step, result, err)
 	}
 	pool, err := thinpool.Open(ctx, s.Host(), s.Root, "vault")
 	check(t, err)
@@ -104,7 +104,7 @@ func rescueStopped(t *testing.T, bring func(*stage), n int) (stopped bool) {
 		active, err := pool.ActivateVolume(ctx, volume.Name)
 		check(t, err)
 		if got, err := s.Kernel.ReadStamp(active.Dev, 0); err != nil || got != 42 {
-			t.Fatalf("stopped before step %d (%s): base reads %d, %v", n, step, got, err)
+			t.Fatalf("stopped before step %d (%s): base: got value %d, %v", n, step, got, err)
 		}
 	}
 	for _, name := range []string{"state.db.rebuilding"} {
@@ -115,9 +115,10 @@ func rescueStopped(t *testing.T, bring func(*stage), n int) (stopped bool) {
 	return stopped
 }
 
-// A recovered volume has the size that its file system's superblock says.
+// TestRecoveredSizeIsTheFileSystems checks that a recovered volume has the size in the
+// superblock of its file system.
 func TestRecoveredSizeIsTheFileSystems(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	ctx := t.Context()
 	s.idle()
 	check(t, s.vault.Close(ctx))
@@ -141,10 +142,10 @@ func TestRecoveredSizeIsTheFileSystems(t *testing.T) {
 	}
 }
 
-// Without its directory a pool on block devices is made again of them. What does
-// not fit is refused, and nothing is made.
+// TestRescueOfDevices checks that a pool whose directory is lost is created again from its
+// block devices. Devices that do not match are refused, and nothing is created.
 func TestRescueOfDevices(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	ctx := t.Context()
 	options := thinpooltest.SmallPool()
 	options.DataDevice, options.MetadataDevice, options.DataSize, options.MetadataSize = s.disk, s.other, 0, 0

@@ -13,25 +13,26 @@ import (
 
 func percent(n int) *int { return &n }
 
-// What is asked for changes and the rest stays; what cannot be changes nothing.
+// TestSet checks that only the given settings change, and that invalid settings change
+// nothing.
 func TestSet(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	ctx := t.Context()
 	settings := thinpool.Settings{BaseSize: 16 * units.MiB}
 	for _, c := range []struct {
 		name    string
 		options thinpool.SetOptions
 		want    thinpool.Settings // zero: refused
-		says    []string
+		texts   []string
 	}{
 		{name: "nothing", want: settings},
 		{name: "one", options: thinpool.SetOptions{ReserveData: percent(20)}, want: thinpool.Settings{Reserve: store.Reserve{Data: 20}, BaseSize: 16 * units.MiB}},
 		{name: "all", options: thinpool.SetOptions{ReserveData: percent(0), ReserveMetadata: percent(90), ReserveHost: percent(3), BaseSize: units.GiB},
 			want: thinpool.Settings{Reserve: store.Reserve{Metadata: 90, Host: 3}, BaseSize: units.GiB}},
 		{name: "none of all", options: thinpool.SetOptions{ReserveData: percent(91), ReserveHost: percent(-1), BaseSize: units.MiB + 1},
-			says: []string{"set pool vault", "data reserve 91% must be from 0 to 90", "host reserve -1%", "base size 1.00M must be at least 1M and a multiple of 512 bytes"}},
-		{name: "too small", options: thinpool.SetOptions{BaseSize: units.MiB - 512}, says: []string{"must be at least 1M"}},
-		{name: "one of two", options: thinpool.SetOptions{ReserveData: percent(5), ReserveMetadata: percent(100)}, says: []string{"metadata reserve 100%"}},
+			texts: []string{"set pool vault", "data reserve 91% must be from 0 to 90", "host reserve -1%", "base size 1.00M must be at least 1M and a multiple of 512 bytes"}},
+		{name: "too small", options: thinpool.SetOptions{BaseSize: units.MiB - 512}, texts: []string{"must be at least 1M"}},
+		{name: "one of two", options: thinpool.SetOptions{ReserveData: percent(5), ReserveMetadata: percent(100)}, texts: []string{"metadata reserve 100%"}},
 		{name: "back", options: thinpool.SetOptions{ReserveMetadata: percent(0), ReserveHost: percent(0), BaseSize: 16 * units.MiB}, want: settings},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -39,32 +40,32 @@ func TestSet(t *testing.T) {
 			for _, dry := range []bool{true, false} {
 				c.options.DryRun = dry
 				before, after, err := s.vault.Set(ctx, c.options)
-				if refused := len(c.says) > 0; refused {
+				if refused := len(c.texts) > 0; refused {
 					if !errors.Is(err, fault.Invalid) {
 						t.Errorf("got %v, want %v", err, fault.Invalid)
 					}
-					for _, text := range c.says {
+					for _, text := range c.texts {
 						if err != nil && !strings.Contains(err.Error(), text) {
-							t.Errorf("%v does not say %q", err, text)
+							t.Errorf("got error %v, want it to contain %q", err, text)
 						}
 					}
 				} else if err != nil || before != was || after != c.want {
-					t.Errorf("%+v to %+v, %v; want %+v to %+v", before, after, err, was, c.want)
+					t.Errorf("got %+v to %+v, %v; want %+v to %+v", before, after, err, was, c.want)
 				} else if !dry {
 					settings = after
 				}
 				record, err := s.vault.Record(ctx)
 				if got := (thinpool.Settings{Reserve: record.Reserve, BaseSize: record.BaseSize}); err != nil || got != settings {
-					t.Errorf("dry run %v: the database says %+v, %v; want %+v", dry, got, err, settings)
+					t.Errorf("dry run %v: got settings %+v, %v; want %+v", dry, got, err, settings)
 				}
 			}
 		})
 	}
 }
 
-// New settings hold for the next volume, of an active pool and at once.
+// TestSetHoldsAtOnce checks that new settings of an active pool apply to the next volume.
 func TestSetHoldsAtOnce(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	ctx := t.Context()
 	other, err := thinpool.Open(ctx, s.Host(), s.Root, "vault")
 	check(t, err)
@@ -74,7 +75,7 @@ func TestSetHoldsAtOnce(t *testing.T) {
 		t.Errorf("%+v, %v", volume, err)
 	}
 	if base, err := s.vault.VolumeStatus(ctx, "base"); err != nil || base.Size != 16*units.MiB {
-		t.Errorf("a volume that was there: %+v, %v", base, err)
+		t.Errorf("existing volume: got %+v, %v", base, err)
 	}
 	for block := range uint64(512) { // half of the data
 		check(t, s.Kernel.WriteStamp(s.base.Dev, block%256, 1))

@@ -17,9 +17,10 @@ import (
 
 const block = 64 * units.KiB
 
-// shared makes base with blocks 0 to 3, web as its copy with 1 written anew and
-// 9 added, old as removed but in use with block 5, and an unknown device.
-func (s *stage) shared() (release func()) {
+// shared makes four thin devices: base with blocks 0 to 3; web, a snapshot of it with block 1
+// written again and block 9 added; old, removed but in use, with block 5; and one that is not
+// in the database.
+func (s *fixture) shared() (release func()) {
 	s.t.Helper()
 	ctx := s.t.Context()
 	stamp := func(v thinpool.Volume, blocks ...uint64) {
@@ -46,9 +47,9 @@ func (s *stage) shared() (release func()) {
 }
 
 func TestUsage(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	defer s.shared()()
-	look := func(want map[string][3]units.Bytes) {
+	compare := func(want map[string][3]units.Bytes) {
 		t.Helper()
 		u, err := s.vault.Usage(t.Context(), thinpool.UsageOptions{Freed: []string{"web", "base"}})
 		check(t, err)
@@ -56,7 +57,7 @@ func TestUsage(t *testing.T) {
 		for _, v := range u.Volumes {
 			names = append(names, v.String())
 			if got := [3]units.Bytes{v.Mapped / block, v.Exclusive / block, v.Shared / block}; got != want[v.String()] {
-				t.Errorf("%s: %d mapped, exclusive, shared; want %d", v, got, want[v.String()])
+				t.Errorf("%s: got %d mapped, exclusive, shared; want %d", v, got, want[v.String()])
 			}
 		}
 		if !slices.Equal(names, []string{"base", "web", "old (removed, device id 3)", "device id 777"}) {
@@ -70,19 +71,20 @@ func TestUsage(t *testing.T) {
 		}
 	}
 	want := map[string][3]units.Bytes{"base": {4, 1, 3}, "web": {5, 2, 3}, "old (removed, device id 3)": {1, 1, 0}, "device id 777": {1, 1, 0}}
-	look(want)
+	compare(want)
 	status, err := s.vault.Status(t.Context())
 	if err != nil || status.Kernel.UsedData != 8 {
-		t.Errorf("the kernel says %d blocks, %v", status.Kernel.UsedData, err)
+		t.Errorf("kernel: got %d used blocks, %v", status.Kernel.UsedData, err)
 	}
 	_, err = s.vault.Usage(t.Context(), thinpool.UsageOptions{Freed: []string{"none"}})
-	says(t, err, []error{fault.NotFound}, "vault/none")
+	wantError(t, err, []error{fault.NotFound}, "vault/none")
 	s.clean()
 }
 
-// Whatever was written, the volumes' parts add up to what the kernel says.
+// TestUsageAddsUp checks that the usage of all volumes adds up to the kernel's number, after
+// random writes.
 func TestUsageAddsUp(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	ctx, r := t.Context(), rand.New(rand.NewPCG(1, 2))
 	names := []string{"base"}
 	for n := range 12 {
@@ -106,7 +108,7 @@ func TestUsageAddsUp(t *testing.T) {
 			after, err := s.vault.Usage(ctx, thinpool.UsageOptions{})
 			check(t, err)
 			if before.Used-before.Freed != after.Used {
-				t.Errorf("%s gave back %s of %s, not %s", names[gone], before.Used-after.Used, before.Used, before.Freed)
+				t.Errorf("removing %s: got %s of %s freed, want %s", names[gone], before.Used-after.Used, before.Used, before.Freed)
 			}
 			names = slices.Delete(names, gone, gone+1)
 		}
@@ -121,13 +123,13 @@ func TestUsageAddsUp(t *testing.T) {
 			exclusive += v.Exclusive
 		}
 		if used := units.Bytes(status.Kernel.UsedData) * block; exclusive+u.Shared != used || u.Used != used || u.Freed != used {
-			t.Fatalf("%+v, the kernel says %s", u, used)
+			t.Fatalf("got %+v, want %s used", u, used)
 		}
 	}
 }
 
 func TestMapsOfAPool(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	defer s.shared()()
 	ctx := t.Context()
 	var thins string
@@ -138,7 +140,7 @@ func TestMapsOfAPool(t *testing.T) {
 	}))
 	for _, name := range []string{"base", "web", "old (removed", "device id 777"} {
 		if !strings.Contains(thins, name) {
-			t.Errorf("the map has the thin devices %s, not %q", thins, name)
+			t.Errorf("got the thin devices %s, want %q", thins, name)
 		}
 	}
 	var kinds [3]uint64
@@ -183,20 +185,20 @@ func TestMapsOfAPool(t *testing.T) {
 	for _, err := range []error{
 		second(s.vault.VolumeMap(ctx, "none")), second(s.vault.VolumeDelta(ctx, "base", "none", false)),
 	} {
-		says(t, err, []error{fault.NotFound}, "vault/none")
+		wantError(t, err, []error{fault.NotFound}, "vault/none")
 	}
 	for _, err := range []error{second(s.vault.Owners(ctx, 5, 5)), second(s.vault.Owners(ctx, 64*units.MiB, 65*units.MiB))} {
-		says(t, err, []error{fault.Invalid}, "pool vault")
+		wantError(t, err, []error{fault.Invalid}, "pool vault")
 	}
 	check(t, s.vault.DeactivateVolume(ctx, "web"))
 	s.send("delete 2")
-	says(t, second(s.vault.VolumeMap(ctx, "web")), []error{fault.Unhealthy, metadata.ErrNoDevice}, "vault/web", "pool check vault")
+	wantError(t, second(s.vault.VolumeMap(ctx, "web")), []error{fault.Unhealthy, metadata.ErrNoDevice}, "vault/web", "pool check vault")
 	s.clean()
 }
 
 func second[T any](_ T, err error) error { return err }
 
-// leaking is a kernel with data blocks taken that no volume maps.
+// leaking is a kernel with allocated data blocks that no volume maps.
 type leaking struct {
 	dm.Kernel
 	blocks uint64
@@ -214,9 +216,10 @@ func (k leaking) Status(ctx context.Context, ref dm.Ref, o dm.StatusOptions) (dm
 	return info, lines, err
 }
 
-// TestUsageUnmapped: what is taken and nobody's is told, active or not.
+// TestUsageUnmapped checks that Usage reports allocated blocks that no volume maps, on an
+// active and on an inactive pool.
 func TestUsageUnmapped(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	ctx := t.Context()
 	check(t, s.Kernel.WriteStamp(s.base.Dev, 2, 1))
 	host := s.Host()
@@ -227,7 +230,7 @@ func TestUsageUnmapped(t *testing.T) {
 		u, err := vault.Usage(ctx, thinpool.UsageOptions{})
 		check(t, err)
 		if u.Unmapped != units.Bytes(blocks)*block || u.Used != 2*block {
-			t.Errorf("with %d blocks leaked: %s used, %s unmapped", blocks, u.Used, u.Unmapped)
+			t.Errorf("with %d blocks leaked: got %s used, %s unmapped", blocks, u.Used, u.Unmapped)
 		}
 	}
 	check(t, s.vault.DeactivateVolume(ctx, "base"))
@@ -235,6 +238,6 @@ func TestUsageUnmapped(t *testing.T) {
 	u, err := s.vault.Usage(ctx, thinpool.UsageOptions{})
 	check(t, err)
 	if u.Used != 2*block || u.Unmapped != 0 {
-		t.Errorf("inactive: %s used, %s unmapped", u.Used, u.Unmapped)
+		t.Errorf("inactive: got %s used, %s unmapped", u.Used, u.Unmapped)
 	}
 }

@@ -8,27 +8,27 @@ import (
 	"testing"
 )
 
-// A copy expands to a database that says the same; whatever bit of it is wrong is
-// seen.
+// TestCopy checks that a copy expands to an equal database, and that each wrong bit of it is
+// found.
 func TestCopy(t *testing.T) {
 	db := newDB(t)
 	id := allocate(t, db, "base")
 	update(t, db, func(tx *Tx) error { return tx.PutDocument("notes", "one", "text") })
 	if !db.Changed() {
-		t.Error("it has been changed, and does not say so")
+		t.Error("got Changed false after a change, want true")
 	}
 	copied, err := db.Copy(t.Context())
 	if err != nil || db.Changed() {
-		t.Fatalf("changed %v, %v", db.Changed(), err)
+		t.Fatalf("got changed %v, %v; want false", db.Changed(), err)
 	}
 	view(t, db, func(*Tx) error { return nil })
 	if db.Changed() {
-		t.Error("reading has changed it")
+		t.Error("got Changed true after a read, want false")
 	}
 	newest := func(copied []byte, want bool) {
 		t.Helper()
 		if got, err := db.IsNewest(t.Context(), bytes.NewReader(copied)); err != nil || got != want {
-			t.Errorf("it is the newest: %v, %v; want %v", got, err, want)
+			t.Errorf("IsNewest: got %v, %v; want %v", got, err, want)
 		}
 	}
 	newest(copied, true)
@@ -53,7 +53,7 @@ func TestCopy(t *testing.T) {
 	view(t, again, func(tx *Tx) error {
 		volume, err := tx.Volume("base")
 		if volume.ID != id {
-			t.Errorf("base has id %d, want %d", volume.ID, id)
+			t.Errorf("base: got id %d, want %d", volume.ID, id)
 		}
 		var note string
 		return errors.Join(err, tx.Document("notes", "one", &note))
@@ -61,14 +61,14 @@ func TestCopy(t *testing.T) {
 	for at := 10; at < len(copied); at += max(1, len(copied)/200) {
 		copied[at] ^= 4
 		if damaged, err := Expand(copied); err == nil && !bytes.Equal(damaged, content) {
-			t.Errorf("byte %d is wrong, and %d bytes were expanded that are not the database's", at, len(damaged))
+			t.Errorf("byte %d is wrong: got %d bytes that differ from the database, want an error", at, len(damaged))
 		} else if err != nil && !errors.Is(err, ErrCorrupt) {
-			t.Errorf("byte %d: %v, want %v", at, err, ErrCorrupt)
+			t.Errorf("byte %d: got %v, want %v", at, err, ErrCorrupt)
 		}
 		copied[at] ^= 4
 	}
 	if _, err := Expand(copied[:len(copied)-9]); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("cut short: %v", err)
+		t.Errorf("truncated: got %v", err)
 	}
 }
 
@@ -82,7 +82,7 @@ func TestVerify(t *testing.T) {
 		db := newDB(t)
 		update(t, db, func(tx *Tx) error { return tx.PutDocument("notes", "one", "text") })
 		if err := db.Verify(t.Context()); err != nil {
-			t.Errorf("%s, sound: %v", name, err)
+			t.Errorf("%s, intact: got %v", name, err)
 		}
 		update(t, db, spoil)
 		if err := db.Verify(t.Context()); !errors.Is(err, ErrCorrupt) {

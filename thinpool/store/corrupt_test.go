@@ -13,9 +13,9 @@ import (
 	"thinctl/fault"
 )
 
-// use does with a database what a pool does.
+// use reads and changes a database as a pool does.
 func use(t *testing.T, db *DB) error {
-	look := db.View(t.Context(), func(tx *Tx) error {
+	read := db.View(t.Context(), func(tx *Tx) error {
 		_, err := tx.Pool()
 		_, last := tx.LastTx()
 		_, pending := tx.Pending()
@@ -43,10 +43,10 @@ func use(t *testing.T, db *DB) error {
 		}
 		return tx.AddTombstone(Tombstone{Volume: Volume{Name: "new", ID: id}})
 	})
-	return errors.Join(look, change, db.Close())
+	return errors.Join(read, change, db.Close())
 }
 
-// sound returns the bytes of a database with something in it.
+// sound returns the bytes of an intact database with records.
 func sound(t *testing.T) []byte {
 	t.Helper()
 	db := newDB(t)
@@ -76,12 +76,12 @@ func spoiled(t *testing.T, content []byte) *DB {
 }
 
 func TestNoDatabase(t *testing.T) {
-	for _, path := range []string{filepath.Join(t.TempDir(), "none"), filepath.Join(t.TempDir(), "no", "folder")} {
+	for _, path := range []string{filepath.Join(t.TempDir(), "none"), filepath.Join(t.TempDir(), "no", "directory")} {
 		if err := use(t, At(path)); !errors.Is(err, ErrNoDatabase) {
 			t.Errorf("%s: %v", path, err)
 		}
 		if _, err := os.Stat(path); err == nil {
-			t.Errorf("%s was made by looking for it", path)
+			t.Errorf("%s was created by a read", path)
 		}
 	}
 }
@@ -92,7 +92,7 @@ func TestNotADatabase(t *testing.T) {
 		"zeros": make([]byte, 64<<10), "ones": []byte(strings.Repeat("\xff", 64<<10)),
 	} {
 		if err := use(t, spoiled(t, content)); !errors.Is(err, ErrCorrupt) {
-			t.Errorf("%s: %v, want %v", name, err, ErrCorrupt)
+			t.Errorf("%s: got %v, want %v", name, err, ErrCorrupt)
 		}
 	}
 }
@@ -104,13 +104,13 @@ func TestTruncated(t *testing.T) {
 			continue
 		}
 		if err := use(t, spoiled(t, content[:size])); !errors.Is(err, ErrCorrupt) {
-			t.Errorf("cut at %d of %d: %v, want %v", size, len(content), err, ErrCorrupt)
+			t.Errorf("cut at %d of %d: got %v, want %v", size, len(content), err, ErrCorrupt)
 		}
 	}
 }
 
-// Whatever byte is wrong: an answer or an error, and no panic. bbolt has no
-// checksums but on its two meta pages, so that not every fault can be seen.
+// TestFlippedBytes checks that no wrong byte causes a panic. bbolt has checksums only on its
+// two meta pages, so not every fault can be found.
 func TestFlippedBytes(t *testing.T) {
 	content := sound(t)
 	source := rand.New(rand.NewPCG(1, 33))
@@ -118,20 +118,21 @@ func TestFlippedBytes(t *testing.T) {
 	for range 1000 {
 		changed := append([]byte(nil), content...)
 		page := source.IntN(min(len(content)/4096, 40))
-		// Page headers and the heads of elements are where it hurts.
+		// Page headers and the headers of elements matter most.
 		at := page*4096 + source.IntN(64)
 		changed[at] ^= byte(1 + source.IntN(255))
 		if err := use(t, spoiled(t, changed)); err != nil {
 			if seen++; !errors.Is(err, ErrCorrupt) {
-				t.Errorf("byte %d: %v, want %v", at, err, ErrCorrupt)
+				t.Errorf("byte %d: got %v, want %v", at, err, ErrCorrupt)
 			}
 		}
 	}
 	t.Logf("%d of 1000 faults were seen", seen)
 }
 
-// Pages that lead back, or claim more of the file than there is, are told before
-// bbolt follows them, which it would do until it has taken all memory.
+// TestPagesThatLeadAstray checks that pages that form a loop, or that claim more than the
+// file holds, are found before bbolt follows them. bbolt would follow them until it has used
+// all memory.
 func TestPagesThatLeadAstray(t *testing.T) {
 	content := sound(t)
 	if err := checkPages(content); err != nil {
@@ -143,7 +144,7 @@ func TestPagesThatLeadAstray(t *testing.T) {
 	for at := 2 * 4096; at+4096 <= len(content); at += 4096 {
 		id, flags := uint64(at/4096), binary.NativeEndian.Uint16(content[at+8:])
 		if binary.NativeEndian.Uint64(content[at:]) != id || checkPagesWith(content, at, 1, 0xFF) == nil {
-			continue // not of the tree: nothing leads there
+			continue // not in the tree: no page refers to it
 		}
 		found[flags]++
 		spoil := map[string]func(page []byte){
@@ -176,7 +177,7 @@ func TestPagesThatLeadAstray(t *testing.T) {
 		}
 	}
 	if found[pageBranch] == 0 || found[pageLeaf] < 3 || found[pageFree] != 1 {
-		t.Errorf("the pages' kinds were %v", found)
+		t.Errorf("got page kinds %v", found)
 	}
 }
 
@@ -187,7 +188,8 @@ func checkPagesWith(content []byte, page, at int, flip byte) error {
 	return checkPages(changed)
 }
 
-// A database of bbolt's that is not ours, or of another program's version.
+// TestForeignRecords checks that a bbolt database of another program, or with other records,
+// is rejected.
 func TestForeignRecords(t *testing.T) {
 	for name, spoil := range map[string]func(*Tx) error{
 		"no buckets": func(tx *Tx) error {
@@ -208,7 +210,7 @@ func TestForeignRecords(t *testing.T) {
 		db := newDB(t)
 		update(t, db, spoil)
 		if err := use(t, db); !errors.Is(err, ErrCorrupt) {
-			t.Errorf("%s: %v, want %v", name, err, ErrCorrupt)
+			t.Errorf("%s: got %v, want %v", name, err, ErrCorrupt)
 		}
 	}
 }

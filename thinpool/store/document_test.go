@@ -27,8 +27,8 @@ func all(tx *Tx, kind Kind, prefix string) (map[string]string, []string, error) 
 	return found, keys, nil
 }
 
-// A change of random documents reads as not yet made before its transaction id is
-// reached, as made after, and is gone without a trace when it is undone.
+// TestDocumentsOfAChange makes changes of random documents. A change must be visible only
+// once its transaction id is reached, and an undone one must leave nothing.
 func TestDocumentsOfAChange(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		db := newDB(t)
@@ -118,7 +118,7 @@ func TestDocumentsOfAChange(t *testing.T) {
 		}
 		expect(0, was, false)
 		expect(1, is, true)
-		for range 2 { // a kill may come after it: it may be repeated
+		for range 2 { // it is repeated if the process is killed after it
 			update(t, db, func(tx *Tx) error { return tx.Undo(pending) })
 			expect(0, was, false)
 		}
@@ -130,26 +130,26 @@ func TestDocumentFaults(t *testing.T) {
 	view(t, db, func(tx *Tx) error {
 		var record string
 		if err := tx.Document("layers", "x", &record); !errors.Is(err, fault.NotFound) {
-			t.Errorf("a document that is not there: %v", err)
+			t.Errorf("missing document: got %v", err)
 		}
 		return nil
 	})
 	update(t, db, func(tx *Tx) error {
 		if err := tx.PutDocument("layers", "", "x"); err == nil {
-			t.Error("an empty key was taken")
+			t.Error("empty key: got no error")
 		}
 		if err := tx.PutDocument("layers", "f", func() {}); err == nil {
-			t.Error("a function was taken")
+			t.Error("function as a record: got no error")
 		}
 		return tx.PutDocument("layers", "x", 5)
 	})
 	view(t, db, func(tx *Tx) error {
 		var record string
 		if err := tx.Document("layers", "x", &record); !errors.Is(err, ErrCorrupt) {
-			t.Errorf("a number read as text: %v", err)
+			t.Errorf("a number read as text: got %v", err)
 		}
 		if _, _, err := all(tx, "layers", ""); !errors.Is(err, ErrCorrupt) {
-			t.Errorf("numbers read as texts: %v", err)
+			t.Errorf("numbers read as texts: got %v", err)
 		}
 		return nil
 	})

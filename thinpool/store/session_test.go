@@ -53,8 +53,8 @@ func names(t *testing.T, db *store.DB) map[string]uint32 {
 	return found
 }
 
-// Two that keep the file open, as two processes do, see each other's changes
-// at once and overwrite none, while the file grows and shrinks in between.
+// TestTwoWriters checks that two handles on the file, as two processes have, see each other's
+// changes at once and overwrite none, while the file grows and shrinks.
 func TestTwoWriters(t *testing.T) {
 	one, path := newDB(t)
 	other := store.At(path)
@@ -92,20 +92,20 @@ func TestTwoWriters(t *testing.T) {
 	for _, db := range []*store.DB{one, other, fresh} {
 		found := names(t, db)
 		if len(found) != 2*changes*2/3 {
-			t.Errorf("%d volumes, want %d", len(found), 2*changes*2/3)
+			t.Errorf("got %d volumes, want %d", len(found), 2*changes*2/3)
 		}
 		for name, id := range found {
 			if ids[id] == "" {
 				ids[id] = name
 			}
 			if ids[id] != name {
-				t.Errorf("%s and %s have the id %d", name, ids[id], id)
+				t.Errorf("got %s and %s with the same id %d", name, ids[id], id)
 			}
 		}
 	}
 }
 
-// Between transactions nobody else is kept out.
+// TestUnlockedWhileOpen checks that the file is unlocked between transactions.
 func TestUnlockedWhileOpen(t *testing.T) {
 	db, path := newDB(t)
 	for _, use := range []func() error{
@@ -128,7 +128,7 @@ func TestUnlockedWhileOpen(t *testing.T) {
 	}
 }
 
-func TestWaitHearsItsContext(t *testing.T) {
+func TestWaitEndsWithItsContext(t *testing.T) {
 	db, path := newDB(t)
 	file, err := os.Open(path)
 	if err != nil {
@@ -180,13 +180,13 @@ func TestFileReplaced(t *testing.T) {
 				t.Fatal(err)
 			}
 			if found := names(t, db); len(found) != 1 {
-				t.Errorf("the old file's volumes: %v", found)
+				t.Errorf("got the old file's volumes %v", found)
 			}
 			if err := add(t.Context(), db, "c"); err != nil {
 				t.Error(err)
 			}
 			if found := names(t, db); len(found) != 2 || found["c"] == 0 {
-				t.Errorf("%v", found)
+				t.Errorf("got volumes %v", found)
 			}
 		})
 	}
@@ -205,7 +205,8 @@ func TestFileGone(t *testing.T) {
 	}
 }
 
-// A panic in a transaction undoes it and leaves the database usable.
+// TestPanic checks that a panic in a transaction undoes it, and that the database stays
+// usable.
 func TestPanic(t *testing.T) {
 	db, _ := newDB(t)
 	func() {
@@ -219,6 +220,6 @@ func TestPanic(t *testing.T) {
 		t.Fatal(err)
 	}
 	if found := names(t, db); len(found) != 1 {
-		t.Errorf("%v", found)
+		t.Errorf("got volumes %v", found)
 	}
 }

@@ -41,7 +41,7 @@ func view(t *testing.T, db *DB, f func(*Tx) error) {
 	}
 }
 
-// allocate makes a volume of the next id.
+// allocate makes a volume with the next id.
 func allocate(t *testing.T, db *DB, name string) uint32 {
 	t.Helper()
 	var id uint32
@@ -57,7 +57,7 @@ func allocate(t *testing.T, db *DB, name string) uint32 {
 func TestPoolRecord(t *testing.T) {
 	db := newDB(t)
 	if err := db.Create(t.Context(), Pool{}); err == nil {
-		t.Error("made over a database that stands")
+		t.Error("got a new database over an existing one")
 	}
 	update(t, db, func(tx *Tx) error {
 		pool, err := tx.Pool()
@@ -80,25 +80,25 @@ func TestPoolRecord(t *testing.T) {
 	view(t, db, func(tx *Tx) error {
 		pool, err := tx.Pool()
 		if pool.Name != "vault" || pool.LowWater != 9 {
-			t.Errorf("a transaction that failed has changed it: %+v", pool)
+			t.Errorf("got a change of a failed transaction: %+v", pool)
 		}
 		if _, missing := tx.Volume("v"); !errors.Is(missing, fault.NotFound) {
-			t.Errorf("its volume: %v", missing)
+			t.Errorf("its volume: got %v", missing)
 		}
 		return err
 	})
 }
 
-// An id comes back only when all others have been used.
+// TestIDsAreNotReused checks that an id is used again only after all others.
 func TestIDsAreNotReused(t *testing.T) {
 	db := newDB(t)
 	for want := uint32(1); want <= 4; want++ {
 		if got := allocate(t, db, fmt.Sprint("v", want)); got != want {
-			t.Errorf("id %d, want %d", got, want)
+			t.Errorf("got id %d, want %d", got, want)
 		}
 	}
 	update(t, db, func(tx *Tx) error {
-		// 2 is deleted, 3 is buried, 4 undone: none of them is free for now.
+		// 2 is deleted, 3 has a tombstone, 4 is undone: none of them is free for now.
 		if err := tx.DeleteVolume(Volume{Name: "v2", ID: 2}); err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func TestIDsAreNotReused(t *testing.T) {
 		return tx.Undo(Pending{Tx: 1, Volume: "v4", ID: 4})
 	})
 	if got := allocate(t, db, "v5"); got != 5 {
-		t.Errorf("id %d, want 5", got)
+		t.Errorf("got id %d, want 5", got)
 	}
 }
 
@@ -120,27 +120,27 @@ func TestIDsWrapAtTheirEnd(t *testing.T) {
 	update(t, db, func(tx *Tx) error { return tx.putNumber(keyNextID, maxID-1) })
 	for i, want := range []uint32{maxID - 1, maxID} {
 		if got := allocate(t, db, fmt.Sprint("last", i)); got != want {
-			t.Errorf("id %d, want %d", got, want)
+			t.Errorf("got id %d, want %d", got, want)
 		}
 	}
 	update(t, db, func(tx *Tx) error { return tx.AddTombstone(Tombstone{Volume: Volume{Name: "two", ID: two}}) })
 	if got := allocate(t, db, "wrapped"); got != 4 {
-		t.Errorf("id %d after the wrap, want 4: one and three are volumes, two has a tombstone", got)
+		t.Errorf("got id %d after the wrap, want 4: one and three are volumes, two has a tombstone", got)
 	}
 	update(t, db, func(tx *Tx) error { return errors.Join(tx.DropTombstone(two), tx.putNumber(keyNextID, 1)) })
 	if got := allocate(t, db, "reused"); got != two {
-		t.Errorf("id %d, want the reaped %d", got, two)
+		t.Errorf("got id %d, want the reaped %d", got, two)
 	}
-	// A counter out of range, from wherever, starts over.
+	// A counter that is out of range starts over.
 	update(t, db, func(tx *Tx) error { return tx.putNumber(keyNextID, 1<<40) })
 	if got := allocate(t, db, "restarted"); got != 5 {
-		t.Errorf("id %d, want 5", got)
+		t.Errorf("got id %d, want 5", got)
 	}
 }
 
-// All of the 2^24 ids at once would take minutes; a long run of them shows that
-// the search goes on.
-func TestIDsSkipWhatIsTaken(t *testing.T) {
+// TestIDsSkipThoseInUse checks that the search skips a long run of ids in use. All of the
+// 2^24 ids would take minutes.
+func TestIDsSkipThoseInUse(t *testing.T) {
 	db := newDB(t)
 	update(t, db, func(tx *Tx) error {
 		for id := uint32(1); id <= 2000; id++ {
@@ -151,7 +151,7 @@ func TestIDsSkipWhatIsTaken(t *testing.T) {
 		return tx.putNumber(keyNextID, 1)
 	})
 	if got := allocate(t, db, "next"); got != 2001 {
-		t.Errorf("id %d, want 2001", got)
+		t.Errorf("got id %d, want 2001", got)
 	}
 }
 
@@ -169,25 +169,25 @@ func TestUndo(t *testing.T) {
 		}
 		return errors.Join(err, again)
 	})
-	for range 2 { // a kill may come after it: it may be repeated
+	for range 2 { // it is repeated if the process is killed after it
 		update(t, db, func(tx *Tx) error { return tx.Undo(pending) })
 	}
 	view(t, db, func(tx *Tx) error {
 		if _, err := tx.Volume("new"); !errors.Is(err, fault.NotFound) {
-			t.Errorf("the undone volume: %v", err)
+			t.Errorf("undone volume: got %v", err)
 		}
 		if _, err := tx.Volume("old"); err != nil {
 			t.Error(err)
 		}
 		if last, err := tx.LastTx(); last != 7 || err != nil {
-			t.Errorf("last %d, %v", last, err)
+			t.Errorf("got last %d, %v", last, err)
 		}
 		if _, err := tx.Pending(); !errors.Is(err, fault.NotFound) {
-			t.Errorf("pending: %v", err)
+			t.Errorf("pending: got %v", err)
 		}
 		return nil
 	})
-	// The name went to another volume meanwhile: that one stays.
+	// Another volume has the name now, and stays.
 	update(t, db, func(tx *Tx) error {
 		return errors.Join(tx.PutVolume(Volume{Name: "new", ID: 9, Tx: 9}), tx.Undo(pending))
 	})
@@ -201,7 +201,7 @@ func TestAddTombstone(t *testing.T) {
 	update(t, db, func(tx *Tx) error { return tx.AddTombstone(tombstone) })
 	next := allocate(t, db, "doomed") // the name is free at once
 	if next == id {
-		t.Error("its id was given away")
+		t.Error("got the id of the removed volume again")
 	}
 	view(t, db, func(tx *Tx) error {
 		got, err := tx.Tombstone(id)
@@ -223,7 +223,7 @@ func TestAddTombstone(t *testing.T) {
 			t.Error(err)
 		}
 		if volume, err := tx.Volume("doomed"); err != nil || volume.ID != next {
-			t.Errorf("the new owner of the name: %+v, %v", volume, err)
+			t.Errorf("new volume of the name: got %+v, %v", volume, err)
 		}
 		return nil
 	})
@@ -241,7 +241,7 @@ func TestTwoHandlesSeeEachOther(t *testing.T) {
 		name := fmt.Sprint("v", i)
 		id := allocate(t, writer, name)
 		if id != uint32(i+1) {
-			t.Errorf("id %d, want %d", id, i+1)
+			t.Errorf("got id %d, want %d", id, i+1)
 		}
 		view(t, reader, func(tx *Tx) error { _, err := tx.Volume(name); return err })
 	}
@@ -255,7 +255,7 @@ func TestContextEndsTheWait(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		if err := b.View(ctx, func(*Tx) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("beside a writer: %v", err)
+			t.Errorf("while a writer is open: got %v", err)
 		}
 		return nil
 	})

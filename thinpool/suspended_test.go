@@ -12,8 +12,8 @@ import (
 	"thinctl/units"
 )
 
-// A volume that is activated while the pool stands still for its extension
-// waits for it.
+// TestActivateWhileThePoolIsExtended checks that the activation of a volume waits while an
+// extension has the pool suspended.
 func TestActivateWhileThePoolIsExtended(t *testing.T) {
 	w := thinpooltest.New(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
@@ -25,11 +25,11 @@ func TestActivateWhileThePoolIsExtended(t *testing.T) {
 
 	// The extension suspends the pool, and resumes it when the activation has
 	// tried to load the volume's table.
-	still, tried := make(chan struct{}), make(chan struct{})
+	suspended, tried := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	extender, err := thinpool.Open(ctx, thinpooltest.Steps(w.Host(), func(step string, do func() error) error {
 		if strings.HasPrefix(step, "resume") && strings.HasSuffix(step, "-pool") {
-			close(still)
+			close(suspended)
 			<-tried
 		}
 		return do()
@@ -49,7 +49,7 @@ func TestActivateWhileThePoolIsExtended(t *testing.T) {
 		_, err := extender.Extend(ctx, thinpool.ExtendOptions{Data: 128 * units.MiB, Metadata: 8 * units.MiB})
 		extended <- err
 	}()
-	<-still
+	<-suspended
 	volume, err := activator.ActivateVolume(ctx, "v")
 	check(t, err)
 	check(t, <-extended)
