@@ -20,17 +20,17 @@ import (
 )
 
 // creating creates the pool new with options that change has made invalid.
-func creating(change func(s *fixture, o *thinpool.CreateOptions)) func(context.Context, *fixture) error {
+func creating(change func(f *fixture, o *thinpool.CreateOptions)) func(context.Context, *fixture) error {
 	return creatingAs("new", change)
 }
 
-func creatingAs(name string, change func(s *fixture, o *thinpool.CreateOptions)) func(context.Context, *fixture) error {
-	return func(ctx context.Context, s *fixture) error {
+func creatingAs(name string, change func(f *fixture, o *thinpool.CreateOptions)) func(context.Context, *fixture) error {
+	return func(ctx context.Context, f *fixture) error {
 		options := thinpooltest.SmallPool()
 		if change != nil {
-			change(s, &options)
+			change(f, &options)
 		}
-		_, err := thinpool.Create(ctx, s.host, s.Root, name, options)
+		_, err := thinpool.Create(ctx, f.host, f.Root, name, options)
 		return err
 	}
 }
@@ -40,7 +40,7 @@ func badOptions() []badInput {
 	for _, name := range []string{"", "-x", ".hidden", "..", "a/b", "a b", "größe", "tab\t", strings.Repeat("n", 33)} {
 		bad = append(bad, badInput{name: "pool name " + name, try: creatingAs(name, nil), kind: fault.Invalid, texts: []string{"name pool"}})
 	}
-	option := func(name string, change func(s *fixture, o *thinpool.CreateOptions), texts ...string) {
+	option := func(name string, change func(f *fixture, o *thinpool.CreateOptions), texts ...string) {
 		bad = append(bad, badInput{name: name, try: creating(change), texts: texts})
 	}
 	option("data not whole blocks", func(_ *fixture, o *thinpool.CreateOptions) { o.DataSize += 512 }, "multiple of the block size", "use 65600K")
@@ -56,41 +56,41 @@ func badOptions() []badInput {
 		o.Reserve = &store.Reserve{Data: -1, Metadata: 91, Host: 100}
 	},
 		"data reserve -1%", "metadata reserve 91%", "host reserve 100%", "from 0 to 90")
-	option("all faults at once", func(s *fixture, o *thinpool.CreateOptions) {
-		o.DataSize, o.MetadataSize, o.BaseSize, o.MetadataDevice = 64*units.MiB+512, units.MiB, 7, s.disk+"x"
+	option("all faults at once", func(f *fixture, o *thinpool.CreateOptions) {
+		o.DataSize, o.MetadataSize, o.BaseSize, o.MetadataDevice = 64*units.MiB+512, units.MiB, 7, f.disk+"x"
 	}, "data size", "base size", "sdax")
-	option("same device twice", func(s *fixture, o *thinpool.CreateOptions) { o.DataDevice, o.MetadataDevice = s.disk, s.disk }, "sda", "same device", "give each its own")
+	option("same device twice", func(f *fixture, o *thinpool.CreateOptions) { o.DataDevice, o.MetadataDevice = f.disk, f.disk }, "sda", "same device", "give each its own")
 	return bad
 }
 
 func badPaths() []badInput {
-	onDisk := creating(func(s *fixture, o *thinpool.CreateOptions) { o.DataDevice, o.DataSize = s.disk, 0 })
+	onDisk := creating(func(f *fixture, o *thinpool.CreateOptions) { o.DataDevice, o.DataSize = f.disk, 0 })
 	holds := func(what string, at int64, magic string) badInput {
 		return badInput{
 			name: "device holds " + what, try: onDisk, kind: thinpool.ErrHoldsData, texts: []string{"sda holds " + what, "--force"},
-			given: func(t *testing.T, s *fixture) { s.write(s.disk, at, magic) },
+			given: func(t *testing.T, f *fixture) { f.write(f.disk, at, magic) },
 		}
 	}
 	return []badInput{
 		{name: "pool exists", try: creatingAs("vault", nil), kind: fault.Exists, texts: []string{"ROOT/vault", "choose another name"}},
 		{
 			name: "directory exists", try: creating(nil), kind: fault.Exists, texts: []string{"ROOT/new", "choose another name"},
-			given: func(t *testing.T, s *fixture) { check(t, os.Mkdir(filepath.Join(s.Root, "new"), 0o755)) },
+			given: func(t *testing.T, f *fixture) { check(t, os.Mkdir(filepath.Join(f.Root, "new"), 0o755)) },
 		},
 		{
 			name: "file exists", try: creating(nil), kind: fault.Exists, texts: []string{"ROOT/new", "remove it"},
-			given: func(t *testing.T, s *fixture) {
-				check(t, os.WriteFile(filepath.Join(s.Root, "new"), []byte("mine"), 0o644))
+			given: func(t *testing.T, f *fixture) {
+				check(t, os.WriteFile(filepath.Join(f.Root, "new"), []byte("mine"), 0o644))
 			},
 		},
 		{
 			name: "dangling link", try: creating(nil), kind: fault.Exists, texts: []string{"ROOT/new"},
-			given: func(t *testing.T, s *fixture) { check(t, os.Symlink("/nowhere", filepath.Join(s.Root, "new"))) },
+			given: func(t *testing.T, f *fixture) { check(t, os.Symlink("/nowhere", filepath.Join(f.Root, "new"))) },
 		},
 		{
 			name: "device name taken", try: creating(nil), kind: fault.Exists, texts: []string{"thinctl-new", "dmsetup remove"},
-			given: func(t *testing.T, s *fixture) {
-				_, err := s.Kernel.Create(t.Context(), "thinctl-new", "LVM-another")
+			given: func(t *testing.T, f *fixture) {
+				_, err := f.Kernel.Create(t.Context(), "thinctl-new", "LVM-another")
 				check(t, err)
 			},
 		},
@@ -99,66 +99,66 @@ func badPaths() []badInput {
 		holds("thin pool metadata", 32, "\xba\x52\x9c\x01"), holds("unknown data", 256<<20-1, "x"),
 		{
 			name: "metadata not zero", kind: thinpool.ErrHoldsData, texts: []string{"sdb holds unknown data at byte 5000", "--force"},
-			given: func(t *testing.T, s *fixture) { s.write(s.other, 5000, "x") },
-			try:   creating(func(s *fixture, o *thinpool.CreateOptions) { o.MetadataDevice, o.MetadataSize = s.other, 0 }),
+			given: func(t *testing.T, f *fixture) { f.write(f.other, 5000, "x") },
+			try:   creating(func(f *fixture, o *thinpool.CreateOptions) { o.MetadataDevice, o.MetadataSize = f.other, 0 }),
 		},
 		{
 			name: "device in use", try: onDisk, kind: fault.Busy, texts: []string{"sda is mounted or held", "lsblk"},
-			given: func(t *testing.T, s *fixture) {
-				device, err := s.host.Disks.Device(s.disk)
+			given: func(t *testing.T, f *fixture) {
+				device, err := f.host.Disks.Device(f.disk)
 				check(t, err)
-				_, err = s.Kernel.Hold(device.Dev)
+				_, err = f.Kernel.Hold(device.Dev)
 				check(t, err)
 			},
 		},
 		{
 			name: "device too small", texts: []string{"sdb has 16M, 64M is needed", "larger device"}, kind: fault.Invalid,
-			try: creating(func(s *fixture, o *thinpool.CreateOptions) { o.DataDevice = s.other }),
+			try: creating(func(f *fixture, o *thinpool.CreateOptions) { o.DataDevice = f.other }),
 		},
 		{
 			name: "device is a file", texts: []string{"plain is not a block device"}, kind: fault.Invalid,
-			given: func(t *testing.T, s *fixture) {
-				s.more = filepath.Join(filepath.Dir(s.Root), "plain")
-				check(t, os.WriteFile(s.more, make([]byte, 4096), 0o600))
+			given: func(t *testing.T, f *fixture) {
+				f.more = filepath.Join(filepath.Dir(f.Root), "plain")
+				check(t, os.WriteFile(f.more, make([]byte, 4096), 0o600))
 			},
-			try: creating(func(s *fixture, o *thinpool.CreateOptions) { o.DataDevice = s.more }),
+			try: creating(func(f *fixture, o *thinpool.CreateOptions) { o.DataDevice = f.more }),
 		},
 		{
 			name: "device is not there", texts: []string{"/dev/none"}, kind: fault.Invalid,
-			try: creating(func(s *fixture, o *thinpool.CreateOptions) { o.DataDevice = "/dev/none" }),
+			try: creating(func(f *fixture, o *thinpool.CreateOptions) { o.DataDevice = "/dev/none" }),
 		},
 		{
 			name: "no thin target", try: creating(nil), kind: fault.Unsupported, texts: []string{"thin-pool", "modprobe dm_thin_pool"},
-			given: func(t *testing.T, s *fixture) {
-				s.host.Kernel = dmtest.New(dmtest.Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: {}, dm.TypeThin: {}}})
+			given: func(t *testing.T, f *fixture) {
+				f.host.Kernel = dmtest.New(dmtest.Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: {}, dm.TypeThin: {}}})
 			},
 		},
 		{
 			name: "full policy on an old kernel", kind: fault.Unsupported, texts: []string{"1.9", "leave the full policy at queue"},
-			given: func(t *testing.T, s *fixture) {
-				s.host.Kernel = dmtest.New(dmtest.Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: {1, 9, 0}}})
+			given: func(t *testing.T, f *fixture) {
+				f.host.Kernel = dmtest.New(dmtest.Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: {1, 9, 0}}})
 			},
 			try: creating(func(_ *fixture, o *thinpool.CreateOptions) { o.ErrorIfFull = true }),
 		},
 		{
 			name: "no device mapper", try: creating(nil), kind: dm.ErrNoDeviceMapper, texts: []string{"modprobe dm_mod"},
-			given: func(t *testing.T, s *fixture) {
-				s.host.Kernel = dmtest.New(dmtest.Options{Unavailable: dm.ErrNoDeviceMapper})
+			given: func(t *testing.T, f *fixture) {
+				f.host.Kernel = dmtest.New(dmtest.Options{Unavailable: dm.ErrNoDeviceMapper})
 			},
 		},
 		{
 			name: "not root", try: creating(nil), kind: fault.Denied, texts: []string{"needs root"},
-			given: func(t *testing.T, s *fixture) {
-				s.host.Kernel = dmtest.New(dmtest.Options{Unavailable: fault.Denied})
+			given: func(t *testing.T, f *fixture) {
+				f.host.Kernel = dmtest.New(dmtest.Options{Unavailable: fault.Denied})
 			},
 		},
 		{
 			name: "loop devices exhausted", try: creating(nil), kind: loopback.ErrExhausted, texts: []string{"pool new", "exhausted", "losetup --list"},
-			given: func(t *testing.T, s *fixture) { s.host.Loops = exhausted{s.host.Loops} },
+			given: func(t *testing.T, f *fixture) { f.host.Loops = exhausted{f.host.Loops} },
 		},
 		{
 			name: "no space for the files", try: creating(nil), kind: loopback.ErrNoSpace, texts: []string{"pool new", "no space on the host file system", "free some space"},
-			given: func(t *testing.T, s *fixture) { s.host.Disks = fullDisks{s.host.Disks} },
+			given: func(t *testing.T, f *fixture) { f.host.Disks = fullDisks{f.host.Disks} },
 		},
 	}
 }

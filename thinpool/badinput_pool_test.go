@@ -12,10 +12,10 @@ import (
 	"thinctl/units"
 )
 
-func activating(ctx context.Context, s *fixture) error { return s.vault.Activate(ctx) }
+func activating(ctx context.Context, f *fixture) error { return f.vault.Activate(ctx) }
 
 func extending(options thinpool.ExtendOptions) func(context.Context, *fixture) error {
-	return func(ctx context.Context, s *fixture) error { _, err := s.vault.Extend(ctx, options); return err }
+	return func(ctx context.Context, f *fixture) error { _, err := f.vault.Extend(ctx, options); return err }
 }
 
 // badPools returns cases in which a part of the pool was replaced, damaged or removed.
@@ -23,75 +23,75 @@ func badPools() []badInput {
 	return []badInput{
 		{
 			name: "another pool's metadata", try: activating, kind: thinpool.ErrSwapped, texts: []string{"ROOT/vault/metadata", "uuid", "put this pool's own metadata back"},
-			given: func(t *testing.T, s *fixture) {
-				twin, err := thinpool.Create(t.Context(), s.host, s.Root, "twin", thinpooltest.SmallPool())
+			given: func(t *testing.T, f *fixture) {
+				twin, err := thinpool.Create(t.Context(), f.host, f.Root, "twin", thinpooltest.SmallPool())
 				check(t, err)
 				check(t, twin.Deactivate(t.Context()))
-				s.idle()
+				f.idle()
 				content, err := os.ReadFile(twin.Dir() + "/metadata")
 				check(t, err)
-				check(t, os.WriteFile(s.file("metadata"), content, 0o600))
+				check(t, os.WriteFile(f.file("metadata"), content, 0o600))
 			},
 		},
 		{
 			name: "blank metadata", try: activating, kind: fault.Unhealthy, texts: []string{"ROOT/vault/metadata", "blank", "restore it from a copy"},
-			given: func(t *testing.T, s *fixture) {
-				s.idle()
-				s.write(s.file("metadata"), 0, strings.Repeat("\x00", 4096))
+			given: func(t *testing.T, f *fixture) {
+				f.idle()
+				f.write(f.file("metadata"), 0, strings.Repeat("\x00", 4096))
 			},
 		},
 		{
 			name: "damaged superblock", try: activating, kind: fault.Unhealthy, texts: []string{"ROOT/vault/metadata", "are lost", "are kept"},
-			given: func(t *testing.T, s *fixture) { s.idle(); s.write(s.file("metadata"), 100, "damage") },
+			given: func(t *testing.T, f *fixture) { f.idle(); f.write(f.file("metadata"), 100, "damage") },
 		},
 		{
 			name: "truncated data", try: activating, texts: []string{"ROOT/vault/data has 32M", "put the larger"},
-			given: func(t *testing.T, s *fixture) { s.idle(); check(t, os.Truncate(s.file("data"), 32<<20)) },
+			given: func(t *testing.T, f *fixture) { f.idle(); check(t, os.Truncate(f.file("data"), 32<<20)) },
 		},
 		{
 			name: "truncated metadata", try: activating, texts: []string{"ROOT/vault/metadata has 2M", "put the larger"},
-			given: func(t *testing.T, s *fixture) { s.idle(); check(t, os.Truncate(s.file("metadata"), 2<<20)) },
+			given: func(t *testing.T, f *fixture) { f.idle(); check(t, os.Truncate(f.file("metadata"), 2<<20)) },
 		},
 		{
 			name: "no data file", try: activating, kind: os.ErrNotExist, texts: []string{"ROOT/vault/data", "put it back"},
-			given: func(t *testing.T, s *fixture) { s.idle(); check(t, os.Remove(s.file("data"))) },
+			given: func(t *testing.T, f *fixture) { f.idle(); check(t, os.Remove(f.file("data"))) },
 		},
 		{
 			name: "no metadata file", try: activating, kind: os.ErrNotExist, texts: []string{"ROOT/vault/metadata", "put it back"},
-			given: func(t *testing.T, s *fixture) { s.idle(); check(t, os.Remove(s.file("metadata"))) },
+			given: func(t *testing.T, f *fixture) { f.idle(); check(t, os.Remove(f.file("metadata"))) },
 		},
 		{
 			name: "older database", try: activating, kind: thinpool.ErrDiverged, texts: []string{"the metadata is at transaction 3, the database at 1", "pool check vault"},
-			given: func(t *testing.T, s *fixture) {
-				restore := s.saved("state.db")
-				s.add("two", "three")
+			given: func(t *testing.T, f *fixture) {
+				restore := f.saved("state.db")
+				f.add("two", "three")
 				restore()
 			},
 		},
 		{
 			name: "newer database", try: activating, kind: thinpool.ErrDiverged, texts: []string{"the metadata is at transaction 1, the database at 3", "pool check vault"},
-			given: func(t *testing.T, s *fixture) {
-				restore := s.saved("metadata")
-				s.add("two", "three")
+			given: func(t *testing.T, f *fixture) {
+				restore := f.saved("metadata")
+				f.add("two", "three")
 				restore()
 			},
 		},
 		{
 			name: "damaged database", texts: []string{"ROOT/vault/state.db", "damaged", "pool repair vault"},
-			given: func(t *testing.T, s *fixture) {
-				s.idle()
-				check(t, s.vault.Close(t.Context()))
-				s.write(s.file("state.db"), 0, strings.Repeat("x", 8192))
+			given: func(t *testing.T, f *fixture) {
+				f.idle()
+				check(t, f.vault.Close(t.Context()))
+				f.write(f.file("state.db"), 0, strings.Repeat("x", 8192))
 			},
-			try: func(ctx context.Context, s *fixture) error {
-				_, err := thinpool.Open(ctx, s.host, s.Root, "vault")
+			try: func(ctx context.Context, f *fixture) error {
+				_, err := thinpool.Open(ctx, f.host, f.Root, "vault")
 				return err
 			},
 		},
 		{
 			name: "no pool of that name", kind: fault.NotFound, texts: []string{"pool none", "pool list"},
-			try: func(ctx context.Context, s *fixture) error {
-				_, err := thinpool.Open(ctx, s.host, s.Root, "none")
+			try: func(ctx context.Context, f *fixture) error {
+				_, err := thinpool.Open(ctx, f.host, f.Root, "none")
 				return err
 			},
 		},
@@ -103,43 +103,43 @@ func badPools() []badInput {
 		{name: "to a device that is none", try: extending(thinpool.ExtendOptions{ToDevice: true}), kind: fault.Invalid, texts: []string{"is on files", "--data"}},
 		{
 			name: "extend an inactive pool", try: extending(thinpool.ExtendOptions{Data: 128 * units.MiB}), kind: thinpool.ErrInactive, texts: []string{"pool vault", "pool activate vault"},
-			given: func(t *testing.T, s *fixture) { s.idle() },
+			given: func(t *testing.T, f *fixture) { f.idle() },
 		},
 		{
 			name: "deactivate in use", kind: fault.Busy, texts: []string{"thinctl-vault-base is open", "then retry"},
-			given: func(t *testing.T, s *fixture) { _, err := s.Kernel.Hold(s.base.Dev); check(t, err) },
-			try:   func(ctx context.Context, s *fixture) error { return s.vault.Deactivate(ctx) },
+			given: func(t *testing.T, f *fixture) { _, err := f.Kernel.Hold(f.base.Dev); check(t, err) },
+			try:   func(ctx context.Context, f *fixture) error { return f.vault.Deactivate(ctx) },
 		},
 		{
 			name: "destroy in use", kind: fault.Busy, texts: []string{"thinctl-vault-base is open", "then retry"},
-			given: func(t *testing.T, s *fixture) { _, err := s.Kernel.Hold(s.base.Dev); check(t, err) },
-			try:   func(ctx context.Context, s *fixture) error { return s.vault.Destroy(ctx) },
+			given: func(t *testing.T, f *fixture) { _, err := f.Kernel.Hold(f.base.Dev); check(t, err) },
+			try:   func(ctx context.Context, f *fixture) error { return f.vault.Destroy(ctx) },
 		},
 	}
 }
 
 func badVolumes() []badInput {
 	create := func(name string, size units.Bytes) func(context.Context, *fixture) error {
-		return func(ctx context.Context, s *fixture) error {
-			_, err := s.vault.CreateVolume(ctx, name, thinpool.VolumeOptions{Size: size})
+		return func(ctx context.Context, f *fixture) error {
+			_, err := f.vault.CreateVolume(ctx, name, thinpool.VolumeOptions{Size: size})
 			return err
 		}
 	}
 	snapshot := func(origin, name string, size units.Bytes) func(context.Context, *fixture) error {
-		return func(ctx context.Context, s *fixture) error {
-			_, err := s.vault.Snapshot(ctx, origin, name, thinpool.SnapshotOptions{Size: size})
+		return func(ctx context.Context, f *fixture) error {
+			_, err := f.vault.Snapshot(ctx, origin, name, thinpool.SnapshotOptions{Size: size})
 			return err
 		}
 	}
 	resize := func(name string, size units.Bytes) func(context.Context, *fixture) error {
-		return func(ctx context.Context, s *fixture) error {
-			_, err := s.vault.ResizeVolume(ctx, name, size)
+		return func(ctx context.Context, f *fixture) error {
+			_, err := f.vault.ResizeVolume(ctx, name, size)
 			return err
 		}
 	}
 	remove := func(name string) func(context.Context, *fixture) error {
-		return func(ctx context.Context, s *fixture) error {
-			_, err := s.vault.RemoveVolume(ctx, name, thinpool.RemoveOptions{})
+		return func(ctx context.Context, f *fixture) error {
+			_, err := f.vault.RemoveVolume(ctx, name, thinpool.RemoveOptions{})
 			return err
 		}
 	}
@@ -157,34 +157,34 @@ func badVolumes() []badInput {
 		{name: "remove nothing", try: remove("none"), kind: fault.NotFound, texts: []string{"vault/none", "volume list vault"}},
 		{
 			name: "remove in use", try: remove("base"), kind: fault.Busy, texts: []string{"vault/base", "thinctl-vault-base is open", "then retry", "--deferred"},
-			given: func(t *testing.T, s *fixture) { _, err := s.Kernel.Hold(s.base.Dev); check(t, err) },
+			given: func(t *testing.T, f *fixture) { _, err := f.Kernel.Hold(f.base.Dev); check(t, err) },
 		},
 		{
 			name: "deactivate a volume in use", kind: fault.Busy, texts: []string{"vault/base", "thinctl-vault-base is open", "then retry"},
-			given: func(t *testing.T, s *fixture) { _, err := s.Kernel.Hold(s.base.Dev); check(t, err) },
-			try:   func(ctx context.Context, s *fixture) error { return s.vault.DeactivateVolume(ctx, "base") },
+			given: func(t *testing.T, f *fixture) { _, err := f.Kernel.Hold(f.base.Dev); check(t, err) },
+			try:   func(ctx context.Context, f *fixture) error { return f.vault.DeactivateVolume(ctx, "base") },
 		},
 		{
 			name: "activate nothing", kind: fault.NotFound, texts: []string{"vault/none"},
-			try: func(ctx context.Context, s *fixture) error { _, err := s.vault.ActivateVolume(ctx, "none"); return err },
+			try: func(ctx context.Context, f *fixture) error { _, err := f.vault.ActivateVolume(ctx, "none"); return err },
 		},
 		{
 			name: "volume's device name taken", kind: fault.Exists, texts: []string{"thinctl-vault-idle", "remove or rename it"},
-			given: func(t *testing.T, s *fixture) {
-				s.add("idle")
-				_, err := s.Kernel.Create(t.Context(), "thinctl-vault-idle", "LVM-another")
+			given: func(t *testing.T, f *fixture) {
+				f.add("idle")
+				_, err := f.Kernel.Create(t.Context(), "thinctl-vault-idle", "LVM-another")
 				check(t, err)
 			},
-			try: func(ctx context.Context, s *fixture) error { _, err := s.vault.ActivateVolume(ctx, "idle"); return err },
+			try: func(ctx context.Context, f *fixture) error { _, err := f.vault.ActivateVolume(ctx, "idle"); return err },
 		},
 	}
 	for name, try := range map[string]func(context.Context, *fixture) error{
 		"create": create("new", 0), "snapshot": snapshot("base", "new", 0), "remove": remove("base"),
-		"activate": func(ctx context.Context, s *fixture) error { _, err := s.vault.ActivateVolume(ctx, "base"); return err },
+		"activate": func(ctx context.Context, f *fixture) error { _, err := f.vault.ActivateVolume(ctx, "base"); return err },
 	} {
 		bad = append(bad, badInput{
 			name: name + " in an inactive pool", try: try, kind: thinpool.ErrInactive, texts: []string{"pool activate vault"},
-			given: func(t *testing.T, s *fixture) { s.idle() },
+			given: func(t *testing.T, f *fixture) { f.idle() },
 		})
 	}
 	for _, name := range []string{"", "-x", "a/b", "a b", "größe", strings.Repeat("n", 97)} {

@@ -26,8 +26,8 @@ import (
 type badInput struct {
 	name string
 	// given prepares the state, which the refusal must leave unchanged.
-	given func(t *testing.T, s *fixture)
-	try   func(ctx context.Context, s *fixture) error
+	given func(t *testing.T, f *fixture)
+	try   func(ctx context.Context, f *fixture) error
 	kind  error    // of the error; nil for any
 	texts []string // the object and the remedy, in the error
 }
@@ -47,60 +47,60 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	s := &fixture{Fixture: thinpooltest.New(t), t: t}
-	s.host = s.Host()
+	f := &fixture{Fixture: thinpooltest.New(t), t: t}
+	f.host = f.Host()
 	ctx := t.Context()
 	var err error
-	s.vault, err = thinpool.Create(ctx, s.host, s.Root, "vault", thinpooltest.SmallPool())
+	f.vault, err = thinpool.Create(ctx, f.host, f.Root, "vault", thinpooltest.SmallPool())
 	check(t, err)
-	s.base, err = s.vault.CreateVolume(ctx, "base", thinpool.VolumeOptions{})
+	f.base, err = f.vault.CreateVolume(ctx, "base", thinpool.VolumeOptions{})
 	check(t, err)
-	s.base, err = s.vault.ActivateVolume(ctx, "base")
+	f.base, err = f.vault.ActivateVolume(ctx, "base")
 	check(t, err)
-	check(t, s.Kernel.WriteStamp(s.base.Dev, 0, 42))
-	s.disk = s.AddDevice(t, "sda", 256*units.MiB)
-	s.other = s.AddDevice(t, "sdb", 16*units.MiB)
-	return s
+	check(t, f.Kernel.WriteStamp(f.base.Dev, 0, 42))
+	f.disk = f.AddDevice(t, "sda", 256*units.MiB)
+	f.other = f.AddDevice(t, "sdb", 16*units.MiB)
+	return f
 }
 
-func (s *fixture) file(name string) string { return filepath.Join(s.Root, "vault", name) }
+func (f *fixture) file(name string) string { return filepath.Join(f.Root, "vault", name) }
 
 // idle deactivates the pool.
-func (s *fixture) idle() {
-	s.t.Helper()
-	check(s.t, s.vault.Deactivate(s.t.Context()))
+func (f *fixture) idle() {
+	f.t.Helper()
+	check(f.t, f.vault.Deactivate(f.t.Context()))
 }
 
 // saved copies a file of the pool. restore deactivates and closes the pool, and writes the
 // copy back.
-func (s *fixture) saved(name string) (restore func()) {
-	s.t.Helper()
-	s.idle()
-	content, err := os.ReadFile(s.file(name))
-	check(s.t, err)
-	check(s.t, s.vault.Activate(s.t.Context()))
+func (f *fixture) saved(name string) (restore func()) {
+	f.t.Helper()
+	f.idle()
+	content, err := os.ReadFile(f.file(name))
+	check(f.t, err)
+	check(f.t, f.vault.Activate(f.t.Context()))
 	return func() {
-		s.idle()
-		check(s.t, s.vault.Close(s.t.Context()))
-		check(s.t, os.WriteFile(s.file(name), content, 0o600))
+		f.idle()
+		check(f.t, f.vault.Close(f.t.Context()))
+		check(f.t, os.WriteFile(f.file(name), content, 0o600))
 	}
 }
 
-func (s *fixture) add(names ...string) {
-	s.t.Helper()
+func (f *fixture) add(names ...string) {
+	f.t.Helper()
 	for _, name := range names {
-		_, err := s.vault.CreateVolume(s.t.Context(), name, thinpool.VolumeOptions{})
-		check(s.t, err)
+		_, err := f.vault.CreateVolume(f.t.Context(), name, thinpool.VolumeOptions{})
+		check(f.t, err)
 	}
 }
 
-func (s *fixture) write(path string, at int64, text string) {
-	s.t.Helper()
+func (f *fixture) write(path string, at int64, text string) {
+	f.t.Helper()
 	file, err := os.OpenFile(path, os.O_WRONLY, 0)
-	check(s.t, err)
+	check(f.t, err)
 	defer file.Close()
 	_, err = file.WriteAt([]byte(text), at)
-	check(s.t, err)
+	check(f.t, err)
 }
 
 // hostState holds everything that a refusal must leave unchanged.
@@ -111,18 +111,18 @@ type hostState struct {
 	Files   map[string]string // mode, size and digest
 }
 
-func (s *fixture) hostState() hostState {
-	s.t.Helper()
-	h := hostState{Loops: s.Loops.Attached(), Files: map[string]string{}}
+func (f *fixture) hostState() hostState {
+	f.t.Helper()
+	h := hostState{Loops: f.Loops.Attached(), Files: map[string]string{}}
 	var err error
-	h.Devices, err = s.Kernel.List(s.t.Context())
-	check(s.t, err)
+	h.Devices, err = f.Kernel.List(f.t.Context())
+	check(f.t, err)
 	for _, entry := range h.Devices {
-		lines, err := s.Kernel.Table(s.t.Context(), dm.ByDev(entry.Dev))
-		check(s.t, err)
+		lines, err := f.Kernel.Table(f.t.Context(), dm.ByDev(entry.Dev))
+		check(f.t, err)
 		h.Tables = append(h.Tables, lines)
 	}
-	err = filepath.WalkDir(filepath.Dir(s.Root), func(path string, entry fs.DirEntry, err error) error {
+	err = filepath.WalkDir(filepath.Dir(f.Root), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func (s *fixture) hostState() hostState {
 		h.Files[path] = description
 		return nil
 	})
-	check(s.t, err)
+	check(f.t, err)
 	return h
 }
 
@@ -205,12 +205,12 @@ func TestBadInput(t *testing.T) {
 	all = append(append(append(all, badOptions()...), badPaths()...), badPools()...)
 	for _, c := range append(all, badVolumes()...) {
 		t.Run(c.name, func(t *testing.T) {
-			s := newFixture(t)
+			f := newFixture(t)
 			if c.given != nil {
-				c.given(t, s)
+				c.given(t, f)
 			}
-			before := s.hostState()
-			err := c.try(t.Context(), s)
+			before := f.hostState()
+			err := c.try(t.Context(), f)
 			if err == nil {
 				t.Fatal("got no error")
 			}
@@ -219,14 +219,14 @@ func TestBadInput(t *testing.T) {
 				t.Errorf("got error %v, want %v", err, c.kind)
 			}
 			for _, text := range c.texts {
-				if text = strings.ReplaceAll(text, "ROOT", s.Root); !strings.Contains(err.Error(), text) {
+				if text = strings.ReplaceAll(text, "ROOT", f.Root); !strings.Contains(err.Error(), text) {
 					t.Errorf("got error %q, want it to contain %q", err, text)
 				}
 			}
-			for _, fault := range s.hostState().differences(before) {
+			for _, fault := range f.hostState().differences(before) {
 				t.Error(fault)
 			}
-			if v := s.Kernel.Violations(); len(v) > 0 {
+			if v := f.Kernel.Violations(); len(v) > 0 {
 				t.Error(v)
 			}
 		})

@@ -23,7 +23,7 @@ const companions thinpool.DocumentKind = "companions"
 // batchFixture is a fixture in which changes wait for the pool's lock until release.
 type batchFixture struct {
 	t       *testing.T
-	w       *thinpooltest.Fixture
+	fixture *thinpooltest.Fixture
 	ctx     context.Context
 	pool    *thinpool.Pool
 	waiting func() int
@@ -34,10 +34,10 @@ func newBatchFixture(t *testing.T) *batchFixture {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
-	b := &batchFixture{t: t, w: thinpooltest.New(t), ctx: ctx}
-	check(t, thinpooltest.Prepare(ctx, b.w.Host(), b.w.Root, b.w.Blocks(), true))
+	b := &batchFixture{t: t, fixture: thinpooltest.New(t), ctx: ctx}
+	check(t, thinpooltest.Prepare(ctx, b.fixture.Host(), b.fixture.Root, b.fixture.Blocks(), true))
 	var err error
-	b.pool, err = thinpool.Open(ctx, b.w.Host(), b.w.Root, thinpooltest.CrashPool)
+	b.pool, err = thinpool.Open(ctx, b.fixture.Host(), b.fixture.Root, thinpooltest.CrashPool)
 	check(t, err)
 	b.waiting, b.release, err = b.pool.Holding(ctx)
 	check(t, err)
@@ -115,7 +115,7 @@ func TestBatch(t *testing.T) {
 	b := newBatchFixture(t)
 	before, _ := b.state()
 	var suspends, messages atomic.Int32
-	b.w.Kernel.SetFault(func(c dmtest.Call) error {
+	b.fixture.Kernel.SetFault(func(c dmtest.Call) error {
 		if c.Phase == dmtest.Before && c.Op == "suspend" {
 			suspends.Add(1)
 		}
@@ -127,7 +127,7 @@ func TestBatch(t *testing.T) {
 	for _, err := range b.runInOneBatch(b.snapshot("base", "s1"), b.snapshot("base", "s2"), b.snapshot("idle", "s3"), b.snapshot("base", "s4")) {
 		check(t, err)
 	}
-	b.w.Kernel.SetFault(nil)
+	b.fixture.Kernel.SetFault(nil)
 	after, names := b.state()
 	wantNames(t, names, "s1", "s2", "s3", "s4")
 	if after != before+1 {
@@ -178,7 +178,7 @@ func TestBatchRejectedByKernel(t *testing.T) {
 		b := newBatchFixture(t)
 		before, _ := b.state()
 		var creations atomic.Int32
-		b.w.Kernel.SetFault(func(c dmtest.Call) error {
+		b.fixture.Kernel.SetFault(func(c dmtest.Call) error {
 			if c.Phase == dmtest.Before && strings.HasPrefix(c.Detail, "create_snap") && creations.Add(1) == 2 {
 				return refused
 			}
@@ -187,7 +187,7 @@ func TestBatchRejectedByKernel(t *testing.T) {
 		for _, err := range b.runInOneBatch(b.snapshot("base", "s1"), b.snapshot("base", "s2"), b.snapshot("idle", "s3")) {
 			check(t, err)
 		}
-		b.w.Kernel.SetFault(nil)
+		b.fixture.Kernel.SetFault(nil)
 		after, names := b.state()
 		wantNames(t, names, "s1", "s2", "s3")
 		if after != before+3 || creations.Load() != 5 {
@@ -206,7 +206,7 @@ func TestBatchRejectedByKernel(t *testing.T) {
 func TestBatchSeparatesDocuments(t *testing.T) {
 	b := newBatchFixture(t)
 	failing := errors.New("the kernel is gone")
-	b.w.Kernel.SetFault(func(c dmtest.Call) error {
+	b.fixture.Kernel.SetFault(func(c dmtest.Call) error {
 		if c.Phase == dmtest.Before && strings.HasPrefix(c.Detail, "create_snap") {
 			return failing
 		}
@@ -221,7 +221,7 @@ func TestBatchSeparatesDocuments(t *testing.T) {
 	if faults[0] != nil || faults[2] != nil || !errors.Is(faults[1], failing) || !errors.Is(faults[3], failing) {
 		t.Errorf("got %v", faults)
 	}
-	b.w.Kernel.SetFault(nil)
+	b.fixture.Kernel.SetFault(nil)
 	_, names := b.state()
 	wantNames(t, names)
 	check(t, b.pool.View(b.ctx, func(tx *thinpool.Tx) error {
@@ -294,26 +294,26 @@ func batchStopped(t *testing.T, n int, phase thinpooltest.Phase, power bool) boo
 	b := newBatchFixture(t)
 	hold := b.release
 	b.release = func() error {
-		b.w.StopAt(n, phase)
+		b.fixture.StopAt(n, phase)
 		return hold()
 	}
 	faults := b.runInOneBatch(b.snapshot("base", "s1"), b.snapshot("base", "s2"), b.snapshot("idle", "s3"))
-	step, stopped := b.w.Restart()
+	step, stopped := b.fixture.Restart()
 	if power {
-		b.w.PowerOff(t)
+		b.fixture.PowerOff(t)
 	}
 	fault := func(format string, args ...any) {
 		t.Helper()
 		t.Errorf("stopped %s step %d (%s), which returned %v: %s", [...]string{"before", "after"}[phase], n, step, faults, fmt.Sprintf(format, args...))
 	}
-	if err := thinpooltest.Reopen(b.ctx, b.w.Host(), b.w.Root); err != nil {
+	if err := thinpooltest.Reopen(b.ctx, b.fixture.Host(), b.fixture.Root); err != nil {
 		fault("%v", err)
 	}
-	if _, err := thinpooltest.Inspect(b.ctx, b.w.Host(), b.w.Root); err != nil {
+	if _, err := thinpooltest.Inspect(b.ctx, b.fixture.Host(), b.fixture.Root); err != nil {
 		fault("%v", err)
 	}
 	var err error
-	b.pool, err = thinpool.Open(b.ctx, b.w.Host(), b.w.Root, thinpooltest.CrashPool)
+	b.pool, err = thinpool.Open(b.ctx, b.fixture.Host(), b.fixture.Root, thinpooltest.CrashPool)
 	check(t, err)
 	_, names := b.state()
 	if len(names) != 0 && len(names) != 3 {
@@ -324,6 +324,6 @@ func batchStopped(t *testing.T, n int, phase thinpooltest.Phase, power bool) boo
 			fault("change %d was acknowledged, but is missing", i)
 		}
 	}
-	tearDown(b.ctx, t, b.w, fault)
+	tearDown(b.ctx, t, b.fixture, fault)
 	return stopped && !t.Failed()
 }

@@ -10,8 +10,8 @@ import (
 // TestCloseAfterDestroy checks that Destroy discards the records that a removal has not
 // written yet.
 func TestCloseAfterDestroy(t *testing.T) {
-	w, ctx := thinpooltest.New(t), t.Context()
-	pool, err := thinpool.Create(ctx, w.Host(), w.Root, "vault", thinpooltest.SmallPool())
+	f, ctx := thinpooltest.New(t), t.Context()
+	pool, err := thinpool.Create(ctx, f.Host(), f.Root, "vault", thinpooltest.SmallPool())
 	if err != nil {
 		t.Fatal(err)
 	}

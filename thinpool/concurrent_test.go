@@ -16,21 +16,21 @@ import (
 // real processes.
 func TestManyClients(t *testing.T) {
 	const number, steps = 32, 100
-	w := thinpooltest.New(t)
+	f := thinpooltest.New(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	first, err := thinpool.Create(ctx, w.Host(), w.Root, "shared", thinpool.CreateOptions{
+	first, err := thinpool.Create(ctx, f.Host(), f.Root, "shared", thinpool.CreateOptions{
 		DataSize: 512 * units.MiB, MetadataSize: 8 * units.MiB, BaseSize: 16 * units.MiB, Reserve: &store.Reserve{}})
 	check(t, err)
-	second, err := thinpool.Open(ctx, w.Host(), w.Root, "shared")
+	second, err := thinpool.Open(ctx, f.Host(), f.Root, "shared")
 	check(t, err)
-	check(t, thinpooltest.MakeGolden(ctx, first, w.Blocks()))
+	check(t, thinpooltest.MakeGolden(ctx, first, f.Blocks()))
 
 	crowds := make([]*thinpooltest.Crowd, 2)
 	faults := make(chan error, len(crowds))
 	began := time.Now()
 	for i, pool := range []*thinpool.Pool{first, second} {
-		crowds[i] = &thinpooltest.Crowd{Pool: pool, Blocks: w.Blocks(), Ledger: thinpooltest.NewGoldenLedger(), Grows: i == 0,
+		crowds[i] = &thinpooltest.Crowd{Pool: pool, Blocks: f.Blocks(), Ledger: thinpooltest.NewGoldenLedger(), Grows: i == 0,
 			First: i * number / 2, Number: number / 2, Steps: steps, Seed: 1}
 		go func() { faults <- crowds[i].Run(ctx) }()
 	}
@@ -46,7 +46,7 @@ func TestManyClients(t *testing.T) {
 	}
 	all := crowds[0].Ledger
 	all.Add(crowds[1].Ledger)
-	if err := all.Compare(ctx, first, w.Blocks()); err != nil {
+	if err := all.Compare(ctx, first, f.Blocks()); err != nil {
 		t.Error(err)
 	}
 	report, err := first.Check(ctx)
@@ -54,5 +54,5 @@ func TestManyClients(t *testing.T) {
 	if len(report.Findings) != 0 {
 		t.Errorf("got findings %+v, want none", report.Findings)
 	}
-	tearDown(ctx, t, w, t.Errorf)
+	tearDown(ctx, t, f, t.Errorf)
 }

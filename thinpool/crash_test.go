@@ -35,27 +35,27 @@ func TestStoppedAtEveryStep(t *testing.T) {
 // operation has that many steps.
 func stopped(t *testing.T, kernel dmtest.Options, operation thinpooltest.Operation, n int, phase thinpooltest.Phase, power bool) bool {
 	t.Helper()
-	w := thinpooltest.NewOn(t, kernel)
+	f := thinpooltest.NewOn(t, kernel)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	check(t, thinpooltest.Prepare(ctx, w.Host(), w.Root, w.Blocks(), true))
-	before, err := thinpooltest.Inspect(ctx, w.Host(), w.Root)
+	check(t, thinpooltest.Prepare(ctx, f.Host(), f.Root, f.Blocks(), true))
+	before, err := thinpooltest.Inspect(ctx, f.Host(), f.Root)
 	check(t, err)
-	w.StopAt(n, phase)
-	result := operation.Run(ctx, w.Host(), w.Root)
-	step, stopped := w.Restart()
+	f.StopAt(n, phase)
+	result := operation.Run(ctx, f.Host(), f.Root)
+	step, stopped := f.Restart()
 	if power {
-		w.PowerOff(t)
+		f.PowerOff(t)
 	}
 	fault := func(format string, args ...any) {
 		t.Helper()
 		t.Errorf("stopped %s step %d (%s), the operation returned %v: %s",
 			[...]string{"before", "after"}[phase], n, step, result, fmt.Sprintf(format, args...))
 	}
-	if err := thinpooltest.Reopen(ctx, w.Host(), w.Root); err != nil {
+	if err := thinpooltest.Reopen(ctx, f.Host(), f.Root); err != nil {
 		fault("%v", err)
 	}
-	s, err := thinpooltest.Inspect(ctx, w.Host(), w.Root)
+	s, err := thinpooltest.Inspect(ctx, f.Host(), f.Root)
 	if err != nil {
 		fault("%v", err)
 	}
@@ -67,10 +67,10 @@ func stopped(t *testing.T, kernel dmtest.Options, operation thinpooltest.Operati
 	case result == nil && !done:
 		fault("acknowledged, but not done: %+v", s)
 	}
-	if err := thinpooltest.ReadBack(ctx, w.Host(), w.Root, w.Blocks(), &s); err != nil {
+	if err := thinpooltest.ReadBack(ctx, f.Host(), f.Root, f.Blocks(), &s); err != nil {
 		fault("%v", err)
 	}
-	tearDown(ctx, t, w, fault)
+	tearDown(ctx, t, f, fault)
 	if t.Failed() {
 		return false
 	}
@@ -82,29 +82,29 @@ func stopped(t *testing.T, kernel dmtest.Options, operation thinpooltest.Operati
 }
 
 // tearDown destroys all pools, and checks that nothing is left.
-func tearDown(ctx context.Context, t *testing.T, w *thinpooltest.Fixture, fault func(string, ...any)) {
+func tearDown(ctx context.Context, t *testing.T, f *thinpooltest.Fixture, fault func(string, ...any)) {
 	t.Helper()
-	names, err := thinpool.List(w.Root)
+	names, err := thinpool.List(f.Root)
 	check(t, err)
 	for _, name := range names {
-		err := thinpooltest.WithPool(ctx, w.Host(), w.Root, name, func(p *thinpool.Pool) error { return p.Destroy(ctx) })
+		err := thinpooltest.WithPool(ctx, f.Host(), f.Root, name, func(p *thinpool.Pool) error { return p.Destroy(ctx) })
 		if err != nil {
 			fault("%v", err)
 		}
 	}
-	entries, err := w.Kernel.List(ctx)
+	entries, err := f.Kernel.List(ctx)
 	check(t, err)
-	if len(entries) != 0 || len(w.Loops.Attached()) != 0 {
-		fault("left behind: devices %v, loops %v", entries, w.Loops.Attached())
+	if len(entries) != 0 || len(f.Loops.Attached()) != 0 {
+		fault("left behind: devices %v, loops %v", entries, f.Loops.Attached())
 	}
-	files, err := os.ReadDir(w.Root)
+	files, err := os.ReadDir(f.Root)
 	check(t, err)
 	for _, file := range files {
 		if file.Name() != ".lock" {
 			fault("left behind: %s", file.Name())
 		}
 	}
-	if violations := w.Kernel.Violations(); len(violations) != 0 {
+	if violations := f.Kernel.Violations(); len(violations) != 0 {
 		fault("%v", violations)
 	}
 }

@@ -102,7 +102,7 @@ func TestReadOnlyVolume(t *testing.T) {
 		t.Fatalf("removing copy, which is no layer: got %v, %v; want %v", removals, err, fault.Invalid)
 	}
 	if removal, err := pool.RemoveVolume(t.Context(), "layer", thinpool.RemoveOptions{For: "layer"}); err != nil || !removal.Reaped || removal.Discarded == 0 {
-		t.Errorf("%+v, %v", removal, err)
+		t.Errorf("got %+v, %v", removal, err)
 	}
 }
 

@@ -16,10 +16,10 @@ import (
 // TestFreed compares Freed, which reads the last commit, with Usage, which reads all of the
 // metadata: for each set of volumes, on the active and on the inactive pool.
 func TestFreed(t *testing.T) {
-	s := newFixture(t)
-	release := s.shared()
+	f := newFixture(t)
+	release := f.shared()
 	volumes := []string{"base", "web", "third"}
-	_, err := s.vault.Snapshot(t.Context(), "web", "third", thinpool.SnapshotOptions{})
+	_, err := f.vault.Snapshot(t.Context(), "web", "third", thinpool.SnapshotOptions{})
 	check(t, err)
 	compare := func(when string) {
 		t.Helper()
@@ -30,24 +30,24 @@ func TestFreed(t *testing.T) {
 					names = append(names, name)
 				}
 			}
-			usage, err := s.vault.Usage(t.Context(), thinpool.UsageOptions{Freed: names})
+			usage, err := f.vault.Usage(t.Context(), thinpool.UsageOptions{Freed: names})
 			check(t, err)
-			freed, err := s.vault.Freed(t.Context(), names...)
+			freed, err := f.vault.Freed(t.Context(), names...)
 			if err != nil || freed != usage.Freed {
 				t.Errorf("%s: Freed(%q): got %s, %v; want %s as Usage", when, names, freed, err, usage.Freed)
 			}
 		}
 	}
 	compare("active")
-	freed, err := s.vault.Freed(t.Context(), "base")
+	freed, err := f.vault.Freed(t.Context(), "base")
 	if err != nil || freed != 1*block {
 		t.Errorf("Freed(base): got %s, %v; want %s", freed, err, units.Bytes(1*block))
 	}
-	_, err = s.vault.Freed(t.Context(), "base", "none")
+	_, err = f.vault.Freed(t.Context(), "base", "none")
 	wantError(t, err, []error{fault.NotFound}, "vault/none")
-	s.clean()
+	f.clean()
 	release()
-	check(t, s.vault.Deactivate(t.Context()))
+	check(t, f.vault.Deactivate(t.Context()))
 	compare("inactive")
 }
 
@@ -83,22 +83,22 @@ func TestFreedWhileThePoolCommits(t *testing.T) {
 		commits int64 // the number of reads that a commit precedes
 	}{{"never", 0}, {"once", 1}, {"twice", 2}, {"always", much}} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newFixture(t)
+			f := newFixture(t)
 			for b := range uint64(5) {
-				check(t, s.Kernel.WriteStamp(s.base.Dev, b, 1))
+				check(t, f.Kernel.WriteStamp(f.base.Dev, b, 1))
 			}
 			var left, next, reads atomic.Int64
 			left.Store(c.commits)
-			s.host.Disks = watched{s.host.Disks, func() {
+			f.host.Disks = watched{f.host.Disks, func() {
 				reads.Add(1)
 				if left.Add(-1) < 0 || next.Load() > 50 {
 					return
 				}
-				check(t, s.Kernel.WriteStamp(s.base.Dev, uint64(10+next.Add(1)), 1))
-				_, _, err := s.Kernel.Status(t.Context(), dm.ByName("thinctl-vault"), dm.StatusOptions{})
+				check(t, f.Kernel.WriteStamp(f.base.Dev, uint64(10+next.Add(1)), 1))
+				_, _, err := f.Kernel.Status(t.Context(), dm.ByName("thinctl-vault"), dm.StatusOptions{})
 				check(t, err)
 			}}
-			vault, err := thinpool.Open(t.Context(), s.host, filepath.Dir(s.vault.Dir()), "vault")
+			vault, err := thinpool.Open(t.Context(), f.host, filepath.Dir(f.vault.Dir()), "vault")
 			check(t, err)
 			defer func() { check(t, vault.Close(context.WithoutCancel(t.Context()))) }()
 			freed, err := vault.Freed(t.Context(), "base")
@@ -110,31 +110,31 @@ func TestFreedWhileThePoolCommits(t *testing.T) {
 			if freed < least || freed > units.Bytes(5+next.Load())*block {
 				t.Errorf("got %s, want at least %s: 5 blocks and %d later ones were written", freed, least, next.Load())
 			}
-			s.clean()
+			f.clean()
 			t.Logf("%d reads, %d commits", reads.Load(), next.Load())
 		})
 	}
 }
 
 func TestFreedRefused(t *testing.T) {
-	s := newFixture(t)
-	check(t, s.Kernel.WriteStamp(s.base.Dev, 1, 1))
-	_, err := s.Kernel.Message(t.Context(), dm.ByName("thinctl-vault"), "reserve_metadata_snap")
+	f := newFixture(t)
+	check(t, f.Kernel.WriteStamp(f.base.Dev, 1, 1))
+	_, err := f.Kernel.Message(t.Context(), dm.ByName("thinctl-vault"), "reserve_metadata_snap")
 	check(t, err)
-	_, err = s.vault.Freed(t.Context(), "base")
+	_, err = f.vault.Freed(t.Context(), "base")
 	wantError(t, err, []error{thinpool.ErrHeldByOther}, "release_metadata_snap")
-	_, err = s.Kernel.Message(t.Context(), dm.ByName("thinctl-vault"), "release_metadata_snap")
+	_, err = f.Kernel.Message(t.Context(), dm.ByName("thinctl-vault"), "release_metadata_snap")
 	check(t, err)
-	freed, err := s.vault.Freed(t.Context(), "base")
+	freed, err := f.vault.Freed(t.Context(), "base")
 	if err != nil || freed < block {
-		t.Errorf("%s, %v", freed, err)
+		t.Errorf("got %s, %v; want at least %s", freed, err, units.Bytes(block))
 	}
-	s.Damage[s.file("metadata")] = func(number uint64, b []byte) {
+	f.Damage[f.file("metadata")] = func(number uint64, b []byte) {
 		if number != 0 {
 			b[100] ^= 1
 		}
 	}
-	_, err = s.vault.Freed(t.Context(), "base")
+	_, err = f.vault.Freed(t.Context(), "base")
 	wantError(t, err, []error{metadata.ErrChecksum}, "vault")
-	s.clean()
+	f.clean()
 }

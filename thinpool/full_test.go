@@ -21,38 +21,38 @@ import (
 // reserved returns a pool with a reserve, and its fixture.
 func reserved(t *testing.T, change func(*thinpool.CreateOptions)) (*thinpooltest.Fixture, *thinpool.Pool) {
 	t.Helper()
-	w := thinpooltest.New(t)
+	f := thinpooltest.New(t)
 	options := thinpooltest.SmallPool()
 	options.DataSize, options.BaseSize = 16*units.MiB, 64*units.MiB
 	options.Reserve = &store.Reserve{Data: 10, Metadata: 10, Host: 5}
 	if change != nil {
 		change(&options)
 	}
-	w.Space = func() loopback.Space { return loopback.Space{Total: 100 * units.GiB, Available: 50 * units.GiB} }
-	pool, err := thinpool.Create(t.Context(), w.Host(), w.Root, "full", options)
+	f.Space = func() loopback.Space { return loopback.Space{Total: 100 * units.GiB, Available: 50 * units.GiB} }
+	pool, err := thinpool.Create(t.Context(), f.Host(), f.Root, "full", options)
 	check(t, err)
-	return w, pool
+	return f, pool
 }
 
 // filled makes an active volume and writes blocks to it until one fails.
-func filled(t *testing.T, w *thinpooltest.Fixture, pool *thinpool.Pool, name string, blocks uint64) (thinpool.Volume, error) {
+func filled(t *testing.T, f *thinpooltest.Fixture, pool *thinpool.Pool, name string, blocks uint64) (thinpool.Volume, error) {
 	t.Helper()
 	_, err := pool.CreateVolume(t.Context(), name, thinpool.VolumeOptions{})
 	check(t, err)
 	volume, err := pool.ActivateVolume(t.Context(), name)
 	check(t, err)
 	for block := range blocks {
-		if err := w.Kernel.WriteStamp(volume.Dev, block, block+1); err != nil {
+		if err := f.Kernel.WriteStamp(volume.Dev, block, block+1); err != nil {
 			return volume, err
 		}
 	}
 	return volume, nil
 }
 
-func stillThere(t *testing.T, w *thinpooltest.Fixture, volume thinpool.Volume, blocks uint64) {
+func stillThere(t *testing.T, f *thinpooltest.Fixture, volume thinpool.Volume, blocks uint64) {
 	t.Helper()
 	for block := range blocks {
-		if got, err := w.Kernel.ReadStamp(volume.Dev, block); err != nil || got != block+1 {
+		if got, err := f.Kernel.ReadStamp(volume.Dev, block); err != nil || got != block+1 {
 			t.Fatalf("block %d of %s: got value %d, %v", block, volume.Name, got, err)
 		}
 	}
@@ -102,26 +102,26 @@ func TestDataFull(t *testing.T) {
 			if failing {
 				want = unix.ENOSPC
 			}
-			w, pool := reserved(t, func(o *thinpool.CreateOptions) { o.ErrorIfFull = failing })
-			doomed, err := filled(t, w, pool, "doomed", 100)
+			f, pool := reserved(t, func(o *thinpool.CreateOptions) { o.ErrorIfFull = failing })
+			doomed, err := filled(t, f, pool, "doomed", 100)
 			check(t, err)
-			base, err := filled(t, w, pool, "base", 200)
+			base, err := filled(t, f, pool, "base", 200)
 			if !errors.Is(err, want) || modeOf(t, pool) != dm.ModeOutOfDataSpace {
 				t.Fatalf("got %v in mode %s, want %v in mode %s", err, modeOf(t, pool), want, dm.ModeOutOfDataSpace)
 			}
 			nothingNew(t, pool, "base", "0B of 16M data free", "reserve is 10%", "pool extend full --data SIZE", "remove volumes")
-			stillThere(t, w, base, 156)
-			stillThere(t, w, doomed, 100)
+			stillThere(t, f, base, 156)
+			stillThere(t, f, doomed, 100)
 			removed(t, pool, "doomed")
 			if modeOf(t, pool) != dm.ModeWrite {
 				t.Errorf("mode %s after a removal", modeOf(t, pool))
 			}
-			check(t, w.Kernel.WriteStamp(base.Dev, 156, 157))
+			check(t, f.Kernel.WriteStamp(base.Dev, 156, 157))
 			_, err = pool.Extend(t.Context(), thinpool.ExtendOptions{Data: 32 * units.MiB})
 			check(t, err)
 			_, err = pool.Snapshot(t.Context(), "base", "late", thinpool.SnapshotOptions{})
 			check(t, err)
-			stillThere(t, w, base, 157)
+			stillThere(t, f, base, 157)
 		})
 	}
 }
@@ -129,8 +129,8 @@ func TestDataFull(t *testing.T) {
 // TestFullPoolExtends checks that a full pool can be extended, and that blocked writes
 // continue then.
 func TestFullPoolExtends(t *testing.T) {
-	w, pool := reserved(t, nil)
-	base, err := filled(t, w, pool, "base", 300)
+	f, pool := reserved(t, nil)
+	base, err := filled(t, f, pool, "base", 300)
 	if !errors.Is(err, dmtest.ErrWouldBlock) {
 		t.Fatal(err)
 	}
@@ -139,8 +139,8 @@ func TestFullPoolExtends(t *testing.T) {
 	if modeOf(t, pool) != dm.ModeWrite {
 		t.Errorf("mode %s", modeOf(t, pool))
 	}
-	check(t, w.Kernel.WriteStamp(base.Dev, 256, 257))
-	stillThere(t, w, base, 257)
+	check(t, f.Kernel.WriteStamp(base.Dev, 256, 257))
+	stillThere(t, f, base, 257)
 }
 
 func TestMetadataReserve(t *testing.T) {
@@ -154,7 +154,7 @@ func TestMetadataReserve(t *testing.T) {
 		_, err = pool.CreateVolume(t.Context(), fmt.Sprint("v", made), thinpool.VolumeOptions{})
 	}
 	if !errors.Is(err, thinpool.ErrReserve) || made < 2 {
-		t.Fatalf("%d volumes, then %v", made, err)
+		t.Fatalf("got %d volumes, then %v", made, err)
 	}
 	nothingNew(t, pool, "v0", "metadata free", "reserve is 60%", "pool extend full --metadata SIZE")
 	removed(t, pool, "v0")
@@ -167,14 +167,14 @@ func TestMetadataReserve(t *testing.T) {
 // TestNeedsCheck checks that a pool with needs_check refuses changes, and that its data are
 // intact after the repair.
 func TestNeedsCheck(t *testing.T) {
-	w, pool := reserved(t, nil)
-	base, err := filled(t, w, pool, "base", 10)
+	f, pool := reserved(t, nil)
+	base, err := filled(t, f, pool, "base", 10)
 	check(t, err)
 	status, err := pool.Status(t.Context())
 	check(t, err)
-	_, _, err = w.Kernel.Status(t.Context(), dm.ByDev(status.Dev), dm.StatusOptions{}) // a flush
+	_, _, err = f.Kernel.Status(t.Context(), dm.ByDev(status.Dev), dm.StatusOptions{}) // a flush
 	check(t, err)
-	check(t, w.Kernel.FailMetadata(status.Dev))
+	check(t, f.Kernel.FailMetadata(status.Dev))
 	for what, try := range map[string]func() error{
 		"create": func() error { _, err := pool.CreateVolume(t.Context(), "late", thinpool.VolumeOptions{}); return err },
 		"snapshot": func() error {
@@ -185,10 +185,10 @@ func TestNeedsCheck(t *testing.T) {
 		"extend": func() error { _, err := pool.Extend(t.Context(), thinpool.ExtendOptions{Data: units.GiB}); return err },
 	} {
 		if err := try(); !errors.Is(err, thinpool.ErrNeedsCheck) || !strings.Contains(err.Error(), "pool repair full") {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s: got %v", what, err)
 		}
 	}
-	stillThere(t, w, base, 10)
+	stillThere(t, f, base, 10)
 	check(t, pool.Deactivate(t.Context()))
 	if err := pool.Activate(t.Context()); !errors.Is(err, thinpool.ErrNeedsCheck) {
 		t.Errorf("activated: %v", err)
@@ -196,17 +196,17 @@ func TestNeedsCheck(t *testing.T) {
 }
 
 func TestHostFull(t *testing.T) {
-	w, pool := reserved(t, nil)
-	base, err := filled(t, w, pool, "base", 10)
+	f, pool := reserved(t, nil)
+	base, err := filled(t, f, pool, "base", 10)
 	check(t, err)
-	_, err = filled(t, w, pool, "doomed", 10)
+	_, err = filled(t, f, pool, "doomed", 10)
 	check(t, err)
-	w.Space = func() loopback.Space { return loopback.Space{Total: 100 * units.GiB, Available: 4 * units.GiB} }
+	f.Space = func() loopback.Space { return loopback.Space{Total: 100 * units.GiB, Available: 4 * units.GiB} }
 	nothingNew(t, pool, "base", "4G of 100G on the host's file system free", "reserve is 5%", "free some space on the file system of "+pool.Dir(), "remove volumes")
 	status, err := pool.Status(t.Context())
 	if err != nil || status.Host == nil || status.Host.Available != 4*units.GiB {
 		t.Errorf("got host space %+v, %v", status.Host, err)
 	}
 	removed(t, pool, "doomed")
-	stillThere(t, w, base, 10)
+	stillThere(t, f, base, 10)
 }

@@ -26,24 +26,24 @@ func setPolicy(t *testing.T, pool *thinpool.Pool, errorIfFull, want bool) {
 }
 
 func TestSetFullPolicy(t *testing.T) {
-	w, pool := reserved(t, nil)
-	base, err := filled(t, w, pool, "base", 300)
+	f, pool := reserved(t, nil)
+	base, err := filled(t, f, pool, "base", 300)
 	if !errors.Is(err, dmtest.ErrWouldBlock) {
 		t.Fatal(err)
 	}
 	setPolicy(t, pool, false, false)
 	setPolicy(t, pool, true, true)
-	if err := w.Kernel.WriteStamp(base.Dev, 256, 257); !errors.Is(err, unix.ENOSPC) {
+	if err := f.Kernel.WriteStamp(base.Dev, 256, 257); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("a write to the full pool: %v", err)
 	}
-	stillThere(t, w, base, 256)
+	stillThere(t, f, base, 256)
 	// An extension keeps it, and so does setting it again.
 	_, err = pool.Extend(t.Context(), thinpool.ExtendOptions{Data: 32 * units.MiB})
 	check(t, err)
 	setPolicy(t, pool, true, false)
-	check(t, w.Kernel.WriteStamp(base.Dev, 256, 257))
+	check(t, f.Kernel.WriteStamp(base.Dev, 256, 257))
 	// The next activation uses the policy with which the pool was created.
-	w.PowerOff(t)
+	f.PowerOff(t)
 	check(t, pool.Activate(t.Context()))
 	setPolicy(t, pool, false, false)
 }
@@ -51,8 +51,8 @@ func TestSetFullPolicy(t *testing.T) {
 // TestSetFullPolicyUnsupported uses a thin-pool before 1.10, where a full pool can only
 // queue.
 func TestSetFullPolicyUnsupported(t *testing.T) {
-	w := thinpooltest.NewOn(t, oldKernels()["3.10, as first released"])
-	pool, err := thinpool.Create(t.Context(), w.Host(), w.Root, "old", thinpooltest.SmallPool())
+	f := thinpooltest.NewOn(t, oldKernels()["3.10, as first released"])
+	pool, err := thinpool.Create(t.Context(), f.Host(), f.Root, "old", thinpooltest.SmallPool())
 	check(t, err)
 	_, err = pool.SetFullPolicy(t.Context(), true)
 	wantError(t, err, []error{fault.Unsupported}, "old", "1.10")
@@ -62,23 +62,23 @@ func TestSetFullPolicyUnsupported(t *testing.T) {
 // TestSetFullPolicyAfterItsTimeout sets the policy again after the pool has queued for too
 // long. The timeout changes the status, but not the table.
 func TestSetFullPolicyAfterItsTimeout(t *testing.T) {
-	w, pool := reserved(t, nil)
-	_, err := filled(t, w, pool, "base", 300)
+	f, pool := reserved(t, nil)
+	_, err := filled(t, f, pool, "base", 300)
 	if !errors.Is(err, dmtest.ErrWouldBlock) {
 		t.Fatal(err)
 	}
 	status, err := pool.Status(t.Context())
 	check(t, err)
-	check(t, w.Kernel.ExpireNoSpace(status.Dev))
+	check(t, f.Kernel.ExpireNoSpace(status.Dev))
 	setPolicy(t, pool, true, true)
 	setPolicy(t, pool, false, true)
 }
 
 func TestSetFullPolicyRefused(t *testing.T) {
-	w, pool := reserved(t, nil)
+	f, pool := reserved(t, nil)
 	status, err := pool.Status(t.Context())
 	check(t, err)
-	check(t, w.Kernel.FailMetadata(status.Dev))
+	check(t, f.Kernel.FailMetadata(status.Dev))
 	if _, err := pool.SetFullPolicy(t.Context(), true); !errors.Is(err, thinpool.ErrNeedsCheck) {
 		t.Errorf("needs check: %v", err)
 	}
@@ -89,7 +89,7 @@ func TestSetFullPolicyRefused(t *testing.T) {
 }
 
 func TestReactivate(t *testing.T) {
-	w, pool := reserved(t, nil)
+	f, pool := reserved(t, nil)
 	reactivate := func(want bool) {
 		t.Helper()
 		wanted, err := pool.Reactivate(t.Context())
@@ -101,14 +101,14 @@ func TestReactivate(t *testing.T) {
 		}
 	}
 	reactivate(true)
-	w.PowerOff(t)
+	f.PowerOff(t)
 	reactivate(true)
 	check(t, pool.Deactivate(t.Context()))
 	reactivate(false)
 }
 
 func TestReleaseForgotten(t *testing.T) {
-	w, pool := reserved(t, nil)
+	f, pool := reserved(t, nil)
 	held := func() uint64 {
 		t.Helper()
 		status, err := pool.Status(t.Context())
@@ -124,8 +124,8 @@ func TestReleaseForgotten(t *testing.T) {
 	}
 	release(false)
 	// A snapshot of a killed reading.
-	_ = pool.ReadMetadata(t.Context(), func(*thinpool.Reading) error { w.StopAt(1, thinpooltest.Before); return nil })
-	w.Restart()
+	_ = pool.ReadMetadata(t.Context(), func(*thinpool.Reading) error { f.StopAt(1, thinpooltest.Before); return nil })
+	f.Restart()
 	if held() == 0 {
 		t.Fatal("a killed reading left no metadata snapshot")
 	}
@@ -140,7 +140,7 @@ func TestReleaseForgotten(t *testing.T) {
 	// A snapshot of another program.
 	status, err := pool.Status(t.Context())
 	check(t, err)
-	_, err = w.Kernel.Message(t.Context(), dm.ByDev(status.Dev), "reserve_metadata_snap")
+	_, err = f.Kernel.Message(t.Context(), dm.ByDev(status.Dev), "reserve_metadata_snap")
 	check(t, err)
 	release(true)
 }

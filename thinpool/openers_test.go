@@ -58,11 +58,11 @@ func removals() map[string]func(ctx context.Context, pool *thinpool.Pool) error 
 }
 
 // reopened opens the pool again with another host.
-func (s *fixture) reopened(host thinpool.Host) *thinpool.Pool {
-	s.t.Helper()
-	pool, err := thinpool.Open(s.t.Context(), host, s.Root, "vault")
-	check(s.t, err)
-	s.t.Cleanup(func() { pool.Close(context.WithoutCancel(s.t.Context())) })
+func (f *fixture) reopened(host thinpool.Host) *thinpool.Pool {
+	f.t.Helper()
+	pool, err := thinpool.Open(f.t.Context(), host, f.Root, "vault")
+	check(f.t, err)
+	f.t.Cleanup(func() { pool.Close(context.WithoutCancel(f.t.Context())) })
 	return pool
 }
 
@@ -71,17 +71,17 @@ func (s *fixture) reopened(host thinpool.Host) *thinpool.Pool {
 func TestOpenersAreWaitedFor(t *testing.T) {
 	for name, operation := range removals() {
 		t.Run(name, func(t *testing.T) {
-			s := newFixture(t)
-			release, err := s.Kernel.Hold(s.base.Dev)
+			f := newFixture(t)
+			release, err := f.Kernel.Hold(f.base.Dev)
 			check(t, err)
 			asked := 0
-			s.host.BusyTimeout = generous
-			s.host.Holders = func(_ context.Context, dev blockdev.Number) (thinpool.Holding, error) {
-				if asked++; dev != s.base.Dev {
-					t.Errorf("got a query for the holders of %s, want %s", dev, s.base.Dev)
+			f.host.BusyTimeout = generous
+			f.host.Holders = func(_ context.Context, dev blockdev.Number) (thinpool.Holding, error) {
+				if asked++; dev != f.base.Dev {
+					t.Errorf("got a query for the holders of %s, want %s", dev, f.base.Dev)
 				}
 				for _, file := range []string{"vault/lock", ".lock"} {
-					lock, err := filelock.Try(filepath.Join(s.Root, file), filelock.Range{})
+					lock, err := filelock.Try(filepath.Join(f.Root, file), filelock.Range{})
 					if err != nil {
 						t.Errorf("while it waits: %v", err)
 						continue
@@ -91,7 +91,7 @@ func TestOpenersAreWaitedFor(t *testing.T) {
 				release()
 				return thinpool.Holding{Processes: []string{"blkid (PID 7)"}}, nil
 			}
-			if err := operation(t.Context(), s.reopened(s.host)); err != nil {
+			if err := operation(t.Context(), f.reopened(f.host)); err != nil {
 				t.Error(err)
 			}
 			if asked != 1 {
@@ -105,12 +105,12 @@ func TestOpenersAreWaitedFor(t *testing.T) {
 // loop devices too.
 func TestOpenersOfThePool(t *testing.T) {
 	for name, hold := range map[string]func(*fixture) (blockdev.Number, error){
-		"pool": func(s *fixture) (blockdev.Number, error) {
-			info, err := s.Kernel.Info(s.t.Context(), dm.ByName("thinctl-vault"))
+		"pool": func(f *fixture) (blockdev.Number, error) {
+			info, err := f.Kernel.Info(f.t.Context(), dm.ByName("thinctl-vault"))
 			return info.Dev, err
 		},
-		"loop": func(s *fixture) (blockdev.Number, error) {
-			loops, err := s.Loops.Find(s.t.Context(), s.file("data"))
+		"loop": func(f *fixture) (blockdev.Number, error) {
+			loops, err := f.Loops.Find(f.t.Context(), f.file("data"))
 			if err != nil {
 				return blockdev.Number{}, err
 			}
@@ -118,25 +118,25 @@ func TestOpenersOfThePool(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newFixture(t)
-			dev, err := hold(s)
+			f := newFixture(t)
+			dev, err := hold(f)
 			check(t, err)
-			release, err := s.Kernel.Hold(dev)
+			release, err := f.Kernel.Hold(dev)
 			check(t, err)
-			s.host.BusyTimeout = generous
-			s.host.Holders = func(_ context.Context, got blockdev.Number) (thinpool.Holding, error) {
+			f.host.BusyTimeout = generous
+			f.host.Holders = func(_ context.Context, got blockdev.Number) (thinpool.Holding, error) {
 				if got != dev {
 					t.Errorf("got a query for the holders of %s, want %s", got, dev)
 				}
 				if name == "pool" { // the operation finds it open before it removes anything
-					if _, err := s.Kernel.Info(t.Context(), dm.ByName("thinctl-vault-base")); err != nil {
+					if _, err := f.Kernel.Info(t.Context(), dm.ByName("thinctl-vault-base")); err != nil {
 						t.Errorf("the volume's device: %v", err)
 					}
 				}
 				release()
 				return thinpool.Holding{}, nil
 			}
-			check(t, s.reopened(s.host).Deactivate(t.Context()))
+			check(t, f.reopened(f.host).Deactivate(t.Context()))
 		})
 	}
 }
@@ -164,19 +164,19 @@ func TestOpenersAreNamed(t *testing.T) {
 				continue // it refuses nothing
 			}
 			t.Run(held.name+"/"+name, func(t *testing.T) {
-				s := newFixture(t)
-				release, err := s.Kernel.Hold(s.base.Dev)
+				f := newFixture(t)
+				release, err := f.Kernel.Hold(f.base.Dev)
 				check(t, err)
 				defer release()
 				asked := 0
-				s.host.BusyTimeout = held.bound
-				s.host.Holders = func(context.Context, blockdev.Number) (thinpool.Holding, error) { asked++; return held.holding, nil }
-				err = operation(t.Context(), s.reopened(s.host))
+				f.host.BusyTimeout = held.bound
+				f.host.Holders = func(context.Context, blockdev.Number) (thinpool.Holding, error) { asked++; return held.holding, nil }
+				err = operation(t.Context(), f.reopened(f.host))
 				wantError(t, err, []error{fault.Busy}, held.texts...)
 				if asked != held.asked {
 					t.Errorf("got %d queries for the holders, want %d", asked, held.asked)
 				}
-				volume, err := s.vault.VolumeStatus(t.Context(), "base")
+				volume, err := f.vault.VolumeStatus(t.Context(), "base")
 				if err != nil || !volume.Active {
 					t.Errorf("after the refusal: got volume %+v, %v; want it active as before", volume.Volume, err)
 				}
@@ -187,16 +187,16 @@ func TestOpenersAreNamed(t *testing.T) {
 
 // TestOpenersAndContext checks that a wait ends with its context.
 func TestOpenersAndContext(t *testing.T) {
-	s := newFixture(t)
-	_, err := s.Kernel.Hold(s.base.Dev)
+	f := newFixture(t)
+	_, err := f.Kernel.Hold(f.base.Dev)
 	check(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
-	s.host.BusyTimeout = generous
-	s.host.Holders = func(context.Context, blockdev.Number) (thinpool.Holding, error) {
+	f.host.BusyTimeout = generous
+	f.host.Holders = func(context.Context, blockdev.Number) (thinpool.Holding, error) {
 		cancel()
 		return thinpool.Holding{}, nil
 	}
-	err = s.reopened(s.host).DeactivateVolume(ctx, "base")
+	err = f.reopened(f.host).DeactivateVolume(ctx, "base")
 	if !errors.Is(err, context.Canceled) || !errors.Is(err, fault.Busy) {
 		t.Errorf("got %v, want %v and %v", err, context.Canceled, fault.Busy)
 	}
@@ -205,21 +205,21 @@ func TestOpenersAndContext(t *testing.T) {
 // TestOpenedWhileItIsRemoved checks that a volume is removed and reaped, also if a process
 // opens it between the check and the removal.
 func TestOpenedWhileItIsRemoved(t *testing.T) {
-	s := newFixture(t)
+	f := newFixture(t)
 	var release func()
-	s.host.Kernel = opening{s.host.Kernel, func() {
+	f.host.Kernel = opening{f.host.Kernel, func() {
 		if release == nil {
 			var err error
-			release, err = s.Kernel.Hold(s.base.Dev)
+			release, err = f.Kernel.Hold(f.base.Dev)
 			check(t, err)
 		}
 	}}
-	s.host.BusyTimeout = generous
-	s.host.Holders = func(context.Context, blockdev.Number) (thinpool.Holding, error) {
+	f.host.BusyTimeout = generous
+	f.host.Holders = func(context.Context, blockdev.Number) (thinpool.Holding, error) {
 		release()
 		return thinpool.Holding{}, nil
 	}
-	removal, err := s.reopened(s.host).RemoveVolume(t.Context(), "base", thinpool.RemoveOptions{})
+	removal, err := f.reopened(f.host).RemoveVolume(t.Context(), "base", thinpool.RemoveOptions{})
 	if err != nil || !removal.Reaped {
 		t.Errorf("got %+v, %v; want it reaped", removal, err)
 	}
@@ -238,16 +238,16 @@ func (k opening) Remove(ctx context.Context, ref dm.Ref, o dm.RemoveOptions) (bo
 
 // TestReapWaitsOnce checks that Reap waits once for an open device, and not in each round.
 func TestReapWaitsOnce(t *testing.T) {
-	s := newFixture(t)
-	_, err := s.Kernel.Hold(s.base.Dev)
+	f := newFixture(t)
+	_, err := f.Kernel.Hold(f.base.Dev)
 	check(t, err)
 	asked := 0
-	s.host.BusyTimeout = time.Millisecond
-	s.host.Holders = func(context.Context, blockdev.Number) (thinpool.Holding, error) {
+	f.host.BusyTimeout = time.Millisecond
+	f.host.Holders = func(context.Context, blockdev.Number) (thinpool.Holding, error) {
 		asked++
 		return thinpool.Holding{}, nil
 	}
-	pool := s.reopened(s.host)
+	pool := f.reopened(f.host)
 	_, err = pool.RemoveVolumes(t.Context(), []string{"base"}, thinpool.RemoveOptions{Deferred: true, Later: true}, nil)
 	check(t, err)
 	for round := range 3 {

@@ -12,13 +12,13 @@ import (
 // TestReapedOnce checks that the blocks of a volume are freed once, also if Reap runs before
 // the database records that they are free.
 func TestReapedOnce(t *testing.T) {
-	s := newFixture(t)
+	f := newFixture(t)
 	ctx := t.Context()
 	var taken []string
-	pool, err := thinpool.Open(ctx, thinpooltest.Steps(s.host, func(step string, do func() error) error {
+	pool, err := thinpool.Open(ctx, thinpooltest.Steps(f.host, func(step string, do func() error) error {
 		taken = append(taken, step)
 		return do()
-	}), s.Root, "vault")
+	}), f.Root, "vault")
 	check(t, err)
 	defer pool.Close(ctx)
 	removed, err := pool.RemoveVolumes(ctx, []string{"base"}, thinpool.RemoveOptions{Later: true}, nil)

@@ -16,7 +16,7 @@ func percent(n int) *int { return &n }
 // TestSet checks that only the given settings change, and that invalid settings change
 // nothing.
 func TestSet(t *testing.T) {
-	s := newFixture(t)
+	f := newFixture(t)
 	ctx := t.Context()
 	settings := thinpool.Settings{BaseSize: 16 * units.MiB}
 	for _, c := range []struct {
@@ -39,7 +39,7 @@ func TestSet(t *testing.T) {
 			was := settings
 			for _, dry := range []bool{true, false} {
 				c.options.DryRun = dry
-				before, after, err := s.vault.Set(ctx, c.options)
+				before, after, err := f.vault.Set(ctx, c.options)
 				if refused := len(c.texts) > 0; refused {
 					if !errors.Is(err, fault.Invalid) {
 						t.Errorf("got %v, want %v", err, fault.Invalid)
@@ -54,7 +54,7 @@ func TestSet(t *testing.T) {
 				} else if !dry {
 					settings = after
 				}
-				record, err := s.vault.Record(ctx)
+				record, err := f.vault.Record(ctx)
 				if got := (thinpool.Settings{Reserve: record.Reserve, BaseSize: record.BaseSize}); err != nil || got != settings {
 					t.Errorf("dry run %v: got settings %+v, %v; want %+v", dry, got, err, settings)
 				}
@@ -65,31 +65,31 @@ func TestSet(t *testing.T) {
 
 // TestSetHoldsAtOnce checks that new settings of an active pool apply to the next volume.
 func TestSetHoldsAtOnce(t *testing.T) {
-	s := newFixture(t)
+	f := newFixture(t)
 	ctx := t.Context()
-	other, err := thinpool.Open(ctx, s.Host(), s.Root, "vault")
+	other, err := thinpool.Open(ctx, f.Host(), f.Root, "vault")
 	check(t, err)
 	_, _, err = other.Set(ctx, thinpool.SetOptions{BaseSize: 32 * units.MiB})
 	check(t, err)
-	if volume, err := s.vault.CreateVolume(ctx, "new", thinpool.VolumeOptions{}); err != nil || volume.Size != 32*units.MiB {
-		t.Errorf("%+v, %v", volume, err)
+	if volume, err := f.vault.CreateVolume(ctx, "new", thinpool.VolumeOptions{}); err != nil || volume.Size != 32*units.MiB {
+		t.Errorf("got %+v, %v", volume, err)
 	}
-	if base, err := s.vault.VolumeStatus(ctx, "base"); err != nil || base.Size != 16*units.MiB {
+	if base, err := f.vault.VolumeStatus(ctx, "base"); err != nil || base.Size != 16*units.MiB {
 		t.Errorf("existing volume: got %+v, %v", base, err)
 	}
 	for block := range uint64(512) { // half of the data
-		check(t, s.Kernel.WriteStamp(s.base.Dev, block%256, 1))
+		check(t, f.Kernel.WriteStamp(f.base.Dev, block%256, 1))
 	}
 	_, _, err = other.Set(ctx, thinpool.SetOptions{ReserveData: percent(80)})
 	check(t, err)
-	if _, err := s.vault.CreateVolume(ctx, "more", thinpool.VolumeOptions{}); !errors.Is(err, thinpool.ErrReserve) {
+	if _, err := f.vault.CreateVolume(ctx, "more", thinpool.VolumeOptions{}); !errors.Is(err, thinpool.ErrReserve) {
 		t.Errorf("below the new reserve: %v", err)
 	}
-	s.idle()
+	f.idle()
 	_, _, err = other.Set(ctx, thinpool.SetOptions{ReserveData: percent(0)})
 	check(t, err)
-	check(t, s.vault.Activate(ctx))
-	if _, err := s.vault.CreateVolume(ctx, "more", thinpool.VolumeOptions{}); err != nil {
+	check(t, f.vault.Activate(ctx))
+	if _, err := f.vault.CreateVolume(ctx, "more", thinpool.VolumeOptions{}); err != nil {
 		t.Errorf("above the new reserve: %v", err)
 	}
 }

@@ -15,10 +15,10 @@ import (
 // TestActivateWhileThePoolIsExtended checks that the activation of a volume waits while an
 // extension has the pool suspended.
 func TestActivateWhileThePoolIsExtended(t *testing.T) {
-	w := thinpooltest.New(t)
+	f := thinpooltest.New(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	pool, err := thinpool.Create(ctx, w.Host(), w.Root, "p", thinpooltest.SmallPool())
+	pool, err := thinpool.Create(ctx, f.Host(), f.Root, "p", thinpooltest.SmallPool())
 	check(t, err)
 	_, err = pool.CreateVolume(ctx, "v", thinpool.VolumeOptions{})
 	check(t, err)
@@ -27,21 +27,21 @@ func TestActivateWhileThePoolIsExtended(t *testing.T) {
 	// tried to load the volume's table.
 	suspended, tried := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	extender, err := thinpool.Open(ctx, thinpooltest.Steps(w.Host(), func(step string, do func() error) error {
+	extender, err := thinpool.Open(ctx, thinpooltest.Steps(f.Host(), func(step string, do func() error) error {
 		if strings.HasPrefix(step, "resume") && strings.HasSuffix(step, "-pool") {
 			close(suspended)
 			<-tried
 		}
 		return do()
-	}), w.Root, "p")
+	}), f.Root, "p")
 	check(t, err)
-	activator, err := thinpool.Open(ctx, thinpooltest.Steps(w.Host(), func(step string, do func() error) error {
+	activator, err := thinpool.Open(ctx, thinpooltest.Steps(f.Host(), func(step string, do func() error) error {
 		err := do()
 		if strings.HasPrefix(step, "load") {
 			once.Do(func() { close(tried) })
 		}
 		return err
-	}), w.Root, "p")
+	}), f.Root, "p")
 	check(t, err)
 
 	extended := make(chan error)
@@ -53,5 +53,5 @@ func TestActivateWhileThePoolIsExtended(t *testing.T) {
 	volume, err := activator.ActivateVolume(ctx, "v")
 	check(t, err)
 	check(t, <-extended)
-	check(t, w.Blocks().Write(volume, 3, 7))
+	check(t, f.Blocks().Write(volume, 3, 7))
 }

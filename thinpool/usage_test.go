@@ -20,38 +20,38 @@ const block = 64 * units.KiB
 // shared makes four thin devices: base with blocks 0 to 3; web, a snapshot of it with block 1
 // written again and block 9 added; old, removed but in use, with block 5; and one that is not
 // in the database.
-func (s *fixture) shared() (release func()) {
-	s.t.Helper()
-	ctx := s.t.Context()
+func (f *fixture) shared() (release func()) {
+	f.t.Helper()
+	ctx := f.t.Context()
 	stamp := func(v thinpool.Volume, blocks ...uint64) {
 		for _, b := range blocks {
-			check(s.t, s.Kernel.WriteStamp(v.Dev, b, 1))
+			check(f.t, f.Kernel.WriteStamp(v.Dev, b, 1))
 		}
 	}
-	stamp(s.base, 0, 1, 2, 3)
-	_, err := s.vault.Snapshot(ctx, "base", "web", thinpool.SnapshotOptions{})
-	check(s.t, err)
-	web, err := s.vault.ActivateVolume(ctx, "web")
-	check(s.t, err)
+	stamp(f.base, 0, 1, 2, 3)
+	_, err := f.vault.Snapshot(ctx, "base", "web", thinpool.SnapshotOptions{})
+	check(f.t, err)
+	web, err := f.vault.ActivateVolume(ctx, "web")
+	check(f.t, err)
 	stamp(web, 1, 9)
-	s.add("old")
-	old, err := s.vault.ActivateVolume(ctx, "old")
-	check(s.t, err)
+	f.add("old")
+	old, err := f.vault.ActivateVolume(ctx, "old")
+	check(f.t, err)
 	stamp(old, 5)
-	release, err = s.Kernel.Hold(old.Dev)
-	check(s.t, err)
-	_, err = s.vault.RemoveVolume(ctx, "old", thinpool.RemoveOptions{Deferred: true})
-	check(s.t, err)
-	s.orphan(777, 2)
+	release, err = f.Kernel.Hold(old.Dev)
+	check(f.t, err)
+	_, err = f.vault.RemoveVolume(ctx, "old", thinpool.RemoveOptions{Deferred: true})
+	check(f.t, err)
+	f.orphan(777, 2)
 	return release
 }
 
 func TestUsage(t *testing.T) {
-	s := newFixture(t)
-	defer s.shared()()
+	f := newFixture(t)
+	defer f.shared()()
 	compare := func(want map[string][3]units.Bytes) {
 		t.Helper()
-		u, err := s.vault.Usage(t.Context(), thinpool.UsageOptions{Freed: []string{"web", "base"}})
+		u, err := f.vault.Usage(t.Context(), thinpool.UsageOptions{Freed: []string{"web", "base"}})
 		check(t, err)
 		var names []string
 		for _, v := range u.Volumes {
@@ -61,62 +61,62 @@ func TestUsage(t *testing.T) {
 			}
 		}
 		if !slices.Equal(names, []string{"base", "web", "old (removed, device id 3)", "device id 777"}) {
-			t.Errorf("%q", names)
+			t.Errorf("got %q", names)
 		}
 		if u.Freed != 6*block || u.Used != 8*block || u.Exclusive != 5*block || u.Shared != 3*block || u.Used+u.Free != u.Total || u.Total != 64*units.MiB {
-			t.Errorf("%+v", u)
+			t.Errorf("got %+v", u)
 		}
 		if u.Volumes[0].Size != 16*units.MiB || u.Volumes[3].Size != 0 || u.MetadataTrees == 0 || u.MetadataTotal != 4*units.MiB {
-			t.Errorf("%+v", u)
+			t.Errorf("got %+v", u)
 		}
 	}
 	want := map[string][3]units.Bytes{"base": {4, 1, 3}, "web": {5, 2, 3}, "old (removed, device id 3)": {1, 1, 0}, "device id 777": {1, 1, 0}}
 	compare(want)
-	status, err := s.vault.Status(t.Context())
+	status, err := f.vault.Status(t.Context())
 	if err != nil || status.Kernel.UsedData != 8 {
 		t.Errorf("kernel: got %d used blocks, %v", status.Kernel.UsedData, err)
 	}
-	_, err = s.vault.Usage(t.Context(), thinpool.UsageOptions{Freed: []string{"none"}})
+	_, err = f.vault.Usage(t.Context(), thinpool.UsageOptions{Freed: []string{"none"}})
 	wantError(t, err, []error{fault.NotFound}, "vault/none")
-	s.clean()
+	f.clean()
 }
 
 // TestUsageAddsUp checks that the usage of all volumes adds up to the kernel's number, after
 // random writes.
 func TestUsageAddsUp(t *testing.T) {
-	s := newFixture(t)
+	f := newFixture(t)
 	ctx, r := t.Context(), rand.New(rand.NewPCG(1, 2))
 	names := []string{"base"}
 	for n := range 12 {
 		name := fmt.Sprintf("v%d", n)
-		_, err := s.vault.Snapshot(ctx, names[r.IntN(len(names))], name, thinpool.SnapshotOptions{})
+		_, err := f.vault.Snapshot(ctx, names[r.IntN(len(names))], name, thinpool.SnapshotOptions{})
 		check(t, err)
 		names = append(names, name)
 		for range 3 {
-			volume, err := s.vault.ActivateVolume(ctx, names[r.IntN(len(names))])
+			volume, err := f.vault.ActivateVolume(ctx, names[r.IntN(len(names))])
 			check(t, err)
 			for range 10 {
-				check(t, s.Kernel.WriteStamp(volume.Dev, r.Uint64N(200), 1))
+				check(t, f.Kernel.WriteStamp(volume.Dev, r.Uint64N(200), 1))
 			}
 		}
 		if n%4 == 3 {
 			gone := r.IntN(len(names))
-			before, err := s.vault.Usage(ctx, thinpool.UsageOptions{Freed: names[gone : gone+1]})
+			before, err := f.vault.Usage(ctx, thinpool.UsageOptions{Freed: names[gone : gone+1]})
 			check(t, err)
-			_, err = s.vault.RemoveVolume(ctx, names[gone], thinpool.RemoveOptions{})
+			_, err = f.vault.RemoveVolume(ctx, names[gone], thinpool.RemoveOptions{})
 			check(t, err)
-			after, err := s.vault.Usage(ctx, thinpool.UsageOptions{})
+			after, err := f.vault.Usage(ctx, thinpool.UsageOptions{})
 			check(t, err)
 			if before.Used-before.Freed != after.Used {
 				t.Errorf("removing %s: got %s of %s freed, want %s", names[gone], before.Used-after.Used, before.Used, before.Freed)
 			}
 			names = slices.Delete(names, gone, gone+1)
 		}
-		u, err := s.vault.Usage(ctx, thinpool.UsageOptions{Freed: names})
+		u, err := f.vault.Usage(ctx, thinpool.UsageOptions{Freed: names})
 		check(t, err)
-		_, _, err = s.Kernel.Status(ctx, dm.ByName("thinctl-vault"), dm.StatusOptions{})
+		_, _, err = f.Kernel.Status(ctx, dm.ByName("thinctl-vault"), dm.StatusOptions{})
 		check(t, err)
-		status, err := s.vault.Status(ctx)
+		status, err := f.vault.Status(ctx)
 		check(t, err)
 		var exclusive units.Bytes
 		for _, v := range u.Volumes {
@@ -129,12 +129,12 @@ func TestUsageAddsUp(t *testing.T) {
 }
 
 func TestMapsOfAPool(t *testing.T) {
-	s := newFixture(t)
-	defer s.shared()()
+	f := newFixture(t)
+	defer f.shared()()
 	ctx := t.Context()
 	var thins string
 	var spans []thinpool.DataSpan
-	check(t, s.vault.DataMap(ctx, func(m thinpool.DataMap) error {
+	check(t, f.vault.DataMap(ctx, func(m thinpool.DataMap) error {
 		thins = fmt.Sprint(m.Thins)
 		return m.Spans(func(span thinpool.DataSpan) error { spans = append(spans, span); return nil })
 	}))
@@ -148,52 +148,52 @@ func TestMapsOfAPool(t *testing.T) {
 		kinds[span.Kind] += span.Blocks
 	}
 	if kinds != [3]uint64{1016, 5, 3} {
-		t.Errorf("%d blocks free, exclusive, shared", kinds)
+		t.Errorf("got %d blocks free, exclusive, shared", kinds)
 	}
 
-	runs, err := s.vault.VolumeMap(ctx, "web")
+	runs, err := f.vault.VolumeMap(ctx, "web")
 	check(t, err)
 	if len(runs) != 4 || runs[0].Virtual != 0 || runs[0].Length != block || runs[0].Time != 0 || runs[1].Time != 1 || runs[3].Virtual != 9*block {
-		t.Errorf("%+v", runs)
+		t.Errorf("got %+v", runs)
 	}
 	for _, run := range runs {
-		owners, err := s.vault.Owners(ctx, run.Data+1, run.Data+2)
+		owners, err := f.vault.Owners(ctx, run.Data+1, run.Data+2)
 		check(t, err)
 		i := slices.IndexFunc(owners, func(o thinpool.Owner) bool { return o.Name == "web" })
 		if i < 0 || owners[i].Virtual != run.Virtual || owners[i].Data != run.Data {
-			t.Errorf("%+v is owned by %+v", run, owners)
+			t.Errorf("run %+v: got owners %+v", run, owners)
 		}
 		if both := len(owners) == 2; both != (run.Time == 0) {
-			t.Errorf("%+v is owned by %+v", run, owners)
+			t.Errorf("run %+v: got owners %+v", run, owners)
 		}
 	}
 
-	delta, err := s.vault.VolumeDelta(ctx, "base", "web", true)
+	delta, err := f.vault.VolumeDelta(ctx, "base", "web", true)
 	check(t, err)
 	var sums [4]units.Bytes
 	for _, d := range delta.Differences {
 		sums[d.Kind] += d.Length / block
 	}
 	if sums != [4]units.Bytes{metadata.Same: 3, metadata.Different: 1, metadata.LeftOnly: 0, metadata.RightOnly: 1} {
-		t.Errorf("%+v", delta)
+		t.Errorf("got %+v", delta)
 	}
-	short, err := s.vault.VolumeDelta(ctx, "base", "web", false)
+	short, err := f.vault.VolumeDelta(ctx, "base", "web", false)
 	if err != nil || len(short.Differences) != 2 || short.Block != block {
-		t.Errorf("%+v, %v", short, err)
+		t.Errorf("got %+v, %v", short, err)
 	}
 
 	for _, err := range []error{
-		second(s.vault.VolumeMap(ctx, "none")), second(s.vault.VolumeDelta(ctx, "base", "none", false)),
+		second(f.vault.VolumeMap(ctx, "none")), second(f.vault.VolumeDelta(ctx, "base", "none", false)),
 	} {
 		wantError(t, err, []error{fault.NotFound}, "vault/none")
 	}
-	for _, err := range []error{second(s.vault.Owners(ctx, 5, 5)), second(s.vault.Owners(ctx, 64*units.MiB, 65*units.MiB))} {
+	for _, err := range []error{second(f.vault.Owners(ctx, 5, 5)), second(f.vault.Owners(ctx, 64*units.MiB, 65*units.MiB))} {
 		wantError(t, err, []error{fault.Invalid}, "pool vault")
 	}
-	check(t, s.vault.DeactivateVolume(ctx, "web"))
-	s.send("delete 2")
-	wantError(t, second(s.vault.VolumeMap(ctx, "web")), []error{fault.Unhealthy, metadata.ErrNoDevice}, "vault/web", "pool check vault")
-	s.clean()
+	check(t, f.vault.DeactivateVolume(ctx, "web"))
+	f.send("delete 2")
+	wantError(t, second(f.vault.VolumeMap(ctx, "web")), []error{fault.Unhealthy, metadata.ErrNoDevice}, "vault/web", "pool check vault")
+	f.clean()
 }
 
 func second[T any](_ T, err error) error { return err }
@@ -219,13 +219,13 @@ func (k leaking) Status(ctx context.Context, ref dm.Ref, o dm.StatusOptions) (dm
 // TestUsageUnmapped checks that Usage reports allocated blocks that no volume maps, on an
 // active and on an inactive pool.
 func TestUsageUnmapped(t *testing.T) {
-	s := newFixture(t)
+	f := newFixture(t)
 	ctx := t.Context()
-	check(t, s.Kernel.WriteStamp(s.base.Dev, 2, 1))
-	host := s.Host()
+	check(t, f.Kernel.WriteStamp(f.base.Dev, 2, 1))
+	host := f.Host()
 	for _, blocks := range []uint64{0, 3} {
-		host.Kernel = leaking{s.Host().Kernel, blocks}
-		vault, err := thinpool.Open(ctx, host, s.Root, "vault")
+		host.Kernel = leaking{f.Host().Kernel, blocks}
+		vault, err := thinpool.Open(ctx, host, f.Root, "vault")
 		check(t, err)
 		u, err := vault.Usage(ctx, thinpool.UsageOptions{})
 		check(t, err)
@@ -233,9 +233,9 @@ func TestUsageUnmapped(t *testing.T) {
 			t.Errorf("with %d blocks leaked: got %s used, %s unmapped", blocks, u.Used, u.Unmapped)
 		}
 	}
-	check(t, s.vault.DeactivateVolume(ctx, "base"))
-	check(t, s.vault.Deactivate(ctx))
-	u, err := s.vault.Usage(ctx, thinpool.UsageOptions{})
+	check(t, f.vault.DeactivateVolume(ctx, "base"))
+	check(t, f.vault.Deactivate(ctx))
+	u, err := f.vault.Usage(ctx, thinpool.UsageOptions{})
 	check(t, err)
 	if u.Used != 2*block || u.Unmapped != 0 {
 		t.Errorf("inactive: got %s used, %s unmapped", u.Used, u.Unmapped)

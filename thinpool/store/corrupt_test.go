@@ -78,7 +78,7 @@ func spoiled(t *testing.T, content []byte) *DB {
 func TestNoDatabase(t *testing.T) {
 	for _, path := range []string{filepath.Join(t.TempDir(), "none"), filepath.Join(t.TempDir(), "no", "directory")} {
 		if err := use(t, At(path)); !errors.Is(err, ErrNoDatabase) {
-			t.Errorf("%s: %v", path, err)
+			t.Errorf("%s: got %v", path, err)
 		}
 		if _, err := os.Stat(path); err == nil {
 			t.Errorf("%s was created by a read", path)

@@ -22,7 +22,7 @@ func all(tx *Tx, kind Kind, prefix string) (map[string]string, []string, error) 
 		keys = append(keys, entry.Key)
 	}
 	if n := tx.CountDocuments(kind); prefix == "" && n != len(keys) {
-		return nil, nil, fmt.Errorf("%d documents are counted as %d", len(keys), n)
+		return nil, nil, fmt.Errorf("got a count of %d for %d documents", n, len(keys))
 	}
 	return found, keys, nil
 }

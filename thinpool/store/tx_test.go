@@ -65,7 +65,7 @@ func TestPoolRecord(t *testing.T) {
 			return err
 		}
 		if pool.Schema != SchemaVersion || pool.Name != "vault" || pool.Block != 64*units.KiB {
-			t.Errorf("%+v", pool)
+			t.Errorf("got %+v", pool)
 		}
 		pool.LowWater = 9
 		return tx.PutPool(pool)
@@ -165,7 +165,7 @@ func TestUndo(t *testing.T) {
 		got, err := tx.Pending()
 		last, again := tx.LastTx()
 		if !reflect.DeepEqual(got, pending) || last != 8 {
-			t.Errorf("%+v, last %d", got, last)
+			t.Errorf("got %+v, last %d", got, last)
 		}
 		return errors.Join(err, again)
 	})
@@ -206,11 +206,11 @@ func TestAddTombstone(t *testing.T) {
 	view(t, db, func(tx *Tx) error {
 		got, err := tx.Tombstone(id)
 		if got != tombstone {
-			t.Errorf("%+v", got)
+			t.Errorf("got %+v", got)
 		}
 		for one, err := range tx.Tombstones() {
 			if one != tombstone || err != nil {
-				t.Errorf("%+v, %v", one, err)
+				t.Errorf("got %+v, %v", one, err)
 			}
 		}
 		return err
