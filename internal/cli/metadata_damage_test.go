@@ -42,23 +42,23 @@ func TestCommandsOnEachDamage(t *testing.T) {
 		if d.Flag {
 			want = []int{exit.CodeDone}
 		}
-		if code, _, errs := onThisMachine(t, t.Context(), "metadata", "check", path); !slices.Contains(want, code) {
+		if code, _, errs := onThisMachine(t.Context(), t, "metadata", "check", path); !slices.Contains(want, code) {
 			t.Errorf("%s: check: exit code %d: %s", d.Name, code, errs)
 		}
-		code, _, errs := onThisMachine(t, t.Context(), "metadata", "repair", path, "-o", fresh, "--size", "16M", "--data-blocks", "1000000")
+		code, _, errs := onThisMachine(t.Context(), t, "metadata", "repair", path, "-o", fresh, "--size", "16M", "--data-blocks", "1000000")
 		switch _, missing := os.Stat(fresh); {
 		case missing == nil:
 			if code != exit.CodeDone && code != exit.CodeUnhealthy || (d.Leak || d.Flag) && code != exit.CodeDone {
 				t.Errorf("%s: repair: exit code %d: %s", d.Name, code, errs)
 			}
-			if code, out, _ := onThisMachine(t, t.Context(), "metadata", "check", fresh); code != exit.CodeDone {
+			if code, out, _ := onThisMachine(t.Context(), t, "metadata", "check", fresh); code != exit.CodeDone {
 				t.Errorf("%s: repaired: exit code %d: %s", d.Name, code, out)
 			}
 			os.Remove(fresh)
 		case code == exit.CodeDone:
 			t.Errorf("%s: repair: got no file and exit code 0, want a file or an error", d.Name)
 		}
-		if code, _, errs := onThisMachine(t, t.Context(), "metadata", "dump", path, "-o", xml); code != exit.CodeDone {
+		if code, _, errs := onThisMachine(t.Context(), t, "metadata", "dump", path, "-o", xml); code != exit.CodeDone {
 			if _, err := os.Stat(xml); err == nil {
 				t.Errorf("%s: dump: exit code %d, and a file: %s", d.Name, code, errs)
 			}

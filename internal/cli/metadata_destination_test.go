@@ -19,7 +19,7 @@ import (
 )
 
 // onThisMachine runs one command line with the real devices of the machine.
-func onThisMachine(t *testing.T, ctx context.Context, args ...string) (code int, out, errs string) {
+func onThisMachine(ctx context.Context, t *testing.T, args ...string) (code int, out, errs string) {
 	t.Helper()
 	var o, e bytes.Buffer
 	a, _ := testApp(t, &o, &e)
@@ -58,7 +58,7 @@ func TestRestoreToADevice(t *testing.T) {
 	device := attach(t, backing, 4*units.MiB)
 	expect := func(want int, text string, args ...string) {
 		t.Helper()
-		code, out, errs := onThisMachine(t, t.Context(), args...)
+		code, out, errs := onThisMachine(t.Context(), t, args...)
 		if code != want || !strings.Contains(out+errs, text) {
 			t.Errorf("%v: exit code %d, want %d; %q is not in %s%s", args, code, want, text, out, errs)
 		}
@@ -96,13 +96,13 @@ func TestRepairToADeviceTooSmall(t *testing.T) {
 	}
 	device := attach(t, filepath.Join(dir, "backing"), 64*units.KiB)
 	for range 2 {
-		code, _, errs := onThisMachine(t, t.Context(), "metadata", "repair", meta, "-o", device)
+		code, _, errs := onThisMachine(t.Context(), t, "metadata", "repair", meta, "-o", device)
 		if code != exit.CodeFailed || !strings.Contains(errs, "use a larger device") {
 			t.Errorf("exit code %d: %s", code, errs)
 		}
 	}
 	device = attach(t, filepath.Join(dir, "larger"), units.MiB)
-	if code, out, errs := onThisMachine(t, t.Context(), "metadata", "repair", meta, "-o", device); code != 0 || !strings.Contains(out, "nothing was lost") {
+	if code, out, errs := onThisMachine(t.Context(), t, "metadata", "repair", meta, "-o", device); code != 0 || !strings.Contains(out, "nothing was lost") {
 		t.Errorf("exit code %d: %s", code, errs)
 	}
 }

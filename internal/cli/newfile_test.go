@@ -36,13 +36,13 @@ func TestNewFiles(t *testing.T) {
 	for _, args := range [][]string{{"dump", meta, "-o"}, {"repair", meta, "-o"}, {"restore", filepath.Join(dir, "new.dump")}} {
 		path := filepath.Join(dir, "new."+args[0])
 		args = append(append([]string{"metadata"}, args...), path)
-		if code, _, errs := onThisMachine(t, interrupted, args...); code != exit.CodeInterrupted {
+		if code, _, errs := onThisMachine(interrupted, t, args...); code != exit.CodeInterrupted {
 			t.Errorf("%v: exit code %d: %s", args, code, errs)
 		}
 		if got := names(); len(got) != len(made) {
 			t.Errorf("%v: an interrupt leaves %v", args, got)
 		}
-		if code, _, errs := onThisMachine(t, t.Context(), args...); code != 0 {
+		if code, _, errs := onThisMachine(t.Context(), t, args...); code != 0 {
 			t.Errorf("%v: exit code %d: %s", args, code, errs)
 		}
 		made = append(made, path)

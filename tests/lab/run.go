@@ -105,7 +105,7 @@ func (r *run) connect() {
 				// If it were closed in full, which the garbage collector does too, QEMU
 				// would hang up and drop the input that the guest has not read.
 				<-r.machine.dead
-				port.Close()
+				_ = port.Close()
 			}
 		}()
 	}
@@ -119,7 +119,7 @@ func (r *run) take(name string, use func(io.ReadWriter), after func()) {
 			defer after()
 		}
 		if port, err := r.machine.accept(name); err == nil {
-			defer port.Close()
+			defer func() { _ = port.Close() }()
 			use(port)
 		}
 	}()

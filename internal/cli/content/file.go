@@ -27,6 +27,7 @@ func OutputFlag() cli.Flag {
 		Usage: "write to a new `FILE`, which appears when it is complete; - is standard output"}
 }
 
+// SavedView is the result of a command that wrote a file.
 type SavedView struct {
 	output.PoolHead
 	Output string      `json:"output"`

@@ -50,6 +50,7 @@ func writeDocs(c *command.Call, root *cli.App) error {
 	})
 }
 
+// File is a generated file.
 type File struct {
 	Path string
 	Text []byte

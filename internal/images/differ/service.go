@@ -126,7 +126,8 @@ func toStatus(err error) error {
 	if errors.As(err, &own) && own.Kind == fault.Unsupported { //nolint:errorlint // the outermost kind
 		return errgrpc.ToGRPC(err)
 	}
-	switch errdefs.Resolve(err) { //nolint:errorlint // Resolve returns the bare value
+	//nolint:errorlint // Resolve returns the bare value
+	switch errdefs.Resolve(err) {
 	case errdefs.ErrNotImplemented:
 		return status.Error(codes.Internal, err.Error())
 	case errdefs.ErrUnavailable, errdefs.ErrFailedPrecondition, errdefs.ErrInvalidArgument,

@@ -52,7 +52,7 @@ func newStream(r io.Reader, limits Limits, o ApplyOptions) *stream {
 func (s *stream) run(ctx context.Context) error {
 	plain, err := compression.NewReader(s.src, s.options)
 	if err == nil {
-		defer plain.Close()
+		defer func() { _ = plain.Close() }()
 	}
 	total := int64(0)
 	for {
@@ -67,7 +67,7 @@ func (s *stream) run(ctx context.Context) error {
 				c.data = c.data[:max(0, int64(n)-(total-s.limit))]
 			}
 		}
-		if c.err != nil && c.err != io.EOF { // a wrapped EOF is no end
+		if c.err != nil && c.err != io.EOF { //nolint:errorlint // a wrapped EOF is no end
 			c.err = s.explain(c.err)
 		}
 		for _, to := range []chan *chunk{s.digest, s.scan} {
@@ -113,7 +113,7 @@ func (s *stream) sum(ctx context.Context) (diffID string, size int64, err error)
 			size += int64(len(c.data))
 			err := c.err
 			s.release(c)
-			if err == io.EOF { // a wrapped EOF is no end
+			if err == io.EOF { //nolint:errorlint // a wrapped EOF is no end
 				return "sha256:" + hex.EncodeToString(h.Sum(nil)), size, nil
 			}
 			if err != nil {
