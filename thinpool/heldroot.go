@@ -24,12 +24,12 @@ type held struct {
 	status dm.PoolStatus // after it was taken
 	taken  time.Time
 	file   MetadataFile
-	copy   []byte // of its superblock
+	copy   []byte // the contents of its superblock when it was taken
 	root   metadata.Superblock
 }
 
-// reserve takes a metadata snapshot of the active pool. The reading's and the
-// pool's lock are held; the second may go once it returns.
+// reserve takes a metadata snapshot of the active pool. The caller holds the lock for
+// reading and the pool's lock. It may release the pool's lock when reserve returns.
 func (p *Pool) reserve(ctx context.Context) (_ *held, err error) {
 	const op = "read the metadata of"
 	_, status, err := p.kernelStatus(ctx)
@@ -82,8 +82,8 @@ func (p *Pool) reserve(ctx context.Context) (_ *held, err error) {
 	return h, nil
 }
 
-// checkSnapshotSpace refuses where holding may use up the metadata: each node that is
-// changed meanwhile is there twice.
+// checkSnapshotSpace returns an error if a metadata snapshot may exhaust the metadata:
+// each node that changes while the snapshot is held occupies two blocks.
 func (p *Pool) checkSnapshotSpace(op string, status dm.PoolStatus) error {
 	const least = 16 // blocks
 	need := max(least, min(metadataLowMost, status.TotalMetadata/4)/4)
@@ -91,15 +91,17 @@ func (p *Pool) checkSnapshotSpace(op string, status dm.PoolStatus) error {
 		return nil
 	}
 	return &Error{Op: op, Object: p.object(), Kind: ErrReserve,
-		Detail: fmt.Sprintf("a metadata snapshot needs room, and %d of %d metadata blocks are free", status.FreeMetadata(), status.TotalMetadata),
-		Remedy: fmt.Sprintf("run `thinctl pool extend %s --metadata SIZE`, or remove volumes, or read it while it is inactive", p.name)}
+		Detail: fmt.Sprintf("a metadata snapshot needs free space, and %d of %d metadata blocks are free",
+			status.FreeMetadata(), status.TotalMetadata),
+		Remedy: fmt.Sprintf("run `thinctl pool extend %s --metadata SIZE`, or remove volumes, "+
+			"or read it while it is inactive", p.name)}
 }
 
-// metadataLowMost bounds the kernel's own low-water mark of metadata, in blocks
-// (dm-thin.c, calc_metadata_threshold).
+// metadataLowMost is the upper bound of the kernel's low-water mark of metadata, in
+// blocks (dm-thin.c, calc_metadata_threshold).
 const metadataLowMost = 1024
 
-// inspect finds the snapshot and verifies its superblock.
+// inspect reads where the snapshot is, and verifies its superblock.
 func (h *held) inspect(ctx context.Context) (err error) {
 	if _, h.status, err = h.pool.kernelStatus(ctx); err != nil {
 		return err
@@ -131,7 +133,7 @@ func readHeld(r io.ReaderAt, block uint64) ([]byte, error) {
 	return nil, fmt.Errorf("reading the held root at metadata block %d: %w", block, err)
 }
 
-// read calls visit, and then lets go of the snapshot whatever happens.
+// read calls visit, and then releases the snapshot in any case.
 func (h *held) read(ctx context.Context, visit func(*Reading) error) (err error) {
 	defer func() { err = h.finish(ctx, err) }()
 	return visit(&Reading{
@@ -140,18 +142,18 @@ func (h *held) read(ctx context.Context, visit func(*Reading) error) (err error)
 	})
 }
 
-// finish turns what a reading came to into an ErrMoved where the snapshot was
-// not there to its end.
+// finish releases the snapshot. It replaces the result of a reading by ErrMoved if the
+// snapshot was not held until the end.
 func (h *held) finish(ctx context.Context, result error) error {
 	ended := h.end(ctx)
 	if errors.Is(ended, ErrMoved) {
-		return ended // result comes of what was no snapshot any more
+		return ended // result may come from blocks that were overwritten
 	}
 	return errors.Join(result, ended)
 }
 
-// end releases the snapshot, if it is still the one that was taken, and drops
-// the note of it.
+// end releases the snapshot if it is still the one that was taken, and deletes its
+// note.
 func (h *held) end(ctx context.Context) error {
 	if h == nil {
 		return nil
@@ -164,13 +166,13 @@ func (h *held) end(ctx context.Context) error {
 		err = errors.Join(err, h.release(clean))
 	case err == nil:
 		err = errors.Join(h.moved(), h.pool.dropReading(clean))
-	default: // the note stays: the next reading or activation goes on from here
+	default: // the note stays: the next reading or activation releases the snapshot
 	}
 	return errors.Join(err, h.file.Close())
 }
 
-// unchanged compares the snapshot with what it was when it was taken. With an error
-// it tells only whether one is held at the same block.
+// unchanged reports whether the snapshot is still the one that was taken. If it returns
+// an error, it has compared only the blocks at which they are held.
 func (h *held) unchanged(ctx context.Context) (bool, error) {
 	_, status, err := h.pool.kernelStatus(ctx)
 	if err != nil {
@@ -188,13 +190,14 @@ func (h *held) unchanged(ctx context.Context) (bool, error) {
 
 func (h *held) release(ctx context.Context) error {
 	if _, err := h.pool.host.Kernel.Message(ctx, h.pool.ref(), "release_metadata_snap"); err != nil {
-		return fmt.Errorf("releasing the metadata snapshot at block %d, which the next reading or activation does: %w", h.status.HeldRoot, err)
+		return fmt.Errorf("releasing the metadata snapshot at block %d, which the next reading or activation does: %w",
+			h.status.HeldRoot, err)
 	}
 	return h.pool.dropReading(ctx)
 }
 
-// abandon releases a snapshot that was only just taken and cannot be used, or is
-// gone already.
+// abandon releases a new snapshot that cannot be used. gone reports that another
+// program has released it already.
 func (h *held) abandon(ctx context.Context, gone bool) error {
 	clean, cancel := contexts.Cleanup(ctx)
 	defer cancel()
@@ -216,6 +219,8 @@ func (h *held) moved() error {
 
 func (p *Pool) heldByOther(block uint64) error {
 	return &Error{Op: "read the metadata of", Object: p.object(), Kind: fault.Busy, Err: ErrHeldByOther,
-		Detail: fmt.Sprintf("a metadata snapshot is held at block %d, not by thinctl: by a backup or thin_ls, thin_delta or thin_dump with --metadata-snap, or one that was killed", block),
-		Remedy: fmt.Sprintf("wait until it is done; if nothing reads the pool: `dmsetup message %s 0 release_metadata_snap`", poolDeviceName(p.name))}
+		Detail: fmt.Sprintf("a metadata snapshot is held at block %d, not by thinctl: by a backup, "+
+			"or by thin_ls, thin_delta or thin_dump with --metadata-snap, or by one that was killed", block),
+		Remedy: fmt.Sprintf("wait until it is done; if nothing reads the pool: "+
+			"`dmsetup message %s 0 release_metadata_snap`", poolDeviceName(p.name))}
 }

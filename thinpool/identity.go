@@ -12,13 +12,14 @@ import (
 	"thinctl/thinpool/store"
 )
 
-// checkIdentity refuses metadata that is not this pool's, or not of the
-// database's moment, before the kernel could change it. Above all it keeps the
-// kernel from formatting metadata that has become blank.
+// checkIdentity rejects metadata of another pool, or of another moment than the
+// database, before the kernel can change it. Above all, it prevents the kernel from
+// formatting blank metadata.
 func (p *Pool) checkIdentity(ctx context.Context, record store.Pool) (metadata.Superblock, error) {
 	path := p.backingPath(record.Metadata)
 	refuse := func(kind error, detail, remedy string, err error) (metadata.Superblock, error) {
-		return metadata.Superblock{}, &Error{Op: "activate", Object: p.object(), Kind: kind, Detail: path + ": " + detail, Remedy: remedy, Err: err}
+		return metadata.Superblock{}, &Error{Op: "activate", Object: p.object(), Kind: kind,
+			Detail: path + ": " + detail, Remedy: remedy, Err: err}
 	}
 	restoring, err := exists(p.path(restoringFile))
 	if err != nil {
@@ -42,7 +43,8 @@ func (p *Pool) checkIdentity(ctx context.Context, record store.Pool) (metadata.S
 		return refuse(ErrSwapped, fmt.Sprintf("it carries the uuid %x, this pool has %s", super.UUID, p.id),
 			p.otherMetadata(), nil)
 	case super.DataBlockSize != record.Block.Sectors():
-		return refuse(ErrDiverged, fmt.Sprintf("it has blocks of %s, this pool of %s", super.DataBlockSize.Bytes(), record.Block),
+		return refuse(ErrDiverged,
+			fmt.Sprintf("it has blocks of %s, this pool of %s", super.DataBlockSize.Bytes(), record.Block),
 			p.otherMetadata(), nil)
 	case super.NeedsCheck():
 		return refuse(ErrNeedsCheck, "the kernel met an error while writing it", p.repairIt(), nil)

@@ -12,10 +12,10 @@ import (
 	"thinctl/internal/names"
 )
 
-// Root is where pools live unless a caller says otherwise.
+// Root is the default directory of pools.
 const Root = "/var/lib/thinctl"
 
-// Files of a pool's folder.
+// Files and directories in a pool's directory.
 const (
 	dataFile     = "data"
 	metadataFile = "metadata"
@@ -25,8 +25,8 @@ const (
 	layersDir    = "layers"
 )
 
-// Folders under the root that are not pools: one being made, one being
-// destroyed. Whoever finds one without its maker finishes the clean-up.
+// Prefixes of directories under the root that are not pools: a pool that is being
+// created or destroyed. After a kill, the next create or destroy finishes the clean-up.
 const (
 	creatingPrefix   = ".creating-"
 	destroyingPrefix = ".destroying-"
@@ -37,10 +37,10 @@ const (
 	namePrefix = "thinctl-"
 )
 
-// CheckPoolName tells whether name can be a pool's.
+// CheckPoolName returns an error if a pool cannot have the name.
 func CheckPoolName(name string) error { return checkName("pool", name, names.Pool) }
 
-// CheckVolumeName tells whether name can be a volume's.
+// CheckVolumeName returns an error if a volume cannot have the name.
 func CheckVolumeName(name string) error { return checkName("volume", name, names.Volume) }
 
 func checkName(what, name string, rule names.Rule) error {
@@ -50,7 +50,7 @@ func checkName(what, name string, rule names.Rule) error {
 	return nil
 }
 
-// uuid is a pool's identity, written as 32 hex digits.
+// uuid is a pool's identity. Its text form has 32 hex digits.
 type uuid [16]byte
 
 func newUUID() uuid {
@@ -73,9 +73,8 @@ func parseUUID(text string) (uuid, error) {
 	return u, nil
 }
 
-// poolDeviceName is the pool's device mapper name. Hyphens of the pool's name
-// are doubled, as LVM doubles them, so that no pool's name and volume's name
-// run together into another's.
+// poolDeviceName returns the pool's device mapper name. Hyphens in the pool's name are
+// doubled, as in LVM, so that no two pairs of pool and volume have the same device name.
 func poolDeviceName(pool string) dm.Name {
 	return dm.Name(namePrefix + strings.ReplaceAll(pool, "-", "--"))
 }
@@ -90,7 +89,8 @@ func volumeDeviceUUID(pool string, id uint32) dm.UUID {
 	return dm.UUID(fmt.Sprintf("%s%s-%d", uuidPrefix, pool, id))
 }
 
-// ownDevice reads a device's uuid: is it this pool's, and which volume?
+// ownDevice reports whether a device's uuid is that of the pool or of one of its
+// volumes, and returns the volume's device id.
 func ownDevice(pool string, id dm.UUID) (volume uint32, isPool, own bool) {
 	rest, ok := strings.CutPrefix(string(id), uuidPrefix+pool+"-")
 	if !ok {

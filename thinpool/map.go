@@ -15,7 +15,7 @@ type DataMap struct {
 	Block  units.Bytes // size of a block
 	Blocks uint64      // of the data device
 	Thins  []Thin      // the thin devices in the metadata
-	// Spans visits each block of the device once, in order. It returns visit's error.
+	// Spans visits each block of the device once, in order. It returns the error of visit.
 	Spans func(visit func(DataSpan) error) error
 }
 
@@ -26,9 +26,8 @@ type DataSpan struct {
 	Thin          int // index into DataMap.Thins, for metadata.Exclusive only
 }
 
-// DataMap calls read with a map that is valid during the call. What read made of it
-// is valid only when DataMap has returned nil, and read may be called twice; see
-// ReadMetadata.
+// DataMap calls read with a map that is valid during the call. It may call read twice.
+// The results of read are valid only if DataMap returns nil; see ReadMetadata.
 func (p *Pool) DataMap(ctx context.Context, read func(DataMap) error) error {
 	return p.ReadMetadata(ctx, func(r *Reading) error {
 		m, err := r.DataMap(ctx)
@@ -39,7 +38,7 @@ func (p *Pool) DataMap(ctx context.Context, read func(DataMap) error) error {
 	})
 }
 
-// DataMap is Pool.DataMap of this reading.
+// DataMap returns the map of this reading; see [Pool.DataMap].
 func (r *Reading) DataMap(ctx context.Context) (DataMap, error) {
 	m, err := r.scan(ctx)
 	if err != nil {
@@ -59,17 +58,20 @@ func (r *Reading) DataMap(ctx context.Context) (DataMap, error) {
 	return data, nil
 }
 
-// Owner says that a thin device maps a stretch of the pool's data, and where.
+// Owner is a thin device that maps a range of the pool's data, with the place of the
+// range in both.
 type Owner struct {
 	Thin
 	Data, Virtual, Length units.Bytes
 }
 
-// Owners lists all that map the pool's data from begin up to, but not with,
-// end: by place, then by device id. Blocks that the range only touches are in.
+// Owners lists the thin devices that map the pool's data from begin to end, without
+// end, in the order of place and device id. It includes blocks that the range touches
+// only in part.
 func (p *Pool) Owners(ctx context.Context, begin, end units.Bytes) ([]Owner, error) {
 	if begin >= end {
-		return nil, p.failed("look for owners in", fmt.Errorf("%w: from %s to %s there is nothing", fault.Invalid, begin, end))
+		return nil, p.failed("look for owners in",
+			fmt.Errorf("%w: the range from %s to %s is empty", fault.Invalid, begin, end))
 	}
 	var owners []Owner
 	err := p.ReadMetadata(ctx, func(r *Reading) error {
@@ -84,22 +86,23 @@ func (p *Pool) Owners(ctx context.Context, begin, end units.Bytes) ([]Owner, err
 		owners = nil
 		first, last := uint64(begin/r.Block), uint64((min(end, total)-1)/r.Block)
 		return m.Owners(ctx, first, last+1, func(o metadata.Owner) error {
-			owners = append(owners, Owner{Thin: r.Thin(o.Device), Data: r.bytes(o.Data), Virtual: r.bytes(o.Virtual), Length: r.bytes(o.Blocks)})
+			owners = append(owners, Owner{Thin: r.Thin(o.Device),
+				Data: r.bytes(o.Data), Virtual: r.bytes(o.Virtual), Length: r.bytes(o.Blocks)})
 			return nil
 		})
 	})
 	return owners, err
 }
 
-// VolumeRun is a stretch of a volume that lies in one place and was written at
-// one time of the pool, which goes up by one with each snapshot.
+// VolumeRun is a range of a volume whose data is contiguous and was written at one time
+// of the pool. The kernel raises that time by one with each snapshot.
 type VolumeRun struct {
 	Virtual, Data, Length units.Bytes
 	Time                  uint32
 }
 
-// VolumeMap lists where a volume's mapped blocks lie, in the order of the
-// volume, in the longest runs.
+// VolumeMap lists where a volume's mapped blocks are, in the order of the volume. Each
+// run is as long as possible.
 func (p *Pool) VolumeMap(ctx context.Context, name string) ([]VolumeRun, error) {
 	var runs []VolumeRun
 	err := p.ReadMetadata(ctx, func(r *Reading) error {
@@ -108,31 +111,32 @@ func (p *Pool) VolumeMap(ctx context.Context, name string) ([]VolumeRun, error) 
 			return err
 		}
 		runs = nil
-		return r.known(name, metadata.Runs(ctx, r, r.Root, id, func(run metadata.Run) error {
-			runs = append(runs, VolumeRun{Virtual: r.bytes(run.Virtual), Data: r.bytes(run.Data), Length: r.bytes(run.Blocks), Time: run.Time})
+		return r.nameMissing(name, metadata.Runs(ctx, r, r.Root, id, func(run metadata.Run) error {
+			runs = append(runs, VolumeRun{Virtual: r.bytes(run.Virtual), Data: r.bytes(run.Data),
+				Length: r.bytes(run.Blocks), Time: run.Time})
 			return nil
 		}))
 	})
 	return runs, err
 }
 
-// VolumeDifference is a stretch in which two volumes are alike or not. Left and
-// Right are where its first byte lies, on the sides that map it.
+// VolumeDifference is a range in which two volumes are the same or differ. Left and
+// Right are the places of its first byte in the pool's data, on the sides that map it.
 type VolumeDifference struct {
 	Kind            metadata.DeltaKind
 	Virtual, Length units.Bytes
 	Left, Right     units.Bytes
 }
 
-// VolumeDelta is how two volumes differ.
+// VolumeDelta holds the differences of two volumes.
 type VolumeDelta struct {
 	Block       units.Bytes
 	Differences []VolumeDifference // in the order of the volumes
 }
 
-// VolumeDelta compares where two volumes' blocks lie, not what is in them: what
-// is shared is the same, all else counts as different. With same it tells of
-// what is shared as well, which takes reading all of it.
+// VolumeDelta compares where the blocks of two volumes are, not their contents: shared
+// blocks are the same, all others count as different. If same is true, it lists the
+// shared ranges too, and has to read the whole mappings.
 func (p *Pool) VolumeDelta(ctx context.Context, left, right string, same bool) (VolumeDelta, error) {
 	var delta VolumeDelta
 	err := p.ReadMetadata(ctx, func(r *Reading) error {
@@ -141,18 +145,21 @@ func (p *Pool) VolumeDelta(ctx context.Context, left, right string, same bool) (
 			return err
 		}
 		delta = VolumeDelta{Block: r.Block}
-		return r.known(left+" or "+right, metadata.Delta(ctx, r, r.Root, ids[0], ids[1], metadata.DeltaOptions{Same: same},
-			func(d metadata.Difference) error {
-				delta.Differences = append(delta.Differences, VolumeDifference{Kind: d.Kind, Virtual: r.bytes(d.Virtual), Length: r.bytes(d.Blocks),
-					Left: r.bytes(d.Left), Right: r.bytes(d.Right)})
-				return nil
-			}))
+		add := func(d metadata.Difference) error {
+			delta.Differences = append(delta.Differences, VolumeDifference{
+				Kind: d.Kind, Virtual: r.bytes(d.Virtual), Length: r.bytes(d.Blocks),
+				Left: r.bytes(d.Left), Right: r.bytes(d.Right)})
+			return nil
+		}
+		err = metadata.Delta(ctx, r, r.Root, ids[0], ids[1], metadata.DeltaOptions{Same: same}, add)
+		return r.nameMissing(left+" or "+right, err)
 	})
 	return delta, err
 }
 
-// known says which volume a device id is that the metadata has not.
-func (r *Reading) known(name string, err error) error {
+// nameMissing adds the name of the volume to the error for a device id that the
+// metadata does not have.
+func (r *Reading) nameMissing(name string, err error) error {
 	if !errors.Is(err, metadata.ErrNoDevice) {
 		return err
 	}

@@ -12,21 +12,21 @@ import (
 	"thinctl/units"
 )
 
-// markArea is what the mark takes of a data disk, directly behind the part that
-// the pool's table maps: two blocks, written in turn, so that a write that is
-// torn leaves the mark before it.
+// markArea is the size of the area for the mark on a data disk, directly behind the
+// part that the pool's table maps. It has two blocks, which are written in turn: after
+// a torn write, the previous mark is still there.
 const (
 	markArea  = 2 * markBlock
 	markBlock = 4 * units.KiB
 )
 
-// mark tells whose data a disk holds, and of which moment. Each activation
-// raises the generation, first here and then in the database.
+// mark identifies the pool whose data is on a disk, and the moment of that data. Each
+// activation raises the generation, first in the mark and then in the database.
 type mark struct {
 	Pool        uuid
 	Generation  uint64
 	Transaction uint64      // the pool's transaction id when the mark was written
-	Offset      units.Bytes // where it lies, which is the size of the pool's data
+	Offset      units.Bytes // of the mark on the disk, which is the size of the pool's data
 }
 
 // markSize is the size of an encoded mark: magic, the fields, a checksum.
@@ -60,13 +60,13 @@ func decodeMark(b []byte) (m mark, ok bool) {
 
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
-// slot is where the mark of a generation lies.
+// slot returns the place of the mark of a generation.
 func (m mark) slot() units.Bytes {
 	return m.Offset + units.Bytes(m.Generation%2)*markBlock
 }
 
-// readMark returns the newest mark behind offset bytes of data; none where a disk
-// is too small to have one.
+// readMark returns the newest mark behind offset bytes of data. found is false if there
+// is none, or if the disk is too small for one.
 func readMark(from io.ReaderAt, offset units.Bytes) (newest mark, found bool, err error) {
 	b := make([]byte, markArea)
 	n, err := from.ReadAt(b, int64(offset))

@@ -15,9 +15,9 @@ import (
 	"thinctl/loopback"
 )
 
-// BusyTimeout is how long a removal waits for a device that another process has
-// open, where Host.BusyTimeout is zero. blkid, lvm, multipathd and udev's rules
-// open each new device for a moment; dmsetup --retry tries for as long.
+// BusyTimeout is how long a removal waits for a device that another process has open,
+// if Host.BusyTimeout is zero. blkid, lvm, multipathd and the rules of udev open each
+// new device for a moment. dmsetup --retry waits for the same time.
 const BusyTimeout = 5 * time.Second
 
 // Holding has the mounts, devices and processes that keep a device in use.
@@ -97,7 +97,7 @@ func (e *openDevices) Error() string {
 
 func (e *openDevices) Unwrap() error { return e.err }
 
-// busyTimeout returns the bound of the wait; 0: there is none.
+// busyTimeout returns the bound of the wait, 0 for no wait.
 func (h Host) busyTimeout() time.Duration {
 	if h.BusyTimeout == 0 {
 		return BusyTimeout
@@ -114,10 +114,10 @@ type closeWait struct {
 
 func (h Host) closeWait() *closeWait { return &closeWait{host: h} }
 
-// await calls try until its error is no longer that a device is open, or the
-// bound is reached; then the error names the holders. The caller holds no pool's
-// lock, and try has released its own when it fails. A device that is mounted or
-// below another device is refused at once.
+// await calls try again while it fails because a device is open, until the bound is
+// reached. Then the error names the holders of the device. The caller holds no lock of
+// the pool, and try releases its own locks before it fails. If the device is mounted or
+// below another device, await returns the error at once.
 func (w *closeWait) await(ctx context.Context, try func() error) error {
 	const first, longest = 10 * time.Millisecond, 200 * time.Millisecond
 	for pause := time.Duration(0); ; {
@@ -190,8 +190,8 @@ func openError(op, object string, open *openDevices) *Error {
 	return &Error{Op: op, Object: object, Kind: ErrOpen, Err: open}
 }
 
-// removeDevice removes a device of this pool. A device that is open is an
-// *openDevices; one that is gone is no error.
+// removeDevice removes a device of this pool. Its error is an *openDevices if the device
+// is open. It succeeds if the device does not exist.
 func (p *Pool) removeDevice(ctx context.Context, ref dm.Ref, options dm.RemoveOptions) error {
 	_, err := p.host.Kernel.Remove(ctx, ref, options)
 	switch {
@@ -220,8 +220,8 @@ func (p *Pool) detachOnce(ctx context.Context, loop loopback.Device) error {
 	return err
 }
 
-// openDevices finds the pool's devices that are open, so that an operation that
-// removes all of them is refused before it has changed anything.
+// openDevices returns the pool's devices that are open, or nil. An operation that
+// removes all devices checks it before it changes anything.
 func (p *Pool) openDevices(ctx context.Context) (*openDevices, error) {
 	entries, err := p.ownDevices(ctx)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"thinctl/units"
 )
 
-// Defaults of a new pool, the ones that Docker's devicemapper had.
+// Defaults of a new pool. They are those of Docker's devicemapper driver.
 const (
 	DefaultDataSize     = 100 * units.GiB
 	DefaultMetadataSize = 2 * units.GiB
@@ -23,8 +23,8 @@ const (
 
 const (
 	minMetadata = 2 * units.MiB
-	// lvmMaxMetadata is LVM's cap (DEFAULT_THIN_POOL_MAX_METADATA_SIZE, 15.81
-	// GiB), which every kernel can use whole.
+	// lvmMaxMetadata is LVM's limit (DEFAULT_THIN_POOL_MAX_METADATA_SIZE, 15.81 GiB).
+	// Every kernel can use metadata of that size in full.
 	lvmMaxMetadata = 16192 * units.MiB
 	metadataBlock  = 4 * units.KiB
 )
@@ -33,26 +33,26 @@ const (
 // default.
 type CreateOptions struct {
 	DataSize       units.Bytes
-	MetadataSize   units.Bytes // by rule of the data size where zero
+	MetadataSize   units.Bytes // see MetadataFor if zero
 	Block          units.Bytes
 	BaseSize       units.Bytes
-	LowWater       uint64 // data blocks; at most a tenth of the data where zero
+	LowWater       uint64 // data blocks; at most a tenth of the data if zero
 	DataDevice     string // a block device instead of a sparse file
 	MetadataDevice string
-	Force          bool // take devices that hold something
-	SkipZeroing    bool // let volumes read what their blocks held before
-	ErrorIfFull    bool // fail writes at once where the pool is full
+	Force          bool // use devices that are not empty
+	SkipZeroing    bool // let volumes read the previous contents of their blocks
+	ErrorIfFull    bool // fail writes at once when the pool is full
 	Buffered       bool // no direct IO on the loop devices
-	Preallocate    bool // real blocks for the files instead of holes
+	Preallocate    bool // allocate the blocks of the files instead of leaving holes
 	Reserve        *store.Reserve
 }
 
-// MetadataFor returns the metadata size for a new pool of that data size: LVM's
-// 64 bytes a block, and room for snapshots that diverge, which is what exhausts
-// it: a fiftieth of the data, up to the 2 GiB that Docker gave to 100 GiB.
+// MetadataFor returns the metadata size for a new pool of that data size. It is at
+// least LVM's 64 bytes a block. Snapshots that diverge need more: it is also at least a
+// fiftieth of the data, up to the 2 GiB that Docker used for 100 GiB.
 func MetadataFor(data, block units.Bytes) units.Bytes {
-	room := min(max(data/50, 32*units.MiB), DefaultMetadataSize).RoundUp(units.MiB)
-	return max(metadataNeed(data, block), room)
+	forSnapshots := min(max(data/50, 32*units.MiB), DefaultMetadataSize).RoundUp(units.MiB)
+	return max(metadataNeed(data, block), forSnapshots)
 }
 
 func metadataNeed(data, block units.Bytes) units.Bytes {
@@ -75,8 +75,7 @@ func (o CreateOptions) withDefaults() CreateOptions {
 	return o
 }
 
-// check tells fault of everything wrong with o that shows without looking at
-// the host.
+// check reports all faults of o that can be found without access to the host.
 func (o CreateOptions) check(report func(kind error, format string, args ...any)) {
 	invalid := func(format string, args ...any) { report(fault.Invalid, format, args...) }
 	blockFits := o.Block >= dm.MinBlock && o.Block <= dm.MaxBlock && o.Block%dm.MinBlock == 0
@@ -88,7 +87,8 @@ func (o CreateOptions) check(report func(kind error, format string, args ...any)
 		case o.DataSize < o.Block:
 			invalid("data size %s is smaller than one block of %s", o.DataSize, o.Block)
 		case o.DataSize%o.Block != 0:
-			invalid("data size %s is not a multiple of the block size %s: use %s", o.DataSize, o.Block, o.DataSize.RoundUp(o.Block).Exact())
+			invalid("data size %s is not a multiple of the block size %s: use %s",
+				o.DataSize, o.Block, o.DataSize.RoundUp(o.Block).Exact())
 		}
 	}
 	if blockFits && o.MetadataDevice == "" || o.MetadataSize != 0 {
@@ -110,7 +110,8 @@ func checkMetadataSize(size units.Bytes) error {
 	case size < minMetadata:
 		return fmt.Errorf("metadata size %s is below the minimum of %s", size, minMetadata)
 	case size > dm.MaxMetadata:
-		return fmt.Errorf("metadata size %s exceeds what the kernel can use, %s: use %s", size, dm.MaxMetadata, lvmMaxMetadata.Exact())
+		return fmt.Errorf("metadata size %s exceeds what the kernel can use, %s: use %s",
+			size, dm.MaxMetadata, lvmMaxMetadata.Exact())
 	case size%metadataBlock != 0:
 		return fmt.Errorf("metadata size %s is not a multiple of 4K", size)
 	}

@@ -8,13 +8,13 @@ import (
 	"thinctl/thinpool/store"
 )
 
-// ownDisks refuses to go on where a device of an inactive pool is not the one
-// that is recorded. A device without an identity is known by what it holds, which
-// each repair checks by itself.
+// ownDisks returns an error if a block device of an inactive pool is not the recorded
+// one. A device without an identity is identified by its contents, which each repair
+// checks by itself.
 func (p *Pool) ownDisks(ctx context.Context, op string) error {
 	_, _, err := p.kernelStatus(ctx)
 	if !errors.Is(err, ErrInactive) {
-		return err // an active pool's are held by the kernel
+		return err // the kernel holds the devices of an active pool
 	}
 	record, err := p.Record(ctx)
 	if err != nil {
@@ -35,9 +35,9 @@ func (p *Pool) ownDisks(ctx context.Context, op string) error {
 	return nil
 }
 
-// adoptGeneration lets a database that was restored from an older copy go on with
-// the data as it is: the data is newer, and nothing of it is lost. Of an older
-// copy of the data that is not true, and only a user may accept it.
+// adoptGeneration raises the generation of a database that was restored from an older
+// copy to that of the data. This is safe: the data is newer, and nothing of it is lost.
+// An older copy of the data lacks later writes, so only a user may accept it.
 func (p *Pool) adoptGeneration(ctx context.Context, options RepairOptions, repair *Repair) error {
 	if _, _, err := p.kernelStatus(ctx); !errors.Is(err, ErrInactive) {
 		return err
@@ -48,14 +48,15 @@ func (p *Pool) adoptGeneration(ctx context.Context, options RepairOptions, repai
 	}
 	held, err := p.host.Disks.Open(p.backingPath(record.Data))
 	if err != nil {
-		return nil // a finding tells that it is not there
+		return nil // a finding reports that it is missing
 	}
 	defer held.Close()
 	m, found, err := readMark(held, record.Data.Size)
 	if err != nil || !found || m.Pool != p.id || m.Generation <= record.Generation+1 {
 		return err
 	}
-	repair.Actions = append(repair.Actions, fmt.Sprintf("go on with data of generation %d, where the database has %d", m.Generation, record.Generation))
+	repair.Actions = append(repair.Actions, fmt.Sprintf("use the data of generation %d, for which the database has %d",
+		m.Generation, record.Generation))
 	if options.DryRun {
 		return nil
 	}

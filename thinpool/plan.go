@@ -41,7 +41,8 @@ func PlanCreate(ctx context.Context, host Host, root, name string, options Creat
 	options = options.withDefaults()
 	faults := []error{CheckPoolName(name)}
 	report := func(kind error, format string, args ...any) {
-		faults = append(faults, &Error{Op: "create", Object: "pool " + name, Kind: kind, Detail: fmt.Sprintf(format, args...)})
+		faults = append(faults, &Error{Op: "create", Object: "pool " + name, Kind: kind,
+			Detail: fmt.Sprintf(format, args...)})
 	}
 	faults = append(faults, checkTargets(ctx, host, options))
 	dir := filepath.Join(root, name)
@@ -53,17 +54,21 @@ func PlanCreate(ctx context.Context, host Host, root, name string, options Creat
 	if _, err := host.Kernel.Info(ctx, dm.ByName(poolDeviceName(name))); err == nil {
 		report(fault.Exists, "a device named %s exists already: remove it with `dmsetup remove`", poolDeviceName(name))
 	}
-	plan := Plan{Name: name, Dir: dir, Device: string(poolDeviceName(name)), Block: options.Block, BaseSize: options.BaseSize, Reserve: *options.Reserve}
+	plan := Plan{Name: name, Dir: dir, Device: string(poolDeviceName(name)), Block: options.Block,
+		BaseSize: options.BaseSize, Reserve: *options.Reserve}
 	plan.Data, plan.Metadata = store.Backing{Path: dataFile, Loop: true, Size: options.DataSize},
 		store.Backing{Path: metadataFile, Loop: true, Size: options.MetadataSize}
 	if options.DataDevice != "" {
-		plan.Data, plan.data = planDevice(host, options.DataDevice, options.DataSize, max(options.Block, units.SectorSize), markArea, options.Force, report)
+		plan.Data, plan.data = planDevice(host, options.DataDevice, options.DataSize,
+			max(options.Block, units.SectorSize), markArea, options.Force, report)
 		options.DataSize = plan.Data.Size
 	}
 	if options.MetadataDevice != "" {
-		plan.Metadata, plan.metadata = planDevice(host, options.MetadataDevice, options.MetadataSize, metadataBlock, 0, options.Force, report)
+		plan.Metadata, plan.metadata = planDevice(host, options.MetadataDevice, options.MetadataSize,
+			metadataBlock, 0, options.Force, report)
 		if plan.Metadata.Size > dm.MaxMetadata {
-			plan.Warnings = append(plan.Warnings, fmt.Sprintf("the kernel uses %s of the %s metadata device", dm.MaxMetadata, plan.Metadata.Size))
+			plan.Warnings = append(plan.Warnings,
+				fmt.Sprintf("the kernel uses %s of the %s metadata device", dm.MaxMetadata, plan.Metadata.Size))
 			plan.Metadata.Size = dm.MaxMetadata
 		}
 		options.MetadataSize = plan.Metadata.Size
@@ -86,7 +91,7 @@ func PlanCreate(ctx context.Context, host Host, root, name string, options Creat
 	return plan, nil
 }
 
-// rank orders the faults of a plan: the kind of the first one is that of all.
+// rank orders the faults of a plan: the first one gives the joined error its kind.
 func rank(err error) int {
 	order := []fault.Kind{fault.Unsupported, fault.Invalid, fault.Exists, fault.Busy}
 	var own *Error
@@ -102,7 +107,8 @@ func checkTargets(ctx context.Context, host Host, options CreateOptions) error {
 	}
 	pool, err := host.Kernel.TargetVersion(ctx, dm.TypeThinPool)
 	if errors.Is(err, dm.ErrNoTarget) {
-		return &Error{Op: "create", Object: "a pool", Kind: fault.Unsupported, Err: err, Remedy: "load the module with `modprobe dm_thin_pool`"}
+		return &Error{Op: "create", Object: "a pool", Kind: fault.Unsupported, Err: err,
+			Remedy: "load the module with `modprobe dm_thin_pool`"}
 	}
 	if err != nil {
 		return err
@@ -117,7 +123,9 @@ func checkTargets(ctx context.Context, host Host, options CreateOptions) error {
 
 // planDevice checks a block device for a pool. A size of zero means all of the device except
 // behind bytes, rounded down to whole blocks.
-func planDevice(host Host, path string, size, unit, behind units.Bytes, force bool, report func(error, string, ...any)) (store.Backing, blockdev.Number) {
+func planDevice(host Host, path string, size, unit, behind units.Bytes, force bool,
+	report func(error, string, ...any),
+) (store.Backing, blockdev.Number) {
 	backing := store.Backing{Path: path, Size: size}
 	device, err := host.Disks.Device(path)
 	if err != nil {
@@ -138,7 +146,8 @@ func planDevice(host Host, path string, size, unit, behind units.Bytes, force bo
 	case device.Size < backing.Size || backing.Size == 0:
 		report(fault.Invalid, "%s has %s, %s is needed: use a larger device or a smaller size", path, device.Size, backing.Size)
 	case device.Size-backing.Size < behind:
-		report(fault.Invalid, "%s has %s, %s and %s for the pool's mark are needed: use a larger device or a smaller size", path, device.Size.Exact(), backing.Size.Exact(), behind)
+		report(fault.Invalid, "%s has %s, %s and %s for the pool's mark are needed: use a larger device or a smaller size",
+			path, device.Size.Exact(), backing.Size.Exact(), behind)
 	case device.Busy:
 		report(fault.Busy, "%s is mounted or held by another device: `lsblk %s` shows it", path, path)
 	case !force:
@@ -153,7 +162,9 @@ func planDevice(host Host, path string, size, unit, behind units.Bytes, force bo
 
 // usedByPools reports disks that belong to other pools, active or not. Options.Force does
 // not allow these.
-func usedByPools(ctx context.Context, host Host, root string, plan Plan, report func(error, string, ...any)) {
+func usedByPools(ctx context.Context, host Host, root string, plan Plan,
+	report func(error, string, ...any),
+) {
 	if plan.Data.Loop && plan.Metadata.Loop {
 		return
 	}
@@ -165,12 +176,13 @@ func usedByPools(ctx context.Context, host Host, root string, plan Plan, report 
 		other := newPool(host, filepath.Join(root, name), name)
 		record, err := other.Record(ctx)
 		if err = errors.Join(err, other.db.Close()); err != nil {
-			continue // that pool cannot be used either; the disks' contents count
+			continue // that pool cannot be used either; planDevice checks the contents of the disks
 		}
 		for _, mine := range []store.Backing{plan.Data, plan.Metadata} {
 			for _, theirs := range []store.Backing{record.Data, record.Metadata} {
 				if !mine.Loop && !theirs.Loop && mine.Identity.Compare(theirs.Identity) == disk.Same {
-					report(ErrHoldsData, "%s is a disk of pool %s: destroy that pool first, or use another disk", mine.Path, name)
+					report(ErrHoldsData, "%s is a disk of pool %s: destroy that pool first, or use another disk",
+						mine.Path, name)
 				}
 			}
 		}
@@ -187,6 +199,7 @@ func sameDevice(host Host, options CreateOptions, report func(error, string, ...
 	}
 	meta, err := host.Disks.Device(options.MetadataDevice)
 	if err == nil && meta.Dev == data.Dev {
-		report(fault.Invalid, "%s and %s are the same device: give each its own", options.DataDevice, options.MetadataDevice)
+		report(fault.Invalid, "%s and %s are the same device: give each its own",
+			options.DataDevice, options.MetadataDevice)
 	}
 }

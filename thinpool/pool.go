@@ -35,8 +35,8 @@ type Pool struct {
 	}
 }
 
-// Open opens the pool of that name under root. It changes nothing and needs no
-// active pool.
+// Open opens the pool of that name under root. It changes nothing. The pool may be
+// inactive.
 func Open(ctx context.Context, host Host, root, name string) (*Pool, error) {
 	if err := CheckPoolName(name); err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (p *Pool) Record(ctx context.Context) (store.Pool, error) {
 func (p *Pool) Close(ctx context.Context) error {
 	err := p.writeReaped(ctx)
 	if p.db.Changed() {
-		_ = p.CopyDatabase(ctx) // the change itself is done: a copy that cannot be written is no reason to fail
+		_ = p.CopyDatabase(ctx) // the change itself is committed, so a failed copy is no error of Close
 	}
 	return errors.Join(err, p.db.Close())
 }

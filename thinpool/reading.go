@@ -14,18 +14,18 @@ import (
 	"thinctl/units"
 )
 
-// Reading is a pool's metadata at one moment. It holds for the function it was
-// given to.
+// Reading is a pool's metadata at one moment. It is valid during the call of the
+// function that received it.
 type Reading struct {
-	// ReaderAt reads metadata blocks; Root is where to begin: the held root of
-	// an active pool, else the superblock.
+	// ReaderAt reads metadata blocks. Root is the place to start: the held root of an
+	// active pool, otherwise the superblock.
 	io.ReaderAt
 	Root       metadata.Superblock
 	DataBlocks uint64
 	Block      units.Bytes // of a data block
 	Active     bool
 	Taken      time.Time
-	// Kernel is the pool's status just after the moment; zero while inactive.
+	// Kernel is the pool's status just after that moment, zero for an inactive pool.
 	Kernel dm.PoolStatus
 
 	pool  *Pool
@@ -33,23 +33,23 @@ type Reading struct {
 	size  uint64 // of an inactive pool's metadata, in blocks
 }
 
-// ReadMetadata calls read with the pool's metadata: of an active pool through a
-// metadata snapshot that the kernel holds meanwhile, else as it lies on disk.
+// ReadMetadata calls read with the pool's metadata. It reads an inactive pool from the
+// disk, and an active pool through a metadata snapshot that the kernel holds for the
+// duration of the call.
 //
-// One reading of a pool goes on at a time; others wait until ctx ends. An
-// active pool may be used and changed all the while, an inactive one may not. A
-// pool that the kernel has turned read-only, that needs a check or has failed is
-// refused, and so is one whose metadata snapshot another program holds.
+// A pool has one reading at a time. Others wait until ctx ends. An active pool may be
+// used and changed in the meantime, an inactive pool may not. ReadMetadata rejects a
+// pool that the kernel has turned read-only, that needs a check, that has failed, or
+// whose metadata snapshot is held by another program.
 //
-// Where the snapshot turns out to have been released by somebody else, all that
-// read has found is void, and read is called once more: it must not give
-// anything away before ReadMetadata returns nil. ErrMoved: that has happened
-// twice.
+// If another program releases the snapshot too early, the results of read are invalid,
+// and ReadMetadata calls read a second time. So read must not publish its results
+// before ReadMetadata returns nil. The error is ErrMoved if it happens twice.
 func (p *Pool) ReadMetadata(ctx context.Context, read func(*Reading) error) error {
 	return p.readMetadata(ctx, rooted(read))
 }
 
-// rooted finds an inactive pool's root first.
+// rooted returns read with a step before it, which reads the root of an inactive pool.
 func rooted(read func(*Reading) error) func(*Reading) error {
 	return func(r *Reading) error {
 		if !r.Active {
@@ -93,7 +93,7 @@ func (p *Pool) readOnce(ctx context.Context, read func(*Reading) error) error {
 	return held.read(ctx, read)
 }
 
-// readLocked is readOnce for who has both locks.
+// readLocked is readOnce for a caller that holds both locks.
 func (p *Pool) readLocked(ctx context.Context, read func(*Reading) error) error {
 	held, err := p.reserve(ctx)
 	if errors.Is(err, ErrInactive) {
@@ -105,8 +105,8 @@ func (p *Pool) readLocked(ctx context.Context, read func(*Reading) error) error 
 	return p.failed("read the metadata of", held.read(ctx, read))
 }
 
-// readOffline reads the metadata of an inactive pool; the pool's lock, which is
-// held, keeps it inactive.
+// readOffline reads the metadata of an inactive pool. The caller holds the pool's lock,
+// so that the pool stays inactive.
 func (p *Pool) readOffline(ctx context.Context, read func(*Reading) error) (err error) {
 	names, err := p.records(ctx)
 	if err != nil {
@@ -135,7 +135,7 @@ func (r *Reading) findRoot() error {
 	return r.ours(root)
 }
 
-// ours refuses metadata of another pool that lies in this one's place.
+// ours returns an error if the metadata is another pool's.
 func (r *Reading) ours(root metadata.Superblock) error {
 	if root.UUID == r.pool.id {
 		return nil
@@ -145,13 +145,13 @@ func (r *Reading) ours(root metadata.Superblock) error {
 		Remedy: "put this pool's own metadata back"}
 }
 
-// Thin is a thin device as its pool knows it.
+// Thin is a thin device with the name and size that the pool's database has for it.
 type Thin struct {
 	ID   uint32
-	Name string // "" where no volume ever had the id
-	// Removed: the volume has been removed, its blocks are not given back yet.
+	Name string // "" if the database has no volume of the id
+	// Removed reports that the volume has been removed, and its blocks are not free yet.
 	Removed bool
-	Size    units.Bytes // virtual; 0 where not known
+	Size    units.Bytes // virtual; 0 if not known
 }
 
 func (t Thin) String() string {
@@ -164,7 +164,7 @@ func (t Thin) String() string {
 	return t.Name
 }
 
-// Thin tells which volume a thin device is.
+// Thin returns the thin device of an id, with its volume's name if there is one.
 func (r *Reading) Thin(id uint32) Thin {
 	if volume, ok := r.names.volumes[id]; ok && r.counts(volume) {
 		return Thin{ID: id, Name: volume.Name, Size: volume.Size}
@@ -175,7 +175,8 @@ func (r *Reading) Thin(id uint32) Thin {
 	return Thin{ID: id}
 }
 
-// Volume returns the device id of the volume of that name; ErrNoVolume.
+// Volume returns the device id of the volume of that name. The error is ErrNoVolume if
+// there is none.
 func (r *Reading) Volume(name string) (uint32, error) {
 	for id, volume := range r.names.volumes {
 		if volume.Name == name && r.counts(volume) {
@@ -185,5 +186,5 @@ func (r *Reading) Volume(name string) (uint32, error) {
 	return 0, r.pool.volumeError("read", name, ErrNoVolume, nil)
 }
 
-// counts: its change was finished by the moment of the reading.
+// counts reports whether the volume's change was finished at the moment of the reading.
 func (r *Reading) counts(v store.Volume) bool { return v.Tx <= r.Root.TransactionID }

@@ -27,7 +27,7 @@ func TestReadMetadataRefused(t *testing.T) {
 			check(f.t, f.Kernel.FailPool(pool.Dev))
 		}, fault.Unhealthy, "it has failed"},
 		{"out of metadata space", func(f *fixture) { f.fillMetadata(0) }, fault.Unhealthy, "read-only"},
-		{"low on metadata", func(f *fixture) { f.fillMetadata(50) }, thinpool.ErrReserve, "needs room"},
+		{"low on metadata", func(f *fixture) { f.fillMetadata(50) }, thinpool.ErrReserve, "needs free space"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t)

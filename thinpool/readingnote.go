@@ -15,18 +15,20 @@ import (
 	"thinctl/thinpool/store"
 )
 
-// A metadata snapshot has no owner in the kernel, and a pool can have one. So
-// the database is told before the kernel is asked for it, and again once its
-// block is known; whoever finds it held, and no reading under way, can tell what
-// a killed reading of thinctl's left from what is another program's.
+// A pool can have one metadata snapshot, and the kernel does not record its owner.
+// So the database records a reading before the kernel takes the snapshot, and again
+// when its block is known. A later process that finds a snapshot held, and no reading
+// in progress, uses the record. It distinguishes the snapshot of a killed thinctl from
+// that of another program.
 //
 //	database  -- Reading{transaction} ----- Reading{block, digest} ---- dropped
 //	kernel    ----------- reserve_metadata_snap ------ release_metadata_snap --
 //
-// Between the two records only the transaction id can tell. It is enough: the
-// pool's lock is held, so thinctl changes nothing in between, and the snapshot
-// carries the id of its moment. A snapshot that another program takes at the
-// same id, after a kill just before the kernel was asked, looks the same.
+// After a kill between the two records, only the transaction id identifies the
+// snapshot. It is enough: the pool's lock is held, so thinctl changes nothing in the
+// meantime, and the snapshot carries the transaction id of its moment. One case
+// remains: thinctl is killed before its message to the kernel, and another program
+// takes a snapshot at the same id. That snapshot is mistaken for thinctl's.
 
 func (p *Pool) noteReading(ctx context.Context, note store.Reading) error {
 	return p.db.Note(ctx, func(tx *store.Tx) error { return tx.PutReading(note) })
@@ -36,7 +38,7 @@ func (p *Pool) dropReading(ctx context.Context) error {
 	return p.db.Note(ctx, func(tx *store.Tx) error { return tx.DropReading() })
 }
 
-// readingNote returns the note of a reading, and whether there is one.
+// readingNote returns the note of a reading. ok is false if there is none.
 func (p *Pool) readingNote(ctx context.Context) (note store.Reading, ok bool, err error) {
 	err = p.db.View(ctx, func(tx *store.Tx) (err error) { note, err = tx.Reading(); return err })
 	if errors.Is(err, fault.NotFound) {
@@ -45,9 +47,9 @@ func (p *Pool) readingNote(ctx context.Context) (note store.Reading, ok bool, er
 	return note, err == nil, err
 }
 
-// releaseLeft releases a metadata snapshot that a killed reading of thinctl's
-// left. It returns the block of one that is not thinctl's, or 0. The reading's
-// lock is held.
+// releaseLeft releases a metadata snapshot that a killed reading of thinctl left. It
+// returns the block of a snapshot that is not thinctl's, or 0. The caller holds the
+// lock for reading.
 func (p *Pool) releaseLeft(ctx context.Context, status dm.PoolStatus) (foreign uint64, err error) {
 	note, noted, err := p.readingNote(ctx)
 	if err != nil || !noted {
@@ -69,7 +71,7 @@ func (p *Pool) releaseLeft(ctx context.Context, status dm.PoolStatus) (foreign u
 	return 0, p.dropReading(ctx)
 }
 
-// isLeft reports whether the snapshot held at block is the note's.
+// isLeft reports whether the snapshot held at block is the one in the note.
 func (p *Pool) isLeft(ctx context.Context, note store.Reading, block uint64) (_ bool, err error) {
 	if note.Block != 0 && note.Block != block {
 		return false, nil
@@ -92,8 +94,8 @@ func (p *Pool) isLeft(ctx context.Context, note store.Reading, block uint64) (_ 
 	return bytes.Equal(digest[:], note.Digest), err
 }
 
-// releaseUnsure ends a reading whose reserve_metadata_snap failed in a way that
-// does not say whether it was carried out.
+// releaseUnsure ends a reading after an error of reserve_metadata_snap that does not
+// show whether the kernel took the snapshot.
 func (p *Pool) releaseUnsure(ctx context.Context) error {
 	_, status, err := p.kernelStatus(ctx)
 	if err == nil {
@@ -102,8 +104,8 @@ func (p *Pool) releaseUnsure(ctx context.Context) error {
 	return err
 }
 
-// releaseAfterKill is releaseLeft where no reading is under way; the pool's lock
-// is held, so that none begins.
+// releaseAfterKill calls releaseLeft if no reading is in progress. The caller holds the
+// pool's lock, so that none begins.
 func (p *Pool) releaseAfterKill(ctx context.Context) error {
 	_, noted, err := p.readingNote(ctx)
 	if err != nil || !noted {
@@ -126,8 +128,8 @@ func (p *Pool) releaseAfterKill(ctx context.Context) error {
 // noteTimeout bounds the wait for a reading of the metadata by another process.
 const noteTimeout = 30 * time.Second
 
-// awaitReading waits a while for a reading to end, and keeps others from
-// beginning until the lock is released.
+// awaitReading waits for a reading to end, at most for noteTimeout. No other reading
+// begins until the caller releases the lock.
 func (p *Pool) awaitReading(ctx context.Context, op string) (*filelock.Lock, error) {
 	bounded, cancel := context.WithTimeout(ctx, noteTimeout)
 	defer cancel()
@@ -135,8 +137,9 @@ func (p *Pool) awaitReading(ctx context.Context, op string) (*filelock.Lock, err
 	if errors.Is(err, filelock.ErrHeld) && ctx.Err() == nil {
 		note, _, _ := p.readingNote(ctx)
 		return nil, &Error{Op: op, Object: p.object(), Kind: fault.Busy, Err: err,
-			Detail: fmt.Sprintf("process %d reads its metadata since %s", note.Process, note.Started.Format(time.RFC3339)),
-			Remedy: "wait until it is done, or end it"}
+			Detail: fmt.Sprintf("process %d has been reading its metadata since %s",
+				note.Process, note.Started.Format(time.RFC3339)),
+			Remedy: "wait until the process is done, or stop it"}
 	}
 	return turn, p.failed(op, err)
 }

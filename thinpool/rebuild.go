@@ -13,17 +13,18 @@ import (
 
 const keptPrefix = "metadata.damaged-"
 
-// LostVolume is a volume that is not whole any more.
+// LostVolume is a volume that has lost blocks.
 type LostVolume struct {
 	Volume string `json:"volume"`
-	// Kept and Lost are blocks, Lost as far as can be told; Gone: nothing is left,
-	// not even the volume.
+	// Kept and Lost are numbers of blocks; Lost may be too low. Gone reports that the
+	// volume itself is lost too.
 	Kept uint64 `json:"kept_blocks"`
 	Lost uint64 `json:"lost_blocks"`
 	Gone bool   `json:"gone"`
 }
 
-// repairMetadata clears the flag of sound metadata, and rebuilds the rest.
+// repairMetadata clears the flag needs_check of sound metadata, and rebuilds damaged
+// metadata.
 func (p *Pool) repairMetadata(ctx context.Context, act func(string, func() error) error, repair *Repair) error {
 	record, err := p.Record(ctx)
 	if err != nil {
@@ -36,7 +37,8 @@ func (p *Pool) repairMetadata(ctx context.Context, act func(string, func() error
 	}
 	if len(faults) == 0 {
 		if super, err := p.host.Disks.Superblock(path); err != nil || super.UUID != p.id {
-			return errors.Join(err, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped, Detail: path, Remedy: "put this pool's own metadata back"})
+			return errors.Join(err, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped, Detail: path,
+				Remedy: "put this pool's own metadata back"})
 		}
 		return act("clear the needs_check flag of metadata that is sound", func() error {
 			return p.host.Disks.ClearNeedsCheck(path)
@@ -53,12 +55,12 @@ func (p *Pool) repairMetadata(ctx context.Context, act func(string, func() error
 	})
 }
 
-// keptName is a name for damaged metadata that no other has.
+// keptName returns an unused name for damaged metadata that is kept.
 func (p *Pool) keptName() string { return p.freeTimeName(keptPrefix, "") }
 
-// lastKept is the newest damaged metadata that is kept, "" where there is none.
+// lastKept returns the path of the newest damaged metadata that was kept, or "".
 func (p *Pool) lastKept() (string, error) {
-	entries, err := os.ReadDir(p.dir) // sorted, and so by time
+	entries, err := os.ReadDir(p.dir) // sorted by name, and so by time
 	last := ""
 	for _, entry := range entries {
 		if strings.HasPrefix(entry.Name(), keptPrefix) {
@@ -68,8 +70,8 @@ func (p *Pool) lastKept() (string, error) {
 	return last, err
 }
 
-// unsound checks the metadata of an inactive pool, in place or rebuilt. Notices
-// are no faults.
+// unsound checks the metadata of an inactive pool, or the rebuilt metadata in its file,
+// and returns the faults. Notices do not count as faults.
 func (p *Pool) unsound(ctx context.Context, path string) (faults []metadata.Finding, err error) {
 	file, err := p.host.Disks.Metadata(path, true)
 	if err != nil {
@@ -89,8 +91,8 @@ func (p *Pool) unsound(ctx context.Context, path string) (faults []metadata.Find
 	return faults, err
 }
 
-// rebuild writes what can be saved into a new file, checks it, and only then
-// puts it in the damaged one's place.
+// rebuild writes the readable part of the metadata into a new file, checks that, and
+// then replaces the damaged metadata by it.
 func (p *Pool) rebuild(ctx context.Context, record store.Pool, kept string) ([]LostVolume, error) {
 	path, fresh := p.backingPath(record.Metadata), p.path(rebuiltFile)
 	if err := p.detach(ctx, record); err != nil {
@@ -134,7 +136,7 @@ func (p *Pool) rebuild(ctx context.Context, record store.Pool, kept string) ([]L
 	return lost, p.host.Disks.Rename(fresh, path)
 }
 
-// lost names what a rebuild could not save.
+// lost returns the volumes of which a rebuild could not save all blocks.
 func (p *Pool) lost(ctx context.Context, repaired metadata.Repaired) ([]LostVolume, error) {
 	names, err := p.records(ctx)
 	if err != nil {
@@ -144,7 +146,8 @@ func (p *Pool) lost(ctx context.Context, repaired metadata.Repaired) ([]LostVolu
 	lost := []LostVolume{}
 	for _, device := range repaired.Devices {
 		if device.Lost > 0 || device.Gone {
-			lost = append(lost, LostVolume{Volume: r.Thin(device.ID).String(), Kept: device.Kept, Lost: device.Lost, Gone: device.Gone})
+			lost = append(lost, LostVolume{Volume: r.Thin(device.ID).String(),
+				Kept: device.Kept, Lost: device.Lost, Gone: device.Gone})
 		}
 	}
 	return lost, nil

@@ -13,21 +13,21 @@ import (
 	"thinctl/units"
 )
 
-// errMoment: database and metadata are of different moments.
+// errMoment reports that database and metadata are of different moments.
 var errMoment = errors.New("one of them was restored from a copy, or another program drives the pool")
 
-// moment is what database and metadata must have in common.
+// moment holds the values that must be the same in database and metadata.
 type moment struct {
 	transaction    uint64
 	data, metadata units.Bytes
 }
 
-// differs returns how the database differs from the metadata, in words; "" where
-// it does not. A database that is one transaction ahead has a change that was cut
-// off if its note says so. Sizes in the database may be larger: an extension that
-// was cut off. The metadata may be larger: the kernel uses all of its device or file
-// (drivers/md/dm-thin.c, maybe_resize_metadata_dev), which grows before the database
-// has the new size.
+// differs describes how the database differs from the metadata, or returns "". Some
+// differences are allowed. A killed change leaves the database one transaction ahead,
+// with a note of that change. A killed extension leaves larger sizes in the database.
+// The size of the metadata may be larger than in the database: the kernel uses the
+// whole device or file (drivers/md/dm-thin.c, maybe_resize_metadata_dev), which grows
+// before the database has the new size.
 func (k known) differs(reached moment) string {
 	ahead := k.last == reached.transaction+1 && k.pending.Tx == k.last
 	switch {
@@ -39,7 +39,7 @@ func (k known) differs(reached moment) string {
 	return ""
 }
 
-// offlineMoment is that of the metadata of an inactive pool.
+// offlineMoment returns the moment of an inactive pool's metadata.
 func offlineMoment(super metadata.Superblock) moment {
 	return moment{super.TransactionID, times(super.DataSpaceMap.Blocks, super.DataBlockSize.Bytes()),
 		times(super.MetadataSpaceMap.Blocks, metadataBlock)}
@@ -47,7 +47,7 @@ func offlineMoment(super metadata.Superblock) moment {
 
 func times(n uint64, unit units.Bytes) units.Bytes { return units.Bytes(n) * unit }
 
-// moment is that of the metadata that is read.
+// moment returns the moment of the metadata that is read.
 func (r *Reading) moment() moment {
 	if r.Active {
 		return moment{r.Kernel.TransactionID, times(r.Kernel.TotalData, r.Block), times(r.Kernel.TotalMetadata, metadataBlock)}
@@ -55,14 +55,14 @@ func (r *Reading) moment() moment {
 	return offlineMoment(r.Root)
 }
 
-// agreement is what makes the database agree with the metadata.
+// agreement holds the changes that make the database agree with the metadata.
 type agreement struct {
-	differs string         // "" where both are of one moment
+	differs string         // "" if both are of one moment
 	from    known          // the database
 	to      moment         // the metadata
 	found   []store.Volume // thin devices that the database does not have; names may be taken
 	lost    []store.Volume // volumes that have no thin device
-	undated []store.Volume // volumes that are there, and would count only later
+	undated []store.Volume // volumes with a thin device, whose transaction id is too high
 }
 
 // reconcile makes the database agree with the metadata, in one transaction: each
@@ -103,8 +103,8 @@ func (r *Reading) agreement(ctx context.Context) (agreement, error) {
 		device, ok := there[id]
 		later := volume.Tx > a.to.transaction
 		switch {
-		case later && a.differs == "": // being made, and undone by the next activation
-		case !ok, later && device.TransactionID+1 != volume.Tx: // a device of that id is another volume's
+		case later && a.differs == "": // a killed change, which the next activation undoes
+		case !ok, later && device.TransactionID+1 != volume.Tx: // the device of that id belongs to another volume
 			a.lost = append(a.lost, volume)
 			delete(a.from.volumes, id)
 		case later:
@@ -131,13 +131,13 @@ func (r *Reading) agreement(ctx context.Context) (agreement, error) {
 	return a, nil
 }
 
-// activeThin is what the kernel has of a thin device.
+// activeThin holds the name and size that the kernel has for a thin device.
 type activeThin struct {
 	name string
 	size units.Bytes
 }
 
-// activeThins returns the pool's thin devices that the kernel has.
+// activeThins returns the pool's active thin devices by id.
 func (p *Pool) activeThins(ctx context.Context) (map[uint32]activeThin, error) {
 	own, err := p.ownDevices(ctx)
 	if err != nil {
@@ -150,12 +150,12 @@ func (p *Pool) activeThins(ctx context.Context) (map[uint32]activeThin, error) {
 		}
 		info, err := p.host.Kernel.Info(ctx, p.volumeRef(entry.id))
 		if err != nil {
-			continue // gone since
+			continue // removed in the meantime
 		}
 		one := activeThin{}
 		name, ok := strings.CutPrefix(string(entry.Name), string(volumeDeviceName(p.name, "")))
-		// A device with a node of its own is of a package above, to which its name means
-		// something only along with a document.
+		// A device with a node of its own belongs to a package above the pool. That package
+		// needs a document with the name, which is lost, so the name is not used.
 		if ok && CheckVolumeName(name) == nil && !p.host.Kernel.HasOwnNode(ctx, info) {
 			one.name = name
 		}
@@ -167,10 +167,10 @@ func (p *Pool) activeThins(ctx context.Context) (map[uint32]activeThin, error) {
 	return thins, nil
 }
 
-// recovered is a volume's record for a thin device that the database does not
-// have. The pool keeps neither name nor size: an active device has both, otherwise
-// the file system's superblock has the size. Without one everything mapped must be
-// within the size.
+// recovered makes a volume's record for a thin device that is not in the database. The
+// metadata has neither its name nor its size. An active device has both; otherwise the
+// superblock of its file system has the size. Without a file system the volume gets the
+// base size. In each case the size includes all mapped blocks.
 func (r *Reading) recovered(ctx context.Context, device metadata.Device, active activeThin) (store.Volume, error) {
 	volume := store.Volume{Name: active.name, ID: device.ID, Size: active.size, Created: r.pool.host.now(),
 		Tx: min(device.TransactionID+1, r.moment().transaction)}
@@ -205,16 +205,19 @@ func (r *Reading) recovered(ctx context.Context, device metadata.Device, active 
 	return volume, nil
 }
 
-// agree writes an agreement, or only lists what it would do.
+// agree writes an agreement to the database and lists its actions. If dry is true, it
+// only lists them.
 func (p *Pool) agree(ctx context.Context, a agreement, dry bool, repair *Repair) error {
 	if a.differs != "" {
-		repair.Actions = append(repair.Actions, fmt.Sprintf("bring the database from transaction %d to the metadata's, %d", a.from.last, a.to.transaction))
+		repair.Actions = append(repair.Actions, fmt.Sprintf("bring the database from transaction %d to the metadata's, %d",
+			a.from.last, a.to.transaction))
 		if a.from.last > a.to.transaction {
 			repair.Warnings = append(repair.Warnings, p.olderMetadata())
 		}
 	}
 	for _, volume := range a.lost {
-		repair.Actions = append(repair.Actions, fmt.Sprintf("drop %s: the metadata has no device id %d", p.volumeObject(volume.Name), volume.ID))
+		repair.Actions = append(repair.Actions, fmt.Sprintf("drop %s: the metadata has no device id %d",
+			p.volumeObject(volume.Name), volume.ID))
 		repair.Lost = append(repair.Lost, LostVolume{Volume: volume.Name, Gone: true})
 	}
 	var found []store.Volume
@@ -228,15 +231,17 @@ func (p *Pool) agree(ctx context.Context, a agreement, dry bool, repair *Repair)
 		return err
 	}
 	for _, volume := range found {
-		repair.Actions = append(repair.Actions, fmt.Sprintf("make device id %d the volume %s of %s", volume.ID, volume.Name, volume.Size))
+		repair.Actions = append(repair.Actions, fmt.Sprintf("make device id %d the volume %s of %s",
+			volume.ID, volume.Name, volume.Size))
 	}
 	return nil
 }
 
-// errDry ends a transaction that is only to be tried.
+// errDry ends the transaction of a dry run without a commit.
 var errDry = errors.New("a dry run")
 
-// write is agree's transaction. It returns the new volumes under their names.
+// write writes an agreement in a transaction. It returns the new volumes with the names
+// that they got.
 func (p *Pool) write(tx *store.Tx, a agreement) ([]store.Volume, error) {
 	for _, volume := range a.lost {
 		if err := tx.DeleteVolume(volume); err != nil {
@@ -269,7 +274,7 @@ func (p *Pool) write(tx *store.Tx, a agreement) ([]store.Volume, error) {
 	return found, tx.Forget(a.to.transaction)
 }
 
-// freeName gives a recovered volume a name that no other has.
+// freeName gives a recovered volume an unused name.
 func freeName(tx *store.Tx, volume *store.Volume) error {
 	name := volume.Name
 	for n := 1; ; n++ {

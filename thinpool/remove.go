@@ -48,7 +48,9 @@ func (p *Pool) RemoveVolume(ctx context.Context, name string, options RemoveOpti
 // RemoveVolumes deletes volumes, all or none of them, and writes documents in the same
 // transaction if with is not nil. It returns the committed removals, even if an error
 // kept their blocks from being freed.
-func (p *Pool) RemoveVolumes(ctx context.Context, names []string, options RemoveOptions, with func(*Tx) error) ([]Removal, error) {
+func (p *Pool) RemoveVolumes(ctx context.Context, names []string, options RemoveOptions,
+	with func(*Tx) error,
+) ([]Removal, error) {
 	var records []store.Volume
 	var unlock func()
 	openers := p.host.closeWait()
@@ -63,7 +65,7 @@ func (p *Pool) RemoveVolumes(ctx context.Context, names []string, options Remove
 	tombstones := make([]store.Tombstone, len(records))
 	for i, record := range records {
 		tombstones[i] = store.Tombstone{Volume: record, Removed: p.host.now()}
-		tombstones[i].ReadOnly = false // its blocks are discarded yet
+		tombstones[i].ReadOnly = false // its blocks are still to be discarded
 	}
 	if err := p.addTombstones(ctx, tombstones, wrap(with)); err != nil {
 		if len(names) == 1 {
@@ -86,7 +88,9 @@ func (p *Pool) RemoveVolumes(ctx context.Context, names []string, options Remove
 }
 
 // holdRemovable locks the volumes if all of them may be removed.
-func (p *Pool) holdRemovable(ctx context.Context, names []string, options RemoveOptions) (_ []store.Volume, unlock func(), err error) {
+func (p *Pool) holdRemovable(ctx context.Context, names []string,
+	options RemoveOptions,
+) (_ []store.Volume, unlock func(), err error) {
 	records, unlock, err := p.holdVolumes(ctx, "remove", names)
 	if err != nil {
 		return nil, nil, err
@@ -117,7 +121,8 @@ func (p *Pool) removable(ctx context.Context, record store.Volume, options Remov
 		return nil
 	}
 	if err == nil && info.OpenCount > 0 {
-		refusal := openError("remove", p.volumeObject(record.Name), &openDevices{devices: []openDevice{{string(info.Name), info.Dev}}})
+		refusal := openError("remove", p.volumeObject(record.Name),
+			&openDevices{devices: []openDevice{{string(info.Name), info.Dev}}})
 		if record.For == "" {
 			refusal.Remedy = "use --deferred to remove it when it is closed"
 		}
@@ -126,7 +131,9 @@ func (p *Pool) removable(ctx context.Context, record store.Volume, options Remov
 	return p.volumeFailed("remove", record.Name, err)
 }
 
-func (p *Pool) reapRemoved(ctx context.Context, tombstone store.Tombstone, openers *closeWait, options RemoveOptions) (Removal, error) {
+func (p *Pool) reapRemoved(ctx context.Context, tombstone store.Tombstone, openers *closeWait,
+	options RemoveOptions,
+) (Removal, error) {
 	name := tombstone.Name
 	p.idCache.drop(name)
 	removal := Removal{Volume: plainVolume(tombstone.Volume)}
@@ -224,7 +231,8 @@ func (p *Pool) discardThin(ctx context.Context, tombstone store.Tombstone) (unit
 	ref := p.volumeRef(tombstone.ID)
 	info, err := p.host.Kernel.Info(ctx, ref)
 	switch {
-	case errors.Is(err, fault.NotFound) || err == nil && (!info.ActiveTable || info.Suspended || info.ReadOnly && info.OpenCount == 0):
+	case errors.Is(err, fault.NotFound),
+		err == nil && (!info.ActiveTable || info.Suspended || info.ReadOnly && info.OpenCount == 0):
 		name := p.removedName(tombstone.ID)
 		if err == nil {
 			name = info.Name
@@ -242,7 +250,8 @@ func (p *Pool) discardThin(ctx context.Context, tombstone store.Tombstone) (unit
 		return 0, err
 	}
 	if info.OpenCount > 0 {
-		return 0, openError("remove", p.volumeObject(tombstone.Name), &openDevices{devices: []openDevice{{string(info.Name), info.Dev}}})
+		return 0, openError("remove", p.volumeObject(tombstone.Name),
+			&openDevices{devices: []openDevice{{string(info.Name), info.Dev}}})
 	}
 	_, lines, err := p.host.Kernel.Status(ctx, ref, dm.StatusOptions{NoFlush: true})
 	if err != nil || len(lines) == 0 {

@@ -9,40 +9,40 @@ import (
 	"thinctl/thinpool/store"
 )
 
-// RepairOptions change what a repair does.
+// RepairOptions are the options of a repair.
 type RepairOptions struct {
 	DryRun bool
-	// DataDevice and MetadataDevice are where the pool's blocks are. They are only
-	// needed if the database is lost and has no copy, of a pool on block devices.
+	// DataDevice and MetadataDevice are the block devices of the pool. They are needed
+	// only for a pool on block devices whose database is lost and has no copy.
 	DataDevice, MetadataDevice string
-	// Records repairs the documents of packages above in a transaction, once the
-	// volumes are what they will be, and returns what it did; nil for none.
+	// Records repairs the documents of packages above the pool in a transaction, after
+	// the repair of the volumes. It returns its actions. It may be nil.
 	Records func(*Tx) ([]string, error)
 }
 
-// Repair is what a repair did, or would do.
+// Repair is the result of a repair, or of its dry run.
 type Repair struct {
 	Actions []string `json:"actions"`
-	// Warnings are what to do before volumes are used again.
+	// Warnings tell the user what to check before volumes are used again.
 	Warnings []string `json:"warnings,omitempty"`
-	// Database is where a copy of the database was kept as it was found, "" where
-	// nothing of it is gone.
+	// Database is the path of a copy of the database before the repair, "" if the repair
+	// deleted nothing from it.
 	Database string `json:"database,omitempty"`
-	// Damaged is where the metadata was kept as it was found, "" where it was
+	// Damaged is the path of the damaged metadata that was kept, "" if the metadata was
 	// not rebuilt.
 	Damaged string `json:"damaged,omitempty"`
-	// Lost is what could not be saved of the metadata. A repair that ends a killed
-	// one does not know it; a check of Damaged does.
+	// Lost lists the volumes that have lost blocks. It is incomplete if the repair
+	// finished a killed one; then check Damaged.
 	Lost []LostVolume `json:"lost"`
-	// Kept is how many volumes the pool has after it.
+	// Kept is the number of volumes after the repair.
 	Kept int `json:"kept_volumes"`
-	// Left are findings that no repair mends.
+	// Left lists the findings that remain.
 	Left []Finding `json:"left"`
 }
 
-// Repair mends what Check finds and can be mended without loss. Metadata that
-// needs a check or is damaged is only touched while the pool is inactive; a
-// copy of it is kept before anything is rebuilt.
+// Repair repairs the repairable findings of Check. It changes metadata that needs a
+// check or is damaged only while the pool is inactive. It keeps the damaged metadata
+// before it replaces it.
 func (p *Pool) Repair(ctx context.Context, options RepairOptions) (Repair, error) {
 	turn, err := p.lockReading(ctx)
 	if err != nil {
@@ -69,10 +69,10 @@ func (p *Pool) repair(ctx context.Context, options RepairOptions) (Repair, error
 		return repair, err
 	}
 	cutOff, err := p.finishSwap(ctx, options, &repair)
-	if err != nil || cutOff && options.DryRun { // what else there is shows when it is in place
+	if err != nil || cutOff && options.DryRun { // other findings need the metadata in place
 		return repair, err
 	}
-	// Sound metadata shows what the damaged one did not.
+	// A check of the rebuilt metadata can find more than one of the damaged metadata.
 	const passes = 3
 	for range passes {
 		repair.Left = []Finding{}
@@ -95,15 +95,15 @@ func (p *Pool) repair(ctx context.Context, options RepairOptions) (Repair, error
 	return repair, err
 }
 
-// repairRecords repairs documents where all changes are settled: those of a change
-// that was cut off are undone by the next activation, with it.
+// repairRecords repairs documents if no change is unfinished. The next activation
+// undoes an unfinished change with its documents.
 func (p *Pool) repairRecords(ctx context.Context, options RepairOptions, repair *Repair) error {
 	if options.Records == nil {
 		return nil
 	}
 	reached, err := p.transactionID(ctx)
 	if err != nil {
-		return nil // what is left says why the metadata cannot be read
+		return nil // Repair.Left has the reason why the metadata cannot be read
 	}
 	var done []string
 	err = p.db.Update(ctx, func(tx *store.Tx) error {
@@ -123,8 +123,8 @@ func (p *Pool) repairRecords(ctx context.Context, options RepairOptions, repair 
 	return nil
 }
 
-// repairOnce repairs what one check finds, and reports whether another may find
-// more: the metadata was made sound.
+// repairOnce repairs the findings of one check. again reports that it repaired the
+// metadata, so that another check may find more.
 func (p *Pool) repairOnce(ctx context.Context, dry bool, repair *Repair) (again bool, err error) {
 	report, err := p.findRepairable(ctx)
 	if err != nil {
@@ -150,7 +150,7 @@ func (p *Pool) repairOnce(ctx context.Context, dry bool, repair *Repair) (again 
 				continue
 			}
 			again = true
-		case FindDevice: // one that becomes a volume stays
+		case FindDevice: // a device that becomes a volume stays
 			if slices.ContainsFunc(report.Findings, func(f Finding) bool { return f.Code == FindOrphan && f.id == finding.id }) {
 				continue
 			}
@@ -165,8 +165,8 @@ func (p *Pool) repairOnce(ctx context.Context, dry bool, repair *Repair) (again 
 	return false, p.reconcile(ctx, dry, repair)
 }
 
-// findRepairable is Check for who has both locks. Of an active pool's metadata,
-// which is only mended offline, it reads no more than the thin devices.
+// findRepairable is Check for a caller that holds both locks. It reads only the thin
+// devices of an active pool's metadata: the rest is repaired only while it is inactive.
 func (p *Pool) findRepairable(ctx context.Context) (Report, error) {
 	report, err := p.surveyLocked(ctx)
 	if err != nil {
@@ -185,10 +185,11 @@ func (p *Pool) findRepairable(ctx context.Context) (Report, error) {
 	})
 }
 
-// repairFinding carries out one repair, or only says what it would be.
+// repairFinding repairs one finding and lists the action. If dry is true, it only lists
+// the action.
 func (p *Pool) repairFinding(ctx context.Context, f Finding, dry bool, repair *Repair) error {
 	act := func(what string, do func() error) error {
-		if slices.Contains(repair.Actions, what) { // by the pass before
+		if slices.Contains(repair.Actions, what) { // done by the previous pass
 			return nil
 		}
 		repair.Actions = append(repair.Actions, what)

@@ -12,24 +12,24 @@ import (
 	"thinctl/units"
 )
 
-// What rebuilt metadata goes through on its way into the damaged one's place.
-// A file gets there by renames. A device is written over, which takes its time:
-// once the rebuilt file has its second name, it is what counts, and whoever
-// comes next writes the device anew until that has worked.
+// The names of rebuilt metadata until it replaces the damaged metadata. A file is
+// replaced by renames. A device is overwritten, which takes longer: from its rename to
+// restoringFile on, the rebuilt file is the valid metadata. After a kill, the next
+// repair writes the device again.
 const (
-	rebuiltFile   = "metadata.rebuilt"   // being made; to be thrown away
-	copyingFile   = "metadata.copying"   // of the damaged device, being made; to be thrown away
-	restoringFile = "metadata.restoring" // verified; the device is of no use
+	rebuiltFile   = "metadata.rebuilt"   // unfinished; may be deleted
+	copyingFile   = "metadata.copying"   // unfinished copy of the damaged device; may be deleted
+	restoringFile = "metadata.restoring" // verified; the metadata on the device is not valid
 )
 
-// dropUnfinished removes what a killed repair was making.
+// dropUnfinished removes the unfinished files of a killed repair.
 func (p *Pool) dropUnfinished() error {
 	return errors.Join(p.host.Disks.Remove(p.path(rebuiltFile)), p.host.Disks.Remove(p.path(copyingFile)))
 }
 
-// deviceRebuildFile says what file a device's metadata is rebuilt in, and refuses
-// where the device is not the pool's or the host has no room. The file has the
-// size that the kernel would use of the device.
+// deviceRebuildFile returns the file for the rebuilt metadata of a device. It returns an
+// error if the device is not the pool's or the host has too little free space. The file
+// has the size that the kernel uses of the device.
 func (p *Pool) deviceRebuildFile(backing store.Backing) (store.Backing, error) {
 	path := p.backingPath(backing)
 	device, err := p.host.Disks.Device(path)
@@ -37,7 +37,8 @@ func (p *Pool) deviceRebuildFile(backing store.Backing) (store.Backing, error) {
 		return backing, err
 	}
 	if device.Size < backing.Size {
-		return backing, p.refused(wanted{op: "repair"}, ErrShrunk, shrunk(path, device.Size, backing.Size).Error(), p.largerDevice(), nil)
+		return backing, p.refused(wanted{op: "repair"}, ErrShrunk,
+			shrunk(path, device.Size, backing.Size).Error(), p.largerDevice(), nil)
 	}
 	super, err := p.host.Disks.Superblock(path)
 	if err != nil {
@@ -55,7 +56,8 @@ func (p *Pool) deviceRebuildFile(backing store.Backing) (store.Backing, error) {
 	}
 	if space.Available < 2*size {
 		return backing, &Error{Op: "repair", Object: p.object(), Kind: ErrReserve,
-			Detail: fmt.Sprintf("the rebuilt metadata and a copy of the damaged need %s, %s's file system has %s", 2*size, p.dir, space.Available),
+			Detail: fmt.Sprintf("the rebuilt metadata and a copy of the damaged need %s, %s's file system has %s",
+				2*size, p.dir, space.Available),
 			Remedy: "free some of it"}
 	}
 	return store.Backing{Path: metadataFile, Size: size}, nil
@@ -70,7 +72,7 @@ func (p *Pool) replaceOnDevice(ctx context.Context, device, kept string, backing
 		err = p.host.Disks.CopyMetadata(ctx, device, copying, backing.Size)
 	}
 	if err == nil {
-		err = p.host.Disks.Rename(copying, kept) // whole from the moment it has that name
+		err = p.host.Disks.Rename(copying, kept) // only a complete copy gets that name
 	}
 	if err != nil {
 		return errors.Join(err, p.dropUnfinished())
@@ -81,8 +83,7 @@ func (p *Pool) replaceOnDevice(ctx context.Context, device, kept string, backing
 	return p.restore(ctx, device, backing.Size)
 }
 
-// restore writes the file that counts onto the device, reads it back, and takes
-// the file's name away.
+// restore writes restoringFile to the device, reads it back, and deletes the file.
 func (p *Pool) restore(ctx context.Context, device string, size units.Bytes) error {
 	err := p.host.Disks.CopyMetadata(ctx, p.path(restoringFile), device, size)
 	if err == nil {
@@ -96,16 +97,16 @@ func (p *Pool) restore(ctx context.Context, device string, size units.Bytes) err
 			Detail: fmt.Sprintf("%s is not whole; what belongs on it is %s", device, p.path(restoringFile)),
 			Remedy: fmt.Sprintf("run `thinctl pool repair %s` again", p.name)}
 	}
-	// A file that comes back after a power cut must not have the name that
-	// counts: by then the device may have gone on. A rename is durable.
+	// The removal may be undone by a power failure. A rename is durable: the file must
+	// not have the name restoringFile any more, since the device may be newer by then.
 	if err := p.host.Disks.Rename(p.path(restoringFile), p.path(rebuiltFile)); err != nil {
 		return err
 	}
 	return p.host.Disks.Remove(p.path(rebuiltFile))
 }
 
-// finishSwap ends a rebuild that was killed on its way into place. It reports
-// whether there was one.
+// finishSwap finishes a repair that was killed while it replaced the metadata. It
+// reports whether there was one.
 func (p *Pool) finishSwap(ctx context.Context, options RepairOptions, repair *Repair) (bool, error) {
 	record, err := p.Record(ctx)
 	if err != nil {
@@ -120,7 +121,8 @@ func (p *Pool) finishSwap(ctx context.Context, options RepairOptions, repair *Re
 	}
 	super, err := p.host.Disks.Superblock(from)
 	if err != nil || super.UUID != p.id {
-		return true, errors.Join(err, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped, Detail: from, Err: metadata.ErrOtherPool})
+		return true, errors.Join(err, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped, Detail: from,
+			Err: metadata.ErrOtherPool})
 	}
 	what := "put the rebuilt metadata in place"
 	if !record.Metadata.Loop {
@@ -136,7 +138,7 @@ func (p *Pool) finishSwap(ctx context.Context, options RepairOptions, repair *Re
 		err = p.finishRestore(ctx, p.backingPath(record.Metadata))
 	}
 	if err == nil {
-		// What was lost was told to nobody; the copy shows it.
+		// The killed repair did not report the losses. A check of the copy shows them.
 		repair.Damaged, err = p.lastKept()
 	}
 	return true, err
@@ -153,8 +155,8 @@ func (p *Pool) finishRestore(ctx context.Context, device string) error {
 	return p.restore(ctx, device, usage.Apparent)
 }
 
-// cutOffSwap finds the rebuilt metadata that a killed repair was putting into
-// place.
+// cutOffSwap finds the rebuilt metadata of a repair that was killed while it replaced
+// the damaged metadata.
 func (p *Pool) cutOffSwap(record store.Pool) (from string, cutOff bool, err error) {
 	if !record.Metadata.Loop {
 		from = p.path(restoringFile)

@@ -23,7 +23,7 @@ func RepairAt(ctx context.Context, host Host, root, name string, options RepairO
 	p := newPool(host, filepath.Join(root, name), name)
 	defer func() { err = errors.Join(err, p.db.Close()) }()
 	restored, err := p.rescue(ctx, options)
-	if err != nil || options.DryRun && len(restored) > 0 { // what else there is shows when the database is there
+	if err != nil || options.DryRun && len(restored) > 0 { // other findings need the database
 		return Repair{Actions: restored}, err
 	}
 	opened, err := Open(ctx, host, root, name)
@@ -35,16 +35,16 @@ func RepairAt(ctx context.Context, host Host, root, name string, options RepairO
 	return repair, errors.Join(err, opened.Close(ctx))
 }
 
-// rescue restores a database that cannot be read. It returns what it did, or would
-// do; nothing if the database is sound or there is no pool.
+// rescue restores a database that cannot be read. It returns its actions, none if the
+// database is sound or there is no pool.
 //
-// A kill at any point leaves the old database, or none, and the next repair begins
-// again; from the rename on, the new one counts. It has no volumes yet if it was
-// made of the metadata: [Pool.reconcile] makes them.
+// A kill before the rename leaves the old database, or none, and the next repair begins
+// again. The new database is valid from the rename on. One that was made from the
+// metadata has no volumes yet: [Pool.reconcile] makes them.
 func (p *Pool) rescue(ctx context.Context, o RepairOptions) (actions []string, err error) {
 	broken := p.broken(ctx)
 	if broken == nil || errors.Is(broken, store.ErrNoDatabase) && !p.lostDatabase() && o.MetadataDevice == "" {
-		return nil, nil // Open says so
+		return nil, nil // Open reports it
 	}
 	if !errors.Is(broken, store.ErrNoDatabase) && !errors.Is(broken, store.ErrCorrupt) {
 		return nil, p.failed("repair", broken)
@@ -84,7 +84,7 @@ func (p *Pool) rescue(ctx context.Context, o RepairOptions) (actions []string, e
 	return actions, p.failed("repair", p.host.Disks.Rename(p.path(freshDatabase), p.path(databaseFile)))
 }
 
-// broken returns why the database cannot be read, nil if it can.
+// broken returns the error of reading the database, nil if it is sound.
 func (p *Pool) broken(ctx context.Context) error {
 	return errors.Join(p.db.Verify(ctx), p.db.Close())
 }
@@ -121,8 +121,8 @@ func (p *Pool) makeDatabase(ctx context.Context, o RepairOptions) ([]string, err
 	return action, errors.Join(err, fresh.Close())
 }
 
-// copied returns the database's content from its copy; uuid is the metadata's, ""
-// if that cannot be read.
+// copied returns the database's content from its copy. It rejects the copy of another
+// pool if uuid, the uuid of the metadata, is not "".
 func (p *Pool) copied(ctx context.Context, uuid string) ([]byte, error) {
 	compressed, err := os.ReadFile(p.path(copyFile))
 	if err != nil {
@@ -156,9 +156,9 @@ func (p *Pool) copied(ctx context.Context, uuid string) ([]byte, error) {
 	return content, err
 }
 
-// rebuildRecord makes a pool's record, and the transaction id that it has reached,
-// of the metadata's superblock, the files in its directory, the kernel's device if
-// the pool is active, and options. Settings that lie in none of them are those of
+// rebuildRecord makes a pool's record, and returns the transaction id that the pool has
+// reached. Its sources are the superblock of the metadata, the files in the directory,
+// the device of an active pool, and the options. All other settings get the defaults of
 // a new pool.
 func (p *Pool) rebuildRecord(ctx context.Context, o RepairOptions) (store.Pool, uint64, error) {
 	defaults := CreateOptions{}.withDefaults()
@@ -177,12 +177,12 @@ func (p *Pool) rebuildRecord(ctx context.Context, o RepairOptions) (store.Pool, 
 	}
 	super, err := p.host.Disks.Superblock(from)
 	if err != nil {
-		return record, 0, &Error{Op: "repair", Object: p.object(), Kind: fault.Unhealthy, Detail: from + ": the metadata cannot be read", Err: err,
-			Remedy: p.nothingLeft()}
+		return record, 0, &Error{Op: "repair", Object: p.object(), Kind: fault.Unhealthy,
+			Detail: from + ": the metadata cannot be read", Err: err, Remedy: p.nothingLeft()}
 	}
 	if super.UUID == (uuid{}) {
-		return record, 0, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped, Detail: from + ": the metadata carries no uuid of a pool",
-			Remedy: p.nothingLeft()}
+		return record, 0, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped,
+			Detail: from + ": the metadata carries no uuid of a pool", Remedy: p.nothingLeft()}
 	}
 	p.id = super.UUID
 	record.UUID, record.Block = p.id.String(), super.DataBlockSize.Bytes()
@@ -206,7 +206,7 @@ func (p *Pool) markedData(record store.Pool) (uint64, error) {
 	path := p.backingPath(record.Data)
 	held, err := p.host.Disks.Open(path)
 	if record.Data.Loop && errors.Is(err, os.ErrNotExist) {
-		return 0, nil // the next activation says so
+		return 0, nil // the next activation reports it
 	}
 	if err != nil {
 		return 0, p.refused(w, ErrGone, path+" cannot be opened", p.nameDevice(dataFile, "--data-device"), err)
@@ -221,11 +221,12 @@ func (p *Pool) markedData(record store.Pool) (uint64, error) {
 	case record.Data.Loop:
 		return 0, nil
 	}
-	return 0, p.refused(w, ErrForeign, fmt.Sprintf("%s does not carry the mark of pool %s behind %s of data", path, p.id, record.Data.Size),
+	return 0, p.refused(w, ErrForeign,
+		fmt.Sprintf("%s does not carry the mark of pool %s behind %s of data", path, p.id, record.Data.Size),
 		p.nameDevice(dataFile, "--data-device"), nil)
 }
 
-// superblockOf returns the path of the metadata's superblock that counts.
+// superblockOf returns the path of the valid metadata.
 func (p *Pool) superblockOf(record store.Pool) (string, error) {
 	from, cutOff, err := p.cutOffSwap(record)
 	if cutOff {
@@ -253,8 +254,8 @@ func (p *Pool) findBacking(file, device, flag string) (store.Backing, error) {
 		Remedy: p.nameDevice(file, flag)}
 }
 
-// asActive takes from the kernel what it has of an active pool: more than the
-// metadata says on disk.
+// asActive copies an active pool's state from the kernel: it is newer than the metadata
+// on disk, and has more settings.
 func (p *Pool) asActive(ctx context.Context, record *store.Pool, reached *moment) error {
 	_, status, err := p.kernelStatus(ctx)
 	if errors.Is(err, ErrInactive) || err == nil && status.Mode == dm.ModeFail {

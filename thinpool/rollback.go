@@ -8,7 +8,7 @@ import (
 	"thinctl/internal/contexts"
 )
 
-// rollback collects how to take back what a call has made so far.
+// rollback collects the steps that undo the changes of a call.
 type rollback struct {
 	ctx   context.Context
 	steps []func(context.Context) error
@@ -18,8 +18,8 @@ func newRollback(ctx context.Context) *rollback { return &rollback{ctx: ctx} }
 
 func (r *rollback) add(step func(context.Context) error) { r.steps = append(r.steps, step) }
 
-// unless takes everything back, the newest first, if the call has not
-// succeeded. The caller's context may be over, so it works under its own.
+// unless runs all steps, the newest first, if the call has not succeeded. The caller's
+// context may have ended, so the steps have a context of their own.
 func (r *rollback) unless(succeeded bool) error {
 	if succeeded {
 		return nil

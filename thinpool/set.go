@@ -11,8 +11,7 @@ import (
 	"thinctl/units"
 )
 
-// SetOptions say what of a pool's settings is to be another; what is nil or zero
-// stays.
+// SetOptions are new values of a pool's settings. Nil or zero leaves a setting as it is.
 type SetOptions struct {
 	ReserveData     *int // percent
 	ReserveMetadata *int
@@ -21,15 +20,15 @@ type SetOptions struct {
 	DryRun          bool
 }
 
-// Settings are what of a pool's options the database alone decides. The kernel
-// does not know of them, so that they change at once, active pool or not.
+// Settings are the options of a pool that only the database has. The kernel does not
+// use them, so a change takes effect at once, for an active and an inactive pool.
 type Settings struct {
 	Reserve  store.Reserve
 	BaseSize units.Bytes
 }
 
-// Set changes a pool's settings, all in one transaction. It returns what they
-// were and what they are, or would be. Volumes that are there keep their size.
+// Set changes a pool's settings, all in one transaction. It returns the old and the new
+// settings. Existing volumes keep their size.
 func (p *Pool) Set(ctx context.Context, options SetOptions) (before, after Settings, err error) {
 	change := func(tx *store.Tx) error {
 		record, err := tx.Pool()
@@ -64,11 +63,12 @@ func (s Settings) with(o SetOptions) Settings {
 	return s
 }
 
-// checkSettings tells all faults at once.
+// checkSettings returns all faults of the settings.
 func (p *Pool) checkSettings(s Settings) error {
 	var faults []error
 	s.check(func(format string, args ...any) {
-		faults = append(faults, &Error{Op: "set", Object: p.object(), Kind: fault.Invalid, Detail: fmt.Sprintf(format, args...)})
+		faults = append(faults, &Error{Op: "set", Object: p.object(), Kind: fault.Invalid,
+			Detail: fmt.Sprintf(format, args...)})
 	})
 	return errors.Join(faults...)
 }

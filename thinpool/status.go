@@ -31,11 +31,11 @@ type Status struct {
 
 	Data     Space
 	Metadata Space
-	Host     *loopback.Space // nil where no file of the pool is on the host
+	Host     *loopback.Space // nil if no file of the pool is on the host
 
 	Volumes    int
-	Virtual    units.Bytes // promised to volumes
-	Tombstones int         // removed, blocks not yet given back
+	Virtual    units.Bytes // the sum of the volumes' sizes
+	Tombstones int         // removed volumes whose blocks are not free yet
 }
 
 // Space is one of a pool's two devices.
@@ -43,14 +43,14 @@ type Space struct {
 	Total     units.Bytes
 	Used      units.Bytes
 	Available units.Bytes
-	Path      string              // where it is now
-	Identity  disk.Identity       // of a block device, as it is recorded
+	Path      string              // of the file or block device
+	Identity  disk.Identity       // of a block device, from the pool's record
 	Loop      string              // the loop device, "" on a block device or while inactive
 	File      *loopback.FileUsage // nil on a block device
 }
 
-// Status reports the pool, active or not. It takes no lock of the pool's and
-// commits nothing.
+// Status returns the state of the pool, active or not. It takes no lock of the pool, and
+// does not make the kernel commit metadata.
 func (p *Pool) Status(ctx context.Context) (Status, error) {
 	s := Status{Name: p.name, UUID: p.id.String(), Dir: p.dir, Device: poolDeviceName(p.name)}
 	info, kernel, err := p.kernelStatus(ctx)
@@ -118,8 +118,8 @@ func (p *Pool) space(ctx context.Context, backing store.Backing, used uint64, un
 	return space
 }
 
-// Volumes lists the pool's volumes in the order of their names, with what the
-// kernel knows of each. It takes no lock of the pool's.
+// Volumes lists the pool's volumes in the order of their names, with their devices. It
+// takes no lock of the pool.
 func (p *Pool) Volumes(ctx context.Context) ([]Volume, error) {
 	reached, unknown := p.transactionID(ctx)
 	if unknown != nil && !errors.Is(unknown, dm.ErrNoDeviceMapper) {
@@ -161,8 +161,8 @@ func (p *Pool) Volumes(ctx context.Context) ([]Volume, error) {
 // VolumeStatus is one volume in full.
 type VolumeStatus struct {
 	Volume
-	// Mapped includes blocks shared with other volumes; it holds where the
-	// volume is active and the pool has not failed.
+	// Mapped includes blocks shared with other volumes. It is valid if the volume is
+	// active and the pool has not failed.
 	Mapped  units.Bytes
 	Highest units.Bytes // end of the highest mapped block
 	Failed  bool
@@ -177,7 +177,7 @@ func (p *Pool) VolumeStatus(ctx context.Context, name string) (VolumeStatus, err
 	return p.StatusOf(ctx, record)
 }
 
-// StatusOf is VolumeStatus for who has the record already, as View showed it.
+// StatusOf is VolumeStatus for a caller that has read the record already.
 func (p *Pool) StatusOf(ctx context.Context, record store.Volume) (VolumeStatus, error) {
 	info, lines, err := p.host.Kernel.Status(ctx, p.volumeRef(record.ID), dm.StatusOptions{NoFlush: true})
 	if errors.Is(err, fault.NotFound) {
@@ -202,8 +202,8 @@ func (p *Pool) StatusOf(ctx context.Context, record store.Volume) (VolumeStatus,
 	return s, nil
 }
 
-// List returns the names of the pools under root, sorted, those that have lost
-// their database too; none if root does not exist.
+// List returns the sorted names of the pools under root, including pools without their
+// database. It returns none if root does not exist.
 func List(root string) ([]string, error) {
 	entries, err := os.ReadDir(root)
 	if errors.Is(err, os.ErrNotExist) {
@@ -226,8 +226,8 @@ func List(root string) ([]string, error) {
 	return names, nil
 }
 
-// wasReaped tells whether a removed volume's blocks are back already, which is yet to
-// be written down.
+// wasReaped reports whether a removed volume's blocks are free, although the database
+// still has its tombstone.
 func (p *Pool) wasReaped(id uint32) bool {
 	p.reaped.Lock()
 	defer p.reaped.Unlock()

@@ -8,21 +8,21 @@ import (
 	"thinctl/units"
 )
 
-// Trimmer discards what the file systems of volumes do not use. Package
-// filesystem's is the real one.
+// Trimmer discards the free space of the volumes' file systems. Package filesystem has
+// the implementation.
 type Trimmer interface {
-	// MountPoint returns where the device is mounted, "" where it is not.
+	// MountPoint returns the mount point of the device, "" if it is not mounted.
 	MountPoint(ctx context.Context, device blockdev.Number) (string, error)
 	// Trim discards the free space of the file system mounted there.
 	Trim(ctx context.Context, mountPoint string) (units.Bytes, error)
 }
 
-// Trimmed says what a trim gave back.
+// Trimmed is the result of a trim.
 type Trimmed struct {
 	Volumes []TrimmedVolume
-	// Pool is what became free in the pool, Host what the host's file system
-	// got back from the data file (0 on a block device). Writes that go on
-	// meanwhile count against both.
+	// Pool is the space that became free in the pool. Host is the space that the data
+	// file returned to the host's file system, 0 on a block device. Concurrent writes
+	// reduce both.
 	Pool units.Bytes
 	Host units.Bytes
 }
@@ -30,7 +30,7 @@ type Trimmed struct {
 // TrimmedVolume is one volume of a trim.
 type TrimmedVolume struct {
 	Volume  string
-	Trimmed units.Bytes // what its file system offered, mapped or not
+	Trimmed units.Bytes // what its file system discarded, mapped or not
 	Err     error
 }
 

@@ -24,10 +24,10 @@ type (
 	DocumentEntry[T any] = store.Entry[T]
 )
 
-// Tx is a transaction of the pool's database, as far as the packages above the pool
-// need one: they keep documents of their own, and read the records of volumes. What
-// they write becomes durable with the pool's change, or not at all. A Tx is valid
-// until the function returns that got it.
+// Tx is a transaction of the pool's database for the packages above the pool. They keep
+// documents of their own, and read the records of volumes. Their writes become durable
+// with the pool's change, or not at all. A Tx is valid until the function that received
+// it returns.
 type Tx struct{ db *store.Tx }
 
 // wrap adapts a caller's function to the database's transactions; nil stays nil.

@@ -12,52 +12,51 @@ import (
 	"thinctl/units"
 )
 
-// Usage is who takes what of a pool, exactly, at one moment.
+// Usage is the exact use of a pool's space at one moment.
 type Usage struct {
 	Active        bool
 	Taken         time.Time
 	TransactionID uint64
 	Block         units.Bytes // of the pool's data
 
-	// Used is Exclusive and Shared; Exclusive is the sum of the volumes'. It is
-	// what an active pool's status says that is used, unless more was written
-	// since the moment. Free is the rest of Total.
+	// Used is the sum of Exclusive and Shared, and Exclusive is the sum over the volumes.
+	// Used equals that of an active pool's status unless blocks were written after the
+	// moment of the reading. Free is the rest of Total.
 	Total, Used, Free units.Bytes
 	Exclusive, Shared units.Bytes
-	// Unmapped is what is taken although no thin device maps it, known to the
-	// database or not: a leak. What was written to an active pool in the moment
-	// between the metadata snapshot and the count counts as well.
+	// Unmapped is the space of allocated blocks that no thin device maps: a leak. In an
+	// active pool it includes blocks written between the metadata snapshot and the count.
 	Unmapped units.Bytes
 
-	// MetadataTotal is the size of the metadata, MetadataTrees what the volumes'
-	// mappings take of it.
+	// MetadataTotal is the size of the metadata. MetadataTrees is the part that the
+	// volumes' mappings occupy.
 	MetadataTotal, MetadataTrees units.Bytes
 
-	Volumes []VolumeUsage // by name; then those removed, then those unknown
-	// Freed is what comes back when all of UsageOptions.Freed go; Volumes has
-	// each alone.
+	Volumes []VolumeUsage // by name, then removed volumes, then unknown devices
+	// Freed is the space that the removal of all volumes of UsageOptions.Freed frees.
 	Freed units.Bytes
-	// Sets is what comes back when all of one of UsageOptions.Sets go.
+	// Sets is the space that the removal of all volumes of a set frees, by the keys of
+	// UsageOptions.Sets.
 	Sets map[string]units.Bytes
 }
 
-// VolumeUsage is what one thin device takes.
+// VolumeUsage is the space that one thin device uses.
 type VolumeUsage struct {
 	Thin
-	// Mapped is Exclusive, which no other thin device maps and which comes back
-	// when this one goes, and Shared.
+	// Mapped is the sum of Exclusive and Shared. Exclusive blocks are mapped by no other
+	// thin device, and become free when this one is removed.
 	Mapped, Exclusive, Shared units.Bytes
 }
 
-// UsageOptions say what Usage looks at.
+// UsageOptions select the volumes for which Usage counts the space that a removal frees.
 type UsageOptions struct {
-	// Freed are the names of volumes that might be removed together.
+	// Freed has the names of volumes that are to be removed in one step.
 	Freed []string
-	// Sets are more such, by any key. A volume that is not there counts nothing.
+	// Sets has more lists of names, by any key. A volume that does not exist counts as 0.
 	Sets map[string][]string
 }
 
-// Usage reads the whole metadata as ReadMetadata does, each node once.
+// Usage reads the whole metadata, each node once; see [Pool.ReadMetadata].
 func (p *Pool) Usage(ctx context.Context, options UsageOptions) (Usage, error) {
 	var usage Usage
 	err := p.ReadMetadata(ctx, func(r *Reading) (err error) {
@@ -67,7 +66,7 @@ func (p *Pool) Usage(ctx context.Context, options UsageOptions) (Usage, error) {
 	return usage, err
 }
 
-// Usage is Pool.Usage of this reading.
+// Usage returns the usage at the moment of this reading; see [Pool.Usage].
 func (r *Reading) Usage(ctx context.Context, options UsageOptions) (Usage, error) {
 	ids, err := r.volumes(options.Freed)
 	if err != nil {
@@ -151,8 +150,8 @@ func (r *Reading) usage(found metadata.Usage) Usage {
 	return u
 }
 
-// order puts volumes by name before what was removed, and that before what
-// nobody knows.
+// order compares two thin devices: volumes come first, by name, then removed volumes,
+// then devices that the database does not have.
 func (t Thin) order(other Thin) int {
 	kind := func(t Thin) int {
 		switch {

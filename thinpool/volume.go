@@ -19,7 +19,7 @@ type Volume struct {
 	Name    string
 	ID      uint32
 	Size    units.Bytes // virtual
-	Origin  string      // the name its origin had when it was taken, "" for none
+	Origin  string      // the name of its origin when the snapshot was taken, "" for none
 	Created time.Time
 	// For is the purpose that the volume is kept for, "" for a volume of the user.
 	For string

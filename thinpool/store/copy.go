@@ -14,8 +14,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Copy returns the whole database of one moment, compressed by gzip, whose
-// checksum tells damage that bbolt itself would not see.
+// Copy returns the whole database at one moment, compressed by gzip. The checksum of
+// gzip detects damage that bbolt does not detect.
 func (d *DB) Copy(ctx context.Context) ([]byte, error) {
 	var b bytes.Buffer
 	changed := d.changed.Swap(false)
@@ -43,11 +43,12 @@ func (d *DB) Copy(ctx context.Context) ([]byte, error) {
 // Changed reports whether this DB has changed the database since its last Copy.
 func (d *DB) Changed() bool { return d.changed.Load() }
 
-// commentOf is what a copy carries in its header, to be read without expanding it.
+// commentOf returns the comment for the header of a copy, which can be read without
+// expanding the copy.
 func commentOf(tx *bolt.Tx) string { return fmt.Sprintf("bbolt transaction %d", tx.ID()) }
 
-// IsNewest reports whether the copy that r yields is of the newest transaction. One
-// that cannot be read is not.
+// IsNewest reports whether the copy in r is of the newest transaction. It returns false
+// for a copy that cannot be read.
 func (d *DB) IsNewest(ctx context.Context, r io.Reader) (newest bool, err error) {
 	header, broken := gzip.NewReader(r)
 	if broken != nil {
@@ -60,8 +61,8 @@ func (d *DB) IsNewest(ctx context.Context, r io.Reader) (newest bool, err error)
 	return newest, err
 }
 
-// Expand returns the content of the database file that a copy was made of;
-// ErrCorrupt.
+// Expand returns the content of the database file in a copy. The error is ErrCorrupt if
+// the copy is damaged.
 func Expand(compressed []byte) ([]byte, error) {
 	r, err := gzip.NewReader(bytes.NewReader(compressed))
 	if err != nil {
@@ -74,7 +75,7 @@ func Expand(compressed []byte) ([]byte, error) {
 	return content, nil
 }
 
-// Verify reads every record: an error is that of the first that cannot be read.
+// Verify reads every record. It returns the error of the first one that cannot be read.
 func (d *DB) Verify(ctx context.Context) error {
 	return d.View(ctx, func(tx *Tx) error {
 		if _, err := tx.Pool(); err != nil {

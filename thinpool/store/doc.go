@@ -13,7 +13,7 @@
 // The command line and the daemon share the file, so it is locked only during a View or
 // an Update. It stays open a little longer, and is opened again if another process has
 // written to it in the meantime. Transactions of one DB run one after the other: a
-// transaction inside another one waits for ever.
+// transaction inside another one waits forever.
 //
 // # Example
 //

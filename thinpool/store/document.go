@@ -15,8 +15,8 @@ import (
 // bucketDocuments holds one bucket for each kind, made when it is first used.
 var bucketDocuments = []byte("documents")
 
-// Kind names a set of documents: records that the store keeps for the packages
-// above the pool, in the transactions of the pool's own.
+// Kind names a set of documents: records of the packages above the pool, which are
+// written in the transactions of the pool's own records.
 type Kind string
 
 // Entry is a document with its key.

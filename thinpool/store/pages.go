@@ -7,12 +7,12 @@ import (
 	"os"
 )
 
-// bbolt trusts its pages: one that leads back to itself has it descend for ever, and
-// one that says it has four billion that follow has it free them, and take memory for
-// each. So the pages are walked once when a file is opened.
+// bbolt trusts its pages. With a page that refers to itself it descends forever. With a
+// page that has an overflow of four billion pages it frees them, and allocates memory
+// for each. So all pages are checked when a file is opened.
 
-// Layout of a page (bbolt, internal/common/page.go): id, flags, count of elements,
-// pages that follow; then the elements.
+// Layout of a page (bbolt, internal/common/page.go): id, flags, count of elements, count
+// of overflow pages, then the elements.
 const (
 	pageHeader  = 16
 	pageElement = 16
@@ -22,8 +22,8 @@ const (
 	leafBucket  = 0x01
 )
 
-// Where a meta page, which is one of the first two, has what is needed
-// (internal/common/meta.go). Its checksum is FNV-1a's of all before it.
+// Offsets in a meta page, which is one of the first two (internal/common/meta.go). Its
+// checksum is FNV-1a of all bytes before the checksum.
 const (
 	metaMagic    = pageHeader
 	metaPageSize = pageHeader + 8
@@ -39,7 +39,7 @@ const (
 	mostPerPage = 1 << 20
 )
 
-// tree is the pages of a database as a walk has found them.
+// tree holds the pages of a database, and the set of those that the check has reached.
 type tree struct {
 	file    []byte
 	size    int    // of a page
@@ -47,8 +47,8 @@ type tree struct {
 	reached map[uint64]bool
 }
 
-// checkPages tells whether what the newest meta page leads to is whole, and each page
-// of it is reached once. Without one that is sound it is for bbolt to say so.
+// checkPages returns an error unless all pages below the newest meta page are sound and
+// each is reached only once. It succeeds if no meta page is sound: bbolt reports that.
 func checkPages(file []byte) error {
 	newest, size := newestMeta(file)
 	if newest == nil {
@@ -60,7 +60,7 @@ func checkPages(file []byte) error {
 		return fmt.Errorf("%w: it has %d bytes, and says %d pages", ErrCorrupt, len(file), t.pages)
 	}
 	err := t.visit(binary.NativeEndian.Uint64(newest[metaRoot:]), pageBranch|pageLeaf)
-	if err == nil { // the last, since what is free must not be reached
+	if err == nil { // last: a free page must not be part of the tree
 		err = t.visit(binary.NativeEndian.Uint64(newest[metaFree:]), pageFree)
 	}
 	if err != nil {
@@ -69,7 +69,7 @@ func checkPages(file []byte) error {
 	return nil
 }
 
-// newestMeta returns the meta page that counts, and how large pages are.
+// newestMeta returns the newest sound meta page, and the size of a page.
 func newestMeta(file []byte) (newest []byte, size int) {
 	size = os.Getpagesize()
 	for n := range 2 {
@@ -94,7 +94,7 @@ func newestMeta(file []byte) (newest []byte, size int) {
 	return newest, size
 }
 
-// visit looks at a page, which must be of one of the kinds, and those below it.
+// visit checks a page and the pages below it.
 func (t *tree) visit(id uint64, kinds uint16) error {
 	if err := t.reach(id); err != nil {
 		return err
@@ -129,7 +129,7 @@ func (t *tree) reach(id uint64) error {
 	return nil
 }
 
-// free looks at the list of free pages: one that is in use would be overwritten.
+// free checks the list of free pages: bbolt would overwrite a listed page that is in use.
 func (t *tree) free(id uint64, page []byte) error {
 	flags, count := binary.NativeEndian.Uint16(page[8:]), uint64(binary.NativeEndian.Uint16(page[10:]))
 	list := page[pageHeader:]
@@ -148,7 +148,7 @@ func (t *tree) free(id uint64, page []byte) error {
 	return nil
 }
 
-// elements visits what a page leads to.
+// elements visits the pages and buckets to which a page refers.
 func (t *tree) elements(page []byte) error {
 	if len(page) < pageHeader {
 		return fmt.Errorf("it has %d bytes", len(page))
@@ -177,8 +177,8 @@ func (t *tree) elements(page []byte) error {
 	return nil
 }
 
-// extent is the sum of what an element says at these places: where its key begins, from
-// itself, and how long key and value are.
+// extent returns the sum of the numbers at these offsets of an element: the offset of
+// its key from the element, and the lengths of key and value.
 func extent(element []byte, at ...int) (sum uint64) {
 	for _, at := range at {
 		sum += uint64(binary.NativeEndian.Uint32(element[at:]))
@@ -186,8 +186,8 @@ func extent(element []byte, at ...int) (sum uint64) {
 	return sum
 }
 
-// bucket visits the tree of a bucket: its value is the root's page, a number, and
-// where that page is 0 the page itself.
+// bucket visits the tree of a bucket. Its value begins with the id of the root page and
+// a number. If the id is 0, the page itself follows.
 func (t *tree) bucket(element []byte) error {
 	const root = 16
 	value := element[extent(element, 4, 8):extent(element, 4, 8, 12)]

@@ -8,7 +8,8 @@ import (
 	"thinctl/units"
 )
 
-// SchemaVersion is the layout this program writes and the only one it reads.
+// SchemaVersion is the version of the layout that this program writes, and the only one
+// that it reads.
 const SchemaVersion = 1
 
 // Pool is the pool's own record.
@@ -26,31 +27,31 @@ type Pool struct {
 	SkipZeroing  bool    `json:"skip_zeroing,omitempty"`
 	ErrorIfFull  bool    `json:"error_if_full,omitempty"`
 	Reserve      Reserve `json:"reserve"`
-	Activated    bool    `json:"activated"` // what the operator last asked for
+	Activated    bool    `json:"activated"` // the last request: activate or deactivate
 	DirectIO     bool    `json:"direct_io"`
 	Preallocated bool    `json:"preallocated,omitempty"`
-	// Generation counts the pool's activations, as the mark on its data does.
-	// Zero: the data has no mark yet.
+	// Generation counts the pool's activations, like the mark on its data. It is zero if
+	// the data has no mark yet.
 	Generation uint64 `json:"generation,omitempty"`
 }
 
-// Backing is where blocks lie: a sparse file of ours behind a loop device, or
-// a block device.
+// Backing is the storage of the pool's data or metadata: a sparse file behind a loop
+// device, or a block device.
 type Backing struct {
 	// Path is relative to the pool's directory for a file of the pool. For a device it is the
 	// last known path.
 	Path string      `json:"path"`
 	Loop bool        `json:"loop"`
 	Size units.Bytes `json:"size"`
-	// Identity is what a device is found by, under whatever path.
+	// Identity identifies a device independently of its path.
 	Identity disk.Identity `json:"identity,omitzero"`
-	// Sector is the logical sector size that the loop device had when the pool
-	// was made. A file system made on one size does not mount on a larger one,
-	// so the file gets the same wherever it is moved.
+	// Sector is the logical sector size of the loop device when the pool was made. A
+	// file system cannot be mounted with a larger sector size than it was made with, so
+	// each later loop device gets the same size.
 	Sector units.Bytes `json:"sector,omitempty"`
 }
 
-// Reserve is what admission keeps free, in percent; zero reserves nothing.
+// Reserve is the free space that admission keeps, in percent. Zero reserves nothing.
 type Reserve struct {
 	Data     int `json:"data"`
 	Metadata int `json:"metadata"`
@@ -66,10 +67,10 @@ type Volume struct {
 	OriginID uint32      `json:"origin_id,omitempty"`
 	Created  time.Time   `json:"created"`
 	Tx       uint64      `json:"tx"`
-	// For says what the volume is kept for, where a package above the pool keeps
-	// it; "" is a volume of the user's own.
+	// For is the purpose of a volume that a package above the pool keeps, "" for a volume
+	// of the user.
 	For string `json:"for,omitempty"`
-	// ReadOnly volumes are never written again: their devices refuse it.
+	// ReadOnly volumes are never written again: their devices reject writes.
 	ReadOnly bool `json:"read_only,omitempty"`
 }
 
@@ -79,33 +80,32 @@ type Tombstone struct {
 	Removed time.Time `json:"removed"`
 }
 
-// Reading says that a process reads the active pool's metadata through a
-// snapshot that the kernel holds for it. It is written before the kernel is
-// asked for the snapshot, so that one which a killed process left is known for
-// the pool's own.
+// Reading is the note of a process that reads the active pool's metadata through a
+// metadata snapshot. It is written before the kernel takes the snapshot, so that a
+// snapshot that a killed process left can be identified as thinctl's.
 type Reading struct {
 	Process int       `json:"process"`
 	Started time.Time `json:"started"`
-	// Transaction is the pool's id when the snapshot was asked for.
+	// Transaction is the pool's transaction id when the snapshot was requested.
 	Transaction uint64 `json:"transaction"`
-	// Block is where the snapshot's superblock lies and Digest the SHA-256 of
-	// it; 0 and nil until known.
+	// Block is the place of the snapshot's superblock, and Digest is its SHA-256. They are
+	// 0 and nil until known.
 	Block  uint64 `json:"block,omitempty"`
 	Digest []byte `json:"digest,omitempty"`
 }
 
-// Pending says which change was begun for transaction id Tx. While the pool's
-// id is below Tx, the change did not happen and its volumes must go.
+// Pending is the note of the change for transaction id Tx. While the pool's id is below
+// Tx, the change has not happened, and recovery deletes its volumes.
 type Pending struct {
 	Tx     uint64 `json:"tx"`
 	Volume string `json:"volume"`
 	ID     uint32 `json:"id"`
-	// Origin is the device id of a snapshot's origin: a process killed in
-	// between may have left it suspended.
+	// Origin is the device id of a snapshot's origin. A killed process may have left it
+	// suspended.
 	Origin uint32 `json:"origin,omitempty"`
-	// More are those of the same change besides the first.
+	// More are the other volumes of the same change.
 	More []PendingVolume `json:"more,omitempty"`
-	// Documents are what the change's documents were before it.
+	// Documents are the contents of the change's documents before it.
 	Documents []Prior `json:"documents,omitempty"`
 }
 

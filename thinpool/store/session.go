@@ -18,28 +18,28 @@ import (
 	"thinctl/units"
 )
 
-// session is an open database file. Opening, mapping and reading the free list
-// cost more than most transactions, so it outlives them; the lock does not, and
-// another process may write in between. What bbolt keeps in memory, the free
-// list and the size of the map, holds only while nobody else has committed: the
-// file is the one that was left, and its newest transaction is.
+// session is an open database file. Opening the file, mapping it and reading its free
+// list cost more than most transactions, so a session outlives them. The lock does not:
+// another process may write between two transactions. bbolt keeps the free list and the
+// size of the map in memory. These are valid only if no other process has committed,
+// which the fields left and newest show.
 type session struct {
 	file     *os.File
 	bolt     *bolt.DB
 	writable bool
 	left     fs.FileInfo // the file as the last transaction left it
-	newest   int         // bbolt's id of the newest commit; -1: not looked yet
+	newest   int         // bbolt's id of the newest commit; -1 before the first transaction
 	size     units.Bytes // of the pages in use and free, at the last transaction
 }
 
 var errStale = errors.New("another process has written the database since")
 
-// smallest is what bbolt's two meta pages take.
+// smallest is the size of bbolt's two meta pages.
 const smallest = 2 * 4096
 
-// openSession opens the file and takes its lock, shared unless write. The lock
-// is flock's, which bbolt itself takes, so that its own never waits (it asks
-// only every 50 ms) and other programs that know bbolt are kept out too.
+// openSession opens the file and takes its lock, a shared lock unless write is set. It
+// is the flock lock that bbolt itself takes. So bbolt never waits for the lock, which it
+// polls only every 50 ms, and other programs that use bbolt are excluded too.
 func openSession(ctx context.Context, path string, write bool) (*session, error) {
 	flags := os.O_RDONLY
 	if write {
@@ -128,18 +128,17 @@ func (s *session) lock(ctx context.Context, write bool) error {
 
 func (s *session) unlock() error { return filelock.ReleaseFile(s.file) }
 
-// unchanged tells whether path still leads to the file as it was left. The
-// clock of files is coarse, so that a commit may hide from it; not from run.
-// What only this finds is a file overwritten in place, whose map must not be
-// touched.
+// unchanged reports whether path still leads to the file that the last transaction left.
+// The timestamps of files are coarse, so it may miss a commit, which run detects. Only
+// unchanged detects a file that was overwritten in place, and its map must not be used.
 func (s *session) unchanged(path string) bool {
 	now, err := os.Stat(path)
 	return err == nil && os.SameFile(now, s.left) && now.Size() == s.left.Size() && now.ModTime().Equal(s.left.ModTime())
 }
 
-// survive turns what bbolt does with a damaged file into an error. Only its two
-// meta pages have checksums: damage elsewhere makes it panic, and pages that a
-// truncated file has lost fault in its map.
+// survive turns a panic of bbolt over a damaged file into an error. Only the two meta
+// pages have checksums: damage elsewhere makes bbolt panic, and access to the missing
+// pages of a truncated file is a fault in the map.
 func (s *session) survive(err *error) (done func()) {
 	before := debug.SetPanicOnFault(true)
 	return func() {
@@ -150,8 +149,8 @@ func (s *session) survive(err *error) (done func()) {
 	}
 }
 
-// run runs one transaction under the lock. errStale: nothing was done, since
-// another process has committed. Unless sound, the session must be closed.
+// run runs one transaction under the lock. The error is errStale if another process has
+// committed; then run has done nothing. The caller closes the session unless sound.
 func (s *session) run(write bool, f func(*bolt.Tx) error) (sound bool, err error) {
 	defer s.survive(&err)()
 	var bodyErr error
@@ -174,26 +173,26 @@ func (s *session) run(write bool, f func(*bolt.Tx) error) (sound bool, err error
 		return err == nil || bodyErr != nil && !errors.Is(bodyErr, errStale), err
 	}
 	if err = s.bolt.Update(body); err != nil {
-		// After a failed commit nobody knows what memory and file have in common.
+		// After a failed commit, bbolt's memory may differ from the file.
 		return bodyErr != nil && !errors.Is(bodyErr, errStale), err
 	}
 	s.newest++
 	s.keepHeadroom()
 	if s.left, err = s.file.Stat(); err != nil {
-		return false, nil // the commit stands
+		return false, nil // the commit is done
 	}
 	return true, nil
 }
 
-// The file is allocated ahead of need, so that a removal finds room for its
-// pages where the host's file system is full.
+// The file is allocated in advance, so that a removal has free space for its pages when
+// the host's file system is full.
 const (
 	headroom    = units.MiB
 	minHeadroom = 256 * units.KiB
 )
 
-// keepHeadroom allocates ahead once little is left. Where the host is full
-// already there is nothing to be had, and the next commit tries again.
+// keepHeadroom allocates more of the file if little is left. If that fails because the
+// host is full, the next commit tries again.
 func (s *session) keepHeadroom() {
 	if allocated, err := disk.Allocated(s.file); err == nil && allocated < s.size+minHeadroom {
 		_ = disk.Allocate(s.file, s.size+headroom)

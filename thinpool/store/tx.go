@@ -29,13 +29,13 @@ func buckets() [][]byte { return [][]byte{bucketMeta, bucketVolumes, bucketIDs, 
 
 const maxID = 1<<24 - 1
 
-// Tx is one transaction; it must not outlive the function it was given to.
+// Tx is one transaction. It is valid until the function that received it returns.
 type Tx struct {
 	bolt    *bolt.Tx
-	journal *journal // nil while nothing is gathered
+	journal *journal // nil outside of Journal
 
-	// What reads as before the newest change, where that does not count.
-	hidden  uint64 // the transaction id from which on volumes do not; 0: none
+	// The state that AsOf shows, without the newest change.
+	hidden  uint64 // volumes with at least this transaction id are hidden; 0 hides none
 	earlier map[documentKey]json.RawMessage
 }
 
@@ -79,7 +79,7 @@ func (t *Tx) PutPool(pool Pool) error {
 	return t.put(bucketMeta, keyPool, pool)
 }
 
-// LastTx returns the highest transaction id that any change was written for.
+// LastTx returns the transaction id of the newest change.
 func (t *Tx) LastTx() (uint64, error) { return t.number(keyLastTx) }
 
 func (t *Tx) number(key []byte) (uint64, error) {
@@ -97,8 +97,8 @@ func (t *Tx) putNumber(key []byte, v uint64) error {
 	return t.bucket(bucketMeta).Put(key, binary.BigEndian.AppendUint64(nil, v))
 }
 
-// Forget drops the note of the newest change and makes tx the last transaction
-// id: repair brings the database to the pool's id with it.
+// Forget deletes the note of the newest change and makes tx the last transaction id. A
+// repair uses it to set the database to the pool's id.
 func (t *Tx) Forget(tx uint64) error {
 	if err := t.bucket(bucketMeta).Delete(keyPending); err != nil {
 		return err
@@ -106,7 +106,7 @@ func (t *Tx) Forget(tx uint64) error {
 	return t.putNumber(keyLastTx, tx)
 }
 
-// Begin notes a change before the kernel hears of it, and raises LastTx to
+// Begin writes the note of a change before the kernel is called, and raises LastTx to
 // pending.Tx. It overwrites the note of the previous change, which is finished.
 func (t *Tx) Begin(pending Pending) error {
 	if err := t.put(bucketMeta, keyPending, pending); err != nil {
@@ -122,9 +122,9 @@ func (t *Tx) Pending() (Pending, error) {
 	return pending, err
 }
 
-// Undo takes back a change that did not happen: the records of its volumes go, its
-// documents are what they were, its ids stay used up, and the transaction id
-// before it is the last again.
+// Undo undoes a change that did not happen. It deletes the records of its volumes,
+// restores its documents, and resets LastTx to the transaction id before it. The ids of
+// the volumes are not used again soon.
 func (t *Tx) Undo(pending Pending) error {
 	for _, begun := range pending.Volumes() {
 		volume, err := t.Volume(begun.Volume)
@@ -146,7 +146,7 @@ func (t *Tx) Undo(pending Pending) error {
 	return t.putNumber(keyLastTx, pending.Tx-1)
 }
 
-// Reading returns the note of a reading that is under way or was cut off.
+// Reading returns the note of a reading that is in progress or was killed.
 func (t *Tx) Reading() (Reading, error) {
 	var reading Reading
 	err := t.get(bucketMeta, keyReading, &reading)
@@ -257,8 +257,8 @@ func records[T any](t *Tx, bucket []byte) iter.Seq2[T, error] {
 	}
 }
 
-// AllocateID returns a device id that no volume or tombstone has. Ids ascend,
-// so none comes back before all others were used.
+// AllocateID returns a device id that no volume or tombstone has. Ids ascend, so none is
+// used again before all others were used.
 func (t *Tx) AllocateID() (uint32, error) {
 	next, err := t.number(keyNextID)
 	if err != nil {
