@@ -7,8 +7,8 @@ import (
 	"thinctl/thinpool"
 )
 
-// TestCloseAfterDestroy checks that Destroy discards the records that a removal has not
-// written yet.
+// TestCloseAfterDestroy checks that Close succeeds after Destroy, although a removal has
+// records that are not written yet.
 func TestCloseAfterDestroy(t *testing.T) {
 	f, ctx := thinpooltest.New(t), t.Context()
 	pool, err := thinpool.Create(ctx, f.Host(), f.Root, "vault", thinpooltest.SmallPool())

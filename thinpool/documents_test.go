@@ -140,9 +140,10 @@ func TestViewShowsCommittedDocuments(t *testing.T) {
 		return keys
 	}
 	if keys := seen(); len(keys) != 1 {
-		t.Errorf("after a refused change: %q", keys)
+		t.Errorf("after a refused change: got %q, want one key", keys)
 	}
-	// Stop at each step of another change: it is there once its call would return.
+	// Stop at each step of another change: View shows it only when no
+	// recovery can undo it.
 	for step := 1; ; step++ {
 		f.StopAt(step, thinpooltest.After)
 		_, err := pool.CreateVolume(t.Context(), "third", thinpool.VolumeOptions{Keep: write})
@@ -152,11 +153,11 @@ func TestViewShowsCommittedDocuments(t *testing.T) {
 			t.Fatal(err)
 		}
 		if after := seen(); len(after) != len(before) {
-			t.Errorf("stopped at step %d: %q, after recovery %q", step, before, after)
+			t.Errorf("stopped at step %d: got %q after recovery, want %q", step, after, before)
 		}
 		if !stopped {
 			if err != nil || len(before) != 2 {
-				t.Errorf("unstopped: %q, %v", before, err)
+				t.Errorf("not stopped: got %q, %v", before, err)
 			}
 			return
 		}

@@ -18,7 +18,7 @@ import (
 // generous is a timeout that no test reaches, because the awaited event happens.
 const generous = time.Hour
 
-// removals are the operations that need a device closed. Each runs on the pool
+// removals returns the operations that need a closed device, by name. Each runs on the pool
 // vault with the active volume base.
 func removals() map[string]func(ctx context.Context, pool *thinpool.Pool) error {
 	return map[string]func(ctx context.Context, pool *thinpool.Pool) error{
@@ -161,7 +161,7 @@ func TestOpenersAreNamed(t *testing.T) {
 	} {
 		for name, operation := range removals() {
 			if strings.HasPrefix(name, "reap") {
-				continue // it refuses nothing
+				continue // Reap never refuses
 			}
 			t.Run(held.name+"/"+name, func(t *testing.T) {
 				f := newFixture(t)
@@ -225,7 +225,7 @@ func TestOpenedWhileItIsRemoved(t *testing.T) {
 	}
 }
 
-// opening opens a device before each removal.
+// opening is a kernel that calls open before each removal of a device.
 type opening struct {
 	dm.Kernel
 	open func()

@@ -181,15 +181,15 @@ func TestPagesThatLeadAstray(t *testing.T) {
 	}
 }
 
-// checkPagesWith is checkPages with one byte changed.
+// checkPagesWith calls checkPages with one byte changed.
 func checkPagesWith(content []byte, page, at int, flip byte) error {
 	changed := append([]byte(nil), content...)
 	changed[page+at] ^= flip
 	return checkPages(changed)
 }
 
-// TestForeignRecords checks that a bbolt database of another program, or with other records,
-// is rejected.
+// TestForeignRecords checks that a bbolt database is rejected if its buckets or records are
+// missing, or are those of another program.
 func TestForeignRecords(t *testing.T) {
 	for name, spoil := range map[string]func(*Tx) error{
 		"no buckets": func(tx *Tx) error {
