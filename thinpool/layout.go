@@ -45,7 +45,12 @@ func CheckVolumeName(name string) error { return checkName("volume", name, names
 
 func checkName(what, name string, rule names.Rule) error {
 	if err := rule.Check(name); err != nil {
-		return &Error{Op: "name", Object: what + " " + fmt.Sprintf("%q", name), Kind: fault.Invalid, Detail: err.Error()}
+		return &Error{
+			Op:     "name",
+			Object: what + " " + fmt.Sprintf("%q", name),
+			Kind:   fault.Invalid,
+			Detail: err.Error(),
+		}
 	}
 	return nil
 }

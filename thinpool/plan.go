@@ -144,10 +144,22 @@ func planDevice(host Host, path string, size, unit, behind units.Bytes, force bo
 	}
 	switch {
 	case device.Size < backing.Size || backing.Size == 0:
-		report(fault.Invalid, "%s has %s, %s is needed: use a larger device or a smaller size", path, device.Size, backing.Size)
+		report(
+			fault.Invalid,
+			"%s has %s, %s is needed: use a larger device or a smaller size",
+			path,
+			device.Size,
+			backing.Size,
+		)
 	case device.Size-backing.Size < behind:
-		report(fault.Invalid, "%s has %s, %s and %s for the pool's mark are needed: use a larger device or a smaller size",
-			path, device.Size.Exact(), backing.Size.Exact(), behind)
+		report(
+			fault.Invalid,
+			"%s has %s, %s and %s for the pool's mark are needed: use a larger device or a smaller size",
+			path,
+			device.Size.Exact(),
+			backing.Size.Exact(),
+			behind,
+		)
 	case device.Busy:
 		report(fault.Busy, "%s is mounted or held by another device: `lsblk %s` shows it", path, path)
 	case !force:

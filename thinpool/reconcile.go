@@ -50,7 +50,11 @@ func times(n uint64, unit units.Bytes) units.Bytes { return units.Bytes(n) * uni
 // moment returns the moment of the metadata that is read.
 func (r *Reading) moment() moment {
 	if r.Active {
-		return moment{r.Kernel.TransactionID, times(r.Kernel.TotalData, r.Block), times(r.Kernel.TotalMetadata, metadataBlock)}
+		return moment{
+			r.Kernel.TransactionID,
+			times(r.Kernel.TotalData, r.Block),
+			times(r.Kernel.TotalMetadata, metadataBlock),
+		}
 	}
 	return offlineMoment(r.Root)
 }
@@ -209,8 +213,9 @@ func (r *Reading) recovered(ctx context.Context, device metadata.Device, active 
 // only lists them.
 func (p *Pool) agree(ctx context.Context, a agreement, dry bool, repair *Repair) error {
 	if a.differs != "" {
-		repair.Actions = append(repair.Actions, fmt.Sprintf("bring the database from transaction %d to the metadata's, %d",
-			a.from.last, a.to.transaction))
+		repair.Actions = append(repair.Actions,
+			fmt.Sprintf("bring the database from transaction %d to the metadata's, %d",
+				a.from.last, a.to.transaction))
 		if a.from.last > a.to.transaction {
 			repair.Warnings = append(repair.Warnings, p.olderMetadata())
 		}

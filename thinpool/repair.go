@@ -151,7 +151,10 @@ func (p *Pool) repairOnce(ctx context.Context, dry bool, repair *Repair) (again 
 			}
 			again = true
 		case FindDevice: // a device that becomes a volume stays
-			if slices.ContainsFunc(report.Findings, func(f Finding) bool { return f.Code == FindOrphan && f.id == finding.id }) {
+			if slices.ContainsFunc(
+				report.Findings,
+				func(f Finding) bool { return f.Code == FindOrphan && f.id == finding.id },
+			) {
 				continue
 			}
 		}

@@ -215,7 +215,8 @@ func (p *Pool) markedData(record store.Pool) (uint64, error) {
 	m, found, err := readMark(held, record.Data.Size)
 	switch {
 	case err != nil:
-		return 0, p.refused(w, fault.Unhealthy, path+" cannot be read", "look into the kernel's log for its errors", err)
+		return 0, p.refused(w, fault.Unhealthy, path+" cannot be read",
+			"look into the kernel's log for its errors", err)
 	case found && m.Pool == p.id:
 		return m.Generation, nil
 	case record.Data.Loop:
@@ -273,7 +274,8 @@ func (p *Pool) asActive(ctx context.Context, record *store.Pool, reached *moment
 		return err
 	}
 	reached.transaction = status.TransactionID
-	record.Data.Size, record.Metadata.Size = times(status.TotalData, record.Block), times(status.TotalMetadata, metadataBlock)
+	record.Data.Size = times(status.TotalData, record.Block)
+	record.Metadata.Size = times(status.TotalMetadata, metadataBlock)
 	record.LowWater, record.SkipZeroing, record.ErrorIfFull = table.LowWater, table.SkipBlockZeroing, table.ErrorIfNoSpace
 	return nil
 }

@@ -104,7 +104,12 @@ func (p *Pool) reapedCount() int {
 }
 
 func (p *Pool) space(ctx context.Context, backing store.Backing, used uint64, unit units.Bytes) Space {
-	space := Space{Total: backing.Size, Used: units.Bytes(used) * unit, Path: p.backingPath(backing), Identity: backing.Identity}
+	space := Space{
+		Total:    backing.Size,
+		Used:     units.Bytes(used) * unit,
+		Path:     p.backingPath(backing),
+		Identity: backing.Identity,
+	}
 	space.Available = space.Total - min(space.Used, space.Total)
 	if !backing.Loop {
 		return space

@@ -135,10 +135,18 @@ func (r *Reading) usage(found metadata.Usage) Usage {
 		taken = r.Kernel.UsedData
 	}
 	u := Usage{
-		Active: r.Active, Taken: r.Taken, TransactionID: r.Root.TransactionID, Block: r.Block,
-		Total: r.bytes(r.DataBlocks), Used: r.bytes(found.Used), Free: r.bytes(r.DataBlocks - min(found.Used, r.DataBlocks)),
-		Exclusive: r.bytes(found.Exclusive), Shared: r.bytes(found.Shared), Unmapped: r.bytes(taken - min(found.Used, taken)),
-		MetadataTotal: r.names.record.Metadata.Size, MetadataTrees: units.Bytes(found.Nodes) * metadata.BlockSize,
+		Active:        r.Active,
+		Taken:         r.Taken,
+		TransactionID: r.Root.TransactionID,
+		Block:         r.Block,
+		Total:         r.bytes(r.DataBlocks),
+		Used:          r.bytes(found.Used),
+		Free:          r.bytes(r.DataBlocks - min(found.Used, r.DataBlocks)),
+		Exclusive:     r.bytes(found.Exclusive),
+		Shared:        r.bytes(found.Shared),
+		Unmapped:      r.bytes(taken - min(found.Used, taken)),
+		MetadataTotal: r.names.record.Metadata.Size,
+		MetadataTrees: units.Bytes(found.Nodes) * metadata.BlockSize,
 	}
 	for _, device := range found.Devices {
 		u.Volumes = append(u.Volumes, VolumeUsage{

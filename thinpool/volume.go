@@ -62,7 +62,11 @@ const (
 func checkVolumeSize(size units.Bytes) error {
 	switch {
 	case size%units.SectorSize != 0:
-		return fmt.Errorf("volume size %d is not a multiple of 512 bytes: use %d", uint64(size), uint64(size.RoundUp(units.SectorSize)))
+		return fmt.Errorf(
+			"volume size %d is not a multiple of 512 bytes: use %d",
+			uint64(size),
+			uint64(size.RoundUp(units.SectorSize)),
+		)
 	case size < minVolume, size > maxVolume:
 		return fmt.Errorf("volume size %s must be from %s to %s", size, minVolume, maxVolume)
 	}
@@ -129,8 +133,16 @@ func (p *Pool) Snapshot(ctx context.Context, origin, name string, options Snapsh
 		}
 		id, err := tx.AllocateID()
 		add := addition{
-			volume: store.Volume{Name: name, ID: id, Size: size, Origin: from.Name, OriginID: from.ID, Created: p.host.now(),
-				For: options.For, ReadOnly: options.ReadOnly},
+			volume: store.Volume{
+				Name:     name,
+				ID:       id,
+				Size:     size,
+				Origin:   from.Name,
+				OriginID: from.ID,
+				Created:  p.host.now(),
+				For:      options.For,
+				ReadOnly: options.ReadOnly,
+			},
 			message: fmt.Sprintf("create_snap %d %d", id, from.ID),
 			with:    options.With,
 		}
@@ -194,7 +206,15 @@ func (p *Pool) findVolume(ctx context.Context, op, name string) (store.Volume, e
 }
 
 func plainVolume(record store.Volume) Volume {
-	return Volume{Name: record.Name, ID: record.ID, Size: record.Size, Origin: record.Origin, Created: record.Created, For: record.For, ReadOnly: record.ReadOnly}
+	return Volume{
+		Name:     record.Name,
+		ID:       record.ID,
+		Size:     record.Size,
+		Origin:   record.Origin,
+		Created:  record.Created,
+		For:      record.For,
+		ReadOnly: record.ReadOnly,
+	}
 }
 
 func (p *Pool) volumeObject(name string) string { return "volume " + p.name + "/" + name }

@@ -133,7 +133,8 @@ func (s *session) unlock() error { return filelock.ReleaseFile(s.file) }
 // unchanged detects a file that was overwritten in place, and its map must not be used.
 func (s *session) unchanged(path string) bool {
 	now, err := os.Stat(path)
-	return err == nil && os.SameFile(now, s.left) && now.Size() == s.left.Size() && now.ModTime().Equal(s.left.ModTime())
+	return err == nil && os.SameFile(now, s.left) && now.Size() == s.left.Size() &&
+		now.ModTime().Equal(s.left.ModTime())
 }
 
 // survive turns a panic of bbolt over a damaged file into an error. Only the two meta
