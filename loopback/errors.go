@@ -17,7 +17,7 @@ var (
 
 	// ErrAttached reports that Attach found the file attached already: without Reuse,
 	// with other parameters, or more than once.
-	ErrAttached = fault.New(fault.Busy, "already attached")
+	ErrAttached = fault.New(fault.Refused, "already attached")
 
 	// ErrNotAttached reports that Info, Refresh or Detach found a device without a file.
 	ErrNotAttached = fault.New(fault.Unavailable, "not attached")
@@ -33,8 +33,9 @@ var (
 	ErrNotRegular = fault.New(fault.Invalid, "not a regular file")
 
 	// ErrNoSpace reports that CreateSparse, Grow or PunchHole reached a limit of the
-	// host: a full file system, a quota, or the largest size of a file.
-	ErrNoSpace = fault.New(fault.Full, "no space on the host file system")
+	// host: a full file system, a quota, or the largest size of a file. Its kind is not
+	// Full, which is for pools.
+	ErrNoSpace = fault.New(fault.Refused, "no space on the host file system")
 )
 
 // Error is a failed operation of this package. Kind is an error from above, a
