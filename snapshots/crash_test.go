@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"thinctl/fault"
-	"thinctl/internal/testkit/thinpooltest"
+	"thinctl/internal/testkit/snapshotstest"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -33,82 +33,31 @@ type operation struct {
 // cut. Acknowledged layers are intact, nothing is leaked, and the operation can be carried out again.
 func TestStoppedAtEveryStep(t *testing.T) {
 	for _, o := range operations() {
-		for _, power := range []bool{false, true} {
-			t.Run(o.name+"/"+map[bool]string{false: "killed", true: "power cut"}[power], func(t *testing.T) {
-				t.Parallel()
-				// The phases alternate. Where one of the two tests stops before a step, the other stops after it.
-				phase, n := thinpooltest.Before, 1
-				if power {
-					phase = thinpooltest.After
-				}
-				for stopped(t, o, n, phase, power) {
-					n += stride
-					phase = thinpooltest.Before + thinpooltest.After - phase
-				}
-				if n < 3 && !t.Failed() {
-					t.Errorf("got %d steps, want at least 2", n-1)
-				}
-			})
-		}
+		snapshotstest.StopAtEveryStep(t, o.name, func(t *testing.T) snapshotstest.Crash {
+			f := newFixture(t)
+			o.prepare(f)
+			check(t, f.pool.Close(f.ctx))
+			victim, err := f.Open(f.ctx, poolName, snapshots.Options{})
+			check(t, err)
+			acked := slices.Clone(o.left)
+			return snapshotstest.Crash{
+				Fixture: f.Fixture,
+				Run: func() error {
+					return o.run(f.ctx, victim, func(layer string) { acked = append(acked, layer) })
+				},
+				Volatile: o.volatile,
+				Recover: func() error {
+					f.reopen()
+					return errors.Join(f.pool.Activate(f.ctx), f.s.Recover(f.ctx))
+				},
+				Verify:    f.verify,
+				Done:      func() (bool, error) { return o.done(f) },
+				Contents:  func() error { return f.checkLayers(acked...) },
+				Again:     func() error { return o.run(f.ctx, f.s, func(string) {}) },
+				RemoveAll: f.removeAll,
+			}
+		})
 	}
-}
-
-// stopped stops the operation at its n-th step in a new fixture, and reports whether it has such a step.
-func stopped(t *testing.T, o operation, n int, phase thinpooltest.Phase, power bool) bool {
-	t.Helper()
-	f := newFixture(t)
-	o.prepare(f)
-	check(t, f.pool.Close(f.ctx))
-	victim, err := f.Open(f.ctx, poolName, snapshots.Options{})
-	check(t, err)
-	acked := slices.Clone(o.left)
-	f.StopAt(n, phase)
-	result := o.run(f.ctx, victim, func(layer string) { acked = append(acked, layer) })
-	step, stopped := f.Restart()
-	if power {
-		f.PowerOff(t)
-	}
-	report := func(doing string, err error) {
-		t.Helper()
-		if err != nil {
-			t.Errorf(
-				"stopped %s step %d (%s), the operation returned %v: %s: %v",
-				[...]string{"before", "after"}[phase],
-				n,
-				step,
-				result,
-				doing,
-				err,
-			)
-		}
-	}
-	f.reopen()
-	report("activate", f.pool.Activate(f.ctx))
-	report("recover", f.s.Recover(f.ctx))
-	report("verify", f.verify())
-	for _, layer := range acked {
-		report("check an acknowledged layer", f.checkLayer(layerWords()[layer]...))
-	}
-	done, err := o.done(f)
-	report("check that it is done or undone", err)
-	if result == nil && !done && (!power || !o.volatile) {
-		report("check the result", errors.New("got not done, want it done: it was acknowledged"))
-	}
-	if !stopped && result != nil {
-		report("run without a stop", result)
-	}
-	report("check all layers", f.checkLayers())
-	if !done {
-		report("run it again", o.run(f.ctx, f.s, func(string) {}))
-		done, err := o.done(f)
-		if !done && err == nil {
-			err = errors.New("got not done, want done")
-		}
-		report("check it after the second run", err)
-	}
-	report("verify at the end", errors.Join(f.checkLayers(), f.verify()))
-	report("remove all", f.removeAll())
-	return stopped && !t.Failed()
 }
 
 // layerWords returns the chains of the layers that the tests make, by the last word.
@@ -116,15 +65,16 @@ func layerWords() map[string][]string {
 	return map[string][]string{"a": {"a"}, "b": {"a", "b"}, "c": {"a", "b", "c"}, "d": {"a", "b", "d"}}
 }
 
-// checkLayers checks the tree of every loaded layer that exists.
-func (f *fixture) checkLayers() error {
+// checkLayers checks the tree of every loaded layer that exists. The acknowledged layers must exist.
+func (f *fixture) checkLayers(acked ...string) error {
 	layers, err := f.s.Layers(f.ctx)
 	if err != nil {
 		return err
 	}
 	var faults []error
 	for word, words := range layerWords() {
-		if slices.ContainsFunc(layers, func(l snapshots.Layer) bool { return l.ID == id(word) }) {
+		exists := slices.ContainsFunc(layers, func(l snapshots.Layer) bool { return l.ID == id(word) })
+		if exists || slices.Contains(acked, word) {
 			faults = append(faults, f.checkLayer(words...))
 		}
 	}
@@ -156,21 +106,7 @@ func (f *fixture) removeAll() error {
 	if err := f.verify(); err != nil {
 		return err
 	}
-	usage, err := f.pool.Usage(f.ctx, thinpool.UsageOptions{})
-	if err != nil {
-		return err
-	}
-	for _, v := range usage.Volumes {
-		if v.Name != "template-ext4-16777216" {
-			return fmt.Errorf("volume %s is left", v)
-		}
-	}
-	status, err := f.pool.Status(f.ctx)
-	if err == nil && status.Data.Used != usage.Used {
-		err = fmt.Errorf("got %s of data used in the pool's status, want %s as in the mapping trees", status.Data.Used,
-			usage.Used)
-	}
-	return err
+	return snapshotstest.VerifyEmpty(f.ctx, f.pool, "template-ext4-16777216")
 }
 
 const kindTestImages = thinpool.DocumentKind("images")

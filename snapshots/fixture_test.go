@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"thinctl/internal/testkit/snapshotstest"
 	"thinctl/internal/testkit/thinpooltest"
@@ -17,6 +16,8 @@ import (
 )
 
 const poolName = "vault"
+
+var wantError = snapshotstest.WantError
 
 // fixture is a host in memory with one pool and its store.
 type fixture struct {
@@ -34,11 +35,8 @@ func newFixture(t *testing.T) *fixture {
 
 func newFixtureOn(t *testing.T, o thinpool.CreateOptions) *fixture {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	t.Cleanup(cancel)
-	f := &fixture{Fixture: snapshotstest.New(t), t: t, ctx: ctx}
-	_, err := thinpool.Create(ctx, f.Host(), f.Root, poolName, o)
-	check(t, err)
+	f := &fixture{t: t}
+	f.Fixture, f.ctx = snapshotstest.NewWithPool(t, poolName, o)
 	f.reopen()
 	return f
 }
@@ -137,76 +135,10 @@ func checkTree(root string, words ...string) error {
 
 // verify checks the pool and reports all that neither a finished nor an undone operation leaves behind.
 func (f *fixture) verify() error {
-	var faults []error
-	report := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if _, _, err := f.pool.Reap(f.ctx); err != nil { // also records the volumes that the kernel has deleted
 		return err
 	}
-	found, err := f.s.Check(f.ctx)
-	if err != nil {
-		return err
-	}
-	for _, d := range found {
-		report("%s: %s", d.Object, d.Detail)
-	}
-	checked, err := f.pool.Check(f.ctx)
-	if err != nil {
-		return err
-	}
-	for _, finding := range checked.Findings {
-		report("pool check: %+v", finding)
-	}
-	volumes, err := f.pool.Volumes(f.ctx)
-	if err != nil {
-		return err
-	}
-	for _, v := range volumes {
-		if v.For == "work" {
-			report("volume %s is left", v.Name)
-		}
-		if v.Active && v.For != "container" {
-			report("volume %s is active", v.Name)
-		}
-	}
-	status, err := f.pool.Status(f.ctx)
-	if err != nil {
-		return err
-	}
-	if status.Tombstones != 0 {
-		report("%d tombstones are left", status.Tombstones)
-	}
-	entries, err := os.ReadDir(f.pool.MountsDir())
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), ".") {
-			report("directory %s is left", entry.Name())
-		}
-	}
-	for _, target := range f.Files.Targets() {
-		if strings.HasPrefix(filepath.Base(target), ".") {
-			report("%s is still mounted", target)
-		}
-	}
-	if violations := f.Kernel.Violations(); len(violations) != 0 {
-		report("kernel: %v", violations)
-	}
-	return errors.Join(faults...)
-}
-
-// wantError checks that an error matches another and that its text contains these words.
-func wantError(t *testing.T, err error, kind error, words ...string) {
-	t.Helper()
-	if !errors.Is(err, kind) {
-		t.Errorf("got error %v, want %v", err, kind)
-		return
-	}
-	for _, word := range words {
-		if !strings.Contains(err.Error(), word) {
-			t.Errorf("got error %q, want %q in its text", err, word)
-		}
-	}
+	return f.Verify(f.ctx, f.s, snapshotstest.InUse{Active: "container", Containers: true})
 }
 
 func (f *fixture) create(name, layer string) snapshots.Container {

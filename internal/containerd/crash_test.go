@@ -12,6 +12,7 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/containerd"
+	"thinctl/internal/testkit/snapshotstest"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
@@ -30,79 +31,34 @@ type operation struct {
 // cut. Nothing is leaked, and the operation can be carried out again.
 func TestStoppedAtEveryStep(t *testing.T) {
 	for _, o := range operations() {
-		for _, power := range []bool{false, true} {
-			t.Run(o.name+"/"+map[bool]string{false: "killed", true: "power cut"}[power], func(t *testing.T) {
-				t.Parallel()
-				// The phases alternate. Where one of the two tests stops before a step, the other stops after it.
-				phase, n := thinpooltest.Before, 1
-				if power {
-					phase = thinpooltest.After
-				}
-				for stopped(t, o, n, phase, power) {
-					n += stride
-					phase = thinpooltest.Before + thinpooltest.After - phase
-				}
-				if n < 3 && !t.Failed() {
-					t.Errorf("got %d steps, want at least 2", n-1)
-				}
-			})
-		}
+		snapshotstest.StopAtEveryStep(t, o.name, func(t *testing.T) snapshotstest.Crash {
+			f := newFixture(t)
+			o.prepare(f)
+			check(t, f.s.Close())
+			check(t, f.pool.Close(f.ctx))
+			pool, victim := f.process(containerd.Options{})
+			return snapshotstest.Crash{
+				Fixture: f.Fixture,
+				Run: func() error {
+					defer pool.Close(f.ctx)
+					defer victim.Close() // the steps of background work count too
+					return o.run(f.ctx, victim)
+				},
+				Recover:   f.recover,
+				Verify:    f.verify,
+				Done:      func() (bool, error) { return o.done(f) },
+				Again:     func() error { return o.run(f.ctx, f.s) },
+				RemoveAll: f.removeAll,
+			}
+		})
 	}
 }
 
-// stopped stops the operation at its n-th step in a new fixture, and reports whether it has such a step.
-func stopped(t *testing.T, o operation, n int, phase thinpooltest.Phase, power bool) bool {
-	t.Helper()
-	f := newFixture(t)
-	o.prepare(f)
-	check(t, f.s.Close())
-	check(t, f.pool.Close(f.ctx))
-	pool, victim := f.process(containerd.Options{})
-	f.StopAt(n, phase)
-	result := o.run(f.ctx, victim)
-	victim.Close() // the steps of background work count too
-	pool.Close(f.ctx)
-	step, stopped := f.Restart()
-	if power {
-		f.PowerOff(t)
-	}
-	report := func(doing string, err error) {
-		t.Helper()
-		if err != nil {
-			t.Errorf(
-				"stopped %s step %d (%s), the operation returned %v: %s: %v",
-				[...]string{"before", "after"}[phase],
-				n,
-				step,
-				result,
-				doing,
-				err,
-			)
-		}
-	}
+// recover opens the pool as the next process would, activates it and recovers.
+func (f *fixture) recover() error {
+	f.t.Helper()
 	f.reopen()
-	report("activate", f.pool.Activate(f.ctx))
-	report("recover", f.s.Recover(f.ctx))
-	report("verify", f.verify())
-	done, err := o.done(f)
-	report("check that it is done or undone", err)
-	if result == nil && !done {
-		report("check the result", errors.New("got not done, want it done: it was acknowledged"))
-	}
-	if !stopped && result != nil {
-		report("run without a stop", result)
-	}
-	if !done {
-		report("run it again", o.run(f.ctx, f.s))
-		done, err := o.done(f)
-		if !done && err == nil {
-			err = errors.New("got not done, want done")
-		}
-		report("check it after the second run", err)
-	}
-	report("verify at the end", f.verify())
-	report("remove all", f.removeAll())
-	return stopped && !t.Failed()
+	return errors.Join(f.pool.Activate(f.ctx), f.s.Recover(f.ctx))
 }
 
 func operations() []operation {
@@ -224,7 +180,7 @@ func committed(f *fixture) (bool, error) {
 
 // A commit of a mounted snapshot that is stopped at any step ends with one snapshot, and leaves no other volume.
 func TestStoppedCommitOfMounted(t *testing.T) {
-	for n := 1; ; n += stride {
+	for n := 1; ; n += snapshotstest.Stride {
 		f := newFixture(t)
 		f.layer("a", "")
 		mounts, err := f.s.Prepare(f.ctx, "web", "a")
@@ -239,10 +195,8 @@ func TestStoppedCommitOfMounted(t *testing.T) {
 		victim.Close()
 		pool.Close(f.ctx)
 		step, stopped := f.Restart()
-		f.reopen()
 		err = errors.Join(
-			f.pool.Activate(f.ctx),
-			f.s.Recover(f.ctx),
+			f.recover(),
 			f.Files.Unmount(f.ctx, target, filesystem.UnmountOptions{}),
 			f.verify(),
 		)

@@ -7,9 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	core "github.com/containerd/containerd/v2/core/snapshots"
@@ -24,6 +22,8 @@ import (
 )
 
 const poolName = "vault"
+
+var wantError = snapshotstest.WantError
 
 // fixture is a host in memory with one pool and its snapshotter. The test acts as containerd.
 type fixture struct {
@@ -41,11 +41,8 @@ func newFixture(t *testing.T) *fixture {
 
 func newFixtureOn(t *testing.T, o thinpool.CreateOptions) *fixture {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	t.Cleanup(cancel)
-	f := &fixture{Fixture: snapshotstest.New(t), t: t, ctx: ctx}
-	_, err := thinpool.Create(ctx, f.Host(), f.Root, poolName, o)
-	check(t, err)
+	f := &fixture{t: t}
+	f.Fixture, f.ctx = snapshotstest.NewWithPool(t, poolName, o)
 	f.reopen()
 	return f
 }
@@ -71,20 +68,6 @@ func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// wantError checks that an error matches another and that its text contains these words.
-func wantError(t *testing.T, err, kind error, words ...string) {
-	t.Helper()
-	if !errors.Is(err, kind) {
-		t.Errorf("got error %v, want %v", err, kind)
-		return
-	}
-	for _, word := range words {
-		if !strings.Contains(err.Error(), word) {
-			t.Errorf("got error %q, want %q in its text", err, word)
-		}
 	}
 }
 
@@ -165,62 +148,19 @@ func (f *fixture) names(s *containerd.Snapshotter, match ...string) []string {
 
 // verify checks the pool and reports all that neither a finished nor an undone operation leaves behind.
 func (f *fixture) verify() error {
-	var faults []error
-	report := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if err := f.s.Cleanup(f.ctx); err != nil {
 		return err
 	}
-	found, err := snapshots.New(f.pool, f.Files, snapshots.Options{}).Check(f.ctx)
+	found, err := f.s.Check(f.ctx)
 	if err != nil {
 		return err
 	}
+	store := snapshots.New(f.pool, f.Files, snapshots.Options{})
+	err = f.Verify(f.ctx, store, snapshotstest.InUse{Active: "containerd"})
 	for _, d := range found {
-		report("%s: %s", d.Object, d.Detail)
+		err = errors.Join(err, fmt.Errorf("%s: %s", d.Object, d.Detail))
 	}
-	own, err := f.s.Check(f.ctx)
-	if err != nil {
-		return err
-	}
-	for _, d := range own {
-		report("%s: %s", d.Object, d.Detail)
-	}
-	checked, err := f.pool.Check(f.ctx)
-	if err != nil {
-		return err
-	}
-	for _, finding := range checked.Findings {
-		report("pool check: %+v", finding)
-	}
-	volumes, err := f.pool.Volumes(f.ctx)
-	if err != nil {
-		return err
-	}
-	for _, v := range volumes {
-		if v.For == "work" || v.Active && v.For != "containerd" {
-			report("volume %s is left, active: %t", v.Name, v.Active)
-		}
-	}
-	status, err := f.pool.Status(f.ctx)
-	if err != nil {
-		return err
-	}
-	if status.Tombstones != 0 {
-		report("%d tombstones are left", status.Tombstones)
-	}
-	entries, err := os.ReadDir(f.pool.MountsDir())
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		report("directory %s is left", entry.Name())
-	}
-	for _, target := range f.Files.Targets() {
-		report("%s is still mounted", target)
-	}
-	if violations := f.Kernel.Violations(); len(violations) != 0 {
-		report("kernel: %v", violations)
-	}
-	return errors.Join(faults...)
+	return err
 }
 
 // removeAll removes every snapshot. Only the blocks of the template may be left.
@@ -249,19 +189,5 @@ func (f *fixture) removeAll() error {
 	if err := f.verify(); err != nil {
 		return err
 	}
-	usage, err := f.pool.Usage(f.ctx, thinpool.UsageOptions{})
-	if err != nil {
-		return err
-	}
-	for _, v := range usage.Volumes {
-		if !strings.HasPrefix(v.Name, "template-") {
-			return fmt.Errorf("volume %v is left", v)
-		}
-	}
-	status, err := f.pool.Status(f.ctx)
-	if err == nil && status.Data.Used != usage.Used {
-		err = fmt.Errorf("got %s of data used in the pool's status, want %s as in the mapping trees", status.Data.Used,
-			usage.Used)
-	}
-	return err
+	return snapshotstest.VerifyEmpty(f.ctx, f.pool, "template-*")
 }

@@ -12,6 +12,7 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/containerd"
+	"thinctl/internal/testkit/snapshotstest"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots/filesystem"
 )
@@ -135,7 +136,7 @@ func TestPair(t *testing.T) {
 // A process that is stopped at any step while it reads a running container leaves no volume, mount or device behind,
 // and does not change the container.
 func TestStoppedRead(t *testing.T) {
-	for n := 1; ; n += stride {
+	for n := 1; ; n += snapshotstest.Stride {
 		f := newFixture(t)
 		lower, upper, target := f.mounted()
 		f.s.Close()
@@ -151,10 +152,8 @@ func TestStoppedRead(t *testing.T) {
 		if !stopped && err != nil {
 			t.Fatalf("read without a stop: got error %v, want none", err)
 		}
-		f.reopen()
 		err = errors.Join(
-			f.pool.Activate(f.ctx),
-			f.s.Recover(f.ctx),
+			f.recover(),
 			f.Files.Unmount(context.Background(), target, filesystem.UnmountOptions{}),
 			f.verify(),
 		)

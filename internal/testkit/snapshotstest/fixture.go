@@ -3,6 +3,7 @@ package snapshotstest
 import (
 	"context"
 	"testing"
+	"time"
 
 	"thinctl/dm"
 	"thinctl/internal/testkit/thinpooltest"
@@ -21,6 +22,18 @@ func New(t *testing.T) *Fixture {
 	f := &Fixture{Fixture: thinpooltest.New(t)}
 	f.Files = newFiles(t, f.Kernel, f.Step)
 	return f
+}
+
+// NewWithPool returns a fixture with one pool, and the context of its test.
+func NewWithPool(t *testing.T, name string, o thinpool.CreateOptions) (*Fixture, context.Context) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	t.Cleanup(cancel)
+	f := New(t)
+	if _, err := thinpool.Create(ctx, f.Host(), f.Root, name, o); err != nil {
+		t.Fatal(err)
+	}
+	return f, ctx
 }
 
 // Host returns the host for a pool: suspending a device freezes the file system on it.
