@@ -100,7 +100,8 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, options core
 // volume to that process. If it is killed in between, the volume has no document, and
 // Recover removes it.
 func (s *Snapshotter) replaceOpen(ctx context.Context, r record, keep thinpool.Keep) error {
-	if _, err := s.pool.Snapshot(ctx, r.Volume, volumeName(names.Random(16)), thinpool.SnapshotOptions{Keep: keep}); err != nil {
+	name := volumeName(names.Random(16))
+	if _, err := s.pool.Snapshot(ctx, r.Volume, name, thinpool.SnapshotOptions{Keep: keep}); err != nil {
 		return err
 	}
 	ctx, cancel := contexts.Cleanup(ctx)

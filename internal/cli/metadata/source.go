@@ -41,7 +41,7 @@ func onDamaged(c *command.Call, path string, do func(*source) error) error {
 }
 
 func onSource(c *command.Call, s *source, do func(*source) error) (err error) {
-	defer func() { err = errors.Join(sourceRemedy(c, s, err), s.close()) }()
+	defer func() { err = errors.Join(sourceRemedy(s, err), s.close()) }()
 	if err := s.open(c.Ctx, c.Metadata, c.Flags.Bool("held")); err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (s *source) checkCounts() error {
 const noSuperblock = "nothing can be found without the superblock: look for another copy, or for a dump to use " +
 	"with `thinctl metadata restore`"
 
-func sourceRemedy(c *command.Call, s *source, err error) error {
+func sourceRemedy(s *source, err error) error {
 	if s.live.Version == 0 && (errors.Is(err, metadata.ErrChecksum) || errors.Is(err, metadata.ErrCorrupt)) {
 		return fmt.Errorf("%w; %s", err, noSuperblock)
 	}
