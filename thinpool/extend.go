@@ -29,7 +29,7 @@ type ExtendOptions struct {
 type Extension struct {
 	DataFrom, DataTo         units.Bytes
 	MetadataFrom, MetadataTo units.Bytes
-	StoodStill               time.Duration // how long IO waited
+	Suspended                time.Duration // how long IO waited
 }
 
 // Extend makes an active pool larger, while its volumes are in use. Metadata
@@ -65,7 +65,7 @@ func (p *Pool) Extend(ctx context.Context, options ExtendOptions) (Extension, er
 	}
 	if plan.nothing() {
 		// The same was asked for before, by a process that was killed.
-		plan.StoodStill, err = p.finishExtension(ctx)
+		plan.Suspended, err = p.finishExtension(ctx)
 		return plan, p.failed("extend", err)
 	}
 	if err := p.growBackings(c, plan); err != nil {
@@ -74,7 +74,7 @@ func (p *Pool) Extend(ctx context.Context, options ExtendOptions) (Extension, er
 	if err := p.noteSizes(ctx, plan.DataTo, plan.MetadataTo); err != nil {
 		return Extension{}, p.failed("extend", err)
 	}
-	plan.StoodStill, err = p.finishExtension(ctx)
+	plan.Suspended, err = p.finishExtension(ctx)
 	if err != nil {
 		err = errors.Join(err, p.revertExtension(ctx, plan))
 	}
@@ -219,7 +219,7 @@ func target(has, asked units.Bytes, more bool) units.Bytes {
 
 func sizesOfDevices(c *claims, plan *Extension) {
 	if !c.record.Data.Loop {
-		plan.DataTo = max(plan.DataTo, RoomOnDevice(c.data.About().Size, c.record))
+		plan.DataTo = max(plan.DataTo, SpaceOnDevice(c.data.About().Size, c.record))
 	}
 	if !c.record.Metadata.Loop {
 		size := c.metadata.About().Size
@@ -227,9 +227,9 @@ func sizesOfDevices(c *claims, plan *Extension) {
 	}
 }
 
-// RoomOnDevice returns the largest data size of a pool on a data device: whole blocks, with
+// SpaceOnDevice returns the largest data size of a pool on a data device: whole blocks, with
 // the mark behind them.
-func RoomOnDevice(size units.Bytes, record store.Pool) units.Bytes {
+func SpaceOnDevice(size units.Bytes, record store.Pool) units.Bytes {
 	size -= min(size, areaOfMark(record))
 	return size - size%max(record.Block, units.SectorSize)
 }

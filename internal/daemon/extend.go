@@ -39,7 +39,7 @@ func (w *watcher) extend(ctx context.Context, a assessment) bool {
 	w.recordResult(metrics.Metadata, a.metadata.to, before.Metadata.Total, after.Metadata.Total, err)
 	if err == nil {
 		w.log.Info("the pool was extended", "data_from", extension.DataFrom, "data_to", extension.DataTo,
-			"metadata_from", extension.MetadataFrom, "metadata_to", extension.MetadataTo, "io_suspended", extension.StoodStill)
+			"metadata_from", extension.MetadataFrom, "metadata_to", extension.MetadataTo, "io_suspended", extension.Suspended)
 	}
 	return true
 }

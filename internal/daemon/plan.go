@@ -95,7 +95,7 @@ func urgent(s space, at config.Threshold) bool {
 // device, 0 for a file.
 func dataSpace(s thinpool.Status, device units.Bytes) space {
 	data := space{used: s.Data.Used, total: s.Data.Total, unit: max(s.Record.Block, 1), file: s.Record.Data.Loop}
-	device = thinpool.RoomOnDevice(device, s.Record)
+	device = thinpool.SpaceOnDevice(device, s.Record)
 	data.available = available(s, data, device, hostReserve(s))
 	return data
 }

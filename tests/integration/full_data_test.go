@@ -170,7 +170,7 @@ func TestDataFullAndWritesWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("the pool was suspended for %s", extension.StoodStill)
+	t.Logf("the pool was suspended for %s", extension.Suspended)
 	writers.Wait()
 	if a.err != nil || b.err != nil {
 		t.Errorf("blocked writes: got %v and %v", a.err, b.err)

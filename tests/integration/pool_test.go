@@ -74,7 +74,7 @@ func TestLifeOfAPool(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("the pool was suspended for %s", extension.StoodStill)
+	t.Logf("the pool was suspended for %s", extension.Suspended)
 	if status, err = pool.Status(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func extendPool(c *command.Call) error {
 		}
 		view := extensionView{Envelope: output.Schema(), DryRun: options.DryRun, Pool: pool.Name(),
 			Data:     growthView{e.DataFrom, e.DataTo},
-			Metadata: growthView{e.MetadataFrom, e.MetadataTo}, Suspended: e.StoodStill.Microseconds()}
+			Metadata: growthView{e.MetadataFrom, e.MetadataTo}, Suspended: e.Suspended.Microseconds()}
 		return c.Show(view, view.write)
 	})
 }
