@@ -11,8 +11,8 @@ import (
 	"thinctl/thinpool/store"
 )
 
-// Activate makes the pool's device, or finds it made, and finishes what a
-// killed process left. Volumes are activated when they are asked for.
+// Activate creates the pool's device unless it exists, and finishes or undoes the
+// work of a killed process. It activates no volumes.
 func (p *Pool) Activate(ctx context.Context) error {
 	return p.ActivateWith(ctx, ActivateOptions{})
 }
@@ -23,9 +23,9 @@ func (p *Pool) ActivateWith(ctx context.Context, options ActivateOptions) error 
 	return err
 }
 
-// Reactivate is Activate of a pool that was not deactivated by hand; it reports
-// whether this is one. Nobody can deactivate it between the question and the
-// answer.
+// Reactivate activates a pool unless a user deactivated it. wanted is false if a user
+// did. The pool's lock is held throughout, so no caller can deactivate the pool between
+// the check and the activation.
 func (p *Pool) Reactivate(ctx context.Context) (wanted bool, err error) {
 	return p.activate(ctx, true, ActivateOptions{})
 }
@@ -50,8 +50,13 @@ func (p *Pool) activate(ctx context.Context, ifWanted bool, options ActivateOpti
 			err = p.markActivated(ctx, true)
 		}
 	case err == nil && len(options.Accept) > 0:
-		err = &Error{Op: "activate", Object: p.object(), Kind: fault.Invalid, Detail: "the pool is active, and its disks are in use",
-			Remedy: fmt.Sprintf("run `thinctl pool deactivate %s` before other disks are accepted", p.name)}
+		err = &Error{
+			Op:     "activate",
+			Object: p.object(),
+			Kind:   fault.Invalid,
+			Detail: "the pool is active, and its disks are in use",
+			Remedy: fmt.Sprintf("run `thinctl pool deactivate %s` before other disks are accepted", p.name),
+		}
 	}
 	if err != nil {
 		return true, p.failed("activate", err)
@@ -59,9 +64,9 @@ func (p *Pool) activate(ctx context.Context, ifWanted bool, options ActivateOpti
 	return true, p.recover(ctx, status)
 }
 
-// Recover finishes or undoes what a killed process began: a half-made volume,
-// a suspended origin, a reading of the metadata, an extension, removed volumes
-// whose blocks were not given back. It needs an active pool.
+// Recover finishes or undoes the work of a killed process: an unfinished volume, a
+// suspended origin, a reading of the metadata, an extension, and removed volumes whose
+// blocks are not free yet. It needs an active pool.
 func (p *Pool) Recover(ctx context.Context) error {
 	lock, err := p.lock(ctx)
 	if err != nil {
@@ -79,7 +84,7 @@ func (p *Pool) Recover(ctx context.Context) error {
 	return err
 }
 
-// recover is Recover's part under the pool's lock.
+// recover is the part of Recover that holds the pool's lock.
 func (p *Pool) recover(ctx context.Context, status dm.PoolStatus) error {
 	if err := p.resumeIfSuspended(ctx, p.ref()); err != nil {
 		return p.failed("resume", err)
@@ -108,7 +113,7 @@ func (p *Pool) markActivated(ctx context.Context, activated bool) error {
 	})
 }
 
-// start brings the pool's device up from nothing, or leaves nothing.
+// start creates and loads the pool's device. If it fails, it removes all that it created.
 func (p *Pool) start(ctx context.Context, record store.Pool, options ActivateOptions) (_ dm.PoolStatus, err error) {
 	c, err := p.claim(ctx, record, options.Accept)
 	if err != nil {
@@ -118,7 +123,7 @@ func (p *Pool) start(ctx context.Context, record store.Pool, options ActivateOpt
 	if err := p.makeMountsDir(); err != nil {
 		return dm.PoolStatus{}, err
 	}
-	if err := p.raise(ctx, c); err != nil {
+	if err := p.writeGeneration(ctx, c); err != nil {
 		return dm.PoolStatus{}, err
 	}
 	undo := newRollback(ctx)
@@ -130,8 +135,8 @@ func (p *Pool) start(ctx context.Context, record store.Pool, options ActivateOpt
 	table := p.table(c.record, meta, data)
 	_, err = p.host.Kernel.Create(ctx, poolDeviceName(p.name), poolDeviceUUID(p.id.String()))
 	if errors.Is(err, fault.Exists) {
-		// Ours without a table is what a killed activation leaves.
-		if _, mine := p.host.Kernel.Info(ctx, p.ref()); mine == nil {
+		// A killed activation leaves this pool's device without a table.
+		if _, missing := p.host.Kernel.Info(ctx, p.ref()); missing == nil {
 			err = nil
 		}
 	}
@@ -142,7 +147,7 @@ func (p *Pool) start(ctx context.Context, record store.Pool, options ActivateOpt
 		_, err := p.host.Kernel.Remove(ctx, p.ref(), dm.RemoveOptions{})
 		return err
 	})
-	if err := p.verify(c); err != nil {
+	if err := p.checkPaths(c); err != nil {
 		return dm.PoolStatus{}, err
 	}
 	if _, err := p.loadAndResume(ctx, p.ref(), table, dm.LoadOptions{}, dm.ResumeOptions{Private: true}); err != nil {
@@ -167,18 +172,19 @@ func (p *Pool) table(record store.Pool, meta, data blockdev.Number) dm.ThinPool 
 	}
 }
 
-// Deactivate removes the pool's device, those of its volumes, and its loop
-// devices. Nothing may use them; a device that is only open is waited for.
+// Deactivate removes the pool's device, the devices of its volumes, and its loop
+// devices. It fails if a device is in use, and waits for a device that is open but not
+// mounted.
 func (p *Pool) Deactivate(ctx context.Context) error {
 	return p.host.closeWait().await(ctx, func() error { return p.deactivate(ctx) })
 }
 
 func (p *Pool) deactivate(ctx context.Context) error {
-	turn, err := p.awaitReading(ctx, "deactivate")
+	reading, err := p.awaitReading(ctx, "deactivate")
 	if err != nil {
 		return err
 	}
-	defer turn.Release()
+	defer reading.Release()
 	lock, err := p.lock(ctx)
 	if err != nil {
 		return err
@@ -190,8 +196,8 @@ func (p *Pool) deactivate(ctx context.Context) error {
 	return p.failed("deactivate", p.markActivated(ctx, false))
 }
 
-// stop takes down all that the kernel has of this pool. It looks for
-// devices in use first, so that a refusal changes nothing.
+// stop removes all devices of this pool from the kernel. It checks for devices in use
+// first, so that a refusal changes nothing.
 func (p *Pool) stop(ctx context.Context, op string) error {
 	open, err := p.openDevices(ctx)
 	if err != nil {
@@ -204,7 +210,7 @@ func (p *Pool) stop(ctx context.Context, op string) error {
 	if err != nil {
 		return err
 	}
-	// A device may have been opened since.
+	// Another process may have opened a device since the check.
 	err = p.removeDevices(ctx)
 	if err == nil {
 		err = p.detach(ctx, record)
@@ -230,6 +236,7 @@ func (p *Pool) detach(ctx context.Context, record store.Pool) error {
 	return errors.Join(faults...)
 }
 
+// ownEntry is a device of this pool in the kernel: the pool's own, or a volume's.
 type ownEntry struct {
 	dm.Entry
 	id     uint32

@@ -32,7 +32,8 @@ func (p *Pool) ActivateVolume(ctx context.Context, name string) (Volume, error) 
 // ActivateVolume has something to do, or would return an error. LookupActive never waits.
 func (p *Pool) LookupActive(ctx context.Context, record store.Volume) (volume Volume, ok bool) {
 	info, err := p.host.Kernel.Info(ctx, p.volumeRef(record.ID))
-	if err != nil || !info.ActiveTable || info.Suspended || info.ReadOnly != record.ReadOnly || info.Name != volumeDeviceName(p.name, record.Name) {
+	if err != nil || !info.ActiveTable || info.Suspended || info.ReadOnly != record.ReadOnly ||
+		info.Name != volumeDeviceName(p.name, record.Name) {
 		return Volume{}, false
 	}
 	// No node is made without the volume's lock: the device may be about to be removed.
@@ -95,7 +96,8 @@ func (p *Pool) tryActivateThin(ctx context.Context, record store.Volume, name dm
 			return info, p.ownNode(ctx, record, info)
 		}
 	}
-	info, err = p.loadAndResume(ctx, ref, table, dm.LoadOptions{ReadOnly: record.ReadOnly}, dm.ResumeOptions{Private: true, NoUdevSync: private(record.For)})
+	info, err = p.loadAndResume(ctx, ref, table, dm.LoadOptions{ReadOnly: record.ReadOnly},
+		dm.ResumeOptions{Private: true, NoUdevSync: private(record.For)})
 	if err == nil {
 		return info, p.ownNode(ctx, record, info)
 	}
@@ -109,8 +111,8 @@ func (p *Pool) tryActivateThin(ctx context.Context, record store.Volume, name dm
 }
 
 // private reports whether a package above the pool keeps the volume. Its device needs no
-// name under /dev/mapper: it has its own node, and no operation waits for udev, whose
-// rules take longer than all else.
+// name under /dev/mapper: it has its own node. No operation waits for udev, because
+// udev's rules take longer than the rest of an activation.
 func private(keptFor string) bool { return keptFor != "" }
 
 // nodeOf returns the path of a volume's node.
@@ -149,7 +151,9 @@ func (p *Pool) tableIs(ctx context.Context, ref dm.Ref, want dm.Target) (bool, e
 
 // loadAndResume loads a table and resumes the device. It clears the table again if the
 // resume fails.
-func (p *Pool) loadAndResume(ctx context.Context, ref dm.Ref, table dm.Target, load dm.LoadOptions, resume dm.ResumeOptions) (dm.Info, error) {
+func (p *Pool) loadAndResume(
+	ctx context.Context, ref dm.Ref, table dm.Target, load dm.LoadOptions, resume dm.ResumeOptions,
+) (dm.Info, error) {
 	if err := p.host.Kernel.Load(ctx, ref, []dm.Target{table}, load); err != nil {
 		return dm.Info{}, err
 	}
@@ -187,8 +191,8 @@ func (p *Pool) deactivateThin(ctx context.Context, record store.Volume) error {
 	return err
 }
 
-// ResizeVolume grows a volume to size, active or not. The file system on it is
-// grown by its own tools.
+// ResizeVolume grows a volume to size, active or not. It does not grow the file system
+// on the volume.
 func (p *Pool) ResizeVolume(ctx context.Context, name string, size units.Bytes) (Volume, error) {
 	return p.resizeVolume(ctx, name, size, false)
 }

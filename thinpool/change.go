@@ -35,7 +35,9 @@ func (a addition) write(tx *store.Tx) error {
 
 // add creates one new thin device, in a batch with concurrent changes (see batch.go).
 // plan runs inside the database transaction.
-func (p *Pool) add(ctx context.Context, op string, plan func(*store.Tx, store.Pool) (addition, error)) (store.Volume, error) {
+func (p *Pool) add(
+	ctx context.Context, op string, plan func(*store.Tx, store.Pool) (addition, error),
+) (store.Volume, error) {
 	var made addition
 	err := p.changes.run(ctx, &change{plan: func(tx *store.Tx, status dm.PoolStatus) (*addition, error) {
 		record, err := tx.Pool()
@@ -113,8 +115,9 @@ func (p *Pool) sendMessages(ctx context.Context, adds []*addition, pending store
 	}
 	_, err = p.host.Kernel.Message(ctx, p.ref(), fmt.Sprintf("set_transaction_id %d %d", pending.Tx-1, pending.Tx))
 	if err != nil {
-		// The id is what counts, not the answer.
-		if _, status, again := p.kernelStatus(context.WithoutCancel(ctx)); again == nil && status.TransactionID == pending.Tx {
+		// The change is committed if the kernel has the new id, even if the message failed.
+		_, status, again := p.kernelStatus(context.WithoutCancel(ctx))
+		if again == nil && status.TransactionID == pending.Tx {
 			return made, nil
 		}
 	}
@@ -206,7 +209,8 @@ func (p *Pool) writable(op string, status dm.PoolStatus) error {
 	case status.NeedsCheck:
 		e.Kind, e.Remedy = ErrNeedsCheck, fmt.Sprintf("deactivate it and run `thinctl pool repair %s`", p.name)
 	case status.Mode == dm.ModeReadOnly:
-		e.Detail, e.Remedy = "it is read-only, out of metadata space or after an error", fmt.Sprintf("run `thinctl pool extend %s --metadata SIZE` or `thinctl pool check %s`", p.name, p.name)
+		e.Detail = "it is read-only, out of metadata space or after an error"
+		e.Remedy = fmt.Sprintf("run `thinctl pool extend %[1]s --metadata SIZE` or `thinctl pool check %[1]s`", p.name)
 	default:
 		return nil
 	}
@@ -220,9 +224,14 @@ func (p *Pool) admit(op string, record store.Pool, status dm.PoolStatus) error {
 		if percent == 0 || total == 0 || free*100 >= total*uint64(percent) {
 			return nil
 		}
-		return &Error{Op: op, Object: p.object(), Kind: ErrReserve,
-			Detail: fmt.Sprintf("%s of %s %s free, the reserve is %d%%", units.Bytes(free)*unit, units.Bytes(total)*unit, what, percent),
-			Remedy: remedy + ", or remove volumes"}
+		return &Error{
+			Op:     op,
+			Object: p.object(),
+			Kind:   ErrReserve,
+			Detail: fmt.Sprintf("%s of %s %s free, the reserve is %d%%",
+				units.Bytes(free)*unit, units.Bytes(total)*unit, what, percent),
+			Remedy: remedy + ", or remove volumes",
+		}
 	}
 	reserve := record.Reserve
 	if err := refuse("data", status.FreeData(), status.TotalData, record.Block, reserve.Data,

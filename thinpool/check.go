@@ -23,10 +23,10 @@ type Finding struct {
 	// mappings that this loses.
 	Repairable bool   `json:"repairable"`
 	Lost       uint64 `json:"lost,omitempty"`
-	// Fault is the metadata package's own code, of FindMetadata and FindLeak.
+	// Fault is the code of the metadata package. Only FindMetadata and FindLeak have one.
 	Fault metadata.Code `json:"fault,omitempty"`
-	// Device is that of a removed volume which the kernel still has, and whose
-	// holders can be asked for; of FindTombstone.
+	// Device is the kernel's device of a removed volume, if it still exists. Only
+	// FindTombstone has one.
 	Device blockdev.Number `json:"-"`
 
 	id uint32
@@ -34,17 +34,17 @@ type Finding struct {
 
 // The codes of findings.
 const (
-	FindIdentity   = "identity"       // the metadata is another pool's, blank or of another moment
-	FindMetadata   = "metadata"       // the metadata is damaged, or will be; Fault says how
-	FindLeak       = "leak"           // blocks that nothing refers to are taken; no data is at risk
-	FindNeedsCheck = "needs-check"    // the kernel wants the metadata checked
-	FindMode       = "mode"           // the pool does not take writes
-	FindUnfinished = "unfinished"     // a killed change, extension or activation
+	FindIdentity   = "identity"       // the metadata is blank, of another pool or of another moment
+	FindMetadata   = "metadata"       // the metadata is damaged, or will be; Fault has the kind of damage
+	FindLeak       = "leak"           // allocated blocks have no reference; no data is at risk
+	FindNeedsCheck = "needs-check"    // the kernel has set the flag needs_check
+	FindMode       = "mode"           // the pool accepts no writes
+	FindUnfinished = "unfinished"     // a change, extension or activation was killed
 	FindSuspended  = "suspended"      // a device was left suspended
-	FindDevice     = "unknown-device" // the kernel has a device that the database has not
-	FindOrphan     = "orphan"         // the metadata has a thin device that the database has not
-	FindMissing    = "missing"        // the database has a volume that the metadata has not
-	FindTombstone  = "tombstone"      // a removed volume's blocks are not given back
+	FindDevice     = "unknown-device" // the kernel has a device without a record
+	FindOrphan     = "orphan"         // the metadata has a thin device without a record
+	FindMissing    = "missing"        // the metadata has no thin device for a volume
+	FindTombstone  = "tombstone"      // the blocks of a removed volume are not free yet
 	FindHeldRoot   = "held-root"      // a metadata snapshot is held
 	FindUnchecked  = "unchecked"      // a part of the check could not run
 )
@@ -54,17 +54,17 @@ type Report struct {
 	Pool     string    `json:"pool"`
 	Active   bool      `json:"active"`
 	Findings []Finding `json:"findings"`
-	// Disks are the pool's data and metadata as they were found; none where one of
-	// them was refused.
+	// Disks has the pool's data and metadata disks. It is empty if one of them was
+	// refused.
 	Disks []FoundDisk `json:"disks,omitempty"`
 
-	refused bool // the kernel gives no metadata snapshot
+	refused bool // the kernel would reject a metadata snapshot
 }
 
-// Check compares database, kernel and metadata, and all of the metadata with
-// itself. An active pool's is read as [Pool.ReadMetadata] does, through a
-// metadata snapshot, which has no space maps. Nothing is changed but that an
-// active pool's metadata is committed and held meanwhile.
+// Check compares database, kernel and metadata, and checks that the metadata is
+// consistent. It reads the metadata of an active pool through a metadata snapshot, which
+// has no space maps (see [Pool.ReadMetadata]). For an active pool, Check commits the
+// metadata and holds the snapshot while it reads. It changes nothing else.
 func (p *Pool) Check(ctx context.Context) (Report, error) {
 	report, err := p.survey(ctx)
 	if err != nil {
@@ -81,6 +81,7 @@ func (p *Pool) Check(ctx context.Context) (Report, error) {
 	})
 }
 
+// survey takes the pool's lock and runs surveyLocked.
 func (p *Pool) survey(ctx context.Context) (Report, error) {
 	lock, err := p.lock(ctx)
 	if err != nil {
@@ -90,7 +91,7 @@ func (p *Pool) survey(ctx context.Context) (Report, error) {
 	return p.surveyLocked(ctx)
 }
 
-// surveyLocked is the part of a check that reads no trees.
+// surveyLocked runs the part of a check that reads no trees of the metadata.
 func (p *Pool) surveyLocked(ctx context.Context) (Report, error) {
 	report := Report{Pool: p.name, Findings: []Finding{}}
 	known, err := p.records(ctx)
@@ -112,27 +113,30 @@ func (p *Pool) surveyLocked(ctx context.Context) (Report, error) {
 	if err != nil {
 		return report, p.failed("check", err)
 	}
-	there := map[uint32]blockdev.Number{}
+	devices := map[uint32]blockdev.Number{}
 	for _, entry := range own {
 		if err := p.checkDevice(ctx, &report, known, entry); err != nil {
 			return report, p.failed("check", err)
 		}
 		if !entry.isPool {
-			there[entry.id] = entry.Dev
+			devices[entry.id] = entry.Dev
 		}
 	}
 	for _, tombstone := range known.tombstones {
-		report.add(Finding{Code: FindTombstone, Object: p.volumeObject(tombstone.Name), id: tombstone.ID, Repairable: true,
-			Device: there[tombstone.ID],
-			Detail: fmt.Sprintf("removed at %s, its blocks (device id %d) are still taken", tombstone.Removed.Format("2006-01-02 15:04:05"), tombstone.ID),
-			Remedy: "they become free when the device is closed"})
+		report.add(Finding{
+			Code: FindTombstone, Object: p.volumeObject(tombstone.Name), id: tombstone.ID, Repairable: true,
+			Device: devices[tombstone.ID],
+			Detail: fmt.Sprintf("removed at %s, its blocks (device id %d) are still taken",
+				tombstone.Removed.Format("2006-01-02 15:04:05"), tombstone.ID),
+			Remedy: "they become free when the device is closed",
+		})
 	}
 	return report, nil
 }
 
 func (r *Report) add(f Finding) { r.Findings = append(r.Findings, f) }
 
-// known is what the database says there should be.
+// known holds the records of the database, for comparison with the kernel and the metadata.
 type known struct {
 	record     store.Pool
 	last       uint64
@@ -181,7 +185,7 @@ func (p *Pool) checkOffline(ctx context.Context, report *Report, known known) {
 	}
 }
 
-// identityFinding is a refusal of the pool's disks as a finding.
+// identityFinding converts an error about the pool's disks to a finding.
 func (p *Pool) identityFinding(err error) Finding {
 	finding := Finding{Code: FindIdentity, Object: p.object(), Detail: err.Error(), Remedy: p.putBack()}
 	var refused *Error
@@ -205,20 +209,29 @@ func (p *Pool) checkStatus(report *Report, known known, status dm.PoolStatus) {
 		if status.NeedsCheck {
 			code = FindNeedsCheck
 		}
-		report.add(Finding{Code: code, Object: p.object(), Detail: err.Error(), Remedy: p.repairOffline(), Repairable: status.NeedsCheck})
+		report.add(Finding{
+			Code: code, Object: p.object(), Repairable: status.NeedsCheck,
+			Detail: err.Error(), Remedy: p.repairOffline(),
+		})
 		report.refused = true
 		return
 	}
-	reached := moment{status.TransactionID, times(status.TotalData, known.record.Block), times(status.TotalMetadata, metadataBlock)}
+	data, meta := times(status.TotalData, known.record.Block), times(status.TotalMetadata, metadataBlock)
+	reached := moment{status.TransactionID, data, meta}
 	if differs := known.differs(reached); differs != "" {
 		report.add(Finding{Code: FindIdentity, Object: p.object(), Repairable: true,
 			Detail: fmt.Sprintf("%s: %s: %s", ErrDiverged, differs, errMoment), Remedy: p.agreeIt()})
 		return
 	}
 	if known.last != status.TransactionID {
-		for _, begun := range known.pending.Volumes() {
-			report.add(Finding{Code: FindUnfinished, Object: p.volumeObject(begun.Volume), Repairable: true,
-				Detail: "its creation was cut off", Remedy: fmt.Sprintf("the next change or `thinctl pool repair %s` undoes it", p.name)})
+		for _, unfinished := range known.pending.Volumes() {
+			report.add(Finding{
+				Code:       FindUnfinished,
+				Object:     p.volumeObject(unfinished.Volume),
+				Repairable: true,
+				Detail:     "its creation was cut off",
+				Remedy:     fmt.Sprintf("the next change or `thinctl pool repair %s` undoes it", p.name),
+			})
 		}
 	}
 	if !p.hasSizes(status, known.record) {
@@ -242,8 +255,11 @@ func (p *Pool) checkDevice(ctx context.Context, report *Report, known known, ent
 		report.add(Finding{Code: FindSuspended, Object: "device " + string(entry.Name), id: entry.id, Repairable: true,
 			Detail: "all its IO waits", Remedy: fmt.Sprintf("`thinctl pool repair %s` resumes it", p.name)})
 	case !entry.isPool && !volume && !tombstone:
-		report.add(Finding{Code: FindDevice, Object: "device " + string(entry.Name), id: entry.id, Repairable: info.OpenCount == 0,
-			Detail: "it carries this pool's uuid, and no volume has its id", Remedy: fmt.Sprintf("`thinctl pool repair %s` removes it when it is closed", p.name)})
+		report.add(Finding{
+			Code: FindDevice, Object: "device " + string(entry.Name), id: entry.id, Repairable: info.OpenCount == 0,
+			Detail: "it has this pool's uuid, and no volume has its id",
+			Remedy: fmt.Sprintf("`thinctl pool repair %s` removes it when it is closed", p.name),
+		})
 	case !info.ActiveTable:
 		report.add(Finding{Code: FindUnfinished, Object: "device " + string(entry.Name), id: entry.id, Repairable: true,
 			Detail: "its activation was cut off", Remedy: fmt.Sprintf("`thinctl pool repair %s` removes it", p.name)})
@@ -251,4 +267,5 @@ func (p *Pool) checkDevice(ctx context.Context, report *Report, known known, ent
 	return nil
 }
 
+// adoptedName returns the name of the volume that a repair makes for an orphaned device.
 func adoptedName(id uint32) string { return fmt.Sprintf("recovered-%d", id) }

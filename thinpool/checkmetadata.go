@@ -10,7 +10,7 @@ import (
 	"thinctl/thinpool/store"
 )
 
-// checkMetadata adds to a report what read finds, or why nothing could be read.
+// checkMetadata adds the findings of read to a report, or a finding with its error.
 func (p *Pool) checkMetadata(ctx context.Context, report *Report, read func(context.Context, *Report) error) error {
 	if report.refused {
 		return nil
@@ -21,16 +21,16 @@ func (p *Pool) checkMetadata(ctx context.Context, report *Report, read func(cont
 	case ctx.Err() != nil:
 		return p.failed("check", err)
 	case errors.Is(err, ErrHeldByOther):
-		var told *Error
-		errors.As(err, &told)
-		report.add(Finding{Code: FindHeldRoot, Object: p.object(), Detail: told.Detail, Remedy: told.Remedy})
+		var held *Error
+		errors.As(err, &held)
+		report.add(Finding{Code: FindHeldRoot, Object: p.object(), Detail: held.Detail, Remedy: held.Remedy})
 	default:
 		report.add(Finding{Code: FindUnchecked, Object: p.object(), Detail: err.Error()})
 	}
 	return nil
 }
 
-// check compares the metadata with itself and its devices with the volumes.
+// check checks that the metadata is consistent, and compares its devices with the volumes.
 func (r *Reading) check(ctx context.Context) ([]Finding, error) {
 	o := metadata.CheckOptions{Held: r.Root.Block, DataBlocks: r.DataBlocks, Blocks: r.size}
 	found, err := metadata.Check(ctx, r, o)
@@ -41,12 +41,12 @@ func (r *Reading) check(ctx context.Context) ([]Finding, error) {
 		return nil, err
 	}
 	r.Root = found.Superblock
-	if r.Root.UUID != r.pool.id { // told by the check of its identity
+	if r.Root.UUID != r.pool.id { // the check of its identity reports it
 		return nil, nil
 	}
 	var findings []Finding
 	for _, f := range found.Findings {
-		if f.Code != metadata.CodeNeedsCheck { // told by the superblock already
+		if f.Code != metadata.CodeNeedsCheck { // the check of the pool's mode or identity reports it
 			findings = append(findings, r.finding(f))
 		}
 	}
@@ -58,18 +58,18 @@ func (r *Reading) check(ctx context.Context) ([]Finding, error) {
 		if len(findings) == 0 {
 			return nil, err
 		}
-		return findings, nil // the damage is told
+		return findings, nil // the damage that findings has is the cause
 	}
 	return append(findings, r.compareDevices(devices)...), nil
 }
 
-// notMetadata: an inactive pool's metadata is blank or another thing's, which
-// the check of its identity has told.
+// notMetadata reports whether an inactive pool's metadata is blank or is no metadata. The
+// check of its identity reports both.
 func (r *Reading) notMetadata(err error) bool {
 	return !r.Active && (errors.Is(err, metadata.ErrEmpty) || errors.Is(err, metadata.ErrNotMetadata))
 }
 
-// checkDevices only compares the thin devices with the volumes.
+// checkDevices compares the thin devices with the volumes, and checks nothing else.
 func (r *Reading) checkDevices() ([]Finding, error) {
 	devices, err := metadata.Devices(r, r.Root)
 	if err != nil {
@@ -80,18 +80,20 @@ func (r *Reading) checkDevices() ([]Finding, error) {
 
 func (r *Reading) finding(f metadata.Finding) Finding {
 	p := r.pool
-	finding := Finding{Code: FindMetadata, Fault: f.Code, Object: p.object(), Detail: f.Text, Repairable: f.Repairable, Lost: f.Lost,
-		Remedy: fmt.Sprintf("`thinctl pool repair %s` rebuilds what can be read and keeps the damaged copy", p.name)}
+	finding := Finding{
+		Code: FindMetadata, Fault: f.Code, Object: p.object(), Detail: f.Text, Repairable: f.Repairable, Lost: f.Lost,
+		Remedy: fmt.Sprintf("`thinctl pool repair %s` rebuilds what can be read and keeps the damaged copy", p.name),
+	}
 	if f.Count > 1 {
-		finding.Detail = fmt.Sprintf("%s (%d of the kind)", f.Text, f.Count)
+		finding.Detail = fmt.Sprintf("%s (%d of this kind)", f.Text, f.Count)
 	}
 	if f.Severity == metadata.Leak {
 		finding.Code = FindLeak
 	}
 	switch {
 	case f.Code == metadata.CodeTime:
-		finding.Remedy = "move to a new pool in time"
-	case f.Code == metadata.CodeNotCounted: // no longer, once the damage is mended
+		finding.Remedy = "move the volumes to a new pool before the last snapshot"
+	case f.Code == metadata.CodeNotCounted: // the repair of the other damage removes it
 		finding.Repairable = true
 	case r.Active:
 		finding.Remedy = p.repairOffline()
@@ -105,29 +107,34 @@ func (r *Reading) finding(f metadata.Finding) Finding {
 func (r *Reading) compareDevices(devices []metadata.Device) []Finding {
 	p := r.pool
 	var findings []Finding
-	there := make(map[uint32]bool, len(devices))
+	present := make(map[uint32]bool, len(devices))
 	for _, device := range devices {
-		there[device.ID] = true
+		present[device.ID] = true
 		_, volume := r.names.volumes[device.ID]
 		_, tombstone := r.names.tombstones[device.ID]
 		if volume || tombstone {
 			continue
 		}
-		findings = append(findings, Finding{Code: FindOrphan, Object: fmt.Sprintf("%s, device id %d", p.object(), device.ID), id: device.ID, Repairable: true,
+		findings = append(findings, Finding{
+			Code: FindOrphan, Object: fmt.Sprintf("%s, device id %d", p.object(), device.ID), id: device.ID, Repairable: true,
 			Detail: fmt.Sprintf("%d blocks are mapped by a thin device that no volume has", device.MappedBlocks),
-			Remedy: fmt.Sprintf("`thinctl pool repair %s` makes a volume of it", p.name)})
+			Remedy: fmt.Sprintf("`thinctl pool repair %s` makes a volume of it", p.name),
+		})
 	}
 	var missing []store.Volume
 	for id, volume := range r.names.volumes {
-		if !there[id] && r.counts(volume) {
+		if !present[id] && r.counts(volume) {
 			missing = append(missing, volume)
 		}
 	}
 	slices.SortFunc(missing, func(a, b store.Volume) int { return int(a.ID) - int(b.ID) })
 	for _, volume := range missing {
-		findings = append(findings, Finding{Code: FindMissing, Object: p.volumeObject(volume.Name), id: volume.ID, Repairable: true,
+		findings = append(findings, Finding{
+			Code: FindMissing, Object: p.volumeObject(volume.Name), id: volume.ID, Repairable: true,
 			Detail: fmt.Sprintf("the metadata has no device id %d: its contents are lost", volume.ID),
-			Remedy: fmt.Sprintf("put the metadata back that has it, or `thinctl pool repair %s` drops its record; all other volumes are kept", p.name)})
+			Remedy: fmt.Sprintf("put the metadata back that has it, or `thinctl pool repair %s` drops its record; "+
+				"all other volumes are kept", p.name),
+		})
 	}
 	return findings
 }

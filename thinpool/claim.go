@@ -16,15 +16,15 @@ import (
 	"thinctl/units"
 )
 
-// claims are the pool's two disks, open from the moment they were proven to be
-// the pool's until the kernel has a table on them.
+// claims holds the pool's two disks. They stay open from the check that they are the
+// pool's until the kernel has a table on them.
 type claims struct {
-	record   store.Pool // with the paths and identities as they are now
+	record   store.Pool // with the present paths and identities
 	super    metadata.Superblock
 	metadata Disk
 	data     Disk
-	// mark is what data is to be marked with; of generation 0 where it has no
-	// room for a mark.
+	// mark is the mark to write to the data. Its generation is 0 if the data disk has
+	// no space for a mark.
 	mark mark
 }
 
@@ -38,9 +38,9 @@ func (c *claims) close() error {
 	return errors.Join(faults...)
 }
 
-// claim finds the pool's disks and proves that they, and what they hold, are the
-// pool's and of one moment. It writes nothing. Paths that are accepted replace the
-// disk that is expected, if what they hold proves that it is the pool's.
+// claim finds the pool's disks and checks that they and their contents are the pool's
+// and of the same moment. It writes nothing. An accepted path replaces an expected disk
+// if its contents prove that it is the pool's.
 func (p *Pool) claim(ctx context.Context, record store.Pool, accept []string) (_ *claims, err error) {
 	c := &claims{record: record}
 	defer func() {
@@ -64,8 +64,8 @@ func (p *Pool) claim(ctx context.Context, record store.Pool, accept []string) (_
 	return c, p.noteIdentities(c)
 }
 
-// claimActive opens the disks of an active pool, by the numbers that the kernel's
-// table has, and compares their identities with the record.
+// claimActive opens the disks of an active pool by the device numbers in the kernel's
+// table, and compares their identities with the record.
 func (p *Pool) claimActive(ctx context.Context, op string, record store.Pool) (_ *claims, err error) {
 	c := &claims{record: record}
 	defer func() {
@@ -92,6 +92,7 @@ func (p *Pool) claimActive(ctx context.Context, op string, record store.Pool) (_
 	return c, err
 }
 
+// openActive opens one disk of an active pool.
 func (p *Pool) openActive(w wanted, number blockdev.Number) (Disk, error) {
 	if w.backing.Loop {
 		held, err := p.host.Disks.Open(p.path(w.backing.Path))
@@ -99,20 +100,39 @@ func (p *Pool) openActive(w wanted, number blockdev.Number) (Disk, error) {
 	}
 	all, err := p.hostDisks()
 	if err != nil {
-		return nil, p.refused(w, fault.Unhealthy, fmt.Sprintf("the block devices of the host cannot be read to find %s", w), "mount sysfs on /sys, then retry", err)
+		return nil, p.refused(
+			w,
+			fault.Unhealthy,
+			fmt.Sprintf("the block devices of the host cannot be read to find %s", w),
+			"mount sysfs on /sys, then retry",
+			err,
+		)
 	}
 	for _, device := range all {
 		if blockdev.Number(device.Number) != number {
 			continue
 		}
 		if w.backing.Identity.Compare(device.Identity) == disk.Different {
-			return nil, p.refused(w, ErrForeign, fmt.Sprintf("%s is expected, the kernel's table uses %s", w, describe(device.Path, device)),
-				fmt.Sprintf("run `thinctl pool deactivate %s`, attach the expected disk, then activate it", p.name), device.Err)
+			return nil, p.refused(
+				w,
+				ErrForeign,
+				fmt.Sprintf("%s is expected, the kernel's table uses %s", w, describe(device.Path, device)),
+				fmt.Sprintf(
+					"run `thinctl pool deactivate %s`, attach the expected disk, then activate it",
+					p.name,
+				),
+				device.Err,
+			)
 		}
 		return p.openFound(w, device)
 	}
-	return nil, p.refused(w, ErrGone, fmt.Sprintf("%s is expected, block device %s of the kernel's table is gone", w, number),
-		fmt.Sprintf("run `thinctl pool deactivate %s`, attach the disk again, then activate it", p.name), nil)
+	return nil, p.refused(
+		w,
+		ErrGone,
+		fmt.Sprintf("%s is expected, block device %s of the kernel's table is gone", w, number),
+		fmt.Sprintf("run `thinctl pool deactivate %s`, attach the disk again, then activate it", p.name),
+		nil,
+	)
 }
 
 // claimMetadata opens the metadata and checks its superblock.
@@ -122,11 +142,12 @@ func (p *Pool) claimMetadata(ctx context.Context, c *claims) (err error) {
 	case c.metadata != nil:
 	case backing.Loop:
 		c.metadata, err = p.host.Disks.Open(p.path(backing.Path))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // which checkIdentity explains
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // checkIdentity reports a missing file
 			return p.failed("activate", err)
 		}
 	default:
-		// What a repair has half written need not prove anything: checkIdentity tells.
+		// A device that a repair has partly written proves nothing. checkIdentity
+		// reports the unfinished repair.
 		restoring, err := exists(p.path(restoringFile))
 		if err != nil {
 			return err
@@ -146,7 +167,7 @@ func (p *Pool) claimMetadata(ctx context.Context, c *claims) (err error) {
 	return p.largeEnough("metadata", *backing, c.metadata, max(known, backing.Size))
 }
 
-// claimData opens the data disk. What is on it, checkMark tells.
+// claimData opens the data disk. checkMark checks its contents.
 func (p *Pool) claimData(c *claims) (err error) {
 	backing := &c.record.Data
 	w := p.dataWanted("activate", c.record)
@@ -157,12 +178,12 @@ func (p *Pool) claimData(c *claims) (err error) {
 		path := p.path(backing.Path)
 		c.data, err = p.host.Disks.Open(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			return p.refused(w, ErrGone, path+" is not there", p.noData(), err)
+			return p.refused(w, ErrGone, path+" does not exist", p.noData(), err)
 		}
 		return p.failed("activate", err)
 	case !backing.Identity.Known() && c.record.Generation == 0:
-		// Made before pools had marks, and without an identity: the path is all
-		// there is.
+		// An older version created this pool without a mark, and the disk has no
+		// identity. Only the path is recorded.
 		if c.data, err = p.host.Disks.Open(backing.Path); err != nil {
 			return p.refused(w, ErrGone, fmt.Sprintf("%s cannot be opened", w), "attach it again, then retry", err)
 		}
@@ -174,28 +195,34 @@ func (p *Pool) claimData(c *claims) (err error) {
 	return err
 }
 
-// noteDevice records where a device was found; the path that a user gave stays
-// while it leads there.
+// noteDevice records the present path of a device. It keeps the recorded path while
+// that leads to the device.
 func (p *Pool) noteDevice(backing *store.Backing, held Disk) {
-	if led, err := held.IsAt(backing.Path); err != nil || !led {
+	if same, err := held.IsAt(backing.Path); err != nil || !same {
 		backing.Path = held.About().Path
 	}
 }
 
-// checkMark compares the mark behind the data with the database, and prepares the
-// next.
+// checkMark compares the mark behind the data with the database, and prepares the next
+// mark.
 func (p *Pool) checkMark(c *claims, accepted bool) error {
 	record, about := c.record, c.data.About()
 	w := p.dataWanted("activate", record)
 	need := max(record.Data.Size, sizeInKernel(record, c.super)) + areaOfMark(record)
-	if !accepted || !record.Data.Loop { // raise makes the file as long as it has to be
+	if !accepted || !record.Data.Loop { // writeGeneration grows the file
 		if err := p.largeEnough("data", record.Data, c.data, need); err != nil {
 			return err
 		}
 	}
 	m, found, err := readMark(c.data, record.Data.Size)
 	if err != nil {
-		return p.refused(w, fault.Unhealthy, describe(about.Path, about)+" cannot be read", "look into the kernel's log for its errors", err)
+		return p.refused(
+			w,
+			fault.Unhealthy,
+			describe(about.Path, about)+" cannot be read",
+			"read the kernel's log for its errors",
+			err,
+		)
 	}
 	here, known := describe(about.Path, about), record.Generation
 	if record.Data.Loop {
@@ -204,16 +231,48 @@ func (p *Pool) checkMark(c *claims, accepted bool) error {
 	acceptIt := fmt.Sprintf("to use it as it is, run `thinctl pool activate %s --accept %s`", p.name, about.Path)
 	switch {
 	case found && m.Pool != p.id:
-		return p.refused(w, ErrForeign, fmt.Sprintf("%s holds the data of pool %s, this is pool %s", here, m.Pool, p.id), "put this pool's own data back", nil)
+		return p.refused(
+			w,
+			ErrForeign,
+			fmt.Sprintf("%s holds the data of pool %s, this is pool %s", here, m.Pool, p.id),
+			"put this pool's own data back",
+			nil,
+		)
 	case accepted:
 	case !found && known > 0:
-		return p.refused(w, ErrForeign, fmt.Sprintf("%s is expected with this pool's mark of generation %d, %s has none: its contents were replaced", w, known, here),
-			"put this pool's own data back; "+acceptIt, nil)
+		return p.refused(
+			w,
+			ErrForeign,
+			fmt.Sprintf(
+				"%s is expected with this pool's mark of generation %d, %s has none: its contents were replaced",
+				w,
+				known,
+				here,
+			),
+			"put this pool's own data back; "+acceptIt,
+			nil,
+		)
 	case found && m.Generation < known:
-		return p.refused(w, ErrDiverged, fmt.Sprintf("%s is of generation %d, the database of %d: it was restored from an older copy", here, m.Generation, known),
-			"put the newest copy back; "+acceptIt+": what was written since is lost", nil)
-	case found && known > 0 && m.Generation > known+1: // one more: an activation was cut off
-		return p.refused(w, ErrDiverged, fmt.Sprintf("%s is of generation %d, the database of %d", here, m.Generation, known), p.checkIt(), errOldDatabase)
+		return p.refused(
+			w,
+			ErrDiverged,
+			fmt.Sprintf(
+				"%s is of generation %d, the database of %d: it was restored from an older copy",
+				here,
+				m.Generation,
+				known,
+			),
+			"put the newest copy back; "+acceptIt+": what was written since is lost",
+			nil,
+		)
+	case found && known > 0 && m.Generation > known+1: // known+1: an activation was killed
+		return p.refused(
+			w,
+			ErrDiverged,
+			fmt.Sprintf("%s is of generation %d, the database of %d", here, m.Generation, known),
+			p.checkIt(),
+			errOldDatabase,
+		)
 	}
 	c.mark = mark{Pool: p.id, Generation: known + 1, Offset: record.Data.Size}
 	if accepted || known == 0 {
@@ -225,12 +284,12 @@ func (p *Pool) checkMark(c *claims, accepted bool) error {
 	return nil
 }
 
-// sizeInKernel is how much data the kernel's metadata says that the pool has.
+// sizeInKernel returns the pool's data size in the kernel's metadata.
 func sizeInKernel(record store.Pool, super metadata.Superblock) units.Bytes {
 	return units.Bytes(super.DataSpaceMap.Blocks) * record.Block
 }
 
-// areaOfMark is how much of the data disk lies behind the data for the mark.
+// areaOfMark returns the size of the area behind the data that is for the mark.
 func areaOfMark(record store.Pool) units.Bytes {
 	if record.Generation == 0 {
 		return 0
@@ -238,7 +297,7 @@ func areaOfMark(record store.Pool) units.Bytes {
 	return markArea
 }
 
-// largeEnough refuses a disk that has become smaller.
+// largeEnough returns an error for a disk that is smaller than the pool needs.
 func (p *Pool) largeEnough(role string, backing store.Backing, held Disk, need units.Bytes) error {
 	about := held.About()
 	if about.Size >= need {
@@ -252,7 +311,7 @@ func (p *Pool) largeEnough(role string, backing store.Backing, held Disk, need u
 	return p.refused(w, ErrShrunk, shrunk(about.Path, about.Size, need).Error(), remedy, nil)
 }
 
-// noteIdentities adds to the record what the devices can be found by.
+// noteIdentities adds to the record the identities by which the devices are found.
 func (p *Pool) noteIdentities(c *claims) error {
 	if c.record.Data.Loop && c.record.Metadata.Loop {
 		return nil
@@ -261,21 +320,21 @@ func (p *Pool) noteIdentities(c *claims) error {
 	if err != nil {
 		return p.failed("activate", err)
 	}
-	for _, one := range []struct {
+	for _, part := range []struct {
 		backing *store.Backing
 		held    Disk
 	}{{&c.record.Data, c.data}, {&c.record.Metadata, c.metadata}} {
-		if !one.backing.Loop {
-			one.backing.Identity = one.backing.Identity.Or(unique(one.held.About(), all))
+		if !part.backing.Loop {
+			part.backing.Identity = part.backing.Identity.Or(unique(part.held.About(), all))
 		}
 	}
 	return nil
 }
 
-// raise marks the data with the next generation, and then writes that, and where
-// the disks are now, to the database. A kill in between leaves a mark that is one
-// ahead, which the next activation writes again.
-func (p *Pool) raise(ctx context.Context, c *claims) error {
+// writeGeneration marks the data with the next generation. Then it writes the
+// generation and the present paths and identities of the disks to the database. A kill in
+// between leaves the mark one generation ahead; the next activation writes it again.
+func (p *Pool) writeGeneration(ctx context.Context, c *claims) error {
 	if size := c.mark.Offset + markArea; c.record.Data.Loop && c.data.About().Size < size {
 		if err := p.growFile(c.record, c.record.Data, size); err != nil {
 			return err
@@ -290,11 +349,11 @@ func (p *Pool) raise(ctx context.Context, c *claims) error {
 			return err
 		}
 		record.Generation = c.mark.Generation
-		for _, one := range []struct {
+		for _, part := range []struct {
 			to   *store.Backing
 			from store.Backing
 		}{{&record.Data, c.record.Data}, {&record.Metadata, c.record.Metadata}} {
-			one.to.Path, one.to.Identity = one.from.Path, one.from.Identity
+			part.to.Path, part.to.Identity = part.from.Path, part.from.Identity
 		}
 		c.record = record
 		return tx.PutPool(record)
@@ -312,32 +371,32 @@ func (p *Pool) writeMark(held Disk, m mark) error {
 	return nil
 }
 
-// verify looks once more, just before a table is loaded, whether the paths still
-// lead to the disks that were checked.
-func (p *Pool) verify(c *claims) error {
-	for _, one := range []struct {
+// checkPaths returns an error if a path does not lead to the checked disk any more. It
+// runs just before a table is loaded.
+func (p *Pool) checkPaths(c *claims) error {
+	for _, part := range []struct {
 		w    wanted
 		held Disk
 	}{{p.dataWanted("activate", c.record), c.data}, {p.metadataWanted("activate", c.record), c.metadata}} {
-		path := p.path(one.w.backing.Path)
-		if !one.w.backing.Loop {
-			path = one.w.backing.Path
+		path := p.path(part.w.backing.Path)
+		if !part.w.backing.Loop {
+			path = part.w.backing.Path
 		}
-		led, err := one.held.IsAt(path)
-		if err == nil && led && !one.w.backing.Loop {
+		same, err := part.held.IsAt(path)
+		if err == nil && same && !part.w.backing.Loop {
 			var now disk.Identity
 			now, err = p.host.Disks.Identity(path)
-			led = now == one.held.About().Identity
+			same = now == part.held.About().Identity
 		}
-		if err != nil || !led {
-			return p.refused(one.w, ErrForeign, fmt.Sprintf("%s changed while the pool was activated", path), "retry", err)
+		if err != nil || !same {
+			return p.refused(part.w, ErrForeign, path+" changed while the pool was activated", "retry", err)
 		}
 	}
 	return nil
 }
 
-// attach returns the block devices under the pool: the disks that are held, or
-// the loop devices of its files, made where none are there.
+// attach returns the block devices below the pool: its disks, or the loop devices of
+// its files. It attaches a loop device to a file that has none.
 func (p *Pool) attach(ctx context.Context, c *claims, undo *rollback) (meta, data blockdev.Number, err error) {
 	meta, err = p.attachOne(ctx, c.record, c.record.Metadata, c.metadata, undo)
 	if err != nil {
@@ -347,7 +406,9 @@ func (p *Pool) attach(ctx context.Context, c *claims, undo *rollback) (meta, dat
 	return meta, data, err
 }
 
-func (p *Pool) attachOne(ctx context.Context, record store.Pool, backing store.Backing, held Disk, undo *rollback) (blockdev.Number, error) {
+func (p *Pool) attachOne(
+	ctx context.Context, record store.Pool, backing store.Backing, held Disk, undo *rollback,
+) (blockdev.Number, error) {
 	if !backing.Loop {
 		return blockdev.Number(held.About().Number), nil
 	}
@@ -356,7 +417,8 @@ func (p *Pool) attachOne(ctx context.Context, record store.Pool, backing store.B
 	if err != nil {
 		return blockdev.Number{}, err
 	}
-	loop, err := p.host.Loops.Attach(ctx, path, loopback.AttachOptions{Reuse: true, Buffered: !record.DirectIO, SectorSize: backing.Sector})
+	loop, err := p.host.Loops.Attach(ctx, path,
+		loopback.AttachOptions{Reuse: true, Buffered: !record.DirectIO, SectorSize: backing.Sector})
 	if err != nil {
 		return blockdev.Number{}, err
 	}
@@ -365,7 +427,13 @@ func (p *Pool) attachOne(ctx context.Context, record store.Pool, backing store.B
 	}
 	device, inode, err := held.Inode()
 	if err == nil && loop.Backing != (loopback.FileID{Device: device, Inode: inode}) {
-		err = &Error{Op: "activate", Object: p.object(), Kind: ErrForeign, Detail: path + " was replaced while the pool was activated", Remedy: "retry"}
+		err = &Error{
+			Op:     "activate",
+			Object: p.object(),
+			Kind:   ErrForeign,
+			Detail: path + " was replaced while the pool was activated",
+			Remedy: "retry",
+		}
 	}
 	if err != nil {
 		return blockdev.Number{}, err
@@ -377,23 +445,23 @@ func (p *Pool) attachOne(ctx context.Context, record store.Pool, backing store.B
 	return blockdev.Number(loop.Number), err
 }
 
-// errOldDatabase: the data was activated since the database was copied.
+// errOldDatabase reports that the data was activated after the copy of the database was made.
 var errOldDatabase = errors.New("the database was restored from an older copy")
 
 func shrunk(path string, have, want units.Bytes) error {
 	return fmt.Errorf("%s has %s, the pool needs %s", path, have, want)
 }
 
-// readSuperblock reads past the page cache, which does not show what the kernel's
-// pool wrote.
+// readSuperblock reads the superblock past the page cache, because the page cache does
+// not have the kernel pool's writes.
 func (p *Pool) readSuperblock(held Disk) (metadata.Superblock, error) {
 	path := held.About().Path
 	super, err := p.host.Disks.Superblock(path)
 	if err != nil {
 		return super, err
 	}
-	led, err := held.IsAt(path)
-	if err == nil && !led {
+	same, err := held.IsAt(path)
+	if err == nil && !same {
 		err = fmt.Errorf("%s leads to another disk now", path)
 	}
 	return super, err

@@ -17,15 +17,15 @@ import (
 	"thinctl/units"
 )
 
-// Create makes a pool under root and activates it. Until its last step, a
-// rename, nothing counts: what a kill leaves is cleared away by the next
-// Create or Sweep, what a failure leaves by Create itself.
+// Create makes a pool under root and activates it. The pool exists after the last step,
+// a rename. If Create fails, it removes all that it made. If it is killed, the next Create
+// or Sweep does.
 func Create(ctx context.Context, host Host, root, name string, options CreateOptions) (_ *Pool, err error) {
 	if err := Sweep(ctx, host, root); err != nil {
 		return nil, err
 	}
 	if _, err := PlanCreate(ctx, host, root, name, options); err != nil {
-		return nil, err // before anything is made, the root too
+		return nil, err // before anything is made, even the root directory
 	}
 	if err := makeRoot(host, root); err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func Create(ctx context.Context, host Host, root, name string, options CreateOpt
 	id := newUUID()
 	p := newPool(host, filepath.Join(root, creatingPrefix+id.String()+"-"+name), name)
 	p.id = id
-	defer p.db.Close() // the pool goes on under its final name
+	defer p.db.Close() // the pool is opened again under its final name
 	undo := newRollback(ctx)
 	defer func() { err = p.failed("create", errors.Join(err, undo.unless(err == nil))) }()
 	undo.add(p.dismantle)
@@ -57,6 +57,7 @@ func Create(ctx context.Context, host Host, root, name string, options CreateOpt
 	return final, nil
 }
 
+// makeRoot makes the root directory and its parents, unless it exists.
 func makeRoot(host Host, root string) error {
 	if _, err := os.Stat(root); err == nil {
 		return nil
@@ -70,13 +71,13 @@ func makeRoot(host Host, root string) error {
 	return nil
 }
 
-// lockRoot keeps makers and destroyers of pools apart. Whoever has it knows
-// that folders of theirs have no living owner.
+// lockRoot takes the lock of the root directory. Only one process at a time creates or
+// destroys pools, so the lock's owner can remove temporary directories that it finds.
 func lockRoot(ctx context.Context, root string) (*filelock.Lock, error) {
 	return filelock.Acquire(ctx, filepath.Join(root, ".lock"), filelock.Range{})
 }
 
-// build makes the pool in its temporary folder.
+// build makes the pool in its temporary directory.
 func (p *Pool) build(ctx context.Context, plan Plan) error {
 	options := plan.options
 	disks := p.host.Disks
@@ -89,8 +90,7 @@ func (p *Pool) build(ctx context.Context, plan Plan) error {
 		SkipZeroing: options.SkipZeroing, ErrorIfFull: options.ErrorIfFull, Reserve: plan.Reserve,
 		Activated: true, DirectIO: !options.Buffered, Preallocated: options.Preallocate, Generation: 1,
 	}
-	// First of all the record: the clean-up after a kill reads from it which
-	// devices were being made into a pool.
+	// The record comes first: after a kill, dismantle finds the pool's devices in it.
 	if err := p.db.Create(ctx, record); err != nil {
 		return err
 	}
@@ -120,14 +120,14 @@ func (p *Pool) build(ctx context.Context, plan Plan) error {
 	}
 	status, err := p.start(ctx, record, ActivateOptions{})
 	if err == nil && (status.Mode != dm.ModeWrite || status.TransactionID != 0 || !p.hasSizes(status, record)) {
-		err = fmt.Errorf("the new pool came up in mode %s at transaction %d with %d data and %d metadata blocks",
+		err = fmt.Errorf("the new pool was activated in mode %s at transaction %d with %d data and %d metadata blocks",
 			status.Mode, status.TransactionID, status.TotalData, status.TotalMetadata)
 	}
 	return err
 }
 
-// claimNew opens the disks that a pool is to be made on. They must be those that
-// the plan looked at.
+// claimNew opens the disks of a pool that is being created. They must be the disks that
+// the plan has checked.
 func (p *Pool) claimNew(plan Plan, record store.Pool) (_ *claims, err error) {
 	c := &claims{record: record, mark: mark{Pool: p.id, Generation: record.Generation, Offset: record.Data.Size}}
 	defer func() {
@@ -135,32 +135,39 @@ func (p *Pool) claimNew(plan Plan, record store.Pool) (_ *claims, err error) {
 			err = errors.Join(err, c.close())
 		}
 	}()
-	for _, one := range []struct {
+	for _, part := range []struct {
 		backing store.Backing
 		planned blockdev.Number
 		held    *Disk
 	}{{record.Metadata, plan.metadata, &c.metadata}, {record.Data, plan.data, &c.data}} {
-		path := one.backing.Path
-		if one.backing.Loop {
+		path := part.backing.Path
+		if part.backing.Loop {
 			path = p.path(path)
 		}
-		if *one.held, err = p.host.Disks.Open(path); err != nil {
+		if *part.held, err = p.host.Disks.Open(path); err != nil {
 			return nil, err
 		}
-		about := (*one.held).About()
-		if blockdev.Number(about.Number) != one.planned || one.backing.Identity.Compare(about.Identity) == disk.Different {
-			return nil, &Error{Op: "create", Object: p.object(), Kind: ErrForeign,
-				Detail: fmt.Sprintf("%s became another device, %s, while the pool was made", path, describe(path, about)), Remedy: "retry"}
+		about := (*part.held).About()
+		if blockdev.Number(about.Number) != part.planned ||
+			part.backing.Identity.Compare(about.Identity) == disk.Different {
+			return nil, &Error{
+				Op:     "create",
+				Object: p.object(),
+				Kind:   ErrForeign,
+				Detail: fmt.Sprintf("%s became another device, %s, while the pool was made",
+					path, describe(path, about)),
+				Remedy: "retry",
+			}
 		}
 	}
 	return c, nil
 }
 
-// format lets the kernel write new metadata, and puts the pool's uuid in the
-// superblock. The kernel keeps the field but offers no way to set it, so it is
-// set while the pool is down. The data is marked.
+// format marks the data, lets the kernel write new metadata, and writes the pool's uuid
+// to the superblock. The kernel keeps the field but cannot set it, so format writes it
+// while the pool has no device.
 func (p *Pool) format(ctx context.Context, c *claims) error {
-	// The kernel formats metadata whose first block is zero, and nothing else.
+	// The kernel formats metadata only if its first block is zero.
 	if !c.record.Metadata.Loop {
 		if err := c.metadata.Write(make([]byte, metadataBlock), 0); err != nil {
 			return err
@@ -169,7 +176,7 @@ func (p *Pool) format(ctx context.Context, c *claims) error {
 	if err := p.writeMark(c.data, c.mark); err != nil {
 		return err
 	}
-	keep := newRollback(ctx) // dismantle detaches
+	keep := newRollback(ctx) // never run: dismantle detaches the loop devices
 	meta, data, err := p.attach(ctx, c, keep)
 	if err != nil {
 		return err
@@ -177,13 +184,14 @@ func (p *Pool) format(ctx context.Context, c *claims) error {
 	if _, err := p.host.Kernel.Create(ctx, poolDeviceName(p.name), poolDeviceUUID(p.id.String())); err != nil {
 		return nameTaken(poolDeviceName(p.name), err)
 	}
-	if err := p.verify(c); err != nil {
+	if err := p.checkPaths(c); err != nil {
 		return err
 	}
-	if _, err := p.loadAndResume(ctx, p.ref(), p.table(c.record, meta, data), dm.LoadOptions{}, dm.ResumeOptions{Private: true}); err != nil {
+	table := p.table(c.record, meta, data)
+	if _, err := p.loadAndResume(ctx, p.ref(), table, dm.LoadOptions{}, dm.ResumeOptions{Private: true}); err != nil {
 		return err
 	}
-	// No lock of a pool is held: it does not count before its folder is renamed.
+	// The pool's lock is not held: the pool exists only after its directory is renamed.
 	err = p.host.closeWait().await(ctx, func() error {
 		err := p.removeDevice(ctx, p.ref(), dm.RemoveOptions{})
 		var open *openDevices
@@ -198,7 +206,7 @@ func (p *Pool) format(ctx context.Context, c *claims) error {
 	return p.host.Disks.Stamp(c.metadata.About().Path, p.id)
 }
 
-// noteSectors records the sector sizes that the loop devices got.
+// noteSectors records the sector sizes of the loop devices.
 func (p *Pool) noteSectors(ctx context.Context, record store.Pool) (store.Pool, error) {
 	for _, backing := range []*store.Backing{&record.Data, &record.Metadata} {
 		if !backing.Loop {
@@ -209,7 +217,7 @@ func (p *Pool) noteSectors(ctx context.Context, record store.Pool) (store.Pool, 
 			return record, err
 		}
 		if len(loops) == 0 {
-			return record, fmt.Errorf("%s is not behind a loop device any more", p.path(backing.Path))
+			return record, fmt.Errorf("%s has no loop device any more", p.path(backing.Path))
 		}
 		info, err := p.host.Loops.Info(ctx, loops[0])
 		if err != nil {
@@ -220,9 +228,9 @@ func (p *Pool) noteSectors(ctx context.Context, record store.Pool) (store.Pool, 
 	return record, p.db.Update(ctx, func(tx *store.Tx) error { return tx.PutPool(record) })
 }
 
-// dismantle takes away everything of a pool: devices, loops, files, folder. It
-// may be repeated after a kill at any point. The database goes last of the
-// files, since it says which devices are the pool's.
+// dismantle removes a pool's devices, loop devices, files and directory. It can be
+// repeated after a kill at any point. It removes the database last of the files, because
+// the database lists the pool's devices.
 func (p *Pool) dismantle(ctx context.Context) error {
 	if _, err := os.Lstat(p.dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -230,7 +238,10 @@ func (p *Pool) dismantle(ctx context.Context) error {
 	record, err := p.Record(ctx)
 	known := err == nil
 	if !known {
-		record = store.Pool{Data: store.Backing{Path: dataFile, Loop: true}, Metadata: store.Backing{Path: metadataFile, Loop: true}}
+		record = store.Pool{
+			Data:     store.Backing{Path: dataFile, Loop: true},
+			Metadata: store.Backing{Path: metadataFile, Loop: true},
+		}
 	}
 	if err := p.removeDevices(ctx); err != nil {
 		return err
@@ -239,23 +250,23 @@ func (p *Pool) dismantle(ctx context.Context) error {
 		return err
 	}
 	if known && !record.Metadata.Loop {
-		if err := p.forgetDevice(p.backingPath(record.Metadata)); err != nil {
+		if err := p.wipeMetadata(p.backingPath(record.Metadata)); err != nil {
 			return err
 		}
 	}
 	if known && !record.Data.Loop {
-		if err := p.forgetData(record); err != nil {
+		if err := p.wipeData(record); err != nil {
 			return err
 		}
 	}
 	return p.removeFiles()
 }
 
-// forgetData wipes the mark of a data device, if it is this pool's.
-func (p *Pool) forgetData(record store.Pool) error {
+// wipeData wipes the mark on a data device if it is this pool's.
+func (p *Pool) wipeData(record store.Pool) error {
 	held, err := p.host.Disks.Open(p.backingPath(record.Data))
 	if err != nil {
-		return nil // a disk that is gone or dead does not keep a pool from being destroyed
+		return nil // a pool can be destroyed without its data disk
 	}
 	defer held.Close()
 	if !p.marked(held, record.Data.Size) {
@@ -264,9 +275,9 @@ func (p *Pool) forgetData(record store.Pool) error {
 	return held.Write(make([]byte, markArea), record.Data.Size)
 }
 
-// forgetDevice wipes the superblock of a metadata device, if it is this
-// pool's: stamped with its uuid, or new and not stamped yet.
-func (p *Pool) forgetDevice(path string) error {
+// wipeMetadata wipes the superblock of a metadata device if it is this pool's: it has
+// the pool's uuid, or it is new and has no uuid yet.
+func (p *Pool) wipeMetadata(path string) error {
 	super, err := p.host.Disks.Superblock(path)
 	switch {
 	case errors.Is(err, metadata.ErrEmpty), errors.Is(err, fs.ErrNotExist):
@@ -279,12 +290,13 @@ func (p *Pool) forgetDevice(path string) error {
 	return nil
 }
 
+// removeFiles removes the pool's directory with its files, the database last.
 func (p *Pool) removeFiles() error {
 	entries, err := os.ReadDir(p.dir)
 	if err != nil {
 		return err
 	}
-	if err := p.clearFolder(p.LayersDir()); err != nil {
+	if err := p.clearDir(p.LayersDir()); err != nil {
 		return err
 	}
 	for _, entry := range entries {
@@ -300,8 +312,8 @@ func (p *Pool) removeFiles() error {
 	return p.host.Disks.Remove(p.dir)
 }
 
-// clearFolder removes the files of a folder, which need not be there.
-func (p *Pool) clearFolder(dir string) error {
+// clearDir removes the files in a directory, if it exists.
+func (p *Pool) clearDir(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -11,22 +11,21 @@ import (
 	"thinctl/thinpool/store"
 )
 
-// The metadata has neither names nor sizes, nor what images, layers and containers
-// are made of: all that is in the database only. So there is a copy of the whole
-// database beside it, compressed, made when a process that has changed the pool
-// closes it and once a minute by one that stays. A whole copy has no format of its
-// own that could fall behind the database's, and restoring it leaves what a
-// database older than the metadata leaves: what was made since the copy keeps its
-// data and loses its name.
+// Only the database has the names and sizes of volumes, and the documents of images,
+// layers and containers. So a compressed copy of the whole database is kept beside it. A
+// process that has changed the pool makes the copy when it closes the pool; a process
+// that keeps the pool open makes it once a minute. A whole copy needs no format of its
+// own. After a restore, a volume that is newer than the copy keeps its data and loses its
+// name.
 const (
 	copyFile       = "state.db.gz"         // the newest copy
 	keptDatabase   = "state.db.before-"    // a copy of the database as a repair found it
 	brokenDatabase = "state.db.damaged-"   // a damaged database, as it was
-	freshDatabase  = "state.db.rebuilding" // being made; to be thrown away
+	freshDatabase  = "state.db.rebuilding" // an unfinished new database; it can be removed
 )
 
-// CopyDatabase makes the copy of the database from which a repair restores it,
-// unless there is one of the same moment.
+// CopyDatabase copies the database, so that a repair can restore it. It does nothing if
+// the present copy is of the same moment.
 func (p *Pool) CopyDatabase(ctx context.Context) error {
 	err := p.copyDatabase(ctx)
 	if errors.Is(err, store.ErrNoDatabase) {
@@ -59,8 +58,8 @@ func (p *Pool) keepDatabase(ctx context.Context) (string, error) {
 	return name, p.host.Disks.WriteFile(name, content)
 }
 
-// freeTimeName is a name with the time in it that no file has: a repair that was
-// killed may have used the same second.
+// freeTimeName returns an unused path with the time in its name. A killed repair may
+// have used the same second.
 func (p *Pool) freeTimeName(prefix, suffix string) string {
 	first := p.path(prefix + p.host.now().Format("20060102T150405Z"))
 	name := first + suffix
@@ -72,7 +71,7 @@ func (p *Pool) freeTimeName(prefix, suffix string) string {
 	}
 }
 
-// isPoolDir reports whether a directory without a database is a pool's.
+// isPoolDir reports whether a directory without a database has other files of a pool.
 func isPoolDir(dir string) bool {
 	for _, name := range []string{copyFile, metadataFile, rebuiltFile, restoringFile, dataFile, freshDatabase, mountsDir} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
@@ -82,10 +81,11 @@ func isPoolDir(dir string) bool {
 	return false
 }
 
-// lostDatabase reports whether the pool's directory is there without a database.
+// lostDatabase reports whether the pool's directory has files of a pool. The caller has
+// found no database in it.
 func (p *Pool) lostDatabase() bool { return isPoolDir(p.dir) }
 
-// unreadable is the error of a database that is gone or damaged.
+// unreadable returns the error for a database that is missing or damaged.
 func (p *Pool) unreadable(op string, err error) error {
 	if errors.Is(err, store.ErrNoDatabase) || errors.Is(err, store.ErrCorrupt) {
 		return &Error{Op: op, Object: p.object(), Kind: fault.Unhealthy, Err: err, Remedy: p.rebuildIt()}

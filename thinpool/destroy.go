@@ -13,10 +13,10 @@ import (
 	"thinctl/internal/filelock"
 )
 
-// Destroy removes the pool with all its volumes. Nothing may use them; a device
-// that is only open is waited for. It counts from the moment its folder is
-// renamed; a kill after that is finished by the next Create or Sweep under the
-// same root.
+// Destroy removes the pool with all its volumes. It fails if a device is in use, and
+// waits for a device that is open but not mounted. The pool is gone once its directory is
+// renamed. If Destroy is killed after that, the next Create or Sweep under the same root
+// removes the rest.
 func (p *Pool) Destroy(ctx context.Context) error {
 	var unlock func()
 	err := p.host.closeWait().await(ctx, func() (err error) {
@@ -28,7 +28,7 @@ func (p *Pool) Destroy(ctx context.Context) error {
 	}
 	defer unlock()
 	root := filepath.Dir(p.dir)
-	if err := p.mountsEmpty(); err != nil {
+	if err := p.removeMountPoints(); err != nil {
 		return p.failed("destroy", err)
 	}
 	condemned := newPool(p.host, filepath.Join(root, destroyingPrefix+p.id.String()+"-"+p.name), p.name)
@@ -36,12 +36,13 @@ func (p *Pool) Destroy(ctx context.Context) error {
 	if err := p.host.Disks.Rename(p.dir, condemned.dir); err != nil {
 		return p.failed("destroy", err)
 	}
-	// An open database would keep the file system of a pool that is gone busy.
+	// An open database would keep the host's file system busy after the pool is gone.
 	return p.failed("destroy", errors.Join(condemned.dismantle(ctx), p.db.Close(), condemned.db.Close()))
 }
 
-// stopLocked takes all locks of a destruction and takes down what the kernel has
-// of the pool. The locks are held until unlock, and released where it fails.
+// stopLocked takes all locks that a destruction needs, and removes the pool's devices
+// from the kernel. The caller releases the locks with unlock; stopLocked releases them if
+// it fails.
 func (p *Pool) stopLocked(ctx context.Context) (unlock func(), err error) {
 	var locks []*filelock.Lock
 	unlock = func() {
@@ -68,9 +69,9 @@ func (p *Pool) stopLocked(ctx context.Context) (unlock func(), err error) {
 	return unlock, nil
 }
 
-// mountsEmpty clears the folder of mount points, which are empty once nothing
-// is mounted; files in it are somebody's.
-func (p *Pool) mountsEmpty() error {
+// removeMountPoints removes the mount points of the pool, which are empty directories. It
+// returns an error if one of them has files, because these are not the pool's.
+func (p *Pool) removeMountPoints() error {
 	entries, err := os.ReadDir(p.MountsDir())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -80,7 +81,7 @@ func (p *Pool) mountsEmpty() error {
 	}
 	for _, entry := range entries {
 		if err := p.host.Disks.Remove(filepath.Join(p.MountsDir(), entry.Name())); err != nil {
-			return fmt.Errorf("%s holds something that is not the pool's; move it away: %w", p.MountsDir(), err)
+			return fmt.Errorf("%s has files that are not the pool's: move them elsewhere: %w", p.MountsDir(), err)
 		}
 	}
 	return nil
@@ -105,7 +106,7 @@ func (p *Pool) removeDevices(ctx context.Context) error {
 	return nil
 }
 
-// Sweep clears away what killed creations and destructions left under root.
+// Sweep removes the remains of killed creations and destructions under root.
 func Sweep(ctx context.Context, host Host, root string) error {
 	if _, err := os.Stat(root); errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -130,7 +131,7 @@ func sweep(ctx context.Context, host Host, root string) error {
 		id, name, _ := strings.Cut(rest, "-")
 		p := newPool(host, filepath.Join(root, dir), name)
 		if p.id, err = parseUUID(id); err != nil {
-			return fmt.Errorf("%s is not thinctl's: remove it: %w", filepath.Join(root, dir), err)
+			return fmt.Errorf("%s is not a directory of thinctl: remove it: %w", filepath.Join(root, dir), err)
 		}
 		err := errors.Join(p.dismantle(ctx), p.db.Close())
 		var open *openDevices
@@ -138,14 +139,14 @@ func sweep(ctx context.Context, host Host, root string) error {
 			err = openError("remove", p.object(), open)
 		}
 		if err != nil {
-			return fmt.Errorf("clearing away %s, which a killed command left: %w", p.dir, err)
+			return fmt.Errorf("remove %s, which a killed command left: %w", p.dir, err)
 		}
 	}
 	return nil
 }
 
-// Leftovers lists the folders under root that killed creations and
-// destructions left, or that living ones are using right now.
+// Leftovers lists the temporary directories of creations and destructions under root.
+// They are killed ones or still in progress.
 func Leftovers(root string) ([]string, error) {
 	entries, err := os.ReadDir(root)
 	if errors.Is(err, os.ErrNotExist) {

@@ -35,7 +35,8 @@ func (p *Pool) View(ctx context.Context, f func(*Tx) error) error {
 func (p *Pool) Update(ctx context.Context, f func(*Tx) error) error { return p.change(ctx, wrap(f)) }
 
 func (p *Pool) change(ctx context.Context, f func(*store.Tx) error) error {
-	return p.changes.run(ctx, &change{plan: func(tx *store.Tx, _ dm.PoolStatus) (*addition, error) { return nil, f(tx) }}, p)
+	plan := func(tx *store.Tx, _ dm.PoolStatus) (*addition, error) { return nil, f(tx) }
+	return p.changes.run(ctx, &change{plan: plan}, p)
 }
 
 // RenameVolume changes the name and the purpose of a volume in one transaction. The name

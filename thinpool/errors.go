@@ -17,7 +17,7 @@ import (
 //   - fault.Unsupported: the kernel lacks a feature. Create, SetFullPolicy.
 //
 // A device that the kernel lacks has the kind fault.NotFound too: test for
-// [ErrNoVolume] where the difference counts.
+// [ErrNoVolume] if the difference matters.
 var (
 	// ErrNoPool reports that there is no pool of the name. Open.
 	ErrNoPool = fault.New(fault.NotFound, "not found")

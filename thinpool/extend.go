@@ -13,7 +13,7 @@ import (
 	"thinctl/units"
 )
 
-// ExtendOptions give new total sizes; zero leaves a size as it is.
+// ExtendOptions has the new total sizes. A size of zero is not changed.
 type ExtendOptions struct {
 	Data     units.Bytes
 	Metadata units.Bytes
@@ -29,11 +29,12 @@ type ExtendOptions struct {
 type Extension struct {
 	DataFrom, DataTo         units.Bytes
 	MetadataFrom, MetadataTo units.Bytes
-	Suspended                time.Duration // how long IO waited
+	Suspended                time.Duration // how long the pool was suspended
 }
 
-// Extend makes an active pool larger, while its volumes are in use. Metadata
-// grows first, and by rule along with the data. Sizes never shrink.
+// Extend grows an active pool while its volumes are in use. It grows the metadata first.
+// If only the data is to grow, a metadata file grows to the size that the data needs.
+// Extend rejects a smaller size.
 func (p *Pool) Extend(ctx context.Context, options ExtendOptions) (Extension, error) {
 	lock, err := p.lock(ctx)
 	if err != nil {
@@ -64,7 +65,7 @@ func (p *Pool) Extend(ctx context.Context, options ExtendOptions) (Extension, er
 		return plan, p.failed("extend", err)
 	}
 	if plan.nothing() {
-		// The same was asked for before, by a process that was killed.
+		// A killed process may have left the same extension unfinished.
 		plan.Suspended, err = p.finishExtension(ctx)
 		return plan, p.failed("extend", err)
 	}
@@ -101,6 +102,7 @@ func (p *Pool) growBackings(c *claims, plan Extension) error {
 	return p.writeMark(c.data, mark{Pool: p.id, Generation: record.Generation, Offset: plan.DataTo})
 }
 
+// noteSizes writes the sizes of the data and the metadata to the database.
 func (p *Pool) noteSizes(ctx context.Context, data, metadata units.Bytes) error {
 	return p.db.Update(ctx, func(tx *store.Tx) error {
 		record, err := tx.Pool()
@@ -158,8 +160,10 @@ func (e Extension) nothing() bool { return e.DataFrom == e.DataTo && e.MetadataF
 func (p *Pool) planExtension(c *claims, options ExtendOptions) (Extension, error) {
 	record := c.record
 	plan := Extension{
-		DataFrom: record.Data.Size, DataTo: target(record.Data.Size, options.Data, options.DataMore),
-		MetadataFrom: record.Metadata.Size, MetadataTo: target(record.Metadata.Size, options.Metadata, options.MetadataMore),
+		DataFrom:     record.Data.Size,
+		DataTo:       target(record.Data.Size, options.Data, options.DataMore),
+		MetadataFrom: record.Metadata.Size,
+		MetadataTo:   target(record.Metadata.Size, options.Metadata, options.MetadataMore),
 	}
 	invalid := func(err error) (Extension, error) {
 		return plan, &Error{Op: "extend", Object: p.object(), Kind: fault.Invalid, Err: err}
@@ -191,13 +195,15 @@ func (p *Pool) planExtension(c *claims, options ExtendOptions) (Extension, error
 	}{{"data", plan.DataFrom, plan.DataTo, record.Data, c.data, areaOfMark(record)},
 		{"metadata", plan.MetadataFrom, plan.MetadataTo, record.Metadata, c.metadata, 0}} {
 		if size.to < size.from {
-			return invalid(fmt.Errorf("%s size %s is smaller than its %s: pools may only grow", size.what, size.to, size.from))
+			return invalid(fmt.Errorf("%s size %s is smaller than its %s: pools may only grow",
+				size.what, size.to, size.from))
 		}
 		if size.backing.Loop || size.to == size.from {
 			continue
 		}
 		if has := size.held.About().Size; has < size.to+size.behind {
-			return invalid(fmt.Errorf("%s has %s, %s were asked for, with %s behind it: make the device larger first", size.held.About().Path, has.Exact(), size.to, size.behind))
+			return invalid(fmt.Errorf("%s has %s, %s were asked for, with %s behind it: make the device larger first",
+				size.held.About().Path, has.Exact(), size.to, size.behind))
 		}
 	}
 	return plan, nil
@@ -217,6 +223,7 @@ func target(has, asked units.Bytes, more bool) units.Bytes {
 	return has + asked
 }
 
+// sizesOfDevices raises the sizes of a plan to those of the pool's block devices.
 func sizesOfDevices(c *claims, plan *Extension) {
 	if !c.record.Data.Loop {
 		plan.DataTo = max(plan.DataTo, SpaceOnDevice(c.data.About().Size, c.record))
@@ -254,7 +261,7 @@ func (p *Pool) finishExtension(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	defer c.close()
-	keep := newRollback(ctx) // loop devices that are attached here stay
+	keep := newRollback(ctx) // never run: loop devices that are attached here stay
 	meta, data, err := p.attach(ctx, c, keep)
 	if err != nil {
 		return 0, err
@@ -268,9 +275,14 @@ func (p *Pool) finishExtension(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	if table.Metadata != meta || table.Data != data {
-		return 0, &Error{Op: "extend", Object: p.object(), Kind: ErrDiverged,
-			Detail: fmt.Sprintf("its device uses %s and %s, its files are behind %s and %s", table.Metadata, table.Data, meta, data),
-			Remedy: fmt.Sprintf("deactivate and activate it, then run `thinctl pool check %s`", p.name)}
+		return 0, &Error{
+			Op:     "extend",
+			Object: p.object(),
+			Kind:   ErrDiverged,
+			Detail: fmt.Sprintf("its device uses %s and %s, its files are behind %s and %s",
+				table.Metadata, table.Data, meta, data),
+			Remedy: fmt.Sprintf("deactivate and activate it, then run `thinctl pool check %s`", p.name),
+		}
 	}
 	table.Length = record.Data.Size.Sectors()
 	if err := p.host.Kernel.Load(ctx, p.ref(), []dm.Target{table}, dm.LoadOptions{}); err != nil {
@@ -280,7 +292,7 @@ func (p *Pool) finishExtension(ctx context.Context) (time.Duration, error) {
 	if err := p.swapTable(ctx); err != nil {
 		return 0, err
 	}
-	stood := time.Since(began)
+	suspended := time.Since(began)
 	_, status, err = p.kernelStatus(ctx)
 	if err == nil && !p.hasSizes(status, record) {
 		err = &Error{Op: "extend", Object: p.object(), Kind: fault.Unhealthy,
@@ -288,7 +300,7 @@ func (p *Pool) finishExtension(ctx context.Context) (time.Duration, error) {
 				status.TotalData, status.TotalMetadata, status.Mode, pool.Dev),
 			Remedy: fmt.Sprintf("run `thinctl pool check %s`", p.name)}
 	}
-	return stood, err
+	return suspended, err
 }
 
 // swapTable suspends and resumes the pool, so that the kernel uses the loaded table. The pool
@@ -305,9 +317,9 @@ func (p *Pool) swapTable(ctx context.Context) error {
 		return nil
 	}
 	// The kernel rejected the new table: resume with the old one.
-	clear := p.host.Kernel.Clear(clean, p.ref())
+	cleared := p.host.Kernel.Clear(clean, p.ref())
 	_, again := p.host.Kernel.Resume(clean, p.ref(), dm.ResumeOptions{Private: true})
-	return errors.Join(err, clear, again)
+	return errors.Join(err, cleared, again)
 }
 
 // hasSizes reports whether the kernel's pool has the sizes of the record. Old kernels limit

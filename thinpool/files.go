@@ -8,10 +8,10 @@ import (
 	"thinctl/units"
 )
 
-// Metadata files get their blocks from the start. Where a commit finds the host
-// full, the kernel gives the metadata up until it was checked offline, and no
-// volume can be removed to make room. Data may stay sparse: there a write fails
-// and nothing else.
+// All blocks of a metadata file are allocated when it is made. If the host is full at a
+// commit, the kernel sets needs_check: the pool is read-only until the metadata was
+// checked offline, and no volume can be removed to free space. Data may stay sparse: a
+// full host makes only the write fail.
 
 // makeFile makes a backing's file.
 func (p *Pool) makeFile(path string, backing store.Backing, size units.Bytes, preallocate bool) error {
@@ -29,7 +29,7 @@ func (p *Pool) makeMountsDir() error {
 	return p.host.Disks.MakeDir(p.MountsDir())
 }
 
-// growFile makes a backing's file that large, unless it is.
+// growFile grows a backing's file to size, unless it is as large.
 func (p *Pool) growFile(record store.Pool, backing store.Backing, size units.Bytes) error {
 	path := p.path(backing.Path)
 	usage, err := p.host.Disks.Usage(path)
@@ -41,7 +41,8 @@ func (p *Pool) growFile(record store.Pool, backing store.Backing, size units.Byt
 	})
 }
 
-// withBlocks leaves metadata sparse where the file system cannot do otherwise.
+// withBlocks runs do with the options of a backing's file. Metadata stays sparse if the
+// file system cannot preallocate.
 func withBlocks(backing store.Backing, asked bool, do func(loopback.FileOptions) error) error {
 	err := do(loopback.FileOptions{Preallocate: asked || backing.Path == metadataFile})
 	if !asked && errors.Is(err, errors.ErrUnsupported) {

@@ -12,24 +12,25 @@ import (
 	"thinctl/units"
 )
 
-// wanted is one of the pool's block devices, as findDisk looks for it.
+// wanted describes one of the pool's block devices for findDisk.
 type wanted struct {
 	op      string
 	role    string // "data" or "metadata"
 	backing store.Backing
-	// proven reports whether what a device holds is this pool's.
+	// proven reports whether a device has this pool's contents.
 	proven func(Disk) bool
 }
 
-// findDisk opens the block device of the pool that has the recorded identity,
-// under whatever name it is now. A device without an identity is found by what it
-// holds, among devices of its kind: a device of another kind is the disk below
-// it, or a copy. The search covers all devices of the host, since a second one
-// with the same identity may be the newer.
+// findDisk opens the pool's block device with the recorded identity. The device may have
+// a new name. A device without an identity is found by its contents, among devices of its
+// kind: a device of another kind is the disk below it, or a copy. The search covers all
+// devices of the host, because a second one with the same identity may be newer.
 func (p *Pool) findDisk(w wanted) (Disk, error) {
 	all, err := p.hostDisks()
 	if err != nil {
-		return nil, p.refused(w, fault.Unhealthy, fmt.Sprintf("the block devices of the host cannot be read to find %s", w), "mount sysfs on /sys, then retry", err)
+		return nil, p.refused(w, fault.Unhealthy,
+			fmt.Sprintf("the block devices of the host cannot be read to find %s", w),
+			"mount sysfs on /sys, then retry", err)
 	}
 	var found []disk.Device
 	for _, device := range all {
@@ -48,17 +49,22 @@ func (p *Pool) findDisk(w wanted) (Disk, error) {
 	for _, device := range found {
 		names = append(names, describe(device.Path, device))
 	}
-	return nil, p.refused(w, ErrCloned, fmt.Sprintf("%s is expected, and found as %s", w, strings.Join(names, " and as ")),
+	return nil, p.refused(w, ErrCloned,
+		fmt.Sprintf("%s is expected, and found as %s", w, strings.Join(names, " and as ")),
 		"detach the copy, then retry", nil)
 }
 
-// hostDisks lists the block devices that may be a pool's. Volumes of pools are
-// not: their contents are their users'.
+// hostDisks lists the block devices that may be a pool's disks. It leaves out the volumes
+// of pools, because users control their contents.
 func (p *Pool) hostDisks() ([]disk.Device, error) {
 	all, err := p.host.Disks.Devices()
-	return slices.DeleteFunc(all, func(d disk.Device) bool { return strings.HasPrefix(d.Identity.MappedUUID, uuidPrefix) }), err
+	return slices.DeleteFunc(all, func(d disk.Device) bool {
+		return strings.HasPrefix(d.Identity.MappedUUID, uuidPrefix)
+	}), err
 }
 
+// matches reports whether a device has the recorded identity, or the pool's contents if
+// there is no recorded identity.
 func (w wanted) matches(p *Pool, device disk.Device) bool {
 	if device.Err != nil {
 		return false
@@ -70,7 +76,7 @@ func (w wanted) matches(p *Pool, device disk.Device) bool {
 	return (kind == "" || kind == device.Identity.Kind) && p.holds(w, device)
 }
 
-// holds opens a device to see whether it holds what is wanted.
+// holds opens a device and reports whether it has the pool's contents.
 func (p *Pool) holds(w wanted, device disk.Device) bool {
 	if device.Suspended {
 		return false
@@ -83,8 +89,8 @@ func (p *Pool) holds(w wanted, device disk.Device) bool {
 	return held.About().Number == device.Number && w.proven(held)
 }
 
-// topmost leaves out the devices that another one of them stands on: a mirror's
-// legs, the paths of a multipath device, the disk under a linear mapping.
+// topmost leaves out each device that is below another one of them: a mirror's legs, the
+// paths of a multipath device, the disk below a linear mapping.
 func topmost(found, all []disk.Device) []disk.Device {
 	below := map[blockdev.Number][]blockdev.Number{}
 	for _, device := range all {
@@ -106,31 +112,36 @@ func topmost(found, all []disk.Device) []disk.Device {
 	return slices.DeleteFunc(slices.Clone(found), func(d disk.Device) bool { return under[d.Number] })
 }
 
-// openFound opens a device that was found, and makes sure that it is still the
-// same.
+// openFound opens a device that was found. It returns an error if the device has changed
+// in the meantime.
 func (p *Pool) openFound(w wanted, device disk.Device) (Disk, error) {
 	path := device.Path
 	if device.Suspended {
-		return nil, p.refused(w, fault.Unhealthy, describe(path, device)+" is suspended", fmt.Sprintf("run `dmsetup resume %s`, then retry", path), nil)
+		return nil, p.refused(w, fault.Unhealthy, describe(path, device)+" is suspended",
+			fmt.Sprintf("run `dmsetup resume %s`, then retry", path), nil)
 	}
 	held, err := p.host.Disks.Open(path)
 	if err != nil {
-		return nil, p.refused(w, ErrGone, fmt.Sprintf("%s cannot be opened as %s", w, path), "attach it again, then retry", err)
+		return nil, p.refused(w, ErrGone, fmt.Sprintf("%s cannot be opened as %s", w, path),
+			"attach it again, then retry", err)
 	}
 	about := held.About()
-	if about.Number != device.Number || w.backing.Identity.Compare(about.Identity) != w.backing.Identity.Compare(device.Identity) {
+	if about.Number != device.Number ||
+		w.backing.Identity.Compare(about.Identity) != w.backing.Identity.Compare(device.Identity) {
 		held.Close()
-		return nil, p.refused(w, ErrForeign, fmt.Sprintf("%s is expected, %s changed while it was opened", w, describe(path, about)), "retry", nil)
+		return nil, p.refused(w, ErrForeign,
+			fmt.Sprintf("%s is expected, %s changed while it was opened", w, describe(path, about)), "retry", nil)
 	}
 	return held, nil
 }
 
-// missing says what is where the device was last seen, and which devices carry
-// the pool's content without its identity.
+// missing returns the error for a device that was not found. The error names the device
+// at the recorded path, and the devices that have the pool's contents without its identity.
 func (p *Pool) missing(w wanted, all []disk.Device) error {
-	kind, detail := ErrGone, fmt.Sprintf("%s is expected, no device of the host is it", w)
+	kind, detail := ErrGone, fmt.Sprintf("%s is expected, no device of the host has its identity or contents", w)
 	if held, err := p.host.Disks.Open(w.backing.Path); err == nil {
-		kind, detail = ErrForeign, fmt.Sprintf("%s is expected, %s is found there", w, describe(w.backing.Path, held.About()))
+		kind = ErrForeign
+		detail = fmt.Sprintf("%s is expected, %s is found there", w, describe(w.backing.Path, held.About()))
 		held.Close()
 	}
 	remedy := "attach the expected disk again, then retry"
@@ -144,7 +155,8 @@ func (p *Pool) missing(w wanted, all []disk.Device) error {
 		}
 	}
 	if len(copies) > 0 {
-		remedy += fmt.Sprintf("; to use %s instead, run `thinctl pool activate %s --accept %s`", copies[0], p.name, copies[0])
+		remedy += fmt.Sprintf("; to use %[1]s instead, run `thinctl pool activate %[2]s --accept %[1]s`",
+			copies[0], p.name)
 	}
 	return p.refused(w, kind, detail, remedy, nil)
 }
@@ -153,18 +165,19 @@ func (p *Pool) refused(w wanted, kind error, detail, remedy string, err error) e
 	return &Error{Op: w.op, Object: p.object(), Kind: kind, Detail: detail, Remedy: remedy, Err: err}
 }
 
-// String names the device that is expected.
+// String describes the expected device.
 func (w wanted) String() string {
-	return fmt.Sprintf("the %s disk %s", w.role, describe(w.backing.Path, disk.Device{Size: w.backing.Size, Identity: w.backing.Identity}))
+	recorded := disk.Device{Size: w.backing.Size, Identity: w.backing.Identity}
+	return fmt.Sprintf("the %s disk %s", w.role, describe(w.backing.Path, recorded))
 }
 
-// describe names a device with its identity and size.
+// describe returns a device's path, identity and size.
 func describe(path string, device disk.Device) string {
 	return fmt.Sprintf("%s (%s, %s)", path, device.Identity, device.Size)
 }
 
-// unique leaves out of an identity what other devices of the host have as well:
-// disks that were all given the same serial cannot be told apart by it.
+// unique returns the part of a device's identity that no other device of the host has. A
+// serial number that several disks share does not identify any of them.
 func unique(about disk.Device, all []disk.Device) disk.Identity {
 	identity := about.Identity
 	for _, device := range all {
@@ -175,9 +188,9 @@ func unique(about disk.Device, all []disk.Device) disk.Identity {
 	return identity
 }
 
-// backingPath is where a backing is now: a file of the pool's directory, or the
-// device that has the recorded identity. It only finds: what is written to is
-// opened by findDisk.
+// backingPath returns the present path of a backing: a file in the pool's directory, or
+// the device with the recorded identity. It checks no contents: use findDisk before
+// writing.
 func (p *Pool) backingPath(b store.Backing) string {
 	if b.Loop {
 		return p.path(b.Path)
@@ -185,7 +198,7 @@ func (p *Pool) backingPath(b store.Backing) string {
 	if !b.Identity.Known() {
 		return b.Path
 	}
-	if there, err := p.host.Disks.Identity(b.Path); err == nil && b.Identity.Compare(there) == disk.Same {
+	if identity, err := p.host.Disks.Identity(b.Path); err == nil && b.Identity.Compare(identity) == disk.Same {
 		return b.Path
 	}
 	all, err := p.hostDisks()
@@ -204,11 +217,17 @@ func (p *Pool) backingPath(b store.Backing) string {
 	return b.Path
 }
 
-// dataWanted and metadataWanted say what is looked for.
+// dataWanted describes the pool's data disk.
 func (p *Pool) dataWanted(op string, record store.Pool) wanted {
-	return wanted{op: op, role: "data", backing: record.Data, proven: func(held Disk) bool { return p.marked(held, record.Data.Size) }}
+	return wanted{
+		op:      op,
+		role:    "data",
+		backing: record.Data,
+		proven:  func(held Disk) bool { return p.marked(held, record.Data.Size) },
+	}
 }
 
+// metadataWanted describes the pool's metadata disk.
 func (p *Pool) metadataWanted(op string, record store.Pool) wanted {
 	return wanted{op: op, role: "metadata", backing: record.Metadata, proven: func(held Disk) bool {
 		super, err := p.readSuperblock(held)
@@ -216,7 +235,7 @@ func (p *Pool) metadataWanted(op string, record store.Pool) wanted {
 	}}
 }
 
-// marked reports whether a disk carries this pool's mark behind its data.
+// marked reports whether a disk has this pool's mark behind its data.
 func (p *Pool) marked(held Disk, size units.Bytes) bool {
 	m, found, err := readMark(held, size)
 	return err == nil && found && m.Pool == p.id

@@ -7,19 +7,19 @@ import (
 	"thinctl/internal/filelock"
 )
 
-// ReleaseForgotten releases a metadata snapshot that a killed reading of
-// thinctl's left. It returns the block of one that another program holds, which
-// is never released, or 0; a reading of thinctl's that is under way is left alone.
+// ReleaseForgotten releases a metadata snapshot that a killed reading of thinctl left. It
+// never releases the snapshot of another program: it returns the block of that snapshot,
+// or 0. It does nothing while a reading of thinctl is in progress.
 func (p *Pool) ReleaseForgotten(ctx context.Context) (foreign uint64, err error) {
 	const op = "release the metadata snapshot of"
-	turn, err := filelock.Try(p.path(lockFile), readingRange())
+	reading, err := filelock.Try(p.path(lockFile), readingRange())
 	if errors.Is(err, filelock.ErrHeld) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, p.failed(op, err)
 	}
-	defer turn.Release()
+	defer reading.Release()
 	lock, err := p.lock(ctx)
 	if err != nil {
 		return 0, err

@@ -9,18 +9,19 @@ import (
 	"thinctl/units"
 )
 
-// errCommitted: the kernel has committed while its last commit was read.
-var errCommitted = errors.New("the pool has committed meanwhile")
+// errCommitted reports that the kernel committed while its last commit was read.
+var errCommitted = errors.New("the pool has committed while its metadata was read")
 
-// Freed returns what comes back when all of the volumes go, as
-// UsageOptions.Freed does, and commits what was written so far.
+// Freed returns the space that becomes free if all of the named volumes are removed, as
+// UsageOptions.Freed does. It commits all earlier writes.
 //
-// Of an active pool it reads no more than what these volumes have alone, from
-// the commit on the disk, without a metadata snapshot and without a lock: the
-// kernel overwrites nothing of a commit before the next one (dm-space-map-metadata.c,
-// sm_metadata_new_block looks for what is free in both), so all that was read is
-// true if the superblock is then what it was. If it is not, it tries again; if
-// that goes on, or somebody holds a metadata snapshot, it reads all as Usage does.
+// For an active pool, Freed reads only the mappings of these volumes that no other volume
+// shares. It reads them from the last commit on the disk, without a metadata snapshot and
+// without a lock. The kernel overwrites no block of a commit before the next commit
+// (dm-space-map-metadata.c, sm_metadata_new_block uses only blocks that are free in
+// both). So the result is correct if the superblock has not changed after the read.
+// Otherwise Freed tries again. It reads all metadata as Usage does if the superblock
+// changes each time, or if another process holds a metadata snapshot.
 func (p *Pool) Freed(ctx context.Context, names ...string) (units.Bytes, error) {
 	const tries = 3
 	for range tries {

@@ -8,11 +8,10 @@ import (
 	"thinctl/fault"
 )
 
-// SetFullPolicy says whether writes to a full pool fail at once or are queued,
-// and reports whether that was another until now. It holds for as long as the
-// pool is active: what the pool was made with comes back with its next
-// activation. Killed in between, the pool has the one or the other, and runs once
-// it was recovered.
+// SetFullPolicy sets whether writes to a full pool fail at once or are queued. It reports
+// whether this changes the policy. The policy holds while the pool is active; the next
+// activation sets the one that the pool was created with. If SetFullPolicy is killed, the
+// pool has the old or the new policy, and may be suspended until it is recovered.
 func (p *Pool) SetFullPolicy(ctx context.Context, errorIfFull bool) (changed bool, err error) {
 	const op = "set the full policy of"
 	lock, err := p.lock(ctx)
@@ -31,8 +30,9 @@ func (p *Pool) SetFullPolicy(ctx context.Context, errorIfFull bool) (changed boo
 	return changed, p.failed(op, err)
 }
 
-// reloadPolicy goes by the table: the status of a pool that has queued for too
-// long says that writes fail, whatever its table asks for.
+// reloadPolicy sets the policy in the kernel's table. It reads the old policy from the
+// table, not from the status: after the pool has queued writes for too long, its status
+// reports that writes fail, even if the table requests queueing.
 func (p *Pool) reloadPolicy(ctx context.Context, errorIfFull bool) (changed bool, err error) {
 	lines, err := p.host.Kernel.Table(ctx, p.ref())
 	if err != nil {
@@ -47,8 +47,13 @@ func (p *Pool) reloadPolicy(ctx context.Context, errorIfFull bool) (changed bool
 		return false, err
 	}
 	if errorIfFull && !version.AtLeast(1, 10) {
-		return false, &Error{Op: "set the full policy of", Object: p.object(), Kind: fault.Unsupported,
-			Detail: fmt.Sprintf("thin-pool %s always queues writes to a full pool, error_if_no_space needs 1.10", version)}
+		return false, &Error{
+			Op:     "set the full policy of",
+			Object: p.object(),
+			Kind:   fault.Unsupported,
+			Detail: fmt.Sprintf("thin-pool %s always queues writes to a full pool, error_if_no_space needs 1.10",
+				version),
+		}
 	}
 	table.ErrorIfNoSpace = errorIfFull
 	if err := p.host.Kernel.Load(ctx, p.ref(), []dm.Target{table}, dm.LoadOptions{}); err != nil {
