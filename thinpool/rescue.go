@@ -216,7 +216,7 @@ func (p *Pool) markedData(record store.Pool) (uint64, error) {
 	switch {
 	case err != nil:
 		return 0, p.refused(w, fault.Unhealthy, path+" cannot be read",
-			"look into the kernel's log for its errors", err)
+			"read the kernel's log for its errors", err)
 	case found && m.Pool == p.id:
 		return m.Generation, nil
 	case record.Data.Loop:
