@@ -2,7 +2,6 @@ package filesystem
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -33,39 +32,8 @@ func newDisk(t *testing.T, size units.Bytes) *loopDisk {
 
 func attach(t *testing.T, file string, flags uint32) *loopDisk {
 	t.Helper()
-	need.Loops(t)
-	backing, err := os.OpenFile(file, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer backing.Close()
-	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer control.Close()
-	for range 100 { // others take free devices too
-		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
-		if err != nil {
-			t.Fatal(err)
-		}
-		device, err := os.OpenFile(fmt.Sprintf("/dev/loop%d", n), os.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		config := unix.LoopConfig{Fd: uint32(backing.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR | flags}}
-		err = unix.IoctlLoopConfigure(int(device.Fd()), &config)
-		if err == nil {
-			t.Cleanup(func() { device.Close() })
-			return &loopDisk{t, file, device.Name(), device}
-		}
-		device.Close()
-		if !errors.Is(err, unix.EBUSY) {
-			t.Fatalf("attaching %s to %s: %v", file, device.Name(), err)
-		}
-	}
-	t.Fatal("got no free loop device, as other processes took them")
-	return nil
+	device := need.Loop(t, file, flags)
+	return &loopDisk{t, file, device.Name(), device}
 }
 
 func (d *loopDisk) number() blockdev.Number {

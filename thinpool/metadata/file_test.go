@@ -3,7 +3,6 @@ package metadata
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -89,42 +88,10 @@ func TestWithoutDirectIO(t *testing.T) {
 	}
 }
 
-// loop attaches file to a loop device until the end of the test.
+// loop attaches a file to a loop device until the end of the test.
 func loop(t *testing.T, file string) string {
 	t.Helper()
-	need.Loops(t)
-	backing, err := os.OpenFile(file, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer backing.Close()
-	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer control.Close()
-	for range 100 { // other tests take free devices concurrently
-		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
-		if err != nil {
-			t.Fatal(err)
-		}
-		device, err := os.OpenFile(fmt.Sprintf("/dev/loop%d", n), os.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		config := unix.LoopConfig{Fd: uint32(backing.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}}
-		err = unix.IoctlLoopConfigure(int(device.Fd()), &config)
-		if err == nil {
-			t.Cleanup(func() { device.Close() })
-			return device.Name()
-		}
-		device.Close()
-		if !errors.Is(err, unix.EBUSY) {
-			t.Fatalf("attach %s to %s: %v", file, device.Name(), err)
-		}
-	}
-	t.Fatal("no free loop device after 100 attempts")
-	return ""
+	return need.Loop(t, file, 0).Name()
 }
 
 func TestOpenOffline(t *testing.T) {
