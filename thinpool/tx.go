@@ -1,6 +1,7 @@
 package thinpool
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 
@@ -59,6 +60,15 @@ func (t *Tx) Count(kind DocumentKind) int { return t.db.CountDocuments(kind) }
 // of their keys. An error ends it.
 func Documents[T any](t *Tx, kind DocumentKind, prefix string) iter.Seq2[DocumentEntry[T], error] {
 	return store.Documents[T](t.db, kind, prefix)
+}
+
+// Document returns the document of a key, and whether there is one.
+func Document[T any](t *Tx, kind DocumentKind, key string) (record T, found bool, err error) {
+	err = t.Get(kind, key, &record)
+	if errors.Is(err, fault.NotFound) {
+		return record, false, nil
+	}
+	return record, err == nil, err
 }
 
 // Volume returns the record of a volume. The kind of the error is NotFound if there is
