@@ -2,145 +2,188 @@ package snapshots
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
+
+	core "github.com/containerd/containerd/v2/core/snapshots"
 
 	"thinctl/thinpool"
 )
 
 // Disagreement is an inconsistency that no sequence of completed and undone operations
-// can leave: a volume without its document, a document without its volume, a reference
-// to nothing.
+// can leave.
 type Disagreement struct {
 	Object string
 	Detail string
-	// Tar is the id of a layer that is complete except for the data that rebuilds its
-	// tar, and "" for other disagreements. No repair restores that data.
-	Tar string
 }
 
-// Check compares the documents with the volumes and with each other, at one moment.
-// Leases of running or killed processes are not disagreements; see Recover.
-func (s *Store) Check(ctx context.Context) ([]Disagreement, error) {
+// Check compares the documents of all namespaces with the volumes and with each other,
+// at one moment. A volume that a killed commit left behind is a disagreement until
+// Recover has removed it.
+func (s *Snapshotter) Check(ctx context.Context) ([]Disagreement, error) {
 	var found []Disagreement
 	err := s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
-		found, err = checkIn(tx)
+		found, err = CheckIn(tx)
 		return err
 	})
-	return found, failed("check", "pool "+s.pool.Name(), err)
+	if err != nil {
+		return nil, err
+	}
+	left, err := s.strays(ctx)
+	for _, name := range left {
+		found = append(found, Disagreement{"volume " + name, "no snapshot has it"})
+	}
+	return found, err
+}
+
+// CheckIn is Check within the caller's transaction, without the volumes that a commit
+// has replaced and is about to remove.
+func CheckIn(tx *thinpool.Tx) ([]Disagreement, error) {
+	all, err := readState(tx)
+	if err != nil {
+		return nil, err
+	}
+	c := &check{state: all, used: map[string]bool{}}
+	for _, key := range slices.Sorted(maps.Keys(all.records)) {
+		c.record(key, all.records[key])
+	}
+	for child, name := range all.children {
+		c.say("snapshot "+quoted(name), "it is known as a child, "+child+", and is none")
+	}
+	for _, t := range all.templates {
+		c.volume("template "+t.Key, TemplateVolume(t.Key), forTemplate, true)
+	}
+	for _, name := range all.unused(c.used) {
+		volume := all.volumes[name]
+		if volume.For == ForContainerd {
+			continue
+		}
+		c.say("volume "+name, "it is kept for a "+volume.For+", and has no document")
+	}
+	return c.found, nil
+}
+
+// state is all documents of this package, with the volumes.
+type state struct {
+	volumes   map[string]thinpool.VolumeRecord
+	records   map[string]Record // by namespace/key
+	children  map[string]string
+	templates []Template
+	leases    map[string]bool // by id
+	views     map[string]int  // by volume
+}
+
+func readState(tx *thinpool.Tx) (state, error) {
+	all := state{volumes: map[string]thinpool.VolumeRecord{}, records: map[string]Record{},
+		children: map[string]string{}, leases: map[string]bool{}, views: map[string]int{}}
+	for volume, err := range tx.Volumes() {
+		if err != nil {
+			return all, err
+		}
+		all.volumes[volume.Name] = volume
+	}
+	for entry, err := range thinpool.Documents[Record](tx, kindSnapshots, "") {
+		if err != nil {
+			return all, err
+		}
+		all.records[entry.Key] = entry.Record
+	}
+	for entry, err := range thinpool.Documents[string](tx, kindChildren, "") {
+		if err != nil {
+			return all, err
+		}
+		all.children[entry.Key] = entry.Record
+	}
+	for entry, err := range thinpool.Documents[Template](tx, kindTemplates, "") {
+		if err != nil {
+			return all, err
+		}
+		all.templates = append(all.templates, entry.Record)
+	}
+	leases, err := leasesIn(tx)
+	for _, l := range leases {
+		all.leases[l.ID] = true
+	}
+	all.countViews()
+	return all, err
+}
+
+// unused returns the volumes that are kept for this package and have no document.
+func (all *state) unused(used map[string]bool) (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(all.volumes)) {
+		lease, of := strings.CutPrefix(name, leaseVolume(""))
+		purpose := all.volumes[name].For
+		leased := purpose == forLease && of && all.leases[lease]
+		if isOurs(purpose) && !used[name] && !leased {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (all *state) countViews() {
+	clear(all.views)
+	for _, r := range all.records {
+		if r.shares() {
+			all.views[r.Volume]++
+		}
+	}
+}
+
+// parent reports whether the parent of a snapshot exists, or the snapshot has none. key
+// has the namespace.
+func (all *state) parent(key string, r Record) bool {
+	if r.Parent == "" {
+		return true
+	}
+	namespace, _ := splitNamespace(key)
+	p, there := all.records[namespace+"/"+r.Parent]
+	return there && p.ID == r.ParentID && p.Kind == core.KindCommitted
 }
 
 type check struct {
-	wanted map[string]string // volume -> what it must be kept for
-	found  []Disagreement
+	state
+	used  map[string]bool // volumes that have a document
+	found []Disagreement
 }
 
-func (c *check) say(object, detail string) {
-	c.found = append(c.found, Disagreement{Object: object, Detail: detail})
+func (c *check) say(object, detail string) { c.found = append(c.found, Disagreement{object, detail}) }
+
+// volume checks the volume of an object.
+func (c *check) volume(object, name, purpose string, readOnly bool) {
+	volume, there := c.volumes[name]
+	switch {
+	case !there:
+		c.say(object, "its volume "+name+" is missing")
+	case volume.For != purpose:
+		c.say(object, fmt.Sprintf("its volume %s is kept for %q, not for %q", name, volume.For, purpose))
+	case volume.ReadOnly != readOnly:
+		c.say(object, fmt.Sprintf("its volume %s is read-only: %v, want %v", name, volume.ReadOnly, readOnly))
+	}
+	c.used[name] = true
 }
 
-func (c *check) needs(object, volume string) {
-	if _, there := c.wanted[volume]; !there {
-		c.say(object, "it needs "+volume+", which has no document")
-	}
-}
+// shown returns a snapshot for messages; key has the namespace.
+func shown(key string) string { return "snapshot " + quoted(strings.TrimPrefix(key, Local+"/")) }
 
-func checkIn(tx *thinpool.Tx) ([]Disagreement, error) {
-	c := &check{wanted: map[string]string{}}
-	layers, err := documents[Layer](tx, kindLayers)
-	if err != nil {
-		return nil, err
+func (c *check) record(key string, r Record) {
+	object := shown(key)
+	c.volume(object, r.Volume, r.For, r.Kind != core.KindActive)
+	if n := c.views[r.Volume]; r.Kind == core.KindCommitted && n != r.Views {
+		c.say(object, fmt.Sprintf("it counts %d views, and has %d", r.Views, n))
 	}
-	inits, err := documents[Init](tx, kindInits)
-	if err != nil {
-		return nil, err
+	if r.Parent == "" {
+		return
 	}
-	templates, err := documents[Template](tx, kindTemplates)
-	if err != nil {
-		return nil, err
+	if !c.parent(key, r) {
+		c.say(object, "its parent "+quoted(r.Parent)+" is missing")
 	}
-	containers, err := documents[Container](tx, kindContainers)
-	if err != nil {
-		return nil, err
+	namespace, name := splitNamespace(key)
+	child := childKey(namespace, r.ParentID, r.ID)
+	if c.children[child] != name {
+		c.say(object, "its parent does not have it as a child")
 	}
-	for _, t := range templates {
-		c.wanted[templateVolume(t.Key)] = forTemplate
-	}
-	for _, l := range layers {
-		c.wanted[layerVolume(l.ID)] = forLayer
-	}
-	for _, i := range inits {
-		c.wanted[initVolume(i.Key)] = forLayer
-	}
-	for _, at := range containers {
-		c.wanted[containerVolume(at.ID)] = forContainer
-	}
-	for _, l := range layers {
-		c.needs("layer "+l.ID, l.Below().volume)
-		if l.Parent != "" {
-			c.needs("layer "+l.ID, layerVolume(l.Parent))
-		}
-	}
-	for _, i := range inits {
-		c.needs("init "+i.Key, i.below())
-	}
-	if err := c.names(tx, containers); err != nil {
-		return nil, err
-	}
-	return c.found, c.volumes(tx)
-}
-
-func (c *check) names(tx *thinpool.Tx, containers []Container) error {
-	named := map[string]string{}
-	for _, at := range containers {
-		c.needs("container "+at.Name, initVolume(at.Init))
-		if at.Layer != "" {
-			c.needs("container "+at.Name, layerVolume(at.Layer))
-		}
-		named[at.Name] = at.ID
-	}
-	for entry, err := range thinpool.Documents[string](tx, kindNames, "") {
-		if err != nil {
-			return err
-		}
-		if named[entry.Key] != entry.Record {
-			c.say("name "+entry.Key, "no container has it")
-		}
-		delete(named, entry.Key)
-	}
-	for name := range named {
-		c.say("container "+name, "its name is not reserved")
-	}
-	return nil
-}
-
-func (c *check) volumes(tx *thinpool.Tx) error {
-	leases := map[string]bool{}
-	for entry, err := range thinpool.Documents[Lease](tx, kindLeases, "") {
-		if err != nil {
-			return err
-		}
-		leases[leaseVolume(entry.Key)] = true
-	}
-	for volume, err := range tx.Volumes() {
-		if err != nil {
-			return err
-		}
-		what, there := c.wanted[volume.Name]
-		switch {
-		case !isOurs(volume.For) && !there:
-			continue // the user's own, or another package's
-		case volume.For == forLease && leases[volume.Name]:
-			continue
-		case !there:
-			c.say("volume "+volume.Name, "it has no document")
-		case what != volume.For:
-			c.say("volume "+volume.Name, "it is kept for "+volume.For+", not for "+what)
-		}
-		delete(c.wanted, volume.Name)
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.wanted)) {
-		c.say("volume "+name, "it is missing")
-	}
-	return nil
+	delete(c.children, child)
 }

@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
+
+	core "github.com/containerd/containerd/v2/core/snapshots"
 
 	"thinctl/fault"
 	"thinctl/internal/testkit/snapshotstest"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots"
-	"thinctl/thinpool"
+	"thinctl/snapshots/filesystem"
 	"thinctl/units"
 )
 
@@ -20,303 +22,190 @@ import (
 type operation struct {
 	name    string
 	prepare func(f *fixture)
-	run     func(ctx context.Context, s *snapshots.Store, acked func(layer string)) error
+	run     func(ctx context.Context, s *snapshots.Snapshotter) error
 	// done reports whether the operation is done. It is an error if the operation is neither done nor undone.
 	done func(f *fixture) (bool, error)
-	// volatile marks an operation whose effect is in the kernel only: a power cut undoes it.
-	volatile bool
-	// left are the layers that must exist in any case.
-	left []string
 }
 
 // A process that is stopped at any step of an operation leaves it done or undone, after a restart and after a power
-// cut. Acknowledged layers are intact, nothing is leaked, and the operation can be carried out again.
+// cut. Nothing is leaked, and the operation can be carried out again.
 func TestStoppedAtEveryStep(t *testing.T) {
 	for _, o := range operations() {
 		snapshotstest.StopAtEveryStep(t, o.name, func(t *testing.T) snapshotstest.Crash {
 			f := newFixture(t)
 			o.prepare(f)
-			check(t, f.pool.Close(f.ctx))
-			victim, err := f.Open(f.ctx, poolName, snapshots.Options{})
-			check(t, err)
-			acked := slices.Clone(o.left)
+			check(t, f.S.Close())
+			check(t, f.Pool.Close(f.Ctx))
+			pool, victim := f.Process(snapshots.Options{})
 			return snapshotstest.Crash{
 				Fixture: f.Fixture,
 				Run: func() error {
-					return o.run(f.ctx, victim, func(layer string) { acked = append(acked, layer) })
+					defer pool.Close(f.Ctx)
+					defer victim.Close() // the steps of background work count too
+					return o.run(f.Ctx, victim)
 				},
-				Volatile: o.volatile,
-				Recover: func() error {
-					f.reopen()
-					return errors.Join(f.pool.Activate(f.ctx), f.s.Recover(f.ctx))
-				},
-				Verify:    f.verify,
+				Recover:   f.recover,
+				Verify:    f.VerifyAll,
 				Done:      func() (bool, error) { return o.done(f) },
-				Contents:  func() error { return f.checkLayers(acked...) },
-				Again:     func() error { return o.run(f.ctx, f.s, func(string) {}) },
-				RemoveAll: f.removeAll,
+				Again:     func() error { return o.run(f.Ctx, f.S) },
+				RemoveAll: f.RemoveAll,
 			}
 		})
 	}
 }
 
-// layerWords returns the chains of the layers that the tests make, by the last word.
-func layerWords() map[string][]string {
-	return map[string][]string{"a": {"a"}, "b": {"a", "b"}, "c": {"a", "b", "c"}, "d": {"a", "b", "d"}}
+// recover opens the pool as the next process would, activates it and recovers.
+func (f *fixture) recover() error {
+	f.T.Helper()
+	f.Reopen()
+	return errors.Join(f.Pool.Activate(f.Ctx), f.S.Recover(f.Ctx))
 }
-
-// checkLayers checks the tree of every loaded layer that exists. The acknowledged layers must exist.
-func (f *fixture) checkLayers(acked ...string) error {
-	layers, err := f.s.Layers(f.ctx)
-	if err != nil {
-		return err
-	}
-	var faults []error
-	for word, words := range layerWords() {
-		exists := slices.ContainsFunc(layers, func(l snapshots.Layer) bool { return l.ID == id(word) })
-		if exists || slices.Contains(acked, word) {
-			faults = append(faults, f.checkLayer(words...))
-		}
-	}
-	return errors.Join(faults...)
-}
-
-// removeAll removes all containers and layers. Only the blocks of the template may be left.
-func (f *fixture) removeAll() error {
-	containers, err := f.s.Containers(f.ctx)
-	if err != nil {
-		return err
-	}
-	for _, c := range containers {
-		if _, err := f.s.RemoveContainer(f.ctx, c.ID, snapshots.RemoveOptions{}); err != nil {
-			return err
-		}
-	}
-	layers, err := f.s.Layers(f.ctx)
-	if err != nil {
-		return err
-	}
-	var all []string
-	for _, l := range layers {
-		all = append(all, l.ID)
-	}
-	if _, err := f.s.RemoveLayers(f.ctx, all, snapshots.RemovalOptions{}); err != nil {
-		return err
-	}
-	if err := f.verify(); err != nil {
-		return err
-	}
-	return snapshotstest.VerifyEmpty(f.ctx, f.pool, "template-ext4-16777216")
-}
-
-const kindTestImages = thinpool.DocumentKind("images")
 
 func operations() []operation {
 	nothing := func(*fixture) {}
-	loaded := func(words ...string) func(*fixture) {
-		return func(f *fixture) { check(f.t, load(f.ctx, f.s, words...)) }
-	}
-	container := func(mounted bool) func(*fixture) {
+	layers := func(names ...string) func(*fixture) {
 		return func(f *fixture) {
-			loaded("a", "b")(f)
-			web := f.create("web", id("b"))
-			f.write(web, "x", "y")
-			check(f.t, f.Files.Sync(f.ctx, filepath.Join(f.pool.MountsDir(), web.ID)))
-			if !mounted {
-				check(f.t, f.s.UnmountContainer(f.ctx, "web"))
+			parent := ""
+			for _, name := range names {
+				f.Layer(name, parent)
+				parent = name
 			}
 		}
 	}
-	commit := func(ctx context.Context, s *snapshots.Store, _ func(string)) error {
-		_, err := s.CommitContainer(
-			ctx,
-			"web",
-			snapshots.CommitOptions{With: func(tx *thinpool.Tx, l snapshots.Layer) error {
-				return tx.Put(kindTestImages, "committed", l.ID)
-			}},
-		)
-		return err
+	written := func(f *fixture) {
+		layers("a")(f)
+		mounts, err := f.S.Prepare(f.Ctx, "web", "a")
+		check(f.T, err)
+		check(f.T, f.Write(mounts, "b"))
 	}
-	create := func(name string) func(context.Context, *snapshots.Store, func(string)) error {
-		return func(ctx context.Context, s *snapshots.Store, _ func(string)) error {
-			_, err := s.CreateContainer(ctx, snapshots.ContainerOptions{Name: name, Layer: id("b")})
+	prepare := func(key, parent string, labels map[string]string) func(context.Context, *snapshots.Snapshotter) error {
+		return func(ctx context.Context, s *snapshots.Snapshotter) error {
+			_, err := s.Prepare(ctx, key, parent, core.WithLabels(labels))
 			return err
 		}
 	}
+	commit := func(ctx context.Context, s *snapshots.Snapshotter) error { return s.Commit(ctx, "b", "web") }
 	return []operation{
-		{name: "load", prepare: nothing, run: loadImage("a", "b", "c"), done: imageExists("c")},
+		{name: "the first prepare", prepare: nothing, run: prepare("web", "", nil), done: exists("web")},
+		{name: "prepare", prepare: layers("a", "b"), run: prepare("web", "b", nil), done: exists("web", "a", "b")},
 		{
-			name:    "load that shares layers",
-			prepare: loaded("a", "b", "c"),
-			run:     loadImage("a", "b", "d"),
-			done:    imageExists("d"),
-			left:    []string{"a", "b", "c"},
+			name:    "prepare and grow",
+			prepare: layers("a"),
+			run: prepare(
+				"web",
+				"a",
+				map[string]string{"containerd.io/snapshot/max-size": fmt.Sprint(uint64(32 * units.MiB))},
+			),
+			done: exists("web", "a"),
 		},
-		{
-			name:    "create a container",
-			prepare: loaded("a", "b"),
-			run:     create("web"),
-			done:    containerExists("web"),
-			left:    []string{"a", "b"},
-		},
-		{
-			name:    "create another container",
-			prepare: container(false),
-			run:     create("db"),
-			done:    containerExists("db"),
-			left:    []string{"a", "b"},
-		},
-		{name: "commit mounted", prepare: container(true), run: commit, done: committed, left: []string{"a", "b"}},
-		{name: "commit unmounted", prepare: container(false), run: commit, done: committed, left: []string{"a", "b"}},
-		{name: "mount and grow", left: []string{"a", "b"},
+		{name: "view", prepare: layers("a"), done: exists("look", "a"),
+			run: func(ctx context.Context, s *snapshots.Snapshotter) error {
+				_, err := s.View(ctx, "look", "a")
+				return err
+			}},
+		{name: "remove a view", done: func(f *fixture) (bool, error) {
+			present, err := exists("look", "a")(f)
+			return !present, err
+		}, prepare: func(f *fixture) {
+			layers("a")(f)
+			_, err := f.S.View(f.Ctx, "look", "a")
+			check(f.T, err)
+		}, run: func(ctx context.Context, s *snapshots.Snapshotter) error { return s.Remove(ctx, "look") }},
+		{name: "commit", prepare: written, run: commit, done: committed},
+		{name: "commit after a reboot", run: commit, done: committed,
 			prepare: func(f *fixture) {
-				loaded("a", "b")(f)
-				_, err := f.s.CreateContainer(
-					f.ctx,
-					snapshots.ContainerOptions{Name: "web", Layer: id("b"), Size: 32 * units.MiB},
-				)
-				check(f.t, err)
-			},
-			run: func(ctx context.Context, s *snapshots.Store, _ func(string)) error {
-				_, err := s.MountContainer(ctx, "web", snapshots.MountOptions{})
-				return err
-			},
-			volatile: true, done: func(f *fixture) (bool, error) {
-				c, err := f.s.Container(f.ctx, "web")
-				return len(f.Files.Targets()) == 1 && c.FileSystem == 0, err
+				written(f)
+				f.PowerOff(f.T)
+				f.Reopen()
+				check(f.T, f.Pool.Activate(f.Ctx))
 			}},
-		{name: "unmount", prepare: container(true), left: []string{"a", "b"},
-			run: func(ctx context.Context, s *snapshots.Store, _ func(string)) error {
-				err := s.UnmountContainer(ctx, "web")
-				if errors.Is(err, snapshots.ErrNotMounted) {
-					return nil
-				}
-				return err
-			},
-			volatile: true, done: func(f *fixture) (bool, error) { return len(f.Files.Targets()) == 0, nil }},
-		{name: "view", prepare: loaded("a", "b"), left: []string{"a", "b"},
-			run: func(ctx context.Context, s *snapshots.Store, _ func(string)) error {
-				view, err := s.ViewLayer(ctx, id("b"))
-				if err != nil {
-					return err
-				}
-				return errors.Join(checkTree(view.Root, "a", "b"), view.Close())
-			},
-			done: func(*fixture) (bool, error) { return true, nil }},
-		{name: "remove a mounted container", prepare: container(true), left: []string{"a", "b"},
-			run: func(ctx context.Context, s *snapshots.Store, _ func(string)) error {
-				_, err := s.RemoveContainer(ctx, "web", snapshots.RemoveOptions{})
-				return err
-			},
-			done: func(f *fixture) (bool, error) {
-				exists, err := containerExists("web")(f)
-				return !exists, err
-			}},
-		{name: "remove layers", run: removeLayers,
-			prepare: func(f *fixture) {
-				container(false)(f)
-				_, err := f.s.RemoveContainer(f.ctx, "web", snapshots.RemoveOptions{})
-				check(f.t, err)
-			},
-			done: func(f *fixture) (bool, error) {
-				layers, err := f.s.Layers(f.ctx)
-				inits, err2 := f.s.Inits(f.ctx)
-				err = errors.Join(err, err2)
-				if err == nil && (len(layers) != 0 || len(inits) != 0) && (len(layers) != 2 || len(inits) != 1) {
-					err = fmt.Errorf("got %d layers and %d inits, want none, or 2 and 1", len(layers), len(inits))
-				}
-				return len(layers) == 0, err
-			}},
-	}
-}
-
-func removeLayers(ctx context.Context, s *snapshots.Store, _ func(string)) error {
-	_, err := s.RemoveLayers(ctx, ids("a", "b"), snapshots.RemovalOptions{})
-	return err
-}
-
-// loadImage returns an operation that makes a chain and an image's document.
-func loadImage(words ...string) func(context.Context, *snapshots.Store, func(string)) error {
-	return func(ctx context.Context, s *snapshots.Store, acked func(string)) (err error) {
-		chain, err := s.BeginChain(ctx, snapshots.ChainOptions{Layers: ids(words...)})
-		if err != nil {
+		{name: "remove", prepare: written, done: func(f *fixture) (bool, error) {
+			present, err := exists("web", "a", "b")(f)
+			return !present, err
+		}, run: func(ctx context.Context, s *snapshots.Snapshotter) error { return s.Remove(ctx, "web") }},
+		{name: "update", prepare: written, done: func(f *fixture) (bool, error) {
+			info, err := f.S.Stat(f.Ctx, "web")
+			return info.Labels["x"] == "y", err
+		}, run: func(ctx context.Context, s *snapshots.Snapshotter) error {
+			_, err := s.Update(ctx, core.Info{Name: "web", Labels: map[string]string{"x": "y"}})
 			return err
-		}
-		defer func() { err = errors.Join(err, chain.Close()) }()
-		for i := chain.Have(); i < len(words); i++ {
-			_, err := chain.Add(ctx, snapshots.LayerSpec{ID: id(words[i]), Last: i == len(words)-1}, fill(words[i]))
-			if err != nil {
-				return err
-			}
-			acked(words[i])
-		}
-		return chain.Finish(
-			ctx,
-			func(tx *thinpool.Tx) error { return tx.Put(kindTestImages, words[len(words)-1], "image") },
-		)
+		}},
 	}
 }
 
-// imageExists reports whether an image's document exists, and checks its last layer.
-func imageExists(word string) func(*fixture) (bool, error) {
+// exists reports whether a snapshot exists, and checks its files if it does.
+func exists(key string, files ...string) func(*fixture) (bool, error) {
 	return func(f *fixture) (bool, error) {
-		exists := false
-		err := f.pool.View(f.ctx, func(tx *thinpool.Tx) error {
-			var text string
-			err := tx.Get(kindTestImages, word, &text)
-			if exists = err == nil; errors.Is(err, fault.NotFound) {
-				err = nil
-			}
-			return err
-		})
-		if exists && err == nil {
-			err = f.checkLayer(layerWords()[word]...)
-		}
-		return exists, err
-	}
-}
-
-// containerExists reports whether a container exists, and checks that it has its image's files.
-func containerExists(name string) func(*fixture) (bool, error) {
-	return func(f *fixture) (bool, error) {
-		_, err := f.s.Container(f.ctx, name)
+		_, err := f.S.Stat(f.Ctx, key)
 		if errors.Is(err, fault.NotFound) {
 			return false, nil
 		}
 		if err != nil {
 			return false, err
 		}
-		view, err := f.s.ViewContainer(f.ctx, name)
+		mounts, err := f.S.Mounts(f.Ctx, key)
 		if err != nil {
 			return true, err
 		}
-		_, err = os.Stat(filepath.Join(view.Root, "file-b"))
-		return true, errors.Join(err, view.Close())
+		return true, f.Has(mounts, files...)
 	}
 }
 
-// committed reports whether the layer is committed. The caller's document must exist if and only if the layer does.
+// committed reports whether the snapshot is committed. It must have one of its two names, and its files in either case.
 func committed(f *fixture) (bool, error) {
-	layers, err := f.s.Layers(f.ctx)
+	active, err := exists("web", "a", "b")(f)
 	if err != nil {
 		return false, err
 	}
-	var layer string
-	err = f.pool.View(f.ctx, func(tx *thinpool.Tx) error { return tx.Get(kindTestImages, "committed", &layer) })
-	if errors.Is(err, fault.NotFound) {
-		err = nil
-	}
-	i := slices.IndexFunc(layers, func(l snapshots.Layer) bool { return l.Base != "" })
-	if (i >= 0) != (layer != "") || i >= 0 && layers[i].ID != layer {
-		return false, fmt.Errorf("got the document of layer %q with layers %v, want both or neither", layer, layers)
-	}
-	if i < 0 || err != nil {
+	info, err := f.S.Stat(f.Ctx, "b")
+	found := err == nil
+	if err != nil && !errors.Is(err, fault.NotFound) {
 		return false, err
 	}
-	view, err := f.s.ViewLayer(f.ctx, layer)
+	if active == found {
+		return false, fmt.Errorf("got active: %t, committed: %t; want one of them", active, found)
+	}
+	if !found {
+		return false, nil
+	}
+	if info.Parent != "a" || info.Kind != core.KindCommitted {
+		return true, fmt.Errorf("got %+v, want a committed snapshot with parent a", info)
+	}
+	view, err := f.S.View(f.Ctx, "look", "b")
 	if err != nil {
 		return true, err
 	}
-	_, err = os.Stat(filepath.Join(view.Root, "x"))
-	return true, errors.Join(err, view.Close())
+	return true, errors.Join(f.Has(view, "a", "b"), f.S.Remove(f.Ctx, "look"))
+}
+
+// A commit of a mounted snapshot that is stopped at any step ends with one snapshot, and leaves no other volume.
+func TestStoppedCommitOfMounted(t *testing.T) {
+	for n := 1; ; n += snapshotstest.Stride {
+		f := newFixture(t)
+		f.Layer("a", "")
+		mounts, err := f.S.Prepare(f.Ctx, "web", "a")
+		check(t, err)
+		target := t.TempDir()
+		check(t, f.Files.Mount(f.Ctx, mounts[0].Source, target, filesystem.MountOptions{Type: filesystem.Ext4}))
+		check(t, os.WriteFile(filepath.Join(target, "b"), []byte("b"), 0o600))
+		f.S.Close()
+		pool, victim := f.Process(snapshots.Options{})
+		f.StopAt(n, thinpooltest.Before)
+		victim.Commit(f.Ctx, "b", "web")
+		victim.Close()
+		pool.Close(f.Ctx)
+		step, stopped := f.Restart()
+		err = errors.Join(
+			f.recover(),
+			f.Files.Unmount(f.Ctx, target, filesystem.UnmountOptions{}),
+			f.VerifyAll(),
+		)
+		if _, fault := committed(f); err != nil || fault != nil {
+			t.Fatalf("stopped before step %d (%s): verify: %v; check that it is done or undone: %v", n, step, err, fault)
+		}
+		check(t, f.RemoveAll())
+		if !stopped {
+			return
+		}
+	}
 }

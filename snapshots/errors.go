@@ -1,36 +1,18 @@
 package snapshots
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/containerd/errdefs"
 
 	"thinctl/fault"
 )
 
-// The errors that callers may test for with errors.Is, beside the kinds of package
-// fault. The calls of this package return these kinds:
-//
-//   - fault.Invalid: an id, a name or an option cannot be right. All calls.
-//   - fault.NotFound: no such layer or container. All calls that name one.
-//   - fault.Exists: another container has the name. CreateContainer.
-//   - fault.Busy: a layer is needed by another layer, a container, an image, or a load
-//     in progress. RemoveLayers.
-//   - fault.Full: the pool has no data blocks left. All calls that write.
-//   - fault.Unsupported: the volume's file system cannot store what is written. Add.
-var (
-	// ErrAmbiguous reports that several ids begin with the given digits. Layer,
-	// Container.
-	ErrAmbiguous = fault.New(fault.Invalid, "ambiguous")
-	// ErrMounted reports that a container is mounted, here or in another mount
-	// namespace. Mount, Unmount, RemoveContainer.
-	ErrMounted = fault.New(fault.Busy, "mounted")
-	// ErrTooSmall reports that the file system of a volume has no space or no inodes
-	// left. All calls that write.
-	ErrTooSmall = fault.New(fault.Refused, "the volume is too small")
-	// ErrNotMounted reports that a container is not mounted. UnmountContainer.
-	ErrNotMounted = fault.New(fault.Refused, "not mounted")
-)
-
-// Error is the form of this package's errors.
+// Error is the form of this package's errors. Errors of the snapshotter resolve to
+// a kind of containerd/errdefs (errdefs.Resolve).
 type Error fault.Error
 
 func (e *Error) Error() string { return (*fault.Error)(e).Error() }
@@ -38,11 +20,76 @@ func (e *Error) Error() string { return (*fault.Error)(e).Error() }
 // Unwrap returns the kind and the cause.
 func (e *Error) Unwrap() []error { return (*fault.Error)(e).Unwrap() }
 
-// failed wraps an error of the layers below. It leaves an error of this package as it is.
-func failed(op, object string, err error) error {
+// refused returns an error that this package decided on.
+func refused(op, key string, kind fault.Kind, detail string) error {
+	return &Error{Op: op, Object: "snapshot " + quoted(key), Kind: kind, Detail: detail}
+}
+
+// missing reports whether this package found no snapshot of a name. Devices and files
+// that the layers below did not find do not count.
+func missing(err error) bool {
+	var own *Error
+	return errors.As(err, &own) && own.Kind == fault.NotFound //nolint:errorlint // the kind of this package alone
+}
+
+// failed wraps an error of the layers below for the snapshot of a key.
+func failed(op, key string, err error) error { return wrapped(op, "snapshot "+quoted(key), err) }
+
+func wrapped(op, object string, err error) error {
 	var own *Error
 	if err == nil || errors.As(err, &own) {
 		return err
 	}
-	return &Error{Op: op, Object: object, Err: err}
+	return resolved{error: &Error{Op: op, Object: object, Err: err}, kind: kindBelow(err)}
+}
+
+// resolved is an error whose kind this package decides, whatever kinds its causes
+// have.
+type resolved struct {
+	error
+	kind error
+}
+
+func (r resolved) Unwrap() []error { return []error{r.kind, r.error} }
+
+// kindBelow returns the errdefs kind for an error of the layers below. It is never
+// NotFound: containerd treats a snapshot that is not found as removed, and a pool
+// whose files are missing must not look like that. It is never NotImplemented
+// either: containerd would ask another service.
+func kindBelow(err error) error {
+	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, ended) {
+			return ended
+		}
+	}
+	switch kind := fault.KindOf(err); kind {
+	case fault.Invalid, fault.Full, fault.Damaged, fault.Busy, fault.Unavailable, fault.Unhealthy:
+		return errdefs.Resolve(kind)
+	case fault.NotFound:
+		return errdefs.ErrUnavailable
+	}
+	if errors.Is(err, fs.ErrNotExist) { // a file of the pool
+		return errdefs.ErrUnavailable
+	}
+	return errdefs.ErrUnknown
+}
+
+// Classify returns an error that resolves to a kind of containerd/errdefs, as those of the
+// snapshotter do, for errors of the layers below.
+func Classify(err error) error {
+	var own *Error
+	if err != nil && (!errors.As(err, &own) || own.Kind == nil) {
+		return resolved{error: err, kind: kindBelow(err)}
+	}
+	return err
+}
+
+// quoted quotes a name that a client sent, and shortens it: messages go to logs and
+// events.
+func quoted(name string) string {
+	const shown = 200
+	if len(name) > shown {
+		return fmt.Sprintf("%.200q... (%d bytes)", name, len(name))
+	}
+	return fmt.Sprintf("%q", name)
 }

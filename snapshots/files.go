@@ -29,4 +29,7 @@ type Files interface {
 	// NeedsRecovery reports whether an unmounted file system must be mounted once
 	// before it can be read without its journal.
 	NeedsRecovery(device string) (bool, error)
+	// Inodes returns the number of inodes in use of the file system on a device, which
+	// is mounted at target, or not mounted if target is "".
+	Inodes(device, target string) (uint64, error)
 }

@@ -13,53 +13,55 @@ import (
 // afterwards. The volume's own device is never mounted a second time, which the
 // kernel refuses for a read-only mount beside a read-write one (fs/super.c,
 // get_tree_bdev_flags).
-func (s *Store) WithFrozen(ctx context.Context, volume string, fs filesystem.Type, f func(root string) error) error {
-	return s.withLease(ctx, func(w *lease) (string, error) {
-		if err := w.copy(ctx, volume, 0); err != nil {
+func (s *Snapshotter) WithFrozen(
+	ctx context.Context,
+	volume string,
+	fs filesystem.Type,
+	f func(root string) error,
+) error {
+	return s.withLease(ctx, func(l *Lease) (string, error) {
+		if err := l.Copy(ctx, volume, 0); err != nil {
 			return "", err
 		}
-		active, err := s.pool.ActivateVolume(ctx, w.volume())
+		active, err := s.pool.ActivateVolume(ctx, l.Volume())
 		if err != nil {
 			return "", err
 		}
 		// The mount replays the journal: a virtual machine that has the device keeps
 		// its journal, and so does a volume that was not mounted since the host
 		// crashed.
-		return w.show(ctx, active.Node, filesystem.MountOptions{Type: fs})
+		return l.show(ctx, active.Node, filesystem.MountOptions{Type: fs})
 	}, f)
 }
 
 // WithUnwritten calls f with the tree on a device that no process writes to. The device
 // is active and stays active.
-func (s *Store) WithUnwritten(ctx context.Context, node string, fs filesystem.Type, f func(root string) error) error {
-	return s.withLease(ctx, func(w *lease) (string, error) {
-		w.made = true // its mount is to be cleared
-		return w.show(ctx, node, filesystem.MountOptions{Type: fs, NoRecovery: true})
+func (s *Snapshotter) WithUnwritten(
+	ctx context.Context,
+	node string,
+	fs filesystem.Type,
+	f func(root string) error,
+) error {
+	return s.withLease(ctx, func(l *Lease) (string, error) {
+		l.made = true // its mount is to be cleared
+		return l.show(ctx, node, filesystem.MountOptions{Type: fs, NoRecovery: true})
 	}, f)
 }
 
 // withLease calls f with the tree that show mounts. The lease's document lets the next
 // process remove the mount and the volume if this process is killed.
-func (s *Store) withLease(
+func (s *Snapshotter) withLease(
 	ctx context.Context,
-	show func(*lease) (root string, err error),
+	show func(*Lease) (root string, err error),
 	f func(root string) error,
 ) error {
-	w, err := s.beginLease(ctx, nil, nil)
+	l, err := s.Lease(ctx, nil, nil)
 	if err != nil {
 		return err
 	}
-	root, err := show(w)
+	root, err := show(l)
 	if err == nil {
 		err = f(root)
 	}
-	return errors.Join(err, w.end(ctx))
-}
-
-// show mounts a device read-only at the mount point of the lease.
-func (w *lease) show(ctx context.Context, node string, o filesystem.MountOptions) (target string, err error) {
-	o.ReadOnly, o.MakeTarget = true, true
-	o.Options = append(o.Options, "noatime", "nosuid", "nodev", "noexec")
-	target = w.s.leaseTarget(w.id)
-	return target, w.s.files.Mount(ctx, node, target, o)
+	return errors.Join(err, l.End(ctx))
 }

@@ -2,7 +2,6 @@ package snapshots
 
 import (
 	"context"
-	"errors"
 	"hash/fnv"
 	"maps"
 	"path/filepath"
@@ -19,17 +18,16 @@ type lockKind int64
 
 const (
 	lockLease    lockKind = iota + 1 // a lease is alive
-	lockView                         // a view is alive
-	lockLayer                        // a layer is being made
+	lockTree                         // the mount of a tree is alive
+	lockObject                       // an object of the packages above is being made
 	lockTemplate                     // a template is being made
-	lockInit                         // an init is being made
 	lockVolume                       // a volume's device and mounts are changed
 )
 
 // Each kind has its own range, because the holder of one lock may wait for one of
 // another kind. Two names of a kind may share a byte, and then wait for each other: a
 // caller that needs several takes them in order, each byte once. The names of leases
-// and views are random.
+// and mounts are random.
 const kindBits = 58 // leaves 31 kinds below the largest offset
 
 func span(kind lockKind, name string) filelock.Range {
@@ -38,38 +36,35 @@ func span(kind lockKind, name string) filelock.Range {
 	return filelock.Range{Start: int64(kind)<<kindBits | int64(h.Sum64()&(1<<kindBits-1)), Length: 1}
 }
 
-func (s *Store) lockPath() string { return filepath.Join(s.pool.Dir(), lockFile) }
+func (s *Snapshotter) lockPath() string { return filepath.Join(s.pool.Dir(), lockFile) }
 
-func (s *Store) lock(ctx context.Context, kind lockKind, name string) (*filelock.Lock, error) {
+func (s *Snapshotter) lock(ctx context.Context, kind lockKind, name string) (*filelock.Lock, error) {
 	return filelock.Acquire(ctx, s.lockPath(), span(kind, name))
 }
 
-func (s *Store) tryLock(kind lockKind, name string) (*filelock.Lock, error) {
+func (s *Snapshotter) tryLock(kind lockKind, name string) (*filelock.Lock, error) {
 	return filelock.Try(s.lockPath(), span(kind, name))
 }
 
 // LockVolume locks the device and the mounts of a volume against other processes. The
 // caller releases the lock.
-func (s *Store) LockVolume(ctx context.Context, volume string) (*filelock.Lock, error) {
+func (s *Snapshotter) LockVolume(ctx context.Context, volume string) (*filelock.Lock, error) {
 	return s.lock(ctx, lockVolume, volume)
 }
 
 // TryLockVolume is LockVolume without waiting; filelock.ErrHeld.
-func (s *Store) TryLockVolume(volume string) (*filelock.Lock, error) {
+func (s *Snapshotter) TryLockVolume(volume string) (*filelock.Lock, error) {
 	return s.tryLock(lockVolume, volume)
 }
 
-// WithLayerLock runs f while no process makes the layer of an id.
-func (s *Store) WithLayerLock(ctx context.Context, id string, f func() error) error {
-	lock, err := s.lock(ctx, lockLayer, id)
-	if err != nil {
-		return failed("wait for", "layer "+short(id), err)
-	}
-	return errors.Join(f(), lock.Release())
+// LockObject locks a name that the caller chooses, for the time in which it makes the
+// object of that name. The caller releases the lock.
+func (s *Snapshotter) LockObject(ctx context.Context, name string) (*filelock.Lock, error) {
+	return s.lock(ctx, lockObject, name)
 }
 
-// lockVolumes takes the locks of several volumes.
-func (s *Store) lockVolumes(ctx context.Context, names []string) (unlock func(), err error) {
+// LockVolumes takes the locks of several volumes.
+func (s *Snapshotter) LockVolumes(ctx context.Context, names []string) (unlock func(), err error) {
 	spans := map[int64]filelock.Range{}
 	for _, name := range names {
 		one := span(lockVolume, name)

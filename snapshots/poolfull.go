@@ -9,14 +9,14 @@ import (
 	"thinctl/internal/contexts"
 )
 
-// writeFailed is failed for operations that write: if the pool is full, the error
+// WriteFailed wraps an error for operations that write: if the pool is full, the error
 // reports that. File systems report a full pool like any other I/O error.
-func (s *Store) writeFailed(ctx context.Context, op, object string, err error) error {
+func (s *Snapshotter) WriteFailed(ctx context.Context, op, object string, err error) error {
 	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	status, asked := s.pool.Status(ctx)
 	if asked != nil || !status.Active || status.Kernel.Mode != dm.ModeOutOfDataSpace {
-		return failed(op, object, err)
+		return wrapped(op, object, err)
 	}
 	return &Error{Op: op, Object: object, Kind: fault.Full, Err: err,
 		Detail: "no data block is left in pool " + s.pool.Name(),

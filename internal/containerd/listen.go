@@ -14,7 +14,11 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/filelock"
+	"thinctl/snapshots"
 )
+
+// Error is the form of this package's errors.
+type Error = snapshots.Error
 
 // Listen creates the socket of a snapshotter with mode 0600. It creates the directory
 // with mode 0700 if it does not exist. A socket on which no process answers is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"path"
+	"thinctl/snapshots"
 	"time"
 
 	"github.com/containerd/containerd/v2/contrib/snapshotservice"
@@ -33,7 +34,7 @@ type ServeOptions struct {
 
 // Serve serves containerd on a listener until ctx ends, and then returns nil. It closes
 // the listener, and leaves the snapshotter open.
-func Serve(ctx context.Context, on net.Listener, s *Snapshotter, o ServeOptions) error {
+func Serve(ctx context.Context, on net.Listener, s *snapshots.Snapshotter, o ServeOptions) error {
 	server := grpc.NewServer(grpc.ChainUnaryInterceptor(o.unary), grpc.ChainStreamInterceptor(o.stream))
 	api.RegisterSnapshotsServer(server, service{snapshotservice.FromSnapshotter(s)})
 	if o.Services != nil {
@@ -132,3 +133,7 @@ func (o ServeOptions) observe(method string) (ended func(error)) {
 	refusal := o.Observe(path.Base(method))
 	return func(err error) { refusal(status.Code(err).String()) }
 }
+
+// ToGRPC returns an error as a gRPC status. The text reaches logs and, through the
+// kubelet, the events of a pod.
+func ToGRPC(err error) error { return errgrpc.ToGRPC(snapshots.Classify(err)) }

@@ -51,19 +51,19 @@ func (r *requests) count(what string) int {
 
 // serve serves the fixture's snapshotter and returns a client of it.
 func (f *fixture) serve(o containerd.ServeOptions) (client api.SnapshotsClient, path string, stop func() error) {
-	f.t.Helper()
+	f.T.Helper()
 	dir, err := os.MkdirTemp("", "s")
-	check(f.t, err)
-	f.t.Cleanup(func() { os.RemoveAll(dir) })
+	check(f.T, err)
+	f.T.Cleanup(func() { os.RemoveAll(dir) })
 	path = filepath.Join(dir, "run", "s.sock")
 	listener, err := containerd.Listen(path)
-	check(f.t, err)
-	ctx, cancel := context.WithCancel(f.ctx)
+	check(f.T, err)
+	ctx, cancel := context.WithCancel(f.Ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- containerd.Serve(ctx, listener, f.s, o) }()
+	go func() { ended <- containerd.Serve(ctx, listener, f.S, o) }()
 	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	check(f.t, err)
-	f.t.Cleanup(func() { conn.Close() })
+	check(f.T, err)
+	f.T.Cleanup(func() { conn.Close() })
 	return api.NewSnapshotsClient(conn), path, sync.OnceValue(func() error { cancel(); return <-ended })
 }
 
@@ -84,7 +84,7 @@ func TestServe(t *testing.T) {
 	f := newFixture(t)
 	seen := &requests{seen: map[string]int{}}
 	client, path, stop := f.serve(containerd.ServeOptions{Observe: seen.observe})
-	ctx := f.ctx
+	ctx := f.Ctx
 	for name, mode := range map[string]os.FileMode{path: 0o600, filepath.Dir(path): 0o700} {
 		info, err := os.Stat(name)
 		check(t, err)
@@ -154,14 +154,14 @@ func TestServe(t *testing.T) {
 // List returns more snapshots than fit into one message.
 func TestListMany(t *testing.T) {
 	f := newFixture(t)
-	f.layer("a", "")
+	f.Layer("a", "")
 	client, _, stop := f.serve(containerd.ServeOptions{})
 	const many = 150
 	var all sync.WaitGroup
 	for i := range many {
 		all.Go(func() {
 			if _, err := client.View(
-				f.ctx,
+				f.Ctx,
 				&api.ViewSnapshotRequest{Key: fmt.Sprint("v", i), Parent: "a"},
 			); err != nil {
 				t.Errorf("view %d: %v", i, err)
@@ -169,7 +169,7 @@ func TestListMany(t *testing.T) {
 		})
 	}
 	all.Wait()
-	list, err := client.List(f.ctx, &api.ListSnapshotsRequest{})
+	list, err := client.List(f.Ctx, &api.ListSnapshotsRequest{})
 	check(t, err)
 	n := 0
 	for {
@@ -183,7 +183,7 @@ func TestListMany(t *testing.T) {
 		t.Errorf("got %d snapshots listed, want %d", n, many+1)
 	}
 	check(t, stop())
-	check(t, f.removeAll())
+	check(t, f.RemoveAll())
 }
 
 // Below the reserve the message names the command that helps. A pool that is unavailable is not reported as a missing
@@ -193,9 +193,9 @@ func TestRefusals(t *testing.T) {
 	o.Reserve = &thinpool.Reserve{Data: 90}
 	f := newFixtureOn(t, o)
 	client, _, stop := f.serve(containerd.ServeOptions{})
-	mounts, err := f.s.Prepare(f.ctx, "first", "")
+	mounts, err := f.S.Prepare(f.Ctx, "first", "")
 	check(t, err)
-	check(t, f.with(mounts, func(root string) error {
+	check(t, f.With(mounts, func(root string) error {
 		for i := range 250 { // some 160 of 1024 blocks
 			if err := os.WriteFile(filepath.Join(root, fmt.Sprint(i)), []byte("x"), 0o600); err != nil {
 				return err
@@ -203,7 +203,7 @@ func TestRefusals(t *testing.T) {
 		}
 		return nil
 	}))
-	_, err = client.Prepare(f.ctx, &api.PrepareSnapshotRequest{Key: "second"})
+	_, err = client.Prepare(f.Ctx, &api.PrepareSnapshotRequest{Key: "second"})
 	wantCode(
 		t,
 		err,
@@ -213,9 +213,9 @@ func TestRefusals(t *testing.T) {
 		"the reserve is 90%",
 		"run `thinctl pool extend vault",
 	)
-	_, err = client.Commit(f.ctx, &api.CommitSnapshotRequest{Name: "base", Key: "first"})
+	_, err = client.Commit(f.Ctx, &api.CommitSnapshotRequest{Name: "base", Key: "first"})
 	check(t, err) // existing snapshots can be committed, read and removed
-	_, err = client.Prepare(f.ctx, &api.PrepareSnapshotRequest{Key: "second", Parent: "base"})
+	_, err = client.Prepare(f.Ctx, &api.PrepareSnapshotRequest{Key: "second", Parent: "base"})
 	wantCode(
 		t,
 		err,
@@ -224,58 +224,58 @@ func TestRefusals(t *testing.T) {
 		"below the reserve",
 		"thinctl pool extend vault",
 	)
-	_, err = client.View(f.ctx, &api.ViewSnapshotRequest{Key: "look", Parent: "base"}) // allocates no block
+	_, err = client.View(f.Ctx, &api.ViewSnapshotRequest{Key: "look", Parent: "base"}) // allocates no block
 	check(t, err)
-	_, err = client.Remove(f.ctx, &api.RemoveSnapshotRequest{Key: "look"})
+	_, err = client.Remove(f.Ctx, &api.RemoveSnapshotRequest{Key: "look"})
 	check(t, err)
-	_, err = client.Usage(f.ctx, &api.UsageRequest{Key: "base"})
+	_, err = client.Usage(f.Ctx, &api.UsageRequest{Key: "base"})
 	check(t, err)
-	if names := f.names(f.s); !slices.Equal(names, []string{"base"}) {
+	if names := f.Names(f.S); !slices.Equal(names, []string{"base"}) {
 		t.Errorf("got snapshots %q, want base", names)
 	}
-	_, err = client.Remove(f.ctx, &api.RemoveSnapshotRequest{Key: "base"})
+	_, err = client.Remove(f.Ctx, &api.RemoveSnapshotRequest{Key: "base"})
 	check(t, err)
-	mounts, err = f.s.Prepare(f.ctx, "first", "") // the blocks of base are freed, at the latest by Cleanup
+	mounts, err = f.S.Prepare(f.Ctx, "first", "") // the blocks of base are freed, at the latest by Cleanup
 	if err != nil {
-		check(t, f.s.Cleanup(f.ctx))
-		mounts, err = f.s.Prepare(f.ctx, "first", "")
+		check(t, f.S.Cleanup(f.Ctx))
+		mounts, err = f.S.Prepare(f.Ctx, "first", "")
 	}
 	check(t, err)
-	check(t, f.has(mounts))
-	_, err = client.Remove(f.ctx, &api.RemoveSnapshotRequest{Key: "first"})
+	check(t, f.Has(mounts))
+	_, err = client.Remove(f.Ctx, &api.RemoveSnapshotRequest{Key: "first"})
 	check(t, err)
-	f.s.Close()
-	check(t, f.pool.Deactivate(f.ctx))
+	f.S.Close()
+	check(t, f.Pool.Deactivate(f.Ctx))
 	for _, key := range []string{"first", "missing"} {
-		_, err = client.Remove(f.ctx, &api.RemoveSnapshotRequest{Key: key})
+		_, err = client.Remove(f.Ctx, &api.RemoveSnapshotRequest{Key: key})
 		if key == "first" && status.Code(err) != codes.NotFound {
 			t.Errorf("second removal: got error %v, want NotFound", err)
 		}
-		_, err = client.Prepare(f.ctx, &api.PrepareSnapshotRequest{Key: key})
+		_, err = client.Prepare(f.Ctx, &api.PrepareSnapshotRequest{Key: key})
 		wantCode(t, err, codes.Unavailable, "thinctl pool activate vault")
 	}
-	check(t, os.Rename(f.pool.Dir(), f.pool.Dir()+".moved"))
+	check(t, os.Rename(f.Pool.Dir(), f.Pool.Dir()+".moved"))
 	for _, try := range []func() error{
-		func() error { _, err := client.Stat(f.ctx, &api.StatSnapshotRequest{Key: "first"}); return err },
-		func() error { _, err := client.Remove(f.ctx, &api.RemoveSnapshotRequest{Key: "first"}); return err },
-		func() error { _, err := client.Prepare(f.ctx, &api.PrepareSnapshotRequest{Key: "new"}); return err },
-		func() error { _, err := client.Cleanup(f.ctx, &api.CleanupRequest{}); return err },
+		func() error { _, err := client.Stat(f.Ctx, &api.StatSnapshotRequest{Key: "first"}); return err },
+		func() error { _, err := client.Remove(f.Ctx, &api.RemoveSnapshotRequest{Key: "first"}); return err },
+		func() error { _, err := client.Prepare(f.Ctx, &api.PrepareSnapshotRequest{Key: "new"}); return err },
+		func() error { _, err := client.Cleanup(f.Ctx, &api.CleanupRequest{}); return err },
 		func() error {
-			_, err := client.View(f.ctx, &api.ViewSnapshotRequest{Key: "new", Parent: "first"})
+			_, err := client.View(f.Ctx, &api.ViewSnapshotRequest{Key: "new", Parent: "first"})
 			return err
 		},
-		func() error { _, err := client.Mounts(f.ctx, &api.MountsRequest{Key: "first"}); return err },
-		func() error { _, err := client.Usage(f.ctx, &api.UsageRequest{Key: "first"}); return err },
+		func() error { _, err := client.Mounts(f.Ctx, &api.MountsRequest{Key: "first"}); return err },
+		func() error { _, err := client.Usage(f.Ctx, &api.UsageRequest{Key: "first"}); return err },
 		func() error {
-			_, err := client.Commit(f.ctx, &api.CommitSnapshotRequest{Name: "x", Key: "first"})
-			return err
-		},
-		func() error {
-			_, err := client.Update(f.ctx, &api.UpdateSnapshotRequest{Info: &api.Info{Name: "first"}})
+			_, err := client.Commit(f.Ctx, &api.CommitSnapshotRequest{Name: "x", Key: "first"})
 			return err
 		},
 		func() error {
-			list, err := client.List(f.ctx, &api.ListSnapshotsRequest{})
+			_, err := client.Update(f.Ctx, &api.UpdateSnapshotRequest{Info: &api.Info{Name: "first"}})
+			return err
+		},
+		func() error {
+			list, err := client.List(f.Ctx, &api.ListSnapshotsRequest{})
 			if err == nil {
 				_, err = list.Recv()
 			}
@@ -291,7 +291,7 @@ func TestRefusals(t *testing.T) {
 func TestBadInput(t *testing.T) {
 	f := newFixture(t)
 	client, path, stop := f.serve(containerd.ServeOptions{})
-	ctx := f.ctx
+	ctx := f.Ctx
 	keys := []string{
 		"a b",
 		"../../etc/passwd",
@@ -334,7 +334,7 @@ func TestBadInput(t *testing.T) {
 			}
 		})
 	}
-	if names := f.names(f.s); len(names) != 2*len(keys) {
+	if names := f.Names(f.S); len(names) != 2*len(keys) {
 		t.Errorf("got %d snapshots, want %d: %q", len(names), 2*len(keys), names)
 	}
 	for _, key := range keys {
@@ -345,7 +345,7 @@ func TestBadInput(t *testing.T) {
 			wantCode(t, err, codes.NotFound)
 		}
 	}
-	f.layer("base", "")
+	f.Layer("base", "")
 	_, err := client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: "active", Parent: "base"})
 	check(t, err)
 	long, sized := strings.Repeat("k", 16<<10+1), func(size string) map[string]string {
@@ -425,24 +425,24 @@ func TestBadInput(t *testing.T) {
 		&emptypb.Empty{},
 	)
 	wantCode(t, err, codes.Internal, "UTF-8")
-	if names := f.names(f.s); !slices.Equal(names, []string{"active", "base"}) {
+	if names := f.Names(f.S); !slices.Equal(names, []string{"active", "base"}) {
 		t.Errorf("got snapshots %q, want active and base", names)
 	}
 	check(t, stop())
-	check(t, f.verify())
-	check(t, f.removeAll())
+	check(t, f.VerifyAll())
+	check(t, f.RemoveAll())
 }
 
 // A client that cancels a call, or loses the connection during it, leaves it done or undone.
 func TestCancelledCalls(t *testing.T) {
 	f := newFixture(t)
-	f.layer("a", "")
+	f.Layer("a", "")
 	client, path, stop := f.serve(containerd.ServeOptions{})
 	removeAll := func(t *testing.T) {
 		t.Helper()
 		for _, key := range []string{"web", "look", "done"} {
 			if _, err := client.Remove(
-				f.ctx,
+				f.Ctx,
 				&api.RemoveSnapshotRequest{Key: key},
 			); err != nil &&
 				status.Code(err) != codes.NotFound {
@@ -472,17 +472,17 @@ func TestCancelledCalls(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
 			for i := range 20 {
-				if _, err := client.Prepare(f.ctx, &api.PrepareSnapshotRequest{Key: "web", Parent: "a"}); err != nil {
+				if _, err := client.Prepare(f.Ctx, &api.PrepareSnapshotRequest{Key: "web", Parent: "a"}); err != nil {
 					t.Fatalf("prepare before the call: %v", err)
 				}
-				ctx, cancel := context.WithTimeout(f.ctx, time.Duration(i)*150*time.Microsecond)
+				ctx, cancel := context.WithTimeout(f.Ctx, time.Duration(i)*150*time.Microsecond)
 				if i%2 == 0 {
 					call(ctx, client)
 				} else { // close the connection, as the end of the client's process does
 					conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
 					check(t, err)
 					returned := make(chan struct{})
-					go func() { defer close(returned); call(f.ctx, api.NewSnapshotsClient(conn)) }()
+					go func() { defer close(returned); call(f.Ctx, api.NewSnapshotsClient(conn)) }()
 					<-ctx.Done()
 					check(t, conn.Close())
 					<-returned
@@ -493,26 +493,26 @@ func TestCancelledCalls(t *testing.T) {
 		})
 	}
 	check(t, stop()) // waits for the calls in progress
-	for _, name := range f.names(f.s) {
+	for _, name := range f.Names(f.S) {
 		if name != "a" {
-			check(t, f.s.Remove(f.ctx, name))
+			check(t, f.S.Remove(f.Ctx, name))
 		}
 	}
-	check(t, f.verify())
-	check(t, f.removeAll())
+	check(t, f.VerifyAll())
+	check(t, f.RemoveAll())
 }
 
 // A client that cancels a Prepare leaves a complete snapshot or none.
 func TestCancelledPrepare(t *testing.T) {
 	f := newFixture(t)
-	f.layer("a", "")
+	f.Layer("a", "")
 	client, _, stop := f.serve(containerd.ServeOptions{})
 	for i := range 60 {
-		ctx, cancel := context.WithTimeout(f.ctx, time.Duration(i)*100*time.Microsecond)
+		ctx, cancel := context.WithTimeout(f.Ctx, time.Duration(i)*100*time.Microsecond)
 		client.Prepare(ctx, &api.PrepareSnapshotRequest{Key: "web", Parent: "a"})
 		cancel()
 		if _, err := client.Remove(
-			f.ctx,
+			f.Ctx,
 			&api.RemoveSnapshotRequest{Key: "web"},
 		); err != nil &&
 			status.Code(err) != codes.NotFound {
@@ -520,11 +520,11 @@ func TestCancelledPrepare(t *testing.T) {
 		}
 	}
 	check(t, stop()) // waits for the calls in progress
-	if _, err := f.s.Stat(f.ctx, "web"); err == nil {
-		check(t, f.s.Remove(f.ctx, "web"))
+	if _, err := f.S.Stat(f.Ctx, "web"); err == nil {
+		check(t, f.S.Remove(f.Ctx, "web"))
 	}
-	check(t, f.verify())
-	check(t, f.removeAll())
+	check(t, f.VerifyAll())
+	check(t, f.RemoveAll())
 }
 
 func TestListen(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"thinctl/internal/images"
+	"thinctl/internal/layers"
 	"thinctl/metrics"
-	"thinctl/snapshots"
 	"thinctl/thinpool"
 )
 
@@ -50,5 +50,5 @@ func (w *watcher) activate(ctx context.Context, s metrics.Sample) bool {
 
 func (w *watcher) contents() *images.Store {
 	now := w.d.options.Host.Now
-	return images.New(snapshots.New(w.pool, w.d.options.Files, snapshots.Options{Now: now}), images.Options{Now: now})
+	return images.New(layers.New(w.pool, w.d.options.Files, layers.Options{Now: now}), images.Options{Now: now})
 }

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"thinctl/internal/config"
-	"thinctl/internal/containerd"
 	"thinctl/internal/contexts"
 	"thinctl/metrics"
+	"thinctl/snapshots"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -32,9 +32,9 @@ type maintenance struct {
 	leaked  units.Bytes // according to each of the last two scans
 	suspect units.Bytes // according to the last scan
 	scan    *metrics.Scan
-	volumes map[string]containerd.Scanned // from the last successful scan, by name
-	scanned time.Time                     // of the last successful scan
-	tried   time.Time                     // of the last scan
+	volumes map[string]snapshots.Scanned // from the last successful scan, by name
+	scanned time.Time                    // of the last successful scan
+	tried   time.Time                    // of the last scan
 	trimmed time.Time
 	copied  time.Time // of the last copy of the database
 	once    sync.Once

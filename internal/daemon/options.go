@@ -8,7 +8,7 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/config"
-	"thinctl/internal/containerd"
+	"thinctl/snapshots"
 	"thinctl/thinpool"
 )
 
@@ -34,7 +34,7 @@ type Options struct {
 
 // Files holds the operations on the file systems of volumes.
 type Files interface {
-	containerd.Files
+	snapshots.Files
 	thinpool.Trimmer
 }
 

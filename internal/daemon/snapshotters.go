@@ -18,6 +18,7 @@ import (
 	"thinctl/internal/daemon/imagefs"
 	"thinctl/internal/images/differ"
 	"thinctl/metrics"
+	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 )
@@ -175,9 +176,9 @@ func (s *snapshotter) serve(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, pool.Close(context.Background())) }()
-	backend, err := containerd.New(pool, o.Files, containerd.Options{
+	backend, err := snapshots.New(pool, o.Files, snapshots.Options{
 		Namespace: s.table.Namespace, FS: filesystem.Type(s.table.FileSystem), Size: s.table.Size, Log: s.log,
-		Exclusive: func(volume string) (containerd.Scanned, bool) { return s.d.scanned(s.table.Pool, volume) },
+		Exclusive: func(volume string) (snapshots.Scanned, bool) { return s.d.scanned(s.table.Pool, volume) },
 	})
 	if err != nil {
 		return err
@@ -207,7 +208,7 @@ func (s *snapshotter) serve(ctx context.Context) (err error) {
 // keepReady recovers unfinished changes when the pool becomes active, and each time after
 // it was inactive. It returns when serving has ended or has to end.
 func (s *snapshotter) keepReady(
-	ctx context.Context, pool *thinpool.Pool, backend *containerd.Snapshotter, ended chan error,
+	ctx context.Context, pool *thinpool.Pool, backend *snapshots.Snapshotter, ended chan error,
 ) error {
 	ready, first := false, true
 	for {
@@ -318,10 +319,10 @@ func (d *Daemon) watcher(pool string) *watcher {
 }
 
 // scanned returns the result for a volume of the pool's last scan.
-func (d *Daemon) scanned(pool, volume string) (containerd.Scanned, bool) {
+func (d *Daemon) scanned(pool, volume string) (snapshots.Scanned, bool) {
 	w := d.watcher(pool)
 	if w == nil {
-		return containerd.Scanned{}, false
+		return snapshots.Scanned{}, false
 	}
 	w.maintenance.mu.Lock()
 	defer w.maintenance.mu.Unlock()
@@ -330,11 +331,11 @@ func (d *Daemon) scanned(pool, volume string) (containerd.Scanned, bool) {
 }
 
 // scannedVolumes returns the results of a scan by volume.
-func scannedVolumes(u thinpool.Usage) map[string]containerd.Scanned {
-	volumes := map[string]containerd.Scanned{}
+func scannedVolumes(u thinpool.Usage) map[string]snapshots.Scanned {
+	volumes := map[string]snapshots.Scanned{}
 	for _, volume := range u.Volumes {
 		if volume.Name != "" && !volume.Removed {
-			volumes[volume.Name] = containerd.Scanned{Exclusive: volume.Exclusive, Mapped: volume.Mapped}
+			volumes[volume.Name] = snapshots.Scanned{Exclusive: volume.Exclusive, Mapped: volume.Mapped}
 		}
 	}
 	return volumes

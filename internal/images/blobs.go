@@ -11,7 +11,7 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/images/manifest"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/thinpool"
 )
 
@@ -126,7 +126,7 @@ func (s *Store) Pushed(ctx context.Context, o *Opened, blobs []v1.Descriptor) er
 }
 
 // forgetBlobs drops the records of layers that no longer exist.
-func (s *Store) forgetBlobs(ctx context.Context, layers []snapshots.Layer) error {
+func (s *Store) forgetBlobs(ctx context.Context, layers []layers.Layer) error {
 	exists := map[string]bool{}
 	for _, layer := range layers {
 		exists[layer.DiffID] = true

@@ -6,36 +6,49 @@ import (
 	"io/fs"
 	"os"
 
+	"thinctl/internal/layers"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
 )
 
+// Disagreement is an inconsistency of the documents.
+type Disagreement struct {
+	snapshots.Disagreement
+	// Tar is the layer whose tar cannot be written again, or "". Its files exist.
+	Tar string
+}
+
 // Check compares the documents of images, layers and containers with the volumes and with
 // each other. It reports what no sequence of complete and undone operations can leave; see
-// [snapshots.Store.Check].
-func (s *Store) Check(ctx context.Context) ([]snapshots.Disagreement, error) {
-	found, err := s.layers.Check(ctx)
+// [layers.Store.Check].
+func (s *Store) Check(ctx context.Context) ([]Disagreement, error) {
+	below, err := s.layers.Check(ctx)
 	if err != nil {
 		return nil, err
 	}
+	var found []Disagreement
+	for _, d := range below {
+		found = append(found, Disagreement{Disagreement: d})
+	}
 	report := func(object, detail string) {
-		found = append(found, snapshots.Disagreement{Object: object, Detail: detail})
+		found = append(found, Disagreement{Disagreement: snapshots.Disagreement{Object: object, Detail: detail}})
 	}
 	err = s.pool.View(ctx, func(tx *thinpool.Tx) error {
-		layers, err := snapshots.LayersIn(tx)
+		all, err := layers.AllIn(tx)
 		if err != nil {
 			return err
 		}
 		exists := map[string]bool{}
-		for _, layer := range layers {
+		for _, layer := range all {
 			exists[layer.ID] = true
 			missing, err := s.splitMissing(layer)
 			if err != nil {
 				return err
 			}
 			if missing {
-				found = append(found, snapshots.Disagreement{Object: "layer " + layer.ID, Tar: layer.ID,
-					Detail: "its tar cannot be written again, since " + s.splitPath(layer.ID) + " is missing; its files exist"})
+				report("layer "+layer.ID,
+					"its tar cannot be written again, since "+s.splitPath(layer.ID)+" is missing; its files exist")
+				found[len(found)-1].Tar = layer.ID
 			}
 		}
 		return checkImages(tx, exists, report)
@@ -44,7 +57,7 @@ func (s *Store) Check(ctx context.Context) ([]snapshots.Disagreement, error) {
 }
 
 // splitMissing reports whether a layer that was loaded has no split.
-func (s *Store) splitMissing(layer snapshots.Layer) (bool, error) {
+func (s *Store) splitMissing(layer layers.Layer) (bool, error) {
 	if layer.DiffID == "" || layer.Base != "" {
 		return false, nil
 	}
@@ -55,7 +68,7 @@ func (s *Store) splitMissing(layer snapshots.Layer) (bool, error) {
 	return false, err
 }
 
-func checkImages(tx *thinpool.Tx, layers map[string]bool, report func(object, detail string)) error {
+func checkImages(tx *thinpool.Tx, exists map[string]bool, report func(object, detail string)) error {
 	images, err := list(tx)
 	if err != nil {
 		return err
@@ -64,7 +77,7 @@ func checkImages(tx *thinpool.Tx, layers map[string]bool, report func(object, de
 	for _, image := range images {
 		keys[image.Key] = true
 		for _, id := range image.Layers {
-			if !layers[id] {
+			if !exists[id] {
 				report("image "+image.Shown(), "its layer "+id+" is missing")
 			}
 		}
@@ -85,7 +98,7 @@ func checkImages(tx *thinpool.Tx, layers map[string]bool, report func(object, de
 			report("id "+entry.Key, "its image is missing")
 		}
 	}
-	containers, err := snapshots.ContainersIn(tx)
+	containers, err := layers.ContainersIn(tx)
 	for _, c := range containers {
 		if c.Image != "" && !keys[c.Image] {
 			report("container "+c.Name, "its image "+c.Image+" is missing")

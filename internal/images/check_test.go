@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"thinctl/internal/images"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/thinpool"
 )
 
@@ -16,7 +16,7 @@ func TestCheckFinds(t *testing.T) {
 	one, _ := seeds(t)
 	loaded, err := b.load(b.s, dockerArchive(t, one))
 	b.check(err)
-	c, err := b.s.Layers().CreateContainer(b.ctx, snapshots.ContainerOptions{Name: "web", Image: loaded[0].Key, Layer: loaded[0].Top()})
+	c, err := b.s.Layers().CreateContainer(b.ctx, layers.ContainerOptions{Name: "web", Image: loaded[0].Key, Layer: loaded[0].Top()})
 	b.check(err)
 	b.agrees(b.s)
 	for _, test := range []struct {

@@ -7,7 +7,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"thinctl/internal/images/reference"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/thinpool"
 )
 
@@ -34,17 +34,17 @@ func (s *Store) Commit(ctx context.Context, container string, o CommitOptions) (
 		return Image{}, err
 	}
 	var image Image
-	record := func(tx *thinpool.Tx, layer snapshots.Layer) (err error) {
+	record := func(tx *thinpool.Tx, layer layers.Layer) (err error) {
 		image, err = s.commit(tx, c, layer, edits, o)
 		return err
 	}
-	_, err = s.layers.CommitContainer(ctx, c.ID, snapshots.CommitOptions{With: record})
+	_, err = s.layers.CommitContainer(ctx, c.ID, layers.CommitOptions{With: record})
 	return image, err
 }
 
 // commit writes the documents of the image whose top layer is layer.
 func (s *Store) commit(
-	tx *thinpool.Tx, c snapshots.Container, layer snapshots.Layer, edits edits, o CommitOptions,
+	tx *thinpool.Tx, c layers.Container, layer layers.Layer, edits edits, o CommitOptions,
 ) (Image, error) {
 	image := Image{Key: layer.ID, Parent: c.Image, Loaded: s.now(), Created: s.now()}
 	raw, err := marshal(emptyConfig())

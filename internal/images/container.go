@@ -8,6 +8,7 @@ import (
 	"thinctl/fault"
 	"thinctl/internal/images/layertar"
 	"thinctl/internal/images/reference"
+	"thinctl/internal/layers"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
 )
@@ -15,18 +16,18 @@ import (
 // CreateContainer creates a container from an image, given by name or id. It sets the
 // options Image, ImageName and Layer.
 func (s *Store) CreateContainer(
-	ctx context.Context, text string, o snapshots.ContainerOptions,
-) (snapshots.Container, error) {
+	ctx context.Context, text string, o layers.ContainerOptions,
+) (layers.Container, error) {
 	image, err := s.Image(ctx, text)
 	if err != nil {
-		return snapshots.Container{}, err
+		return layers.Container{}, err
 	}
 	o.Image, o.Layer = image.Key, image.Top()
 	if names := askedBy(image, text); len(names) > 0 {
 		o.ImageName = names[0].Familiar()
 	}
 	with := o.With
-	o.With = func(tx *thinpool.Tx, c snapshots.Container) error {
+	o.With = func(tx *thinpool.Tx, c layers.Container) error {
 		if _, err := byKey(tx, image.Key); errors.Is(err, fault.NotFound) {
 			return &reference.Error{Given: text, Kind: reference.ErrNotFound, Detail: "it was removed in the meantime"}
 		} else if err != nil || with == nil {

@@ -14,9 +14,9 @@ import (
 
 	"thinctl/internal/images"
 	"thinctl/internal/images/reference"
+	"thinctl/internal/layers"
 	"thinctl/internal/testkit/imagetest"
 	"thinctl/internal/testkit/thinpooltest"
-	"thinctl/snapshots"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -48,9 +48,9 @@ func operations(t *testing.T) []operation {
 	container := func(b *fixture) {
 		image, err := b.s.Image(b.ctx, "one:1")
 		b.check(err)
-		c, err := b.s.Layers().CreateContainer(b.ctx, snapshots.ContainerOptions{Name: "web", Image: image.Key, Layer: image.Top()})
+		c, err := b.s.Layers().CreateContainer(b.ctx, layers.ContainerOptions{Name: "web", Image: image.Key, Layer: image.Top()})
 		b.check(err)
-		target, err := b.s.Layers().MountContainer(b.ctx, c.ID, snapshots.MountOptions{})
+		target, err := b.s.Layers().MountContainer(b.ctx, c.ID, layers.MountOptions{})
 		b.check(err)
 		b.check(imagetest.Mutate(target, 7, 10))
 		b.committed = b.container()

@@ -8,7 +8,7 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/images/reference"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/thinpool"
 )
 
@@ -44,8 +44,8 @@ func (s *Store) Digest(ctx context.Context, text string) (Image, error) {
 }
 
 // hold keeps an image's layers from being removed until the chain is closed.
-func (s *Store) hold(ctx context.Context, image Image) (*snapshots.Chain, error) {
-	hold, err := s.layers.BeginChain(ctx, snapshots.ChainOptions{Layers: image.Layers})
+func (s *Store) hold(ctx context.Context, image Image) (*layers.Chain, error) {
+	hold, err := s.layers.BeginChain(ctx, layers.ChainOptions{Layers: image.Layers})
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func identify(tx *thinpool.Tx, key string, diffs []string) (Image, error) {
 
 // digested returns a layer with its digest. It computes and records the digest if it is
 // not known yet.
-func (s *Store) digested(ctx context.Context, id string) (snapshots.Layer, error) {
+func (s *Store) digested(ctx context.Context, id string) (layers.Layer, error) {
 	layer, err := s.layers.Layer(ctx, id)
 	if err != nil || layer.DiffID != "" {
 		return layer, err
@@ -98,7 +98,7 @@ func (s *Store) digested(ctx context.Context, id string) (snapshots.Layer, error
 		return layer, err
 	}
 	layer.DiffID = "sha256:" + hex.EncodeToString(sum.Sum(nil))
-	return layer, s.layers.SetDigest(ctx, layer.ID, snapshots.Digest{
+	return layer, s.layers.SetDigest(ctx, layer.ID, layers.Digest{
 		DiffID: layer.DiffID, Size: written.Size, Entries: written.Entries, TarSize: written.TarSize,
 	})
 }

@@ -13,9 +13,9 @@ import (
 	"thinctl/fault"
 	"thinctl/internal/images"
 	"thinctl/internal/images/reference"
+	"thinctl/internal/layers"
 	"thinctl/internal/testkit/imagetest"
 	"thinctl/internal/testkit/thinpooltest"
-	"thinctl/snapshots"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -137,7 +137,7 @@ func (b *fixture) onlyLayers(sets ...[]string) {
 // removeLayers removes the layers that no image has.
 func (b *fixture) removeLayers(ids []string) {
 	b.Helper()
-	_, err := b.s.Layers().RemoveLayers(b.ctx, ids, snapshots.RemovalOptions{Needed: images.Needed, Unused: true})
+	_, err := b.s.Layers().RemoveLayers(b.ctx, ids, layers.RemovalOptions{Needed: images.Needed, Unused: true})
 	b.check(err)
 	b.check(b.s.Recover(b.ctx)) // their splits
 }

@@ -8,7 +8,7 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/images/reference"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/thinpool"
 )
 
@@ -28,7 +28,7 @@ func (s *Store) Have(ctx context.Context, image v1.Image) (ids []string, have in
 	if ids, err = ChainIDs(image); err != nil {
 		return nil, 0, err
 	}
-	chain, err := s.layers.BeginChain(ctx, snapshots.ChainOptions{Layers: ids})
+	chain, err := s.layers.BeginChain(ctx, layers.ChainOptions{Layers: ids})
 	if err != nil {
 		return nil, 0, err
 	}

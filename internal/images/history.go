@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"thinctl/fault"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/units"
 )
 
@@ -32,7 +32,7 @@ func (s *Store) History(ctx context.Context, text string) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	layers, err := s.chain(ctx, image)
+	chain, err := s.chain(ctx, image)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (s *Store) History(ctx context.Context, text string) ([]Step, error) {
 		return nil, err
 	}
 	var steps []Step
-	add := func(step Step, layer *snapshots.Layer) {
+	add := func(step Step, layer *layers.Layer) {
 		if layer != nil {
 			step.Layer, step.Size = layer.ID, layer.Size
 			step.Image = ends[layer.ID]
@@ -50,15 +50,15 @@ func (s *Store) History(ctx context.Context, text string) ([]Step, error) {
 	}
 	at := 0
 	for _, h := range config.History {
-		var layer *snapshots.Layer
-		if !h.EmptyLayer && at < len(layers) {
-			layer = &layers[at]
+		var layer *layers.Layer
+		if !h.EmptyLayer && at < len(chain) {
+			layer = &chain[at]
 			at++
 		}
 		add(Step{Created: h.Created.Time, By: h.CreatedBy, Author: h.Author, Comment: h.Comment}, layer)
 	}
-	for ; at < len(layers); at++ { // the history has fewer steps than there are layers
-		add(Step{Created: layers[at].Created}, &layers[at])
+	for ; at < len(chain); at++ { // the history has fewer steps than there are chain
+		add(Step{Created: chain[at].Created}, &chain[at])
 	}
 	if len(steps) > 0 {
 		steps[0].Image = image.Shown()
@@ -67,8 +67,8 @@ func (s *Store) History(ctx context.Context, text string) ([]Step, error) {
 }
 
 // chain returns the image's layers, base first.
-func (s *Store) chain(ctx context.Context, image Image) ([]snapshots.Layer, error) {
-	var layers []snapshots.Layer
+func (s *Store) chain(ctx context.Context, image Image) ([]layers.Layer, error) {
+	var all []layers.Layer
 	for _, id := range image.Layers {
 		layer, err := s.layers.Layer(ctx, id)
 		if errors.Is(err, fault.NotFound) {
@@ -77,9 +77,9 @@ func (s *Store) chain(ctx context.Context, image Image) ([]snapshots.Layer, erro
 		if err != nil {
 			return nil, err
 		}
-		layers = append(layers, layer)
+		all = append(all, layer)
 	}
-	return layers, s.estimate(ctx, layers)
+	return all, s.estimate(ctx, all)
 }
 
 // ends maps layers to the ids of the images whose top layers they are.

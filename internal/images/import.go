@@ -14,7 +14,7 @@ import (
 	"thinctl/fault"
 	"thinctl/internal/images/layertar"
 	"thinctl/internal/images/reference"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -48,7 +48,7 @@ func (s *Store) Import(ctx context.Context, tar io.Reader, o ImportOptions) (Ima
 		return Image{}, err
 	}
 	id := randomID() // the chain id is not known before the tar was read
-	chain, err := s.layers.BeginChain(ctx, snapshots.ChainOptions{FS: o.FS, Size: o.Size, Layers: []string{id}})
+	chain, err := s.layers.BeginChain(ctx, layers.ChainOptions{FS: o.FS, Size: o.Size, Layers: []string{id}})
 	if err != nil {
 		return Image{}, err
 	}
@@ -62,14 +62,14 @@ func (s *Store) Import(ctx context.Context, tar io.Reader, o ImportOptions) (Ima
 			}
 		},
 	}
-	spec := snapshots.LayerSpec{ID: id, Created: o.Created, Last: true}
-	_, err = chain.Add(ctx, spec, func(root string) (snapshots.Filled, error) {
+	spec := layers.LayerSpec{ID: id, Created: o.Created, Last: true}
+	_, err = chain.Add(ctx, spec, func(root string) (layers.Filled, error) {
 		applied, err := layertar.Apply(ctx, root, tar, apply)
 		if err == nil {
 			err = errors.Join(s.keepSplit(id, applied.Split), applied.Split.Close())
 		}
 		diff = applied.DiffID
-		return snapshots.Filled{Size: applied.Size, Entries: applied.Entries, TarSize: applied.TarSize, DiffID: diff}, err
+		return layers.Filled{Size: applied.Size, Entries: applied.Entries, TarSize: applied.TarSize, DiffID: diff}, err
 	})
 	if err != nil {
 		return Image{}, &Error{Op: "import", Object: object(o.Names), Err: errors.Join(err, s.dropLeft(ctx, id))}
@@ -97,7 +97,7 @@ func (s *Store) Import(ctx context.Context, tar io.Reader, o ImportOptions) (Ima
 
 // removeUnneeded removes a layer unless it is needed.
 func (s *Store) removeUnneeded(ctx context.Context, id string) error {
-	removed, err := s.layers.RemoveLayers(ctx, []string{id}, snapshots.RemovalOptions{Needed: Needed, Unused: true})
+	removed, err := s.layers.RemoveLayers(ctx, []string{id}, layers.RemovalOptions{Needed: Needed, Unused: true})
 	return errors.Join(err, s.dropSplits(ctx, removed.Layers))
 }
 

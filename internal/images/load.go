@@ -19,7 +19,7 @@ import (
 	"thinctl/internal/images/layertar"
 	"thinctl/internal/images/manifest"
 	"thinctl/internal/images/reference"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -138,7 +138,7 @@ func (in *incoming) object() string {
 }
 
 func (s *Store) load(ctx context.Context, in *incoming) (Image, error) {
-	options := snapshots.ChainOptions{FS: in.options.FS, Size: in.options.Size, Layers: in.chain}
+	options := layers.ChainOptions{FS: in.options.FS, Size: in.options.Size, Layers: in.chain}
 	chain, err := s.layers.BeginChain(ctx, options)
 	if err != nil {
 		return Image{}, err
@@ -168,10 +168,10 @@ func (in *incoming) report(layer int, state ProgressState, read, total units.Byt
 }
 
 // add creates the image's i-th layer.
-func (s *Store) add(ctx context.Context, chain *snapshots.Chain, in *incoming, i int) error {
-	spec := snapshots.LayerSpec{ID: in.chain[i], DiffID: in.diffs[i], Created: in.created(i), Last: i == len(in.chain)-1}
+func (s *Store) add(ctx context.Context, chain *layers.Chain, in *incoming, i int) error {
+	spec := layers.LayerSpec{ID: in.chain[i], DiffID: in.diffs[i], Created: in.created(i), Last: i == len(in.chain)-1}
 	filled := false
-	_, err := chain.Add(ctx, spec, func(root string) (snapshots.Filled, error) {
+	_, err := chain.Add(ctx, spec, func(root string) (layers.Filled, error) {
 		filled = true
 		return s.fill(ctx, in, i, root)
 	})
@@ -202,9 +202,9 @@ func (in *incoming) created(layer int) time.Time {
 }
 
 // fill applies a layer's tar to the tree below root.
-func (s *Store) fill(ctx context.Context, in *incoming, i int, root string) (snapshots.Filled, error) {
+func (s *Store) fill(ctx context.Context, in *incoming, i int, root string) (layers.Filled, error) {
 	if err := s.makeLayersDir(); err != nil {
-		return snapshots.Filled{}, err
+		return layers.Filled{}, err
 	}
 	var total units.Bytes // stays 0 if it is not known
 	if size, err := in.layers[i].Size(); err == nil {
@@ -212,7 +212,7 @@ func (s *Store) fill(ctx context.Context, in *incoming, i int, root string) (sna
 	}
 	blob, err := manifest.OpenStored(in.layers[i]) // Apply uncompresses it, and returns its diff id
 	if err != nil {
-		return snapshots.Filled{}, err
+		return layers.Filled{}, err
 	}
 	in.report(i, LayerApplying, 0, total)
 	applied, err := layertar.Apply(ctx, root, blob, layertar.ApplyOptions{
@@ -222,18 +222,18 @@ func (s *Store) fill(ctx context.Context, in *incoming, i int, root string) (sna
 		Progress: func(n int64) { in.report(i, LayerApplying, units.Bytes(n), total) },
 	})
 	if err = errors.Join(err, blob.Close()); err != nil {
-		return snapshots.Filled{}, fmt.Errorf("layer %d, %s: %w", i+1, in.diffs[i], err)
+		return layers.Filled{}, fmt.Errorf("layer %d, %s: %w", i+1, in.diffs[i], err)
 	}
 	defer applied.Split.Close()
 	if applied.DiffID != in.diffs[i] {
-		return snapshots.Filled{}, &Error{Op: "load", Object: in.object(), Kind: ErrDigest,
+		return layers.Filled{}, &Error{Op: "load", Object: in.object(), Kind: ErrDigest,
 			Detail: fmt.Sprintf("layer %d has the diff id %s, its config says %s", i+1, applied.DiffID, in.diffs[i]),
 			Remedy: "get the image again"}
 	}
 	if err := s.keepSplit(in.chain[i], applied.Split); err != nil {
-		return snapshots.Filled{}, err
+		return layers.Filled{}, err
 	}
-	return snapshots.Filled{Size: applied.Size, Entries: applied.Entries, TarSize: applied.TarSize}, nil
+	return layers.Filled{Size: applied.Size, Entries: applied.Entries, TarSize: applied.TarSize}, nil
 }
 
 // keepSplit writes a layer's split durably, before the layer is recorded.

@@ -16,8 +16,8 @@ import (
 	"thinctl/fault"
 	"thinctl/internal/images"
 	"thinctl/internal/images/reference"
+	"thinctl/internal/layers"
 	"thinctl/internal/testkit/imagetest"
-	"thinctl/snapshots"
 	"thinctl/thinpool"
 )
 
@@ -80,7 +80,7 @@ func (b *fixture) removeAll() {
 	containers, err := b.s.Layers().Containers(b.ctx)
 	b.check(err)
 	for _, c := range containers {
-		_, err := b.s.Layers().RemoveContainer(b.ctx, c.ID, snapshots.RemoveOptions{})
+		_, err := b.s.Layers().RemoveContainer(b.ctx, c.ID, layers.RemoveOptions{})
 		b.check(err)
 	}
 	all, err := b.s.Images(b.ctx)
@@ -89,15 +89,15 @@ func (b *fixture) removeAll() {
 		_, err := b.s.Remove(b.ctx, []string{image.Key}, images.RemoveOptions{Force: true})
 		b.check(err)
 	}
-	layers, err := b.s.Layers().Layers(b.ctx)
+	found, err := b.s.Layers().Layers(b.ctx)
 	b.check(err)
 	var left []string
-	for _, l := range layers {
+	for _, l := range found {
 		left = append(left, l.ID)
 	}
 	if len(left) > 0 {
-		b.Logf("%d layers were left by removals and loads that met", len(left))
-		_, err = b.s.Layers().RemoveLayers(b.ctx, left, snapshots.RemovalOptions{Needed: images.Needed})
+		b.Logf("%d found were left by removals and loads that met", len(left))
+		_, err = b.s.Layers().RemoveLayers(b.ctx, left, layers.RemovalOptions{Needed: images.Needed})
 		b.check(err)
 		b.check(b.s.Recover(b.ctx)) // their splits
 	}
@@ -183,9 +183,9 @@ func (w *worker) commit(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	layers := w.s.Layers()
-	c, err := layers.CreateContainer(ctx, snapshots.ContainerOptions{Name: w.container, Image: image.Key, Layer: image.Top(),
-		With: func(tx *thinpool.Tx, _ snapshots.Container) error {
+	store := w.s.Layers()
+	c, err := store.CreateContainer(ctx, layers.ContainerOptions{Name: w.container, Image: image.Key, Layer: image.Top(),
+		With: func(tx *thinpool.Tx, _ layers.Container) error {
 			return tx.Get("images", image.Key, &images.Image{})
 		}})
 	if errors.Is(err, fault.NotFound) {
@@ -194,7 +194,7 @@ func (w *worker) commit(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	target, err := layers.MountContainer(ctx, c.ID, snapshots.MountOptions{})
+	target, err := store.MountContainer(ctx, c.ID, layers.MountOptions{})
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ func (w *worker) commit(ctx context.Context, n int) error {
 	w.mu.Lock()
 	w.trees[committed.Top()] = tree
 	w.mu.Unlock()
-	_, err = layers.RemoveContainer(ctx, c.ID, snapshots.RemoveOptions{})
+	_, err = store.RemoveContainer(ctx, c.ID, layers.RemoveOptions{})
 	return err
 }
 
@@ -238,12 +238,12 @@ func TestLastNamesRemovedAtOnce(t *testing.T) {
 		all.Wait()
 		b.check(errors.Join(faults...))
 		if gone := len(removed[0].Layers) + len(removed[1].Layers); gone != len(one.ChainIDs) {
-			t.Fatalf("got %d layers removed: %+v", gone, removed)
+			t.Fatalf("got %d found removed: %+v", gone, removed)
 		}
-		layers, err := b.s.Layers().Layers(b.ctx)
+		found, err := b.s.Layers().Layers(b.ctx)
 		b.check(err)
-		if len(layers) != 0 {
-			t.Fatalf("got %d layers afterwards, want none", len(layers))
+		if len(found) != 0 {
+			t.Fatalf("got %d found afterwards, want none", len(found))
 		}
 	}
 	b.check(other.Close(b.ctx))

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/thinpool"
 )
 
@@ -21,19 +21,19 @@ func (s *Store) PlanPrune(ctx context.Context, o PruneOptions) (Removal, error) 
 
 func (s *Store) planPrune(ctx context.Context, o PruneOptions, measure bool) (Removal, error) {
 	var what selection
-	var layers []string
+	var ids []string
 	err := s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		what, err = unnamed(tx, o)
 		return err
 	})
 	if err == nil {
-		layers, err = s.allLayers(ctx)
+		ids, err = s.allLayers(ctx)
 	}
 	if err != nil {
 		return Removal{}, err
 	}
-	plan, err := s.layers.PlanRemoval(ctx, layers,
-		snapshots.RemovalOptions{Needed: neededWithout(what.keys()), Unused: true, Measure: measure})
+	plan, err := s.layers.PlanRemoval(ctx, ids,
+		layers.RemovalOptions{Needed: neededWithout(what.keys()), Unused: true, Measure: measure})
 	removal := planned(plan)
 	removal.Images, removal.Kept = what.images, nil
 	return removal, err
@@ -46,12 +46,12 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Removal, error) {
 	if err != nil || len(plan.Images)+len(plan.Layers) == 0 {
 		return plan, err
 	}
-	layers, err := s.allLayers(ctx)
+	ids, err := s.allLayers(ctx)
 	if err != nil {
 		return Removal{}, err
 	}
 	what := selection{images: plan.Images}
-	removed, err := s.layers.RemoveLayers(ctx, layers, snapshots.RemovalOptions{
+	removed, err := s.layers.RemoveLayers(ctx, ids, layers.RemovalOptions{
 		Unused: true,
 		Needed: func(tx *thinpool.Tx) (map[string]string, error) { return neededWithout(what.keys())(tx) },
 		With: func(tx *thinpool.Tx) (err error) {
@@ -95,9 +95,9 @@ func unnamed(tx *thinpool.Tx, o PruneOptions) (selection, error) {
 }
 
 func (s *Store) allLayers(ctx context.Context) ([]string, error) {
-	layers, err := s.layers.Layers(ctx)
+	all, err := s.layers.Layers(ctx)
 	var ids []string
-	for _, layer := range layers {
+	for _, layer := range all {
 		ids = append(ids, layer.ID)
 	}
 	return ids, err
@@ -106,13 +106,13 @@ func (s *Store) allLayers(ctx context.Context) ([]string, error) {
 // PlanLayerRemoval returns what RemoveLayers would do. Removal.Kept has the layers that it
 // would refuse to remove.
 func (s *Store) PlanLayerRemoval(ctx context.Context, ids []string) (Removal, error) {
-	plan, err := s.layers.PlanRemoval(ctx, ids, snapshots.RemovalOptions{Needed: Needed, Measure: true})
+	plan, err := s.layers.PlanRemoval(ctx, ids, layers.RemovalOptions{Needed: Needed, Measure: true})
 	return planned(plan), err
 }
 
 // RemoveLayers removes layers that are needed only by each other, all or none.
 func (s *Store) RemoveLayers(ctx context.Context, ids []string) (Removal, error) {
-	removed, err := s.layers.RemoveLayers(ctx, ids, snapshots.RemovalOptions{Needed: Needed})
+	removed, err := s.layers.RemoveLayers(ctx, ids, layers.RemovalOptions{Needed: Needed})
 	if err != nil && len(removed.Layers) == 0 {
 		return Removal{}, err
 	}

@@ -9,7 +9,7 @@ import (
 	"thinctl/fault"
 	"thinctl/internal/images"
 	"thinctl/internal/images/archive"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 )
 
 // The layers of a failed load are used by the next one, and can be removed. The layers of
@@ -53,7 +53,7 @@ func TestPruneImages(t *testing.T) {
 	one.Names, two.Names = nil, nil
 	loaded, err := b.load(b.s, dockerArchive(t, one, two))
 	b.check(err)
-	c, err := b.s.CreateContainer(b.ctx, loaded[0].ID, snapshots.ContainerOptions{Name: "web"})
+	c, err := b.s.CreateContainer(b.ctx, loaded[0].ID, layers.ContainerOptions{Name: "web"})
 	b.check(err)
 	if c.Image != loaded[0].Key || c.Layer != loaded[0].Top() {
 		t.Errorf("container: got %+v, want image %s and layer %s", c, loaded[0].Key, loaded[0].Top())

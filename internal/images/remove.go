@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"thinctl/internal/images/reference"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -46,13 +46,13 @@ func (s *Store) PlanRemoval(ctx context.Context, texts []string, o RemoveOptions
 		return Removal{}, err
 	}
 	plan, err := s.layers.PlanRemoval(ctx, what.layers(),
-		snapshots.RemovalOptions{Needed: neededWithout(what.keys()), Unused: true, Measure: true})
+		layers.RemovalOptions{Needed: neededWithout(what.keys()), Unused: true, Measure: true})
 	removal := planned(plan)
 	removal.Untagged, removal.Images = what.names, what.images
 	return removal, err
 }
 
-func planned(p snapshots.Plan) Removal {
+func planned(p layers.Plan) Removal {
 	return Removal{Layers: p.Layers, Kept: p.Kept, Freed: p.Freed, Unmeasured: p.Unmeasured}
 }
 
@@ -86,15 +86,15 @@ func (s *Store) remove(ctx context.Context, texts []string, o RemoveOptions) (Re
 	if err != nil {
 		return Removal{}, err
 	}
-	layers := what.layers()
-	removed, err := s.layers.RemoveLayers(ctx, layers, snapshots.RemovalOptions{
+	ids := what.layers()
+	removed, err := s.layers.RemoveLayers(ctx, ids, layers.RemovalOptions{
 		Unused: true,
 		Needed: func(tx *thinpool.Tx) (map[string]string, error) { return neededWithout(what.keys())(tx) },
 		With: func(tx *thinpool.Tx) (err error) {
 			if what, err = selectIn(tx, texts, o); err != nil {
 				return err
 			}
-			if slices.ContainsFunc(what.layers(), func(id string) bool { return !slices.Contains(layers, id) }) {
+			if slices.ContainsFunc(what.layers(), func(id string) bool { return !slices.Contains(ids, id) }) {
 				return errChanged
 			}
 			return what.deleteIn(tx)
@@ -150,7 +150,7 @@ func selectIn(tx *thinpool.Tx, texts []string, o RemoveOptions) (selection, erro
 
 // unused returns an error if a container was made of the image.
 func unused(tx *thinpool.Tx, image Image) error {
-	containers, err := snapshots.ContainersIn(tx)
+	containers, err := layers.ContainersIn(tx)
 	if err != nil {
 		return err
 	}

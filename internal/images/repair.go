@@ -3,24 +3,24 @@ package images
 import (
 	"fmt"
 
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/thinpool"
 )
 
 // RepairIn drops, in a transaction, the documents that refer to missing objects, as
-// [Store.Check] reports them: see [snapshots.RepairIn]. It drops an image without one of
+// [Store.Check] reports them: see [layers.RepairIn]. It drops an image without one of
 // its layers together with its names. It returns its actions.
 func RepairIn(tx *thinpool.Tx) ([]string, error) {
-	actions, err := snapshots.RepairIn(tx)
+	actions, err := layers.RepairIn(tx)
 	if err != nil {
 		return actions, err
 	}
-	layers, err := snapshots.LayersIn(tx)
+	found, err := layers.AllIn(tx)
 	if err != nil {
 		return actions, err
 	}
 	exists := map[string]bool{}
-	for _, layer := range layers {
+	for _, layer := range found {
 		exists[layer.ID] = true
 	}
 	all, err := list(tx)
@@ -48,7 +48,7 @@ func RepairIn(tx *thinpool.Tx) ([]string, error) {
 	if err := dropNames(tx, keys); err != nil {
 		return actions, err
 	}
-	return actions, snapshots.ForgetImages(tx, func(key string) bool { return keys[key] })
+	return actions, layers.ForgetImages(tx, func(key string) bool { return keys[key] })
 }
 
 // dropNames drops the names and ids of missing images.

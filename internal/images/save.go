@@ -15,7 +15,7 @@ import (
 	"thinctl/internal/images/layertar"
 	"thinctl/internal/images/manifest"
 	"thinctl/internal/images/reference"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 )
 
 // Opened is an image that can be saved or pushed: its layers can be read as tars. Its
@@ -28,7 +28,7 @@ type Opened struct {
 	// Image has uncompressed layers.
 	Image v1.Image
 
-	hold *snapshots.Chain
+	hold *layers.Chain
 }
 
 // Close releases the image's layers.
@@ -91,7 +91,7 @@ func (s *Store) assemble(ctx context.Context, record Image) (v1.Image, error) {
 }
 
 // read returns a layer's tar. The reader fails if the tar does not have the diff id.
-func (s *Store) read(ctx context.Context, layer snapshots.Layer) io.ReadCloser {
+func (s *Store) read(ctx context.Context, layer layers.Layer) io.ReadCloser {
 	r, w := io.Pipe()
 	go func() {
 		sum := sha256.New()
@@ -108,7 +108,7 @@ func (s *Store) read(ctx context.Context, layer snapshots.Layer) io.ReadCloser {
 
 // writeLayer writes a layer's tar: the bytes of a loaded layer's original tar, or the
 // difference of a committed layer to its parent.
-func (s *Store) writeLayer(ctx context.Context, layer snapshots.Layer, w io.Writer) (layertar.Written, error) {
+func (s *Store) writeLayer(ctx context.Context, layer layers.Layer, w io.Writer) (layertar.Written, error) {
 	split, err := os.Open(s.splitPath(layer.ID))
 	if errors.Is(err, os.ErrNotExist) {
 		return s.writeDifference(ctx, layer, w)
@@ -125,7 +125,7 @@ func (s *Store) writeLayer(ctx context.Context, layer snapshots.Layer, w io.Writ
 }
 
 func (s *Store) writeDifference(
-	ctx context.Context, layer snapshots.Layer, w io.Writer,
+	ctx context.Context, layer layers.Layer, w io.Writer,
 ) (written layertar.Written, err error) {
 	err = s.layers.WithTrees(ctx, layer.Below(), layer.Tree(), func(lower, upper string) error {
 		written, err = layertar.Write(ctx, upper, difference(ctx, lower, upper, true), w, layertar.WriteOptions{})

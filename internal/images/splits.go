@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"thinctl/fault"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 )
 
 const splitSuffix = ".split.gz"
@@ -71,7 +71,7 @@ func (s *Store) Recover(ctx context.Context) error {
 }
 
 // sweepSplits removes the splits of layers that were not recorded.
-func (s *Store) sweepSplits(ctx context.Context, layers []snapshots.Layer) error {
+func (s *Store) sweepSplits(ctx context.Context, layers []layers.Layer) error {
 	entries, err := os.ReadDir(s.pool.LayersDir())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

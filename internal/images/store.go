@@ -9,7 +9,7 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/images/reference"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/thinpool"
 )
 
@@ -24,17 +24,17 @@ type Options struct {
 // concurrent use.
 type Store struct {
 	pool    *thinpool.Pool
-	layers  *snapshots.Store
+	layers  *layers.Store
 	options Options
 }
 
 // New returns a Store for the pool of the layers. It changes nothing in the pool.
-func New(layers *snapshots.Store, o Options) *Store {
-	return &Store{pool: layers.Pool(), layers: layers, options: o}
+func New(store *layers.Store, o Options) *Store {
+	return &Store{pool: store.Pool(), layers: store, options: o}
 }
 
 // Layers returns the store of the layers.
-func (s *Store) Layers() *snapshots.Store { return s.layers }
+func (s *Store) Layers() *layers.Store { return s.layers }
 
 func (s *Store) now() time.Time {
 	if s.options.Now != nil {

@@ -17,10 +17,10 @@ import (
 	"thinctl/internal/images"
 	"thinctl/internal/images/archive"
 	"thinctl/internal/images/reference"
+	"thinctl/internal/layers"
 	"thinctl/internal/testkit/imagetest"
 	"thinctl/internal/testkit/need"
 	"thinctl/internal/testkit/snapshotstest"
-	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -60,7 +60,7 @@ func newFixtureOn(t *testing.T, o thinpool.CreateOptions) *fixture {
 }
 
 func open(world *snapshotstest.Fixture, pool *thinpool.Pool) *images.Store {
-	return images.New(snapshots.New(pool, world.Files, snapshots.Options{FS: filesystem.Ext4}), images.Options{})
+	return images.New(layers.New(pool, world.Files, layers.Options{FS: filesystem.Ext4}), images.Options{})
 }
 
 func (b *fixture) check(err error) {
@@ -242,9 +242,9 @@ func TestCommitIsDigestedLater(t *testing.T) {
 	one, _ := seeds(t)
 	loaded, err := b.load(b.s, dockerArchive(t, one))
 	b.check(err)
-	c, err := b.s.Layers().CreateContainer(b.ctx, snapshots.ContainerOptions{Name: "web", Image: loaded[0].Key, Layer: loaded[0].Top()})
+	c, err := b.s.Layers().CreateContainer(b.ctx, layers.ContainerOptions{Name: "web", Image: loaded[0].Key, Layer: loaded[0].Top()})
 	b.check(err)
-	target, err := b.s.Layers().MountContainer(b.ctx, c.ID, snapshots.MountOptions{})
+	target, err := b.s.Layers().MountContainer(b.ctx, c.ID, layers.MountOptions{})
 	b.check(err)
 	b.check(imagetest.Mutate(target, 7, 20))
 	committed, err := b.s.Commit(b.ctx, "web", images.CommitOptions{
@@ -285,7 +285,7 @@ func TestCommitIsDigestedLater(t *testing.T) {
 	if elsewhere[0].ID != digested.ID {
 		t.Errorf("id in another pool: got %s, want %s", elsewhere[0].ID, digested.ID)
 	}
-	here, err := other.s.Layers().CreateContainer(b.ctx, snapshots.ContainerOptions{Name: "web", Image: elsewhere[0].Key, Layer: elsewhere[0].Top()})
+	here, err := other.s.Layers().CreateContainer(b.ctx, layers.ContainerOptions{Name: "web", Image: elsewhere[0].Key, Layer: elsewhere[0].Top()})
 	other.check(err)
 	view, err := other.s.Layers().ViewContainer(b.ctx, here.ID)
 	other.check(err)
@@ -317,13 +317,13 @@ func TestRemoveTakesUnneededLayers(t *testing.T) {
 	status, err := b.pool.Status(b.ctx)
 	b.check(err)
 	before := status.Data.Used
-	c, err := b.s.Layers().CreateContainer(b.ctx, snapshots.ContainerOptions{Name: "web", Image: loaded[1].Key, Layer: loaded[1].Top()})
+	c, err := b.s.Layers().CreateContainer(b.ctx, layers.ContainerOptions{Name: "web", Image: loaded[1].Key, Layer: loaded[1].Top()})
 	b.check(err)
 	second := loaded[1].Names[0].Familiar()
 	if _, err := b.s.Remove(b.ctx, []string{second}, images.RemoveOptions{}); !errors.Is(err, fault.Busy) || !strings.Contains(err.Error(), "web") {
 		t.Errorf("remove an image with a container: got %v, want %v", err, fault.Busy)
 	}
-	_, err = b.s.Layers().RemoveContainer(b.ctx, c.ID, snapshots.RemoveOptions{})
+	_, err = b.s.Layers().RemoveContainer(b.ctx, c.ID, layers.RemoveOptions{})
 	b.check(err)
 	_, err = b.s.Tag(b.ctx, second, names(t, "other:2")[0])
 	b.check(err)

@@ -3,7 +3,7 @@ package images
 import (
 	"context"
 
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -66,7 +66,7 @@ func (s *Store) Summaries(ctx context.Context, exclusive bool) ([]Summary, error
 // containers and layers directly above it.
 type users struct{ images, above map[string]int }
 
-func countUsers(images []Image, layers []snapshots.Layer, containers []snapshots.Container) users {
+func countUsers(images []Image, layers []layers.Layer, containers []layers.Container) users {
 	u := users{images: map[string]int{}, above: map[string]int{}}
 	for _, image := range images {
 		for _, id := range image.Layers {
@@ -94,7 +94,7 @@ func (u users) exclusive(image Image) []string {
 		if u.images[id] > 1 || u.above[id] > own {
 			break
 		}
-		volumes = append(volumes, snapshots.LayerVolumes(id)...)
+		volumes = append(volumes, layers.LayerVolumes(id)...)
 	}
 	return volumes
 }

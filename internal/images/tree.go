@@ -5,13 +5,13 @@ import (
 	"slices"
 	"strings"
 
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/units"
 )
 
 // Node is a layer with its children.
 type Node struct {
-	Layer snapshots.Layer
+	Layer layers.Layer
 	// Virtual is the size of the layer and of all layers below it.
 	Virtual units.Bytes
 	// Images are the images whose top layer this is.

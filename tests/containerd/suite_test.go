@@ -18,7 +18,7 @@ import (
 	"time"
 
 	api "github.com/containerd/containerd/api/services/snapshots/v1"
-	"github.com/containerd/containerd/v2/core/snapshots"
+	core "github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/proxy"
 	"github.com/containerd/containerd/v2/core/snapshots/testsuite"
 	"google.golang.org/grpc"
@@ -27,6 +27,7 @@ import (
 	"thinctl/dm"
 	"thinctl/internal/containerd"
 	"thinctl/loopback"
+	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -158,9 +159,9 @@ func newPool(t *testing.T, name string) *thinpool.Pool {
 	return pool
 }
 
-func (f *suiteFixture) open(t *testing.T, namespace string) *containerd.Snapshotter {
+func (f *suiteFixture) open(t *testing.T, namespace string) *snapshots.Snapshotter {
 	t.Helper()
-	snapshotter, err := containerd.New(f.pool, filesystem.Local{}, containerd.Options{Namespace: namespace, FS: f.fs})
+	snapshotter, err := snapshots.New(f.pool, filesystem.Local{}, snapshots.Options{Namespace: namespace, FS: f.fs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +169,7 @@ func (f *suiteFixture) open(t *testing.T, namespace string) *containerd.Snapshot
 }
 
 // direct opens a namespace and returns its snapshotter.
-func (f *suiteFixture) direct(context.Context, string) (snapshots.Snapshotter, func() error, error) {
+func (f *suiteFixture) direct(context.Context, string) (core.Snapshotter, func() error, error) {
 	s := f.open(f.t, fmt.Sprintf("suite%d", f.opened.Add(1)))
 	return s, func() error {
 		return errors.Join(removeAll(s), s.Cleanup(context.Background()), s.Close())
@@ -176,7 +177,7 @@ func (f *suiteFixture) direct(context.Context, string) (snapshots.Snapshotter, f
 }
 
 // serve serves a namespace and returns containerd's own client of it.
-func (f *suiteFixture) serve(context.Context, string) (snapshots.Snapshotter, func() error, error) {
+func (f *suiteFixture) serve(context.Context, string) (core.Snapshotter, func() error, error) {
 	backend := f.open(f.t, fmt.Sprintf("suite%d", f.opened.Add(1)))
 	dir, err := os.MkdirTemp("/tmp", "s") // a socket's path must be short
 	if err != nil {
@@ -200,7 +201,7 @@ func (f *suiteFixture) serve(context.Context, string) (snapshots.Snapshotter, fu
 	client := proxy.NewSnapshotter(api.NewSnapshotsClient(conn), "thinctl")
 	return client, func() error {
 		err := removeAll(client)
-		err = errors.Join(err, client.(snapshots.Cleaner).Cleanup(context.Background()), conn.Close())
+		err = errors.Join(err, client.(core.Cleaner).Cleanup(context.Background()), conn.Close())
 		stop()
 		return errors.Join(err, <-ended, backend.Close(), os.RemoveAll(dir))
 	}, nil
@@ -208,11 +209,11 @@ func (f *suiteFixture) serve(context.Context, string) (snapshots.Snapshotter, fu
 
 // removeAll removes what a test has left, children first, as containerd's garbage
 // collector does.
-func removeAll(s snapshots.Snapshotter) error {
+func removeAll(s core.Snapshotter) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	parents := map[string]string{}
-	err := s.Walk(ctx, func(_ context.Context, info snapshots.Info) error {
+	err := s.Walk(ctx, func(_ context.Context, info core.Info) error {
 		parents[info.Name] = info.Parent
 		return nil
 	})

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"thinctl/internal/images"
+	"thinctl/internal/layers"
 	"thinctl/internal/testkit/imagestest"
 	"thinctl/internal/testkit/imagetest"
 	"thinctl/snapshots"
@@ -54,7 +55,7 @@ func OpenImages(ctx context.Context, host thinpool.Host, files snapshots.Files, 
 	if err != nil {
 		return nil, err
 	}
-	return images.New(snapshots.New(p, files, snapshots.Options{FS: fs}), images.Options{}), nil
+	return images.New(layers.New(p, files, layers.Options{FS: fs}), images.Options{}), nil
 }
 
 // Inventory is what a pool's images are compared with.
@@ -113,7 +114,7 @@ func (i Inventory) Whole(ctx context.Context, s *images.Store) (trees map[string
 	return trees, errors.Join(errors.Join(faults...), agree(ctx, s))
 }
 
-func (i Inventory) wholeLayer(layer snapshots.Layer, tree imagetest.Tree) error {
+func (i Inventory) wholeLayer(layer layers.Layer, tree imagetest.Tree) error {
 	if layer.Base != "" {
 		if !slices.Contains(i.Committed, tree.Digest()) {
 			return errors.New("no container had its tree")

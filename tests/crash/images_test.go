@@ -20,10 +20,10 @@ import (
 	"thinctl/fault"
 	"thinctl/internal/images"
 	"thinctl/internal/images/reference"
+	"thinctl/internal/layers"
 	"thinctl/internal/testkit/imagestest"
 	"thinctl/internal/testkit/imagetest"
 	"thinctl/internal/testkit/thinpooltest"
-	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -253,11 +253,11 @@ func (k *imageKills) furnish(ctx context.Context, s *images.Store) error {
 		return err
 	}
 	_, err = s.Layers().CreateContainer(ctx,
-		snapshots.ContainerOptions{Name: containerName, Image: image.Key, Layer: image.Top()})
+		layers.ContainerOptions{Name: containerName, Image: image.Key, Layer: image.Top()})
 	if err != nil && !errors.Is(err, fault.Exists) {
 		return err
 	}
-	target, err := s.Layers().MountContainer(ctx, containerName, snapshots.MountOptions{})
+	target, err := s.Layers().MountContainer(ctx, containerName, layers.MountOptions{})
 	if err != nil {
 		return err
 	}
@@ -275,7 +275,7 @@ func (k *imageKills) furnish(ctx context.Context, s *images.Store) error {
 // needs.
 func removeOthers(ctx context.Context, s *images.Store, keep []string) error {
 	if len(keep) == 0 || keep[0] != "one:1" {
-		if _, err := s.Layers().RemoveContainer(ctx, containerName, snapshots.RemoveOptions{}); err != nil &&
+		if _, err := s.Layers().RemoveContainer(ctx, containerName, layers.RemoveOptions{}); err != nil &&
 			!errors.Is(err, fault.NotFound) {
 			return err
 		}
@@ -292,15 +292,15 @@ func removeOthers(ctx context.Context, s *images.Store, keep []string) error {
 			return err
 		}
 	}
-	layers, err := s.Layers().Layers(ctx)
+	left, err := s.Layers().Layers(ctx)
 	if err != nil {
 		return err
 	}
 	var ids []string
-	for _, layer := range layers {
+	for _, layer := range left {
 		ids = append(ids, layer.ID)
 	}
-	_, err = s.Layers().RemoveLayers(ctx, ids, snapshots.RemovalOptions{Needed: images.Needed, Unused: true})
+	_, err = s.Layers().RemoveLayers(ctx, ids, layers.RemovalOptions{Needed: images.Needed, Unused: true})
 	return errors.Join(err, s.Recover(ctx)) // of these layers
 }
 

@@ -13,8 +13,8 @@ import (
 	"thinctl/internal/images"
 	"thinctl/internal/images/archive"
 	"thinctl/internal/images/reference"
+	"thinctl/internal/layers"
 	"thinctl/internal/testkit/imagetest"
-	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -37,7 +37,7 @@ func TestImages(t *testing.T) {
 func newStore(t *testing.T, fs filesystem.Type) (*thinpool.Pool, *images.Store) {
 	t.Helper()
 	pool := newPool(t, thinpool.CreateOptions{DataSize: 2 * units.GiB, MetadataSize: 16 * units.MiB, BaseSize: units.GiB})
-	return pool, images.New(snapshots.New(pool, filesystem.Local{}, snapshots.Options{FS: fs}), images.Options{})
+	return pool, images.New(layers.New(pool, filesystem.Local{}, layers.Options{FS: fs}), images.Options{})
 }
 
 func liveAndDie(ctx context.Context, t *testing.T, pool *thinpool.Pool, s *images.Store) {
@@ -63,11 +63,11 @@ func liveAndDie(ctx context.Context, t *testing.T, pool *thinpool.Pool, s *image
 		}
 	}
 	c, err := s.Layers().CreateContainer(ctx,
-		snapshots.ContainerOptions{Name: "web", Image: loaded[0].Key, Layer: loaded[0].Top()})
+		layers.ContainerOptions{Name: "web", Image: loaded[0].Key, Layer: loaded[0].Top()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	target, err := s.Layers().MountContainer(ctx, c.ID, snapshots.MountOptions{})
+	target, err := s.Layers().MountContainer(ctx, c.ID, layers.MountOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func liveAndDie(ctx context.Context, t *testing.T, pool *thinpool.Pool, s *image
 		t.Errorf("differences: got %d of the container, %d of its layer", len(changed), len(layer))
 	}
 	saved := saveAll(ctx, t, s, loaded, committed)
-	if _, err := s.Layers().RemoveContainer(ctx, "web", snapshots.RemoveOptions{}); err != nil {
+	if _, err := s.Layers().RemoveContainer(ctx, "web", layers.RemoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, image := range append(loaded, committed) {

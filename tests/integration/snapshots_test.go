@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thinctl/fault"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -66,7 +66,7 @@ func TestSnapshots(t *testing.T) {
 		t.Run(string(fs), func(t *testing.T) {
 			ctx := testContext(t)
 			pool := newPool(t, thinpool.CreateOptions{DataSize: units.GiB, MetadataSize: 8 * units.MiB, BaseSize: units.GiB})
-			f := &fixture{t: t, ctx: ctx, pool: pool, s: snapshots.New(pool, filesystem.Local{}, snapshots.Options{FS: fs})}
+			f := &fixture{t: t, ctx: ctx, pool: pool, s: layers.New(pool, filesystem.Local{}, layers.Options{FS: fs})}
 			f.layers()
 			f.containers()
 			f.held()
@@ -79,7 +79,7 @@ type fixture struct {
 	t    *testing.T
 	ctx  context.Context
 	pool *thinpool.Pool
-	s    *snapshots.Store
+	s    *layers.Store
 }
 
 func (f *fixture) must(err error) {
@@ -89,7 +89,7 @@ func (f *fixture) must(err error) {
 	}
 }
 
-func (f *fixture) container(name string) snapshots.Container {
+func (f *fixture) container(name string) layers.Container {
 	f.t.Helper()
 	c, err := f.s.Container(f.ctx, name)
 	f.must(err)
@@ -110,13 +110,13 @@ func (f *fixture) layers() {
 		chainIDs = append(chainIDs, layerID(i+1))
 	}
 	began := time.Now()
-	chain, err := f.s.BeginChain(f.ctx, snapshots.ChainOptions{Layers: chainIDs})
+	chain, err := f.s.BeginChain(f.ctx, layers.ChainOptions{Layers: chainIDs})
 	f.must(err)
 	defer chain.Close()
 	for i, content := range contents {
-		_, err := chain.Add(f.ctx, snapshots.LayerSpec{ID: chainIDs[i], Last: i == len(contents)-1},
-			func(root string) (snapshots.Filled, error) {
-				return snapshots.Filled{}, content(root)
+		_, err := chain.Add(f.ctx, layers.LayerSpec{ID: chainIDs[i], Last: i == len(contents)-1},
+			func(root string) (layers.Filled, error) {
+				return layers.Filled{}, content(root)
 			})
 		f.must(err)
 	}
@@ -137,7 +137,7 @@ func (f *fixture) layers() {
 		}
 		f.must(view.Close())
 	}
-	sizes, err := f.s.Sizes(f.ctx, snapshots.SizesOptions{})
+	sizes, err := f.s.Sizes(f.ctx, layers.SizesOptions{})
 	f.must(err)
 	for i, least := range []units.Bytes{9 * units.MiB, 2 * units.MiB, units.MiB} {
 		own := sizes.Layers[chainIDs[i]].Own
@@ -188,18 +188,18 @@ func listing(t *testing.T, root string) string {
 func (f *fixture) containers() {
 	top := layerID(3)
 	began := time.Now()
-	_, err := f.s.CreateContainer(f.ctx, snapshots.ContainerOptions{Name: "web", Layer: top})
+	_, err := f.s.CreateContainer(f.ctx, layers.ContainerOptions{Name: "web", Layer: top})
 	f.must(err)
 	first := time.Since(began)
 	before := f.used()
 	began = time.Now()
-	_, err = f.s.CreateContainer(f.ctx, snapshots.ContainerOptions{Name: "large", Layer: top, Size: 2 * units.GiB})
+	_, err = f.s.CreateContainer(f.ctx, layers.ContainerOptions{Name: "large", Layer: top, Size: 2 * units.GiB})
 	f.must(err)
 	f.t.Logf("first container %s, second %s", first.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 	if more := f.used() - before; more != 0 {
 		f.t.Errorf("space of a second container: got %s", more)
 	}
-	large, err := f.s.MountContainer(f.ctx, "large", snapshots.MountOptions{})
+	large, err := f.s.MountContainer(f.ctx, "large", layers.MountOptions{})
 	f.must(err)
 	var st unix.Statfs_t
 	f.must(unix.Statfs(large, &st))
@@ -208,14 +208,14 @@ func (f *fixture) containers() {
 	}
 	f.must(f.s.UnmountContainer(f.ctx, "large"))
 
-	root, err := f.s.MountContainer(f.ctx, "web", snapshots.MountOptions{})
+	root, err := f.s.MountContainer(f.ctx, "web", layers.MountOptions{})
 	f.must(err)
 	if _, err := os.Stat(filepath.Join(root, "etc/hostname")); err != nil {
 		f.t.Error(err)
 	}
 	f.must(os.WriteFile(filepath.Join(root, "mine"), noise(5, 4*units.MiB), 0o600)) // not synced
 	began = time.Now()
-	layer, err := f.s.CommitContainer(f.ctx, "web", snapshots.CommitOptions{})
+	layer, err := f.s.CommitContainer(f.ctx, "web", layers.CommitOptions{})
 	f.must(err)
 	f.t.Logf("commit with 4 MiB unwritten: %s", time.Since(began).Round(time.Millisecond))
 	f.must(os.WriteFile(filepath.Join(root, "later"), nil, 0o600))
@@ -232,7 +232,7 @@ func (f *fixture) containers() {
 		}
 		return nil
 	}))
-	sizes, err := f.s.Sizes(f.ctx, snapshots.SizesOptions{Own: true, Layers: []string{layer.ID}})
+	sizes, err := f.s.Sizes(f.ctx, layers.SizesOptions{Own: true, Layers: []string{layer.ID}})
 	f.must(err)
 	if own := sizes.Layers[layer.ID].Own; own < 4*units.MiB || own > 8*units.MiB {
 		f.t.Errorf("the committed layer: got %s of its own", own)
@@ -249,11 +249,11 @@ func (f *fixture) containers() {
 	if back := full - f.used(); back < 12*units.MiB || back > full {
 		f.t.Errorf("trim: got %s freed, want 16 MiB", back)
 	}
-	_, err = f.s.RemoveLayers(f.ctx, []string{layerID(3)}, snapshots.RemovalOptions{})
+	_, err = f.s.RemoveLayers(f.ctx, []string{layerID(3)}, layers.RemovalOptions{})
 	if !errors.Is(err, fault.Busy) || !strings.Contains(err.Error(), "container ") {
 		f.t.Errorf("the layer below containers: %v", err)
 	}
-	_, err = f.s.RemoveLayers(f.ctx, []string{layer.ID}, snapshots.RemovalOptions{})
+	_, err = f.s.RemoveLayers(f.ctx, []string{layer.ID}, layers.RemovalOptions{})
 	f.must(err)
 }
 
@@ -275,41 +275,41 @@ func (f *fixture) elsewhere(dir string) (pid int, end func()) {
 func (f *fixture) held() {
 	_, end := f.elsewhere("/")
 	defer end()
-	large, err := f.s.MountContainer(f.ctx, "large", snapshots.MountOptions{})
+	large, err := f.s.MountContainer(f.ctx, "large", layers.MountOptions{})
 	f.must(err)
 	_, end = f.elsewhere("/")
 	defer end()
-	_, err = f.s.RemoveContainer(f.ctx, "large", snapshots.RemoveOptions{})
+	_, err = f.s.RemoveContainer(f.ctx, "large", layers.RemoveOptions{})
 	if _, there := os.Stat(large); err != nil || there == nil {
 		f.t.Errorf("remove a container that is mounted in another namespace: got %v, %v", err, there)
 	}
 	pid, end := f.elsewhere(filepath.Join(f.pool.MountsDir(), f.container("web").ID))
 	defer end()
 	f.must(f.s.UnmountContainer(f.ctx, "web"))
-	_, err = f.s.RemoveContainer(f.ctx, "web", snapshots.RemoveOptions{})
-	if !errors.Is(err, snapshots.ErrMounted) || !strings.Contains(err.Error(), fmt.Sprintf("sleep (pid %d)", pid)) {
+	_, err = f.s.RemoveContainer(f.ctx, "web", layers.RemoveOptions{})
+	if !errors.Is(err, layers.ErrMounted) || !strings.Contains(err.Error(), fmt.Sprintf("sleep (pid %d)", pid)) {
 		f.t.Errorf("removing what another namespace works in: %v", err)
 	}
-	removed, err := f.s.RemoveContainer(f.ctx, "web", snapshots.RemoveOptions{Deferred: true})
+	removed, err := f.s.RemoveContainer(f.ctx, "web", layers.RemoveOptions{Deferred: true})
 	f.must(err)
 	if !removed.Waiting {
 		f.t.Errorf("%+v", removed)
 	}
 	// The name is free at once, while the process is still in the container.
-	_, err = f.s.CreateContainer(f.ctx, snapshots.ContainerOptions{Name: "web", Layer: layerID(3)})
+	_, err = f.s.CreateContainer(f.ctx, layers.ContainerOptions{Name: "web", Layer: layerID(3)})
 	f.must(err)
 }
 
 // takeDown removes everything; only the template's blocks stay.
 func (f *fixture) takeDown() {
 	f.must(f.s.Recover(f.ctx))
-	_, err := f.s.RemoveContainer(f.ctx, "web", snapshots.RemoveOptions{})
+	_, err := f.s.RemoveContainer(f.ctx, "web", layers.RemoveOptions{})
 	f.must(err)
 	all := []string{layerID(1), layerID(2), layerID(3)}
-	plan, err := f.s.PlanRemoval(f.ctx, all, snapshots.RemovalOptions{Measure: true})
+	plan, err := f.s.PlanRemoval(f.ctx, all, layers.RemovalOptions{Measure: true})
 	f.must(err)
 	before := f.used()
-	_, err = f.s.RemoveLayers(f.ctx, all, snapshots.RemovalOptions{})
+	_, err = f.s.RemoveLayers(f.ctx, all, layers.RemovalOptions{})
 	f.must(err)
 	after := f.used()
 	if before-after != *plan.Freed {

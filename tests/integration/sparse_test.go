@@ -14,7 +14,7 @@ import (
 	"thinctl/internal/changes"
 	"thinctl/internal/images"
 	"thinctl/internal/images/archive"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
 )
@@ -46,11 +46,11 @@ func TestSparseFile(t *testing.T) {
 			}
 
 			c, err := s.Layers().CreateContainer(ctx,
-				snapshots.ContainerOptions{Name: "web", Image: imported.Key, Layer: imported.Top()})
+				layers.ContainerOptions{Name: "web", Image: imported.Key, Layer: imported.Top()})
 			if err != nil {
 				t.Fatal(err)
 			}
-			root, err := s.Layers().MountContainer(ctx, c.ID, snapshots.MountOptions{})
+			root, err := s.Layers().MountContainer(ctx, c.ID, layers.MountOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -75,7 +75,7 @@ func TestSparseFile(t *testing.T) {
 				t.Errorf("size of the archive: got %d", len(saved))
 			}
 
-			if _, err := s.Layers().RemoveContainer(ctx, "web", snapshots.RemoveOptions{}); err != nil {
+			if _, err := s.Layers().RemoveContainer(ctx, "web", layers.RemoveOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := s.Remove(ctx, []string{imported.Key, committed.Key}, images.RemoveOptions{Force: true}); err != nil {

@@ -11,7 +11,6 @@ import (
 	"thinctl/dm"
 	"thinctl/fault"
 	"thinctl/internal/cli/exit"
-	"thinctl/internal/containerd"
 	"thinctl/loopback"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
@@ -72,7 +71,7 @@ func (c *Call) OnPools(name string, do func(*thinpool.Pool) error) error {
 
 // FileSystems are the operations on the file systems of volumes.
 type FileSystems interface {
-	containerd.Files
+	snapshots.Files
 	thinpool.Trimmer
 }
 

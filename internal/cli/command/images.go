@@ -4,14 +4,14 @@ import (
 	"thinctl/internal/cli/output"
 	"thinctl/internal/images"
 	"thinctl/internal/images/reference"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/thinpool"
 )
 
 // Images returns the images and layers of a pool.
 func (c *Call) Images(pool *thinpool.Pool) *images.Store {
-	layers := snapshots.New(pool, c.Files, snapshots.Options{Now: c.Host.Now})
-	return images.New(layers, images.Options{Now: c.Host.Now})
+	store := layers.New(pool, c.Files, layers.Options{Now: c.Host.Now})
+	return images.New(store, images.Options{Now: c.Host.Now})
 }
 
 // OnImages opens the images of the pool in the first argument and runs do.
@@ -21,7 +21,7 @@ func (c *Call) OnImages(do func(*images.Store) error) error {
 
 // Sizes measures layers and containers. It logs a warning if the metadata cannot be read, because
 // the rest of the result does not need it.
-func (c *Call) Sizes(store *images.Store, o snapshots.SizesOptions) (snapshots.Sizes, error) {
+func (c *Call) Sizes(store *images.Store, o layers.SizesOptions) (layers.Sizes, error) {
 	done := c.ReadingSizes(store)
 	sizes, err := store.Layers().Sizes(c.Ctx, o)
 	done()

@@ -6,7 +6,7 @@ import (
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/content"
 	"thinctl/internal/images"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 )
 
 func commitCommand(env *command.Environment) *cli.Command {
@@ -31,7 +31,7 @@ func commitContainer(c *command.Call) error {
 	if o.Names, err = command.ParseNames(c.Arg(2)); err != nil {
 		return err
 	}
-	return onContainer(c, func(store *images.Store, container snapshots.Container) error {
+	return onContainer(c, func(store *images.Store, container layers.Container) error {
 		done := c.Progress("committing container %s", container.Name)
 		image, err := store.Commit(c.Ctx, container.ID, o)
 		done()

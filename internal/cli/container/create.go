@@ -9,7 +9,7 @@ import (
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/content"
 	"thinctl/internal/images"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 )
 
 func createCommand(env *command.Environment) *cli.Command {
@@ -36,7 +36,7 @@ func createContainer(c *command.Call) error {
 	if c.Flags.IsSet("name") && c.Flags.String("name") == "" {
 		return c.Misuse("--name is empty")
 	}
-	o := snapshots.ContainerOptions{Name: c.Flags.String("name"), Size: size, MountLabel: c.Flags.String("mount-label")}
+	o := layers.ContainerOptions{Name: c.Flags.String("name"), Size: size, MountLabel: c.Flags.String("mount-label")}
 	return c.OnImages(func(store *images.Store) error {
 		done := c.Progress("creating a container from %s", c.Arg(1))
 		container, err := store.CreateContainer(c.Ctx, c.Arg(1), o)

@@ -9,7 +9,7 @@ import (
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/content"
 	"thinctl/internal/images"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 )
 
 func diffCommand(env *command.Environment) *cli.Command {
@@ -22,7 +22,7 @@ func diffCommand(env *command.Environment) *cli.Command {
 }
 
 func diffContainer(c *command.Call) error {
-	return onContainer(c, func(store *images.Store, container snapshots.Container) error {
+	return onContainer(c, func(store *images.Store, container layers.Container) error {
 		return content.Diff(c, store, content.ChangesView{Upper: container.ID},
 			func(visit func(changes.Change) error) error {
 				return store.Layers().ContainerChanges(c.Ctx, container.ID, visit)

@@ -8,7 +8,7 @@ import (
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/content"
 	"thinctl/internal/images"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 )
 
 func exportCommand(env *command.Environment) *cli.Command {
@@ -22,7 +22,7 @@ func exportCommand(env *command.Environment) *cli.Command {
 }
 
 func exportContainer(c *command.Call) error {
-	return onContainer(c, func(store *images.Store, container snapshots.Container) error {
+	return onContainer(c, func(store *images.Store, container layers.Container) error {
 		view := content.NewSavedView(command.HeadOf(store), "container "+container.Name)
 		return content.ToFile(c, "output", &view, func(w io.Writer) error {
 			moved, done := c.Moving("exporting container %s", container.Name)

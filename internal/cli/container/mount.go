@@ -9,7 +9,7 @@ import (
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/content"
 	"thinctl/internal/images"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 )
 
 func mountCommand(env *command.Environment) *cli.Command {
@@ -37,8 +37,8 @@ type mountedContainer struct {
 }
 
 func mountContainer(c *command.Call) error {
-	o := snapshots.MountOptions{ReadOnly: c.Flags.Bool("read-only"), Target: c.Arg(2)}
-	return onContainer(c, func(store *images.Store, container snapshots.Container) error {
+	o := layers.MountOptions{ReadOnly: c.Flags.Bool("read-only"), Target: c.Arg(2)}
+	return onContainer(c, func(store *images.Store, container layers.Container) error {
 		done := c.Progress("mounting container %s", container.Name)
 		dir, err := store.Layers().MountContainer(c.Ctx, container.ID, o)
 		done()
@@ -51,7 +51,7 @@ func mountContainer(c *command.Call) error {
 }
 
 func unmountContainer(c *command.Call) error {
-	return onContainer(c, func(store *images.Store, container snapshots.Container) error {
+	return onContainer(c, func(store *images.Store, container layers.Container) error {
 		done := c.Progress("unmounting container %s", container.Name)
 		err := store.Layers().UnmountContainer(c.Ctx, container.ID)
 		done()
@@ -65,7 +65,7 @@ func unmountContainer(c *command.Call) error {
 }
 
 // onContainer finds the container in the second argument and runs do.
-func onContainer(c *command.Call, do func(*images.Store, snapshots.Container) error) error {
+func onContainer(c *command.Call, do func(*images.Store, layers.Container) error) error {
 	return c.OnImages(func(store *images.Store) error {
 		container, err := store.Layers().Container(c.Ctx, c.Arg(1))
 		if err != nil {

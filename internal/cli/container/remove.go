@@ -12,7 +12,7 @@ import (
 	"thinctl/internal/cli/content"
 	"thinctl/internal/cli/output"
 	"thinctl/internal/images"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/units"
 )
 
@@ -120,7 +120,7 @@ func removePlanned(c *command.Call, store *images.Store, plan []removedContainer
 	for _, one := range plan {
 		done := c.Progress("removing container %s", one.Name)
 		gone, err := store.Layers().RemoveContainer(c.Ctx, one.ID,
-			snapshots.RemoveOptions{Deferred: c.Flags.Bool("deferred")})
+			layers.RemoveOptions{Deferred: c.Flags.Bool("deferred")})
 		done()
 		faults = append(faults, err)
 		if gone.Container == "" {

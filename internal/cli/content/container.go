@@ -9,7 +9,7 @@ import (
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/output"
 	"thinctl/internal/images"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/units"
 )
 
@@ -29,10 +29,10 @@ type ContainerView struct {
 }
 
 // NewContainerView returns the JSON of a container.
-func NewContainerView(c snapshots.Container) ContainerView {
+func NewContainerView(c layers.Container) ContainerView {
 	return ContainerView{ID: c.ID, Name: c.Name, Image: c.Image, ImageName: c.ImageName, Layer: c.Layer,
 		Init:       c.Init + InitSuffix,
-		FileSystem: string(c.FS), Volume: snapshots.ContainerVolume(c.ID), SizeBytes: c.Size, MountLabel: c.MountLabel,
+		FileSystem: string(c.FS), Volume: layers.ContainerVolume(c.ID), SizeBytes: c.Size, MountLabel: c.MountLabel,
 		Created: c.Created.UTC()}
 }
 
@@ -51,14 +51,14 @@ func Containers(c *command.Call, store *images.Store, measure bool) ([]ListedCon
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(containers, func(a, b snapshots.Container) int { return b.Created.Compare(a.Created) })
+	slices.SortStableFunc(containers, func(a, b layers.Container) int { return b.Created.Compare(a.Created) })
 	mounts, err := store.Layers().Mounts(c.Ctx)
 	if err != nil {
 		return nil, err
 	}
-	var sizes snapshots.Sizes
+	var sizes layers.Sizes
 	if measure && len(containers) > 0 {
-		if sizes, err = c.Sizes(store, snapshots.SizesOptions{}); err != nil {
+		if sizes, err = c.Sizes(store, layers.SizesOptions{}); err != nil {
 			return nil, err
 		}
 	}

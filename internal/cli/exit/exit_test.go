@@ -15,8 +15,8 @@ import (
 	"thinctl/internal/images/manifest"
 	"thinctl/internal/images/reference"
 	"thinctl/internal/images/registry"
+	"thinctl/internal/layers"
 	"thinctl/loopback"
-	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 )
@@ -48,22 +48,22 @@ func TestExitCode(t *testing.T) {
 		{fmt.Errorf("lock: %w: %w", filelock.ErrHeld, context.DeadlineExceeded), 5},
 		{&images.Error{Kind: fault.Invalid}, 2},
 		{&reference.Error{Kind: fault.Invalid}, 2},
-		{&snapshots.Error{Kind: snapshots.ErrAmbiguous}, 2},
+		{&layers.Error{Kind: layers.ErrAmbiguous}, 2},
 		{&reference.Error{Kind: reference.ErrNotFound}, 3},
-		{&snapshots.Error{Kind: fault.NotFound}, 3},
+		{&layers.Error{Kind: fault.NotFound}, 3},
 		{&registry.Error{Kind: registry.ErrNotFound}, 3},
 		{&manifest.Error{Kind: manifest.ErrPlatform}, 3},
-		{&snapshots.Error{Kind: fault.Exists}, 4},
+		{&layers.Error{Kind: fault.Exists}, 4},
 		{&images.Error{Kind: fault.Busy}, 5},
-		{&snapshots.Error{Kind: fault.Busy}, 5},
-		{&snapshots.Error{Kind: snapshots.ErrMounted, Err: pool(fault.Busy, nil)}, 5},
+		{&layers.Error{Kind: fault.Busy}, 5},
+		{&layers.Error{Kind: layers.ErrMounted, Err: pool(fault.Busy, nil)}, 5},
 		{&registry.Error{Kind: registry.ErrBusy}, 5},
-		{&snapshots.Error{Kind: fault.Full, Err: syscall.ENOSPC}, 6},
+		{&layers.Error{Kind: fault.Full, Err: syscall.ENOSPC}, 6},
 		{&registry.Error{Kind: registry.ErrDenied}, 7},
 		{&manifest.Error{Kind: manifest.ErrDigest}, 1},
 		{&images.Error{Kind: images.ErrDigest}, 1},
 		{&registry.Error{Kind: registry.ErrUnavailable}, 1},
-		{&snapshots.Error{Kind: snapshots.ErrNotMounted}, 1},
+		{&layers.Error{Kind: layers.ErrNotMounted}, 1},
 		{pool(fault.Unhealthy, nil), 6},
 		{pool(thinpool.ErrReserve, nil), 6},
 		{pool(thinpool.ErrSwapped, nil), 6},

@@ -11,7 +11,7 @@ import (
 	"thinctl/internal/cli/content"
 	"thinctl/internal/cli/output"
 	"thinctl/internal/images"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/units"
 )
 
@@ -153,7 +153,7 @@ func inspectPool(c *command.Call, store *images.Store, image images.Image, v *in
 	if len(image.Layers) == 0 {
 		return nil
 	}
-	sizes, err := c.Sizes(store, snapshots.SizesOptions{Layers: image.Layers})
+	sizes, err := c.Sizes(store, layers.SizesOptions{Layers: image.Layers})
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func inspectPool(c *command.Call, store *images.Store, image images.Image, v *in
 		if err != nil {
 			return err
 		}
-		one := inspectedLayer{ID: layer.ID, Volume: snapshots.LayerVolume(layer.ID), DiffID: layer.DiffID,
+		one := inspectedLayer{ID: layer.ID, Volume: layers.LayerVolume(layer.ID), DiffID: layer.DiffID,
 			Created: layer.Created.UTC(), SizeBytes: layer.Size}
 		if size, known := sizes.Layers[layer.ID]; known {
 			one.OwnBytes, one.MappedBytes = &size.Own, &size.Mapped

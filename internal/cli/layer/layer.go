@@ -8,7 +8,7 @@ import (
 
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/content"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/units"
 )
 
@@ -46,10 +46,10 @@ type layerView struct {
 	Images    []string     `json:"images"` // keys of the images that use it
 }
 
-func newLayerView(l snapshots.Layer, size snapshots.Size, known bool) layerView {
+func newLayerView(l layers.Layer, size layers.Size, known bool) layerView {
 	v := layerView{ID: l.ID, Parent: l.Parent, DiffID: l.DiffID, ChainID: l.ChainID, Created: l.Created.UTC(),
 		FS:     string(l.FS),
-		Volume: snapshots.LayerVolume(l.ID), Virtual: l.Volume, Entries: l.Entries, Images: []string{}}
+		Volume: layers.LayerVolume(l.ID), Virtual: l.Volume, Entries: l.Entries, Images: []string{}}
 	if l.Base != "" {
 		v.Base = l.Base + content.InitSuffix
 	}
@@ -60,14 +60,14 @@ func newLayerView(l snapshots.Layer, size snapshots.Size, known bool) layerView 
 	return v
 }
 
-func newInitView(i snapshots.Init, size snapshots.Size, known bool) layerView {
+func newInitView(i layers.Init, size layers.Size, known bool) layerView {
 	v := layerView{ID: i.Key + content.InitSuffix, Parent: i.Layer, Init: true, Created: i.Created.UTC(), FS: string(i.FS),
-		Volume: snapshots.InitVolume(i.Key), Virtual: i.Volume, Images: []string{}}
+		Volume: layers.InitVolume(i.Key), Virtual: i.Volume, Images: []string{}}
 	v.measure(size, known)
 	return v
 }
 
-func (v *layerView) measure(size snapshots.Size, known bool) {
+func (v *layerView) measure(size layers.Size, known bool) {
 	if known {
 		v.Own, v.Mapped, v.Exclusive = &size.Own, &size.Mapped, &size.Exclusive
 	}

@@ -10,7 +10,7 @@ import (
 	"thinctl/internal/cli/content"
 	"thinctl/internal/cli/output"
 	"thinctl/internal/images"
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 )
 
 func listCommand(env *command.Environment) *cli.Command {
@@ -27,7 +27,7 @@ func listCommand(env *command.Environment) *cli.Command {
 func listLayers(c *command.Call) error {
 	quiet := c.Flags.Bool("quiet")
 	return c.OnImages(func(store *images.Store) error {
-		views, err := layers(c, store, !quiet)
+		views, err := allLayers(c, store, !quiet)
 		if err != nil {
 			return err
 		}
@@ -50,8 +50,8 @@ func listLayers(c *command.Call) error {
 	})
 }
 
-// layers returns all layers and init layers, each after its parent.
-func layers(c *command.Call, store *images.Store, measure bool) ([]layerView, error) {
+// allLayers returns all layers and init layers, each after its parent.
+func allLayers(c *command.Call, store *images.Store, measure bool) ([]layerView, error) {
 	nodes, err := store.Tree(c.Ctx)
 	if err != nil {
 		return nil, err
@@ -60,9 +60,9 @@ func layers(c *command.Call, store *images.Store, measure bool) ([]layerView, er
 	if err != nil {
 		return nil, err
 	}
-	var sizes snapshots.Sizes
+	var sizes layers.Sizes
 	if measure && len(nodes)+len(inits) > 0 {
-		if sizes, err = c.Sizes(store, snapshots.SizesOptions{}); err != nil {
+		if sizes, err = c.Sizes(store, layers.SizesOptions{}); err != nil {
 			return nil, err
 		}
 	}
@@ -76,7 +76,7 @@ func layers(c *command.Call, store *images.Store, measure bool) ([]layerView, er
 			users[id] = append(users[id], image.Key)
 		}
 	}
-	over := map[string]snapshots.Init{}
+	over := map[string]layers.Init{}
 	views := []layerView{}
 	for _, init := range inits {
 		over[init.Layer] = init

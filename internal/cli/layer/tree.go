@@ -28,7 +28,7 @@ type branchView struct {
 
 func showTree(c *command.Call) error {
 	return c.OnImages(func(store *images.Store) error {
-		layers, err := layers(c, store, true)
+		layers, err := allLayers(c, store, true)
 		if err != nil {
 			return err
 		}

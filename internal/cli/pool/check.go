@@ -14,7 +14,6 @@ import (
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/cli/output"
-	"thinctl/internal/containerd"
 	"thinctl/internal/images"
 	"thinctl/thinpool"
 )
@@ -240,7 +239,7 @@ func repairPool(c *command.Call) error {
 	return c.OnHost(func() error {
 		done := c.Progress("repairing pool %s", name)
 		repair, err := thinpool.RepairAt(c.Ctx, c.Host, c.Root(), name,
-			thinpool.RepairOptions{DryRun: dry, Records: repairRecords,
+			thinpool.RepairOptions{DryRun: dry, Records: images.RepairIn,
 				DataDevice: c.Flags.String("data-device"), MetadataDevice: c.Flags.String("metadata-device")})
 		done()
 		view := repairView{Envelope: output.Schema(), DryRun: dry, Pool: name, Actions: append([]string{}, repair.Actions...),
@@ -256,16 +255,6 @@ func repairPool(c *command.Call) error {
 		}
 		return err
 	})
-}
-
-// repairRecords repairs the findings of checkRecords, and containerd's snapshots.
-func repairRecords(tx *thinpool.Tx) ([]string, error) {
-	done, err := images.RepairIn(tx)
-	if err != nil {
-		return done, err
-	}
-	more, err := containerd.RepairIn(tx)
-	return append(done, more...), err
 }
 
 func (v repairView) write(w io.Writer) {

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"thinctl/internal/images"
+	"thinctl/internal/layers"
 	"thinctl/metrics"
-	"thinctl/snapshots"
 	"thinctl/thinpool"
 )
 
@@ -77,15 +77,15 @@ func read(ctx context.Context, pool *thinpool.Pool, s *metrics.Sample, o Options
 // count adds the objects in the database to a sample. It returns the names of the volumes
 // in the pool.
 func count(tx *thinpool.Tx, s *metrics.Sample) ([]string, error) {
-	containers, err := snapshots.ContainersIn(tx)
+	containers, err := layers.ContainersIn(tx)
 	if err != nil {
 		return nil, err
 	}
 	named := make(map[string]string, len(containers))
 	for _, c := range containers {
-		named[snapshots.ContainerVolume(c.ID)] = c.Name
+		named[layers.ContainerVolume(c.ID)] = c.Name
 	}
-	s.Layers, s.Containers, s.Images = snapshots.CountLayersIn(tx), len(containers), images.CountIn(tx)
+	s.Layers, s.Containers, s.Images = layers.CountLayersIn(tx), len(containers), images.CountIn(tx)
 	type volume struct {
 		metrics.Volume
 		name string

@@ -17,10 +17,10 @@ import (
 	"thinctl/internal/daemon/sampler"
 	"thinctl/internal/filelock"
 	"thinctl/internal/images"
+	"thinctl/internal/layers"
 	"thinctl/internal/testkit/dmtest"
 	"thinctl/internal/testkit/snapshotstest"
 	"thinctl/metrics"
-	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -41,12 +41,12 @@ func newFixture(t *testing.T) *fixture {
 	f.pool, err = thinpool.Create(ctx, f.host.Host(), f.host.Root, "vault", thinpool.CreateOptions{
 		DataSize: 256 * units.MiB, MetadataSize: 4 * units.MiB, BaseSize: 64 * units.MiB, Reserve: &thinpool.Reserve{Data: 10}})
 	f.check(err)
-	layers := snapshots.New(f.pool, f.host.Files, snapshots.Options{})
-	first, err := layers.CreateContainer(ctx, snapshots.ContainerOptions{Name: "web", FS: filesystem.Ext4})
+	store := layers.New(f.pool, f.host.Files, layers.Options{})
+	first, err := store.CreateContainer(ctx, layers.ContainerOptions{Name: "web", FS: filesystem.Ext4})
 	f.check(err)
-	image, err := images.New(layers, images.Options{}).Commit(ctx, first.ID, images.CommitOptions{})
+	image, err := images.New(store, images.Options{}).Commit(ctx, first.ID, images.CommitOptions{})
 	f.check(err)
-	_, err = layers.CreateContainer(ctx, snapshots.ContainerOptions{Image: image.Key, Layer: image.Top()})
+	_, err = store.CreateContainer(ctx, layers.ContainerOptions{Image: image.Key, Layer: image.Top()})
 	f.check(err)
 	for _, name := range []string{"web", "base"} { // a container has the name web, too
 		_, err = f.pool.CreateVolume(ctx, name, thinpool.VolumeOptions{Size: 16 * units.MiB})

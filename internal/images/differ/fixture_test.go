@@ -26,9 +26,9 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	"thinctl/internal/containerd"
 	"thinctl/internal/testkit/snapshotstest"
 	"thinctl/internal/testkit/thinpooltest"
+	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 )
@@ -39,7 +39,7 @@ type fixture struct {
 	*snapshotstest.Fixture
 	ctx    context.Context // in containerd's namespace "test"
 	pool   *thinpool.Pool
-	s      *containerd.Snapshotter
+	s      *snapshots.Snapshotter
 	db     *metadata.DB
 	store  content.Store // as containerd sees it
 	differ proxied
@@ -61,7 +61,7 @@ func newFixture(t *testing.T) *fixture {
 	check(t, err)
 	f.pool, err = thinpool.Open(ctx, f.Host(), f.Root, "vault")
 	check(t, err)
-	f.s, err = containerd.New(f.pool, f.Files, containerd.Options{})
+	f.s, err = snapshots.New(f.pool, f.Files, snapshots.Options{})
 	check(t, err)
 	t.Cleanup(func() { f.s.Close() })
 	address := f.containerd(t)

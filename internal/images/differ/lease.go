@@ -11,7 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 
-	"thinctl/internal/containerd"
+	"thinctl/snapshots"
 )
 
 // leaseTime is the time that a client has to make an image of a layer.
@@ -27,7 +27,7 @@ const expires = "containerd.io/gc.expire"
 func (d *Differ) held(ctx context.Context) (_ context.Context, release func(context.Context) error, err error) {
 	namespace, err := namespaces.NamespaceRequired(ctx)
 	if err != nil {
-		return nil, nil, &containerd.Error{Op: "compare", Object: "snapshots", Err: err}
+		return nil, nil, &snapshots.Error{Op: "compare", Object: "snapshots", Err: err}
 	}
 	ctx = namespaces.WithNamespace(ctx, namespace)
 	if lease, has := leases.FromContext(ctx); has {
@@ -39,7 +39,7 @@ func (d *Differ) held(ctx context.Context) (_ context.Context, release func(cont
 	_, err = client.Create(ctx, &api.CreateRequest{ID: id, Labels: map[string]string{expires: until}})
 	if err != nil {
 		object := "a lease in containerd at " + d.options.Containerd
-		return nil, nil, &containerd.Error{Op: "create", Object: object, Err: errgrpc.ToNative(err)}
+		return nil, nil, &snapshots.Error{Op: "create", Object: object, Err: errgrpc.ToNative(err)}
 	}
 	release = func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)

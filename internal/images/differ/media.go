@@ -8,7 +8,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"thinctl/fault"
-	"thinctl/internal/containerd"
+	"thinctl/snapshots"
 )
 
 // mediaType returns the media type for a request. As in the walking differ the default
@@ -20,7 +20,7 @@ func mediaType(requested string) (string, error) {
 	case v1.MediaTypeImageLayer, v1.MediaTypeImageLayerGzip, v1.MediaTypeImageLayerZstd:
 		return requested, nil
 	}
-	return "", &containerd.Error{Op: "write", Object: "a layer of type " + requested, Kind: fault.Unsupported}
+	return "", &snapshots.Error{Op: "write", Object: "a layer of type " + requested, Kind: fault.Unsupported}
 }
 
 // compressor returns the compressor for a media type. Close ends the stream and leaves w

@@ -20,6 +20,7 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/containerd"
+	"thinctl/snapshots"
 )
 
 // Options are the options of New.
@@ -37,14 +38,14 @@ type Options struct {
 
 // Differ is the Diff service of one snapshotter.
 type Differ struct {
-	s       *containerd.Snapshotter
+	s       *snapshots.Snapshotter
 	options Options
 	conn    *grpc.ClientConn
 }
 
 // New returns the differ of a snapshotter. It connects to containerd when it writes a
 // layer, and again after the connection is lost.
-func New(s *containerd.Snapshotter, o Options) (*Differ, error) {
+func New(s *snapshots.Snapshotter, o Options) (*Differ, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -103,7 +104,7 @@ func (d *Differ) compare(ctx context.Context, q *api.DiffRequest) (*types.Descri
 		want.latest = at.AsTime()
 	}
 	var layer *types.Descriptor
-	err = pair.Read(ctx, func(trees containerd.Trees) (err error) {
+	err = pair.Read(ctx, func(trees snapshots.Trees) (err error) {
 		layer, err = d.write(ctx, trees, want)
 		return err
 	})
@@ -122,7 +123,7 @@ func toStatus(err error) error {
 	if _, is := status.FromError(err); is {
 		return err
 	}
-	var own *containerd.Error
+	var own *snapshots.Error
 	if errors.As(err, &own) && own.Kind == fault.Unsupported { //nolint:errorlint // the outermost kind
 		return errgrpc.ToGRPC(err)
 	}

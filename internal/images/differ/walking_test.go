@@ -18,10 +18,10 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
-	"thinctl/internal/containerd"
 	"thinctl/internal/images/layertar"
 	"thinctl/internal/testkit/imagetest"
 	"thinctl/internal/testkit/need"
+	"thinctl/snapshots"
 )
 
 // TestAsWalking compares layers with those of containerd's walking differ. Both have the
@@ -88,7 +88,7 @@ func asWalking(t *testing.T, lower, upper, what string) int {
 	t.Helper()
 	ctx := t.Context()
 	var ours, theirs bytes.Buffer
-	sum, err := stream(ctx, containerd.Trees{Lower: lower, Upper: upper}, request{media: v1.MediaTypeImageLayer}, &ours)
+	sum, err := stream(ctx, snapshots.Trees{Lower: lower, Upper: upper}, request{media: v1.MediaTypeImageLayer}, &ours)
 	check(t, err)
 	if sum.Algorithm().FromBytes(ours.Bytes()) != sum {
 		t.Errorf("%s: got another digest than the layer's", what)
@@ -161,7 +161,7 @@ func TestLatest(t *testing.T) {
 		check(t, os.Chtimes(filepath.Join(upper, name), at, at))
 	}
 	var layer bytes.Buffer
-	_, err := stream(t.Context(), containerd.Trees{Upper: upper}, request{media: v1.MediaTypeImageLayer, latest: bound}, &layer)
+	_, err := stream(t.Context(), snapshots.Trees{Upper: upper}, request{media: v1.MediaTypeImageLayer, latest: bound}, &layer)
 	check(t, err)
 	got := map[string]time.Time{}
 	for in := tar.NewReader(&layer); ; {

@@ -18,8 +18,8 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"thinctl/internal/changes"
-	"thinctl/internal/containerd"
 	"thinctl/internal/images/layertar"
+	"thinctl/snapshots"
 )
 
 // request describes the layer to write.
@@ -31,7 +31,7 @@ type request struct {
 }
 
 // write writes the difference of two trees into containerd's content store.
-func (d *Differ) write(ctx context.Context, trees containerd.Trees, want request) (*types.Descriptor, error) {
+func (d *Differ) write(ctx context.Context, trees snapshots.Trees, want request) (*types.Descriptor, error) {
 	store := proxy.NewContentStore(d.conn)
 	reference := want.reference
 	if reference == "" {
@@ -50,7 +50,7 @@ func (d *Differ) write(ctx context.Context, trees containerd.Trees, want request
 
 // fill writes and commits the layer. It is no error if containerd has the layer already.
 func (d *Differ) fill(
-	ctx context.Context, store content.Store, w content.Writer, trees containerd.Trees, want request,
+	ctx context.Context, store content.Store, w content.Writer, trees snapshots.Trees, want request,
 ) (content.Info, error) {
 	if err := w.Truncate(0); err != nil { // an earlier attempt with the same reference
 		return content.Info{}, inStore("truncate", err)
@@ -87,7 +87,7 @@ const sendSize = 1 << 20
 
 // stream writes the compressed layer to w and returns the digest of the uncompressed
 // layer.
-func stream(ctx context.Context, trees containerd.Trees, want request, w io.Writer) (digest.Digest, error) {
+func stream(ctx context.Context, trees snapshots.Trees, want request, w io.Writer) (digest.Digest, error) {
 	sent := bufio.NewWriterSize(w, sendSize)
 	packed, err := compressor(sent, want.media)
 	if err != nil {
@@ -103,7 +103,7 @@ func stream(ctx context.Context, trees containerd.Trees, want request, w io.Writ
 }
 
 // Changes finds the differences between two trees by a walk of both.
-func Changes(ctx context.Context, trees containerd.Trees) layertar.Changes {
+func Changes(ctx context.Context, trees snapshots.Trees) layertar.Changes {
 	options := changes.Options{SameOrigin: trees.Related, Exact: true}
 	return func(visit func(path string, kind layertar.Kind) error) error {
 		return changes.Walk(ctx, trees.Lower, trees.Upper, options, func(c changes.Change) error {
@@ -132,5 +132,5 @@ func abandon(ctx context.Context, store content.Store, w content.Writer, referen
 
 // inStore returns an error of an operation on containerd's content store.
 func inStore(op string, err error) error {
-	return &containerd.Error{Op: op, Object: "containerd's content store", Err: err}
+	return &snapshots.Error{Op: op, Object: "containerd's content store", Err: err}
 }

@@ -19,8 +19,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"thinctl/internal/images/archive"
+	"thinctl/internal/layers"
 	"thinctl/internal/testkit/imagetest"
-	"thinctl/snapshots"
 )
 
 // Prepared is an image that can be loaded any number of times.
@@ -82,7 +82,7 @@ func DiffIDs(image v1.Image) ([]string, error) {
 }
 
 // ReadTree returns the tree of a layer.
-func ReadTree(ctx context.Context, layers *snapshots.Store, id string) (imagetest.Tree, error) {
+func ReadTree(ctx context.Context, layers *layers.Store, id string) (imagetest.Tree, error) {
 	view, err := layers.ViewLayer(ctx, id)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"thinctl/dm"
+	"thinctl/internal/layers"
 	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots"
 	"thinctl/thinpool"
@@ -45,12 +46,12 @@ func (f *Fixture) Host() thinpool.Host {
 }
 
 // Open opens a pool's store as another process does.
-func (f *Fixture) Open(ctx context.Context, pool string, o snapshots.Options) (*snapshots.Store, error) {
+func (f *Fixture) Open(ctx context.Context, pool string, o layers.Options) (*layers.Store, error) {
 	p, err := thinpool.Open(ctx, f.Host(), f.Root, pool)
 	if err != nil {
 		return nil, err
 	}
-	return snapshots.New(p, f.Files, o), nil
+	return layers.New(p, f.Files, o), nil
 }
 
 // PowerOff cuts the power and boots.

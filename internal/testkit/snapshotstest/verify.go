@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"thinctl/snapshots"
+	"thinctl/internal/layers"
 	"thinctl/thinpool"
 )
 
@@ -37,7 +37,7 @@ type InUse struct {
 }
 
 // Verify checks a store and its pool, and reports all that neither a finished nor an undone operation leaves behind.
-func (f *Fixture) Verify(ctx context.Context, s *snapshots.Store, allowed InUse) error {
+func (f *Fixture) Verify(ctx context.Context, s *layers.Store, allowed InUse) error {
 	var faults []error
 	report := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	found, err := s.Check(ctx)

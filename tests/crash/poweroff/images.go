@@ -13,9 +13,9 @@ import (
 	"thinctl/fault"
 	"thinctl/internal/images"
 	"thinctl/internal/images/reference"
+	"thinctl/internal/layers"
 	"thinctl/internal/testkit/imagestest"
 	"thinctl/internal/testkit/imagetest"
-	"thinctl/snapshots"
 	"thinctl/tests/crash"
 )
 
@@ -159,7 +159,7 @@ func (c *imageClient) names(ctx context.Context, trees map[string]string) (map[s
 // tidy removes the container of an interrupted commit, and images that have lost their
 // names.
 func (c *imageClient) tidy(ctx context.Context) error {
-	_, err := c.store.Layers().RemoveContainer(ctx, containerName, snapshots.RemoveOptions{})
+	_, err := c.store.Layers().RemoveContainer(ctx, containerName, layers.RemoveOptions{})
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return err
 	}
@@ -181,15 +181,15 @@ func (c *imageClient) empty(ctx context.Context) error {
 			return err
 		}
 	}
-	layers, err := c.store.Layers().Layers(ctx)
+	all, err := c.store.Layers().Layers(ctx)
 	if err != nil {
 		return err
 	}
 	var loose []string
-	for _, layer := range layers {
+	for _, layer := range all {
 		loose = append(loose, layer.ID)
 	}
-	_, err = c.store.Layers().RemoveLayers(ctx, loose, snapshots.RemovalOptions{Needed: images.Needed})
+	_, err = c.store.Layers().RemoveLayers(ctx, loose, layers.RemovalOptions{Needed: images.Needed})
 	if err := errors.Join(err, c.store.Recover(ctx)); err != nil {
 		return err
 	}
@@ -270,13 +270,13 @@ func (c *imageClient) commit(ctx context.Context, from string, to reference.Refe
 	if err != nil {
 		return err
 	}
-	layers := c.store.Layers()
-	_, err = layers.CreateContainer(ctx,
-		snapshots.ContainerOptions{Name: containerName, Image: image.Key, Layer: image.Top()})
+	store := c.store.Layers()
+	_, err = store.CreateContainer(ctx,
+		layers.ContainerOptions{Name: containerName, Image: image.Key, Layer: image.Top()})
 	if err != nil {
 		return err
 	}
-	target, err := layers.MountContainer(ctx, containerName, snapshots.MountOptions{})
+	target, err := store.MountContainer(ctx, containerName, layers.MountOptions{})
 	if err != nil {
 		return err
 	}
@@ -296,7 +296,7 @@ func (c *imageClient) commit(ctx context.Context, from string, to reference.Refe
 	if err != nil {
 		return err
 	}
-	_, err = layers.RemoveContainer(ctx, containerName, snapshots.RemoveOptions{})
+	_, err = store.RemoveContainer(ctx, containerName, layers.RemoveOptions{})
 	return err
 }
 
