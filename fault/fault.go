@@ -14,10 +14,18 @@ type Error struct {
 	Kind   error  // a Kind, or a value made by New
 	Detail string // what was found
 	Err    error  // the error of the layer below
-	Remedy string // what to do next
+	Remedy string // what to do next; in a library without a command
+	Cure   Cure   // what to do next by a command
 }
 
-// Error returns the fields that are set, in their order.
+// Cure is a remedy that needs a command. A library has no commands: it reports its cures
+// as values, and a program prints the sentences. [Error.Error] prints no cure.
+type Cure interface {
+	// IsCure does nothing. It marks the types that are cures.
+	IsCure()
+}
+
+// Error returns the fields that are set, in their order, without the cure.
 func (e *Error) Error() string {
 	text := ""
 	add := func(part string) {

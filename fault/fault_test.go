@@ -10,6 +10,10 @@ import (
 
 var errKind = errors.New("in use")
 
+type cure struct{}
+
+func (cure) IsCure() {}
+
 func TestError(t *testing.T) {
 	for _, c := range []struct {
 		want string
@@ -19,6 +23,7 @@ func TestError(t *testing.T) {
 			fault.Error{Op: "remove", Object: "pool vault", Kind: errKind, Detail: "2 volumes are open", Err: fs.ErrNotExist, Remedy: "close them"}},
 		{"load a.tar: manifest.json: file does not exist", fault.Error{Op: "load", Object: "a.tar", Part: "manifest.json", Err: fs.ErrNotExist}},
 		{"in use; wait", fault.Error{Kind: errKind, Remedy: "wait"}},
+		{"in use; wait", fault.Error{Kind: errKind, Remedy: "wait", Cure: cure{}}},
 		{"stat /x", fault.Error{Op: "stat", Object: "/x"}},
 	} {
 		if got := c.err.Error(); got != c.want {
