@@ -12,7 +12,8 @@ import (
 )
 
 // Error is the form of this package's errors. Errors of the snapshotter resolve to
-// a kind of containerd/errdefs (errdefs.Resolve).
+// a kind of containerd/errdefs (errdefs.Resolve). Cure is [PoolFull], a thinpool.Cure, or
+// nil.
 type Error fault.Error
 
 func (e *Error) Error() string { return (*fault.Error)(e).Error() }

@@ -2,7 +2,6 @@ package snapshots
 
 import (
 	"context"
-	"fmt"
 
 	"thinctl/dm"
 	"thinctl/fault"
@@ -20,5 +19,11 @@ func (s *Snapshotter) WriteFailed(ctx context.Context, op, object string, err er
 	}
 	return &Error{Op: op, Object: object, Kind: fault.Full, Err: err,
 		Detail: "no data block is left in pool " + s.pool.Name(),
-		Remedy: fmt.Sprintf("run `thinctl pool extend %s --data SIZE`, or remove images and containers", s.pool.Name())}
+		Cure:   PoolFull{s.pool.Name()}}
 }
+
+// PoolFull is the cure for a full pool: extend it, or remove what the clients keep in it.
+type PoolFull struct{ Pool string }
+
+// IsCure makes a PoolFull a fault.Cure.
+func (PoolFull) IsCure() {}

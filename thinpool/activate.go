@@ -3,7 +3,6 @@ package thinpool
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"thinctl/blockdev"
 	"thinctl/dm"
@@ -55,7 +54,7 @@ func (p *Pool) activate(ctx context.Context, ifWanted bool, options ActivateOpti
 			Object: p.object(),
 			Kind:   fault.Invalid,
 			Detail: "the pool is active, and its disks are in use",
-			Remedy: fmt.Sprintf("run `thinctl pool deactivate %s` before other disks are accepted", p.name),
+			Cure:   p.cure(CureDeactivateFirst),
 		}
 	}
 	if err != nil {

@@ -67,7 +67,7 @@ func badPaths() []badInput {
 	onDisk := creating(func(f *fixture, o *thinpool.CreateOptions) { o.DataDevice, o.DataSize = f.disk, 0 })
 	holds := func(what string, at int64, magic string) badInput {
 		return badInput{
-			name: "device holds " + what, try: onDisk, kind: thinpool.ErrHoldsData, texts: []string{"sda holds " + what, "--force"},
+			name: "device holds " + what, try: onDisk, kind: thinpool.ErrHoldsData, cure: thinpool.CureForce, texts: []string{"sda holds " + what},
 			given: func(t *testing.T, f *fixture) { f.write(f.disk, at, magic) },
 		}
 	}
@@ -88,7 +88,7 @@ func badPaths() []badInput {
 			given: func(t *testing.T, f *fixture) { check(t, os.Symlink("/nowhere", filepath.Join(f.Root, "new"))) },
 		},
 		{
-			name: "device name taken", try: creating(nil), kind: fault.Exists, texts: []string{"thinctl-new", "dmsetup remove"},
+			name: "device name taken", try: creating(nil), kind: fault.Exists, cure: thinpool.CureRemoveDevice, texts: []string{"thinctl-new"},
 			given: func(t *testing.T, f *fixture) {
 				_, err := f.Kernel.Create(t.Context(), "thinctl-new", "LVM-another")
 				check(t, err)
@@ -98,12 +98,12 @@ func badPaths() []badInput {
 		holds("a partition table", 510, "\x55\xaa"), holds("a GPT partition table", 512, "EFI PART"),
 		holds("thin pool metadata", 32, "\xba\x52\x9c\x01"), holds("unknown data", 256<<20-1, "x"),
 		{
-			name: "metadata not zero", kind: thinpool.ErrHoldsData, texts: []string{"sdb holds unknown data at byte 5000", "--force"},
+			name: "metadata not zero", kind: thinpool.ErrHoldsData, cure: thinpool.CureForce, texts: []string{"sdb holds unknown data at byte 5000"},
 			given: func(t *testing.T, f *fixture) { f.write(f.other, 5000, "x") },
 			try:   creating(func(f *fixture, o *thinpool.CreateOptions) { o.MetadataDevice, o.MetadataSize = f.other, 0 }),
 		},
 		{
-			name: "device in use", try: onDisk, kind: fault.Busy, texts: []string{"sda is mounted or held", "lsblk"},
+			name: "device in use", try: onDisk, kind: fault.Busy, cure: thinpool.CureShowUsers, texts: []string{"sda is mounted or held"},
 			given: func(t *testing.T, f *fixture) {
 				device, err := f.host.Disks.Device(f.disk)
 				check(t, err)
@@ -128,7 +128,7 @@ func badPaths() []badInput {
 			try: creating(func(f *fixture, o *thinpool.CreateOptions) { o.DataDevice = "/dev/none" }),
 		},
 		{
-			name: "no thin target", try: creating(nil), kind: fault.Unsupported, texts: []string{"thin-pool", "modprobe dm_thin_pool"},
+			name: "no thin target", try: creating(nil), kind: fault.Unsupported, cure: thinpool.CureLoadModule, texts: []string{"thin-pool"},
 			given: func(t *testing.T, f *fixture) {
 				f.host.Kernel = dmtest.New(dmtest.Options{TargetVersions: map[string]dm.Version{dm.TypeThinPool: {}, dm.TypeThin: {}}})
 			},
@@ -153,7 +153,7 @@ func badPaths() []badInput {
 			},
 		},
 		{
-			name: "loop devices exhausted", try: creating(nil), kind: loopback.ErrExhausted, texts: []string{"pool new", "exhausted", "losetup --list"},
+			name: "loop devices exhausted", try: creating(nil), kind: loopback.ErrExhausted, cure: thinpool.CureFreeLoops, texts: []string{"pool new", "exhausted"},
 			given: func(t *testing.T, f *fixture) { f.host.Loops = exhausted{f.host.Loops} },
 		},
 		{

@@ -45,11 +45,11 @@ func badPools() []badInput {
 			given: func(t *testing.T, f *fixture) { f.idle(); f.write(f.file("metadata"), 100, "damage") },
 		},
 		{
-			name: "truncated data", try: activating, texts: []string{"ROOT/vault/data has 32M", "put the larger"},
+			name: "truncated data", try: activating, cure: thinpool.CureAcceptShort, texts: []string{"ROOT/vault/data has 32M", "put the larger"},
 			given: func(t *testing.T, f *fixture) { f.idle(); check(t, os.Truncate(f.file("data"), 32<<20)) },
 		},
 		{
-			name: "truncated metadata", try: activating, texts: []string{"ROOT/vault/metadata has 2M", "put the larger"},
+			name: "truncated metadata", try: activating, cure: thinpool.CureTruncate, texts: []string{"ROOT/vault/metadata has 2M", "put the larger"},
 			given: func(t *testing.T, f *fixture) { f.idle(); check(t, os.Truncate(f.file("metadata"), 2<<20)) },
 		},
 		{
@@ -61,7 +61,7 @@ func badPools() []badInput {
 			given: func(t *testing.T, f *fixture) { f.idle(); check(t, os.Remove(f.file("metadata"))) },
 		},
 		{
-			name: "older database", try: activating, kind: thinpool.ErrDiverged, texts: []string{"the metadata is at transaction 3, the database at 1", "pool check vault"},
+			name: "older database", try: activating, kind: thinpool.ErrDiverged, cure: thinpool.CureCheck, texts: []string{"the metadata is at transaction 3, the database at 1"},
 			given: func(t *testing.T, f *fixture) {
 				restore := f.saved("state.db")
 				f.add("two", "three")
@@ -69,7 +69,7 @@ func badPools() []badInput {
 			},
 		},
 		{
-			name: "newer database", try: activating, kind: thinpool.ErrDiverged, texts: []string{"the metadata is at transaction 1, the database at 3", "pool check vault"},
+			name: "newer database", try: activating, kind: thinpool.ErrDiverged, cure: thinpool.CureCheck, texts: []string{"the metadata is at transaction 1, the database at 3"},
 			given: func(t *testing.T, f *fixture) {
 				restore := f.saved("metadata")
 				f.add("two", "three")
@@ -77,7 +77,7 @@ func badPools() []badInput {
 			},
 		},
 		{
-			name: "damaged database", texts: []string{"ROOT/vault/state.db", "damaged", "pool repair vault"},
+			name: "damaged database", cure: thinpool.CureRestoreDatabase, texts: []string{"ROOT/vault/state.db", "damaged"},
 			given: func(t *testing.T, f *fixture) {
 				f.idle()
 				check(t, f.vault.Close(t.Context()))
@@ -89,7 +89,7 @@ func badPools() []badInput {
 			},
 		},
 		{
-			name: "no pool of that name", kind: fault.NotFound, texts: []string{"pool none", "pool list"},
+			name: "no pool of that name", kind: fault.NotFound, cure: thinpool.CureListPools, texts: []string{"pool none"},
 			try: func(ctx context.Context, f *fixture) error {
 				_, err := thinpool.Open(ctx, f.host, f.Root, "none")
 				return err
@@ -100,9 +100,9 @@ func badPools() []badInput {
 		{name: "uneven data", try: extending(thinpool.ExtendOptions{Data: 100*units.MiB + 1}), kind: fault.Invalid, texts: []string{"multiple of the block size", "use 102464K"}},
 		{name: "uneven metadata", try: extending(thinpool.ExtendOptions{Metadata: 8*units.MiB + 512}), kind: fault.Invalid, texts: []string{"multiple of 4K"}},
 		{name: "metadata beyond the kernel", try: extending(thinpool.ExtendOptions{Metadata: 32 * units.GiB}), kind: fault.Invalid, texts: []string{"exceeds what the kernel can use"}},
-		{name: "to a device that is none", try: extending(thinpool.ExtendOptions{ToDevice: true}), kind: fault.Invalid, texts: []string{"is on files", "--data"}},
+		{name: "to a device that is none", try: extending(thinpool.ExtendOptions{ToDevice: true}), kind: fault.Invalid, cure: thinpool.CureGiveSizes, texts: []string{"is on files"}},
 		{
-			name: "extend an inactive pool", try: extending(thinpool.ExtendOptions{Data: 128 * units.MiB}), kind: thinpool.ErrInactive, texts: []string{"pool vault", "pool activate vault"},
+			name: "extend an inactive pool", try: extending(thinpool.ExtendOptions{Data: 128 * units.MiB}), kind: thinpool.ErrInactive, cure: thinpool.CureActivate, texts: []string{"pool vault"},
 			given: func(t *testing.T, f *fixture) { f.idle() },
 		},
 		{
@@ -148,15 +148,15 @@ func badVolumes() []badInput {
 		{name: "uneven volume", try: create("new", units.MiB+1), kind: fault.Invalid, texts: []string{"vault/new", "use 1049088"}},
 		{name: "volume too small", try: create("new", 4096), kind: fault.Invalid, texts: []string{"4K must be from 64K"}},
 		{name: "volume too large", try: create("new", 16*units.PiB), kind: fault.Invalid, texts: []string{"to 8P"}},
-		{name: "snapshot of nothing", try: snapshot("none", "new", 0), kind: fault.NotFound, texts: []string{"vault/none", "volume list vault"}},
+		{name: "snapshot of nothing", try: snapshot("none", "new", 0), kind: fault.NotFound, cure: thinpool.CureListVolumes, texts: []string{"vault/none"}},
 		{name: "snapshot exists", try: snapshot("base", "base", 0), kind: fault.Exists, texts: []string{"vault/base"}},
 		{name: "snapshot too small", try: snapshot("base", "new", units.MiB), kind: fault.Invalid, texts: []string{"smaller than the origin's 16M"}},
 		{name: "resize nothing", try: resize("none", units.GiB), kind: fault.NotFound, texts: []string{"vault/none"}},
 		{name: "resize smaller", try: resize("base", units.MiB), kind: fault.Invalid, texts: []string{"smaller than its 16M", "only grow"}},
 		{name: "resize uneven", try: resize("base", 20*units.MiB+3), kind: fault.Invalid, texts: []string{"multiple of 512"}},
-		{name: "remove nothing", try: remove("none"), kind: fault.NotFound, texts: []string{"vault/none", "volume list vault"}},
+		{name: "remove nothing", try: remove("none"), kind: fault.NotFound, cure: thinpool.CureListVolumes, texts: []string{"vault/none"}},
 		{
-			name: "remove in use", try: remove("base"), kind: fault.Busy, texts: []string{"vault/base", "thinctl-vault-base is open", "then retry", "--deferred"},
+			name: "remove in use", try: remove("base"), kind: fault.Busy, cure: thinpool.CureDeferred, texts: []string{"vault/base", "thinctl-vault-base is open", "then retry"},
 			given: func(t *testing.T, f *fixture) { _, err := f.Kernel.Hold(f.base.Dev); check(t, err) },
 		},
 		{
@@ -183,7 +183,7 @@ func badVolumes() []badInput {
 		"activate": func(ctx context.Context, f *fixture) error { _, err := f.vault.ActivateVolume(ctx, "base"); return err },
 	} {
 		bad = append(bad, badInput{
-			name: name + " in an inactive pool", try: try, kind: thinpool.ErrInactive, texts: []string{"pool activate vault"},
+			name: name + " in an inactive pool", try: try, kind: thinpool.ErrInactive, cure: thinpool.CureActivate,
 			given: func(t *testing.T, f *fixture) { f.idle() },
 		})
 	}

@@ -28,8 +28,9 @@ type badInput struct {
 	// given prepares the state, which the refusal must leave unchanged.
 	given func(t *testing.T, f *fixture)
 	try   func(ctx context.Context, f *fixture) error
-	kind  error    // of the error; nil for any
-	texts []string // the object and the remedy, in the error
+	kind  error             // of the error; nil for any
+	cure  thinpool.CureCode // of the error; "" for any
+	texts []string          // the object and the remedy, in the error
 }
 
 // fixture is a host with the pool vault, which has the active volume base with content.
@@ -217,6 +218,9 @@ func TestBadInput(t *testing.T) {
 			t.Log(err)
 			if c.kind != nil && !errors.Is(err, c.kind) {
 				t.Errorf("got error %v, want %v", err, c.kind)
+			}
+			if c.cure != "" {
+				wantCure(t, err, c.cure)
 			}
 			for _, text := range c.texts {
 				if text = strings.ReplaceAll(text, "ROOT", f.Root); !strings.Contains(err.Error(), text) {

@@ -164,7 +164,7 @@ func (p *Pool) recoverChange(ctx context.Context, status dm.PoolStatus) error {
 	if last != status.TransactionID+1 || pending.Tx != last {
 		return &Error{Op: "open", Object: p.object(), Kind: ErrDiverged,
 			Detail: fmt.Sprintf("the pool is at transaction %d, the database at %d", status.TransactionID, last),
-			Err:    errMoment, Remedy: p.checkIt()}
+			Err:    errMoment, Cure: p.cure(CureCheck)}
 	}
 	return p.undo(ctx, pending, pending.IDs())
 }
@@ -205,12 +205,11 @@ func (p *Pool) writable(op string, status dm.PoolStatus) error {
 	e := &Error{Op: op, Object: p.object(), Kind: fault.Unhealthy}
 	switch {
 	case status.Mode == dm.ModeFail:
-		e.Detail, e.Remedy = "it has failed", fmt.Sprintf("run `thinctl pool check %s`", p.name)
+		e.Detail, e.Cure = "it has failed", p.cure(CureCheck)
 	case status.NeedsCheck:
-		e.Kind, e.Remedy = ErrNeedsCheck, fmt.Sprintf("deactivate it and run `thinctl pool repair %s`", p.name)
+		e.Kind, e.Cure = ErrNeedsCheck, p.cure(CureNeedsCheck)
 	case status.Mode == dm.ModeReadOnly:
-		e.Detail = "it is read-only, out of metadata space or after an error"
-		e.Remedy = fmt.Sprintf("run `thinctl pool extend %[1]s --metadata SIZE` or `thinctl pool check %[1]s`", p.name)
+		e.Detail, e.Cure = "it is read-only, out of metadata space or after an error", p.cure(CureReadOnly)
 	default:
 		return nil
 	}
@@ -220,26 +219,22 @@ func (p *Pool) writable(op string, status dm.PoolStatus) error {
 // admit returns an error for a new volume or snapshot if less is free than the reserve of
 // the pool or the host. Deletions are always admitted.
 func (p *Pool) admit(op string, record store.Pool, status dm.PoolStatus) error {
-	refuse := func(what string, free, total uint64, unit units.Bytes, percent int, remedy string) error {
+	refuse := func(what string, free, total uint64, unit units.Bytes, percent int, e Error) error {
 		if percent == 0 || total == 0 || free*100 >= total*uint64(percent) {
 			return nil
 		}
-		return &Error{
-			Op:     op,
-			Object: p.object(),
-			Kind:   ErrReserve,
-			Detail: fmt.Sprintf("%s of %s %s free, the reserve is %d%%",
-				units.Bytes(free)*unit, units.Bytes(total)*unit, what, percent),
-			Remedy: remedy + ", or remove volumes",
-		}
+		e.Op, e.Object, e.Kind = op, p.object(), ErrReserve
+		e.Detail = fmt.Sprintf("%s of %s %s free, the reserve is %d%%",
+			units.Bytes(free)*unit, units.Bytes(total)*unit, what, percent)
+		return &e
 	}
 	reserve := record.Reserve
 	if err := refuse("data", status.FreeData(), status.TotalData, record.Block, reserve.Data,
-		fmt.Sprintf("run `thinctl pool extend %s --data SIZE`", p.name)); err != nil {
+		Error{Cure: p.cure(CureExtendData)}); err != nil {
 		return err
 	}
 	if err := refuse("metadata", status.FreeMetadata(), status.TotalMetadata, metadataBlock, reserve.Metadata,
-		fmt.Sprintf("run `thinctl pool extend %s --metadata SIZE`", p.name)); err != nil {
+		Error{Cure: p.cure(CureExtendMetadata)}); err != nil {
 		return err
 	}
 	if reserve.Host == 0 || !record.Data.Loop && !record.Metadata.Loop {
@@ -250,7 +245,7 @@ func (p *Pool) admit(op string, record store.Pool, status dm.PoolStatus) error {
 		return p.failed(op, err)
 	}
 	return refuse("on the host's file system", uint64(space.Available), uint64(space.Total), 1, reserve.Host,
-		"free some space on the file system of "+p.dir)
+		Error{Remedy: fmt.Sprintf("free some space on the file system of %s, or remove volumes", p.dir)})
 }
 
 func (p *Pool) takeReaped() []uint32 {

@@ -1,7 +1,6 @@
 package thinpool
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +17,11 @@ type Finding struct {
 	Code   string `json:"code"` // stable; see the Find constants
 	Object string `json:"object"`
 	Detail string `json:"detail"`
-	Remedy string `json:"remedy"`
+	// Remedy and Cure are what to do next, without and with a command. Err is the error
+	// that Detail is the text of, or nil.
+	Remedy string     `json:"remedy"`
+	Cure   fault.Cure `json:"-"`
+	Err    error      `json:"-"`
 	// Repairable reports that Repair removes the finding. Lost is the largest number of
 	// mappings that this loses.
 	Repairable bool   `json:"repairable"`
@@ -192,13 +195,16 @@ func (p *Pool) identityFinding(err error) Finding {
 	if errors.As(err, &refused) {
 		plain := *refused
 		plain.Op, plain.Remedy = "", ""
-		finding.Detail, finding.Remedy = plain.Error(), cmp.Or(refused.Remedy, finding.Remedy)
+		finding.Detail = plain.Error()
+		if refused.Remedy != "" || refused.Cure != nil {
+			finding.Remedy, finding.Cure = refused.Remedy, refused.Cure
+		}
 	}
 	switch {
 	case errors.Is(err, ErrNeedsCheck):
 		finding.Code, finding.Repairable = FindNeedsCheck, true
 	case errors.Is(err, errMoment), errors.Is(err, errOldDatabase):
-		finding.Remedy, finding.Repairable = p.agreeIt(), true
+		finding.Remedy, finding.Cure, finding.Repairable = remedyAgree, p.cure(CureAgree), true
 	}
 	return finding
 }
@@ -211,7 +217,7 @@ func (p *Pool) checkStatus(report *Report, known known, status dm.PoolStatus) {
 		}
 		report.add(Finding{
 			Code: code, Object: p.object(), Repairable: status.NeedsCheck,
-			Detail: err.Error(), Remedy: p.repairOffline(),
+			Detail: err.Error(), Err: err, Cure: p.cure(CureRepairInactive),
 		})
 		report.refused = true
 		return
@@ -220,7 +226,7 @@ func (p *Pool) checkStatus(report *Report, known known, status dm.PoolStatus) {
 	reached := moment{status.TransactionID, data, meta}
 	if differs := known.differs(reached); differs != "" {
 		report.add(Finding{Code: FindIdentity, Object: p.object(), Repairable: true,
-			Detail: fmt.Sprintf("%s: %s: %s", ErrDiverged, differs, errMoment), Remedy: p.agreeIt()})
+			Detail: fmt.Sprintf("%s: %s: %s", ErrDiverged, differs, errMoment), Remedy: remedyAgree, Cure: p.cure(CureAgree)})
 		return
 	}
 	if known.last != status.TransactionID {
@@ -230,13 +236,13 @@ func (p *Pool) checkStatus(report *Report, known known, status dm.PoolStatus) {
 				Object:     p.volumeObject(unfinished.Volume),
 				Repairable: true,
 				Detail:     "its creation was cut off",
-				Remedy:     fmt.Sprintf("the next change or `thinctl pool repair %s` undoes it", p.name),
+				Cure:       p.cure(CureUndo),
 			})
 		}
 	}
 	if !p.hasSizes(status, known.record) {
 		report.add(Finding{Code: FindUnfinished, Object: p.object(), Repairable: true,
-			Detail: "an extension was cut off", Remedy: fmt.Sprintf("`thinctl pool repair %s` finishes it", p.name)})
+			Detail: "an extension was cut off", Cure: p.cure(CureFinish)})
 	}
 }
 
@@ -253,16 +259,16 @@ func (p *Pool) checkDevice(ctx context.Context, report *Report, known known, ent
 	switch {
 	case info.Suspended:
 		report.add(Finding{Code: FindSuspended, Object: "device " + string(entry.Name), id: entry.id, Repairable: true,
-			Detail: "all its IO waits", Remedy: fmt.Sprintf("`thinctl pool repair %s` resumes it", p.name)})
+			Detail: "all its IO waits", Cure: p.cure(CureResume)})
 	case !entry.isPool && !volume && !tombstone:
 		report.add(Finding{
 			Code: FindDevice, Object: "device " + string(entry.Name), id: entry.id, Repairable: info.OpenCount == 0,
 			Detail: "it has this pool's uuid, and no volume has its id",
-			Remedy: fmt.Sprintf("`thinctl pool repair %s` removes it when it is closed", p.name),
+			Cure:   p.cure(CureRemoveClosed),
 		})
 	case !info.ActiveTable:
 		report.add(Finding{Code: FindUnfinished, Object: "device " + string(entry.Name), id: entry.id, Repairable: true,
-			Detail: "its activation was cut off", Remedy: fmt.Sprintf("`thinctl pool repair %s` removes it", p.name)})
+			Detail: "its activation was cut off", Cure: p.cure(CureRemove)})
 	}
 	return nil
 }

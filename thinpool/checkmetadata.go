@@ -23,9 +23,10 @@ func (p *Pool) checkMetadata(ctx context.Context, report *Report, read func(cont
 	case errors.Is(err, ErrHeldByOther):
 		var held *Error
 		errors.As(err, &held)
-		report.add(Finding{Code: FindHeldRoot, Object: p.object(), Detail: held.Detail, Remedy: held.Remedy})
+		report.add(Finding{Code: FindHeldRoot, Object: p.object(), Detail: held.Detail,
+			Remedy: held.Remedy, Cure: held.Cure})
 	default:
-		report.add(Finding{Code: FindUnchecked, Object: p.object(), Detail: err.Error()})
+		report.add(Finding{Code: FindUnchecked, Object: p.object(), Detail: err.Error(), Err: err})
 	}
 	return nil
 }
@@ -82,7 +83,7 @@ func (r *Reading) finding(f metadata.Finding) Finding {
 	p := r.pool
 	finding := Finding{
 		Code: FindMetadata, Fault: f.Code, Object: p.object(), Detail: f.Text, Repairable: f.Repairable, Lost: f.Lost,
-		Remedy: fmt.Sprintf("`thinctl pool repair %s` rebuilds what can be read and keeps the damaged copy", p.name),
+		Cure: p.cure(CureRebuild),
 	}
 	if f.Count > 1 {
 		finding.Detail = fmt.Sprintf("%s (%d of this kind)", f.Text, f.Count)
@@ -92,11 +93,11 @@ func (r *Reading) finding(f metadata.Finding) Finding {
 	}
 	switch {
 	case f.Code == metadata.CodeTime:
-		finding.Remedy = "move the volumes to a new pool before the last snapshot"
+		finding.Remedy, finding.Cure = "move the volumes to a new pool before the last snapshot", nil
 	case f.Code == metadata.CodeNotCounted: // the repair of the other damage removes it
 		finding.Repairable = true
 	case r.Active:
-		finding.Remedy = p.repairOffline()
+		finding.Cure = p.cure(CureRepairInactive)
 	}
 	for _, id := range f.Devices {
 		finding.Detail += "; volume " + r.Thin(id).String()
@@ -118,7 +119,7 @@ func (r *Reading) compareDevices(devices []metadata.Device) []Finding {
 		findings = append(findings, Finding{
 			Code: FindOrphan, Object: fmt.Sprintf("%s, device id %d", p.object(), device.ID), id: device.ID, Repairable: true,
 			Detail: fmt.Sprintf("%d blocks are mapped by a thin device that no volume has", device.MappedBlocks),
-			Remedy: fmt.Sprintf("`thinctl pool repair %s` makes a volume of it", p.name),
+			Cure:   p.cure(CureAdopt),
 		})
 	}
 	var missing []store.Volume
@@ -132,8 +133,7 @@ func (r *Reading) compareDevices(devices []metadata.Device) []Finding {
 		findings = append(findings, Finding{
 			Code: FindMissing, Object: p.volumeObject(volume.Name), id: volume.ID, Repairable: true,
 			Detail: fmt.Sprintf("the metadata has no device id %d: its contents are lost", volume.ID),
-			Remedy: fmt.Sprintf("put the metadata back that has it, or `thinctl pool repair %s` drops its record; "+
-				"all other volumes are kept", p.name),
+			Cure:   p.cure(CureDropRecord),
 		})
 	}
 	return findings

@@ -79,7 +79,7 @@ func (p *Pool) claimActive(ctx context.Context, op string, record store.Pool) (_
 	}
 	if len(lines) == 0 {
 		return nil, &Error{Op: op, Object: p.object(), Kind: fault.Unhealthy, Detail: "its device has no table",
-			Remedy: fmt.Sprintf("run `thinctl pool activate %s`", p.name)}
+			Cure: p.cure(CureActivate)}
 	}
 	table, err := dm.ParseThinPool(lines[0])
 	if err != nil {
@@ -100,39 +100,20 @@ func (p *Pool) openActive(w wanted, number blockdev.Number) (Disk, error) {
 	}
 	all, err := p.hostDisks()
 	if err != nil {
-		return nil, p.refused(
-			w,
-			fault.Unhealthy,
-			fmt.Sprintf("the block devices of the host cannot be read to find %s", w),
-			"mount sysfs on /sys, then retry",
-			err,
-		)
+		return nil, p.unlisted(w, err)
 	}
 	for _, device := range all {
 		if blockdev.Number(device.Number) != number {
 			continue
 		}
 		if w.backing.Identity.Compare(device.Identity) == disk.Different {
-			return nil, p.refused(
-				w,
-				ErrForeign,
-				fmt.Sprintf("%s is expected, the kernel's table uses %s", w, describe(device.Path, device)),
-				fmt.Sprintf(
-					"run `thinctl pool deactivate %s`, attach the expected disk, then activate it",
-					p.name,
-				),
-				device.Err,
-			)
+			return nil, p.refused(w, Error{Kind: ErrForeign, Err: device.Err, Cure: p.cure(CureAttachExpected),
+				Detail: fmt.Sprintf("%s is expected, the kernel's table uses %s", w, describe(device.Path, device))})
 		}
 		return p.openFound(w, device)
 	}
-	return nil, p.refused(
-		w,
-		ErrGone,
-		fmt.Sprintf("%s is expected, block device %s of the kernel's table is gone", w, number),
-		fmt.Sprintf("run `thinctl pool deactivate %s`, attach the disk again, then activate it", p.name),
-		nil,
-	)
+	return nil, p.refused(w, Error{Kind: ErrGone, Cure: p.cure(CureAttachAgain),
+		Detail: fmt.Sprintf("%s is expected, block device %s of the kernel's table is gone", w, number)})
 }
 
 // claimMetadata opens the metadata and checks its superblock.
@@ -178,14 +159,16 @@ func (p *Pool) claimData(c *claims) (err error) {
 		path := p.path(backing.Path)
 		c.data, err = p.host.Disks.Open(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			return p.refused(w, ErrGone, path+" does not exist", p.noData(), err)
+			return p.refused(w, Error{Kind: ErrGone, Detail: path + " does not exist", Err: err,
+				Remedy: remedyNoData, Cure: p.cure(CureDestroy)})
 		}
 		return p.failed("activate", err)
 	case !backing.Identity.Known() && c.record.Generation == 0:
 		// An older version created this pool without a mark, and the disk has no
 		// identity. Only the path is recorded.
 		if c.data, err = p.host.Disks.Open(backing.Path); err != nil {
-			return p.refused(w, ErrGone, fmt.Sprintf("%s cannot be opened", w), "attach it again, then retry", err)
+			return p.refused(w, Error{Kind: ErrGone, Detail: fmt.Sprintf("%s cannot be opened", w), Err: err,
+				Remedy: "attach it again, then retry"})
 		}
 		return nil
 	}
@@ -216,63 +199,31 @@ func (p *Pool) checkMark(c *claims, accepted bool) error {
 	}
 	m, found, err := readMark(c.data, record.Data.Size)
 	if err != nil {
-		return p.refused(
-			w,
-			fault.Unhealthy,
-			describe(about.Path, about)+" cannot be read",
-			"read the kernel's log for its errors",
-			err,
-		)
+		return p.refused(w, Error{Kind: fault.Unhealthy, Detail: describe(about.Path, about) + " cannot be read",
+			Err: err, Remedy: "read the kernel's log for its errors"})
 	}
 	here, known := describe(about.Path, about), record.Generation
 	if record.Data.Loop {
 		here = about.Path
 	}
-	acceptIt := fmt.Sprintf("to use it as it is, run `thinctl pool activate %s --accept %s`", p.name, about.Path)
 	switch {
 	case found && m.Pool != p.id:
-		return p.refused(
-			w,
-			ErrForeign,
-			fmt.Sprintf("%s holds the data of pool %s, this is pool %s", here, m.Pool, p.id),
-			"put this pool's own data back",
-			nil,
-		)
+		return p.refused(w, Error{Kind: ErrForeign, Remedy: "put this pool's own data back",
+			Detail: fmt.Sprintf("%s holds the data of pool %s, this is pool %s", here, m.Pool, p.id)})
 	case accepted:
 	case !found && known > 0:
-		return p.refused(
-			w,
-			ErrForeign,
-			fmt.Sprintf(
-				"%s is expected with this pool's mark of generation %d, %s has none: its contents were replaced",
-				w,
-				known,
-				here,
-			),
-			"put this pool's own data back; "+acceptIt,
-			nil,
-		)
+		return p.refused(w, Error{Kind: ErrForeign,
+			Detail: fmt.Sprintf("%s is expected with this pool's mark of generation %d, %s has none: "+
+				"its contents were replaced", w, known, here),
+			Remedy: "put this pool's own data back", Cure: p.cureAt(CureAccept, about.Path)})
 	case found && m.Generation < known:
-		return p.refused(
-			w,
-			ErrDiverged,
-			fmt.Sprintf(
-				"%s is of generation %d, the database of %d: it was restored from an older copy",
-				here,
-				m.Generation,
-				known,
-			),
-			"put the newest copy back; "+acceptIt+": what was written since is lost",
-			nil,
-		)
+		return p.refused(w, Error{Kind: ErrDiverged,
+			Detail: fmt.Sprintf("%s is of generation %d, the database of %d: it was restored from an older copy",
+				here, m.Generation, known),
+			Remedy: "put the newest copy back", Cure: p.cureAt(CureAcceptOlder, about.Path)})
 	case found && known > 0 && m.Generation > known+1: // known+1: an activation was killed
-		return p.refused(
-			w,
-			ErrDiverged,
-			fmt.Sprintf("%s is of generation %d, the database of %d", here, m.Generation, known),
-			p.checkIt(),
-			errOldDatabase,
-		)
+		return p.refused(w, Error{Kind: ErrDiverged, Err: errOldDatabase, Cure: p.cure(CureCheck),
+			Detail: fmt.Sprintf("%s is of generation %d, the database of %d", here, m.Generation, known)})
 	}
 	c.mark = mark{Pool: p.id, Generation: known + 1, Offset: record.Data.Size}
 	if accepted || known == 0 {
@@ -304,11 +255,15 @@ func (p *Pool) largeEnough(role string, backing store.Backing, held Disk, need u
 		return nil
 	}
 	w := wanted{op: "activate", role: role, backing: backing}
-	remedy := p.largerDevice()
-	if backing.Loop {
-		remedy = p.shortFile(role, about.Path, need)
+	e := Error{Kind: ErrShrunk, Detail: shrunk(about.Path, about.Size, need).Error(), Remedy: remedyLargerDevice}
+	switch {
+	case backing.Loop && role == "data":
+		e.Remedy, e.Cure = remedyLargerFile, p.cureAt(CureAcceptShort, about.Path)
+	case backing.Loop:
+		e.Remedy = remedyLargerFile
+		e.Cure = Cure{Code: CureTruncate, Pool: p.name, Path: about.Path, Size: need}
 	}
-	return p.refused(w, ErrShrunk, shrunk(about.Path, about.Size, need).Error(), remedy, nil)
+	return p.refused(w, e)
 }
 
 // noteIdentities adds to the record the identities by which the devices are found.
@@ -389,7 +344,8 @@ func (p *Pool) checkPaths(c *claims) error {
 			same = now == part.held.About().Identity
 		}
 		if err != nil || !same {
-			return p.refused(part.w, ErrForeign, path+" changed while the pool was activated", "retry", err)
+			return p.refused(part.w, Error{Kind: ErrForeign, Detail: path + " changed while the pool was activated",
+				Err: err, Remedy: "retry"})
 		}
 	}
 	return nil

@@ -88,7 +88,7 @@ func (p *Pool) lostDatabase() bool { return isPoolDir(p.dir) }
 // unreadable returns the error for a database that is missing or damaged.
 func (p *Pool) unreadable(op string, err error) error {
 	if errors.Is(err, store.ErrNoDatabase) || errors.Is(err, store.ErrCorrupt) {
-		return &Error{Op: op, Object: p.object(), Kind: fault.Unhealthy, Err: err, Remedy: p.rebuildIt()}
+		return &Error{Op: op, Object: p.object(), Kind: fault.Unhealthy, Err: err, Cure: p.cure(CureRestoreDatabase)}
 	}
 	return p.failed(op, err)
 }

@@ -85,7 +85,7 @@ func (e *KeptError) Error() string {
 }
 
 // Error is a failed operation on a pool or a volume. Kind is an error from above, a
-// fault.Kind, or nil. Err is the cause, or nil.
+// fault.Kind, or nil. Err is the cause, or nil. Cure is a [Cure], or nil.
 type Error fault.Error
 
 func (e *Error) Error() string { return (*fault.Error)(e).Error() }

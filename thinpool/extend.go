@@ -170,7 +170,8 @@ func (p *Pool) planExtension(c *claims, options ExtendOptions) (Extension, error
 	}
 	if options.ToDevice {
 		if record.Data.Loop && record.Metadata.Loop {
-			return invalid(errors.New("the pool is on files: give the new size with --data or --metadata"))
+			return plan, &Error{Op: "extend", Object: p.object(), Kind: fault.Invalid, Detail: "the pool is on files",
+				Cure: p.cure(CureGiveSizes)}
 		}
 		sizesOfDevices(c, &plan)
 	}
@@ -281,7 +282,7 @@ func (p *Pool) finishExtension(ctx context.Context) (time.Duration, error) {
 			Kind:   ErrDiverged,
 			Detail: fmt.Sprintf("its device uses %s and %s, its files are behind %s and %s",
 				table.Metadata, table.Data, meta, data),
-			Remedy: fmt.Sprintf("deactivate and activate it, then run `thinctl pool check %s`", p.name),
+			Cure: p.cure(CureReload),
 		}
 	}
 	table.Length = record.Data.Size.Sectors()
@@ -298,7 +299,7 @@ func (p *Pool) finishExtension(ctx context.Context) (time.Duration, error) {
 		err = &Error{Op: "extend", Object: p.object(), Kind: fault.Unhealthy,
 			Detail: fmt.Sprintf("the kernel continued with %d data and %d metadata blocks (mode %s, device %s)",
 				status.TotalData, status.TotalMetadata, status.Mode, pool.Dev),
-			Remedy: fmt.Sprintf("run `thinctl pool check %s`", p.name)}
+			Cure: p.cure(CureCheck)}
 	}
 	return suspended, err
 }

@@ -28,9 +28,7 @@ type wanted struct {
 func (p *Pool) findDisk(w wanted) (Disk, error) {
 	all, err := p.hostDisks()
 	if err != nil {
-		return nil, p.refused(w, fault.Unhealthy,
-			fmt.Sprintf("the block devices of the host cannot be read to find %s", w),
-			"mount sysfs on /sys, then retry", err)
+		return nil, p.unlisted(w, err)
 	}
 	var found []disk.Device
 	for _, device := range all {
@@ -49,9 +47,8 @@ func (p *Pool) findDisk(w wanted) (Disk, error) {
 	for _, device := range found {
 		names = append(names, describe(device.Path, device))
 	}
-	return nil, p.refused(w, ErrCloned,
-		fmt.Sprintf("%s is expected, and found as %s", w, strings.Join(names, " and as ")),
-		"detach the copy, then retry", nil)
+	return nil, p.refused(w, Error{Kind: ErrCloned, Remedy: "detach the copy, then retry",
+		Detail: fmt.Sprintf("%s is expected, and found as %s", w, strings.Join(names, " and as "))})
 }
 
 // hostDisks lists the block devices that may be a pool's disks. It leaves out the volumes
@@ -117,20 +114,20 @@ func topmost(found, all []disk.Device) []disk.Device {
 func (p *Pool) openFound(w wanted, device disk.Device) (Disk, error) {
 	path := device.Path
 	if device.Suspended {
-		return nil, p.refused(w, fault.Unhealthy, describe(path, device)+" is suspended",
-			fmt.Sprintf("run `dmsetup resume %s`, then retry", path), nil)
+		return nil, p.refused(w, Error{Kind: fault.Unhealthy, Detail: describe(path, device) + " is suspended",
+			Cure: p.cureAt(CureResumeDevice, path)})
 	}
 	held, err := p.host.Disks.Open(path)
 	if err != nil {
-		return nil, p.refused(w, ErrGone, fmt.Sprintf("%s cannot be opened as %s", w, path),
-			"attach it again, then retry", err)
+		return nil, p.refused(w, Error{Kind: ErrGone, Detail: fmt.Sprintf("%s cannot be opened as %s", w, path),
+			Err: err, Remedy: "attach it again, then retry"})
 	}
 	about := held.About()
 	if about.Number != device.Number ||
 		w.backing.Identity.Compare(about.Identity) != w.backing.Identity.Compare(device.Identity) {
 		held.Close()
-		return nil, p.refused(w, ErrForeign,
-			fmt.Sprintf("%s is expected, %s changed while it was opened", w, describe(path, about)), "retry", nil)
+		return nil, p.refused(w, Error{Kind: ErrForeign, Remedy: "retry",
+			Detail: fmt.Sprintf("%s is expected, %s changed while it was opened", w, describe(path, about))})
 	}
 	return held, nil
 }
@@ -138,31 +135,36 @@ func (p *Pool) openFound(w wanted, device disk.Device) (Disk, error) {
 // missing returns the error for a device that was not found. The error names the device
 // at the recorded path, and the devices that have the pool's contents without its identity.
 func (p *Pool) missing(w wanted, all []disk.Device) error {
-	kind, detail := ErrGone, fmt.Sprintf("%s is expected, no device of the host has its identity or contents", w)
+	e := Error{Kind: ErrGone, Remedy: "attach the expected disk again, then retry",
+		Detail: fmt.Sprintf("%s is expected, no device of the host has its identity or contents", w)}
 	if held, err := p.host.Disks.Open(w.backing.Path); err == nil {
-		kind = ErrForeign
-		detail = fmt.Sprintf("%s is expected, %s is found there", w, describe(w.backing.Path, held.About()))
+		e.Kind = ErrForeign
+		e.Detail = fmt.Sprintf("%s is expected, %s is found there", w, describe(w.backing.Path, held.About()))
 		held.Close()
 	}
-	remedy := "attach the expected disk again, then retry"
-	var copies []string
 	for _, device := range all {
 		if device.Err != nil {
-			detail += fmt.Sprintf("; %s cannot be read: %v", device.Path, device.Err)
+			e.Detail += fmt.Sprintf("; %s cannot be read: %v", device.Path, device.Err)
 		} else if p.holds(w, device) {
-			copies = append(copies, device.Path)
-			detail += fmt.Sprintf("; %s holds this pool's %s", describe(device.Path, device), w.role)
+			if e.Cure == nil {
+				e.Cure = p.cureAt(CureAcceptCopy, device.Path)
+			}
+			e.Detail += fmt.Sprintf("; %s holds this pool's %s", describe(device.Path, device), w.role)
 		}
 	}
-	if len(copies) > 0 {
-		remedy += fmt.Sprintf("; to use %[1]s instead, run `thinctl pool activate %[2]s --accept %[1]s`",
-			copies[0], p.name)
-	}
-	return p.refused(w, kind, detail, remedy, nil)
+	return p.refused(w, e)
 }
 
-func (p *Pool) refused(w wanted, kind error, detail, remedy string, err error) error {
-	return &Error{Op: w.op, Object: p.object(), Kind: kind, Detail: detail, Remedy: remedy, Err: err}
+// unlisted returns the error for a host whose block devices cannot be listed.
+func (p *Pool) unlisted(w wanted, err error) error {
+	return p.refused(w, Error{Kind: fault.Unhealthy, Err: err, Remedy: "mount sysfs on /sys, then retry",
+		Detail: fmt.Sprintf("the block devices of the host cannot be read to find %s", w)})
+}
+
+// refused completes an error about one of the pool's disks.
+func (p *Pool) refused(w wanted, e Error) error {
+	e.Op, e.Object = w.op, p.object()
+	return &e
 }
 
 // String describes the expected device.

@@ -60,7 +60,7 @@ func stillThere(t *testing.T, f *thinpooltest.Fixture, volume thinpool.Volume, b
 
 // nothingNew checks that new volumes and snapshots are refused, and that the refusal leaves
 // nothing.
-func nothingNew(t *testing.T, pool *thinpool.Pool, origin string, texts ...string) {
+func nothingNew(t *testing.T, pool *thinpool.Pool, origin string, cure thinpool.CureCode, texts ...string) {
 	t.Helper()
 	_, created := pool.CreateVolume(t.Context(), "late", thinpool.VolumeOptions{})
 	_, taken := pool.Snapshot(t.Context(), origin, "late", thinpool.SnapshotOptions{})
@@ -68,6 +68,9 @@ func nothingNew(t *testing.T, pool *thinpool.Pool, origin string, texts ...strin
 		if !errors.Is(err, thinpool.ErrReserve) {
 			t.Errorf("got %v, want %v", err, thinpool.ErrReserve)
 			continue
+		}
+		if cure != "" {
+			wantCure(t, err, cure)
 		}
 		for _, text := range texts {
 			if !strings.Contains(err.Error(), text) {
@@ -109,7 +112,7 @@ func TestDataFull(t *testing.T) {
 			if !errors.Is(err, want) || modeOf(t, pool) != dm.ModeOutOfDataSpace {
 				t.Fatalf("got %v in mode %s, want %v in mode %s", err, modeOf(t, pool), want, dm.ModeOutOfDataSpace)
 			}
-			nothingNew(t, pool, "base", "0B of 16M data free", "reserve is 10%", "pool extend full --data SIZE", "remove volumes")
+			nothingNew(t, pool, "base", thinpool.CureExtendData, "0B of 16M data free", "reserve is 10%")
 			stillThere(t, f, base, 156)
 			stillThere(t, f, doomed, 100)
 			removed(t, pool, "doomed")
@@ -156,7 +159,7 @@ func TestMetadataReserve(t *testing.T) {
 	if !errors.Is(err, thinpool.ErrReserve) || made < 2 {
 		t.Fatalf("got %d volumes, then %v", made, err)
 	}
-	nothingNew(t, pool, "v0", "metadata free", "reserve is 60%", "pool extend full --metadata SIZE")
+	nothingNew(t, pool, "v0", thinpool.CureExtendMetadata, "metadata free", "reserve is 60%")
 	removed(t, pool, "v0")
 	_, err = pool.Extend(t.Context(), thinpool.ExtendOptions{Metadata: 8 * units.MiB})
 	check(t, err)
@@ -184,7 +187,9 @@ func TestNeedsCheck(t *testing.T) {
 		"remove": func() error { _, err := pool.RemoveVolume(t.Context(), "base", thinpool.RemoveOptions{}); return err },
 		"extend": func() error { _, err := pool.Extend(t.Context(), thinpool.ExtendOptions{Data: units.GiB}); return err },
 	} {
-		if err := try(); !errors.Is(err, thinpool.ErrNeedsCheck) || !strings.Contains(err.Error(), "pool repair full") {
+		err := try()
+		wantCure(t, err, thinpool.CureNeedsCheck)
+		if !errors.Is(err, thinpool.ErrNeedsCheck) {
 			t.Errorf("%s: got %v", what, err)
 		}
 	}
@@ -202,7 +207,7 @@ func TestHostFull(t *testing.T) {
 	_, err = filled(t, f, pool, "doomed", 10)
 	check(t, err)
 	f.Space = func() loopback.Space { return loopback.Space{Total: 100 * units.GiB, Available: 4 * units.GiB} }
-	nothingNew(t, pool, "base", "4G of 100G on the host's file system free", "reserve is 5%", "free some space on the file system of "+pool.Dir(), "remove volumes")
+	nothingNew(t, pool, "base", "", "4G of 100G on the host's file system free", "reserve is 5%", "free some space on the file system of "+pool.Dir(), "remove volumes")
 	status, err := pool.Status(t.Context())
 	if err != nil || status.Host == nil || status.Host.Available != 4*units.GiB {
 		t.Errorf("got host space %+v, %v", status.Host, err)

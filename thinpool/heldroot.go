@@ -93,8 +93,7 @@ func (p *Pool) checkSnapshotSpace(op string, status dm.PoolStatus) error {
 	return &Error{Op: op, Object: p.object(), Kind: ErrReserve,
 		Detail: fmt.Sprintf("a metadata snapshot needs free space, and %d of %d metadata blocks are free",
 			status.FreeMetadata(), status.TotalMetadata),
-		Remedy: fmt.Sprintf("run `thinctl pool extend %s --metadata SIZE`, or remove volumes, "+
-			"or read it while it is inactive", p.name)}
+		Cure: p.cure(CureReadInactive)}
 }
 
 // metadataLowMost is the upper bound of the kernel's low-water mark of metadata, in
@@ -119,7 +118,7 @@ func (h *held) inspect(ctx context.Context) (err error) {
 	}
 	if h.root, err = metadata.HeldRoot(h.file, h.status.HeldRoot); err != nil {
 		return &Error{Op: "read the metadata of", Object: h.pool.object(), Kind: fault.Unhealthy, Err: err,
-			Remedy: fmt.Sprintf("`thinctl pool deactivate %[1]s`, then `thinctl pool check %[1]s`", h.pool.name)}
+			Cure: h.pool.cure(CureCheckInactive)}
 	}
 	return (&Reading{pool: h.pool}).ours(h.root)
 }
@@ -221,6 +220,5 @@ func (p *Pool) heldByOther(block uint64) error {
 	return &Error{Op: "read the metadata of", Object: p.object(), Kind: fault.Busy, Err: ErrHeldByOther,
 		Detail: fmt.Sprintf("a metadata snapshot is held at block %d, not by thinctl: by a backup, "+
 			"or by thin_ls, thin_delta or thin_dump with --metadata-snap, or by one that was killed", block),
-		Remedy: fmt.Sprintf("wait until it is done; if nothing reads the pool: "+
-			"`dmsetup message %s 0 release_metadata_snap`", poolDeviceName(p.name))}
+		Remedy: "wait until it is done", Cure: p.cureAt(CureReleaseSnapshot, string(poolDeviceName(p.name)))}
 }

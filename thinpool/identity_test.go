@@ -78,13 +78,17 @@ func (f *diskFixture) everything() map[string]string {
 	return all
 }
 
-// refused checks that an activation of the pool fails and changes nothing.
-func (f *diskFixture) refused(kind error, texts ...string) {
+// refused checks that an activation of the pool fails and changes nothing. cure is "" for
+// any.
+func (f *diskFixture) refused(kind error, cure thinpool.CureCode, texts ...string) {
 	f.t.Helper()
 	before := f.everything()
 	err := f.open().Activate(f.t.Context())
 	if !errors.Is(err, kind) {
 		f.t.Errorf("got %v, want %v", err, kind)
+	}
+	if cure != "" {
+		wantCure(f.t, err, cure)
 	}
 	for _, text := range append(texts, "vault") {
 		if err != nil && !strings.Contains(err.Error(), text) {
@@ -149,6 +153,7 @@ func TestDisksRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		given func(f *diskFixture) // the power is off after it
 		kind  error
+		cure  thinpool.CureCode
 		texts []string
 		plain bool // without identities
 	}{
@@ -191,11 +196,11 @@ func TestDisksRefused(t *testing.T) {
 				f.CloneDevice(f.t, f.data, "sdd", foreign)
 				f.Rearrange(f.t, map[string]string{f.data: ""})
 			},
-			kind: thinpool.ErrGone, texts: []string{"sda (serial sda", "sdd (serial another", "thinctl pool activate vault --accept", "sdd"},
+			kind: thinpool.ErrGone, cure: thinpool.CureAcceptCopy, texts: []string{"sda (serial sda", "sdd (serial another"},
 		},
 		"a mapping below it": {plain: true, // a linear device without uuid has gone, and its disk is there
 			given: func(f *diskFixture) { f.SetIdentity(f.data, disk.Identity{Kind: disk.Loop}) },
-			kind:  thinpool.ErrForeign, texts: []string{"no identity, kind loop", "--accept"},
+			kind:  thinpool.ErrForeign, cure: thinpool.CureAcceptCopy, texts: []string{"no identity, kind loop"},
 		},
 		"data shrank": {
 			given: func(f *diskFixture) { check(f.t, os.Truncate(f.data, int64(63*units.MiB))) },
@@ -207,7 +212,7 @@ func TestDisksRefused(t *testing.T) {
 		},
 		"contents replaced": {
 			given: func(f *diskFixture) { check(f.t, os.WriteFile(f.data, make([]byte, 64*units.MiB), 0o600)) },
-			kind:  thinpool.ErrForeign, texts: []string{"contents were replaced", "--accept"},
+			kind:  thinpool.ErrForeign, cure: thinpool.CureAccept, texts: []string{"contents were replaced"},
 		},
 		"older contents": {
 			given: func(f *diskFixture) {
@@ -217,7 +222,7 @@ func TestDisksRefused(t *testing.T) {
 				f.PowerOff(f.t)
 				check(f.t, os.WriteFile(f.data, old, 0o600))
 			},
-			kind: thinpool.ErrDiverged, texts: []string{"of generation 2, the database of 3", "--accept"},
+			kind: thinpool.ErrDiverged, cure: thinpool.CureAcceptOlder, texts: []string{"of generation 2, the database of 3"},
 		},
 		"sysfs cannot be read": {
 			given: func(f *diskFixture) { f.SysfsFault = errors.New("no sysfs here") },
@@ -228,7 +233,7 @@ func TestDisksRefused(t *testing.T) {
 			f := poolOnDisks(t, !c.plain)
 			c.given(f)
 			f.PowerOff(t)
-			f.refused(c.kind, c.texts...)
+			f.refused(c.kind, c.cure, c.texts...)
 		})
 	}
 }
@@ -259,12 +264,13 @@ func TestDataFile(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(t *testing.T, path string, older []byte) error
 		kind   error
+		cure   thinpool.CureCode
 	}{
 		"replaced": {func(t *testing.T, path string, older []byte) error {
 			return os.WriteFile(path, make([]byte, len(older)), 0o600)
-		}, thinpool.ErrForeign},
-		"truncated": {func(t *testing.T, path string, older []byte) error { return os.Truncate(path, int64(48*units.MiB)) }, thinpool.ErrShrunk},
-		"restored":  {func(t *testing.T, path string, older []byte) error { return os.WriteFile(path, older, 0o600) }, thinpool.ErrDiverged},
+		}, thinpool.ErrForeign, thinpool.CureAccept},
+		"truncated": {func(t *testing.T, path string, older []byte) error { return os.Truncate(path, int64(48*units.MiB)) }, thinpool.ErrShrunk, thinpool.CureAcceptShort},
+		"restored":  {func(t *testing.T, path string, older []byte) error { return os.WriteFile(path, older, 0o600) }, thinpool.ErrDiverged, thinpool.CureAcceptOlder},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &diskFixture{Fixture: thinpooltest.New(t), t: t}
@@ -280,7 +286,7 @@ func TestDataFile(t *testing.T) {
 			check(t, pool.Activate(t.Context()))
 			check(t, pool.Deactivate(t.Context()))
 			check(t, c.change(t, path, older))
-			f.refused(c.kind, path)
+			f.refused(c.kind, c.cure, path)
 			check(t, f.open().ActivateWith(t.Context(), thinpool.ActivateOptions{Accept: []string{path}}))
 			check(t, f.open().Deactivate(t.Context()))
 			check(t, f.open().Activate(t.Context()))
@@ -301,7 +307,7 @@ func TestOlderDatabase(t *testing.T) {
 		check(t, f.open().Deactivate(t.Context()))
 	}
 	check(t, os.WriteFile(database, older, 0o600))
-	f.refused(thinpool.ErrDiverged, "of generation 4, the database of 2", "restored from an older copy", "thinctl pool check vault")
+	f.refused(thinpool.ErrDiverged, thinpool.CureCheck, "of generation 4, the database of 2", "restored from an older copy")
 	repair, err := f.open().Repair(t.Context(), thinpool.RepairOptions{})
 	if err != nil || len(repair.Actions) != 1 {
 		t.Errorf("repair: %+v, %v; want one action", repair, err)
@@ -397,7 +403,7 @@ func TestDatabaseFromBeforeAnExtension(t *testing.T) {
 	_, err = garbage.WriteAt(bytes.Repeat([]byte{7}, 8192), int64(64*units.MiB-64*units.KiB))
 	check(t, errors.Join(err, garbage.Close()))
 	check(t, os.WriteFile(database, older, 0o600))
-	f.refused(thinpool.ErrDiverged, "95.94M of data, the database 63.94M", "thinctl pool check vault")
+	f.refused(thinpool.ErrDiverged, thinpool.CureCheck, "95.94M of data, the database 63.94M")
 	_, err = f.open().Repair(t.Context(), thinpool.RepairOptions{})
 	check(t, err)
 	f.works(thinpool.ActivateOptions{})

@@ -164,7 +164,5 @@ func (r *Reading) nameMissing(name string, err error) error {
 		return err
 	}
 	return &Error{Op: "read", Object: r.pool.volumeObject(name), Kind: fault.Unhealthy, Err: err,
-		Remedy: remedyCheck(r.pool.name)}
+		Cure: r.pool.cure(CureCheck)}
 }
-
-func remedyCheck(pool string) string { return fmt.Sprintf("run `thinctl pool check %s`", pool) }

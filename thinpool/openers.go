@@ -176,11 +176,7 @@ func nameHolders(err error, open *openDevices, held Holding) error {
 	if text := held.String(); text != "" {
 		poolErr.Detail += ": " + text
 	}
-	remedy := held.remedy()
-	if poolErr.Remedy != "" {
-		remedy += ", or " + poolErr.Remedy
-	}
-	poolErr.Remedy = remedy
+	poolErr.Remedy = held.remedy()
 	poolErr.Err = nil // the detail has it
 	return err
 }

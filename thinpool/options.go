@@ -76,8 +76,8 @@ func (o CreateOptions) withDefaults() CreateOptions {
 }
 
 // check reports all faults of o that can be found without access to the host.
-func (o CreateOptions) check(report func(kind error, format string, args ...any)) {
-	invalid := func(format string, args ...any) { report(fault.Invalid, format, args...) }
+func (o CreateOptions) check(report reporter) {
+	invalid := func(format string, args ...any) { report.detail(fault.Invalid, format, args...) }
 	blockFits := o.Block >= dm.MinBlock && o.Block <= dm.MaxBlock && o.Block%dm.MinBlock == 0
 	if !blockFits {
 		invalid("block size %s must be a multiple of 64K from 64K to 1G", o.Block)

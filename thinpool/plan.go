@@ -40,19 +40,20 @@ type Plan struct {
 func PlanCreate(ctx context.Context, host Host, root, name string, options CreateOptions) (Plan, error) {
 	options = options.withDefaults()
 	faults := []error{CheckPoolName(name)}
-	report := func(kind error, format string, args ...any) {
-		faults = append(faults, &Error{Op: "create", Object: "pool " + name, Kind: kind,
-			Detail: fmt.Sprintf(format, args...)})
+	var report reporter = func(e Error) {
+		e.Op, e.Object = "create", "pool "+name
+		faults = append(faults, &e)
 	}
 	faults = append(faults, checkTargets(ctx, host, options))
 	dir := filepath.Join(root, name)
 	if _, err := os.Lstat(dir); err == nil {
-		report(fault.Exists, "%s exists already: choose another name, or remove it", dir)
+		report.detail(fault.Exists, "%s exists already: choose another name, or remove it", dir)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		faults = append(faults, err)
 	}
 	if _, err := host.Kernel.Info(ctx, dm.ByName(poolDeviceName(name))); err == nil {
-		report(fault.Exists, "a device named %s exists already: remove it with `dmsetup remove`", poolDeviceName(name))
+		report(Error{Kind: fault.Exists, Cure: Cure{Code: CureRemoveDevice},
+			Detail: fmt.Sprintf("a device named %s exists already", poolDeviceName(name))})
 	}
 	plan := Plan{Name: name, Dir: dir, Device: string(poolDeviceName(name)), Block: options.Block,
 		BaseSize: options.BaseSize, Reserve: *options.Reserve}
@@ -91,6 +92,14 @@ func PlanCreate(ctx context.Context, host Host, root, name string, options Creat
 	return plan, nil
 }
 
+// reporter adds a fault to a plan.
+type reporter func(Error)
+
+// detail reports a fault without a cure.
+func (r reporter) detail(kind error, format string, args ...any) {
+	r(Error{Kind: kind, Detail: fmt.Sprintf(format, args...)})
+}
+
 // rank orders the faults of a plan: the first one gives the joined error its kind.
 func rank(err error) int {
 	order := []fault.Kind{fault.Unsupported, fault.Invalid, fault.Exists, fault.Busy}
@@ -108,7 +117,7 @@ func checkTargets(ctx context.Context, host Host, options CreateOptions) error {
 	pool, err := host.Kernel.TargetVersion(ctx, dm.TypeThinPool)
 	if errors.Is(err, dm.ErrNoTarget) {
 		return &Error{Op: "create", Object: "a pool", Kind: fault.Unsupported, Err: err,
-			Remedy: "load the module with `modprobe dm_thin_pool`"}
+			Cure: Cure{Code: CureLoadModule}}
 	}
 	if err != nil {
 		return err
@@ -124,17 +133,17 @@ func checkTargets(ctx context.Context, host Host, options CreateOptions) error {
 // planDevice checks a block device for a pool. A size of zero means all of the device except
 // behind bytes, rounded down to whole blocks.
 func planDevice(host Host, path string, size, unit, behind units.Bytes, force bool,
-	report func(error, string, ...any),
+	report reporter,
 ) (store.Backing, blockdev.Number) {
 	backing := store.Backing{Path: path, Size: size}
 	device, err := host.Disks.Device(path)
 	if err != nil {
-		report(fault.Invalid, "%v", err)
+		report.detail(fault.Invalid, "%v", err)
 		return backing, device.Dev
 	}
 	all, err := host.Disks.Devices()
 	if err != nil {
-		report(fault.Invalid, "%v", err)
+		report.detail(fault.Invalid, "%v", err)
 		return backing, device.Dev
 	}
 	backing.Identity = unique(disk.Device{Number: blockdev.Number(device.Dev), Identity: device.Identity}, all)
@@ -144,7 +153,7 @@ func planDevice(host Host, path string, size, unit, behind units.Bytes, force bo
 	}
 	switch {
 	case device.Size < backing.Size || backing.Size == 0:
-		report(
+		report.detail(
 			fault.Invalid,
 			"%s has %s, %s is needed: use a larger device or a smaller size",
 			path,
@@ -152,7 +161,7 @@ func planDevice(host Host, path string, size, unit, behind units.Bytes, force bo
 			backing.Size,
 		)
 	case device.Size-backing.Size < behind:
-		report(
+		report.detail(
 			fault.Invalid,
 			"%s has %s, %s and %s for the pool's mark are needed: use a larger device or a smaller size",
 			path,
@@ -161,12 +170,13 @@ func planDevice(host Host, path string, size, unit, behind units.Bytes, force bo
 			behind,
 		)
 	case device.Busy:
-		report(fault.Busy, "%s is mounted or held by another device: `lsblk %s` shows it", path, path)
+		report(Error{Kind: fault.Busy, Cure: Cure{Code: CureShowUsers, Path: path},
+			Detail: path + " is mounted or held by another device"})
 	case !force:
 		if found, err := host.Disks.Contents(path); err != nil {
-			report(fault.Invalid, "%v", err)
+			report.detail(fault.Invalid, "%v", err)
 		} else if found != "" {
-			report(ErrHoldsData, "%s holds %s: wipe it, or give --force to destroy what is on it", path, found)
+			report(Error{Kind: ErrHoldsData, Detail: fmt.Sprintf("%s holds %s", path, found), Cure: Cure{Code: CureForce}})
 		}
 	}
 	return backing, device.Dev
@@ -175,14 +185,14 @@ func planDevice(host Host, path string, size, unit, behind units.Bytes, force bo
 // usedByPools reports disks that belong to other pools, active or not. Options.Force does
 // not allow these.
 func usedByPools(ctx context.Context, host Host, root string, plan Plan,
-	report func(error, string, ...any),
+	report reporter,
 ) {
 	if plan.Data.Loop && plan.Metadata.Loop {
 		return
 	}
 	names, err := List(root)
 	if err != nil {
-		report(nil, "%v", err)
+		report.detail(nil, "%v", err)
 	}
 	for _, name := range names {
 		other := newPool(host, filepath.Join(root, name), name)
@@ -193,7 +203,7 @@ func usedByPools(ctx context.Context, host Host, root string, plan Plan,
 		for _, mine := range []store.Backing{plan.Data, plan.Metadata} {
 			for _, theirs := range []store.Backing{record.Data, record.Metadata} {
 				if !mine.Loop && !theirs.Loop && mine.Identity.Compare(theirs.Identity) == disk.Same {
-					report(ErrHoldsData, "%s is a disk of pool %s: destroy that pool first, or use another disk",
+					report.detail(ErrHoldsData, "%s is a disk of pool %s: destroy that pool first, or use another disk",
 						mine.Path, name)
 				}
 			}
@@ -201,7 +211,7 @@ func usedByPools(ctx context.Context, host Host, root string, plan Plan,
 	}
 }
 
-func sameDevice(host Host, options CreateOptions, report func(error, string, ...any)) {
+func sameDevice(host Host, options CreateOptions, report reporter) {
 	if options.DataDevice == "" || options.MetadataDevice == "" || options.DataDevice == options.MetadataDevice {
 		return
 	}
@@ -211,7 +221,7 @@ func sameDevice(host Host, options CreateOptions, report func(error, string, ...
 	}
 	meta, err := host.Disks.Device(options.MetadataDevice)
 	if err == nil && meta.Dev == data.Dev {
-		report(fault.Invalid, "%s and %s are the same device: give each its own",
+		report.detail(fault.Invalid, "%s and %s are the same device: give each its own",
 			options.DataDevice, options.MetadataDevice)
 	}
 }

@@ -3,7 +3,6 @@ package thinpool
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"sync"
 
@@ -45,7 +44,7 @@ func Open(ctx context.Context, host Host, root, name string) (*Pool, error) {
 	record, err := p.Record(ctx)
 	if errors.Is(err, store.ErrNoDatabase) && !p.lostDatabase() {
 		return nil, &Error{Op: "open", Object: "pool " + name, Kind: ErrNoPool,
-			Detail: "no pool in " + p.dir, Remedy: "`thinctl pool list` shows the pools"}
+			Detail: "no pool in " + p.dir, Cure: Cure{Code: CureListPools}}
 	}
 	if err != nil {
 		return nil, p.unreadable("open", err)
@@ -119,17 +118,6 @@ func (p *Pool) writeReaped(ctx context.Context) error {
 
 func (p *Pool) object() string { return "pool " + p.name }
 
-func (p *Pool) failed(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var poolErr *Error
-	if errors.As(err, &poolErr) {
-		return err
-	}
-	return &Error{Op: op, Object: p.object(), Err: err, Remedy: p.remedy(err)}
-}
-
 func (p *Pool) ref() dm.Ref { return dm.ByUUID(poolDeviceUUID(p.id.String())) }
 
 func (p *Pool) volumeRef(id uint32) dm.Ref { return dm.ByUUID(volumeDeviceUUID(p.id.String(), id)) }
@@ -169,7 +157,7 @@ func (p *Pool) kernelStatus(ctx context.Context) (dm.Info, dm.PoolStatus, error)
 	info, lines, err := p.host.Kernel.Status(ctx, p.ref(), dm.StatusOptions{NoFlush: true})
 	if errors.Is(err, fault.NotFound) || err == nil && len(lines) == 0 {
 		return info, dm.PoolStatus{}, &Error{Op: "status", Object: p.object(), Kind: ErrInactive,
-			Remedy: fmt.Sprintf("run `thinctl pool activate %s`", p.name)}
+			Cure: p.cure(CureActivate)}
 	}
 	if err != nil {
 		return info, dm.PoolStatus{}, p.failed("status", err)

@@ -129,7 +129,7 @@ func (r *Reading) findRoot() error {
 	root, err := metadata.ReadSuperblock(r)
 	if err != nil {
 		return &Error{Op: "read the metadata of", Object: r.pool.object(), Kind: fault.Unhealthy, Err: err,
-			Remedy: fmt.Sprintf("run `thinctl pool check %s`", r.pool.name)}
+			Cure: r.pool.cure(CureCheck)}
 	}
 	r.Root, r.DataBlocks = root, root.DataSpaceMap.Blocks
 	return r.ours(root)
@@ -142,7 +142,7 @@ func (r *Reading) ours(root metadata.Superblock) error {
 	}
 	return &Error{Op: "read the metadata of", Object: r.pool.object(), Kind: ErrSwapped,
 		Detail: fmt.Sprintf("it carries the uuid %x, this pool has %s", root.UUID, r.pool.id),
-		Remedy: "put this pool's own metadata back"}
+		Remedy: remedyOwnMetadata}
 }
 
 // Thin is a thin device with the name and size that the pool's database has for it.

@@ -18,22 +18,24 @@ func TestReadMetadataRefused(t *testing.T) {
 		name  string
 		given func(f *fixture)
 		kind  error
+		cure  thinpool.CureCode
 		texts string
 	}{
-		{"needs check", func(f *fixture) { f.needsCheck() }, thinpool.ErrNeedsCheck, "pool repair vault"},
+		{"needs check", func(f *fixture) { f.needsCheck() }, thinpool.ErrNeedsCheck, thinpool.CureNeedsCheck, "needs a check"},
 		{"failed", func(f *fixture) {
 			pool, err := f.Kernel.Info(f.t.Context(), dm.ByName("thinctl-vault"))
 			check(f.t, err)
 			check(f.t, f.Kernel.FailPool(pool.Dev))
-		}, fault.Unhealthy, "it has failed"},
-		{"out of metadata space", func(f *fixture) { f.fillMetadata(0) }, fault.Unhealthy, "read-only"},
-		{"low on metadata", func(f *fixture) { f.fillMetadata(50) }, thinpool.ErrReserve, "needs free space"},
+		}, fault.Unhealthy, thinpool.CureCheck, "it has failed"},
+		{"out of metadata space", func(f *fixture) { f.fillMetadata(0) }, fault.Unhealthy, thinpool.CureReadOnly, "read-only"},
+		{"low on metadata", func(f *fixture) { f.fillMetadata(50) }, thinpool.ErrReserve, thinpool.CureReadInactive, "needs free space"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t)
 			c.given(f)
 			err := f.vault.ReadMetadata(t.Context(), func(*thinpool.Reading) error { t.Error("got a reading, want an error"); return nil })
 			wantError(t, err, []error{c.kind}, "pool vault", c.texts)
+			wantCure(t, err, c.cure)
 			if f.noted() {
 				t.Error("the note of a reading is left")
 			}
@@ -62,7 +64,8 @@ func TestReadMetadataHeldByOther(t *testing.T) {
 	block := f.heldRoot()
 	for range 2 {
 		err := f.vault.ReadMetadata(t.Context(), nothing)
-		wantError(t, err, []error{thinpool.ErrHeldByOther, fault.Busy}, "pool vault", "held at block", "not by thinctl", "release_metadata_snap")
+		wantError(t, err, []error{thinpool.ErrHeldByOther, fault.Busy}, "pool vault", "held at block", "not by thinctl")
+		wantCure(t, err, thinpool.CureReleaseSnapshot)
 	}
 	check(t, f.vault.Activate(t.Context()))
 	check(t, f.vault.Recover(t.Context()))
@@ -85,5 +88,7 @@ func TestReadMetadataOfAnotherPool(t *testing.T) {
 	f.write(f.file("metadata"), 0, string(content[:4096]))
 	wantError(t, f.vault.ReadMetadata(t.Context(), nothing), []error{thinpool.ErrSwapped}, "uuid")
 	f.write(f.file("metadata"), 0, string(bytes.Repeat([]byte{7}, 4096)))
-	wantError(t, f.vault.ReadMetadata(t.Context(), nothing), []error{fault.Unhealthy, metadata.ErrNotMetadata}, "pool check vault")
+	err = f.vault.ReadMetadata(t.Context(), nothing)
+	wantError(t, err, []error{fault.Unhealthy, metadata.ErrNotMetadata})
+	wantCure(t, err, thinpool.CureCheck)
 }

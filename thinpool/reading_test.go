@@ -3,6 +3,7 @@ package thinpool_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -59,6 +60,30 @@ func wantError(t *testing.T, err error, kinds []error, words ...string) {
 		if err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("got error %v, want it to contain %q", err, word)
 		}
+	}
+}
+
+// wantCure checks that an error, or one that it wraps, has a cure.
+func wantCure(t *testing.T, err error, code thinpool.CureCode) {
+	t.Helper()
+	var found []thinpool.Cure
+	var walk func(error)
+	walk = func(err error) {
+		if own, is := err.(*thinpool.Error); is && own.Cure != nil { //nolint:errorlint // walk visits each error
+			found = append(found, own.Cure.(thinpool.Cure))
+		}
+		switch e := err.(type) { //nolint:errorlint // walk visits each error
+		case interface{ Unwrap() []error }:
+			for _, cause := range e.Unwrap() {
+				walk(cause)
+			}
+		case interface{ Unwrap() error }:
+			walk(e.Unwrap())
+		}
+	}
+	walk(err)
+	if !slices.ContainsFunc(found, func(c thinpool.Cure) bool { return c.Code == code }) {
+		t.Errorf("got error %v with cures %+v, want %s", err, found, code)
 	}
 }
 
@@ -130,7 +155,9 @@ func TestReadMetadataAlwaysReleases(t *testing.T) {
 	}()
 	f.clean()
 	f.damage(metadata.SuperblockBlock)
-	wantError(t, f.vault.ReadMetadata(t.Context(), nothing), []error{fault.Unhealthy, metadata.ErrChecksum}, "pool check vault")
+	err = f.vault.ReadMetadata(t.Context(), nothing)
+	wantError(t, err, []error{fault.Unhealthy, metadata.ErrChecksum})
+	wantCure(t, err, thinpool.CureCheckInactive)
 	f.clean()
 }
 

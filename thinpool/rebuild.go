@@ -38,7 +38,7 @@ func (p *Pool) repairMetadata(ctx context.Context, act func(string, func() error
 	if len(faults) == 0 {
 		if super, err := p.host.Disks.Superblock(path); err != nil || super.UUID != p.id {
 			return errors.Join(err, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped, Detail: path,
-				Remedy: "put this pool's own metadata back"})
+				Remedy: remedyOwnMetadata})
 		}
 		return act("clear the needs_check flag of metadata that is sound", func() error {
 			return p.host.Disks.ClearNeedsCheck(path)

@@ -217,7 +217,7 @@ func (p *Pool) agree(ctx context.Context, a agreement, dry bool, repair *Repair)
 			fmt.Sprintf("bring the database from transaction %d to the metadata's, %d",
 				a.from.last, a.to.transaction))
 		if a.from.last > a.to.transaction {
-			repair.Warnings = append(repair.Warnings, p.olderMetadata())
+			repair.Warnings = append(repair.Warnings, warnOlder)
 		}
 	}
 	for _, volume := range a.lost {

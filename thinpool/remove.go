@@ -124,7 +124,7 @@ func (p *Pool) removable(ctx context.Context, record store.Volume, options Remov
 		refusal := openError("remove", p.volumeObject(record.Name),
 			&openDevices{devices: []openDevice{{string(info.Name), info.Dev}}})
 		if record.For == "" {
-			refusal.Remedy = "use --deferred to remove it when it is closed"
+			refusal.Cure = p.cure(CureDeferred)
 		}
 		return refusal
 	}

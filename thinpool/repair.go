@@ -142,7 +142,7 @@ func (p *Pool) repairOnce(ctx context.Context, dry bool, repair *Repair) (again 
 			continue
 		case FindMetadata, FindLeak, FindNeedsCheck:
 			if report.Active {
-				finding.Remedy = p.repairOffline()
+				finding.Remedy, finding.Cure = "", p.cure(CureRepairInactive)
 				repair.Left = append(repair.Left, finding)
 				continue
 			}

@@ -37,8 +37,8 @@ func (p *Pool) deviceRebuildFile(backing store.Backing) (store.Backing, error) {
 		return backing, err
 	}
 	if device.Size < backing.Size {
-		return backing, p.refused(wanted{op: "repair"}, ErrShrunk,
-			shrunk(path, device.Size, backing.Size).Error(), p.largerDevice(), nil)
+		return backing, p.refused(wanted{op: "repair"}, Error{Kind: ErrShrunk, Remedy: remedyLargerDevice,
+			Detail: shrunk(path, device.Size, backing.Size).Error()})
 	}
 	super, err := p.host.Disks.Superblock(path)
 	if err != nil {
@@ -47,7 +47,7 @@ func (p *Pool) deviceRebuildFile(backing store.Backing) (store.Backing, error) {
 	if super.UUID != p.id {
 		return backing, &Error{Op: "repair", Object: p.object(), Kind: ErrSwapped,
 			Detail: fmt.Sprintf("%s carries the uuid %x, this pool has %s", path, super.UUID, p.id),
-			Remedy: "put this pool's own metadata back"}
+			Remedy: remedyOwnMetadata}
 	}
 	size := min(device.Size-device.Size%metadataBlock, dm.MaxMetadata)
 	space, err := p.host.Disks.Space(p.dir)
@@ -95,7 +95,7 @@ func (p *Pool) restore(ctx context.Context, device string, size units.Bytes) err
 	if err != nil {
 		return &Error{Op: "repair", Object: p.object(), Err: err,
 			Detail: fmt.Sprintf("%s is not whole; what belongs on it is %s", device, p.path(restoringFile)),
-			Remedy: fmt.Sprintf("run `thinctl pool repair %s` again", p.name)}
+			Cure:   p.cure(CureRepairAgain)}
 	}
 	// The removal may be undone by a power failure. A rename is durable: the file must
 	// not have the name restoringFile any more, since the device may be newer by then.

@@ -165,10 +165,10 @@ func (p *Pool) rebuildRecord(ctx context.Context, o RepairOptions) (store.Pool, 
 	record := store.Pool{Name: p.name, Created: p.host.now(), BaseSize: defaults.BaseSize, Reserve: *defaults.Reserve,
 		Activated: true, DirectIO: true}
 	var err error
-	if record.Metadata, err = p.findBacking(metadataFile, o.MetadataDevice, "--metadata-device"); err != nil {
+	if record.Metadata, err = p.findBacking(metadataFile, o.MetadataDevice, CureNameMetadata); err != nil {
 		return record, 0, err
 	}
-	if record.Data, err = p.findBacking(dataFile, o.DataDevice, "--data-device"); err != nil {
+	if record.Data, err = p.findBacking(dataFile, o.DataDevice, CureNameData); err != nil {
 		return record, 0, err
 	}
 	from, err := p.superblockOf(record)
@@ -209,22 +209,22 @@ func (p *Pool) markedData(record store.Pool) (uint64, error) {
 		return 0, nil // the next activation reports it
 	}
 	if err != nil {
-		return 0, p.refused(w, ErrGone, path+" cannot be opened", p.nameDevice(dataFile, "--data-device"), err)
+		return 0, p.refused(w, Error{Kind: ErrGone, Detail: path + " cannot be opened", Err: err,
+			Cure: p.cureAt(CureNameData, p.dir)})
 	}
 	defer held.Close()
 	m, found, err := readMark(held, record.Data.Size)
 	switch {
 	case err != nil:
-		return 0, p.refused(w, fault.Unhealthy, path+" cannot be read",
-			"read the kernel's log for its errors", err)
+		return 0, p.refused(w, Error{Kind: fault.Unhealthy, Detail: path + " cannot be read", Err: err,
+			Remedy: "read the kernel's log for its errors"})
 	case found && m.Pool == p.id:
 		return m.Generation, nil
 	case record.Data.Loop:
 		return 0, nil
 	}
-	return 0, p.refused(w, ErrForeign,
-		fmt.Sprintf("%s does not carry the mark of pool %s behind %s of data", path, p.id, record.Data.Size),
-		p.nameDevice(dataFile, "--data-device"), nil)
+	return 0, p.refused(w, Error{Kind: ErrForeign, Cure: p.cureAt(CureNameData, p.dir),
+		Detail: fmt.Sprintf("%s does not carry the mark of pool %s behind %s of data", path, p.id, record.Data.Size)})
 }
 
 // superblockOf returns the path of the valid metadata.
@@ -237,7 +237,7 @@ func (p *Pool) superblockOf(record store.Pool) (string, error) {
 }
 
 // findBacking finds where a pool's data or metadata is.
-func (p *Pool) findBacking(file, device, flag string) (store.Backing, error) {
+func (p *Pool) findBacking(file, device string, cure CureCode) (store.Backing, error) {
 	if device != "" {
 		return store.Backing{Path: device}, nil
 	}
@@ -252,7 +252,7 @@ func (p *Pool) findBacking(file, device, flag string) (store.Backing, error) {
 	}
 	return store.Backing{}, &Error{Op: "repair", Object: p.object(), Kind: fault.Unhealthy,
 		Detail: fmt.Sprintf("%s is not there, nor a database that says where the pool's %s is", p.path(file), file),
-		Remedy: p.nameDevice(file, flag)}
+		Cure:   p.cureAt(cure, p.dir)}
 }
 
 // asActive copies an active pool's state from the kernel: it is newer than the metadata

@@ -192,7 +192,9 @@ func TestMapsOfAPool(t *testing.T) {
 	}
 	check(t, f.vault.DeactivateVolume(ctx, "web"))
 	f.send("delete 2")
-	wantError(t, second(f.vault.VolumeMap(ctx, "web")), []error{fault.Unhealthy, metadata.ErrNoDevice}, "vault/web", "pool check vault")
+	err = second(f.vault.VolumeMap(ctx, "web"))
+	wantError(t, err, []error{fault.Unhealthy, metadata.ErrNoDevice}, "vault/web")
+	wantCure(t, err, thinpool.CureCheck)
 	f.clean()
 }
 

@@ -223,7 +223,7 @@ func (p *Pool) volumeError(op, name string, kind, err error) error {
 	e := &Error{Op: op, Object: p.volumeObject(name), Kind: kind, Err: err}
 	switch {
 	case errors.Is(kind, ErrNoVolume):
-		e.Remedy = fmt.Sprintf("`thinctl volume list %s` shows the volumes", p.name)
+		e.Cure = p.cure(CureListVolumes)
 	case errors.Is(kind, fault.Exists):
 		e.Remedy = "choose another name or remove it first"
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"path"
+	"thinctl/internal/remedy"
 	"thinctl/snapshots"
 	"time"
 
@@ -36,7 +37,7 @@ type ServeOptions struct {
 // the listener, and leaves the snapshotter open.
 func Serve(ctx context.Context, on net.Listener, s *snapshots.Snapshotter, o ServeOptions) error {
 	server := grpc.NewServer(grpc.ChainUnaryInterceptor(o.unary), grpc.ChainStreamInterceptor(o.stream))
-	api.RegisterSnapshotsServer(server, service{snapshotservice.FromSnapshotter(s)})
+	api.RegisterSnapshotsServer(server, service{snapshotservice.FromSnapshotter(remedied{s})})
 	if o.Services != nil {
 		o.Services(server)
 	}
@@ -136,4 +137,4 @@ func (o ServeOptions) observe(method string) (ended func(error)) {
 
 // ToGRPC returns an error as a gRPC status. The text reaches logs and, through the
 // kubelet, the events of a pod.
-func ToGRPC(err error) error { return errgrpc.ToGRPC(snapshots.Classify(err)) }
+func ToGRPC(err error) error { return errgrpc.ToGRPC(remedy.Add(snapshots.Classify(err))) }

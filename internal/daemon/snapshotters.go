@@ -17,6 +17,7 @@ import (
 	"thinctl/internal/containerd"
 	"thinctl/internal/daemon/imagefs"
 	"thinctl/internal/images/differ"
+	"thinctl/internal/remedy"
 	"thinctl/metrics"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
@@ -149,7 +150,7 @@ func (s *snapshotter) noteReady(err error) {
 		s.notReady.Store(nil)
 		return
 	}
-	err = fmt.Errorf("pool %s is not ready for containerd: %w", s.table.Pool, err)
+	err = remedy.Add(fmt.Errorf("pool %s is not ready for containerd: %w", s.table.Pool, err))
 	s.notReady.Store(&err)
 }
 

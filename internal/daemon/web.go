@@ -19,6 +19,7 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/config"
+	"thinctl/internal/remedy"
 )
 
 // webServer serves metrics and health checks.
@@ -207,7 +208,7 @@ func (h *minLevel) Enabled(ctx context.Context, level slog.Level) bool {
 
 // NewLogger returns a logger with the level and format of a configuration.
 func NewLogger(serve config.Serve, to interface{ Write([]byte) (int, error) }) *slog.Logger {
-	options := &slog.HandlerOptions{Level: serve.LogLevel}
+	options := &slog.HandlerOptions{Level: serve.LogLevel, ReplaceAttr: remedy.LogAttr}
 	if serve.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(to, options))
 	}

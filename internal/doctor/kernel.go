@@ -6,6 +6,7 @@ import (
 
 	"thinctl/dm"
 	"thinctl/fault"
+	"thinctl/internal/remedy"
 	"thinctl/thinpool"
 )
 
@@ -61,7 +62,7 @@ func (e *examination) devices() {
 	}
 	owners, err := e.poolsByUUID()
 	if err != nil {
-		e.warn("pools", "run `thinctl pool check`", "%v", err)
+		e.warn("pools", "run `thinctl pool check`", "%s", remedy.Text(err))
 	}
 	var foreign, suspended []string
 	for _, entry := range entries {

@@ -16,6 +16,7 @@ import (
 	"thinctl/internal/layers"
 	"thinctl/internal/testkit/imagetest"
 	"thinctl/internal/testkit/thinpooltest"
+	"thinctl/snapshots"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -58,11 +59,12 @@ func TestPoolFullInALoad(t *testing.T) {
 			if !errors.Is(err, fault.Full) {
 				t.Fatalf("got %v, want an error for a full pool", err)
 			}
-			for _, word := range []string{"load image large:1", large.ChainIDs[at][:12], "pool p", "thinctl pool extend p --data"} {
+			for _, word := range []string{"load image large:1", large.ChainIDs[at][:12], "pool p"} {
 				if !strings.Contains(err.Error(), word) {
 					t.Errorf("got %v, want %q in it", err, word)
 				}
 			}
+			wantExtension(t, err)
 			if _, err := b.s.Image(b.ctx, "large:1"); !errors.Is(err, reference.ErrNotFound) {
 				t.Errorf("the image's name after the failure: got %v, want %v", err, reference.ErrNotFound)
 			}
@@ -90,6 +92,16 @@ func TestPoolFullInALoad(t *testing.T) {
 	}
 }
 
+// wantExtension checks that the cure of an error is to extend the data of the pool p.
+func wantExtension(t *testing.T, err error) {
+	t.Helper()
+	var below *snapshots.Error
+	want := snapshots.PoolFull{Pool: "p"}
+	if !errors.As(err, &below) || below.Cure != want {
+		t.Errorf("got %v, want an error with the cure %+v", err, want)
+	}
+}
+
 // An import that fills the pool changes nothing.
 func TestPoolFullInAnImport(t *testing.T) {
 	o := thinpooltest.SmallPool()
@@ -101,9 +113,10 @@ func TestPoolFullInAnImport(t *testing.T) {
 	before := b.state()
 	large := knownLarge(t, 0)
 	_, err = b.s.Import(b.ctx, strings.NewReader(string(large.tar)), images.ImportOptions{Names: names(t, "large:1")})
-	if !errors.Is(err, fault.Full) || !strings.Contains(err.Error(), "thinctl pool extend p --data") {
+	if !errors.Is(err, fault.Full) {
 		t.Fatalf("got %v, want an error for a full pool", err)
 	}
+	wantExtension(t, err)
 	for _, f := range b.faults(false) {
 		t.Error(f)
 	}

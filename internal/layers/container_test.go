@@ -69,11 +69,13 @@ func TestContainer(t *testing.T) {
 	}
 	_, err = f.s.MountContainer(f.ctx, "web", layers.MountOptions{})
 	wantError(t, err, layers.ErrMounted, ".view-")
+	wantCure(t, err, layers.Cure{Code: layers.CureUnmount, Pool: poolName, Container: "web"})
 	check(t, view.Close())
 	_, err = f.s.RemoveContainer(f.ctx, "db", layers.RemoveOptions{})
 	check(t, err)
 	_, err = f.s.Container(f.ctx, db.ID)
 	wantError(t, err, fault.NotFound)
+	wantCure(t, err, layers.Cure{Code: layers.CureList, What: "container"})
 	check(t, f.verify())
 }
 

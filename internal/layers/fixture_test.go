@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"thinctl/fault"
 	"thinctl/internal/layers"
 	"thinctl/internal/testkit/snapshotstest"
 	"thinctl/internal/testkit/thinpooltest"
@@ -18,6 +19,15 @@ import (
 const poolName = "vault"
 
 var wantError = snapshotstest.WantError
+
+// wantCure checks the cure of an error of this package.
+func wantCure(t *testing.T, err error, want fault.Cure) {
+	t.Helper()
+	var own *layers.Error
+	if !errors.As(err, &own) || own.Cure != want {
+		t.Errorf("got error %v, want one with the cure %+v", err, want)
+	}
+}
 
 // fixture is a host in memory with one pool and its store.
 type fixture struct {

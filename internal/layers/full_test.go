@@ -10,6 +10,7 @@ import (
 	"thinctl/fault"
 	"thinctl/internal/layers"
 	"thinctl/internal/testkit/thinpooltest"
+	"thinctl/snapshots"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -39,7 +40,8 @@ func poolFullInChain(t *testing.T, queues bool) {
 		}
 		return layers.Filled{}, nil
 	})
-	wantError(t, err, fault.Full, "add layer", "pool extend vault --data", "no data block is left")
+	wantError(t, err, fault.Full, "add layer", "no data block is left")
+	wantCure(t, err, snapshots.PoolFull{Pool: "vault"})
 	check(t, chain.Close())
 	check(t, f.verify())
 	after, err := f.pool.Status(f.ctx)

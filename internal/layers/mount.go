@@ -180,11 +180,7 @@ func (s *Store) elsewhere(op string, c Container, at filesystem.MountPoint) erro
 		Object: "container " + c.Name,
 		Kind:   ErrMounted,
 		Detail: how + " at " + at.Path,
-		Remedy: fmt.Sprintf(
-			"run `thinctl container unmount %s %s`, or stop the process that reads it",
-			s.pool.Name(),
-			c.Name,
-		),
+		Cure:   Cure{Code: CureUnmount, Pool: s.pool.Name(), Container: c.Name},
 	}
 }
 
@@ -213,7 +209,7 @@ func heldOpen(op, object string, kind, cause error) error {
 	e := &Error{Op: op, Object: object, Kind: kind, Err: cause}
 	var own *thinpool.Error
 	if errors.As(cause, &own) {
-		e.Detail, e.Remedy, e.Err = own.Detail, own.Remedy, nil
+		e.Detail, e.Remedy, e.Cure, e.Err = own.Detail, own.Remedy, own.Cure, nil
 	}
 	return e
 }

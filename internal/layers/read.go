@@ -2,7 +2,6 @@ package layers
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"thinctl/fault"
@@ -75,15 +74,15 @@ func containerIn(tx *thinpool.Tx, idOrName string) (Container, error) {
 	return byPrefix[Container](tx, kindContainers, "container", idOrName)
 }
 
+// byPrefix finds the only record whose key begins with prefix. what is "layer" or
+// "container".
 func byPrefix[T any, P described[T]](tx *thinpool.Tx, kind thinpool.DocumentKind, what, prefix string) (T, error) {
 	var found []thinpool.DocumentEntry[T]
 	var none T
-	refuse := func(kind error, detail, remedy string) (T, error) {
-		return none, &Error{Op: "find", Object: what + " " + prefix, Kind: kind, Detail: detail, Remedy: remedy}
-	}
-	missing := fmt.Sprintf("`thinctl %s list` shows what there is", what)
+	missing := &Error{Op: "find", Object: what + " " + prefix, Kind: fault.NotFound,
+		Cure: Cure{Code: CureList, What: what}}
 	if prefix == "" || !isHex(prefix) {
-		return refuse(fault.NotFound, "", missing)
+		return none, missing
 	}
 	for entry, err := range thinpool.Documents[T](tx, kind, prefix) {
 		if err != nil {
@@ -93,7 +92,7 @@ func byPrefix[T any, P described[T]](tx *thinpool.Tx, kind thinpool.DocumentKind
 	}
 	switch len(found) {
 	case 0:
-		return refuse(fault.NotFound, "", missing)
+		return none, missing
 	case 1:
 		object, _, err := withSnapshot[T, P](tx, found[0].Record, true, nil)
 		return object, err
@@ -102,7 +101,8 @@ func byPrefix[T any, P described[T]](tx *thinpool.Tx, kind thinpool.DocumentKind
 	for _, entry := range found {
 		ids = append(ids, short(entry.Key))
 	}
-	return refuse(ErrAmbiguous, strings.Join(ids, ", ")+" begin so", "give more digits")
+	return none, &Error{Op: "find", Object: what + " " + prefix, Kind: ErrAmbiguous,
+		Detail: strings.Join(ids, ", ") + " begin so", Remedy: "give more digits"}
 }
 
 // findLayer finds a layer by its whole id.

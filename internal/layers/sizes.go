@@ -163,7 +163,7 @@ func ownBlocks(ctx context.Context, r *thinpool.Reading, of subject) (units.Byte
 		return nil
 	})
 	if errors.Is(err, metadata.ErrNoDevice) {
-		return 0, &Error{Op: "measure", Object: "volume " + of.volume, Err: err, Remedy: "run `thinctl pool check`"}
+		return 0, &Error{Op: "measure", Object: "volume " + of.volume, Err: err, Cure: Cure{Code: CureCheck}}
 	}
 	return units.Bytes(blocks) * r.Block, err
 }

@@ -26,14 +26,16 @@ func (s *Store) tooSmall(object, target string, kind filesystem.Type, size units
 		return err
 	}
 	e := &Error{Op: "add", Object: object, Kind: ErrTooSmall, Err: err}
-	larger := 2 * size
+	cure := Cure{Code: CureLarger, Pool: s.pool.Name(), Size: 2 * size}
+	if size < filesystem.MinXFS {
+		cure.XFS = filesystem.MinXFS
+	}
 	var failed *fs.PathError
 	switch {
 	case space.Inodes > 0 && space.FreeInodes == 0:
 		e.Detail = fmt.Sprintf("all %d inodes of the volume's %s %s are in use", space.Inodes, size, kind)
-		e.Remedy = fmt.Sprintf("use a larger volume with --size %s or more", larger.Exact())
 		if below == "" && kind == filesystem.Ext4 {
-			e.Remedy += ", or " + xfsFlags(size)
+			cure.Code = CureLargerOrXFS
 		}
 	case kind == filesystem.Ext4 && space.Free >= space.Block && errors.As(err, &failed) &&
 		strings.HasPrefix(failed.Op, "setxattr"):
@@ -41,25 +43,13 @@ func (s *Store) tooSmall(object, target string, kind filesystem.Type, size units
 		// block, as long as the file system lacks the feature ea_inode.
 		e.Kind = fault.Unsupported
 		e.Detail = fmt.Sprintf("ext4 keeps the extended attributes of a file in one block, here of %s", space.Block)
-		e.Remedy = "use " + xfsFlags(size)
+		cure.Code = CureXFS
 		if below != "" {
-			e.Remedy = fmt.Sprintf(
-				"the layers below are on ext4: remove the images that have them, run `thinctl image prune %s`, then use %s",
-				s.pool.Name(),
-				xfsFlags(size),
-			)
+			cure.Code = CureXFSBelow
 		}
 	default:
 		e.Detail = fmt.Sprintf("the volume's %s %s is full", size, kind)
-		e.Remedy = fmt.Sprintf("use a larger volume with --size %s or more", larger.Exact())
 	}
+	e.Cure = cure
 	return e
-}
-
-// xfsFlags returns the flags for an xfs instead of an ext4 of a size.
-func xfsFlags(size units.Bytes) string {
-	if size < filesystem.MinXFS {
-		return "--fs xfs --size " + filesystem.MinXFS.Exact()
-	}
-	return "--fs xfs"
 }

@@ -12,7 +12,7 @@ import (
 	"thinctl/units"
 )
 
-// TestTooSmall fills volumes. The error names the limit and the flag that raises it.
+// TestTooSmall fills volumes. The error names the limit, and its cure raises it.
 func TestTooSmall(t *testing.T) {
 	full := &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
 	attribute := &fs.PathError{Op: "setxattr user.big of 5120 bytes", Path: "x", Err: syscall.ENOSPC}
@@ -31,20 +31,23 @@ func TestTooSmall(t *testing.T) {
 		err    error
 		kind   error
 		layers []string
+		cure   layers.CureCode
 		words  []string
 	}{
 		{"inodes", filesystem.Space{Free: units.MiB, Inodes: 16384}, filesystem.Ext4, full, layers.ErrTooSmall, []string{"a"},
-			[]string{"all 16384 inodes", "64M ext4", "--size 128M or more", "--fs xfs --size 300M"}},
+			layers.CureLargerOrXFS, []string{"all 16384 inodes", "64M ext4"}},
 		{"inodes over a layer", filesystem.Space{Free: units.MiB, Inodes: 16384}, filesystem.Ext4, full, layers.ErrTooSmall, []string{"a", "b"},
-			[]string{"--size 128M or more"}},
+			layers.CureLarger, nil},
 		{"blocks", filesystem.Space{Inodes: 16384, FreeInodes: 5}, filesystem.Ext4, full, layers.ErrTooSmall, []string{"a"},
-			[]string{"64M ext4 is full", "--size 128M or more"}},
-		{"blocks of an xfs", space, filesystem.XFS, full, layers.ErrTooSmall, []string{"a"}, []string{"64M xfs", "--size 128M"}},
-		{"attribute", spacious, filesystem.Ext4, attribute, fault.Unsupported, []string{"a"}, []string{"extended attributes", "one block, here of 4K", "--fs xfs --size 300M"}},
+			layers.CureLarger, []string{"64M ext4 is full"}},
+		{"blocks of an xfs", space, filesystem.XFS, full, layers.ErrTooSmall, []string{"a"},
+			layers.CureLarger, []string{"64M xfs"}},
+		{"attribute", spacious, filesystem.Ext4, attribute, fault.Unsupported, []string{"a"},
+			layers.CureXFS, []string{"extended attributes", "one block, here of 4K"}},
 		{"attribute without a free block", filesystem.Space{Inodes: 16384, FreeInodes: 5, Block: 4 * units.KiB}, filesystem.Ext4, attribute, layers.ErrTooSmall, []string{"a"},
-			[]string{"64M ext4 is full", "--size 128M or more"}},
+			layers.CureLarger, []string{"64M ext4 is full"}},
 		{"attribute over a layer", spacious, filesystem.Ext4, attribute, fault.Unsupported, []string{"a", "b"},
-			[]string{"image prune vault", "--fs xfs --size 300M"}},
+			layers.CureXFSBelow, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t)
@@ -68,6 +71,7 @@ func TestTooSmall(t *testing.T) {
 			)
 			wantError(t, err, c.kind, append(c.words, "add layer "+id(last)[:12])...)
 			wantError(t, err, syscall.ENOSPC)
+			wantCure(t, err, layers.Cure{Code: c.cure, Pool: "vault", Size: 128 * units.MiB, XFS: filesystem.MinXFS})
 			check(t, chain.Close())
 			check(t, f.verify())
 		})

@@ -10,6 +10,7 @@ import (
 
 	"thinctl/dm"
 	"thinctl/fault"
+	"thinctl/internal/remedy"
 	"thinctl/loopback"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -36,7 +37,7 @@ func TestAbsent(t *testing.T) {
 		_, err := thinpool.Create(t.Context(), host, root, "itabsent",
 			thinpool.CreateOptions{DataSize: 64 * units.MiB, MetadataSize: 4 * units.MiB})
 		if !errors.Is(err, fault.Unsupported) || !errors.Is(err, dm.ErrNoTarget) ||
-			!strings.Contains(err.Error(), "modprobe dm_thin_pool") {
+			!strings.Contains(remedy.Text(err), "modprobe dm_thin_pool") {
 			t.Errorf("without the thin target: %v", err)
 		}
 		entries, err := os.ReadDir(root)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thinctl/dm"
+	"thinctl/internal/remedy"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -23,15 +24,15 @@ func tiny() thinpool.CreateOptions {
 }
 
 // refusedNew checks that new volumes are refused with a remedy.
-func refusedNew(t *testing.T, pool *thinpool.Pool, origin string, kind error, remedy string) {
+func refusedNew(t *testing.T, pool *thinpool.Pool, origin string, kind error, sentence string) {
 	t.Helper()
 	ctx := testContext(t)
 	before := volumeCount(t, pool)
 	_, created := pool.CreateVolume(ctx, "refused", thinpool.VolumeOptions{})
 	_, taken := pool.Snapshot(ctx, origin, "refused", thinpool.SnapshotOptions{})
 	for _, err := range []error{created, taken} {
-		if !errors.Is(err, kind) || !strings.Contains(err.Error(), remedy) {
-			t.Errorf("got %v; want %q with the remedy %q", err, kind, remedy)
+		if !errors.Is(err, kind) || !strings.Contains(remedy.Text(err), sentence) {
+			t.Errorf("got %v; want %q with the remedy %q", err, kind, sentence)
 		}
 	}
 	if after := volumeCount(t, pool); after != before {

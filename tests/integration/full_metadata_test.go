@@ -51,11 +51,11 @@ func TestMetadataFull(t *testing.T) {
 	}
 	base.intact(t, generation)
 
-	kind, remedy := error(fault.Unhealthy), "--metadata"
+	kind, sentence := error(fault.Unhealthy), "--metadata"
 	if s.Kernel.NeedsCheck {
-		kind, remedy = thinpool.ErrNeedsCheck, "pool repair"
+		kind, sentence = thinpool.ErrNeedsCheck, "pool repair"
 	}
-	refusedNew(t, pool, "base", kind, remedy)
+	refusedNew(t, pool, "base", kind, sentence)
 	if _, err := pool.RemoveVolume(testContext(t), "s0", thinpool.RemoveOptions{}); !errors.Is(err, kind) {
 		t.Errorf("removing: %v, want %v", err, kind)
 	}

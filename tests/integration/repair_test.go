@@ -15,6 +15,7 @@ import (
 
 	"thinctl/dm"
 	"thinctl/fault"
+	"thinctl/internal/remedy"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -53,7 +54,8 @@ func found(t *testing.T, pool *thinpool.Pool) []string {
 	}
 	var codes []string
 	for _, finding := range report.Findings {
-		t.Logf("%s: %s: %s; %s", finding.Code, finding.Object, finding.Detail, finding.Remedy)
+		detail, next := remedy.Finding(finding)
+		t.Logf("%s: %s: %s; %s", finding.Code, finding.Object, detail, next)
 		if !slices.Contains(codes, finding.Code) {
 			codes = append(codes, finding.Code)
 		}

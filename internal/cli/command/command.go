@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thinctl/internal/cli/exit"
+	"thinctl/internal/remedy"
 )
 
 // Spec describes a command.
@@ -66,7 +67,7 @@ func (a *Environment) Action(run func(*Call) error) cli.ActionFunc {
 			return &exit.UsageError{Why: fmt.Sprintf("unknown log level %q", flags.String("log-level")),
 				Remedy: "use debug, info, warn or error"}
 		}
-		c.Logger = slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: level}))
+		c.Logger = slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: level, ReplaceAttr: remedy.LogAttr}))
 		return run(c)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/images/layertar"
+	"thinctl/internal/remedy"
 )
 
 // The exit codes; scripts rely on them.
@@ -107,7 +108,7 @@ func kindOf(err error) fault.Kind {
 
 // Message writes an error for people: one line for each fault.
 func Message(ctx context.Context, err error) string {
-	text := err.Error()
+	text := remedy.Text(err)
 	switch {
 	case errors.Is(context.Cause(ctx), ErrInterrupted):
 		text += "; interrupted: run the command again to continue"
@@ -117,9 +118,6 @@ func Message(ctx context.Context, err error) string {
 	var limit *layertar.LimitError
 	if errors.As(err, &limit) {
 		text += fmt.Sprintf("; if the source is trusted, raise the limit with --limit %s=VALUE", limit.Name)
-	}
-	if remedy := remedyFor(err); remedy != "" {
-		text += "; " + remedy
 	}
 	var b strings.Builder
 	for line := range strings.Lines(text) {

@@ -15,6 +15,7 @@ import (
 	"thinctl/internal/cli/exit"
 	"thinctl/internal/cli/output"
 	"thinctl/internal/images"
+	"thinctl/internal/remedy"
 	"thinctl/thinpool"
 )
 
@@ -70,9 +71,9 @@ type findingView struct {
 func newFindingViews(findings []thinpool.Finding) []findingView {
 	views := []findingView{}
 	for _, f := range findings {
-		views = append(views, findingView{Code: f.Code, Object: f.Object, Detail: f.Detail, Remedy: f.Remedy,
-			Repairable: f.Repairable,
-			Fault:      string(f.Fault), Lost: f.Lost})
+		detail, next := remedy.Finding(f)
+		views = append(views, findingView{Code: f.Code, Object: f.Object, Detail: detail, Remedy: next,
+			Repairable: f.Repairable, Fault: string(f.Fault), Lost: f.Lost})
 	}
 	return views
 }

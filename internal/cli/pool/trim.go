@@ -9,6 +9,7 @@ import (
 
 	"thinctl/internal/cli/command"
 	"thinctl/internal/cli/output"
+	"thinctl/internal/remedy"
 	"thinctl/thinpool"
 	"thinctl/units"
 )
@@ -47,7 +48,7 @@ func trimPool(c *command.Call) error {
 		for _, one := range trimmed.Volumes {
 			v := trimmedView{Volume: one.Volume, Trimmed: one.Trimmed}
 			if one.Err != nil {
-				v.Error = one.Err.Error()
+				v.Error = remedy.Text(one.Err)
 			}
 			view.Volumes = append(view.Volumes, v)
 		}
