@@ -56,6 +56,9 @@ func check(file string, content []byte, rules []rule) []finding {
 			}
 		}
 		if !p.sentence {
+			if isLibrary(file) {
+				all = append(all, commandsIn(file, p)...)
+			}
 			continue
 		}
 		for _, at := range matches(opening, p.text) {

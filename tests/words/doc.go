@@ -12,6 +12,8 @@
 // another project) is listed in allow.txt with the reason; an entry there that matches
 // nothing is a fault too.
 //
+// A string of a library may not name a command of thinctl, or an option.
+//
 // Names are checked where a Go file declares them. The check does not read code in
 // documents and comments: text in backquotes, in fenced blocks and in indented blocks.
 package main
