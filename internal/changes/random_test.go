@@ -2,7 +2,6 @@ package changes
 
 import (
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -13,8 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"thinctl/internal/testkit/treetest"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
 )
@@ -35,19 +33,19 @@ func TestRandomChanges(t *testing.T) {
 	tree := func(root string, i int) string { return filepath.Join(root, fmt.Sprint(i)) }
 	twins := newTwins(t, filesystem.Ext4, 256*units.MiB, func(root string) {
 		for i := range trees {
-			g := &generator{t, random, tree(root, i)}
-			must(t, os.Mkdir(g.root, 0o755))
+			g := &treetest.Generator{T: t, Random: random, Root: tree(root, i)}
+			must(t, os.Mkdir(g.Root, 0o755))
 			for range 5 + random.IntN(40) {
-				g.create()
+				g.Create()
 			}
 		}
 	})
 	visited := 0
 	for i := range trees {
 		lower, upper := tree(twins.lower, i), tree(twins.upper, i)
-		g := &generator{t, random, upper}
+		g := &treetest.Generator{T: t, Random: random, Root: upper}
 		for range random.IntN(12) {
-			g.change()
+			g.Change()
 		}
 		want := oracle(t, lower, upper)
 		for _, o := range []Options{{SameOrigin: true}, {}, {SameOrigin: true, Workers: 1}, {Workers: 16}} {
@@ -164,139 +162,4 @@ func sameSpecial(line string) bool {
 func isDir(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.IsDir()
-}
-
-// generator changes the tree below root at random.
-type generator struct {
-	t    *testing.T
-	r    *rand.Rand
-	root string
-}
-
-// all lists the entries of the tree, or those for which only returns true.
-func (g *generator) all(want func(fs.DirEntry) bool) []string {
-	var paths []string
-	must(g.t, filepath.WalkDir(g.root, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && path != g.root && want(e) {
-			paths = append(paths, path)
-		}
-		return err
-	}))
-	return paths
-}
-
-func (g *generator) pick(want func(fs.DirEntry) bool) string {
-	if paths := g.all(want); len(paths) > 0 {
-		return paths[g.r.IntN(len(paths))]
-	}
-	return ""
-}
-
-func anything(fs.DirEntry) bool       { return true }
-func regular(e fs.DirEntry) bool      { return e.Type().IsRegular() }
-func directories(e fs.DirEntry) bool  { return e.IsDir() }
-func attributable(e fs.DirEntry) bool { return e.IsDir() || e.Type().IsRegular() }
-func (g *generator) oneIn(n int) bool { return g.r.IntN(n) == 0 }
-func (g *generator) content() []byte  { return []byte(strings.Repeat("x", g.r.IntN(9000))) }
-func (g *generator) moment() time.Time {
-	return time.Unix(1_500_000_000+g.r.Int64N(3), g.r.Int64N(2)*5000)
-}
-
-// fresh returns a path that does not exist. Names are few and have common prefixes, so
-// that they collide and their order matters.
-func (g *generator) fresh() string {
-	for range 20 {
-		parent := g.root
-		if !g.oneIn(3) {
-			parent = cmpOr(g.pick(directories), g.root)
-		}
-		names := []string{"a", "a-b", "a.b", "a0", "a-", "b", "B", "ab", ".wh.a", "\u00e4", "a!", "~", "c", "d", "e"}
-		path := filepath.Join(parent, names[g.r.IntN(len(names))])
-		if _, err := os.Lstat(path); err != nil && len(path) < 400 {
-			return path
-		}
-	}
-	return filepath.Join(g.root, fmt.Sprint(g.r.Uint64()))
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
-func (g *generator) create() {
-	path := g.fresh()
-	switch g.r.IntN(12) {
-	case 0, 1, 2, 3:
-		must(g.t, os.Mkdir(path, 0o700|fs.FileMode(g.r.IntN(0o100))))
-	case 4:
-		must(g.t, os.Symlink([]string{"a", "b", "/", "..", "/etc/passwd"}[g.r.IntN(5)], path))
-	case 5:
-		must(g.t, unix.Mkfifo(path, 0o600))
-	case 6:
-		must(g.t, unix.Mknod(path, unix.S_IFCHR|0o600, 0x100+g.r.IntN(9)))
-	case 7:
-		if target := g.pick(regular); target != "" {
-			must(g.t, os.Link(target, path))
-		}
-	default:
-		must(g.t, os.WriteFile(path, g.content(), 0o600|fs.FileMode(g.r.IntN(0o100))))
-	}
-	if info, err := os.Lstat(path); err == nil && !info.IsDir() && g.oneIn(4) {
-		touch(g.t, path, g.moment())
-	}
-}
-
-func (g *generator) change() {
-	path := g.pick(anything)
-	if path == "" {
-		g.create()
-		return
-	}
-	info, err := os.Lstat(path)
-	must(g.t, err)
-	link := info.Mode()&fs.ModeSymlink != 0
-	switch g.r.IntN(14) {
-	case 0:
-		must(g.t, os.RemoveAll(path))
-	case 1: // another kind of thing may take its place
-		must(g.t, os.RemoveAll(path))
-		g.create()
-	case 2:
-		must(g.t, os.RemoveAll(path), os.Mkdir(path, 0o755))
-	case 3:
-		must(g.t, os.RemoveAll(path), os.WriteFile(path, g.content(), 0o644))
-	case 4:
-		if to := g.fresh(); !strings.HasPrefix(to, path+"/") {
-			must(g.t, os.Rename(path, to))
-		}
-	case 5:
-		touch(g.t, path, g.moment())
-	case 6:
-		if !link {
-			must(g.t, os.Chmod(path, 0o600|fs.FileMode(g.r.IntN(0o100))))
-		}
-	case 7:
-		must(g.t, os.Lchown(path, g.r.IntN(2), g.r.IntN(2)))
-	case 8:
-		if path := g.pick(attributable); path != "" {
-			must(g.t, unix.Setxattr(path, "user.a", g.content()[:0], 0))
-		}
-	case 9:
-		if path := g.pick(regular); path != "" {
-			value := []byte{0, 0, 0, 2, byte(g.r.IntN(2)), 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-			must(g.t, unix.Setxattr(path, capability, value, 0))
-		}
-	case 10, 11:
-		if path := g.pick(regular); path != "" {
-			must(g.t, os.WriteFile(path, g.content(), 0))
-			if g.oneIn(3) {
-				touch(g.t, path, g.moment())
-			}
-		}
-	default:
-		g.create()
-	}
 }
