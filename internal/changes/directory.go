@@ -18,6 +18,7 @@ type dir struct {
 	in     [sides]bool // the trees in which it is a directory
 	kind   Kind        // of the directory itself; 0 if it has not changed
 	info   Info
+	only   Names // the entries that may differ; nil if all may
 
 	pending atomic.Int64 // subdirectories to be read, and itself
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"maps"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -70,6 +71,15 @@ func (l *listing) parse() {
 		if s := l.name(&e); string(s) != "." && string(s) != ".." {
 			l.entries = append(l.entries, e)
 		}
+	}
+}
+
+// set fills the listing with names that may be in a directory.
+func (l *listing) set(names Names) {
+	l.reset()
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		l.entries = append(l.entries, entry{name: len(l.raw), length: len(name)})
+		l.raw = append(append(l.raw, name...), 0)
 	}
 }
 

@@ -58,6 +58,12 @@ func TestRandomChanges(t *testing.T) {
 		exact, _ := walkLines(t, lower, upper, Options{SameOrigin: true, Exact: true})
 		slow, _ := walkLines(t, lower, upper, Options{Exact: true})
 		wantLines(t, fmt.Sprintf("tree %d, exact, with and without one origin", i), exact, slow)
+		for _, o := range []Options{{SameOrigin: true}, {SameOrigin: true, Exact: true}} {
+			all, _ := walkLines(t, lower, upper, o)
+			o.Only = pathsOf(all)
+			got, _ := walkLines(t, lower, upper, o)
+			wantLines(t, fmt.Sprintf("tree %d, only the changes, exact %t", i, o.Exact), got, all)
+		}
 		agreesWithFind(t, lower, upper, want)
 		agreesWithDiff(t, lower, upper, exact)
 		if t.Failed() {

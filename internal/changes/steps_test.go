@@ -19,6 +19,7 @@ func steppedLines(t *testing.T, lower, upper string, set func(*walk), between fu
 	if set != nil {
 		set(w)
 	}
+	root.only = w.options.Only
 	root.pending.Store(1)
 	worker := &worker{walk: w}
 	defer worker.close()

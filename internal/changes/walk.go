@@ -18,6 +18,10 @@ type Options struct {
 	// the content of a file differs. It reads files; with SameOrigin only those whose
 	// inode changed.
 	Exact bool
+	// Only limits the comparison to a set of paths, and to everything below a directory
+	// that is not the same inode in both trees. The caller warrants that no other entry
+	// differs. If it is nil, or the lower tree is empty, everything is compared.
+	Only Names
 	// Exclude leaves out the paths for which it returns true, and all paths below
 	// them. Several goroutines call it concurrently.
 	Exclude func(path string) bool
@@ -32,6 +36,9 @@ func (o Options) workers() int {
 	}
 	return min(4, max(2, runtime.GOMAXPROCS(0)))
 }
+
+// Names is a set of paths in a directory: names, each with the paths below it.
+type Names map[string]Names
 
 // Walk compares the trees whose roots are the directories lower and upper, and then
 // calls visit for each change, in the order of the paths. If lower is "", the lower
@@ -53,6 +60,9 @@ func Walk(ctx context.Context, lower, upper string, o Options, visit func(Change
 		}
 		defer t.close()
 		w.trees[s], root.in[s] = t, true
+	}
+	if root.in[inLower] {
+		root.only = o.Only
 	}
 	if err := w.find(ctx, root); err != nil {
 		return err

@@ -81,6 +81,10 @@ func (w *worker) list(ctx context.Context, d *dir, s int) error {
 		return err
 	}
 	w.fd[s] = fd
+	if d.only != nil {
+		w.listings[s].set(d.only)
+		return nil
+	}
 	return w.listings[s].read(ctx, fd)
 }
 
@@ -90,7 +94,7 @@ func (w *worker) gone(d *dir, s int) (bool, error) {
 	d.in[s] = false
 	w.listings[s].reset()
 	if s == inLower {
-		d.kind = Added
+		d.kind, d.only = Added, nil
 		return false, nil
 	}
 	if d.kind == Added {
@@ -168,15 +172,28 @@ func (w *worker) entry(d *dir, p *pair) error {
 			kind = Modified
 		}
 	}
-	if upper.isDir() && !upper.mount && !lower.mount {
-		sub := &dir{parent: d, depth: d.depth + 1, name: string(name), kind: kind, info: upper.info()}
-		sub.in = [sides]bool{inLower: lower.isDir(), inUpper: true}
-		sub.pending.Store(1)
+	if sub := below(d, string(name), kind, lower, upper); sub != nil {
 		w.subdirs = append(w.subdirs, sub)
 	} else if kind != 0 {
 		d.add(found{name: string(name), kind: kind, info: upper.info()})
 	}
 	return nil
+}
+
+// below returns the subdirectory of a name, or nil if nothing in it is to be compared.
+func below(d *dir, name string, kind Kind, lower, upper *status) *dir {
+	if !upper.isDir() || upper.mount || lower.mount {
+		return nil
+	}
+	sub := &dir{parent: d, depth: d.depth + 1, name: name, kind: kind, info: upper.info()}
+	sub.in = [sides]bool{inLower: lower.isDir(), inUpper: true}
+	if d.only != nil && lower.isDir() && lower.Ino == upper.Ino {
+		if sub.only = d.only[name]; len(sub.only) == 0 {
+			return nil
+		}
+	}
+	sub.pending.Store(1)
+	return sub
 }
 
 func (w *worker) name(p *pair) []byte {
