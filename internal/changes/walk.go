@@ -20,7 +20,8 @@ type Options struct {
 	Exact bool
 	// Only limits the comparison to a set of paths, and to everything below a directory
 	// that is not the same inode in both trees. The caller warrants that no other entry
-	// differs. If it is nil, or the lower tree is empty, everything is compared.
+	// differs, and that nothing is mounted in the trees. If it is nil, or the lower tree
+	// is empty, everything is compared.
 	Only Names
 	// Exclude leaves out the paths for which it returns true, and all paths below
 	// them. Several goroutines call it concurrently.
