@@ -135,6 +135,38 @@ func touch(name string) func(d string) error {
 	return func(d string) error { return os.WriteFile(filepath.Join(d, name), nil, 0o644) }
 }
 
+// TestFarLinks finds the names of a file in directories of other groups than its own.
+func TestFarLinks(t *testing.T) {
+	for _, args := range [][]string{{"-O", "^flex_bg"}, {"-G", "2"}, {"-G", "16"}} {
+		lower := format(t, 64*units.MiB, append(args, "-b", "1024", "-g", "2048")...)
+		var want []string
+		groups := map[uint64]struct{}{}
+		change(t, lower, func(root string) {
+			must(t, os.Mkdir(root+"/own", 0o755), touch("f")(root+"/own"))
+			for i := range 16 {
+				path := fmt.Sprintf("/%02d", i)
+				want = append(want, path+"/f")
+				must(t, os.Mkdir(root+path, 0o755), os.Link(root+"/own/f", root+path+"/f"))
+				var st unix.Stat_t
+				must(t, unix.Stat(root+path, &st))
+				groups[st.Ino/512] = struct{}{} // 32 groups of 512 inodes
+			}
+			must(t, os.Mkdir(root+"/own/later", 0o755), os.Link(root+"/own/f", root+"/own/later/f"))
+		})
+		want = append(want, "/own/f", "/own/later/f")
+		if len(groups) < 4 {
+			t.Errorf("%v: the directories are in %d groups, want 4 or more", args, len(groups))
+		}
+		upper := clone(t, lower)
+		change(t, upper, func(root string) { must(t, os.Chmod(root+"/own/f", 0o600)) })
+		got, err := changedIn(t, lower, upper, slices.Values(blocks(t, lower, upper, never)))
+		must(t, err)
+		if !slices.Equal(paths(got), want) {
+			t.Errorf("%v: got %q, want %q", args, paths(got), want)
+		}
+	}
+}
+
 // A store through a shared mapping before a freeze does not hide one after it.
 func TestSharedMapping(t *testing.T) {
 	image := format(t, 32*units.MiB)
@@ -167,7 +199,7 @@ func TestSharedMapping(t *testing.T) {
 // TestFlat reads as much of a large file system as of a small one.
 func TestFlat(t *testing.T) {
 	need.Loops(t)
-	changes := map[string]func(d string){
+	edits := map[string]func(d string){
 		"added":       func(d string) { write(t, d+"/added", "new") },
 		"overwritten": func(d string) { write(t, d+"/file-9", "new") },
 		"mode":        func(d string) { must(t, os.Chmod(d, 0o700)) },
@@ -184,9 +216,9 @@ func TestFlat(t *testing.T) {
 				}
 			}
 		})
-		for name, make := range changes {
+		for name, edit := range edits {
 			upper := clone(t, lower)
-			change(t, upper, func(root string) { make(root + "/7/sub/7") })
+			change(t, upper, func(root string) { edit(root + "/7/sub/7") })
 			var files [2]*os.File
 			for i, path := range []string{lower, upper} {
 				f, err := os.Open(path)

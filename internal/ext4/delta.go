@@ -8,13 +8,13 @@ import (
 	"thinctl/internal/changes"
 )
 
-// Changed returns the paths that may differ between two file systems of one origin: both
-// are snapshots of one, or one is a snapshot of the other. changed yields the ranges in
-// which the devices may differ, in order; a device that is larger than the other also
-// differs where the other has ended.
+// Changed returns the paths that may differ between two file systems. One of them must be
+// an earlier state of the other, as a snapshot of it, or of a snapshot of it. changed
+// yields the ranges in which the devices may differ, in order, up to the end of the
+// larger device.
 //
 // The result is for [changes.Options].Only. The kind of the error is Unsupported if the
-// trees must be walked instead.
+// trees must be walked instead. Changed reads one block after another.
 func Changed(ctx context.Context, lower, upper io.ReaderAt, changed iter.Seq[Range]) (changes.Names, error) {
 	ranges, err := collect(changed)
 	if err != nil {
@@ -43,6 +43,7 @@ func Changed(ctx context.Context, lower, upper io.ReaderAt, changed iter.Seq[Ran
 type comparison struct {
 	lower, upper *fileSystem
 	changed      spans
+	tables       [2][chunk]byte // a part of the inode tables of both
 
 	names       map[uint32]changes.Names // that may differ, by the directory in the upper tree
 	directories []uint32                 // of the upper tree, with a changed or new record
@@ -66,35 +67,19 @@ func (c *comparison) checkOrigin() error {
 	return nil
 }
 
+// chunk is the size of a read from the inode tables, a multiple of the size of an inode.
+const chunk = 64 << 10
+
 // compareTables compares the inodes in the ranges that changed.
 func (c *comparison) compareTables() error {
-	const chunk = 64 << 10 // a multiple of the size of an inode
-	var buffers [2][]byte
-	for i := range buffers {
-		buffers[i] = make([]byte, chunk)
-	}
 	size := c.upper.inodeSize
-	for g, upper := range c.upper.groups {
-		lowerUsed := uint64(0)
-		if g < len(c.lower.groups) {
-			lowerUsed = c.lower.groups[g].used
-		}
-		next := uint64(0) // the first inode that was not compared
-		for part := range c.changed.within(upper.table, upper.table+upper.used*size) {
-			next = max(next, (part.begin-upper.table)/size)
-			end := (part.end - upper.table + size - 1) / size
-			for next < end {
+	for g, group := range c.upper.groups {
+		next := uint64(0) // the first inode of the group that was not compared
+		for part := range c.changed.within(group.table, group.table+group.used*size) {
+			next = max(next, (part.begin-group.table)/size)
+			for end := (part.end - group.table + size - 1) / size; next < end; {
 				n := min(end-next, chunk/size)
-				first := uint32(uint64(g)*c.upper.inodesPerGroup+next) + 1
-				inLower := min(n, max(lowerUsed, next)-next)
-				lower, all := buffers[0][:inLower*size], buffers[1][:n*size]
-				if err := c.lower.read(lower, upper.table+next*size); err != nil {
-					return err
-				}
-				if err := c.upper.read(all, upper.table+next*size); err != nil {
-					return err
-				}
-				if err := c.compareInodes(first, lower, all); err != nil {
+				if err := c.compareTable(uint64(g), next, n); err != nil {
 					return err
 				}
 				next += n
@@ -104,14 +89,24 @@ func (c *comparison) compareTables() error {
 	return nil
 }
 
-// compareInodes compares consecutive inodes. The lower tree may have fewer.
-func (c *comparison) compareInodes(first uint32, lower, upper []byte) error {
-	size := int(c.upper.inodeSize)
-	for at := 0; at < len(upper); at += size {
-		now := inode{first + uint32(at/size), upper[at:][:size]}
+// compareTable compares consecutive inodes of a group. The lower tree may have fewer.
+func (c *comparison) compareTable(g, first, n uint64) error {
+	size, lowerN := c.upper.inodeSize, uint64(0)
+	if g < c.lower.groupCount {
+		lowerN = min(n, max(first, c.lower.groups[g].used)-first)
+	}
+	at := c.upper.groups[g].table + first*size
+	if err := c.lower.read(c.tables[0][:lowerN*size], at); err != nil {
+		return err
+	}
+	if err := c.upper.read(c.tables[1][:n*size], at); err != nil {
+		return err
+	}
+	for i := range n {
+		now := inode{number: uint32(g*c.upper.inodesPerGroup+first+i) + 1, record: c.tables[1][i*size:][:size]}
 		was := inode{number: now.number}
-		if at < len(lower) {
-			was.record = lower[at:][:size]
+		if i < lowerN {
+			was.record = c.tables[0][i*size:][:size]
 		}
 		if !now.isUsed() || c.upper.isNameless(now.number) || was.isUsed() && sameRecord(was, now) {
 			continue

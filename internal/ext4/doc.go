@@ -1,6 +1,6 @@
-// Package ext4 finds what may differ between two ext4 file systems of one origin. It
-// reads the blocks that differ instead of the two trees, so that its time depends on the
-// changes and not on the size of the file systems.
+// Package ext4 finds what may differ between two states of an ext4 file system. It reads
+// the blocks that differ instead of the two trees, so that its time depends on the changes
+// and not on the size of the file system.
 //
 // # Result
 //

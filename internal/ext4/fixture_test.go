@@ -66,7 +66,13 @@ type mounted struct {
 // mount mounts an image. It is unmounted at the end of the test, or before by unmount.
 func mount(t testing.TB, image string, o filesystem.MountOptions) *mounted {
 	t.Helper()
-	m := &mounted{t: t, device: need.Loop(t, image, 0), root: filepath.Join(t.TempDir(), "root")}
+	return mountOn(t, image, 0, o)
+}
+
+// mountOn is mount with a device that has flags of the kernel.
+func mountOn(t testing.TB, image string, flags uint32, o filesystem.MountOptions) *mounted {
+	t.Helper()
+	m := &mounted{t: t, device: need.Loop(t, image, flags), root: filepath.Join(t.TempDir(), "root")}
 	o.MakeTarget, o.Type = true, filesystem.Ext4
 	must(t, filesystem.Mount(t.Context(), m.device.Name(), m.root, o))
 	t.Cleanup(m.unmount)
