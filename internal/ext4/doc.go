@@ -31,7 +31,7 @@
 // A walk compares everything in a directory that was added or that has another inode
 // number, so [Changed] needs no paths below it. Data written through a shared mapping
 // are found too: a freeze writes all dirty pages and write-protects them
-// (page_mkclean), and the first store after it calls file_update_time
+// (folio_clear_dirty_for_io), and the first store after it calls file_update_time
 // (ext4_page_mkwrite).
 //
 // A record that differs is in a range that differs. Access times and checksums are not
