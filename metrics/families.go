@@ -45,7 +45,7 @@ type LabelDoc struct {
 func Labels() []LabelDoc {
 	return []LabelDoc{
 		{Name: "backing", Values: []string{"devices", "files"}, Help: "The type of the pool's data and metadata devices."},
-		{Name: "code", Help: "A runbook's code; `thinctl explain` lists them."},
+		{Name: "code", Help: "The code of a condition, which is the name of its runbook."},
 		{Name: "dir", Help: "The pool's directory."},
 		{Name: "file", Values: []string{string(Data), string(Metadata)}, Help: "The data or metadata file of the pool."},
 		{Name: "grpc_code", Values: codes(), Help: "The gRPC code of the reply."},
@@ -113,8 +113,7 @@ func sampleMetrics() []MetricDoc {
 	pool("maximum_bytes", "Size beyond which the space is not extended automatically; absent without such a limit.",
 		"space")
 	pool("seconds_to_full", "Time until the space is full at the present rate; +Inf if it is not filling.", "space")
-	pool("condition", "1 for each condition of the pool; absent otherwise. `thinctl explain CODE` shows its runbook.",
-		"code")
+	pool("condition", "1 for each condition of the pool; absent otherwise.", "code")
 
 	pool("sample_timestamp_seconds", "Time of the last sample, successful or not.")
 	pool("sample_age_seconds", "Time since the last sample.")

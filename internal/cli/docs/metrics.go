@@ -31,6 +31,8 @@ Single volumes are exported if a pool has at most as many volumes and containers
 ` + "`volume_metrics`" + ` in the configuration or ` + "`--volumes`" + ` allows (default: 100). The volumes
 of layers are only counted.
 
+A pool's condition has a code and a runbook: ` + "`thinctl explain CODE`" + ` prints it.
+
 The metrics ` + "`process_*`" + ` and ` + "`promhttp_metric_handler_errors_total`" + ` are served, too.
 `)
 	section := func(title, prefix string) {
