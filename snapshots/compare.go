@@ -11,17 +11,6 @@ import (
 	"thinctl/thinpool"
 )
 
-// Trees are two file trees to be compared.
-type Trees struct {
-	// Lower is the root of the older tree, "" for an empty one.
-	Lower string
-	// Upper is the root of the newer tree.
-	Upper string
-	// Related reports whether one tree is a snapshot of the other, or of what the other
-	// was made of.
-	Related bool
-}
-
 // Pair is two snapshots to be compared.
 type Pair struct {
 	s            *Snapshotter
@@ -162,30 +151,27 @@ func (p *Pair) Upper() string { return p.upper.name }
 // Read calls f while both trees can be read. The tree of an active snapshot is as it
 // was at one moment, also while processes write to it.
 func (p *Pair) Read(ctx context.Context, f func(Trees) error) error {
-	trees := Trees{Related: p.related}
-	err := p.s.read(ctx, p.upper, func(root string) error {
-		trees.Upper = root
+	err := p.s.read(ctx, p.upper, func(upper shownTree) error {
 		if p.lower == nil {
-			return f(trees)
+			return f(Trees{Upper: upper.root})
 		}
-		return p.s.read(ctx, p.lower, func(root string) error {
-			trees.Lower = root
-			return f(trees)
+		return p.s.read(ctx, p.lower, func(lower shownTree) error {
+			return f(p.s.comparison(ctx, lower, upper, p.related))
 		})
 	})
 	return failed("compare", p.upper.name, err)
 }
 
-func (s *Snapshotter) read(ctx context.Context, one *side, f func(root string) error) error {
+func (s *Snapshotter) read(ctx context.Context, one *side, f func(shownTree) error) error {
 	if one.Kind == core.KindActive {
-		err := s.WithFrozen(ctx, one.Volume, one.FS, f)
+		err := s.withFrozen(ctx, one.Record, f)
 		s.reaper.do(func() {}, s.noteReaped)
 		if gone(err) {
 			err = refused("compare", one.name, fault.NotFound, "it was removed or committed in the meantime")
 		}
 		return err
 	}
-	err := s.WithUnwritten(ctx, one.node, one.FS, f)
+	err := s.withUnwritten(ctx, one.Record, one.node, f)
 	if one.Kind == core.KindCommitted {
 		// The views that have shown it may have been removed in the meantime.
 		s.reaper.do(func() { s.deactivate(s.reaper.ctx, one.name, one.Record) }, func() {})

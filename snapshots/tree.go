@@ -46,6 +46,7 @@ type TreeMount struct {
 
 	s      *Snapshotter
 	volume string
+	node   string         // of the device; "" if another owner mounted it
 	alive  *filelock.Lock // nil if another owner mounted it
 	once   sync.Once
 	err    error
@@ -88,8 +89,9 @@ func (s *Snapshotter) MountTree(ctx context.Context, t Tree) (*TreeMount, error)
 	return s.mountTree(ctx, t.Volume, o)
 }
 
-// WithTrees calls f while both trees can be read.
-func (s *Snapshotter) WithTrees(ctx context.Context, lower, upper Tree, f func(lower, upper string) error) error {
+// WithTrees calls f while both trees can be read. related reports whether one was made of
+// the other.
+func (s *Snapshotter) WithTrees(ctx context.Context, lower, upper Tree, related bool, f func(Trees) error) error {
 	l, err := s.MountTree(ctx, lower)
 	if err != nil {
 		return err
@@ -98,7 +100,12 @@ func (s *Snapshotter) WithTrees(ctx context.Context, lower, upper Tree, f func(l
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	return errors.Join(f(l.Root, u.Root), u.Close(), l.Close())
+	trees := Trees{Lower: l.Root, Upper: u.Root, Related: related}
+	if l.node != "" && u.node != "" { // otherwise processes may write to one of them
+		trees = s.comparison(ctx, shownTree{l.Root, lower.Volume, l.node, lower.FS},
+			shownTree{u.Root, upper.Volume, u.node, upper.FS}, related)
+	}
+	return errors.Join(f(trees), u.Close(), l.Close())
 }
 
 // WithMounted calls do with the root of a volume that it mounts to be written. The
@@ -133,7 +140,7 @@ func (s *Snapshotter) mountTree(ctx context.Context, volume string, o filesystem
 	m := &TreeMount{Root: filepath.Join(s.MountsDir(), treePrefix+id+"."+volume), s: s, volume: volume, alive: alive}
 	active, err := s.pool.ActivateVolume(ctx, volume)
 	if err == nil {
-		o.MakeTarget = true
+		o.MakeTarget, m.node = true, active.Node
 		err = s.files.Mount(ctx, active.Node, m.Root, o)
 	}
 	if gone(err) {

@@ -85,8 +85,8 @@ func (s *Store) WriteLayerChanges(ctx context.Context, lower, upper string, w io
 func (s *Store) writeChanges(
 	ctx context.Context, object string, below, tree snapshots.Tree, related bool, w io.Writer,
 ) error {
-	err := s.layers.WithTrees(ctx, below, tree, func(lower, upper string) error {
-		_, err := layertar.Write(ctx, upper, difference(ctx, lower, upper, related), w, layertar.WriteOptions{})
+	err := s.layers.WithTrees(ctx, below, tree, related, func(t snapshots.Trees) error {
+		_, err := layertar.Write(ctx, t.Upper, difference(ctx, t), w, layertar.WriteOptions{})
 		return err
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"thinctl/internal/images/manifest"
 	"thinctl/internal/images/reference"
 	"thinctl/internal/layers"
+	"thinctl/snapshots"
 )
 
 // Opened is an image that can be saved or pushed: its layers can be read as tars. Its
@@ -127,19 +128,17 @@ func (s *Store) writeLayer(ctx context.Context, layer layers.Layer, w io.Writer)
 func (s *Store) writeDifference(
 	ctx context.Context, layer layers.Layer, w io.Writer,
 ) (written layertar.Written, err error) {
-	err = s.layers.WithTrees(ctx, layer.Below(), layer.Tree(), func(lower, upper string) error {
-		written, err = layertar.Write(ctx, upper, difference(ctx, lower, upper, true), w, layertar.WriteOptions{})
+	err = s.layers.WithTrees(ctx, layer.Below(), layer.Tree(), true, func(t snapshots.Trees) error {
+		written, err = layertar.Write(ctx, t.Upper, difference(ctx, t), w, layertar.WriteOptions{})
 		return err
 	})
 	return written, err
 }
 
-// difference walks two trees for package layertar. Related trees are snapshots of one file
-// system.
-func difference(ctx context.Context, lower, upper string, related bool) layertar.Changes {
-	options := changes.Options{SameOrigin: related, Exact: true}
+// difference walks two trees for package layertar.
+func difference(ctx context.Context, t snapshots.Trees) layertar.Changes {
 	return func(visit func(string, layertar.Kind) error) error {
-		return changes.Walk(ctx, lower, upper, options, func(c changes.Change) error {
+		return changes.Walk(ctx, t.Lower, t.Upper, t.Options(true), func(c changes.Change) error {
 			return visit(c.Path, layertar.Kind(c.Kind))
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"thinctl/blockdev"
 	"thinctl/fault"
 	"thinctl/internal/layers"
+	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -170,9 +171,9 @@ func TestEmptyImage(t *testing.T) {
 	if l.Parent != "" || l.Base != c.Init {
 		t.Errorf("got %+v, want no parent and base %s", l, c.Init)
 	}
-	check(t, f.s.WithTrees(f.ctx, l.Below(), l.Tree(), func(lower, upper string) error {
-		_, err := os.Stat(filepath.Join(lower, "etc/hosts"))
-		_, err2 := os.Stat(filepath.Join(upper, "x"))
+	check(t, f.s.WithTrees(f.ctx, l.Below(), l.Tree(), true, func(trees snapshots.Trees) error {
+		_, err := os.Stat(filepath.Join(trees.Lower, "etc/hosts"))
+		_, err2 := os.Stat(filepath.Join(trees.Upper, "x"))
 		return errors.Join(err, err2)
 	}))
 	check(t, f.verify())

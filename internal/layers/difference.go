@@ -46,8 +46,8 @@ func (s *Store) walk(
 	related bool,
 	visit func(changes.Change) error,
 ) error {
-	return s.snaps.WithTrees(ctx, lower, upper, func(lower, upper string) error {
-		return changes.Walk(ctx, lower, upper, changes.Options{SameOrigin: related}, visit)
+	return s.snaps.WithTrees(ctx, lower, upper, related, func(t snapshots.Trees) error {
+		return changes.Walk(ctx, t.Lower, t.Upper, t.Options(false), visit)
 	})
 }
 

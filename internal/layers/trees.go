@@ -64,8 +64,13 @@ func (s *Store) ViewContainer(ctx context.Context, id string) (*snapshots.TreeMo
 }
 
 // WithTrees is [snapshots.Snapshotter.WithTrees].
-func (s *Store) WithTrees(ctx context.Context, lower, upper snapshots.Tree, f func(lower, upper string) error) error {
-	return s.snaps.WithTrees(ctx, lower, upper, f)
+func (s *Store) WithTrees(
+	ctx context.Context,
+	lower, upper snapshots.Tree,
+	related bool,
+	f func(snapshots.Trees) error,
+) error {
+	return s.snaps.WithTrees(ctx, lower, upper, related, f)
 }
 
 // LockVolume is [snapshots.Snapshotter.LockVolume].

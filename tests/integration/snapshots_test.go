@@ -22,6 +22,7 @@ import (
 
 	"thinctl/fault"
 	"thinctl/internal/layers"
+	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/thinpool"
 	"thinctl/units"
@@ -219,7 +220,8 @@ func (f *fixture) containers() {
 	f.must(err)
 	f.t.Logf("commit with 4 MiB unwritten: %s", time.Since(began).Round(time.Millisecond))
 	f.must(os.WriteFile(filepath.Join(root, "later"), nil, 0o600))
-	f.must(f.s.WithTrees(f.ctx, layer.Below(), layer.Tree(), func(lower, upper string) error {
+	f.must(f.s.WithTrees(f.ctx, layer.Below(), layer.Tree(), true, func(trees snapshots.Trees) error {
+		lower, upper := trees.Lower, trees.Upper
 		got, err := os.ReadFile(filepath.Join(upper, "mine"))
 		if err != nil || !bytes.Equal(got, noise(5, 4*units.MiB)) {
 			f.t.Errorf("mine in the committed layer: %d bytes, %v", len(got), err)

@@ -104,9 +104,8 @@ func stream(ctx context.Context, trees snapshots.Trees, want request, w io.Write
 
 // Changes finds the differences between two trees by a walk of both.
 func Changes(ctx context.Context, trees snapshots.Trees) layertar.Changes {
-	options := changes.Options{SameOrigin: trees.Related, Exact: true}
 	return func(visit func(path string, kind layertar.Kind) error) error {
-		return changes.Walk(ctx, trees.Lower, trees.Upper, options, func(c changes.Change) error {
+		return changes.Walk(ctx, trees.Lower, trees.Upper, trees.Options(true), func(c changes.Change) error {
 			return visit(c.Path, layertar.Kind(c.Kind))
 		})
 	}
