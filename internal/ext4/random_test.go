@@ -75,7 +75,7 @@ func TestRandomChanges(t *testing.T) {
 		seed, err = strconv.ParseUint(given, 10, 64)
 		must(t, err)
 	}
-	rounds := 3
+	rounds := 2
 	if given := os.Getenv("THINCTL_ROUNDS"); given != "" {
 		var err error
 		rounds, err = strconv.Atoi(given)
