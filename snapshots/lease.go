@@ -159,6 +159,9 @@ type NewSnapshot struct {
 // insertIn writes the document of the snapshot.
 func (n NewSnapshot) insertIn(tx *thinpool.Tx, s *Snapshotter, volume thinpool.VolumeRecord) error {
 	const op = "commit"
+	if err := checkName(op, "name", n.Key); err != nil {
+		return err
+	}
 	if err := s.free(tx, op, n.Key); err != nil {
 		return err
 	}
@@ -233,13 +236,13 @@ func (l *Lease) unmount(ctx context.Context) error { return l.s.unmountLease(ctx
 
 // unmountLease unmounts a lease's volume; the device stays.
 func (s *Snapshotter) unmountLease(ctx context.Context, id string) error {
-	return RemoveMount(ctx, s.files, s.leaseTarget(id))
+	return removeMount(ctx, s.files, s.leaseTarget(id))
 }
 
-// RemoveMount unmounts a directory, if it is mounted, and removes it. If a process has
+// removeMount unmounts a directory, if it is mounted, and removes it. If a process has
 // entered the mount, or another mount namespace has a copy of it, it is unmounted lazily:
 // that must not fail an operation that is complete.
-func RemoveMount(ctx context.Context, files Files, target string) error {
+func removeMount(ctx context.Context, files Files, target string) error {
 	ctx, cancel := contexts.Cleanup(ctx)
 	defer cancel()
 	err := files.Unmount(ctx, target, filesystem.UnmountOptions{})

@@ -153,10 +153,14 @@ type RemoveOptions struct {
 
 // RemoveAll removes snapshots in one transaction, all or none of them, and gives back
 // their blocks. Their volumes have the same purpose, and each comes before its parent.
+// Without keys, only the documents of With are written.
 // If it returns removals with an error, the snapshots are removed and blocks are not
 // given back. Errors of the pool are returned as they are.
 func (s *Snapshotter) RemoveAll(ctx context.Context, keys []string, o RemoveOptions) ([]thinpool.Removal, error) {
 	const op = "remove"
+	if len(keys) == 0 {
+		return nil, s.pool.Update(ctx, func(tx *thinpool.Tx) error { return s.deleteAll(tx, nil, nil, o) })
+	}
 	records, volumes := make([]Record, len(keys)), make([]string, len(keys))
 	err := s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
 		for i, key := range keys {

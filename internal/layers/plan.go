@@ -261,9 +261,6 @@ func (s *Store) removeLayers(ctx context.Context, layers []string, o RemovalOpti
 	if err := planned.refusal(o.Unused); err != nil {
 		return Removed{}, err
 	}
-	if len(planned.Layers) == 0 {
-		return Removed{}, s.pool.Update(ctx, func(tx *thinpool.Tx) error { return planned.apply(tx, layers, o) })
-	}
 	// A process that is about to view a layer does not find it, or is found itself.
 	unlock, err := s.snaps.LockVolumes(ctx, planned.volumes())
 	if err != nil {
