@@ -50,7 +50,7 @@ func CheckIn(tx *thinpool.Tx) ([]Disagreement, error) {
 		c.record(key, all.records[key])
 	}
 	for child, name := range all.children {
-		c.say("snapshot "+quoted(name), "it is known as a child, "+child+", and is none")
+		c.say("snapshot "+quoted(name), "it is recorded as the child "+child+", and does not exist")
 	}
 	for _, t := range all.templates {
 		c.volume("template "+t.Key, TemplateVolume(t.Key), forTemplate, true)
@@ -60,7 +60,7 @@ func CheckIn(tx *thinpool.Tx) ([]Disagreement, error) {
 		if volume.For == ForContainerd {
 			continue
 		}
-		c.say("volume "+name, "it is kept for a "+volume.For+", and has no document")
+		c.say("volume "+name, "its purpose is "+volume.For+", and it has no document")
 	}
 	return c.found, nil
 }
@@ -172,7 +172,7 @@ func (c *check) record(key string, r Record) {
 	object := shown(key)
 	c.volume(object, r.Volume, r.For, r.Kind != core.KindActive)
 	if n := c.views[r.Volume]; r.Kind == core.KindCommitted && n != r.Views {
-		c.say(object, fmt.Sprintf("it counts %d views, and has %d", r.Views, n))
+		c.say(object, fmt.Sprintf("it records %d views, and has %d", r.Views, n))
 	}
 	if r.Parent == "" {
 		return

@@ -46,12 +46,12 @@ func TestCheckFinds(t *testing.T) {
 		{"the document of a child without a snapshot", change(func(f *fixture, tx *thinpool.Tx) error {
 			a, err := find(tx, "a")
 			return errors.Join(err, tx.Put("snapshot-children", "default/"+a.ID+"/0123", "gone"))
-		}), []string{`snapshot "gone": it is known as a child`}, []string{"a", "b", "look", "web"}},
+		}), []string{`snapshot "gone": it is recorded as the child`}, []string{"a", "b", "look", "web"}},
 		{"the number of views", change(func(f *fixture, tx *thinpool.Tx) error {
 			b, err := find(tx, "b")
 			b.Views = 7
 			return errors.Join(err, tx.Put("snapshots", "default/b", b))
-		}), []string{`snapshot "default/b": it counts 7 views, and has 1`}, []string{"a", "b", "look", "web"}},
+		}), []string{`snapshot "default/b": it records 7 views, and has 1`}, []string{"a", "b", "look", "web"}},
 		{"a volume", func(f *fixture) error {
 			var a snapshots.Record
 			err := f.Pool.View(f.Ctx, func(tx *thinpool.Tx) (err error) { a, err = find(tx, "a"); return err })

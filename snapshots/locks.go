@@ -52,11 +52,6 @@ func (s *Snapshotter) LockVolume(ctx context.Context, volume string) (*filelock.
 	return s.lock(ctx, lockVolume, volume)
 }
 
-// TryLockVolume is LockVolume without waiting; filelock.ErrHeld.
-func (s *Snapshotter) TryLockVolume(volume string) (*filelock.Lock, error) {
-	return s.tryLock(lockVolume, volume)
-}
-
 // LockObject locks a name that the caller chooses, for the time in which it makes the
 // object of that name. The caller releases the lock.
 func (s *Snapshotter) LockObject(ctx context.Context, name string) (*filelock.Lock, error) {

@@ -39,14 +39,14 @@ func (r *repair) did(format string, a ...any) {
 	r.actions = append(r.actions, fmt.Sprintf(format, a...))
 }
 
-// keep makes sure that the volume of a document is kept for its purpose.
+// keep makes sure that the volume of a document has its purpose.
 func (r *repair) keep(name, purpose string) error {
 	r.used[name] = true
 	volume := r.volumes[name]
 	if volume.For == purpose {
 		return nil
 	}
-	r.did("keep the volume %s for a %s again", name, purpose)
+	r.did("set the purpose of volume %s to %s", name, purpose)
 	return r.tx.Keep(volume, purpose)
 }
 

@@ -124,7 +124,7 @@ func (s *Snapshotter) WithMounted(
 	}
 	err = do(m.Root)
 	if keep {
-		return errors.Join(err, RemoveMount(ctx, s.files, m.Root), m.alive.Release())
+		return errors.Join(err, removeMount(ctx, s.files, m.Root), m.alive.Release())
 	}
 	return errors.Join(err, m.close(ctx))
 }

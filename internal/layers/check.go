@@ -37,10 +37,10 @@ func checkIn(tx *thinpool.Tx) (found []snapshots.Disagreement, err error) {
 		say(object, "its snapshot is missing")
 	}
 	for _, id := range d.unknownLayers() {
-		say("snapshot "+layerVolume(id), "no layer has it")
+		say("snapshot "+layerVolume(id), "no layer has its id")
 	}
 	for _, id := range d.unknownContainers() {
-		say("snapshot "+containerVolume(id), "no container has it")
+		say("snapshot "+containerVolume(id), "no container has its id")
 	}
 	reserved := map[string]bool{}
 	for name, id := range d.names {

@@ -35,7 +35,7 @@ func (s *Store) SetDigest(ctx context.Context, layer string, d Digest) error {
 		}
 	}
 	err := s.pool.Update(ctx, func(tx *thinpool.Tx) error {
-		l, err := FindIn(tx, layer)
+		l, err := findIn(tx, layer)
 		if err != nil {
 			return err
 		}

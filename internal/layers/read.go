@@ -40,14 +40,14 @@ func list[T any](
 // digits.
 func (s *Store) Layer(ctx context.Context, id string) (layer Layer, err error) {
 	err = s.pool.View(ctx, func(tx *thinpool.Tx) (err error) {
-		layer, err = FindIn(tx, id)
+		layer, err = findIn(tx, id)
 		return err
 	})
 	return layer, failed("find", "layer "+id, err)
 }
 
-// FindIn is Layer within the caller's transaction.
-func FindIn(tx *thinpool.Tx, id string) (Layer, error) {
+// findIn is Layer within the caller's transaction.
+func findIn(tx *thinpool.Tx, id string) (Layer, error) {
 	return byPrefix[Layer](tx, kindLayers, "layer", id)
 }
 
