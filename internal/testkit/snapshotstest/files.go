@@ -9,13 +9,13 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	"thinctl/blockdev"
 	"thinctl/dm"
 	"thinctl/fault"
 	"thinctl/internal/testkit/dmtest"
+	"thinctl/internal/testkit/thinpooltest"
 	"thinctl/snapshots"
 	"thinctl/snapshots/filesystem"
 	"thinctl/units"
@@ -60,7 +60,7 @@ type mount struct {
 	release  func()
 }
 
-func newFiles(t *testing.T, kernel *dmtest.Kernel, step func(string, func() error) error) *Files {
+func newFiles(t thinpooltest.TB, kernel *dmtest.Kernel, step func(string, func() error) error) *Files {
 	return &Files{Patience: 5 * time.Second, kernel: kernel, step: step, dir: t.TempDir(), versions: map[uint64]version{},
 		mounts: map[string]*mount{},
 		others: map[blockdev.Number][]filesystem.Holder{}}

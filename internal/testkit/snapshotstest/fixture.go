@@ -19,7 +19,7 @@ type Fixture struct {
 }
 
 // New returns a fixture with an empty root.
-func New(t *testing.T) *Fixture {
+func New(t thinpooltest.TB) *Fixture {
 	f := &Fixture{Fixture: thinpooltest.New(t)}
 	f.Files = newFiles(t, f.Kernel, f.Step)
 	return f

@@ -39,10 +39,10 @@ type Fixture struct {
 }
 
 // New returns a fixture with an empty root and the newest kernel.
-func New(t *testing.T) *Fixture { return NewOn(t, dmtest.Options{}) }
+func New(t TB) *Fixture { return NewOn(t, dmtest.Options{}) }
 
 // NewOn returns a fixture with the kernel of those options.
-func NewOn(t *testing.T, kernel dmtest.Options) *Fixture {
+func NewOn(t TB, kernel dmtest.Options) *Fixture {
 	f := &Fixture{Root: t.TempDir() + "/pools", store: dmtest.NewStore(), disks: map[string]disk.Device{},
 		Damage: map[string]func(uint64, []byte){}}
 	kernel.Store = f.store
