@@ -34,10 +34,11 @@ func (t Trees) Options(exact bool) changes.Options {
 
 // comparison returns the trees for a comparison. If they are related, the blocks in which
 // their volumes differ give the paths that may differ, so that the walk need not read the
-// rest. Both trees are mounted, and nothing is written to either.
+// rest. Both trees are mounted. The blocks of a tree that another owner has mounted may
+// change while they are read, so they give nothing.
 func (s *Snapshotter) comparison(ctx context.Context, lower, upper shownTree, related bool) Trees {
 	trees := Trees{Lower: lower.root, Upper: upper.root, Related: related}
-	if !related || lower.fs != filesystem.Ext4 || upper.fs != filesystem.Ext4 {
+	if !related || lower.node == "" || upper.node == "" || lower.fs != filesystem.Ext4 || upper.fs != filesystem.Ext4 {
 		return trees
 	}
 	var err error

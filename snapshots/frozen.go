@@ -10,7 +10,7 @@ import (
 // shownTree is a tree that is mounted to be read, with the device that it is on.
 type shownTree struct {
 	root         string
-	volume, node string
+	volume, node string // node is "" if another owner has mounted it
 	fs           filesystem.Type
 }
 

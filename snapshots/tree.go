@@ -92,20 +92,39 @@ func (s *Snapshotter) MountTree(ctx context.Context, t Tree) (*TreeMount, error)
 // WithTrees calls f while both trees can be read. related reports whether one was made of
 // the other.
 func (s *Snapshotter) WithTrees(ctx context.Context, lower, upper Tree, related bool, f func(Trees) error) error {
-	l, err := s.MountTree(ctx, lower)
+	return s.withTree(ctx, lower, func(l shownTree) error {
+		return s.withTree(ctx, upper, func(u shownTree) error {
+			return f(s.comparison(ctx, l, u, related))
+		})
+	})
+}
+
+// withTree calls f with a tree. If processes may be writing to it, f reads a snapshot of
+// it, or the tree itself if no snapshot can be taken: a pool that is full can be read.
+func (s *Snapshotter) withTree(ctx context.Context, t Tree, f func(shownTree) error) error {
+	if t.Written {
+		status, err := s.pool.VolumeStatus(ctx, t.Volume)
+		if err != nil {
+			return err
+		}
+		if status.Active {
+			taken := false
+			err := s.withFrozen(ctx, Record{Volume: t.Volume, FS: t.FS}, func(frozen shownTree) error {
+				taken = true
+				return f(frozen)
+			})
+			if taken || ctx.Err() != nil {
+				return err
+			}
+			s.options.Log.Debug("a tree is read where it is mounted, since no snapshot could be taken",
+				"pool", s.pool.Name(), "volume", t.Volume, "error", err)
+		}
+	}
+	m, err := s.MountTree(ctx, t)
 	if err != nil {
 		return err
 	}
-	u, err := s.MountTree(ctx, upper)
-	if err != nil {
-		return errors.Join(err, l.Close())
-	}
-	trees := Trees{Lower: l.Root, Upper: u.Root, Related: related}
-	if l.node != "" && u.node != "" { // otherwise processes may write to one of them
-		trees = s.comparison(ctx, shownTree{l.Root, lower.Volume, l.node, lower.FS},
-			shownTree{u.Root, upper.Volume, u.node, upper.FS}, related)
-	}
-	return errors.Join(f(trees), u.Close(), l.Close())
+	return errors.Join(f(shownTree{m.Root, t.Volume, m.node, t.FS}), m.Close())
 }
 
 // WithMounted calls do with the root of a volume that it mounts to be written. The

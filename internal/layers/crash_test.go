@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"thinctl/fault"
+	"thinctl/internal/changes"
 	"thinctl/internal/layers"
 	"thinctl/internal/testkit/snapshotstest"
 	"thinctl/thinpool"
@@ -203,6 +204,15 @@ func operations() []operation {
 				return errors.Join(checkTree(view.Root, "a", "b"), view.Close())
 			},
 			done: func(*fixture) (bool, error) { return true, nil }},
+		{name: "compare a mounted container", prepare: container(true), left: []string{"a", "b"},
+			run: func(ctx context.Context, s *layers.Store, _ func(string)) error {
+				got, err := containerChanges(ctx, s, "web")
+				if err == nil && !slices.Equal(got, []string{"A /x"}) {
+					err = fmt.Errorf("got changes %q, want A /x", got)
+				}
+				return err
+			},
+			done: func(*fixture) (bool, error) { return true, nil }},
 		{name: "remove a mounted container", prepare: container(true), left: []string{"a", "b"},
 			run: func(ctx context.Context, s *layers.Store, _ func(string)) error {
 				_, err := s.RemoveContainer(ctx, "web", layers.RemoveOptions{})
@@ -228,6 +238,14 @@ func operations() []operation {
 				return len(all) == 0, err
 			}},
 	}
+}
+
+func containerChanges(ctx context.Context, s *layers.Store, name string) (all []string, err error) {
+	err = s.ContainerChanges(ctx, name, func(c changes.Change) error {
+		all = append(all, c.String())
+		return nil
+	})
+	return all, err
 }
 
 func removeLayers(ctx context.Context, s *layers.Store, _ func(string)) error {
