@@ -14,6 +14,8 @@ import (
 // ApplyOptions are the options of Apply.
 type ApplyOptions struct {
 	Limits Limits
+	// NoSplit leaves out the split, for a layer that is never written again.
+	NoSplit bool
 	// TempDir is the directory for a split that is too large for memory, by default
 	// os.TempDir.
 	TempDir string
@@ -30,7 +32,7 @@ type Applied struct {
 	Entries int         // in the tar, including whiteouts
 	DiffID  string      // "sha256:...", of the uncompressed tar
 	TarSize int64       // bytes of the uncompressed tar
-	Split   Split       // for Replay; the caller closes it
+	Split   Split       // for Replay; the caller closes it. It is empty with NoSplit
 }
 
 // Apply unpacks a layer (a tar, plain or compressed) over the tree in root. It reads
@@ -39,11 +41,16 @@ type Applied struct {
 // layer. Nothing is synced.
 func Apply(ctx context.Context, root string, r io.Reader, o ApplyOptions) (_ Applied, err error) {
 	limits := o.Limits.orDefaults()
-	extra := &extras{rec: newRecorder(2*limits.Kept+limits.Split, o.TempDir), limit: limits.Kept}
-	split := newRecorder(limits.Split, o.TempDir)
+	extra := &extras{limit: limits.Kept}
+	var split *recorder
+	var spools Split
+	if !o.NoSplit {
+		extra.rec, split = newRecorder(2*limits.Kept+limits.Split, o.TempDir), newRecorder(limits.Split, o.TempDir)
+		spools.parts = []*spool{extra.rec.out, split.out}
+	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, Split{[]*spool{extra.rec.out, split.out}}.Close())
+			err = errors.Join(err, spools.Close())
 		}
 	}()
 
@@ -83,8 +90,9 @@ func Apply(ctx context.Context, root string, r io.Reader, o ApplyOptions) (_ App
 		if err := extra.rec.close(); err != nil {
 			return Applied{}, err
 		}
-		applied.Split.parts = append(applied.Split.parts, extra.rec.out)
+		applied.Split = spools
+	} else if split != nil {
+		applied.Split.parts = spools.parts[1:]
 	}
-	applied.Split.parts = append(applied.Split.parts, split.out)
 	return applied, nil
 }

@@ -218,8 +218,10 @@ func (s *scan) contents(h *tar.Header, e *entry) error {
 		_, err := io.Copy(io.Discard, s.reader)
 		return s.explain(err)
 	}
-	s.crc.Reset()
-	s.input.seen = func(p []byte) error { _, err := s.crc.Write(p); return err }
+	if s.split != nil {
+		s.crc.Reset()
+		s.input.seen = func(p []byte) error { _, err := s.crc.Write(p); return err }
+	}
 	if err := s.pieces(e.size); err != nil {
 		return err
 	}

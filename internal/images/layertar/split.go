@@ -28,7 +28,7 @@ type line struct {
 // written.
 const segmentSize = 256 << 10
 
-// recorder writes one member of a split.
+// recorder writes one member of a split. If it is nil it records nothing.
 type recorder struct {
 	limit   units.Bytes
 	out     *spool
@@ -46,6 +46,9 @@ func newRecorder(limit units.Bytes, dir string) *recorder {
 }
 
 func (r *recorder) add(l line) error {
+	if r == nil {
+		return nil
+	}
 	if err := r.json.Encode(l); err != nil {
 		return err
 	}
@@ -57,6 +60,9 @@ func (r *recorder) add(l line) error {
 
 // segment records bytes of the tar.
 func (r *recorder) segment(b []byte) error {
+	if r == nil {
+		return nil
+	}
 	r.pending = append(r.pending, b...)
 	if len(r.pending) >= segmentSize {
 		return r.flush()
@@ -76,6 +82,9 @@ func (r *recorder) flush() error {
 
 // file records contents that the tree has, and returns the position of the line.
 func (r *recorder) file(name string, size int64, crc []byte) (int, error) {
+	if r == nil {
+		return 0, nil
+	}
 	if err := r.flush(); err != nil {
 		return 0, err
 	}
@@ -86,6 +95,9 @@ func (r *recorder) file(name string, size int64, crc []byte) (int, error) {
 }
 
 func (r *recorder) close() error {
+	if r == nil {
+		return nil
+	}
 	if err := r.flush(); err != nil {
 		return err
 	}
@@ -124,6 +136,9 @@ func (o *extras) reserve(size int64) error {
 }
 
 func (o *extras) add(l line) error {
+	if o.rec == nil {
+		return nil
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.used = true

@@ -250,7 +250,7 @@ func within(root *os.Root, name string, do func(*os.Root) error) error {
 const keptPiece = 1 << 20
 
 func (t *tree) keep(e *entry, root *os.Root, name string) error {
-	if len(e.parts) == 0 {
+	if len(e.parts) == 0 || t.extras.rec == nil {
 		return nil
 	}
 	f, err := root.Open(name)
