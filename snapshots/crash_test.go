@@ -111,6 +111,18 @@ func operations() []operation {
 			_, err := f.S.View(f.Ctx, "look", "a")
 			check(f.T, err)
 		}, run: func(ctx context.Context, s *snapshots.Snapshotter) error { return s.Remove(ctx, "look") }},
+		{name: "fill", prepare: written, done: filled,
+			run: func(ctx context.Context, s *snapshots.Snapshotter) error {
+				mounts, err := s.Mounts(ctx, "web")
+				if err != nil {
+					return err
+				}
+				web, err := s.Active(ctx, mounts)
+				if err != nil {
+					return err
+				}
+				return web.Fill(ctx, func(root string) error { return os.WriteFile(filepath.Join(root, "c"), []byte("c"), 0o600) })
+			}},
 		{name: "commit", prepare: written, run: commit, done: committed},
 		{name: "commit after a reboot", run: commit, done: committed,
 			prepare: func(f *fixture) {
@@ -149,6 +161,18 @@ func exists(key string, files ...string) func(*fixture) (bool, error) {
 		}
 		return true, f.Has(mounts, files...)
 	}
+}
+
+// filled reports whether the snapshot has the file that Fill wrote. It must have the others.
+func filled(f *fixture) (bool, error) {
+	mounts, err := f.S.Mounts(f.Ctx, "web")
+	if err != nil {
+		return false, err
+	}
+	if f.Has(mounts, "a", "b", "c") == nil {
+		return true, nil
+	}
+	return false, f.Has(mounts, "a", "b")
 }
 
 // committed reports whether the snapshot is committed. It must have one of its two names, and its files in either case.

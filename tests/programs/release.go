@@ -71,7 +71,7 @@ func (r release) proxies(sockets map[string]string) string {
 		text += fmt.Sprintf("[proxy_plugins.%s-diff]\n  type = \"diff\"\n  address = %q\n", name, socket)
 		differs = append(differs, fmt.Sprintf("%q, ", name+"-diff"))
 		text += fmt.Sprintf("[[plugins.'io.containerd.transfer.v1.local'.unpack_config]]\n  platform = \"linux\"\n  "+
-			"snapshotter = %q\n  differ = \"walking\"\n", name)
+			"snapshotter = %q\n  differ = %q\n", name, name+"-diff")
 	}
 	return text + fmt.Sprintf("[plugins.'io.containerd.service.v1.diff-service']\n  default = [%s\"walking\"]\n",
 		strings.Join(differs, ""))

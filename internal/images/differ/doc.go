@@ -15,16 +15,18 @@
 // compare it, as it mounts the device read-only a second time. The kernel rejects that
 // (EBUSY) while the device is mounted read-write for the container.
 //
-// The service answers as unimplemented: requests for other snapshots, each Apply, and
-// media types other than the three of the OCI. containerd's diff service then takes the
-// next differ of its list. These answers do not read the pool and do not depend on its
-// state.
+// The service answers as unimplemented: requests for other snapshots, a Diff with media
+// types other than the three of the OCI, and an Apply of anything but a plain layer.
+// containerd's diff service then takes the next differ of its list. These answers do not
+// read the pool and do not depend on its state; but an Apply to a view does.
 //
 // The layer is streamed: neither the layer nor a file is held in memory. [Changes] finds
-// the differences, and package layertar writes them.
+// the differences, and package layertar writes and extracts them.
 //
-// After the process was killed, the snapshotter's next Recover removes the snapshot and
-// the mounts. An unfinished write in containerd may remain, and a lease that expires.
+// After the process was killed, the snapshotter's next Recover removes the temporary
+// snapshot and the mounts. An unfinished write in containerd may remain, and a lease that
+// expires. An unfinished Apply leaves a part of the layer in the snapshot, as the walking
+// differ does.
 //
 // # Caveats
 //

@@ -21,15 +21,22 @@ const leaseTime = time.Hour
 // collector (core/metadata/gc.go).
 const expires = "containerd.io/gc.expire"
 
+// inNamespace returns a context for requests to containerd in the request's namespace.
+func inNamespace(ctx context.Context) (context.Context, error) {
+	namespace, err := namespaces.NamespaceRequired(ctx)
+	if err != nil {
+		return nil, &snapshots.Error{Op: "read", Object: "containerd's namespace", Err: err}
+	}
+	return namespaces.WithNamespace(ctx, namespace), nil
+}
+
 // held returns a context for requests to containerd in the request's namespace. The
 // request's lease, or one that expires, keeps what they write. The caller calls release
 // if it did not write a layer.
 func (d *Differ) held(ctx context.Context) (_ context.Context, release func(context.Context) error, err error) {
-	namespace, err := namespaces.NamespaceRequired(ctx)
-	if err != nil {
-		return nil, nil, &snapshots.Error{Op: "compare", Object: "snapshots", Err: err}
+	if ctx, err = inNamespace(ctx); err != nil {
+		return nil, nil, err
 	}
-	ctx = namespaces.WithNamespace(ctx, namespace)
 	if lease, has := leases.FromContext(ctx); has {
 		return leases.WithLease(ctx, lease), func(context.Context) error { return nil }, nil
 	}

@@ -69,7 +69,7 @@ func (d *Differ) Close() error { return d.conn.Close() }
 
 // service is containerd's Diff service.
 type service struct {
-	api.UnimplementedDiffServer // for Apply
+	api.UnimplementedDiffServer // for methods of later versions
 	d                           *Differ
 }
 

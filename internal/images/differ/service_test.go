@@ -132,7 +132,6 @@ func TestRefused(t *testing.T) {
 			_, err := f.differ.Compare(f.ctx, lower, upper, diff.WithMediaType("application/vnd.oci.image.layer.v1.tar+xz"))
 			return err
 		},
-		"apply": func() error { _, err := f.differ.Apply(f.ctx, v1.Descriptor{}, upper); return err },
 	}
 	for _, ready := range []error{nil, errors.New("pool vault is not ready")} {
 		f.ready = ready
