@@ -43,6 +43,9 @@ func StartContainerdWith(ctx context.Context, dir string, sockets map[string]str
 		return nil, err
 	}
 	c := &Containerd{address: run + "/containerd.sock"}
+	if err := replaceLink(c.address, containerdSocket(dir)); err != nil {
+		return nil, err
+	}
 	config := filepath.Join(root, "config.toml")
 	text := fmt.Sprintf(`version = 2
 root = %q

@@ -44,7 +44,6 @@ func (r release) start(ctx context.Context, dir string, files ...string) (*Conta
 		return nil, err
 	}
 	c := &Containerd{address: run + "/containerd.sock", release: r}
-	// StartSnapshotter has configured thinctl with this path.
 	if err := replaceLink(c.address, containerdSocket(dir)); err != nil {
 		return nil, err
 	}
@@ -67,7 +66,7 @@ func (r release) start(ctx context.Context, dir string, files ...string) (*Conta
 }
 
 // containerdSocket is a link to the socket of the containerd that was started last
-// below dir.
+// below dir. StartSnapshotter configures thinctl with it.
 func containerdSocket(dir string) string { return filepath.Join(dir, "containerd.sock") }
 
 func replaceLink(to, path string) error {

@@ -27,6 +27,9 @@ const (
 // everyone are the names that -peers accepts.
 var everyone = []string{floorName, "udev", "direct", thinctlName, devmapper, overlayfs}
 
+// The sockets of thinctl serve: the one that containerd uses, and the one that it does not.
+const proxied, direct = "/run/peers/proxied.sock", "/run/peers/direct.sock"
+
 // sole keeps the garbage collector from running unless it is requested.
 const sole = `[plugins."io.containerd.gc.v1.scheduler"]
   mutation_threshold = 1000000000
@@ -93,7 +96,6 @@ func (f *fixture) start(ctx context.Context, thinctl string, names []string) ([]
 	if err := pool.Create(ctx, "--data-size", "20G", "--metadata-size", "1G", "--base-size", "10G"); err != nil {
 		return nil, err
 	}
-	const proxied, direct = "/run/peers/proxied.sock", "/run/peers/direct.sock"
 	served, err := programs.StartSnapshotter(ctx, pool, f.dir, map[string]string{"proxied": proxied, "direct": direct})
 	if err != nil {
 		return nil, err
@@ -107,7 +109,7 @@ func (f *fixture) start(ctx context.Context, thinctl string, names []string) ([]
 	var peers []peer
 	var faults []error
 	for _, name := range names {
-		one, err := f.peer(ctx, name, direct)
+		one, err := f.peer(ctx, name)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("preparing %s: %w", name, err))
 			fmt.Fprintln(os.Stderr, faults[len(faults)-1])
@@ -119,7 +121,7 @@ func (f *fixture) start(ctx context.Context, thinctl string, names []string) ([]
 	return peers, errors.Join(faults...)
 }
 
-func (f *fixture) peer(ctx context.Context, name, direct string) (peer, error) {
+func (f *fixture) peer(ctx context.Context, name string) (peer, error) {
 	switch name {
 	case floorName:
 		kernel, err := openBare()
@@ -134,9 +136,11 @@ func (f *fixture) peer(ctx context.Context, name, direct string) (peer, error) {
 		}
 		return newFloor(ctx, udevName, f.dir, waiting{kernel})
 	case "direct":
-		return connect(directName, direct, thinctlName)
-	case thinctlName, devmapper, overlayfs:
-		return connect(name, f.daemon.Address(), name)
+		return connect(directName, direct, direct, thinctlName)
+	case thinctlName:
+		return connect(name, f.daemon.Address(), proxied, name)
+	case devmapper, overlayfs:
+		return connect(name, f.daemon.Address(), f.daemon.Address(), name)
 	}
 	return nil, fmt.Errorf("there is none of that name; there are %s", strings.Join(everyone, ", "))
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	containers "github.com/containerd/containerd/api/services/containers/v1"
@@ -45,7 +46,7 @@ var operations = []string{prepare, mounts, usage, commit, view, removeView, remo
 // snapshots is used.
 type server struct {
 	title, snapshotter string
-	conn               *grpc.ClientConn
+	conn, differs      *grpc.ClientConn // the same but for thinctl
 	snapshots          api.SnapshotsClient
 	leases             leases.LeasesClient
 	diff               diff.DiffClient
@@ -54,19 +55,25 @@ type server struct {
 	length             int // of the chain
 }
 
-func connect(title, socket, snapshotter string) (*server, error) {
+// connect connects to a snapshotter, and to the Diff service that extracts its layers.
+// containerd 1.6 has no proxies for these services, so that of thinctl is called directly.
+func connect(title, socket, differ, snapshotter string) (*server, error) {
 	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return nil, err
 	}
-	return &server{title: title, snapshotter: snapshotter, conn: conn, snapshots: api.NewSnapshotsClient(conn),
-		leases: leases.NewLeasesClient(conn), diff: diff.NewDiffClient(conn),
+	differs, err := grpc.NewClient("unix:"+differ, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &server{title: title, snapshotter: snapshotter, conn: conn, differs: differs,
+		snapshots: api.NewSnapshotsClient(conn), leases: leases.NewLeasesClient(conn), diff: diff.NewDiffClient(differs),
 		containers: containers.NewContainersClient(conn), tasks: tasks.NewTasksClient(conn)}, nil
 }
 
 func (s *server) name() string { return s.title }
 
-func (s *server) close(context.Context) error { return s.conn.Close() }
+func (s *server) close(context.Context) error { return errors.Join(s.conn.Close(), s.differs.Close()) }
 
 // namespace is containerd's namespace of all objects that are made here.
 const namespace = "peers"

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -14,6 +15,7 @@ type containerd struct {
 	*programs.Containerd
 	fixture
 	snapshotter string
+	differ      *differ
 }
 
 func newContainerd(snapshotter string) func(context.Context, fixture) (peer, error) {
@@ -23,7 +25,12 @@ func newContainerd(snapshotter string) func(context.Context, fixture) (peer, err
 			return nil, err
 		}
 		daemon, err := programs.StartContainerd(ctx, dir)
-		return &containerd{Containerd: daemon, fixture: f, snapshotter: snapshotter}, err
+		if err != nil {
+			return nil, err
+		}
+		c := &containerd{Containerd: daemon, fixture: f, snapshotter: snapshotter}
+		c.differ, err = connect(daemon.Address(), daemon.Address(), snapshotter)
+		return c, err
 	}
 }
 
@@ -77,7 +84,7 @@ func (c *containerd) ready(ctx context.Context, container string) error {
 }
 
 func (c *containerd) diff(ctx context.Context, container string) error {
-	return c.snapshots(ctx, "diff", container)
+	return c.differ.diff(ctx, container, "sha256:"+c.chain)
 }
 
 func (c *containerd) commit(ctx context.Context, container, image string) error {
@@ -101,4 +108,6 @@ func (c *containerd) removeImage(ctx context.Context) error {
 	return err
 }
 
-func (c *containerd) stop(ctx context.Context) error { return c.Stop(ctx) }
+func (c *containerd) stop(ctx context.Context) error {
+	return errors.Join(c.differ.close(), c.Stop(ctx))
+}

@@ -41,7 +41,7 @@ type flags struct {
 
 func main() {
 	var f flags
-	flag.StringVar(&f.peers, "peers", "floor,thinctl,docker,devmapper,overlayfs", "who is measured")
+	flag.StringVar(&f.peers, "peers", "floor,thinctl,serving,docker,devmapper,overlayfs", "who is measured")
 	flag.Int64Var(&f.megabytes, "mb", 500, "size of the image")
 	flag.IntVar(&f.rounds, "rounds", 3, "lives of the image with each peer")
 	flag.IntVar(&f.lives, "lives", 5, "lives of a container in each round")
@@ -67,7 +67,7 @@ func (f *flags) run(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	makers := map[string]func(context.Context, fixture) (peer, error){
-		"thinctl": newOurs, "docker": newDocker,
+		"thinctl": newOurs, "serving": newServing, "docker": newDocker,
 		"devmapper": newContainerd("devmapper"), "overlayfs": newContainerd("overlayfs"),
 	}
 	found := results{}

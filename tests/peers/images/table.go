@@ -9,18 +9,20 @@ import (
 
 // write prints the results as Markdown.
 func (r results) write(w io.Writer, operations, peers []string) {
-	fmt.Fprint(w, "\n| operation | by | median | min | max | times | median / floor | median / thinctl |\n"+
-		"|---|---|---:|---:|---:|---:|---:|---:|\n")
+	fmt.Fprint(w, "\n| operation | by | median | min | max | times | median / floor | median / thinctl |"+
+		" median / containerd thinctl |\n"+
+		"|---|---|---:|---:|---:|---:|---:|---:|---:|\n")
 	for _, operation := range operations {
 		for _, peer := range peers {
 			t := r[key{peer, operation}]
 			if len(t) == 0 {
 				continue
 			}
-			fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %d | %s | %s |\n", operation, peer,
+			fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %d | %s | %s | %s |\n", operation, peer,
 				short(t.median()), short(slices.Min(t)), short(slices.Max(t)), len(t),
 				ratio(t.median(), r[key{floorName, operation}].median()),
-				ratio(t.median(), r[key{thinctlName, operation}].median()))
+				ratio(t.median(), r[key{thinctlName, operation}].median()),
+				ratio(t.median(), r[key{servingName, operation}].median()))
 		}
 	}
 }
