@@ -3,6 +3,7 @@
 package containerd
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/internal/testkit/imagetest"
 	"thinctl/tests/programs"
 )
 
@@ -64,10 +66,10 @@ func TestDocumented(t *testing.T) {
 	}
 	archive := filepath.Join(t.TempDir(), "image.tar")
 	check(t, writeDockerImage(archive))
-	perform := func(section string) {
+	perform := func(file, section string) {
 		t.Helper()
 		done := 0
-		for _, c := range steps(document(t, "containerd.md", section)) {
+		for _, c := range steps(document(t, file, section)) {
 			line := strings.ReplaceAll(c.line, "containerd-2.toml", plugin)
 			switch {
 			case strings.Contains(line, "images pull"): // there is no network
@@ -90,16 +92,16 @@ func TestDocumented(t *testing.T) {
 			}
 		}
 		if done == 0 {
-			t.Errorf("docs/containerd.md has no commands below %s", section)
+			t.Errorf("docs/%s has no commands below %s", file, section)
 		}
 	}
-	perform("## Install")
+	perform("containerd.md", "## Install")
 	if numbers(release)[0] >= 2 || numbers(release)[1] >= 7 {
 		until(t, "file system with the pool's figures", 2*time.Minute, func() error {
 			_, err := programs.Run(t.Context(), "mountpoint", "/run/thinctl/k8s.fs")
 			return err
 		})
-		perform("### The kubelet and the pool's free space")
+		perform("containerd.md", "### The kubelet and the pool's free space")
 		expectPool(t, "/run/thinctl/k8s.fs", programs.Thinctl{Root: "/var/lib/thinctl", Pool: "vault"})
 		// The device stays while the daemon is stopped, and is the same afterwards.
 		before := sh("stat -c %d /run/thinctl/k8s.fs")
@@ -111,7 +113,7 @@ func TestDocumented(t *testing.T) {
 	if bin == "" {
 		return
 	}
-	perform("### Docker")
+	perform("docker.md", "## Connect containerd and Docker")
 	sh("docker load -q -i " + archive)
 	if out := sh("docker run --rm --network=none " + storeImage + " /busybox echo hello"); out != "hello" {
 		t.Errorf("docker run printed %q, want hello", out)
@@ -154,4 +156,23 @@ func steps(section string) (all []step) {
 		}
 	}
 	return all
+}
+
+const storeImage = "test.local/store:1"
+
+// writeDockerImage does what writeImage does, in Docker's own format.
+func writeDockerImage(path string) error {
+	busybox, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		return err
+	}
+	built, err := imagetest.Build(imagetest.Program(storeImage, "/busybox", busybox))
+	if err != nil {
+		return err
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(imagetest.WriteDocker(file, built), file.Close())
 }

@@ -91,18 +91,7 @@ func check(t *testing.T, err error) {
 // until repeats try until it succeeds.
 func until(t *testing.T, what string, patience time.Duration, try func() error) {
 	t.Helper()
-	deadline := time.After(patience)
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		select {
-		case <-deadline:
-			t.Fatalf("%s: did not happen within %s: %v", what, patience, err)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+	check(t, programs.Until(t.Context(), what, patience, try))
 }
 
 // archive writes an image of a program and of more layers.

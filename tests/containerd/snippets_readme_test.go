@@ -12,7 +12,7 @@ import (
 func TestEachSnippetIsTried(t *testing.T) {
 	dir := "../../packaging/containerd/"
 	tests := ""
-	for _, name := range []string{"snippets_test.go", "docker_store_test.go"} {
+	for _, name := range []string{"snippets_test.go", "../docker/fixture_test.go"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

@@ -259,21 +259,10 @@ func (a assembly) try(t *testing.T, dir string, pool programs.Thinctl, shown, ar
 	}
 }
 
-// theirs returns the pool's volumes that belong to a containerd, as `thinctl pool usage`
-// lists them.
-func theirs(t *testing.T, pool programs.Thinctl) (names []string) {
+func theirs(t *testing.T, pool programs.Thinctl) []string {
 	t.Helper()
-	var usage struct {
-		Volumes []struct {
-			Volume string `json:"volume"`
-		} `json:"volumes"`
-	}
-	check(t, pool.JSON(t.Context(), &usage, "pool", "usage", pool.Pool))
-	for _, v := range usage.Volumes {
-		if strings.HasPrefix(v.Volume, "containerd-") {
-			names = append(names, v.Volume)
-		}
-	}
+	names, err := pool.OfContainerd(t.Context())
+	check(t, err)
 	return names
 }
 

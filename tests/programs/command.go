@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Run runs a program and returns its standard output without the last newline.
@@ -45,6 +46,24 @@ func (c command) raw(name string, args ...string) ([]byte, error) {
 			tail(out.Bytes()), tail(said.Bytes()))
 	}
 	return out.Bytes(), nil
+}
+
+// Until repeats try until it succeeds. what is what it waits for.
+func Until(ctx context.Context, what string, patience time.Duration, try func() error) error {
+	deadline := time.After(patience)
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w: %w", what, ctx.Err(), err)
+		case <-deadline:
+			return fmt.Errorf("%s: did not happen within %s: %w", what, patience, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 func tail(text []byte) []byte { return text[max(0, len(text)-2000):] }

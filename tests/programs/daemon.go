@@ -21,6 +21,7 @@ const (
 type daemon struct {
 	cmd   *exec.Cmd
 	log   string
+	ready func(context.Context) error
 	ended chan error // holds how it ended
 }
 
@@ -42,7 +43,7 @@ func startCommand(ctx context.Context, log string, ready func(context.Context) e
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	d := &daemon{cmd: cmd, log: log, ended: make(chan error, 1)}
+	d := &daemon{cmd: cmd, log: log, ready: ready, ended: make(chan error, 1)}
 	go func() { d.ended <- cmd.Wait() }()
 	deadline := time.After(startDeadline)
 	for {
@@ -81,6 +82,17 @@ func (d *daemon) Stop(context.Context) error {
 		return errors.Join(fmt.Errorf("%s did not end within %v\n%s", filepath.Base(d.cmd.Path), stopDeadline, d.said()),
 			d.cmd.Process.Kill())
 	}
+}
+
+// Restart starts a daemon again that was killed.
+func (d *daemon) Restart(ctx context.Context) error {
+	cmd := exec.Command(d.cmd.Path, d.cmd.Args[1:]...)
+	cmd.Env = d.cmd.Env
+	again, err := startCommand(ctx, d.log+".again", d.ready, cmd)
+	if err == nil {
+		*d = *again
+	}
+	return err
 }
 
 func (d *daemon) said() []byte {

@@ -8,6 +8,7 @@ import (
 
 // StartDockerConfigured starts the dockerd on PATH with a daemon.json, which names a
 // running containerd. Only its directories, socket and network differ from the file.
+// Containers continue while it is away, as with "live-restore".
 func StartDockerConfigured(ctx context.Context, dir, file string) (*DockerStore, error) {
 	run, err := os.MkdirTemp("/run", "docker-")
 	if err != nil {
@@ -19,7 +20,7 @@ func StartDockerConfigured(ctx context.Context, dir, file string) (*DockerStore,
 		_, err := d.Do(ctx, "version")
 		return err
 	}, "dockerd", "--config-file", file, "--data-root", root, "--exec-root", run+"/exec", "--pidfile", run+"/pid",
-		"-H", d.socket, "--bridge=none", "--iptables=false", "--ip6tables=false")
+		"--live-restore", "-H", d.socket, "--bridge=none", "--iptables=false", "--ip6tables=false")
 	return d, err
 }
 
@@ -27,6 +28,13 @@ func StartDockerConfigured(ctx context.Context, dir, file string) (*DockerStore,
 type DockerStore struct {
 	*daemon
 	socket string
+}
+
+// Build builds an image from the directory of a Dockerfile, with BuildKit or with Docker's
+// older builder. The steps have no network.
+func (d *DockerStore) Build(ctx context.Context, buildkit bool, dir, tag string) (string, error) {
+	env := "DOCKER_BUILDKIT=" + map[bool]string{true: "1", false: "0"}[buildkit]
+	return RunWith(ctx, []string{env}, "docker", "-H", d.socket, "build", "--network", "none", "-t", tag, dir)
 }
 
 // Do runs the docker command.

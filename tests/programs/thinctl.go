@@ -38,6 +38,42 @@ func (p Thinctl) JSON(ctx context.Context, into any, args ...string) error {
 	return nil
 }
 
+// OfContainerd returns the volumes that belong to a containerd, as `thinctl pool usage`
+// lists them.
+func (p Thinctl) OfContainerd(ctx context.Context) (names []string, err error) {
+	var usage struct {
+		Volumes []struct {
+			Volume string `json:"volume"`
+		} `json:"volumes"`
+	}
+	if err := p.JSON(ctx, &usage, "pool", "usage", p.Pool); err != nil {
+		return nil, err
+	}
+	for _, v := range usage.Volumes {
+		if strings.HasPrefix(v.Volume, "containerd-") {
+			names = append(names, v.Volume)
+		}
+	}
+	return names, nil
+}
+
+// Sound returns an error unless `thinctl pool check` has no finding.
+func (p Thinctl) Sound(ctx context.Context) error {
+	var report struct {
+		Pools []struct {
+			Healthy  bool              `json:"healthy"`
+			Findings []json.RawMessage `json:"findings"`
+		} `json:"pools"`
+	}
+	if err := p.JSON(ctx, &report, "pool", "check", p.Pool); err != nil {
+		return err
+	}
+	if len(report.Pools) != 1 || !report.Pools[0].Healthy || len(report.Pools[0].Findings) > 0 {
+		return fmt.Errorf("thinctl pool check: got %+v", report)
+	}
+	return nil
+}
+
 // Create makes the pool.
 func (p Thinctl) Create(ctx context.Context, flags ...string) error {
 	_, err := p.Do(ctx, append([]string{"pool", "create", p.Pool}, flags...)...)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"thinctl/internal/testkit/figures"
 	"thinctl/internal/testkit/imagetest"
 	"thinctl/tests/programs"
 )
@@ -27,14 +28,14 @@ const small = 2 * mib
 // experiment is one run of all the steps, in order.
 type experiment struct {
 	*testing.T
-	*table
+	*figures.Table
 	programs.Thinctl
 	scale    int64
 	one, two *imagetest.Built
 }
 
 func TestSeeds(t *testing.T) {
-	e := &experiment{T: t, table: &table{t: t}, scale: 16,
+	e := &experiment{T: t, Table: figures.New(t), scale: 16,
 		Thinctl: programs.Thinctl{Root: t.TempDir(), Pool: "seeds"}}
 	if text := os.Getenv("THINCTL_SEEDS_SCALE"); text != "" {
 		scale, err := strconv.ParseInt(text, 10, 64)
@@ -43,7 +44,7 @@ func TestSeeds(t *testing.T) {
 	}
 	one, two := imagetest.Seeds(imagetest.SeedOptions{Scale: e.scale})
 	e.one, e.two = e.build(one), e.build(two)
-	defer e.print()
+	defer e.Print()
 	e.newStore()
 	t.Cleanup(func() { e.destroy(e.Thinctl) })
 	e.firstImage()
@@ -88,9 +89,9 @@ func (e *experiment) space() programs.PoolSpace {
 func (e *experiment) newStore() {
 	e.check(e.Create(e.Context()))
 	space := e.space()
-	e.same("new store: data", "100 G", int64(100<<30+8<<10), space.Data.File.Apparent) // with the pool's mark
-	e.same("new store: metadata", "2.0 G", int64(2<<30), space.Metadata.File.Apparent)
-	e.within("new store: data allocated", "sparse", space.Data.File.Allocated, 0, small)
+	e.Same("new store: data", "100 G", int64(100<<30+8<<10), space.Data.File.Apparent) // with the pool's mark
+	e.Same("new store: metadata", "2.0 G", int64(2<<30), space.Metadata.File.Apparent)
+	e.Within("new store: data allocated", "sparse", space.Data.File.Allocated, 0, small)
 }
 
 // load loads an image, and checks that it is whole and how much space it has used.
@@ -105,9 +106,9 @@ func (e *experiment) load(b *imagetest.Built, saw string) {
 	e.check(os.Remove(path))
 	after := e.space()
 	name := b.Names[0]
-	e.within(name+": data", saw, after.Data.Used-before.Data.Used, b.Size(), b.Size()*5/4+e.unscaled(b))
+	e.Within(name+": data", saw, after.Data.Used-before.Data.Used, b.Size(), b.Size()*5/4+e.unscaled(b))
 	// The used space includes the kernel's reserve: up to 16 MiB (dm-thin-metadata.c).
-	e.within(name+": metadata", "1.2 M, 1.4 M in all", after.Metadata.Used-before.Metadata.Used, 0, 2*mib)
+	e.Within(name+": metadata", "1.2 M, 1.4 M in all", after.Metadata.Used-before.Metadata.Used, 0, 2*mib)
 	e.whole(e.Thinctl, b)
 }
 
@@ -130,7 +131,7 @@ func (e *experiment) whole(p programs.Thinctl, b *imagetest.Built) {
 	e.Helper()
 	id, err := p.ID(e.Context(), b.Names[0])
 	e.check(err)
-	e.same(b.Names[0]+": id", "", b.ID, id)
+	e.Same(b.Names[0]+": id", "", b.ID, id)
 	layers, err := p.Layers(e.Context())
 	e.check(err)
 	var want, seen []int64
@@ -141,7 +142,7 @@ func (e *experiment) whole(p programs.Thinctl, b *imagetest.Built) {
 			e.Errorf("%s: layer %d, %s, is not listed", b.Names[0], i, chain)
 		}
 	}
-	e.same(b.Names[0]+": layers", "", want, seen)
+	e.Same(b.Names[0]+": layers", "", want, seen)
 }
 
 // wholeTree checks the tree too, from a container of the image.
@@ -165,7 +166,7 @@ func (e *experiment) sameTree(what string, want, seen imagetest.Tree) {
 	for _, line := range want.Diff(seen, 10) {
 		e.Errorf("%s: %s", what, line)
 	}
-	e.same(what+": tree of "+strconv.Itoa(len(want))+" paths", "", want.Digest()[:12], seen.Digest()[:12])
+	e.Same(what+": tree of "+strconv.Itoa(len(want))+" paths", "", want.Digest()[:12], seen.Digest()[:12])
 }
 
 func (e *experiment) firstImage()  { e.load(e.one, "590 M (a new base in it)") }
@@ -174,12 +175,12 @@ func (e *experiment) secondImage() { e.load(e.two, "+197 M") }
 func (e *experiment) containers() {
 	layers := e.imageLayers()
 	// They share the base, which exists once.
-	e.same("layers of both images", "12 less the base", len(e.one.ChainIDs)+len(e.two.ChainIDs)-1, len(layers))
+	e.Same("layers of both images", "12 less the base", len(e.one.ChainIDs)+len(e.two.ChainIDs)-1, len(layers))
 	before := e.space()
 	root := e.mount("c1")
 	first := e.space()
-	e.within("a container of image 1: data", "+2 M", first.Data.Used-before.Data.Used, 0, small)
-	e.within("a container of image 1: metadata", "1.5 M in all", first.Metadata.Used-before.Metadata.Used, 0, 2*mib)
+	e.Within("a container of image 1: data", "+2 M", first.Data.Used-before.Data.Used, 0, small)
+	e.Within("a container of image 1: metadata", "1.5 M in all", first.Metadata.Used-before.Metadata.Used, 0, 2*mib)
 	want, err := e.one.Tree()
 	e.check(err)
 	seen, err := imagetest.ReadTree(e.Context(), root)
@@ -190,14 +191,14 @@ func (e *experiment) containers() {
 	all, err := e.Layers(e.Context())
 	e.check(err)
 	top := e.one.ChainIDs[len(e.one.ChainIDs)-1]
-	e.same("<id> and <id>-init are listed", "yes", true, container.ID != "" && all[top+"-init"].Init)
+	e.Same("<id> and <id>-init are listed", "yes", true, container.ID != "" && all[top+"-init"].Init)
 	one := e.space() // reading it has written times of access
 	for n := 2; n <= 5; n++ {
 		e.mount(fmt.Sprintf("c%d", n))
 	}
 	five := e.space()
-	e.within("four more, each: data", "tens of KB", (five.Data.Used-one.Data.Used)/4, 0, small/4)
-	e.same("the image is stored once: layers", "yes", len(layers), len(e.imageLayers()))
+	e.Within("four more, each: data", "tens of KB", (five.Data.Used-one.Data.Used)/4, 0, small/4)
+	e.Same("the image is stored once: layers", "yes", len(layers), len(e.imageLayers()))
 }
 
 // imageLayers returns the layers that are no container's init.
@@ -237,11 +238,11 @@ func (e *experiment) zeros() {
 	before := e.space()
 	written := e.dd(8000)
 	after := e.space()
-	e.within("dd 8000 x 1 MiB: data", "8.6 G", after.Data.Used-before.Data.Used, written, written+written/100+small)
-	e.within("dd 8000 x 1 MiB: metadata", "9.4 M", after.Metadata.Used-before.Metadata.Used, 0, 8*mib)
+	e.Within("dd 8000 x 1 MiB: data", "8.6 G", after.Data.Used-before.Data.Used, written, written+written/100+small)
+	e.Within("dd 8000 x 1 MiB: metadata", "9.4 M", after.Metadata.Used-before.Metadata.Used, 0, 8*mib)
 	container, err := e.Container(e.Context(), "c1")
 	e.check(err)
-	e.within("dd 8000 x 1 MiB: size", "7.5 G in diff", container.Size, written, written+written/100+small)
+	e.Within("dd 8000 x 1 MiB: size", "7.5 G in diff", container.Size, written, written+written/100+small)
 }
 
 func (e *experiment) fewerZeros() {
@@ -255,8 +256,8 @@ func (e *experiment) fewerZeros() {
 	e.check(err)
 	after := e.space()
 	back := (8000/e.scale - 3000/e.scale) * mib
-	e.within("rm, dd 3000, trim: pool's data back", "", before.Data.Used-after.Data.Used, back-small, back+small)
-	e.within("rm, dd 3000, trim: host's file back", "", before.Data.File.Allocated-after.Data.File.Allocated, back-small,
+	e.Within("rm, dd 3000, trim: pool's data back", "", before.Data.Used-after.Data.Used, back-small, back+small)
+	e.Within("rm, dd 3000, trim: host's file back", "", before.Data.File.Allocated-after.Data.File.Allocated, back-small,
 		back+small)
 }
 
@@ -275,8 +276,8 @@ func (e *experiment) commit() imagetest.Tree {
 	if emulated() {
 		bound *= 10
 	}
-	e.within("commit: new data", "3.0 G, a copy", e.space().Data.Used-before.Data.Used, 0, small)
-	e.same(fmt.Sprintf("commit: %.2f s is less than %s", took.Seconds(), bound), "", true, took < bound)
+	e.Within("commit: new data", "3.0 G, a copy", e.space().Data.Used-before.Data.Used, 0, small)
+	e.Same(fmt.Sprintf("commit: %.2f s is less than %s", took.Seconds(), bound), "", true, took < bound)
 	return want
 }
 
@@ -293,7 +294,7 @@ func (e *experiment) remove(committed imagetest.Tree) {
 	before := e.space()
 	_, err = e.Do(e.Context(), "container", "remove", e.Pool, "c1", "--yes")
 	e.check(err)
-	e.same("rm the container: freed, as announced", "", told, before.Data.Used-e.space().Data.Used)
+	e.Same("rm the container: freed, as announced", "", told, before.Data.Used-e.space().Data.Used)
 	base, err := e.one.Tree()
 	e.check(err)
 	e.sameTree("the committed image", committed.WithoutStubs(base),
@@ -305,10 +306,10 @@ func (e *experiment) remove(committed imagetest.Tree) {
 	_, err = e.Do(e.Context(), "image", "remove", e.Pool, "thinctl/committed:1", "--yes")
 	e.check(err)
 	after := e.space()
-	e.same("rm the committed image: freed, as announced", "", told, before.Data.Used-after.Data.Used)
+	e.Same("rm the committed image: freed, as announced", "", told, before.Data.Used-after.Data.Used)
 	// The rest is what dd has written, and times of access in the container.
-	e.within("rm the committed image: freed", "", told, 3000/e.scale*mib-small, 3000/e.scale*mib+6*small)
-	e.within("rm the committed image: host's file back", "", before.Data.File.Allocated-after.Data.File.Allocated,
+	e.Within("rm the committed image: freed", "", told, 3000/e.scale*mib-small, 3000/e.scale*mib+6*small)
+	e.Within("rm the committed image: host's file back", "", before.Data.File.Allocated-after.Data.File.Allocated,
 		told-small, told+small)
 }
 

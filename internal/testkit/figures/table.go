@@ -1,6 +1,6 @@
-//go:build kernel
-
-package seeds
+// Package figures compares the figures of acceptance experiments with their bounds, and
+// prints them as a table.
+package figures
 
 import (
 	"fmt"
@@ -16,14 +16,18 @@ type line struct {
 	missed                  bool
 }
 
-// table is printed at the end, also if a step has failed.
-type table struct {
+// Table is printed at the end, also if a step has failed.
+type Table struct {
 	t     *testing.T
 	lines []line
 }
 
-// within adds a line, and fails the test unless seen is from least to most.
-func (tb *table) within(step, text string, seen, least, most int64) {
+// New returns a table of a test.
+func New(t *testing.T) *Table { return &Table{t: t} }
+
+// Within adds a line, and fails the test unless seen is from least to most. text is what
+// the source of the experiment saw.
+func (tb *Table) Within(step, text string, seen, least, most int64) {
 	tb.t.Helper()
 	l := line{step: step, text: text, seen: bytes(seen), bound: "at most " + bytes(most)}
 	if least == most {
@@ -35,21 +39,29 @@ func (tb *table) within(step, text string, seen, least, most int64) {
 		l.missed = true
 		tb.t.Errorf("%s: got %d bytes, want %s", step, seen, l.bound)
 	}
+	tb.add(l)
+}
+
+// add adds a line, and logs it: the table comes only at the end.
+func (tb *Table) add(l line) {
+	tb.t.Helper()
+	tb.t.Logf("%s: %s", l.step, l.seen)
 	tb.lines = append(tb.lines, l)
 }
 
-// same adds a line for values that must be equal.
-func (tb *table) same(step, text string, want, seen any) {
+// Same adds a line for values that must be equal.
+func (tb *Table) Same(step, text string, want, seen any) {
 	tb.t.Helper()
 	l := line{step: step, text: text, seen: fmt.Sprint(seen), bound: fmt.Sprint(want)}
 	if l.seen != l.bound {
 		l.missed = true
 		tb.t.Errorf("%s: %v, want %v", step, seen, want)
 	}
-	tb.lines = append(tb.lines, l)
+	tb.add(l)
 }
 
-func (tb *table) print() {
+// Print prints the table.
+func (tb *Table) Print() {
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "\nstep\twhat the text saw\twhat we see\tbound\t")
 	for _, l := range tb.lines {

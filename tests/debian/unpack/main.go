@@ -50,6 +50,8 @@ func unpack(ctx context.Context, suite debian.Suite, directory string, packages 
 		}
 	}
 	programs, err := filepath.Glob(work + "/root/usr/*bin/*")
+	plugins, _ := filepath.Glob(work + "/root/usr/libexec/docker/cli-plugins/*") // the pattern is valid
+	programs = append(programs, plugins...)
 	if err != nil || len(programs) == 0 {
 		return errors.Join(fmt.Errorf("%s of %s: no programs", packages, suite), err)
 	}
