@@ -71,7 +71,9 @@ func (tb *Table) Print() {
 		}
 		fmt.Fprintln(w, strings.Join([]string{l.step, l.text, l.seen, l.bound, verdict}, "\t"))
 	}
-	w.Flush()
+	if err := w.Flush(); err != nil {
+		tb.t.Error(err)
+	}
 }
 
 func bytes(n int64) string {
