@@ -11,12 +11,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"thinctl/tests/programs"
 )
 
 // TestDocker repeats the experiments of Docker's devicemapper driver, as their texts type
 // them, on a current Docker.
 func TestDocker(t *testing.T) {
-	f := newFixture(t, "--data-size", "8G")
+	f := newFixture(t, "", "--data-size", "8G")
 	defer f.Print()
 	f.images()
 	f.containers()
@@ -179,24 +181,33 @@ func (f *fixture) prune() {
 	f.empty()
 }
 
-// TestDockerFull fills the pool from a container. Docker's errors name the cure, and it
-// works.
+// TestDockerFull runs containers in a pool that is full. Docker's error names the command
+// that extends the pool, and with it all works again.
 func TestDockerFull(t *testing.T) {
-	f := newFixture(t, "--data-size", "512M", "--error-if-full")
+	f := newFixture(t, "[extend]\nenabled = false\n", "--data-size", "512M", "--full", "error", "--reserve-data", "0")
 	one, _ := f.contexts()
 	_, err := f.d.Build(f.Context(), false, one, "one")
 	f.check(err)
 	f.run("c1")
-	if out, err := f.d.Do(f.Context(), "exec", "c1", "/busybox", "dd", "if=/dev/zero", "of=/full", "bs=1M"); err == nil {
-		t.Errorf("a write to a full pool succeeded: %s", out)
+	_, err = f.pool.Do(f.Context(), "volume", "create", "vault", "filler", "--size", "1G")
+	f.check(err)
+	_, err = f.pool.Do(f.Context(), "volume", "activate", "vault", "filler")
+	f.check(err)
+	out, err := programs.Run(f.Context(), "dd", "if=/dev/zero", "of=/dev/mapper/thinctl-vault-filler", "bs=64k",
+		"oflag=direct")
+	if err == nil {
+		t.Fatalf("1 GiB fits into a pool of 512 MiB: %s", out)
 	}
-	out, err := f.d.Do(f.Context(), "run", "--rm", "--network=none", "one", "/busybox", "true")
+	out, err = f.d.Do(f.Context(), "run", "--rm", "--network=none", "one", "/busybox", "true")
 	if err == nil || !strings.Contains(err.Error(), "thinctl pool extend") {
 		t.Errorf("docker run in a full pool: got %q, %v; want the command that extends it", out, err)
 	}
 	_, err = f.pool.Do(f.Context(), "pool", "extend", f.pool.Pool, "--data", "+1G")
 	f.check(err)
 	f.docker("run", "--rm", "--network=none", "one", "/busybox", "true")
+	if got := f.docker("exec", "c1", "/busybox", "sh", "-c", "test -s /written && echo it runs"); got != "it runs" {
+		t.Errorf("docker exec printed %q, want it runs", got)
+	}
 	f.docker("rm", "-f", "c1")
 	f.docker("system", "prune", "-af")
 	f.empty()

@@ -38,7 +38,8 @@ type fixture struct {
 	d     *programs.DockerStore
 }
 
-func newFixture(t *testing.T, poolFlags ...string) *fixture {
+// newFixture starts Docker on a new pool. config are tables of thinctl's configuration.
+func newFixture(t *testing.T, config string, poolFlags ...string) *fixture {
 	t.Helper()
 	bin := os.Getenv("THINCTL_DOCKER_BIN")
 	if os.Getenv("THINCTL_LAB") == "" || bin == "" {
@@ -59,7 +60,7 @@ func newFixture(t *testing.T, poolFlags ...string) *fixture {
 	f.check(f.pool.Create(t.Context(), append([]string{"--base-size", "2G"}, poolFlags...)...))
 	table, err := os.ReadFile(snippets + "thinctl.toml")
 	f.check(err)
-	f.s, err = programs.StartSnapshotterWith(t.Context(), f.pool, f.dir, nil, string(table))
+	f.s, err = programs.StartSnapshotterWith(t.Context(), f.pool, f.dir, nil, config+string(table))
 	f.check(err)
 	release, err := programs.ContainerdVersion(t.Context())
 	f.check(err)
@@ -203,6 +204,16 @@ func (f *fixture) empty() {
 		}
 		return err
 	})
+	// The leases of layers that thinctl has written expire after an hour.
+	leases, err := f.c.Do(f.Context(), "-n", "moby", "leases", "ls", "-q")
+	f.check(err)
+	for _, lease := range strings.Fields(leases) {
+		if !strings.HasPrefix(lease, "thinctl-diff-") {
+			f.Errorf("got the lease %s, want none but those of layers", lease)
+		}
+		_, err := f.c.Do(f.Context(), "-n", "moby", "leases", "rm", "--sync", lease)
+		f.check(err)
+	}
 	for _, args := range [][]string{{"snapshots", "--snapshotter", "thinctl", "ls"}, {"content", "ls", "-q"},
 		{"images", "ls", "-q"}, {"containers", "ls", "-q"}} {
 		out, err := f.c.Do(f.Context(), append([]string{"-n", "moby"}, args...)...)
