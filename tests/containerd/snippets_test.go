@@ -165,6 +165,7 @@ func (a assembly) try(t *testing.T, dir string, pool programs.Thinctl, shown, ar
 			t.Error(err)
 		}
 	})
+	check(t, c.AsSystem())
 	t.Logf("containerd %s", c.Version())
 	do := func(args ...string) string {
 		t.Helper()

@@ -181,10 +181,10 @@ func (f *fixture) prune() {
 	f.empty()
 }
 
-// TestDockerFull runs containers in a pool that is full. Docker's error names the command
+// TestDockerFull runs containers in a pool whose reserve is used up. Docker's error names the command
 // that extends the pool, and with it all works again.
 func TestDockerFull(t *testing.T) {
-	f := newFixture(t, "[extend]\nenabled = false\n", "--data-size", "512M", "--full", "error", "--reserve-data", "0")
+	f := newFixture(t, "[extend]\nenabled = false\n", "--data-size", "512M", "--full", "error")
 	one, _ := f.contexts()
 	_, err := f.d.Build(f.Context(), false, one, "one")
 	f.check(err)

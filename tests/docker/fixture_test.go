@@ -72,10 +72,7 @@ func newFixture(t *testing.T, config string, poolFlags ...string) *fixture {
 	f.check(err)
 	f.c, err = programs.StartConfigured(t.Context(), f.dir, file)
 	f.check(err)
-	// docker-daemon.json names the path of the system's containerd.
-	f.check(os.MkdirAll("/run/containerd", 0o711))
-	os.Remove("/run/containerd/containerd.sock")
-	f.check(os.Symlink(f.c.Address(), "/run/containerd/containerd.sock"))
+	f.check(f.c.AsSystem())
 	f.d, err = programs.StartDockerConfigured(t.Context(), f.dir, snippets+"docker-daemon.json")
 	f.check(err)
 	t.Cleanup(f.close)

@@ -65,6 +65,16 @@ func (r release) start(ctx context.Context, dir string, files ...string) (*Conta
 	return c, err
 }
 
+// AsSystem makes the daemon the one at the path of the system's containerd, which the
+// snippets name.
+func (c *Containerd) AsSystem() error {
+	const socket = "/run/containerd/containerd.sock"
+	if err := os.MkdirAll(filepath.Dir(socket), 0o711); err != nil {
+		return err
+	}
+	return replaceLink(c.address, socket)
+}
+
 // containerdSocket is a link to the socket of the containerd that was started last
 // below dir. StartSnapshotter configures thinctl with it.
 func containerdSocket(dir string) string { return filepath.Join(dir, "containerd.sock") }

@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/containerd/v2/core/content/proxy"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"google.golang.org/grpc/codes"
@@ -69,6 +70,13 @@ func (d *Differ) apply(ctx context.Context, q *api.ApplyRequest) (*types.Descrip
 	blob, err := proxy.NewContentStore(d.conn).ReaderAt(ctx, v1.Descriptor{
 		MediaType: layer.GetMediaType(), Digest: digest.Digest(layer.GetDigest()), Size: layer.GetSize(),
 	})
+	if errdefs.IsUnavailable(err) {
+		// The walking differ reads the layer without this connection.
+		d.options.Log.Warn("a layer is left to the next differ, since containerd cannot be reached",
+			"containerd", d.options.Containerd, "digest", layer.GetDigest(), "error", err)
+		return nil, &snapshots.Error{Op: "extract", Object: "a layer", Kind: fault.Unsupported,
+			Detail: "containerd at " + d.options.Containerd + " cannot be reached"}
+	}
 	if err != nil {
 		return nil, inStore("read "+layer.GetDigest(), err)
 	}

@@ -176,8 +176,8 @@ func TestUnwritable(t *testing.T) {
 	f.left(t, 1)
 }
 
-// Without containerd the answer is Unavailable and has the path of the socket, and nothing
-// is left behind.
+// Without containerd the answer to Compare is Unavailable, Apply is left to the next differ,
+// both name the path of the socket, and nothing is left behind.
 func TestWithoutContainerd(t *testing.T) {
 	f := newFixture(t)
 	lower, upper, _ := f.running(t)
@@ -188,6 +188,13 @@ func TestWithoutContainerd(t *testing.T) {
 	f.differ = proxyOf(t, d)
 	if _, err := f.differ.Compare(f.ctx, lower, upper); !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), away) {
 		t.Errorf("without containerd: got %v", err)
+	}
+	prepared, err := f.s.Prepare(f.ctx, "extract", "")
+	check(t, err)
+	layer := v1.Descriptor{MediaType: v1.MediaTypeImageLayer, Digest: digest.FromString("x"), Size: 1}
+	_, err = f.differ.Apply(f.ctx, layer, mounts(prepared))
+	if !errdefs.IsNotImplemented(err) || !strings.Contains(err.Error(), away) {
+		t.Errorf("an Apply without containerd, which is left to the next differ: got %v", err)
 	}
 	f.left(t, 1)
 }
