@@ -202,6 +202,7 @@ func TestDockerFull(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "thinctl pool extend") {
 		t.Errorf("docker run in a full pool: got %q, %v; want the command that extends it", out, err)
 	}
+	f.refused++
 	_, err = f.pool.Do(f.Context(), "pool", "extend", f.pool.Pool, "--data", "+1G")
 	f.check(err)
 	f.docker("run", "--rm", "--network=none", "one", "/busybox", "true")

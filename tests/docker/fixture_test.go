@@ -32,10 +32,13 @@ type fixture struct {
 	*figures.Table
 	scale int64 // sizes are 1/scale of those of the experiments
 	dir   string
-	pool  programs.Thinctl
-	s     *programs.Snapshotter
-	c     *programs.Containerd
-	d     *programs.DockerStore
+	// refused is the number of containers that Docker could not make. It keeps an empty
+	// lease for each.
+	refused int
+	pool    programs.Thinctl
+	s       *programs.Snapshotter
+	c       *programs.Containerd
+	d       *programs.DockerStore
 }
 
 // newFixture starts Docker on a new pool. config are tables of thinctl's configuration.
@@ -204,12 +207,16 @@ func (f *fixture) empty() {
 	// The leases of layers that thinctl has written expire after an hour.
 	leases, err := f.c.Do(f.Context(), "-n", "moby", "leases", "ls", "-q")
 	f.check(err)
+	others := 0
 	for _, lease := range strings.Fields(leases) {
 		if !strings.HasPrefix(lease, "thinctl-diff-") {
-			f.Errorf("got the lease %s, want none but those of layers", lease)
+			others++
 		}
 		_, err := f.c.Do(f.Context(), "-n", "moby", "leases", "rm", "--sync", lease)
 		f.check(err)
+	}
+	if others != f.refused {
+		f.Errorf("got %d leases that are not thinctl's, want %d", others, f.refused)
 	}
 	for _, args := range [][]string{{"snapshots", "--snapshotter", "thinctl", "ls"}, {"content", "ls", "-q"},
 		{"images", "ls", "-q"}, {"containers", "ls", "-q"}} {
