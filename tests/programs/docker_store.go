@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// StartDockerConfigured starts the dockerd on PATH with a daemon.json, which names a
-// running containerd. Only its directories, socket and network differ from the file.
+// StartDockerConfigured starts the dockerd on PATH with a daemon.json. It finds the
+// containerd that [Containerd.AsSystem] has made the system's. Only its directories, socket and network differ from the file.
 // Containers continue while it is away, as with "live-restore".
 func StartDockerConfigured(ctx context.Context, dir, file string) (*DockerStore, error) {
 	run, err := os.MkdirTemp("/run", "docker-")
