@@ -7,8 +7,9 @@ import (
 )
 
 // StartDockerConfigured starts the dockerd on PATH with a daemon.json. It finds the
-// containerd that [Containerd.AsSystem] has made the system's. Only its directories, socket and network differ from the file.
-// Containers continue while it is away, as with "live-restore".
+// containerd that [Containerd.AsSystem] has made the system's. Only its directories, socket
+// and network differ from the file. Containers continue while it is away, as with
+// "live-restore".
 func StartDockerConfigured(ctx context.Context, dir, file string) (*DockerStore, error) {
 	run, err := os.MkdirTemp("/run", "docker-")
 	if err != nil {
