@@ -60,7 +60,13 @@ func (a *Active) Fill(ctx context.Context, f func(root string) error) error {
 	}
 	o := filesystem.MountOptions{Type: a.one.FS, FailWhenFull: true,
 		Options: append(mountOptions(a.one.Record), "noatime", "nosuid", "nodev", "noexec")}
-	err = a.s.WithMounted(ctx, a.one.Volume, o, true, f)
+	err = a.s.WithMounted(ctx, a.one.Volume, o, true, func(root string) error {
+		if err := f(root); err != nil {
+			return err
+		}
+		// An unmount does not report that a write has failed, as in a pool that became full.
+		return a.s.files.Sync(ctx, root)
+	})
 	if gone(err) {
 		return refused(op, a.one.name, fault.NotFound, "it was removed or committed in the meantime")
 	}

@@ -3,6 +3,7 @@
 package containerd
 
 import (
+	"archive/tar"
 	"errors"
 	"fmt"
 	"os"
@@ -97,6 +98,11 @@ func TestDocumented(t *testing.T) {
 		}
 	}
 	perform("containerd.md", "## Install")
+	// The daemon has unpacked it, with the privileges that its unit keeps.
+	if out := sh("ctr run --rm --snapshotter thinctl " + storeImage + " odd /busybox stat -c '%u:%g %a %F %t:%T' " +
+		"/odd/program /odd/device"); out != oddFiles {
+		t.Errorf("files of an unpacked layer: got\n%s\nwant\n%s", out, oddFiles)
+	}
 	if numbers(release)[0] >= 2 || numbers(release)[1] >= 7 {
 		until(t, "file system with the pool's figures", 2*time.Minute, func() error {
 			_, err := programs.Run(t.Context(), "mountpoint", "/run/thinctl/k8s.fs")
@@ -161,13 +167,24 @@ func steps(section string) (all []step) {
 
 const storeImage = "test.local/store:1"
 
-// writeDockerImage does what writeImage does, in Docker's own format.
+// oddFiles is what stat prints of the odd files in the image: a setuid program of another
+// user, and a device that is none of the usual ones.
+const oddFiles = "1000:1001 4755 regular file 0:0\n0:5 640 character special file 12c:7"
+
+// writeDockerImage writes an image with the program and odd files, in Docker's own format.
 func writeDockerImage(path string) error {
 	busybox, err := os.ReadFile("/bin/busybox")
 	if err != nil {
 		return err
 	}
-	built, err := imagetest.Build(imagetest.Program(storeImage, "/busybox", busybox))
+	image := imagetest.Program(storeImage, "/busybox", busybox)
+	image.Layers[0].Entries = append(image.Layers[0].Entries,
+		imagetest.Entry{Path: "odd", Type: tar.TypeDir, Mode: 0o755},
+		imagetest.Entry{Path: "odd/program", Type: tar.TypeReg, Mode: 0o4755, UID: 1000, GID: 1001,
+			Content: imagetest.Content{Text: "x"},
+			Xattrs:  map[string]string{"security.capability": "\x01\x00\x00\x02\x00\x04" + strings.Repeat("\x00", 14)}},
+		imagetest.Entry{Path: "odd/device", Type: tar.TypeChar, Mode: 0o640, GID: 5, Major: 300, Minor: 7})
+	built, err := imagetest.Build(image)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,8 @@
 // The service answers as unimplemented: requests for other snapshots, a Diff with media
 // types other than the three of the OCI, and an Apply of anything but a plain layer.
 // containerd's diff service then takes the next differ of its list. These answers do not
-// read the pool and do not depend on its state; but an Apply to a view does.
+// depend on the pool's state, except for an Apply to a view. An Apply is left to the next
+// differ as well if containerd's own socket cannot be reached.
 //
 // The layer is streamed: neither the layer nor a file is held in memory. [Changes] finds
 // the differences, and package layertar writes and extracts them.
